@@ -1,0 +1,122 @@
+"""Every error this package raises, sorted by who handles it.
+
+    ImageguardError
+    ├── ImageError        the image is at fault: recorded with its issue, the next one goes on
+    ├── RetryableError    the surroundings are at fault: nothing is lost, tried again after a pause
+    │   ├── ChangedError  the file is not the one that was judged: it is looked at afresh
+    │   └── StalledError  not this file but the disk, mount or log is at fault: its source pauses
+    └── FatalError        a person is needed: the command ends with `exit_code`
+        ├── UsageError, ConfigError, NoInputError, DataError, StorageError
+        └── AlreadyRunningError, PermissionDeniedError, UnavailableError
+
+Exit codes follow sysexits.h; docs/exit-codes.md lists them from these classes.
+"""
+
+import errno
+import os
+
+_STALLING = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EROFS", "EIO", "ENODEV", "ENXIO", "ENOMEM", "EMFILE", "ENFILE"),
+        *("ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "EREMOTEIO", "ESHUTDOWN"),
+    )
+)
+
+
+class ImageguardError(Exception):
+    """The root of the tree; catch it to catch everything this package raises on purpose."""
+
+    exit_code = os.EX_SOFTWARE
+
+
+class ImageError(ImageguardError):
+    """The image itself cannot be judged; `issue` is `corrupt`, `unsupported` or `too_large`."""
+
+    def __init__(self, issue: str, detail: str) -> None:
+        super().__init__(issue, detail)
+        self.issue = issue
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.issue}: {self.detail}"
+
+
+class RetryableError(ImageguardError):
+    """A full disk, a lost mount, a locked database: the file stays where it is and is tried again."""
+
+    exit_code = os.EX_TEMPFAIL
+
+
+class ChangedError(RetryableError):
+    """The file at this path is no longer the one that was judged."""
+
+
+class StalledError(RetryableError):
+    """Nothing of this source can be handled for now: no space, read-only, a lost mount, a locked database."""
+
+
+class FatalError(ImageguardError):
+    """Going on would be wrong or useless; the message says what a person can do."""
+
+
+class UsageError(FatalError):
+    """The command line asks for something that makes no sense."""
+
+    exit_code = os.EX_USAGE
+
+
+class DataError(FatalError):
+    """What is on disk contradicts the audit log; a person must look before anything moves."""
+
+    exit_code = os.EX_DATAERR
+
+
+class StorageError(FatalError):
+    """The disk failed to keep what was written to it; going on could lose data."""
+
+    exit_code = os.EX_IOERR
+
+
+class NoInputError(FatalError):
+    """A file or folder named by the user is not there or cannot be read."""
+
+    exit_code = os.EX_NOINPUT
+
+
+class UnavailableError(FatalError):
+    """Something this command depends on does not work: a database, the workers."""
+
+    exit_code = os.EX_UNAVAILABLE
+
+
+class AlreadyRunningError(FatalError):
+    """Another daemon owns this root."""
+
+    exit_code = os.EX_TEMPFAIL
+
+
+class PermissionDeniedError(FatalError):
+    """The operating system refuses a folder the daemon cannot do without."""
+
+    exit_code = os.EX_NOPERM
+
+
+class ConfigError(FatalError):
+    """The configuration is wrong; `problems` has one line for each mistake, with its YAML path."""
+
+    exit_code = os.EX_CONFIG
+
+    def __init__(self, problems: list[str], origin: str = "configuration") -> None:
+        super().__init__(problems, origin)
+        self.problems = problems
+        self.origin = origin
+
+    def __str__(self) -> str:
+        return f"{self.origin}:\n" + "\n".join(f"  {problem}" for problem in self.problems)
+
+
+def retryable(error: OSError, what: str) -> RetryableError:
+    """Sort an operating system error that came up while doing `what` with one file."""
+    kind = StalledError if error.errno in _STALLING else RetryableError
+    return kind(f"{what}: {error.strerror or error}")

@@ -1,0 +1,178 @@
+"""The frozen values that travel from stage to stage. No behaviour beyond reading themselves."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, Self
+
+Signal = Literal["blur", "resolution", "noise", "exposure", "compression", "pixelation"]
+Verdict = Literal["accepted", "quarantined"]
+Role = Literal["image", "sidecar"]
+OutcomeKind = Literal["moved", "abandoned", "lost", "disputed"]
+
+SIGNALS: tuple[Signal, ...] = ("blur", "resolution", "noise", "exposure", "compression", "pixelation")
+SCORE_NAMES: tuple[str, ...] = tuple(f"{signal}_score" for signal in SIGNALS)
+ISSUES: tuple[str, ...] = (
+    "blurry",
+    "low_resolution",
+    "noisy",
+    "overexposed",
+    "underexposed",
+    "compressed",
+    "pixelated",
+    "corrupt",
+    "unsupported",
+    "too_large",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """Which file this is and in which state: unchanged as long as no byte and no name of it changed."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def from_stat(cls, stat: os.stat_result) -> Self:
+        """Take what matters from a stat result."""
+        return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+    def same_content_as(self, other: Self) -> bool:
+        """Tell whether both are one file with the same bytes; a rename changes only ctime."""
+        return (self.device, self.inode, self.size_bytes, self.mtime_ns) == (
+            other.device,
+            other.inode,
+            other.size_bytes,
+            other.mtime_ns,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A quiet, complete file ready to be judged; paths are relative to the inbox of its source."""
+
+    source: str
+    relative_path: str
+    role: Role = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Physical quantities of one image; units and ranges are those of docs/measures.md."""
+
+    width: int
+    height: int
+    blur_sigma_px: float
+    noise_sigma: float
+    jpeg_quality: float
+    enlargement: float
+    clipped_low: float
+    clipped_high: float
+    tone_low: float
+    tone_median: float
+    tone_high: float
+    overexposure: float = 0.0
+    underexposure: float = 0.0
+
+    @property
+    def effective_pixels(self) -> float:
+        """Pixels that carry information: what is left when the enlargement found is taken back."""
+        return self.width * self.height / max(self.enlargement, 1.0) ** 2
+
+    def as_dict(self) -> dict[str, float]:
+        """Give the measures by name, for records and reports."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one worker found out about one file: facts and measures, no verdict.
+
+    Exactly one of `measures` and `issue` is set: an image that cannot be measured has an issue.
+    """
+
+    sha256: str
+    measures: Measures | None = None
+    issue: str = ""
+    detail: str = ""
+    camera: str = ""
+    image_format: str = ""
+    duration_ms: float = 0.0
+    identity: FileIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict on one image with everything it rests on.
+
+    `score` is in [0, 1] and at least 0.5 exactly when `ok`; `scores` are 0-100, 100 is best, all six always
+    present (0 where nothing could be measured); `measures` is empty when nothing could be measured; `detail`
+    says the reason in words and physical units.
+    """
+
+    score: float
+    issues: tuple[str, ...]
+    scores: Mapping[str, float]
+    measures: Mapping[str, float]
+    preset: str
+    thresholds: Mapping[str, float]
+    scorer_version: str
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the image is accepted."""
+        return not self.issues
+
+    @property
+    def reason(self) -> str:
+        """The issue that counts most, or an empty string."""
+        return self.issues[0] if self.issues else ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The outcome as one word."""
+        return "accepted" if self.ok else "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """About to move one file, of known content, from `source_path` to `destination_path` (both absolute)."""
+
+    role: Role
+    source_path: str
+    destination_path: str
+    sha256: str
+    identity: FileIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedIntent:
+    """An intent that is durably in the audit log."""
+
+    intent_id: int
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What really became of an intent."""
+
+    intent_id: int
+    outcome: OutcomeKind
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedFile:
+    """All that is recorded about one file before it moves; the image's intent comes first."""
+
+    candidate: Candidate
+    class_name: str
+    measurement: Measurement
+    decision: Decision
+    intents: tuple[Intent, ...]

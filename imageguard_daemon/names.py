@@ -1,0 +1,28 @@
+r"""File names are data: any byte but `/` and NUL may be in one, so they are escaped wherever people read them.
+
+Inside the program a name is a `str` with surrogate escapes (what `os.fsdecode` gives), so no byte is ever lost.
+"""
+
+_FIRST_BYTE_ESCAPE, _LAST_BYTE_ESCAPE = "\udc80", "\udcff"
+
+
+def printable(name: str) -> str:
+    r"""Show a name in the one escaped form used in logs, records, reports and pages.
+
+    Control characters, line separators and invisible formatting become `\u....`, bytes that are not UTF-8 become
+    `\x..`, a backslash is doubled: different names never look the same, and none can steer a terminal.
+    """
+    if name.isprintable() and "\\" not in name:
+        return name
+    return "".join(map(_escaped, name))
+
+
+def _escaped(character: str) -> str:
+    if character == "\\":
+        return "\\\\"
+    if character.isprintable():
+        return character
+    if _FIRST_BYTE_ESCAPE <= character <= _LAST_BYTE_ESCAPE:
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
