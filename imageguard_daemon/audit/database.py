@@ -1,0 +1,97 @@
+"""Opening the audit database: its pragmas, its migrations, and what its errors mean to the caller."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from imageguard_daemon.errors import NoInputError, StalledError, UnavailableError
+
+BUSY_TIMEOUT_MS = 5_000
+_FOR_GOOD = ("malformed", "not a database", "no such table", "no such column")
+
+
+def open_for_writing(path: Path) -> sa.Engine:
+    """Open or create the database at `path` and bring its schema up to date.
+
+    The journal is a WAL with `synchronous=FULL`: a commit that returned survives a power cut.
+
+    Raises:
+        StalledError: it is locked or its disk is full or read-only.
+        UnavailableError: it is damaged, or was made by a newer version of this package.
+    """
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.StaticPool)
+    sa.event.listen(engine, "connect", _prepare_writer)
+    sa.event.listen(engine, "begin", _begin_immediately)
+    with translated_errors(path):
+        _upgrade(engine, path)
+    return engine
+
+
+def open_for_reading(path: Path) -> sa.Engine:
+    """Open an existing database read-only; a daemon may be writing to it at the same time.
+
+    Raises:
+        NoInputError: there is none.
+    """
+    if not path.is_file():
+        raise NoInputError(f"no audit database at {path}; name a ROOT, --config FILE or --db FILE that has one")
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.StaticPool)
+    sa.event.listen(engine, "connect", _prepare_reader)
+    return engine
+
+
+def _prepare_writer(connection: sqlite3.Connection, _record: object) -> None:
+    # The sqlite3 module would begin late and leave CREATE TABLE outside: a crash could leave half a schema.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediately(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare_reader(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA query_only=ON")
+
+
+def _upgrade(engine: sa.Engine, path: Path) -> None:
+    from alembic import command  # noqa: PLC0415 - slow to import, and readers never need it
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", "imageguard_daemon.audit:migrations")
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise UnavailableError(
+            f"the audit database {path} was made by a newer version of imageguard-daemon ({error})"
+        ) from error
+
+
+@contextmanager
+def translated_errors(what: object = "") -> Iterator[None]:
+    """Turn database errors into ours: what passes is a StalledError, what stays is an UnavailableError."""
+    try:
+        yield
+    except DBAPIError as error:
+        message = f"audit database {what}: {error.orig}".replace(" :", ":")
+        passing = isinstance(error, OperationalError) and not any(word in str(error.orig) for word in _FOR_GOOD)
+        raise (StalledError if passing else UnavailableError)(message) from error

@@ -1,0 +1,101 @@
+"""The tables of the audit log. Rows are only ever added: what is true now follows from the latest ones.
+
+`decision_records` has one row for each judgement, `intents` one for each file about to move because of it,
+`outcomes` what became of each intent. The view `decisions` joins them: one row per file judged and moved. The
+view is the public face; the tables may change with a migration.
+"""
+
+from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
+
+from imageguard_daemon.model import SCORE_NAMES
+
+metadata = MetaData()
+
+decision_records = Table(
+    "decision_records",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("decided_at", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("class", Text, nullable=False),
+    Column("relative_path", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("issues", JSON, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("score", Float, nullable=False),
+    *(Column(name, Float) for name in SCORE_NAMES),  # NULL where nothing could be measured
+    Column("measures", JSON, nullable=False),
+    Column("preset", Text, nullable=False),
+    Column("profile", JSON, nullable=False),
+    Column("scorer_version", Text, nullable=False),
+    Column("image_format", Text, nullable=False),
+    Column("camera", Text, nullable=False),
+    Column("duplicate_of", Integer, ForeignKey("decision_records.id")),
+    Column("duration_ms", Float, nullable=False),
+    Index("ix_decision_records_decided_at", "decided_at"),
+    Index("ix_decision_records_sha256", "sha256"),
+    Index("ix_decision_records_relative_path", "relative_path"),
+    sqlite_autoincrement=True,  # an id is never used twice, so that a copy of the log can be told apart by it
+)
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("decision_id", Integer, ForeignKey("decision_records.id"), nullable=False, index=True),
+    Column("role", Text, nullable=False),
+    Column("source_path", LargeBinary, nullable=False),  # bytes: names need not be valid UTF-8
+    Column("destination_path", LargeBinary, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("device", Integer, nullable=False),
+    Column("inode", Integer, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("mtime_ns", Integer, nullable=False),
+    Column("ctime_ns", Integer, nullable=False),
+    Column("intended_at", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("intent_id", Integer, ForeignKey("intents.id"), nullable=False, unique=True),
+    Column("outcome", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("recorded_at", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+VIEW_COLUMNS = (
+    *("id", "decided_at", "host", "source", "class", "relative_path", "destination", "sha256", "size_bytes"),
+    *(
+        "verdict",
+        "reason",
+        "issues",
+        "score",
+        *SCORE_NAMES,
+        "measures",
+        "preset",
+        "profile",
+        "scorer_version",
+    ),
+    *("camera", "duplicate_of", "duration_ms", "detail", "image_format"),
+)
+"""The columns of the view `decisions`, in its order; new ones are only ever added at the end."""
+
+decisions = Table(
+    "decisions",
+    MetaData(),  # its own: a view is not created with the tables
+    *(
+        Column("destination", Text)
+        if name == "destination"
+        else Column(name, decision_records.c[name].type, primary_key=name == "id")
+        for name in VIEW_COLUMNS
+    ),
+)

@@ -1,0 +1,199 @@
+"""The only writer of the audit log: intents before files move, outcomes after."""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.database import open_for_writing, translated_errors
+from imageguard_daemon.audit.schema import decision_records, decisions, intents, outcomes
+from imageguard_daemon.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Outcome, RecordedIntent
+from imageguard_daemon.names import printable
+
+
+def utc_now() -> datetime:
+    """Give the current time with its zone."""
+    return datetime.now(UTC)
+
+
+class AuditWriter:
+    """Owns the only writing connection. One thread only.
+
+    Every method is one durable transaction: when it returned, its rows survive a power cut; when it raised, none
+    of them is there. All raise StalledError when the database is locked or its disk full.
+    """
+
+    def __init__(self, database: Path, root: Path, now: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._root = root
+        self._now = now
+        self._host = socket.gethostname()
+        self._engine = open_for_writing(database)
+
+    def close(self) -> None:
+        """Fold the WAL into the database file and let go of it."""
+        self._engine.dispose()
+
+    def record_intents(self, judged: Sequence[JudgedFile]) -> list[tuple[RecordedIntent, ...]]:
+        """Record decisions together with the moves they call for, before anything moves."""
+        if not judged:
+            return []
+        with translated_errors(self._database), self._engine.begin() as connection:
+            known = _known_contents(connection, [file.measurement.sha256 for file in judged])
+            decision_ids = []
+            for file in judged:
+                decision_ids.append(self._insert_decision(connection, file, known))
+                known.setdefault(file.measurement.sha256, decision_ids[-1])
+            return [
+                tuple(self._insert_intent(connection, decision_id, intent) for intent in file.intents)
+                for decision_id, file in zip(decision_ids, judged, strict=True)
+            ]
+
+    def record_late_sidecar(self, decision_id: int, intent: Intent) -> RecordedIntent:
+        """Record that a sidecar is about to follow an image that has already moved."""
+        with translated_errors(self._database), self._engine.begin() as connection:
+            return self._insert_intent(connection, decision_id, intent)
+
+    def record_outcomes(self, results: Sequence[Outcome]) -> None:
+        """Record what became of intents."""
+        if not results:
+            return
+        stamp = _timestamp(self._now())
+        rows = [
+            {
+                "intent_id": r.intent_id,
+                "outcome": r.outcome,
+                "detail": printable(r.detail),
+                "recorded_at": stamp,
+            }
+            for r in results
+        ]
+        with translated_errors(self._database), self._engine.begin() as connection:
+            connection.execute(outcomes.insert(), rows)
+
+    def unfinished(self) -> list[RecordedIntent]:
+        """Give the intents without an outcome, oldest first: what a crash left behind."""
+        query = (
+            sa.select(intents)
+            .outerjoin(outcomes, outcomes.c.intent_id == intents.c.id)
+            .where(outcomes.c.id.is_(None))
+            .order_by(intents.c.id)
+        )
+        with translated_errors(self._database), self._engine.connect() as connection:
+            return [_recorded_intent(row) for row in connection.execute(query)]
+
+    def image_filed_as(self, source: str, relative_paths: Sequence[str]) -> tuple[int, str] | None:
+        """Find the latest decision on one of these files: its id and where the image went, or None."""
+        query = (
+            sa.select(decision_records.c.id, intents.c.destination_path)
+            .join(intents, sa.and_(intents.c.decision_id == decision_records.c.id, intents.c.role == "image"))
+            .join(outcomes, sa.and_(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome == "moved"))
+            .where(
+                decision_records.c.source == source,
+                decision_records.c.relative_path.in_([printable(path) for path in relative_paths]),
+            )
+            .order_by(decision_records.c.id.desc())
+            .limit(1)
+        )
+        with translated_errors(self._database), self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return (row.id, os.fsdecode(row.destination_path)) if row else None
+
+    def _insert_decision(self, connection: sa.Connection, file: JudgedFile, known: dict[str, int]) -> int:
+        row = _decision_row(file) | {
+            "decided_at": _timestamp(self._now()),
+            "host": self._host,
+            "duplicate_of": known.get(file.measurement.sha256),
+        }
+        return _new_id(connection.execute(decision_records.insert().values(row)))
+
+    def _insert_intent(self, connection: sa.Connection, decision_id: int, intent: Intent) -> RecordedIntent:
+        row = _intent_row(intent) | {
+            "decision_id": decision_id,
+            "destination": printable(self._below_root(intent.destination_path)),
+            "intended_at": _timestamp(self._now()),
+        }
+        return RecordedIntent(_new_id(connection.execute(intents.insert().values(row))), intent)
+
+    def _below_root(self, path: str) -> str:
+        return str(Path(path).relative_to(self._root)) if Path(path).is_relative_to(self._root) else path
+
+
+def _timestamp(moment: datetime) -> str:
+    """Write a time as UTC in ISO 8601, always equally long so that text order is time order."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _new_id(result: sa.CursorResult[Any]) -> int:
+    (new_id,) = result.inserted_primary_key or (0,)
+    return int(new_id)
+
+
+def _known_contents(connection: sa.Connection, hashes: Sequence[str]) -> dict[str, int]:
+    """Find which contents are already filed: the first decision on each."""
+    query = (
+        sa.select(decisions.c.sha256, sa.func.min(decisions.c.id))
+        .where(decisions.c.sha256.in_(hashes))
+        .group_by(decisions.c.sha256)
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
+def _decision_row(file: JudgedFile) -> dict[str, Any]:
+    decision, measurement = file.decision, file.measurement
+    measured = measurement.measures is not None
+    image = file.intents[0]
+    return {
+        "source": file.candidate.source,
+        "class": printable(file.class_name),
+        "relative_path": printable(file.candidate.relative_path),
+        "sha256": measurement.sha256,
+        "size_bytes": image.identity.size_bytes,
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "issues": list(decision.issues),
+        "detail": printable(decision.detail),
+        "score": decision.score,
+        **{name: decision.scores[name] if measured else None for name in SCORE_NAMES},
+        "measures": dict(decision.measures),
+        "preset": decision.preset,
+        "profile": dict(decision.thresholds),
+        "scorer_version": decision.scorer_version,
+        "image_format": printable(measurement.image_format),
+        "camera": printable(measurement.camera),
+        "duration_ms": measurement.duration_ms,
+    }
+
+
+def _intent_row(intent: Intent) -> dict[str, Any]:
+    identity = intent.identity
+    return {
+        "role": intent.role,
+        "source_path": os.fsencode(intent.source_path),
+        "destination_path": os.fsencode(intent.destination_path),
+        "sha256": intent.sha256,
+        # st_dev and st_ino are unsigned 64 bits, SQLite's integers signed.
+        "device": _signed(identity.device),
+        "inode": _signed(identity.inode),
+        "size_bytes": identity.size_bytes,
+        "mtime_ns": identity.mtime_ns,
+        "ctime_ns": identity.ctime_ns,
+    }
+
+
+def _recorded_intent(row: sa.Row[Any]) -> RecordedIntent:
+    identity = FileIdentity(_unsigned(row.device), _unsigned(row.inode), row.size_bytes, row.mtime_ns, row.ctime_ns)
+    intent = Intent(row.role, os.fsdecode(row.source_path), os.fsdecode(row.destination_path), row.sha256, identity)
+    return RecordedIntent(row.id, intent)
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >= 1 << 63 else number
+
+
+def _unsigned(number: int) -> int:
+    return number + (1 << 64) if number < 0 else number
