@@ -1,0 +1,1 @@
+"""WATCH, SETTLE, QUEUE: which files have arrived and are complete."""

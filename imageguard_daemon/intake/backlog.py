@@ -1,0 +1,122 @@
+"""The bounded, de-duplicated hand-over from intake to the workers; knows what is in work and what has failed.
+
+Nothing here is durable, on purpose: the inbox is the queue, this only caches what was seen of it.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from imageguard_daemon.model import Candidate
+
+FIRST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 300.0
+REMEMBERED_FAILURES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A candidate that could not be handled for a reason that may pass."""
+
+    candidate: Candidate
+    attempts: int
+    retry_at: float | None
+    """Monotonic time of the next attempt; None when it waits for a person or for the file to change."""
+    error: str
+
+
+@dataclass(slots=True)
+class Backlog:
+    """Candidates on their way through the daemon. One thread only.
+
+    A candidate is *waiting*, then *in work* until `done` or `failed` is called. Failed ones are set aside for a
+    pause that doubles each time, and for good after `max_attempts`.
+    """
+
+    limit: int
+    max_attempts: int
+    _waiting: deque[Candidate] = field(default_factory=deque)
+    _held: set[Candidate] = field(default_factory=set)
+    _set_aside: set[Candidate] = field(default_factory=set)
+    _failures: dict[Candidate, Failure] = field(default_factory=dict)
+
+    def __contains__(self, candidate: Candidate) -> bool:
+        """Tell whether intake should leave this candidate alone for now."""
+        return candidate in self._held or candidate in self._set_aside
+
+    def is_set_aside(self, candidate: Candidate) -> bool:
+        """Tell whether a candidate failed and waits for its next attempt."""
+        return candidate in self._set_aside
+
+    @property
+    def room(self) -> int:
+        """How many more candidates may be offered."""
+        return max(0, self.limit - len(self._held))
+
+    @property
+    def held(self) -> int:
+        """How many candidates are waiting or in work."""
+        return len(self._held)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What failed and has not succeeded since, oldest first."""
+        return tuple(self._failures.values())
+
+    def offer(self, candidate: Candidate) -> None:
+        """Queue a candidate; one that is already here is not queued twice."""
+        if candidate not in self:
+            self._held.add(candidate)
+            self._waiting.append(candidate)
+
+    def take(self) -> Candidate | None:
+        """Hand out the oldest waiting candidate, which is in work from now on."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def done(self, candidate: Candidate) -> None:
+        """Forget a candidate: it has moved, vanished, or is to be looked at afresh."""
+        self._held.discard(candidate)
+        self._set_aside.discard(candidate)
+        self._failures.pop(candidate, None)
+
+    def failed(self, candidate: Candidate, error: str, now: float) -> Failure:
+        """Set a candidate aside for a while; for good when it has failed too often."""
+        attempts = self._failures[candidate].attempts + 1 if candidate in self._failures else 1
+        pause = min(FIRST_PAUSE_SECONDS * 2.0 ** (attempts - 1), LONGEST_PAUSE_SECONDS)
+        retry_at = now + pause if attempts < self.max_attempts else None
+        return self._set(Failure(candidate, attempts, retry_at, error))
+
+    def postponed(self, candidate: Candidate, why: str, retry_at: float) -> Failure:
+        """Set a candidate aside until a given time without counting it as an attempt."""
+        return self._set(Failure(candidate, 0, retry_at, why))
+
+    def take_retries(self, now: float) -> Iterator[Candidate]:
+        """Let go of the candidates whose pause is over, and yield them: intake looks at them again."""
+        for failure in self.failures:
+            if failure.retry_at is not None and failure.retry_at <= now and failure.candidate in self._set_aside:
+                self._set_aside.discard(failure.candidate)
+                yield failure.candidate
+
+    def next_retry(self) -> float | None:
+        """Say when the next pause is over, if there is one."""
+        pauses = (f.retry_at for f in self._failures.values() if f.candidate in self._set_aside)
+        return min((pause for pause in pauses if pause is not None), default=None)
+
+    def changed(self, candidate: Candidate) -> None:
+        """Give a candidate that was set aside a fresh chance: its file is no longer the one that failed."""
+        if candidate in self._set_aside:
+            self.done(candidate)
+
+    def give_all_another_chance(self) -> None:
+        """Forget all failures, so that the next walk finds their files again."""
+        for candidate in list(self._set_aside):
+            self.done(candidate)
+
+    def _set(self, failure: Failure) -> Failure:
+        self._held.discard(failure.candidate)
+        self._failures.pop(failure.candidate, None)
+        if len(self._failures) >= REMEMBERED_FAILURES:
+            self.done(next(iter(self._failures)))  # the oldest is merely tried again early
+        self._failures[failure.candidate] = failure
+        self._set_aside.add(failure.candidate)
+        return failure

@@ -1,0 +1,239 @@
+"""One inbox: hints and walks in, settled candidates out."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import structlog
+
+from imageguard_daemon.config import Intake, Source
+from imageguard_daemon.intake.backlog import Backlog
+from imageguard_daemon.intake.selection import Left, Selection
+from imageguard_daemon.intake.settling import Seen, Settling
+from imageguard_daemon.intake.walking import Found, walk
+from imageguard_daemon.intake.watcher import Hints, InboxWatcher
+from imageguard_daemon.leases import Writers, writers_of
+from imageguard_daemon.model import Candidate, FileIdentity
+from imageguard_daemon.names import printable
+
+ENTRIES_PER_STEP = 2_000
+"""A walk over a huge tree is done in slices, so that files already settled don't wait for its end."""
+
+log = structlog.get_logger(__name__)
+
+
+class Inbox:
+    """Finds the candidates of one source. One thread only; `step` never blocks longer than its file system."""
+
+    def __init__(self, source: Source, settings: Intake, backlog: Backlog, wake: Callable[[], None]) -> None:
+        self.source = source
+        self.selection = Selection.from_settings(settings)
+        self._root = str(source.inbox)
+        self._rescan_seconds = settings.rescan_seconds
+        self._backlog = backlog
+        self._settling = Settling(settings.settle_seconds, settings.backlog_limit)
+        self._hints = Hints(wake)
+        self._watcher = InboxWatcher(self._root, self._hints, settings.canary_seconds)
+        self._watched: tuple[int, int] | None = None
+        self._walk: Iterator[Found] | None = None
+        self._walk_again = False
+        self._next_walk_at = 0.0
+        self._walked_at: float | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether the folder is there and being watched or walked."""
+        return self._watched is not None
+
+    @property
+    def settling(self) -> int:
+        """How many files are waiting to be quiet for long enough."""
+        return len(self._settling)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all that was here at the first walk has been handed out or is still being written."""
+        if self._walked_at is None or self._walk is not None:
+            return False
+        next_due = self._settling.next_due()
+        return next_due is None or next_due > self._walked_at + self._settling.settle_seconds
+
+    def step(self, now: float, room: int) -> list[Candidate]:
+        """Look at what is new, and give at most `room` candidates that have settled."""
+        if not self._is_present(now):
+            return []
+        self._watcher.step(now)
+        self._follow_hints(now)
+        self._continue_walk(now)
+        return list(self._settled(now, room))
+
+    def next_step(self, now: float, room: int) -> float:
+        """Say when `step` should be called again at the latest."""
+        if not self.present:
+            return now + 1.0
+        if (self._walk is not None or self._walk_again) and not self._settling.full:
+            return now
+        next_due = self._settling.next_due()
+        times = [self._next_walk_at, self._watcher.next_step()]
+        if next_due is not None and room > 0:
+            times.append(next_due)
+        return min(times)
+
+    def look_again_at(self, candidate: Candidate, now: float) -> None:
+        """Let a candidate settle that was found before."""
+        self._observe(candidate.relative_path, now)
+
+    def walk_soon(self) -> None:
+        """Walk the whole inbox at the next step."""
+        self._next_walk_at = 0.0
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._watcher.stop()
+        self._watched = None
+
+    def _is_present(self, now: float) -> bool:
+        """Follow the root through being deleted, recreated, replaced or mounted over."""
+        try:
+            status = os.stat(self._root)
+            identity = (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
+        except OSError:
+            identity = None
+        if identity != self._watched:
+            self._root_changed(identity, now)
+        return identity is not None
+
+    def _root_changed(self, identity: tuple[int, int] | None, now: float) -> None:
+        if identity is None:
+            log.warning("the inbox is gone; waiting for it to come back", inbox=self._root)
+            self._watcher.stop()
+        else:
+            if self._walked_at is not None:
+                log.warning("the inbox is a new folder; watching and walking it", inbox=self._root)
+            self._watcher.start()
+            self._walk = None
+            self._next_walk_at = now
+        self._watched = identity
+
+    def _follow_hints(self, now: float) -> None:
+        paths, lost = self._hints.drain()
+        if lost:
+            log.warning("events were lost; walking the inbox", inbox=self._root)
+            self._walk_again = True
+        prefix = os.path.join(self._root, "")
+        for path in paths:
+            relative_path = path.removeprefix(prefix)
+            if relative_path != path and not self._in_ignored_folder(relative_path):
+                self._follow_hint(path, relative_path, now)
+
+    def _follow_hint(self, path: str, relative_path: str, now: float) -> None:
+        self._backlog.changed(self._candidate(relative_path))
+        if os.path.isdir(path) and not os.path.islink(path):
+            self._observe_tree(relative_path, now)
+        else:
+            self._observe(relative_path, now)
+
+    def _in_ignored_folder(self, relative_path: str) -> bool:
+        return any(self.selection.ignores(part) for part in relative_path.split(os.sep)[:-1])
+
+    def _observe_tree(self, relative_folder: str, now: float) -> None:
+        """Look into a folder that was made or moved here: its files may have had no event of their own."""
+        if self.selection.ignores(os.path.basename(relative_folder)):
+            return
+        found = list(islice(walk(self._root, self.selection, relative_folder), ENTRIES_PER_STEP))
+        for entry in found:
+            self._observe_found(entry, now)
+        if len(found) == ENTRIES_PER_STEP:
+            self._walk_again = True
+
+    def _continue_walk(self, now: float) -> None:
+        if self._walk is None and (self._walk_again or now >= self._next_walk_at):
+            self._walk = walk(self._root, self.selection)
+            self._walk_again = False
+        if self._walk is None:
+            return
+        for _ in range(ENTRIES_PER_STEP):
+            if self._settling.full:
+                return
+            found = next(self._walk, None)
+            if found is None:
+                self._walk = None
+                self._walked_at = now if self._walked_at is None else self._walked_at
+                self._next_walk_at = now + self._rescan_seconds
+                return
+            self._observe_found(found, now)
+
+    def _observe_found(self, found: Found, now: float) -> None:
+        if found.left is Left.unreadable:
+            log.warning("a folder cannot be read", inbox=self._root, path=printable(found.relative_path))
+        elif found.relative_path not in self._settling:  # the others get their second look when they are due
+            self._observe(found.relative_path, now)
+
+    def _observe(self, relative_path: str, now: float) -> None:
+        """Begin or go on to wait for a file to settle."""
+        name = os.path.basename(relative_path)
+        if not (self.selection.is_image(name) or self.selection.is_sidecar(name)):
+            return
+        if self._candidate(relative_path) in self._backlog:
+            return
+        seen = self._look(relative_path)
+        if seen is None:
+            self._settling.forget(relative_path)
+        elif self._settling.full and relative_path not in self._settling:
+            self._walk_again = True
+        else:
+            self._settling.observe(relative_path, seen, now)
+
+    def _settled(self, now: float, room: int) -> Iterator[Candidate]:
+        for relative_path in self._settling.due(now, room):
+            seen = self._look(relative_path)
+            if seen is None:
+                self._settling.forget(relative_path)
+            elif not self._settling.settled(relative_path, seen, now):
+                continue
+            elif self._is_being_written(relative_path):
+                self._settling.restart(relative_path, seen, now)
+            else:
+                self._settling.forget(relative_path)
+                if not self._follows_an_image(relative_path):
+                    yield self._candidate(relative_path)
+
+    def _look(self, relative_path: str) -> Seen | None:
+        """See what a file and its sidecars are now; None when it is no regular file (any more)."""
+        identity = self._identity(relative_path)
+        if identity is None:
+            return None
+        if self.selection.is_sidecar(relative_path):
+            return (identity,)
+        return (identity, *map(self._identity, self.selection.sidecars_of(relative_path)))
+
+    def _identity(self, relative_path: str) -> FileIdentity | None:
+        try:
+            status = os.lstat(os.path.join(self._root, relative_path))
+        except OSError:
+            return None
+        return FileIdentity.from_stat(status) if stat.S_ISREG(status.st_mode) else None
+
+    def _is_being_written(self, relative_path: str) -> bool:
+        paths = [relative_path]
+        if not self.selection.is_sidecar(relative_path):
+            paths += [p for p in self.selection.sidecars_of(relative_path) if self._identity(p)]
+        return any(self._has_writers(path) for path in paths)
+
+    def _has_writers(self, relative_path: str) -> bool:
+        try:
+            return writers_of(os.path.join(self._root, relative_path)) is Writers.some
+        except OSError:
+            return False  # unreadable or gone: the worker finds out which
+
+    def _follows_an_image(self, relative_path: str) -> bool:
+        """Tell whether this is a sidecar whose image is here and will take it along."""
+        if not self.selection.is_sidecar(relative_path):
+            return False
+        return any(self._identity(image) for image in self.selection.images_of(relative_path))
+
+    def _candidate(self, relative_path: str) -> Candidate:
+        return Candidate(
+            self.source.name, relative_path, "sidecar" if self.selection.is_sidecar(relative_path) else "image"
+        )

@@ -1,0 +1,51 @@
+"""An own walk over the inbox: follows no link, keeps no list, and shrugs at what vanishes meanwhile."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from imageguard_daemon.intake.selection import Left, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One entry of the inbox that is no ordinary folder; `left` says why it is no candidate, if it is none."""
+
+    relative_path: str
+    left: Left | None = None
+
+
+def walk(inbox: str, selection: Selection, start: str = "") -> Iterator[Found]:
+    """Yield what lies in the folder `start` below the inbox, and in its sub-folders.
+
+    Streams: memory does not grow with the number of files in a folder, only with the number of folders open or
+    still to visit. Entries that appear or vanish during the walk may or may not be seen.
+    """
+    folders = [start]
+    while folders:
+        relative_folder = folders.pop()
+        try:
+            listing = os.scandir(os.path.join(inbox, relative_folder))
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # gone since it was listed
+        except OSError:
+            yield Found(relative_folder, Left.unreadable)
+            continue
+        with listing, suppress(FileNotFoundError):  # a folder can also vanish while it is read
+            for entry in listing:
+                relative_path = os.path.join(relative_folder, entry.name)
+                if not entry.is_dir(follow_symlinks=False):
+                    yield Found(relative_path, _why_left(entry, selection))
+                elif not selection.ignores(entry.name):
+                    folders.append(relative_path)
+
+
+def _why_left(entry: "os.DirEntry[str]", selection: Selection) -> Left | None:
+    if selection.ignores(entry.name):
+        return Left.ignored
+    if entry.is_symlink():
+        return Left.link
+    if not entry.is_file(follow_symlinks=False):
+        return Left.special
+    return selection.why_left(entry.name)
