@@ -1,0 +1,98 @@
+"""Folders held by descriptor: what happens below the trusted roots follows no symbolic link put there by others."""
+
+import os
+from collections.abc import Sequence
+from typing import Self
+
+from imageguard_daemon.errors import DataError, StalledError, StorageError
+from imageguard_daemon.names import printable
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Folders:
+    """The folders one batch of moves works in; opened once, synced together, then let go.
+
+    `roots` are the inboxes and destinations of the configuration. They may be reached through links; nothing below
+    them may.
+    """
+
+    def __init__(self, roots: Sequence[str]) -> None:
+        self._roots = sorted(roots, key=len, reverse=True)
+        self._open: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def descriptor(self, path: str, *, make: bool = False) -> int:
+        """Give a descriptor of the folder at `path`, which must lie in one of the roots.
+
+        With `make`, missing folders below the root are created durably. Raises OSError: ENOENT when it is missing,
+        ENOTDIR or ELOOP when a file or a link is in its place; StalledError when the root itself is missing,
+        DataError when the path is in none.
+        """
+        if path not in self._open:
+            self._open[path] = self._reach(path, make=make)
+        return self._open[path]
+
+    def sync(self) -> None:
+        """Make all that changed in these folders durable.
+
+        Raises:
+            StorageError: the disk refused; what it holds is uncertain from now on.
+        """
+        for path, descriptor in self._open.items():
+            sync(descriptor, path)
+
+    def close(self) -> None:
+        """Let go of all folders."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def _reach(self, path: str, *, make: bool) -> int:
+        root = next((r for r in self._roots if path == r or path.startswith(f"{r}/")), None)
+        if root is None:
+            raise DataError(f"{printable(path)} is in no folder that the configuration names")
+        descriptor = _open_root(root)
+        for part in path[len(root) :].split("/"):
+            if not part:
+                continue
+            try:
+                below = _enter(descriptor, part, make=make)
+            finally:
+                os.close(descriptor)
+            descriptor = below
+        return descriptor
+
+
+def sync(descriptor: int, what: str) -> None:
+    """Fsync, and treat a refusal as final: a second fsync may succeed without having written anything."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise StorageError(f"the disk did not keep {what}: {error.strerror}; nothing more is moved") from error
+
+
+def _open_root(root: str) -> int:
+    try:
+        return os.open(root, _FOLDER)
+    except FileNotFoundError as error:  # not the file's fault: most likely a mount is missing
+        raise StalledError(f"{root} is not there") from error
+
+
+def _enter(parent: int, name: str, *, make: bool) -> int:
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+    except FileNotFoundError:
+        if not make:
+            raise
+    try:
+        os.mkdir(name, dir_fd=parent)
+    except FileExistsError:
+        pass  # somebody was faster
+    else:
+        sync(parent, name)
+    return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
