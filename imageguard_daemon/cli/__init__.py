@@ -1,0 +1,1 @@
+"""argv -> one short function a command; one module a group."""

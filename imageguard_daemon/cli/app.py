@@ -1,0 +1,61 @@
+"""The command line as a whole: which commands there are, and how their errors end."""
+
+import os
+import sys
+
+import typer
+
+from imageguard_daemon.cli import check, config, report, run, status
+from imageguard_daemon.errors import ImageguardError
+
+_LIBRARY_USAGE_ERROR = 2
+
+app = typer.Typer(
+    name="imageguard-daemon",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Stands at the door of a machine-learning dataset: scores new images, accepts the good, quarantines the rest, "
+    "and records why.",
+)
+app.command()(run.run)
+app.command()(check.check)
+app.command()(report.report)
+app.command()(status.status)
+app.add_typer(config.app, name="config")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from imageguard_daemon import __version__
+
+        typer.echo(f"imageguard-daemon {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """Hold the options before the command."""
+
+
+def run_command_line() -> None:
+    """Run the command in argv and exit with its code; docs/exit-codes.md lists them."""
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
+    try:
+        app()
+    except SystemExit as end:
+        # The library's code for a wrong command line is 2; ours is that of sysexits.h.
+        return os.EX_USAGE if end.code == _LIBRARY_USAGE_ERROR else int(end.code or 0)
+    except ImageguardError as error:
+        typer.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return os.EX_OK

@@ -1,0 +1,103 @@
+"""`imageguard-daemon check`."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imageguard_daemon.cli.options import Format, OutputFormat
+from imageguard_daemon.errors import UsageError
+from imageguard_daemon.names import printable
+
+if TYPE_CHECKING:
+    from imageguard_daemon.model import Decision
+
+
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images to look at.")],
+    preset: Annotated[str, typer.Option(help="general, fine_grained, detection or segmentation.")] = "general",
+    thresholds: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Another threshold, as blur_score=55."),
+    ] = None,
+    output: Format = OutputFormat.table,
+) -> None:
+    """Show six measures, scores and the verdict of single images. Nothing is moved or recorded.
+
+    Exits 0 whatever the verdicts, and 66 when a file cannot be read.
+    """
+    chosen = _parsed(thresholds or [])
+    decisions, unreadable = _decide(files, preset, chosen)
+    _SHOW[output](decisions)
+    for path, error in unreadable.items():
+        typer.echo(f"error: {printable(str(path))}: {error}", err=True)
+    raise typer.Exit(os.EX_NOINPUT if unreadable else os.EX_OK)
+
+
+def _parsed(assignments: list[str]) -> dict[str, float]:
+    thresholds = {}
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        try:
+            thresholds[name.strip()] = float(value)
+        except ValueError:
+            raise UsageError(f"--set {assignment}: expected NAME=NUMBER, as blur_score=55") from None
+    return thresholds
+
+
+def _decide(
+    files: list[Path], preset: str, thresholds: Mapping[str, float]
+) -> "tuple[dict[Path, Decision], dict[Path, str]]":
+    from imageguard_daemon import validate
+
+    decisions, unreadable = {}, {}
+    for path in files:
+        try:
+            decisions[path] = validate(path, preset=preset, thresholds=thresholds)
+        except OSError as error:
+            unreadable[path] = error.strerror or str(error)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    return decisions, unreadable
+
+
+def _show_tables(decisions: "Mapping[Path, Decision]") -> None:
+    from rich.console import Console
+
+    from imageguard_daemon.cli.verdicts import verdict_panel
+
+    console = Console()
+    for path, decision in decisions.items():
+        console.print(verdict_panel(printable(str(path)), decision))
+
+
+def _as_json(path: Path, decision: "Decision") -> dict[str, Any]:
+    return {
+        "path": printable(str(path)),
+        "ok": decision.ok,
+        "score": decision.score,
+        "reason": decision.reason,
+        "issues": list(decision.issues),
+        "detail": decision.detail,
+        "scores": dict(decision.scores),
+        "measures": dict(decision.measures),
+        "preset": decision.preset,
+        "thresholds": dict(decision.thresholds),
+        "scorer_version": decision.scorer_version,
+    }
+
+
+def _show_json(decisions: "Mapping[Path, Decision]") -> None:
+    typer.echo(json.dumps([_as_json(path, decision) for path, decision in decisions.items()], indent=2))
+
+
+def _show_csv(decisions: "Mapping[Path, Decision]") -> None:
+    from imageguard_daemon.cli.verdicts import verdicts_csv
+
+    typer.echo(verdicts_csv({printable(str(path)): decision for path, decision in decisions.items()}), nl=False)
+
+
+_SHOW = {OutputFormat.table: _show_tables, OutputFormat.json: _show_json, OutputFormat.csv: _show_csv}

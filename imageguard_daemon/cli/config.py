@@ -1,0 +1,53 @@
+"""`imageguard-daemon config init | check | show | schema`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
+from imageguard_daemon.errors import UnavailableError, UsageError
+
+app = typer.Typer(no_args_is_help=True, help="Write, check and show configurations.")
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("config.yaml"),
+) -> None:
+    """Write an example configuration with every setting, its default and its reason. Replaces nothing."""
+    from imageguard_daemon.example import render_example
+
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(render_example())
+    except FileExistsError as error:
+        raise UsageError(f"{file} is there already; remove it or name another file") from error
+    except OSError as error:
+        raise UnavailableError(f"cannot write {file}: {error.strerror}") from error
+    typer.echo(f"wrote {file}; start with: imageguard-daemon run --config {file}")
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Configuration to check.")]) -> None:
+    """Find all mistakes of a configuration at once; exits 78 when there is one."""
+    settings = settings_for(None, file)
+    typer.echo(f"{file} is right: {len(settings.sources)} source(s), root {settings.root}")
+
+
+@app.command()
+def show(root: Root = None, config: ConfigFile = None) -> None:
+    """Show the configuration in force, with defaults and absolute paths, as YAML."""
+    import yaml
+
+    settings = settings_for(root, config)
+    typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the configuration, for editors."""
+    from imageguard_daemon.config import Settings
+
+    typer.echo(json.dumps(Settings.model_json_schema(), indent=2))

@@ -1,0 +1,51 @@
+"""The arguments that several commands share, so that they mean the same everywhere."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Settings
+
+
+class OutputFormat(StrEnum):
+    """How a listing is written to standard output."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+Root = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[ROOT]",
+        help="Folder with inbox, accepted, quarantine and audit.db.  [default: ./ingest]",
+        show_default=False,
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Configuration file (YAML).",
+        envvar="IMAGEGUARD_CONFIG",
+        show_default=False,
+    ),
+]
+Database = Annotated[
+    Path | None,
+    typer.Option("--db", metavar="FILE", help="Read this audit database instead of the root's.", show_default=False),
+]
+Format = Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the output.")]
+
+
+def settings_for(root: Path | None, config_file: Path | None) -> "Settings":
+    """Load the configuration a command was given; its mistakes end the command with exit code 78."""
+    from imageguard_daemon.config import load
+
+    return load(config_file, root)

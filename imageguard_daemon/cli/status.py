@@ -1,0 +1,107 @@
+"""`imageguard-daemon status`."""
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from imageguard_daemon.cli.options import ConfigFile, Format, OutputFormat, Root, settings_for
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Settings
+
+EXAMPLES_SHOWN = 5
+
+
+def status(root: Root = None, config: ConfigFile = None, output: Format = OutputFormat.table) -> None:
+    """Show whether a daemon runs on ROOT, what it is doing, and what is left in the inbox and why."""
+    settings = settings_for(root, config)
+    found = _gather(settings)
+    if output is OutputFormat.json:
+        typer.echo(json.dumps(found, indent=2))
+    elif output is OutputFormat.csv:
+        typer.echo(_as_csv(found), nl=False)
+    else:
+        _show(found)
+
+
+def _gather(settings: "Settings") -> dict[str, Any]:
+    from imageguard_daemon.service import locking
+    from imageguard_daemon.service import status as live
+
+    process_id = locking.running_process(settings.state_folder)
+    return {
+        "root": str(settings.root),
+        "running": process_id is not None,
+        "process_id": process_id,
+        "inboxes": {source.name: _inbox(settings, str(source.inbox)) for source in settings.sources},
+        "daemon": live.read(settings.state_folder),
+    }
+
+
+def _inbox(settings: "Settings", inbox: str) -> dict[str, Any]:
+    """Walk an inbox as the daemon does, and count what is there and why it stays."""
+    from imageguard_daemon.intake.selection import Selection
+    from imageguard_daemon.intake.walking import walk
+    from imageguard_daemon.names import printable
+
+    waiting, left = 0, Counter[str]()
+    examples: dict[str, list[str]] = {}
+    for found in walk(inbox, Selection.from_settings(settings.intake)):
+        if found.left is None:
+            waiting += 1
+            continue
+        left[found.left] += 1
+        if left[found.left] <= EXAMPLES_SHOWN:
+            examples.setdefault(str(found.left), []).append(printable(found.relative_path))
+    return {"path": inbox, "waiting": waiting, "left": dict(left), "examples": examples}
+
+
+def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    daemon = found["daemon"] or {}
+    state = f"running (process {found['process_id']})" if found["running"] else "not running"
+    rows = [("daemon", state), ("root", found["root"])]
+    if daemon:
+        since = daemon.get("started_at", "")
+        rows.append(("since start", f"{daemon['accepted']} accepted, {daemon['quarantined']} quarantined ({since})"))
+    if found["running"] and daemon:
+        rows.append(("now", f"{daemon['backlog']} in work, {daemon['images_per_second']:.1f} images/s"))
+        rows += [
+            (f"source {s['name']}", f"paused: {s['paused_because']}") for s in daemon["sources"] if s["paused_because"]
+        ]
+        rows += [(f"source {s['name']}", "the inbox is gone") for s in daemon["sources"] if not s["present"]]
+        rows += [("left behind", _failure(failure)) for failure in daemon["failures"] if failure["attempts"]]
+    for name, inbox in found["inboxes"].items():
+        rows.append((f"inbox {name}", f"{inbox['waiting']} waiting to be judged"))
+        rows += [
+            ("", f"{count} left: {why} ({', '.join(inbox['examples'][why])})") for why, count in inbox["left"].items()
+        ]
+    return rows
+
+
+def _failure(failure: dict[str, Any]) -> str:
+    ending = "given up; send SIGHUP to try again" if failure["given_up"] else "will be tried again"
+    return f"{failure['relative_path']}: {failure['error']} ({failure['attempts']} attempts, {ending})"
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in _rows(found):
+        table.add_row(Text(name, "bold"), Text(value))
+    Console().print(table)
+
+
+def _as_csv(found: dict[str, Any]) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "value"])
+    writer.writerows(_rows(found))
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""DRIVES ALL: the daemon's life, its workers, and one image's trip through the stages."""

@@ -1,0 +1,41 @@
+"""The folders a daemon needs before it can start."""
+
+from pathlib import Path
+
+from imageguard_daemon.config import Settings
+from imageguard_daemon.errors import NoInputError, PermissionDeniedError, UnavailableError
+
+
+def prepare(settings: Settings) -> None:
+    """Make the folders below the root; those elsewhere must exist already.
+
+    A folder outside the root that is missing is most likely a disk that is not mounted, and making it would send
+    images to the wrong disk.
+
+    Raises:
+        NoInputError, PermissionDeniedError, UnavailableError: with the folder and what to do about it.
+    """
+    _make(settings.root)
+    _make(settings.state_folder)
+    folders = [settings.audit.database.parent]
+    for source in settings.sources:
+        folders += [source.inbox, source.accepted, source.quarantine]
+    for folder in folders:
+        if folder.is_relative_to(settings.root):
+            _make(folder)
+        elif not folder.is_dir():
+            raise NoInputError(
+                f"{folder} is not there; folders outside the root ({settings.root}) are not made by themselves. "
+                "Mount or create it, then start again."
+            )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise PermissionDeniedError(f"no permission to make {folder}; make it, or run as a user who may") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NoInputError(f"{folder} cannot be a folder: a file is in its place") from error
+    except OSError as error:
+        raise UnavailableError(f"cannot make {folder}: {error.strerror}") from error

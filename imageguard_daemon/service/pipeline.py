@@ -1,0 +1,208 @@
+"""One image's trip: taken from the backlog, measured, decided, recorded, moved, recorded again."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.errors import ChangedError, RetryableError, StalledError
+from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.mover import move
+from imageguard_daemon.intake.backlog import Backlog
+from imageguard_daemon.model import Candidate, JudgedFile, Outcome, RecordedIntent
+from imageguard_daemon.names import printable
+from imageguard_daemon.service.planning import judge, late_sidecar_intent
+from imageguard_daemon.service.sources import ServedSource
+from imageguard_daemon.service.workers import Finished, Workers
+
+LONE_SIDECAR_PAUSE_SECONDS = 600.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The parts a trip goes through."""
+
+    backlog: Backlog
+    workers: Workers
+    audit: AuditWriter
+
+
+class Pipeline:
+    """Carries candidates through the stages. One thread only; `step` never waits for a worker.
+
+    `on_filed` is told of every image once it has moved.
+    """
+
+    def __init__(
+        self, sources: Mapping[str, ServedSource], stages: Stages, on_filed: Callable[[JudgedFile], None]
+    ) -> None:
+        self._sources = sources
+        self._backlog = stages.backlog
+        self._workers = stages.workers
+        self._audit = stages.audit
+        self._on_filed = on_filed
+        self._unrecorded: list[Outcome] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is in work or waits to be recorded."""
+        return bool(self._workers.in_work or self._unrecorded)
+
+    def step(self, now: float) -> None:
+        """Move everything on by one stage."""
+        self.file_finished(now)
+        self._feed(now)
+
+    def _feed(self, now: float) -> None:
+        """Hand waiting candidates to the workers as far as they have room."""
+        while self._workers.has_room:
+            candidate = self._backlog.take()
+            if candidate is None:
+                return
+            source = self._sources[candidate.source]
+            if source.is_paused(now):
+                self._backlog.done(candidate)  # the walk at the end of the pause finds it again
+            elif candidate.role == "sidecar":
+                self._follow_image(candidate, source, now)
+            else:
+                self._workers.submit(candidate, source.path_of(candidate.relative_path))
+
+    def file_finished(self, now: float) -> None:
+        """Decide, record, move and record again what the workers have finished, a group for each source."""
+        finished = self._workers.finished()
+        for one in finished:
+            if one.error is not None:
+                self._put_back(one.candidate, one.error, now)
+        measured = [one for one in finished if one.measurement is not None]
+        if not self._record_outcomes(now):  # the log is out of order: don't make more that it can't take
+            self._let_go(one.candidate for one in measured)
+            return
+        for name in dict.fromkeys(one.candidate.source for one in measured):
+            self._file_group([one for one in measured if one.candidate.source == name], self._sources[name], now)
+
+    def _file_group(self, group: Sequence[Finished], source: ServedSource, now: float) -> None:
+        with self._folders() as folders:
+            try:
+                judged = judge([(f.candidate, f.measurement) for f in group if f.measurement], source)
+                recorded = self._audit.record_intents(judged)
+                moved = self._carry_out(judged, recorded, folders, now)
+                folders.sync()
+            except StalledError as error:
+                source.pause(str(error), now)
+                moved = []
+        self._record_outcomes(now)
+        self._finish(moved, source)
+        self._let_go(one.candidate for one in group)
+
+    def _carry_out(
+        self,
+        judged: Sequence[JudgedFile],
+        recorded: Sequence[Sequence[RecordedIntent]],
+        folders: Folders,
+        now: float,
+    ) -> list[JudgedFile]:
+        """Move what was recorded, and give the files whose image has moved."""
+        moved = []
+        for file, intents in zip(judged, recorded, strict=True):
+            outcomes = self._move_together(file.candidate, intents, folders, now)
+            self._unrecorded += outcomes
+            if outcomes[0].outcome == "moved":
+                moved.append(file)
+        return moved
+
+    def _move_together(
+        self, candidate: Candidate, intents: Sequence[RecordedIntent], folders: Folders, now: float
+    ) -> list[Outcome]:
+        """Move an image, then its sidecars; when the image stays, they stay."""
+        outcomes: list[Outcome] = []
+        for recorded in intents:
+            if outcomes and outcomes[0].outcome != "moved":
+                outcomes.append(Outcome(recorded.intent_id, "abandoned", "its image stayed"))
+            else:
+                outcomes.append(self._move_one(candidate, recorded, folders, now))
+        return outcomes
+
+    def _move_one(self, candidate: Candidate, recorded: RecordedIntent, folders: Folders, now: float) -> Outcome:
+        try:
+            move(recorded, folders)
+        except RetryableError as error:
+            if recorded.intent.role == candidate.role:
+                self._put_back(candidate, error, now)
+            return Outcome(recorded.intent_id, "abandoned", str(error))
+        return Outcome(recorded.intent_id, "moved")
+
+    def _finish(self, moved: Sequence[JudgedFile], source: ServedSource) -> None:
+        for file in moved:
+            self._on_filed(file)
+        if moved and not self._unrecorded:
+            source.works_again()
+
+    def _follow_image(self, candidate: Candidate, source: ServedSource, now: float) -> None:
+        """Send a sidecar that came late after its image; one whose image is not known waits in the inbox."""
+        try:
+            filed = self._audit.image_filed_as(
+                candidate.source, list(source.inbox.selection.images_of(candidate.relative_path))
+            )
+            if filed is None:
+                why = "its image has not been filed"
+                self._backlog.postponed(candidate, why, now + LONE_SIDECAR_PAUSE_SECONDS)
+                return
+            intent = late_sidecar_intent(source.path_of(candidate.relative_path), filed[1])
+            if intent is not None:
+                recorded = self._audit.record_late_sidecar(filed[0], intent)
+                with self._folders() as folders:
+                    self._unrecorded.append(self._move_one(candidate, recorded, folders, now))
+                    folders.sync()
+                self._record_outcomes(now)
+        except StalledError as error:
+            source.pause(str(error), now)
+        self._let_go([candidate])
+
+    def _record_outcomes(self, now: float) -> bool:
+        """Record what has become of intents; when the log refuses, keep it, and take nothing new meanwhile."""
+        try:
+            self._audit.record_outcomes(self._unrecorded)
+        except StalledError as error:
+            for source in self._sources.values():
+                source.pause(str(error), now)
+            return False
+        self._unrecorded = []
+        return True
+
+    def _put_back(self, candidate: Candidate, error: Exception, now: float) -> None:
+        """Leave a file in the inbox: forgotten, to be looked at afresh, until its source recovers, or set aside."""
+        source = self._sources[candidate.source]
+        if isinstance(error, FileNotFoundError):
+            self._backlog.done(candidate)
+        elif isinstance(error, StalledError):
+            source.pause(str(error), now)
+            self._backlog.done(candidate)
+        elif isinstance(error, ChangedError):
+            log.info("looked at afresh", path=printable(candidate.relative_path), why=str(error))
+            self._backlog.done(candidate)
+            source.inbox.look_again_at(candidate, now)
+        else:
+            self._set_aside(candidate, error, now)
+
+    def _set_aside(self, candidate: Candidate, error: Exception, now: float) -> None:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        failure = self._backlog.failed(candidate, why, now)
+        log.warning(
+            "left in the inbox",
+            path=printable(candidate.relative_path),
+            why=why,
+            attempts=failure.attempts,
+            given_up=failure.retry_at is None,
+        )
+
+    def _let_go(self, candidates: Iterable[Candidate]) -> None:
+        """Forget the candidates that are through; those set aside stay set aside."""
+        for candidate in candidates:
+            if not self._backlog.is_set_aside(candidate):
+                self._backlog.done(candidate)
+
+    def _folders(self) -> Folders:
+        return Folders([folder for source in self._sources.values() for folder in source.folders])

@@ -1,0 +1,92 @@
+"""From measurements to judged files: the decision, and where the file and its sidecars are to go."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+
+from imageguard_daemon.filing import destinations
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.model import Candidate, Decision, FileIdentity, Intent, JudgedFile, Measurement
+from imageguard_daemon.quality.policy import decide
+from imageguard_daemon.service.sources import ServedSource
+
+
+def judge(group: Sequence[tuple[Candidate, Measurement]], source: ServedSource) -> list[JudgedFile]:
+    """Decide on a group of one source's files and plan their moves; no two get the same destination."""
+    reserved: set[str] = set()
+    judged = []
+    for candidate, measurement in group:
+        decision = decide(measurement, source.settings.preset, source.thresholds)
+        intents = _intents(candidate, measurement, source, _Target(source, decision, reserved))
+        reserved.update(intent.destination_path for intent in intents)
+        class_name = destinations.class_of(candidate.relative_path, source.settings.class_from)
+        judged.append(JudgedFile(candidate, class_name, measurement, decision, tuple(intents)))
+    return judged
+
+
+def late_sidecar_intent(path: str, image_path: str) -> Intent | None:
+    """Plan the move of a sidecar to the image that went before it; None when the sidecar is gone."""
+    contents = contents_of(path)
+    if contents is None:
+        return None
+    sha256, identity = contents
+    wanted = destinations.renamed_like(os.path.splitext(path)[1], image_path)
+    return Intent("sidecar", path, destinations.free_path(wanted, (), sha256, os.path.lexists), sha256, identity)
+
+
+def contents_of(path: str) -> tuple[str, FileIdentity] | None:
+    """Give SHA-256 and identity of a regular file; None when there is none or it cannot be read."""
+    try:
+        descriptor = os.open(path, READ_ONLY_NO_TRAPS)
+    except OSError:
+        return None
+    with open(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return hashlib.file_digest(file, "sha256").hexdigest(), FileIdentity.from_stat(status)
+
+
+class _Target:
+    """The folder a decision sends files to, and which names in it are taken or promised."""
+
+    def __init__(self, source: ServedSource, decision: Decision, reserved: set[str]) -> None:
+        self._root = str(source.settings.accepted if decision.ok else source.settings.quarantine)
+        self._reserved = reserved
+
+    def path(self, relative_path: str) -> str:
+        return os.path.join(self._root, relative_path)
+
+    def taken(self, relative_path: str) -> bool:
+        path = self.path(relative_path)
+        return path in self._reserved or os.path.lexists(path)
+
+
+def _intents(candidate: Candidate, measurement: Measurement, source: ServedSource, target: _Target) -> list[Intent]:
+    if measurement.identity is None:
+        raise ValueError("a measurement of a file in the inbox has an identity")
+    sidecars = _sidecars(candidate, source)
+    relative_path = destinations.free_path(candidate.relative_path, tuple(sidecars), measurement.sha256, target.taken)
+    image = Intent(
+        "image",
+        source.path_of(candidate.relative_path),
+        target.path(relative_path),
+        measurement.sha256,
+        measurement.identity,
+    )
+    return [image] + [
+        Intent("sidecar", path, target.path(destinations.renamed_like(suffix, relative_path)), sha256, identity)
+        for suffix, (path, sha256, identity) in sidecars.items()
+    ]
+
+
+def _sidecars(candidate: Candidate, source: ServedSource) -> dict[str, tuple[str, str, FileIdentity]]:
+    """Find the sidecars beside an image: suffix -> path, SHA-256, identity."""
+    found = {}
+    for relative_path in source.inbox.selection.sidecars_of(candidate.relative_path):
+        path = source.path_of(relative_path)
+        contents = contents_of(path)
+        if contents is not None:
+            found[os.path.splitext(relative_path)[1]] = (path, *contents)
+    return found

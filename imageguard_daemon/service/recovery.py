@@ -1,0 +1,87 @@
+"""Finish at start what a crash left: every intent gets its outcome before anything new is looked at."""
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.errors import DataError, retryable
+from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.mover import temporary_name
+from imageguard_daemon.filing.recovery_plan import Presence, Repair, repair_for
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.model import Intent, Outcome, RecordedIntent
+from imageguard_daemon.names import printable
+
+log = structlog.get_logger(__name__)
+
+
+def recover(audit: AuditWriter, roots: Sequence[str]) -> list[Outcome]:
+    """Give every unfinished intent its outcome; may be interrupted and run again at any point.
+
+    Raises:
+        DataError: something else lies where a judged file should be. It is recorded; the next start goes on.
+        StalledError: a folder is not there, or the database cannot be written.
+    """
+    with Folders(roots) as folders:
+        outcomes = [_repair(recorded, folders) for recorded in audit.unfinished()]
+        folders.sync()  # before the records say that it is so
+    audit.record_outcomes(outcomes)
+    disputed = [outcome for outcome in outcomes if outcome.outcome == "disputed"]
+    if disputed:
+        raise DataError(
+            "after an interruption, another file lies where a judged one was to go; look at it, then start again:\n"
+            + "\n".join(f"  {outcome.detail}" for outcome in disputed)
+        )
+    return outcomes
+
+
+def _repair(recorded: RecordedIntent, folders: Folders) -> Outcome:
+    intent = recorded.intent
+    _remove_temporary(recorded, folders)
+    source = _presence(intent.source_path, intent, folders)
+    repair = repair_for(source, _presence(intent.destination_path, intent, folders))
+    if repair.remove_source:
+        os.unlink(
+            os.path.basename(intent.source_path),
+            dir_fd=folders.descriptor(os.path.dirname(intent.source_path)),
+        )
+    return _told(recorded, repair)
+
+
+def _told(recorded: RecordedIntent, repair: Repair) -> Outcome:
+    destination = printable(recorded.intent.destination_path)
+    tell = log.error if repair.outcome in {"lost", "disputed"} else log.info
+    tell("recovered", path=destination, outcome=repair.outcome, detail=repair.detail)
+    return Outcome(recorded.intent_id, repair.outcome, f"{repair.detail}: {recorded.intent.destination_path}")
+
+
+def _remove_temporary(recorded: RecordedIntent, folders: Folders) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        folder = folders.descriptor(os.path.dirname(recorded.intent.destination_path))
+        os.unlink(temporary_name(recorded.intent_id), dir_fd=folder)
+
+
+def _presence(path: str, intent: Intent, folders: Folders) -> Presence:
+    try:
+        folder = folders.descriptor(os.path.dirname(path))
+        descriptor = os.open(os.path.basename(path), READ_ONLY_NO_TRAPS, dir_fd=folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return Presence.absent
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, a socket: not what was judged
+            return Presence.other
+        raise retryable(error, f"cannot look at {printable(path)}") from error
+    with open(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        same = (
+            stat.S_ISREG(status.st_mode)
+            and status.st_size == intent.identity.size_bytes
+            and hashlib.file_digest(file, "sha256").hexdigest() == intent.sha256
+        )
+    return Presence.same if same else Presence.other

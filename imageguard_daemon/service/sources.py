@@ -1,0 +1,84 @@
+"""What the pipeline knows of each source: its inbox, the profile in force, and whether it has to pause."""
+
+import os
+from dataclasses import dataclass, field
+
+import structlog
+
+from imageguard_daemon.config import Source
+from imageguard_daemon.intake.inbox import Inbox
+from imageguard_daemon.quality.policy import thresholds_for
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class ServedSource:
+    """One source while it is being served. One thread only."""
+
+    settings: Source
+    inbox: Inbox
+    thresholds: dict[str, float] = field(init=False)
+    paused_because: str = ""
+    _pause_seconds: float = 0.0
+    _paused_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.apply(self.settings)
+
+    def apply(self, settings: Source) -> None:
+        """Use the thresholds and the class rule of new settings from the next decision on."""
+        self.thresholds = thresholds_for(settings.preset, settings.thresholds)
+        self.settings = settings
+
+    def path_of(self, relative_path: str) -> str:
+        """Give the absolute path of a file of the inbox."""
+        return os.path.join(self.settings.inbox, relative_path)
+
+    @property
+    def folders(self) -> tuple[str, str, str]:
+        """The folders files may be moved from and to."""
+        return str(self.settings.inbox), str(self.settings.accepted), str(self.settings.quarantine)
+
+    def pause(self, why: str, now: float) -> None:
+        """Take nothing for a while; each pause in a row is twice as long."""
+        self._pause_seconds = min(max(FIRST_PAUSE_SECONDS, self._pause_seconds * 2), LONGEST_PAUSE_SECONDS)
+        self._paused_until = now + self._pause_seconds
+        if why != self.paused_because:
+            log.error("source paused", source=self.settings.name, why=why)
+        self.paused_because = why
+        self.inbox.walk_soon()  # what was in work has been let go of; the walk finds it again
+
+    def is_paused(self, now: float) -> bool:
+        """Tell whether the pause is still on; afterwards single files probe whether the cause has gone."""
+        return now < self._paused_until
+
+    def room(self, room: int, now: float) -> int:
+        """Say how many of `room` candidates this source may give: none in a pause, one to probe its end."""
+        if self.is_paused(now):
+            return 0
+        return min(room, 1) if self.paused_because else room
+
+    def works_again(self) -> None:
+        """End a pause: something of this source has just been recorded and moved."""
+        if self.paused_because:
+            log.info("source resumed", source=self.settings.name)
+        self.paused_because = ""
+        self._pause_seconds = self._paused_until = 0.0
+
+    def next_probe(self) -> float | None:
+        """Say when the pause is over, if there is one."""
+        return self._paused_until if self.paused_because else None
+
+
+def remove_emptied_folders(folder: str, inbox: str) -> None:
+    """Remove a sub-folder of the inbox and the folders above it, as far as they are empty."""
+    while folder.startswith(os.path.join(inbox, "")):
+        try:
+            os.rmdir(folder)
+        except OSError:  # not empty, gone already, or not ours to remove
+            return
+        folder = os.path.dirname(folder)

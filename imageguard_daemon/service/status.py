@@ -1,0 +1,69 @@
+"""The live status: what `status` shows of a running daemon, written to a small file beside its lock."""
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+STATUS_FILE = "status.json"
+FAILURES_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """One source as it is now."""
+
+    name: str
+    inbox: str
+    present: bool
+    settling: int
+    paused_because: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFile:
+    """A file that stays in the inbox because something outside of it went wrong."""
+
+    source: str
+    relative_path: str
+    attempts: int
+    given_up: bool
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A daemon as it is now; counts are since its start."""
+
+    process_id: int
+    state: str
+    started_at: str
+    updated_at: str
+    accepted: int
+    quarantined: int
+    reasons: dict[str, int]
+    images_per_second: float
+    backlog: int
+    in_work: int
+    worker_mishaps: int
+    sources: tuple[SourceStatus, ...]
+    failures: tuple[FailedFile, ...]
+
+
+def write(status: Status, state_folder: Path) -> None:
+    """Replace the status file in one step; a full disk costs the status, never the daemon."""
+    temporary = state_folder / f"{STATUS_FILE}.new"
+    with suppress(OSError):
+        temporary.write_text(json.dumps(asdict(status)), encoding="utf-8")
+        os.replace(temporary, state_folder / STATUS_FILE)
+
+
+def read(state_folder: Path) -> dict[str, Any] | None:
+    """Give what a daemon last wrote, or None when there is nothing readable."""
+    try:
+        content = json.loads((state_folder / STATUS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,156 @@
+"""Supervised worker processes: a crash, a hang or a bomb costs the one file that caused it."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TookTooLong
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+
+from pebble import ProcessExpired, ProcessPool
+
+from imageguard_daemon.config import Scoring
+from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.model import Candidate, Measurement
+from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.service import worker_process
+
+_MEGABYTE = 1 << 20
+_AHEAD_OF_EACH_WORKER = 2
+"""Tasks handed out for each worker: enough that none waits for the daemon, few enough to stop quickly."""
+_MISHAPS_ALLOWED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A candidate in work; `mishaps` tells what earlier attempts did to their workers."""
+
+    candidate: Candidate
+    path: str
+    mishaps: tuple[str, ...] = ()
+
+    @property
+    def is_dangerous(self) -> bool:
+        """Whether the file is not to be decoded any more."""
+        return len(self.mishaps) >= _MISHAPS_ALLOWED
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What came back for a candidate: a measurement, or the error that prevented one."""
+
+    candidate: Candidate
+    measurement: Measurement | None = None
+    error: OSError | ImageguardError | None = None
+
+
+class Workers:
+    """A pool of processes that measure. One thread only; `wake` is called from others when something finished."""
+
+    def __init__(self, settings: Scoring, wake: Callable[[], None]) -> None:
+        self._limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_megabytes * _MEGABYTE)
+        self._timeout_seconds = settings.timeout_seconds
+        self._wake = wake
+        self._count = settings.workers or len(os.sched_getaffinity(0))
+        self._results: SimpleQueue[tuple[Task, Future[Measurement]]] = SimpleQueue()
+        self._in_work: dict[Candidate, Task] = {}
+        self.mishaps = 0
+        self._pool = ProcessPool(
+            max_workers=self._count,
+            context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks
+            initializer=worker_process.begin,
+            initargs=(settings.worker_memory_megabytes * _MEGABYTE,),
+        )
+
+    @property
+    def in_work(self) -> int:
+        """How many candidates are with the workers."""
+        return len(self._in_work)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another candidate should be submitted."""
+        return len(self._in_work) < self._count * _AHEAD_OF_EACH_WORKER
+
+    def submit(self, candidate: Candidate, path: str) -> None:
+        """Have a file measured."""
+        self._start(Task(candidate, path))
+
+    def finished(self) -> list[Finished]:
+        """Collect what has finished since the last time, without waiting."""
+        collected: list[Finished] = []
+        while True:
+            try:
+                task, future = self._results.get_nowait()
+            except Empty:
+                return collected
+            outcome = self._outcome(task, future)
+            if outcome is not None:
+                del self._in_work[task.candidate]
+                collected.append(outcome)
+
+    def stop(self) -> None:
+        """End all worker processes at once; unfinished files are still in the inbox."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+
+    def _start(self, task: Task) -> None:
+        self._in_work[task.candidate] = task
+        function, arguments = self._call_for(task)
+        future = self._pool.schedule(function, args=arguments, timeout=self._timeout_seconds)
+        future.add_done_callback(lambda done: self._note(task, done))
+
+    def _call_for(self, task: Task) -> tuple[Callable[..., Measurement], tuple[object, ...]]:
+        if task.is_dangerous:
+            return worker_process.fingerprint, (task.path,)
+        return worker_process.measure, (task.path, self._limits)
+
+    def _note(self, task: Task, future: "Future[Measurement]") -> None:
+        self._results.put((task, future))
+        self._wake()
+
+    def _outcome(self, task: Task, future: "Future[Measurement]") -> Finished | None:
+        """Interpret a finished task; None when it was started again."""
+        if future.cancelled():
+            return None
+        error = future.exception()
+        if error is None:
+            return Finished(task.candidate, self._with_mishap(task, future.result()))
+        if _is_mishap(error):
+            return self._after_mishap(task, error)
+        if isinstance(error, OSError | ImageguardError):
+            return Finished(task.candidate, error=error)
+        raise error
+
+    def _after_mishap(self, task: Task, error: BaseException) -> Finished | None:
+        """Try a file that took its worker down once more, then only take its fingerprint, then give up."""
+        self.mishaps += 1
+        told = self._in_words(error)
+        if task.is_dangerous:
+            return Finished(task.candidate, error=OSError(f"cannot even be read: {told}"))
+        self._start(replace(task, mishaps=(*task.mishaps, told)))
+        return None
+
+    def _in_words(self, error: BaseException) -> str:
+        if isinstance(error, ProcessExpired):
+            return f"ended its worker process with code {error.exitcode}"
+        if isinstance(error, MemoryError):
+            return "needs more memory than a worker may have"
+        return f"took longer than {self._timeout_seconds:g} s"
+
+    @staticmethod
+    def _with_mishap(task: Task, measurement: Measurement) -> Measurement:
+        if not task.is_dangerous:
+            return measurement
+        return replace(measurement, issue="corrupt", detail=f"tried twice: {'; '.join(task.mishaps)}")
+
+
+def _is_mishap(error: BaseException) -> bool:
+    """Tell a worker that died or was killed from an error it reported.
+
+    A file system's ETIMEDOUT is the same Python type as the pool's time limit, but has a number.
+    """
+    if isinstance(error, TookTooLong):
+        return not isinstance(error.errno, int)
+    return isinstance(error, ProcessExpired | MemoryError)
