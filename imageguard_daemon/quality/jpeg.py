@@ -1,0 +1,111 @@
+"""Facts in a JPEG file's headers: size, quantisation tables, EXIF; pure, standard library only.
+
+Source: ITU-T T.81, Annex B (markers) and Annex K (the tables libjpeg scales by its quality setting).
+"""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from imageguard_daemon.errors import ImageError
+
+# T.81 table K.1 in zigzag order, as the tables are stored in a file.
+STANDARD_LUMA: tuple[int, ...] = (
+    16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40,
+    26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51, 61, 60, 57, 51,
+    56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87,
+    95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99,
+)  # fmt: skip
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_STAND_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+@dataclass(frozen=True, slots=True)
+class JpegHeader:
+    """What the markers before the first scan say."""
+
+    width: int
+    height: int
+    components: int
+    precision_bits: int
+    tables: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    exif: bytes = b""
+
+    @property
+    def libjpeg_quality(self) -> int:
+        """The libjpeg quality whose luma table is nearest to table 0, 1 to 100."""
+        table = self.tables.get(0)
+        return nearest_quality(table) if table else 100
+
+
+def read_header(data: bytes) -> JpegHeader:
+    """Read the markers up to the first scan.
+
+    Raises:
+        ImageError: `corrupt`, when they make no sense or no frame is announced.
+    """
+    tables: dict[int, tuple[int, ...]] = {}
+    exif, frame = b"", None
+    for marker, segment in _segments(data):
+        if marker == 0xDB:
+            tables.update(_quantisation_tables(segment))
+        elif marker == 0xE1 and segment.startswith(b"Exif\0") and not exif:
+            exif = segment[6:]
+        elif marker in _START_OF_FRAME and frame is None and len(segment) >= 6:
+            frame = segment[:6]
+        elif marker == 0xDA:
+            break
+    if frame is None:
+        raise ImageError("corrupt", "JPEG without a frame header")
+    height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+    return JpegHeader(width, height, frame[5], frame[0], tables, exif)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 2
+    while (at := data.find(b"\xff", at)) != -1 and at + 3 < len(data):
+        marker = data[at + 1]
+        if marker in (0x00, 0xFF):  # stuffing and fill bytes between segments
+            at += 1
+        elif marker in _STAND_ALONE:
+            at += 2
+        else:
+            length = int.from_bytes(data[at + 2 : at + 4], "big")
+            yield marker, data[at + 4 : at + 2 + length]
+            at += 2 + max(length, 2)
+
+
+def _quantisation_tables(segment: bytes) -> dict[int, tuple[int, ...]]:
+    tables: dict[int, tuple[int, ...]] = {}
+    at = 0
+    while at < len(segment):
+        size = 2 if segment[at] >> 4 else 1
+        values = segment[at + 1 : at + 1 + 64 * size]
+        if len(values) == 64 * size:
+            tables[segment[at] & 15] = tuple(
+                int.from_bytes(values[i : i + size], "big") for i in range(0, 64 * size, size)
+            )
+        at += 1 + 64 * size
+    return tables
+
+
+@functools.cache
+def luma_table(quality: int) -> tuple[int, ...]:
+    """Give the luma table that libjpeg writes at a quality of 1 to 100, in zigzag order."""
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return tuple(min(max((base * percent + 50) // 100, 1), 255) for base in STANDARD_LUMA)
+
+
+@functools.lru_cache(maxsize=64)
+def nearest_quality(table: tuple[int, ...]) -> int:
+    """Give the libjpeg quality whose luma table differs least, in relative terms; exact for libjpeg's own.
+
+    Only the first 36 coefficients count: tables of other encoders differ most in the highest ones,
+    which few pictures have.
+    """
+
+    def difference(quality: int) -> float:
+        pairs = zip(table[:36], luma_table(quality)[:36], strict=True)
+        return sum(abs(ours - theirs) / (ours + theirs) for ours, theirs in pairs if ours + theirs)
+
+    return min(range(100, 0, -1), key=difference)

@@ -1,0 +1,125 @@
+"""Scores and thresholds to a decision: the only place that says what is accepted. Standard library only."""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from imageguard_daemon.model import SCORE_NAMES, Decision, Measurement, Measures
+from imageguard_daemon.quality.scoring import SCALES, Scale, scale_scores, signal_scores
+from imageguard_daemon.quality.version import SCORER_VERSION
+
+# A signal's score below its threshold is an issue. In the order of SCORE_NAMES.
+_PRESET_ROWS: Mapping[str, tuple[float, ...]] = {
+    "general": (40, 60, 30, 40, 50, 50),
+    "fine_grained": (60, 75, 40, 40, 50, 50),
+    "detection": (50, 70, 35, 40, 50, 50),
+    "segmentation": (55, 70, 40, 40, 50, 50),
+}
+PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {name: MappingProxyType(dict(zip(SCORE_NAMES, map(float, row), strict=True))) for name, row in _PRESET_ROWS.items()}
+)
+_JUST_BELOW_HALF = math.nextafter(0.5, 0)
+
+
+def thresholds_for(preset: str, overrides: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Give the six thresholds of a preset with some of them replaced.
+
+    Raises:
+        ValueError: an unknown preset or score name (with the nearest known one), or a value outside 0 to 100.
+        TypeError: a value that is no number.
+    """
+    _require_known(preset, PRESETS, "preset")
+    thresholds = dict(PRESETS[preset])
+    for name, value in (overrides or {}).items():
+        _require_known(name, thresholds, "threshold")
+        thresholds[name] = _checked(name, value)
+    return thresholds
+
+
+def _require_known(name: str, known: Iterable[str], what: str) -> None:
+    names = list(known)
+    if name in names:
+        return
+    near = difflib.get_close_matches(str(name), names, 1)
+    hint = f", did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}"
+    raise ValueError(f"unknown {what} {name!r}{hint}")
+
+
+def _checked(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    if not 0 <= value <= 100:
+        raise ValueError(f"{name} must be within 0 and 100, not {value}")
+    return float(value)
+
+
+def decide(measurement: Measurement, preset: str, thresholds: Mapping[str, float]) -> Decision:
+    """Give the decision on a measurement; `thresholds` has all six, as from `thresholds_for`."""
+    if measurement.measures is None:
+        return _unmeasured(measurement, preset, thresholds)
+    by_measure = scale_scores(measurement.measures)
+    scores = signal_scores(by_measure)
+    bad = _below(by_measure, thresholds)
+    return Decision(
+        score=overall_score(scores, thresholds),
+        issues=tuple(scale.issue for scale in bad),
+        scores=scores,
+        measures=measurement.measures.as_dict(),
+        preset=preset,
+        thresholds=dict(thresholds),
+        scorer_version=SCORER_VERSION,
+        detail="; ".join(_explanation(scale, measurement.measures, thresholds) for scale in bad),
+    )
+
+
+def overall_score(scores: Mapping[str, float], thresholds: Mapping[str, float]) -> float:
+    """Give one number in [0, 1]: at least 0.5 exactly when no score is below its threshold, monotone in each.
+
+    Below 0.5 the worst signal alone decides; above, the others add a little, so that good images rank.
+    """
+    margins = [_margin(scores[name], thresholds[name]) for name in SCORE_NAMES]
+    worst = min(margins)
+    if worst < 0.5:
+        return worst
+    return min(1.0, max(0.5, 0.8 * worst + 0.2 * math.fsum(margins) / len(margins)))
+
+
+def _margin(score: float, threshold: float) -> float:
+    if score < threshold:
+        return min(0.5 * score / threshold, _JUST_BELOW_HALF)
+    room = 100.0 - threshold
+    return 0.5 + 0.5 * (score - threshold) / room if room > 0 else 1.0
+
+
+def _below(by_measure: Mapping[str, float], thresholds: Mapping[str, float]) -> list[Scale]:
+    """Give the scales below their threshold, most severe first; equally severe ones in the table's order."""
+
+    def limit(scale: Scale) -> float:
+        return thresholds[f"{scale.signal}_score"]
+
+    def severity(scale: Scale) -> float:
+        return (limit(scale) - by_measure[scale.measure]) / limit(scale)
+
+    bad = [scale for scale in SCALES if by_measure[scale.measure] < limit(scale)]
+    return sorted(bad, key=severity, reverse=True)
+
+
+def _explanation(scale: Scale, measures: Measures, thresholds: Mapping[str, float]) -> str:
+    value = scale.phrase(getattr(measures, scale.measure))
+    limit = scale.phrase(scale.limit(thresholds[f"{scale.signal}_score"]))
+    share = f", {getattr(measures, scale.clipped):.0%} of the pixels clipped" if scale.clipped else ""
+    return f"{scale.wording} {value} (limit {limit}){share}"
+
+
+def _unmeasured(measurement: Measurement, preset: str, thresholds: Mapping[str, float]) -> Decision:
+    return Decision(
+        score=0.0,
+        issues=(measurement.issue,),
+        scores=dict.fromkeys(SCORE_NAMES, 0.0),
+        measures={},
+        preset=preset,
+        thresholds=dict(thresholds),
+        scorer_version=SCORER_VERSION,
+        detail=measurement.detail,
+    )

@@ -1,0 +1,145 @@
+"""Measures to scores: the one table that says what each signal is measured by and what counts as bad.
+
+Scoring, policy and docs/measures.md all read `SCALES`. Standard library only, so that reports can re-judge
+a record without loading an image library.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from imageguard_daemon.model import SIGNALS, Measures, Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How one measure becomes a score of 0 to 100, and how it is spoken of.
+
+    `anchors` are (score, measure) pairs from best to worst; between them the score is linear in the logarithm
+    of the measure, or in the measure itself where an anchor is 0. Beyond the ends the score stays.
+    """
+
+    signal: Signal
+    measure: str
+    issue: str
+    anchors: tuple[tuple[float, float], ...]
+    wording: str
+    unit: str
+    factor: float = 1.0
+    digits: int = 1
+    clipped: str = ""
+    """For exposure: the measure with the share of pixels that a person can count."""
+
+    def score(self, value: float) -> float:
+        """Give the score of a measure, 0 to 100, monotone; NaN scores 0 as nothing good is known of it."""
+        if math.isnan(value):
+            return 0.0
+        points = sorted((measure, score) for score, measure in self.anchors)
+        index = bisect_right([measure for measure, _ in points], value)
+        if index in (0, len(points)):
+            return points[min(index, len(points) - 1)][1]
+        (low, low_score), (high, high_score) = points[index - 1], points[index]
+        score = low_score + (high_score - low_score) * _position(value, low, high)
+        return min(max(score, min(low_score, high_score)), max(low_score, high_score))
+
+    def limit(self, score: float) -> float:
+        """Give the measure that has this score: the inverse of `score`, for telling a person the limit."""
+        for (better_score, better), (worse_score, worse) in pairwise(self.anchors):
+            if worse_score <= score <= better_score:
+                share = (better_score - score) / (better_score - worse_score)
+                return _between(better, worse, share)
+        return self.anchors[0 if score > self.anchors[0][0] else -1][1]
+
+    def phrase(self, value: float) -> str:
+        """Give a measure with its unit: `3.1 px`."""
+        return f"{value * self.factor:.{self.digits}f} {self.unit}".rstrip()
+
+
+def _position(value: float, low: float, high: float) -> float:
+    if low <= 0:
+        return (value - low) / (high - low)
+    return math.log(value / low) / math.log(high / low)
+
+
+def _between(start: float, end: float, share: float) -> float:
+    if min(start, end) <= 0:
+        return start + (end - start) * share
+    return float(start * (end / start) ** share)
+
+
+def _anchors(*measures: float) -> tuple[tuple[float, float], ...]:
+    return tuple(zip((100.0, 75.0, 60.0, 50.0, 40.0, 30.0, 15.0, 0.0), measures, strict=True))
+
+
+_EXPOSURE_ANCHORS = ((100.0, 0.0), (40.0, 0.5), (0.0, 1.0))
+
+SCALES: tuple[Scale, ...] = (
+    Scale("blur", "blur_sigma_px", "blurry", _anchors(0.7, 1.15, 1.45, 1.75, 2.0, 2.5, 3.5, 8), "blur of", "px"),
+    Scale(
+        "resolution",
+        "effective_pixels",
+        "low_resolution",
+        _anchors(1e6, 150e3, 50e3, 38e3, 28e3, 19e3, 9e3, 0),
+        "effective size of",
+        "thousand pixels",
+        factor=1e-3,
+    ),
+    Scale("noise", "noise_sigma", "noisy", _anchors(2, 5, 8, 10, 12, 16, 25, 40), "noise of", "grey levels"),
+    Scale(
+        "exposure",
+        "overexposure",
+        "overexposed",
+        _EXPOSURE_ANCHORS,
+        "over-exposure of",
+        "",
+        digits=2,
+        clipped="clipped_high",
+    ),
+    Scale(
+        "exposure",
+        "underexposure",
+        "underexposed",
+        _EXPOSURE_ANCHORS,
+        "under-exposure of",
+        "",
+        digits=2,
+        clipped="clipped_low",
+    ),
+    Scale(
+        "compression",
+        "jpeg_quality",
+        "compressed",
+        _anchors(90, 50, 30, 20, 15, 12, 7, 3),
+        "looks like JPEG quality",
+        "",
+        digits=0,
+    ),
+    Scale(
+        "pixelation",
+        "enlargement",
+        "pixelated",
+        _anchors(1.0, 1.5, 1.8, 2.0, 2.5, 3, 5, 8),
+        "enlarged about",
+        "times",
+    ),
+)
+
+
+def scale_scores(measures: Measures) -> dict[str, float]:
+    """Give the score of every scale by its measure's name; exposure has two scales."""
+    return {scale.measure: scale.score(float(getattr(measures, scale.measure))) for scale in SCALES}
+
+
+def signal_scores(by_measure: Mapping[str, float]) -> dict[str, float]:
+    """Give the six scores, `blur_score` and so on: of a signal with two scales the worse one counts."""
+    return {
+        f"{signal}_score": min(by_measure[scale.measure] for scale in SCALES if scale.signal == signal)
+        for signal in SIGNALS
+    }
+
+
+def score_measures(measures: Measures) -> dict[str, float]:
+    """Give the six scores of an image, 0 to 100, 100 is best."""
+    return signal_scores(scale_scores(measures))

@@ -1,0 +1,91 @@
+"""The library's one call: is this image good enough?"""
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imageguard_daemon.errors import ImageError
+from imageguard_daemon.model import Decision, Measurement
+from imageguard_daemon.quality.decoding import Limits, from_grey, grey_of, pillow_guard, scaled_to_8_bit
+from imageguard_daemon.quality.measurement import measure_bytes, measure_file, measure_picture
+from imageguard_daemon.quality.policy import decide, thresholds_for
+
+_LIMITS = Limits()
+
+
+def validate(
+    image: str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8],
+    preset: str = "general",
+    thresholds: Mapping[str, float] | None = None,
+) -> Decision:
+    """Judge one image: a path, a file's bytes, a Pillow image, or an RGB or grey uint8 array.
+
+    A damaged or hostile image gives a decision that is not `ok`. `thresholds` replaces some of the preset's,
+    such as `{"blur_score": 55}`. An array is height x width (grey), or height x width x 1, 3 (RGB) or
+    4 (RGBA).
+
+    Raises:
+        FileNotFoundError: there is no such path. Other `OSError` as the system gives them.
+        TypeError: the image is nothing of the above, or an array is not of uint8.
+        ValueError: an unknown preset or threshold, or an array of another shape.
+    """
+    in_force = thresholds_for(preset, thresholds)
+    return decide(_measure(image), preset, in_force)
+
+
+def _measure(image: Any) -> Measurement:
+    if isinstance(image, bytes | bytearray | memoryview):
+        return measure_bytes(bytes(image), _LIMITS)
+    if isinstance(image, Image.Image):
+        return _measure_pillow(image)
+    if isinstance(image, np.ndarray):
+        return _measure_array(image)
+    if isinstance(image, str | os.PathLike):
+        return _measure_path(os.fspath(image))
+    raise TypeError(f"an image must be a path, bytes, a Pillow image or an array, not {type(image).__name__}")
+
+
+def _measure_path(path: str) -> Measurement:
+    # Unlike the daemon, a caller who names a link means what it points to.
+    real = os.path.realpath(path)
+    mode = Path(real).stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"not a regular file: {path!r}")
+    return measure_file(real, _LIMITS)
+
+
+def _measure_array(array: NDArray[Any]) -> Measurement:
+    if array.dtype != np.uint8:
+        raise TypeError(f"an array must be of uint8, not {array.dtype}")
+    if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"an array must be height x width or height x width x 1, 3 or 4, not {array.shape}")
+    return _measure_pixels(np.ascontiguousarray(array))
+
+
+def _measure_pillow(image: Image.Image) -> Measurement:
+    if 0 in image.size:
+        raise ValueError("a Pillow image must have at least one pixel")
+    try:
+        with pillow_guard(image.format or "image"):
+            image.load()
+    except ImageError as error:
+        return Measurement("", issue=error.issue, detail=error.detail)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _measure_pixels(scaled_to_8_bit(np.asarray(image)))
+    return _measure_pixels(np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB")))
+
+
+def _measure_pixels(pixels: NDArray[np.uint8]) -> Measurement:
+    try:
+        return measure_picture(from_grey(grey_of(pixels), _LIMITS), _LIMITS)
+    except ImageError as error:
+        return Measurement("", issue=error.issue, detail=error.detail)

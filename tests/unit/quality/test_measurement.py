@@ -1,0 +1,176 @@
+"""One file, read once, measured once."""
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from imageguard_daemon.errors import ChangedError
+from imageguard_daemon.model import FileIdentity
+from imageguard_daemon.quality import decoding, measurement
+from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.measurement import measure_bytes, measure_file
+from tests.helpers.images import encoded, jpeg, photo, png
+
+LIMITS = Limits()
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.jpg"
+    path.write_bytes(jpeg(photo(160, 120)))
+    return path
+
+
+def test_what_was_measured_is_what_is_recorded(good: Path):
+    """The hash is that of the bytes judged and the identity that of the file they came from."""
+    result = measure_file(str(good), LIMITS)
+    assert result.sha256 == hashlib.sha256(good.read_bytes()).hexdigest()
+    assert result.identity == FileIdentity.from_stat(good.stat())
+    assert result.measures is not None
+    assert result.measures.width == 160
+    assert (result.issue, result.image_format) == ("", "JPEG")
+    assert result.duration_ms > 0
+
+
+def test_a_bad_image_is_a_result(tmp_path: Path):
+    """A file that cannot be decoded has an issue, a hash and an identity."""
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(b"not an image")
+    result = measure_file(str(path), LIMITS)
+    assert (result.issue, result.measures) == ("corrupt", None)
+    assert result.sha256 == hashlib.sha256(b"not an image").hexdigest()
+    assert result.identity is not None
+
+
+def test_links_are_not_followed(good: Path, tmp_path: Path):
+    """A symbolic link is not the file that arrived."""
+    link = tmp_path / "link.jpg"
+    link.symlink_to(good)
+    with pytest.raises(OSError, match="symbolic links"):
+        measure_file(str(link), LIMITS)
+
+
+def test_a_fifo_does_not_hang(tmp_path: Path):
+    """Something that is no regular file is refused at once."""
+    fifo = tmp_path / "fifo.jpg"
+    os.mkfifo(fifo)
+    with pytest.raises(ChangedError, match="regular"):
+        measure_file(str(fifo), LIMITS)
+
+
+def test_a_folder_is_refused(tmp_path: Path):
+    """A folder under an image's name is refused."""
+    with pytest.raises(ChangedError, match="regular"):
+        measure_file(str(tmp_path), LIMITS)
+
+
+def test_a_missing_file_is_an_os_error(tmp_path: Path):
+    """What the system says about a path is passed on."""
+    with pytest.raises(FileNotFoundError):
+        measure_file(str(tmp_path / "none"), LIMITS)
+
+
+def test_a_change_while_reading_is_noticed(good: Path, monkeypatch: pytest.MonkeyPatch):
+    """A file written to while it is measured is not judged."""
+    decode = decoding.decode
+
+    def decode_while_someone_writes(data, limits):
+        with good.open("ab") as file:
+            file.write(b"more")
+        return decode(data, limits)
+
+    monkeypatch.setattr(measurement.decoding, "decode", decode_while_someone_writes)
+    with pytest.raises(ChangedError, match="changed"):
+        measure_file(str(good), LIMITS)
+
+
+def test_too_many_bytes_still_have_a_hash(good: Path):
+    """A file too large to be read is recorded with its hash."""
+    result = measure_file(str(good), Limits(max_bytes=100))
+    assert result.issue == "too_large"
+    assert result.sha256 == hashlib.sha256(good.read_bytes()).hexdigest()
+
+
+def test_a_decoders_bug_costs_one_image(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    """An unexpected exception is recorded by its name, and its traceback logged."""
+
+    def broken(data, limits):
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr(measurement.decoding, "decode", broken)
+    result = measure_bytes(b"x", LIMITS)
+    assert (result.issue, result.detail) == ("corrupt", "could not be measured: RuntimeError")
+    assert "Traceback" in caplog.text
+
+
+def test_an_image_that_takes_too_much_memory_is_too_large(monkeypatch: pytest.MonkeyPatch):
+    """A memory limit that is hit says something of the size, not that the file is broken."""
+
+    def greedy(data, limits):
+        raise MemoryError
+
+    monkeypatch.setattr(measurement.decoding, "decode", greedy)
+    assert measure_bytes(b"x", LIMITS).issue == "too_large"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 500), (7, 9), (16, 16), (31, 33), (500, 3)])
+def test_tiny_images_are_measured(size: tuple[int, int]):
+    """However small, an image is an image."""
+    result = measure_bytes(png(photo(64, 64)[: size[1], : size[0]].repeat(8, 1)[:, : size[0]]), LIMITS)
+    assert result.measures is not None
+
+
+def test_the_same_bytes_give_the_same_measures():
+    """Measuring is deterministic."""
+    data = jpeg(photo(320, 240))
+    assert measure_bytes(data, LIMITS).measures == measure_bytes(data, LIMITS).measures
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
+def test_random_damage_is_survived(image_format: str):
+    """Whatever bytes are changed, the result is measures or an issue."""
+    data = encoded(Image.fromarray(photo(80, 60)), image_format)
+    rng = random.Random(1)  # noqa: S311 - damage, not a secret
+    for _ in range(40):
+        damaged = bytearray(data)
+        for _ in range(rng.randint(1, 12)):
+            damaged[rng.randrange(len(data))] = rng.randrange(256)
+        result = measure_bytes(bytes(damaged), LIMITS)
+        assert (result.measures is None) == bool(result.issue)
+
+
+WORKER = """
+import sys
+from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.measurement import measure_bytes, prepare_worker
+prepare_worker()
+data = sys.stdin.buffer.read()
+print(measure_bytes(data[:len(data) * 2 // 3], Limits()).issue)
+"""
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
+def test_a_worker_keeps_quiet_about_bad_files(image_format: str):
+    """Decoders in a worker write nothing to stderr: the issue says what is wrong."""
+    options = {"compression": "tiff_lzw"} if image_format == "TIFF" else {}
+    data = encoded(Image.fromarray(photo(80, 60)), image_format, **options)
+    done = subprocess.run([sys.executable, "-c", WORKER], input=data, capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"corrupt\n", b"")
+
+
+HOSTILE = Path(__file__).parents[4] / "shared" / "corpus" / "hostile"
+
+
+@pytest.mark.skipif(not HOSTILE.is_dir(), reason="the corpus of hostile files is not here")
+def test_hostile_files_give_sane_results():
+    """Corrupt, truncated, fuzzed files and bombs give measures or an issue, each in bounded time."""
+    for path in sorted(HOSTILE.iterdir()):
+        result = measure_file(str(path), LIMITS)
+        assert (result.measures is None) == bool(result.issue), path.name
+        assert result.duration_ms < 10_000, path.name

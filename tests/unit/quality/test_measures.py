@@ -1,0 +1,118 @@
+"""Damage of a known strength is measured in its unit, and named."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imageguard_daemon import validate
+from tests.helpers.images import blurred, decoded, encoded, enlarged, exposed, jpeg, noisy, photo, pixelated, png
+
+SCENES = [photo(seed=seed) for seed in range(3)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_good_scenes_are_accepted_with_margins(seed: int):
+    """A sharp, clean, well exposed scene is far from every threshold."""
+    decision = validate(photo(seed=seed))
+    assert decision.ok
+    assert decision.score > 0.65
+
+
+@pytest.mark.parametrize("size", [(320, 240), (240, 320), (1600, 1200), (3000, 2000)])
+def test_size_does_not_spoil_a_good_scene(size: tuple[int, int]):
+    """Small, portrait and large scenes are accepted alike."""
+    assert validate(jpeg(photo(*size))).ok
+
+
+DAMAGE = {
+    "blur_sigma_px": (blurred, [0.6, 1.2, 2, 3, 5], ["blurry"]),
+    "noise_sigma": (noisy, [2, 6, 12, 20, 35], ["noisy"]),
+    "enlargement": (pixelated, [2, 3, 5, 7], ["pixelated", "low_resolution"]),
+    "underexposure": (lambda rgb, stops: exposed(rgb, -stops), [1, 2, 4, 6], ["underexposed"]),
+    "overexposure": (exposed, [0.3, 1.5, 3, 5], ["overexposed"]),
+}
+
+
+@pytest.mark.parametrize("measure", DAMAGE)
+@pytest.mark.parametrize("scene", SCENES, ids=["a", "b", "c"])
+def test_more_damage_measures_worse(measure: str, scene: np.ndarray):
+    """A measure rises with the damage it is about, and the worst damage is named."""
+    damage, strengths, issues = DAMAGE[measure]
+    decisions = [validate(damage(scene, strength)) for strength in strengths]
+    values = [decision.measures[measure] for decision in decisions]
+    assert values == sorted(values)
+    assert decisions[-1].reason in issues
+
+
+@pytest.mark.parametrize("sigma", [2.0, 3.0, 4.0])
+def test_blur_is_measured_in_pixels(sigma: float):
+    """The blur told is that of the Gaussian applied, within a factor of two."""
+    for scene in SCENES:
+        assert sigma / 2 < validate(blurred(scene, sigma)).measures["blur_sigma_px"] < sigma * 2
+
+
+@pytest.mark.parametrize("sigma", [8.0, 16.0, 30.0])
+def test_noise_is_measured_in_grey_levels(sigma: float):
+    """The noise told is that of the grain applied, within a third."""
+    for scene in SCENES:
+        assert validate(noisy(scene, sigma)).measures["noise_sigma"] == pytest.approx(sigma, rel=0.33)
+
+
+@pytest.mark.parametrize("quality", [5, 10, 14, 30, 50])
+@pytest.mark.parametrize("container", ["PNG", "JPEG"])
+def test_jpeg_quality_survives_another_container(quality: int, container: str):
+    """A PNG or a fine JPEG made from a coarse JPEG is as bad as that was."""
+    options = {"quality": 95} if container == "JPEG" else {}
+    found = validate(encoded(Image.fromarray(decoded(jpeg(SCENES[0], quality))), container, **options))
+    assert found.measures["jpeg_quality"] == pytest.approx(quality, abs=4)
+
+
+def test_a_cropped_jpeg_is_still_one():
+    """The block grid is found where it is."""
+    assert validate(png(decoded(jpeg(SCENES[0], 10))[3:, 5:])).reason == "compressed"
+
+
+def test_pixels_that_never_were_jpeg_look_like_none():
+    """No compression is seen where there was none."""
+    for scene in SCENES:
+        assert validate(png(scene)).measures["jpeg_quality"] == 100
+
+
+def test_enlargement_is_measured_as_a_factor():
+    """Blocks and smooth interpolation tell their factor."""
+    for factor in (2.7, 3.4, 5.3):
+        assert validate(pixelated(SCENES[0], factor)).measures["enlargement"] == pytest.approx(factor, rel=0.15)
+        assert validate(enlarged(SCENES[0], factor)).measures["enlargement"] == pytest.approx(factor, rel=0.15)
+
+
+def test_a_sharp_subject_before_a_blurred_background_is_sharp():
+    """The sharpest meaningful region counts, not the average."""
+    rgb = blurred(SCENES[0], 6)
+    rgb[140:340, 200:440] = SCENES[0][140:340, 200:440]
+    assert "blurry" not in validate(rgb).issues
+
+
+def test_motion_is_blur_though_some_edges_stay_sharp():
+    """Edges along the path of a motion do not make the picture sharp."""
+    smeared = np.asarray(SCENES[0], np.float32)
+    smeared = np.mean([np.roll(smeared, shift, axis=1) for shift in range(-10, 11)], axis=0)
+    assert validate(smeared.astype(np.uint8)).reason == "blurry"
+
+
+def test_a_plain_white_background_is_no_overexposure():
+    """A product photo on white is well exposed."""
+    rgb = np.full((480, 640, 3), 255, np.uint8)
+    rgb[120:360, 180:460] = SCENES[0][120:360, 180:460]
+    assert "overexposed" not in validate(rgb).issues
+
+
+def test_lights_in_the_night_are_no_underexposure():
+    """A dark scene with its lights is well exposed."""
+    rgb = exposed(SCENES[0], -5)
+    rgb[200:260, 300:380] = SCENES[0][200:260, 300:380] // 2 + 128
+    assert "underexposed" not in validate(rgb).issues
+
+
+def test_thumbnails_are_of_low_resolution():
+    """A scene of 120 x 90 is too small for anything."""
+    assert validate(photo(120, 90)).reason == "low_resolution"

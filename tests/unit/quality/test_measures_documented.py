@@ -1,0 +1,45 @@
+"""docs/measures.md says what the code does."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon.model import SIGNALS, Measures
+from imageguard_daemon.quality.policy import PRESETS
+from imageguard_daemon.quality.scoring import SCALES, Scale
+
+TEXT = (Path(__file__).parents[3] / "docs" / "measures.md").read_text()
+
+
+def between(mark: str) -> str:
+    return TEXT.split(f"<!-- {mark} -->\n")[1].split(f"<!-- /{mark} -->")[0]
+
+
+def anchor_row(scale: Scale) -> str:
+    by_score = {score: f"{measure:g}" for score, measure in scale.anchors}
+    cells = [by_score.get(float(score), "") for score in (100, 75, 60, 50, 40, 30, 15, 0)]
+    unit = "pixels" if scale.measure == "effective_pixels" else scale.unit
+    return f"| `{scale.measure}` | {' | '.join([unit, *cells])} | `{scale.issue}` |"
+
+
+def preset_table() -> str:
+    head = f"| preset | {' | '.join(SIGNALS)} |\n|---|{'---|' * len(SIGNALS)}\n"
+    rows = (f"| `{name}` | {' | '.join(f'{value:g}' for value in row.values())} |\n" for name, row in PRESETS.items())
+    return head + "".join(rows)
+
+
+def test_the_anchors_are_those_of_the_code():
+    """The table of anchors in the documentation is the one that scores."""
+    assert between("anchors").splitlines()[2:] == [anchor_row(scale) for scale in SCALES]
+
+
+def test_the_presets_are_those_of_the_code():
+    """The thresholds in the documentation are the ones in force."""
+    assert between("presets") == preset_table()
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Measures)])
+def test_every_measure_is_explained(name: str):
+    """No recorded measure is without a word about it."""
+    assert f"`{name}`" in TEXT or f"## {name}" in TEXT or f", {name}\n" in TEXT

@@ -1,0 +1,127 @@
+"""What is accepted, and what is said about the rest."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from imageguard_daemon.model import SCORE_NAMES, Measurement, Measures
+from imageguard_daemon.quality.policy import PRESETS, decide, overall_score, thresholds_for
+from imageguard_daemon.quality.version import SCORER_VERSION
+
+GOOD = Measures(
+    width=1200,
+    height=900,
+    blur_sigma_px=0.7,
+    noise_sigma=2,
+    jpeg_quality=92,
+    enlargement=1,
+    clipped_low=0,
+    clipped_high=0,
+    tone_low=10,
+    tone_median=120,
+    tone_high=240,
+)
+
+
+def decision_on(preset: str = "general", **changes: float):
+    measurement = Measurement("00", measures=replace(GOOD, **changes))
+    return decide(measurement, preset, thresholds_for(preset))
+
+
+def test_a_good_image_is_accepted_without_words():
+    """Nothing wrong means no issue, no reason, no detail, and all six scores."""
+    decision = decision_on()
+    assert decision.ok
+    assert (decision.reason, decision.detail, decision.issues) == ("", "", ())
+    assert decision.score == 1.0
+    assert tuple(decision.scores) == SCORE_NAMES
+    assert decision.scorer_version == SCORER_VERSION
+
+
+@pytest.mark.parametrize(
+    ("change", "issue", "words"),
+    [
+        ({"blur_sigma_px": 3.1}, "blurry", "blur of 3.1 px (limit 2.0 px)"),
+        ({"noise_sigma": 18}, "noisy", "noise of 18.0 grey levels (limit 16.0 grey levels)"),
+        ({"jpeg_quality": 9}, "compressed", "looks like JPEG quality 9 (limit 20)"),
+        ({"enlargement": 4}, "pixelated", "enlarged about 4.0 times (limit 2.0 times)"),
+        ({"width": 150, "height": 100}, "low_resolution", "effective size of 15.0 thousand pixels (limit 50.0"),
+        ({"overexposure": 0.9, "clipped_high": 0.31}, "overexposed", "31% of the pixels clipped"),
+        ({"underexposure": 0.9, "clipped_low": 0.4}, "underexposed", "40% of the pixels clipped"),
+    ],
+)
+def test_each_issue_is_told_in_physical_units(change, issue, words):
+    """A rejected image says what was measured and where the limit is."""
+    decision = decision_on(**change)
+    assert decision.reason == issue
+    assert words in decision.detail
+    assert decision.score < 0.5
+
+
+def test_the_most_severe_issue_comes_first():
+    """The reason is the signal furthest below its threshold, relative to it."""
+    assert decision_on(blur_sigma_px=2.4, noise_sigma=38).issues == ("noisy", "blurry")
+    assert decision_on(blur_sigma_px=7.5, noise_sigma=17).issues == ("blurry", "noisy")
+
+
+def test_enlargement_takes_pixels_away():
+    """A large file without large content is of low resolution."""
+    assert "low_resolution" in decision_on(enlargement=6).issues
+
+
+@pytest.mark.parametrize("issue", ["corrupt", "unsupported", "too_large"])
+def test_what_could_not_be_measured_scores_zero(issue):
+    """An unmeasured image has its issue as reason, zeros for scores and no measures."""
+    decision = decide(Measurement("00", issue=issue, detail="why"), "general", thresholds_for("general"))
+    assert (decision.issues, decision.detail, decision.score) == ((issue,), "why", 0.0)
+    assert decision.measures == {}
+    assert set(decision.scores.values()) == {0.0}
+
+
+def test_stricter_presets_reject_more():
+    """A blur that does for classification does not for fine-grained labels."""
+    assert decision_on(blur_sigma_px=1.6).ok
+    assert decision_on("fine_grained", blur_sigma_px=1.6).reason == "blurry"
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 40.0, 99.9, 100.0])
+def test_a_score_equal_to_its_threshold_is_good(threshold):
+    """Below the threshold is an issue, on it is none, at both ends of the scale too."""
+    thresholds = dict.fromkeys(SCORE_NAMES, threshold)
+    scores = dict.fromkeys(SCORE_NAMES, threshold)
+    assert overall_score(scores, thresholds) >= 0.5
+    if threshold:
+        scores["noise_score"] = math.nextafter(threshold, 0)
+        assert overall_score(scores, thresholds) < 0.5
+
+
+def test_threshold_names_are_checked_with_a_suggestion():
+    """A mistyped name is refused and the right one proposed."""
+    with pytest.raises(ValueError, match="blur_score"):
+        thresholds_for("general", {"blurr_score": 3})
+    with pytest.raises(ValueError, match="general"):
+        thresholds_for("generall")
+
+
+@pytest.mark.parametrize("value", [-0.1, 100.1, math.nan, math.inf])
+def test_threshold_values_are_checked(value):
+    """A threshold no score can be compared with is refused."""
+    with pytest.raises(ValueError, match="within 0 and 100"):
+        thresholds_for("general", {"blur_score": value})
+
+
+@pytest.mark.parametrize("value", ["40", None, True])
+def test_threshold_types_are_checked(value):
+    """A threshold that is no number is refused."""
+    with pytest.raises(TypeError, match="blur_score"):
+        thresholds_for("general", {"blur_score": value})
+
+
+def test_overrides_leave_the_preset_alone():
+    """Thresholds are copies; presets cannot be changed by accident."""
+    changed = thresholds_for("general", {"blur_score": 55})
+    assert changed["blur_score"] == 55.0
+    assert thresholds_for("general")["blur_score"] == PRESETS["general"]["blur_score"] == 40.0
+    with pytest.raises(TypeError):
+        PRESETS["general"]["blur_score"] = 1

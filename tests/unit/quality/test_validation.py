@@ -1,0 +1,131 @@
+"""The library's one call, and what importing the package costs."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import imageguard_daemon
+from imageguard_daemon import PRESETS, Decision, validate
+from tests.helpers.images import blurred, encoded, jpeg, photo, png
+
+RGB = photo()
+
+
+def test_every_kind_of_argument_gives_the_same_verdict(tmp_path: Path):
+    """Path, string, bytes, Pillow image and array are judged alike."""
+    path = tmp_path / "photo.png"
+    path.write_bytes(png(RGB))
+    decisions = [validate(given) for given in (path, str(path), png(RGB), Image.fromarray(RGB), RGB)]
+    assert all(isinstance(decision, Decision) and decision.ok for decision in decisions)
+    assert len({decision.score for decision in decisions}) == 1
+
+
+def test_grey_images_are_images():
+    """Grey arrays of two or three dimensions and grey Pillow images are judged."""
+    image = Image.fromarray(RGB).convert("L")
+    grey = np.asarray(image)
+    assert validate(grey).ok
+    assert validate(grey).score == validate(grey[..., None]).score == validate(image).score
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "CMYK", "RGBA", "LA", "I", "F", "I;16"])
+def test_pillow_modes_are_judged(mode: str):
+    """No mode of a Pillow image is an exception."""
+    image = Image.fromarray(RGB).convert("L").convert(mode) if mode != "P" else Image.fromarray(RGB).convert(mode)
+    assert 0 <= validate(image).score <= 1
+
+
+def test_thresholds_and_presets_count():
+    """What is asked for decides, and is recorded."""
+    soft = blurred(RGB, 1.1)
+    lenient, strict = validate(soft, thresholds={"blur_score": 1}), validate(soft, thresholds={"blur_score": 99})
+    assert lenient.ok
+    assert strict.reason == "blurry"
+    assert strict.thresholds["blur_score"] == 99
+    assert validate(soft, "detection").preset == "detection"
+
+
+def test_a_link_is_what_it_points_to(tmp_path: Path):
+    """A caller who names a link means its target."""
+    (tmp_path / "photo.png").write_bytes(png(RGB))
+    (tmp_path / "link").symlink_to("photo.png")
+    assert validate(tmp_path / "link").ok
+
+
+def test_a_wrong_suffix_does_not_matter(tmp_path: Path):
+    """The content decides the format."""
+    path = tmp_path / "photo.gif"
+    path.write_bytes(jpeg(RGB))
+    assert validate(path).ok
+
+
+def test_bad_images_are_decisions(tmp_path: Path):
+    """A loop over a folder never breaks on a damaged file."""
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(jpeg(RGB)[:2000])
+    decision = validate(path)
+    assert (decision.ok, decision.reason, decision.score) == (False, "corrupt", 0.0)
+    assert validate(b"").reason == "corrupt"
+    truncated = Image.open(io.BytesIO(encoded(Image.fromarray(RGB), "PNG")[:5000]))
+    assert validate(truncated).reason == "corrupt"
+
+
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        (None, TypeError),
+        (3, TypeError),
+        ([[1]], TypeError),
+        (RGB.astype(np.float32), TypeError),
+        (RGB[None], ValueError),
+        (RGB[:, :, :2], ValueError),
+        (RGB[:0], ValueError),
+        ("no/such/file.jpg", FileNotFoundError),
+        ("/", IsADirectoryError),
+        ("/dev/null", ValueError),
+    ],
+)
+def test_wrong_arguments_are_errors(image, error):
+    """A mistake of the caller is an exception, not a verdict."""
+    with pytest.raises(error):
+        validate(image)
+
+
+def test_one_pixel_is_a_small_image():
+    """The smallest image is of low resolution, whatever else is said of it."""
+    assert "low_resolution" in validate(RGB[:1, :1]).issues
+
+
+@pytest.mark.parametrize(("level", "issue"), [(0, "underexposed"), (255, "overexposed")])
+def test_blank_images_are_named_by_their_exposure(level: int, issue: str):
+    """All black and all white are exposure, first of all."""
+    assert validate(np.full((480, 640), level, np.uint8)).reason == issue
+
+
+def test_public_names_are_there():
+    """What the package promises to export, it exports."""
+    assert set(imageguard_daemon.__all__) == {"PRESETS", "Decision", "__version__", "validate"}
+    assert set(PRESETS) == {"general", "fine_grained", "detection", "segmentation"}
+    assert imageguard_daemon.__version__
+    assert set(imageguard_daemon.__all__) <= set(dir(imageguard_daemon))
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = imageguard_daemon.nonsense
+
+
+def test_importing_is_light():
+    """Importing the package loads no image, settings or database library."""
+    code = "import imageguard_daemon, sys; print(*sys.modules)"
+    modules = set(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.decode().split())
+    assert not modules & {"numpy", "cv2", "PIL", "pydantic", "sqlalchemy", "simplejpeg"}
+
+
+def test_scores_can_be_judged_again_without_an_image_library():
+    """Reports re-judge records without numpy or OpenCV."""
+    code = "import imageguard_daemon.quality.policy, sys; print(*sys.modules)"
+    modules = set(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.decode().split())
+    assert not modules & {"numpy", "cv2", "PIL"}
