@@ -136,11 +136,11 @@ def _new_id(result: sa.CursorResult[Any]) -> int:
 def _known_contents(connection: sa.Connection, hashes: Sequence[str]) -> dict[str, int]:
     """Find which contents are already filed: the first decision on each."""
     query = (
-        sa.select(decisions.c.sha256, sa.func.min(decisions.c.id))
+        sa.select(decisions.c.sha256, sa.func.min(decisions.c.id).label("first_id"))
         .where(decisions.c.sha256.in_(hashes))
         .group_by(decisions.c.sha256)
     )
-    return dict(connection.execute(query).tuples().all())
+    return {row.sha256: row.first_id for row in connection.execute(query)}
 
 
 def _decision_row(file: JudgedFile) -> dict[str, Any]:

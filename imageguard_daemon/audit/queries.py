@@ -1,0 +1,78 @@
+"""Questions to the audit log, answered from the view `decisions` on a read-only engine.
+
+The database counts: what comes back is one row for each group, however many images there are.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.counts import Count, Dimension, Scope
+from imageguard_daemon.audit.database import translated_errors
+from imageguard_daemon.audit.schema import decisions
+from imageguard_daemon.names import printable
+
+_KEYS: dict[Dimension, sa.ColumnElement[str]] = {
+    Dimension.class_: decisions.c["class"],
+    Dimension.reason: decisions.c.reason,
+    Dimension.source: decisions.c.source,
+    Dimension.day: sa.func.substr(decisions.c.decided_at, 1, 10),
+    Dimension.camera: decisions.c.camera,
+    Dimension.host: decisions.c.host,
+}
+
+
+def count_decisions(engine: sa.Engine, groupings: Sequence[Sequence[Dimension]], scope: Scope) -> list[list[Count]]:
+    """Count the decisions in scope, once for each grouping, each crossed with verdict and reason.
+
+    All groupings are answered from one moment of the log, so their totals agree while a daemon is writing.
+    Days are UTC days. The order of counts is undefined.
+
+    Raises:
+        RetryableError: the database is locked.
+        UnavailableError: it is damaged, or is no audit log.
+    """
+    with translated_errors(engine.url.database or ""), engine.connect() as connection:
+        # Without this, sqlite3 reads outside a transaction and every statement sees a newer log.
+        connection.exec_driver_sql("BEGIN")
+        return [_answer(connection, grouping, scope) for grouping in groupings]
+
+
+def _answer(connection: sa.Connection, grouping: Sequence[Dimension], scope: Scope) -> list[Count]:
+    keys = [_KEYS[dimension] for dimension in grouping]
+    columns = (decisions.c.verdict, decisions.c.reason, *keys)
+    query = sa.select(sa.func.count(), *columns).where(*_conditions(scope)).group_by(*columns)
+    return [
+        Count(tuple(row_keys), verdict, reason, images)
+        for images, verdict, reason, *row_keys in connection.execute(query)
+    ]
+
+
+def _conditions(scope: Scope) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
+    if scope.since is not None:
+        conditions.append(_rare(decisions.c.decided_at >= _timestamp(scope.since)))
+    if scope.until is not None:
+        conditions.append(_rare(decisions.c.decided_at < _timestamp(scope.until)))
+    if scope.source is not None:
+        conditions.append(decisions.c.source == printable(scope.source))
+    if scope.class_name is not None:
+        conditions.append(decisions.c["class"].in_(_forms(scope.class_name)))
+    return conditions
+
+
+def _rare(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Have SQLite start from the index on time; it would walk the whole log, since it keeps no statistics."""
+    rare: sa.ColumnElement[bool] = sa.func.likelihood(condition, sa.literal_column("0.001"))
+    return rare
+
+
+def _forms(name: str) -> set[str]:
+    """Give the forms a name may have in the log: escaped from the folder's, or copied from a report."""
+    return {printable(name), name} if name.isprintable() else {printable(name)}
+
+
+def _timestamp(moment: datetime) -> str:
+    """Write a time in the form of `decided_at`, in which text order is time order."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

@@ -1,0 +1,1 @@
+"""REPORT: counts -> tallies -> findings -> a report as table, JSON or CSV."""

@@ -1,0 +1,45 @@
+"""Which time a report is about, as people write it: `7d`, `2025-01-31`, `2025-01-31T08:30`."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+
+from imageguard_daemon.errors import UsageError
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGO = re.compile(r"([0-9]+) ?([mhdw])", re.IGNORECASE)
+
+
+def parse_period(since: str | None, until: str | None, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Give the first moment of a period and the first after it, both in UTC; None is an open end.
+
+    Times are relative to `now` (30m, 12h, 7d, 2w ago) or ISO 8601; without a zone they are UTC, as
+    the log is. A plain date is a whole day: `since` begins with it and `until` still includes it.
+
+    Raises:
+        UsageError: one of them is no time, or the period ends before it begins.
+    """
+    first = _moment("--since", since, now, whole_day=timedelta(0)) if since is not None else None
+    end = _moment("--until", until, now, whole_day=timedelta(days=1)) if until is not None else None
+    if first is not None and end is not None and first >= end:
+        raise UsageError(f"--since {since} is not before --until {until}")
+    return first, end
+
+
+def _moment(option: str, text: str, now: datetime, whole_day: timedelta) -> datetime:
+    try:
+        return _read(text.strip(), now, whole_day).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{option} {text!r} is no time; give for example 7d, 12h, 30m, 2025-01-31 or 2025-01-31T08:30"
+        ) from error
+
+
+def _read(text: str, now: datetime, whole_day: timedelta) -> datetime:
+    if ago := _AGO.fullmatch(text):
+        return now - timedelta(**{_UNITS[ago[2].lower()]: int(ago[1])})
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return datetime.combine(day, time(), UTC) + whole_day

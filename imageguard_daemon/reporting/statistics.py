@@ -1,0 +1,103 @@
+"""What a rate says and what it does not: intervals and exact one-sided tests, all in pure arithmetic."""
+
+import itertools
+import math
+import operator
+from collections.abc import Iterator, Sequence
+
+Z_95 = 1.959963984540054
+"""The normal quantile of a two-sided 95 % interval."""
+
+
+def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
+    """Give the range of true rates that fits `successes` of `trials`.
+
+    The score interval of Wilson (1927), DOI 10.1080/01621459.1927.10502953: the rates p for which
+    |successes/trials - p| <= z * sqrt(p (1 - p) / trials). It lies in [0, 1], contains the observed rate and
+    stays honest for small samples and for rates near 0 and 1. Without trials it is (0, 1): everything fits.
+    """
+    if not trials:
+        return 0.0, 1.0
+    rate, weight = successes / trials, z * z / trials
+    centre = (rate + weight / 2) / (1 + weight)
+    margin = math.sqrt(rate * (1 - rate) * weight + weight * weight / 4) / (1 + weight)
+    # At the ends the formula gives exactly 0 and 1; rounding must not.
+    low = 0.0 if successes == 0 else max(0.0, min(rate, centre - margin))
+    high = 1.0 if successes == trials else min(1.0, max(rate, centre + margin))
+    return low, high
+
+
+def chance_of_at_least(successes: int, trials: int, rate: float) -> float:
+    """Give the probability of so many successes or more if the true rate is `rate`, strictly between 0 and 1.
+
+    The upper tail of the binomial distribution: the p-value of the exact one-sided test that the true rate is
+    above `rate`. Takes on the order of sqrt(trials) steps.
+    """
+    if successes <= 0:
+        return 1.0
+    if successes > trials:
+        return 0.0
+    if successes <= trials * rate:  # the other tail is the short one
+        return 1.0 - chance_of_at_least(trials - successes + 1, trials, 1 - rate)
+    log_first = _log_choose(trials, successes)
+    log_first += successes * math.log(rate) + (trials - successes) * math.log1p(-rate)
+    odds = rate / (1 - rate)
+    ratios = ((trials - k) / (k + 1) * odds for k in range(successes, trials))
+    return _falling_sum(math.exp(min(log_first, 0.0)), ratios)
+
+
+def chance_of_difference(ours: tuple[int, int], others: tuple[int, int]) -> float:
+    """Give the probability that chance alone sets our rate so far or farther above the others'.
+
+    Both are (successes, trials). Fisher's exact test, one-sided: the upper tail of the hypergeometric
+    distribution given all successes and trials. Without trials on either side nothing can differ: 1.
+    """
+    (successes, trials), (other_successes, other_trials) = ours, others
+    marked, population = successes + other_successes, trials + other_trials
+    return _hypergeometric_tail(successes, trials, marked, population)
+
+
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for having looked at so many things at once; the order is kept.
+
+    Holm's step-down procedure: with all those below alpha called findings, the probability of one false
+    finding or more is at most alpha, whatever the dependence. Holm (1979), Scandinavian Journal of Statistics
+    6, 65-70.
+    """
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = highest
+    return adjusted
+
+
+def _hypergeometric_tail(successes: int, draws: int, marked: int, population: int) -> float:
+    unmarked = population - marked
+    if successes <= max(0, draws - unmarked):
+        return 1.0
+    if successes > min(draws, marked):
+        return 0.0
+    if successes * population <= draws * marked:
+        return 1.0 - _hypergeometric_tail(marked - successes + 1, population - draws, marked, population)
+    log_first = _log_choose(marked, successes) + _log_choose(unmarked, draws - successes)
+    log_first -= _log_choose(population, draws)
+    ratios = (
+        (marked - k) * (draws - k) / ((k + 1) * (unmarked - draws + k + 1))
+        for k in range(successes, min(draws, marked))
+    )
+    return _falling_sum(math.exp(min(log_first, 0.0)), ratios)
+
+
+def _falling_sum(first: float, ratios: Iterator[float]) -> float:
+    """Sum terms that each are the one before times a falling ratio, until they no longer count."""
+    total = 0.0
+    for term in itertools.accumulate(ratios, operator.mul, initial=first):
+        total += term
+        if term <= total * 1e-17:
+            break
+    return min(total, 1.0)
+
+
+def _log_choose(items: int, chosen: int) -> float:
+    return math.lgamma(items + 1) - math.lgamma(chosen + 1) - math.lgamma(items - chosen + 1)

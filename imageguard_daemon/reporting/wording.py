@@ -1,0 +1,32 @@
+"""How reports say rates, amounts and names, in the same words everywhere."""
+
+from imageguard_daemon.names import printable
+
+NO_KEY = "(none)"
+
+
+def percent(rate: float) -> str:
+    """Write a rate as a percentage with one digit; what is not quite 0 or 1 does not become 0 or 100."""
+    hundredths = rate * 100
+    if 0 < hundredths < 0.1:
+        return "<0.1 %"
+    if 99.9 < hundredths < 100:
+        return ">99.9 %"
+    return f"{hundredths:.1f} %"
+
+
+def limit_percent(limit: float) -> str:
+    """Write a limit the way a person would have set it: 20 %, 12.5 %."""
+    return f"{limit * 100:.6g} %"
+
+
+def share(part: int, whole: int) -> str:
+    """Write how many of how many."""
+    return f"{part:,} of {whole:,}"
+
+
+def shown(key: str) -> str:
+    """Show a key of the log to a person: never empty, harmless to a terminal even if the log is not ours."""
+    if not key:
+        return NO_KEY
+    return key if key.isprintable() else printable(key)

@@ -1,0 +1,118 @@
+"""`report` on real logs, from argv to output."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner, Result
+
+from imageguard_daemon.cli.report import report
+from imageguard_daemon.errors import NoInputError, UsageError
+from tests.helpers.recorded import Judged, write_log
+
+app = Typer()
+app.command()(report)
+
+NOW = datetime.now(UTC)
+LONG_AGO = NOW - timedelta(days=30)
+BATCHES = (
+    Judged("dog", "low_resolution", 36, "scraper", decided_at=NOW),
+    Judged("dog", "", 4, "scraper", decided_at=NOW),
+    Judged("cat", "", 57, camera="Canon EOS R6", decided_at=NOW),
+    Judged("cat", "blurry", 3, decided_at=LONG_AGO),
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a log of a hundred images."""
+    folder = tmp_path_factory.mktemp("root")
+    write_log(folder / "audit.db", BATCHES)
+    return folder
+
+
+def run(*arguments: object, width: int = 80) -> Result:
+    """Run `report` in a pipe."""
+    return CliRunner().invoke(app, list(map(str, arguments)), env={"COLUMNS": str(width)})
+
+
+def test_json_is_the_whole_report(root: Path) -> None:
+    """A program gets totals, groups and the three findings of a log with one bad class."""
+    made = json.loads(run(root, "--format", "json").stdout)
+    assert (made["total"], made["accepted"], made["quarantined"]) == (100, 61, 39)
+    kinds = {finding["kind"] for finding in made["findings"]}
+    assert {"class_consistently_rejected", "mostly_low_resolution", "high_rejection_rate"} <= kinds
+
+
+@pytest.mark.parametrize(
+    ("by", "keys"),
+    [
+        ("class", {"dog", "cat"}),
+        ("source", {"scraper", "default"}),
+        ("reason", {"low_resolution", "blurry"}),
+        ("day", {f"{NOW:%Y-%m-%d}", f"{LONG_AGO:%Y-%m-%d}"}),
+        ("camera", {"", "Canon EOS R6"}),
+    ],
+)
+def test_every_grouping_is_available(root: Path, by: str, keys: set[str]) -> None:
+    """Groups are those of the log, and CSV and JSON agree on them."""
+    groups = json.loads(run(root, "--by", by, "--format", "json").stdout)["groups"]
+    rows = list(csv.DictReader(io.StringIO(run(root, "--by", by, "--format", "csv").stdout)))
+    assert {group["key"] for group in groups} == keys
+    assert [row["key"] for row in rows] == [group["key"] for group in groups]
+    assert [float(row["rate"]) for row in rows] == [group["rate"] for group in groups]
+
+
+def test_a_period_a_source_and_a_class_narrow_the_report(root: Path) -> None:
+    """Options leave out what is not asked for."""
+    for arguments, total in (
+        (("--since", "7d"), 97),
+        (("--until", "7d"), 3),
+        (("--source", "scraper"), 40),
+        (("--class", "cat"), 60),
+    ):
+        assert json.loads(run(root, "--format", "json", *arguments).stdout)["total"] == total
+
+
+def test_the_table_says_what_matters_in_sentences(root: Path) -> None:
+    """A person reads counts, rates and findings within 80 columns."""
+    text = run(root).stdout
+    assert "rejection rate 39.0 %" in text
+    assert "- Class 'dog': 36 of 40 images were rejected (90.0 %)" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_another_database_can_be_named(root: Path, tmp_path: Path) -> None:
+    """`--db` reads a copy of a log, wherever it is."""
+    copy = tmp_path / "copy of log.db"
+    copy.write_bytes((root / "audit.db").read_bytes())
+    assert json.loads(run("--db", copy, "--format", "json").stdout)["total"] == 100
+
+
+def test_limits_come_from_the_configuration(root: Path, tmp_path: Path) -> None:
+    """A limit set in the file decides what is a finding."""
+    (tmp_path / "config.yaml").write_text("reporting: {rejection_rate_limit: 0.9, class_rate_limit: 0.95}")
+    made = json.loads(run(root, "--config", tmp_path / "config.yaml", "--format", "json").stdout)
+    assert [finding["kind"] for finding in made["findings"]] == ["mostly_low_resolution"]
+
+
+def test_a_new_log_is_reported_as_empty(tmp_path: Path) -> None:
+    """A daemon that has judged nothing yet is no error."""
+    write_log(tmp_path / "audit.db", [])
+    result = run(tmp_path)
+    assert result.exit_code == 0
+    assert "No decisions" in result.stdout
+
+
+def test_a_missing_log_is_said_to_be_missing(tmp_path: Path) -> None:
+    """Without a log the command says where it looked."""
+    assert isinstance(run(tmp_path).exception, NoInputError)
+
+
+def test_a_wrong_time_is_a_usage_error(root: Path) -> None:
+    """A time that is none ends the command before the log is read."""
+    assert isinstance(run(root, "--since", "soon").exception, UsageError)

@@ -1,0 +1,135 @@
+"""Which patterns are told, and which are left to chance."""
+
+import pytest
+
+from imageguard_daemon.config import Reporting
+from imageguard_daemon.model import ISSUES
+from imageguard_daemon.reporting.findings import ADVICE, Finding, find_patterns
+from imageguard_daemon.reporting.tallies import Tally, together
+
+SETTINGS = Reporting(min_sample=20, rejection_rate_limit=0.2, class_rate_limit=0.5, mostly_share=0.5)
+
+
+def blurry(rejected: int, total: int) -> Tally:
+    """Give a tally whose rejections all are blurry."""
+    return Tally(total, {"blurry": rejected} if rejected else {})
+
+
+def found(classes: dict[str, Tally], sources: dict[str, Tally] | None = None) -> list[Finding]:
+    """Give the findings in a log of these classes."""
+    overall = together(classes.values())
+    return list(find_patterns(overall, classes, sources or {"default": overall}, SETTINGS))
+
+
+def kinds(findings: list[Finding]) -> list[str]:
+    """Name the kinds of findings."""
+    return [finding.kind for finding in findings]
+
+
+def rejected_classes(classes: dict[str, Tally]) -> list[str]:
+    """Name the classes found to be consistently rejected."""
+    return [each.subject for each in found(classes) if each.kind == "class_consistently_rejected"]
+
+
+def test_an_empty_log_has_no_findings() -> None:
+    """Nothing judged, nothing to tell."""
+    assert found({}) == []
+
+
+def test_a_small_dataset_with_one_bad_class() -> None:
+    """Of 40 dogs 36 rejected and of 60 cats 3: the class is found, and the overall rate of 39 % too."""
+    findings = found({"dog": blurry(36, 40), "cat": blurry(3, 60)})
+    assert kinds(findings) == ["high_rejection_rate", "class_consistently_rejected", "mostly_blurry"]
+    assert findings[1].subject == "dog"
+
+
+@pytest.mark.parametrize(("rejected", "is_found"), [(20, False), (22, False), (25, True), (30, True)])
+def test_a_high_rate_must_be_more_than_a_little_above(rejected: int, is_found: bool) -> None:
+    """Of 100 images 22 rejected may well be chance at a limit of 20 %, 25 are worth telling."""
+    assert ("high_rejection_rate" in kinds(found({"cat": blurry(rejected, 100)}))) is is_found
+
+
+def test_few_images_are_no_pattern() -> None:
+    """However bad, fewer images than the minimum sample give no finding."""
+    assert found({"cat": blurry(19, 19)}) == []
+    assert found({"cat": blurry(2, 3)}) == []
+
+
+def test_a_class_alone_can_be_consistently_rejected() -> None:
+    """A log of one class needs no other to compare with."""
+    assert rejected_classes({"dog": blurry(36, 40)}) == ["dog"]
+
+
+def test_others_too_few_to_compare_with_do_not_silence_a_class() -> None:
+    """One image of another class changes nothing about 36 of 40."""
+    assert rejected_classes({"dog": blurry(36, 40), "cat": blurry(0, 1)}) == ["dog"]
+
+
+def test_a_class_no_worse_than_the_others_does_not_stand_out() -> None:
+    """When everything is rejected, that is told once and not once for each class."""
+    findings = found({name: blurry(45, 50) for name in "abcdef"})
+    assert kinds(findings) == ["high_rejection_rate", "mostly_blurry"]
+
+
+def test_bad_classes_do_not_hide_one_another() -> None:
+    """A class is compared with ordinary ones: two bad classes are both found, the worse one first."""
+    classes = {"lynx": blurry(30, 40), "dog": blurry(40, 40), "cat": blurry(3, 20)}
+    assert rejected_classes(classes) == ["dog", "lynx"]
+
+
+def test_among_a_million_images_a_hair_is_no_pattern() -> None:
+    """A difference that is certain but small is not told."""
+    assert rejected_classes({"a": blurry(520_000, 1_000_000), "b": blurry(510_000, 1_000_000)}) == []
+
+
+def test_many_classes_are_corrected_for() -> None:
+    """What is a finding for one class alone may be chance among a thousand."""
+    assert rejected_classes({"odd": blurry(16, 20), "class": blurry(40, 100)}) == ["odd"]
+    ordinary = {f"class{number}": blurry(8, 20) for number in range(999)}
+    assert rejected_classes(ordinary | {"odd": blurry(16, 20)}) == []
+    assert rejected_classes(ordinary | {"odd": blurry(20, 20)}) == ["odd"]
+
+
+def test_images_without_a_class_are_no_class_of_their_own() -> None:
+    """A dataset without classes gets no finding about one; loose files beside classes do."""
+    assert rejected_classes({"": blurry(36, 40)}) == []
+    assert rejected_classes({"": blurry(36, 40), "cat": blurry(1, 40)}) == [""]
+
+
+def test_a_bad_source_is_told_beside_others() -> None:
+    """With several sources each one above the limit is named; a single source is the overall rate."""
+    sources = {"scraper": blurry(20, 40), "studio": blurry(1, 400)}
+    findings = found({"cat": blurry(21, 440)}, sources)
+    assert [each.subject for each in findings if each.kind == "source_high_rejection_rate"] == ["scraper"]
+
+
+@pytest.mark.parametrize("reason", ISSUES)
+def test_every_reason_can_be_the_main_one_and_has_advice(reason: str) -> None:
+    """Each issue the scorer knows gives a finding `mostly_...` that says what to look at."""
+    [finding] = [each for each in found({"cat": Tally(400, {reason: 30, "": 4})}) if "mostly" in each.kind]
+    assert (finding.kind, finding.subject) == (f"mostly_{reason}", reason)
+    assert finding.message.endswith(ADVICE[reason])
+
+
+def test_half_of_the_rejections_is_not_most() -> None:
+    """A reason must be behind more than its share beyond chance."""
+    assert "mostly_noisy" not in kinds(found({"cat": Tally(1000, {"noisy": 26, "blurry": 24})}))
+
+
+def test_a_message_names_counts_rate_reason_and_the_next_step() -> None:
+    """A person can act on the sentence without opening anything else."""
+    lynx = Tally(48, {"low_resolution": 36, "blurry": 5})
+    message = next(each for each in found({"lynx": lynx, "cat": blurry(6, 100)}) if each.subject == "lynx").message
+    assert message == (
+        "Class 'lynx': 41 of 48 images were rejected (85.4 %), mostly low_resolution (36); other classes: 6.0 % "
+        "of 100. Look at how this class is collected: a model could learn the flaw as the class."
+    )
+
+
+def test_evidence_is_numbers() -> None:
+    """A program finds every number of the message in the evidence."""
+    finding = next(each for each in found({"dog": blurry(36, 40), "cat": blurry(3, 60)}) if each.subject == "dog")
+    assert all(isinstance(number, int | float) for number in finding.evidence.values())
+    assert finding.evidence["rejected"] == 36
+    assert finding.evidence["others_rate"] == pytest.approx(0.05)
+    assert finding.evidence["p_value"] < 0.05
