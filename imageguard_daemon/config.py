@@ -170,7 +170,7 @@ class Audit(Section):
 class Reporting(Section):
     """When a pattern is worth telling a person."""
 
-    min_sample: int = Field(20, ge=1, description="No finding rests on fewer images than this.")
+    min_sample: int = Field(10, ge=1, description="No finding rests on fewer images than this.")
     rejection_rate_limit: float = Field(
         0.20, gt=0, lt=1, description="A rejection rate above this, beyond chance, is a finding."
     )

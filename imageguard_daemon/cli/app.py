@@ -1,5 +1,6 @@
 """The command line as a whole: which commands there are, and how their errors end."""
 
+import io
 import os
 import sys
 
@@ -48,6 +49,9 @@ def run_command_line() -> None:
 
 
 def _exit_code() -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to fail
     try:
         app()
     except SystemExit as end:

@@ -21,8 +21,8 @@ class OutputFormat(StrEnum):
 Root = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[ROOT]",
-        help="Folder with inbox, accepted, quarantine and audit.db.  [default: ./ingest]",
+        metavar="ROOT",
+        help="Folder with inbox, accepted, quarantine and audit.db; ./ingest when left out.",
         show_default=False,
     ),
 ]

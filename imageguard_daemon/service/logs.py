@@ -29,6 +29,12 @@ class _ConsoleHandler(logging.Handler):
         self._console.print(Text.from_ansi(self.format(record)), soft_wrap=True)
 
 
+def _in_reading_order(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Put time, level and event first; structlog appends them."""
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    return {**first, **event}
+
+
 def configure(form: Literal["auto", "console", "json"], level: str, console: Console) -> None:
     """Set up logging for the whole process; `auto` is JSON unless standard error is a terminal."""
     for_people = form == "console" or (form == "auto" and sys.stderr.isatty())
@@ -40,7 +46,7 @@ def configure(form: Literal["auto", "console", "json"], level: str, console: Con
     )
     final: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if not for_people:
-        final.append(structlog.processors.format_exc_info)
+        final += [structlog.processors.format_exc_info, _in_reading_order]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=[*final, renderer]))
     root = logging.getLogger()
     root.handlers[:] = [handler]

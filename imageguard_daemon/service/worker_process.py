@@ -1,8 +1,10 @@
 """What runs inside a worker process. Imports nothing of the daemon but the measuring."""
 
 import ctypes
+import os
 import resource
 import signal
+import sys
 
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.quality import measurement
@@ -19,7 +21,16 @@ def begin(memory_bytes: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    _silence_libraries()
     measurement.prepare_worker()
+
+
+def _silence_libraries() -> None:
+    """Keep what C libraries print about broken images out of the log; Python keeps its own way to standard error."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def measure(path: str, limits: Limits) -> Measurement:

@@ -5,13 +5,15 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 
+import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.errors import ImageguardError, UnavailableError
 from imageguard_daemon.model import Candidate, Measurement
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service import worker_process
@@ -20,6 +22,9 @@ _MEGABYTE = 1 << 20
 _AHEAD_OF_EACH_WORKER = 2
 """Tasks handed out for each worker: enough that none waits for the daemon, few enough to stop quickly."""
 _MISHAPS_ALLOWED = 2
+_POOLS_LOST_IN_A_ROW = 5
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +61,9 @@ class Workers:
         self._results: SimpleQueue[tuple[Task, Future[Measurement]]] = SimpleQueue()
         self._in_work: dict[Candidate, Task] = {}
         self.mishaps = 0
-        self._pool = ProcessPool(
-            max_workers=self._count,
-            context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks
-            initializer=worker_process.begin,
-            initargs=(settings.worker_memory_megabytes * _MEGABYTE,),
-        )
+        self._memory_bytes = settings.worker_memory_megabytes * _MEGABYTE
+        self._pool = self._new_pool()
+        self._pools_lost = 0
 
     @property
     def in_work(self) -> int:
@@ -92,10 +94,33 @@ class Workers:
 
     def stop(self) -> None:
         """End all worker processes at once; unfinished files are still in the inbox."""
+        for process in multiprocessing.active_children():
+            process.kill()  # asking politely first takes seconds when a decoder hangs
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
 
+    def _new_pool(self) -> ProcessPool:
+        return ProcessPool(
+            max_workers=self._count,
+            context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks
+            initializer=worker_process.begin,
+            initargs=(self._memory_bytes,),
+        )
+
+    def _replace_pool(self) -> None:
+        """Begin with new processes: the pool does not survive losing a worker that has no task."""
+        self._pools_lost += 1
+        if self._pools_lost > _POOLS_LOST_IN_A_ROW:
+            raise UnavailableError(
+                "worker processes end before they have done anything; is scoring.worker_memory_megabytes too small?"
+            )
+        log.warning("worker processes were lost; starting new ones")
+        self.stop()
+        self._pool = self._new_pool()
+
     def _start(self, task: Task) -> None:
+        if not self._pool.active:
+            self._replace_pool()
         self._in_work[task.candidate] = task
         function, arguments = self._call_for(task)
         future = self._pool.schedule(function, args=arguments, timeout=self._timeout_seconds)
@@ -115,6 +140,10 @@ class Workers:
         if future.cancelled():
             return None
         error = future.exception()
+        if isinstance(error, BrokenProcessPool):
+            self._start(task)  # no fault of this file
+            return None
+        self._pools_lost = 0
         if error is None:
             return Finished(task.candidate, self._with_mishap(task, future.result()))
         if _is_mishap(error):
