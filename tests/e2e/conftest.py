@@ -1,0 +1,22 @@
+"""Fixtures for tests with the real command."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon_process import Ingest
+
+
+@pytest.fixture
+def ingest(tmp_path: Path) -> Iterator[Callable[..., Ingest]]:
+    """Make root folders whose daemons end with the test."""
+    made: list[Ingest] = []
+
+    def make(name: str = "ingest", **settings) -> Ingest:
+        made.append(Ingest(tmp_path / name, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -1,0 +1,257 @@
+"""Start, stop, reload: the daemon as its operator and systemd meet it."""
+
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon_process import COMMAND, command, wait_until
+from tests.helpers.images import jpeg, photo
+
+GOOD = jpeg(photo(320, 240))
+
+
+def _worker_processes(parent: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                status = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+                arguments = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(status[1]) == parent and b"spawn_main" in arguments:
+                found.append(int(folder.name))
+    return found
+
+
+def test_once_handles_what_is_there_and_exits_0(ingest):
+    """`run --once` ends by itself with code 0 when the inbox is empty."""
+    one = ingest()
+    for number in range(5):
+        one.put(f"cat/{number}.jpg", GOOD)
+    assert one.start("--once").wait(60) == 0
+    assert len(one.decisions()) == 5
+    assert len(one.events("stopped")) == 1
+
+
+def test_once_does_not_wait_for_an_upload_that_goes_on(ingest):
+    """`run --once` leaves a file that is still being written for the next run."""
+    one = ingest()
+    one.put("cat/done.jpg", GOOD)
+    with (one.inbox / "open.jpg").open("wb") as stream:
+        stream.write(GOOD)
+        stream.flush()
+        assert one.start("--once").wait(60) == 0
+    assert [row["relative_path"] for row in one.decisions()] == ["cat/done.jpg"]
+    assert (one.inbox / "open.jpg").exists()
+
+
+def test_one_daemon_per_root(ingest):
+    """A second daemon on the same root ends at once with code 75 and names the first."""
+    one = ingest()
+    process = one.start()
+    second = command("run", "--config", one.config_file)
+    assert second.returncode == os.EX_TEMPFAIL
+    assert f"process {process.pid}" in second.stderr
+    assert process.poll() is None
+
+
+def test_sigterm_finishes_what_is_in_work(ingest):
+    """A stop signal lets images in work be filed, and nothing new be begun."""
+    one = ingest()
+    for number in range(60):
+        one.put(f"cat/{number}.jpg", GOOD)
+    one.start()
+    one.wait_for_decisions(1)
+    assert one.stop() == 0
+    one.check_books()
+    left = [path for path in one.inbox.rglob("*") if path.is_file()]
+    assert len(one.decisions()) + len(left) == 60
+    assert _worker_processes(one.process.pid) == []
+
+
+def test_a_second_stop_signal_stops_at_once(ingest):
+    """With workers that don't answer, the first signal waits and the second ends the daemon; the file stays."""
+    one = ingest(service={"drain_seconds": 600})
+    process = one.start()
+    one.put("cat/0.jpg", GOOD)
+    one.wait_for_decisions(1)
+    for worker in _worker_processes(process.pid):
+        os.kill(worker, signal.SIGSTOP)
+    one.put("cat/1.jpg", GOOD)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(1.0)
+    assert process.poll() is None, "the first signal must drain"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert (one.inbox / "cat" / "1.jpg").exists()
+
+
+def test_draining_is_bounded(ingest):
+    """With workers that don't answer, a single stop signal ends the daemon after `drain_seconds`."""
+    one = ingest(service={"drain_seconds": 1.0})
+    process = one.start()
+    one.put("cat/0.jpg", GOOD)
+    one.wait_for_decisions(1)
+    for worker in _worker_processes(process.pid):
+        os.kill(worker, signal.SIGSTOP)
+    one.put("cat/1.jpg", GOOD)
+    time.sleep(1.5)
+    assert one.stop() == 0
+    assert (one.inbox / "cat" / "1.jpg").exists()
+
+
+def test_sighup_applies_new_thresholds(ingest):
+    """After SIGHUP the next image is judged by the thresholds of the changed file; a wrong file changes nothing."""
+    one = ingest()
+    process = one.start()
+    one.put("cat/0.jpg", GOOD)
+    one.wait_for_decisions(1)
+    one.configure(sources=[{"name": "default", "thresholds": {"resolution_score": 99}}])
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: one.events("configuration reloaded"), "reload")
+    one.put("cat/1.jpg", GOOD)
+    one.wait_for_decisions(2)
+    one.config_file.write_text("intake: {settle: 1}")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: one.events("configuration not reloaded"), "refusal")
+    one.put("cat/2.jpg", GOOD)
+    one.wait_for_decisions(3)
+    first, second, third = one.decisions()
+    assert (first["verdict"], second["verdict"], third["verdict"]) == ("accepted", "quarantined", "quarantined")
+    assert json.loads(second["profile"])["resolution_score"] == 99
+
+
+def test_a_killed_worker_costs_no_file(ingest):
+    """An image whose worker is killed is tried again and filed as usual."""
+    one = ingest()
+    process = one.start()
+    one.put("cat/0.jpg", GOOD)
+    one.wait_for_decisions(1)
+    workers = _worker_processes(process.pid)
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    one.put("cat/1.jpg", GOOD)
+    time.sleep(1.5)
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    one.wait_for_decisions(2)
+    assert [row["verdict"] for row in one.decisions()] == ["accepted", "accepted"]
+
+
+def test_workers_end_with_a_daemon_that_is_killed(ingest):
+    """SIGKILL leaves no worker process behind."""
+    one = ingest()
+    process = one.start()
+    one.put("cat/0.jpg", GOOD)
+    one.wait_for_decisions(1)
+    workers = _worker_processes(process.pid)
+    assert workers
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(Path(f"/proc/{worker}/exe").exists() for worker in workers), "workers end", 10)
+
+
+def test_systemd_hears_ready_status_watchdog_and_stopping(ingest, tmp_path):
+    """The notify socket gets READY after the start, WATCHDOG while things go well, STOPPING at the end."""
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(address)
+        server.settimeout(20)
+        one = ingest()
+        one.start(env={"NOTIFY_SOCKET": address})
+        heard = ""
+        while "READY=1" not in heard or "WATCHDOG=1" not in heard:
+            heard += server.recv(4096).decode() + "\n"
+        assert "STATUS=" in heard
+        one.stop()
+        while "STOPPING=1" not in heard:
+            heard += server.recv(4096).decode() + "\n"
+
+
+def test_a_locked_database_is_waited_for(ingest):
+    """While somebody holds the database nothing moves; afterwards everything is filed."""
+    import sqlite3
+
+    one = ingest()
+    one.start()
+    one.put("cat/0.jpg", GOOD)
+    one.wait_for_decisions(1)
+    blocker = sqlite3.connect(one.root / "audit.db", isolation_level=None, timeout=10)
+    blocker.execute("BEGIN EXCLUSIVE")
+    one.put("cat/1.jpg", GOOD)
+    wait_until(lambda: one.events("source paused"), "the pause is told", 30)
+    assert (one.inbox / "cat" / "1.jpg").exists()
+    status = json.loads(command("status", "--config", one.config_file, "--format", "json").stdout)
+    assert "locked" in status["daemon"]["sources"][0]["paused_because"]
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    one.wait_for_decisions(2)
+    wait_until(lambda: one.events("source resumed"), "the resumption is told")
+    one.check_books()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk_pauses_and_resumes_by_itself(ingest, tmp_path):
+    """A destination on a full disk of its own leaves files in the inbox until there is room again."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        (disk / "accepted").mkdir()
+        (disk / "ballast").write_bytes(b"x" * 60_000)
+        one = ingest(sources=[{"accepted": str(disk / "accepted")}])
+        one.accepted = disk / "accepted"
+        one.start()
+        one.put("cat/0.jpg", GOOD)
+        wait_until(lambda: one.events("source paused"), "the pause is told", 30)
+        assert (one.inbox / "cat" / "0.jpg").exists()
+        assert list(disk.rglob("*.part")) == []
+        (disk / "ballast").unlink()
+        (row,) = one.wait_for_decisions(1)
+        assert Path(row["destination"]).read_bytes() == GOOD
+        assert not (one.inbox / "cat" / "0.jpg").exists()
+        assert one.stop() == 0
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_terminal_shows_a_live_status_line(tmp_path):
+    """On a terminal the daemon shows what it does in one line, and leaves the terminal as it was."""
+    (tmp_path / "inbox" / "cat").mkdir(parents=True)
+    (tmp_path / "inbox" / "cat" / "1.jpg").write_bytes(GOOD)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(tmp_path)], stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"}
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        deadline = time.monotonic() + 60
+        while b"1 accepted" not in seen and time.monotonic() < deadline:
+            if select.select([ours], [], [], 0.5)[0]:
+                seen += os.read(ours, 65536)
+    finally:
+        process.terminate()
+        while True:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+        assert process.wait(60) == 0
+        os.close(ours)
+    assert b"1 accepted" in seen
+    assert seen.rstrip().endswith(b"\x1b[?25h") or seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l")

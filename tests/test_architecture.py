@@ -1,0 +1,39 @@
+"""The structure that docs/architecture.md draws is the structure the code has."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parent.parent
+
+
+def _modules_after(statement: str) -> set[str]:
+    """Give the names of all modules that a fresh interpreter has loaded after a statement."""
+    script = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(result.stdout.split())
+
+
+def test_import_contracts_hold(capsys):
+    """Imports point one way, pure modules stay pure, only audit speaks SQL, a worker loads no daemon."""
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0, capsys.readouterr().out
+
+
+def test_importing_the_package_is_light():
+    """`import imageguard_daemon` loads neither image libraries nor databases nor the settings."""
+    heavy = {"numpy", "cv2", "PIL", "pydantic", "sqlalchemy", "rich", "typer", "watchdog"}
+    assert not heavy & _modules_after("import imageguard_daemon")
+
+
+def test_showing_help_is_light():
+    """`--help` loads no image library, database, settings or daemon."""
+    heavy = {"numpy", "cv2", "PIL", "pydantic", "sqlalchemy", "watchdog", "pebble", "structlog"}
+    assert not heavy & _modules_after("import imageguard_daemon.cli.app")
+
+
+def test_a_worker_process_is_light():
+    """What a worker loads to measure images includes nothing of the daemon around it."""
+    heavy = {"pydantic", "sqlalchemy", "alembic", "watchdog", "structlog", "rich", "typer", "pebble"}
+    assert not heavy & _modules_after("import imageguard_daemon.service.worker_process")
