@@ -37,7 +37,7 @@ def _class_rule(rule: str) -> str:
         return rule
     try:
         groups = re.compile(rule).groupindex
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise ValueError(f"not a regular expression: {error}") from error
     if "class" not in groups:
         raise ValueError("give first_folder, parent_folder, none, or a regular expression with a group (?P<class>...)")
@@ -263,8 +263,16 @@ def _folder_conflicts(settings: Settings) -> list[str]:
     return [
         f"{where}: {path} and {other_where} ({other}) must not be the same or lie in one another"
         for (where, key, path), (other_where, other_key, other) in itertools.combinations(folders, 2)
-        if (key != other_key or key == "inbox") and (path.is_relative_to(other) or other.is_relative_to(path))
+        if (key != other_key or key == "inbox") and (_lies_in(path, other) or _lies_in(other, path))
+    ] + [
+        f"audit.database: {settings.audit.database} must not lie in {where} ({path})"
+        for where, key, path in folders
+        if key == "inbox" and _lies_in(settings.audit.database, path)
     ]
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -319,7 +327,7 @@ def parse(text: str, origin: str = "configuration") -> Settings:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ConfigError([f"{where}{error.problem or error}"], origin) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
         raise ConfigError([str(error)], origin) from error
     if data is not None and not isinstance(data, dict):
         raise ConfigError([f"expected settings by name, found {type(data).__name__}"], origin)

@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from imageguard_daemon.config import Section, Settings
 
@@ -24,28 +23,26 @@ def render_example() -> str:
 def _section(section: BaseModel, indent: str) -> list[str]:
     lines = []
     for name, field in type(section).model_fields.items():
-        lines.append(_comment(field.description or "", indent) + _setting(name, getattr(section, name), field, indent))
+        lines.append(_comment(field.description or "", indent) + _setting(name, getattr(section, name), indent))
     return lines
 
 
-def _setting(name: str, value: Any, _field: FieldInfo, indent: str) -> str:
+def _setting(name: str, value: Any, indent: str) -> str:
     if isinstance(value, Section):
-        return f"{indent}{name}:\n" + "\n".join(_section(value, f"{indent}  ")) + "\n"
+        return f"{indent}{name}:\n" + "\n".join(_section(value, f"{indent}  "))
     if isinstance(value, tuple) and value and isinstance(value[0], Section):
         return f"{indent}{name}:\n" + "".join(_item(item, f"{indent}  ") for item in value)
-    return f"{indent}{name}: {_scalar(value)}\n"
+    return textwrap.indent(f"{name}: {_scalar(value)}\n", indent)
 
 
 def _item(item: BaseModel, indent: str) -> str:
-    """Write one entry of a list; its first key carries the dash."""
-    text = "\n".join(_section(item, f"{indent}  "))
-    first_key = next(iter(type(item).model_fields))
-    return text.replace(f"{indent}  {first_key}:", f"{indent}- {first_key}:", 1)
+    """Write one entry of a list; its first line carries the dash."""
+    return f"{indent}- " + "\n".join(_section(item, f"{indent}  ")).lstrip()
 
 
 def _scalar(value: Any) -> str:
     plain = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
+    text = yaml.safe_dump(plain, default_flow_style=True, width=_WIDTH - 30, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("...").rstrip()
 
 

@@ -10,7 +10,7 @@ import fcntl
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 
 READ_ONLY_NO_TRAPS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -40,7 +40,8 @@ def read_lease(descriptor: int) -> Iterator[Writers]:
     try:
         yield Writers.none
     finally:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        with suppress(OSError):  # the kernel took it back, as it does when a writer had to wait too long
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 def writers_of(path: str) -> Writers:

@@ -10,6 +10,7 @@ Verdict = Literal["accepted", "quarantined"]
 Role = Literal["image", "sidecar"]
 OutcomeKind = Literal["moved", "abandoned", "lost", "disputed"]
 
+VERDICTS: tuple[Verdict, ...] = ("accepted", "quarantined")
 SIGNALS: tuple[Signal, ...] = ("blur", "resolution", "noise", "exposure", "compression", "pixelation")
 SCORE_NAMES: tuple[str, ...] = tuple(f"{signal}_score" for signal in SIGNALS)
 ISSUES: tuple[str, ...] = (

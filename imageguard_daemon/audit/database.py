@@ -26,8 +26,12 @@ def open_for_writing(path: Path) -> sa.Engine:
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.StaticPool)
     sa.event.listen(engine, "connect", _prepare_writer)
     sa.event.listen(engine, "begin", _begin_immediately)
-    with translated_errors(path):
-        _upgrade(engine, path)
+    try:
+        with translated_errors(path):
+            _upgrade(engine, path)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -52,10 +56,10 @@ def _prepare_writer(connection: sqlite3.Connection, _record: object) -> None:
     # The sqlite3 module would begin late and leave CREATE TABLE outside: a crash could leave half a schema.
     connection.isolation_level = None
     for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 

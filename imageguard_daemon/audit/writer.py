@@ -176,12 +176,12 @@ def _intent_row(intent: Intent) -> dict[str, Any]:
         "source_path": os.fsencode(intent.source_path),
         "destination_path": os.fsencode(intent.destination_path),
         "sha256": intent.sha256,
-        # st_dev and st_ino are unsigned 64 bits, SQLite's integers signed.
+        # SQLite's integers are signed 64 bits. Device and inode are unsigned; a sender can set a time beyond year 2262.
         "device": _signed(identity.device),
         "inode": _signed(identity.inode),
         "size_bytes": identity.size_bytes,
-        "mtime_ns": identity.mtime_ns,
-        "ctime_ns": identity.ctime_ns,
+        "mtime_ns": _signed(identity.mtime_ns),
+        "ctime_ns": _signed(identity.ctime_ns),
     }
 
 
@@ -192,7 +192,7 @@ def _recorded_intent(row: sa.Row[Any]) -> RecordedIntent:
 
 
 def _signed(number: int) -> int:
-    return number - (1 << 64) if number >= 1 << 63 else number
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def _unsigned(number: int) -> int:

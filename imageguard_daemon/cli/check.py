@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images to look at.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Images to look at.")],
     preset: Annotated[str, typer.Option(help="general, fine_grained, detection or segmentation.")] = "general",
     thresholds: Annotated[
         list[str] | None,

@@ -14,8 +14,8 @@ def run(
 ) -> None:
     """Watch the inbox; move good images to accepted, the others to quarantine; record every decision.
 
-    ROOT alone is enough: ROOT/inbox, accepted, quarantine and audit.db are made. Copy or move images into ROOT/inbox;
-    the first folder below it is taken as their class. Stop with Ctrl-C or SIGTERM; SIGHUP reloads the configuration.
+    ROOT alone is enough: ROOT/inbox, accepted, quarantine and audit.db are made. Put images into ROOT/inbox; the
+    first folder below it is taken as their class. Stop with Ctrl-C or SIGTERM; SIGHUP reloads the configuration.
     """
     settings = settings_for(root, config)
     from rich.console import Console

@@ -8,23 +8,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision, Signal
+from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision, Measures, Signal
 from imageguard_daemon.names import printable
-from imageguard_daemon.quality.scoring import SCALES
 
 
 def verdict_panel(name: str, decision: Decision) -> RenderableType:
-    """Show one decision: a headline, and a row for each signal with what was measured."""
-    headline = Text()
-    headline.append(name, "bold")
-    headline.append("  ")
-    headline.append(decision.verdict, "green" if decision.ok else "red")
-    headline.append(f"  score {decision.score:.2f}")
-    if decision.issues:
-        headline.append(f"  {', '.join(decision.issues)}", "yellow")
+    """Show one decision: the file, the verdict in words, and a row for each signal with what was measured."""
+    verdict = Text("  ")
+    verdict.append(decision.verdict, "green" if decision.ok else "red")
+    verdict.append(f"  score {decision.score:.2f}")
+    if not decision.ok:
+        verdict.append(f"  {', '.join(decision.issues)}", "yellow")
+    parts = [Text(name, "bold"), verdict]
+    if decision.detail:
+        parts.append(Text(f"  {printable(decision.detail)}"))
     if not decision.measures:
-        return Group(headline, Text(f"  {printable(decision.detail)}"), Text())
-    return Group(headline, _signal_table(decision), Text())
+        return Group(*parts, Text())
+    return Group(*parts, _signal_table(decision), Text())
 
 
 def _signal_table(decision: Decision) -> Table:
@@ -33,16 +33,26 @@ def _signal_table(decision: Decision) -> Table:
     table.add_column("measured")
     table.add_column("score", justify="right")
     table.add_column("needed", justify="right")
+    measured = _in_words(Measures(**decision.measures))  # type: ignore[arg-type]
     for signal in SIGNALS:
         score, needed = decision.scores[f"{signal}_score"], decision.thresholds[f"{signal}_score"]
-        style = "red" if score < needed else ""
-        table.add_row(signal, _measured(signal, decision), f"{score:.0f}", f"{needed:g}", style=style)
+        table.add_row(signal, measured[signal], f"{score:.0f}", f"{needed:g}", style="red" if score < needed else "")
     return table
 
 
-def _measured(signal: Signal, decision: Decision) -> str:
-    scales = [scale for scale in SCALES if scale.signal == signal]
-    return ", ".join(f"{scale.wording} {scale.phrase(decision.measures[scale.measure])}" for scale in scales)
+def _in_words(measures: Measures) -> dict[Signal, str]:
+    return {
+        "blur": f"sigma {measures.blur_sigma_px:.1f} px",
+        "resolution": f"{measures.width:.0f} x {measures.height:.0f}, effectively {_size(measures.effective_pixels)}",
+        "noise": f"sigma {measures.noise_sigma:.1f} grey levels",
+        "exposure": f"{measures.clipped_low:.1%} black, {measures.clipped_high:.1%} white",
+        "compression": f"like JPEG quality {measures.jpeg_quality:.0f}",
+        "pixelation": f"enlarged {measures.enlargement:.1f} times",
+    }
+
+
+def _size(pixels: float) -> str:
+    return f"{pixels / 1e6:.1f} megapixels" if pixels >= 1e6 else f"{pixels / 1e3:.0f} kilopixels"
 
 
 def verdicts_csv(decisions: Mapping[str, Decision]) -> str:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 NAME_MAX_BYTES = 255
 _HASH_DIGITS = 8
+_SUFFIX_MAX_BYTES = 64
 
 
 def class_of(relative_path: str, rule: str) -> str:
@@ -34,7 +35,7 @@ def free_path(relative_path: str, companions: Sequence[str], sha256: str, taken:
     (`1.jpg` -> `1.3fa2c1d0.jpg`), then a number too. `companions` are suffixes of the sidecars moving along, which
     keep sharing the image's stem.
     """
-    for candidate in _alternatives(relative_path, sha256):
+    for candidate in _alternatives(relative_path, companions, sha256):
         paths = [candidate, *(renamed_like(suffix, candidate) for suffix in companions)]
         if not any(taken(path) for path in paths):
             return candidate
@@ -46,16 +47,20 @@ def renamed_like(suffix: str, image_path: str) -> str:
     return str(PurePosixPath(image_path).with_suffix(suffix))
 
 
-def _alternatives(relative_path: str, sha256: str) -> Iterator[str]:
+def _alternatives(relative_path: str, companions: Sequence[str], sha256: str) -> Iterator[str]:
     yield relative_path
     path = PurePosixPath(relative_path)
+    stem, suffix = path.stem.rstrip("."), _shortened(path.suffix, _SUFFIX_MAX_BYTES)
+    room = NAME_MAX_BYTES - max(len(os.fsencode(ending)) for ending in (suffix, *companions))
+    # Without a suffix the mark must not look like one, or the sidecars' names would not change with it.
+    mark = f"{'.' if suffix else '-'}{sha256[:_HASH_DIGITS]}"
     for number in count(1):
-        mark = f".{sha256[:_HASH_DIGITS]}" + (f"-{number}" if number > 1 else "")
-        yield str(path.with_name(_shortened(path.stem, mark + path.suffix) + mark + path.suffix))
+        numbered = mark + (f"-{number}" if number > 1 else "")
+        yield str(path.with_name(_shortened(stem, room - len(numbered)) + numbered + suffix))
 
 
-def _shortened(stem: str, ending: str) -> str:
-    """Cut a stem so that the whole name fits; names are limited in bytes, and cut between characters."""
-    while len(os.fsencode(stem + ending)) > NAME_MAX_BYTES:
-        stem = stem[:-1]
-    return stem
+def _shortened(text: str, most_bytes: int) -> str:
+    """Cut a text to so many bytes, which is what names are limited in, but between characters."""
+    while text and len(os.fsencode(text)) > most_bytes:
+        text = text[:-1]
+    return text

@@ -73,7 +73,9 @@ def sync(descriptor: int, what: str) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        raise StorageError(f"the disk did not keep {what}: {error.strerror}; nothing more is moved") from error
+        raise StorageError(
+            f"the disk did not keep {printable(what)}: {error.strerror}; nothing more is moved"
+        ) from error
 
 
 def _open_root(root: str) -> int:

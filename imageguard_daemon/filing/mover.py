@@ -9,7 +9,6 @@ import ctypes
 import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -49,7 +48,7 @@ def move(recorded: RecordedIntent, folders: Folders) -> None:
         source_folder = folders.descriptor(os.path.dirname(intent.source_path))
         with _held_still(intent, source_folder) as file:
             target_folder = folders.descriptor(os.path.dirname(intent.destination_path), make=True)
-            sync(file, printable(intent.source_path))
+            sync(file, intent.source_path)
             _Transfer(recorded, source_folder, target_folder, file).carry_out()
     except FileNotFoundError as error:
         raise ChangedError("vanished before it could be moved") from error
@@ -101,9 +100,11 @@ class _Transfer:
 
     def _check_moved(self) -> None:
         """A name can be given to another file between our look and our rename; then put that one back."""
-        moved = os.stat(self._target_name, dir_fd=self._target_folder, follow_symlinks=False)
-        if (moved.st_dev, moved.st_ino) == (self._intent.identity.device, self._intent.identity.inode):
-            return
+        try:
+            if self._is_judged_file(self._target_name, self._target_folder):
+                return
+        except FileNotFoundError:
+            return  # whoever waits for files at the destination has taken it on already
         try:
             _rename(self._target_folder, self._target_name, self._source_folder, self._source_name)
         except OSError as error:
@@ -121,27 +122,45 @@ class _Transfer:
             dst_dir_fd=self._target_folder,
             follow_symlinks=False,
         )
+        if not self._is_judged_file(self._target_name, self._target_folder):
+            os.unlink(self._target_name, dir_fd=self._target_folder)
+            raise ChangedError("was replaced while it was being moved")
         sync(self._target_folder, "a new name")
-        os.unlink(self._source_name, dir_fd=self._source_folder)
+        self._remove_source()
 
     def _copy_over(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        copy = os.open(self._temporary, flags, 0o600, dir_fd=self._target_folder)
         try:
-            self._copy_to_temporary()
+            self._fill(copy)
             _publish(self._target_folder, self._temporary, self._target_name)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(self._temporary, dir_fd=self._target_folder)
         sync(self._target_folder, "a copied file's name")
-        os.unlink(self._source_name, dir_fd=self._source_folder)
+        self._remove_source()
 
-    def _copy_to_temporary(self) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        copy = os.open(self._temporary, flags, 0o600, dir_fd=self._target_folder)
+    def _remove_source(self) -> None:
+        """Drop the old name, but never a new upload that has come to bear it."""
+        try:
+            if self._is_judged_file(self._source_name, self._source_folder):
+                os.unlink(self._source_name, dir_fd=self._source_folder)
+        except FileNotFoundError:
+            pass  # somebody else dropped it: what counts is at the destination
+        except OSError:  # it cannot leave the inbox: then nothing has moved, and no attempt leaves a copy behind
+            os.unlink(self._target_name, dir_fd=self._target_folder)
+            raise
+
+    def _is_judged_file(self, name: str, folder: int) -> bool:
+        found = FileIdentity.from_stat(os.stat(name, dir_fd=folder, follow_symlinks=False))
+        return found.same_content_as(self._intent.identity)
+
+    def _fill(self, copy: int) -> None:
         try:
             if _copy_hashing(self._file, copy) != self._intent.sha256:
                 raise ChangedError("changed while it was being copied")
             _copy_attributes(self._file, copy)
-            sync(copy, printable(self._intent.destination_path))
+            sync(copy, self._intent.destination_path)
         finally:
             os.close(copy)
 
@@ -180,6 +199,13 @@ def _copy_hashing(source: int, target: int) -> str:
 def _copy_attributes(source: int, target: int) -> None:
     """Keep times, permissions, owner and extended attributes, as far as the other file system lets us."""
     status = os.fstat(source)
-    with suppress(PermissionError):
+    with suppress(OSError):
         os.fchown(target, status.st_uid, status.st_gid)
-    shutil.copystat(f"/proc/self/fd/{source}", f"/proc/self/fd/{target}")
+    with suppress(OSError):
+        os.fchmod(target, status.st_mode & 0o777)  # a set-user-ID bit would now lend another user's rights
+    with suppress(OSError):
+        for name in os.listxattr(source):
+            with suppress(OSError):
+                os.setxattr(target, name, os.getxattr(source, name))
+    with suppress(OSError):
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -116,7 +116,9 @@ class Backlog:
         self._held.discard(failure.candidate)
         self._failures.pop(failure.candidate, None)
         if len(self._failures) >= REMEMBERED_FAILURES:
-            self.done(next(iter(self._failures)))  # the oldest is merely tried again early
+            oldest = next(iter(self._failures))  # merely tried again early, if it is not being tried already
+            del self._failures[oldest]
+            self._set_aside.discard(oldest)
         self._failures[failure.candidate] = failure
         self._set_aside.add(failure.candidate)
         return failure

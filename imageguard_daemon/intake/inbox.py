@@ -75,7 +75,9 @@ class Inbox:
         if (self._walk is not None or self._walk_again) and not self._settling.full:
             return now
         next_due = self._settling.next_due()
-        times = [self._next_walk_at, self._watcher.next_step()]
+        times = [self._watcher.next_step()]
+        if self._walk is None:  # else it goes on as soon as files have settled and make room
+            times.append(self._next_walk_at)
         if next_due is not None and room > 0:
             times.append(next_due)
         return min(times)
@@ -105,6 +107,7 @@ class Inbox:
         return identity is not None
 
     def _root_changed(self, identity: tuple[int, int] | None, now: float) -> None:
+        self._walk = None
         if identity is None:
             log.warning("the inbox is gone; waiting for it to come back", inbox=self._root)
             self._watcher.stop()
@@ -112,7 +115,6 @@ class Inbox:
             if self._walked_at is not None:
                 log.warning("the inbox is a new folder; watching and walking it", inbox=self._root)
             self._watcher.start()
-            self._walk = None
             self._next_walk_at = now
         self._watched = identity
 
@@ -179,7 +181,7 @@ class Inbox:
             return
         seen = self._look(relative_path)
         if seen is None:
-            self._settling.forget(relative_path)
+            self._forget(relative_path)
         elif self._settling.full and relative_path not in self._settling:
             self._walk_again = True
         else:
@@ -189,7 +191,7 @@ class Inbox:
         for relative_path in self._settling.due(now, room):
             seen = self._look(relative_path)
             if seen is None:
-                self._settling.forget(relative_path)
+                self._forget(relative_path)
             elif not self._settling.settled(relative_path, seen, now):
                 continue
             elif self._is_being_written(relative_path):
@@ -198,6 +200,11 @@ class Inbox:
                 self._settling.forget(relative_path)
                 if not self._follows_an_image(relative_path):
                     yield self._candidate(relative_path)
+
+    def _forget(self, relative_path: str) -> None:
+        """Drop a file that is gone, and that it once failed."""
+        self._settling.forget(relative_path)
+        self._backlog.done(self._candidate(relative_path))
 
     def _look(self, relative_path: str) -> Seen | None:
         """See what a file and its sidecars are now; None when it is no regular file (any more)."""

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 from imageguard_daemon.intake.selection import Left, Selection
@@ -26,19 +25,17 @@ def walk(inbox: str, selection: Selection, start: str = "") -> Iterator[Found]:
     while folders:
         relative_folder = folders.pop()
         try:
-            listing = os.scandir(os.path.join(inbox, relative_folder))
+            with os.scandir(os.path.join(inbox, relative_folder)) as listing:
+                for entry in listing:
+                    relative_path = os.path.join(relative_folder, entry.name)
+                    if not entry.is_dir(follow_symlinks=False):
+                        yield Found(relative_path, _why_left(entry, selection))
+                    elif not selection.ignores(entry.name):
+                        folders.append(relative_path)
         except (FileNotFoundError, NotADirectoryError):
-            continue  # gone since it was listed
-        except OSError:
+            continue  # gone since it was listed, or while it was read
+        except OSError:  # forbidden, or its file system went away
             yield Found(relative_folder, Left.unreadable)
-            continue
-        with listing, suppress(FileNotFoundError):  # a folder can also vanish while it is read
-            for entry in listing:
-                relative_path = os.path.join(relative_folder, entry.name)
-                if not entry.is_dir(follow_symlinks=False):
-                    yield Found(relative_path, _why_left(entry, selection))
-                elif not selection.ignores(entry.name):
-                    folders.append(relative_path)
 
 
 def _why_left(entry: "os.DirEntry[str]", selection: Selection) -> Left | None:

@@ -30,6 +30,9 @@ CANARY_NAME = ".imageguard-canary"
 CANARY_PATIENCE_SECONDS = 5.0
 HINTS_LIMIT = 20_000
 
+# O_NONBLOCK: a pipe of this name, whoever made it, must not stop the daemon.
+_CANARY_FLAGS = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 # Neither reading nor writing a file is news: reading is what we do, and what counts of writing is its end.
 _NEWS: list[type[FileSystemEvent]] = [
     *(DirCreatedEvent, DirMovedEvent),
@@ -123,14 +126,12 @@ class InboxWatcher:
     def start(self) -> None:
         """Begin to watch; when the kernel refuses, the canary's time tries again."""
         self.stop()
-        observer = Observer()
         try:
-            observer.schedule(_Handler(self._hints, self._canary_seen), self._inbox, recursive=True, event_filter=_NEWS)
-            observer.start()
+            self._observer = self._started_observer()
         except OSError as error:  # watch or instance limit reached, or the folder is gone again
             log.warning("no kernel events, the inbox is only walked", error=str(error), inbox=self._inbox)
             return
-        self._observer = observer
+        _WATCHDOG_LOGGER.setLevel(logging.WARNING)  # heard whatever the level of our own log
         _WATCHDOG_LOGGER.addHandler(self._listener)
 
     def stop(self) -> None:
@@ -156,6 +157,16 @@ class InboxWatcher:
             return self._next_canary_at
         return self._canary_sent_at + CANARY_PATIENCE_SECONDS
 
+    def _started_observer(self) -> "BaseObserver":
+        observer = Observer()
+        try:
+            observer.schedule(_Handler(self._hints, self._canary_seen), self._inbox, recursive=True, event_filter=_NEWS)
+            observer.start()
+        except OSError:
+            observer.stop()  # a thread of it and three descriptors are there even before it is started
+            raise
+        return observer
+
     def _send_canary(self, now: float) -> None:
         if self._observer is None:
             self._renew()
@@ -163,7 +174,7 @@ class InboxWatcher:
         self._canary_seen.clear()
         canary = os.path.join(self._inbox, CANARY_NAME)
         try:
-            os.close(os.open(canary, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            os.close(os.open(canary, _CANARY_FLAGS, 0o600))
             os.unlink(canary)
         except OSError as error:  # a full disk or a lost inbox proves nothing about events
             log.debug("canary not sent", error=str(error))

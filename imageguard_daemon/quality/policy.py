@@ -107,7 +107,7 @@ def _below(by_measure: Mapping[str, float], thresholds: Mapping[str, float]) -> 
 
 def _explanation(scale: Scale, measures: Measures, thresholds: Mapping[str, float]) -> str:
     value = scale.phrase(getattr(measures, scale.measure))
-    limit = scale.phrase(scale.limit(thresholds[f"{scale.signal}_score"]))
+    limit = scale.number(scale.limit(thresholds[f"{scale.signal}_score"]))
     share = f", {getattr(measures, scale.clipped):.0%} of the pixels clipped" if scale.clipped else ""
     return f"{scale.wording} {value} (limit {limit}){share}"
 

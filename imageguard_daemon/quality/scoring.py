@@ -52,9 +52,13 @@ class Scale:
                 return _between(better, worse, share)
         return self.anchors[0 if score > self.anchors[0][0] else -1][1]
 
+    def number(self, value: float) -> str:
+        """Give a measure as it is spoken of, without its unit: `3.1`."""
+        return f"{value * self.factor:.{self.digits}f}"
+
     def phrase(self, value: float) -> str:
         """Give a measure with its unit: `3.1 px`."""
-        return f"{value * self.factor:.{self.digits}f} {self.unit}".rstrip()
+        return f"{self.number(value)} {self.unit}".rstrip()
 
 
 def _position(value: float, low: float, high: float) -> float:
@@ -83,8 +87,9 @@ SCALES: tuple[Scale, ...] = (
         "low_resolution",
         _anchors(1e6, 150e3, 50e3, 38e3, 28e3, 19e3, 9e3, 0),
         "effective size of",
-        "thousand pixels",
+        "kilopixels",
         factor=1e-3,
+        digits=0,
     ),
     Scale("noise", "noise_sigma", "noisy", _anchors(2, 5, 8, 10, 12, 16, 25, 40), "noise of", "grey levels"),
     Scale(

@@ -2,12 +2,22 @@
 
 import logging
 import sys
+from datetime import datetime
 from typing import Literal
 
 import structlog
 from rich.console import Console
 from rich.text import Text
 
+from imageguard_daemon.model import VERDICTS
+
+_COLOURS = {
+    "accepted": "\x1b[32m",
+    "quarantined": "\x1b[33m",
+    "warning": "\x1b[33m",
+    "error": "\x1b[31m",
+    "critical": "\x1b[31m",
+}
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -35,19 +45,30 @@ def _in_reading_order(_logger: object, _name: str, event: structlog.typing.Event
     return {**first, **event}
 
 
+def _for_people(_logger: object, _name: str, event: structlog.typing.EventDict) -> str:
+    """Write a line that is read as it scrolls by: when, what, which file, why. The JSON form has all the rest."""
+    moment = datetime.fromisoformat(event.pop("timestamp")).astimezone().strftime("%H:%M:%S")
+    what, level = str(event.pop("event")), event.pop("level")
+    event.pop("logger", None)
+    exception = event.pop("exception", "")
+    line = f"{moment} {_COLOURS.get(what) or _COLOURS.get(level, '')}{what:<12}\x1b[0m"
+    if what in VERDICTS:
+        line += f" {event['path']}  " + (f"{event['reason']}: {event['detail']}" if event["reason"] else "")
+    else:
+        line += "".join(f"  {name.replace('_', ' ')}: {value}" for name, value in event.items())
+    return f"{line.rstrip()}\n{exception}".rstrip()
+
+
 def configure(form: Literal["auto", "console", "json"], level: str, console: Console) -> None:
     """Set up logging for the whole process; `auto` is JSON unless standard error is a terminal."""
     for_people = form == "console" or (form == "auto" and sys.stderr.isatty())
     handler: logging.Handler = _ConsoleHandler(console) if for_people else logging.StreamHandler()
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=console.is_terminal, pad_event_to=0)
-        if for_people
-        else structlog.processors.JSONRenderer()
-    )
-    final: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if not for_people:
-        final += [structlog.processors.format_exc_info, _in_reading_order]
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=[*final, renderer]))
+    final: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        *([_for_people] if for_people else [_in_reading_order, structlog.processors.JSONRenderer()]),
+    ]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=final))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     set_level(level)

@@ -11,11 +11,11 @@ import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import DataError, retryable
-from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.folders import Folders, sync
 from imageguard_daemon.filing.mover import temporary_name
 from imageguard_daemon.filing.recovery_plan import Presence, Repair, repair_for
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
-from imageguard_daemon.model import Intent, Outcome, RecordedIntent
+from imageguard_daemon.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ def recover(audit: AuditWriter, roots: Sequence[str]) -> list[Outcome]:
 
     Raises:
         DataError: something else lies where a judged file should be. It is recorded; the next start goes on.
-        StalledError: a folder is not there, or the database cannot be written.
+        RetryableError: a folder or file cannot be reached, or the database cannot be written.
     """
     with Folders(roots) as folders:
         outcomes = [_repair(recorded, folders) for recorded in audit.unfinished()]
@@ -36,22 +36,40 @@ def recover(audit: AuditWriter, roots: Sequence[str]) -> list[Outcome]:
     if disputed:
         raise DataError(
             "after an interruption, another file lies where a judged one was to go; look at it, then start again:\n"
-            + "\n".join(f"  {outcome.detail}" for outcome in disputed)
+            + "\n".join(f"  {printable(outcome.detail)}" for outcome in disputed)
         )
     return outcomes
 
 
 def _repair(recorded: RecordedIntent, folders: Folders) -> Outcome:
     intent = recorded.intent
-    _remove_temporary(recorded, folders)
-    source = _presence(intent.source_path, intent, folders)
-    repair = repair_for(source, _presence(intent.destination_path, intent, folders))
-    if repair.remove_source:
-        os.unlink(
-            os.path.basename(intent.source_path),
-            dir_fd=folders.descriptor(os.path.dirname(intent.source_path)),
-        )
+    try:
+        _remove_temporary(recorded, folders)
+        source_before = _identity(intent.source_path, folders)
+        source = _presence(intent.source_path, intent, folders)
+        repair = repair_for(source, _presence(intent.destination_path, intent, folders))
+        if repair.remove_source:
+            _complete_move(intent, source_before, folders)
+    except OSError as error:
+        raise retryable(error, f"cannot finish moving {printable(intent.source_path)}") from error
     return _told(recorded, repair)
+
+
+def _complete_move(intent: Intent, source_before: FileIdentity | None, folders: Folders) -> None:
+    """Drop the old name once the new one is durable, unless another file has come to bear it meanwhile."""
+    sync(folders.descriptor(os.path.dirname(intent.destination_path)), intent.destination_path)
+    if _identity(intent.source_path, folders) == source_before:
+        folder, name = os.path.split(intent.source_path)
+        os.unlink(name, dir_fd=folders.descriptor(folder))
+
+
+def _identity(path: str, folders: Folders) -> FileIdentity | None:
+    folder, name = os.path.split(path)
+    try:
+        status = os.stat(name, dir_fd=folders.descriptor(folder), follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return FileIdentity.from_stat(status)
 
 
 def _told(recorded: RecordedIntent, repair: Repair) -> Outcome:
@@ -76,12 +94,16 @@ def _presence(path: str, intent: Intent, folders: Folders) -> Presence:
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, a socket: not what was judged
             return Presence.other
-        raise retryable(error, f"cannot look at {printable(path)}") from error
-    with open(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        same = (
-            stat.S_ISREG(status.st_mode)
-            and status.st_size == intent.identity.size_bytes
-            and hashlib.file_digest(file, "sha256").hexdigest() == intent.sha256
-        )
-    return Presence.same if same else Presence.other
+        raise
+    try:
+        return Presence.same if _is_judged_file(descriptor, intent) else Presence.other
+    finally:
+        os.close(descriptor)
+
+
+def _is_judged_file(descriptor: int, intent: Intent) -> bool:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size != intent.identity.size_bytes:
+        return False
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == intent.sha256

@@ -42,11 +42,11 @@ def test_a_good_image_is_accepted_without_words():
 @pytest.mark.parametrize(
     ("change", "issue", "words"),
     [
-        ({"blur_sigma_px": 3.1}, "blurry", "blur of 3.1 px (limit 2.0 px)"),
-        ({"noise_sigma": 18}, "noisy", "noise of 18.0 grey levels (limit 16.0 grey levels)"),
+        ({"blur_sigma_px": 3.1}, "blurry", "blur of 3.1 px (limit 2.0)"),
+        ({"noise_sigma": 18}, "noisy", "noise of 18.0 grey levels (limit 16.0)"),
         ({"jpeg_quality": 9}, "compressed", "looks like JPEG quality 9 (limit 20)"),
-        ({"enlargement": 4}, "pixelated", "enlarged about 4.0 times (limit 2.0 times)"),
-        ({"width": 150, "height": 100}, "low_resolution", "effective size of 15.0 thousand pixels (limit 50.0"),
+        ({"enlargement": 4}, "pixelated", "enlarged about 4.0 times (limit 2.0)"),
+        ({"width": 150, "height": 100}, "low_resolution", "effective size of 15 kilopixels (limit 50)"),
         ({"overexposure": 0.9, "clipped_high": 0.31}, "overexposed", "31% of the pixels clipped"),
         ({"underexposure": 0.9, "clipped_low": 0.4}, "underexposed", "40% of the pixels clipped"),
     ],
