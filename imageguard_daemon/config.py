@@ -220,7 +220,7 @@ class Settings(Section):
     audit: Audit = Field(Audit(), description="Where decisions are recorded.")
     reporting: Reporting = Field(Reporting(), description="When a pattern becomes a finding.")
     logging: Logging = Field(Logging(), description="What is written to standard error.")
-    service: Service = Field(Service(), description="Start and stop.")
+    service: Service = Field(Service(), description="How the daemon starts and stops.")
 
     @field_validator("sources")
     @classmethod

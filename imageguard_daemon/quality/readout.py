@@ -5,6 +5,7 @@ estimate can and cannot do.
 """
 
 import math
+from dataclasses import replace
 
 from imageguard_daemon.model import Measures
 from imageguard_daemon.quality.compression import CompressionFeatures
@@ -14,6 +15,8 @@ from imageguard_daemon.quality.grain import NoiseFeatures
 from imageguard_daemon.quality.sharpness import SharpnessFeatures
 from imageguard_daemon.quality.tones import BlownFeatures, ToneFeatures
 
+_SMALLEST_SIDE_PX = 16
+"""A few pixels say how many they are, and nothing else."""
 _LARGEST_ENLARGEMENT = 10.0
 _LARGEST_SIGMA_PX = 10.0
 _NO_DETAIL_SIGMA_PX = 6.0
@@ -23,7 +26,7 @@ _NO_DETAIL_SIGMA_PX = 6.0
 def read_out(features: Features) -> Measures:
     """Give the measures of an image."""
     tones = features.tones
-    return Measures(
+    measures = Measures(
         width=features.width,
         height=features.height,
         blur_sigma_px=_blur_sigma_px(features.sharpness),
@@ -38,6 +41,12 @@ def read_out(features: Features) -> Measures:
         overexposure=_overexposure(tones.blown),
         underexposure=_underexposure(tones),
     )
+    return _innocent(measures) if min(features.width, features.height) < _SMALLEST_SIDE_PX else measures
+
+
+def _innocent(measures: Measures) -> Measures:
+    """Blame a tiny image for its size alone."""
+    return replace(measures, blur_sigma_px=0.0, noise_sigma=0.0, enlargement=1.0, overexposure=0.0, underexposure=0.0)
 
 
 def _blur_sigma_px(sharpness: SharpnessFeatures) -> float:
