@@ -1,0 +1,104 @@
+"""A pipeline to be driven by hand: one source with real folders and a real log, and workers that finish at once."""
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.config import Intake, Source
+from imageguard_daemon.intake.backlog import Backlog
+from imageguard_daemon.intake.inbox import Inbox
+from imageguard_daemon.model import Candidate, FileIdentity, JudgedFile, Measurement, Measures
+from imageguard_daemon.service.pipeline import Pipeline, Stages
+from imageguard_daemon.service.sources import ServedSource
+from imageguard_daemon.service.workers import Finished
+
+GOOD = Measures(
+    width=2000,
+    height=1500,
+    blur_sigma_px=0.5,
+    noise_sigma=1.0,
+    jpeg_quality=95.0,
+    enlargement=1.0,
+    clipped_low=0.0,
+    clipped_high=0.0,
+    tone_low=10.0,
+    tone_median=120.0,
+    tone_high=240.0,
+)
+BLURRY = replace(GOOD, blur_sigma_px=6.0)
+
+
+class InstantWorkers:
+    """Workers that have measured a file as soon as it is submitted; files called bad* are blurry."""
+
+    def __init__(self) -> None:
+        self.in_work = 0
+        self.has_room = True
+        self.errors: dict[str, Exception] = {}
+        self._finished: list[Finished] = []
+
+    def submit(self, candidate: Candidate, path: str) -> None:
+        """Measure at once, or fail as told."""
+        error = self.errors.get(candidate.relative_path)
+        if error is not None:
+            self._finished.append(Finished(candidate, error=error))
+            return
+        identity = FileIdentity.from_stat(os.stat(path))
+        measures = BLURRY if os.path.basename(path).startswith("bad") else GOOD
+        sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        self._finished.append(Finished(candidate, Measurement(sha256, measures, identity=identity)))
+
+    def finished(self) -> list[Finished]:
+        """Give what was submitted since the last time."""
+        done, self._finished = self._finished, []
+        return done
+
+
+class Bench:
+    """A pipeline on a root folder, driven by hand."""
+
+    def __init__(self, root: Path, **intake) -> None:
+        self.root = root
+        self.inbox, self.accepted, self.quarantine = (root / n for n in ("inbox", "accepted", "quarantine"))
+        for folder in (self.inbox, self.accepted, self.quarantine):
+            folder.mkdir(exist_ok=True)
+        self.source = Source(inbox=self.inbox, accepted=self.accepted, quarantine=self.quarantine)
+        self.backlog = Backlog(limit=100, max_attempts=3)
+        self.workers = InstantWorkers()
+        self.audit = AuditWriter(root / "audit.db", root)
+        self.served = ServedSource(self.source, Inbox(self.source, Intake(**intake), self.backlog, lambda: None))
+        self.filed: list[JudgedFile] = []
+        stages = Stages(self.backlog, self.workers, self.audit)
+        self.pipeline = Pipeline({"default": self.served}, stages, self.filed.append)
+
+    def arrive(self, relative_path: str, data: bytes) -> Candidate:
+        """Put a file into the inbox and into the backlog."""
+        path = self.inbox / relative_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        candidate = Candidate("default", relative_path, "sidecar" if path.suffix == ".txt" else "image")
+        self.backlog.offer(candidate)
+        return candidate
+
+    def step(self, now: float = 0.0) -> None:
+        """Feed, then file: one trip for everything in the backlog."""
+        self.pipeline.step(now)
+        self.pipeline.step(now)
+
+    def files(self) -> dict[str, bytes]:
+        """Give every file of the three folders with its content."""
+        folders = (self.inbox, self.accepted, self.quarantine)
+        paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in paths}
+
+    def decisions(self) -> list[tuple[str, str]]:
+        """Give destination and verdict of each row of the public view."""
+        import sqlite3
+
+        connection = sqlite3.connect(self.root / "audit.db")
+        try:
+            return connection.execute("SELECT destination, verdict FROM decisions ORDER BY id").fetchall()
+        finally:
+            connection.close()

@@ -1,0 +1,27 @@
+"""What a worker process may be made to do by an image; importable there."""
+
+import os
+import signal
+import time
+
+from imageguard_daemon.model import Measurement
+
+
+def crash(_path: str, _limits: object) -> Measurement:
+    """Die as a decoder with a memory error does."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+    raise AssertionError("dead")
+
+
+def hang(_path: str, _limits: object) -> Measurement:
+    """Never finish."""
+    while True:
+        time.sleep(1)
+
+
+def crash_once(path: str, _limits: object) -> Measurement:
+    """Die the first time, answer the second."""
+    if not os.path.exists(f"{path}.tried"):
+        open(f"{path}.tried", "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Measurement("0" * 64, issue="unsupported", detail="second attempt")

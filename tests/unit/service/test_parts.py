@@ -1,0 +1,195 @@
+"""The small parts around the pipeline."""
+
+import json
+import os
+import socket
+import threading
+
+import pytest
+from rich.console import Console
+
+from imageguard_daemon.config import Source, load
+from imageguard_daemon.errors import AlreadyRunningError, NoInputError
+from imageguard_daemon.service import folders, status
+from imageguard_daemon.service.display import Display, status_line
+from imageguard_daemon.service.locking import RootLock, running_process
+from imageguard_daemon.service.notifying import notify
+from imageguard_daemon.service.sources import ServedSource, remove_emptied_folders
+from imageguard_daemon.service.tally import Tally
+from imageguard_daemon.service.waking import Waker
+
+
+class _Inbox:
+    walks = 0
+
+    def walk_soon(self) -> None:
+        self.walks += 1
+
+
+@pytest.fixture
+def served():
+    return ServedSource(Source(), _Inbox())
+
+
+def _status(**changes) -> status.Status:
+    values = {
+        "process_id": 1,
+        "state": "watching",
+        "started_at": "",
+        "updated_at": "",
+        "accepted": 7,
+        "quarantined": 2,
+        "reasons": {"blurry": 2},
+        "images_per_second": 3.5,
+        "backlog": 1,
+        "in_work": 1,
+        "worker_mishaps": 0,
+        "sources": (status.SourceStatus("default", "/inbox", True, 0, ""),),
+        "failures": (),
+    }
+    return status.Status(**(values | changes))
+
+
+def test_a_pause_doubles_and_is_bounded(served):
+    """Each pause in a row is twice as long, none longer than half a minute, and each ends with a new walk."""
+    lengths = []
+    now = 0.0
+    for _ in range(8):
+        served.pause("no space", now)
+        lengths.append(served.next_probe() - now)
+        assert served.is_paused(now)
+        now = served.next_probe()
+        assert not served.is_paused(now)
+    assert lengths == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert served.inbox.walks == 8
+
+
+def test_after_a_pause_a_single_file_probes(served):
+    """While the cause may still be there, a source gives one file at a time; a success opens it again."""
+    assert served.room(50, 0.0) == 50
+    served.pause("no space", 0.0)
+    assert served.room(50, 0.5) == 0
+    assert served.room(50, 1.5) == 1
+    served.works_again()
+    assert served.room(50, 1.5) == 50
+    assert served.paused_because == ""
+
+
+def test_new_thresholds_count_from_the_next_decision(served):
+    """Settings applied while running replace the thresholds in force."""
+    served.apply(Source(preset="fine_grained", thresholds={"blur_score": 12}))
+    assert served.thresholds["blur_score"] == 12
+    assert served.thresholds["resolution_score"] == 75
+
+
+def test_only_empty_folders_below_the_inbox_are_removed(tmp_path):
+    """Emptied folders go, up to the inbox; those with a file and the inbox itself stay."""
+    (tmp_path / "inbox/a/b/c").mkdir(parents=True)
+    (tmp_path / "inbox/a/keep.txt").write_text("x")
+    remove_emptied_folders(str(tmp_path / "inbox/a/b/c"), str(tmp_path / "inbox"))
+    assert sorted(path.name for path in (tmp_path / "inbox").rglob("*")) == ["a", "keep.txt"]
+    (tmp_path / "inbox/a/keep.txt").unlink()
+    remove_emptied_folders(str(tmp_path / "inbox/a"), str(tmp_path / "inbox"))
+    assert (tmp_path / "inbox").is_dir()
+    assert not (tmp_path / "inbox/a").exists()
+
+
+def test_the_rate_is_that_of_the_last_half_minute():
+    """Old images don't count into the present rate."""
+    tally = Tally()
+    for second in range(10):
+        tally.count("accepted", "", float(second))
+    assert tally.images_per_second(10.0) == pytest.approx(1.0)
+    tally.count("quarantined", "blurry", 100.0)
+    assert tally.images_per_second(101.0) == pytest.approx(1.0)
+    assert (tally.total, tally.reasons["blurry"]) == (11, 1)
+
+
+def test_waking_ends_a_wait_from_any_thread():
+    """A wake before or during a wait ends it, and is used up by it."""
+    waker = Waker()
+    waker.wake()
+    waker.wait(60.0)
+    thread = threading.Thread(target=waker.wake)
+    thread.start()
+    waker.wait(60.0)
+    thread.join()
+    waker.wait(0.0)  # nothing left: returns at once instead of failing
+    waker.close()
+
+
+def test_systemd_gets_each_word_on_its_line(tmp_path, monkeypatch):
+    """A notification is one datagram of KEY=value lines."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "socket"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "socket"))
+        notify(READY=1, STATUS="watching")
+        assert server.recv(100) == b"READY=1\nSTATUS=watching"
+
+
+@pytest.mark.parametrize("address", ["", "relative", "/not/there"])
+def test_without_systemd_nothing_happens(monkeypatch, address):
+    """No socket, a strange one or a dead one is no error."""
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notify(READY=1)
+
+
+def test_a_root_has_one_owner(tmp_path):
+    """A lock that is held names its owner, and is free again after its release."""
+    assert running_process(tmp_path) is None
+    lock = RootLock(tmp_path)
+    assert running_process(tmp_path) == os.getpid()
+    with pytest.raises(AlreadyRunningError, match=f"process {os.getpid()}"):
+        RootLock(tmp_path)
+    lock.release()
+    assert running_process(tmp_path) is None
+    RootLock(tmp_path).release()
+
+
+def test_status_is_read_as_it_was_written(tmp_path):
+    """What the daemon writes is what `status` reads; garbage and absence are nothing."""
+    assert status.read(tmp_path) is None
+    status.write(_status(), tmp_path)
+    assert status.read(tmp_path) == json.loads(json.dumps(status.asdict(_status())))
+    (tmp_path / status.STATUS_FILE).write_text("{half")
+    assert status.read(tmp_path) is None
+
+
+def test_a_status_that_cannot_be_written_stops_nothing(tmp_path):
+    """A full or missing disk costs the status, not the daemon."""
+    status.write(_status(), tmp_path / "missing")
+
+
+def test_the_status_line_tells_trouble():
+    """Paused sources, lost inboxes and files left behind stand in the line."""
+    failed = status.FailedFile("default", "a.jpg", 5, True, "no permission")
+    paused = status.SourceStatus("default", "/inbox", True, 2, "no space")
+    gone = status.SourceStatus("other", "/other", False, 0, "")
+    line = status_line(_status(sources=(paused, gone), failures=(failed,))).plain
+    for words in ("7 accepted", "2 quarantined", "3.5 images/s", "2 settling", "1 left behind", "paused: no space"):
+        assert words in line
+    assert "other: inbox is gone" in line
+
+
+def test_no_status_line_without_a_terminal(capsys):
+    """In a pipe or a journal nothing is drawn."""
+    with Display(Console(force_terminal=False)) as display:
+        display.show(_status())
+    assert capsys.readouterr().out == ""
+
+
+def test_folders_below_the_root_are_made_and_others_must_exist(tmp_path):
+    """A root is furnished by itself; a folder elsewhere that is missing is most likely a mount."""
+    settings = load(None, tmp_path / "new" / "root")
+    folders.prepare(settings)
+    assert all(source.inbox.is_dir() for source in settings.sources)
+    (tmp_path / "config.yaml").write_text(f"root: r\nsources: [{{accepted: {tmp_path}/elsewhere}}]")
+    with pytest.raises(NoInputError, match="elsewhere is not there"):
+        folders.prepare(load(tmp_path / "config.yaml"))
+
+
+def test_a_file_in_place_of_a_folder_is_told(tmp_path):
+    """Who has a file called inbox hears of it."""
+    (tmp_path / "inbox").write_text("x")
+    with pytest.raises(NoInputError, match="a file is in its place"):
+        folders.prepare(load(None, tmp_path))

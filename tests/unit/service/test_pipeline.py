@@ -1,0 +1,198 @@
+"""One image's trip, with everything real but the measuring."""
+
+import pytest
+
+from imageguard_daemon.errors import ChangedError, StalledError
+from imageguard_daemon.service import pipeline as pipeline_module
+from imageguard_daemon.service.recovery import recover
+from tests.helpers.bench import Bench
+
+
+class _CrashError(BaseException):
+    """Ends a trip as a kill would: nothing catches it."""
+
+
+def test_good_and_bad_go_their_ways(bench):
+    """A good image ends in accepted, a bad one in quarantine, each with its path and one decision."""
+    bench.arrive("cat/good.jpg", b"1")
+    bench.arrive("cat/bad.jpg", b"2")
+    bench.step()
+    assert bench.files() == {"accepted/cat/good.jpg": b"1", "quarantine/cat/bad.jpg": b"2"}
+    assert bench.decisions() == [("accepted/cat/good.jpg", "accepted"), ("quarantine/cat/bad.jpg", "quarantined")]
+    assert [file.candidate.relative_path for file in bench.filed] == ["cat/good.jpg", "cat/bad.jpg"]
+    assert bench.backlog.held == 0
+
+
+def test_two_files_with_one_destination_are_told_apart(tmp_path):
+    """A name that is taken, even by a file of the same group, is not used again."""
+    bench = Bench(tmp_path)
+    (bench.accepted / "cat").mkdir()
+    (bench.accepted / "cat" / "1.jpg").write_bytes(b"old")
+    bench.arrive("cat/1.jpg", b"new")
+    bench.step()
+    assert len(bench.files()) == 2
+    assert bench.files()["accepted/cat/1.jpg"] == b"old"
+    bench.audit.close()
+
+
+def test_a_locked_log_moves_nothing(bench, monkeypatch):
+    """When intents cannot be recorded, no file moves, and the source pauses with the reason."""
+    monkeypatch.setattr(bench.audit, "record_intents", _raising(StalledError("database is locked")))
+    bench.arrive("cat/good.jpg", b"1")
+    bench.step()
+    assert bench.files() == {"inbox/cat/good.jpg": b"1"}
+    assert bench.served.paused_because == "database is locked"
+    assert bench.backlog.held == 0
+
+
+def test_outcomes_the_log_refuses_are_recorded_later_and_nothing_new_begins(bench, monkeypatch):
+    """A moved file whose outcome cannot be recorded is kept in mind; until it is, nothing else moves."""
+    with monkeypatch.context() as locked:
+        locked.setattr(bench.audit, "record_outcomes", _raising_when_given_any(StalledError("disk is full")))
+        bench.arrive("cat/1.jpg", b"1")
+        bench.step()
+        assert bench.files() == {"accepted/cat/1.jpg": b"1"}
+        assert bench.pipeline.busy
+        bench.arrive("cat/2.jpg", b"2")
+        bench.step(now=100.0)
+        assert "inbox/cat/2.jpg" in bench.files()
+    bench.step(now=200.0)
+    assert bench.decisions() == [("accepted/cat/1.jpg", "accepted")]
+    bench.backlog.offer(bench.arrive("cat/2.jpg", b"2"))
+    bench.step(now=300.0)
+    assert len(bench.decisions()) == 2
+    assert bench.served.paused_because == ""
+
+
+def test_a_failing_file_does_not_block_others_and_is_given_up_in_the_end(bench):
+    """A file that cannot be read stays in the inbox, is retried after pauses, and is then left for a person."""
+    bench.workers.errors["cat/odd.jpg"] = PermissionError(13, "Permission denied")
+    bench.arrive("cat/good.jpg", b"1")
+    odd = bench.arrive("cat/odd.jpg", b"2")
+    for now in (0.0, 10.0, 30.0):
+        list(bench.backlog.take_retries(now))
+        bench.backlog.offer(odd)
+        bench.step(now)
+    (failure,) = bench.backlog.failures
+    assert (failure.attempts, failure.retry_at, failure.error) == (3, None, "Permission denied")
+    assert bench.files() == {"accepted/cat/good.jpg": b"1", "inbox/cat/odd.jpg": b"2"}
+    assert bench.served.paused_because == ""
+
+
+@pytest.mark.parametrize("error", [ChangedError("changed"), FileNotFoundError(2, "gone")])
+def test_a_file_that_changed_or_vanished_is_no_failure(bench, error):
+    """What is no longer the file that was found leaves no decision and no failure."""
+    bench.workers.errors["cat/1.jpg"] = error
+    bench.arrive("cat/1.jpg", b"1")
+    bench.step()
+    assert bench.decisions() == []
+    assert bench.backlog.failures == ()
+    assert bench.backlog.held == 0
+
+
+def test_a_file_rewritten_after_it_was_measured_is_not_moved(bench):
+    """What is moved is what was judged: other bytes under the same name stay in the inbox."""
+    bench.arrive("cat/1.jpg", b"judged")
+    bench.pipeline.step(0.0)
+    (bench.inbox / "cat" / "1.jpg").write_bytes(b"other bytes")
+    bench.pipeline.step(0.0)
+    assert bench.files() == {"inbox/cat/1.jpg": b"other bytes"}
+    assert bench.decisions() == []
+
+
+def test_sidecars_travel_with_their_image(tmp_path):
+    """A label moves to where its image went, under the image's stem, and has no decision of its own."""
+    bench = Bench(tmp_path, sidecars=True)
+    (bench.accepted / "cat").mkdir()
+    (bench.accepted / "cat" / "1.txt").write_bytes(b"old label")
+    bench.arrive("cat/1.jpg", b"image")
+    (bench.inbox / "cat" / "1.txt").write_bytes(b"label")
+    bench.step()
+    files = bench.files()
+    (image,) = [path for path, data in files.items() if data == b"image"]
+    assert files[image.replace(".jpg", ".txt")] == b"label"
+    assert files["accepted/cat/1.txt"] == b"old label"
+    assert len(bench.decisions()) == 1
+    bench.audit.close()
+
+
+def test_a_late_sidecar_follows_and_a_lone_one_waits(tmp_path):
+    """A label whose image was filed before goes after it; one without an image stays in the inbox."""
+    bench = Bench(tmp_path, sidecars=True)
+    bench.arrive("cat/bad1.jpg", b"image")
+    bench.step()
+    bench.arrive("cat/bad1.txt", b"label")
+    lone = bench.arrive("cat/lone.txt", b"whose")
+    bench.step()
+    assert bench.files() == {
+        "quarantine/cat/bad1.jpg": b"image",
+        "quarantine/cat/bad1.txt": b"label",
+        "inbox/cat/lone.txt": b"whose",
+    }
+    assert bench.backlog.is_set_aside(lone)
+    bench.audit.close()
+
+
+@pytest.mark.parametrize("crash_at", ["before intents", "after intents", "second move", "before outcomes"])
+def test_crash_at_any_step_of_a_group_loses_and_doubles_nothing(tmp_path, monkeypatch, crash_at):
+    """Whatever step a crash interrupts, recovery leaves each file in one place, recorded once or to be found again."""
+    bench = Bench(tmp_path)
+    contents = {f"cat/{number}.jpg": str(number).encode() for number in range(3)}
+    for path, data in contents.items():
+        bench.arrive(path, data)
+    with monkeypatch.context() as crashing:
+        _crash(crashing, bench, crash_at)
+        with pytest.raises(_CrashError):
+            bench.step()
+    bench.audit.close()
+
+    again = Bench(tmp_path)
+    recover(again.audit, again.served.folders)
+    assert again.audit.unfinished() == []
+    assert sorted(again.files().values()) == sorted(contents.values())
+    for path in list(again.files()):
+        if path.startswith("inbox/"):
+            again.arrive(path.removeprefix("inbox/"), again.files()[path])
+    again.step()
+    assert again.files() == {f"accepted/{path}": data for path, data in contents.items()}
+    assert sorted(again.decisions()) == sorted((f"accepted/{path}", "accepted") for path in contents)
+    again.audit.close()
+
+
+def _crash(crashing, bench: Bench, crash_at: str) -> None:
+    moves = []
+    real_move, real_record = pipeline_module.move, bench.audit.record_intents
+
+    def record_and_crash(judged):
+        real_record(judged)
+        raise _CrashError
+
+    def crash_at_second(recorded, folders):
+        moves.append(recorded)
+        if len(moves) == 2:
+            raise _CrashError
+        real_move(recorded, folders)
+
+    if crash_at == "before intents":
+        crashing.setattr(bench.audit, "record_intents", _raising(_CrashError()))
+    elif crash_at == "after intents":
+        crashing.setattr(bench.audit, "record_intents", record_and_crash)
+    elif crash_at == "second move":
+        crashing.setattr(pipeline_module, "move", crash_at_second)
+    else:
+        crashing.setattr(bench.audit, "record_outcomes", _raising_when_given_any(_CrashError()))
+
+
+def _raising(error: BaseException):
+    def raise_it(*_arguments):
+        raise error
+
+    return raise_it
+
+
+def _raising_when_given_any(error: BaseException):
+    def raise_it(outcomes):
+        if outcomes:
+            raise error
+
+    return raise_it

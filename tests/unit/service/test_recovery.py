@@ -1,0 +1,213 @@
+"""Finishing what a crash left, with real files and a real log."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.errors import DataError, RetryableError, StalledError
+from imageguard_daemon.filing.mover import temporary_name
+from imageguard_daemon.model import RecordedIntent
+from imageguard_daemon.service import recovery
+from imageguard_daemon.service.recovery import recover
+from tests.helpers.records import UNDECODABLE, Tree, intent, judged
+
+SOURCE, DESTINATION = "inbox/cat/1.jpg", "accepted/cat/1.jpg"
+OLD, NEW = b"content", b"CONTENT"  # equally long: only the hash tells them apart
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """An inbox and an accepted folder."""
+    return Tree(tmp_path)
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Iterator[AuditWriter]:
+    """An audit log."""
+    writer = AuditWriter(tmp_path / "audit.db", tmp_path)
+    yield writer
+    writer.close()
+
+
+def interrupted(tree: Tree, audit: AuditWriter, name: str = "cat/1.jpg") -> RecordedIntent:
+    """Judge a file and record that it is about to move; then the power goes."""
+    source = tree.arrive(name, OLD)
+    [(recorded,)] = audit.record_intents([judged(intent(source, tree.accepted / name))])
+    return recorded
+
+
+def lay(tree: Tree, source: bytes | None, destination: bytes | None) -> None:
+    """Bring both ends into a state."""
+    for name, content in {SOURCE: source, DESTINATION: destination}.items():
+        (tree.root / name).unlink(missing_ok=True)
+        if content is not None:
+            (tree.root / name).write_bytes(content)
+
+
+def files(tree: Tree) -> dict[str, bytes]:
+    """Give all files but those of the log."""
+    return {name: content for name, content in tree.files().items() if not name.startswith("audit.db")}
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "outcome"),
+    [
+        (OLD, None, "abandoned"),
+        (None, OLD, "moved"),
+        (OLD, OLD, "moved"),
+        (OLD, NEW, "abandoned"),
+        (None, None, "lost"),
+        (NEW, OLD, "moved"),
+        (NEW, None, "abandoned"),
+        (NEW, NEW, "abandoned"),
+    ],
+)
+def test_every_state_is_brought_to_a_good_end(
+    tree: Tree, audit: AuditWriter, source: bytes | None, destination: bytes | None, outcome: str
+) -> None:
+    """Each state a crash can leave gets its outcome, no content is lost or doubled, and a second run finds nothing."""
+    interrupted(tree, audit)
+    lay(tree, source, destination)
+    assert [found.outcome for found in recover(audit, tree.roots)] == [outcome]
+    expected = {SOURCE: source, DESTINATION: destination}
+    if source == destination == OLD:
+        expected[SOURCE] = None
+    assert files(tree) == {name: content for name, content in expected.items() if content is not None}
+    assert recover(audit, tree.roots) == []
+    assert audit.unfinished() == []
+
+
+def test_a_foreign_file_at_the_destination_stops_one_start(tree: Tree, audit: AuditWriter) -> None:
+    """Nobody but a person can say what happened; it is recorded, nothing is touched, and the next start goes on."""
+    interrupted(tree, audit)
+    lay(tree, None, NEW)
+    with pytest.raises(DataError, match=r"accepted/cat/1\.jpg"):
+        recover(audit, tree.roots)
+    assert files(tree) == {DESTINATION: NEW}
+    assert recover(audit, tree.roots) == []
+
+
+def test_a_hostile_name_does_not_reach_the_terminal(tree: Tree, audit: AuditWriter) -> None:
+    """The message about a disputed file shows its name escaped."""
+    interrupted(tree, audit, UNDECODABLE)
+    (tree.inbox / UNDECODABLE).rename(tree.accepted / UNDECODABLE)
+    (tree.accepted / UNDECODABLE).write_bytes(NEW)
+    with pytest.raises(DataError) as caught:
+        recover(audit, tree.roots)
+    assert all(line.isprintable() for line in str(caught.value).splitlines())
+    assert r"caf\xe9\u000a" in str(caught.value)
+
+
+@pytest.mark.parametrize("end", [SOURCE, DESTINATION])
+@pytest.mark.parametrize("obstacle", ["folder", "pipe", "link"])
+def test_what_is_no_regular_file_is_another_file(tree: Tree, audit: AuditWriter, end: str, obstacle: str) -> None:
+    """A folder, a pipe or a link to the very content in place of the file neither hangs nor fools recovery."""
+    interrupted(tree, audit)
+    path = tree.root / end
+    path.unlink(missing_ok=True)
+    (tree.root / "copy").write_bytes(OLD)
+    {"folder": Path.mkdir, "pipe": os.mkfifo, "link": lambda path: path.symlink_to(tree.root / "copy")}[obstacle](path)
+    [outcome] = recover(audit, tree.roots)
+    assert outcome.outcome == "abandoned"
+    assert os.path.lexists(path)
+
+
+def test_a_half_copy_is_removed(tree: Tree, audit: AuditWriter) -> None:
+    """The temporary of an interrupted copy goes; those of other daemons and hidden files stay."""
+    recorded = interrupted(tree, audit)
+    leftover = tree.accepted / "cat" / temporary_name(recorded.intent_id)
+    others = tree.accepted / "cat" / temporary_name(recorded.intent_id + 1)
+    for path in (leftover, others):
+        path.write_bytes(b"con")
+    recover(audit, tree.roots)
+    assert not leftover.exists()
+    assert others.exists()
+
+
+def test_a_folder_that_was_never_made_is_no_obstacle(tree: Tree, audit: AuditWriter) -> None:
+    """A crash before the destination's folder was made leaves the file in the inbox, to be judged again."""
+    interrupted(tree, audit)
+    shutil.rmtree(tree.accepted / "cat")
+    [outcome] = recover(audit, tree.roots)
+    assert outcome.outcome == "abandoned"
+    assert files(tree) == {SOURCE: OLD}
+
+
+def test_without_a_mount_nothing_is_concluded(tree: Tree, audit: AuditWriter) -> None:
+    """While a root is missing no intent is called lost; once it is back, recovery ends as it should."""
+    interrupted(tree, audit)
+    lay(tree, None, OLD)
+    tree.accepted.rename(tree.root / "unmounted")
+    with pytest.raises(StalledError):
+        recover(audit, tree.roots)
+    (tree.root / "unmounted").rename(tree.accepted)
+    assert [outcome.outcome for outcome in recover(audit, tree.roots)] == ["moved"]
+
+
+def test_a_new_upload_during_recovery_is_never_removed(
+    tree: Tree, audit: AuditWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload that takes over the old name while both ends are compared stays."""
+    interrupted(tree, audit)
+    lay(tree, OLD, OLD)
+    real = recovery.repair_for
+
+    def upload_then_decide(*states: recovery.Presence) -> recovery.Repair:
+        tree.arrive("cat/.new", NEW).rename(tree.root / SOURCE)
+        return real(*states)
+
+    monkeypatch.setattr(recovery, "repair_for", upload_then_decide)
+    assert [outcome.outcome for outcome in recover(audit, tree.roots)] == ["moved"]
+    assert files(tree) == {SOURCE: NEW, DESTINATION: OLD}
+
+
+def test_the_copy_is_durable_before_the_original_goes(
+    tree: Tree, audit: AuditWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut right after recovery removed the source finds the copy's name on the disk."""
+    interrupted(tree, audit)
+    lay(tree, OLD, OLD)
+    order: list[str] = []
+    target, real_fsync, real_unlink = (tree.accepted / "cat").stat(), os.fsync, os.unlink
+
+    def fsync(descriptor: int) -> None:
+        order.append("synced" if os.path.samestat(os.fstat(descriptor), target) else "other")
+        real_fsync(descriptor)
+
+    def unlink(path: str, *, dir_fd: int) -> None:
+        real_unlink(path, dir_fd=dir_fd)  # the temporary is not there, which raises
+        order.append("removed")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "unlink", unlink)
+    recover(audit, tree.roots)
+    assert order.index("synced") < order.index("removed")
+
+
+def test_a_refusal_is_told_in_our_own_words(tree: Tree, audit: AuditWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that may not be removed ends the start with a message, not with a traceback, and nothing is recorded."""
+    interrupted(tree, audit)
+    lay(tree, OLD, OLD)
+
+    def refuse(path: str, *, dir_fd: int) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(RetryableError, match="Permission denied"):
+        recover(audit, tree.roots)
+    assert len(audit.unfinished()) == 1
+
+
+def test_recovery_leaves_no_descriptor_behind(tree: Tree, audit: AuditWriter) -> None:
+    """Whatever it met, recovery closes all it opened."""
+    interrupted(tree, audit)
+    lay(tree, None, None)
+    (tree.root / DESTINATION).mkdir()
+    before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(DataError):
+        recover(audit, tree.roots)
+    assert sorted(os.listdir("/proc/self/fd")) == before
