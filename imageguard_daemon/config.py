@@ -281,8 +281,8 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _mapping_without_repeats(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for key, (key_node, _) in zip(keys, node.value, strict=True):
-        if keys.count(key) > 1:
+    for number, (key_node, _) in enumerate(node.value):
+        if (key := keys[number]) in keys[:number]:
             raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
     return loader.construct_mapping(node, deep=True)
 

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import traceback
 
 import typer
 
@@ -62,4 +63,7 @@ def _exit_code() -> int:
         return error.exit_code
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception:  # noqa: BLE001 - a mistake of ours: told in full, with a code of its own
+        traceback.print_exc()
+        return os.EX_SOFTWARE
     return os.EX_OK

@@ -64,7 +64,12 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("daemon", state), ("root", found["root"])]
     if daemon:
         since = daemon.get("started_at", "")
-        rows.append(("since start", f"{daemon['accepted']} accepted, {daemon['quarantined']} quarantined ({since})"))
+        rows.append(
+            (
+                "since start" if found["running"] else "last run",
+                f"{daemon['accepted']} accepted, {daemon['quarantined']} quarantined ({since})",
+            )
+        )
     if found["running"] and daemon:
         rows.append(("now", f"{daemon['backlog']} in work, {daemon['images_per_second']:.1f} images/s"))
         rows += [

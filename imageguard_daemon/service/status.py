@@ -3,7 +3,7 @@
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,10 @@ def write(status: Status, state_folder: Path) -> None:
 
 
 def read(state_folder: Path) -> dict[str, Any] | None:
-    """Give what a daemon last wrote, or None when there is nothing readable."""
+    """Give what a daemon last wrote, or None when there is nothing readable or another version wrote it."""
     try:
         content = json.loads((state_folder / STATUS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None
+    known = {field.name for field in fields(Status)}
+    return content if isinstance(content, dict) and set(content) >= known else None
