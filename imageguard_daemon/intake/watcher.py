@@ -129,7 +129,6 @@ class InboxWatcher:
         try:
             self._observer = self._started_observer()
         except OSError as error:  # watch or instance limit reached, or the folder is gone again
-            observer.stop()
             log.warning("no kernel events, the inbox is only walked", error=str(error), inbox=self._inbox)
             return
         _WATCHDOG_LOGGER.setLevel(logging.WARNING)  # heard whatever the level of our own log

@@ -1,0 +1,28 @@
+"""Carrying out moves, on file systems that can and that can't."""
+
+import os
+from collections.abc import Callable
+
+from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.mover import move
+from imageguard_daemon.model import RecordedIntent
+
+Rename = Callable[..., None]
+
+
+def carry_out(one: RecordedIntent) -> None:
+    """Move within folders that are let go afterwards."""
+    intent = one.intent
+    roots = [os.path.dirname(path).removesuffix("/cat") for path in (intent.source_path, intent.destination_path)]
+    with Folders(roots) as folders:
+        move(one, folders)
+        folders.sync()
+
+
+def refusing(number: int) -> Rename:
+    """Give a rename that the file system can't do."""
+
+    def rename(*_args: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return rename

@@ -1,0 +1,161 @@
+"""What others do to a file while it moves."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon.errors import ChangedError, DataError, RetryableError
+from imageguard_daemon.filing import mover
+from imageguard_daemon.leases import Writers, writers_of
+from tests.helpers.moving import carry_out
+from tests.helpers.records import recorded
+
+
+@pytest.mark.parametrize("change", ["written", "replaced", "vanished", "touched"])
+def test_only_the_file_that_was_judged_moves(inbox: Path, accepted: Path, change: str) -> None:
+    """A file that changed, was replaced or went since it was judged stays for another look."""
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    one = recorded(source, accepted / "1.jpg")
+    if change == "written":
+        source.write_bytes(b"others")
+    elif change == "replaced":
+        (inbox / ".1.jpg.Xa3f9Q").write_bytes(b"judged")
+        (inbox / ".1.jpg.Xa3f9Q").rename(source)
+    elif change == "vanished":
+        source.unlink()
+    else:
+        os.utime(source)
+    with pytest.raises(ChangedError):
+        carry_out(one)
+    assert os.listdir(accepted) == []
+    assert source.exists() == (change != "vanished")
+
+
+def test_a_file_that_is_being_written_stays(inbox: Path, accepted: Path) -> None:
+    """A writer that came back after the judgement keeps its file."""
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    if writers_of(str(source)) is Writers.unknown:
+        pytest.skip("the file system of the temporary folder grants no leases")
+    with source.open("ab"), pytest.raises(ChangedError, match="being written"):
+        carry_out(recorded(source, accepted / "1.jpg"))
+    assert os.listdir(accepted) == []
+
+
+def test_a_link_in_place_of_the_file_is_not_followed(inbox: Path, accepted: Path, tmp_path: Path) -> None:
+    """A sender who swaps the judged file for a link to a secret gets nothing moved."""
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    one = recorded(source, accepted / "1.jpg")
+    source.rename(tmp_path / "secret.jpg")
+    source.symlink_to(tmp_path / "secret.jpg")
+    with pytest.raises(RetryableError):
+        carry_out(one)
+    assert os.listdir(accepted) == []
+    assert (tmp_path / "secret.jpg").exists()
+
+
+def _swap_before(monkeypatch: pytest.MonkeyPatch, name: str, source: Path) -> None:
+    """Let a new upload take the name in the moment before a call."""
+    real = getattr(os, name)
+
+    def call(path: str, *args: object, **kwargs: object) -> object:
+        if os.path.basename(path) == source.name and not source.with_name("swapped").exists():
+            source.with_name("swapped").touch()
+            (source.parent / ".new").write_bytes(b"new upload")
+            (source.parent / ".new").rename(source)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, name, call)
+
+
+def test_a_new_upload_during_the_move_is_never_lost(
+    inbox: Path, accepted: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload that takes the name over while the old file moves is in the inbox afterwards, whichever way it went."""
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    one = recorded(source, accepted / "1.jpg")
+    if way == "rename":
+        real = mover._rename
+
+        def swap_then_rename(*args: object) -> None:
+            monkeypatch.setattr(mover, "_rename", real)
+            (inbox / ".new").write_bytes(b"new upload")
+            (inbox / ".new").rename(source)
+            real(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(mover, "_rename", swap_then_rename)
+    else:
+        _swap_before(monkeypatch, "link" if way == "link" else "stat", source)
+    try:
+        carry_out(one)
+    except ChangedError:
+        assert os.listdir(accepted) == []
+    else:
+        assert (accepted / "1.jpg").read_bytes() == b"judged"
+    assert source.read_bytes() == b"new upload"
+
+
+def test_a_source_that_cannot_be_removed_leaves_no_copy_behind(
+    inbox: Path, accepted: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the inbox may only be read, a file does not pile up copies at the destination."""
+    if way == "rename":
+        pytest.skip("a rename does both at once")
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    real = os.unlink
+
+    def unlink(path: str, *, dir_fd: int) -> None:
+        if os.path.samestat(os.fstat(dir_fd), inbox.stat()):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        real(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    with pytest.raises(RetryableError, match="Permission denied"):
+        carry_out(recorded(source, accepted / "1.jpg"))
+    monkeypatch.undo()
+    assert os.listdir(accepted) == []
+    assert source.exists()
+
+
+def test_a_foreign_file_that_cannot_be_put_back_stops_everything(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When another file moved and its old name is taken too, a person has to look."""
+    (tmp_path / "accepted").mkdir()
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    one = recorded(source, tmp_path / "accepted/1.jpg")
+    real = mover._rename
+
+    def rename(*args: object) -> None:
+        source.unlink()
+        source.write_bytes(b"second")
+        real(*args)  # type: ignore[arg-type]
+        source.write_bytes(b"third")
+        monkeypatch.setattr(mover, "_rename", real)
+
+    monkeypatch.setattr(mover, "_rename", rename)
+    with pytest.raises(DataError, match="cannot be put back"):
+        carry_out(one)
+    assert source.read_bytes() == b"third"
+
+
+def test_a_file_taken_on_at_once_has_moved(inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that empties the destination in the same moment does not make the move look undone."""
+    (tmp_path / "accepted").mkdir()
+    (inbox / "1.jpg").write_bytes(b"judged")
+    real = mover._rename
+
+    def rename(*args: object) -> None:
+        real(*args)  # type: ignore[arg-type]
+        (tmp_path / "accepted/1.jpg").rename(tmp_path / "taken.jpg")
+
+    monkeypatch.setattr(mover, "_rename", rename)
+    carry_out(recorded(inbox / "1.jpg", tmp_path / "accepted/1.jpg"))
+    assert (tmp_path / "taken.jpg").read_bytes() == b"judged"

@@ -1,0 +1,102 @@
+"""The hand-over from intake to the workers."""
+
+import pytest
+
+from imageguard_daemon.intake import backlog as backlog_module
+from imageguard_daemon.intake.backlog import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Backlog
+from imageguard_daemon.model import Candidate
+
+CAT, DOG = Candidate("default", "cat.jpg"), Candidate("default", "dog.jpg")
+NOW = 1000.0
+
+
+def in_work(backlog: Backlog, candidate: Candidate) -> Candidate:
+    """Offer a candidate and take it again."""
+    backlog.offer(candidate)
+    assert backlog.take() == candidate
+    return candidate
+
+
+@pytest.fixture
+def backlog() -> Backlog:
+    """A backlog that gives up after three attempts."""
+    return Backlog(limit=3, max_attempts=3)
+
+
+def test_candidates_leave_in_the_order_in_which_they_came(backlog: Backlog) -> None:
+    """The oldest candidate is handed out first, each once, even when it is offered again meanwhile."""
+    for candidate in (CAT, DOG, CAT):
+        backlog.offer(candidate)
+    assert [backlog.take(), backlog.take(), backlog.take()] == [CAT, DOG, None]
+    backlog.offer(CAT)
+    assert backlog.take() is None
+    assert (backlog.held, backlog.room) == (2, 1)
+
+
+def test_pauses_double_up_to_a_limit() -> None:
+    """Each failure in a row waits twice as long as the one before, but never longer than the longest pause."""
+    backlog = Backlog(limit=1, max_attempts=20)
+    pauses, now = [], NOW
+    for _ in range(12):
+        failure = backlog.failed(in_work(backlog, CAT), "no", now)
+        assert failure.retry_at is not None
+        pauses.append(failure.retry_at - now)
+        now = failure.retry_at
+        assert list(backlog.take_retries(now)) == [CAT]
+    assert pauses[:3] == [FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS, 4 * FIRST_PAUSE_SECONDS]
+    assert pauses[-1] == LONGEST_PAUSE_SECONDS
+
+
+def test_a_file_that_failed_too_often_waits_for_a_person(backlog: Backlog) -> None:
+    """After `max_attempts` there are no more retries, until everything gets another chance."""
+    for _ in range(3):
+        backlog.failed(in_work(backlog, CAT), "no", NOW)
+        list(backlog.take_retries(NOW + 1000))
+    [failure] = backlog.failures
+    assert (failure.attempts, failure.retry_at) == (3, None)
+    assert backlog.next_retry() is None
+    assert CAT in backlog
+    backlog.give_all_another_chance()
+    assert CAT not in backlog
+    assert not backlog.failures
+
+
+def test_a_changed_file_starts_with_a_clean_slate(backlog: Backlog) -> None:
+    """A new file under the name of one that failed is offered at once and has all its attempts."""
+    backlog.failed(in_work(backlog, CAT), "no", NOW)
+    backlog.changed(CAT)
+    assert backlog.failed(in_work(backlog, CAT), "no", NOW).attempts == 1
+
+
+def test_a_change_does_not_disturb_a_file_in_work(backlog: Backlog) -> None:
+    """An event about a file in work does not let it be queued a second time."""
+    in_work(backlog, CAT)
+    backlog.changed(CAT)
+    assert CAT in backlog
+
+
+def test_a_postponed_file_has_no_attempt_counted(backlog: Backlog) -> None:
+    """Waiting for an image costs a sidecar none of its attempts."""
+    assert backlog.postponed(in_work(backlog, CAT), "wait", NOW + 10).attempts == 0
+    assert (list(backlog.take_retries(NOW)), backlog.next_retry()) == ([], NOW + 10)
+    assert list(backlog.take_retries(NOW + 10)) == [CAT]
+    assert backlog.failed(in_work(backlog, CAT), "no", NOW).attempts == 1
+
+
+def test_success_wipes_the_failures(backlog: Backlog) -> None:
+    """A file that went through after a failure is no longer listed."""
+    backlog.failed(in_work(backlog, CAT), "no", NOW)
+    list(backlog.take_retries(NOW + 1000))
+    backlog.done(in_work(backlog, CAT))
+    assert not backlog.failures
+
+
+def test_forgetting_an_old_failure_keeps_its_file_in_work(backlog: Backlog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there is no room for more failures, the file of the oldest is not queued twice."""
+    monkeypatch.setattr(backlog_module, "REMEMBERED_FAILURES", 1)
+    backlog.failed(in_work(backlog, CAT), "no", NOW)
+    list(backlog.take_retries(NOW + 1000))
+    in_work(backlog, CAT)
+    backlog.failed(in_work(backlog, DOG), "no", NOW)
+    assert CAT in backlog
+    assert [failure.candidate for failure in backlog.failures] == [DOG]

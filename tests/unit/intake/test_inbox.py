@@ -1,0 +1,275 @@
+"""From files on disk to candidates, with the clock in hand and walks alone: no event is needed for any of this."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon.config import Intake, Source
+from imageguard_daemon.intake import inbox as inbox_module
+from imageguard_daemon.intake.backlog import Backlog
+from imageguard_daemon.intake.inbox import Inbox
+from imageguard_daemon.leases import Writers, writers_of
+from imageguard_daemon.model import Candidate
+
+NOW = 1000.0
+SETTLE, RESCAN = 2.0, 60.0
+FAR = 1e9
+
+
+class SilentWatcher:
+    """A watcher from which no event ever comes."""
+
+    def __init__(self, inbox: str, hints: object, canary_seconds: float) -> None:
+        self.started = 0
+
+    def start(self) -> None:
+        self.started += 1
+
+    def stop(self) -> None:
+        pass
+
+    def step(self, now: float) -> None:
+        pass
+
+    def next_step(self) -> float:
+        return FAR
+
+
+Opened = Callable[..., Inbox]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The inbox's folder."""
+    path = tmp_path / "inbox"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    """Open that inbox with settings of one's own."""
+    monkeypatch.setattr(inbox_module, "InboxWatcher", SilentWatcher)
+
+    def open_inbox(**settings: object) -> Inbox:
+        intake = Intake(**{"settle_seconds": SETTLE, "rescan_seconds": RESCAN} | settings)  # type: ignore[arg-type]
+        backlog = Backlog(intake.backlog_limit, max_attempts=3)
+        return Inbox(Source(inbox=folder), intake, backlog, wake=lambda: None)
+
+    return open_inbox
+
+
+def paths(candidates: list[Candidate]) -> list[str]:
+    """Give where candidates are."""
+    return sorted(candidate.relative_path for candidate in candidates)
+
+
+def settled(inbox: Inbox, now: float = NOW) -> list[str]:
+    """Look twice, one settle time apart, after a walk."""
+    inbox.walk_soon()
+    early = inbox.step(now, 100)
+    return paths(early + inbox.step(now + SETTLE, 100))
+
+
+def test_a_file_is_given_once_it_was_still_for_long_enough(folder: Path, opened: Opened) -> None:
+    """A file that was here before the daemon is a candidate after the settle time, not before, and only once."""
+    (folder / "1.jpg").write_bytes(b"content")
+    inbox = opened()
+    assert inbox.step(NOW, 10) == []
+    assert inbox.next_step(NOW, 10) == NOW + SETTLE
+    assert inbox.step(NOW + SETTLE - 0.01, 10) == []
+    assert inbox.step(NOW + SETTLE, 10) == [Candidate("default", "1.jpg")]
+    assert inbox.step(NOW + SETTLE + 0.1, 10) == []
+
+
+def test_a_file_that_changes_begins_its_wait_anew(folder: Path, opened: Opened) -> None:
+    """A slow upload is not taken while it grows, however long it takes."""
+    file = folder / "1.jpg"
+    inbox = opened()
+    for second in range(5):
+        file.write_bytes(b"x" * second)
+        assert inbox.step(NOW + SETTLE * second, 10) == []
+    assert paths(inbox.step(NOW + SETTLE * 5, 10)) == ["1.jpg"]
+
+
+def test_a_file_open_for_writing_is_never_taken(folder: Path, opened: Opened) -> None:
+    """A writer that pauses longer than the settle time still has its file for itself until it closes it."""
+    file = folder / "1.jpg"
+    file.touch()
+    if writers_of(str(file)) is Writers.unknown:
+        pytest.skip("the file system of the temporary folder grants no leases")
+    inbox = opened()
+    with file.open("ab"):
+        for second in range(0, 100, 5):
+            assert inbox.step(NOW + second, 10) == []
+    assert paths(inbox.step(NOW + 200, 10)) == ["1.jpg"]
+
+
+@pytest.mark.parametrize(
+    "name", [".1.jpg.Xa3f9Q", "1.jpg.part", "notes.md", "1.txt", ".~tmp~/1.jpg", "trash.bak/deep/1.jpg"]
+)
+def test_what_is_no_image_stays(folder: Path, opened: Opened, name: str) -> None:
+    """Temporaries, hidden folders and other files are no candidates, met by a walk or named by an event."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).touch()
+    inbox = opened()
+    inbox.step(NOW, 10)
+    for path in (folder / name, folder / name.partition("/")[0]):
+        inbox._hints.add(str(path))
+    assert settled(inbox) == []
+
+
+def test_links_pipes_and_folders_named_like_images_stay(folder: Path, opened: Opened, tmp_path: Path) -> None:
+    """Only regular files are candidates, even when an event names something else."""
+    (tmp_path / "secret.jpg").touch()
+    (folder / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    (folder / "links.jpg").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "folder.jpg").mkdir()
+    inbox = opened()
+    inbox.step(NOW, 10)
+    for path in folder.iterdir():
+        inbox._hints.add(str(path))
+    assert settled(inbox) == []
+
+
+def test_a_folder_moved_in_gives_its_files(folder: Path, opened: Opened) -> None:
+    """An event about a new folder is enough to find all files in it, long before the next walk."""
+    inbox = opened()
+    inbox.step(NOW, 10)
+    (folder / "cat/tabby").mkdir(parents=True)
+    (folder / "cat/tabby/1.jpg").touch()
+    inbox._hints.add(str(folder / "cat"))
+    inbox.step(NOW + 1, 10)
+    assert paths(inbox.step(NOW + 1 + SETTLE, 10)) == ["cat/tabby/1.jpg"]
+
+
+def test_a_file_without_any_event_is_found_by_the_next_walk(folder: Path, opened: Opened) -> None:
+    """On network mounts and after lost events a file waits at most for the next walk; a known loss walks at once."""
+    inbox = opened()
+    inbox.step(NOW, 10)
+    (folder / "1.jpg").touch()
+    assert inbox.step(NOW + 10, 10) == []
+    assert inbox.next_step(NOW + 10, 10) == NOW + RESCAN
+    inbox._hints.lose()
+    inbox.step(NOW + 11, 10)
+    assert paths(inbox.step(NOW + 11 + SETTLE, 10)) == ["1.jpg"]
+
+
+def test_an_image_waits_until_its_sidecars_are_still(folder: Path, opened: Opened) -> None:
+    """A label file that comes or changes beside an image begins the image's wait anew."""
+    (folder / "1.jpg").touch()
+    inbox = opened(sidecars=True)
+    inbox.step(NOW, 10)
+    (folder / "1.txt").write_text("cat", encoding="utf-8")
+    assert inbox.step(NOW + SETTLE, 10) == []
+    (folder / "1.txt").write_text("cat 0.5 0.5", encoding="utf-8")
+    assert inbox.step(NOW + 2 * SETTLE, 10) == []
+    assert inbox.step(NOW + 3 * SETTLE, 10) == [Candidate("default", "1.jpg")]
+
+
+def test_a_sidecar_is_a_candidate_only_without_its_image(folder: Path, opened: Opened) -> None:
+    """A label file whose image is here goes with it; one that is alone is offered to follow its image."""
+    (folder / "1.txt").touch()
+    (folder / "1.jpg").touch()
+    (folder / "2.txt").touch()
+    inbox = opened(sidecars=True)
+    inbox.step(NOW, 10)
+    assert set(inbox.step(NOW + SETTLE, 10)) == {
+        Candidate("default", "1.jpg"),
+        Candidate("default", "2.txt", "sidecar"),
+    }
+
+
+@pytest.mark.parametrize("replacement", ["recreated", "replaced"])
+def test_a_new_folder_under_the_inboxs_name_is_served(folder: Path, opened: Opened, replacement: str) -> None:
+    """An inbox that is deleted and made again, or replaced by another folder, is watched and walked anew."""
+    inbox = opened()
+    assert settled(inbox) == []
+    if replacement == "recreated":
+        shutil.rmtree(folder)
+        assert inbox.step(NOW + 3, 10) == []
+        assert not inbox.present
+        assert inbox.next_step(NOW + 3, 10) <= NOW + 4
+        folder.mkdir()
+    else:
+        folder.rename(folder.with_name("old"))
+        folder.mkdir()
+    (folder / "1.jpg").touch()
+    inbox.step(NOW + 5, 10)
+    assert paths(inbox.step(NOW + 5 + SETTLE, 10)) == ["1.jpg"]
+    assert inbox.present
+    assert inbox._watcher.started == 2  # type: ignore[attr-defined]
+
+
+def test_an_inbox_larger_than_memory_is_served_in_portions(folder: Path, opened: Opened) -> None:
+    """With room for three files all ten come through, and never more than asked for."""
+    for number in range(10):
+        (folder / f"{number}.jpg").touch()
+    inbox = opened(backlog_limit=3)
+    given: list[str] = []
+    for step in range(40):
+        portion = inbox.step(NOW + step * SETTLE / 2, 2)
+        assert len(portion) <= 2
+        assert inbox.settling <= 3
+        for candidate in portion:
+            (folder / candidate.relative_path).unlink()
+        given += paths(portion)
+    assert sorted(given) == [f"{number}.jpg" for number in range(10)]
+    assert inbox.exhausted
+
+
+def test_waiting_for_room_costs_no_time(folder: Path, opened: Opened) -> None:
+    """While nothing more can be taken, the loop sleeps instead of asking over and over."""
+    for number in range(10):
+        (folder / f"{number}.jpg").touch()
+    inbox = opened(backlog_limit=3)
+    inbox.step(NOW, 3)
+    assert inbox.next_step(NOW, 3) == NOW + SETTLE
+    inbox.step(NOW + SETTLE, 0)
+    assert inbox.next_step(NOW + SETTLE, 0) > NOW + SETTLE
+    assert not inbox.exhausted
+
+
+def test_a_file_in_the_backlog_is_not_given_again(folder: Path, opened: Opened) -> None:
+    """What waits, is in work or was set aside is not found a second time by a walk."""
+    (folder / "1.jpg").touch()
+    inbox = opened()
+    inbox.step(NOW, 10)
+    [candidate] = inbox.step(NOW + SETTLE, 10)
+    inbox._backlog.offer(candidate)
+    assert settled(inbox, NOW + RESCAN) == []
+    inbox._backlog.failed(candidate, "no", NOW)
+    assert settled(inbox, NOW + 2 * RESCAN) == []
+    inbox._hints.add(str(folder / "1.jpg"))  # it was written again
+    inbox.step(NOW + 300, 10)
+    assert inbox.step(NOW + 300 + SETTLE, 10) == [candidate]
+
+
+def test_a_file_that_failed_and_then_went_is_no_longer_listed(folder: Path, opened: Opened) -> None:
+    """When somebody takes away a file that could not be handled, its failure goes with it."""
+    file = folder / "1.jpg"
+    file.touch()
+    inbox = opened()
+    inbox.step(NOW, 10)
+    [candidate] = inbox.step(NOW + SETTLE, 10)
+    inbox._backlog.offer(candidate)
+    inbox._backlog.failed(candidate, "no", NOW)
+    file.unlink()
+    for retried in inbox._backlog.take_retries(NOW + 1000):
+        inbox.look_again_at(retried, NOW + 1000)
+    assert inbox._backlog.failures == ()
+
+
+def test_once_is_done_when_the_first_walk_is_handed_out(folder: Path, opened: Opened) -> None:
+    """The inbox is exhausted after all that was here at the start, not before the walk and not in between."""
+    (folder / "1.jpg").touch()
+    inbox = opened()
+    assert not inbox.exhausted
+    inbox.step(NOW, 10)
+    assert not inbox.exhausted
+    inbox.step(NOW + SETTLE, 10)
+    assert inbox.exhausted

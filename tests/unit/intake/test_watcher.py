@@ -1,0 +1,178 @@
+"""Events as hints, from real inotify where it counts."""
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon.intake import watcher as watcher_module
+from imageguard_daemon.intake.watcher import CANARY_NAME, CANARY_PATIENCE_SECONDS, Hints, InboxWatcher
+
+NOW = 1000.0
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Poll until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def hints() -> Hints:
+    """Hints that wake nobody."""
+    return Hints(lambda: None)
+
+
+@pytest.fixture
+def watcher(tmp_path: Path, hints: Hints) -> Iterator[InboxWatcher]:
+    """A started watcher of the temporary folder."""
+    watcher = InboxWatcher(str(tmp_path), hints, canary_seconds=30.0)
+    watcher.start()
+    yield watcher
+    watcher.stop()
+
+
+def hinted(hints: Hints, path: Path) -> None:
+    """Wait for a hint at a path."""
+    seen: set[str] = set()
+
+    def arrived() -> bool:
+        seen.update(hints.drain()[0])
+        return str(path) in seen
+
+    wait_until(arrived)
+
+
+def test_hints_keep_order_and_name_each_path_once(hints: Hints) -> None:
+    """Many events about one file are one hint, and hints are handed out once."""
+    for path in ("b", "a", "b"):
+        hints.add(path)
+    assert hints.drain() == (["b", "a"], False)
+    assert hints.drain() == ([], False)
+
+
+def test_hints_beyond_the_limit_are_lost_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory stays bounded; that something was lost is told once, and every loss wakes the loop."""
+    monkeypatch.setattr(watcher_module, "HINTS_LIMIT", 2)
+    woken: list[None] = []
+    hints = Hints(lambda: woken.append(None))
+    for path in ("a", "b", "c"):
+        hints.add(path)
+    assert hints.drain() == (["a", "b"], True)
+    hints.lose()
+    assert hints.drain() == ([], True)
+    assert hints.drain() == ([], False)
+    assert len(woken) == 4
+
+
+@pytest.mark.parametrize("name", ["1.jpg", os.fsdecode(b"caf\xe9\n.jpg")])
+def test_written_renamed_and_linked_files_are_hinted_at(
+    tmp_path: Path, watcher: InboxWatcher, hints: Hints, name: str
+) -> None:
+    """A file that is written, renamed from a temporary name, or linked into place has a hint at its final name."""
+    assert watcher.alive
+    (tmp_path / name).write_bytes(b"content")
+    hinted(hints, tmp_path / name)
+    (tmp_path / name).rename(tmp_path / f"renamed {name}")
+    hinted(hints, tmp_path / f"renamed {name}")
+    os.link(tmp_path / f"renamed {name}", tmp_path / f"linked {name}")
+    hinted(hints, tmp_path / f"linked {name}")
+
+
+def test_a_folder_moved_in_is_hinted_at(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, watcher: InboxWatcher, hints: Hints
+) -> None:
+    """A folder that arrives whole gives at least a hint at itself, from which its files are found."""
+    outside = tmp_path_factory.mktemp("outside") / "cat"
+    outside.mkdir()
+    (outside / "1.jpg").touch()
+    outside.rename(tmp_path / "cat")
+    hinted(hints, tmp_path / "cat")
+
+
+def test_an_answered_canary_changes_nothing(tmp_path: Path, watcher: InboxWatcher, hints: Hints) -> None:
+    """While events arrive nothing is reported as lost, the canary is no hint, and no file of it stays."""
+    watcher.step(NOW)
+    assert watcher.next_step() == NOW + CANARY_PATIENCE_SECONDS
+    wait_until(watcher._canary_seen.is_set)
+    watcher.step(NOW + CANARY_PATIENCE_SECONDS)
+    assert watcher.next_step() == NOW + 30
+    assert hints.drain() == ([], False)
+    assert not (tmp_path / CANARY_NAME).exists()
+
+
+def test_a_missed_canary_starts_watching_anew(tmp_path: Path, watcher: InboxWatcher, hints: Hints) -> None:
+    """When events silently stop, that is noticed within the canary's patience, and events come again."""
+    assert watcher._observer
+    watcher._observer.unschedule_all()
+    watcher.step(NOW)
+    watcher.step(NOW + CANARY_PATIENCE_SECONDS - 0.1)
+    assert hints.drain() == ([], False)
+    watcher.step(NOW + CANARY_PATIENCE_SECONDS)
+    assert hints.drain() == ([], True)
+    (tmp_path / "1.jpg").touch()
+    hinted(hints, tmp_path / "1.jpg")
+
+
+@pytest.mark.parametrize("trap", ["pipe", "link", "folder"])
+def test_a_trap_under_the_canarys_name_stops_nothing(
+    tmp_path: Path, watcher: InboxWatcher, hints: Hints, trap: str
+) -> None:
+    """Whatever a sender puts under the canary's name, the daemon neither hangs nor writes elsewhere."""
+    canary, elsewhere = tmp_path / CANARY_NAME, tmp_path / "elsewhere"
+    {"pipe": os.mkfifo, "link": lambda path: path.symlink_to(elsewhere), "folder": os.mkdir}[trap](canary)
+    watcher.step(NOW)
+    assert watcher.next_step() == NOW + 30
+    assert not elsewhere.exists()
+
+
+def test_a_refusal_of_the_kernel_leaves_nothing_behind(tmp_path: Path, hints: Hints) -> None:
+    """An inbox that cannot be watched is tried again at the canary's time, without piling up threads."""
+    watcher = InboxWatcher(str(tmp_path / "inbox"), hints, canary_seconds=30.0)
+    watcher.start()
+    assert not watcher.alive
+    watcher.step(NOW)
+    assert hints.drain() == ([], True)  # whoever walks has to walk meanwhile
+    (tmp_path / "inbox").mkdir()
+    watcher.step(NOW + 30)
+    assert watcher.alive
+    watcher.stop()
+
+
+def test_running_out_of_inotify_instances_is_survived(
+    tmp_path: Path, hints: Hints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the kernel grants no instance at all, the inbox is still served by walks."""
+
+    def no_instance() -> None:
+        raise OSError(errno.EMFILE, "inotify instance limit reached")
+
+    monkeypatch.setattr(watcher_module, "Observer", no_instance)
+    watcher = InboxWatcher(str(tmp_path), hints, canary_seconds=30.0)
+    watcher.start()
+    assert not watcher.alive
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.ERROR])
+def test_an_overflow_of_the_kernels_queue_is_heard(
+    watcher: InboxWatcher, hints: Hints, caplog: pytest.LogCaptureFixture, level: int
+) -> None:
+    """The warning of watchdog that events were lost is heard at whatever level our own log is set to."""
+    caplog.set_level(level)
+    logging.getLogger("watchdog.observers.inotify_c").warning("Inotify queue overflowed")
+    assert hints.drain() == ([], True)
+
+
+def test_after_stop_nothing_is_heard(tmp_path: Path, watcher: InboxWatcher, hints: Hints) -> None:
+    """A stopped watcher gives no hints; stopping twice is stopping once."""
+    watcher.stop()
+    watcher.stop()
+    (tmp_path / "1.jpg").touch()
+    logging.getLogger("watchdog.observers.inotify_c").warning("of another observer")
+    assert hints.drain() == ([], False)
