@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from imageguard_daemon.errors import ConfigError, NoInputError
 from imageguard_daemon.model import SCORE_NAMES
@@ -117,6 +117,13 @@ class Intake(Section):
         default=False, description="Label files that share an image's stem move with it (1.jpg and 1.txt)."
     )
     sidecar_suffixes: Suffixes = Field((".txt", ".json", ".xml"), description="Which endings make a sidecar.")
+
+    @model_validator(mode="after")
+    def _images_are_no_sidecars(self) -> Self:
+        both = sorted(set(self.image_suffixes) & set(self.sidecar_suffixes))
+        if both:
+            raise ValueError(f"{', '.join(both)} cannot be image and sidecar at once")
+        return self
 
     @field_validator("image_suffixes", "sidecar_suffixes")
     @classmethod

@@ -1,5 +1,6 @@
 """Folders held by descriptor: what happens below the trusted roots follows no symbolic link put there by others."""
 
+import errno
 import os
 from collections.abc import Sequence
 from typing import Self
@@ -73,6 +74,8 @@ def sync(descriptor: int, what: str) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
+        if error.errno == errno.EINVAL:  # this kind of file system has no such thing, on FUSE for instance
+            return
         raise StorageError(
             f"the disk did not keep {printable(what)}: {error.strerror}; nothing more is moved"
         ) from error

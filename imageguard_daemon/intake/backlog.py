@@ -116,7 +116,9 @@ class Backlog:
         self._held.discard(failure.candidate)
         self._failures.pop(failure.candidate, None)
         if len(self._failures) >= REMEMBERED_FAILURES:
-            oldest = next(iter(self._failures))  # merely tried again early, if it is not being tried already
+            # What is forgotten is merely tried again early; what only waits is forgotten before what failed.
+            waiting = (candidate for candidate, known in self._failures.items() if not known.attempts)
+            oldest = next(waiting, next(iter(self._failures)))
             del self._failures[oldest]
             self._set_aside.discard(oldest)
         self._failures[failure.candidate] = failure

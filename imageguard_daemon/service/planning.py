@@ -39,13 +39,16 @@ def contents_of(path: str) -> tuple[str, FileIdentity] | None:
     """Give SHA-256 and identity of a regular file; None when there is none or it cannot be read."""
     try:
         descriptor = os.open(path, READ_ONLY_NO_TRAPS)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            with open(descriptor, "rb", buffering=0, closefd=False) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest(), FileIdentity.from_stat(status)
+        finally:
+            os.close(descriptor)
     except OSError:
         return None
-    with open(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        return hashlib.file_digest(file, "sha256").hexdigest(), FileIdentity.from_stat(status)
 
 
 class _Target:

@@ -96,7 +96,9 @@ def test_only_files_that_moved_are_in_the_view(
 
 
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("statement", ["UPDATE {} SET id = id + 1", "DELETE FROM {}"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE {0} SET id = id + 1", "DELETE FROM {0}", "INSERT OR REPLACE INTO {0} SELECT * FROM {0}"]
+)
 def test_the_log_only_grows(
     writer: AuditWriter, other: sqlite3.Connection, tmp_path: Path, table: str, statement: str
 ) -> None:

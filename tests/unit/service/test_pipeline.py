@@ -196,3 +196,14 @@ def _raising_when_given_any(error: BaseException):
             raise error
 
     return raise_it
+
+
+def test_a_folder_named_like_a_sidecar_is_none(tmp_path):
+    """A folder called 1.txt beside 1.jpg neither moves nor hinders the image."""
+    bench = Bench(tmp_path, sidecars=True)
+    bench.arrive("cat/1.jpg", b"image")
+    (bench.inbox / "cat" / "1.txt").mkdir()
+    bench.step()
+    assert bench.files() == {"accepted/cat/1.jpg": b"image"}
+    assert (bench.inbox / "cat" / "1.txt").is_dir()
+    bench.audit.close()

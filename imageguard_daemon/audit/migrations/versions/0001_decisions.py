@@ -88,8 +88,15 @@ def upgrade() -> None:
     _create_outcomes()
     op.execute(VIEW)
     for table in APPEND_ONLY:
-        for verb in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            )
+        _refuse(table, "update", "UPDATE")
+        _refuse(table, "delete", "DELETE")
+        # INSERT OR REPLACE deletes a row without asking the trigger for deletions.
+        same = "id = NEW.id OR intent_id = NEW.intent_id" if table == "outcomes" else "id = NEW.id"
+        _refuse(table, "replace", "INSERT", condition=f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same})")  # noqa: S608
+
+
+def _refuse(table: str, name: str, verb: str, condition: str = "") -> None:
+    op.execute(
+        f"CREATE TRIGGER {table}_no_{name} BEFORE {verb} ON {table} {condition} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+    )
