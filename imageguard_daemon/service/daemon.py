@@ -16,14 +16,14 @@ from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.model import JudgedFile
 from imageguard_daemon.names import printable
-from imageguard_daemon.service import folders, logs, status
+from imageguard_daemon.service import logs, preparation, status
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.locking import RootLock
 from imageguard_daemon.service.notifying import notify
 from imageguard_daemon.service.pipeline import Pipeline, Stages
+from imageguard_daemon.service.progress import Progress
 from imageguard_daemon.service.recovery import recover
 from imageguard_daemon.service.sources import ServedSource, remove_emptied_folders
-from imageguard_daemon.service.tally import Tally
 from imageguard_daemon.service.waking import Waker
 from imageguard_daemon.service.workers import Workers
 
@@ -46,7 +46,7 @@ class Daemon:
         self._reload = reload
         self._display = display
         self._waker = Waker()
-        self._tally = Tally()
+        self._progress = Progress()
         self._started_at = datetime.now(UTC)
         self._state = "starting"
         self._should_exit = False
@@ -64,7 +64,7 @@ class Daemon:
             FatalError: it cannot start, or going on would be wrong.
             StalledError: it cannot start for a reason that may pass.
         """
-        folders.prepare(self._settings)
+        preparation.prepare(self._settings)
         lock = RootLock(self._settings.state_folder)
         try:
             self._handle_signals()
@@ -207,8 +207,8 @@ class Daemon:
         # 3. Outcomes that the log would not take are found again by the next start's recovery.
         log.info(
             "stopped",
-            accepted=self._tally.verdicts["accepted"],
-            quarantined=self._tally.verdicts["quarantined"],
+            accepted=self._progress.verdicts["accepted"],
+            quarantined=self._progress.verdicts["quarantined"],
         )
 
     def _release(self) -> None:
@@ -224,7 +224,7 @@ class Daemon:
         now = time.monotonic()
         decision, image = file.decision, file.intents[0]
         self._last_progress_at = now
-        self._tally.count(decision.verdict, decision.reason, now)
+        self._progress.count(decision.verdict, decision.reason, now)
         if self._settings.filing.remove_empty_folders:
             inbox = str(self._sources[file.candidate.source].settings.inbox)
             remove_emptied_folders(os.path.dirname(image.source_path), inbox)
@@ -263,10 +263,10 @@ class Daemon:
             state=self._state,
             started_at=self._started_at.isoformat(timespec="seconds"),
             updated_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            accepted=self._tally.verdicts["accepted"],
-            quarantined=self._tally.verdicts["quarantined"],
-            reasons=dict(self._tally.reasons),
-            images_per_second=round(self._tally.images_per_second(now), 2),
+            accepted=self._progress.verdicts["accepted"],
+            quarantined=self._progress.verdicts["quarantined"],
+            reasons=dict(self._progress.reasons),
+            images_per_second=round(self._progress.images_per_second(now), 2),
             backlog=self._backlog.held,
             in_work=self._workers.in_work,
             worker_mishaps=self._workers.mishaps,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon_process import COMMAND, command, wait_until
+from tests.e2e.daemon_process import COMMAND, Ingest, command, wait_until
 from tests.helpers.images import jpeg, photo
 
 GOOD = jpeg(photo(320, 240))
@@ -30,6 +30,18 @@ def _worker_processes(parent: int) -> list[int]:
             if int(status[1]) == parent and b"spawn_main" in arguments:
                 found.append(int(folder.name))
     return found
+
+
+def _leave_an_image_with_stopped_workers(one: Ingest) -> list[int]:
+    """Have one image filed, stop the workers as a hang would, and give them another one."""
+    one.put("cat/0.jpg", GOOD)
+    one.wait_for_decisions(1)
+    workers = _worker_processes(one.process.pid)
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    one.put("cat/1.jpg", GOOD)
+    time.sleep(1.5)
+    return workers
 
 
 def test_once_handles_what_is_there_and_exits_0(ingest):
@@ -82,12 +94,7 @@ def test_a_second_stop_signal_stops_at_once(ingest):
     """With workers that don't answer, the first signal waits and the second ends the daemon; the file stays."""
     one = ingest(service={"drain_seconds": 600})
     process = one.start()
-    one.put("cat/0.jpg", GOOD)
-    one.wait_for_decisions(1)
-    for worker in _worker_processes(process.pid):
-        os.kill(worker, signal.SIGSTOP)
-    one.put("cat/1.jpg", GOOD)
-    time.sleep(1.5)
+    _leave_an_image_with_stopped_workers(one)
     process.send_signal(signal.SIGTERM)
     time.sleep(1.0)
     assert process.poll() is None, "the first signal must drain"
@@ -99,13 +106,8 @@ def test_a_second_stop_signal_stops_at_once(ingest):
 def test_draining_is_bounded(ingest):
     """With workers that don't answer, a single stop signal ends the daemon after `drain_seconds`."""
     one = ingest(service={"drain_seconds": 1.0})
-    process = one.start()
-    one.put("cat/0.jpg", GOOD)
-    one.wait_for_decisions(1)
-    for worker in _worker_processes(process.pid):
-        os.kill(worker, signal.SIGSTOP)
-    one.put("cat/1.jpg", GOOD)
-    time.sleep(1.5)
+    one.start()
+    _leave_an_image_with_stopped_workers(one)
     assert one.stop() == 0
     assert (one.inbox / "cat" / "1.jpg").exists()
 
@@ -134,15 +136,8 @@ def test_sighup_applies_new_thresholds(ingest):
 def test_a_killed_worker_costs_no_file(ingest):
     """An image whose worker is killed is tried again and filed as usual."""
     one = ingest()
-    process = one.start()
-    one.put("cat/0.jpg", GOOD)
-    one.wait_for_decisions(1)
-    workers = _worker_processes(process.pid)
-    for worker in workers:
-        os.kill(worker, signal.SIGSTOP)
-    one.put("cat/1.jpg", GOOD)
-    time.sleep(1.5)
-    for worker in workers:
+    one.start()
+    for worker in _leave_an_image_with_stopped_workers(one):
         os.kill(worker, signal.SIGKILL)
     one.wait_for_decisions(2)
     assert [row["verdict"] for row in one.decisions()] == ["accepted", "accepted"]

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from imageguard_daemon.config import Source, load
 from imageguard_daemon.errors import AlreadyRunningError, NoInputError
-from imageguard_daemon.service import folders, status
+from imageguard_daemon.service import preparation, status
 from imageguard_daemon.service.display import Display, status_line
 from imageguard_daemon.service.locking import RootLock, running_process
 from imageguard_daemon.service.notifying import notify
+from imageguard_daemon.service.progress import Progress
 from imageguard_daemon.service.sources import ServedSource, remove_emptied_folders
-from imageguard_daemon.service.tally import Tally
 from imageguard_daemon.service.waking import Waker
 
 
@@ -96,13 +96,13 @@ def test_only_empty_folders_below_the_inbox_are_removed(tmp_path):
 
 def test_the_rate_is_that_of_the_last_half_minute():
     """Old images don't count into the present rate."""
-    tally = Tally()
+    progress = Progress()
     for second in range(10):
-        tally.count("accepted", "", float(second))
-    assert tally.images_per_second(10.0) == pytest.approx(1.0)
-    tally.count("quarantined", "blurry", 100.0)
-    assert tally.images_per_second(101.0) == pytest.approx(1.0)
-    assert (tally.total, tally.reasons["blurry"]) == (11, 1)
+        progress.count("accepted", "", float(second))
+    assert progress.images_per_second(10.0) == pytest.approx(1.0)
+    progress.count("quarantined", "blurry", 100.0)
+    assert progress.images_per_second(101.0) == pytest.approx(1.0)
+    assert (progress.total, progress.reasons["blurry"]) == (11, 1)
 
 
 def test_waking_ends_a_wait_from_any_thread():
@@ -181,15 +181,15 @@ def test_no_status_line_without_a_terminal(capsys):
 def test_folders_below_the_root_are_made_and_others_must_exist(tmp_path):
     """A root is furnished by itself; a folder elsewhere that is missing is most likely a mount."""
     settings = load(None, tmp_path / "new" / "root")
-    folders.prepare(settings)
+    preparation.prepare(settings)
     assert all(source.inbox.is_dir() for source in settings.sources)
     (tmp_path / "config.yaml").write_text(f"root: r\nsources: [{{accepted: {tmp_path}/elsewhere}}]")
     with pytest.raises(NoInputError, match="elsewhere is not there"):
-        folders.prepare(load(tmp_path / "config.yaml"))
+        preparation.prepare(load(tmp_path / "config.yaml"))
 
 
 def test_a_file_in_place_of_a_folder_is_told(tmp_path):
     """Who has a file called inbox hears of it."""
     (tmp_path / "inbox").write_text("x")
     with pytest.raises(NoInputError, match="a file is in its place"):
-        folders.prepare(load(None, tmp_path))
+        preparation.prepare(load(None, tmp_path))
