@@ -76,6 +76,16 @@ class Source(Section):
                 raise ValueError(f"unknown score {name!r}{_did_you_mean(name, SCORE_NAMES)}")
         return thresholds
 
+    def with_rules_of(self, other: Self) -> Self:
+        """Give this source with what may change while a daemon runs taken from another."""
+        rules = {"preset": other.preset, "thresholds": other.thresholds, "class_from": other.class_from}
+        return self.model_copy(update=rules)
+
+    @property
+    def folders(self) -> tuple[Path, Path, Path]:
+        """Where files may be moved from and to."""
+        return self.inbox, self.accepted, self.quarantine
+
 
 class Intake(Section):
     """Which files become candidates, and when."""
@@ -249,6 +259,21 @@ class Settings(Section):
         )
         audit = self.audit.model_copy(update={"database": _absolute(root, self.audit.database)})
         return self.model_copy(update={"root": root, "sources": sources, "audit": audit})
+
+    def needing_restart(self, fresh: Self) -> list[str]:
+        """Name the settings of `fresh` that a daemon running on these takes over only when it is started anew."""
+        by_name = {source.name: source for source in fresh.sources}
+        changed = [
+            f"sources ({source.name})"
+            for source in self.sources
+            if source.name not in by_name or source.with_rules_of(by_name[source.name]) != by_name[source.name]
+        ]
+        changed += [f"sources ({name})" for name in by_name if name not in {source.name for source in self.sources}]
+        return changed + [
+            name
+            for name in type(self).model_fields
+            if name not in {"sources", "logging"} and getattr(self, name) != getattr(fresh, name)
+        ]
 
     @property
     def state_folder(self) -> Path:

@@ -205,4 +205,4 @@ class Pipeline:
                 self._backlog.done(candidate)
 
     def _folders(self) -> Folders:
-        return Folders([folder for source in self._sources.values() for folder in source.folders])
+        return Folders([str(folder) for source in self._sources.values() for folder in source.settings.folders])

@@ -19,7 +19,7 @@ def prepare(settings: Settings) -> None:
     _make(settings.state_folder)
     folders = [settings.audit.database.parent]
     for source in settings.sources:
-        folders += [source.inbox, source.accepted, source.quarantine]
+        folders += source.folders
     for folder in folders:
         if folder.is_relative_to(settings.root):
             _make(folder)

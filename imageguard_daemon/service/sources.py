@@ -30,18 +30,13 @@ class ServedSource:
         self.apply(self.settings)
 
     def apply(self, settings: Source) -> None:
-        """Use the thresholds and the class rule of new settings from the next decision on."""
+        """Judge by the rules of new settings from the next decision on; the folders stay as they are."""
         self.thresholds = thresholds_for(settings.preset, settings.thresholds)
-        self.settings = settings
+        self.settings = self.settings.with_rules_of(settings)
 
     def path_of(self, relative_path: str) -> str:
         """Give the absolute path of a file of the inbox."""
         return os.path.join(self.settings.inbox, relative_path)
-
-    @property
-    def folders(self) -> tuple[str, str, str]:
-        """The folders files may be moved from and to."""
-        return str(self.settings.inbox), str(self.settings.accepted), str(self.settings.quarantine)
 
     def pause(self, why: str, now: float) -> None:
         """Take nothing for a while; each pause in a row is twice as long."""

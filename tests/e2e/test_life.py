@@ -118,7 +118,8 @@ def test_sighup_applies_new_thresholds(ingest):
     process = one.start()
     one.put("cat/0.jpg", GOOD)
     one.wait_for_decisions(1)
-    one.configure(sources=[{"name": "default", "thresholds": {"resolution_score": 99}}])
+    moved = {"name": "default", "thresholds": {"resolution_score": 99}, "accepted": str(one.root / "elsewhere")}
+    one.configure(sources=[moved])
     process.send_signal(signal.SIGHUP)
     wait_until(lambda: one.events("configuration reloaded"), "reload")
     one.put("cat/1.jpg", GOOD)
@@ -131,6 +132,7 @@ def test_sighup_applies_new_thresholds(ingest):
     first, second, third = one.decisions()
     assert (first["verdict"], second["verdict"], third["verdict"]) == ("accepted", "quarantined", "quarantined")
     assert json.loads(second["profile"])["resolution_score"] == 99
+    assert [event["settings"] for event in one.events("some changes need a restart")] == ["sources (default)"]
 
 
 def test_a_killed_worker_costs_no_file(ingest):

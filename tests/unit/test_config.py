@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.config import Settings, load, parse
+from imageguard_daemon.config import Intake, Settings, load, parse
 from imageguard_daemon.errors import ConfigError, NoInputError
 
 
@@ -185,3 +185,15 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, file: Path) -> None
     file.write_bytes(b"root: caf\xe9")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load(file)
+
+
+def test_what_a_running_daemon_cannot_take_over_is_named(tmp_path: Path) -> None:
+    """Thresholds, presets and class rules may change while running; anything else is named."""
+    before = load(None, tmp_path)
+    (source,) = before.sources
+    judged_otherwise = source.model_copy(update={"preset": "detection", "thresholds": {"blur_score": 1.0}})
+    assert before.needing_restart(before.model_copy(update={"sources": (judged_otherwise,)})) == []
+    moved = source.model_copy(update={"accepted": tmp_path / "other"})
+    other = source.model_copy(update={"name": "other"})
+    fresh = before.model_copy(update={"sources": (moved, other), "intake": Intake(settle_seconds=9)})
+    assert before.needing_restart(fresh) == ["sources (default)", "sources (other)", "intake"]

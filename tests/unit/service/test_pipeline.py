@@ -147,7 +147,7 @@ def test_crash_at_any_step_of_a_group_loses_and_doubles_nothing(tmp_path, monkey
     bench.audit.close()
 
     again = Bench(tmp_path)
-    recover(again.audit, again.served.folders)
+    recover(again.audit, [str(folder) for folder in again.source.folders])
     assert again.audit.unfinished() == []
     assert sorted(again.files().values()) == sorted(contents.values())
     for path in list(again.files()):

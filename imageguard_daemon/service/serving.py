@@ -1,0 +1,223 @@
+"""The loop: one thread that lets every part do its next step and waits for whatever comes first."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.config import Settings
+from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.intake.backlog import Backlog
+from imageguard_daemon.intake.inbox import Inbox
+from imageguard_daemon.model import JudgedFile
+from imageguard_daemon.names import printable
+from imageguard_daemon.service import logs, status
+from imageguard_daemon.service.display import Display
+from imageguard_daemon.service.notifying import notify
+from imageguard_daemon.service.pipeline import Pipeline, Stages
+from imageguard_daemon.service.progress import Progress
+from imageguard_daemon.service.sources import ServedSource, remove_emptied_folders
+from imageguard_daemon.service.stop_signals import StopSignals
+from imageguard_daemon.service.waking import Waker
+from imageguard_daemon.service.workers import Workers
+
+TELL_SECONDS = 1.0
+"""How often status file, status line and systemd are told."""
+STUCK_AFTER_TIMEOUTS = 4
+"""When nothing at all finished for so many time limits of one image, systemd is no longer told that all is well."""
+
+log = structlog.get_logger(__name__)
+
+
+class Serving:
+    """All parts of a running daemon, put together. One thread only; nothing else touches their state."""
+
+    def __init__(self, settings: Settings, audit: AuditWriter, signals: StopSignals, waker: Waker) -> None:
+        self._settings = settings
+        self._signals = signals
+        self._waker = waker
+        self._progress = Progress()
+        self._backlog = Backlog(settings.intake.backlog_limit, settings.filing.max_attempts)
+        self._workers = Workers(settings.scoring, waker.wake)
+        self._sources = {
+            source.name: ServedSource(source, Inbox(source, settings.intake, self._backlog, waker.wake))
+            for source in settings.sources
+        }
+        self._pipeline = Pipeline(self._sources, Stages(self._backlog, self._workers, audit), self._on_filed)
+        self._started_at = datetime.now(UTC)
+        self._state = "watching"
+        self._next_tell_at = 0.0
+        self._last_progress_at = 0.0
+
+    def run(self, reload: Callable[[], Settings], display: Display, *, once: bool) -> int:
+        """Serve, then stop in order; give the exit code."""
+        log.info("started", root=str(self._settings.root), process_id=os.getpid())
+        self._step(display)
+        notify(READY=1, STATUS="watching")
+        while not (self._signals.should_exit or (once and self._nothing_to_do())):
+            self._waker.wait(self._seconds_to_wait())
+            if self._signals.should_reload:
+                self._signals.should_reload = False
+                self._apply_new_settings(reload)
+            self._step(display)
+        incomplete = once and self._left_something()
+        self._drain()
+        return os.EX_TEMPFAIL if incomplete else os.EX_OK
+
+    def release(self) -> None:
+        """End everything that was started; what is unfinished is in the inbox or in the log."""
+        for source in self._sources.values():
+            source.inbox.stop()
+        self._workers.stop()
+        self._state = "stopped"
+        status.write(self._status(time.monotonic()), self._settings.state_folder)
+
+    def _step(self, display: Display) -> None:
+        now = time.monotonic()
+        for candidate in self._backlog.take_retries(now):
+            self._sources[candidate.source].inbox.look_again_at(candidate, now)
+        room = self._backlog.room // len(self._sources)
+        for source in self._sources.values():
+            for candidate in source.inbox.step(now, source.room(room, now)):
+                self._backlog.offer(candidate)
+        self._pipeline.step(now)
+        if now >= self._next_tell_at:
+            self._next_tell_at = now + TELL_SECONDS
+            self._tell(display, now)
+
+    def _seconds_to_wait(self) -> float:
+        now = time.monotonic()
+        room = self._backlog.room // len(self._sources)
+        times = [self._next_tell_at]
+        for source in self._sources.values():
+            probe_at = source.next_probe()
+            times.append(source.inbox.next_step(now, source.room(room, now)))
+            if probe_at is not None and probe_at > now:
+                times.append(probe_at)
+        retry_at = self._backlog.next_retry()
+        if retry_at is not None:
+            times.append(retry_at)
+        return max(0.0, min(times) - now)
+
+    def _nothing_to_do(self) -> bool:
+        if self._backlog.held or self._pipeline.busy:
+            return False
+        return all(
+            source.inbox.exhausted or source.paused_because or not source.inbox.present
+            for source in self._sources.values()
+        )
+
+    def _left_something(self) -> bool:
+        failed = any(failure.attempts for failure in self._backlog.failures)
+        return failed or any(s.paused_because or not s.inbox.present for s in self._sources.values())
+
+    def _apply_new_settings(self, reload: Callable[[], Settings]) -> None:
+        """Take over what can change while running; a configuration with mistakes changes nothing."""
+        try:
+            fresh = reload()
+        except ImageguardError as error:
+            log.error("configuration not reloaded", why=str(error))  # noqa: TRY400 - the mistake is the user's
+            return
+        for settings in fresh.sources:
+            if settings.name in self._sources:
+                self._sources[settings.name].apply(settings)
+        logs.set_level(fresh.logging.level)
+        self._backlog.give_all_another_chance()
+        for source in self._sources.values():
+            source.inbox.walk_soon()
+        if changed := self._settings.needing_restart(fresh):
+            log.warning("some changes need a restart", settings=", ".join(changed))
+        log.info("configuration reloaded")
+
+    def _drain(self) -> None:
+        """Stop in the order of the flow, so that no stage is given anything more once it has been emptied."""
+        self._state = "stopping"
+        notify(STOPPING=1, STATUS="finishing images in work")
+        # 1. Nothing new: what no worker has begun stays in the inbox, where the next start finds it.
+        for source in self._sources.values():
+            source.inbox.stop()
+        # 2. What the workers have is finished and filed, for a bounded time.
+        deadline = time.monotonic() + self._settings.service.drain_seconds
+        while self._pipeline.busy and not self._signals.should_exit_at_once:
+            now = time.monotonic()
+            if now >= deadline:
+                log.warning("stopped waiting for images in work; they stay in the inbox")
+                break
+            self._pipeline.file_finished(now)
+            notify(WATCHDOG=1)
+            self._waker.wait(min(0.2, deadline - now))
+        # 3. Outcomes that the log would not take are found again by the next start's recovery.
+        log.info(
+            "stopped",
+            accepted=self._progress.verdicts["accepted"],
+            quarantined=self._progress.verdicts["quarantined"],
+        )
+
+    def _on_filed(self, file: JudgedFile) -> None:
+        now = time.monotonic()
+        decision, image = file.decision, file.intents[0]
+        self._last_progress_at = now
+        self._progress.count(decision.verdict, decision.reason, now)
+        if self._settings.filing.remove_empty_folders:
+            inbox = str(self._sources[file.candidate.source].settings.inbox)
+            remove_emptied_folders(os.path.dirname(image.source_path), inbox)
+        log.info(
+            decision.verdict,
+            path=printable(file.candidate.relative_path),
+            reason=decision.reason,
+            detail=printable(decision.detail),
+            score=round(decision.score, 3),
+            source=file.candidate.source,
+            class_name=printable(file.class_name),
+            destination=printable(image.destination_path),
+            sha256=image.sha256,
+            duration_ms=round(file.measurement.duration_ms, 1),
+        )
+
+    def _tell(self, display: Display, now: float) -> None:
+        current = self._status(now)
+        status.write(current, self._settings.state_folder)
+        display.show(current)
+        summary = f"{current.accepted} accepted, {current.quarantined} quarantined, {current.backlog} waiting"
+        if self._makes_progress(now):
+            notify(WATCHDOG=1, STATUS=summary)
+        else:
+            notify(STATUS=f"no image finished for long; {summary}")
+
+    def _makes_progress(self, now: float) -> bool:
+        if not self._workers.in_work:
+            self._last_progress_at = now
+        patience = STUCK_AFTER_TIMEOUTS * self._settings.scoring.timeout_seconds
+        return now - self._last_progress_at < patience
+
+    def _status(self, now: float) -> status.Status:
+        return status.Status(
+            process_id=os.getpid(),
+            state=self._state,
+            started_at=self._started_at.isoformat(timespec="seconds"),
+            updated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            accepted=self._progress.verdicts["accepted"],
+            quarantined=self._progress.verdicts["quarantined"],
+            reasons=dict(self._progress.reasons),
+            images_per_second=round(self._progress.images_per_second(now), 2),
+            backlog=self._backlog.held,
+            in_work=self._workers.in_work,
+            worker_mishaps=self._workers.mishaps,
+            sources=tuple(
+                status.SourceStatus(name, str(s.settings.inbox), s.inbox.present, s.inbox.settling, s.paused_because)
+                for name, s in self._sources.items()
+            ),
+            failures=tuple(
+                status.FailedFile(
+                    f.candidate.source,
+                    printable(f.candidate.relative_path),
+                    f.attempts,
+                    f.retry_at is None,
+                    f.error,
+                )
+                for f in self._backlog.failures[: status.FAILURES_SHOWN]
+            ),
+        )
