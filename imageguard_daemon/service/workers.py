@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
@@ -23,6 +24,7 @@ _AHEAD_OF_EACH_WORKER = 2
 """Tasks handed out for each worker: enough that none waits for the daemon, few enough to stop quickly."""
 _MISHAPS_ALLOWED = 2
 _POOLS_LOST_IN_A_ROW = 5
+_SILENT_TIME_LIMITS = 3
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +66,7 @@ class Workers:
         self._memory_bytes = settings.worker_memory_megabytes * _MEGABYTE
         self._pool = self._new_pool()
         self._pools_lost = 0
+        self._last_news_at = 0.0
 
     @property
     def in_work(self) -> int:
@@ -86,7 +89,11 @@ class Workers:
             try:
                 task, future = self._results.get_nowait()
             except Empty:
+                self._revive_if_silent()
                 return collected
+            if self._in_work.get(task.candidate) is not task:
+                continue  # of a pool that was replaced, and started again in the new one
+            self._last_news_at = time.monotonic()
             outcome = self._outcome(task, future)
             if outcome is not None:
                 del self._in_work[task.candidate]
@@ -117,11 +124,23 @@ class Workers:
         log.warning("worker processes were lost; starting new ones")
         self.stop()
         self._pool = self._new_pool()
+        self._last_news_at = time.monotonic()
+        for task in list(self._in_work.values()):
+            self._start(replace(task))
+
+    def _revive_if_silent(self) -> None:
+        """Replace processes that neither answer nor end: the time limit counts only for tasks they have begun."""
+        silence = time.monotonic() - self._last_news_at
+        if self._in_work and silence > _SILENT_TIME_LIMITS * self._timeout_seconds:
+            self._replace_pool()
 
     def _start(self, task: Task) -> None:
+        if not self._in_work:
+            self._last_news_at = time.monotonic()
+        self._in_work[task.candidate] = task
         if not self._pool.active:
             self._replace_pool()
-        self._in_work[task.candidate] = task
+            return
         function, arguments = self._call_for(task)
         future = self._pool.schedule(function, args=arguments, timeout=self._timeout_seconds)
         future.add_done_callback(lambda done: self._note(task, done))
@@ -137,11 +156,9 @@ class Workers:
 
     def _outcome(self, task: Task, future: "Future[Measurement]") -> Finished | None:
         """Interpret a finished task; None when it was started again."""
-        if future.cancelled():
-            return None
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
-            self._start(task)  # no fault of this file
+            self._replace_pool()  # no fault of this file
             return None
         self._pools_lost = 0
         if error is None:

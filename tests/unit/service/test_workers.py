@@ -2,6 +2,8 @@
 
 import hashlib
 import multiprocessing
+import os
+import signal
 import threading
 import time
 
@@ -101,6 +103,18 @@ def test_losing_idle_processes_costs_nothing(workers, image):
         process.kill()
     assert _measured(workers, image)["good.jpg"].measurement.measures is not None
     assert workers.mishaps == 0
+
+
+def test_processes_that_neither_answer_nor_end_are_replaced(image):
+    """Workers stopped before they take a task, which no time limit sees, don't hold it for ever."""
+    workers = Workers(Scoring(workers=1, timeout_seconds=1.0), threading.Event().set)
+    try:
+        _measured(workers, image)
+        for process in multiprocessing.active_children():
+            os.kill(process.pid, signal.SIGSTOP)
+        assert _measured(workers, image)["good.jpg"].measurement.measures is not None
+    finally:
+        workers.stop()
 
 
 def test_room_is_bounded(workers, image):
