@@ -44,6 +44,11 @@ def read_lease(descriptor: int) -> Iterator[Writers]:
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
+def writer_waits(descriptor: int) -> bool:
+    """Tell whether somebody opened the file for writing and waits for our read lease, or waited too long for it."""
+    return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK
+
+
 def writers_of(path: str) -> Writers:
     """Ask about the file at `path`; OSError when it cannot be opened for reading."""
     descriptor = os.open(path, READ_ONLY_NO_TRAPS)

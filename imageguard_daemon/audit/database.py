@@ -8,9 +8,14 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from imageguard_daemon.errors import NoInputError, StalledError, UnavailableError
+from imageguard_daemon.errors import NoInputError, StalledError, StorageError, UnavailableError
 
 BUSY_TIMEOUT_MS = 5_000
+_NOT_KEPT = {
+    *(sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC),
+    *(sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_TRUNCATE),
+}
+"""After one of these a later success proves nothing: what should have been written may be gone for good."""
 _FOR_GOOD = ("malformed", "not a database", "no such table", "no such column")
 
 
@@ -21,6 +26,7 @@ def open_for_writing(path: Path) -> sa.Engine:
 
     Raises:
         StalledError: it is locked or its disk is full or read-only.
+        StorageError: its disk did not keep what was written.
         UnavailableError: it is damaged, or was made by a newer version of this package.
     """
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.StaticPool)
@@ -92,10 +98,15 @@ def _upgrade(engine: sa.Engine, path: Path) -> None:
 
 @contextmanager
 def translated_errors(what: object = "") -> Iterator[None]:
-    """Turn database errors into ours: what passes is a StalledError, what stays is an UnavailableError."""
+    """Turn database errors into ours: what passes, what stays, and what says that the disk cannot be trusted."""
     try:
         yield
     except DBAPIError as error:
-        message = f"audit database {what}: {error.orig}".replace(" :", ":")
-        passing = isinstance(error, OperationalError) and not any(word in str(error.orig) for word in _FOR_GOOD)
-        raise (StalledError if passing else UnavailableError)(message) from error
+        raise _kind_of(error)(f"audit database {what}: {error.orig}".replace(" :", ":")) from error
+
+
+def _kind_of(error: DBAPIError) -> type[StalledError | StorageError | UnavailableError]:
+    if getattr(error.orig, "sqlite_errorcode", None) in _NOT_KEPT:
+        return StorageError
+    passing = isinstance(error, OperationalError) and not any(word in str(error.orig) for word in _FOR_GOOD)
+    return StalledError if passing else UnavailableError

@@ -86,8 +86,12 @@ class AuditWriter:
         with translated_errors(self._database), self._engine.connect() as connection:
             return [_recorded_intent(row) for row in connection.execute(query)]
 
-    def image_filed_as(self, source: str, relative_paths: Sequence[str]) -> tuple[int, str] | None:
-        """Find the latest decision on one of these files: its id and where the image went, or None."""
+    def image_lacking_sidecar(self, source: str, relative_paths: Sequence[str], suffix: str) -> tuple[int, str] | None:
+        """Find the latest decision on one of these files: its id and where the image went.
+
+        None when there is no such file, or when it has its sidecar with this suffix: then the sidecar at hand
+        belongs to an image that is still to come.
+        """
         query = (
             sa.select(decision_records.c.id, intents.c.destination_path)
             .join(intents, sa.and_(intents.c.decision_id == decision_records.c.id, intents.c.role == "image"))
@@ -101,7 +105,18 @@ class AuditWriter:
         )
         with translated_errors(self._database), self._engine.connect() as connection:
             row = connection.execute(query).first()
-        return (row.id, os.fsdecode(row.destination_path)) if row else None
+            if row is None or suffix.lower() in self._suffixes_of_sidecars(connection, row.id):
+                return None
+        return row.id, os.fsdecode(row.destination_path)
+
+    @staticmethod
+    def _suffixes_of_sidecars(connection: sa.Connection, decision_id: int) -> set[str]:
+        query = (
+            sa.select(intents.c.destination_path)
+            .join(outcomes, sa.and_(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome == "moved"))
+            .where(intents.c.decision_id == decision_id, intents.c.role == "sidecar")
+        )
+        return {os.path.splitext(os.fsdecode(path))[1].lower() for path in connection.scalars(query)}
 
     def _insert_decision(self, connection: sa.Connection, file: JudgedFile, known: dict[str, int]) -> int:
         row = _decision_row(file) | {

@@ -56,7 +56,10 @@ class Folders:
     def _reach(self, path: str, *, make: bool) -> int:
         root = next((r for r in self._roots if path == r or path.startswith(f"{r}/")), None)
         if root is None:
-            raise DataError(f"{printable(path)} is in no folder that the configuration names")
+            raise DataError(
+                f"{printable(path)} is in no folder that the configuration names; "
+                "if it was interrupted under another configuration, start once with that one"
+            )
         descriptor = _open_root(root)
         for part in path[len(root) :].split("/"):
             if not part:

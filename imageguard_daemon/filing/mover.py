@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from imageguard_daemon.errors import ChangedError, DataError, retryable
+from imageguard_daemon.errors import ChangedError, DataError, StorageError, retryable
 from imageguard_daemon.filing.folders import Folders, sync
-from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease, writer_waits
 from imageguard_daemon.model import FileIdentity, Intent, RecordedIntent
 from imageguard_daemon.names import printable
 
@@ -46,10 +46,11 @@ def move(recorded: RecordedIntent, folders: Folders) -> None:
     intent = recorded.intent
     try:
         source_folder = folders.descriptor(os.path.dirname(intent.source_path))
-        with _held_still(intent, source_folder) as file:
+        with _held_still(intent, source_folder) as (file, writers):
             target_folder = folders.descriptor(os.path.dirname(intent.destination_path), make=True)
             sync(file, intent.source_path)
-            _Transfer(recorded, source_folder, target_folder, file).carry_out()
+            transfer = _Transfer(recorded, source_folder, target_folder, file)
+            transfer.carry_out(leased=writers is Writers.none)
     except FileNotFoundError as error:
         raise ChangedError("vanished before it could be moved") from error
     except FileExistsError as error:
@@ -59,8 +60,8 @@ def move(recorded: RecordedIntent, folders: Folders) -> None:
 
 
 @contextmanager
-def _held_still(intent: Intent, folder: int) -> Iterator[int]:
-    """Open the judged file and keep writers out while it moves."""
+def _held_still(intent: Intent, folder: int) -> Iterator[tuple[int, Writers]]:
+    """Open the judged file and keep writers out while it moves, where the file system can."""
     descriptor = os.open(os.path.basename(intent.source_path), READ_ONLY_NO_TRAPS, dir_fd=folder)
     try:
         with read_lease(descriptor) as writers:
@@ -68,7 +69,7 @@ def _held_still(intent: Intent, folder: int) -> Iterator[int]:
                 raise ChangedError("is being written again")
             if FileIdentity.from_stat(os.fstat(descriptor)) != intent.identity:
                 raise ChangedError("changed after it was judged")
-            yield descriptor
+            yield descriptor, writers
     finally:
         os.close(descriptor)
 
@@ -84,8 +85,10 @@ class _Transfer:
         self._source_name = os.path.basename(recorded.intent.source_path)
         self._target_name = os.path.basename(recorded.intent.destination_path)
         self._temporary = temporary_name(recorded.intent_id)
+        self._leased = False
 
-    def carry_out(self) -> None:
+    def carry_out(self, *, leased: bool) -> None:
+        self._leased = leased
         try:
             _rename(self._source_folder, self._source_name, self._target_folder, self._target_name)
         except OSError as error:
@@ -99,9 +102,9 @@ class _Transfer:
             self._check_moved()
 
     def _check_moved(self) -> None:
-        """A name can be given to another file between our look and our rename; then put that one back."""
+        """Put back another file that got the name between our look and our rename, and one that is to be rewritten."""
         try:
-            if self._is_judged_file(self._target_name, self._target_folder):
+            if self._is_judged_file(self._target_name, self._target_folder) and not self._writer_waits():
                 return
         except FileNotFoundError:
             return  # whoever waits for files at the destination has taken it on already
@@ -111,7 +114,11 @@ class _Transfer:
             raise DataError(
                 f"{printable(self._intent.destination_path)} is not the file that was judged, and cannot be put back"
             ) from error
-        raise ChangedError("was replaced while it was being moved")
+        raise ChangedError("was replaced or rewritten while it was being moved")
+
+    def _writer_waits(self) -> bool:
+        """An uploader that opened the old name before it went would write into what was judged."""
+        return self._leased and writer_waits(self._file)
 
     def _link_over(self) -> None:
         """Publish a second name, which never replaces, and only when it is durable drop the first."""
@@ -134,22 +141,35 @@ class _Transfer:
         try:
             self._fill(copy)
             _publish(self._target_folder, self._temporary, self._target_name)
-        finally:
-            with suppress(FileNotFoundError):
+        except BaseException:
+            with suppress(OSError):
                 os.unlink(self._temporary, dir_fd=self._target_folder)
+            raise
         sync(self._target_folder, "a copied file's name")
         self._remove_source()
 
     def _remove_source(self) -> None:
         """Drop the old name, but never a new upload that has come to bear it."""
+        if self._writer_waits():
+            self._withdraw()
+            raise ChangedError("was opened for writing while it was being moved")
         try:
             if self._is_judged_file(self._source_name, self._source_folder):
                 os.unlink(self._source_name, dir_fd=self._source_folder)
         except FileNotFoundError:
             pass  # somebody else dropped it: what counts is at the destination
         except OSError:  # it cannot leave the inbox: then nothing has moved, and no attempt leaves a copy behind
-            os.unlink(self._target_name, dir_fd=self._target_folder)
+            self._withdraw()
             raise
+
+    def _withdraw(self) -> None:
+        """Take back what was published; when even that is refused, the intent stays open for recovery to complete."""
+        try:
+            os.unlink(self._target_name, dir_fd=self._target_folder)
+        except OSError as error:
+            raise StorageError(
+                f"{printable(self._intent.destination_path)} cannot be taken back: {error.strerror}"
+            ) from error
 
     def _is_judged_file(self, name: str, folder: int) -> bool:
         found = FileIdentity.from_stat(os.stat(name, dir_fd=folder, follow_symlinks=False))
@@ -182,6 +202,8 @@ def _publish(folder: int, temporary: str, name: str) -> None:
         if error.errno not in _CANNOT_RENAME_SAFELY:
             raise
         os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
 
 
 def _copy_hashing(source: int, target: int) -> str:

@@ -133,7 +133,7 @@ def _jpeg_grey(data: bytes) -> Grey:
             raise ImageError("unsupported", f"JPEG: {_one_line(error)}") from error
         if not _HARMLESS_IN_JPEG.search(str(error)):
             raise ImageError("corrupt", f"JPEG: {_one_line(error)}") from error
-        decoded = simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=False)
+        return _jpeg_by_pillow(data)
     return np.asarray(decoded, np.uint8)[:, :, 0]
 
 

@@ -2,9 +2,10 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from imageguard_daemon.errors import AlreadyRunningError
+from imageguard_daemon.errors import AlreadyRunningError, PermissionDeniedError, UnavailableError
 
 
 class RootLock:
@@ -12,7 +13,12 @@ class RootLock:
 
     def __init__(self, state_folder: Path) -> None:
         self._path = state_folder / "daemon.lock"
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except PermissionError as error:
+            raise PermissionDeniedError(f"no permission to write {self._path}") from error
+        except OSError as error:
+            raise UnavailableError(f"cannot write {self._path}: {error.strerror}") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -21,8 +27,9 @@ class RootLock:
             raise AlreadyRunningError(
                 f"another daemon (process {owner}) is working on {state_folder.parent}; stop it, or use another root"
             ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk costs the name of the owner, not the lock
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let another daemon have the root."""

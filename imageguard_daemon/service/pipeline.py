@@ -1,5 +1,6 @@
 """One image's trip: taken from the backlog, measured, decided, recorded, moved, recorded again."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -143,9 +144,9 @@ class Pipeline:
     def _follow_image(self, candidate: Candidate, source: ServedSource, now: float) -> None:
         """Send a sidecar that came late after its image; one whose image is not known waits in the inbox."""
         try:
-            filed = self._audit.image_filed_as(
-                candidate.source, list(source.inbox.selection.images_of(candidate.relative_path))
-            )
+            images = list(source.inbox.selection.images_of(candidate.relative_path))
+            suffix = os.path.splitext(candidate.relative_path)[1]
+            filed = self._audit.image_lacking_sidecar(candidate.source, images, suffix)
             if filed is None:
                 why = "its image has not been filed"
                 self._backlog.postponed(candidate, why, now + LONE_SIDECAR_PAUSE_SECONDS)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,7 +15,7 @@ import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import ImageguardError, UnavailableError
+from imageguard_daemon.errors import ImageguardError, RetryableError, StalledError, UnavailableError
 from imageguard_daemon.model import Candidate, Measurement
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service import worker_process
@@ -23,6 +24,8 @@ _MEGABYTE = 1 << 20
 _AHEAD_OF_EACH_WORKER = 2
 """Tasks handed out for each worker: enough that none waits for the daemon, few enough to stop quickly."""
 _MISHAPS_ALLOWED = 2
+_KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
+"""No decoder ends itself like this; the kernel short of memory does, and people do."""
 _POOLS_LOST_IN_A_ROW = 5
 _SILENT_TIME_LIMITS = 3
 
@@ -62,6 +65,7 @@ class Workers:
         self._count = settings.workers or len(os.sched_getaffinity(0))
         self._results: SimpleQueue[tuple[Task, Future[Measurement]]] = SimpleQueue()
         self._in_work: dict[Candidate, Task] = {}
+        self._not_started: list[Finished] = []
         self.mishaps = 0
         self._memory_bytes = settings.worker_memory_megabytes * _MEGABYTE
         self._pool = self._new_pool()
@@ -84,7 +88,9 @@ class Workers:
 
     def finished(self) -> list[Finished]:
         """Collect what has finished since the last time, without waiting."""
-        collected: list[Finished] = []
+        collected, self._not_started = self._not_started, []
+        for one in collected:
+            self._in_work.pop(one.candidate, None)
         while True:
             try:
                 task, future = self._results.get_nowait()
@@ -142,7 +148,11 @@ class Workers:
             self._replace_pool()
             return
         function, arguments = self._call_for(task)
-        future = self._pool.schedule(function, args=arguments, timeout=self._timeout_seconds)
+        try:
+            future = self._pool.schedule(function, args=arguments, timeout=self._timeout_seconds)
+        except (OSError, RuntimeError) as error:  # no memory, descriptors or threads for processes just now
+            self._not_started.append(Finished(task.candidate, error=StalledError(f"no worker processes: {error}")))
+            return
         future.add_done_callback(lambda done: self._note(task, done))
 
     def _call_for(self, task: Task) -> tuple[Callable[..., Measurement], tuple[object, ...]]:
@@ -163,6 +173,10 @@ class Workers:
         self._pools_lost = 0
         if error is None:
             return Finished(task.candidate, self._with_mishap(task, future.result()))
+        if isinstance(error, ProcessExpired) and error.exitcode in _KILLED_FROM_OUTSIDE:
+            self.mishaps += 1
+            told = RetryableError("its worker process was killed, perhaps for want of memory")
+            return Finished(task.candidate, error=told)
         if _is_mishap(error):
             return self._after_mishap(task, error)
         if isinstance(error, OSError | ImageguardError):

@@ -19,9 +19,15 @@ def hang(_path: str, _limits: object) -> Measurement:
         time.sleep(1)
 
 
+def be_killed(_path: str, _limits: object) -> Measurement:
+    """End as by the kernel when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("dead")
+
+
 def crash_once(path: str, _limits: object) -> Measurement:
     """Die the first time, answer the second."""
     if not os.path.exists(f"{path}.tried"):
         open(f"{path}.tried", "w").close()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSEGV)
     return Measurement("0" * 64, issue="unsupported", detail="second attempt")

@@ -9,11 +9,12 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
 
 from imageguard_daemon.audit import database
-from imageguard_daemon.audit.database import open_for_reading, open_for_writing
+from imageguard_daemon.audit.database import open_for_reading, open_for_writing, translated_errors
 from imageguard_daemon.audit.schema import VIEW_COLUMNS, metadata
-from imageguard_daemon.errors import ImageguardError, NoInputError, StalledError, UnavailableError
+from imageguard_daemon.errors import ImageguardError, NoInputError, StalledError, StorageError, UnavailableError
 
 
 def pragma(engine: sa.Engine, name: str) -> object:
@@ -151,3 +152,21 @@ def test_readers_cannot_write(tmp_path: Path, name: str) -> None:
         connection.exec_driver_sql("CREATE TABLE mine (id INTEGER)")
     engine.dispose()
     writing.dispose()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (sqlite3.SQLITE_IOERR_FSYNC, StorageError),
+        (sqlite3.SQLITE_IOERR_WRITE, StorageError),
+        (sqlite3.SQLITE_FULL, StalledError),
+        (sqlite3.SQLITE_BUSY, StalledError),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, StalledError),
+    ],
+)
+def test_a_disk_that_did_not_keep_the_log_is_not_trusted_again(code: int, kind: type[Exception]) -> None:
+    """A failed fsync of the log ends the daemon; a lock or a full disk only pauses it."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    with pytest.raises(kind), translated_errors():
+        raise OperationalError("INSERT", {}, error)

@@ -140,7 +140,7 @@ def test_names_that_are_no_utf8_come_back_byte_for_byte(
     [row] = view(other)
     assert row["relative_path"] == r"caf\xe9\u000a\u001b[31m.jpg"
     assert row["destination"] == r"accepted/caf\xe9\u000a\u001b[31m.jpg"
-    assert writer.image_filed_as("default", [UNDECODABLE]) == (1, recorded.intent.destination_path)
+    assert writer.image_lacking_sidecar("default", [UNDECODABLE], ".txt") == (1, recorded.intent.destination_path)
 
 
 def test_a_batch_is_recorded_whole_or_not_at_all(
@@ -180,9 +180,9 @@ def test_a_late_sidecar_finds_its_image(writer: AuditWriter, other: sqlite3.Conn
     old, new, abandoned = (about(tmp_path, name) for name in ("1.jpg", "1.3fa2c1d0.jpg", "2.jpg"))
     record(writer, judged(old), judged(new))
     record(writer, judged(abandoned, relative_path="cat/2.jpg"), outcome="abandoned")
-    assert writer.image_filed_as("default", ["cat/1.png", "cat/1.jpg"]) == (2, new.destination_path)
-    assert writer.image_filed_as("elsewhere", ["cat/1.jpg"]) is None
-    assert writer.image_filed_as("default", ["cat/2.jpg"]) is None
+    assert writer.image_lacking_sidecar("default", ["cat/1.png", "cat/1.jpg"], ".txt") == (2, new.destination_path)
+    assert writer.image_lacking_sidecar("elsewhere", ["cat/1.jpg"], ".txt") is None
+    assert writer.image_lacking_sidecar("default", ["cat/2.jpg"], ".txt") is None
     recorded = writer.record_late_sidecar(2, sidecar(new))
     assert writer.unfinished() == [recorded]
     assert len(view(other)) == 2

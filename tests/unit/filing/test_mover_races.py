@@ -2,13 +2,15 @@
 
 import errno
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.errors import ChangedError, DataError, RetryableError
+from imageguard_daemon.errors import ChangedError, DataError, RetryableError, StorageError
 from imageguard_daemon.filing import mover
-from imageguard_daemon.leases import Writers, writers_of
+from imageguard_daemon.leases import Writers, writer_waits, writers_of
 from tests.helpers.moving import carry_out
 from tests.helpers.records import recorded
 
@@ -43,6 +45,67 @@ def test_a_file_that_is_being_written_stays(inbox: Path, accepted: Path) -> None
     with source.open("ab"), pytest.raises(ChangedError, match="being written"):
         carry_out(recorded(source, accepted / "1.jpg"))
     assert os.listdir(accepted) == []
+
+
+def test_an_upload_that_begins_during_the_move_is_not_lost(
+    inbox: Path, accepted: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opens the old name while it moves writes into the file in the inbox, and what was judged is not rewritten."""
+    if way == "copy and link":
+        pytest.skip("the faked file system cannot rename back and forth")
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    if writers_of(str(source)) is Writers.unknown:
+        pytest.skip("the file system of the temporary folder grants no leases")
+    uploader = threading.Thread(target=lambda: source.write_bytes(b"a new upload"))
+
+    def sync_while_the_uploader_waits(descriptor: int, _what: str) -> None:
+        if not uploader.ident:
+            uploader.start()
+            deadline = time.monotonic() + 10
+            while not writer_waits(descriptor) and time.monotonic() < deadline:
+                time.sleep(0.001)
+
+    monkeypatch.setattr(mover, "sync", sync_while_the_uploader_waits)
+    with pytest.raises(ChangedError):
+        carry_out(recorded(source, accepted / "1.jpg"))
+    uploader.join()
+    assert source.read_bytes() == b"a new upload"
+    assert os.listdir(accepted) == []
+
+
+def test_a_temporary_that_cannot_be_removed_hinders_no_move(
+    inbox: Path, other_device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the copy bears its name nothing that fails makes it a second copy."""
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    real = os.unlink
+
+    def unlink(name: str, **options: int) -> None:
+        if name.endswith(".part"):
+            raise OSError(errno.EIO, "Input/output error")
+        real(name, **options)
+
+    monkeypatch.setattr(mover.os, "unlink", unlink)
+    carry_out(recorded(source, other_device / "1.jpg"))
+    assert os.listdir(other_device) == ["1.jpg"]
+    assert not source.exists()
+
+
+def test_a_copy_that_cannot_be_taken_back_is_left_to_recovery(
+    inbox: Path, other_device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When neither source nor copy can be removed the daemon stops with the intent open: no copy is forgotten."""
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+
+    def unlink(_name: str, **_options: int) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(mover.os, "unlink", unlink)
+    with pytest.raises(StorageError):
+        carry_out(recorded(source, other_device / "1.jpg"))
 
 
 def test_a_link_in_place_of_the_file_is_not_followed(inbox: Path, accepted: Path, tmp_path: Path) -> None:

@@ -207,3 +207,19 @@ def test_a_folder_named_like_a_sidecar_is_none(tmp_path):
     assert bench.files() == {"accepted/cat/1.jpg": b"image"}
     assert (bench.inbox / "cat" / "1.txt").is_dir()
     bench.audit.close()
+
+
+def test_a_label_that_comes_before_its_new_image_waits_for_it(tmp_path):
+    """An older image of the same name that has its label does not get the label of the next one."""
+    bench = Bench(tmp_path, sidecars=True)
+    bench.arrive("cat/1.jpg", b"first image")
+    (bench.inbox / "cat" / "1.txt").write_bytes(b"first label")
+    bench.step()
+    bench.arrive("cat/1.txt", b"second label")
+    bench.step()
+    assert bench.files()["inbox/cat/1.txt"] == b"second label"
+    bench.arrive("cat/1.jpg", b"second image")
+    bench.step()
+    (image,) = [path for path, data in bench.files().items() if data == b"second image"]
+    assert bench.files()[image.replace(".jpg", ".txt")] == b"second label"
+    bench.audit.close()

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from imageguard_daemon.config import Scoring
+from imageguard_daemon.errors import RetryableError, StalledError
 from imageguard_daemon.model import Candidate
 from imageguard_daemon.service import worker_process
 from imageguard_daemon.service.workers import Workers
@@ -94,6 +95,24 @@ def test_a_file_whose_worker_was_lost_once_is_judged_as_usual(workers, tmp_path,
     _replace_measuring(monkeypatch, hostile_work.crash_once)
     assert _measured(workers, bad)["bad.jpg"].measurement.detail == "second attempt"
     assert workers.mishaps == 1
+
+
+def test_a_worker_killed_from_outside_says_nothing_about_the_file(workers, tmp_path, monkeypatch):
+    """SIGKILL, as from a kernel short of memory, is a reason to try again later, never to quarantine."""
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"bad")
+    _replace_measuring(monkeypatch, hostile_work.be_killed)
+    assert isinstance(_measured(workers, bad)["bad.jpg"].error, RetryableError)
+
+
+def test_processes_that_cannot_be_started_stall_the_source(workers, image, monkeypatch):
+    """Without memory, descriptors or threads for a worker the file is put back, and its source pauses."""
+    monkeypatch.setattr(workers._pool, "schedule", _no_processes)
+    assert isinstance(_measured(workers, image)["good.jpg"].error, StalledError)
+
+
+def _no_processes(*_arguments, **_options):
+    raise BlockingIOError(11, "Resource temporarily unavailable")
 
 
 def test_losing_idle_processes_costs_nothing(workers, image):
