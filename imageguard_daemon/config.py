@@ -20,8 +20,35 @@ DEFAULT_ROOT = Path("ingest")
 STATE_FOLDER = ".imageguard"
 """Hidden folder below the root for the lock and the live status."""
 
+
+def _did_you_mean(word: str, known: tuple[str, ...] | list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+
+
+def _known_score(name: str) -> str:
+    if name not in SCORE_NAMES:
+        raise ValueError(f"unknown score {name!r}{_did_you_mean(name, SCORE_NAMES)}")
+    return name
+
+
+def _file_name(path: Path) -> Path:
+    if not path.name:
+        raise ValueError("a file name is needed")
+    return path
+
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Suffixes = tuple[Annotated[str, Field(pattern=r"^\.[^/.\s]+$")], ...]
+
+
+def _suffix(text: str) -> str:
+    if not re.fullmatch(r"\.[^/.\s]+", text):
+        raise ValueError("an ending is written with its dot, as .jpg")
+    return text.lower()
+
+
+Suffixes = tuple[Annotated[str, AfterValidator(_suffix)], ...]
+ScoreName = Annotated[str, AfterValidator(_known_score)]
 PresetName = Literal["general", "fine_grained", "detection", "segmentation"]
 
 
@@ -58,7 +85,7 @@ class Source(Section):
         Path("quarantine"), description="Everything else that was judged goes here. Nothing is ever deleted."
     )
     preset: PresetName = Field("general", description="Thresholds for the use case; docs/measures.md has the table.")
-    thresholds: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(
+    thresholds: dict[ScoreName, Annotated[float, Field(ge=0, le=100)]] = Field(
         default_factory=dict,
         description="Single thresholds that differ from the preset, such as {blur_score: 55}. Below is an issue.",
     )
@@ -67,14 +94,6 @@ class Source(Section):
         description="Where an image's class is read from its path below the inbox: first_folder, parent_folder, none, "
         "or a regular expression with a group (?P<class>...).",
     )
-
-    @field_validator("thresholds")
-    @classmethod
-    def _known_scores(cls, thresholds: dict[str, float]) -> dict[str, float]:
-        for name in thresholds:
-            if name not in SCORE_NAMES:
-                raise ValueError(f"unknown score {name!r}{_did_you_mean(name, SCORE_NAMES)}")
-        return thresholds
 
     def with_rules_of(self, other: Self) -> Self:
         """Give this source with what may change while a daemon runs taken from another."""
@@ -109,7 +128,22 @@ class Intake(Section):
         5_000, ge=1, le=1_000_000, description="Files held in memory at most; the inbox itself is the queue."
     )
     image_suffixes: Suffixes = Field(
-        (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif"),
+        (
+            ".jpg",
+            ".jpeg",
+            ".jpe",
+            ".jfif",
+            ".mpo",
+            ".png",
+            ".webp",
+            ".tif",
+            ".tiff",
+            ".gif",
+            ".bmp",
+            ".avif",
+            ".heic",
+            ".heif",
+        ),
         description="Files with these endings (any case) are judged. What they contain is decided by content.",
     )
     ignore: tuple[str, ...] = Field(
@@ -134,11 +168,6 @@ class Intake(Section):
         if both:
             raise ValueError(f"{', '.join(both)} cannot be image and sidecar at once")
         return self
-
-    @field_validator("image_suffixes", "sidecar_suffixes")
-    @classmethod
-    def _lower_case(cls, suffixes: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(suffix.lower() for suffix in suffixes)
 
 
 class Scoring(Section):
@@ -178,7 +207,7 @@ class Filing(Section):
 class Audit(Section):
     """Where decisions are recorded."""
 
-    database: Path = Field(
+    database: Annotated[Path, AfterValidator(_file_name)] = Field(
         Path("audit.db"),
         description="SQLite file on a local disk (not NFS). Relative paths are relative to `root`.",
     )
@@ -361,22 +390,37 @@ def parse(text: str, origin: str = "configuration") -> Settings:
         raise ConfigError([f"{where}{error.problem or error}"], origin) from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
         raise ConfigError([str(error)], origin) from error
-    if data is not None and not isinstance(data, dict):
+    data = {} if data is None else data
+    if not isinstance(data, dict):
         raise ConfigError([f"expected settings by name, found {type(data).__name__}"], origin)
     try:
-        return Settings.model_validate(data or {})
+        # A section whose lines are all commented out is one with its defaults.
+        return Settings.model_validate({name: value for name, value in data.items() if value is not None})
     except ValidationError as error:
-        raise ConfigError([_problem(item) for item in error.errors()], origin) from error
+        problems = [_problem(item) for item in error.errors()]
+        # Other mistakes keep the check of the names from running: all are to be told at once.
+        problems += [twice for twice in _names_given_twice(data) if twice not in "\n".join(problems)]
+        raise ConfigError(problems, origin) from error
+
+
+def _names_given_twice(data: dict[str, Any]) -> list[str]:
+    sources = data.get("sources")
+    listed = sources if isinstance(sources, list) else []
+    names = [str(source.get("name", "default")) for source in listed if isinstance(source, dict)]
+    return [f"two sources are called {name}" for name in sorted({name for name in names if names.count(name) > 1})]
 
 
 def _problem(item: Any) -> str:
     """Say one mistake in one line, beginning with its YAML path."""
-    path = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in item["loc"])) or "(top level)"
+    location = item["loc"][:-2] if item["loc"][-1:] == ("[key]",) else item["loc"]  # a key's own name is in the message
+    path = re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, location))) or "(top level)"
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         message = f"unknown setting{_did_you_mean(str(item['loc'][-1]), _known_keys(item['loc']))}"
-    elif not isinstance(item["input"], dict | list):
+    elif location is item["loc"] and not isinstance(item["input"], dict | list):
         message += f" (found {item['input']!r})"
+    if item["type"] == "tuple_type":
+        message = f"should be a list, as [{item['input']}]"
     return f"{path}: {message}"
 
 
@@ -388,8 +432,3 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
         elif isinstance(part, str):
             section = type(getattr(Settings(), part))
     return list(section.model_fields)
-
-
-def _did_you_mean(word: str, known: tuple[str, ...] | list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"

@@ -73,6 +73,7 @@ def test_the_unit_does_not_restart_what_a_restart_does_not_cure():
         errors.UsageError,
         errors.DataError,
         errors.StorageError,
+        errors.UnavailableError,
         errors.PermissionDeniedError,
         errors.ConfigError,
     )

@@ -1,5 +1,6 @@
 """Opening the audit database: its pragmas, its migrations, and what its errors mean to the caller."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,8 +48,10 @@ def open_for_reading(path: Path) -> sa.Engine:
     Raises:
         NoInputError: there is none.
     """
-    if not path.is_file():
-        raise NoInputError(f"no audit database at {path}; name a ROOT, --config FILE or --db FILE that has one")
+    if not _is_readable_file(path):
+        raise NoInputError(
+            f"no audit database at {path} that can be read; name a ROOT, --config or --db FILE that has one"
+        )
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
@@ -56,6 +59,13 @@ def open_for_reading(path: Path) -> sa.Engine:
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.StaticPool)
     sa.event.listen(engine, "connect", _prepare_reader)
     return engine
+
+
+def _is_readable_file(path: Path) -> bool:
+    try:
+        return path.is_file() and os.access(path, os.R_OK)
+    except OSError:
+        return False
 
 
 def _prepare_writer(connection: sqlite3.Connection, _record: object) -> None:
@@ -102,7 +112,8 @@ def translated_errors(what: object = "") -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise _kind_of(error)(f"audit database {what}: {error.orig}".replace(" :", ":")) from error
+        told = "holds no decisions of imageguard-daemon" if "no such table" in str(error.orig) else str(error.orig)
+        raise _kind_of(error)(f"audit database {what}: {told}".replace(" :", ":")) from error
 
 
 def _kind_of(error: DBAPIError) -> type[StalledError | StorageError | UnavailableError]:

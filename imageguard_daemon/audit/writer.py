@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.database import open_for_writing, translated_errors
 from imageguard_daemon.audit.schema import decision_records, decisions, intents, outcomes
+from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 
@@ -33,6 +34,7 @@ class AuditWriter:
         self._now = now
         self._host = socket.gethostname()
         self._engine = open_for_writing(database)
+        self._file = _which_file(database)
 
     def close(self) -> None:
         """Fold the WAL into the database file and let go of it."""
@@ -42,6 +44,7 @@ class AuditWriter:
         """Record decisions together with the moves they call for, before anything moves."""
         if not judged:
             return []
+        self._require_same_file()
         with translated_errors(self._database), self._engine.begin() as connection:
             known = _known_contents(connection, [file.measurement.sha256 for file in judged])
             decision_ids = []
@@ -118,6 +121,14 @@ class AuditWriter:
         )
         return {os.path.splitext(os.fsdecode(path))[1].lower() for path in connection.scalars(query)}
 
+    def _require_same_file(self) -> None:
+        """Notice that the log was deleted or replaced under us: what is written would be seen by nobody."""
+        if _which_file(self._database) != self._file:
+            raise UnavailableError(
+                f"the audit database {self._database} was removed or replaced while the daemon was running; "
+                "put it back, or start again to begin a new one"
+            )
+
     def _insert_decision(self, connection: sa.Connection, file: JudgedFile, known: dict[str, int]) -> int:
         row = _decision_row(file) | {
             "decided_at": _timestamp(self._now()),
@@ -136,6 +147,14 @@ class AuditWriter:
 
     def _below_root(self, path: str) -> str:
         return str(Path(path).relative_to(self._root)) if Path(path).is_relative_to(self._root) else path
+
+
+def _which_file(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _timestamp(moment: datetime) -> str:

@@ -1,5 +1,6 @@
 """The command line as a whole: which commands there are, and how their errors end."""
 
+import errno
 import io
 import os
 import sys
@@ -44,8 +45,21 @@ def _options(
     """Hold the options before the command."""
 
 
+def _open_closed_streams() -> None:
+    """Write to nowhere where whoever started us closed our streams, as some schedulers do.
+
+    Their numbers must be taken: a database opened as number 2 would get what libraries print about images.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest free number is given out
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
 def run_command_line() -> None:
     """Run the command in argv and exit with its code; docs/exit-codes.md lists them."""
+    _open_closed_streams()
     sys.exit(_exit_code())
 
 
@@ -63,6 +77,12 @@ def _exit_code() -> int:
         return error.exit_code
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EIO}:
+            traceback.print_exc()
+            return os.EX_SOFTWARE
+        typer.echo(f"error: cannot write: {error.strerror}", err=True)
+        return os.EX_IOERR
     except Exception:  # noqa: BLE001 - a mistake of ours: told in full, with a code of its own
         traceback.print_exc()
         return os.EX_SOFTWARE

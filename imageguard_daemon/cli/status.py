@@ -1,22 +1,28 @@
 """`imageguard-daemon status`."""
 
 import json
+import time
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.errors import NoInputError
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
 
 EXAMPLES_SHOWN = 5
+STALE_SECONDS = 15.0
 
 
 def status(root: Root = None, config: ConfigFile = None, output: Format = OutputFormat.table) -> None:
     """Show whether a daemon runs on ROOT, what it is doing, and what is left in the inbox and why."""
     settings = settings_for(root, config)
+    if not settings.root.is_dir():
+        raise NoInputError(f"there is no folder {settings.root}; name the ROOT or --config FILE of a daemon")
     found = _gather(settings)
     if output is OutputFormat.json:
         typer.echo(json.dumps(found, indent=2))
@@ -71,6 +77,9 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             )
         )
     if found["running"] and daemon:
+        age = time.time() - datetime.fromisoformat(daemon["updated_at"]).timestamp()
+        if age > STALE_SECONDS:
+            rows.append(("attention", f"this is {age:.0f} s old: the daemon hangs, or its disk is full"))
         rows.append(("now", f"{daemon['backlog']} in work, {daemon['images_per_second']:.1f} images/s"))
         rows += [
             (f"source {s['name']}", f"paused: {s['paused_because']}") for s in daemon["sources"] if s["paused_because"]

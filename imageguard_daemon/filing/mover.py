@@ -56,7 +56,7 @@ def move(recorded: RecordedIntent, folders: Folders) -> None:
     except FileExistsError as error:
         raise NameTakenError("the name at the destination was taken meanwhile") from error
     except OSError as error:
-        raise retryable(error, "cannot move") from error
+        raise retryable(error, f"cannot move to {printable(os.path.dirname(intent.destination_path))}") from error
 
 
 @contextmanager

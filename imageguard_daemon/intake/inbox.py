@@ -123,7 +123,7 @@ class Inbox:
         if lost:
             log.warning("events were lost; walking the inbox", inbox=self._root)
             self._walk_again = True
-        prefix = os.path.join(self._root, "")
+        prefix = os.path.join(self._watcher.watched_folder, "")
         for path in paths:
             relative_path = path.removeprefix(prefix)
             if relative_path != path and not self._in_ignored_folder(relative_path):

@@ -109,7 +109,7 @@ class InboxWatcher:
     """
 
     def __init__(self, inbox: str, hints: Hints, canary_seconds: float) -> None:
-        self._inbox = inbox
+        self._inbox = self.watched_folder = inbox
         self._hints = hints
         self._canary_seconds = canary_seconds
         self._canary_seen = threading.Event()
@@ -160,7 +160,9 @@ class InboxWatcher:
     def _started_observer(self) -> "BaseObserver":
         observer = Observer()
         try:
-            observer.schedule(_Handler(self._hints, self._canary_seen), self._inbox, recursive=True, event_filter=_NEWS)
+            self.watched_folder = os.path.realpath(self._inbox)  # inotify would watch a link, not what it leads to
+            handler = _Handler(self._hints, self._canary_seen)
+            observer.schedule(handler, self.watched_folder, recursive=True, event_filter=_NEWS)
             observer.start()
         except OSError:
             observer.stop()  # a thread of it and three descriptors are there even before it is started

@@ -31,6 +31,8 @@ def thresholds_for(preset: str, overrides: Mapping[str, float] | None = None) ->
     """
     _require_known(preset, PRESETS, "preset")
     thresholds = dict(PRESETS[preset])
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise TypeError(f"thresholds must be a mapping of names to numbers, not {type(overrides).__name__}")
     for name, value in (overrides or {}).items():
         _require_known(name, thresholds, "threshold")
         thresholds[name] = _checked(name, value)

@@ -35,6 +35,7 @@ class Daemon:
         lock = RootLock(self._settings.state_folder)
         try:
             self._signals.listen()
+            preparation.warn_of_missing_log(self._settings)
             audit = AuditWriter(self._settings.audit.database, self._settings.root)
             try:
                 recover(audit, [str(folder) for source in self._settings.sources for folder in source.folders])

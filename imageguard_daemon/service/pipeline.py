@@ -189,7 +189,7 @@ class Pipeline:
             self._set_aside(candidate, error, now)
 
     def _set_aside(self, candidate: Candidate, error: Exception, now: float) -> None:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        why = f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
         failure = self._backlog.failed(candidate, why, now)
         log.warning(
             "left in the inbox",

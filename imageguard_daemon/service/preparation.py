@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import structlog
+
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import NoInputError, PermissionDeniedError, UnavailableError
+
+log = structlog.get_logger(__name__)
 
 
 def prepare(settings: Settings) -> None:
@@ -28,6 +32,14 @@ def prepare(settings: Settings) -> None:
                 f"{folder} is not there; folders outside the root ({settings.root}) are not made by themselves. "
                 "Mount or create it, then start again."
             )
+
+
+def warn_of_missing_log(settings: Settings) -> None:
+    """Say so when files were filed before and there is no log of it: it may be in another place."""
+    database = settings.audit.database
+    filed = (folder for source in settings.sources for folder in (source.accepted, source.quarantine))
+    if not database.exists() and any(any(folder.iterdir()) for folder in filed):
+        log.warning("a new audit log is begun beside folders that have files already", database=str(database))
 
 
 def _make(folder: Path) -> None:

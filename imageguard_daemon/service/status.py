@@ -53,11 +53,16 @@ class Status:
 
 
 def write(status: Status, state_folder: Path) -> None:
-    """Replace the status file in one step; a full disk costs the status, never the daemon."""
+    """Replace the status file in one step; a full disk may cost the status, never the daemon."""
+    text = json.dumps(asdict(status))
     temporary = state_folder / f"{STATUS_FILE}.new"
-    with suppress(OSError):
-        temporary.write_text(json.dumps(asdict(status)), encoding="utf-8")
+    try:
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, state_folder / STATUS_FILE)
+    except OSError:
+        with suppress(OSError), (state_folder / STATUS_FILE).open("r+", encoding="utf-8") as file:
+            file.write(text)  # into the space that it has
+            file.truncate()
 
 
 def read(state_folder: Path) -> dict[str, Any] | None:

@@ -188,7 +188,7 @@ class Workers:
         self.mishaps += 1
         told = self._in_words(error)
         if task.is_dangerous:
-            return Finished(task.candidate, error=OSError(f"cannot even be read: {told}"))
+            return Finished(task.candidate, error=RetryableError(f"cannot even be read: {told}"))
         self._start(replace(task, mishaps=(*task.mishaps, told)))
         return None
 

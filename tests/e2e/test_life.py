@@ -175,6 +175,45 @@ def test_systemd_hears_ready_status_watchdog_and_stopping(ingest, tmp_path):
             heard += server.recv(4096).decode() + "\n"
 
 
+def test_a_log_removed_under_the_daemon_stops_it(ingest):
+    """When the audit log is deleted nothing more moves, the daemon ends with code 69, and a new log says it is new."""
+    one = ingest()
+    process = one.start()
+    one.put("cat/0.jpg", GOOD)
+    one.wait_for_decisions(1)
+    for path in one.root.glob("audit.db*"):
+        path.unlink()
+    one.put("cat/1.jpg", GOOD)
+    assert process.wait(60) == os.EX_UNAVAILABLE
+    assert (one.inbox / "cat" / "1.jpg").exists()
+    assert "removed or replaced" in one.log_file.read_text()
+    assert one.start("--once").wait(60) == 0
+    assert one.events("a new audit log is begun beside folders that have files already")
+
+
+def test_closed_output_hinders_nothing(tmp_path):
+    """Started with closed standard streams, as some schedulers do, it works as usual."""
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "1.jpg").write_bytes(GOOD)
+    shell = f"exec {' '.join(COMMAND)} run --once {tmp_path} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", shell], timeout=60, check=False).returncode == 0
+    assert (tmp_path / "accepted" / "1.jpg").exists()
+
+
+def test_an_inbox_reached_through_a_link_is_watched(ingest, tmp_path):
+    """A symbolic link as inbox is followed, and events arrive from where it leads."""
+    one = ingest(intake={"canary_seconds": 0.5, "rescan_seconds": 3600})
+    (tmp_path / "elsewhere").mkdir()
+    one.inbox.rmdir()
+    one.inbox.symlink_to(tmp_path / "elsewhere")
+    one.start()
+    time.sleep(1.0)  # the first walk is over
+    one.put("cat/0.jpg", GOOD)
+    one.wait_for_decisions(1)
+    time.sleep(6.0)  # longer than the patience for a canary
+    assert one.events("kernel events stopped arriving; watching and walking anew") == []
+
+
 def test_a_locked_database_is_waited_for(ingest):
     """While somebody holds the database nothing moves; afterwards everything is filed."""
     import sqlite3

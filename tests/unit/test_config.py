@@ -197,3 +197,31 @@ def test_what_a_running_daemon_cannot_take_over_is_named(tmp_path: Path) -> None
     other = source.model_copy(update={"name": "other"})
     fresh = before.model_copy(update={"sources": (moved, other), "intake": Intake(settle_seconds=9)})
     assert before.needing_restart(fresh) == ["sources (default)", "sources (other)", "intake"]
+
+
+def test_mistakes_that_hide_one_another_are_told_together() -> None:
+    """Names given twice and unknown scores are told beside values out of range; endings and lists in plain words."""
+    text = """
+    sources:
+      - {name: a, thresholds: {blur: 3, noise_score: 300}}
+      - {name: a}
+    intake: {image_suffixes: [jpg], ignore: "*.tmp"}
+    audit: {database: ""}
+    """
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    told = str(caught.value)
+    for words in (
+        "two sources are called a",
+        "unknown score 'blur'",
+        "noise_score: Input",
+        "with its dot",
+        "as [*.tmp]",
+    ):
+        assert words in told
+    assert "audit.database: a file name is needed" in told
+
+
+def test_an_empty_section_has_its_defaults() -> None:
+    """Who comments out all lines of a section gets its defaults."""
+    assert parse("filing:\nintake:\n  # settle_seconds: 3\n") == Settings()

@@ -24,6 +24,7 @@ class SilentWatcher:
 
     def __init__(self, inbox: str, hints: object, canary_seconds: float) -> None:
         self.started = 0
+        self.watched_folder = inbox
 
     def start(self) -> None:
         self.started += 1

@@ -74,7 +74,7 @@ def test_a_failing_file_does_not_block_others_and_is_given_up_in_the_end(bench):
         bench.backlog.offer(odd)
         bench.step(now)
     (failure,) = bench.backlog.failures
-    assert (failure.attempts, failure.retry_at, failure.error) == (3, None, "Permission denied")
+    assert (failure.attempts, failure.retry_at, failure.error) == (3, None, "cannot be read: Permission denied")
     assert bench.files() == {"accepted/cat/good.jpg": b"1", "inbox/cat/odd.jpg": b"2"}
     assert bench.served.paused_because == ""
 
