@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imageguard_daemon.errors import NoInputError
+
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
 
@@ -48,4 +50,6 @@ def settings_for(root: Path | None, config_file: Path | None) -> "Settings":
     """Load the configuration a command was given; its mistakes end the command with exit code 78."""
     from imageguard_daemon.config import load
 
+    if root is not None and root.is_file():
+        raise NoInputError(f"{root} is a file, not a folder; a configuration is named with --config")
     return load(config_file, root)

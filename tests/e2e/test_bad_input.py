@@ -67,7 +67,7 @@ def test_check_answers_for_every_kind_of_file(tmp_path):
         (["run", "--config", "wrong.yaml"], os.EX_CONFIG, "intake.setle_seconds: unknown setting; did you mean settle"),
         (["run", "--config", "wrong.yaml"], os.EX_CONFIG, "sources[0].preset"),
         (["run", "--config", "elsewhere.yaml"], os.EX_NOINPUT, "not made by themselves"),
-        (["run", "file.txt"], os.EX_NOINPUT, "a file is in its place"),
+        (["run", "file.txt"], os.EX_NOINPUT, "is a file, not a folder; a configuration"),
         (["report", "nowhere"], os.EX_NOINPUT, "no audit database"),
         (["report", "--since", "yesterdayish", "."], os.EX_USAGE, "7d"),
         (["check", "--preset", "genral", "file.txt"], os.EX_USAGE, "did you mean 'general'"),
