@@ -117,7 +117,7 @@ def test_links_lead_somewhere(document):
 
 def test_the_configuration_in_the_readme_is_valid():
     """Who copies the README's configuration gets no error."""
-    from imageguard_daemon.config import parse
+    from imageguard_daemon.config_file import parse
 
     (example,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     assert parse(example).sources[0].preset == "detection"

@@ -48,7 +48,7 @@ Format = Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of th
 
 def settings_for(root: Path | None, config_file: Path | None) -> "Settings":
     """Load the configuration a command was given; its mistakes end the command with exit code 78."""
-    from imageguard_daemon.config import load
+    from imageguard_daemon.config_file import load
 
     if root is not None and root.is_file():
         raise NoInputError(f"{root} is a file, not a folder; a configuration is named with --config")

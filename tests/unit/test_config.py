@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.config import Intake, Settings, load, parse
+from imageguard_daemon.config import Intake, Settings
+from imageguard_daemon.config_file import load, parse
 from imageguard_daemon.errors import ConfigError, NoInputError
 
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from imageguard_daemon.config import Settings, Source, parse
+from imageguard_daemon.config import Settings, Source
+from imageguard_daemon.config_file import parse
 from imageguard_daemon.example import render_example
 
 EXAMPLE_FILE = Path(__file__).parents[2] / "config.example.yaml"

@@ -8,7 +8,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from imageguard_daemon.config import Source, load
+from imageguard_daemon.config import Source
+from imageguard_daemon.config_file import load
 from imageguard_daemon.errors import AlreadyRunningError, NoInputError
 from imageguard_daemon.service import preparation, status
 from imageguard_daemon.service.display import Display, status_line

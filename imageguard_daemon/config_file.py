@@ -1,0 +1,133 @@
+"""Reading the configuration: the only place that knows YAML. Every mistake is told at once, with its YAML path."""
+
+import itertools
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from imageguard_daemon.config import Settings, Source, did_you_mean
+from imageguard_daemon.errors import ConfigError, NoInputError
+
+
+def _folder_conflicts(settings: Settings) -> list[str]:
+    """Find folders that would feed the daemon its own output, or one file to two sources."""
+    folders = [
+        (f"sources[{number}].{key}", key, getattr(source, key))
+        for number, source in enumerate(settings.sources)
+        for key in ("inbox", "accepted", "quarantine")
+    ]
+    return [
+        f"{where}: {path} and {other_where} ({other}) must not be the same or lie in one another"
+        for (where, key, path), (other_where, other_key, other) in itertools.combinations(folders, 2)
+        if (key != other_key or key == "inbox") and (_lies_in(path, other) or _lies_in(other, path))
+    ] + [
+        f"audit.database: {settings.audit.database} must not lie in {where} ({path})"
+        for where, key, path in folders
+        if key == "inbox" and _lies_in(settings.audit.database, path)
+    ]
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A loader that does not silently keep the last of two equal keys."""
+
+
+def _mapping_without_repeats(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for number, (key_node, _) in enumerate(node.value):
+        if (key := keys[number]) in keys[:number]:
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
+
+
+def load(config_file: Path | None = None, root: Path | None = None) -> Settings:
+    """Read the configuration and make its paths absolute.
+
+    Without a file everything has its default. A `root` given on the command line replaces the file's and is
+    relative to the working directory.
+
+    Raises:
+        ConfigError: with every mistake in the file at once.
+        NoInputError: the file is not there or cannot be read.
+    """
+    settings = parse(_read(config_file), str(config_file)) if config_file else Settings()
+    if root is not None:
+        settings = settings.model_copy(update={"root": root})
+    relative_to_file = config_file is not None and root is None
+    settings = settings.anchored(config_file.absolute().parent if config_file and relative_to_file else Path.cwd())
+    if conflicts := _folder_conflicts(settings):
+        raise ConfigError(conflicts, str(config_file or root))
+    return settings
+
+
+def _read(config_file: Path) -> str:
+    try:
+        return config_file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise NoInputError(f"cannot read the configuration {config_file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"not UTF-8 text: {error.reason} at byte {error.start}"], str(config_file)) from error
+
+
+def parse(text: str, origin: str = "configuration") -> Settings:
+    """Turn YAML text into settings; an empty text means all defaults."""
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader with one more check
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError([f"{where}{error.problem or error}"], origin) from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
+        raise ConfigError([str(error)], origin) from error
+    data = {} if data is None else data
+    if not isinstance(data, dict):
+        raise ConfigError([f"expected settings by name, found {type(data).__name__}"], origin)
+    try:
+        # A section whose lines are all commented out is one with its defaults.
+        return Settings.model_validate({name: value for name, value in data.items() if value is not None})
+    except ValidationError as error:
+        problems = [_problem(item) for item in error.errors()]
+        # Other mistakes keep the check of the names from running: all are to be told at once.
+        problems += [twice for twice in _names_given_twice(data) if twice not in "\n".join(problems)]
+        raise ConfigError(problems, origin) from error
+
+
+def _names_given_twice(data: dict[str, Any]) -> list[str]:
+    sources = data.get("sources")
+    listed = sources if isinstance(sources, list) else []
+    names = [str(source.get("name", "default")) for source in listed if isinstance(source, dict)]
+    return [f"two sources are called {name}" for name in sorted({name for name in names if names.count(name) > 1})]
+
+
+def _problem(item: Any) -> str:
+    """Say one mistake in one line, beginning with its YAML path."""
+    location = item["loc"][:-2] if item["loc"][-1:] == ("[key]",) else item["loc"]  # a key's own name is in the message
+    path = re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, location))) or "(top level)"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        message = f"unknown setting{did_you_mean(str(item['loc'][-1]), _known_keys(item['loc']))}"
+    elif location is item["loc"] and not isinstance(item["input"], dict | list):
+        message += f" (found {item['input']!r})"
+    if item["type"] == "tuple_type":
+        message = f"should be a list, as [{item['input']}]"
+    return f"{path}: {message}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    section: type[BaseModel] = Settings
+    for part in location[:-1]:
+        if part == "sources":
+            section = Source
+        elif isinstance(part, str):
+            section = type(getattr(Settings(), part))
+    return list(section.model_fields)
