@@ -54,7 +54,7 @@ class Inbox:
     @property
     def exhausted(self) -> bool:
         """Whether all that was here at the first walk has been handed out or is still being written."""
-        if self._walked_at is None or self._walk is not None:
+        if self._walked_at is None or self._walk is not None or self._walk_again:
             return False
         next_due = self._settling.next_due()
         return next_due is None or next_due > self._walked_at + self._settling.settle_seconds

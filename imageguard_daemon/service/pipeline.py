@@ -155,9 +155,11 @@ class Pipeline:
             if intent is not None:
                 recorded = self._audit.record_late_sidecar(filed[0], intent)
                 with self._folders() as folders:
-                    self._unrecorded.append(self._move_one(candidate, recorded, folders, now))
+                    outcome = self._move_one(candidate, recorded, folders, now)
+                    self._unrecorded.append(outcome)
                     folders.sync()
-                self._record_outcomes(now)
+                if self._record_outcomes(now) and outcome.outcome == "moved":
+                    source.works_again()
         except StalledError as error:
             source.pause(str(error), now)
         self._let_go([candidate])

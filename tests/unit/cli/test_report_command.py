@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from imageguard_daemon.cli.report import report
 from imageguard_daemon.errors import NoInputError, UsageError
-from tests.helpers.recorded import Judged, write_log
+from tests.helpers.audit_logs import Judged, write_log
 
 app = Typer()
 app.command()(report)

@@ -223,3 +223,16 @@ def test_a_label_that_comes_before_its_new_image_waits_for_it(tmp_path):
     (image,) = [path for path, data in bench.files().items() if data == b"second image"]
     assert bench.files()[image.replace(".jpg", ".txt")] == b"second label"
     bench.audit.close()
+
+
+def test_a_late_label_that_moves_ends_a_pause(tmp_path):
+    """A source that was paused and gets nothing but labels is not called paused for ever."""
+    bench = Bench(tmp_path, sidecars=True)
+    bench.arrive("cat/1.jpg", b"image")
+    bench.step()
+    bench.served.pause("no space", 0.0)
+    bench.arrive("cat/1.txt", b"label")
+    bench.step(now=10.0)
+    assert "accepted/cat/1.txt" in bench.files()
+    assert bench.served.paused_because == ""
+    bench.audit.close()
