@@ -1,0 +1,129 @@
+"""A proposal with all that a person needs to judge it: what it rejects, what the preset rejects, what is uncertain."""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from imageguard_daemon.calibration.collection import Collection, Sample
+from imageguard_daemon.calibration.thresholds import Scores, decisive, propose, rejects
+from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision, Measurement, Signal
+from imageguard_daemon.quality.policy import decide, thresholds_for
+from imageguard_daemon.reporting.statistics import wilson_interval
+
+LEAST_IMAGES = 10
+"""Fewer good images than this say nothing, and are refused."""
+_RULE_OF_THREE = 3
+"""None rejected of 3 / p images shows with 95 % confidence that the rate is below p."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many of so many images."""
+
+    images: int
+    total: int
+
+    @property
+    def rate(self) -> float:
+        """The share as a number of 0 to 1; 0 of nothing is 0."""
+        return self.images / self.total if self.total else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The Wilson 95 % interval of the rate."""
+        return wilson_interval(self.images, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Bad images that would be accepted, and that one signal is nearest to catching.
+
+    `threshold` would catch the nearest of them, and rejects `cost` further good images.
+    """
+
+    signal: Signal
+    images: int
+    threshold: float
+    cost: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Thresholds for a preset's place, and the images they were made from."""
+
+    preset_name: str
+    max_reject: float
+    good: Collection
+    bad: Collection
+    preset: Scores
+    thresholds: Scores
+
+    @cached_property
+    def rejected_good(self) -> list[tuple[Sample, Decision]]:
+        """The good images that would be rejected, the worst first."""
+        by_name = dict(zip(SCORE_NAMES, self.thresholds, strict=True))
+        found = [
+            (sample, decide(Measurement("", sample.measures), self.preset_name, by_name))
+            for sample in self.good.samples
+            if rejects(self.thresholds, sample.scores)
+        ]
+        return sorted(found, key=lambda pair: pair[1].score)
+
+    @cached_property
+    def missed(self) -> list[Missed]:
+        """The bad images that would be accepted, by the signal that would catch them at least cost."""
+        kept = [s.scores for s in self.good.samples if not rejects(self.thresholds, s.scores)]
+        columns = [sorted(column) for column in zip(*kept, strict=True)]
+        nearest: dict[Signal, list[tuple[int, float]]] = {}
+        for sample in self.bad.samples:
+            if rejects(self.thresholds, sample.scores):
+                continue
+            for cost, threshold, signal in sorted(_ways_to_catch(sample.scores, columns))[:1]:
+                nearest.setdefault(signal, []).append((cost, threshold))
+        told = [Missed(signal, len(found), min(found)[1], min(found)[0]) for signal, found in nearest.items()]
+        return sorted(told, key=lambda missed: (missed.cost, -missed.images))
+
+    def rejected(self, thresholds: Scores, collection: Collection) -> Share:
+        """Count the images of a folder that thresholds reject."""
+        samples = collection.samples
+        return Share(sum(rejects(thresholds, sample.scores) for sample in samples), len(samples))
+
+    def rejected_by(self, index: int, threshold: float, collection: Collection) -> int:
+        """Count the images of a folder that one signal alone rejects."""
+        return sum(sample.scores[index] < threshold for sample in collection.samples)
+
+    @cached_property
+    def expected(self) -> Share:
+        """The leave-one-out estimate of how many new good images are rejected; the images at hand flatter."""
+        scores = [sample.scores for sample in self.good.samples]
+        rejected = self.rejected(self.thresholds, self.good)
+        return Share(rejected.images + decisive(scores, self.thresholds, self.preset), rejected.total)
+
+    @property
+    def images_for_certainty(self) -> int:
+        """How many good images it takes to show a rate below the limit, were none of them rejected."""
+        return math.ceil(_RULE_OF_THREE / self.max_reject) if self.max_reject else 0
+
+
+def make_proposal(good: Collection, bad: Collection, preset_name: str, max_reject: float) -> Proposal:
+    """Propose thresholds by which at most the share `max_reject` of the good images is rejected."""
+    by_name = thresholds_for(preset_name)
+    preset = tuple(by_name[name] for name in SCORE_NAMES)
+    # 1 % of 300 images are 3, though 0.01 * 300 need not be.
+    allowed = math.floor(max_reject * len(good.samples) + 1e-9)
+    thresholds = propose(_scores(good), _scores(bad), preset, allowed)
+    return Proposal(preset_name, max_reject, good, bad, preset, thresholds)
+
+
+def _scores(collection: Collection) -> list[Scores]:
+    return [sample.scores for sample in collection.samples]
+
+
+def _ways_to_catch(scores: Scores, columns: Sequence[Sequence[float]]) -> Iterator[tuple[int, float, Signal]]:
+    """Give for each signal what it costs in good images to catch a bad one, and the threshold it takes."""
+    for signal, score, column in zip(SIGNALS, scores, columns, strict=True):
+        if score < 100:  # no threshold is above a full score
+            threshold = min(100.0, (math.floor(score * 10) + 1) / 10)
+            yield bisect_left(column, threshold), threshold, signal

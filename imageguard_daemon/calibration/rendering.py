@@ -1,0 +1,265 @@
+"""A proposal as YAML for the configuration, as a preview for people, and as JSON and CSV."""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from imageguard_daemon.calibration.collection import Collection, Sample
+from imageguard_daemon.calibration.proposal import Missed, Proposal, Share
+from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision
+from imageguard_daemon.names import printable
+from imageguard_daemon.quality.scoring import SCALES
+from imageguard_daemon.quality.version import SCORER_VERSION
+from imageguard_daemon.reporting.wording import limit_percent, percent
+
+NAMES_SHOWN = 5
+CSV_COLUMNS = (
+    *("signal", "preset_threshold", "threshold", "unit", "preset_limit", "limit"),
+    *("good_rejected", "bad_rejected", "preset_good_rejected", "preset_bad_rejected"),
+)
+
+
+def as_yaml(proposal: Proposal) -> str:
+    """Give a complete configuration: what differs from the defaults is one source with its thresholds."""
+    rejected = proposal.rejected(proposal.thresholds, proposal.good)
+    lines = [
+        f"# Calibrated on {_images(rejected.total, 'good')}{_and_bad(proposal)}, scorer version {SCORER_VERSION}:",
+        f"# rejects {_share(rejected)} of the good ones (limit {limit_percent(proposal.max_reject)}).",
+        "sources:",
+        "  - name: default",
+        f"    preset: {proposal.preset_name}",
+        "    thresholds:",
+    ]
+    for index, name in enumerate(SCORE_NAMES):
+        threshold, preset = proposal.thresholds[index], proposal.preset[index]
+        told = "as in the preset" if threshold == preset else f"{_limit(index, threshold)}; the preset has {preset:g}"
+        told = "never an issue: good images go down to 0" if threshold == 0 else told
+        lines.append(f"      {name}: {threshold}  # {told}")
+    return "\n".join(lines) + "\n"
+
+
+def as_dict(proposal: Proposal) -> dict[str, Any]:
+    """Give the proposal in the form of `--format json`: rates are 0 to 1, nothing is rounded but thresholds."""
+    thresholds, preset = proposal.thresholds, proposal.preset
+    return {
+        "preset": proposal.preset_name,
+        "scorer_version": SCORER_VERSION,
+        "max_reject": proposal.max_reject,
+        "thresholds": dict(zip(SCORE_NAMES, thresholds, strict=True)),
+        "good": _folder(proposal.good) | _both(proposal, proposal.good),
+        "bad": _folder(proposal.bad) | _both(proposal, proposal.bad),
+        "expected_good_rejected": _share_as_dict(proposal.expected),
+        "signals": [dict(zip(CSV_COLUMNS, row, strict=True)) for row in _rows(proposal)],
+        "rejected_good": [
+            {
+                "path": printable(sample.name),
+                "score": decision.score,
+                "issues": list(decision.issues),
+                "detail": decision.detail,
+                "scores": dict(decision.scores),
+            }
+            for sample, decision in proposal.rejected_good
+        ],
+        "missed_bad": [
+            {"signal": m.signal, "images": m.images, "threshold": m.threshold, "cost": m.cost} for m in proposal.missed
+        ],
+        "preset_thresholds": dict(zip(SCORE_NAMES, preset, strict=True)),
+    }
+
+
+def as_csv(proposal: Proposal) -> str:
+    """Give one line for each signal."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows(_rows(proposal))
+    return lines.getvalue()
+
+
+def as_preview(proposal: Proposal) -> RenderableType:
+    """Show what the proposal would reject beside what the preset rejects, for a terminal or a pipe."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("signal", overflow="fold")
+    for name in ("preset", "proposed", "good", "bad") if proposal.bad.samples else ("preset", "proposed", "good"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for index, signal in enumerate(SIGNALS):
+        threshold = proposal.thresholds[index]
+        counts = [f"{proposal.rejected_by(index, threshold, c):,}" for c in _folders(proposal)]
+        table.add_row(signal, f"{proposal.preset[index]:g}", f"{threshold:g}", *counts)
+    together = [f"{proposal.rejected(proposal.thresholds, c).images:,}" for c in _folders(proposal)]
+    table.add_row("rejected", "", "", *together, style="bold")
+    return Group(
+        *map(Text, _what_was_measured(proposal)),
+        Text(),
+        table,
+        Text(),
+        *map(Text, _totals(proposal)),
+        *_rejected_good(proposal.rejected_good),
+        *_missed(proposal),
+    )
+
+
+def warnings(proposal: Proposal) -> Iterator[str]:
+    """Say what makes the result less than it seems."""
+    good, needed = len(proposal.good.samples), proposal.images_for_certainty
+    if good < needed:
+        limit = limit_percent(proposal.max_reject)
+        yield f"{_images(good, 'good')} cannot show a rate below {limit}; it takes {needed:,} or more"
+    if proposal.good.contradictions:
+        names = _first_names(proposal.good.contradictions)
+        yield f"{_images(len(proposal.good.contradictions))} in both folders, counted in neither: {names}"
+    if proposal.good.unmeasured:
+        named = [f"{printable(n)} ({printable(why)})" for n, why in proposal.good.unmeasured.items()]
+        yield (
+            f"{_images(len(named), 'good')} cannot be measured and would be rejected whatever the thresholds are; "
+            f"not counted: {_list(named)}"
+        )
+
+
+def _folders(proposal: Proposal) -> list[Collection]:
+    return [proposal.good, proposal.bad] if proposal.bad.samples else [proposal.good]
+
+
+def _what_was_measured(proposal: Proposal) -> Iterator[str]:
+    for kind, collection in (("good", proposal.good), ("bad", proposal.bad)):
+        total = len(collection.samples)
+        if kind == "bad" and not total and not collection.unmeasured:
+            return
+        parts = [f"{total:,} {kind} images measured"]
+        if collection.duplicates:
+            parts.append(f"{len(collection.duplicates):,} with equal content left out")
+        if collection.unmeasured:
+            parts.append(f"{len(collection.unmeasured):,} that cannot be measured left out")
+        yield ", ".join(parts)
+
+
+def _totals(proposal: Proposal) -> Iterator[str]:
+    for who, thresholds in (
+        (f"preset {proposal.preset_name}", proposal.preset),
+        ("proposed", proposal.thresholds),
+    ):
+        good = proposal.rejected(thresholds, proposal.good)
+        line = f"{who}: rejects {_share(good)} of the good images, {_interval(good)}"
+        if proposal.bad.samples:
+            line += f"; catches {_share(proposal.rejected(thresholds, proposal.bad))} of the bad ones"
+        yield line
+    yield (
+        f"of new good images like these, expect {percent(proposal.expected.rate)} to be rejected, "
+        f"{_interval(proposal.expected)} (leave-one-out)"
+    )
+
+
+def _rejected_good(rejected: list[tuple[Sample, Decision]]) -> Iterator[RenderableType]:
+    if not rejected:
+        return
+    yield Text()
+    shown = f", the worst {NAMES_SHOWN}" if len(rejected) > NAMES_SHOWN else ""
+    yield Text(f"Good images that would be rejected{shown}", "bold")
+    bullets = Table.grid(padding=(0, 1, 0, 0))
+    for sample, decision in rejected[:NAMES_SHOWN]:
+        bullets.add_row("-", Text(f"{printable(sample.name)}: {_why(decision)}", overflow="fold"))
+    yield bullets
+
+
+def _why(decision: Decision) -> str:
+    low = [
+        f"{signal} score {decision.scores[name]:.1f}, needed {decision.thresholds[name]:g}"
+        for signal, name in zip(SIGNALS, SCORE_NAMES, strict=True)
+        if decision.scores[name] < decision.thresholds[name]
+    ]
+    return f"{decision.detail} ({'; '.join(low)})"
+
+
+def _missed(proposal: Proposal) -> Iterator[RenderableType]:
+    caught = proposal.rejected(proposal.thresholds, proposal.bad)
+    if caught.images == caught.total:
+        return
+    yield Text()
+    yield Text(f"{caught.total - caught.images:,} of {caught.total:,} bad images would be accepted", "bold")
+    bullets = Table.grid(padding=(0, 1, 0, 0))
+    for missed in proposal.missed:
+        bullets.add_row("-", Text(_nearest(missed)))
+    yield bullets
+
+
+def _nearest(missed: Missed) -> str:
+    price = f"rejects {_images(missed.cost, 'further good')}" if missed.cost else "rejects no further good image"
+    return (
+        f"{missed.images:,} nearest in {missed.signal}: {missed.signal}_score {missed.threshold:g} catches the first "
+        f"and {price}"
+    )
+
+
+def _rows(proposal: Proposal) -> Iterator[tuple[object, ...]]:
+    for index, signal in enumerate(SIGNALS):
+        pair = proposal.preset[index], proposal.thresholds[index]
+        scale = next(scale for scale in SCALES if scale.signal == signal)
+        yield (
+            signal,
+            *pair,
+            scale.unit,
+            *(scale.limit(score) * scale.factor for score in pair),
+            *(proposal.rejected_by(index, pair[1], folder) for folder in (proposal.good, proposal.bad)),
+            *(proposal.rejected_by(index, pair[0], folder) for folder in (proposal.good, proposal.bad)),
+        )
+
+
+def _folder(collection: Collection) -> dict[str, Any]:
+    return {
+        "measured": len(collection.samples),
+        "duplicates": [printable(name) for name in collection.duplicates],
+        "in_both_folders": [printable(name) for name in collection.contradictions],
+        "unmeasured": {printable(name): printable(why) for name, why in collection.unmeasured.items()},
+    }
+
+
+def _both(proposal: Proposal, collection: Collection) -> dict[str, Any]:
+    return {
+        "rejected": _share_as_dict(proposal.rejected(proposal.thresholds, collection)),
+        "rejected_by_preset": _share_as_dict(proposal.rejected(proposal.preset, collection)),
+    }
+
+
+def _share_as_dict(share: Share) -> dict[str, float]:
+    low, high = share.interval
+    return {"images": share.images, "total": share.total, "rate": share.rate, "low": low, "high": high}
+
+
+def _limit(index: int, threshold: float) -> str:
+    scale = next(scale for scale in SCALES if scale.signal == SIGNALS[index])
+    wording = (
+        scale.wording if len([s for s in SCALES if s.signal == scale.signal]) == 1 else "over- or under-exposure of"
+    )
+    return f"{wording} {scale.phrase(scale.limit(threshold))}"
+
+
+def _and_bad(proposal: Proposal) -> str:
+    total = len(proposal.bad.samples)
+    return f" and {total:,} bad ones" if total else ""
+
+
+def _images(count: int, kind: str = "") -> str:
+    return f"{count:,} {kind} {'image' if count == 1 else 'images'}".replace("  ", " ")
+
+
+def _share(share: Share) -> str:
+    return f"{share.images:,} of {share.total:,} ({percent(share.rate)})"
+
+
+def _interval(share: Share) -> str:
+    low, high = share.interval
+    return f"95 % interval {percent(low)} to {percent(high)}"
+
+
+def _first_names(names: list[str]) -> str:
+    return _list([printable(name) for name in names])
+
+
+def _list(words: list[str]) -> str:
+    more = len(words) - NAMES_SHOWN
+    return ", ".join(words[:NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,200 @@
+"""`calibrate`: thresholds proposed from the user's own images."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.errors import ImageguardError, NoInputError, UsageError
+from imageguard_daemon.names import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from imageguard_daemon.calibration.collection import Collection
+    from imageguard_daemon.calibration.proposal import Proposal
+    from imageguard_daemon.model import Measurement
+
+
+class ProposalFormat(StrEnum):
+    """How a proposal is written to standard output."""
+
+    yaml = "yaml"
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+Good = Annotated[Path, typer.Argument(metavar="GOOD_FOLDER", help="Images that should all be accepted.")]
+Bad = Annotated[
+    Path | None,
+    typer.Option("--bad", metavar="FOLDER", show_default=False, help="Images that should be rejected."),
+]
+MaxReject = Annotated[
+    str, typer.Option(metavar="SHARE", help="Share of the good images that may be rejected in all, as 1% or 0.01.")
+]
+Preset = Annotated[str, typer.Option(help="Where to start from: general, fine_grained, detection or segmentation.")]
+Form = Annotated[
+    ProposalFormat,
+    typer.Option("--format", "-f", help="yaml: the configuration, with the preview on standard error."),
+]
+
+
+def calibrate(
+    good: Good,
+    bad: Bad = None,
+    max_reject: MaxReject = "1%",
+    preset: Preset = "general",
+    output: Form = ProposalFormat.yaml,
+) -> None:
+    """Propose thresholds from your own images; print them as YAML for the configuration.
+
+    The preset's thresholds are lowered only as far as it takes to accept enough of the good images; none becomes
+    stricter, except with --bad and on evidence. At least 10 good images are needed, 300 for 1%. Sub-folders are
+    looked at, links are not followed, and nothing is moved or recorded.
+
+    Exits 0 with a proposal, and 66 if a file could not be read or too few could be measured.
+    """
+    from rich.console import Console
+
+    from imageguard_daemon.calibration.proposal import make_proposal
+    from imageguard_daemon.calibration.rendering import warnings
+    from imageguard_daemon.service import logs
+
+    share = _parse_share(max_reject)
+    _require_preset(preset)
+    _require_apart(good, bad)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    logs.configure("console", "warning", console)
+    measured, unreadable = _measure([good, *([bad] if bad else [])], console)
+    proposal = make_proposal(*_collections(measured), preset, share)
+    for warning in warnings(proposal):
+        console.print(f"warning: {warning}", style="yellow")
+    _write(proposal, output, console)
+    for name, error in unreadable.items():
+        typer.echo(f"error: {printable(name)}: {error}", err=True)
+    raise typer.Exit(os.EX_NOINPUT if unreadable else os.EX_OK)
+
+
+def _parse_share(text: str) -> float:
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*", text)
+    share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= share <= 0.5:
+        raise UsageError(f"--max-reject {text}: expected a share from 0 to 50 %, as 1% or 0.01")
+    return share
+
+
+def _require_preset(name: str) -> None:
+    from imageguard_daemon.quality.policy import thresholds_for
+
+    try:
+        thresholds_for(name)
+    except ValueError as error:
+        raise UsageError(f"--preset: {error}") from error
+
+
+def _require_apart(good: Path, bad: Path | None) -> None:
+    for folder in filter(None, (good, bad)):
+        if not folder.is_dir():
+            what = "is a file, not a folder" if folder.exists() else "is not there"
+            raise NoInputError(f"{printable(str(folder))} {what}")
+    if bad and (good.resolve().is_relative_to(bad.resolve()) or bad.resolve().is_relative_to(good.resolve())):
+        raise UsageError("the folders of good and bad images must not be the same or lie in one another")
+
+
+_Measured = list[tuple[str, "Measurement"]]
+
+
+def _measure(folders: Sequence[Path], console: "Console") -> tuple[list[_Measured], dict[str, str]]:
+    """Measure all images of the folders; gives a list for each, and the files that could not be read."""
+    from imageguard_daemon.config import Scoring
+    from imageguard_daemon.service.measuring import measure_files
+
+    unreadable: dict[str, str] = {}
+    left: dict[str, int] = {}
+    paths = [sorted(_images(str(folder), unreadable, left)) for folder in folders]
+    for folder, found in zip(folders, paths, strict=True):
+        if not found:
+            raise NoInputError(f"no images in {printable(str(folder))}")
+    for why, count in left.items():
+        console.print(f"{count:,} left out: {why}")
+    every = [path for found in paths for path in found]
+    measured: dict[str, Measurement] = {}
+    with _progress(console, len(every)) as advance:
+        for one in measure_files(every, Scoring()):
+            name = one.candidate.relative_path
+            if one.measurement is None:
+                unreadable[name] = _in_words(one.error)
+            else:
+                measured[name] = one.measurement
+            advance()
+    return [[(path, measured[path]) for path in found if path in measured] for found in paths], unreadable
+
+
+def _images(folder: str, unreadable: dict[str, str], left: dict[str, int]) -> Iterator[str]:
+    """Yield the images of a folder as the daemon would choose them, and note what is no candidate."""
+    from imageguard_daemon.config import Intake
+    from imageguard_daemon.intake.selection import Left, Selection
+    from imageguard_daemon.intake.walking import walk
+
+    for found in walk(folder, Selection.from_settings(Intake())):
+        path = os.path.join(folder, found.relative_path)
+        if found.left is None:
+            yield path
+        elif found.left is Left.unreadable:
+            unreadable[path] = str(found.left)
+        else:
+            left[found.left] = left.get(found.left, 0) + 1
+
+
+def _in_words(error: "OSError | ImageguardError | None") -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+@contextmanager
+def _progress(console: "Console", total: int) -> "Iterator[Callable[[], None]]":
+    """Show a bar on a terminal, and nothing elsewhere; gives the function that counts one file more."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)
+
+
+def _collections(measured: Sequence[_Measured]) -> "tuple[Collection, Collection]":
+    from imageguard_daemon.calibration.collection import collect
+    from imageguard_daemon.calibration.proposal import LEAST_IMAGES
+
+    good, bad = (*measured, [])[:2]
+    collections = (
+        collect(good, frozenset(measurement.sha256 for _, measurement in bad)),
+        collect(bad, frozenset(measurement.sha256 for _, measurement in good)),
+    )
+    images = len(collections[0].samples)
+    if images < LEAST_IMAGES:
+        raise NoInputError(f"{images} different good images could be measured; {LEAST_IMAGES} or more are needed")
+    return collections
+
+
+def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console") -> None:
+    from rich.console import Console
+
+    from imageguard_daemon.calibration.rendering import as_csv, as_dict, as_preview, as_yaml
+
+    if output is ProposalFormat.table:
+        Console(highlight=False, markup=False, emoji=False).print(as_preview(proposal))
+    elif output is ProposalFormat.json:
+        typer.echo(json.dumps(as_dict(proposal), indent=2, allow_nan=False))
+    elif output is ProposalFormat.csv:
+        typer.echo(as_csv(proposal), nl=False)
+    else:
+        to_people.print(as_preview(proposal))
+        to_people.print()
+        typer.echo(as_yaml(proposal), nl=False)

@@ -1,0 +1,40 @@
+"""Measuring files that stay where they are: what the pipeline does with an inbox, without deciding or moving."""
+
+import threading
+from collections.abc import Iterable, Iterator
+
+from imageguard_daemon.config import Scoring
+from imageguard_daemon.model import Candidate
+from imageguard_daemon.service.workers import Finished, Workers
+
+_LONGEST_WAIT_SECONDS = 1.0
+"""A pool that fell silent is noticed only by asking."""
+
+
+def measure_files(paths: Iterable[str], settings: Scoring) -> Iterator[Finished]:
+    """Measure files in worker processes; yields them as they finish, each path as the `relative_path`.
+
+    Paths are taken as the workers have room: a long iterator is not read ahead. A path must not come twice while it
+    is in work. The workers end with the iteration, also when it is left by an exception.
+
+    Raises:
+        UnavailableError: the workers do not work at all.
+    """
+    news = threading.Event()
+    workers = Workers(settings, news.set)
+    waiting = iter(paths)
+    exhausted = False
+    try:
+        while not exhausted or workers.in_work:
+            while workers.has_room and not exhausted:
+                path = next(waiting, None)
+                if path is None:
+                    exhausted = True
+                else:
+                    workers.submit(Candidate("", path), path)
+            yield from workers.finished()
+            if workers.in_work and (exhausted or not workers.has_room):
+                news.wait(_LONGEST_WAIT_SECONDS)
+                news.clear()
+    finally:
+        workers.stop()
