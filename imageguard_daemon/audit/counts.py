@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
 class Dimension(StrEnum):
@@ -39,3 +39,23 @@ class Count:
     verdict: Literal["accepted", "quarantined"]
     reason: str
     images: int
+
+
+class RecordedScores(NamedTuple):
+    """What a decision rested on, to be judged again; a tuple, as a log has millions of them.
+
+    The six scores are None where nothing could be measured. `profile`, the thresholds that were in force, and
+    `measures` are JSON as recorded: few of them need reading.
+    """
+
+    id: int
+    source: str
+    class_name: str
+    relative_path: str
+    verdict: str
+    reason: str
+    preset: str
+    profile: str
+    scorer_version: str
+    measures: str
+    scores: tuple[float | None, ...]

@@ -3,16 +3,18 @@
 The database counts: what comes back is one row for each group, however many images there are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.counts import Count, Dimension, Scope
+from imageguard_daemon.audit.counts import Count, Dimension, RecordedScores, Scope
 from imageguard_daemon.audit.database import translated_errors
 from imageguard_daemon.audit.schema import decisions
+from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import printable
 
+_ROWS_AT_A_TIME = 5_000
 _KEYS: dict[Dimension, sa.ColumnElement[str]] = {
     Dimension.class_: decisions.c["class"],
     Dimension.reason: decisions.c.reason,
@@ -37,6 +39,29 @@ def count_decisions(engine: sa.Engine, groupings: Sequence[Sequence[Dimension]],
         # Without this, sqlite3 reads outside a transaction and every statement sees a newer log.
         connection.exec_driver_sql("BEGIN")
         return [_answer(connection, grouping, scope) for grouping in groupings]
+
+
+def recorded_scores(engine: sa.Engine, scope: Scope) -> Iterator[RecordedScores]:
+    """Stream the decisions in scope with all it takes to judge them again, in no particular order.
+
+    Memory stays flat however long the log is. All rows are of one moment of the log, which a writer does not wait for.
+
+    Raises:
+        RetryableError: the database is locked.
+        UnavailableError: it is damaged, or is no audit log.
+    """
+    query = sa.select(
+        *(decisions.c[name] for name in ("id", "source", "class", "relative_path", "verdict", "reason", "preset")),
+        sa.type_coerce(decisions.c.profile, sa.Text),
+        decisions.c.scorer_version,
+        sa.type_coerce(decisions.c.measures, sa.Text),
+        *(decisions.c[name] for name in SCORE_NAMES),
+    ).where(*_conditions(scope))
+    with translated_errors(engine.url.database or ""), engine.connect() as connection:
+        rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
+        for partition in rows.partitions():
+            for row in partition:
+                yield RecordedScores(*row[:10], scores=tuple(row[10:]))
 
 
 def _answer(connection: sa.Connection, grouping: Sequence[Dimension], scope: Scope) -> list[Count]:

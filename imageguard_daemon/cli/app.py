@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from imageguard_daemon.cli import calibrate, check, config, report, run, status
+from imageguard_daemon.cli import calibrate, check, config, report, run, simulate, status
 from imageguard_daemon.errors import ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(check.check)
 app.command()(report.report)
+app.command()(simulate.simulate)
 app.command()(calibrate.calibrate)
 app.command()(status.status)
 app.add_typer(config.app, name="config")

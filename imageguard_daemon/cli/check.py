@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imageguard_daemon.cli.options import Format, OutputFormat
+from imageguard_daemon.cli.options import Format, OutputFormat, parse_thresholds
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
 
@@ -29,23 +29,12 @@ def check(
 
     Exits 0 whatever the verdicts, and 66 when a file cannot be read.
     """
-    chosen = _parsed(thresholds or [])
+    chosen = parse_thresholds(thresholds or [])
     decisions, unreadable = _decide(files, preset, chosen)
     _SHOW[output](decisions)
     for path, error in unreadable.items():
         typer.echo(f"error: {printable(str(path))}: {error}", err=True)
     raise typer.Exit(os.EX_NOINPUT if unreadable else os.EX_OK)
-
-
-def _parsed(assignments: list[str]) -> dict[str, float]:
-    thresholds = {}
-    for assignment in assignments:
-        name, _, value = assignment.partition("=")
-        try:
-            thresholds[name.strip()] = float(value)
-        except ValueError:
-            raise UsageError(f"--set {assignment}: expected NAME=NUMBER, as blur_score=55") from None
-    return thresholds
 
 
 def _decide(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.errors import NoInputError
+from imageguard_daemon.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
@@ -53,3 +53,15 @@ def settings_for(root: Path | None, config_file: Path | None) -> "Settings":
     if root is not None and root.is_file():
         raise NoInputError(f"{root} is a file, not a folder; a configuration is named with --config")
     return load(config_file, root)
+
+
+def parse_thresholds(assignments: list[str]) -> dict[str, float]:
+    """Read what `--set NAME=VALUE` was given; whether there is such a threshold is not checked here."""
+    thresholds = {}
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        try:
+            thresholds[name.strip()] = float(value)
+        except ValueError:
+            raise UsageError(f"--set {assignment}: expected NAME=NUMBER, as blur_score=55") from None
+    return thresholds

@@ -62,7 +62,7 @@ def decide(measurement: Measurement, preset: str, thresholds: Mapping[str, float
         return _unmeasured(measurement, preset, thresholds)
     by_measure = scale_scores(measurement.measures)
     scores = signal_scores(by_measure)
-    bad = _below(by_measure, thresholds)
+    bad = scales_below(by_measure, thresholds)
     return Decision(
         score=overall_score(scores, thresholds),
         issues=tuple(scale.issue for scale in bad),
@@ -94,7 +94,7 @@ def _margin(score: float, threshold: float) -> float:
     return 0.5 + 0.5 * (score - threshold) / room if room > 0 else 1.0
 
 
-def _below(by_measure: Mapping[str, float], thresholds: Mapping[str, float]) -> list[Scale]:
+def scales_below(by_measure: Mapping[str, float], thresholds: Mapping[str, float]) -> list[Scale]:
     """Give the scales below their threshold, most severe first; equally severe ones in the table's order."""
 
     def limit(scale: Scale) -> float:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from imageguard_daemon.audit.counts import Dimension
+from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.reporting.tallies import Tally
@@ -49,14 +49,14 @@ def as_csv(report: Report) -> str:
     writer.writerow(CSV_COLUMNS)
     for key, tally in report.groups.items():
         row = _group_as_dict(key, tally)
-        writer.writerow(_cell(row[column]) for column in CSV_COLUMNS)
+        writer.writerow(cell(row[column]) for column in CSV_COLUMNS)
     return lines.getvalue()
 
 
 def as_table(report: Report) -> RenderableType:
     """Give the report for a terminal or a pipe; names are text and never markup."""
     if not report.overall.total:
-        return Text(f"No decisions {_scope(report)}. A report needs images that were judged and moved.")
+        return Text(f"No decisions {scope_in_words(report.scope)}. A report needs images that were judged and moved.")
     parts: list[RenderableType] = [_summary(report)]
     if report.by is not Dimension.reason and report.overall.rejected:
         parts += [Text(), _reasons(report.overall)]
@@ -81,7 +81,8 @@ def _finding_as_dict(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _cell(content: object) -> object:
+def cell(content: object) -> object:
+    """Make a text harmless to a spreadsheet; numbers stay as they are."""
     if not isinstance(content, str) or not content:
         return content
     text = f"'{content}" if content.lstrip(" ").startswith(_LIVE_IN_SPREADSHEETS) else content
@@ -92,7 +93,7 @@ def _summary(report: Report) -> Text:
     overall = report.overall
     low, high = overall.interval
     lines = [
-        f"{overall.total:,} {'image' if overall.total == 1 else 'images'} judged {_scope(report)}",
+        f"{overall.total:,} {'image' if overall.total == 1 else 'images'} judged {scope_in_words(report.scope)}",
         f"{overall.total - overall.rejected:,} accepted, {overall.rejected:,} quarantined",
         f"rejection rate {percent(overall.rate)} (95 % interval {percent(low)} to {percent(high)})",
     ]
@@ -106,8 +107,8 @@ def _could_be_chance(report: Report) -> bool:
     return report.overall.rate > report.rejection_rate_limit and not found
 
 
-def _scope(report: Report) -> str:
-    scope = report.scope
+def scope_in_words(scope: Scope) -> str:
+    """Say which decisions were looked at, as the end of a sentence."""
     words = [
         f"since {_minute(scope.since)}" if scope.since else "",
         f"until {_minute(scope.until)}" if scope.until else "",
@@ -119,16 +120,16 @@ def _scope(report: Report) -> str:
 
 
 def _reasons(overall: Tally) -> Table:
-    table = _table("reason")
-    _numbers(table, "images", "of rejected")
+    table = plain_table("reason")
+    number_columns(table, "images", "of rejected")
     for reason, images in overall.ranked_reasons().items():
         table.add_row(Text(shown(reason)), f"{images:,}", percent(images / overall.rejected))
     return table
 
 
 def _groups(report: Report) -> Table:
-    table = _table(str(report.by))
-    _numbers(table, "images", "rejected", "rate", "95 % interval")
+    table = plain_table(str(report.by))
+    number_columns(table, "images", "rejected", "rate", "95 % interval")
     by_reason = report.by is Dimension.reason
     if not by_reason:
         table.add_column("top reason", overflow="fold", min_width=14)
@@ -148,14 +149,16 @@ def _rates(tally: Tally) -> Iterator[str]:
     yield f"{percent(low).removesuffix(' %')} to {percent(high)}"
 
 
-def _table(first_column: str) -> Table:
+def plain_table(first_column: str) -> Table:
+    """Begin a table whose first column holds names."""
     # Without lines: it reads the same on a terminal, in a mail and through grep, and columns still line up.
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(first_column, overflow="fold", min_width=10)
     return table
 
 
-def _numbers(table: Table, *names: str) -> None:
+def number_columns(table: Table, *names: str) -> None:
+    """Add columns of numbers."""
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
 

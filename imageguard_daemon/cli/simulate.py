@@ -1,0 +1,105 @@
+"""`simulate`: what other thresholds would have decided, from the audit log alone."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.cli.options import (
+    ConfigFile,
+    Database,
+    Format,
+    OutputFormat,
+    Root,
+    parse_thresholds,
+    settings_for,
+)
+from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
+from imageguard_daemon.errors import UsageError
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Settings
+    from imageguard_daemon.reporting.simulation import Rules, Simulation
+
+Thresholds = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Another threshold, as blur_score=55; may be repeated."),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(show_default=False, help="Start from this preset: general, fine_grained, detection or segmentation."),
+]
+
+
+def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    root: Root = None,
+    config_file: ConfigFile = None,
+    database: Database = None,
+    thresholds: Thresholds = None,
+    preset: Preset = None,
+    since: Since = None,
+    until: Until = None,
+    source: SourceName = None,
+    class_name: ClassName = None,
+    output_format: Format = OutputFormat.table,
+) -> None:
+    """Show what other thresholds would have decided, from the audit log alone.
+
+    Each decision is judged again by its recorded scores. Thresholds given by --set replace those that were in force
+    when it was made; with --config, those that the file has for its source now; with --preset, those of the preset.
+    Images that could not be measured keep their verdict. Nothing is moved, recorded or changed.
+    """
+    from datetime import UTC, datetime
+
+    from imageguard_daemon.audit.database import open_for_reading
+    from imageguard_daemon.audit.queries import recorded_scores
+    from imageguard_daemon.reporting.period import parse_period
+    from imageguard_daemon.reporting.simulation import simulate as judge_again
+
+    scope = Scope(*parse_period(since, until, datetime.now(UTC)), source, class_name)
+    overrides = parse_thresholds(thresholds or [])
+    if not overrides and preset is None and config_file is None:
+        raise UsageError("name what should differ: --set blur_score=60, --preset NAME or --config FILE")
+    settings = settings_for(root, config_file)
+    rules = _rules(overrides, preset, settings if config_file else None)
+    engine = open_for_reading(database or settings.audit.database)
+    try:
+        made = judge_again(recorded_scores(engine, scope), rules)
+    finally:
+        engine.dispose()
+    _write(made, _in_words(overrides, preset, is_configured=config_file is not None), scope, output_format)
+
+
+def _rules(overrides: dict[str, float], preset: str | None, settings: "Settings | None") -> "Rules":
+    from imageguard_daemon.quality.policy import thresholds_for
+    from imageguard_daemon.reporting.simulation import Rules
+
+    try:
+        thresholds_for(preset or "general", overrides)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    sources = settings.sources if settings else ()
+    return Rules(overrides, preset, {one.name: thresholds_for(one.preset, one.thresholds) for one in sources})
+
+
+def _in_words(overrides: dict[str, float], preset: str | None, *, is_configured: bool) -> str:
+    base = "the configuration" if is_configured else "the thresholds of their time"
+    base = f"the preset {preset}" if preset else base
+    return " with ".join(filter(None, (base, ", ".join(f"{name} {value:g}" for name, value in overrides.items()))))
+
+
+def _write(made: "Simulation", rules: str, scope: Scope, output_format: OutputFormat) -> None:
+    from rich.console import Console
+
+    from imageguard_daemon.reporting import simulation_rendering as rendering
+
+    if output_format is OutputFormat.json:
+        typer.echo(json.dumps(rendering.simulation_as_dict(made, rules), indent=2, allow_nan=False))
+    elif output_format is OutputFormat.csv:
+        typer.echo(rendering.simulation_as_csv(made).encode(), nl=False)  # bytes: UTF-8 whatever the locale is
+    else:
+        Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(
+            rendering.simulation_as_table(made, rules, scope)
+        )

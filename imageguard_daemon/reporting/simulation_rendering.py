@@ -1,0 +1,181 @@
+"""A simulation as a table for people, a dictionary for JSON, and CSV for spreadsheets."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.quality.version import SCORER_VERSION
+from imageguard_daemon.reporting.rendering import cell, number_columns, plain_table, scope_in_words
+from imageguard_daemon.reporting.simulation import Change, Example, Simulation
+from imageguard_daemon.reporting.wording import percent, shown
+
+CLASSES_SHOWN = 20
+CSV_COLUMNS = ("group", "key", "total", "rejected_before", "rejected_after", "newly_rejected", "newly_accepted")
+
+
+def simulation_as_dict(made: Simulation, rules: str) -> dict[str, Any]:
+    """Give the simulation in the documented form of `--format json`."""
+    return {
+        "rules": rules,
+        **_numbers(made.overall),
+        "classes": [{"key": key, **_numbers(change)} for key, change in _most_changed(made)],
+        "reasons_before": dict(made.reasons_before.most_common()),
+        "reasons_after": dict(made.reasons_after.most_common()),
+        "kept": dict(made.kept.most_common()),
+        "unreadable": made.unreadable,
+        "other_scorer_versions": dict(made.other_versions.most_common()),
+        "scorer_version": SCORER_VERSION,
+        "examples": {
+            "newly_rejected": [_example_as_dict(example) for example in made.newly_rejected],
+            "newly_accepted": [_example_as_dict(example) for example in made.newly_accepted],
+        },
+    }
+
+
+def simulation_as_csv(made: Simulation) -> str:
+    """Give one line for all images, one for each class and one for each reason."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerow(("all", "", *_numbers(made.overall).values()))
+    for key, change in _most_changed(made):
+        writer.writerow(("class", cell(key), *_numbers(change).values()))
+    for reason in _reasons(made):
+        counts = made.reasons_before[reason], made.reasons_after[reason]
+        writer.writerow(("reason", cell(reason), made.overall.total, *counts, "", ""))
+    return lines.getvalue()
+
+
+def simulation_as_table(made: Simulation, rules: str, scope: Scope) -> RenderableType:
+    """Give the simulation for a terminal or a pipe; names are text and never markup."""
+    overall = made.overall
+    where = scope_in_words(scope)
+    if not overall.total:
+        return Text(f"No decisions {where}. A simulation needs images that were judged and moved.")
+    images = "decision" if overall.total == 1 else "decisions"
+    parts: list[RenderableType] = [
+        Text(f"{overall.total:,} {images} {where}, judged again by {rules}"),
+        *(Text(line) for line in _totals(overall)),
+        *(Text(line) for line in _remarks(made)),
+    ]
+    if _reasons(made):
+        parts += [Text(), _reason_table(made)]
+    if any(change.newly_rejected or change.newly_accepted for change in made.classes.values()):
+        parts += [Text(), *_class_table(made)]
+    parts += _examples("Newest that would be quarantined", made.newly_rejected)
+    parts += _examples("Newest that would be accepted", made.newly_accepted)
+    return Group(*parts)
+
+
+def _numbers(change: Change) -> dict[str, int]:
+    return {
+        "total": change.total,
+        "rejected_before": change.before,
+        "rejected_after": change.after,
+        "newly_rejected": change.newly_rejected,
+        "newly_accepted": change.newly_accepted,
+    }
+
+
+def _example_as_dict(example: Example) -> dict[str, Any]:
+    return {
+        "id": example.id,
+        "source": example.source,
+        "class": example.class_name,
+        "relative_path": example.relative_path,
+        "reason_before": example.reason_before,
+        "reason_after": example.reason_after,
+        "scores": dict(example.scores),
+        "thresholds": dict(example.thresholds),
+    }
+
+
+def _most_changed(made: Simulation) -> list[tuple[str, Change]]:
+    return sorted(
+        made.classes.items(),
+        key=lambda item: (-item[1].newly_rejected - item[1].newly_accepted, -item[1].total, item[0]),
+    )
+
+
+def _reasons(made: Simulation) -> list[str]:
+    """Give the reasons, those that change most first."""
+    before, after = made.reasons_before, made.reasons_after
+    return sorted(before | after, key=lambda reason: (-abs(after[reason] - before[reason]), -after[reason], reason))
+
+
+def _totals(overall: Change) -> Iterator[str]:
+    for when, rejected in (("as decided", overall.before), ("then", overall.after)):
+        accepted = overall.total - rejected
+        rate = percent(rejected / overall.total)
+        yield f"{when}: {accepted:,} accepted, {rejected:,} quarantined ({rate})"
+    yield (
+        f"{overall.newly_rejected:,} accepted ones would be quarantined, "
+        f"{overall.newly_accepted:,} quarantined ones accepted"
+    )
+
+
+def _remarks(made: Simulation) -> Iterator[str]:
+    if made.kept:
+        reasons = ", ".join(f"{count:,} {shown(reason)}" for reason, count in made.kept.most_common())
+        yield f"{made.kept.total():,} keep their verdict, since nothing could be measured: {reasons}"
+    if made.unreadable:
+        yield f"{made.unreadable:,} keep their verdict, since their scores or thresholds cannot be read"
+    if made.other_versions:
+        versions = ", ".join(f"{count:,} of version {shown(name)}" for name, count in made.other_versions.most_common())
+        yield (
+            f"{made.other_versions.total():,} have scores of another scorer than this one ({SCORER_VERSION}): {versions}; "
+            "measured anew they may differ"
+        )
+
+
+def _reason_table(made: Simulation) -> Table:
+    table = plain_table("reason")
+    number_columns(table, "as decided", "then", "change")
+    for reason in _reasons(made):
+        before, after = made.reasons_before[reason], made.reasons_after[reason]
+        table.add_row(
+            Text(shown(reason)), f"{before:,}", f"{after:,}", f"{after - before:+,}" if after != before else ""
+        )
+    return table
+
+
+def _class_table(made: Simulation) -> Iterator[RenderableType]:
+    table = plain_table("class")
+    number_columns(table, "images", "as decided", "then", "new", "no more")
+    changed = [item for item in _most_changed(made) if item[1].newly_rejected or item[1].newly_accepted]
+    for key, change in changed[:CLASSES_SHOWN]:
+        counts = (change.total, change.before, change.after, change.newly_rejected, change.newly_accepted)
+        table.add_row(Text(shown(key)), *(f"{count:,}" for count in counts))
+    yield table
+    hidden, unchanged = max(0, len(changed) - CLASSES_SHOWN), len(made.classes) - len(changed)
+    if hidden:
+        yield Text(f"and {hidden:,} more classes (--format csv has all)")
+    if unchanged:
+        yield Text(f"{unchanged:,} {'class' if unchanged == 1 else 'classes'} without a change")
+
+
+def _examples(title: str, examples: Sequence[Example]) -> list[RenderableType]:
+    if not examples:
+        return []
+    bullets = Table.grid(padding=(0, 1, 0, 0))
+    for example in examples:
+        bullets.add_row("-", Text(f"{shown(example.relative_path)}: {_why(example)}", overflow="fold"))
+    return [Text(), Text(title, "bold"), bullets]
+
+
+def _why(example: Example) -> str:
+    if not example.reason_after:
+        return f"was {shown(example.reason_before)}"
+    low = (
+        f"{name.removesuffix('_score')} score {example.scores[name]:.1f}, needed {example.thresholds[name]:g}"
+        for name in SCORE_NAMES
+        if example.scores[name] < example.thresholds[name]
+    )
+    return f"{example.reason_after} ({'; '.join(low)})"
