@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from imageguard_daemon.audit.counts import RecordedScores
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.model import SCORE_NAMES, SIGNALS
 from imageguard_daemon.quality.policy import PRESETS, scales_below, thresholds_for
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.quality.version import SCORER_VERSION
 
 EXAMPLES_KEPT = 5
+_SCALES_OF = tuple(tuple(scale for scale in SCALES if scale.signal == signal) for signal in SIGNALS)
 
 
 class Rules:
@@ -45,7 +46,7 @@ class Rules:
                 found = thresholds_for(preset, json.loads(profile))
             except (ValueError, TypeError):  # JSONDecodeError is a ValueError
                 return None
-        return tuple(float((found | self._overrides)[name]) for name in SCORE_NAMES)
+        return tuple(float(self._overrides.get(name, found[name])) for name in SCORE_NAMES)
 
 
 @dataclass(slots=True)
@@ -132,10 +133,10 @@ def _judged_again(row: RecordedScores, thresholds: tuple[float, ...] | None, mad
         made.kept[row.reason] += 1
         return _as_recorded(row)
     try:
-        if thresholds is None:
-            raise TypeError
-        reason = _reason(row, thresholds)
+        reason = _reason(row, thresholds) if thresholds else None
     except TypeError:  # a text in place of a number: not written by us
+        reason = None
+    if reason is None:
         made.unreadable += 1
         return _as_recorded(row)
     if row.scorer_version != SCORER_VERSION:
@@ -148,25 +149,22 @@ def _as_recorded(row: RecordedScores) -> str:
 
 
 def _reason(row: RecordedScores, thresholds: tuple[float, ...]) -> str:
-    for score, threshold in zip(row.scores, thresholds, strict=True):
-        if score < threshold:  # type: ignore[operator]  # None was sorted out
-            break
-    else:
+    low = [i for i, score in enumerate(row.scores) if score < thresholds[i]]  # type: ignore[operator]  # not None
+    if not low:
         return ""
+    if len(low) == 1 and len(scales := _SCALES_OF[low[0]]) == 1:  # nearly always: nothing to compare
+        return scales[0].issue
     return scales_below(_by_measure(row), dict(zip(SCORE_NAMES, thresholds, strict=True)))[0].issue
 
 
 def _by_measure(row: RecordedScores) -> dict[str, float]:
     """Give each scale its score as recorded; of the two of exposure, the worse one has it."""
-    scores = dict(zip(SCORE_NAMES, row.scores, strict=True))
     measures = _measures(row.measures)
     by_measure: dict[str, float] = {}
-    for signal in {scale.signal for scale in SCALES}:
-        scales = [scale for scale in SCALES if scale.signal == signal]
-        if len(scales) > 1:
-            by_measure |= {scale.measure: scale.score(measures.get(scale.measure, 0.0)) for scale in scales}
-        worst = min(scales, key=lambda scale: by_measure.get(scale.measure, 0.0))
-        by_measure[worst.measure] = scores[f"{signal}_score"]  # type: ignore[assignment]
+    for scales, score in zip(_SCALES_OF, row.scores, strict=True):
+        own = {scale.measure: scale.score(measures.get(scale.measure, 0.0)) for scale in scales if len(scales) > 1}
+        worst = min(scales, key=lambda scale, own=own: own.get(scale.measure, 0.0))  # type: ignore[misc]
+        by_measure |= own | {worst.measure: float(score or 0)}
     return by_measure
 
 

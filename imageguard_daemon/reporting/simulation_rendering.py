@@ -130,8 +130,8 @@ def _remarks(made: Simulation) -> Iterator[str]:
     if made.other_versions:
         versions = ", ".join(f"{count:,} of version {shown(name)}" for name, count in made.other_versions.most_common())
         yield (
-            f"{made.other_versions.total():,} have scores of another scorer than this one ({SCORER_VERSION}): {versions}; "
-            "measured anew they may differ"
+            f"{made.other_versions.total():,} were scored by another version than today's ({SCORER_VERSION}): "
+            f"{versions}; measured anew they may differ"
         )
 
 
