@@ -137,7 +137,8 @@ def _remarks(made: Simulation) -> Iterator[str]:
 
 def _reason_table(made: Simulation) -> Table:
     table = plain_table("reason")
-    number_columns(table, "as decided", "then", "change")
+    table.columns[0].min_width = 14
+    number_columns(table, "was", "then", "change")
     for reason in _reasons(made):
         before, after = made.reasons_before[reason], made.reasons_after[reason]
         table.add_row(
@@ -148,11 +149,12 @@ def _reason_table(made: Simulation) -> Table:
 
 def _class_table(made: Simulation) -> Iterator[RenderableType]:
     table = plain_table("class")
-    number_columns(table, "images", "as decided", "then", "new", "no more")
+    number_columns(table, "images", "was", "then", "+", "-")
     changed = [item for item in _most_changed(made) if item[1].newly_rejected or item[1].newly_accepted]
     for key, change in changed[:CLASSES_SHOWN]:
         counts = (change.total, change.before, change.after, change.newly_rejected, change.newly_accepted)
         table.add_row(Text(shown(key)), *(f"{count:,}" for count in counts))
+    yield Text("Quarantined, by class: + newly so, - no more")
     yield table
     hidden, unchanged = max(0, len(changed) - CLASSES_SHOWN), len(made.classes) - len(changed)
     if hidden:
