@@ -44,7 +44,7 @@ _HARMLESS_IN_JPEG = re.compile(
 _CLAIMED_PIXELS = re.compile(r"\((\d+) pixels\)")
 _PILLOW_COMPLAINTS = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, struct.error),
-    *(zlib.error, ArithmeticError, AttributeError, NotImplementedError),
+    *(zlib.error, ArithmeticError, AttributeError, RuntimeError),
 )
 # Of TIFF: DNG's version, a colour filter's pattern; the parts of which a camera's raw file has the picture.
 _TAG_DNG_VERSION, _TAG_FILTER_PATTERN, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 33421, 254, 330
@@ -193,18 +193,7 @@ def pillow_guard(name: str) -> Iterator[None]:
         pixels = _CLAIMED_PIXELS.search(str(error))
         claim = f"{int(pixels[1]) / 1e6:.0f} megapixels" if pixels else "too many pixels"
         raise ImageError("too_large", f"the header claims {claim}") from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        EOFError,
-        KeyError,
-        IndexError,
-        struct.error,
-    ) as error:
-        raise ImageError("corrupt", f"{name}: {_one_line(error)}") from error
-    except (zlib.error, OverflowError, ZeroDivisionError, AttributeError, NotImplementedError) as error:
+    except _PILLOW_COMPLAINTS as error:
         raise ImageError("corrupt", f"{name}: {_one_line(error)}") from error
 
 
