@@ -9,9 +9,9 @@ in every way; then the decoder is asked. Of the damaged files
     unseen     decodes to other pixels than before without being noticed
     harmless   decodes to the same pixels: the damage met nothing that matters
 
-and the table gives, in per cent, found / (found + unseen), with the harmless ones left out, and in brackets the share of
-visible misses: unseen, and more than 1 % of all pixels differ by more than 24 levels. `--intact` folders hold files
-that must not be called corrupt; `unsupported` is not counted against them.
+and the table gives, in per cent, found / (found + unseen), with the harmless ones left out, and in brackets the share
+of visible misses: unseen, and more than 1 % of all pixels differ by more than 24 levels. `--intact` folders hold
+files that must not be called corrupt; `unsupported` is not counted against them.
 """
 
 import argparse

@@ -33,6 +33,15 @@ def _overwritten(fill: Callable[[int, Random], bytes]) -> Callable[[bytes, Rando
     return damage
 
 
+def zero_sectors(data: bytes, rng: Random) -> bytes:
+    """Sectors of 512 bytes, up to 4 KiB, were never written: what a torn file has after a crash."""
+    number = min(_BLOCK, len(data) // 4) // 512
+    if not number:
+        return data
+    start = 512 * rng.randint(1, len(data) // 512 - number)
+    return data[:start] + bytes(512 * number) + data[start + 512 * number :]
+
+
 def zero_tail(data: bytes, rng: Random) -> bytes:
     """The space was allocated, and not all of it was written."""
     kept = rng.randint(len(data) // 50, len(data) * 98 // 100)
@@ -84,8 +93,9 @@ def strange_tail(data: bytes, rng: Random) -> bytes:
 DAMAGES: dict[str, Callable[[bytes, Random], bytes]] = {
     "truncated": truncated,
     "tail missing": tail_missing,
-    "zero block": _overwritten(lambda size, rng: bytes(size)),
-    "0xFF block": _overwritten(lambda size, rng: b"\xff" * size),
+    "zero block": _overwritten(lambda size, _: bytes(size)),
+    "zero sectors": zero_sectors,
+    "0xFF block": _overwritten(lambda size, _: b"\xff" * size),
     "random block": _overwritten(lambda size, rng: rng.randbytes(size)),
     "zero tail": zero_tail,
     "strange tail": strange_tail,

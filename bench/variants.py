@@ -93,7 +93,8 @@ def _tiff(body: bytes, entries: dict[int, tuple[int, list[int]]]) -> bytes:
         where = packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack("<I", values_at + len(values))
         values += packed if len(packed) > 4 else b""
         directory += struct.pack("<HHI", tag, kind, len(numbers)) + where
-    return b"II*\0" + struct.pack("<I", directory_at) + body.ljust(directory_at - 8, b"\0") + directory + bytes(4) + values
+    head = b"II*\0" + struct.pack("<I", directory_at)
+    return head + body.ljust(directory_at - 8, b"\0") + directory + bytes(4) + values
 
 
 def rle_bmp(rgb: Rgb) -> bytes:

@@ -4,9 +4,7 @@ Every measure is taken from luma, so luma is all that is decoded. Rules:
 
 - The content decides the format, never the suffix.
 - Of an animation or a file of several pages the first picture is judged.
-- Transparent pixels are laid over middle grey, which is neither blown nor crushed whatever the subject is.
-- 16-bit samples are scaled by the smallest of 8, 10, 12, 14, 16 bits that holds the largest one, because
-  cameras and scanners store 12-bit data in 16-bit files; floating point by its own largest value, at least 1.
+- How depth and transparency become luma stands in `luma.py`, what decoders do not notice in `integrity.py`.
 - Pixels keep the orientation they are stored in, as no measure depends on it; width and height are as
   displayed.
 """
@@ -23,24 +21,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from imageguard_daemon.errors import ImageError
-from imageguard_daemon.quality import jpeg
+from imageguard_daemon.quality import integrity, jpeg
+from imageguard_daemon.quality.luma import Grey as Grey  # noqa: PLC0414 - the features know it from here
+from imageguard_daemon.quality.luma import grey_of, grey_of_inverted_inks, scaled_to_8_bit
 from imageguard_daemon.quality.signatures import HANDLED, recognise, resemblance
 
-Grey = NDArray[np.uint8]
-
-_MIDDLE_GREY = 128
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 _TAG_MAKE, _TAG_MODEL, _TAG_ORIENTATION = 0x010F, 0x0110, 0x0112
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 # libjpeg warns of these too; the pixels are all there.
-# Many bytes left over before the end are another matter: a scan that was not read.
-_HARMLESS_IN_JPEG = re.compile(
-    r" \d\d? extraneous bytes before marker 0xd9|color transform|SOS parameters|JFIF revision"
-)
+_HARMLESS_IN_JPEG = re.compile(r"color transform|SOS parameters|JFIF revision")
+_LEFT_OVER = re.compile(r" (\d+) extraneous bytes before marker 0xd9")
 _CLAIMED_PIXELS = re.compile(r"\((\d+) pixels\)")
 _PILLOW_COMPLAINTS = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, struct.error),
@@ -48,6 +42,9 @@ _PILLOW_COMPLAINTS = (
 )
 # Of TIFF: DNG's version, a colour filter's pattern; the parts of which a camera's raw file has the picture.
 _TAG_DNG_VERSION, _TAG_FILTER_PATTERN, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 33421, 254, 330
+_TAG_COMPRESSION, _TAG_JPEG_TABLES, _JPEG_IN_TIFF = 259, 347, 7
+_DEFLATE = (8, 32946)
+_TAGS_OFFSETS, _TAGS_SIZES = (273, 324), (279, 325)  # of strips or tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +113,46 @@ def _decode_jpeg(data: bytes, limits: Limits) -> Picture:
     header = jpeg.read_header(data)
     _require_size(header.width, header.height, limits)
     orientation, camera = _exif_facts(header.exif)
-    grey = _jpeg_by_pillow(data) if header.components == 4 else _jpeg_grey(data)
+    grey = _jpeg_grey(data, inks=header.components == 4)
     if grey.shape != (header.height, header.width):
         raise ImageError("corrupt", "JPEG with two different sizes in its headers")
+    _require_no_hole_in_scans(data, header.scan_at)
     width, height = _as_displayed(header.width, header.height, orientation)
     return Picture(grey, width, height, "JPEG", camera, header.libjpeg_quality)
 
 
-def _jpeg_grey(data: bytes) -> Grey:
+def _jpeg_grey(data: bytes, *, inks: bool) -> Grey:
     try:
-        decoded = simplejpeg.decode_jpeg(data, colorspace="GRAY")
+        decoded = np.asarray(simplejpeg.decode_jpeg(data, colorspace="CMYK" if inks else "GRAY"), np.uint8)
     except ValueError as error:
-        if "subsampling" in str(error):  # unusual, but the standard allows it, and Pillow reads it
+        complaint = _one_line(error)
+        if complaint.startswith("Unsupported JPEG"):  # lossless, 12-bit: intact, but nothing here reads them
+            raise ImageError("unsupported", f"JPEG: {complaint}") from error
+        # Unusual subsampling is allowed by the standard, and Pillow reads it.
+        if "subsampling" in complaint or _is_harmless(complaint, data):
             return _jpeg_by_pillow(data)
-        if str(error).startswith("Unsupported"):  # lossless, 12-bit: intact, but nothing here reads them
-            raise ImageError("unsupported", f"JPEG: {_one_line(error)}") from error
-        if not _HARMLESS_IN_JPEG.search(str(error)):
-            raise ImageError("corrupt", f"JPEG: {_one_line(error)}") from error
-        return _jpeg_by_pillow(data)
-    return np.asarray(decoded, np.uint8)[:, :, 0]
+        raise ImageError("corrupt", f"JPEG: {complaint}") from error
+    return grey_of_inverted_inks(decoded) if inks else decoded[:, :, 0]
+
+
+def _is_harmless(complaint: str, data: bytes) -> bool:
+    """Tell whether libjpeg's warning is about something else than the pixels.
+
+    Zeros before the end are padding that some cameras write. Any other bytes left over are blocks that were not read,
+    because damage before made others longer.
+    """
+    left_over = _LEFT_OVER.search(complaint)
+    if left_over is None:
+        return _HARMLESS_IN_JPEG.search(complaint) is not None
+    number, end = int(left_over[1]), data.find(b"\xff\xd9", jpeg.read_header(data).scan_at)
+    return number < 100 and not any(data[end - number : end])
+
+
+def _require_no_hole_in_scans(data: bytes, scan_at: int) -> None:
+    # What follows the end of the picture (previews, films, makers' data) may be empty; it is looked for only then.
+    if integrity.hole_in(data, scan_at, len(data), dense=False) is not None:
+        end = data.find(b"\xff\xd9", scan_at)
+        integrity.require_no_hole(data, scan_at, end if end != -1 else len(data), "JPEG")
 
 
 def _jpeg_by_pillow(data: bytes) -> Grey:
@@ -199,7 +217,7 @@ def pillow_guard(name: str) -> Iterator[None]:
 
 def _decode_other(data: bytes, name: str, limits: Limits) -> Picture:
     if name == "PNG":
-        _require_intact_png(data)
+        data = integrity.intact_png(data)
     with pillow_guard(name), Image.open(io.BytesIO(data), formats=[name]) as image:
         _require_size(*image.size, limits)
         _refuse_raw(image, data)
@@ -207,23 +225,45 @@ def _decode_other(data: bytes, name: str, limits: Limits) -> Picture:
         # Pillow turns TIFF as displayed by itself, and says that size from the start.
         width, height = _as_displayed(*image.size, 1 if name == "TIFF" else orientation)
         grey = _deep_grey(data, image) if _bits(image, data) > 8 else _pillow_grey(image)
+        _require_intact(data, name, image)
         return Picture(grey, width, height, name, camera)
 
 
-def _require_intact_png(data: bytes) -> None:
-    """Check every chunk's CRC up to IEND: decoders stop at the last row and miss damage after it."""
-    at, view = 8, memoryview(data)
-    while at + 12 <= len(data):
-        length = int.from_bytes(view[at : at + 4], "big")
-        end = at + 8 + length
-        if end + 4 > len(data):
-            break
-        if zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            raise ImageError("corrupt", "PNG: a checksum does not fit its data")
-        if data[at + 4 : at + 8] == b"IEND":
-            return
-        at = end + 4
-    raise ImageError("corrupt", "PNG: the file ends too early")
+def _require_intact(data: bytes, name: str, image: Image.Image) -> None:
+    """Look for what the decoder has not noticed."""
+    if name == "WEBP":
+        integrity.require_intact_webp(data)
+    elif name == "AVIF":
+        integrity.require_intact_avif(data)
+    elif name == "TIFF":
+        _require_intact_tiff(data, image)
+
+
+def _require_intact_tiff(data: bytes, image: Image.Image) -> None:
+    """Check the strips or tiles of the first page that are streams with a checksum or of JPEG."""
+    tags = getattr(image, "tag_v2", {})
+    kind = tags.get(_TAG_COMPRESSION)
+    if kind not in (*_DEFLATE, _JPEG_IN_TIFF):
+        return
+    starts, sizes = (tags.get(pair[0], tags.get(pair[1], ())) for pair in (_TAGS_OFFSETS, _TAGS_SIZES))
+    most_bytes = image.width * image.height * 16 + (1 << 20)
+    for start, size in zip(starts, sizes, strict=False):
+        part = data[start : start + size]
+        if kind in _DEFLATE and not integrity.deflated_whole(part, most_bytes):
+            raise ImageError("corrupt", "TIFF: compressed data does not fit its checksum")
+        if kind == _JPEG_IN_TIFF:
+            _require_intact_jpeg_part(tags.get(_TAG_JPEG_TABLES, b""), part)
+
+
+def _require_intact_jpeg_part(tables: bytes, part: bytes) -> None:
+    """Decode one strip strictly, as libtiff does not; its tables stand apart (TIFF Technical Note 2)."""
+    whole = tables[:-2] + part[2:] if tables else part
+    try:
+        simplejpeg.decode_jpeg(whole, colorspace="GRAY")
+    except ValueError as error:
+        complaint = _one_line(error)
+        if complaint.startswith(("Corrupt", "Premature")) and not _is_harmless(complaint, whole):
+            raise ImageError("corrupt", f"TIFF: {complaint}") from error
 
 
 def _refuse_raw(image: Image.Image, data: bytes) -> None:
@@ -258,38 +298,6 @@ def _deep_grey(data: bytes, image: Image.Image) -> Grey:
         image.load()
         pixels = np.asarray(image)
     return grey_of(scaled_to_8_bit(pixels), bgr=True)
-
-
-def scaled_to_8_bit(pixels: NDArray[np.generic]) -> Grey:
-    """Scale samples deeper than 8 bits, by the rule in the module's docstring."""
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.uint8, copy=False)
-    values = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    largest = float(values.max(initial=0.0))
-    if np.issubdtype(pixels.dtype, np.floating):
-        white = max(largest, 1.0)
-    else:
-        white = next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if largest < 2**bits), largest)
-    return np.asarray(np.clip(values * (255.0 / white) + 0.5, 0, 255), np.uint8)
-
-
-def grey_of(pixels: Grey, *, bgr: bool = False) -> Grey:
-    """Give the luma (ITU-R BT.601) of uint8 pixels with 0, 1, 2, 3 or 4 channels, alpha over middle grey."""
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    if channels == 1:
-        return np.asarray(np.ascontiguousarray(pixels).reshape(pixels.shape[:2]), np.uint8)
-    if channels == 2:
-        return _over_middle_grey(pixels[:, :, 0], pixels[:, :, 1])
-    colour = np.ascontiguousarray(pixels[:, :, :3])
-    grey = np.asarray(cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY if bgr else cv2.COLOR_RGB2GRAY), np.uint8)
-    return grey if channels == 3 else _over_middle_grey(grey, pixels[:, :, 3])
-
-
-def _over_middle_grey(grey: Grey, alpha: Grey) -> Grey:
-    if alpha.min() == 255:
-        return np.ascontiguousarray(grey)
-    share = alpha.astype(np.float32) / 255
-    return (_MIDDLE_GREY + (grey.astype(np.float32) - _MIDDLE_GREY) * share + 0.5).astype(np.uint8)
 
 
 def _pillow_grey(image: Image.Image) -> Grey:

@@ -30,6 +30,7 @@ class JpegHeader:
     precision_bits: int
     tables: dict[int, tuple[int, ...]] = field(default_factory=dict)
     exif: bytes = b""
+    scan_at: int = 0  # where the first scan's header begins
 
     @property
     def libjpeg_quality(self) -> int:
@@ -45,8 +46,8 @@ def read_header(data: bytes) -> JpegHeader:
         ImageError: `corrupt`, when they make no sense or no frame is announced.
     """
     tables: dict[int, tuple[int, ...]] = {}
-    exif, frame = b"", None
-    for marker, segment in _segments(data):
+    exif, frame, scan_at = b"", None, len(data)
+    for marker, at, segment in _segments(data):
         if marker == 0xDB:
             tables.update(_quantisation_tables(segment))
         elif marker == 0xE1 and segment.startswith(b"Exif\0") and not exif:
@@ -54,14 +55,15 @@ def read_header(data: bytes) -> JpegHeader:
         elif marker in _START_OF_FRAME and frame is None and len(segment) >= 6:
             frame = segment[:6]
         elif marker == 0xDA:
+            scan_at = at
             break
     if frame is None:
         raise ImageError("corrupt", "JPEG without a frame header")
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
-    return JpegHeader(width, height, frame[5], frame[0], tables, exif)
+    return JpegHeader(width, height, frame[5], frame[0], tables, exif, scan_at)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     at = 2
     while (at := data.find(b"\xff", at)) != -1 and at + 3 < len(data):
         marker = data[at + 1]
@@ -71,7 +73,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             at += 2
         else:
             length = int.from_bytes(data[at + 2 : at + 4], "big")
-            yield marker, data[at + 4 : at + 2 + length]
+            yield marker, at, data[at + 4 : at + 2 + length]
             at += 2 + max(length, 2)
 
 

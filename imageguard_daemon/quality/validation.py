@@ -13,7 +13,8 @@ from PIL import Image
 
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.model import Decision, Measurement
-from imageguard_daemon.quality.decoding import Limits, from_grey, grey_of, pillow_guard, scaled_to_8_bit
+from imageguard_daemon.quality.decoding import Limits, from_grey, pillow_guard
+from imageguard_daemon.quality.luma import grey_of, scaled_to_8_bit
 from imageguard_daemon.quality.measurement import measure_bytes, measure_file, measure_picture
 from imageguard_daemon.quality.policy import decide, thresholds_for
 
