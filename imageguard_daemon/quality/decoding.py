@@ -13,7 +13,6 @@ import contextlib
 import io
 import re
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality import integrity, jpeg
 from imageguard_daemon.quality.luma import Grey as Grey  # noqa: PLC0414 - the features know it from here
 from imageguard_daemon.quality.luma import grey_of, grey_of_inverted_inks, scaled_to_8_bit
+from imageguard_daemon.quality.quiet import QUIET
 from imageguard_daemon.quality.signatures import HANDLED, recognise, resemblance
 
 _SIDEWAYS = frozenset({5, 6, 7, 8})
@@ -93,11 +93,33 @@ def from_grey(grey: Grey, limits: Limits) -> Picture:
         ImageError: `too_large`.
     """
     height, width = grey.shape
-    _require_size(width, height, limits)
+    require_size(width, height, limits)
     return Picture(grey, width, height, "")
 
 
-def _require_size(width: int, height: int, limits: Limits) -> None:
+def from_pillow(image: Image.Image, limits: Limits) -> Picture:
+    """Take the current frame of a Pillow image, with what it still knows of the file it came from.
+
+    Raises:
+        ImageError: `too_large`; `corrupt`, when the file behind it turns out to be damaged.
+    """
+    require_size(*image.size, limits)
+    name = image.format or ""
+    with pillow_guard(name or "image"):
+        image.load()
+        orientation, camera = _pillow_facts(image)
+        width, height = _as_displayed(*image.size, 1 if name == "TIFF" else orientation)
+        tables = getattr(image, "quantization", {})
+        quality = jpeg.nearest_quality(tuple(tables[0])) if tables.get(0) else None
+        return Picture(_pillow_grey(image), width, height, name, camera, quality)
+
+
+def require_size(width: int, height: int, limits: Limits) -> None:
+    """Refuse a picture that is larger than allowed, or of no size at all.
+
+    Raises:
+        ImageError: `too_large` or `corrupt`.
+    """
     if width <= 0 or height <= 0:
         raise ImageError("corrupt", f"the header claims {width} x {height} pixels")
     if width * height > limits.max_pixels:
@@ -111,7 +133,7 @@ def _require_size(width: int, height: int, limits: Limits) -> None:
 
 def _decode_jpeg(data: bytes, limits: Limits) -> Picture:
     header = jpeg.read_header(data)
-    _require_size(header.width, header.height, limits)
+    require_size(header.width, header.height, limits)
     orientation, camera = _exif_facts(header.exif)
     grey = _jpeg_grey(data, inks=header.components == 4)
     if grey.shape != (header.height, header.width):
@@ -165,8 +187,7 @@ def _exif_facts(exif: bytes) -> tuple[int, str]:
         return 1, ""
     tags = Image.Exif()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with QUIET:
             tags.load(b"Exif\0\0" + exif)
             return _facts_of_tags(tags)
     except Exception:  # noqa: BLE001 - metadata is not the image; whatever is wrong in it, the pixels are judged
@@ -201,8 +222,7 @@ def _as_displayed(width: int, height: int, orientation: int) -> tuple[int, int]:
 def pillow_guard(name: str) -> Iterator[None]:
     """Turn whatever Pillow says about a bad file into ImageError, and keep its warnings quiet."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with QUIET:
             yield
     except UnidentifiedImageError as error:
         raise ImageError("corrupt", f"{name}: the header makes no sense") from error
@@ -219,7 +239,7 @@ def _decode_other(data: bytes, name: str, limits: Limits) -> Picture:
     if name == "PNG":
         data = integrity.intact_png(data)
     with pillow_guard(name), Image.open(io.BytesIO(data), formats=[name]) as image:
-        _require_size(*image.size, limits)
+        require_size(*image.size, limits)
         _refuse_raw(image, data)
         orientation, camera = _pillow_facts(image)
         # Pillow turns TIFF as displayed by itself, and says that size from the start.
@@ -262,7 +282,8 @@ def _require_intact_jpeg_part(tables: bytes, part: bytes) -> None:
         simplejpeg.decode_jpeg(whole, colorspace="GRAY")
     except ValueError as error:
         complaint = _one_line(error)
-        if complaint.startswith(("Corrupt", "Premature")) and not _is_harmless(complaint, whole):
+        beyond_us = "subsampling" in complaint or complaint.startswith("Unsupported JPEG")
+        if not beyond_us and not _is_harmless(complaint, whole):
             raise ImageError("corrupt", f"TIFF: {complaint}") from error
 
 
@@ -302,6 +323,8 @@ def _deep_grey(data: bytes, image: Image.Image) -> Grey:
 
 def _pillow_grey(image: Image.Image) -> Grey:
     image.load()
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return scaled_to_8_bit(np.asarray(image))
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("L", "LA", "1") else "RGBA")
     elif image.mode not in ("L", "RGB"):
