@@ -4,7 +4,8 @@ Source: ITU-T T.81, Annex B (markers) and Annex K (the tables libjpeg scales by 
 """
 
 import functools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from imageguard_daemon.errors import ImageError
@@ -16,6 +17,11 @@ STANDARD_LUMA: tuple[int, ...] = (
     56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87,
     95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99,
 )  # fmt: skip
+# Where each coefficient of the zigzag order stands in rows and columns (T.81, figure 5).
+_ZIGZAG = sorted(range(64), key=lambda at: (at // 8 + at % 8, at // 8 if (at // 8 + at % 8) % 2 else at % 8))
+# libjpeg warns of these too; the pixels are all there.
+_HARMLESS = re.compile(r"color transform|SOS parameters|JFIF revision")
+_LEFT_OVER = re.compile(r" (\d+) extraneous bytes before marker 0xd9")
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STAND_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
@@ -89,6 +95,24 @@ def _quantisation_tables(segment: bytes) -> dict[int, tuple[int, ...]]:
             )
         at += 1 + 64 * size
     return tables
+
+
+def is_harmless(complaint: str, data: bytes) -> bool:
+    """Tell whether libjpeg's warning is about something else than the pixels.
+
+    Zeros before the end are padding that some cameras write. Any other bytes left over are blocks that were not read,
+    because damage before made others longer.
+    """
+    left_over = _LEFT_OVER.search(complaint)
+    if left_over is None:
+        return _HARMLESS.search(complaint) is not None
+    number, end = int(left_over[1]), data.find(b"\xff\xd9", read_header(data).scan_at)
+    return number < 100 and not any(data[end - number : end])
+
+
+def in_zigzag(table: Sequence[int]) -> tuple[int, ...]:
+    """Give a table of rows and columns, as Pillow has it, in the order of a file."""
+    return tuple(table[at] for at in _ZIGZAG)
 
 
 @functools.cache
