@@ -125,7 +125,7 @@ def _decode_jpeg(data: bytes, limits: Limits) -> Picture:
     header = jpeg.read_header(data)
     require_size(header.width, header.height, limits)
     orientation, camera = facts_of_exif(header.exif)
-    grey = _jpeg_grey(data, inks=header.components == 4)
+    grey = _jpeg_grey(data, header)
     if grey.shape != (header.height, header.width):
         raise ImageError("corrupt", "JPEG with two different sizes in its headers")
     _require_no_hole_in_scans(data, header.scan_at)
@@ -133,12 +133,13 @@ def _decode_jpeg(data: bytes, limits: Limits) -> Picture:
     return Picture(grey, width, height, "JPEG", camera, header.libjpeg_quality)
 
 
-def _jpeg_grey(data: bytes, *, inks: bool) -> Grey:
+def _jpeg_grey(data: bytes, header: jpeg.JpegHeader) -> Grey:
+    inks = header.components == 4
     try:
         decoded = np.asarray(simplejpeg.decode_jpeg(data, colorspace="CMYK" if inks else "GRAY"), np.uint8)
     except ValueError as error:
         complaint = one_line(error)
-        if complaint.startswith("Unsupported JPEG"):  # lossless, 12-bit: intact, but nothing here reads them
+        if complaint.startswith("Unsupported") and not header.is_common:  # lossless, 12-bit: nothing here reads them
             raise ImageError("unsupported", f"JPEG: {complaint}") from error
         # Unusual subsampling is allowed by the standard, and Pillow reads it.
         if "subsampling" in complaint or jpeg.is_harmless(complaint, data):
@@ -197,6 +198,8 @@ def _require_intact(data: bytes, name: str, image: Image.Image) -> None:
     """Look for what the decoder has not noticed."""
     if name == "WEBP":
         integrity.require_intact_webp(data)
+    elif name == "GIF":
+        integrity.require_intact_gif(data)
     elif name == "AVIF":
         integrity.require_intact_avif(data)
     elif name == "TIFF":

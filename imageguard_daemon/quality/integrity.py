@@ -100,6 +100,30 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at = max(stop, at + head)
 
 
+def require_intact_gif(data: bytes) -> None:
+    """Walk the blocks of a GIF: one that ends within a block, in whichever frame, was cut; a missing trailer is none.
+
+    Raises:
+        ImageError: `corrupt`.
+    """
+    at = 13 + _colours(data[10])
+    while at < len(data) and data[at : at + 1] in (b"!", b","):
+        if data[at : at + 1] == b"!":
+            at += 2
+        else:
+            at += 11 + (_colours(data[at + 9]) if at + 9 < len(data) else 0)
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        at += 1  # the empty block that ends the others
+    if at > len(data):
+        raise ImageError("corrupt", "GIF: the file ends too early")
+
+
+def _colours(flags: int) -> int:
+    """Give the bytes of a colour table, if there is one."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
 def intact_png(data: bytes) -> bytes:
     """Check the CRC of every chunk up to IEND: decoders stop at the last row and miss damage after it.
 
@@ -137,16 +161,16 @@ def _without(data: bytes, spans: list[tuple[int, int]]) -> bytes:
     return b"".join([*kept, data[at:]]) if spans else data
 
 
-def deflated_whole(part: bytes, most_bytes: int) -> bool:
-    """Tell whether one zlib stream of at most so many bytes reads to its end and fits its Adler checksum.
+def deflated_whole(part: bytes, expected_bytes: int) -> bool:
+    """Tell whether a zlib stream fits its checksum and gives no more than expected.
 
-    A stream that is longer, or that its writer never finished, is not judged.
+    A stream that its writer never finished is whole as long as nothing is left over; a bomb is not read to its end.
     """
     stream, rest, seen = zlib.decompressobj(), part, 0
     try:
-        while rest and not stream.eof and seen <= most_bytes:
+        while rest and not stream.eof and seen <= expected_bytes:
             seen += len(stream.decompress(rest, 1 << 20))
             rest = stream.unconsumed_tail
     except zlib.error:
         return False
-    return True
+    return stream.eof or seen <= expected_bytes

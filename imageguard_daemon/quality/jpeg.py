@@ -37,6 +37,12 @@ class JpegHeader:
     tables: dict[int, tuple[int, ...]] = field(default_factory=dict)
     exif: bytes = b""
     scan_at: int = 0  # where the first scan's header begins
+    frame_marker: int = 0xC0  # baseline; 0xC1 extended, 0xC2 progressive, others are rare
+
+    @property
+    def is_common(self) -> bool:
+        """Whether it is a kind of JPEG that decoders read: 8 bits, sequential or progressive, Huffman-coded."""
+        return self.precision_bits == 8 and self.frame_marker <= 0xC2
 
     @property
     def libjpeg_quality(self) -> int:
@@ -52,21 +58,21 @@ def read_header(data: bytes) -> JpegHeader:
         ImageError: `corrupt`, when they make no sense or no frame is announced.
     """
     tables: dict[int, tuple[int, ...]] = {}
-    exif, frame, scan_at = b"", None, len(data)
+    exif, frame, frame_marker, scan_at = b"", None, 0, len(data)
     for marker, at, segment in _segments(data):
         if marker == 0xDB:
             tables.update(_quantisation_tables(segment))
         elif marker == 0xE1 and segment.startswith(b"Exif\0") and not exif:
             exif = segment[6:]
         elif marker in _START_OF_FRAME and frame is None and len(segment) >= 6:
-            frame = segment[:6]
+            frame, frame_marker = segment[:6], marker
         elif marker == 0xDA:
             scan_at = at
             break
     if frame is None:
         raise ImageError("corrupt", "JPEG without a frame header")
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
-    return JpegHeader(width, height, frame[5], frame[0], tables, exif, scan_at)
+    return JpegHeader(width, height, frame[5], frame[0], tables, exif, scan_at, frame_marker)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -1,5 +1,8 @@
 """What is asked of TIFF files beyond decoding: that they are no camera's raw file, and that their parts are whole."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import simplejpeg
 from PIL import Image
 
@@ -10,6 +13,7 @@ from imageguard_daemon.quality.exif import one_line
 # DNG's version, a colour filter's pattern; the parts of which a camera's raw file has the picture.
 _TAG_DNG_VERSION, _TAG_FILTER_PATTERN, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 33421, 254, 330
 _TAG_COMPRESSION, _TAG_JPEG_TABLES, _JPEG_IN_TIFF = 259, 347, 7
+_TAG_BITS, _TAG_ROWS_PER_STRIP, _TAG_TILE_WIDTH, _TAG_TILE_LENGTH = 258, 278, 322, 323
 _DEFLATE = (8, 32946)
 _TAGS_OFFSETS, _TAGS_SIZES = (273, 324), (279, 325)  # of strips or tiles
 
@@ -39,13 +43,27 @@ def require_intact(data: bytes, image: Image.Image) -> None:
     if kind not in (*_DEFLATE, _JPEG_IN_TIFF):
         return
     starts, sizes = (tags.get(pair[0], tags.get(pair[1], ())) for pair in (_TAGS_OFFSETS, _TAGS_SIZES))
-    most_bytes = image.width * image.height * 16 + (1 << 20)
+    expected = _bytes_of_a_part(image)
     for start, size in zip(starts, sizes, strict=False):
         part = data[start : start + size]
-        if kind in _DEFLATE and not integrity.deflated_whole(part, most_bytes):
+        if kind in _DEFLATE and not integrity.deflated_whole(part, expected):
             raise ImageError("corrupt", "TIFF: compressed data does not fit its checksum")
         if kind == _JPEG_IN_TIFF:
             _require_intact_jpeg_part(tags.get(_TAG_JPEG_TABLES, b""), part)
+
+
+def _bytes_of_a_part(image: Image.Image) -> int:
+    """Give how many bytes a strip or tile has at most when unpacked."""
+    tags = getattr(image, "tag_v2", {})
+    # Pillow has turned the size as displayed; the larger side is enough for a bound.
+    longest = max(image.size)
+    width, height = tags.get(_TAG_TILE_WIDTH, longest), tags.get(_TAG_TILE_LENGTH, min(_rows(tags), longest))
+    bits = sum(tags.get(_TAG_BITS, (1,))) if len(tags.get(_TAG_BITS, ())) > 1 else tags.get(_TAG_BITS, (1,))[0] * 4
+    return int((width * bits + 7) // 8 * height)
+
+
+def _rows(tags: Mapping[int, Any]) -> int:
+    return int(tags.get(_TAG_ROWS_PER_STRIP, 1 << 32))
 
 
 def _require_intact_jpeg_part(tables: bytes, part: bytes) -> None:
