@@ -13,6 +13,7 @@ from imageguard_daemon.errors import ImageError
 _SECTOR = 512
 # The longest run of zeros that libwebp and AOM write into lossy data of blank pictures is 16 bytes.
 _IMPOSSIBLE = 256
+_SLICE = 1 << 16  # unpacks to 66 MB at most
 _MISSING = (b"\0", b"\xff")
 _RUNS = {byte: re.compile(re.escape(byte) + b"*") for byte in _MISSING}
 # Chunks in lower case are optional, and the picture is whole without them; but not without these.
@@ -166,11 +167,12 @@ def deflated_whole(part: bytes, expected_bytes: int) -> bool:
 
     A stream that its writer never finished is whole as long as nothing is left over; a bomb is not read to its end.
     """
-    stream, rest, seen = zlib.decompressobj(), part, 0
+    stream, seen, view = zlib.decompressobj(), 0, memoryview(part)
     try:
-        while rest and not stream.eof and seen <= expected_bytes:
-            seen += len(stream.decompress(rest, 1 << 20))
-            rest = stream.unconsumed_tail
+        for at in range(0, len(part), _SLICE):
+            seen += len(stream.decompress(view[at : at + _SLICE]))
+            if stream.eof or seen > expected_bytes:
+                break
     except zlib.error:
         return False
     return stream.eof or seen <= expected_bytes
