@@ -21,6 +21,16 @@ RGB = noisy(photo(320, 240), 4)
 GREY = np.asarray(Image.fromarray(RGB).convert("L")).astype(int)
 
 
+def seeded(seed: int) -> Random:
+    """Give a generator for damage, which is no secret."""
+    return Random(seed)  # noqa: S311
+
+
+def damaged_by(name: str, data: bytes, seed: int) -> bytes:
+    """Give the file with one kind of damage."""
+    return DAMAGES[name](data, seeded(seed))
+
+
 def found(data: bytes) -> str:
     """Give what is said against a file, or nothing."""
     try:
@@ -48,7 +58,7 @@ def test_files_that_end_too_early_are_corrupt(kind, name):
     if kind == "tiff two pages":
         pytest.skip("what is missing belongs to a later picture")
     for seed in range(5):
-        assert found(DAMAGES[name](data, Random(seed))).startswith("corrupt"), seed
+        assert found(damaged_by(name, data, seed)).startswith("corrupt"), seed
 
 
 @pytest.mark.parametrize("kind", ["png", "png 16 bit", "png interlaced", "png palette", "tiff tiles deflate"])
@@ -58,7 +68,7 @@ def test_formats_with_checksums_hide_nothing(kind, name):
     data = VARIANTS[kind](RGB)
     intact = decode(data, LIMITS).grey
     for seed in range(3):
-        damaged = DAMAGES[name](data, Random(seed))
+        damaged = damaged_by(name, data, seed)
         assert found(damaged).startswith("corrupt") or np.array_equal(decode(damaged, LIMITS).grey, intact), seed
 
 
@@ -69,7 +79,7 @@ def test_formats_with_checksums_hide_nothing(kind, name):
 def test_blocks_lost_inside_a_jpeg_are_found(kind, name):
     """A torn JPEG is corrupt, of every kind, CMYK included."""
     data = VARIANTS[kind](RGB)
-    assert sum(found(DAMAGES[name](data, Random(seed))).startswith("corrupt") for seed in range(10)) >= 9
+    assert sum(found(damaged_by(name, data, seed)).startswith("corrupt") for seed in range(10)) >= 9
 
 
 @pytest.mark.parametrize("kind", ["webp", "avif", "tiff jpeg", "gif", "tiff lzw"])
@@ -77,7 +87,7 @@ def test_blocks_lost_inside_a_jpeg_are_found(kind, name):
 def test_holes_are_found_where_the_decoder_sees_none(kind, name):
     """A decoder without checksums makes grey soup of a hole; the hole itself is seen."""
     data = VARIANTS[kind](RGB)
-    assert sum(found(DAMAGES[name](data, Random(seed))).startswith("corrupt") for seed in range(8)) >= 7
+    assert sum(found(damaged_by(name, data, seed)).startswith("corrupt") for seed in range(8)) >= 7
 
 
 @pytest.mark.parametrize("level", [0, 117, 255])
@@ -112,7 +122,7 @@ def test_bytes_left_over_in_a_jpeg_are_blocks_that_were_not_read():
     """A few bytes before the end are padding only if they are zeros."""
     data = jpeg(RGB)
     assert not found(data[:-2] + bytes(40) + data[-2:])
-    assert found(data[:-2] + Random(1).randbytes(40).replace(b"\xff", b"\x01") + data[-2:]).startswith("corrupt")
+    assert found(data[:-2] + seeded(1).randbytes(40).replace(b"\xff", b"\x01") + data[-2:]).startswith("corrupt")
 
 
 @pytest.mark.parametrize("trailer", [b"\0" * 8192, b"\xff" * 5000, b"MotionPhoto_Data" * 99, jpeg(RGB)])
@@ -156,14 +166,14 @@ def test_deflated_data_is_read_within_a_bound():
     assert deflated_whole(part, 20_000)
     assert not deflated_whole(part[:-1] + bytes([part[-1] ^ 1]), 20_000)
     assert deflated_whole(part[:-4], 10_240)
-    assert not deflated_whole(zlib.compress(bytes(50_000_000)), 1000)
+    assert not deflated_whole(zlib.compress(bytes(100_000_000)), 1000)
 
 
 def test_a_decoder_that_fails_in_its_own_way_is_a_corrupt_file():
     """No exception of Pillow's plug-ins leaves the decoder: AVIF's raises RuntimeError."""
     data = bytearray(VARIANTS["avif"](RGB))
     at = data.index(b"mdat") + 4
-    data[at + 12 : at + 90] = Random(3).randbytes(78)
+    data[at + 12 : at + 90] = seeded(3).randbytes(78)
     complaint = found(bytes(data))
     assert not complaint or complaint.startswith("corrupt")
 
