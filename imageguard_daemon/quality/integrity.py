@@ -165,7 +165,8 @@ def _without(data: bytes, spans: list[tuple[int, int]]) -> bytes:
 def deflated_whole(part: bytes, expected_bytes: int) -> bool:
     """Tell whether a zlib stream ends and fits its checksum.
 
-    One that its writer never finished is whole as long as it gives no more than expected; a bomb is not read to its end.
+    One that its writer never finished is whole as long as it gives no more than expected. A bomb is not read to
+    its end.
     """
     stream, seen, view = zlib.decompressobj(), 0, memoryview(part)
     try:
