@@ -4,7 +4,8 @@ Source: ITU-T T.81, Annex B (markers) and Annex K (the tables libjpeg scales by 
 """
 
 import functools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from imageguard_daemon.errors import ImageError
@@ -16,6 +17,11 @@ STANDARD_LUMA: tuple[int, ...] = (
     56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87,
     95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99,
 )  # fmt: skip
+# Where each coefficient of the zigzag order stands in rows and columns (T.81, figure 5).
+_ZIGZAG = sorted(range(64), key=lambda at: (at // 8 + at % 8, at // 8 if (at // 8 + at % 8) % 2 else at % 8))
+# libjpeg warns of these too; the pixels are all there.
+_HARMLESS = re.compile(r"color transform|SOS parameters|JFIF revision")
+_LEFT_OVER = re.compile(r" (\d+) extraneous bytes before marker 0xd9")
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STAND_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
@@ -30,6 +36,13 @@ class JpegHeader:
     precision_bits: int
     tables: dict[int, tuple[int, ...]] = field(default_factory=dict)
     exif: bytes = b""
+    scan_at: int = 0  # where the first scan's header begins
+    frame_marker: int = 0xC0  # baseline; 0xC1 extended, 0xC2 progressive, others are rare
+
+    @property
+    def is_common(self) -> bool:
+        """Whether it is a kind of JPEG that decoders read: 8 bits, sequential or progressive, Huffman-coded."""
+        return self.precision_bits == 8 and self.frame_marker <= 0xC2
 
     @property
     def libjpeg_quality(self) -> int:
@@ -45,23 +58,24 @@ def read_header(data: bytes) -> JpegHeader:
         ImageError: `corrupt`, when they make no sense or no frame is announced.
     """
     tables: dict[int, tuple[int, ...]] = {}
-    exif, frame = b"", None
-    for marker, segment in _segments(data):
+    exif, frame, frame_marker, scan_at = b"", None, 0, len(data)
+    for marker, at, segment in _segments(data):
         if marker == 0xDB:
             tables.update(_quantisation_tables(segment))
         elif marker == 0xE1 and segment.startswith(b"Exif\0") and not exif:
             exif = segment[6:]
         elif marker in _START_OF_FRAME and frame is None and len(segment) >= 6:
-            frame = segment[:6]
+            frame, frame_marker = segment[:6], marker
         elif marker == 0xDA:
+            scan_at = at
             break
     if frame is None:
         raise ImageError("corrupt", "JPEG without a frame header")
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
-    return JpegHeader(width, height, frame[5], frame[0], tables, exif)
+    return JpegHeader(width, height, frame[5], frame[0], tables, exif, scan_at, frame_marker)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     at = 2
     while (at := data.find(b"\xff", at)) != -1 and at + 3 < len(data):
         marker = data[at + 1]
@@ -71,7 +85,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             at += 2
         else:
             length = int.from_bytes(data[at + 2 : at + 4], "big")
-            yield marker, data[at + 4 : at + 2 + length]
+            yield marker, at, data[at + 4 : at + 2 + length]
             at += 2 + max(length, 2)
 
 
@@ -87,6 +101,24 @@ def _quantisation_tables(segment: bytes) -> dict[int, tuple[int, ...]]:
             )
         at += 1 + 64 * size
     return tables
+
+
+def is_harmless(complaint: str, data: bytes) -> bool:
+    """Tell whether libjpeg's warning is about something else than the pixels.
+
+    Zeros before the end are padding that some cameras write. Any other bytes left over are blocks that were not read,
+    because damage before made others longer.
+    """
+    left_over = _LEFT_OVER.search(complaint)
+    if left_over is None:
+        return _HARMLESS.search(complaint) is not None
+    number, end = int(left_over[1]), data.find(b"\xff\xd9", read_header(data).scan_at)
+    return number < 100 and not any(data[end - number : end])
+
+
+def in_zigzag(table: Sequence[int]) -> tuple[int, ...]:
+    """Give a table of rows and columns, as Pillow has it, in the order of a file."""
+    return tuple(table[at] for at in _ZIGZAG)
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from PIL import Image
 
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.model import Decision, Measurement
-from imageguard_daemon.quality.decoding import Limits, from_grey, grey_of, pillow_guard, scaled_to_8_bit
+from imageguard_daemon.quality.decoding import Limits, Picture, from_grey, from_pillow, require_size
+from imageguard_daemon.quality.luma import Grey, grey_of, scaled_to_8_bit
 from imageguard_daemon.quality.measurement import measure_bytes, measure_file, measure_picture
 from imageguard_daemon.quality.policy import decide, thresholds_for
 
@@ -21,19 +22,22 @@ _LIMITS = Limits()
 
 
 def validate(
-    image: str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8],
+    image: str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any],
     preset: str = "general",
     thresholds: Mapping[str, float] | None = None,
 ) -> Decision:
-    """Judge one image: a path, a file's bytes, a Pillow image, or an RGB or grey uint8 array.
+    """Judge one image: a path, a file's bytes, a Pillow image, or an RGB or grey array.
 
     A damaged or hostile image gives a decision that is not `ok`. `thresholds` replaces some of the preset's,
-    such as `{"blur_score": 55}`. An array is height x width (grey), or height x width x 1, 3 (RGB) or
-    4 (RGBA).
+    such as `{"blur_score": 55}`. `bytes` are a file's content, never its name.
+
+    An array is height x width (grey), or height x width x 1, 3 (RGB) or 4 (RGBA), of uint8, of uint16 (scaled as
+    a file's: 12-bit data is no dark picture) or of bool; neither contiguous nor writable need it be. Of a Pillow
+    image the current frame is judged. It may be called from any thread and in any process, forked or spawned.
 
     Raises:
         FileNotFoundError: there is no such path. Other `OSError` as the system gives them.
-        TypeError: the image is nothing of the above, or an array is not of uint8.
+        TypeError: the image is nothing of the above, or an array is of another type.
         ValueError: an unknown preset or threshold, or an array of another shape.
     """
     in_force = thresholds_for(preset, thresholds)
@@ -48,7 +52,7 @@ def _measure(image: Any) -> Measurement:
     if isinstance(image, np.ndarray):
         return _measure_array(image)
     if isinstance(image, str | os.PathLike):
-        return _measure_path(os.fspath(image))
+        return _measure_path(os.fsdecode(image))
     raise TypeError(f"an image must be a path, bytes, a Pillow image or an array, not {type(image).__name__}")
 
 
@@ -64,28 +68,30 @@ def _measure_path(path: str) -> Measurement:
 
 
 def _measure_array(array: NDArray[Any]) -> Measurement:
-    if array.dtype != np.uint8:
-        raise TypeError(f"an array must be of uint8, not {array.dtype}")
+    if array.dtype not in (np.uint8, np.uint16, np.bool_):
+        hint = "; scale it to 0 ... 255 first" if array.dtype.kind in "fiu" else ""
+        raise TypeError(f"an array must be of uint8, uint16 or bool, not {array.dtype}{hint}")
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ValueError(f"an array must be height x width or height x width x 1, 3 or 4, not {array.shape}")
-    return _measure_pixels(np.ascontiguousarray(array))
+    # A float copy of a 16-bit array is not made before its size is known to be allowed.
+    return _measure_picture(lambda: from_grey(_checked_grey(array), _LIMITS))
+
+
+def _checked_grey(array: NDArray[Any]) -> Grey:
+    require_size(array.shape[1], array.shape[0], _LIMITS)
+    return grey_of(scaled_to_8_bit(np.ascontiguousarray(array)))
 
 
 def _measure_pillow(image: Image.Image) -> Measurement:
     if 0 in image.size:
         raise ValueError("a Pillow image must have at least one pixel")
-    try:
-        with pillow_guard(image.format or "image"):
-            image.load()
-    except ImageError as error:
-        return Measurement("", issue=error.issue, detail=error.detail)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _measure_pixels(scaled_to_8_bit(np.asarray(image)))
-    return _measure_pixels(np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB")))
+    return _measure_picture(lambda: from_pillow(image, _LIMITS))
 
 
-def _measure_pixels(pixels: NDArray[np.uint8]) -> Measurement:
+def _measure_picture(take: Callable[[], Picture]) -> Measurement:
     try:
-        return measure_picture(from_grey(grey_of(pixels), _LIMITS), _LIMITS)
+        return measure_picture(take(), _LIMITS)
     except ImageError as error:
         return Measurement("", issue=error.issue, detail=error.detail)
+    except MemoryError:
+        return Measurement("", issue="too_large", detail="it takes more memory than there is")

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon.errors import ImageError
-from imageguard_daemon.quality.decoding import Limits, camera_name, decode, scaled_to_8_bit
+from imageguard_daemon.quality.decoding import Limits, decode
+from imageguard_daemon.quality.exif import camera_name
+from imageguard_daemon.quality.luma import scaled_to_8_bit
 from tests.helpers.images import encoded, jpeg, photo, png, with_orientation
 
 LIMITS = Limits()

@@ -1,0 +1,78 @@
+"""What is asked of TIFF files beyond decoding: that they are no camera's raw file, and that their parts are whole."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import simplejpeg
+from PIL import Image
+
+from imageguard_daemon.errors import ImageError
+from imageguard_daemon.quality import integrity, jpeg
+from imageguard_daemon.quality.exif import one_line
+
+# DNG's version, a colour filter's pattern; the parts of which a camera's raw file has the picture.
+_TAG_DNG_VERSION, _TAG_FILTER_PATTERN, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 33421, 254, 330
+_TAG_COMPRESSION, _TAG_JPEG_TABLES, _JPEG_IN_TIFF = 259, 347, 7
+_TAG_BITS, _TAG_ROWS_PER_STRIP, _TAG_TILE_WIDTH, _TAG_TILE_LENGTH = 258, 278, 322, 323
+_DEFLATE = (8, 32946)
+_TAGS_OFFSETS, _TAGS_SIZES = (273, 324), (279, 325)  # of strips or tiles
+
+
+def refuse_raw(image: Image.Image, data: bytes) -> None:
+    """Refuse cameras' raw files, which are TIFF with a small preview in front.
+
+    Raises:
+        ImageError: `unsupported`.
+    """
+    tags = getattr(image, "tag_v2", {})
+    preview_first = _TAG_SUB_IFDS in tags and tags.get(_TAG_SUBFILE_TYPE, 0) == 1
+    if data[8:10] == b"CR" or preview_first or _TAG_FILTER_PATTERN in tags:
+        raise ImageError("unsupported", "camera RAW is not handled")
+    if _TAG_DNG_VERSION in tags:
+        raise ImageError("unsupported", "DNG is not handled")
+
+
+def require_intact(data: bytes, image: Image.Image) -> None:
+    """Check the strips or tiles of the first page that are streams with a checksum or of JPEG.
+
+    Raises:
+        ImageError: `corrupt`.
+    """
+    tags = getattr(image, "tag_v2", {})
+    kind = tags.get(_TAG_COMPRESSION)
+    if kind not in (*_DEFLATE, _JPEG_IN_TIFF):
+        return
+    starts, sizes = (tags.get(pair[0], tags.get(pair[1], ())) for pair in (_TAGS_OFFSETS, _TAGS_SIZES))
+    expected = _bytes_of_a_part(image)
+    for start, size in zip(starts, sizes, strict=False):
+        part = data[start : start + size]
+        if kind in _DEFLATE and not integrity.deflated_whole(part, expected):
+            raise ImageError("corrupt", "TIFF: compressed data does not fit its checksum")
+        if kind == _JPEG_IN_TIFF:
+            _require_intact_jpeg_part(tags.get(_TAG_JPEG_TABLES, b""), part)
+
+
+def _bytes_of_a_part(image: Image.Image) -> int:
+    """Give how many bytes a strip or tile has at most when unpacked."""
+    tags = getattr(image, "tag_v2", {})
+    # Pillow has turned the size as displayed; the larger side is enough for a bound.
+    longest = max(image.size)
+    width, height = tags.get(_TAG_TILE_WIDTH, longest), tags.get(_TAG_TILE_LENGTH, min(_rows(tags), longest))
+    bits = sum(tags.get(_TAG_BITS, (1,))) if len(tags.get(_TAG_BITS, ())) > 1 else tags.get(_TAG_BITS, (1,))[0] * 4
+    return int((width * bits + 7) // 8 * height)
+
+
+def _rows(tags: Mapping[int, Any]) -> int:
+    return int(tags.get(_TAG_ROWS_PER_STRIP, 1 << 32))
+
+
+def _require_intact_jpeg_part(tables: bytes, part: bytes) -> None:
+    """Decode one strip strictly, as libtiff does not; its tables stand apart (TIFF Technical Note 2)."""
+    whole = tables[:-2] + part[2:] if tables else part
+    try:
+        simplejpeg.decode_jpeg(whole, colorspace="GRAY")
+    except ValueError as error:
+        complaint = one_line(error)
+        beyond_us = "subsampling" in complaint or complaint.startswith("Unsupported JPEG")
+        if not beyond_us and not jpeg.is_harmless(complaint, whole):
+            raise ImageError("corrupt", f"TIFF: {complaint}") from error
