@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from imageguard_daemon.cli import check, config, report, run, status
+from imageguard_daemon.cli import check, config, report, run, status, verify
 from imageguard_daemon.errors import ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
@@ -25,6 +25,7 @@ app.command()(run.run)
 app.command()(check.check)
 app.command()(report.report)
 app.command()(status.status)
+app.command()(verify.verify)
 app.add_typer(config.app, name="config")
 
 
