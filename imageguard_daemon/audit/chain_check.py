@@ -11,6 +11,10 @@ from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import CHAINED
 
 _PAGE = 500
+_LINKS = (
+    "SELECT sequence, record_table, record_id, hash FROM chain "
+    "WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
+)
 _BEFORE_ALL = -(1 << 63) - 1
 
 
@@ -65,12 +69,8 @@ class ChainCheck:
         yield from self._cut_off()
 
     def _next_page(self) -> tuple[Sequence[Any], dict[str, dict[int, dict[str, object]]]]:
-        query = (
-            "SELECT sequence, record_table, record_id, hash FROM chain WHERE sequence > ? AND sequence <= ? "
-            f"ORDER BY sequence LIMIT {_PAGE}"
-        )
         with reading(self._engine) as connection:
-            links = connection.exec_driver_sql(query, (self._sequence, self.extent.sequence)).all()
+            links = connection.exec_driver_sql(_LINKS, (self._sequence, self.extent.sequence, _PAGE)).all()
             return links, {
                 table: _rows(connection, table, [n for _, t, n, _ in links if t == table]) for table in CHAINED
             }

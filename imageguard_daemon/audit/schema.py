@@ -2,8 +2,8 @@
 
 `decision_records` has one row for each judgement, `intents` one for each file about to move because of it,
 `outcomes` what became of each intent, `relocations` where a filed file was found after others had moved it. `chain`
-has one row for each row of these, in the one order of the log; `chain.py` says how it is made. The view `decisions` joins them: one row per file judged and moved. The
-view is the public face; the tables may change with a migration.
+has one row for each row of these, in the one order of the log; `chain.py` says how it is made. The view `decisions`
+joins them: one row per file judged and moved. The view is the public face; the tables may change with a migration.
 """
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
