@@ -95,7 +95,7 @@ class ChainCheck:
             self._cursors[table].step(record_id, good=fault is None)
         # Whether the record or the hash was changed, the next link follows from one of the two.
         self._previous = {one for one in (stored, *computed) if isinstance(one, bytes)}
-        self.head = stored
+        self.head = stored if isinstance(stored, bytes) else b""
         if stored in self._expected:
             self.met.add(stored)
 

@@ -46,8 +46,9 @@ def verify(  # noqa: PLR0913, PLR0917 - one parameter for each option
 ) -> None:
     """Hold the audit log against the folders: is every filed file there, unchanged, and nothing else?
 
-    Also checks the hash chain over the log's records. Nothing is ever moved, deleted or overwritten, and a daemon may
-    be running. Exits 0 when nothing is wrong (or all was repaired), 65 otherwise.
+    Also checks the hash chain over the log's records. Nothing is ever moved, deleted or overwritten, and a daemon may be running.
+
+    Exits 0 when nothing is wrong (or all was repaired), 65 otherwise.
     """
     head = _hash(expect_head)
     if repair and database is not None:

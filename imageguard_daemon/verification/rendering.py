@@ -66,11 +66,11 @@ def table(found: Iterable[Discrepancy], verifier: Verifier, *, folders_searched:
 def _section(kind: Kind, examples: list[Discrepancy], count: int) -> Iterator[RenderableType]:
     yield Text(f"{kind} ({count:,}): {MEANING[kind]}", style="bold")
     for discrepancy in examples:
-        yield Padding(Text(_line(discrepancy), overflow="fold"), (0, 0, 0, 2))
+        yield Padding(Text(_line(discrepancy), overflow="fold"), (0, 0, 0, 2), expand=False)
     if count > len(examples):
-        yield Padding(Text(f"and {count - len(examples):,} more; --format csv lists all"), (0, 0, 0, 2))
+        yield Padding(Text(f"and {count - len(examples):,} more; --format csv lists all"), (0, 0, 0, 2), expand=False)
     if not all(discrepancy.repaired for discrepancy in examples):
-        yield Text(f"  {ADVICE[kind]}", style="italic")
+        yield Padding(Text(ADVICE[kind], style="italic"), (0, 0, 0, 2), expand=False)
     yield Text()
 
 

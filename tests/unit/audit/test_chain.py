@@ -2,7 +2,6 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from alembic.config import Config
 from imageguard_daemon.audit import chain, database
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking, open_for_writing
-from imageguard_daemon.audit.schema import CHAINED
+from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import UnavailableError
 from tests.helpers.audit_logs import Judged, write_log
 from tests.helpers.tampering import tamper
@@ -87,13 +86,19 @@ def test_an_empty_log_has_nothing_to_find(tmp_path: Path) -> None:
         (["UPDATE chain SET record_id = 1000000000000 WHERE sequence = 9"], {"outcomes 1000000000000", "outcomes 3"}),
         (["DELETE FROM chain WHERE sequence = 8"], {"chain 8"}),
         (
-            ["UPDATE intents SET id = -2 WHERE id = 1", "UPDATE intents SET id = 1 WHERE id = 2"]
-            + ["UPDATE intents SET id = 2 WHERE id = -2"],
+            [
+                "UPDATE intents SET id = -2 WHERE id = 1",
+                "UPDATE intents SET id = 1 WHERE id = 2",
+                "UPDATE intents SET id = 2 WHERE id = -2",
+            ],
             {"intents 1", "intents 2"},
         ),
         (
-            ["UPDATE chain SET sequence = -1 WHERE sequence = 8", "UPDATE chain SET sequence = 8 WHERE sequence = 9"]
-            + ["UPDATE chain SET sequence = 9 WHERE sequence = -1"],
+            [
+                "UPDATE chain SET sequence = -1 WHERE sequence = 8",
+                "UPDATE chain SET sequence = 8 WHERE sequence = 9",
+                "UPDATE chain SET sequence = 9 WHERE sequence = -1",
+            ],
             {"intents 3", "outcomes 3"},
         ),
         (["INSERT INTO outcomes VALUES (9, 99, 'moved', '', '')"], {"outcomes 9"}),
@@ -117,14 +122,13 @@ def test_a_record_inserted_before_the_next_start_is_not_made_legitimate(log: Pat
 
 def test_a_transaction_that_fails_leaves_no_link(tmp_path: Path, log: Path) -> None:
     """Records and links are added together or not at all."""
-    engine = open_for_writing(log)
-    with pytest.raises(ZeroDivisionError), engine.begin() as connection:
-        before = chain.newest_ids(connection, CHAINED)
-        connection.exec_driver_sql("INSERT INTO relocations VALUES (1, 1, x'2f61', '/a', '', 0, '')")
-        chain.extend(connection, before)
-        raise ZeroDivisionError
-    engine.dispose()
+    writer = AuditWriter(log, tmp_path)
+    with pytest.raises(UnavailableError):
+        writer.record_relocations([(1, "/a", "x", 1), (999, "/b", "x", 1)])
+    writer.record_relocations([(1, "/a", "x", 1)])
+    writer.close()
     assert faults(log) == []
+    assert sqlite3.connect(log).execute("SELECT max(sequence) FROM chain").fetchone() == (10,)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +168,7 @@ def test_the_records_of_an_older_log_are_chained(tmp_path: Path, images: int) ->
     open_for_writing(path).dispose()
     assert faults(path) == []
     if images:
-        tamper(path, f"UPDATE outcomes SET outcome = 'lost' WHERE id = {images}")
+        tamper(path, "UPDATE outcomes SET outcome = 'lost' WHERE id = ?", parameters=(images,))
         assert faults(path) == [f"outcomes {images}"]
 
 
