@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
-from imageguard_daemon.audit.database import translated_errors
+from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import decisions
 from imageguard_daemon.names import printable
 
@@ -33,9 +33,7 @@ def count_decisions(engine: sa.Engine, groupings: Sequence[Sequence[Dimension]],
         RetryableError: the database is locked.
         UnavailableError: it is damaged, or is no audit log.
     """
-    with translated_errors(engine.url.database or ""), engine.connect() as connection:
-        # Without this, sqlite3 reads outside a transaction and every statement sees a newer log.
-        connection.exec_driver_sql("BEGIN")
+    with reading(engine, engine.url.database or "") as connection:
         return [_answer(connection, grouping, scope) for grouping in groupings]
 
 

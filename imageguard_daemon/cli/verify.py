@@ -46,7 +46,7 @@ def verify(  # noqa: PLR0913, PLR0917 - one parameter for each option
 ) -> None:
     """Hold the audit log against the folders: is every filed file there, unchanged, and nothing else?
 
-    Also checks the hash chain over the log's records. Nothing is ever moved, deleted or overwritten, and a daemon may be running.
+    Also checks the hash chain over the records. Nothing is ever moved, deleted or overwritten; a daemon may be running.
 
     Exits 0 when nothing is wrong (or all was repaired), 65 otherwise.
     """

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 from imageguard_daemon.audit.chain import ORIGIN
@@ -15,6 +15,7 @@ from imageguard_daemon.intake.selection import Left, Selection
 from imageguard_daemon.intake.walking import Found, walk
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 from imageguard_daemon.verification.inspection import inspect, sha256_of
+from imageguard_daemon.verification.spelling import Spellings
 
 _LOOKED_UP_AT_ONCE = 500
 _TEMPORARY = re.compile(r"\.imageguard-(\d{1,18})\.part")
@@ -46,12 +47,13 @@ class Task:
 class Verifier:
     """One verification. Iterate `discrepancies` to its end; then the counts and `head` are complete."""
 
-    def __init__(self, chain: ChainCheck, filed: FiledFiles, task: Task, repairer: Repairer | None = None) -> None:
-        self._chain = chain
+    def __init__(self, check: ChainCheck, filed: FiledFiles, task: Task, repairer: Repairer | None = None) -> None:
+        self._chain = check
         self._filed = filed
         self._task = task
         self._repairer = repairer
         self._missing = MissingFiles()
+        self._spellings = Spellings(task.folders)
         self.counts: Counter[Kind] = Counter()
         self.left = 0
         self.files = 0
@@ -116,6 +118,8 @@ class Verifier:
                 self._missing.add(file)
             elif wrong:
                 yield wrong
+            else:
+                self._spellings.learn(file.path)
 
     def _unknown(self, progress: Progress) -> Iterator[Discrepancy]:
         """Look through the folders; what is missing may turn up there."""
@@ -124,10 +128,10 @@ class Verifier:
         while page := list(islice(entries, _LOOKED_UP_AT_ONCE)):
             done += len(page)
             progress("folders", done, None)
-            paths = {os.path.join(folder, found.relative_path): found for folder, found in page}
-            known = self._filed.known(list(paths))
-            for path, found in paths.items():
-                if path not in known:
+            names = [self._spellings.of(folder, found.relative_path) for folder, found in page]
+            known = self._filed.known(list(chain(*names)))
+            for (path, *others), (_, found) in zip(names, page, strict=True):
+                if known.isdisjoint((path, *others)):
                     yield from self._explain(path, found)
         for file in self._missing.remaining():
             detail = f"{file.size_bytes} bytes, SHA-256 {file.sha256}"

@@ -232,6 +232,27 @@ def test_a_reading_error_is_told_not_passed_over(library: Library, monkeypatch: 
     assert {(one.kind, one.detail) for one in library.verify()} == {(Kind.unreadable, "Input/output error")}
 
 
+def test_a_folder_reached_through_a_link_is_the_same_folder(library: Library, tmp_path: Path) -> None:
+    """Verified under another name of the root, files keep their records, and foreign ones are still found."""
+    link = tmp_path / "link"
+    link.symlink_to(library.tree.accepted)
+    engine = open_for_checking(library.database)
+    (library.tree.accepted / "cat/foreign.jpg").write_bytes(b"x")
+    verifier = Verifier(ChainCheck(engine), FiledFiles(engine), Task([str(link)]))
+    assert [one.path for one in verifier.discrepancies()] == [str(link / "cat/foreign.jpg")]
+    engine.dispose()
+
+
+def test_a_destination_that_was_moved_as_a_whole_is_found_again(library: Library, tmp_path: Path) -> None:
+    """After a move to another disk every file is relocated, and after the repair all is right."""
+    new = library.tree.accepted.rename(tmp_path / "moved")
+    library.tree = Tree(tmp_path / "other")
+    object.__setattr__(library.tree, "accepted", new)
+    assert kinds(library.verify()) == [Kind.relocated, Kind.relocated]
+    assert all(one.repaired for one in library.verify(repair=True))
+    assert library.verify() == []
+
+
 def test_nothing_but_the_log_is_ever_touched(library: Library) -> None:
     """A repair of everything at once leaves every file as it was."""
     library.file("cat/3.jpg", b"third", outcome=None)
