@@ -61,6 +61,37 @@ def open_for_reading(path: Path) -> sa.Engine:
     return engine
 
 
+def open_for_checking(path: Path) -> sa.Engine:
+    """Open an existing database read-only for `verify`; a text that is no UTF-8 is read, not an error.
+
+    Raises:
+        NoInputError: there is none.
+        UnavailableError: it is from before there was a chain, or is no audit log.
+    """
+    engine = open_for_reading(path)
+    sa.event.listen(engine, "connect", _read_any_text)
+    with reading(engine, path) as connection:
+        tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
+    if "chain" in tables:
+        return engine
+    engine.dispose()
+    raise UnavailableError(
+        f"the audit database {path} was made by an older version; start the daemon once, or use --repair: "
+        "both bring it up to date"
+        if "intents" in tables
+        else f"audit database {path}: holds no decisions of imageguard-daemon"
+    )
+
+
+@contextmanager
+def reading(engine: sa.Engine, what: object = "") -> Iterator[sa.Connection]:
+    """Read from one moment of the log; keep it short, for meanwhile its WAL cannot be folded in."""
+    with translated_errors(what), engine.connect() as connection:
+        # Without this, sqlite3 reads outside a transaction and every statement sees a newer log.
+        connection.exec_driver_sql("BEGIN")
+        yield connection
+
+
 def _is_readable_file(path: Path) -> bool:
     try:
         return path.is_file() and os.access(path, os.R_OK)
@@ -87,6 +118,10 @@ def _begin_immediately(connection: sa.Connection) -> None:
 def _prepare_reader(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA query_only=ON")
+
+
+def _read_any_text(connection: sqlite3.Connection, _record: object) -> None:
+    connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
 
 
 def _upgrade(engine: sa.Engine, path: Path) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Count, Dimension, RecordedScores, Scope
-from imageguard_daemon.audit.database import translated_errors
+from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import decisions
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import printable
@@ -35,9 +35,7 @@ def count_decisions(engine: sa.Engine, groupings: Sequence[Sequence[Dimension]],
         RetryableError: the database is locked.
         UnavailableError: it is damaged, or is no audit log.
     """
-    with translated_errors(engine.url.database or ""), engine.connect() as connection:
-        # Without this, sqlite3 reads outside a transaction and every statement sees a newer log.
-        connection.exec_driver_sql("BEGIN")
+    with reading(engine, engine.url.database or "") as connection:
         return [_answer(connection, grouping, scope) for grouping in groupings]
 
 
@@ -57,7 +55,7 @@ def recorded_scores(engine: sa.Engine, scope: Scope) -> Iterator[RecordedScores]
         sa.type_coerce(decisions.c.measures, sa.Text),
         *(decisions.c[name] for name in SCORE_NAMES),
     ).where(*_conditions(scope))
-    with translated_errors(engine.url.database or ""), engine.connect() as connection:
+    with reading(engine, engine.url.database or "") as connection:
         rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
         for partition in rows.partitions():
             for row in partition:

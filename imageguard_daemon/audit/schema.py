@@ -1,8 +1,9 @@
 """The tables of the audit log. Rows are only ever added: what is true now follows from the latest ones.
 
 `decision_records` has one row for each judgement, `intents` one for each file about to move because of it,
-`outcomes` what became of each intent. The view `decisions` joins them: one row per file judged and moved. The
-view is the public face; the tables may change with a migration.
+`outcomes` what became of each intent, `relocations` where a filed file was found after others had moved it. `chain`
+has one row for each row of these, in the one order of the log; `chain.py` says how it is made. The view `decisions`
+joins them: one row per file judged and moved. The view is the public face; the tables may change with a migration.
 """
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
@@ -49,7 +50,7 @@ intents = Table(
     Column("decision_id", Integer, ForeignKey("decision_records.id"), nullable=False, index=True),
     Column("role", Text, nullable=False),
     Column("source_path", LargeBinary, nullable=False),  # bytes: names need not be valid UTF-8
-    Column("destination_path", LargeBinary, nullable=False),
+    Column("destination_path", LargeBinary, nullable=False, index=True),
     Column("destination", Text, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("device", Integer, nullable=False),
@@ -71,6 +72,32 @@ outcomes = Table(
     Column("recorded_at", Text, nullable=False),
     sqlite_autoincrement=True,
 )
+
+relocations = Table(
+    "relocations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("intent_id", Integer, ForeignKey("intents.id"), nullable=False, index=True),
+    Column("path", LargeBinary, nullable=False, index=True),
+    Column("place", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("recorded_at", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+chain = Table(
+    "chain",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("record_table", Text, nullable=False),
+    Column("record_id", Integer, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,  # remembers how long it was, should its end be cut off
+)
+
+CHAINED = ("decision_records", "intents", "outcomes", "relocations")
+"""The tables whose rows have links; a transaction's links are in this order."""
 
 VIEW_COLUMNS = (
     *("id", "decided_at", "host", "source", "class", "relative_path", "destination", "sha256", "size_bytes"),

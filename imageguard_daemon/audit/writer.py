@@ -2,15 +2,17 @@
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from imageguard_daemon.audit import chain
 from imageguard_daemon.audit.database import open_for_writing, translated_errors
-from imageguard_daemon.audit.schema import decision_records, decisions, intents, outcomes
+from imageguard_daemon.audit.schema import decision_records, decisions, intents, outcomes, relocations
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
@@ -45,7 +47,7 @@ class AuditWriter:
         if not judged:
             return []
         self._require_same_file()
-        with translated_errors(self._database), self._engine.begin() as connection:
+        with self._transaction(decision_records, intents) as connection:
             known = _known_contents(connection, [file.measurement.sha256 for file in judged])
             decision_ids = []
             for file in judged:
@@ -58,7 +60,7 @@ class AuditWriter:
 
     def record_late_sidecar(self, decision_id: int, intent: Intent) -> RecordedIntent:
         """Record that a sidecar is about to follow an image that has already moved."""
-        with translated_errors(self._database), self._engine.begin() as connection:
+        with self._transaction(intents) as connection:
             return self._insert_intent(connection, decision_id, intent)
 
     def record_outcomes(self, results: Sequence[Outcome]) -> None:
@@ -75,8 +77,26 @@ class AuditWriter:
             }
             for r in results
         ]
-        with translated_errors(self._database), self._engine.begin() as connection:
+        with self._transaction(outcomes) as connection:
             connection.execute(outcomes.insert(), rows)
+
+    def record_relocations(self, found: Sequence[tuple[int, str, str, int]]) -> None:
+        """Record where filed files were found after others moved them: intent id, path, SHA-256, size in bytes."""
+        stamp = _timestamp(self._now())
+        rows = [
+            {
+                "intent_id": intent_id,
+                "path": os.fsencode(path),
+                "place": printable(self._below_root(path)),
+                "sha256": sha256,
+                "size_bytes": size_bytes,
+                "recorded_at": stamp,
+            }
+            for intent_id, path, sha256, size_bytes in found
+        ]
+        if rows:
+            with self._transaction(relocations) as connection:
+                connection.execute(relocations.insert(), rows)
 
     def unfinished(self) -> list[RecordedIntent]:
         """Give the intents without an outcome, oldest first: what a crash left behind."""
@@ -112,6 +132,14 @@ class AuditWriter:
                 return None
         return row.id, os.fsdecode(row.destination_path)
 
+    @contextmanager
+    def _transaction(self, *tables: sa.Table) -> Iterator[sa.Connection]:
+        """Add rows to these tables, and their links, durably at once; rows added by others get no links from us."""
+        with translated_errors(self._database), self._engine.begin() as connection:
+            before = chain.newest_ids(connection, [table.name for table in tables])
+            yield connection
+            chain.extend(connection, before)
+
     @staticmethod
     def _suffixes_of_sidecars(connection: sa.Connection, decision_id: int) -> set[str]:
         query = (
@@ -135,7 +163,7 @@ class AuditWriter:
             "host": self._host,
             "duplicate_of": known.get(file.measurement.sha256),
         }
-        return _new_id(connection.execute(decision_records.insert().values(row)))
+        return _new_id(connection.execute(decision_records.insert(), row))
 
     def _insert_intent(self, connection: sa.Connection, decision_id: int, intent: Intent) -> RecordedIntent:
         row = _intent_row(intent) | {
@@ -143,7 +171,7 @@ class AuditWriter:
             "destination": printable(self._below_root(intent.destination_path)),
             "intended_at": _timestamp(self._now()),
         }
-        return RecordedIntent(_new_id(connection.execute(intents.insert().values(row))), intent)
+        return RecordedIntent(_new_id(connection.execute(intents.insert(), row)), intent)
 
     def _below_root(self, path: str) -> str:
         return str(Path(path).relative_to(self._root)) if Path(path).is_relative_to(self._root) else path

@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from imageguard_daemon.cli import calibrate, check, config, report, run, simulate, status
+from imageguard_daemon.cli import calibrate, check, config, report, run, simulate, status, verify
 from imageguard_daemon.errors import ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
@@ -27,6 +27,7 @@ app.command()(report.report)
 app.command()(simulate.simulate)
 app.command()(calibrate.calibrate)
 app.command()(status.status)
+app.command()(verify.verify)
 app.add_typer(config.app, name="config")
 
 

@@ -1,0 +1,100 @@
+"""The hash chain over the rows of the log: how a row is written as bytes, and how links are added.
+
+Each row of a chained table has one link in `chain`: its place in the one order of the log, and
+
+    hash = SHA-256(previous hash + sequence + table + columns)
+
+The first link's previous hash is 32 zero bytes. Every part after it is written as its length in decimal, a colon,
+its bytes and a comma (a netstring). The columns are those that are not NULL, in the order of their names' bytes; each
+is its name, then its value: `i` and the decimal number for an integer, `f` and the eight bytes of an IEEE 754
+double (big endian) for a real, `t` and the bytes of a text, `b` and the bytes of a blob, all as SQLite stores them.
+A column that a later migration adds is NULL in older rows, so their hashes stay right.
+
+This form is for good: docs/decisions/0005-hash-chain.md says what it proves.
+"""
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+
+ORIGIN = bytes(32)
+"""What the first link follows."""
+
+_BATCH = 1_000
+_ENCODERS: dict[type, Callable[[Any], bytes]] = {
+    int: lambda value: b"i%d" % value,
+    float: lambda value: b"f" + struct.pack(">d", value),
+    str: lambda value: b"t" + value.encode("utf-8", "surrogateescape"),
+    bytes: lambda value: b"b" + value,
+}
+
+
+def link_hash(previous: bytes, sequence: int, table: str, row: Mapping[str, object]) -> bytes:
+    """Give the hash of the link at `sequence` for a row as SQLite stores it: column name -> value."""
+    columns = (
+        _name(name) + _netstring(_ENCODERS[type(value)](value))
+        for name, value in sorted(row.items())
+        if value is not None
+    )
+    head = _netstring(b"%d" % sequence) + _netstring(table.encode())
+    return hashlib.sha256(previous + head + b"".join(columns)).digest()
+
+
+def newest_ids(connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
+    """Give the largest id of each table; 0 where it is empty."""
+    questions = ", ".join(f"(SELECT coalesce(max(id), 0) FROM {table})" for table in tables)  # noqa: S608 - names of ours
+    return dict(zip(tables, connection.exec_driver_sql(f"SELECT {questions}").one(), strict=True))
+
+
+def extend(connection: sa.Connection, after: Mapping[str, int]) -> None:
+    """Add links for all rows whose ids are larger than those in `after`, table by table.
+
+    Must run in the transaction that adds the rows: then no row is ever without its link. Streams: memory does not
+    grow with the number of rows.
+    """
+    head = connection.exec_driver_sql("SELECT sequence, hash FROM chain ORDER BY sequence DESC LIMIT 1").first()
+    links = _links(connection, after, (head.sequence, head.hash) if head else (0, ORIGIN))
+    while batch := list(islice(links, _BATCH)):
+        connection.exec_driver_sql(
+            "INSERT INTO chain (sequence, record_table, record_id, hash) VALUES (?, ?, ?, ?)", batch
+        )
+
+
+def _links(
+    connection: sa.Connection, after: Mapping[str, int], head: tuple[int, bytes]
+) -> Iterator[tuple[int, str, int, bytes]]:
+    sequence, previous = head
+    for table, last_id in after.items():
+        for row in _rows(connection, table, last_id):
+            sequence += 1
+            previous = link_hash(previous, sequence, table, row)
+            yield sequence, table, int(row["id"]), previous
+
+
+def _rows(connection: sa.Connection, table: str, last_id: int) -> Iterator[dict[str, Any]]:
+    """Read back what was stored, since that and not what was handed over is what can be checked later."""
+    while True:
+        result = connection.exec_driver_sql(
+            f"SELECT * FROM {table} WHERE id > ? ORDER BY id LIMIT {_BATCH}",  # noqa: S608 - a name of ours
+            (last_id,),
+        )
+        names = list(result.keys())
+        rows = result.fetchall()
+        yield from (dict(zip(names, row, strict=True)) for row in rows)
+        if len(rows) < _BATCH:
+            return
+        last_id = rows[-1][names.index("id")]
+
+
+@cache
+def _name(column: str) -> bytes:
+    return _netstring(column.encode())
+
+
+def _netstring(content: bytes) -> bytes:
+    return b"%d:%b," % (len(content), content)

@@ -1,0 +1,164 @@
+"""Walks the hash chain and names every record that is not as it was written. Works while a daemon is writing."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.chain import ORIGIN, link_hash
+from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.schema import CHAINED
+
+_PAGE = 500
+_LINKS = (
+    "SELECT sequence, record_table, record_id, hash FROM chain "
+    "WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
+)
+_BEFORE_ALL = -(1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something in the log that the daemon has not written so; `record` names it, as `intents 5`."""
+
+    record: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How far the log reached at one moment: the last link, the last id of each table, what SQLite gave out."""
+
+    sequence: int
+    newest: Mapping[str, int]
+    given_out: Mapping[str, int]
+
+
+class ChainCheck:
+    """One walk over the chain as it is now; what is added meanwhile is for the next one.
+
+    Afterwards `head` is the last hash, and `met` tells which of the hashes given as `expected` are in the chain.
+    """
+
+    def __init__(self, engine: sa.Engine, expected: Sequence[bytes] = ()) -> None:
+        self._engine = engine
+        self._expected = frozenset(expected)
+        self._cursors = {table: _Cursor() for table in CHAINED}
+        self._sequence = 0
+        self._previous = {ORIGIN}
+        self.head = ORIGIN
+        self.met: set[bytes] = set()
+        with reading(engine) as connection:
+            self.extent = _extent(connection)
+
+    @property
+    def sequence(self) -> int:
+        """The last link that has been looked at."""
+        return self._sequence
+
+    def faults(self, progress: Callable[[int], None] = lambda _sequence: None) -> Iterator[Fault]:
+        """Yield what is wrong, in the order of the chain. Streams, in many short reads."""
+        while self._sequence < self.extent.sequence:
+            links, rows = self._next_page()
+            for sequence, table, record_id, stored in links:
+                yield from self._follow(sequence, table, record_id, stored, rows.get(table, {}).get(record_id))
+            progress(self._sequence)
+        for table, last_id in self.extent.newest.items():
+            yield from self._unlinked(table, last_id + 1)
+        yield from self._cut_off()
+
+    def _next_page(self) -> tuple[Sequence[Any], dict[str, dict[int, dict[str, object]]]]:
+        with reading(self._engine) as connection:
+            links = connection.exec_driver_sql(_LINKS, (self._sequence, self.extent.sequence, _PAGE)).all()
+            return links, {
+                table: _rows(connection, table, [n for _, t, n, _ in links if t == table]) for table in CHAINED
+            }
+
+    def _follow(
+        self, sequence: int, table: str, record_id: int, stored: bytes, row: Mapping[str, object] | None
+    ) -> Iterator[Fault]:
+        gap = sequence != self._sequence + 1
+        if gap:
+            yield Fault(f"chain {self._sequence + 1}", f"links are missing before link {sequence}")
+        self._sequence = sequence
+        fault = _fault(sequence, table, record_id, row)
+        computed = {link_hash(previous, sequence, table, row) for previous in self._previous} if row else set()
+        # After a gap nothing can be said of the first link; it is taken as the new beginning.
+        if fault is None and stored not in computed and not gap:
+            fault = Fault(f"{table} {record_id}", f"the record, or its link {sequence}, is not as it was written")
+        if fault:
+            yield fault
+        if table in self._cursors and isinstance(record_id, int):
+            if fault is None:
+                yield from self._unlinked(table, record_id)
+            self._cursors[table].step(record_id, good=fault is None)
+        # Whether the record or the hash was changed, the next link follows from one of the two.
+        self._previous = {one for one in (stored, *computed) if isinstance(one, bytes)}
+        self.head = stored if isinstance(stored, bytes) else b""
+        if stored in self._expected:
+            self.met.add(stored)
+
+    def _unlinked(self, table: str, before: int) -> Iterator[Fault]:
+        """Name the rows that should have had a link by now: the daemon has not written them."""
+        cursor = self._cursors[table]
+        if before <= cursor.passed + 1:
+            return
+        query = f"SELECT id FROM {table} WHERE id > ? AND id < ? ORDER BY id LIMIT {_PAGE}"  # noqa: S608
+        last = cursor.passed
+        while True:
+            with reading(self._engine) as connection:
+                ids = connection.exec_driver_sql(query, (max(last, _BEFORE_ALL + 1), before)).scalars().all()
+            for record_id in ids:
+                if record_id not in cursor.named:
+                    yield Fault(f"{table} {record_id}", "the record was not written by the daemon: it has no link")
+            if len(ids) < _PAGE:
+                return
+            last = ids[-1]
+
+    def _cut_off(self) -> Iterator[Fault]:
+        last = {"chain": self.extent.sequence} | dict(self.extent.newest)
+        for table, given_out in self.extent.given_out.items():
+            if given_out > last.get(table, given_out):
+                yield Fault(f"{table} {last[table] + 1}", f"the end was cut off: there were records up to {given_out}")
+
+
+@dataclass(slots=True)
+class _Cursor:
+    """How far a table has been accounted for, and the ids beyond that faulty links name."""
+
+    passed: int = _BEFORE_ALL
+    named: set[int] = field(default_factory=set)
+
+    def step(self, record_id: int, *, good: bool) -> None:
+        if not good:
+            self.named.add(record_id)
+        elif record_id > self.passed:
+            self.passed = record_id
+            self.named = {n for n in self.named if n > record_id}
+
+
+def _fault(sequence: int, table: str, record_id: int, row: Mapping[str, object] | None) -> Fault | None:
+    if table not in CHAINED:
+        return Fault(f"chain {sequence}", "the link names a table that is not there")
+    if row is None:
+        return Fault(f"{table} {record_id}", f"the record was removed: link {sequence} names it")
+    return None
+
+
+def _extent(connection: sa.Connection) -> Extent:
+    tables = {table: f"SELECT coalesce(max(id), 0) FROM {table}" for table in CHAINED}  # noqa: S608
+    newest = {table: int(connection.exec_driver_sql(query).scalar_one()) for table, query in tables.items()}
+    sequence = connection.exec_driver_sql("SELECT coalesce(max(sequence), 0) FROM chain").scalar_one()
+    given_out = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
+    return Extent(sequence, newest, {name: seq for name, seq in given_out if isinstance(seq, int)})
+
+
+def _rows(connection: sa.Connection, table: str, ids: Sequence[int]) -> dict[int, dict[str, object]]:
+    if not ids:
+        return {}
+    marks = ",".join("?" * len(ids))
+    result = connection.exec_driver_sql(f"SELECT * FROM {table} WHERE id IN ({marks})", tuple(ids))  # noqa: S608
+    names = list(result.keys())
+    position = names.index("id")
+    return {row[position]: dict(zip(names, row, strict=True)) for row in result}

@@ -1,0 +1,172 @@
+"""`imageguard-daemon verify`."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.cli.options import ConfigFile, Database, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.errors import NoInputError, UsageError
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Settings
+    from imageguard_daemon.verification.verifier import Progress, Repairer, Verifier
+
+Quick = Annotated[bool, typer.Option("--quick", help="Compare existence and sizes only; read no contents.")]
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair",
+        help="Add records of files found at another place and of moves that had happened. Changes no file; refuses "
+        "while a daemon runs.",
+    ),
+]
+ExpectHead = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HASH",
+        show_default=False,
+        help="A head of the chain that an earlier `verify` printed: finds a log that was rewritten or cut since.",
+    ),
+]
+
+
+def verify(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    root: Root = None,
+    config: ConfigFile = None,
+    database: Database = None,
+    quick: Quick = False,
+    repair: Repair = False,
+    expect_head: ExpectHead = None,
+    output: Format = OutputFormat.table,
+) -> None:
+    """Hold the audit log against the folders: is every filed file there, unchanged, and nothing else?
+
+    Also checks the hash chain over the records. Nothing is ever moved, deleted or overwritten; a daemon may be running.
+
+    Exits 0 when nothing is wrong (or all was repaired), 65 otherwise.
+    """
+    head = _hash(expect_head)
+    if repair and database is not None:
+        raise UsageError("--repair works on the log of ROOT or --config, not on one named with --db")
+    settings = settings_for(root, config)
+    searched = database is None or root is not None or config is not None
+    folders = _destinations(settings) if searched else []
+    with ExitStack() as stack:
+        repairer = stack.enter_context(_repairing(settings)) if repair else None
+        verifier = stack.enter_context(_verifier(settings, database, folders, quick, head, repairer))
+        _write(verifier, output, searched)
+    raise typer.Exit(os.EX_DATAERR if verifier.left else os.EX_OK)
+
+
+def _hash(text: str | None) -> bytes | None:
+    from imageguard_daemon.audit.chain import ORIGIN
+
+    try:
+        value = bytes.fromhex(text) if text is not None else None
+    except ValueError:
+        value = b""
+    if value is not None and len(value) != len(ORIGIN):
+        raise UsageError("--expect-head takes the 64 hexadecimal digits that an earlier `verify` printed")
+    return value
+
+
+def _destinations(settings: "Settings") -> list[str]:
+    """Give the folders files are filed in, each once; without one of them nothing could be concluded."""
+    folders = sorted({str(folder) for source in settings.sources for folder in source.folders[1:]})
+    for folder in folders:
+        if not os.path.isdir(folder):
+            raise NoInputError(f"{folder} is not there; mount it, or name another ROOT or --config")
+    return [one for one in folders if not any(one.startswith(f"{other}/") for other in folders)]
+
+
+@contextmanager
+def _repairing(settings: "Settings") -> "Iterator[Repairer]":
+    from imageguard_daemon.audit.database import open_for_reading
+    from imageguard_daemon.audit.writer import AuditWriter
+    from imageguard_daemon.service.locking import RootLock
+    from imageguard_daemon.verification.repairing import LogRepairer
+
+    open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
+    settings.state_folder.mkdir(exist_ok=True)
+    lock = RootLock(settings.state_folder)
+    try:
+        audit = AuditWriter(settings.audit.database, settings.root)
+        try:
+            yield LogRepairer(audit)
+        finally:
+            audit.close()
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _verifier(  # noqa: PLR0913, PLR0917 - what the options say
+    settings: "Settings",
+    database: Path | None,
+    folders: list[str],
+    quick: bool,
+    head: bytes | None,
+    repairer: "Repairer | None",
+) -> "Iterator[Verifier]":
+    from imageguard_daemon.audit.chain_check import ChainCheck
+    from imageguard_daemon.audit.database import open_for_checking
+    from imageguard_daemon.audit.filed import FiledFiles
+    from imageguard_daemon.service import locking
+    from imageguard_daemon.verification.verifier import Task, Verifier
+
+    running = repairer is None and (database is not None or locking.running_process(settings.state_folder) is not None)
+    engine = open_for_checking(database or settings.audit.database)
+    try:
+        chain = ChainCheck(engine, [head] if head is not None else [])
+        yield Verifier(chain, FiledFiles(engine), Task(folders, quick, head, running), repairer)
+    finally:
+        engine.dispose()
+
+
+def _write(verifier: "Verifier", output: OutputFormat, searched: bool) -> None:
+    from rich.console import Console
+
+    from imageguard_daemon.verification.rendering import csv_lines, json_lines, table
+
+    with _progress() as progress:
+        found = verifier.discrepancies(progress)
+        if output is OutputFormat.table:
+            shown = table(found, verifier, folders_searched=searched)
+        else:
+            lines = json_lines(found, verifier) if output is OutputFormat.json else csv_lines(found)
+            _stream(lines)
+    if output is OutputFormat.table:
+        Console(highlight=False, markup=False, emoji=False).print(shown)
+
+
+def _stream(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line.encode(), nl=False)  # bytes: UTF-8 whatever the terminal's locale is
+    sys.stdout.flush()
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    """Show a bar on standard error when that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("records", total=None)
+        stage = "records"
+
+        def show(name: str, done: int, total: int | None) -> None:
+            nonlocal stage
+            if name != stage:
+                bar.reset(task, description=name)
+                stage = name
+            bar.update(task, completed=done, total=total)
+
+        yield show

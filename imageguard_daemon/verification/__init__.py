@@ -1,0 +1,1 @@
+"""VERIFY: the audit log held against the folders."""

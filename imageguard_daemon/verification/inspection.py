@@ -1,0 +1,52 @@
+"""One file held against its record."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+
+from imageguard_daemon.audit.filed import FiledFile
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
+
+_SPECIAL: dict[Callable[[int], bool], str] = {stat.S_ISDIR: "a folder", stat.S_ISLNK: "a symbolic link"}
+
+
+def inspect(file: FiledFile, *, quick: bool) -> Discrepancy | None:
+    """Say what is wrong with a filed file, or None; `quick` compares only existence and size.
+
+    Looks a second time before it finds fault, in case the file was being put back just then.
+    """
+    if _look_at(file, quick=quick) is None:
+        return None
+    wrong = _look_at(file, quick=quick)
+    return wrong and Discrepancy(*wrong, path=file.path, record=f"intents {file.intent_id}")
+
+
+def sha256_of(path: str) -> str:
+    """Give the SHA-256 of a file, following no link; OSError when it cannot be read."""
+    descriptor = os.open(path, READ_ONLY_NO_TRAPS)
+    with open(descriptor, "rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _look_at(file: FiledFile, *, quick: bool) -> tuple[Kind, str] | None:
+    try:
+        return _compare(file, quick=quick)
+    except (FileNotFoundError, NotADirectoryError):
+        return Kind.missing, f"{file.size_bytes} bytes, SHA-256 {file.sha256}"
+    except OSError as error:
+        return Kind.unreadable, error.strerror or str(error)
+
+
+def _compare(file: FiledFile, *, quick: bool) -> tuple[Kind, str] | None:
+    status = os.lstat(file.path)
+    if not stat.S_ISREG(status.st_mode):
+        what = next((word for is_it, word in _SPECIAL.items() if is_it(status.st_mode)), "no ordinary file")
+        return Kind.changed, f"{what} is in its place"
+    if status.st_size != file.size_bytes:
+        return Kind.changed, f"{status.st_size} bytes, recorded {file.size_bytes}"
+    if quick:
+        return None
+    found = sha256_of(file.path)
+    return None if found == file.sha256 else (Kind.changed, f"SHA-256 {found}, recorded {file.sha256}")

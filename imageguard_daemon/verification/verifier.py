@@ -1,0 +1,169 @@
+"""Holds a whole log against the folders, one thing after the other; memory does not grow with log or folders."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from typing import Protocol
+
+from imageguard_daemon.audit.chain import ORIGIN
+from imageguard_daemon.audit.chain_check import ChainCheck
+from imageguard_daemon.audit.filed import FiledFile, FiledFiles, MissingFiles
+from imageguard_daemon.intake.selection import Left, Selection
+from imageguard_daemon.intake.walking import Found, walk
+from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
+from imageguard_daemon.verification.inspection import inspect, sha256_of
+from imageguard_daemon.verification.spelling import Spellings
+
+_LOOKED_UP_AT_ONCE = 500
+_TEMPORARY = re.compile(r"\.imageguard-(\d{1,18})\.part")
+_EVERYTHING = Selection(re.compile(r"(?!)"), frozenset(), (), takes_other_files=True)
+
+Progress = Callable[[str, int, int | None], None]
+
+
+class Repairer(Protocol):
+    """What `--repair` does about single discrepancies."""
+
+    def relocated(self, file: FiledFile, path: str) -> bool:
+        """Record that a filed file lies at another path; tell whether that was done."""
+
+    def unfinished(self, file: FiledFile) -> bool:
+        """Record that a move has happened, if it has; tell whether that was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to verify: destination folders (absolute), how, and whether a daemon may be at work meanwhile."""
+
+    folders: Sequence[str]
+    quick: bool = False
+    expected_head: bytes | None = None
+    daemon_may_run: bool = True
+
+
+class Verifier:
+    """One verification. Iterate `discrepancies` to its end; then the counts and `head` are complete."""
+
+    def __init__(self, check: ChainCheck, filed: FiledFiles, task: Task, repairer: Repairer | None = None) -> None:
+        self._chain = check
+        self._filed = filed
+        self._task = task
+        self._repairer = repairer
+        self._missing = MissingFiles()
+        self._spellings = Spellings(task.folders)
+        self.counts: Counter[Kind] = Counter()
+        self.left = 0
+        self.files = 0
+
+    @property
+    def head(self) -> bytes:
+        """The hash of the last link."""
+        return self._chain.head
+
+    @property
+    def links(self) -> int:
+        """How many links the chain has."""
+        return self._chain.extent.sequence
+
+    def discrepancies(self, progress: Progress = lambda _stage, _done, _total: None) -> Iterator[Discrepancy]:
+        """Yield all that is wrong: first in the log, then with filed files, then in the folders."""
+        stages = (self._tampered, self._unfinished, self._not_as_recorded, self._unknown)
+        try:
+            for stage in stages:
+                for discrepancy in stage(progress):
+                    self.counts[discrepancy.kind] += 1
+                    self.left += not discrepancy.repaired
+                    yield discrepancy
+        finally:
+            self._missing.close()
+
+    def _tampered(self, progress: Progress) -> Iterator[Discrepancy]:
+        for fault in self._chain.faults(lambda done: progress("records", done, self.links)):
+            yield Discrepancy(Kind.tampered, fault.what, record=fault.record)
+        expected = self._task.expected_head
+        if expected is not None and expected not in self._chain.met | {ORIGIN}:
+            told = f"head {expected.hex()} is not in the chain: the log was rewritten, cut or replaced"
+            yield Discrepancy(Kind.tampered, told, record="chain")
+
+    def _unfinished(self, _progress: Progress) -> Iterator[Discrepancy]:
+        for file in self._filed.unfinished(self._chain.extent.newest["intents"]):
+            if isinstance(file, int):
+                yield _senseless(file)
+            elif not self._may_be_at_work_on(file.intent_id):
+                repaired = self._repairer is not None and self._repairer.unfinished(file)
+                detail = "recorded now, the file is there" if repaired else "the daemon finishes this at its next start"
+                yield Discrepancy(Kind.unfinished, detail, file.path, f"intents {file.intent_id}", repaired=repaired)
+
+    def _may_be_at_work_on(self, intent_id: int) -> bool:
+        """A daemon records one group's outcomes before the next: only the newest intents can be in work."""
+        if self._task.daemon_may_run and intent_id > self._filed.last_with_outcome():
+            return True
+        return self._filed.has_outcome(intent_id)  # by now
+
+    def _not_as_recorded(self, progress: Progress) -> Iterator[Discrepancy]:
+        last_id = self._chain.extent.newest["intents"]
+        for file in self._filed.moved(last_id):
+            if isinstance(file, int):
+                yield _senseless(file)
+                continue
+            self.files += 1
+            progress("files", file.intent_id, last_id)
+            wrong = inspect(file, quick=self._task.quick)
+            if wrong and wrong.kind is Kind.changed and self._filed.known([file.path], after=file.intent_id):
+                wrong = replace(wrong, kind=Kind.missing)  # a later file has taken the place it left
+            if wrong and wrong.kind is Kind.missing:
+                self._missing.add(file)
+            elif wrong:
+                yield wrong
+            else:
+                self._spellings.learn(file.path)
+
+    def _unknown(self, progress: Progress) -> Iterator[Discrepancy]:
+        """Look through the folders; what is missing may turn up there."""
+        entries = ((folder, found) for folder in self._task.folders for found in walk(folder, _EVERYTHING))
+        done = 0
+        while page := list(islice(entries, _LOOKED_UP_AT_ONCE)):
+            done += len(page)
+            progress("folders", done, None)
+            names = [self._spellings.of(folder, found.relative_path) for folder, found in page]
+            known = self._filed.known(list(chain(*names)))
+            for (path, *others), (_, found) in zip(names, page, strict=True):
+                if known.isdisjoint((path, *others)):
+                    yield from self._explain(path, found)
+        for file in self._missing.remaining():
+            detail = f"{file.size_bytes} bytes, SHA-256 {file.sha256}"
+            yield Discrepancy(Kind.missing, detail, file.path, f"intents {file.intent_id}")
+
+    def _explain(self, path: str, found: Found) -> Iterator[Discrepancy]:
+        temporary = _TEMPORARY.fullmatch(os.path.basename(path))
+        if temporary and not self._filed.has_outcome(int(temporary[1])):
+            return  # of a move that goes on, or is told as unfinished
+        if not os.path.lexists(path):
+            return  # gone since the walk
+        if found.left is Left.unreadable:
+            yield Discrepancy(Kind.unreadable, str(found.left), path)
+        elif found.left is not None:
+            yield Discrepancy(Kind.foreign, str(found.left), path)
+        elif temporary:
+            yield Discrepancy(Kind.leftover, "", path, f"intents {temporary[1]}")
+        else:
+            yield self._foreign_or_relocated(path)
+
+    def _foreign_or_relocated(self, path: str) -> Discrepancy:
+        try:
+            size_bytes = os.lstat(path).st_size
+            file = self._missing.take(sha256_of(path), size_bytes) if self._missing.has_size(size_bytes) else None
+        except OSError as error:
+            return Discrepancy(Kind.foreign, f"cannot be read: {error.strerror}", path)
+        if file is None:
+            return Discrepancy(Kind.foreign, f"{size_bytes} bytes", path)
+        repaired = self._repairer is not None and self._repairer.relocated(file, path)
+        detail = "its new place is now recorded" if repaired else "found by its contents"
+        return Discrepancy(Kind.relocated, detail, file.path, f"intents {file.intent_id}", path, repaired)
+
+
+def _senseless(intent_id: int) -> Discrepancy:
+    return Discrepancy(Kind.tampered, "the record names no file that could be", record=f"intents {intent_id}")
