@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 import structlog
@@ -199,7 +200,7 @@ class Inbox:
             else:
                 self._settling.forget(relative_path)
                 if not self._follows_an_image(relative_path):
-                    yield self._candidate(relative_path)
+                    yield replace(self._candidate(relative_path), settled=seen[0])
 
     def _forget(self, relative_path: str) -> None:
         """Drop a file that is gone, and that it once failed."""
