@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Self
 
-from imageguard_daemon.errors import ChangedError, DataError, StorageError, retryable
+from imageguard_daemon.errors import ChangedError, DataError, StalledError, StorageError, retryable
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.copying import copy_attributes, copy_hashing
 from imageguard_daemon.filing.destinations import alternatives
@@ -115,8 +115,10 @@ class Move:
         except FileExistsError as error:
             raise NameTakenError("the name at the destination was taken meanwhile") from error
         except OSError as error:
-            folder = printable(os.path.dirname(self._intent.destination_path))
-            raise retryable(error, f"cannot move to {folder}") from error
+            told = f"cannot move to {printable(os.path.dirname(self._intent.destination_path))}"
+            if isinstance(error, PermissionError):  # of a folder: the next file meets it, too
+                raise StalledError(f"{told}: {error.strerror}") from error
+            raise retryable(error, told) from error
 
     def _hold_still(self) -> None:
         """Open the judged file and keep writers out from now on, where the file system can."""

@@ -10,7 +10,6 @@ from typing import Self
 
 from imageguard_daemon.config import Intake
 
-
 OUR_NAMES = ".imageguard-*"
 """Canary, copies under way, sources set aside: never candidates, whatever the configuration ignores."""
 

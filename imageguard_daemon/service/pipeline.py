@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.errors import ChangedError, RetryableError, StalledError
+from imageguard_daemon.errors import ChangedError, NotPermittedError, RetryableError, StalledError, retryable
 from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.model import Candidate, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
@@ -18,6 +19,8 @@ from imageguard_daemon.service.sources import ServedSource
 from imageguard_daemon.service.workers import Finished, Workers
 
 LONE_SIDECAR_PAUSE_SECONDS = 600.0
+PERMISSION_PAUSE_SECONDS = 30.0
+PROBE_OTHERS_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +49,8 @@ class Pipeline:
         self._audit = stages.audit
         self._on_filed = on_filed
         self._unrecorded: list[Outcome] = []
+        self._roots = [str(folder) for source in sources.values() for folder in source.settings.folders]
+        self._mounts = Mounts(self._roots)
 
     @property
     def busy(self) -> bool:
@@ -158,20 +163,29 @@ class Pipeline:
     def _put_back(self, candidate: Candidate, error: Exception, now: float) -> None:
         """Leave a file in the inbox: forgotten, to be looked at afresh, until its source recovers, or set aside."""
         source = self._sources[candidate.source]
-        if isinstance(error, FileNotFoundError):
-            self._backlog.done(candidate)
-        elif isinstance(error, StalledError):
+        if isinstance(error, OSError):
+            error = _sorted_by_handler(error)
+        if isinstance(error, StalledError):
             source.pause(str(error), now)
-            self._backlog.done(candidate)
+            # Others probe the end of the pause before this one does: it alone may be on the bad part of a disk.
+            self._backlog.postponed(candidate, str(error), (source.next_probe() or now) + PROBE_OTHERS_SECONDS)
         elif isinstance(error, ChangedError):
             log.info("looked at afresh", path=printable(candidate.relative_path), why=str(error))
             self._backlog.done(candidate)
             source.inbox.look_again_at(candidate, now)
+        elif isinstance(error, NotPermittedError):
+            self._wait_for_permission(candidate, error, now)
         else:
             self._set_aside(candidate, error, now)
 
+    def _wait_for_permission(self, candidate: Candidate, error: Exception, now: float) -> None:
+        """Permissions come back without an event and without an attempt of ours: ask again for as long as it takes."""
+        if self._backlog.is_new_failure(candidate):
+            log.warning("left in the inbox", path=printable(candidate.relative_path), why=str(error), given_up=False)
+        self._backlog.postponed(candidate, str(error), now + PERMISSION_PAUSE_SECONDS)
+
     def _set_aside(self, candidate: Candidate, error: Exception, now: float) -> None:
-        why = f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+        why = str(error)
         failure = self._backlog.failed(candidate, why, now)
         log.warning(
             "left in the inbox",
@@ -188,7 +202,7 @@ class Pipeline:
                 self._backlog.done(candidate)
 
     def _folders(self) -> Folders:
-        return Folders([str(folder) for source in self._sources.values() for folder in source.settings.folders])
+        return Folders(self._roots, self._mounts)
 
 
 def _change_since_settled(one: Finished) -> ChangedError | None:
@@ -197,3 +211,12 @@ def _change_since_settled(one: Finished) -> ChangedError | None:
     if one.measurement is None or settled is None or one.measurement.identity == settled:
         return None
     return ChangedError("changed after it had settled")
+
+
+def _sorted_by_handler(error: OSError) -> RetryableError:
+    """Say of what a worker met while reading a file whose fault it is."""
+    if isinstance(error, FileNotFoundError | InterruptedError):  # gone, or nothing at all: look afresh
+        return ChangedError(f"cannot be read: {error.strerror or error}")
+    if isinstance(error, PermissionError):
+        return NotPermittedError(f"cannot be read: {error.strerror or error}")
+    return retryable(error, "cannot be read")

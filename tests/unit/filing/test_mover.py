@@ -103,7 +103,7 @@ def test_a_refused_rename_is_tried_again_later(
     monkeypatch.setattr(renaming, "rename", refusing(number))
     with pytest.raises(RetryableError) as caught:
         carry_out(recorded(inbox / "1.jpg", tmp_path / "accepted/1.jpg"))
-    assert isinstance(caught.value, StalledError) == (number != errno.EACCES)
+    assert isinstance(caught.value, StalledError)  # a folder or disk, not this file
     assert (inbox / "1.jpg").exists()
 
 

@@ -124,4 +124,5 @@ def test_what_was_judged_is_what_is_published_whoever_opens_the_old_name(folder:
                 path.unlink()
     finally:
         uploader.close()
-    assert 0 < moved < ROUNDS, f"the race was no race: {moved} of {ROUNDS} moved"
+    assert moved
+    assert way == "copy" or moved < ROUNDS, "the race was no race"

@@ -70,7 +70,7 @@ def test_outcomes_the_log_refuses_are_recorded_later_and_nothing_new_begins(benc
 
 def test_a_failing_file_does_not_block_others_and_is_given_up_in_the_end(bench):
     """A file that cannot be read stays in the inbox, is retried after pauses, and is then left for a person."""
-    bench.workers.errors["cat/odd.jpg"] = PermissionError(13, "Permission denied")
+    bench.workers.errors["cat/odd.jpg"] = OSError(40, "Too many levels of symbolic links")
     bench.arrive("cat/good.jpg", b"1")
     odd = bench.arrive("cat/odd.jpg", b"2")
     for now in (0.0, 10.0, 30.0):
@@ -78,7 +78,11 @@ def test_a_failing_file_does_not_block_others_and_is_given_up_in_the_end(bench):
         bench.backlog.offer(odd)
         bench.step(now)
     (failure,) = bench.backlog.failures
-    assert (failure.attempts, failure.retry_at, failure.error) == (3, None, "cannot be read: Permission denied")
+    assert (failure.attempts, failure.retry_at, failure.error) == (
+        3,
+        None,
+        "cannot be read: Too many levels of symbolic links",
+    )
     assert bench.files() == {"accepted/cat/good.jpg": b"1", "inbox/cat/odd.jpg": b"2"}
     assert bench.served.paused_because == ""
 
@@ -137,7 +141,9 @@ def test_a_late_sidecar_follows_and_a_lone_one_waits(tmp_path):
     bench.audit.close()
 
 
-@pytest.mark.parametrize("crash_at", ["before intents", "after intents", "second move", "before the proof", "before outcomes"])
+@pytest.mark.parametrize(
+    "crash_at", ["before intents", "after intents", "second move", "before the proof", "before outcomes"]
+)
 def test_crash_at_any_step_of_a_group_loses_and_doubles_nothing(tmp_path, monkeypatch, crash_at):
     """Whatever step a crash interrupts, recovery leaves each file in one place, recorded once or to be found again."""
     bench = Bench(tmp_path)
@@ -270,3 +276,46 @@ def test_only_the_state_that_settled_is_judged(bench):
     bench.backlog.offer(replace(candidate, settled=settled))
     bench.step()
     assert len(bench.decisions()) == 1
+
+
+def test_a_reading_error_of_the_disk_pauses_the_source_and_lets_others_probe(bench):
+    """EIO is no attempt of the file and no verdict; the next file finds out whether the disk works again."""
+    bench.workers.errors["cat/bad sector.jpg"] = OSError(5, "Input/output error")
+    odd = bench.arrive("cat/bad sector.jpg", b"2")
+    bench.step()
+    assert "Input/output error" in bench.served.paused_because
+    assert bench.backlog.is_set_aside(odd)
+    (failure,) = bench.backlog.failures
+    assert (failure.attempts, failure.retry_at > bench.served.next_probe()) == (0, True)
+    bench.arrive("cat/good.jpg", b"1")
+    bench.step(now=failure.retry_at - 0.1)
+    assert "accepted/cat/good.jpg" in bench.files()
+    assert bench.served.paused_because == ""
+
+
+def test_a_file_that_may_not_be_read_is_asked_for_again_and_again(bench):
+    """A missing permission is never given up on, quarantines nothing and pauses nobody."""
+    bench.workers.errors["cat/1.jpg"] = PermissionError(13, "Permission denied")
+    mine = bench.arrive("cat/1.jpg", b"1")
+    for now in range(0, 1000, 40):
+        list(bench.backlog.take_retries(now))
+        bench.backlog.offer(mine)
+        bench.step(float(now))
+        (failure,) = bench.backlog.failures
+        assert (failure.attempts, failure.retry_at) == (0, now + 30.0)
+    assert bench.served.paused_because == ""
+    del bench.workers.errors["cat/1.jpg"]
+    list(bench.backlog.take_retries(2000.0))
+    bench.backlog.offer(mine)
+    bench.step(2000.0)
+    assert bench.files() == {"accepted/cat/1.jpg": b"1"}
+    assert bench.backlog.failures == ()
+
+
+def test_an_interrupted_call_is_no_attempt(bench):
+    """EINTR says nothing about a file: it settles once more."""
+    bench.workers.errors["cat/1.jpg"] = InterruptedError(4, "Interrupted system call")
+    bench.arrive("cat/1.jpg", b"1")
+    bench.step()
+    assert bench.backlog.failures == ()
+    assert bench.served.paused_because == ""
