@@ -90,6 +90,7 @@ def test_a_destination_out_of_order_pauses_its_source_only(
     wait_until(lambda: one.events("source paused"), "the pause is told", 30)
     (one.root / "in2" / "1.jpg").write_bytes(GOOD)
     wait_until((one.root / "a2" / "1.jpg").exists, "the other source is served", 30)
+    wait_until(lambda: any(s["paused_because"] for s in _status(one)["sources"]), "status tells", 10)
     [paused] = [s for s in _status(one)["sources"] if s["paused_because"]]
     assert words in paused["paused_because"]
     assert paused["next_attempt_at"]
@@ -144,7 +145,7 @@ def unprivileged(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[byte
 
 
 def test_a_missing_permission_is_waited_for(ingest, unprivileged) -> None:
-    """A file that may not be read stays and is listed, others go on; given the permission it is filed within a minute."""
+    """A file that may not be read stays and is listed, others go on; with it, it is filed within a minute."""
     one = ingest()
     (one.inbox / "0.jpg").write_bytes(GOOD)
     unprivileged(one)
@@ -175,7 +176,7 @@ def test_a_forbidden_destination_pauses_and_resumes(ingest, unprivileged) -> Non
     wait_until(lambda: one.events("source paused"), "the pause is told", 30)
     assert "Permission denied" in one.events("source paused")[0]["why"]
     one.accepted.chmod(0o700)
-    wait_until(lambda: one.decisions(), "it resumes", RESUMES_WITHIN_SECONDS)
+    wait_until(one.decisions, "it resumes", RESUMES_WITHIN_SECONDS)
 
 
 def test_a_given_up_file_that_goes_is_no_longer_listed(ingest) -> None:
