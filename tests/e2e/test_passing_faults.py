@@ -187,3 +187,23 @@ def test_a_given_up_file_that_goes_is_no_longer_listed(ingest) -> None:
 
 def _status(one: Ingest) -> dict:
     return json.loads(command("status", "--config", one.config_file, "--format", "json").stdout)["daemon"]
+
+
+def test_a_reading_error_of_the_disk_is_waited_for(ingest) -> None:
+    """EIO while an image is read pauses its source and says so; when the disk answers again the image is accepted."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    one = ingest(filing={"max_attempts": 1}, scoring={"workers": 1})
+    path = one.put("cat/0.jpg", GOOD)
+    inject = ["strace", "-f", "-qq", "-o", one.root / "trace", "-P", path, "-e", "inject=read:error=EIO:when=1..2"]
+    with one.log_file.open("ab") as log:
+        arguments = [*inject, *COMMAND, "run", "--config", one.config_file]
+        one.process = subprocess.Popen([str(word) for word in arguments], stderr=log, stdout=log)
+    try:
+        wait_until(lambda: one.events("source paused"), "the pause is told", 60)
+        assert "Input/output error" in one.events("source paused")[0]["why"]
+        assert [row["verdict"] for row in one.wait_for_decisions(1)] == ["accepted"]
+    finally:
+        if one.events("started"):
+            os.kill(one.events("started")[0]["process_id"], signal.SIGTERM)
+        one.process.wait(60)
