@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal, Self
 
 Signal = Literal["blur", "resolution", "noise", "exposure", "compression", "pixelation"]
@@ -54,11 +54,15 @@ class FileIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A quiet, complete file ready to be judged; paths are relative to the inbox of its source."""
+    """A quiet, complete file ready to be judged; paths are relative to the inbox of its source.
+
+    `settled` is the state in which it lay still; only that state is judged. It plays no part in equality.
+    """
 
     source: str
     relative_path: str
     role: Role = "image"
+    settled: FileIdentity | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ is its name, then its value: `i` and the decimal number for an integer, `f` and 
 double (big endian) for a real, `t` and the bytes of a text, `b` and the bytes of a blob, all as SQLite stores them.
 A column that a later migration adds is NULL in older rows, so their hashes stay right.
 
-This form is for good: docs/decisions/0005-hash-chain.md says what it proves.
+This form is for good: docs/decisions/0006-hash-chain.md says what it proves.
 """
 
 import hashlib

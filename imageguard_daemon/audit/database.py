@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from imageguard_daemon.errors import NoInputError, StalledError, StorageError, UnavailableError
+from imageguard_daemon.errors import NoInputError, StalledError, StorageError, UnavailableError, retryable
 
 BUSY_TIMEOUT_MS = 5_000
 _NOT_KEPT = {
@@ -139,6 +139,8 @@ def _upgrade(engine: sa.Engine, path: Path) -> None:
         raise UnavailableError(
             f"the audit database {path} was made by a newer version of imageguard-daemon ({error})"
         ) from error
+    except OSError as error:  # of reading the migrations; what the database itself meets is no OSError
+        raise retryable(error, f"cannot bring the audit database {path} up to date") from error
 
 
 @contextmanager

@@ -100,14 +100,17 @@ class AuditWriter:
 
     def unfinished(self) -> list[RecordedIntent]:
         """Give the intents without an outcome, oldest first: what a crash left behind."""
+        counts = [sa.select(sa.func.count()).select_from(table).scalar_subquery() for table in (intents, outcomes)]
         query = (
             sa.select(intents)
-            .outerjoin(outcomes, outcomes.c.intent_id == intents.c.id)
-            .where(outcomes.c.id.is_(None))
-            .order_by(intents.c.id)
+            .where(~sa.exists().where(outcomes.c.intent_id == intents.c.id))
+            .order_by(intents.c.id.desc())
         )
         with translated_errors(self._database), self._engine.connect() as connection:
-            return [_recorded_intent(row) for row in connection.execute(query)]
+            # Each outcome belongs to an intent of its own: the difference is how many lack one. They are the latest.
+            lacking = connection.scalar(sa.select(counts[0] - counts[1])) or 0
+            found = connection.execute(query.limit(lacking)) if lacking else ()
+            return [_recorded_intent(row) for row in found][::-1]
 
     def image_lacking_sidecar(self, source: str, relative_paths: Sequence[str], suffix: str) -> tuple[int, str] | None:
         """Find the latest decision on one of these files: its id and where the image went.

@@ -82,10 +82,12 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             rows.append(("attention", f"this is {age:.0f} s old: the daemon hangs, or its disk is full"))
         rows.append(("now", f"{daemon['backlog']} in work, {daemon['images_per_second']:.1f} images/s"))
         rows += [
-            (f"source {s['name']}", f"paused: {s['paused_because']}") for s in daemon["sources"] if s["paused_because"]
+            (f"source {s['name']}", f"paused: {s['paused_because']} ({_next_attempt(s)})")
+            for s in daemon["sources"]
+            if s["paused_because"]
         ]
         rows += [(f"source {s['name']}", "the inbox is gone") for s in daemon["sources"] if not s["present"]]
-        rows += [("left behind", _failure(failure)) for failure in daemon["failures"] if failure["attempts"]]
+        rows += [("left behind", _failure(failure)) for failure in daemon["failures"]]
     for name, inbox in found["inboxes"].items():
         rows.append((f"inbox {name}", f"{inbox['waiting']} waiting to be judged"))
         rows += [
@@ -95,8 +97,16 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _failure(failure: dict[str, Any]) -> str:
-    ending = "given up; send SIGHUP to try again" if failure["given_up"] else "will be tried again"
-    return f"{failure['relative_path']}: {failure['error']} ({failure['attempts']} attempts, {ending})"
+    ending = "given up; send SIGHUP to try again" if failure["given_up"] else _next_attempt(failure)
+    attempts = f"{failure['attempts']} attempts, " if failure["attempts"] else ""
+    return f"{failure['relative_path']}: {failure['error']} ({attempts}{ending})"
+
+
+def _next_attempt(item: dict[str, Any]) -> str:
+    if not item.get("next_attempt_at"):
+        return "will be tried again"
+    seconds = datetime.fromisoformat(item["next_attempt_at"]).timestamp() - time.time()
+    return f"next attempt in {seconds:.0f} s" if seconds >= 1 else "next attempt now"
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ def free_path(relative_path: str, companions: Sequence[str], sha256: str, taken:
     (`1.jpg` -> `1.3fa2c1d0.jpg`), then a number too. `companions` are suffixes of the sidecars moving along, which
     keep sharing the image's stem.
     """
-    for candidate in _alternatives(relative_path, companions, sha256):
+    for candidate in alternatives(relative_path, companions, sha256):
         paths = [candidate, *(renamed_like(suffix, candidate) for suffix in companions)]
         if not any(taken(path) for path in paths):
             return candidate
@@ -47,7 +47,8 @@ def renamed_like(suffix: str, image_path: str) -> str:
     return str(PurePosixPath(image_path).with_suffix(suffix))
 
 
-def _alternatives(relative_path: str, companions: Sequence[str], sha256: str) -> Iterator[str]:
+def alternatives(relative_path: str, companions: Sequence[str], sha256: str) -> Iterator[str]:
+    """Yield the names a file may get, the best one first, without an end; for the parameters see `free_path`."""
     yield relative_path
     path = PurePosixPath(relative_path)
     stem, suffix = path.stem.rstrip("."), _shortened(path.suffix, _SUFFIX_MAX_BYTES)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from imageguard_daemon.errors import DataError, StalledError, StorageError
+from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.names import printable
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -18,7 +19,8 @@ class Folders:
     them may.
     """
 
-    def __init__(self, roots: Sequence[str]) -> None:
+    def __init__(self, roots: Sequence[str], mounts: Mounts | None = None) -> None:
+        self._mounts = mounts
         self._roots = sorted(roots, key=len, reverse=True)
         self._open: dict[str, int] = {}
 
@@ -60,7 +62,7 @@ class Folders:
                 f"{printable(path)} is in no folder that the configuration names; "
                 "if it was interrupted under another configuration, start once with that one"
             )
-        descriptor = _open_root(root)
+        descriptor = self._open_root(root)
         for part in path[len(root) :].split("/"):
             if not part:
                 continue
@@ -69,6 +71,19 @@ class Folders:
             finally:
                 os.close(descriptor)
             descriptor = below
+        return descriptor
+
+    def _open_root(self, root: str) -> int:
+        try:
+            descriptor = os.open(root, _FOLDER)
+        except FileNotFoundError as error:  # not the file's fault: most likely a mount is missing
+            raise StalledError(f"{printable(root)} is not there") from error
+        try:
+            if self._mounts is not None:
+                self._mounts.check(root, os.fstat(descriptor).st_dev)
+        except BaseException:
+            os.close(descriptor)
+            raise
         return descriptor
 
 
@@ -82,13 +97,6 @@ def sync(descriptor: int, what: str) -> None:
         raise StorageError(
             f"the disk did not keep {printable(what)}: {error.strerror}; nothing more is moved"
         ) from error
-
-
-def _open_root(root: str) -> int:
-    try:
-        return os.open(root, _FOLDER)
-    except FileNotFoundError as error:  # not the file's fault: most likely a mount is missing
-        raise StalledError(f"{root} is not there") from error
 
 
 def _enter(parent: int, name: str, *, make: bool) -> int:

@@ -48,6 +48,10 @@ class Backlog:
         """Tell whether a candidate failed and waits for its next attempt."""
         return candidate in self._set_aside
 
+    def is_new_failure(self, candidate: Candidate) -> bool:
+        """Tell whether nothing is known yet against a candidate."""
+        return candidate not in self._failures
+
     @property
     def room(self) -> int:
         """How many more candidates may be offered."""

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 import structlog
@@ -40,6 +41,7 @@ class Inbox:
         self._walk_again = False
         self._next_walk_at = 0.0
         self._walked_at: float | None = None
+        self._folders_walked = 0
 
     @property
     def present(self) -> bool:
@@ -85,6 +87,14 @@ class Inbox:
     def look_again_at(self, candidate: Candidate, now: float) -> None:
         """Let a candidate settle that was found before."""
         self._observe(candidate.relative_path, now)
+
+    def review(self, candidate: Candidate) -> None:
+        """Forget a failed file that went, and give one that changed, if only its permissions, another chance."""
+        identity = self._identity(candidate.relative_path)
+        if identity is None:
+            self._forget(candidate.relative_path)
+        elif candidate.settled is not None and identity != candidate.settled:
+            self._backlog.changed(candidate)
 
     def walk_soon(self) -> None:
         """Walk the whole inbox at the next step."""
@@ -151,7 +161,8 @@ class Inbox:
 
     def _continue_walk(self, now: float) -> None:
         if self._walk is None and (self._walk_again or now >= self._next_walk_at):
-            self._walk = walk(self._root, self.selection)
+            self._folders_walked = 0
+            self._walk = walk(self._root, self.selection, entered=self._count_folder)
             self._walk_again = False
         if self._walk is None:
             return
@@ -161,10 +172,14 @@ class Inbox:
             found = next(self._walk, None)
             if found is None:
                 self._walk = None
+                self._watcher.compare_with_walk(self._folders_walked)
                 self._walked_at = now if self._walked_at is None else self._walked_at
                 self._next_walk_at = now + self._rescan_seconds
                 return
             self._observe_found(found, now)
+
+    def _count_folder(self) -> None:
+        self._folders_walked += 1
 
     def _observe_found(self, found: Found, now: float) -> None:
         if found.left is Left.unreadable:
@@ -199,7 +214,7 @@ class Inbox:
             else:
                 self._settling.forget(relative_path)
                 if not self._follows_an_image(relative_path):
-                    yield self._candidate(relative_path)
+                    yield replace(self._candidate(relative_path), settled=seen[0])
 
     def _forget(self, relative_path: str) -> None:
         """Drop a file that is gone, and that it once failed."""

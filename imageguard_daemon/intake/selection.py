@@ -10,6 +10,9 @@ from typing import Self
 
 from imageguard_daemon.config import Intake
 
+OUR_NAMES = ".imageguard-*"
+"""Canary, copies under way, sources set aside: never candidates, whatever the configuration ignores."""
+
 
 class Left(StrEnum):
     """Why a file stays in the inbox; the words are shown by `status`."""
@@ -34,9 +37,9 @@ class Selection:
     @classmethod
     def from_settings(cls, settings: Intake) -> Self:
         """Compile the rules; sidecar endings count only when sidecars are on."""
-        patterns = [fnmatch.translate(pattern) for pattern in settings.ignore]
+        patterns = [fnmatch.translate(pattern) for pattern in (OUR_NAMES, *settings.ignore)]
         return cls(
-            ignored=re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE),
+            ignored=re.compile("|".join(patterns), re.IGNORECASE),
             image_suffixes=frozenset(settings.image_suffixes),
             sidecar_suffixes=settings.sidecar_suffixes if settings.sidecars else (),
             takes_other_files=settings.other_files == "quarantine",

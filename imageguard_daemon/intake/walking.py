@@ -1,7 +1,7 @@
 """An own walk over the inbox: follows no link, keeps no list, and shrugs at what vanishes meanwhile."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from imageguard_daemon.intake.selection import Left, Selection
@@ -15,17 +15,21 @@ class Found:
     left: Left | None = None
 
 
-def walk(inbox: str, selection: Selection, start: str = "") -> Iterator[Found]:
+def walk(
+    inbox: str, selection: Selection, start: str = "", entered: Callable[[], None] = lambda: None
+) -> Iterator[Found]:
     """Yield what lies in the folder `start` below the inbox, and in its sub-folders.
 
     Streams: memory does not grow with the number of files in a folder, only with the number of folders open or
-    still to visit. Entries that appear or vanish during the walk may or may not be seen.
+    still to visit. Entries that appear or vanish during the walk may or may not be seen. `entered` is told of each
+    folder that is read.
     """
     folders = [start]
     while folders:
         relative_folder = folders.pop()
         try:
             with os.scandir(os.path.join(inbox, relative_folder)) as listing:
+                entered()
                 for entry in listing:
                     relative_path = os.path.join(relative_folder, entry.name)
                     if not entry.is_dir(follow_symlinks=False):

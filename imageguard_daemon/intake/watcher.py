@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,15 @@ class _OverflowListener(logging.Handler):
         self._hints.lose()
 
 
+def watched_folders() -> int:
+    """Count the inotify watches of this process, as the kernel lists them for its descriptors."""
+    watches = 0
+    for name in os.listdir("/proc/self/fdinfo"):
+        with suppress(OSError), open(f"/proc/self/fdinfo/{name}", encoding="ascii") as info:
+            watches += sum(line.startswith("inotify ") for line in info)
+    return watches
+
+
 class InboxWatcher:
     """Watches one inbox tree and renews itself when the events stop coming.
 
@@ -117,6 +127,7 @@ class InboxWatcher:
         self._next_canary_at = 0.0
         self._observer: BaseObserver | None = None
         self._listener = _OverflowListener(hints)
+        self._unwatched = False
 
     @property
     def alive(self) -> bool:
@@ -150,6 +161,19 @@ class InboxWatcher:
         elif now >= self._next_canary_at:
             self._next_canary_at = now + self._canary_seconds
             self._send_canary(now)
+
+    def compare_with_walk(self, folders: int) -> None:
+        """Say when the kernel watches fewer folders than a walk found: at its limit watchdog goes on in silence."""
+        watched = watched_folders() if self._observer is not None else folders
+        if watched < folders and not self._unwatched:
+            log.warning(
+                "not all folders are watched, new files in the others wait for the next walk",
+                inbox=self._inbox,
+                watched=watched,
+                folders=folders,
+                remedy="raise the sysctl fs.inotify.max_user_watches",
+            )
+        self._unwatched = watched < folders
 
     def next_step(self) -> float:
         """Say when `step` has something to do."""

@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -32,8 +33,8 @@ def prepare_worker() -> None:
     cv2.ocl.setUseOpenCL(False)
 
 
-def measure_file(path: str, limits: Limits) -> Measurement:
-    """Measure one file; `identity` is the state in which all of its bytes were read.
+def measure_file(path: str, limits: Limits, on_read: Callable[[], None] = lambda: None) -> Measurement:
+    """Measure one file; `identity` is the state in which all of its bytes were read, `on_read` is told when they were.
 
     Raises:
         ChangedError: the path is no regular file, or it changed while being read.
@@ -46,7 +47,7 @@ def measure_file(path: str, limits: Limits) -> Measurement:
         if not stat.S_ISREG(before.st_mode):
             raise ChangedError(f"not a regular file: {path!r}")
         identity = FileIdentity.from_stat(before)
-        result = _measure_descriptor(descriptor, before.st_size, limits)
+        result = _measure_descriptor(descriptor, before.st_size, limits, on_read)
         if FileIdentity.from_stat(os.fstat(descriptor)) != identity:
             raise ChangedError(f"changed while being read: {path!r}")
     finally:
@@ -54,12 +55,14 @@ def measure_file(path: str, limits: Limits) -> Measurement:
     return replace(result, identity=identity, duration_ms=_milliseconds_since(started))
 
 
-def _measure_descriptor(descriptor: int, size_bytes: int, limits: Limits) -> Measurement:
+def _measure_descriptor(descriptor: int, size_bytes: int, limits: Limits, on_read: Callable[[], None]) -> Measurement:
     with open(descriptor, "rb", buffering=0, closefd=False) as file:
         if size_bytes > limits.max_bytes:
             return _too_many_bytes(hashlib.file_digest(file, "sha256").hexdigest(), size_bytes, limits)
         # A file that grows or shrinks meanwhile is found out by the caller, who compares states.
-        return measure_bytes(_read_all(file, size_bytes + 1), limits)
+        data = _read_all(file, size_bytes + 1)
+    on_read()
+    return measure_bytes(data, limits)
 
 
 def _read_all(file: io.FileIO, most_bytes: int) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
-from imageguard_daemon.service import preparation
+from imageguard_daemon.service import mount_memory, preparation
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.locking import RootLock
 from imageguard_daemon.service.notifying import notify
@@ -38,7 +38,10 @@ class Daemon:
             preparation.warn_of_missing_log(self._settings)
             audit = AuditWriter(self._settings.audit.database, self._settings.root)
             try:
-                recover(audit, [str(folder) for source in self._settings.sources for folder in source.folders])
+                folders = [str(folder) for source in self._settings.sources for folder in source.folders]
+                mount_memory.require_same_mounts(self._settings.state_folder)  # or recovery would call files lost
+                recover(audit, folders)
+                mount_memory.remember(self._settings.state_folder, folders)
                 return self._serve(audit, once=once)
             finally:
                 audit.close()

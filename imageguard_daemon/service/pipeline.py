@@ -7,17 +7,20 @@ from dataclasses import dataclass
 import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.errors import ChangedError, RetryableError, StalledError
+from imageguard_daemon.errors import ChangedError, NotPermittedError, RetryableError, StalledError, retryable
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.mover import move
+from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.model import Candidate, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
+from imageguard_daemon.service.moving import Trip, carry_out
 from imageguard_daemon.service.planning import judge, late_sidecar_intent
 from imageguard_daemon.service.sources import ServedSource
 from imageguard_daemon.service.workers import Finished, Workers
 
 LONE_SIDECAR_PAUSE_SECONDS = 600.0
+PERMISSION_PAUSE_SECONDS = 30.0
+PROBE_OTHERS_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +49,8 @@ class Pipeline:
         self._audit = stages.audit
         self._on_filed = on_filed
         self._unrecorded: list[Outcome] = []
+        self._roots = [str(folder) for source in sources.values() for folder in source.settings.folders]
+        self._mounts = Mounts(self._roots)
 
     @property
     def busy(self) -> bool:
@@ -75,9 +80,10 @@ class Pipeline:
         """Decide, record, move and record again what the workers have finished, a group for each source."""
         finished = self._workers.finished()
         for one in finished:
-            if one.error is not None:
-                self._put_back(one.candidate, one.error, now)
-        measured = [one for one in finished if one.measurement is not None]
+            error = one.error or _change_since_settled(one)
+            if error is not None:
+                self._put_back(one.candidate, error, now)
+        measured = [one for one in finished if one.measurement is not None and not _change_since_settled(one)]
         if not self._record_outcomes(now):  # the log is out of order: don't make more that it can't take
             self._let_go(one.candidate for one in measured)
             return
@@ -90,7 +96,6 @@ class Pipeline:
                 judged = judge([(f.candidate, f.measurement) for f in group if f.measurement], source)
                 recorded = self._audit.record_intents(judged)
                 moved = self._carry_out(judged, recorded, folders, now)
-                folders.sync()
             except StalledError as error:
                 source.pause(str(error), now)
                 moved = []
@@ -106,34 +111,16 @@ class Pipeline:
         now: float,
     ) -> list[JudgedFile]:
         """Move what was recorded, and give the files whose image has moved."""
-        moved = []
-        for file, intents in zip(judged, recorded, strict=True):
-            outcomes = self._move_together(file.candidate, intents, folders, now)
-            self._unrecorded += outcomes
-            if outcomes[0].outcome == "moved":
-                moved.append(file)
-        return moved
+        trips = [Trip(file.candidate, intents) for file, intents in zip(judged, recorded, strict=True)]
+        self._make_trips(trips, folders, now)
+        return [file for file, trip in zip(judged, trips, strict=True) if trip.moved]
 
-    def _move_together(
-        self, candidate: Candidate, intents: Sequence[RecordedIntent], folders: Folders, now: float
-    ) -> list[Outcome]:
-        """Move an image, then its sidecars; when the image stays, they stay."""
-        outcomes: list[Outcome] = []
-        for recorded in intents:
-            if outcomes and outcomes[0].outcome != "moved":
-                outcomes.append(Outcome(recorded.intent_id, "abandoned", "its image stayed"))
-            else:
-                outcomes.append(self._move_one(candidate, recorded, folders, now))
-        return outcomes
-
-    def _move_one(self, candidate: Candidate, recorded: RecordedIntent, folders: Folders, now: float) -> Outcome:
-        try:
-            move(recorded, folders)
-        except RetryableError as error:
-            if recorded.intent.role == candidate.role:
-                self._put_back(candidate, error, now)
-            return Outcome(recorded.intent_id, "abandoned", str(error))
-        return Outcome(recorded.intent_id, "moved")
+    def _make_trips(self, trips: Sequence[Trip], folders: Folders, now: float) -> None:
+        carry_out(trips, folders)
+        for trip in trips:
+            self._unrecorded += trip.outcomes
+            if trip.error is not None:
+                self._put_back(trip.candidate, trip.error, now)
 
     def _finish(self, moved: Sequence[JudgedFile], source: ServedSource) -> None:
         for file in moved:
@@ -153,12 +140,10 @@ class Pipeline:
                 return
             intent = late_sidecar_intent(source.path_of(candidate.relative_path), filed[1])
             if intent is not None:
-                recorded = self._audit.record_late_sidecar(filed[0], intent)
+                trip = Trip(candidate, [self._audit.record_late_sidecar(filed[0], intent)])
                 with self._folders() as folders:
-                    outcome = self._move_one(candidate, recorded, folders, now)
-                    self._unrecorded.append(outcome)
-                    folders.sync()
-                if self._record_outcomes(now) and outcome.outcome == "moved":
+                    self._make_trips([trip], folders, now)
+                if self._record_outcomes(now) and trip.moved:
                     source.works_again()
         except StalledError as error:
             source.pause(str(error), now)
@@ -178,20 +163,29 @@ class Pipeline:
     def _put_back(self, candidate: Candidate, error: Exception, now: float) -> None:
         """Leave a file in the inbox: forgotten, to be looked at afresh, until its source recovers, or set aside."""
         source = self._sources[candidate.source]
-        if isinstance(error, FileNotFoundError):
-            self._backlog.done(candidate)
-        elif isinstance(error, StalledError):
+        if isinstance(error, OSError):
+            error = _sorted_by_handler(error)
+        if isinstance(error, StalledError):
             source.pause(str(error), now)
-            self._backlog.done(candidate)
+            # Others probe the end of the pause before this one does: it alone may be on the bad part of a disk.
+            self._backlog.postponed(candidate, str(error), (source.next_probe() or now) + PROBE_OTHERS_SECONDS)
         elif isinstance(error, ChangedError):
             log.info("looked at afresh", path=printable(candidate.relative_path), why=str(error))
             self._backlog.done(candidate)
             source.inbox.look_again_at(candidate, now)
+        elif isinstance(error, NotPermittedError):
+            self._wait_for_permission(candidate, error, now)
         else:
             self._set_aside(candidate, error, now)
 
+    def _wait_for_permission(self, candidate: Candidate, error: Exception, now: float) -> None:
+        """Permissions come back without an event and without an attempt of ours: ask again for as long as it takes."""
+        if self._backlog.is_new_failure(candidate):
+            log.warning("left in the inbox", path=printable(candidate.relative_path), why=str(error), given_up=False)
+        self._backlog.postponed(candidate, str(error), now + PERMISSION_PAUSE_SECONDS)
+
     def _set_aside(self, candidate: Candidate, error: Exception, now: float) -> None:
-        why = f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+        why = str(error)
         failure = self._backlog.failed(candidate, why, now)
         log.warning(
             "left in the inbox",
@@ -208,4 +202,21 @@ class Pipeline:
                 self._backlog.done(candidate)
 
     def _folders(self) -> Folders:
-        return Folders([str(folder) for source in self._sources.values() for folder in source.settings.folders])
+        return Folders(self._roots, self._mounts)
+
+
+def _change_since_settled(one: Finished) -> ChangedError | None:
+    """Refuse a state that never lay still; it also means that every later write gets a later time stamp."""
+    settled = one.candidate.settled
+    if one.measurement is None or settled is None or one.measurement.identity == settled:
+        return None
+    return ChangedError("changed after it had settled")
+
+
+def _sorted_by_handler(error: OSError) -> RetryableError:
+    """Say of what a worker met while reading a file whose fault it is."""
+    if isinstance(error, FileNotFoundError | InterruptedError):  # gone, or nothing at all: look afresh
+        return ChangedError(f"cannot be read: {error.strerror or error}")
+    if isinstance(error, PermissionError):
+        return NotPermittedError(f"cannot be read: {error.strerror or error}")
+    return retryable(error, "cannot be read")

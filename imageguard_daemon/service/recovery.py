@@ -12,9 +12,9 @@ import structlog
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import DataError, retryable
 from imageguard_daemon.filing.folders import Folders, sync
-from imageguard_daemon.filing.mover import temporary_name
+from imageguard_daemon.filing.mover import aside_name, put_back, temporary_name
 from imageguard_daemon.filing.recovery_plan import Presence, Repair, repair_for
-from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease
 from imageguard_daemon.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 
@@ -45,8 +45,9 @@ def _repair(recorded: RecordedIntent, folders: Folders) -> Outcome:
     intent = recorded.intent
     try:
         _remove_temporary(recorded, folders)
+        _settle_aside(recorded, folders)
         source_before = _identity(intent.source_path, folders)
-        source = _presence(intent.source_path, intent, folders)
+        source = _at_source(intent.source_path, intent, folders)
         repair = repair_for(source, _presence(intent.destination_path, intent, folders))
         if repair.remove_source:
             _complete_move(intent, source_before, folders)
@@ -83,6 +84,38 @@ def _remove_temporary(recorded: RecordedIntent, folders: Folders) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
         folder = folders.descriptor(os.path.dirname(recorded.intent.destination_path))
         os.unlink(temporary_name(recorded.intent_id), dir_fd=folder)
+
+
+def _settle_aside(recorded: RecordedIntent, folders: Folders) -> None:
+    """Drop the hidden source of a copy that is complete; give any other its name back, and with it another look."""
+    intent = recorded.intent
+    folder, name = os.path.split(intent.source_path)
+    path = os.path.join(folder, aside_name(recorded.intent_id))
+    found, status = _at_source(path, intent, folders), _identity(path, folders)
+    if found is Presence.absent or status is None:
+        return
+    aside = (folders.descriptor(folder), os.path.basename(path))
+    published = _presence(intent.destination_path, intent, folders) is Presence.same
+    if published and found is Presence.same:
+        sync(folders.descriptor(os.path.dirname(intent.destination_path)), intent.destination_path)
+        os.unlink(aside[1], dir_fd=aside[0])
+    elif found is Presence.other and status.size_bytes == 0:  # what only kept the name
+        os.unlink(aside[1], dir_fd=aside[0])
+    else:
+        put_back(aside, (aside[0], name), intent.sha256)
+
+
+def _at_source(path: str, intent: Intent, folders: Folders) -> Presence:
+    """Look at a file of the inbox: one that is being written is a new upload, whatever it still contains."""
+    found = _presence(path, intent, folders)
+    if found is not Presence.same:
+        return found
+    descriptor = os.open(os.path.basename(path), READ_ONLY_NO_TRAPS, dir_fd=folders.descriptor(os.path.dirname(path)))
+    try:
+        with read_lease(descriptor) as writers:
+            return Presence.other if writers is Writers.some else found
+    finally:
+        os.close(descriptor)
 
 
 def _presence(path: str, intent: Intent, folders: Folders) -> Presence:

@@ -3,14 +3,14 @@
 import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import ImageguardError
-from imageguard_daemon.intake.backlog import Backlog
+from imageguard_daemon.intake.backlog import Backlog, Failure
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.model import JudgedFile
 from imageguard_daemon.names import printable
@@ -26,6 +26,8 @@ from imageguard_daemon.service.workers import Workers
 
 TELL_SECONDS = 1.0
 """How often status file, status line and systemd are told."""
+REVIEW_SECONDS = 15.0
+"""How often files left behind are looked at: whether they went, or changed without an event."""
 STUCK_AFTER_TIMEOUTS = 4
 """When nothing at all finished for so many time limits of one image, systemd is no longer told that all is well."""
 
@@ -50,6 +52,7 @@ class Serving:
         self._started_at = datetime.now(UTC)
         self._state = "watching"
         self._next_tell_at = 0.0
+        self._next_review_at = 0.0
         self._last_progress_at = 0.0
 
     def run(self, reload: Callable[[], Settings], display: Display, *, once: bool) -> int:
@@ -79,6 +82,9 @@ class Serving:
         now = time.monotonic()
         for candidate in self._backlog.take_retries(now):
             self._sources[candidate.source].inbox.look_again_at(candidate, now)
+        if now >= self._next_review_at:
+            self._next_review_at = now + REVIEW_SECONDS
+            self._review_failures()
         room = self._backlog.room // len(self._sources)
         for source in self._sources.values():
             for candidate in source.inbox.step(now, source.room(room, now)):
@@ -87,6 +93,12 @@ class Serving:
         if now >= self._next_tell_at:
             self._next_tell_at = now + TELL_SECONDS
             self._tell(display, now)
+
+    def _review_failures(self) -> None:
+        for failure in self._backlog.failures:
+            source = self._sources[failure.candidate.source]
+            if source.inbox.present and self._backlog.is_set_aside(failure.candidate):
+                source.inbox.review(failure.candidate)
 
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
@@ -111,7 +123,7 @@ class Serving:
         )
 
     def _left_something(self) -> bool:
-        failed = any(failure.attempts for failure in self._backlog.failures)
+        failed = bool(self._failures_to_show())
         return failed or any(s.paused_because or not s.inbox.present for s in self._sources.values())
 
     def _apply_new_settings(self, reload: Callable[[], Settings]) -> None:
@@ -182,10 +194,19 @@ class Serving:
         status.write(current, self._settings.state_folder)
         display.show(current)
         summary = f"{current.accepted} accepted, {current.quarantined} quarantined, {current.backlog} waiting"
+        summary = "; ".join([*(f"{name} paused: {s.paused_because}" for name, s in self._paused()), summary])
         if self._makes_progress(now):
             notify(WATCHDOG=1, STATUS=summary)
         else:
             notify(STATUS=f"no image finished for long; {summary}")
+
+    def _failures_to_show(self) -> list[Failure]:
+        """Leave out labels that wait for their image, which `status` finds in the inbox; given-up files come first."""
+        shown = [f for f in self._backlog.failures if f.attempts or f.candidate.role == "image"]
+        return sorted(shown, key=lambda failure: failure.retry_at is not None)[: status.FAILURES_SHOWN]
+
+    def _paused(self) -> list[tuple[str, ServedSource]]:
+        return [(name, source) for name, source in self._sources.items() if source.paused_because]
 
     def _makes_progress(self, now: float) -> bool:
         if not self._workers.in_work:
@@ -206,18 +227,25 @@ class Serving:
             backlog=self._backlog.held,
             in_work=self._workers.in_work,
             worker_mishaps=self._workers.mishaps,
-            sources=tuple(
-                status.SourceStatus(name, str(s.settings.inbox), s.inbox.present, s.inbox.settling, s.paused_because)
-                for name, s in self._sources.items()
-            ),
-            failures=tuple(
-                status.FailedFile(
-                    f.candidate.source,
-                    printable(f.candidate.relative_path),
-                    f.attempts,
-                    f.retry_at is None,
-                    f.error,
-                )
-                for f in self._backlog.failures[: status.FAILURES_SHOWN]
-            ),
+            sources=tuple(_source_status(source, now) for source in self._sources.values()),
+            failures=tuple(_failed_file(failure, now) for failure in self._failures_to_show()),
         )
+
+
+def _source_status(source: ServedSource, now: float) -> status.SourceStatus:
+    settings, inbox = source.settings, source.inbox
+    paused, next_at = source.paused_because, _wall_clock(source.next_probe(), now)
+    return status.SourceStatus(settings.name, str(settings.inbox), inbox.present, inbox.settling, paused, next_at)
+
+
+def _failed_file(failure: Failure, now: float) -> status.FailedFile:
+    candidate, given_up = failure.candidate, failure.retry_at is None
+    path, next_at = printable(candidate.relative_path), _wall_clock(failure.retry_at, now)
+    return status.FailedFile(candidate.source, path, failure.attempts, given_up, failure.error, next_at)
+
+
+def _wall_clock(moment: float | None, now: float) -> str:
+    """Say in the time of the day when a moment of the monotonic clock is; empty for none."""
+    if moment is None:
+        return ""
+    return (datetime.now(UTC) + timedelta(seconds=max(0.0, moment - now))).isoformat(timespec="seconds")

@@ -20,6 +20,8 @@ class SourceStatus:
     present: bool
     settling: int
     paused_because: str
+    next_attempt_at: str = ""
+    """When the end of the pause is probed next (ISO 8601, UTC); empty without a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class FailedFile:
     attempts: int
     given_up: bool
     error: str
+    next_attempt_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

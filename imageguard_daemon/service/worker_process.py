@@ -5,16 +5,42 @@ import os
 import resource
 import signal
 import sys
+from multiprocessing.sharedctypes import RawArray
 
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decoding import Limits
 
 _PR_SET_PDEATHSIG = 1
+_IDLE, _READING = 0, 1
 
 
-def begin(memory_bytes: int) -> None:
+class Board:
+    """Where workers note what they are at, for the daemon to read when one had to be killed."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots: ctypes.Array[ctypes.c_byte] = RawArray(ctypes.c_byte, slots)
+
+    def begin_reading(self, slot: int) -> None:
+        """Note that a task waits for the disk from now on."""
+        self._slots[slot] = _READING
+
+    def clear(self, slot: int) -> None:
+        """Note that a task no longer waits for the disk, or has not begun."""
+        self._slots[slot] = _IDLE
+
+    def is_reading(self, slot: int) -> bool:
+        """Tell whether a task was last heard of waiting for the disk."""
+        return self._slots[slot] == _READING
+
+
+_board = Board(1)
+
+
+def begin(memory_bytes: int, board: Board) -> None:
     """Prepare a fresh worker: bounded, deaf to the terminal's Ctrl-C, and gone when the daemon is gone."""
+    global _board  # noqa: PLW0603 - a worker process has one, given to it once
+    _board = board
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -33,9 +59,13 @@ def _silence_libraries() -> None:
     os.close(nowhere)
 
 
-def measure(path: str, limits: Limits) -> Measurement:
-    """Measure one file."""
-    return measurement.measure_file(path, limits)
+def measure(path: str, limits: Limits, slot: int = 0) -> Measurement:
+    """Measure one file, and note on the board while it is being read."""
+    _board.begin_reading(slot)
+    try:
+        return measurement.measure_file(path, limits, lambda: _board.clear(slot))
+    finally:
+        _board.clear(slot)
 
 
 def fingerprint(path: str) -> Measurement:

@@ -17,8 +17,10 @@ from pebble import ProcessExpired, ProcessPool
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import ImageguardError, RetryableError, StalledError, UnavailableError
 from imageguard_daemon.model import Candidate, Measurement
+from imageguard_daemon.names import printable
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service import worker_process
+from imageguard_daemon.service.worker_process import Board
 
 _MEGABYTE = 1 << 20
 _AHEAD_OF_EACH_WORKER = 2
@@ -28,6 +30,8 @@ _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 """No decoder ends itself like this; the kernel short of memory does, and people do."""
 _POOLS_LOST_IN_A_ROW = 5
 _SILENT_TIME_LIMITS = 3
+_SLOTS = 1 << 14
+"""Many more than tasks there can be at a time, so that no two share one."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +43,7 @@ class Task:
     candidate: Candidate
     path: str
     mishaps: tuple[str, ...] = ()
+    slot: int = 0
 
     @property
     def is_dangerous(self) -> bool:
@@ -68,6 +73,8 @@ class Workers:
         self._not_started: list[Finished] = []
         self.mishaps = 0
         self._memory_bytes = settings.worker_memory_megabytes * _MEGABYTE
+        self._board = Board(_SLOTS)
+        self._submitted = 0
         self._pool = self._new_pool()
         self._pools_lost = 0
         self._last_news_at = 0.0
@@ -84,7 +91,8 @@ class Workers:
 
     def submit(self, candidate: Candidate, path: str) -> None:
         """Have a file measured."""
-        self._start(Task(candidate, path))
+        self._submitted += 1
+        self._start(Task(candidate, path, slot=self._submitted % _SLOTS))
 
     def finished(self) -> list[Finished]:
         """Collect what has finished since the last time, without waiting."""
@@ -117,7 +125,7 @@ class Workers:
             max_workers=self._count,
             context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks
             initializer=worker_process.begin,
-            initargs=(self._memory_bytes,),
+            initargs=(self._memory_bytes, self._board),
         )
 
     def _replace_pool(self) -> None:
@@ -147,6 +155,7 @@ class Workers:
         if not self._pool.active:
             self._replace_pool()
             return
+        self._board.clear(task.slot)
         function, arguments = self._call_for(task)
         try:
             future = self._pool.schedule(function, args=arguments, timeout=self._timeout_seconds)
@@ -158,7 +167,7 @@ class Workers:
     def _call_for(self, task: Task) -> tuple[Callable[..., Measurement], tuple[object, ...]]:
         if task.is_dangerous:
             return worker_process.fingerprint, (task.path,)
-        return worker_process.measure, (task.path, self._limits)
+        return worker_process.measure, (task.path, self._limits, task.slot)
 
     def _note(self, task: Task, future: "Future[Measurement]") -> None:
         self._results.put((task, future))
@@ -187,6 +196,9 @@ class Workers:
         """Try a file that took its worker down once more, then only take its fingerprint, then give up."""
         self.mishaps += 1
         told = self._in_words(error)
+        if isinstance(error, TookTooLong) and self._board.is_reading(task.slot):
+            waited = f"reading {printable(os.path.basename(task.path))} took longer than {self._timeout_seconds:g} s"
+            return Finished(task.candidate, error=StalledError(f"{waited}; is its disk or mount in order?"))
         if task.is_dangerous:
             return Finished(task.candidate, error=RetryableError(f"cannot even be read: {told}"))
         self._start(replace(task, mishaps=(*task.mishaps, told)))

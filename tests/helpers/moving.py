@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.mover import move
+from imageguard_daemon.filing.mover import Move
 from imageguard_daemon.model import RecordedIntent
 
 Rename = Callable[..., None]
@@ -14,8 +14,10 @@ def carry_out(one: RecordedIntent) -> None:
     """Move within folders that are let go afterwards."""
     intent = one.intent
     roots = [os.path.dirname(path).removesuffix("/cat") for path in (intent.source_path, intent.destination_path)]
-    with Folders(roots) as folders:
-        move(one, folders)
+    with Folders(roots) as folders, Move(one, folders) as move:
+        move.publish()
+        folders.sync()
+        move.confirm()
         folders.sync()
 
 

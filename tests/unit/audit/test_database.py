@@ -170,3 +170,17 @@ def test_a_disk_that_did_not_keep_the_log_is_not_trusted_again(code: int, kind: 
     error.sqlite_errorcode = code
     with pytest.raises(kind), translated_errors():
         raise OperationalError("INSERT", {}, error)
+
+
+def test_an_upgrade_that_the_surroundings_refuse_is_told_in_our_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the migrations themselves cannot be read the start ends with a message and an exit code, not a traceback."""
+    from alembic import command
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(command, "upgrade", refuse)
+    with pytest.raises(StalledError, match="up to date: Too many open files"):
+        open_for_writing(tmp_path / "audit.db")

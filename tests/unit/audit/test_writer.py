@@ -212,3 +212,12 @@ def test_what_was_recorded_is_there_for_the_next_start(writer: AuditWriter, tmp_
     next_start = AuditWriter(tmp_path / "audit.db", tmp_path, now=lambda: datetime.now(UTC))
     assert [unfinished.intent_id for unfinished in next_start.unfinished()] == [first, third]
     next_start.close()
+
+
+def test_what_is_unfinished_is_found_among_much_that_is_not(writer: AuditWriter, tmp_path: Path) -> None:
+    """Intents without an outcome are given oldest first, wherever they lie, and nothing else."""
+    ids = [number for k in range(6) for number in record(writer, judged(about(tmp_path, f"{k}.jpg")), outcome=None)]
+    writer.record_outcomes([Outcome(ids[k], "moved") for k in (0, 2, 4)])
+    assert [found.intent_id for found in writer.unfinished()] == [ids[1], ids[3], ids[5]]
+    writer.record_outcomes([Outcome(ids[k], "abandoned") for k in (1, 3, 5)])
+    assert writer.unfinished() == []

@@ -1,7 +1,6 @@
 """An inbox, and destinations that are reached in each way there is."""
 
 import errno
-import itertools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.filing import mover
+from imageguard_daemon.filing import renaming
 from tests.helpers.moving import refusing
 
 
@@ -27,7 +26,7 @@ def other_device(tmp_path: Path) -> Iterator[Path]:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way a file can take, and what the destination is on."""
     if "link" in request.param:  # as on NFS: no rename that refuses to replace
-        monkeypatch.setattr(mover, "_rename", refusing(errno.EINVAL))
+        monkeypatch.setattr(renaming, "rename", refusing(errno.EINVAL))
     return str(request.param)
 
 
@@ -47,6 +46,10 @@ def accepted(way: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypat
         return tmp_path / "accepted"
     other: Path = request.getfixturevalue("other_device")
     if way == "copy and link":
-        errors = itertools.cycle([errno.EXDEV, errno.EINVAL])
-        monkeypatch.setattr(mover, "_rename", lambda *_args: refusing(next(errors))())
+        monkeypatch.setattr(renaming, "rename", _refusing_in_both_ways)
     return other
+
+
+def _refusing_in_both_ways(source_folder: int, _source: str, target_folder: int, _target: str) -> None:
+    same = os.fstat(source_folder).st_dev == os.fstat(target_folder).st_dev
+    refusing(errno.EINVAL if same else errno.EXDEV)()

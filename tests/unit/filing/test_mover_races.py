@@ -4,14 +4,15 @@ import errno
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.errors import ChangedError, DataError, RetryableError, StorageError
-from imageguard_daemon.filing import mover
+from imageguard_daemon.errors import ChangedError, DataError, RetryableError, StalledError, StorageError
+from imageguard_daemon.filing import mover, renaming
 from imageguard_daemon.leases import Writers, writer_waits, writers_of
-from tests.helpers.moving import carry_out
+from tests.helpers.moving import carry_out, refusing
 from tests.helpers.records import recorded
 
 
@@ -121,18 +122,17 @@ def test_a_link_in_place_of_the_file_is_not_followed(inbox: Path, accepted: Path
     assert (tmp_path / "secret.jpg").exists()
 
 
-def _swap_before(monkeypatch: pytest.MonkeyPatch, name: str, source: Path) -> None:
+def _swap_before(monkeypatch: pytest.MonkeyPatch, module: object, name: str, source: Path) -> None:
     """Let a new upload take the name in the moment before a call."""
-    real = getattr(os, name)
+    real = getattr(module, name)
 
-    def call(path: str, *args: object, **kwargs: object) -> object:
-        if os.path.basename(path) == source.name and not source.with_name("swapped").exists():
-            source.with_name("swapped").touch()
-            (source.parent / ".new").write_bytes(b"new upload")
-            (source.parent / ".new").rename(source)
-        return real(path, *args, **kwargs)
+    def call(*args: object, **kwargs: object) -> object:
+        monkeypatch.setattr(module, name, real)
+        (source.parent / ".new").write_bytes(b"new upload")
+        (source.parent / ".new").rename(source)
+        return real(*args, **kwargs)
 
-    monkeypatch.setattr(os, name, call)
+    monkeypatch.setattr(module, name, call)
 
 
 def test_a_new_upload_during_the_move_is_never_lost(
@@ -142,18 +142,8 @@ def test_a_new_upload_during_the_move_is_never_lost(
     source = inbox / "1.jpg"
     source.write_bytes(b"judged")
     one = recorded(source, accepted / "1.jpg")
-    if way == "rename":
-        real = mover._rename
-
-        def swap_then_rename(*args: object) -> None:
-            monkeypatch.setattr(mover, "_rename", real)
-            (inbox / ".new").write_bytes(b"new upload")
-            (inbox / ".new").rename(source)
-            real(*args)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(mover, "_rename", swap_then_rename)
-    else:
-        _swap_before(monkeypatch, "link" if way == "link" else "stat", source)
+    before = {"rename": "rename", "link": "link"}.get(way, "set_aside")
+    _swap_before(monkeypatch, renaming, before, source)
     try:
         carry_out(one)
     except ChangedError:
@@ -171,14 +161,7 @@ def test_a_source_that_cannot_be_removed_leaves_no_copy_behind(
         pytest.skip("a rename does both at once")
     source = inbox / "1.jpg"
     source.write_bytes(b"judged")
-    real = os.unlink
-
-    def unlink(path: str, *, dir_fd: int) -> None:
-        if os.path.samestat(os.fstat(dir_fd), inbox.stat()):
-            raise PermissionError(errno.EACCES, "Permission denied")
-        real(path, dir_fd=dir_fd)
-
-    monkeypatch.setattr(os, "unlink", unlink)
+    monkeypatch.setattr(renaming, "set_aside", refusing(errno.EACCES))
     with pytest.raises(RetryableError, match="Permission denied"):
         carry_out(recorded(source, accepted / "1.jpg"))
     monkeypatch.undo()
@@ -186,39 +169,109 @@ def test_a_source_that_cannot_be_removed_leaves_no_copy_behind(
     assert source.exists()
 
 
-def test_a_foreign_file_that_cannot_be_put_back_stops_everything(
+def _move_another_file(monkeypatch: pytest.MonkeyPatch, source: Path, then: Callable[[], object]) -> None:
+    """Let a second upload take the name before the rename, and something happen after it."""
+    real = renaming.rename
+
+    def rename(*args: object) -> None:
+        monkeypatch.setattr(renaming, "rename", real)
+        source.unlink()
+        source.write_bytes(b"second")
+        real(*args)  # type: ignore[arg-type]
+        then()
+
+    monkeypatch.setattr(renaming, "rename", rename)
+
+
+def test_a_foreign_file_whose_name_is_taken_gets_one_that_tells_it_apart(
     inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When another file moved and its old name is taken too, a person has to look."""
+    """When another file moved and its old name is taken too, both are in the inbox afterwards."""
     (tmp_path / "accepted").mkdir()
     source = inbox / "1.jpg"
     source.write_bytes(b"judged")
     one = recorded(source, tmp_path / "accepted/1.jpg")
-    real = mover._rename
+    _move_another_file(monkeypatch, source, lambda: source.write_bytes(b"third"))
+    with pytest.raises(ChangedError):
+        carry_out(one)
+    assert sorted(path.read_bytes() for path in inbox.iterdir()) == [b"second", b"third"]
+    assert source.read_bytes() == b"third"
+    assert os.listdir(tmp_path / "accepted") == []
 
-    def rename(*args: object) -> None:
-        source.unlink()
-        source.write_bytes(b"second")
-        real(*args)  # type: ignore[arg-type]
-        source.write_bytes(b"third")
-        monkeypatch.setattr(mover, "_rename", real)
 
-    monkeypatch.setattr(mover, "_rename", rename)
+def test_a_foreign_file_that_cannot_be_put_back_stops_everything(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When another file moved and the disk refuses to give it back, a person has to look."""
+    (tmp_path / "accepted").mkdir()
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    one = recorded(source, tmp_path / "accepted/1.jpg")
+    refusal = refusing(errno.EROFS)
+    _move_another_file(monkeypatch, source, lambda: monkeypatch.setattr(renaming, "rename", refusal))
     with pytest.raises(DataError, match="cannot be put back"):
         carry_out(one)
-    assert source.read_bytes() == b"third"
+    assert (tmp_path / "accepted/1.jpg").read_bytes() == b"second"
+
+
+def test_a_file_with_a_further_name_is_copied(inbox: Path, tmp_path: Path) -> None:
+    """What is published cannot be rewritten through another name of the upload, and that name keeps its file."""
+    (tmp_path / "accepted").mkdir()
+    (inbox / "1.jpg").write_bytes(b"judged")
+    os.link(inbox / "1.jpg", tmp_path / "other name")
+    carry_out(recorded(inbox / "1.jpg", tmp_path / "accepted/1.jpg"))
+    (tmp_path / "other name").write_bytes(b"rewritten")
+    assert (tmp_path / "accepted/1.jpg").read_bytes() == b"judged"
+    assert os.listdir(inbox) == []
+
+
+def test_a_second_name_made_during_the_move_is_noticed(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link made after our look puts the file back; the next attempt copies it."""
+    (tmp_path / "accepted").mkdir()
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    one = recorded(source, tmp_path / "accepted/1.jpg")
+    real = renaming.rename
+
+    def rename(*args: object) -> None:
+        monkeypatch.setattr(renaming, "rename", real)
+        os.link(source, tmp_path / "other name")
+        real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(renaming, "rename", rename)
+    with pytest.raises(ChangedError, match="linked"):
+        carry_out(one)
+    assert source.read_bytes() == b"judged"
+    assert os.listdir(tmp_path / "accepted") == []
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_safe_renames_and_links_stalls_the_source(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Where nothing can be published without the risk of replacing, nothing moves, and the message says why."""
+    (tmp_path / "accepted").mkdir()
+    (inbox / "1.jpg").write_bytes(b"judged")
+    monkeypatch.setattr(renaming, "rename", refusing(errno.EINVAL))
+    monkeypatch.setattr(os, "link", lambda *_args, **_options: refusing(number)())
+    with pytest.raises(StalledError, match="neither rename without replacing nor make hard links"):
+        carry_out(recorded(inbox / "1.jpg", tmp_path / "accepted/1.jpg"))
+    assert (inbox / "1.jpg").exists()
+    assert os.listdir(tmp_path / "accepted") == []
 
 
 def test_a_file_taken_on_at_once_has_moved(inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer that empties the destination in the same moment does not make the move look undone."""
     (tmp_path / "accepted").mkdir()
     (inbox / "1.jpg").write_bytes(b"judged")
-    real = mover._rename
+    real = renaming.rename
 
     def rename(*args: object) -> None:
         real(*args)  # type: ignore[arg-type]
         (tmp_path / "accepted/1.jpg").rename(tmp_path / "taken.jpg")
 
-    monkeypatch.setattr(mover, "_rename", rename)
+    monkeypatch.setattr(renaming, "rename", rename)
     carry_out(recorded(inbox / "1.jpg", tmp_path / "accepted/1.jpg"))
     assert (tmp_path / "taken.jpg").read_bytes() == b"judged"

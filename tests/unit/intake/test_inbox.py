@@ -38,6 +38,9 @@ class SilentWatcher:
     def next_step(self) -> float:
         return FAR
 
+    def compare_with_walk(self, folders: int) -> None:
+        pass
+
 
 Opened = Callable[..., Inbox]
 
@@ -263,6 +266,26 @@ def test_a_file_that_failed_and_then_went_is_no_longer_listed(folder: Path, open
     for retried in inbox._backlog.take_retries(NOW + 1000):
         inbox.look_again_at(retried, NOW + 1000)
     assert inbox._backlog.failures == ()
+
+
+@pytest.mark.parametrize("what", ["gone", "changed", "same"])
+def test_files_left_behind_are_reviewed(folder: Path, opened: Opened, what: str) -> None:
+    """One that was given up and went is no longer listed; one whose permissions changed gets another chance."""
+    file = folder / "1.jpg"
+    file.touch()
+    inbox = opened()
+    inbox.step(NOW, 10)
+    [candidate] = inbox.step(NOW + SETTLE, 10)
+    inbox._backlog.offer(candidate)
+    for _ in range(3):
+        inbox._backlog.failed(candidate, "no", NOW)
+    if what == "gone":
+        file.unlink()
+    elif what == "changed":
+        file.chmod(0o600)
+    [failure] = inbox._backlog.failures
+    inbox.review(failure.candidate)
+    assert (inbox._backlog.failures == ()) == (what != "same")
 
 
 def test_once_is_done_when_the_first_walk_is_handed_out(folder: Path, opened: Opened) -> None:

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.intake import watcher as watcher_module
-from imageguard_daemon.intake.watcher import CANARY_NAME, CANARY_PATIENCE_SECONDS, Hints, InboxWatcher
+from imageguard_daemon.intake.watcher import (
+    CANARY_NAME,
+    CANARY_PATIENCE_SECONDS,
+    Hints,
+    InboxWatcher,
+    watched_folders,
+)
 
 NOW = 1000.0
 
@@ -176,3 +182,37 @@ def test_after_stop_nothing_is_heard(tmp_path: Path, watcher: InboxWatcher, hint
     (tmp_path / "1.jpg").touch()
     logging.getLogger("watchdog.observers.inotify_c").warning("of another observer")
     assert hints.drain() == ([], False)
+
+
+def test_folders_beyond_the_kernels_limit_are_told_of_once(
+    tmp_path: Path, watcher: InboxWatcher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When a walk finds more folders than are watched that is said once, and again only after it was mended."""
+    (tmp_path / "cat").mkdir()
+    wait_until(lambda: watched_folders() >= 2)
+    watcher.compare_with_walk(2)
+    assert "not all folders" not in capsys.readouterr().out
+    for folders in (9_999_999, 9_999_999, 2, 9_999_999):
+        watcher.compare_with_walk(folders)
+    assert capsys.readouterr().out.count("not all folders") == 2
+
+
+@pytest.mark.skipif(
+    not os.access("/proc/sys/fs/inotify/max_user_watches", os.W_OK), reason="setting a limit needs root"
+)
+def test_a_real_watch_limit_is_noticed(tmp_path: Path, hints: Hints, capsys: pytest.CaptureFixture[str]) -> None:
+    """With room for two more watches and forty folders the watcher lives on, and says what is not watched."""
+    for number in range(40):
+        (tmp_path / str(number)).mkdir()
+    limit = Path("/proc/sys/fs/inotify/max_user_watches")
+    before = limit.read_text()
+    watcher = InboxWatcher(str(tmp_path), hints, canary_seconds=30.0)
+    limit.write_text("12")
+    try:
+        watcher.start()
+        watcher.compare_with_walk(41)
+    finally:
+        limit.write_text(before)
+        watcher.stop()
+    said = capsys.readouterr().out
+    assert "not all folders are watched" in said or "no kernel events" in said

@@ -1,9 +1,13 @@
 """One image's trip, with everything real but the measuring."""
 
+from dataclasses import replace
+
 import pytest
 
 from imageguard_daemon.errors import ChangedError, StalledError
-from imageguard_daemon.service import pipeline as pipeline_module
+from imageguard_daemon.filing import mover
+from imageguard_daemon.filing.mover import Move
+from imageguard_daemon.model import FileIdentity
 from imageguard_daemon.service.recovery import recover
 from tests.helpers.bench import Bench
 
@@ -66,7 +70,7 @@ def test_outcomes_the_log_refuses_are_recorded_later_and_nothing_new_begins(benc
 
 def test_a_failing_file_does_not_block_others_and_is_given_up_in_the_end(bench):
     """A file that cannot be read stays in the inbox, is retried after pauses, and is then left for a person."""
-    bench.workers.errors["cat/odd.jpg"] = PermissionError(13, "Permission denied")
+    bench.workers.errors["cat/odd.jpg"] = OSError(40, "Too many levels of symbolic links")
     bench.arrive("cat/good.jpg", b"1")
     odd = bench.arrive("cat/odd.jpg", b"2")
     for now in (0.0, 10.0, 30.0):
@@ -74,7 +78,11 @@ def test_a_failing_file_does_not_block_others_and_is_given_up_in_the_end(bench):
         bench.backlog.offer(odd)
         bench.step(now)
     (failure,) = bench.backlog.failures
-    assert (failure.attempts, failure.retry_at, failure.error) == (3, None, "cannot be read: Permission denied")
+    assert (failure.attempts, failure.retry_at, failure.error) == (
+        3,
+        None,
+        "cannot be read: Too many levels of symbolic links",
+    )
     assert bench.files() == {"accepted/cat/good.jpg": b"1", "inbox/cat/odd.jpg": b"2"}
     assert bench.served.paused_because == ""
 
@@ -133,7 +141,9 @@ def test_a_late_sidecar_follows_and_a_lone_one_waits(tmp_path):
     bench.audit.close()
 
 
-@pytest.mark.parametrize("crash_at", ["before intents", "after intents", "second move", "before outcomes"])
+@pytest.mark.parametrize(
+    "crash_at", ["before intents", "after intents", "second move", "before the proof", "before outcomes"]
+)
 def test_crash_at_any_step_of_a_group_loses_and_doubles_nothing(tmp_path, monkeypatch, crash_at):
     """Whatever step a crash interrupts, recovery leaves each file in one place, recorded once or to be found again."""
     bench = Bench(tmp_path)
@@ -161,24 +171,26 @@ def test_crash_at_any_step_of_a_group_loses_and_doubles_nothing(tmp_path, monkey
 
 def _crash(crashing, bench: Bench, crash_at: str) -> None:
     moves = []
-    real_move, real_record = pipeline_module.move, bench.audit.record_intents
+    real_publish, real_record = Move.publish, bench.audit.record_intents
 
     def record_and_crash(judged):
         real_record(judged)
         raise _CrashError
 
-    def crash_at_second(recorded, folders):
-        moves.append(recorded)
+    def crash_at_second(move):
+        moves.append(move)
         if len(moves) == 2:
             raise _CrashError
-        real_move(recorded, folders)
+        real_publish(move)
 
     if crash_at == "before intents":
         crashing.setattr(bench.audit, "record_intents", _raising(_CrashError()))
     elif crash_at == "after intents":
         crashing.setattr(bench.audit, "record_intents", record_and_crash)
     elif crash_at == "second move":
-        crashing.setattr(pipeline_module, "move", crash_at_second)
+        crashing.setattr(Move, "publish", crash_at_second)
+    elif crash_at == "before the proof":
+        crashing.setattr(Move, "confirm", _raising(_CrashError()))
     else:
         crashing.setattr(bench.audit, "record_outcomes", _raising_when_given_any(_CrashError()))
 
@@ -236,3 +248,74 @@ def test_a_late_label_that_moves_ends_a_pause(tmp_path):
     assert "accepted/cat/1.txt" in bench.files()
     assert bench.served.paused_because == ""
     bench.audit.close()
+
+
+def test_labels_stay_with_an_image_that_is_put_back(tmp_path, monkeypatch):
+    """When the proof of an image's move fails, its label is taken back, too, and neither is recorded as moved."""
+    bench = Bench(tmp_path, sidecars=True)
+    bench.arrive("cat/1.jpg", b"image")
+    (bench.inbox / "cat" / "1.txt").write_bytes(b"label")
+    with monkeypatch.context() as writing:
+        writing.setattr(mover, "writer_waits", lambda _file: True)
+        bench.step()
+    assert bench.files() == {"inbox/cat/1.jpg": b"image", "inbox/cat/1.txt": b"label"}
+    assert bench.decisions() == []
+    assert bench.audit.unfinished() == []
+    bench.audit.close()
+
+
+def test_only_the_state_that_settled_is_judged(bench):
+    """A file that was touched between settling and measuring is looked at afresh, without a decision."""
+    candidate = bench.arrive("cat/1.jpg", b"1")
+    settled = FileIdentity.from_stat((bench.inbox / "cat/1.jpg").stat())
+    bench.backlog.done(bench.backlog.take())
+    bench.backlog.offer(replace(candidate, settled=replace(settled, ctime_ns=1)))
+    bench.step()
+    assert bench.files() == {"inbox/cat/1.jpg": b"1"}
+    assert bench.decisions() == []
+    bench.backlog.offer(replace(candidate, settled=settled))
+    bench.step()
+    assert len(bench.decisions()) == 1
+
+
+def test_a_reading_error_of_the_disk_pauses_the_source_and_lets_others_probe(bench):
+    """EIO is no attempt of the file and no verdict; the next file finds out whether the disk works again."""
+    bench.workers.errors["cat/bad sector.jpg"] = OSError(5, "Input/output error")
+    odd = bench.arrive("cat/bad sector.jpg", b"2")
+    bench.step()
+    assert "Input/output error" in bench.served.paused_because
+    assert bench.backlog.is_set_aside(odd)
+    (failure,) = bench.backlog.failures
+    assert (failure.attempts, failure.retry_at > bench.served.next_probe()) == (0, True)
+    bench.arrive("cat/good.jpg", b"1")
+    bench.step(now=failure.retry_at - 0.1)
+    assert "accepted/cat/good.jpg" in bench.files()
+    assert bench.served.paused_because == ""
+
+
+def test_a_file_that_may_not_be_read_is_asked_for_again_and_again(bench):
+    """A missing permission is never given up on, quarantines nothing and pauses nobody."""
+    bench.workers.errors["cat/1.jpg"] = PermissionError(13, "Permission denied")
+    mine = bench.arrive("cat/1.jpg", b"1")
+    for now in range(0, 1000, 40):
+        list(bench.backlog.take_retries(now))
+        bench.backlog.offer(mine)
+        bench.step(float(now))
+        (failure,) = bench.backlog.failures
+        assert (failure.attempts, failure.retry_at) == (0, now + 30.0)
+    assert bench.served.paused_because == ""
+    del bench.workers.errors["cat/1.jpg"]
+    list(bench.backlog.take_retries(2000.0))
+    bench.backlog.offer(mine)
+    bench.step(2000.0)
+    assert bench.files() == {"accepted/cat/1.jpg": b"1"}
+    assert bench.backlog.failures == ()
+
+
+def test_an_interrupted_call_is_no_attempt(bench):
+    """EINTR says nothing about a file: it settles once more."""
+    bench.workers.errors["cat/1.jpg"] = InterruptedError(4, "Interrupted system call")
+    bench.arrive("cat/1.jpg", b"1")
+    bench.step()
+    assert bench.backlog.failures == ()
+    assert bench.served.paused_because == ""

@@ -9,7 +9,8 @@ import pytest
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import DataError, RetryableError, StalledError
-from imageguard_daemon.filing.mover import temporary_name
+from imageguard_daemon.filing.mover import aside_name, temporary_name
+from imageguard_daemon.leases import Writers, writers_of
 from imageguard_daemon.model import RecordedIntent
 from imageguard_daemon.service import recovery
 from imageguard_daemon.service.recovery import recover
@@ -126,6 +127,51 @@ def test_a_half_copy_is_removed(tree: Tree, audit: AuditWriter) -> None:
     recover(audit, tree.roots)
     assert not leftover.exists()
     assert others.exists()
+
+
+@pytest.mark.parametrize(
+    ("aside", "source", "destination", "expected"),
+    [
+        (OLD, None, OLD, {DESTINATION: OLD}),
+        (OLD, NEW, OLD, {DESTINATION: OLD, SOURCE: NEW}),
+        (NEW, None, OLD, {DESTINATION: OLD, SOURCE: NEW}),
+        (OLD, None, None, {SOURCE: OLD}),
+        (b"", OLD, None, {SOURCE: OLD}),
+        (b"", OLD, OLD, {DESTINATION: OLD}),
+    ],
+)
+def test_a_source_that_was_set_aside_is_settled(
+    tree: Tree, audit: AuditWriter, aside: bytes, source: bytes | None, destination: bytes | None, expected: object
+) -> None:
+    """The hidden name of a copied source goes when its copy is there; any other content gets its name back."""
+    recorded = interrupted(tree, audit)
+    lay(tree, source, destination)
+    (tree.inbox / "cat" / aside_name(recorded.intent_id)).write_bytes(aside)
+    recover(audit, tree.roots)
+    assert files(tree) == expected
+    assert recover(audit, tree.roots) == []
+
+
+def test_two_claims_on_the_old_name_keep_both_files(tree: Tree, audit: AuditWriter) -> None:
+    """A source set aside whose name a new upload has taken gets a name that tells it apart."""
+    recorded = interrupted(tree, audit)
+    lay(tree, NEW, None)
+    (tree.inbox / "cat" / aside_name(recorded.intent_id)).write_bytes(OLD)
+    recover(audit, tree.roots)
+    assert sorted(files(tree).values()) == sorted([OLD, NEW])
+    assert files(tree)[SOURCE] == NEW
+
+
+def test_an_upload_under_way_is_not_removed_by_recovery(tree: Tree, audit: AuditWriter) -> None:
+    """A source that somebody has open for writing is a new upload, even if it still has the old content."""
+    interrupted(tree, audit)
+    lay(tree, OLD, OLD)
+    if writers_of(str(tree.root / SOURCE)) is Writers.unknown:
+        pytest.skip("the file system of the temporary folder grants no leases")
+    with (tree.root / SOURCE).open("r+b") as upload:
+        assert [outcome.outcome for outcome in recover(audit, tree.roots)] == ["moved"]
+        upload.write(NEW)
+    assert files(tree) == {SOURCE: NEW, DESTINATION: OLD}
 
 
 def test_a_folder_that_was_never_made_is_no_obstacle(tree: Tree, audit: AuditWriter) -> None:

@@ -105,6 +105,16 @@ def test_a_worker_killed_from_outside_says_nothing_about_the_file(workers, tmp_p
     assert isinstance(_measured(workers, bad)["bad.jpg"].error, RetryableError)
 
 
+def test_a_disk_that_hangs_is_not_the_images_fault(workers, tmp_path, monkeypatch):
+    """A worker that never came back from reading stalls the source; the image is neither tried to death nor corrupt."""
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"bad")
+    _replace_measuring(monkeypatch, hostile_work.hang_reading)
+    error = _measured(workers, bad)["bad.jpg"].error
+    assert isinstance(error, StalledError)
+    assert "is its disk or mount in order?" in str(error)
+
+
 def test_processes_that_cannot_be_started_stall_the_source(workers, image, monkeypatch):
     """Without memory, descriptors or threads for a worker the file is put back, and its source pauses."""
     monkeypatch.setattr(workers._pool, "schedule", _no_processes)

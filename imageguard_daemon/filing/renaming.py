@@ -1,0 +1,79 @@
+"""New names for files, none of which ever replaces another file.
+
+Where a file system cannot rename without replacing (NFS, some FUSE), a second name is made, which never replaces
+either, and the first one is dropped.
+"""
+
+import ctypes
+import errno
+import os
+from contextlib import suppress
+
+from imageguard_daemon.errors import StalledError
+from imageguard_daemon.names import printable
+
+_RENAME_NOREPLACE = 1
+CANNOT_RENAME_SAFELY = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
+_CANNOT_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK})
+_PLACEHOLDER = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def rename(source_folder: int, source_name: str, target_folder: int, target_name: str) -> None:
+    """Rename, refusing to replace (renameat2(2) with RENAME_NOREPLACE)."""
+    result = _libc.renameat2(
+        source_folder, os.fsencode(source_name), target_folder, os.fsencode(target_name), _RENAME_NOREPLACE
+    )
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target_name)
+
+
+def link(source_folder: int, source_name: str, target_folder: int, target_name: str) -> None:
+    """Give a file a second name, refusing to replace.
+
+    Raises:
+        StalledError: this file system has no second names, and nothing else here is safe: a rename that may replace,
+            or a copy under the final name, would overwrite or leave half a file.
+    """
+    try:
+        os.link(source_name, target_name, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        raise StalledError(
+            f"cannot give {printable(source_name)} its new name: this file system can neither rename without "
+            f"replacing nor make hard links ({error.strerror}); put the folder on one that can"
+        ) from error
+
+
+def move_name(source_folder: int, source_name: str, target_folder: int, target_name: str) -> None:
+    """Rename on one file system in the safest way it has; FileExistsError when the name is taken."""
+    try:
+        rename(source_folder, source_name, target_folder, target_name)
+    except OSError as error:
+        if error.errno not in CANNOT_RENAME_SAFELY:
+            raise
+        link(source_folder, source_name, target_folder, target_name)
+        os.unlink(source_name, dir_fd=source_folder)
+
+
+def set_aside(folder: int, name: str, aside: str) -> None:
+    """Take a name away in one step, whatever file bears it by now; `aside` must be free.
+
+    Where the file system cannot refuse to replace, the plain rename replaces an empty file of our own.
+    """
+    try:
+        rename(folder, name, folder, aside)
+    except OSError as error:
+        if error.errno not in CANNOT_RENAME_SAFELY:
+            raise
+    else:
+        return
+    os.close(os.open(aside, _PLACEHOLDER, 0o600, dir_fd=folder))
+    try:
+        os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(aside, dir_fd=folder)
+        raise

@@ -1,0 +1,81 @@
+"""Carries out the recorded moves of a group: all published, each folder synced once, all proved."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from imageguard_daemon.errors import RetryableError
+from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.mover import Move
+from imageguard_daemon.model import Candidate, Outcome, RecordedIntent
+
+
+@dataclass(slots=True)
+class Trip:
+    """The moves one candidate calls for. When its own file stays, the others stay, too."""
+
+    candidate: Candidate
+    intents: Sequence[RecordedIntent]
+    outcomes: list[Outcome] = field(default_factory=list)
+    error: RetryableError | None = None
+    """Why the candidate's own file stayed in the inbox, if it did."""
+    _published: list[Move] = field(default_factory=list)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the candidate's own file has moved; known once the trip has been proved."""
+        return self.error is None
+
+    @property
+    def renamed_again(self) -> bool:
+        """Whether names changed after the folders were synced."""
+        return any(move.renamed_again for move in self._published)
+
+    def publish(self, folders: Folders, held: ExitStack) -> None:
+        """Give the files their new names and go on holding them."""
+        for recorded in self.intents:
+            if self.error is not None:
+                self.outcomes.append(Outcome(recorded.intent_id, "abandoned", "its image stayed"))
+                continue
+            move = held.enter_context(Move(recorded, folders))
+            try:
+                move.publish()
+            except RetryableError as error:
+                self._stays(recorded, error)
+            else:
+                self._published.append(move)
+
+    def prove(self) -> None:
+        """Find out what became of each move; what cannot be proved has been taken back."""
+        for move in self._published:
+            try:
+                if self.error is not None:
+                    move.take_back()
+                    self.outcomes.append(Outcome(move.recorded.intent_id, "abandoned", "its image stayed"))
+                    continue
+                move.confirm()
+            except RetryableError as error:
+                self._stays(move.recorded, error)
+            else:
+                self.outcomes.append(Outcome(move.recorded.intent_id, "moved"))
+
+    def _stays(self, recorded: RecordedIntent, error: RetryableError) -> None:
+        self.outcomes.append(Outcome(recorded.intent_id, "abandoned", str(error)))
+        if recorded.intent.role == self.candidate.role:
+            self.error = error
+
+
+def carry_out(trips: Sequence[Trip], folders: Folders) -> None:
+    """Make all trips; afterwards their outcomes are durable on disk and may be recorded.
+
+    Raises:
+        DataError, StorageError: the disk or the folders cannot be trusted; the intents stay open for recovery.
+    """
+    with ExitStack() as held:
+        for trip in trips:
+            trip.publish(folders, held)
+        folders.sync()
+        for trip in trips:
+            trip.prove()
+        if any(trip.renamed_again for trip in trips):
+            folders.sync()
