@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
-FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime*.so.1"))), None)
 
 
 def need(present: object, what: str) -> None:

@@ -5,10 +5,14 @@ loudly when what it replaces is no longer there.
 """
 
 import ctypes
+import datetime
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable
+
+_real_datetime = datetime.datetime
 
 # --- the seeded faults that the harness must notice ---------------------------------------------------------------
 
@@ -113,3 +117,28 @@ def bound_by_permissions() -> None:
     sets[0].permitted &= ~overriding
     if libc.capset(ctypes.byref(header), sets):
         raise OSError(ctypes.get_errno(), "capset")
+
+
+def movable_clock() -> None:
+    """Let the daemon's calendar clock be as many days off as a file `clock` beside its log file says.
+
+    Its monotonic clock goes on as the kernel's does. (libfaketime cannot do that: under it every `time.sleep` of Python
+    fails with EINVAL as soon as the monotonic clock is left alone.)
+    """
+    clock = os.path.join(os.path.dirname(os.readlink("/proc/self/fd/2")), "clock")
+
+    def days_off() -> int:
+        with open(clock, encoding="ascii") as file:
+            return int(file.read())
+
+    class MovedDatetime(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return _real_datetime.now(tz) + datetime.timedelta(days=days_off())
+
+    real_time, real_time_ns = time.time, time.time_ns
+    time.time = lambda: real_time() + 86_400 * days_off()
+    time.time_ns = lambda: real_time_ns() + 86_400 * 10**9 * days_off()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("imageguard_daemon") and getattr(module, "datetime", None) is _real_datetime:
+            module.datetime = MovedDatetime
