@@ -71,7 +71,7 @@ def queue_overflow(launcher: Launcher, home: Path, files: int) -> Figures:
         (site.inbox / f"class{number}").mkdir()  # in a new folder nothing would be watched, and nothing overflow
     with _short_event_queue(64):
         daemon = launcher.start_and_wait(site)
-    wait_until(lambda: "inotify" in _descriptors(daemon.pid), "the daemon watches")
+        wait_until(lambda: "inotify" in _descriptors(daemon.pid), "the daemon watches")
     daemon.send(signal.SIGSTOP)
     sent = [put(site.inbox, f"class{number % 4}/{number}.png", unique("tiny")) for number in range(files)]
     daemon.send(signal.SIGCONT)

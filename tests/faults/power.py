@@ -25,7 +25,7 @@ LAYOUTS = {
 }
 """On which disk destinations and log are; the inbox is on disk 0."""
 SEEDED = [
-    ("move_before_record", "log on a disk of its own", 15),
+    ("move_before_record", "log on a disk of its own", 10),
     ("synchronous_normal", "one disk for all", 10),
     ("copy_without_fsync", "destinations on a disk of their own", 10),
     ("no_directory_fsync", "log on a disk of its own", 10),

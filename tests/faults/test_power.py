@@ -16,7 +16,7 @@ def _loop_mounts() -> None:
 @pytest.mark.parametrize("layout", power.LAYOUTS)
 def test_a_power_cut_loses_nothing(launcher, tmp_path, layout):
     """Whatever was synced by its uploader is in one place with one record after the power comes back."""
-    assert power.cut_power(launcher, tmp_path, layout, 2).violations == []
+    assert power.cut_power(launcher, tmp_path, layout, 1).violations == []
 
 
 def test_a_power_cut_on_xfs_loses_nothing(launcher, tmp_path):
