@@ -82,7 +82,9 @@ def queue_overflow(launcher: Launcher, home: Path, files: int) -> Figures:
 
 def _descriptors(pid: int) -> str:
     folder = f"/proc/{pid}/fd"
-    return " ".join(os.readlink(f"{folder}/{name}") for name in os.listdir(folder) if os.path.lexists(f"{folder}/{name}"))
+    return " ".join(
+        os.readlink(f"{folder}/{name}") for name in os.listdir(folder) if os.path.lexists(f"{folder}/{name}")
+    )
 
 
 def watch_limit(launcher: Launcher, home: Path) -> Figures:

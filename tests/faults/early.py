@@ -20,7 +20,7 @@ from tests.faults.uploading import offered, unique
 
 SETTLE_SECONDS = 2.0
 BREAK_SECONDS = 0.6
-"""How long an uploader that has closed its file waits before it goes on: shorter than the settle time, or all is lost."""
+"""How long an uploader that closed its file waits before it goes on: less than the settle time, or it is too late."""
 CHUNKS = 6
 
 Upload = Callable[[Path, bytes], None]

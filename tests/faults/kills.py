@@ -60,7 +60,9 @@ def _offer_three(site: Site) -> list[Offered]:
 def _kill_once(launcher: Launcher, site: Site, figures: Figures, call: str, number: int) -> None:
     files = _offer_three(site)
     daemon = launcher.start(site, once=True, held=True)
-    tracer = tracing.trace_from_start(daemon, "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}")
+    tracer = tracing.trace_from_start(
+        daemon, "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"
+    )
     code = daemon.wait()
     tracer.wait(20)
     daemon.kill()
@@ -122,4 +124,3 @@ def _upload(site: Site, into: list[Offered], enough: threading.Event) -> None:
         if random.random() < 0.3:
             into.append(put(site.inbox, str(Path(name).with_suffix(".txt")), b"label" + os.urandom(8)))
         into.append(put(site.inbox, name, unique(random.choice(["good", "blurry", "tiny", "cut"]))))
-

@@ -12,14 +12,11 @@ import traceback
 
 def _load_everything() -> None:
     """Import what a daemon would, so that a fork needs no disk to begin."""
-    import alembic.command
-    import alembic.config
-    import rich.console
-    import sqlalchemy.dialects.sqlite
-
     import imageguard_daemon
     from imageguard_daemon.quality import measurement
 
+    for name in ("alembic.command", "alembic.config", "rich.console", "sqlalchemy.dialects.sqlite"):
+        importlib.import_module(name)  # these the package imports only when it needs them
     for module in pkgutil.walk_packages(imageguard_daemon.__path__, "imageguard_daemon."):
         if "migrations" not in module.name and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -54,7 +51,7 @@ def _fork(request: dict) -> dict:
         _become_daemon(request)
     except SystemExit as end:
         code = int(end.code or 0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it is, this process ends here
         traceback.print_exc()
     finally:
         sys.stdout.flush()

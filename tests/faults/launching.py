@@ -1,7 +1,7 @@
 """Starts daemons in milliseconds: one process has loaded everything, and each daemon is a fork of it.
 
-The daemon is the real command with real signals and disks. What differs from production: its worker processes are forked
-instead of spawned, which saves a second for each.
+The daemon is the real command with real signals and disks. What differs from production: its worker processes are
+forked instead of spawned, which saves a second for each.
 """
 
 import json

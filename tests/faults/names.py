@@ -10,7 +10,7 @@ from tests.faults.figures import Figures
 from tests.faults.launching import Launcher
 from tests.faults.oracle import Offered
 from tests.faults.site import Site, wait_until
-from tests.faults.uploading import publish_new, offered, put, unique
+from tests.faults.uploading import offered, publish_new, put, unique
 
 WRITERS = 8
 NAMES = 50
@@ -45,7 +45,8 @@ def _send_all(site: Site, files: int) -> list[Offered]:
     sent: list[list[Offered]] = [[] for _ in range(WRITERS)]
     share = files // WRITERS
     writers = [
-        threading.Thread(target=_send, args=(inbox, share, into)) for inbox, into in zip(site.inboxes, sent, strict=True)
+        threading.Thread(target=_send, args=(inbox, share, into))
+        for inbox, into in zip(site.inboxes, sent, strict=True)
     ]
     for writer in writers:
         writer.start()

@@ -1,7 +1,7 @@
 """The one judge of all faults: after a recovery and a settled `run --once`, is every file where it must be?
 
-`look` reads disk and log, `violations` decides (pure), `assert_nothing_lost` does both and tells everything that is wrong,
-not only the first thing.
+`look` reads disk and log, `violations` decides (pure), `assert_nothing_lost` does both and tells everything that is
+wrong, not only the first thing.
 """
 
 import hashlib

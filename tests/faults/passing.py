@@ -112,7 +112,11 @@ CAUSES: dict[str, Callable[[Site, Daemon], AbstractContextManager[None]]] = {
     "EIO from every rename": input_output_errors,
     "killed workers": killed_workers,
 }
-NEED_A_SMALL_DISK = {"no space: blocks": "size=256k", "no space: inodes": "size=4m,nr_inodes=40", "read-only destination": ""}
+NEED_A_SMALL_DISK = {
+    "no space: blocks": "size=256k",
+    "no space: inodes": "size=4m,nr_inodes=40",
+    "read-only destination": "",
+}
 QUIET = {"killed workers"}
 """Causes that are over before anybody could be told of a pause."""
 
@@ -129,7 +133,7 @@ def pass_by(launcher: Launcher, home: Path, cause: str) -> Figures:
 def _pass_by(launcher: Launcher, site: Site, cause: str, figures: Figures) -> Figures:
     daemon = launcher.start_and_wait(site, faults=["bound_by_permissions"] if os.geteuid() == 0 else [])
     sent = [put(site.inbox, "cat/before.jpg", unique("good"))]
-    wait_until(lambda: site.decisions(), "the first file is filed")
+    wait_until(site.decisions, "the first file is filed")
     with CAUSES[cause](site, daemon):
         sent += [put(site.inbox, f"cat/{number}.jpg", unique("good")) for number in range(3)]
         if cause not in QUIET:
@@ -161,7 +165,7 @@ def failed_fsync(launcher: Launcher, home: Path) -> Figures:
     site = Site(home)
     daemon = launcher.start_and_wait(site)
     sent = [put(site.inbox, "cat/before.jpg", unique("good"))]
-    wait_until(lambda: site.decisions(), "the first file is filed")
+    wait_until(site.decisions, "the first file is filed")
     tracer = tracing.trace(daemon, "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=1")
     sent.append(put(site.inbox, "cat/after.jpg", unique("good")))
     code = daemon.wait(30)

@@ -1,24 +1,24 @@
 """Mistakes put into a daemon's process on purpose, by name: the test of the test, and causes that need a hand inside.
 
-The package has no hooks for this. A function here replaces something in the daemon's process before it starts, and fails
-loudly when what it replaces is no longer there.
+The package has no hooks for this. A function here replaces something in the daemon's process before it starts, and
+fails loudly when what it replaces is no longer there.
 """
 
 import ctypes
-import datetime
+import datetime as dt
 import os
 import stat
 import sys
 import time
 from collections.abc import Callable
 
-_real_datetime = datetime.datetime
+_real_datetime = dt.datetime
 
 # --- the seeded faults that the harness must notice ---------------------------------------------------------------
 
 
 def move_before_record() -> None:
-    """Commit the intents only with the outcomes, as slowly as a busy disk: files move before anything durable says so."""
+    """Commit the intents only with the outcomes, as slowly as a busy disk: files move before anything says so."""
     from imageguard_daemon.audit import database
     from imageguard_daemon.audit.writer import AuditWriter
 
@@ -133,10 +133,10 @@ def movable_clock() -> None:
         with open(clock, encoding="ascii") as file:
             return int(file.read())
 
-    class MovedDatetime(datetime.datetime):
+    class MovedDatetime(dt.datetime):
         @classmethod
         def now(cls, tz=None):
-            return _real_datetime.now(tz) + datetime.timedelta(days=days_off())
+            return _real_datetime.now(tz) + dt.timedelta(days=days_off())
 
     real_time, real_time_ns = time.time, time.time_ns
     time.time = lambda: real_time() + 86_400 * days_off()

@@ -24,7 +24,9 @@ def trace(daemon: Daemon, *options: str, output: Path | str = "/dev/null") -> su
 
 def trace_from_start(daemon: Daemon, *options: str, output: Path | str = "/dev/null") -> subprocess.Popen[bytes]:
     """Attach strace to a daemon that was started `held`, then let it begin."""
-    wait_until(lambda: process_state(daemon.pid) == "T", "the daemon is held")  # attached earlier, SIGCONT would be lost
+    wait_until(
+        lambda: process_state(daemon.pid) == "T", "the daemon is held"
+    )  # attached earlier, SIGCONT would be lost
     tracer = trace(daemon, *options, output=output)
     daemon.send(signal.SIGCONT)
     return tracer
