@@ -77,6 +77,28 @@ def small_memory(mount_point: Path, options: str) -> Iterator[Path]:
         _run("umount", "-l", mount_point)
 
 
+@contextmanager
+def bound(folder: Path, mount_point: Path) -> Iterator[Path]:
+    """Mount a folder at another place too; `unbind` and `bind` take it away and bring it back."""
+    folder.mkdir(parents=True)
+    mount_point.mkdir()
+    bind(folder, mount_point)
+    try:
+        yield mount_point
+    finally:
+        unbind(mount_point)
+
+
+def bind(folder: Path, mount_point: Path) -> None:
+    """Mount a folder at another place too."""
+    _run("mount", "--bind", folder, mount_point)
+
+
+def unbind(mount_point: Path) -> None:
+    """Take a mount away, whoever uses it."""
+    _run("umount", "-l", mount_point)
+
+
 def remount(mount_point: Path, options: str) -> None:
     """Change the options of a mount."""
     _run("mount", "-o", f"remount,{options}", mount_point)

@@ -2,8 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.faults.oracle import Offered, assert_nothing_lost
 from tests.faults.site import Site
@@ -40,3 +42,10 @@ class Figures:
             f"{self.title}: {self.rounds} rounds, {self.files} files{extra}, "
             f"{len(self.violations)} violations ({seconds:.0f} s)"
         )
+
+
+def all_at_once(home: Path, campaigns: Iterable[Callable[[Path], Figures]]) -> list[str]:
+    """Run campaigns that mostly wait side by side, each in a folder of its own, and give all violations."""
+    with ThreadPoolExecutor(16) as pool:
+        running = [pool.submit(campaign, home / str(number)) for number, campaign in enumerate(campaigns)]
+        return [f"{one.result().title}: {violation}" for one in running for violation in one.result().violations]

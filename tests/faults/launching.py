@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -36,6 +37,11 @@ class Daemon:
             self._code = self._launcher.reap(self.pid)
             os.close(self._handle)
         return self._code
+
+    @property
+    def reaped(self) -> bool:
+        """Whether its end has been noticed."""
+        return self._code is not None
 
     @property
     def running(self) -> bool:
@@ -69,7 +75,7 @@ class Daemon:
 
 
 class Launcher:
-    """Forks daemons; use as a context. Not for several threads."""
+    """Forks daemons; use as a context. Several threads may use it, each with daemons of its own."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -81,6 +87,7 @@ class Launcher:
         )
         assert self._answer() == {"ready": True}
         self._started: list[Daemon] = []
+        self._asking = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -104,9 +111,9 @@ class Launcher:
         """
         arguments = ["run", "--config", str(site.config_file), *(["--once"] if once else [])]
         answer = self._ask(start=arguments, log=str(site.log_file), held=held, faults=list(faults))
-        self._started = [daemon for daemon in self._started if daemon.running]
-        self._started.append(Daemon(self, answer["pid"]))
-        return self._started[-1]
+        daemon = Daemon(self, answer["pid"])
+        self._started = [*(one for one in self._started if not one.reaped), daemon]
+        return daemon
 
     def start_and_wait(self, site: Site, **kwargs) -> Daemon:
         """Start a daemon and wait until it watches."""
@@ -129,9 +136,10 @@ class Launcher:
         return self._ask(reap=pid)["code"]
 
     def _ask(self, **request) -> dict:
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
+        with self._asking:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            return self._answer()
 
     def _answer(self) -> dict:
         line = self._process.stdout.readline()

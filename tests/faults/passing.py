@@ -4,11 +4,11 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from tests.faults import tracing
-from tests.faults.disks import remount, small_memory
+from tests.faults.disks import bind, bound, remount, small_memory, unbind
 from tests.faults.figures import Figures
 from tests.faults.launching import Daemon, Launcher
 from tests.faults.site import Site, wait_until
@@ -60,6 +60,15 @@ def read_only(site: Site, _daemon: Daemon) -> Iterator[None]:
 
 
 @contextmanager
+def lost_mount(site: Site, _daemon: Daemon) -> Iterator[None]:
+    """Take the disk of the destinations away; an empty mount point is left, which is no place for images."""
+    mount_point = site.accepted.parent
+    unbind(mount_point)
+    yield
+    bind(site.home / "backing", mount_point)
+
+
+@contextmanager
 def no_permission(site: Site, _daemon: Daemon) -> Iterator[None]:
     """Forbid writing to the accepted folder."""
     for folder in (site.accepted, site.accepted / "cat"):
@@ -107,16 +116,19 @@ CAUSES: dict[str, Callable[[Site, Daemon], AbstractContextManager[None]]] = {
     "no space: blocks": no_blocks,
     "no space: inodes": no_inodes,
     "read-only destination": read_only,
+    "lost mount of the destinations": lost_mount,
     "no permission": no_permission,
     "locked audit database": locked_log,
     "EIO from every rename": input_output_errors,
     "killed workers": killed_workers,
 }
-NEED_A_SMALL_DISK = {
-    "no space: blocks": "size=256k",
-    "no space: inodes": "size=4m,nr_inodes=40",
-    "read-only destination": "",
+DISKS: dict[str, Callable[[Path], AbstractContextManager[Path]]] = {
+    "no space: blocks": lambda home: small_memory(home / "disk", "size=256k"),
+    "no space: inodes": lambda home: small_memory(home / "disk", "size=4m,nr_inodes=40"),
+    "read-only destination": lambda home: small_memory(home / "disk", "size=4m"),
+    "lost mount of the destinations": lambda home: bound(home / "backing", home / "disk"),
 }
+"""Causes that need a disk of their own for the destinations, and root to mount it."""
 QUIET = {"killed workers"}
 """Causes that are over before anybody could be told of a pause."""
 
@@ -124,10 +136,8 @@ QUIET = {"killed workers"}
 def pass_by(launcher: Launcher, home: Path, cause: str) -> Figures:
     """Bring a cause about, let good images arrive, end the cause, and see them filed as good images."""
     figures = Figures(f"passing fault: {cause}", rounds=1)
-    if cause not in NEED_A_SMALL_DISK:
-        return _pass_by(launcher, Site(home), cause, figures)
-    with small_memory(home / "disk", NEED_A_SMALL_DISK[cause] or "size=4m"):
-        return _pass_by(launcher, Site(home, destinations=home / "disk"), cause, figures)
+    with DISKS.get(cause, lambda _home: nullcontext(None))(home) as destinations:
+        return _pass_by(launcher, Site(home, destinations=destinations), cause, figures)
 
 
 def _pass_by(launcher: Launcher, site: Site, cause: str, figures: Figures) -> Figures:
