@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.launching import Launcher
+from tests.faults.requirements import need
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +29,6 @@ def launcher(session_launcher: Launcher) -> Iterator[Launcher]:
 def elsewhere(tmp_path: Path) -> Iterator[Path]:
     """Give a folder on another device than `tmp_path`."""
     memory = Path("/dev/shm")
-    if not memory.is_dir() or os.stat(memory).st_dev == os.stat(tmp_path).st_dev:
-        pytest.skip("needs /dev/shm as a second file system")
+    need(memory.is_dir() and os.stat(memory).st_dev != os.stat(tmp_path).st_dev, "/dev/shm as a second file system")
     with tempfile.TemporaryDirectory(prefix="imageguard-faults-", dir=memory) as folder:
         yield Path(folder)

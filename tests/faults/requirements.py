@@ -27,3 +27,10 @@ def need_tools(*names: str) -> None:
 def need_root() -> None:
     """Go on only as root."""
     need(os.geteuid() == 0, "root, for mounts and the like")
+
+
+def need_strace() -> None:
+    """Go on only when strace is installed and may attach to processes that it has not started."""
+    need_tools("strace")
+    scope = Path("/proc/sys/kernel/yama/ptrace_scope")
+    need(os.geteuid() == 0 or not scope.exists() or scope.read_text().strip() == "0", "the right to attach strace")

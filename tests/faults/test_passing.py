@@ -4,12 +4,12 @@ from functools import partial
 
 from tests.faults import clock, passing
 from tests.faults.figures import all_at_once
-from tests.faults.requirements import need_root, need_tools
+from tests.faults.requirements import need_root, need_strace
 
 
 def test_faults_that_pass_cost_no_file_and_no_verdict(launcher, tmp_path):
     """While a cause lasts good images wait in the inbox; within 60 s of its end they are accepted."""
-    need_tools("strace")
+    need_strace()
     here = [cause for cause in passing.CAUSES if cause not in passing.DISKS]
     assert all_at_once(tmp_path, [partial(passing.pass_by, launcher, cause=cause) for cause in here]) == []
 
@@ -22,7 +22,7 @@ def test_faults_of_a_disk_that_pass_cost_no_file_and_no_verdict(launcher, tmp_pa
 
 def test_a_failed_fsync_stops_the_daemon_loudly(launcher, tmp_path):
     """After an fsync that failed nothing is moved any more, the exit code says so, and a later start goes on."""
-    need_tools("strace")
+    need_strace()
     assert passing.failed_fsync(launcher, tmp_path).violations == []
 
 

@@ -1,7 +1,7 @@
 """Never early, never overwriting: a sample of what the full run does."""
 
 from tests.faults import early, names
-from tests.faults.requirements import SFTP_SERVER, need, need_tools
+from tests.faults.requirements import SFTP_SERVER, need, need_strace, need_tools
 
 
 def test_no_half_written_file_is_judged(launcher, tmp_path):
@@ -18,7 +18,7 @@ def test_equal_names_never_overwrite_one_another(launcher, tmp_path):
 
 def test_equal_names_never_overwrite_where_renames_cannot_refuse(launcher, tmp_path):
     """The same where renameat2 answers EINVAL, as on NFS."""
-    need_tools("strace")
+    need_strace()
     assert names.equal_names(launcher, tmp_path, 40, refuse_renames=True).violations == []
 
 
