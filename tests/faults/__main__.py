@@ -87,6 +87,7 @@ def _passing(_share: float) -> Iterator[Campaign]:
     for cause in passing.CAUSES:
         yield lambda launcher, home, cause=cause: passing.pass_by(launcher, home, cause)
     yield passing.failed_fsync
+    yield passing.doubtful_rename
 
 
 def _clock(_share: float) -> Iterator[Campaign]:

@@ -188,3 +188,20 @@ def failed_fsync(launcher: Launcher, home: Path) -> Figures:
     figures.files = len(sent)
     figures.judge("after the restart", site, sent)
     return figures
+
+
+def doubtful_rename(launcher: Launcher, home: Path) -> Figures:
+    """Let a rename answer EIO although it took place: what became of the file is for the next start to find out."""
+    figures = Figures("a rename that happened answers EIO", rounds=1)
+    site = Site(home)
+    daemon = launcher.start_and_wait(site, faults=["rename_fails_after_it_happened"])
+    sent = [put(site.inbox, "cat/before.jpg", unique("good"))]
+    wait_until(site.decisions, "the first file is filed")
+    sent.append(put(site.inbox, "cat/doubtful.jpg", unique("good")))
+    wait_until(lambda: not site.waiting(), "the second file has moved")
+    wait_until(lambda: not daemon.running or site.events("source paused"), "it is told")
+    daemon.stop()
+    launcher.recover(site)
+    figures.files = len(sent)
+    figures.judge("after the restart", site, sent)
+    return figures

@@ -6,6 +6,7 @@ fails loudly when what it replaces is no longer there.
 
 import ctypes
 import datetime as dt
+import errno
 import os
 import stat
 import sys
@@ -87,6 +88,21 @@ def mortal_inotify_thread() -> None:
         handle(self, event)
 
     InotifyFD.handle_event = handle_or_die
+
+
+def rename_fails_after_it_happened() -> None:
+    """Let the second rename answer EIO although it took place, as one does on a disk that fails at that moment."""
+    from imageguard_daemon.filing import renaming
+
+    real, calls = renaming.rename, []
+
+    def rename(*arguments) -> None:
+        real(*arguments)
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    renaming.rename = rename
 
 
 def few_watches() -> None:

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import pytest
+
 from tests.faults import clock, passing
 from tests.faults.figures import all_at_once
 from tests.faults.requirements import need_root, need_strace
@@ -24,6 +26,12 @@ def test_a_failed_fsync_stops_the_daemon_loudly(launcher, tmp_path):
     """After an fsync that failed nothing is moved any more, the exit code says so, and a later start goes on."""
     need_strace()
     assert passing.failed_fsync(launcher, tmp_path).violations == []
+
+
+@pytest.mark.xfail(reason="its intent is recorded as abandoned instead of being left to recovery")
+def test_a_rename_of_doubtful_success_is_left_to_recovery(launcher, tmp_path):
+    """When the disk fails at the very rename, nothing is recorded of it until a start has looked at what is there."""
+    assert passing.doubtful_rename(launcher, tmp_path).violations == []
 
 
 def test_clock_jumps_change_no_decision(launcher, tmp_path):
