@@ -25,10 +25,10 @@ LAYOUTS = {
 }
 """On which disk destinations and log are; the inbox is on disk 0."""
 SEEDED = [
-    ("move_before_record", "log on a disk of its own", 10),
+    ("move_before_record", "log on a disk of its own", 20),
     ("synchronous_normal", "one disk for all", 10),
     ("copy_without_fsync", "destinations on a disk of their own", 10),
-    ("no_directory_fsync", "log on a disk of its own", 10),
+    ("no_directory_fsync", "log on a disk of its own", 40),
 ]
 """Each seeded fault, where it shows, and within how many cuts it has to be noticed."""
 ROUNDS_BEFORE_CLEARING = 10

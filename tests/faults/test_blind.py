@@ -10,7 +10,7 @@ from tests.faults.requirements import need, need_root, need_tools
 def test_an_overflowing_event_queue_hides_no_file(launcher, tmp_path):
     """A burst far beyond the kernel's queue is decided within two reconciliations, and the loss is told."""
     need_root()
-    assert blind.queue_overflow(launcher, tmp_path, 300).violations == []
+    assert blind.queue_overflow(launcher, tmp_path, 150).violations == []
 
 
 def test_the_watch_limit_hides_no_file(launcher, tmp_path):

@@ -13,7 +13,7 @@ def test_no_half_written_file_is_judged(launcher, tmp_path):
 
 def test_equal_names_never_overwrite_one_another(launcher, tmp_path):
     """Eight uploaders send files of the same names at the same time, and every one of them is kept."""
-    assert names.equal_names(launcher, tmp_path, 160).violations == []
+    assert names.equal_names(launcher, tmp_path, 80).violations == []
 
 
 def test_equal_names_never_overwrite_where_renames_cannot_refuse(launcher, tmp_path):
