@@ -1,0 +1,140 @@
+"""`python -m tests.faults`: the campaigns with their full counts, one line of figures for each. Needs root."""
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.faults import blind, clock, early, kills, names, passing, power
+from tests.faults.figures import Figures
+from tests.faults.launching import Launcher
+
+Campaign = Callable[[Launcher, Path], Figures]
+MEMORY = Path("/dev/shm")
+RANDOM_KILLS = 1_000
+POWER_CUTS = {"ext4": 1_600, "xfs": 400}
+"""Shared evenly by the layouts."""
+SLOW_UPLOADS = 500
+EQUAL_NAMES = 10_000
+BURST = 20_000
+
+
+def _kills(share: float) -> Iterator[Campaign]:
+    for apart in (False, True):
+        points = None if share >= 1 else kills.some(round(500 * share))
+        yield lambda launcher, home, apart=apart, points=points: _with_elsewhere(
+            apart, lambda folder: kills.kill_at_system_calls(launcher, home, folder, points)
+        )
+    for apart in (False, True):
+        count = _part(RANDOM_KILLS / 2, share)
+        yield lambda launcher, home, apart=apart, count=count: _with_elsewhere(
+            apart, lambda folder: kills.kill_under_load(launcher, home, folder, count)
+        )
+
+
+def _with_elsewhere(apart: bool, campaign: Callable[[Path | None], Figures]) -> Figures:
+    if not apart:
+        return campaign(None)
+    with tempfile.TemporaryDirectory(prefix="imageguard-faults-", dir=MEMORY) as folder:
+        return campaign(Path(folder))
+
+
+def _power(share: float) -> Iterator[Campaign]:
+    for file_system, cuts in POWER_CUTS.items():
+        for layout in power.LAYOUTS:
+            count = _part(cuts / len(power.LAYOUTS), share)
+            yield lambda launcher, home, layout=layout, count=count, file_system=file_system: power.cut_power(
+                launcher, home, layout, count, file_system=file_system
+            )
+
+
+def _seeded(_share: float) -> Iterator[Campaign]:
+    for fault, layout, within in power.SEEDED:
+        yield lambda launcher, home, fault=fault, layout=layout, within=within: _caught(
+            power.cut_power(launcher, home, layout, within, fault=fault, stop_when_caught=True)
+        )
+
+
+def _caught(figures: Figures) -> Figures:
+    """Turn it round: a seeded fault that went unseen is what is wrong."""
+    figures.violations = [] if figures.violations else ["went unseen"]
+    figures.title += f", {'caught' if not figures.violations else 'unseen'}"
+    return figures
+
+
+def _early(share: float) -> Iterator[Campaign]:
+    yield lambda launcher, home: early.upload_slowly(launcher, home, _part(SLOW_UPLOADS, share))
+
+
+def _blind(share: float) -> Iterator[Campaign]:
+    yield lambda launcher, home: blind.queue_overflow(launcher, home, _part(BURST, share))
+    yield from (blind.watch_limit, blind.dead_thread, blind.mounted_over)
+    for how in blind.ROOT_CHANGES:
+        yield lambda launcher, home, how=how: blind.root_changes(launcher, home, how)
+
+
+def _names(share: float) -> Iterator[Campaign]:
+    yield lambda launcher, home: names.equal_names(launcher, home, _part(EQUAL_NAMES, share))
+    yield lambda launcher, home: names.equal_names(launcher, home, _part(800, share), refuse_renames=True)
+    yield names.destinations_in_the_way
+
+
+def _passing(_share: float) -> Iterator[Campaign]:
+    for cause in passing.CAUSES:
+        yield lambda launcher, home, cause=cause: passing.pass_by(launcher, home, cause)
+    yield passing.failed_fsync
+    yield passing.doubtful_rename
+
+
+def _clock(_share: float) -> Iterator[Campaign]:
+    yield clock.jump
+
+
+CAMPAIGNS: dict[str, Callable[[float], Iterator[Campaign]]] = {
+    "seeded": _seeded,
+    "passing": _passing,
+    "clock": _clock,
+    "blind": _blind,
+    "names": _names,
+    "early": _early,
+    "kills": _kills,
+    "power": _power,
+}
+
+
+def _part(count: float, share: float) -> int:
+    return max(8, round(count * share))
+
+
+def main() -> int:
+    """Run the chosen campaigns and give 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("campaigns", nargs="*", default=[], metavar="CAMPAIGN", help=f"of {', '.join(CAMPAIGNS)}")
+    parser.add_argument("--share", type=float, default=1.0, help="part of the full counts, such as 0.1 (default: 1)")
+    chosen = parser.parse_args()
+    unknown = set(chosen.campaigns) - set(CAMPAIGNS)
+    if unknown or not chosen.share > 0:
+        parser.error(f"no such campaign: {', '.join(sorted(unknown))}" if unknown else "--share is more than 0")
+    if os.geteuid() != 0:
+        parser.error("needs root, for mounts")
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.system()} {platform.release()}, ", end="")
+    print(f"Python {platform.python_version()}, {chosen.share:g} of the full counts", flush=True)
+    wrong = [_run(one) for name in chosen.campaigns or CAMPAIGNS for one in CAMPAIGNS[name](chosen.share)]
+    return 1 if any(wrong) else 0
+
+
+def _run(campaign: Campaign) -> int:
+    with Launcher() as launcher, tempfile.TemporaryDirectory(prefix="imageguard-faults-") as home:
+        figures = campaign(launcher, Path(home))
+    print(figures, flush=True)
+    for violation in figures.violations:
+        print(f"  ! {violation}", file=sys.stderr, flush=True)
+    return len(figures.violations)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,145 @@
+"""Power cuts: what was not synced is gone, on one disk or on several at once."""
+
+import os
+import random
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.disks import Disk, disks
+from tests.faults.figures import Figures
+from tests.faults.launching import Launcher
+from tests.faults.oracle import Offered
+from tests.faults.site import Site
+from tests.faults.uploading import offered, publish_new, sync_folder, unique
+
+LAYOUTS = {
+    "one disk for all": (0, 0),
+    "log on a disk of its own": (0, 1),
+    "destinations on a disk of their own": (1, 0),
+    "inbox, destinations and log on three disks": (1, 2),
+}
+"""On which disk destinations and log are; the inbox is on disk 0."""
+SEEDED = [
+    ("move_before_record", "log on a disk of its own", 20),
+    ("synchronous_normal", "one disk for all", 10),
+    ("copy_without_fsync", "destinations on a disk of their own", 10),
+    ("no_directory_fsync", "log on a disk of its own", 40),
+]
+"""Each seeded fault, where it shows, and within how many cuts it has to be noticed."""
+ROUNDS_BEFORE_CLEARING = 10
+
+
+@dataclass
+class Uploads:
+    """What two uploaders have sent since the folders were last empty."""
+
+    sent: list[Offered] = field(default_factory=list)
+    enough: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, inbox: str) -> None:
+        """Upload until told to stop or until the disk is gone."""
+        rng = random.Random(random.random())
+        with suppress(OSError):
+            while not self.enough.is_set():
+                self._upload_one(inbox, rng)
+                time.sleep(rng.uniform(0, 0.02))
+
+    def _upload_one(self, inbox: str, rng: random.Random) -> None:
+        """Half of the uploaders sync what they send, as rsync --fsync does; the others, as most do, don't."""
+        careful = rng.random() < 0.5
+        data = unique(rng.choice(["tiny", "blurry", "cut"]))
+        name = f"class{rng.randrange(6)}/{rng.randrange(40)}-{'s' if careful else 'u'}.jpg"
+        folder, base = os.path.split(os.path.join(inbox, name))
+        os.makedirs(folder, exist_ok=True)
+        temporary = os.path.join(folder, f".{base}.{threading.get_ident()}")
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            if careful:
+                os.fsync(file.fileno())
+        unsure = offered(name, data, complete=False)
+        self.sent.append(unsure)
+        if not publish_new(temporary, os.path.join(folder, base)):
+            os.unlink(temporary)
+        elif careful:
+            sync_folder(folder)
+            sync_folder(inbox)
+            self.sent[self.sent.index(unsure)] = offered(name, data)
+
+
+def cut_power(
+    launcher: Launcher,
+    home: Path,
+    layout: str,
+    rounds: int,
+    *,
+    file_system: str = "ext4",
+    fault: str = "",
+    stop_when_caught: bool = False,
+) -> Figures:
+    """Cut the power so many times under load, recover and judge; `fault` names a mistake seeded into the daemon."""
+    figures = Figures(f"power cuts, {file_system}, {layout}{f', seeded {fault}' if fault else ''}")
+    destinations, log = LAYOUTS[layout]
+    with disks(1 + max(destinations, log), file_system) as all_disks:
+        points = [disk.mount_point for disk in all_disks]
+        site = Site(
+            home,
+            root=points[0] / "root",
+            destinations=points[destinations] / "root",
+            database=points[log] / "root" / "audit.db",
+            intake={"settle_seconds": 0.05},
+        )
+        uploads = Uploads()
+        for number in range(rounds):
+            if number % ROUNDS_BEFORE_CLEARING == 0 or figures.violations:
+                uploads = _begin_anew(site)
+            before = len(uploads.sent)
+            _one_cut(launcher, site, all_disks, uploads, fault)
+            figures.rounds += 1
+            figures.files += len(uploads.sent) - before
+            _recover_and_judge(launcher, site, uploads, figures, number)
+            if figures.violations and stop_when_caught:
+                break
+        launcher.end_all()
+    return figures
+
+
+def _begin_anew(site: Site) -> Uploads:
+    for folder in {site.root, site.accepted.parent, site.database.parent}:
+        shutil.rmtree(folder, ignore_errors=True)
+    site.clear()
+    os.sync()
+    return Uploads()
+
+
+def _one_cut(launcher: Launcher, site: Site, all_disks: Sequence[Disk], uploads: Uploads, fault: str) -> None:
+    uploads.enough.clear()
+    uploaders = [threading.Thread(target=uploads.run, args=(str(site.inbox),)) for _ in range(2)]
+    daemon = launcher.start(site, faults=[fault] if fault else [])
+    for uploader in uploaders:
+        uploader.start()
+    time.sleep(random.uniform(0.2, 1.0))
+    for disk in random.sample(all_disks, len(all_disks)):
+        disk.cut_power()
+    uploads.enough.set()
+    if random.random() < 0.3:
+        time.sleep(random.uniform(0, 0.2))  # a daemon that lives on over dead disks must not make things worse
+    daemon.kill()
+    for uploader in uploaders:
+        uploader.join()
+    for disk in all_disks:
+        disk.unmount()
+        disk.mount()
+
+
+def _recover_and_judge(launcher: Launcher, site: Site, uploads: Uploads, figures: Figures, number: int) -> None:
+    try:
+        launcher.recover(site)
+    except AssertionError as error:
+        figures.note(f"cut {number}: {error}")
+    figures.judge(f"cut {number}", site, uploads.sent)
