@@ -1,0 +1,104 @@
+"""A small network from features to scores, trained by plain gradient descent (Adam) in NumPy.
+
+The truth is an interval, and only what lies outside of it is an error, so that one network learns from exact
+values, from "at least so blurred" and from "nobody knows". A few networks are averaged.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imageguard_daemon.quality.features import NAMES
+from imageguard_daemon.quality.network import Network
+from imageguard_daemon.quality.readout import TARGETS
+from imageguard_daemon.quality.tiles import Floats
+
+_BAD = 0.75
+_FEW_PIXELS = 12_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one network is trained."""
+
+    hidden: tuple[int, ...] = (96, 48)
+    epochs: int = 40
+    batch: int = 256
+    rate: float = 2e-3
+    decay: float = 2e-3
+    jitter: float = 0.1
+    dropped: float = 0.1
+    huber: float = 0.3
+
+
+def fit(features: Floats, truths: Floats, weights: Floats, settings: Settings, seed: int) -> Network:
+    """Train one network on n x f features, n x 6 x 2 intervals and n x 6 weights."""
+    rng = np.random.default_rng(seed)
+    low, high = (np.quantile(features, share, axis=0) for share in (0.001, 0.999))
+    clipped = np.clip(features, low, high)
+    mean, spread = clipped.mean(axis=0), np.maximum(clipped.std(axis=0), 1e-4)
+    inputs = ((clipped - mean) / spread).astype(np.float32)
+    layers = _start((features.shape[1], *settings.hidden, truths.shape[1]), rng)
+    averages = [(np.zeros_like(layer), np.zeros_like(layer)) for pair in layers for layer in pair]
+    steps = settings.epochs * (len(inputs) // settings.batch)
+    for step, rows in enumerate(_batches(len(inputs), settings, rng), 1):
+        # The rate falls along a cosine to nothing.
+        rate = settings.rate * 0.5 * (1 + np.cos(np.pi * step / max(1, steps)))
+        batch = inputs[rows] + rng.normal(0, settings.jitter, (len(rows), inputs.shape[1])).astype(np.float32)
+        batch *= rng.random(batch.shape, dtype=np.float32) >= settings.dropped
+        slopes = _slopes(batch, truths[rows], weights[rows], layers, settings.huber)
+        _adam([part for pair in layers for part in pair], slopes, averages, step, rate, settings.decay)
+    return Network(low.astype(np.float32), high.astype(np.float32), mean.astype(np.float32), spread.astype(np.float32), tuple(layers))
+
+
+def weights(features: Floats, truths: Floats, labelled: NDArray[np.bool_]) -> Floats:
+    """Give how much each of the n x 6 truths counts: bad images are the rarer ones, and small ones tell less."""
+    low, high = truths[..., 0], truths[..., 1]
+    found = np.where((high < _BAD) & (high > -5), 3.0, 1.0)
+    found[(low < -5) & (high > 5)] = 0
+    found[labelled] *= 2
+    found[:, TARGETS.index("overexposure")] *= 2
+    found[features[:, NAMES.index("log_pixels")] < np.log(_FEW_PIXELS)] *= 0.4
+    return found.astype(np.float32)
+
+
+def _start(sizes: tuple[int, ...], rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
+    layers = []
+    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        layers.append((rng.normal(0, (2 / inputs) ** 0.5, (inputs, outputs)).astype(np.float32), np.zeros(outputs, np.float32)))
+    layers[-1] = layers[-1][0] * 0.3, np.full(sizes[-1], 0.8, np.float32)
+    return layers
+
+
+def _batches(count: int, settings: Settings, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    for _ in range(settings.epochs):
+        order = rng.permutation(count)
+        for start in range(0, count - settings.batch + 1, settings.batch):
+            yield order[start : start + settings.batch]
+
+
+def _slopes(batch: Floats, truths: Floats, weights: Floats, layers: list[tuple[Floats, Floats]], huber: float) -> list[Floats]:
+    """Give the slope of the mean error for every weight and bias, from the first layer to the last."""
+    values = [batch]
+    for number, (matrix, bias) in enumerate(layers):
+        summed = values[-1] @ matrix + bias
+        values.append(summed if number == len(layers) - 1 else np.maximum(summed, 0.01 * summed))
+    outside = np.minimum(values[-1] - truths[..., 0], 0) + np.maximum(values[-1] - truths[..., 1], 0)
+    slope = np.clip(outside / huber, -1, 1) * weights / len(batch)
+    found: list[Floats] = []
+    for number in range(len(layers) - 1, -1, -1):
+        found = [values[number].T @ slope, slope.sum(axis=0), *found]
+        if number:
+            slope = (slope @ layers[number][0].T) * np.where(values[number] > 0, 1, 0.01).astype(np.float32)
+    return found
+
+
+def _adam(parts: list[Floats], slopes: list[Floats], averages: list[tuple[Floats, Floats]], step: int, rate: float, decay: float) -> None:
+    """Move all parts in place (Kingma and Ba 2015, with the decoupled decay of Loshchilov and Hutter 2019)."""
+    for part, slope, (first, second) in zip(parts, slopes, averages, strict=True):
+        first += 0.1 * (slope - first)
+        second += 0.001 * (slope * slope - second)
+        move = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        part -= rate * (move + (decay * part if part.ndim > 1 else 0))
