@@ -76,8 +76,8 @@ KINDS: dict[str, Kind] = {
     "JPEG": Kind(faults.jpeg, "quality {:g}", 90, 3, 45, 14, _COMPRESSED, "compression"),
     "pixelation": Kind(faults.pixelation, "{:g} times", 1.1, 9, None, 2.6, _BLOCKS, "pixelation"),
     "enlargement": Kind(faults.enlargement, "{:g} times", 1.1, 7, 1.3, 3, _BLOCKS | _BLURRY, "pixelation"),
-    "over": Kind(faults.over, "{:g} stops", 0.2, 5, 0.4, 3.3, frozenset({"overexposed"}), "exposure"),
-    "under": Kind(faults.under, "{:g} stops", 0.2, 8, 0.7, 5, frozenset({"underexposed"}), "exposure"),
+    "over": Kind(faults.over, "{:g} stops", 0.25, 5.5, 0.4, 3.3, frozenset({"overexposed"}), "exposure"),
+    "under": Kind(faults.under, "{:g} stops", 0.35, 8, 0.7, 5, frozenset({"underexposed"}), "exposure"),
     "thumbnail": Kind(faults.thumbnail, "{:g} kilopixels", 150, 1.5, 75, 30, _FEW, "resolution"),
 }
 

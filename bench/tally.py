@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.kinds import KINDS, PAIRS
 from bench.trials import Judged, PhotoTrials, Trial
@@ -50,12 +51,12 @@ class KindFigures:
     photos: int
 
 
-def ranks(values: Sequence[float]) -> np.ndarray:
+def ranks(values: Sequence[float]) -> NDArray[np.float64]:
     """Give the rank of each value, 0 for the smallest; equal values share the mean of their ranks."""
     array = np.asarray(values, np.float64)
     below = (array[None, :] < array[:, None]).sum(axis=1)
     not_above = (array[None, :] <= array[:, None]).sum(axis=1)
-    return (below + not_above - 1) / 2
+    return np.asarray((below + not_above - 1) / 2, np.float64)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
