@@ -1,18 +1,30 @@
 """How well verdicts match the truth, on your own photos.
 
-    python -m bench.accuracy --good FOLDER... [--labelled CSV-or-FOLDER...] [--photos 40] [--seed 1] [--json FILE]
+    python -m bench.accuracy --good FOLDER... --labelled PLACE... --json FILE
 
-Good photos are scaled to a long side of 640 px and damaged at random strengths (bench/kinds.py has the kinds and
-from which strength on they are harmless or fatal); labelled ones are judged as they are (bench/labelled.py has the
-layouts). Printed are, at the thresholds of the default preset,
+Good photos are scaled to a long side of 640 px and damaged at random
+strengths; bench/kinds.py has the kinds, and from which strength on they are
+harmless or fatal. Labelled images are judged as they are; what is expected of
+them is the folder they lie in, or the column `label` (beside `path`) of a
+CSV file, with colons for slashes:
+
+    good/night           must be accepted
+    bad/blurry/motion    must be rejected with the issue blurry; `motion`
+                         only names a group
+    not/noisy/crops      must not be called noisy
+
+Printed are, at the thresholds of the default preset,
 
     recall       fatal damage: a right issue was raised
     reason       fatal damage: the reason is a right issue
-    false alarm  harmless damage: an issue was raised that the undamaged photo does not have
-    rank         Spearman's correlation of score and strength, of each photo, averaged
+    false alarm  harmless damage: an issue that the undamaged photo has not
+    rank         Spearman's correlation of score and strength in each photo,
+                 averaged
+    n            fatal / harmless copies
 
-and how often good photos are rejected undamaged, JPEG qualities found to 1, and both of two faults raised. Shares
-are given in per cent with their 95 % interval (Wilson); n is the number of fatal and of harmless trials.
+and how often both of two faults are raised, JPEG qualities are found to 1,
+and undamaged photos are rejected. Shares are in per cent, with their 95 %
+interval (Wilson) in brackets.
 """
 
 import argparse
@@ -27,7 +39,7 @@ from typing import Any
 
 from bench.accuracy_report import Results, as_json, as_markdown
 from bench.labelled import Label, LayoutError, images_below, read_labelled
-from bench.trials import draw, judge, try_photo
+from bench.trials import draw, judge, judge_good, try_photo
 
 UNDAMAGED_FOR_EACH = 10
 """Judging a photo as it is costs little: ten for each that is damaged, since few rejections are looked for."""
@@ -45,11 +57,12 @@ def measure(good: Sequence[Path], labelled: Sequence[tuple[Path, Label]], option
             return list(_reported(what, pool.map(work, jobs), len(jobs)))
 
         tried = run("photos damaged", try_photo, [(path, options.seed) for path in damaged])
+        judged = run("photos as they are", judge_good, undamaged)
         return Results(
             seed=options.seed,
             photos=[photo for photo in tried if photo is not None],
-            unreadable=sum(photo is None for photo in tried),
-            undamaged=run("photos as they are", judge, [(path, Label.parse("good:undamaged")) for path in undamaged]),
+            unreadable=judged.count(None),
+            undamaged=[image for image in judged if image is not None],
             labelled=run("labelled images", judge, labelled),
         )
 

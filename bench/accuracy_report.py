@@ -34,7 +34,7 @@ def as_markdown(results: Results) -> str:
     """Give the tables."""
     head = f"scorer version {SCORER_VERSION}, {len(results.photos)} photos damaged, seed {results.seed}"
     if results.unreadable:
-        head += f"; {results.unreadable} passed over, no image that Pillow can read"
+        head += f"\n{results.unreadable} of the files drawn passed over: no image that Pillow can open"
     parts = [head]
     if results.photos:
         parts += [_kinds_table(results.photos), _pairs_table(results.photos)]

@@ -8,7 +8,7 @@ import pytest
 from bench import accuracy
 from bench.kinds import KINDS
 from bench.labelled import Label
-from bench.trials import draw, judge, try_photo
+from bench.trials import draw, judge, judge_good, try_photo
 from tests.helpers.images import blurred, jpeg, photo, png
 
 
@@ -39,6 +39,7 @@ def test_what_is_no_image_is_not_tried(tmp_path: Path):
     """A text file among the photos costs a note, no trace."""
     (tmp_path / "readme.txt").write_text("photos of the sea")
     assert try_photo((tmp_path / "readme.txt", 1)) is None
+    assert judge_good(tmp_path / "readme.txt") is None
 
 
 def test_an_image_is_judged_as_it_is(tmp_path: Path):
@@ -58,11 +59,11 @@ def test_the_command_prints_tables_and_writes_the_same_figures(good: Path, tmp_p
     target = tmp_path / "figures.json"
     accuracy.main(f"--good|{good}|--labelled|{labelled}|--photos|3|--seed|5|--workers|1|--json|{target}".split("|"))
     printed, figures = capsys.readouterr().out, json.loads(target.read_text())
-    assert "2 photos damaged, seed 5; 1 passed over" in printed
+    assert "2 photos damaged, seed 5\n1 of the files drawn passed over" in printed
     assert set(figures["kinds"]) == set(KINDS)
     assert all(f"| {name} " in printed for name in KINDS)
     assert figures["jpeg_quality_exact_to_1"]["share"] == 1
-    assert figures["undamaged_rejected"]["images"] == {str(good / "notes.txt"): ["corrupt"]}
+    assert figures["undamaged_rejected"]["n"] == 2
     assert figures["labelled"]["bad:blurry"]["share"] == 1
     assert max(map(len, printed.splitlines()[:20])) <= 80
 
