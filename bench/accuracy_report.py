@@ -13,6 +13,7 @@ from bench.tally import (
     kind_figures,
     pair_shares,
     quality_share,
+    too_small,
 )
 from bench.trials import Judged, PhotoTrials
 from imageguard_daemon.names import printable
@@ -72,10 +73,14 @@ def _pairs_table(photos: Sequence[PhotoTrials]) -> str:
 
 
 def _undamaged(judged: Sequence[Judged]) -> str:
-    rejected = [image for image in judged if image.issues]
+    small = too_small(judged)
+    large = [image for image in judged if image not in small]
+    rejected = [image for image in large if image.issues]
     lines = [
-        f"undamaged good photos rejected, %: {Share(len(rejected), len(judged))} of {len(judged)}{_counts(rejected)}"
+        f"undamaged good photos rejected, %: {Share(len(rejected), len(large))} of {len(large)}{_counts(rejected)}"
     ]
+    if small:
+        lines.append(f"not counted, as their width x height is below the threshold: {len(small)}")
     lines += [f"  {printable(image.path)}: {', '.join(sorted(image.issues))}" for image in rejected]
     return "\n".join(lines)
 
@@ -96,6 +101,8 @@ def _labelled_table(judged: Sequence[Judged]) -> str:
 def as_json(results: Results) -> dict[str, object]:
     """Give the same figures for a program; shares are 0 to 1, or null where nothing was tried."""
     kinds = {name: kind_figures(name, results.photos) for name in KINDS}
+    small = too_small(results.undamaged)
+    large = [image for image in results.undamaged if image not in small]
     return {
         "scorer_version": SCORER_VERSION,
         "seed": results.seed,
@@ -104,8 +111,9 @@ def as_json(results: Results) -> dict[str, object]:
         "two_faults": {" + ".join(pair): share.as_dict() for pair, share in pair_shares(results.photos).items()},
         "jpeg_quality_exact_to_1": quality_share(results.photos).as_dict(),
         "undamaged_rejected": {
-            **Share.of(bool(image.issues) for image in results.undamaged).as_dict(),
-            "images": {image.path: sorted(image.issues) for image in results.undamaged if image.issues},
+            **Share.of(bool(image.issues) for image in large).as_dict(),
+            "too_small_to_count": len(results.undamaged) - len(large),
+            "images": {image.path: sorted(image.issues) for image in large if image.issues},
         },
         "labelled": {
             label: {

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from bench.kinds import KINDS, PAIRS
 from bench.trials import Judged, PhotoTrials, Trial
+from imageguard_daemon import PRESETS
+from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.statistics import wilson_interval
+
+_RESOLUTION = next(scale for scale in SCALES if scale.signal == "resolution")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,12 @@ def by_label(judged: Iterable[Judged]) -> dict[str, list[Judged]]:
 def as_expected(judged: Sequence[Judged]) -> Share:
     """Give how many images were judged as their label says."""
     return Share.of(image.label.met_by(image.issues) for image in judged)
+
+
+def too_small(judged: Sequence[Judged]) -> list[Judged]:
+    """Give the images whose width x height alone is below the threshold: no estimate, and no error, rejects them."""
+    fewest = _RESOLUTION.limit(PRESETS["general"]["resolution_score"])
+    return [image for image in judged if 0 < image.pixels < fewest]
 
 
 def issues_raised(judged: Iterable[Judged]) -> list[tuple[str, int]]:

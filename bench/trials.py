@@ -57,13 +57,16 @@ class Judged:
     label: Label
     issues: frozenset[str]
     reason: str
+    pixels: int
+    """Width x height, 0 where nothing could be measured."""
 
 
 def judge(job: tuple[Path, Label]) -> Judged:
     """Judge an image as it is."""
     path, label = job
     decision = validate(path)
-    return Judged(str(path), label, frozenset(decision.issues), decision.reason)
+    pixels = int(decision.measures.get("width", 0) * decision.measures.get("height", 0))
+    return Judged(str(path), label, frozenset(decision.issues), decision.reason, pixels)
 
 
 def judge_good(path: Path) -> Judged | None:

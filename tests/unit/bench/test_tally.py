@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.tally import Share, kind_figures, pair_shares, quality_share, rank_correlation, ranks
-from bench.trials import PhotoTrials, Trial
+from bench.labelled import Label
+from bench.tally import Share, kind_figures, pair_shares, quality_share, rank_correlation, ranks, too_small
+from bench.trials import Judged, PhotoTrials, Trial
 
 
 def trial(badness: float, zone: str, issues: set[str], score: float) -> Trial:
@@ -92,3 +93,12 @@ def test_a_share_is_written_with_its_interval():
     assert str(Share(10, 10)) == "100 (72-100)"
     assert str(Share(0, 0)) == "-"
     assert Share(0, 0).as_dict()["share"] is None
+
+
+def test_a_photo_that_is_too_small_by_its_header_is_no_wrong_rejection():
+    """Size is a fact; only what was estimated can be wrong."""
+    small, large, unmeasured = (
+        Judged("a.jpg", Label.parse("good"), frozenset({"low_resolution"}), "low_resolution", pixels)
+        for pixels in (49_000, 51_000, 0)
+    )
+    assert too_small([small, large, unmeasured]) == [small]
