@@ -39,7 +39,7 @@ from typing import Any
 
 from bench.accuracy_report import Results, as_json, as_markdown
 from bench.labelled import Label, LayoutError, images_below, read_labelled
-from bench.trials import draw, judge, judge_good, try_photo
+from bench.trials import draw, judge, judge_good, prepare, try_photo
 
 UNDAMAGED_FOR_EACH = 10
 """Judging a photo as it is costs little: ten for each that is damaged, since few rejections are looked for."""
@@ -51,7 +51,7 @@ def measure(good: Sequence[Path], labelled: Sequence[tuple[Path, Label]], option
     undamaged = draw(list(good), options.photos * UNDAMAGED_FOR_EACH, options.seed)
     # Started afresh: a forked process may hang on a lock that a thread of OpenCV held.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(options.workers, mp_context=context, initializer=prepare) as pool:
 
         def run(what: str, work: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
             return list(_reported(what, pool.map(work, jobs), len(jobs)))

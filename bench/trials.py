@@ -61,6 +61,11 @@ class Judged:
     """Width x height, 0 where nothing could be measured."""
 
 
+def prepare() -> None:
+    """Set up a process that tries and judges: one thread, as there are many processes."""
+    cv2.setNumThreads(1)
+
+
 def judge(job: tuple[Path, Label]) -> Judged:
     """Judge an image as it is."""
     path, label = job
@@ -81,7 +86,6 @@ def judge_good(path: Path) -> Judged | None:
 def try_photo(job: tuple[Path, int]) -> PhotoTrials | None:
     """Damage one photo in every way and judge the copies; None for a file that is no image."""
     path, seed = job
-    cv2.setNumThreads(1)
     rgb = _scaled_photo(path)
     if rgb is None:
         return None
