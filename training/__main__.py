@@ -12,7 +12,6 @@ import numpy as np
 from imageguard_daemon.quality import network
 from imageguard_daemon.quality.features import NAMES
 from imageguard_daemon.quality.network import Network
-from imageguard_daemon.quality.tiles import Floats
 from training import evaluation
 from training.examples import Examples, jobs, make_examples
 from training.fitting import Settings, fit, weights
@@ -26,11 +25,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     settings = Settings(epochs=options.epochs)
-    listed = jobs(options.good, options.labels, options.per_photo, options.drawn, options.seed)
-    examples = make_examples(listed, options.processes)
+    try:
+        listed = jobs(options.good, options.labels, options.per_photo, options.drawn, options.seed)
+        examples = make_examples(listed, options.processes)
+    except (OSError, ValueError) as error:
+        sys.exit(f"python -m training: {error}")
     _LOG.info("%d examples of %d pictures", len(examples.features), len(listed))
     _held_out(examples, settings, options.seed)
-    networks = [_trained(examples, np.ones(len(examples.group), bool), settings, seed) for seed in range(options.networks)]
+    networks = [
+        _trained(examples, np.ones(len(examples.group), bool), settings, seed) for seed in range(options.networks)
+    ]
     with options.out.open("wb") as file:
         network.save(file, networks, NAMES)
     _LOG.info("wrote %s, %.0f kB", options.out, options.out.stat().st_size / 1e3)
@@ -39,11 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("--good", type=Path, nargs="+", required=True, metavar="FOLDER", help="good photos, in any format")
-    parser.add_argument("--labels", type=Path, metavar="CSV", help="real images with what is known of them (docs/training.md)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the readout goes, such as readout.npz")
-    parser.add_argument("--per-photo", type=int, default=70, metavar="N", help="examples made of each photo (default 70)")
-    parser.add_argument("--drawn", type=int, default=60, metavar="N", help="pages, screens and other drawn scenes (default 60)")
+    parser.add_argument(
+        "--good", type=Path, nargs="+", required=True, metavar="FOLDER", help="good photos, in any format"
+    )
+    parser.add_argument(
+        "--labels", type=Path, metavar="CSV", help="real images with what is known of them (docs/training.md)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="where the readout goes, such as readout.npz"
+    )
+    parser.add_argument(
+        "--per-photo", type=int, default=70, metavar="N", help="examples made of each photo (default 70)"
+    )
+    parser.add_argument(
+        "--drawn", type=int, default=60, metavar="N", help="pages, screens and other drawn scenes (default 60)"
+    )
     parser.add_argument("--networks", type=int, default=4, metavar="N", help="networks that are averaged (default 4)")
     parser.add_argument("--epochs", type=int, default=Settings().epochs, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
@@ -61,7 +75,7 @@ def _held_out(examples: Examples, settings: Settings, seed: int) -> None:
     held = examples.group % _FOLDS == 0
     if held.all() or not held.any():
         return
-    found: Floats = _trained(examples, ~held, settings, seed)(examples.features[held])
+    found = _trained(examples, ~held, settings, seed)(examples.features[held])
     for line in evaluation.lines(found, examples.truths[held]):
         _LOG.info("%s", line)
 

@@ -16,14 +16,17 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def to_linear(display: Rgb, gamma: float = 2.2) -> Rgb:
+    """Give what is proportional to light."""
     return np.asarray(np.power(np.clip(display, 0, 1), gamma), np.float32)
 
 
 def to_display(linear: Rgb, gamma: float = 2.2) -> Rgb:
+    """Undo `to_linear`; more light than white is white."""
     return np.asarray(np.power(np.clip(linear, 0, 1), 1 / gamma), np.float32)
 
 
 def luma(display: Rgb) -> NDArray[np.float32]:
+    """Give the luma (ITU-R BT.601), height x width."""
     return np.asarray(display @ LUMA, np.float32)
 
 
@@ -31,6 +34,7 @@ def luma(display: Rgb) -> NDArray[np.float32]:
 
 
 def gaussian_kernel(sigma: float) -> NDArray[np.float32]:
+    """Give a Gaussian of `sigma` px."""
     size = 2 * math.ceil(3.5 * sigma) + 3
     line = cv2.getGaussianKernel(size, sigma, cv2.CV_32F)
     return np.asarray(line @ line.T, np.float32)
@@ -77,6 +81,7 @@ def path_kernel(sigma: float, rng: Rng) -> NDArray[np.float32]:
 
 
 def blur(image: Rgb, kernel: NDArray[np.float32]) -> Rgb:
+    """Spread the light of every pixel over a kernel."""
     blurred = cv2.filter2D(to_linear(image), -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
     return to_display(np.asarray(blurred, np.float32))
 
@@ -102,9 +107,10 @@ def blur_background(image: Rgb, kernel: NDArray[np.float32], rng: Rng) -> Rgb:
 def noise(image: Rgb, sigma: float, rng: Rng) -> Rgb:
     """Add noise of about `sigma` grey levels, of one of the kinds that sensors and cameras make."""
     height, width = image.shape[:2]
-    grain = rng.normal(0, 1, (height, width, 1)) * rng.uniform(0.5, 1) + rng.normal(0, 1, image.shape) * rng.uniform(0, 0.9)
+    grain = rng.normal(0, 1, (height, width, 1)) * rng.uniform(0.5, 1)
+    grain = grain + rng.normal(0, 1, image.shape) * rng.uniform(0, 0.9)
     if rng.random() < 0.4:  # demosaicing and a camera's own smoothing leave blotches
-        grain = cv2.GaussianBlur(grain, (0, 0), rng.uniform(0.4, 1.0)).reshape(image.shape)
+        grain = np.asarray(cv2.GaussianBlur(grain, (0, 0), rng.uniform(0.4, 1.0)), np.float64)
     if rng.random() < 0.1:  # a row or column of the sensor has its own level
         grain += rng.normal(0, 0.3, (height, 1, 1)) if rng.random() < 0.5 else rng.normal(0, 0.3, (1, width, 1))
     if rng.random() < 0.5:  # shot noise: by the light that fell
@@ -114,7 +120,7 @@ def noise(image: Rgb, sigma: float, rng: Rng) -> Rgb:
     grain *= sigma / 255 / max(float(luma(grain.astype(np.float32)).std()), 1e-6)
     noisy = np.clip(image + grain, 0, 1).astype(np.float32)
     if rng.random() < 0.15:
-        noisy = cv2.bilateralFilter(noisy, 5, rng.uniform(0.5, 1.5) * sigma / 255, 1.5)
+        noisy = np.asarray(cv2.bilateralFilter(noisy, 5, rng.uniform(0.5, 1.5) * sigma / 255, 1.5), np.float32)
     if rng.random() < 0.08:  # dead and hot pixels
         hot = rng.random((height, width)) < rng.uniform(0, 0.4) * (sigma / 128) ** 2
         noisy[hot] = rng.random((int(hot.sum()), 1))
@@ -129,7 +135,9 @@ def expose(image: Rgb, ev: float, rng: Rng) -> Rgb:
     gamma = rng.uniform(1.8, 2.6)
     light = to_linear(image, gamma) * 2.0**ev
     if ev < 0 and rng.random() < 0.5:  # little light is noisy light
-        light = light + rng.normal(0, 1, image.shape) * np.sqrt(np.maximum(light, 0) * rng.uniform(0, 4e-4) + rng.uniform(0, 3e-6))
+        light = light + rng.normal(0, 1, image.shape) * np.sqrt(
+            np.maximum(light, 0) * rng.uniform(0, 4e-4) + rng.uniform(0, 3e-6)
+        )
     if rng.random() < 0.4:
         light = _shoulder(light, rng.uniform(0.6, 0.95))
     shown = to_display(light.astype(np.float32), rng.uniform(0.9, 1.1) * gamma)
@@ -161,8 +169,8 @@ def reduce(image: Rgb, scale: float, rng: Rng) -> Rgb:
     height, width = (max(8, round(side * scale)) for side in image.shape[:2])
     if scale > 0.5 and rng.random() < 0.25:
         soft = cv2.GaussianBlur(image, (0, 0), 0.35 / scale)
-        return np.clip(cv2.resize(soft, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+        return np.clip(cv2.resize(soft, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1).astype(np.float32)
+    return np.clip(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), 0, 1).astype(np.float32)
 
 
 def enlarge(image: Rgb, factor: float, rng: Rng) -> Rgb:
@@ -183,10 +191,12 @@ def pixelate(image: Rgb, factor: float, rng: Rng) -> Rgb:
 
 
 def to_bytes(image: Rgb) -> NDArray[np.uint8]:
+    """Round to 8 bits."""
     return np.asarray(np.clip(image * 255 + 0.5, 0, 255), np.uint8)
 
 
 def jpeg(image: Rgb, quality: int, rng: Rng) -> Rgb:
+    """Give what a JPEG of a libjpeg quality leaves, with halved colour or without."""
     options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
     if rng.random() < 0.3:
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -194,6 +204,7 @@ def jpeg(image: Rgb, quality: int, rng: Rng) -> Rgb:
 
 
 def webp(image: Rgb, quality: int) -> Rgb:
+    """Give what a WebP of a libwebp quality leaves."""
     return _through(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, int(quality)])
 
 
@@ -202,4 +213,4 @@ def _through(suffix: str, image: Rgb, options: list[int]) -> Rgb:
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if not done or decoded is None:
         raise ValueError(f"{suffix} could not be written and read back")
-    return np.asarray(decoded[..., ::-1], np.float32) / 255
+    return np.asarray(decoded[..., ::-1] / np.float32(255), np.float32)

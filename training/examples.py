@@ -36,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """`features` is n x len(NAMES), `truths` n x 6 x 2 (lowest and highest right score), `group` tells pictures apart."""
+    """`features`: n x len(NAMES), `truths`: n x 6 x 2 (lowest and highest right score), `group`: which picture."""
 
     features: NDArray[np.float32]
     truths: NDArray[np.float32]
@@ -59,7 +59,7 @@ def jobs(good: list[Path], labels: Path | None, per_photo: int, drawn: int, seed
 
 def _pictures(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
-        raise NotADirectoryError(folder)
+        raise ValueError(f"{folder} is not a folder")
     yield from sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -116,4 +116,4 @@ def _read(path: str) -> tuple[Rgb, float]:
     if scale < 1:
         decoded = cv2.resize(decoded, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     quality = float(picture.table_quality or 100) if scale >= 1 else 100.0
-    return np.asarray(decoded[..., ::-1], np.float32) / 255, quality
+    return np.asarray(decoded[..., ::-1] / np.float32(255), np.float32), quality

@@ -6,6 +6,7 @@ values, from "at least so blurred" and from "nobody knows". A few networks are a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def fit(features: Floats, truths: Floats, weights: Floats, settings: Settings, s
     mean, spread = clipped.mean(axis=0), np.maximum(clipped.std(axis=0), 1e-4)
     inputs = ((clipped - mean) / spread).astype(np.float32)
     layers = _start((features.shape[1], *settings.hidden, truths.shape[1]), rng)
-    averages = [(np.zeros_like(layer), np.zeros_like(layer)) for pair in layers for layer in pair]
+    adam = _Adam([part for pair in layers for part in pair], settings.decay)
     steps = settings.epochs * (len(inputs) // settings.batch)
     for step, rows in enumerate(_batches(len(inputs), settings, rng), 1):
         # The rate falls along a cosine to nothing.
@@ -49,8 +50,14 @@ def fit(features: Floats, truths: Floats, weights: Floats, settings: Settings, s
         batch = inputs[rows] + rng.normal(0, settings.jitter, (len(rows), inputs.shape[1])).astype(np.float32)
         batch *= rng.random(batch.shape, dtype=np.float32) >= settings.dropped
         slopes = _slopes(batch, truths[rows], weights[rows], layers, settings.huber)
-        _adam([part for pair in layers for part in pair], slopes, averages, step, rate, settings.decay)
-    return Network(low.astype(np.float32), high.astype(np.float32), mean.astype(np.float32), spread.astype(np.float32), tuple(layers))
+        adam.move(slopes, rate)
+    return Network(
+        low.astype(np.float32),
+        high.astype(np.float32),
+        mean.astype(np.float32),
+        spread.astype(np.float32),
+        tuple(layers),
+    )
 
 
 def weights(features: Floats, truths: Floats, labelled: NDArray[np.bool_]) -> Floats:
@@ -65,9 +72,10 @@ def weights(features: Floats, truths: Floats, labelled: NDArray[np.bool_]) -> Fl
 
 
 def _start(sizes: tuple[int, ...], rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
-    layers = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
-        layers.append((rng.normal(0, (2 / inputs) ** 0.5, (inputs, outputs)).astype(np.float32), np.zeros(outputs, np.float32)))
+    layers = [
+        (rng.normal(0, (2 / shape[0]) ** 0.5, shape).astype(np.float32), np.zeros(shape[1], np.float32))
+        for shape in pairwise(sizes)
+    ]
     layers[-1] = layers[-1][0] * 0.3, np.full(sizes[-1], 0.8, np.float32)
     return layers
 
@@ -79,7 +87,9 @@ def _batches(count: int, settings: Settings, rng: np.random.Generator) -> Iterat
             yield order[start : start + settings.batch]
 
 
-def _slopes(batch: Floats, truths: Floats, weights: Floats, layers: list[tuple[Floats, Floats]], huber: float) -> list[Floats]:
+def _slopes(
+    batch: Floats, truths: Floats, weights: Floats, layers: list[tuple[Floats, Floats]], huber: float
+) -> list[Floats]:
     """Give the slope of the mean error for every weight and bias, from the first layer to the last."""
     values = [batch]
     for number, (matrix, bias) in enumerate(layers):
@@ -95,10 +105,19 @@ def _slopes(batch: Floats, truths: Floats, weights: Floats, layers: list[tuple[F
     return found
 
 
-def _adam(parts: list[Floats], slopes: list[Floats], averages: list[tuple[Floats, Floats]], step: int, rate: float, decay: float) -> None:
-    """Move all parts in place (Kingma and Ba 2015, with the decoupled decay of Loshchilov and Hutter 2019)."""
-    for part, slope, (first, second) in zip(parts, slopes, averages, strict=True):
-        first += 0.1 * (slope - first)
-        second += 0.001 * (slope * slope - second)
-        move = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
-        part -= rate * (move + (decay * part if part.ndim > 1 else 0))
+class _Adam:
+    """Steps down the slopes (Kingma and Ba 2015, with the decoupled decay of Loshchilov and Hutter 2019)."""
+
+    def __init__(self, parts: list[Floats], decay: float) -> None:
+        self._parts, self._decay, self._steps = parts, decay, 0
+        self._means = [np.zeros_like(part) for part in parts]
+        self._squares = [np.zeros_like(part) for part in parts]
+
+    def move(self, slopes: list[Floats], rate: float) -> None:
+        """Change all parts in place."""
+        self._steps += 1
+        for part, slope, mean, square in zip(self._parts, slopes, self._means, self._squares, strict=True):
+            np.add(mean, 0.1 * (slope - mean), out=mean)
+            np.add(square, 0.001 * (slope * slope - square), out=square)
+            change = mean / (1 - 0.9**self._steps) / (np.sqrt(square / (1 - 0.999**self._steps)) + 1e-8)
+            np.subtract(part, rate * (change + (self._decay * part if part.ndim > 1 else 0)), out=part)

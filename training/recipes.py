@@ -108,7 +108,7 @@ def make(source: Source, rng: Rng) -> Example:
 
 def _shares() -> NDArray[np.float64]:
     shares = np.array(list(_KINDS.values()))
-    return shares / shares.sum()
+    return np.asarray(shares / shares.sum())
 
 
 def _log_uniform(low: float, high: float, rng: Rng) -> float:

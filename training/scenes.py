@@ -12,7 +12,21 @@ from numpy.typing import NDArray
 
 from training.damage import Rgb, Rng
 
-_WORDS = "the quick brown fox jumps over a lazy dog 0123456789 value total page invoice Lorem ipsum dolor sit amet".split()
+_WORDS = (
+    "quick",
+    "brown",
+    "fox",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "0123456789",
+    "value",
+    "total",
+    "invoice",
+    "Lorem",
+    "sit",
+)
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 _FINE = 2  # drawn larger and averaged down, as edges in pictures are
 
@@ -26,7 +40,7 @@ def _canvas(rng: Rng, paper: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _finish(canvas: NDArray[np.uint8]) -> Rgb:
     height, width = canvas.shape[0] // _FINE, canvas.shape[1] // _FINE
     small = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32) / 255
+    return np.asarray(small / np.float32(255), np.float32)
 
 
 def page(rng: Rng) -> Rgb:
@@ -41,7 +55,9 @@ def page(rng: Rng) -> Rgb:
             continue
         text = " ".join(rng.choice(_WORDS, int(rng.integers(2, 26))))
         colour = tuple(float(c) for c in np.full(3, ink * 255))
-        cv2.putText(canvas, text, (margin, row), int(rng.choice(_FONTS)), scale, colour, int(rng.integers(1, 3)), cv2.LINE_AA)
+        cv2.putText(
+            canvas, text, (margin, row), int(rng.choice(_FONTS)), scale, colour, int(rng.integers(1, 3)), cv2.LINE_AA
+        )
     image = _finish(canvas)
     if rng.random() < 0.6:
         image = _lit_unevenly(image, rng)
@@ -55,7 +71,7 @@ def _lit_unevenly(image: Rgb, rng: Rng) -> Rgb:
     slope = (x / width - 0.5) * math.cos(turn) + (y / height - 0.5) * math.sin(turn)
     light = rng.uniform(0.65, 0.98) * (1 + slope * rng.uniform(0, 0.5))
     grain = rng.normal(0, rng.uniform(0.003, 0.012), (height, width, 1))
-    return np.clip(image * light[..., None] + grain, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(image * light[..., None] + grain, 0, 1), np.float32)
 
 
 def screen(rng: Rng) -> Rgb:
@@ -69,12 +85,14 @@ def screen(rng: Rng) -> Rgb:
         tone = rng.uniform(0, 0.3, 3) if dark else rng.uniform(0.6, 1, 3)
         if rng.random() < 0.25:
             tone = rng.random(3)
-        cv2.rectangle(canvas, (left, top), (left + int(size[0] * width), top + int(size[1] * height)), (tone * 255).tolist(), -1)
+        corner = left + int(size[0] * width), top + int(size[1] * height)
+        cv2.rectangle(canvas, (left, top), corner, (tone * 255).tolist(), -1)
     for _ in range(int(rng.integers(10, 90))):
         text = " ".join(rng.choice(_WORDS, int(rng.integers(1, 9))))
         place = int(rng.integers(0, width)), int(rng.integers(20, height))
-        tone = (rng.uniform(0.6, 1) if dark else rng.uniform(0, 0.4)) * 255
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.6, 1.2), (tone,) * 3, int(rng.integers(1, 3)), cv2.LINE_AA)
+        ink = ((rng.uniform(0.6, 1) if dark else rng.uniform(0, 0.4)) * 255,) * 3
+        scale, thickness = rng.uniform(0.6, 1.2), int(rng.integers(1, 3))
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
     return _finish(canvas)
 
 
@@ -106,7 +124,10 @@ def stars(rng: Rng) -> Rgb:
         disc = np.zeros((height, width), np.float32)
         centre = int(rng.integers(0, width)), int(rng.integers(0, height))
         cv2.circle(disc, centre, int(radius), 1, -1, cv2.LINE_AA)
-        craters = cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), 2) + cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), 9) * 4
+        craters = (
+            cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), 2)
+            + cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), 9) * 4
+        )
         image = np.maximum(image, (disc * np.clip(rng.uniform(0.5, 0.85) + 0.25 * craters, 0.2, 1))[..., None])
     grain = rng.normal(0, rng.uniform(0.002, 0.01), (height, width, 1))
     return np.clip(image + grain, 0, 1).astype(np.float32)
@@ -141,7 +162,7 @@ def low_key(photo: Rgb, rng: Rng) -> Rgb:
     distance = np.hypot(x / width - column, y / height - row)
     light = np.exp(-((distance / rng.uniform(0.15, 0.4)) ** 2)) + rng.uniform(0, 0.08)
     lit = np.power(photo, 2.2) * np.minimum(light, 1)[..., None] * rng.uniform(0.9, 1.5)
-    return np.power(np.clip(lit, 0, 1), 1 / 2.2).astype(np.float32)
+    return np.asarray(np.power(np.clip(lit, 0, 1), 1 / 2.2), np.float32)
 
 
 DRAWN: tuple[Callable[[Rng], Rgb], ...] = (page, page, screen, drawing, stars)

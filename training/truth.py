@@ -44,7 +44,7 @@ def _score(measure: str, value: float) -> float:
 
 
 def overexposure(stops: float, median: float) -> float:
-    """Give the index for `stops` too much light; a bright scene, by its median of 0 to 1, bears less than a dark one."""
+    """Give the index for `stops` too much light; a scene that is bright, by its median of 0 to 1, bears less."""
     brightness = math.log2(max(median, 0.02) ** 2.2 / 0.16)
     return _interpolate(max(0.0, stops + 0.3 * min(max(brightness, -2.0), 1.5) * min(stops, 1.0)), _OVER)
 

@@ -36,6 +36,11 @@ class GridFit:
     evidence: int
     """How many coefficients that is taken from."""
 
+    @property
+    def is_found(self) -> bool:
+        """Whether that is no accident."""
+        return self.fit > 0.5 and self.evidence >= _FEWEST
+
 
 _BANDS = ((1, 6), (6, 15), (15, 36), (36, 64))
 _SAMPLE = 1024
@@ -61,7 +66,7 @@ def compression_features(grey: Grey) -> tuple[GridFit, list[float]]:
         _quality_position(best.quality) if best.fit > 0.3 else 1.0,
         best.fit,
         math.log(best.evidence + 1),
-        float(best.fit > 0.5 and best.evidence >= _FEWEST),
+        float(best.is_found),
         math.log(min(row_step, column_step) + 0.02),
         math.log(min(row4, column4) + 0.02),
         *_bands(on),
@@ -97,7 +102,8 @@ def _sampled(grey: Grey, most: int) -> Floats:
     Blocks with blown or crushed pixels were clipped after decoding, lie beside the steps and are left out.
     """
     rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
-    lines = grey[: rows * 8, : columns * 8].reshape(rows, 8, columns * 8)[:: max(1, rows * columns // most)]
+    chosen = np.arange(0, rows, max(1, rows * columns // most))[:, None] * 8 + np.arange(8)
+    lines = grey[chosen, : columns * 8]
     darkest = lines.min(axis=1).reshape(-1, columns, 8).min(axis=2)
     brightest = lines.max(axis=1).reshape(-1, columns, 8).max(axis=2)
     blocks = lines.reshape(-1, 8, columns, 8).swapaxes(1, 2)[(darkest > 0) & (brightest < 255)]

@@ -1,6 +1,7 @@
 """Pixels to features: everything the readout may look at; pure."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -44,8 +45,9 @@ class Features:
 
 def extract(picture: Picture, working_long_side: int) -> Features:
     """Extract all features: compression and enlargement from native pixels, the rest at working size."""
-    native = _large_enough(picture.grey)
-    working = _large_enough(at_working_size(picture.grey, working_long_side))
+    working = at_working_size(picture.grey, working_long_side)
+    turn = upright(working)
+    native, working = _large_enough(turn(picture.grey)), np.ascontiguousarray(_large_enough(turn(working)))
     facts, tonal = tones.tones(working)
     grid, compressed = compression.compression_features(native)
     vector = [
@@ -68,6 +70,19 @@ def extract(picture: Picture, working_long_side: int) -> Features:
     )
 
 
+def upright(grey: Grey) -> Callable[[Grey], Grey]:
+    """Give the turn or flip after which a picture is not higher than wide, and lightest at the top and on the left.
+
+    Features are taken after it, so that they are the same whichever way the picture was put into the file.
+    """
+    height, width = grey.shape
+    below = float(grey[-(height // 2) :].mean()) - float(grey[: height // 2].mean()) if height > 1 else 0.0
+    right = float(grey[:, -(width // 2) :].mean()) - float(grey[:, : width // 2].mean()) if width > 1 else 0.0
+    rows, columns = slice(None, None, -1 if below > 0 else 1), slice(None, None, -1 if right > 0 else 1)
+    lies = height > width or (height == width and abs(right) > abs(below))
+    return (lambda other: other[rows, columns].T) if lies else (lambda other: other[rows, columns])
+
+
 def at_working_size(grey: Grey, long_side: int) -> Grey:
     """Average the picture down to a long side of at most `long_side` pixels; a smaller one stays as it is."""
     while max(grey.shape) >= 2 * long_side and min(grey.shape) >= 2:  # halving is by far the fastest step
@@ -82,5 +97,5 @@ def at_working_size(grey: Grey, long_side: int) -> Grey:
 def _large_enough(grey: Grey) -> Grey:
     down, right = (max(0, _SMALLEST_SIDE_PX - side) for side in grey.shape)
     if not down and not right:
-        return np.ascontiguousarray(grey)
+        return grey
     return np.asarray(np.pad(grey, ((0, down), (0, right)), mode="symmetric"), np.uint8)

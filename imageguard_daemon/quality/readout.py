@@ -24,8 +24,12 @@ TARGETS = ("blur_sigma_px", "noise_sigma", "jpeg_quality", "enlargement", "overe
 _DATA = "readout.npz"
 _SMALLEST_SIDE_PX = 16
 """A few pixels say how many they are, and nothing else."""
-_DOUBT = {"enlargement": (0.6, 0.88), "overexposure": (0.5, 0.95)}
-"""From which score on it is stretched, and which then counts as 1."""
+_BLANK = 0.9995
+"""Share of clipped pixels from which on there is nothing else to be seen."""
+_DOUBT = {"enlargement": (0.6, 0.88, 0.97), "overexposure": (0.5, 0.92, 0.98)}
+"""Undamaged photos get such scores, too: beyond the first they are stretched so that the second becomes the third."""
+_AGREEMENT = 25.0
+"""Points of score by which an estimate may differ from a fact that it stands for."""
 _SCALE_OF = {scale.measure: scale for scale in SCALES}
 
 
@@ -38,17 +42,26 @@ def read_out(features: Features) -> Measures:
         height=features.height,
         blur_sigma_px=estimates["blur_sigma_px"],
         noise_sigma=estimates["noise_sigma"],
-        jpeg_quality=min(estimates["jpeg_quality"], float(features.table_quality or 100)),
+        jpeg_quality=_jpeg_quality(estimates["jpeg_quality"], features),
         enlargement=estimates["enlargement"],
         clipped_low=tones.clipped_low,
         clipped_high=tones.clipped_high,
         tone_low=tones.low,
         tone_median=tones.median,
         tone_high=tones.high,
-        overexposure=estimates["overexposure"],
-        underexposure=estimates["underexposure"],
+        overexposure=1.0 if tones.clipped_high >= _BLANK else estimates["overexposure"],
+        underexposure=1.0 if tones.clipped_low >= _BLANK else estimates["underexposure"],
     )
     return _innocent(measures) if min(features.width, features.height) < _SMALLEST_SIDE_PX else measures
+
+
+def _jpeg_quality(estimate: float, features: Features) -> float:
+    """Prefer a fact that the estimate does not contradict: the file's own table, or the steps that the pixels show."""
+    table, grid = float(features.table_quality or 100), features.grid
+    facts = [table, float(grid.quality)] if grid.is_found else [table]
+    score = _SCALE_OF["jpeg_quality"].score
+    near = [fact for fact in facts if abs(score(fact) - score(estimate)) <= _AGREEMENT]
+    return min(*near, table) if near else min(estimate, table)
 
 
 def _innocent(measures: Measures) -> Measures:
@@ -65,11 +78,9 @@ def _estimates(vector: Floats) -> dict[str, float]:
 
 
 def _without_doubt(measure: str, score: float) -> float:
-    """Call perfect what is as good as undamaged photos look to the networks, which are never quite sure."""
-    start, end = _DOUBT.get(measure, (1.0, 2.0))
-    if score <= start:
-        return score
-    return min(1.0, start + (score - start) * (1 - start) / (end - start))
+    """Call nearly perfect what is as good as undamaged photos look to the networks, which are never quite sure."""
+    start, end, told = _DOUBT.get(measure, (0.0, 1.0, 1.0))
+    return float(np.interp(score, (start, end, 1.0), (start, told, 1.0))) if score > start else score
 
 
 @functools.cache

@@ -28,12 +28,24 @@ _EDGE_SHARES = (0.5, 0.8, 0.93, 0.98)
 
 
 def _names() -> tuple[str, ...]:
-    per_scale = [f"fade{scale}_{name}" for scale in range(_SCALES - 1) for name in (
-        *(f"all_q{share}" for share in _RATIO_SHARES), *(f"softest_q{share}" for share in _RATIO_SHARES),
-        "strong_median", "pooled_softest", "pooled_middle", "pooled_sharpest",
-    )]
-    edges = [f"edge{near}_{far}_{way}_q{share}" for near, far in pairwise(_EDGE_REACHES)
-             for way in ("sharper", "softer") for share in _EDGE_SHARES]
+    per_scale = [
+        f"fade{scale}_{name}"
+        for scale in range(_SCALES - 1)
+        for name in (
+            *(f"all_q{share}" for share in _RATIO_SHARES),
+            *(f"softest_q{share}" for share in _RATIO_SHARES),
+            "strong_median",
+            "pooled_softest",
+            "pooled_middle",
+            "pooled_sharpest",
+        )
+    ]
+    edges = [
+        f"edge{near}_{far}_{way}_q{share}"
+        for near, far in pairwise(_EDGE_REACHES)
+        for way in ("sharper", "softer")
+        for share in _EDGE_SHARES
+    ]
     oriented = [f"oriented{scale}" for scale in range(_SCALES)]
     return (*per_scale, *oriented, *edges, "edge_share", "detail_share", "energy_q50", "energy_q98", "energy_noise")
 
@@ -126,8 +138,10 @@ def _edges(grey: Grey, rows: int, columns: int) -> list[float]:
     for (near_x, far_x), (near_y, far_y) in zip(pairwise(sideways), pairwise(downwards), strict=True):
         ratios = np.stack([_ratio(near_x, far_x), _ratio(near_y, far_y)])
         enough = np.stack([sideways[-1] >= _EDGE_LEVELS, downwards[-1] >= _EDGE_LEVELS]) & seen
-        found = [quantiles(ratio[where], _EDGE_SHARES) if where.any() else [1.0] * len(_EDGE_SHARES)
-                 for ratio, where in zip(ratios, enough, strict=True)]
+        found = [
+            quantiles(ratio[where], _EDGE_SHARES) if where.any() else [1.0] * len(_EDGE_SHARES)
+            for ratio, where in zip(ratios, enough, strict=True)
+        ]
         features += [*map(max, *found), *map(min, *found)]
     return [*features, float(seen.mean())]
 
