@@ -111,6 +111,19 @@ def drawing(rng: Rng) -> Rgb:
     return _finish(canvas)
 
 
+def shapes(rng: Rng) -> Rgb:
+    """Flat shapes of any colours over one another, without a trace of texture: illustrations, posters, cartoons."""
+    canvas = _canvas(rng, rng.random(3))
+    height, width = canvas.shape[:2]
+    for _ in range(int(rng.integers(15, 220))):
+        centre = int(rng.integers(0, width)), int(rng.integers(0, height))
+        axes = int(rng.integers(6, 20 + width // 6)), int(rng.integers(6, 20 + height // 6))
+        colour = (rng.random(3) * 255).tolist()
+        cv2.ellipse(canvas, centre, axes, float(rng.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA)
+    image = _finish(canvas)
+    return _lit_unevenly(image, rng) if rng.random() < 0.3 else image
+
+
 def stars(rng: Rng) -> Rgb:
     """A night sky, or the moon: nearly all of it black, and sharp points or a disc."""
     height, width = int(rng.integers(360, 700)), int(rng.integers(400, 900))
@@ -165,5 +178,5 @@ def low_key(photo: Rgb, rng: Rng) -> Rgb:
     return np.asarray(np.power(np.clip(lit, 0, 1), 1 / 2.2), np.float32)
 
 
-DRAWN: tuple[Callable[[Rng], Rgb], ...] = (page, page, screen, drawing, stars)
+DRAWN: tuple[Callable[[Rng], Rgb], ...] = (page, page, screen, drawing, shapes, stars)
 TURNED: tuple[Callable[[Rgb, Rng], Rgb], ...] = (cut_out, mist, low_key)

@@ -18,7 +18,7 @@ from imageguard_daemon.quality.decoding import Grey
 from imageguard_daemon.quality.jpeg import luma_table
 from imageguard_daemon.quality.tiles import Floats
 
-_QUALITIES = np.arange(3, 71)
+_QUALITIES = np.arange(3, 89)
 _COEFFICIENTS = 15  # from the second in zigzag order on; higher ones are mostly zero when it matters
 _MAX_BLOCKS = 2048
 _MAX_LOOKED_AT = 768
@@ -44,6 +44,7 @@ class GridFit:
 
 _BANDS = ((1, 6), (6, 15), (15, 36), (36, 64))
 _SAMPLE = 1024
+_NOT_FOUND = 1.5
 _STEP = np.array([[-1], [3], [-3], [1]], np.float32)
 
 NAMES = (
@@ -63,7 +64,7 @@ def compression_features(grey: Grey) -> tuple[GridFit, list[float]]:
     on, off = _blocks(sample), _blocks(sample[4:, 4:])
     change = cv2.absdiff(sample[:, 1:], sample[:, :-1])
     return best, [
-        _quality_position(best.quality) if best.fit > 0.3 else 1.0,
+        _quality_position(best.quality) if best.fit > 0.3 else _NOT_FOUND,
         best.fit,
         math.log(best.evidence + 1),
         float(best.is_found),
@@ -79,7 +80,7 @@ def compression_features(grey: Grey) -> tuple[GridFit, list[float]]:
 
 
 def _quality_position(quality: float) -> float:
-    """Give 0 for the worst quality looked for and 1 for the best, by the size of the steps."""
+    """Give 0 for the worst quality looked for and 1.4 for the best, by the size of the steps."""
     step = 50 / quality if quality < 50 else 2 - quality / 50
     return 1 - math.log(step + 0.1) / math.log(50 / 3 + 0.1)
 

@@ -16,6 +16,7 @@ from imageguard_daemon.quality.decoding import Grey
 from imageguard_daemon.quality.tiles import Floats, mean_square
 
 _LENGTH, _WIDTH = 2048, 512
+_EXACTLY, _ROUGHLY = 0.001, 0.3
 _SECOND_DIFFERENCE = np.array([[-1, 2, -1]], np.float32)
 _BINS = 4096
 _FREQUENCIES = np.arange(_BINS // 2 + 1) / _BINS
@@ -36,17 +37,20 @@ NAMES = (
 )  # fmt: skip
 
 
-def enlargement_features(grey: Grey) -> list[float]:
-    """Give the features named `NAMES` of height x width uint8 luma at its native size."""
+def enlargement_features(grey: Grey) -> tuple[float, list[float]]:
+    """Give the factor by which pixels repeat exactly, 1 if they don't, and the features named `NAMES`.
+
+    `grey` is height x width uint8 luma at its native size.
+    """
     strips = [_strip(grey), _strip(grey.T)]
     first, second = (_spectrum(_second_difference_profile(strip)) for strip in strips)
     spectrum = np.sqrt(first * second)
     median = max(float(np.median(spectrum[_SEARCHED])), 1e-6)
     peak = int(np.argmax(np.where(_SEARCHED & _OFF_GRID, spectrum, 0)))
-    repeated = min(_repeated_share(strip) for strip in strips)
+    repeated = min(_repeated_share(strip, _ROUGHLY) for strip in strips)
     fineness = sorted(_fineness(strip, 1, 4) for strip in strips)
     across, down = (_bands(strip) for strip in strips)
-    return [
+    return 1 / (1 - min(_repeated_share(strip, _EXACTLY) for strip in strips)), [
         float(_FREQUENCIES[peak]),
         math.log(float(spectrum[peak]) / median + 0.1),
         float(spectrum[peak]),
@@ -104,12 +108,13 @@ def _line(spectrum: NDArray[np.float64], eighths: int) -> float:
     return float(spectrum[max(0, middle - 3) : middle + 4].max())
 
 
-def _repeated_share(strip: Floats) -> float:
+def _repeated_share(strip: Floats, share: float) -> float:
+    """Tell how many columns differ by no more than a `share` of what columns nearby differ by."""
     if strip.shape[1] < 32:
         return 0.0
     change = _mean_of_rows(_absolute(_change(strip, 1))).reshape(1, -1)
     highest_nearby = cv2.dilate(change, np.ones((1, 19), np.uint8))
-    return float((change < 0.3 * highest_nearby).mean())
+    return float((change < share * highest_nearby).mean())
 
 
 def _fineness(strip: Floats, near: int, far: int) -> float:

@@ -39,6 +39,8 @@ class Features:
     """libjpeg quality of the file's own quantisation table; None when it is no JPEG."""
     tones: Tones
     grid: GridFit
+    repeated: float
+    """Factor by which pixels repeat exactly, 1 if they don't."""
     vector: Floats
     """One number for each of `NAMES`."""
 
@@ -50,12 +52,13 @@ def extract(picture: Picture, working_long_side: int) -> Features:
     native, working = _large_enough(turn(picture.grey)), np.ascontiguousarray(_large_enough(turn(working)))
     facts, tonal = tones.tones(working)
     grid, compressed = compression.compression_features(native)
+    repeated, enlarged = enlargement.enlargement_features(native)
     vector = [
         *sharpness.sharpness_features(working),
         *grain.noise_features(working),
         *tonal,
         *compressed,
-        *enlargement.enlargement_features(native),
+        *enlarged,
         math.log(picture.grey.size),
         math.log(min(working.shape)),
         math.log(max(picture.grey.shape) / max(working.shape)),
@@ -66,6 +69,7 @@ def extract(picture: Picture, working_long_side: int) -> Features:
         table_quality=picture.table_quality,
         tones=facts,
         grid=grid,
+        repeated=repeated,
         vector=np.nan_to_num(np.array(vector, np.float32), nan=0.0, posinf=20.0, neginf=-20.0),
     )
 

@@ -28,8 +28,6 @@ _BLANK = 0.9995
 """Share of clipped pixels from which on there is nothing else to be seen."""
 _DOUBT = {"enlargement": (0.6, 0.88, 0.97), "overexposure": (0.5, 0.92, 0.98)}
 """Undamaged photos get such scores, too: beyond the first they are stretched so that the second becomes the third."""
-_AGREEMENT = 25.0
-"""Points of score by which an estimate may differ from a fact that it stands for."""
 _SCALE_OF = {scale.measure: scale for scale in SCALES}
 
 
@@ -43,7 +41,7 @@ def read_out(features: Features) -> Measures:
         blur_sigma_px=estimates["blur_sigma_px"],
         noise_sigma=estimates["noise_sigma"],
         jpeg_quality=_jpeg_quality(estimates["jpeg_quality"], features),
-        enlargement=estimates["enlargement"],
+        enlargement=_enlargement(estimates["enlargement"], features),
         clipped_low=tones.clipped_low,
         clipped_high=tones.clipped_high,
         tone_low=tones.low,
@@ -56,12 +54,23 @@ def read_out(features: Features) -> Measures:
 
 
 def _jpeg_quality(estimate: float, features: Features) -> float:
-    """Prefer a fact that the estimate does not contradict: the file's own table, or the steps that the pixels show."""
+    """Prefer the steps that the pixels show, or the file's table, unless an older and worse compression shows."""
     table, grid = float(features.table_quality or 100), features.grid
-    facts = [table, float(grid.quality)] if grid.is_found else [table]
-    score = _SCALE_OF["jpeg_quality"].score
-    near = [fact for fact in facts if abs(score(fact) - score(estimate)) <= _AGREEMENT]
-    return min(*near, table) if near else min(estimate, table)
+    found = grid.is_found and _agree("jpeg_quality", estimate, float(grid.quality), 40)
+    if found or _agree("jpeg_quality", estimate, table, 25):
+        return min(table, float(grid.quality)) if found else table
+    return min(estimate, table)
+
+
+def _enlargement(estimate: float, features: Features) -> float:
+    """Prefer the factor by which pixels repeat, where that is no drawing's nature."""
+    is_fact = features.repeated > 1 and _agree("enlargement", estimate, features.repeated, 30)
+    return features.repeated if is_fact else estimate
+
+
+def _agree(measure: str, estimate: float, fact: float, points: float) -> bool:
+    score = _SCALE_OF[measure].score
+    return abs(score(estimate) - score(fact)) <= points
 
 
 def _innocent(measures: Measures) -> Measures:

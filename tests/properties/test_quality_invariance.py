@@ -12,8 +12,8 @@ from bench.kinds import KINDS
 from imageguard_daemon import validate
 from tests.helpers.images import encoded, photo
 
-TURNING_TOLERANCE = 5.0
-"""Points of score that turning or mirroring may cost: tiles and grids begin elsewhere."""
+TURNING_TOLERANCE = 0.5
+"""Points of score that turning or mirroring may cost: features are taken from the picture put upright."""
 TURNS = {
     "a quarter": lambda rgb: np.rot90(rgb, 1),
     "half": lambda rgb: np.rot90(rgb, 2),

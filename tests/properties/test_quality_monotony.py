@@ -12,7 +12,7 @@ from imageguard_daemon import validate
 from imageguard_daemon.model import SCORE_NAMES
 from tests.helpers.images import photo
 
-TOLERANCE = 3.0
+TOLERANCE = 5.0
 """Points that a score may rise by although the damage grew: a readout is an estimate."""
 STEPS = 4
 """The range of strengths in steps of equal ratio; a step is a difference that people see."""
@@ -31,7 +31,7 @@ def series(kind: Kind, seed: int, offset: float) -> list[float]:
 @given(st.integers(0, 1000), st.floats(0, 1))
 @settings(deadline=None, max_examples=12, derandomize=True)
 def test_more_damage_never_raises_the_score_of_its_signal(name: str, seed: int, offset: float):
-    """Each score falls, or stays within three points, from step to step of growing damage."""
+    """Each score falls, or stays within five points, from step to step of growing damage."""
     scores = series(KINDS[name], seed, offset)
     best_yet = [min(scores[: index + 1]) for index in range(len(scores))]
     assert all(score <= least + TOLERANCE for score, least in zip(scores, best_yet, strict=True)), scores
