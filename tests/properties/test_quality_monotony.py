@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from bench.kinds import KINDS, Kind
 from imageguard_daemon import validate
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.model import SCORE_NAMES, Decision
+from imageguard_daemon.quality.scoring import SCALES
 from tests.helpers.images import photo
 
+ISSUES_OF_EXPOSURE = {scale.issue: scale for scale in SCALES if scale.signal == "exposure"}
 TOLERANCE = 5.0
 """Points that a score may rise by although the damage grew: a readout is an estimate."""
 STEPS = 4
@@ -24,7 +26,16 @@ def series(kind: Kind, seed: int, offset: float) -> list[float]:
     ratio = kind.severe / kind.mild
     strengths = [kind.mild * ratio ** ((step + offset) / STEPS) for step in range(STEPS)]
     copies = [kind.damaged(scene, strength, np.random.default_rng(seed)) for strength in strengths]
-    return [validate(rgb).scores[f"{kind.signal}_score"] for rgb in (scene, *copies)]
+    return [score_of(kind, validate(rgb)) for rgb in (scene, *copies)]
+
+
+def score_of(kind: Kind, decision: Decision) -> float:
+    """Give the score the damage is about: a scene a little too bright may well gain from less light."""
+    if kind.signal != "exposure":
+        return decision.scores[f"{kind.signal}_score"]
+    (issue,) = kind.issues & ISSUES_OF_EXPOSURE.keys()
+    scale = ISSUES_OF_EXPOSURE[issue]
+    return scale.score(decision.measures[scale.measure])
 
 
 @pytest.mark.parametrize("name", KINDS)
