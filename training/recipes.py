@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from imageguard_daemon.quality.decoding import Limits, Picture, decode
 from training import damage, scenes
 from training.damage import Rgb, Rng
-from training.truth import Truth, equivalent_quality, overexposure, underexposure
+from training.truth import Interval, Truth, equivalent_quality, overexposure, underexposure
 
 WORKING_LONG_SIDE = 1024
 _LIMITS = Limits()
 _ENOUGH_LEFT = 0.72
 """Index of exposure from which on a picture shows too little to be blamed for anything else."""
+
+_NOTHING_LEFT = 0.93
+"""Index of exposure from which on not even blocks show."""
 
 _KINDS = {
     "nothing": 0.10,
@@ -30,7 +33,7 @@ _KINDS = {
     "over": 0.10,
     "under": 0.10,
 }
-_SECOND_SHARE = 0.22
+_SECOND_SHARE = 0.34
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,18 +256,29 @@ def _truth(plan: _Plan, source: Source, noise: float, quality: float, long_side:
     compressed = min(quality, source.jpeg_quality), quality
     if own >= 0.97 and plan.factor == 1 and plan.later_scale == 1 and not plan.sigma_px and not plan.noise_sigma:
         compressed = compressed[0], compressed[0]
+    intervals = {
+        "blur_sigma_px": blur,
+        "noise_sigma": noisy,
+        "jpeg_quality": compressed,
+        "enlargement": enlarged,
+        "overexposure": (max(0.0, over - 0.04), over + 0.04) if over else (0.0, 0.15),
+        "underexposure": (max(0.0, under - 0.04), under + 0.04) if under else (0.0, 0.15),
+    }
     if max(over, under) > _ENOUGH_LEFT:
-        blur, noisy, enlarged, compressed = (0.3, 1.4), (0.0, 8.0), (1.0, 1.5), (45.0, 100.0)
-    return Truth(
-        {
-            "blur_sigma_px": blur,
-            "noise_sigma": noisy,
-            "jpeg_quality": compressed,
-            "enlargement": enlarged,
-            "overexposure": (max(0.0, over - 0.04), over + 0.04) if over else (0.0, 0.15),
-            "underexposure": (max(0.0, under - 0.04), under + 0.04) if under else (0.0, 0.15),
-        }
-    )
+        intervals |= _where_little_is_left(plan, intervals, hardly=max(over, under) < _NOTHING_LEFT)
+    return Truth(intervals)
+
+
+def _where_little_is_left(plan: _Plan, known: dict[str, Interval], *, hardly: bool) -> dict[str, Interval]:
+    """Blame a badly exposed picture for nothing that was not done to it, and for that only as far as it may show."""
+    blurred, noisy = plan.sigma_px > 0 or plan.factor > 1, plan.noise_sigma > 0
+    steps, blocks = known["jpeg_quality"], known["enlargement"]
+    return {
+        "blur_sigma_px": (0.3, known["blur_sigma_px"][1] if blurred else 1.4),
+        "noise_sigma": (0.0, known["noise_sigma"][1] if noisy else 8.0),
+        "jpeg_quality": (steps if hardly else (steps[0], 100.0)) if plan.codec else (45.0, 100.0),
+        "enlargement": (blocks if hardly else (1.0, blocks[1])) if plan.factor > 1 else (1.0, 1.5),
+    }
 
 
 def _with_own(applied: float, least: float, most: float) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from imageguard_daemon.quality.readout import TARGETS
 from imageguard_daemon.quality.scoring import SCALES
 
 _SCALE_OF = {scale.measure: scale for scale in SCALES}
+Interval = tuple[float, float]
 _ANYTHING = (-math.inf, math.inf)
 
 # Stops away from the right exposure, and what that is as an index: 0.5 is where a picture becomes unusable.
@@ -23,7 +24,7 @@ _UNDER = ((0.0, 0.0), (0.7, 0.08), (1.5, 0.2), (2.5, 0.37), (3.2, 0.5), (5.0, 0.
 class Truth:
     """Intervals in the measures' own units; what is missing is unknown."""
 
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
     def scores(self) -> NDArray[np.float32]:
         """Give the lowest and the highest right score, as 0 to 1, for each of `TARGETS`: 6 x 2."""

@@ -46,7 +46,7 @@ def tones(grey: Grey) -> tuple[Tones, list[float]]:
     levels = np.searchsorted(cumulative, _QUANTILES)
     facts = Tones(
         clipped_low=float(cumulative[_BLACK]),
-        clipped_high=float(1 - cumulative[_WHITE - 1]),
+        clipped_high=max(0.0, float(1 - cumulative[_WHITE - 1])),
         low=float(levels[1]),
         median=float(levels[5]),
         high=float(levels[9]),
