@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,13 +17,15 @@ _NOT_KEPT = {
     *(sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_TRUNCATE),
 }
 """After one of these a later success proves nothing: what should have been written may be gone for good."""
+_OPERATIONS_BETWEEN_NEWS = 10_000
 _FOR_GOOD = ("malformed", "not a database", "no such table", "no such column")
 
 
-def open_for_writing(path: Path) -> sa.Engine:
+def open_for_writing(path: Path, on_progress: Callable[[], None] = lambda: None) -> sa.Engine:
     """Open or create the database at `path` and bring its schema up to date.
 
-    The journal is a WAL with `synchronous=FULL`: a commit that returned survives a power cut.
+    That takes minutes for millions of records; `on_progress` is called many times a second meanwhile. The journal is a
+    WAL with `synchronous=FULL`: a commit that returned survives a power cut.
 
     Raises:
         StalledError: it is locked or its disk is full or read-only.
@@ -35,7 +37,7 @@ def open_for_writing(path: Path) -> sa.Engine:
     sa.event.listen(engine, "begin", _begin_immediately)
     try:
         with translated_errors(path):
-            _upgrade(engine, path)
+            _upgrade(engine, path, on_progress)
     except BaseException:
         engine.dispose()
         raise
@@ -124,7 +126,7 @@ def _read_any_text(connection: sqlite3.Connection, _record: object) -> None:
     connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
 
 
-def _upgrade(engine: sa.Engine, path: Path) -> None:
+def _upgrade(engine: sa.Engine, path: Path, on_progress: Callable[[], None]) -> None:
     from alembic import command  # noqa: PLC0415 - slow to import, and readers never need it
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
@@ -134,13 +136,25 @@ def _upgrade(engine: sa.Engine, path: Path) -> None:
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            with _progress_told(connection, on_progress):
+                command.upgrade(config, "head")
     except CommandError as error:
         raise UnavailableError(
             f"the audit database {path} was made by a newer version of imageguard-daemon ({error})"
         ) from error
     except OSError as error:  # of reading the migrations; what the database itself meets is no OSError
         raise retryable(error, f"cannot bring the audit database {path} up to date") from error
+
+
+@contextmanager
+def _progress_told(connection: sa.Connection, on_progress: Callable[[], None]) -> Iterator[None]:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - for the type checker
+    driver.set_progress_handler(on_progress, _OPERATIONS_BETWEEN_NEWS)
+    try:
+        yield
+    finally:
+        driver.set_progress_handler(None, 0)
 
 
 @contextmanager

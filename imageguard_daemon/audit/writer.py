@@ -30,12 +30,18 @@ class AuditWriter:
     of them is there. All raise StalledError when the database is locked or its disk full.
     """
 
-    def __init__(self, database: Path, root: Path, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        database: Path,
+        root: Path,
+        now: Callable[[], datetime] = utc_now,
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         self._root = root
         self._now = now
         self._host = socket.gethostname()
-        self._engine = open_for_writing(database)
+        self._engine = open_for_writing(database, on_progress)
         self._file = _which_file(database)
 
     def close(self) -> None:

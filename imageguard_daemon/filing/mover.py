@@ -10,13 +10,14 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Self
+from typing import NoReturn, Self
 
 from imageguard_daemon.errors import ChangedError, DataError, StalledError, StorageError, retryable
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.copying import copy_attributes, copy_hashing
 from imageguard_daemon.filing.destinations import alternatives
 from imageguard_daemon.filing.folders import Folders, sync
+from imageguard_daemon.filing.renaming import Inode, Name
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease, writer_waits
 from imageguard_daemon.model import FileIdentity, RecordedIntent
 from imageguard_daemon.names import printable
@@ -54,7 +55,8 @@ class Move:
 
         ChangedError: the file vanished, changed or is being written since it was judged, or the name was taken.
         RetryableError: the file system refused for a reason that may pass.
-        DataError, StorageError: what was published cannot be taken back; the intent is left to recovery.
+        DataError, StorageError: what was published cannot be taken back, or a disk failed while a name was being given,
+            which may have happened nevertheless; the intent is left to recovery.
 
     After the first two the file is in the inbox, as if nothing had moved.
     """
@@ -69,13 +71,23 @@ class Move:
         self._target_name = os.path.basename(self._intent.destination_path)
         self._temporary, self._aside = temporary_name(recorded.intent_id), aside_name(recorded.intent_id)
         self._source_folder = self._target_folder = self._file = -1
+        self._inode: Inode = (-1, -1)
         self._leased = self._doubled = self._is_aside = False
+        self._in_doubt = False  # a new name may have been given: an error does not say that nothing has moved
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
         self._held.close()
+
+    @property
+    def _source(self) -> Name:
+        return self._source_folder, self._source_name
+
+    @property
+    def _target(self) -> Name:
+        return self._target_folder, self._target_name
 
     def publish(self) -> None:
         """Give the judged file its new name; the old one is gone afterwards."""
@@ -110,21 +122,44 @@ class Move:
     def _errors_sorted(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            raise ChangedError("vanished before it could be moved") from error
-        except FileExistsError as error:
-            raise NameTakenError("the name at the destination was taken meanwhile") from error
         except OSError as error:
-            told = f"cannot move to {printable(os.path.dirname(self._intent.destination_path))}"
-            if isinstance(error, PermissionError):  # of a folder: the next file meets it, too
-                raise StalledError(f"{told}: {error.strerror}") from error
-            raise retryable(error, told) from error
+            if self._in_doubt:
+                raise StorageError(self._told_in_doubt(error)) from error
+            self._sort(error)
+
+    def _told_in_doubt(self, error: OSError) -> str:
+        path = printable(self._intent.destination_path)
+        return f"{path} may have got its file or not: {error.strerror}; the next start looks, nothing more is moved"
+
+    def _sort(self, error: OSError) -> NoReturn:
+        if isinstance(error, FileNotFoundError):
+            raise ChangedError("vanished before it could be moved") from error
+        if isinstance(error, FileExistsError):
+            raise NameTakenError("the name at the destination was taken meanwhile") from error
+        told = f"cannot move to {printable(os.path.dirname(self._intent.destination_path))}"
+        if isinstance(error, PermissionError):  # of a folder: the next file meets it, too
+            raise StalledError(f"{told}: {error.strerror}") from error
+        raise retryable(error, told) from error
+
+    @contextmanager
+    def _naming(self, file: Inode, source: Name) -> Iterator[None]:
+        """From here on `file` may bear the new name, unless an error and a look prove that it does not."""
+        self._in_doubt = True
+        try:
+            yield
+        except OSError as error:
+            self._in_doubt = not renaming.changed_nothing(error, file, source, self._target)
+            raise
+        except StalledError:  # refused before it began
+            self._in_doubt = False
+            raise
 
     def _hold_still(self) -> None:
         """Open the judged file and keep writers out from now on, where the file system can."""
         self._source_folder = self._folders.descriptor(os.path.dirname(self._intent.source_path))
         self._file = os.open(self._source_name, READ_ONLY_NO_TRAPS, dir_fd=self._source_folder)
         self._held.callback(os.close, self._file)
+        self._inode = renaming.inode_of(self._file)
         writers = self._held.enter_context(read_lease(self._file))
         if writers is Writers.some:
             raise ChangedError("is being written again")
@@ -134,7 +169,8 @@ class Move:
 
     def _rename_over(self) -> None:
         try:
-            renaming.rename(self._source_folder, self._source_name, self._target_folder, self._target_name)
+            with self._naming(self._inode, self._source):
+                renaming.rename(*self._source, *self._target)
         except OSError as error:
             if error.errno == errno.EXDEV:
                 self._copy_over()
@@ -156,9 +192,8 @@ class Move:
             raise ChangedError("was replaced or linked while it was being moved")
 
     def _put_back_moved(self) -> None:
-        target = (self._target_folder, self._target_name)
         try:
-            put_back(target, (self._source_folder, self._source_name), self._intent.sha256)
+            put_back(self._target, self._source, self._intent.sha256)
         except FileNotFoundError:
             return  # taken on by others
         except OSError as error:
@@ -168,9 +203,14 @@ class Move:
 
     def _link_over(self) -> None:
         """Publish a second name, which never replaces, and only when it is durable take the first away."""
-        renaming.link(self._source_folder, self._source_name, self._target_folder, self._target_name)
-        if not self._is_as_judged(os.stat(self._target_name, dir_fd=self._target_folder, follow_symlinks=False)):
-            os.unlink(self._target_name, dir_fd=self._target_folder)
+        with self._naming(self._inode, self._source):
+            renaming.link(*self._source, *self._target)
+        try:
+            linked = os.stat(self._target_name, dir_fd=self._target_folder, follow_symlinks=False)
+        except FileNotFoundError as error:
+            raise ChangedError("was taken away from the destination at once") from error
+        if not self._is_as_judged(linked):
+            self._withdraw()
             raise ChangedError("was replaced while it was being moved")
         self._take_source_away()
 
@@ -178,8 +218,11 @@ class Move:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         copy = os.open(self._temporary, flags, 0o600, dir_fd=self._target_folder)
         try:
+            inode = renaming.inode_of(copy)
             self._fill(copy)
-            renaming.move_name(self._target_folder, self._temporary, self._target_folder, self._target_name)
+            temporary = (self._target_folder, self._temporary)
+            with self._naming(inode, temporary):
+                renaming.move_name(*temporary, *self._target)
         except BaseException:
             with suppress(OSError):
                 os.unlink(self._temporary, dir_fd=self._target_folder)
@@ -199,12 +242,14 @@ class Move:
         """Hide the old name once the new one is durable; it is dropped only when nobody can have opened it any more."""
         self._doubled = True
         sync(self._target_folder, "a new name")
+        aside = (self._source_folder, self._aside)
         try:
-            renaming.set_aside(self._source_folder, self._source_name, self._aside)
+            renaming.set_aside(*self._source, self._aside)
         except FileNotFoundError:
             return  # somebody else dropped it: what counts is at the destination
-        except OSError:  # it cannot leave the inbox: then nothing has moved, and no attempt leaves a copy behind
-            self._withdraw()
+        except OSError as error:
+            if renaming.changed_nothing(error, self._inode, self._source, aside):
+                self._withdraw()  # it cannot leave the inbox: nothing has moved, and no attempt leaves a copy behind
             raise
         self._is_aside = True
         if not self._is_as_judged(os.stat(self._aside, dir_fd=self._source_folder, follow_symlinks=False)):
@@ -235,11 +280,12 @@ class Move:
         try:
             os.unlink(self._target_name, dir_fd=self._target_folder)
         except FileNotFoundError:
-            return  # taken on by others
+            pass  # taken on by others
         except OSError as error:
             raise StorageError(
                 f"{printable(self._intent.destination_path)} cannot be taken back: {error.strerror}"
             ) from error
+        self._in_doubt = False
 
     def _is_as_judged(self, status: os.stat_result) -> bool:
         return FileIdentity.from_stat(status).same_content_as(self._intent.identity)

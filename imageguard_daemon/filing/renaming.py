@@ -10,13 +10,67 @@ import os
 from contextlib import suppress
 
 from imageguard_daemon.errors import StalledError
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.names import printable
 
 _RENAME_NOREPLACE = 1
 CANNOT_RENAME_SAFELY = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _CANNOT_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK})
+_REFUSALS = CANNOT_RENAME_SAFELY | {
+    *(errno.ENOENT, errno.EEXIST, errno.EXDEV, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EBUSY),
+    *(errno.EMLINK, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+}
+"""What a file system answers before it begins. Others, such as EIO, may come after the change reached the journal."""
 _PLACEHOLDER = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+Name = tuple[int, str]
+"""A folder's descriptor and a name in it."""
+
+
+Inode = tuple[int, int]
+"""Device and inode: which file it is, whatever its names."""
+
+
+def inode_of(descriptor: int) -> Inode:
+    """Say which file is open."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def changed_nothing(error: OSError, file: Inode, source: Name, target: Name) -> bool:
+    """Tell whether giving `file` the name `target` instead of `source`, answered with `error`, surely did not happen.
+
+    Looking alone proves nothing: a disk that has just failed answers from memory. But it does not sync any more.
+    """
+    try:
+        if error.errno in _REFUSALS:
+            return _at(target) != file  # a link made before the old name could not be dropped
+        if _at(source) != file or _at(target) is not None:
+            return False
+        _sync_everywhere(source, target)
+    except OSError:
+        return error.errno in _REFUSALS
+    return True
+
+
+def _at(name: Name) -> Inode | None:
+    try:
+        status = os.stat(name[1], dir_fd=name[0], follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _sync_everywhere(source: Name, target: Name) -> None:
+    """Sync the file, too: some file systems answer for a folder even when they have been shut down."""
+    descriptor = os.open(source[1], READ_ONLY_NO_TRAPS, dir_fd=source[0])
+    try:
+        for one in (descriptor, source[0], target[0]):
+            os.fsync(one)
+    finally:
+        os.close(descriptor)
 
 
 def rename(source_folder: int, source_name: str, target_folder: int, target_name: str) -> None:
@@ -48,7 +102,10 @@ def link(source_folder: int, source_name: str, target_folder: int, target_name: 
 
 
 def move_name(source_folder: int, source_name: str, target_folder: int, target_name: str) -> None:
-    """Rename on one file system in the safest way it has; FileExistsError when the name is taken."""
+    """Rename on one file system in the safest way it has; FileExistsError when the name is taken.
+
+    An OSError other than that may leave the file with both names.
+    """
     try:
         rename(source_folder, source_name, target_folder, target_name)
     except OSError as error:
@@ -73,7 +130,8 @@ def set_aside(folder: int, name: str, aside: str) -> None:
     os.close(os.open(aside, _PLACEHOLDER, 0o600, dir_fd=folder))
     try:
         os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(aside, dir_fd=folder)
+    except OSError as error:
+        if error.errno in _REFUSALS:  # otherwise it may be the file by now
+            with suppress(OSError):
+                os.unlink(aside, dir_fd=folder)
         raise

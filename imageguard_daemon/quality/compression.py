@@ -8,82 +8,156 @@ compression history: JPEG detection and quantizer estimation", IEEE Transactions
 
 import functools
 import itertools
+import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from imageguard_daemon.quality.decoding import Grey
 from imageguard_daemon.quality.jpeg import luma_table
+from imageguard_daemon.quality.tiles import Floats
 
-Floats = NDArray[np.float32]
-
-_QUALITIES = np.arange(3, 71)
+_QUALITIES = np.arange(3, 89)
 _COEFFICIENTS = 15  # from the second in zigzag order on; higher ones are mostly zero when it matters
 _MAX_BLOCKS = 2048
+_MAX_LOOKED_AT = 768
 _LARGEST = 512
 _FEWEST = 40
 
 
 @dataclass(frozen=True, slots=True)
-class CompressionFeatures:
-    """How well the best libjpeg quality fits, and how visible the block grid is."""
+class GridFit:
+    """How well the best libjpeg quality fits."""
 
     quality: float
     fit: float
     """Mean cosine of the coefficients' phase in the steps: 1 exactly on them, about 0 or less by chance."""
     evidence: int
     """How many coefficients that is taken from."""
-    blockiness: float
-    """Steps across the block borders relative to those inside the blocks; 1 without a grid."""
+
+    @property
+    def is_found(self) -> bool:
+        """Whether that is no accident."""
+        return self.fit > 0.5 and self.evidence >= _FEWEST
 
 
-def compression_features(grey: Grey) -> CompressionFeatures:
-    """Give the features of height x width uint8 luma at its native size."""
-    if min(grey.shape) < 24:
-        return CompressionFeatures(100.0, 0.0, 0, 1.0)
-    (row, row_step), (column, column_step) = _grid_phase(grey), _grid_phase(grey.T)
+_BANDS = ((1, 6), (6, 15), (15, 36), (36, 64))
+_SAMPLE = 1024
+_NOT_FOUND = 1.5
+_STEP = np.array([[-1], [3], [-3], [1]], np.float32)
+
+NAMES = (
+    "grid_quality", "grid_fit", "grid_evidence", "grid_found", "blockiness", "blockiness4",
+    *(f"{what}_{band}_{place}" for place in ("on", "off") for what in ("energy", "silent") for band in range(4)),
+    "flat_on", "flat_off", "unchanged", "bent_little",
+)  # fmt: skip
+
+
+def compression_features(grey: Grey) -> tuple[GridFit, list[float]]:
+    """Give the grid's fit and the features named `NAMES` of height x width uint8 luma at its native size."""
+    (row, row_step, row4), (column, column_step, column4) = _grid_phase(grey), _grid_phase(grey.T)
     phases = {(0, 0), (row, column)}
-    fits = [_best_fit(_coefficients(grey[top:, left:])) for top, left in sorted(phases)]
-    quality, fit, evidence = max(fits, key=lambda found: found[1])
-    return CompressionFeatures(quality, fit, evidence, float(np.sqrt(row_step * column_step)))
+    fits = [(_best_fit(_coefficients(grey[top:, left:])), (top, left)) for top, left in sorted(phases)]
+    best, (top, left) = max(fits, key=lambda found: found[0].fit)
+    sample = _middle(grey, top, left)
+    on, off = _blocks(sample), _blocks(sample[4:, 4:])
+    change = cv2.absdiff(sample[:, 1:], sample[:, :-1])
+    return best, [
+        _quality_position(best.quality) if best.fit > 0.3 else _NOT_FOUND,
+        best.fit,
+        math.log(best.evidence + 1),
+        float(best.is_found),
+        math.log(min(row_step, column_step) + 0.02),
+        math.log(min(row4, column4) + 0.02),
+        *_bands(on),
+        *_bands(off),
+        _still(on),
+        _still(off),
+        1 - cv2.countNonZero(change) / change.size,
+        float((change <= 2).mean()),
+    ]
 
 
-def _grid_phase(grey: Grey) -> tuple[int, float]:
-    """Give where the first block border lies along axis 0, and how much it stands out."""
-    columns = grey[:, :: max(1, grey.shape[1] // 512)][:2048].astype(np.float32)
+def _quality_position(quality: float) -> float:
+    """Give 0 for the worst quality looked for and 1.4 for the best, by the size of the steps."""
+    step = 50 / quality if quality < 50 else 2 - quality / 50
+    return 1 - math.log(step + 0.1) / math.log(50 / 3 + 0.1)
+
+
+def _middle(grey: Grey, top: int, left: int) -> Grey:
+    """Take a piece from the middle, cut at the grid that was found."""
+    height, width = (min(side - 8, _SAMPLE) // 8 * 8 + 4 for side in grey.shape)
+    down, right = (((side - size) // 2) // 8 * 8 for side, size in zip(grey.shape, (height, width), strict=True))
+    return np.ascontiguousarray(grey[down + top :, right + left :][:height, :width])
+
+
+def _blocks(sample: Grey) -> Floats:
+    """Give the DCT coefficients, block x 64 in zigzag order, of blocks from everywhere."""
+    return np.asarray(_sampled(sample, _MAX_LOOKED_AT) @ _zigzag_basis(), np.float32)
+
+
+def _sampled(grey: Grey, most: int) -> Floats:
+    """Give block x 64 px from rows of blocks all over, so that not many more than `most` are left.
+
+    Blocks with blown or crushed pixels were clipped after decoding, lie beside the steps and are left out.
+    """
+    rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
+    chosen = np.arange(0, rows, max(1, rows * columns // most))[:, None] * 8 + np.arange(8)
+    lines = grey[chosen, : columns * 8]
+    darkest = lines.min(axis=1).reshape(-1, columns, 8).min(axis=2)
+    brightest = lines.max(axis=1).reshape(-1, columns, 8).max(axis=2)
+    blocks = lines.reshape(-1, 8, columns, 8).swapaxes(1, 2)[(darkest > 0) & (brightest < 255)]
+    return np.asarray(blocks.reshape(-1, 64), np.float32)
+
+
+def _still(coefficients: Floats) -> float:
+    """Tell the share of blocks without any detail."""
+    if not len(coefficients):
+        return 0.0
+    return float((np.abs(coefficients[:, 1:]).max(axis=1) < 1).mean())
+
+
+def _bands(coefficients: Floats) -> list[float]:
+    """Tell for four bands of frequency how strong it is, and how often silent where there is detail."""
+    if len(coefficients) < 4:
+        return [0.0] * len(_BANDS) + [1.0] * len(_BANDS)
+    sizes = np.abs(coefficients)
+    energies = [float(np.log((sizes[:, low:high] ** 2).mean() + 0.02)) for low, high in _BANDS]
+    busy = sizes[:, 1:6].sum(axis=1) > 8
+    detailed = sizes[busy] if busy.sum() >= 4 else sizes
+    return energies + [float((detailed[:, low:high] < 0.8).mean()) for low, high in _BANDS]
+
+
+def _grid_phase(grey: Grey) -> tuple[int, float, float]:
+    """Give where the first block border lies along axis 0, and how much borders of 8 and of 4 px stand out."""
+    columns = grey[:2048, :: max(1, grey.shape[1] // 512)].astype(np.float32, order="C")
     # The step between two rows beyond what the slopes on either side explain.
-    steps = np.abs(3 * (columns[1:-2] - columns[2:-1]) - columns[:-3] + columns[3:])
-    profile = steps.mean(axis=1)
+    steps = cv2.filter2D(columns, -1, _STEP)[2:-1]
+    profile = cv2.reduce(np.abs(steps), 1, cv2.REDUCE_AVG).ravel()
     whole = profile[: len(profile) // 8 * 8].reshape(-1, 8).mean(axis=0)
     phase = int(np.argmax(whole))
+    usual = max(float(np.median(whole)), 0.05)
     # Entry i spans rows i to i + 3: its border lies before row i + 2.
-    return (phase + 2) % 8, float(whole[phase] / max(float(np.median(whole)), 0.05))
+    return (phase + 2) % 8, float(whole[phase]) / usual, float(whole[(phase + 4) % 8]) / usual
 
 
 @functools.cache
 def _zigzag_basis() -> Floats:
-    """Give the orthonormal 8 x 8 DCT-II basis, 64 x coefficients, in zigzag order.
-
-    The mean of a block is left out: in a dark picture all of them are alike, and one level fits many steps.
-    """
+    """Give the orthonormal 8 x 8 DCT-II basis, 64 pixels x 64 coefficients in zigzag order."""
     order = sorted(
         itertools.product(range(8), repeat=2),
         key=lambda rc: (sum(rc), rc[0] if sum(rc) % 2 else rc[1]),
     )
     angles = (2 * np.arange(8) + 1) * np.pi / 16
     waves = [np.cos(k * angles) * (0.5 if k else 0.125**0.5) for k in range(8)]
-    basis = [np.outer(waves[r], waves[c]).ravel() for r, c in order[1 : _COEFFICIENTS + 1]]
+    basis = [np.outer(waves[r], waves[c]).ravel() for r, c in order]
     return np.array(basis, np.float32).T.copy()
 
 
 def _coefficients(grey: Grey) -> Floats:
-    rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
-    blocks = grey[: rows * 8, : columns * 8].reshape(rows, 8, columns, 8)
-    sampled = blocks[:: max(1, rows * columns // _MAX_BLOCKS)].swapaxes(1, 2).reshape(-1, 64)
-    # Blown or crushed blocks were clipped after decoding and lie beside the steps.
-    inside = sampled[(sampled.min(axis=1) > 0) & (sampled.max(axis=1) < 255)]
-    return np.asarray(inside.astype(np.float32) @ _zigzag_basis(), np.float32)
+    # The mean of a block is left out: in a dark picture all of them are alike, and one level fits many steps.
+    return np.asarray(_sampled(grey, _MAX_BLOCKS) @ _zigzag_basis()[:, 1 : _COEFFICIENTS + 1], np.float32)
 
 
 @functools.cache
@@ -99,7 +173,7 @@ def _phase_table() -> Floats:
     return np.concatenate([cosine, weight], axis=2).reshape(_COEFFICIENTS * _LARGEST, -1).astype(np.float32)
 
 
-def _best_fit(coefficients: Floats) -> tuple[float, float, int]:
+def _best_fit(coefficients: Floats) -> GridFit:
     levels = np.minimum(np.abs(coefficients) + 0.5, _LARGEST - 1).astype(np.int32)
     index = levels + np.arange(_COEFFICIENTS, dtype=np.int32) * _LARGEST
     counts = np.bincount(index.ravel(), minlength=_COEFFICIENTS * _LARGEST).astype(np.float32)
@@ -110,4 +184,4 @@ def _best_fit(coefficients: Floats) -> tuple[float, float, int]:
     worst = int(np.argmax(fits >= 0.85 * fits.max()))
     while worst + 1 < len(fits) and fits[worst + 1] > fits[worst]:
         worst += 1
-    return float(_QUALITIES[worst]), float(fits[worst]), int(evidence[worst])
+    return GridFit(float(_QUALITIES[worst]), float(fits[worst]), int(evidence[worst]))

@@ -1,52 +1,105 @@
 """Pixels to features: everything the readout may look at; pure."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from imageguard_daemon.quality.compression import CompressionFeatures, compression_features
+from imageguard_daemon.quality import compression, enlargement, grain, sharpness, tones
+from imageguard_daemon.quality.compression import GridFit
 from imageguard_daemon.quality.decoding import Grey, Picture
-from imageguard_daemon.quality.enlargement import EnlargementFeatures, enlargement_features
-from imageguard_daemon.quality.grain import NoiseFeatures, noise_features
-from imageguard_daemon.quality.sharpness import SharpnessFeatures, sharpness_features
-from imageguard_daemon.quality.tones import ToneFeatures, tone_features
+from imageguard_daemon.quality.tiles import Floats, half_size
+from imageguard_daemon.quality.tones import Tones
+
+_SMALLEST_SIDE_PX = 40
+"""Less is repeated in mirror image until there is so much."""
+
+NAMES = (
+    *sharpness.NAMES,
+    *grain.NAMES,
+    *tones.NAMES,
+    *compression.NAMES,
+    *enlargement.NAMES,
+    "log_pixels",
+    "log_short_side",
+    "log_scale",
+)
+"""What the numbers of `Features.vector` are, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """All features of one image, grouped by what they are taken from."""
+    """Facts of one image, and what the trained readout reads."""
 
     width: int
     height: int
     table_quality: int | None
     """libjpeg quality of the file's own quantisation table; None when it is no JPEG."""
-    sharpness: SharpnessFeatures
-    noise: NoiseFeatures
-    tones: ToneFeatures
-    compression: CompressionFeatures
-    enlargement: EnlargementFeatures
+    tones: Tones
+    grid: GridFit
+    repeated: float
+    """Factor by which pixels repeat exactly, 1 if they don't."""
+    vector: Floats
+    """One number for each of `NAMES`."""
 
 
 def extract(picture: Picture, working_long_side: int) -> Features:
     """Extract all features: compression and enlargement from native pixels, the rest at working size."""
     working = at_working_size(picture.grey, working_long_side)
+    turn = upright(working)
+    native, working = _large_enough(turn(picture.grey)), np.ascontiguousarray(_large_enough(turn(working)))
+    facts, tonal = tones.tones(working)
+    grid, compressed = compression.compression_features(native)
+    repeated, enlarged = enlargement.enlargement_features(native)
+    vector = [
+        *sharpness.sharpness_features(working),
+        *grain.noise_features(working),
+        *tonal,
+        *compressed,
+        *enlarged,
+        math.log(picture.grey.size),
+        math.log(min(working.shape)),
+        math.log(max(picture.grey.shape) / max(working.shape)),
+    ]
     return Features(
         width=picture.width,
         height=picture.height,
         table_quality=picture.table_quality,
-        sharpness=sharpness_features(working),
-        noise=noise_features(working),
-        tones=tone_features(working),
-        compression=compression_features(picture.grey),
-        enlargement=enlargement_features(picture.grey),
+        tones=facts,
+        grid=grid,
+        repeated=repeated,
+        vector=np.nan_to_num(np.array(vector, np.float32), nan=0.0, posinf=20.0, neginf=-20.0),
     )
+
+
+def upright(grey: Grey) -> Callable[[Grey], Grey]:
+    """Give the turn or flip after which a picture is not higher than wide, and lightest at the top and on the left.
+
+    Features are taken after it, so that they are the same whichever way the picture was put into the file.
+    """
+    height, width = grey.shape
+    below = float(grey[-(height // 2) :].mean()) - float(grey[: height // 2].mean()) if height > 1 else 0.0
+    right = float(grey[:, -(width // 2) :].mean()) - float(grey[:, : width // 2].mean()) if width > 1 else 0.0
+    rows, columns = slice(None, None, -1 if below > 0 else 1), slice(None, None, -1 if right > 0 else 1)
+    lies = height > width or (height == width and abs(right) > abs(below))
+    return (lambda other: other[rows, columns].T) if lies else (lambda other: other[rows, columns])
 
 
 def at_working_size(grey: Grey, long_side: int) -> Grey:
     """Average the picture down to a long side of at most `long_side` pixels; a smaller one stays as it is."""
+    while max(grey.shape) >= 2 * long_side and min(grey.shape) >= 2:  # halving is by far the fastest step
+        grey = half_size(grey)
     scale = long_side / max(grey.shape)
     if scale >= 1:
         return grey
     height, width = (max(1, round(side * scale)) for side in grey.shape)
     return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _large_enough(grey: Grey) -> Grey:
+    down, right = (max(0, _SMALLEST_SIDE_PX - side) for side in grey.shape)
+    if not down and not right:
+        return grey
+    return np.asarray(np.pad(grey, ((0, down), (0, right)), mode="symmetric"), np.uint8)

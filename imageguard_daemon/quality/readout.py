@@ -1,47 +1,76 @@
-"""Features to measures: physically reasoned estimates; the one file a trained readout replaces; pure.
+"""Features to measures: the trained readout, and the facts that need no estimate; pure but for reading its data once.
 
-The constants were fitted on photos damaged on purpose, and checked on others; docs/measures.md says what each
-estimate can and cannot do.
+The networks in `readout.npz` were made by `python -m training`; docs/model-card.md says from what, how good they
+are and where they fail. They give scores, as 0 to 1, because there an error counts alike wherever it is; `SCALES`
+turns these back into the measure that has this score.
 """
 
-import math
+import functools
+import importlib.resources
+import io
 from dataclasses import replace
 
-from imageguard_daemon.model import Measures
-from imageguard_daemon.quality.compression import CompressionFeatures
-from imageguard_daemon.quality.enlargement import EnlargementFeatures
-from imageguard_daemon.quality.features import Features
-from imageguard_daemon.quality.grain import NoiseFeatures
-from imageguard_daemon.quality.sharpness import SharpnessFeatures
-from imageguard_daemon.quality.tones import BlownFeatures, ToneFeatures
+import numpy as np
 
+from imageguard_daemon.model import Measures
+from imageguard_daemon.quality.features import NAMES, Features
+from imageguard_daemon.quality.network import Network, load
+from imageguard_daemon.quality.scoring import SCALES
+from imageguard_daemon.quality.tiles import Floats
+
+TARGETS = ("blur_sigma_px", "noise_sigma", "jpeg_quality", "enlargement", "overexposure", "underexposure")
+"""The measures that are estimated, in the order of the networks' outputs."""
+
+_DATA = "readout.npz"
 _SMALLEST_SIDE_PX = 16
 """A few pixels say how many they are, and nothing else."""
-_LARGEST_ENLARGEMENT = 10.0
-_LARGEST_SIGMA_PX = 10.0
-_NO_DETAIL_SIGMA_PX = 6.0
-"""For an image without detail: bad, but what took the detail is to count more."""
+_BLANK = 0.9995
+"""Share of clipped pixels from which on there is nothing else to be seen."""
+_DOUBT = {"enlargement": (0.6, 0.88, 0.97), "overexposure": (0.5, 0.92, 0.98)}
+"""Undamaged photos get such scores, too: beyond the first they are stretched so that the second becomes the third."""
+_SCALE_OF = {scale.measure: scale for scale in SCALES}
 
 
 def read_out(features: Features) -> Measures:
     """Give the measures of an image."""
+    estimates = _estimates(features.vector)
     tones = features.tones
     measures = Measures(
         width=features.width,
         height=features.height,
-        blur_sigma_px=_blur_sigma_px(features.sharpness),
-        noise_sigma=_noise_sigma(features.noise),
-        jpeg_quality=_jpeg_quality(features.compression, features.table_quality),
-        enlargement=_enlargement(features.enlargement),
+        blur_sigma_px=estimates["blur_sigma_px"],
+        noise_sigma=estimates["noise_sigma"],
+        jpeg_quality=_jpeg_quality(estimates["jpeg_quality"], features),
+        enlargement=_enlargement(estimates["enlargement"], features),
         clipped_low=tones.clipped_low,
         clipped_high=tones.clipped_high,
         tone_low=tones.low,
         tone_median=tones.median,
         tone_high=tones.high,
-        overexposure=_overexposure(tones.blown),
-        underexposure=_underexposure(tones),
+        overexposure=1.0 if tones.clipped_high >= _BLANK else estimates["overexposure"],
+        underexposure=1.0 if tones.clipped_low >= _BLANK else estimates["underexposure"],
     )
     return _innocent(measures) if min(features.width, features.height) < _SMALLEST_SIDE_PX else measures
+
+
+def _jpeg_quality(estimate: float, features: Features) -> float:
+    """Prefer the steps that the pixels show, or the file's table, unless an older and worse compression shows."""
+    table, grid = float(features.table_quality or 100), features.grid
+    found = grid.is_found and _agree("jpeg_quality", estimate, float(grid.quality), 40)
+    if found or _agree("jpeg_quality", estimate, table, 25):
+        return min(table, float(grid.quality)) if found else table
+    return min(estimate, table)
+
+
+def _enlargement(estimate: float, features: Features) -> float:
+    """Prefer the factor by which pixels repeat, where that is no drawing's nature."""
+    is_fact = features.repeated > 1 and _agree("enlargement", estimate, features.repeated, 30)
+    return features.repeated if is_fact else estimate
+
+
+def _agree(measure: str, estimate: float, fact: float, points: float) -> bool:
+    score = _SCALE_OF[measure].score
+    return abs(score(estimate) - score(fact)) <= points
 
 
 def _innocent(measures: Measures) -> Measures:
@@ -49,76 +78,26 @@ def _innocent(measures: Measures) -> Measures:
     return replace(measures, blur_sigma_px=0.0, noise_sigma=0.0, enlargement=1.0, overexposure=0.0, underexposure=0.0)
 
 
-def _blur_sigma_px(sharpness: SharpnessFeatures) -> float:
-    """Take the sharpest region, or motion where one direction is soft all over the picture."""
-    if sharpness.detail_share == 0:
-        return _NO_DETAIL_SIGMA_PX
-    # Real edges are no ideal steps: photos blurred by a known sigma read 0.5 to 0.7 of it, out of focus still less.
-    sharpest = 1.93 * math.pow(sharpness.sharpest_sigma, 0.85)
-    anisotropy = sharpness.softest_direction_sigma / sharpness.sharpest_direction_sigma
-    motion = 0.62 * sharpness.softest_direction_sigma * math.pow(min(anisotropy, 6.0), 0.6)
-    return min(max(sharpest, motion), _LARGEST_SIGMA_PX)
+def _estimates(vector: Floats) -> dict[str, float]:
+    found = np.clip(np.mean([network(vector) for network in networks()], axis=0), 0, 1)
+    return {
+        measure: _SCALE_OF[measure].limit(100 * _without_doubt(measure, float(score)))
+        for measure, score in zip(TARGETS, found, strict=True)
+    }
 
 
-def _noise_sigma(noise: NoiseFeatures) -> float:
-    """Take out texture: it is as strong at half size, where noise has 0.37 of its strength."""
-    variance = noise.sigma * noise.sigma - noise.half_size_sigma * noise.half_size_sigma
-    return 1.08 * math.sqrt(max(0.0, variance))
+def _without_doubt(measure: str, score: float) -> float:
+    """Call nearly perfect what is as good as undamaged photos look to the networks, which are never quite sure."""
+    start, end, told = _DOUBT.get(measure, (0.0, 1.0, 1.0))
+    return float(np.interp(score, (start, end, 1.0), (start, told, 1.0))) if score > start else score
 
 
-def _jpeg_quality(compression: CompressionFeatures, table_quality: int | None) -> float:
-    found = compression.quality if compression.fit > 0.5 and compression.evidence >= 40 else 100.0
-    return float(min(found, table_quality or 100))
+@functools.cache
+def networks() -> tuple[Network, ...]:
+    """Give the trained networks, read from the package's own data.
 
-
-def _enlargement(found: EnlargementFeatures) -> float:
-    repeated = _repeated_factor(found)
-    if repeated:
-        return repeated
-    if found.strength > 8 and found.amplitude > 0.45:
-        return _likelier_factor(found.frequency, found.fineness)
-    if found.quarter_strength > 12 and found.eighth_strength < found.quarter_strength / 3:
-        return _likelier_factor(0.25, found.fineness)
-    return 1.0
-
-
-def _repeated_factor(found: EnlargementFeatures) -> float:
-    """Give the factor of repeated pixels, of whose columns 1 - 1 / factor change nothing; 0 for none."""
-    factor = min(1 / max(1 - found.repeated_share, 1e-3), _LARGEST_ENLARGEMENT)
-    rhythm = max(found.strength, found.quarter_strength)
-    return factor if factor > 1.6 and rhythm > 8 else 0.0
-
-
-def _likelier_factor(frequency: float, fineness: float) -> float:
-    """Decide between the two factors with this rhythm by the fineness that each would leave."""
-    candidates = 1 / frequency, 1 / (1 - frequency)
-
-    def mismatch(factor: float) -> float:
-        return abs(math.log(_expected_fineness(factor) / max(fineness, 1e-3)))
-
-    return min(candidates, key=mismatch)
-
-
-def _expected_fineness(factor: float) -> float:
-    return 0.068 + 0.21 * math.pow(factor, -1.7)
-
-
-def _overexposure(blown: BlownFeatures) -> float:
-    """Weigh the white area against the signs of a plain background; 0.5 is where photos become unusable."""
-    evidence = (
-        -3.0
-        + 18.1 * blown.area
-        + 0.9 * math.log(blown.outline + 0.003)
-        - 2.7 * blown.border
-        + 1.2 * math.log(blown.islands + 0.003)
-        + 4.65 * blown.dark_level
-        - 3.8 * blown.largest
-    )
-    if blown.area > 0.99:
-        return 1.0
-    return min(1.0, blown.area / 0.15) / (1 + math.exp(-evidence))
-
-
-def _underexposure(tones: ToneFeatures) -> float:
-    """Judge by the brightest hundredth: a night scene has its lights, a lost picture has not."""
-    return 1 / (1 + (tones.high / 50) ** 3)
+    Raises:
+        ValueError: they were trained for other features than these.
+    """
+    data = importlib.resources.files(__package__).joinpath(_DATA).read_bytes()
+    return load(io.BytesIO(data), NAMES)

@@ -1,103 +1,155 @@
-"""Features of sharpness: how fast the gradients of small tiles fade when blurred a little more; pure.
+"""Features of sharpness: how much of the contrast of small tiles lies between neighbouring pixels; pure.
 
-An edge that a Gaussian of `s` px has softened has gradient energy in proportion to 1 / s. Blurring it
-on purpose by `a` and by `b` gives energies whose ratio is sqrt((s^2 + b^2) / (s^2 + a^2)), whatever the
-contrast, so that `s` follows from the ratio (the idea of Zhuo and Sim, "Defocus map estimation from a
-single image", Pattern Recognition 44, 2011, here for whole tiles instead of edge pixels). It is taken
-along twelve directions, because motion leaves edges along its path sharp.
+Two views of the same thing. *Structure functions*: the mean squared difference of pixels at a distance, along
+four directions and at five scales; a blur takes the short distances first, and motion only those along its
+path. *Edges*: the largest difference of neighbours relative to that of pixels farther apart, which is what an
+edge's width does to it, however few edges a tile has. Both are taken from many tiles and summed up by
+quantiles, so that a small sharp subject shows beside a large soft background.
 """
 
-from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.quality.decoding import Grey
+from imageguard_daemon.quality.tiles import TILE, Floats, Mask, grid, half_size, quantiles, tile_maxima, tile_means
 
-Floats = NDArray[np.float32]
+_LEVELS = 4
+_SCALES = _LEVELS + 1  # neighbours and next neighbours at full size, neighbours at each halving
+_DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
+_FLAT_ENERGY, _MEANINGFUL_SHARE = 1.0, 0.03
+_EDGE_LEVELS = 16
+_EDGE_REACHES = (1, 2, 4, 8)
 
-_NARROW, _WIDE = 0.6, 1.2
-_TILE = 32
-_ANGLES = np.arange(12) * (np.pi / 12)
-_COS2, _SIN2 = np.cos(_ANGLES) ** 2, np.sin(_ANGLES) ** 2
-_COS_SIN = 2 * np.cos(_ANGLES) * np.sin(_ANGLES)
-# Gradient energy below which a tile is flat, and its share of that of the strongest tiles below which it is
-# not where the picture is looked at.
-_FLAT_ENERGY, _MEANINGFUL_SHARE = 0.2, 0.03
-_SHARPEST_SHARE = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class SharpnessFeatures:
-    """Sigmas in px of the picture given; 0 where there is nothing to see."""
-
-    sharpest_sigma: float
-    """Along its softest direction, of the tile at the sharpest fifth."""
-    softest_direction_sigma: float
-    """Of all meaningful tiles together, along the direction in which it is largest, at half size."""
-    sharpest_direction_sigma: float
-    """The same along the direction in which it is smallest."""
-    detail_share: float
-    """Share of the tiles that are not flat."""
+_RATIO_SHARES = (0.03, 0.1, 0.25, 0.5, 0.8)
+_EDGE_SHARES = (0.5, 0.8, 0.93, 0.98)
 
 
-_TOO_SMALL = SharpnessFeatures(0.5, 0.5, 0.5, 1.0)
-"""Too few pixels to tell; resolution has its own signal."""
+def _names() -> tuple[str, ...]:
+    per_scale = [
+        f"fade{scale}_{name}"
+        for scale in range(_SCALES - 1)
+        for name in (
+            *(f"all_q{share}" for share in _RATIO_SHARES),
+            *(f"softest_q{share}" for share in _RATIO_SHARES),
+            "strong_median",
+            "pooled_softest",
+            "pooled_middle",
+            "pooled_sharpest",
+        )
+    ]
+    edges = [
+        f"edge{near}_{far}_{way}_q{share}"
+        for near, far in pairwise(_EDGE_REACHES)
+        for way in ("sharper", "softer")
+        for share in _EDGE_SHARES
+    ]
+    oriented = [f"oriented{scale}" for scale in range(_SCALES)]
+    return (*per_scale, *oriented, *edges, "edge_share", "detail_share", "energy_q50", "energy_q98", "energy_noise")
 
 
-def sharpness_features(grey: Grey) -> SharpnessFeatures:
-    """Give the features of sharpness of height x width uint8 luma at working size."""
-    if min(grey.shape) < _TILE // 2:
-        return _TOO_SMALL
-    pixels = grey.astype(np.float32)
-    energies = _energies(pixels, _TILE)
-    detail_share = float((energies[0].mean(axis=0) > _FLAT_ENERGY).mean())
-    per_tile = _sigma(*_meaningful(*energies)).max(axis=0)
-    half = np.asarray(cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
-    together = 2 * _together(*_meaningful(*_energies(half, _TILE // 2)))
-    sharpest = float(np.quantile(per_tile, _SHARPEST_SHARE))
-    return SharpnessFeatures(sharpest, float(together.max()), float(together.min()), detail_share)
+NAMES = _names()
 
 
-def _energies(pixels: Floats, tile: int) -> tuple[Floats, Floats]:
-    narrow, wide = (np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.float32) for sigma in (_NARROW, _WIDE))
-    return _directional_energy(narrow, tile), _directional_energy(wide, tile)
+def sharpness_features(grey: Grey) -> list[float]:
+    """Give the features named `NAMES` of height x width uint8 luma at working size, at least 40 px each."""
+    rows, columns = grid(grey.shape)
+    energies = _energies(grey.astype(np.float32), rows, columns)
+    noise = float(np.quantile(energies[0].sum(axis=0), 0.03)) / 4
+    clean = np.maximum(energies - (noise * _NOISE_AT_SCALE)[:, None, None], 0.02 * energies) + 1e-2
+    meaningful, strong = _meaningful(clean[3].sum(axis=0))
+    features: list[float] = []
+    for near, far in pairwise(clean):
+        features += _fading(near, far, meaningful, strong)
+    features += [_orientation(scale[:, meaningful]) for scale in clean]
+    features += _edges(grey, rows, columns)
+    coarse = np.log(clean[3].sum(axis=0))
+    return [*features, float(meaningful.mean()), *quantiles(coarse, (0.5, 0.98)), float(np.log(noise + 0.01))]
 
 
-def _directional_energy(pixels: Floats, tile: int) -> Floats:
-    """Give the mean squared gradient, 12 directions x tiles, from each tile's structure tensor."""
-    dx = cv2.Sobel(pixels, cv2.CV_32F, 1, 0, ksize=1, scale=0.5)
-    dy = cv2.Sobel(pixels, cv2.CV_32F, 0, 1, ksize=1, scale=0.5)
-    xx, yy, xy = (tile_means(np.asarray(product, np.float32), tile).ravel() for product in (dx * dx, dy * dy, dx * dy))
-    energy = np.outer(_COS2, xx) + np.outer(_SIN2, yy) + np.outer(_COS_SIN, xy)
-    return np.asarray(np.maximum(energy, 1e-4), np.float32)
+# White noise of variance v adds 2 v at full size whatever the distance, and a quarter of it with each halving.
+_NOISE_AT_SCALE = np.array([1, 1, 1 / 4, 1 / 16, 1 / 64], np.float32)
 
 
-def tile_means(values: Floats, tile: int) -> Floats:
-    """Give the mean of every whole tile; of everything, where the picture is smaller than one."""
-    rows, columns = values.shape[0] // tile, values.shape[1] // tile
-    if not rows or not columns:
-        return np.asarray(values.mean(keepdims=True), np.float32)
-    whole = values[: rows * tile, : columns * tile]
-    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
+def _energies(pixels: Floats, rows: int, columns: int) -> Floats:
+    """Give mean squared differences: scale x direction x tile."""
+    scales = []
+    for level in range(_LEVELS):
+        distances = (1, 2) if level == 0 else (1,)
+        scales += [_directional(pixels, distance, TILE >> level, rows, columns) for distance in distances]
+        pixels = half_size(pixels)
+    return np.array(scales, np.float32)
 
 
-def _meaningful(sharp: Floats, soft: Floats) -> tuple[Floats, Floats]:
-    total = sharp.mean(axis=0)
-    keep = total > max(_FLAT_ENERGY, _MEANINGFUL_SHARE * float(np.quantile(total, 0.98)))
+def _directional(pixels: Floats, distance: int, tile: int, rows: int, columns: int) -> list[Floats]:
+    height, width = rows * tile, columns * tile
+    found = []
+    for down, right in _DIRECTIONS:
+        top, left = 0, distance if right < 0 else 0
+        start = pixels[top : top + height, left : left + width]
+        end = pixels[top + down * distance :, left + right * distance :][:height, :width]
+        change = cv2.subtract(start, end)
+        mean = tile_means(np.asarray(cv2.multiply(change, change), np.float32), tile, rows, columns)
+        # Diagonal neighbours are farther apart.
+        found.append(np.asarray(mean.ravel() / (2 if down and right else 1), np.float32))
+    return found
+
+
+def _meaningful(coarse: Floats) -> tuple[Mask, Mask]:
+    keep = coarse > max(_FLAT_ENERGY, _MEANINGFUL_SHARE * float(np.quantile(coarse, 0.98)))
     if keep.sum() < 3:
-        keep = total >= np.sort(total)[-min(3, total.size)]
-    return sharp[:, keep], soft[:, keep]
+        keep = coarse >= np.sort(coarse)[-min(3, coarse.size)]
+    return keep, coarse >= np.quantile(coarse[keep], 0.85)
 
 
-def _together(sharp: Floats, soft: Floats) -> Floats:
+def _fading(near: Floats, far: Floats, meaningful: Mask, strong: Mask) -> list[float]:
+    """Tell how much more contrast there is at the longer of two distances."""
+    together = np.log(far.sum(axis=0) / near.sum(axis=0))
+    softest = np.log(far[:, meaningful] / near[:, meaningful]).max(axis=0)
     # Each tile counts alike: one strong edge must not speak for the picture.
-    weight = 1 / sharp.mean(axis=0)
-    return _sigma((sharp * weight).sum(axis=1), (soft * weight).sum(axis=1))
+    weight = 1 / far[:, meaningful].sum(axis=0)
+    pooled = np.sort(np.log((far[:, meaningful] * weight).sum(axis=1) / (near[:, meaningful] * weight).sum(axis=1)))
+    return [
+        *quantiles(together[meaningful], _RATIO_SHARES),
+        *quantiles(softest, _RATIO_SHARES),
+        float(np.median(together[strong])),
+        float(pooled[3]),
+        float(pooled[1] + pooled[2]) / 2,
+        float(pooled[0]),
+    ]
 
 
-def _sigma(sharp: Floats, soft: Floats) -> Floats:
-    ratio = np.maximum((sharp / soft) ** 2, 1.0001)
-    variance = (_WIDE**2 - ratio * _NARROW**2) / (ratio - 1)
-    return np.asarray(np.sqrt(np.clip(variance, 0.02, 400)), np.float32)
+def _orientation(energies: Floats) -> float:
+    """Tell how much the tiles' contrast points in one common direction, 0 to 1: motion leaves edges along its path."""
+    total = energies.sum(axis=0)
+    across = (energies[0] - energies[1]) / total
+    diagonal = (energies[2] - energies[3]) / total
+    return float(np.hypot(across.mean(), diagonal.mean()))
+
+
+def _edges(grey: Grey, rows: int, columns: int) -> list[float]:
+    sideways = [_steepest(grey, reach, rows, columns) for reach in _EDGE_REACHES]
+    downwards = [_steepest(np.ascontiguousarray(grey.T), reach, columns, rows).T for reach in _EDGE_REACHES]
+    contrast = np.maximum(sideways[-1], downwards[-1])
+    seen = contrast >= max(_EDGE_LEVELS, 0.25 * float(np.quantile(contrast, 0.9)))
+    features: list[float] = []
+    for (near_x, far_x), (near_y, far_y) in zip(pairwise(sideways), pairwise(downwards), strict=True):
+        ratios = np.stack([_ratio(near_x, far_x), _ratio(near_y, far_y)])
+        enough = np.stack([sideways[-1] >= _EDGE_LEVELS, downwards[-1] >= _EDGE_LEVELS]) & seen
+        found = [
+            quantiles(ratio[where], _EDGE_SHARES) if where.any() else [1.0] * len(_EDGE_SHARES)
+            for ratio, where in zip(ratios, enough, strict=True)
+        ]
+        features += [*map(max, *found), *map(min, *found)]
+    return [*features, float(seen.mean())]
+
+
+def _ratio(near: Floats, far: Floats) -> Floats:
+    return np.asarray(np.minimum(near / np.maximum(far, 1), 1.5), np.float32)
+
+
+def _steepest(grey: NDArray[np.uint8], reach: int, rows: int, columns: int) -> Floats:
+    change = cv2.absdiff(grey[:, reach:], grey[:, :-reach])
+    return tile_maxima(np.asarray(change), TILE, rows, columns)

@@ -1,6 +1,6 @@
-"""Tonal features: the quantiles of luma, what lies at its ends, and what blown areas look like; pure."""
+"""Tonal features: quantiles of luma, what lies at its ends, and what blown and crushed areas look like; pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -9,87 +9,117 @@ from numpy.typing import NDArray
 from imageguard_daemon.quality.decoding import Grey
 
 _BLACK, _WHITE = 4, 251
-_BLOWN = 250
-_SMALL_LONG_SIDE = 512
-_WORTH_A_LOOK = 0.01
+_BLOWN, _CRUSHED = 250, 6
+_SMALL_LONG_SIDE = 256
+_QUANTILES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
+_DARKER = (2, 8, 16, 24, 32, 48, 64, 96)
+_BRIGHTER = (160, 192, 208, 224, 236, 244, 249, 253)
+_AREA = ("area", "outline", "border", "largest", "islands", "other_end")
+
+NAMES = (
+    *(f"tone_q{share}" for share in _QUANTILES),
+    *(f"darker_than_{level}" for level in _DARKER),
+    *(f"brighter_than_{level}" for level in _BRIGHTER),
+    "used_levels", "tallest_bin", "tallest_bin_at", "tone_spread", "tile_spread", "middle_minus_border",
+    "local_contrast", "local_contrast_dark", "local_contrast_bright",
+    *(f"blown_{name}" for name in _AREA),
+    *(f"crushed_{name}" for name in _AREA),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class ToneFeatures:
-    """Shares are 0 to 1 of all pixels, levels 0 to 255."""
+class Tones:
+    """What a person can check in any histogram: shares are 0 to 1 of all pixels, levels 0 to 255."""
 
     clipped_low: float
     clipped_high: float
     low: float
     median: float
     high: float
-    blown: "BlownFeatures"
 
 
-@dataclass(frozen=True, slots=True)
-class BlownFeatures:
-    """The white areas, at a long side of at most 512 px.
-
-    A plain white background is one piece that lies along the border and has a clean outline; an over-exposed
-    picture is eaten into, with islands of the darkest things left in the white.
-    """
-
-    area: float
-    outline: float
-    """Changes between white and not, per white pixel."""
-    border: float
-    """White share of the picture's border."""
-    largest: float
-    """Share of the white that is in one piece."""
-    islands: float
-    """Pieces that are not white, in proportion to the square root of the white area."""
-    dark_level: float
-    """The level, 0 to 1, below which a tenth of what is not white lies."""
-
-
-_NOTHING_BLOWN = BlownFeatures(0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
-
-
-def tone_features(grey: Grey) -> ToneFeatures:
-    """Give the tonal features of height x width uint8 luma."""
-    histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()
-    cumulative = np.cumsum(histogram, dtype=np.float64) / grey.size
-    low, median, high = (float(np.searchsorted(cumulative, share)) for share in (0.01, 0.5, 0.99))
-    return ToneFeatures(
+def tones(grey: Grey) -> tuple[Tones, list[float]]:
+    """Give the facts and the features named `NAMES` of height x width uint8 luma."""
+    histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel() / grey.size
+    cumulative = np.cumsum(histogram, dtype=np.float64)
+    cumulative[-1] = 1.0
+    levels = np.searchsorted(cumulative, _QUANTILES)
+    facts = Tones(
         clipped_low=float(cumulative[_BLACK]),
-        clipped_high=float(1 - cumulative[_WHITE - 1]),
-        low=low,
-        median=median,
-        high=high,
-        blown=_blown_features(grey),
+        clipped_high=max(0.0, float(1 - cumulative[_WHITE - 1])),
+        low=float(levels[1]),
+        median=float(levels[5]),
+        high=float(levels[9]),
     )
+    inside = histogram[levels[1] : levels[9] + 1]
+    small = _small(grey)
+    features = [
+        *(float(level) / 255 for level in levels),
+        *(float(cumulative[level]) ** 0.5 for level in _DARKER),
+        *(float(max(0.0, 1 - cumulative[level])) ** 0.5 for level in _BRIGHTER),
+        float((inside > 0.02 / 256).mean()),
+        float(histogram.max()) ** 0.5,
+        float(histogram.argmax()) / 255,
+        *_spread(small),
+        *_area(small >= _BLOWN, small, bright=True),
+        *_area(small <= _CRUSHED, small, bright=False),
+    ]
+    return facts, features
 
 
-def _blown_features(grey: Grey) -> BlownFeatures:
+def _small(grey: Grey) -> Grey:
     scale = _SMALL_LONG_SIDE / max(grey.shape)
-    if scale < 1:
-        grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    white = (grey >= _BLOWN).astype(np.uint8)
-    count = int(white.sum())
-    if count < _WORTH_A_LOOK * grey.size:
-        return replace(_NOTHING_BLOWN, area=count / grey.size)
-    changes = np.count_nonzero(white[1:] != white[:-1]) + np.count_nonzero(white[:, 1:] != white[:, :-1])
-    return BlownFeatures(
-        area=count / grey.size,
-        outline=changes / count,
-        border=float(np.concatenate([white[0], white[-1], white[:, 0], white[:, -1]]).mean()),
-        largest=float(_pieces(white).max() / count),
-        islands=_pieces(1 - white).size / count**0.5,
-        dark_level=_dark_level(grey),
-    )
+    if scale >= 1:
+        return grey
+    height, width = (max(1, round(side * scale)) for side in grey.shape)
+    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _dark_level(grey: Grey) -> float:
-    darker = np.cumsum(cv2.calcHist([grey], [0], None, [_BLOWN], [0, _BLOWN]), dtype=np.float64)
-    return float(np.searchsorted(darker, 0.1 * darker[-1])) / 255 if darker[-1] > 30 else 1.0
+def _spread(small: Grey) -> list[float]:
+    """Tell how the light is spread: over the picture, between middle and border, and within small areas."""
+    pixels = small.astype(np.float32) / 255
+    tiles = np.asarray(cv2.resize(pixels, (12, 12), interpolation=cv2.INTER_AREA), np.float32)
+    smooth = np.asarray(cv2.blur(pixels, (9, 9)), np.float32)
+    local = np.sqrt(np.maximum(cv2.blur(pixels * pixels, (9, 9)) - smooth * smooth, 0))
+    dark, bright = smooth < 0.2, smooth > 0.8
+    return [
+        float(pixels.std()),
+        float(tiles.std()),
+        float(tiles[3:-3, 3:-3].mean() - (tiles.sum() - tiles[3:-3, 3:-3].sum()) / 108),
+        float(local.mean()) ** 0.5,
+        float(local[dark].mean()) ** 0.5 if dark.any() else 0.0,
+        float(local[bright].mean()) ** 0.5 if bright.any() else 0.0,
+    ]
 
 
-def _pieces(mask: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Give the size in pixels of each connected piece."""
+def _area(where: NDArray[np.bool_], small: Grey, *, bright: bool) -> list[float]:
+    """Describe what is blown or crushed, in the order of `_AREA`.
+
+    A plain background is one piece that lies along the border and has a clean outline; a badly exposed
+    picture is eaten into, with islands left, and what is left is far from the other end.
+    """
+    mask = where.astype(np.uint8)
+    count = int(mask.sum())
+    if count < 0.002 * mask.size:
+        return [(count / mask.size) ** 0.5, 0.0, 0.0, 1.0, 0.0, 0.0]
+    changes = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
+    rest = small[~where]
+    end = float(np.quantile(rest, 0.1 if bright else 0.9)) / 255 if rest.size > 30 else 0.5
+    return [
+        (count / mask.size) ** 0.5,
+        float(np.log(changes / count + 0.003)),
+        float(border),
+        float(_largest(mask) / count),
+        float(np.log(_pieces(1 - mask) / count**0.5 + 0.003)),
+        end,
+    ]
+
+
+def _largest(mask: NDArray[np.uint8]) -> int:
     _, _, statistics, _ = cv2.connectedComponentsWithStats(mask)
-    return np.asarray(statistics[1:, cv2.CC_STAT_AREA], np.int32)
+    return int(statistics[1:, cv2.CC_STAT_AREA].max())
+
+
+def _pieces(mask: NDArray[np.uint8]) -> int:
+    return int(cv2.connectedComponents(mask)[0]) - 1

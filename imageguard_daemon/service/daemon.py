@@ -7,7 +7,7 @@ from imageguard_daemon.config import Settings
 from imageguard_daemon.service import mount_memory, preparation
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.locking import RootLock
-from imageguard_daemon.service.notifying import notify
+from imageguard_daemon.service.notifying import Patience, notify
 from imageguard_daemon.service.recovery import recover
 from imageguard_daemon.service.serving import Serving
 from imageguard_daemon.service.stop_signals import StopSignals
@@ -36,7 +36,8 @@ class Daemon:
         try:
             self._signals.listen()
             preparation.warn_of_missing_log(self._settings)
-            audit = AuditWriter(self._settings.audit.database, self._settings.root)
+            patience = Patience("bringing the audit log up to date")
+            audit = AuditWriter(self._settings.audit.database, self._settings.root, on_progress=patience.progress)
             try:
                 folders = [str(folder) for source in self._settings.sources for folder in source.folders]
                 mount_memory.require_same_mounts(self._settings.state_folder)  # or recovery would call files lost

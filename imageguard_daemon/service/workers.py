@@ -121,6 +121,8 @@ class Workers:
         self._pool.join()
 
     def _new_pool(self) -> ProcessPool:
+        for library in ("OPENBLAS", "OMP"):  # each worker is one of as many as there are cores
+            os.environ.setdefault(f"{library}_NUM_THREADS", "1")
         return ProcessPool(
             max_workers=self._count,
             context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks
@@ -133,7 +135,8 @@ class Workers:
         self._pools_lost += 1
         if self._pools_lost > _POOLS_LOST_IN_A_ROW:
             raise UnavailableError(
-                "worker processes end before they have done anything; is scoring.worker_memory_megabytes too small?"
+                "worker processes end before they have done anything: the reason stands above, or else "
+                "scoring.worker_memory_megabytes is too small"
             )
         log.warning("worker processes were lost; starting new ones")
         self.stop()

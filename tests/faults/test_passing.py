@@ -2,8 +2,6 @@
 
 from functools import partial
 
-import pytest
-
 from tests.faults import clock, passing
 from tests.faults.figures import all_at_once
 from tests.faults.requirements import need_root, need_strace
@@ -28,7 +26,6 @@ def test_a_failed_fsync_stops_the_daemon_loudly(launcher, tmp_path):
     assert passing.failed_fsync(launcher, tmp_path).violations == []
 
 
-@pytest.mark.xfail(reason="its intent is recorded as abandoned instead of being left to recovery")
 def test_a_rename_of_doubtful_success_is_left_to_recovery(launcher, tmp_path):
     """When the disk fails at the very rename, nothing is recorded of it until a start has looked at what is there."""
     assert passing.doubtful_rename(launcher, tmp_path).violations == []

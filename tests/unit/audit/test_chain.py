@@ -172,6 +172,17 @@ def test_the_records_of_an_older_log_are_chained(tmp_path: Path, images: int) ->
         assert faults(path) == [f"outcomes {images}"]
 
 
+def test_a_long_upgrade_shows_that_it_goes_on(tmp_path: Path) -> None:
+    """Whoever waits for an upgrade of many records hears of it again and again."""
+    path, heard = tmp_path / "audit.db", []
+    old_log(path, 50_000)
+    open_for_writing(path, lambda: heard.append(1)).dispose()
+    assert len(heard) > 20
+    before = len(heard)
+    open_for_writing(path, lambda: heard.append(1)).dispose()
+    assert len(heard) < before + 20
+
+
 def test_checking_sees_one_moment(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a daemon records during the walk is neither missing nor unlinked."""
     engine = open_for_checking(log)

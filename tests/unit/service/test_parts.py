@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import threading
+import time
 
 import pytest
 from rich.console import Console
@@ -14,7 +15,7 @@ from imageguard_daemon.errors import AlreadyRunningError, NoInputError
 from imageguard_daemon.service import preparation, status
 from imageguard_daemon.service.display import Display, status_line
 from imageguard_daemon.service.locking import RootLock, running_process
-from imageguard_daemon.service.notifying import notify
+from imageguard_daemon.service.notifying import Patience, notify
 from imageguard_daemon.service.progress import Progress
 from imageguard_daemon.service.sources import ServedSource, remove_emptied_folders
 from imageguard_daemon.service.waking import Waker
@@ -126,6 +127,24 @@ def test_systemd_gets_each_word_on_its_line(tmp_path, monkeypatch):
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "socket"))
         notify(READY=1, STATUS="watching")
         assert server.recv(100) == b"READY=1\nSTATUS=watching"
+
+
+def test_a_start_that_goes_on_asks_for_time_now_and_then(tmp_path, monkeypatch):
+    """While there is progress systemd's limit moves on, by a message every ten seconds and not by every step."""
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "socket"))
+        server.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "socket"))
+        patience = Patience("counting sheep")
+        for _ in range(100):
+            clock[0] += 0.25
+            patience.progress()
+        heard = [server.recv(100) for _ in range(2)]
+        assert heard == [b"EXTEND_TIMEOUT_USEC=120000000\nSTATUS=counting sheep"] * 2
+        with pytest.raises(BlockingIOError):
+            server.recv(100)
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/not/there"])

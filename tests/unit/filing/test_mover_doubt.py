@@ -1,0 +1,101 @@
+"""An error says that something failed, not that nothing happened."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon.errors import StalledError, StorageError
+from imageguard_daemon.filing import renaming
+from tests.helpers.moving import carry_out, refusing
+from tests.helpers.records import recorded
+
+FAILING = (errno.EIO, errno.ENODEV, errno.EROFS, errno.ESTALE)
+
+
+@pytest.fixture
+def judged(inbox: Path) -> Path:
+    """A file that is to move."""
+    (inbox / "1.jpg").write_bytes(b"judged")
+    return inbox / "1.jpg"
+
+
+@pytest.fixture
+def accepted(tmp_path: Path) -> Path:
+    """A destination on the same file system."""
+    (tmp_path / "accepted").mkdir()
+    return tmp_path / "accepted"
+
+
+@pytest.mark.parametrize("call", ["rename", "link"])
+@pytest.mark.parametrize("number", FAILING)
+def test_a_name_given_in_spite_of_an_error_is_left_to_the_next_start(
+    judged: Path, accepted: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """A disk that dies at the rename may have moved the file: nothing may be recorded as abandoned."""
+    if call == "link":
+        monkeypatch.setattr(renaming, "rename", refusing(errno.EINVAL))
+    really = getattr(renaming, call)
+
+    def and_fail(*names: object) -> None:
+        really(*names)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(renaming, call, and_fail)
+    with pytest.raises(StorageError, match="may have got its file or not"):
+        carry_out(recorded(judged, accepted / "1.jpg"))
+    assert (accepted / "1.jpg").read_bytes() == b"judged"
+
+
+@pytest.mark.parametrize("number", FAILING)
+def test_a_look_that_fails_after_the_rename_leaves_it_to_the_next_start(
+    judged: Path, accepted: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The file has moved; that it cannot be looked at does not undo that."""
+    really = os.stat
+
+    def stat(path: str, **options: object) -> os.stat_result:
+        if "dir_fd" in options and (accepted / "1.jpg").exists():
+            raise OSError(number, os.strerror(number))
+        return really(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(StorageError, match="may have got its file or not"):
+        carry_out(recorded(judged, accepted / "1.jpg"))
+
+
+def test_an_error_before_anything_happened_is_tried_again(
+    judged: Path, accepted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When both folders still sync and the file bears its old name, an input/output error was a refusal."""
+    monkeypatch.setattr(renaming, "rename", refusing(errno.EIO))
+    with pytest.raises(StalledError):
+        carry_out(recorded(judged, accepted / "1.jpg"))
+    assert judged.read_bytes() == b"judged"
+    assert os.listdir(accepted) == []
+
+
+def test_a_disk_that_does_not_sync_is_not_believed(
+    judged: Path, accepted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that has just died answers from memory that nothing has moved; what reached it, nobody knows."""
+    monkeypatch.setattr(renaming, "rename", refusing(errno.EIO))
+    monkeypatch.setattr(os, "fsync", refusing(errno.EIO))
+    with pytest.raises(StorageError):
+        carry_out(recorded(judged, accepted / "1.jpg"))
+
+
+def test_a_refusal_is_believed_unless_the_second_name_is_there(judged: Path, accepted: Path) -> None:
+    """No space is an answer from before the change; but a link may have been made before its old name could not go."""
+    folders = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in (judged.parent, accepted)]
+    source, target = (folders[0], "1.jpg"), (folders[1], "1.jpg")
+    status = judged.stat()
+    file, full = (status.st_dev, status.st_ino), OSError(errno.ENOSPC, "")
+    try:
+        assert renaming.changed_nothing(full, file, source, target)
+        os.link(judged, accepted / "1.jpg")
+        assert not renaming.changed_nothing(full, file, source, target)
+    finally:
+        for folder in folders:
+            os.close(folder)

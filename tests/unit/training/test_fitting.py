@@ -1,0 +1,74 @@
+"""The network learns what it is shown."""
+
+import io
+
+import numpy as np
+import pytest
+
+from imageguard_daemon.quality import network
+from imageguard_daemon.quality.features import NAMES
+from imageguard_daemon.quality.readout import TARGETS
+from training.evaluation import lines
+from training.fitting import Settings, fit, weights
+
+RNG = np.random.default_rng(3)
+FEATURES = RNG.normal(0, 1, (3000, len(NAMES))).astype(np.float32)
+FEATURES[:, 12:] = 0
+SCORES = np.clip(0.6 + 0.15 * FEATURES[:, : len(TARGETS)] - 0.1 * FEATURES[:, 10:11], 0, 1)
+SETTINGS = Settings(hidden=(24,), epochs=20, rate=6e-3, jitter=0, dropped=0)
+
+
+def errors(truths: np.ndarray) -> np.ndarray:
+    trained = fit(FEATURES[:2000], truths[:2000], np.ones((2000, len(TARGETS)), np.float32), SETTINGS, 1)
+    return np.abs(trained(FEATURES[2000:]) - SCORES[2000:]).mean(axis=0)
+
+
+def test_exact_truths_are_learnt():
+    """What the features say is found for features not seen before."""
+    assert errors(np.repeat(SCORES[..., None], 2, axis=2)).max() < 0.06
+
+
+def test_intervals_around_the_truth_are_learnt():
+    """One-sided and loose truths are enough, and unknown ones do no harm."""
+    truths = np.stack([SCORES - RNG.uniform(0, 0.2, SCORES.shape), SCORES + RNG.uniform(0, 0.2, SCORES.shape)], axis=2)
+    truths[::3, :, 1] = 9
+    truths[1::3, :, 0] = -9
+    assert errors(truths.astype(np.float32)).max() < 0.12
+
+
+def test_the_same_seed_trains_the_same_network():
+    """Training can be repeated to the last bit."""
+    truths = np.repeat(SCORES[..., None], 2, axis=2)
+    one, same = (fit(FEATURES, truths, np.ones_like(SCORES), Settings(hidden=(8,), epochs=1), 5) for _ in range(2))
+    assert np.array_equal(one(FEATURES), same(FEATURES))
+
+
+def test_what_nobody_knows_has_no_weight():
+    """A truth of minus to plus infinity does not count."""
+    truths = np.full((10, len(TARGETS), 2), (-9.0, 9.0), np.float32)
+    assert not weights(FEATURES[:10], truths, np.zeros(10, bool)).any()
+
+
+def test_a_saved_network_answers_as_before():
+    """What is written is what is read."""
+    truths = np.repeat(SCORES[..., None], 2, axis=2)
+    trained = fit(FEATURES, truths, np.ones_like(SCORES), Settings(hidden=(8,), epochs=1), 5)
+    file = io.BytesIO()
+    network.save(file, [trained, trained], NAMES)
+    file.seek(0)
+    loaded = network.load(file, NAMES)
+    assert len(loaded) == 2
+    assert np.array_equal(loaded[1](FEATURES), trained(FEATURES))
+    file.seek(0)
+    with pytest.raises(ValueError, match="other features"):
+        network.load(file, NAMES[1:])
+
+
+def test_the_report_counts_clear_cases_only():
+    """False alarms are told of good images, misses of bad ones, and what is close to a limit is neither."""
+    truths = np.zeros((4, len(TARGETS), 2), np.float32)
+    truths[:2] = 1.0
+    truths[2, :] = 0.45
+    found = np.array([[1.0], [0.0], [0.0], [1.0]], np.float32).repeat(len(TARGETS), axis=1)
+    blur = next(line for line in lines(found, truths) if line.startswith("blur_sigma_px")).split()
+    assert blur == ["blur_sigma_px", "50.00%", "2", "100.00%", "1"]

@@ -1,0 +1,84 @@
+"""python -m training --good FOLDER ... : make the readout anew from good photos; docs/training.md explains."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from imageguard_daemon.quality import network
+from imageguard_daemon.quality.features import NAMES
+from imageguard_daemon.quality.network import Network
+from training import evaluation
+from training.examples import Examples, jobs, make_examples
+from training.fitting import Settings, fit, weights
+
+_LOG = logging.getLogger("training")
+_FOLDS = 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make examples, tell how good networks trained on three quarters of the pictures are on the rest, train on all."""
+    options = _options().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    settings = Settings(epochs=options.epochs)
+    try:
+        listed = jobs(options.good, options.labels, options.per_photo, options.drawn, options.seed)
+        examples = make_examples(listed, options.processes)
+    except (OSError, ValueError) as error:
+        sys.exit(f"python -m training: {error}")
+    _LOG.info("%d examples of %d pictures", len(examples.features), len(listed))
+    _held_out(examples, settings, options.seed)
+    networks = [
+        _trained(examples, np.ones(len(examples.group), bool), settings, seed) for seed in range(options.networks)
+    ]
+    with options.out.open("wb") as file:
+        network.save(file, networks, NAMES)
+    _LOG.info("wrote %s, %.0f kB", options.out, options.out.stat().st_size / 1e3)
+    return 0
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument(
+        "--good", type=Path, nargs="+", required=True, metavar="FOLDER", help="good photos, in any format"
+    )
+    parser.add_argument(
+        "--labels", type=Path, metavar="CSV", help="real images with what is known of them (docs/training.md)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="where the readout goes, such as readout.npz"
+    )
+    parser.add_argument(
+        "--per-photo", type=int, default=70, metavar="N", help="examples made of each photo (default 70)"
+    )
+    parser.add_argument(
+        "--drawn", type=int, default=60, metavar="N", help="pages, screens and other drawn scenes (default 60)"
+    )
+    parser.add_argument("--networks", type=int, default=4, metavar="N", help="networks that are averaged (default 4)")
+    parser.add_argument("--epochs", type=int, default=Settings().epochs, metavar="N")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, metavar="N")
+    return parser
+
+
+def _trained(examples: Examples, rows: np.ndarray, settings: Settings, seed: int) -> Network:
+    _LOG.info("training on %d examples", rows.sum())
+    weighed = weights(examples.features, examples.truths, examples.kinds == "labelled")
+    return fit(examples.features[rows], examples.truths[rows], weighed[rows], settings, seed)
+
+
+def _held_out(examples: Examples, settings: Settings, seed: int) -> None:
+    held = examples.group % _FOLDS == 0
+    if held.all() or not held.any():
+        return
+    found = _trained(examples, ~held, settings, seed)(examples.features[held])
+    for line in evaluation.lines(found, examples.truths[held]):
+        _LOG.info("%s", line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

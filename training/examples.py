@@ -1,0 +1,119 @@
+"""Folders of pictures to arrays of features and truths."""
+
+import csv
+import logging
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from imageguard_daemon.errors import ImageError
+from imageguard_daemon.quality.decoding import Limits, decode
+from imageguard_daemon.quality.features import extract
+from training import recipes, scenes
+from training.damage import Rgb
+from training.truth import Truth, from_labels
+
+_LOG = logging.getLogger(__name__)
+_LIMITS = Limits()
+_LARGEST_SIDE = 1800
+"""Larger photos are reduced before they are damaged: what is looked for shows at working size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All examples of one picture: a path, or nothing for a drawn scene."""
+
+    seed: int
+    count: int
+    path: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """`features`: n x len(NAMES), `truths`: n x 6 x 2 (lowest and highest right score), `group`: which picture."""
+
+    features: NDArray[np.float32]
+    truths: NDArray[np.float32]
+    group: NDArray[np.int32]
+    kinds: NDArray[np.str_]
+
+
+def jobs(good: list[Path], labels: Path | None, per_photo: int, drawn: int, seed: int) -> list[Job]:
+    """List what is to be made from folders of good photos and a table of labelled ones."""
+    seeds = iter(np.random.SeedSequence(seed).generate_state(1_000_000))
+    found = [Job(int(next(seeds)), per_photo, str(path)) for folder in good for path in _pictures(folder)]
+    found += [Job(int(next(seeds)), per_photo) for _ in range(drawn)]
+    if labels:
+        with labels.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                path = str(labels.parent / row.pop("path"))
+                found.append(Job(int(next(seeds)), max(1, per_photo // 6), path, tuple(row.items())))
+    return found
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
+    yield from sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def make_examples(all_jobs: list[Job], processes: int) -> Examples:
+    """Make the examples of all jobs in so many processes; a picture that can't be read is left out and named."""
+    results = []
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for number, result in enumerate(pool.imap(_examples_of, enumerate(all_jobs))):
+            results += result
+            if number % 50 == 49:
+                _LOG.info("%d of %d pictures", number + 1, len(all_jobs))
+    if not results:
+        raise ValueError("no picture could be read")
+    features, truths, groups, kinds = zip(*results, strict=True)
+    return Examples(np.array(features), np.array(truths), np.array(groups, np.int32), np.array(kinds))
+
+
+def _examples_of(numbered: tuple[int, Job]) -> list[tuple[NDArray[np.float32], NDArray[np.float32], int, str]]:
+    number, job = numbered
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng(job.seed)
+    try:
+        image, quality = _read(job.path) if job.path else (_drawn(rng), 100.0)
+    except ImageError as error:
+        _LOG.warning("left out: %s: %s", job.path, error)
+        return []
+    found = []
+    for _ in range(job.count):
+        if job.labels:
+            picture, truth, kind = recipes.resaved(image, rng), _labelled(dict(job.labels)), "labelled"
+        else:
+            example = recipes.make(recipes.prepare(image, quality, rng), rng)
+            picture, truth, kind = example.picture, example.truth, "+".join(example.kinds)
+        found.append((extract(picture, recipes.WORKING_LONG_SIDE).vector, truth.scores(), number, kind))
+    return found
+
+
+def _labelled(labels: dict[str, str]) -> Truth:
+    return from_labels(labels)
+
+
+def _drawn(rng: np.random.Generator) -> Rgb:
+    return scenes.DRAWN[int(rng.integers(len(scenes.DRAWN)))](rng)
+
+
+def _read(path: str) -> tuple[Rgb, float]:
+    """Give a picture as RGB of 0 to 1, and the JPEG quality that its file tells (100 if none, or if reduced)."""
+    data = Path(path).read_bytes()
+    picture = decode(data, _LIMITS)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None:
+        decoded = cv2.cvtColor(picture.grey, cv2.COLOR_GRAY2BGR)
+    scale = _LARGEST_SIDE / max(decoded.shape[:2])
+    if scale < 1:
+        decoded = cv2.resize(decoded, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    quality = float(picture.table_quality or 100) if scale >= 1 else 100.0
+    return np.asarray(decoded[..., ::-1] / np.float32(255), np.float32), quality

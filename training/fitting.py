@@ -1,0 +1,123 @@
+"""A small network from features to scores, trained by plain gradient descent (Adam) in NumPy.
+
+The truth is an interval, and only what lies outside of it is an error, so that one network learns from exact
+values, from "at least so blurred" and from "nobody knows". A few networks are averaged.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imageguard_daemon.quality.features import NAMES
+from imageguard_daemon.quality.network import Network
+from imageguard_daemon.quality.readout import TARGETS
+from imageguard_daemon.quality.tiles import Floats
+
+_BAD = 0.75
+_FEW_PIXELS = 12_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one network is trained."""
+
+    hidden: tuple[int, ...] = (96, 48)
+    epochs: int = 40
+    batch: int = 256
+    rate: float = 2e-3
+    decay: float = 2e-3
+    jitter: float = 0.1
+    dropped: float = 0.1
+    huber: float = 0.3
+
+
+def fit(features: Floats, truths: Floats, weights: Floats, settings: Settings, seed: int) -> Network:
+    """Train one network on n x f features, n x 6 x 2 intervals and n x 6 weights."""
+    rng = np.random.default_rng(seed)
+    low, high = (np.quantile(features, share, axis=0) for share in (0.001, 0.999))
+    clipped = np.clip(features, low, high)
+    mean, spread = clipped.mean(axis=0), np.maximum(clipped.std(axis=0), 1e-4)
+    inputs = ((clipped - mean) / spread).astype(np.float32)
+    layers = _start((features.shape[1], *settings.hidden, truths.shape[1]), rng)
+    adam = _Adam([part for pair in layers for part in pair], settings.decay)
+    steps = settings.epochs * (len(inputs) // settings.batch)
+    for step, rows in enumerate(_batches(len(inputs), settings, rng), 1):
+        # The rate falls along a cosine to nothing.
+        rate = settings.rate * 0.5 * (1 + np.cos(np.pi * step / max(1, steps)))
+        batch = inputs[rows] + rng.normal(0, settings.jitter, (len(rows), inputs.shape[1])).astype(np.float32)
+        batch *= rng.random(batch.shape, dtype=np.float32) >= settings.dropped
+        slopes = _slopes(batch, truths[rows], weights[rows], layers, settings.huber)
+        adam.move(slopes, rate)
+    return Network(
+        low.astype(np.float32),
+        high.astype(np.float32),
+        mean.astype(np.float32),
+        spread.astype(np.float32),
+        tuple(layers),
+    )
+
+
+def weights(features: Floats, truths: Floats, labelled: NDArray[np.bool_]) -> Floats:
+    """Give how much each of the n x 6 truths counts: bad images are the rarer ones, and small ones tell less."""
+    low, high = truths[..., 0], truths[..., 1]
+    found = np.where((high < _BAD) & (high > -5), 3.0, 1.0)
+    found[(low < -5) & (high > 5)] = 0
+    found[labelled] *= 2
+    found[:, TARGETS.index("overexposure")] *= 2
+    found[features[:, NAMES.index("log_pixels")] < np.log(_FEW_PIXELS)] *= 0.4
+    return found.astype(np.float32)
+
+
+def _start(sizes: tuple[int, ...], rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
+    layers = [
+        (rng.normal(0, (2 / shape[0]) ** 0.5, shape).astype(np.float32), np.zeros(shape[1], np.float32))
+        for shape in pairwise(sizes)
+    ]
+    layers[-1] = layers[-1][0] * 0.3, np.full(sizes[-1], 0.8, np.float32)
+    return layers
+
+
+def _batches(count: int, settings: Settings, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    for _ in range(settings.epochs):
+        order = rng.permutation(count)
+        for start in range(0, count - settings.batch + 1, settings.batch):
+            yield order[start : start + settings.batch]
+
+
+def _slopes(
+    batch: Floats, truths: Floats, weights: Floats, layers: list[tuple[Floats, Floats]], huber: float
+) -> list[Floats]:
+    """Give the slope of the mean error for every weight and bias, from the first layer to the last."""
+    values = [batch]
+    for number, (matrix, bias) in enumerate(layers):
+        summed = values[-1] @ matrix + bias
+        values.append(summed if number == len(layers) - 1 else np.maximum(summed, 0.01 * summed))
+    outside = np.minimum(values[-1] - truths[..., 0], 0) + np.maximum(values[-1] - truths[..., 1], 0)
+    slope = np.clip(outside / huber, -1, 1) * weights / len(batch)
+    found: list[Floats] = []
+    for number in range(len(layers) - 1, -1, -1):
+        found = [values[number].T @ slope, slope.sum(axis=0), *found]
+        if number:
+            slope = (slope @ layers[number][0].T) * np.where(values[number] > 0, 1, 0.01).astype(np.float32)
+    return found
+
+
+class _Adam:
+    """Steps down the slopes (Kingma and Ba 2015, with the decoupled decay of Loshchilov and Hutter 2019)."""
+
+    def __init__(self, parts: list[Floats], decay: float) -> None:
+        self._parts, self._decay, self._steps = parts, decay, 0
+        self._means = [np.zeros_like(part) for part in parts]
+        self._squares = [np.zeros_like(part) for part in parts]
+
+    def move(self, slopes: list[Floats], rate: float) -> None:
+        """Change all parts in place."""
+        self._steps += 1
+        for part, slope, mean, square in zip(self._parts, slopes, self._means, self._squares, strict=True):
+            np.add(mean, 0.1 * (slope - mean), out=mean)
+            np.add(square, 0.001 * (slope * slope - square), out=square)
+            change = mean / (1 - 0.9**self._steps) / (np.sqrt(square / (1 - 0.999**self._steps)) + 1e-8)
+            np.subtract(part, rate * (change + (self._decay * part if part.ndim > 1 else 0)), out=part)

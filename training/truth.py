@@ -1,0 +1,91 @@
+"""What a damaged image's measures truly are, as far as it is known: an interval for each; pure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from imageguard_daemon.quality.readout import TARGETS
+from imageguard_daemon.quality.scoring import SCALES
+
+_SCALE_OF = {scale.measure: scale for scale in SCALES}
+Interval = tuple[float, float]
+_ANYTHING = (-math.inf, math.inf)
+
+# Stops away from the right exposure, and what that is as an index: 0.5 is where a picture becomes unusable.
+_OVER = ((0.0, 0.0), (0.5, 0.1), (1.0, 0.22), (2.0, 0.46), (2.5, 0.58), (3.3, 0.78), (5.0, 1.0))
+_UNDER = ((0.0, 0.0), (0.7, 0.08), (1.5, 0.2), (2.5, 0.37), (3.2, 0.5), (5.0, 0.75), (8.0, 1.0))
+
+
+@dataclass
+class Truth:
+    """Intervals in the measures' own units; what is missing is unknown."""
+
+    intervals: dict[str, Interval] = field(default_factory=dict)
+
+    def scores(self) -> NDArray[np.float32]:
+        """Give the lowest and the highest right score, as 0 to 1, for each of `TARGETS`: 6 x 2."""
+        return np.array([self._score_interval(measure) for measure in TARGETS], np.float32)
+
+    def _score_interval(self, measure: str) -> tuple[float, float]:
+        low, high = self.intervals.get(measure, _ANYTHING)
+        ends = [_score(measure, value) for value in (low, high)]
+        return min(ends), max(ends)
+
+
+def _score(measure: str, value: float) -> float:
+    if math.isinf(value):
+        # JPEG quality is the one measure that is better when it is higher.
+        better = (value > 0) == (measure == "jpeg_quality")
+        return 9.0 if better else -9.0
+    return _SCALE_OF[measure].score(value) / 100
+
+
+def overexposure(stops: float, median: float) -> float:
+    """Give the index for `stops` too much light; a scene that is bright, by its median of 0 to 1, bears less."""
+    brightness = math.log2(max(median, 0.02) ** 2.2 / 0.16)
+    return _interpolate(max(0.0, stops + 0.3 * min(max(brightness, -2.0), 1.5) * min(stops, 1.0)), _OVER)
+
+
+def underexposure(stops: float) -> float:
+    """Give the index for `stops` too little light."""
+    return _interpolate(stops, _UNDER)
+
+
+def _interpolate(value: float, points: tuple[tuple[float, float], ...]) -> float:
+    xs, ys = zip(*points, strict=True)
+    return float(np.interp(value, xs, ys))
+
+
+def equivalent_quality(reference: NDArray[np.uint8], damaged: NDArray[np.uint8]) -> float:
+    """Give the libjpeg quality that does as much harm to the luma of `reference` as `damaged` has suffered."""
+    suffered = _error(reference, damaged)
+    low, high = 2, 96
+    while high - low > 1:
+        middle = (low + high) // 2
+        decoded = cv2.imdecode(
+            cv2.imencode(".jpg", reference, [cv2.IMWRITE_JPEG_QUALITY, middle])[1], cv2.IMREAD_GRAYSCALE
+        )
+        low, high = (middle, high) if _error(reference, np.asarray(decoded, np.uint8)) > suffered else (low, middle)
+    return float(high)
+
+
+def _error(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    return float(np.square(one.astype(np.float32) - other).mean())
+
+
+def from_labels(labels: Mapping[str, str]) -> Truth:
+    """Give the truth that a row of a table of labels tells: `2.5`, or an interval `2.3..`, `..1.4`, `1.2..2.5`."""
+    intervals = {}
+    for measure in TARGETS:
+        text = (labels.get(measure) or "").strip()
+        if text:
+            low, found, high = text.partition("..")
+            intervals[measure] = (
+                float(low) if low else -math.inf,
+                (float(high) if high else math.inf) if found else float(low),
+            )
+    return Truth(intervals)
