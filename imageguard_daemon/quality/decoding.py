@@ -44,6 +44,7 @@ class Limits:
     max_pixels: int = 150_000_000
     max_bytes: int = 512 * 1024 * 1024
     working_long_side: int = 1024
+    cpu_seconds: int = 60
 
 
 @dataclass(frozen=True, slots=True)

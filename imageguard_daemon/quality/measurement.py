@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
-from PIL import Image
+import numpy as np
+from PIL import AvifImagePlugin, Image
 
 from imageguard_daemon.errors import ChangedError, ImageError
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
@@ -19,8 +20,10 @@ from imageguard_daemon.quality import decoding
 from imageguard_daemon.quality.decoding import Limits, Picture
 from imageguard_daemon.quality.features import extract
 from imageguard_daemon.quality.readout import read_out
+from imageguard_daemon.quality.signatures import HANDLED
 
 _LOG = logging.getLogger(__name__)
+Measure = Callable[[bytes, Limits], Measurement]
 
 
 def prepare_worker() -> None:
@@ -29,12 +32,28 @@ def prepare_worker() -> None:
     One thread, as the pool of workers is the parallelism; and Pillow's own limit on pixels gives way to `Limits`.
     """
     Image.MAX_IMAGE_PIXELS = None
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     cv2.setNumThreads(1)
     cv2.ocl.setUseOpenCL(False)
+    _load_what_comes_late()
 
 
-def measure_file(path: str, limits: Limits, on_read: Callable[[], None] = lambda: None) -> Measurement:
-    """Measure one file; `identity` is the state in which all of its bytes were read, `on_read` is told when they were.
+def _load_what_comes_late() -> None:
+    """Read an image of each format once: what libraries load at first use must be there when files are out of reach."""
+    Image.init()
+    pixels = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
+    picture, deep = Image.fromarray(pixels).convert("RGB"), Image.fromarray(pixels.astype(np.uint16) * 257)
+    for image, name in (*((picture, name) for name in sorted(HANDLED)), (deep, "PNG"), (deep, "TIFF")):
+        if name in Image.SAVE:  # Pillow may be built without one
+            buffer = io.BytesIO()
+            image.save(buffer, name)
+            measure_bytes(buffer.getvalue(), Limits())
+
+
+def measure_file(
+    path: str, limits: Limits, measure: Callable[[bytes, Limits], Measurement] | None = None
+) -> Measurement:
+    """Measure one file; `identity` is the state in which all of its bytes were read. `measure` gets those bytes.
 
     Raises:
         ChangedError: the path is no regular file, or it changed while being read.
@@ -47,7 +66,7 @@ def measure_file(path: str, limits: Limits, on_read: Callable[[], None] = lambda
         if not stat.S_ISREG(before.st_mode):
             raise ChangedError(f"not a regular file: {path!r}")
         identity = FileIdentity.from_stat(before)
-        result = _measure_descriptor(descriptor, before.st_size, limits, on_read)
+        result = _measure_descriptor(descriptor, before.st_size, limits, measure or measure_bytes)
         if FileIdentity.from_stat(os.fstat(descriptor)) != identity:
             raise ChangedError(f"changed while being read: {path!r}")
     finally:
@@ -55,14 +74,13 @@ def measure_file(path: str, limits: Limits, on_read: Callable[[], None] = lambda
     return replace(result, identity=identity, duration_ms=_milliseconds_since(started))
 
 
-def _measure_descriptor(descriptor: int, size_bytes: int, limits: Limits, on_read: Callable[[], None]) -> Measurement:
+def _measure_descriptor(descriptor: int, size_bytes: int, limits: Limits, measure: Measure) -> Measurement:
     with open(descriptor, "rb", buffering=0, closefd=False) as file:
         if size_bytes > limits.max_bytes:
             return _too_many_bytes(hashlib.file_digest(file, "sha256").hexdigest(), size_bytes, limits)
         # A file that grows or shrinks meanwhile is found out by the caller, who compares states.
         data = _read_all(file, size_bytes + 1)
-    on_read()
-    return measure_bytes(data, limits)
+    return measure(data, limits)
 
 
 def _read_all(file: io.FileIO, most_bytes: int) -> bytes:

@@ -14,7 +14,7 @@ from imageguard_daemon.intake.backlog import Backlog, Failure
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.model import JudgedFile
 from imageguard_daemon.names import printable
-from imageguard_daemon.service import logs, status
+from imageguard_daemon.service import confinement, logs, status
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.notifying import notify
 from imageguard_daemon.service.pipeline import Pipeline, Stages
@@ -51,6 +51,7 @@ class Serving:
         self._pipeline = Pipeline(self._sources, Stages(self._backlog, self._workers, audit), self._on_filed)
         self._started_at = datetime.now(UTC)
         self._state = "watching"
+        self._confinement_lacks = tuple(confinement.lacking())
         self._next_tell_at = 0.0
         self._next_review_at = 0.0
         self._last_progress_at = 0.0
@@ -58,6 +59,8 @@ class Serving:
     def run(self, reload: Callable[[], Settings], display: Display, *, once: bool) -> int:
         """Serve, then stop in order; give the exit code."""
         log.info("started", root=str(self._settings.root), process_id=os.getpid())
+        if self._confinement_lacks:
+            log.warning("image decoders are not fully confined", lacking=", ".join(self._confinement_lacks))
         self._step(display)
         notify(READY=1, STATUS="watching")
         while not (self._signals.should_exit or (once and self._nothing_to_do())):
@@ -227,6 +230,7 @@ class Serving:
             backlog=self._backlog.held,
             in_work=self._workers.in_work,
             worker_mishaps=self._workers.mishaps,
+            confinement_lacks=self._confinement_lacks,
             sources=tuple(_source_status(source, now) for source in self._sources.values()),
             failures=tuple(_failed_file(failure, now) for failure in self._failures_to_show()),
         )

@@ -51,6 +51,7 @@ class Status:
     backlog: int
     in_work: int
     worker_mishaps: int
+    confinement_lacks: tuple[str, ...]
     sources: tuple[SourceStatus, ...]
     failures: tuple[FailedFile, ...]
 

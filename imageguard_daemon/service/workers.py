@@ -1,5 +1,6 @@
 """Supervised worker processes: a crash, a hang or a bomb costs the one file that caused it."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -64,7 +65,11 @@ class Workers:
     """A pool of processes that measure. One thread only; `wake` is called from others when something finished."""
 
     def __init__(self, settings: Scoring, wake: Callable[[], None]) -> None:
-        self._limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_megabytes * _MEGABYTE)
+        self._limits = Limits(
+            max_pixels=settings.max_pixels,
+            max_bytes=settings.max_megabytes * _MEGABYTE,
+            cpu_seconds=math.ceil(settings.timeout_seconds),
+        )
         self._timeout_seconds = settings.timeout_seconds
         self._wake = wake
         self._count = settings.workers or len(os.sched_getaffinity(0))
@@ -208,6 +213,8 @@ class Workers:
         return None
 
     def _in_words(self, error: BaseException) -> str:
+        if isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGXCPU:
+            return f"took more than {self._limits.cpu_seconds} s of processor time"
         if isinstance(error, ProcessExpired):
             return f"ended its worker process with code {error.exitcode}"
         if isinstance(error, MemoryError):

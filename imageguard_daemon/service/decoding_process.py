@@ -1,0 +1,199 @@
+"""The process that meets hostile bytes: forked from a worker, confined, with one socket to answer on.
+
+A worker reads the file and hashes it; its decoder gets a sealed copy in memory and gives numbers and short texts as
+JSON. So a decoder taken over holds no file, and what it answers is checked, never unpickled.
+"""
+
+import ctypes
+import fcntl
+import json
+import logging
+import math
+import os
+import resource
+import signal
+import socket
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, fields
+from typing import Any, NoReturn
+
+from imageguard_daemon.model import Measurement, Measures
+from imageguard_daemon.names import printable
+from imageguard_daemon.quality import measurement
+from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.signatures import HANDLED
+from imageguard_daemon.service import confinement
+
+_PR_SET_PDEATHSIG = 1
+_SOCKET = 3
+_ANSWER_BYTES = 1 << 16
+_TEXT_CHARACTERS = 2000
+_NOTES_CHARACTERS = 8000
+_ISSUES = frozenset({"corrupt", "unsupported", "too_large"})
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_LOG = logging.getLogger(__name__)
+
+Work = Callable[[bytes, Limits], Measurement]
+
+
+class Decoder:
+    """One confined process and the socket to it. `work` is what it does with the bytes it is given."""
+
+    def __init__(self, memory_bytes: int, work: Work = measurement.measure_bytes) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if not self.pid:
+            _live(theirs, memory_bytes, work)
+        theirs.close()
+
+    def measure(self, contents: int, limits: Limits) -> Measurement:
+        """Have a sealed memory file measured. When the decoder dies or talks nonsense, this process ends like it."""
+        answer = b""
+        with suppress(ConnectionError):
+            socket.send_fds(self._socket, [json.dumps(asdict(limits)).encode()], [contents])
+            answer = self._socket.recv(_ANSWER_BYTES)
+        if not answer:
+            self._end_like_it()
+        try:
+            return _checked(json.loads(answer))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            _LOG.error("a decoder gave an answer that makes no sense")
+            os.kill(self.pid, signal.SIGKILL)
+            os._exit(os.EX_PROTOCOL)
+
+    def close(self) -> None:
+        """End the process."""
+        self._socket.close()
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def _end_like_it(self) -> NoReturn:
+        """Pass its end on to whoever supervises this process, which then makes a fresh pair."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if code < 0:
+            signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+            os.kill(os.getpid(), -code)
+        os._exit(code if code > 0 else os.EX_SOFTWARE)
+
+
+def sealed_copy(data: bytes) -> int:
+    """Put bytes into a memory file that nobody can change any more; the caller closes it."""
+    descriptor = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    return descriptor
+
+
+def _checked(answer: Any) -> Measurement:
+    """Read an answer as one would read a stranger's letter.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is not what a decoder says.
+    """
+    for note in str(answer["notes"])[:_NOTES_CHARACTERS].splitlines():
+        _LOG.warning("%s", printable(note))
+    issue, image_format = answer["issue"], answer["image_format"]
+    measures = answer["measures"] and Measures(
+        **{f.name: _number(answer["measures"][f.name]) for f in fields(Measures)}
+    )
+    if bool(measures) == bool(issue) or (issue and issue not in _ISSUES) or image_format not in {*HANDLED, ""}:
+        raise ValueError("no such answer")
+    if measures and not (measures.width >= 1 <= measures.height):
+        raise ValueError("no such size")
+    detail, camera = _text(answer["detail"]), _text(answer["camera"])
+    return Measurement("", measures, issue, detail, camera, image_format)
+
+
+def _number(value: object) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError("not a number")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value[:_TEXT_CHARACTERS]
+
+
+# --- inside the process
+
+
+def _live(theirs: socket.socket, memory_bytes: int, work: Work) -> NoReturn:
+    try:
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:
+            notes = _Notes()
+            logging.getLogger().handlers[:] = [notes]
+            with _alone_with(theirs) as connection:
+                confinement.confine(memory_bytes)
+                while _serve_one(connection, work, notes):
+                    pass
+    except BaseException:  # noqa: BLE001 - nothing of the forked worker must run on
+        with suppress(OSError):
+            os.write(_SOCKET, json.dumps({"notes": traceback.format_exc()[-_NOTES_CHARACTERS:]}).encode())
+        os._exit(os.EX_SOFTWARE)
+    os._exit(os.EX_OK)
+
+
+def _alone_with(theirs: socket.socket) -> socket.socket:
+    """Let go of every descriptor but the socket; the standard ones lead nowhere."""
+    kept = os.dup2(theirs.detach(), _SOCKET) if theirs.fileno() != _SOCKET else theirs.detach()
+    os.closerange(_SOCKET + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in range(_SOCKET):
+        os.dup2(nowhere, standard)
+    os.close(nowhere)
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, kept)
+
+
+def _serve_one(connection: socket.socket, work: Work, notes: "_Notes") -> bool:
+    message, contents, _, _ = socket.recv_fds(connection, _ANSWER_BYTES, 1)
+    if not message:
+        return False
+    limits = Limits(**json.loads(message))
+    _allow_processor_seconds(limits.cpu_seconds)
+    try:
+        data = _contents(contents[0])
+    finally:
+        os.close(contents[0])
+    result = asdict(work(data, limits))
+    result["detail"], result["camera"] = result["detail"][:_TEXT_CHARACTERS], result["camera"][:_TEXT_CHARACTERS]
+    connection.send(json.dumps({**result, "notes": notes.taken()}).encode())
+    return True
+
+
+def _contents(descriptor: int) -> bytes:
+    size, at = os.lseek(descriptor, 0, os.SEEK_END), 0
+    parts = []
+    while at < size and (part := os.pread(descriptor, size - at, at)):
+        parts.append(part)
+        at += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _allow_processor_seconds(seconds: int) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most = math.ceil(used.ru_utime + used.ru_stime) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+
+
+class _Notes(logging.Handler):
+    """Keeps what is logged, to be told with the answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._texts.append(self.format(record))
+
+    def taken(self) -> str:
+        texts, self._texts = self._texts, []
+        return "\n".join(texts)[-_NOTES_CHARACTERS:]

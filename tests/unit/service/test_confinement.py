@@ -1,0 +1,120 @@
+"""A decoder that was taken over can compute, answer and die; nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon.quality import measurement
+from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.service import confinement
+from imageguard_daemon.service.decoding_process import Decoder, sealed_copy
+from tests.helpers import escapes
+from tests.helpers.images import encoded, jpeg, photo, png
+
+MEMORY_BYTES = 4 << 30
+needs_both_layers = pytest.mark.skipif(bool(confinement.lacking()), reason=f"the kernel lacks {confinement.lacking()}")
+
+
+def _in_decoder(work=measurement.measure_bytes, data=b"x", limits=Limits()):  # noqa: B008 - it is frozen
+    decoder = Decoder(MEMORY_BYTES, work)
+    contents = sealed_copy(data)
+    try:
+        return decoder.measure(contents, limits)
+    finally:
+        os.close(contents)
+        decoder.close()
+
+
+@needs_both_layers
+def test_every_attempt_to_escape_is_denied(tmp_path, monkeypatch):
+    """Opening, listing, connecting, executing, forking, signalling, tracing and more fail inside a real decoder."""
+    monkeypatch.chdir(tmp_path)
+    assert _in_decoder(escapes.attempt_all).detail == "all denied"
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_attempts_would_succeed_elsewhere(tmp_path):
+    """The test of the test: outside of a decoder the same attempts go through."""
+    code = (
+        "from tests.helpers.escapes import ATTEMPTS\n"
+        "for name in ('open a file for writing', 'open a file elsewhere for reading', 'list a folder', "
+        "'make a socket', 'make a local socket', 'write and execute memory'):\n    ATTEMPTS[name]()\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[3]}"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, env=environment, check=True, timeout=60)
+    assert os.listdir(tmp_path) == ["escaped"]
+
+
+def test_a_decoder_holds_no_file_that_it_could_write():
+    """What it is given is a sealed copy, and it has nothing else open."""
+    assert _in_decoder(escapes.change_the_image).detail == "wrote to []"
+
+
+@pytest.mark.parametrize(
+    ("work", "code"),
+    [
+        (escapes.burn, -signal.SIGXCPU),
+        (escapes.fault, -signal.SIGSEGV),
+        (escapes.abort, -signal.SIGABRT),
+        (escapes.say_nonsense, os.EX_PROTOCOL),
+        (escapes.claim_too_much, os.EX_PROTOCOL),
+    ],
+)
+def test_a_decoder_that_ends_or_lies_ends_its_worker_in_the_same_way(work, code, tmp_path):
+    """Using up its time, crashing, or answering nonsense is told by the worker's end; nothing is unpickled."""
+    program = (
+        "import logging; logging.raiseExceptions = False\n"
+        "from tests.unit.service.test_confinement import _in_decoder, Limits\n"
+        f"from tests.helpers import escapes\n_in_decoder(escapes.{work.__name__}, limits=Limits(cpu_seconds=1))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[3]}"}
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=False, timeout=60)
+    assert ended.returncode == code
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_a_decoder_logs_cannot_steer_a_terminal(caplog):
+    """Log lines of decoders are escaped, line by line."""
+    assert _in_decoder(escapes.log_escapes).detail == "logged"
+    assert all(message.isprintable() for message in caplog.messages)
+    assert "\\u001b]0;owned" in caplog.messages[0]
+
+
+SAMPLES = {
+    "jpeg": jpeg(photo(200, 150)),
+    "progressive": jpeg(photo(200, 150), progressive=True),
+    "png": png(photo(200, 150)),
+    **{
+        name: encoded(measurement.Image.fromarray(photo(200, 150)), name)
+        for name in ("WEBP", "TIFF", "GIF", "BMP", "AVIF")
+    },
+    "jpeg in tiff": encoded(measurement.Image.fromarray(photo(200, 150)), "TIFF", compression="jpeg"),
+    "deflate in tiff": encoded(measurement.Image.fromarray(photo(200, 150)), "TIFF", compression="tiff_adobe_deflate"),
+    "cmyk": encoded(measurement.Image.fromarray(photo(200, 150)).convert("CMYK"), "JPEG"),
+    "palette": encoded(measurement.Image.fromarray(photo(200, 150)).convert("P"), "PNG"),
+    "broken": b"\xff\xd8 broken",
+}
+
+
+def test_nothing_that_decoding_needs_is_locked_away():
+    """Every format is measured by a confined decoder as by the library, whatever was not loaded before."""
+    program = (
+        "import sys\nfrom dataclasses import replace\n"
+        "from imageguard_daemon.quality.measurement import prepare_worker, measure_bytes\n"
+        "prepare_worker()\n"
+        "from tests.unit.service.test_confinement import SAMPLES, _in_decoder, Limits\n"
+        "for name, data in SAMPLES.items():\n"
+        "    free, confined = measure_bytes(data, Limits()), _in_decoder(data=data)\n"
+        "    same = replace(free, sha256='', duration_ms=0) == replace(confined, sha256='', duration_ms=0)\n"
+        "    print(name, same, free.issue)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[3]}", "OPENBLAS_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, timeout=100, capture_output=True, text=True
+    )
+    expected = [f"{name} True {'corrupt' if name == 'broken' else ''}".rstrip() for name in SAMPLES]
+    assert [line.rstrip() for line in told.stdout.splitlines()] == expected, told.stderr
