@@ -1,0 +1,74 @@
+"""The unit under a real systemd: it starts, is brought back when it hangs, and writes only where it may."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.booted import booting
+from tests.booted.booting import UNIT, wait_until
+from tests.helpers.images import jpeg, photo
+
+UNIT_FILE = Path(__file__).resolve().parents[2] / "systemd" / "imageguard-daemon.service"
+MOST_EXPOSED = 1.0
+WATCHDOG_SECONDS = 4.0
+
+needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+
+
+@needs_analyze
+def test_the_unit_has_no_mistake(tmp_path):
+    """`systemd-analyze verify` has nothing to say; it passes unknown keys, so its silence is what counts."""
+    text = UNIT_FILE.read_text().replace("/opt/imageguard-daemon/bin/imageguard-daemon", "/bin/true")
+    (tmp_path / UNIT_FILE.name).write_text(text)
+    told = subprocess.run(
+        ["systemd-analyze", "verify", tmp_path / UNIT_FILE.name], capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+@needs_analyze
+def test_the_unit_exposes_next_to_nothing():
+    """`systemd-analyze security` finds an exposure of at most 1.0 of 10."""
+    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSED * 10:.0f}", UNIT_FILE]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout
+
+
+@pytest.mark.skipif(bool(booting.lacking()), reason=f"needs {booting.lacking()}")
+def test_under_a_real_systemd_it_starts_comes_back_when_hung_and_writes_only_where_it_may():
+    """Ready, judging, killed by the watchdog when stopped and back within two periods; everything else is read-only."""
+    with booting.booted() as system:
+        system.run("systemctl", "start", UNIT)
+        assert system.property("ActiveState") == "active"
+        _send(system, "first")
+        hung = int(system.property("MainPID"))
+        system.run("kill", f"-{signal.SIGSTOP.value}", str(hung))
+        returned = wait_until(lambda: system.property("NRestarts") == "1" and _is_ready(system), "it comes back", 20)
+        assert returned < 2 * WATCHDOG_SECONDS
+        assert int(system.property("MainPID")) != hung
+        _send(system, "second")
+        inside = ["nsenter", "--target", system.property("MainPID"), "--mount"]
+        for folder in ("/etc", "/usr", "/var", "/opt/imageguard-daemon", "/srv"):
+            assert "Read-only" in system.run(*inside, "sh", "-c", f"touch {folder}/written 2>&1", check=False), folder
+        system.run(*inside, "touch", "/srv/ingest/written")
+        assert "not fully confined" not in system.run("cat", "/run/imageguard.log")
+        system.run("systemctl", "stop", UNIT)
+        assert system.property("Result") == "success"
+
+
+def _is_ready(system: booting.Booted) -> bool:
+    return system.property("SubState") == "running"
+
+
+def _send(system: booting.Booted, name: str) -> None:
+    """Let an image arrive, owned by the service's account, and wait until it has been filed."""
+    inbox, accepted = (system.root / "srv/ingest" / folder for folder in ("inbox", "accepted"))
+    data, upload = jpeg(photo(640, 480, seed=len(name)), 95), inbox / f".{name}"
+    upload.write_bytes(data)
+    os.chown(upload, inbox.stat().st_uid, inbox.stat().st_gid)
+    upload.rename(inbox / f"{name}.jpg")
+    wait_until((accepted / f"{name}.jpg").exists, f"{name} is accepted", 30)
