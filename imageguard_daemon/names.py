@@ -3,6 +3,7 @@ r"""File names are data: any byte but `/` and NUL may be in one, so they are esc
 Inside the program a name is a `str` with surrogate escapes (what `os.fsdecode` gives), so no byte is ever lost.
 """
 
+_LIVE_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _FIRST_BYTE_ESCAPE, _LAST_BYTE_ESCAPE = "\udc80", "\udcff"
 
 
@@ -26,3 +27,8 @@ def _escaped(character: str) -> str:
         return f"\\x{ord(character) - 0xDC00:02x}"
     code = ord(character)
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def inert(text: str) -> str:
+    """Give a text an apostrophe where a spreadsheet would run it as a formula."""
+    return f"'{text}" if text.lstrip(" ").startswith(_LIVE_IN_SPREADSHEETS) else text

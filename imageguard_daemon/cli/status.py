@@ -125,8 +125,10 @@ def _as_csv(found: dict[str, Any]) -> str:
     import csv
     import io
 
+    from imageguard_daemon.names import inert
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "value"])
-    writer.writerows(_rows(found))
+    writer.writerows((name, inert(value)) for name, value in _rows(found))
     return text.getvalue()

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision, Measures, Signal
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import inert, printable
 
 
 def verdict_panel(name: str, decision: Decision) -> RenderableType:
@@ -70,10 +70,5 @@ def verdicts_csv(decisions: Mapping[str, Decision]) -> str:
             " ".join(decision.issues),
             *scores,
         ]
-        writer.writerow([_inert(str(cell)) for cell in (*row, printable(decision.detail))])
+        writer.writerow([inert(str(cell)) for cell in (*row, printable(decision.detail))])
     return text.getvalue()
-
-
-def _inert(cell: str) -> str:
-    """Keep a spreadsheet from taking a file's name for a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell

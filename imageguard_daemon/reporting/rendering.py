@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.names import inert
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import limit_percent, percent, shown
 
 CSV_COLUMNS = ("key", "total", "rejected", "rate", "low", "high", "top_reason")
-_LIVE_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -85,8 +85,7 @@ def cell(content: object) -> object:
     """Make a text harmless to a spreadsheet; numbers stay as they are."""
     if not isinstance(content, str) or not content:
         return content
-    text = f"'{content}" if content.lstrip(" ").startswith(_LIVE_IN_SPREADSHEETS) else content
-    return shown(text)
+    return shown(inert(content))
 
 
 def _summary(report: Report) -> Text:

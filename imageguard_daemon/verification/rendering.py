@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import inert, printable
 from imageguard_daemon.verification.discrepancies import ADVICE, MEANING, Discrepancy, Kind
 from imageguard_daemon.verification.verifier import Verifier
 
@@ -41,7 +41,7 @@ def json_lines(found: Iterable[Discrepancy], verifier: Verifier) -> Iterator[str
 
 
 def csv_lines(found: Iterable[Discrepancy]) -> Iterator[str]:
-    """Write a header and a row for each; paths are absolute, so that none can be a formula."""
+    """Write a header and a row for each; no cell is a live formula."""
     yield _csv_line(_COLUMNS)
     for discrepancy in found:
         yield _csv_line(discrepancy.as_dict().values())
@@ -49,7 +49,7 @@ def csv_lines(found: Iterable[Discrepancy]) -> Iterator[str]:
 
 def _csv_line(cells: Iterable[object]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
+    csv.writer(text, lineterminator="\n").writerow(inert(str(cell)) for cell in cells)
     return text.getvalue()
 
 

@@ -1,0 +1,126 @@
+"""Whatever bytes a name has, no output of it steers a terminal, runs in a spreadsheet or forges a line."""
+
+import csv
+import io
+import json
+import logging
+import os
+
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from imageguard_daemon.cli import status
+from imageguard_daemon.cli.verdicts import verdict_panel, verdicts_csv
+from imageguard_daemon.model import Measurement
+from imageguard_daemon.names import inert, printable
+from imageguard_daemon.quality.policy import decide
+from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
+from imageguard_daemon.service import logs
+from imageguard_daemon.verification import rendering as verification
+from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
+from tests.unit.reporting.test_rendering import report_on
+
+NASTY = [
+    "\x1b]0;owned\x07",
+    "\x1b[2J",
+    "=1+1",
+    "@SUM(A1)",
+    "\uff1d1",
+    "-2",
+    "+3",
+    "\r\nforged",
+    "\u2028",
+    "\u202e",
+    "[red]",
+    "<b>",
+]
+NAMES = st.one_of(
+    st.binary(min_size=1, max_size=255).filter(lambda raw: b"/" not in raw and b"\0" not in raw).map(os.fsdecode),
+    st.lists(st.sampled_from([*NASTY, "a", " "]), min_size=1, max_size=4).map("".join),
+)
+LIVE = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+REJECTED = decide(Measurement("0" * 64, issue="corrupt", detail="x\x1b[31m"), "general", {})
+
+
+def _harmless(text: str) -> None:
+    """Nothing but printable characters, in lines."""
+    assert all(line.isprintable() for line in text.split("\n")), repr(text)
+    text.encode()
+
+
+def _on_terminal(content: object) -> str:
+    out = io.StringIO()
+    Console(file=out, width=60, highlight=False, markup=False, emoji=False).print(content)
+    return out.getvalue()
+
+
+def _cells(text: str) -> list[str]:
+    _harmless(text)
+    return [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+
+
+def _is_inert(cell: str) -> bool:
+    return not cell.lstrip(" ").startswith(LIVE) or cell.replace(".", "", 1).lstrip("-").isdigit()
+
+
+@given(NAMES)
+def test_check_is_safe_to_show_and_to_open(name: str) -> None:
+    """`check`: table and CSV."""
+    _harmless(_on_terminal(verdict_panel(printable(name), REJECTED)))
+    assert all(map(_is_inert, _cells(verdicts_csv({printable(name): REJECTED}))))
+
+
+@given(NAMES)
+def test_reports_are_safe_to_show_and_to_open(name: str) -> None:
+    """`report`: table, CSV and JSON, for a class as the log has it."""
+    report = report_on((printable(name), 40, 30), ("cat", 50, 1))
+    _harmless(_on_terminal(as_table(report)))
+    assert all(map(_is_inert, _cells(as_csv(report))))
+    _harmless(json.dumps(as_dict(report), ensure_ascii=False))
+
+
+class _Totals:
+    counts = dict.fromkeys(Kind, 1)
+    links = files = left = 0
+    head = b""
+
+
+@given(NAMES, NAMES)
+def test_verify_is_safe_to_show_and_to_open(name: str, other: str) -> None:
+    """`verify`: rows as CSV and JSON, also for paths that are not absolute."""
+    found = [Discrepancy(Kind.relocated, "moved", name, "decisions 1", other)]
+    assert all(map(_is_inert, _cells("".join(verification.csv_lines(found)))))
+    _harmless(json.dumps(found[0].as_dict(), ensure_ascii=False))
+    _harmless(_on_terminal(verification._line(found[0])))
+
+
+@given(NAMES)
+def test_status_is_safe_to_show_and_to_open(name: str) -> None:
+    """`status`: names of files left in the inbox and left behind, as CSV."""
+    failure = {"relative_path": printable(name), "error": "no", "given_up": True, "attempts": 1}
+    daemon = {"accepted": 0, "quarantined": 0, "updated_at": "2026-01-01T00:00:00+00:00", "backlog": 0}
+    daemon |= {"images_per_second": 0.0, "sources": [], "failures": [failure], "confinement_lacks": []}
+    inbox = {"waiting": 0, "left": {"link": 1}, "examples": {"link": [printable(name)]}}
+    found = {"root": "/r", "running": True, "process_id": 1, "daemon": daemon, "inboxes": {"default": inbox}}
+    assert all(map(_is_inert, _cells(status._as_csv(found))))
+
+
+@given(NAMES)
+def test_log_lines_are_safe_in_a_terminal_and_cannot_be_forged(name: str) -> None:
+    """The log, for people and as JSON: one event is one line, with no control byte of the name."""
+    event = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "event": "quarantined", "path": printable(name)}
+    event |= {"reason": "corrupt", "detail": printable(name)}
+    line = structlog.processors.JSONRenderer()(logging.getLogger(), "info", dict(event))
+    _harmless(line)
+    assert "\n" not in line
+    for_people = logs._for_people(None, "info", dict(event))
+    coloured = for_people.replace("\x1b[33m", "").replace("\x1b[0m", "")
+    assert coloured.isprintable()
+
+
+@given(NAMES)
+def test_an_apostrophe_is_all_that_is_added(name: str) -> None:
+    """Text that is no formula stays as it is, and the other keeps all its characters."""
+    assert inert(name).removeprefix("'") == name.removeprefix("'") or inert(name) == name
