@@ -98,6 +98,17 @@ def test_every_dependency_has_bounds_and_a_reason():
         assert name in reasons, name
 
 
+def test_the_locked_environment_is_complete_and_names_no_host():
+    """Every direct dependency is pinned, every pin has hashes, and where to fetch from is left to the machine."""
+    lock = (ROOT / ".ci" / "requirements-dev.lock").read_text()
+    pinned = re.findall(r"^([a-z0-9-]+)==\S+ \\\n    --hash=sha256:", lock, re.MULTILINE)
+    assert len(pinned) == len(re.findall("^[a-z]", lock, re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    assert {re.match(r"[a-z0-9-]+", one)[0] for one in wanted} <= set(pinned)
+    assert not re.search("://|index|find-links", lock)
+
+
 def test_the_architecture_names_every_module():
     """Nobody has to guess what a folder or a top-level module is for."""
     text = (ROOT / "docs/architecture.md").read_text()

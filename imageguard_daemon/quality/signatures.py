@@ -8,6 +8,13 @@ import re
 # Formats that are decoded, by the name Pillow gives them.
 HANDLED = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"})
 
+_FORMAT_OF_SUFFIX = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **{f".{name.lower()}": name for name in ("PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIC")},
+    ".heif": "HEIC",
+}
+
 _PREFIXES: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -106,6 +113,12 @@ def _iso_media(head: bytes) -> str:
             if brand in known and not (brand in (b"mif1", b"msf1") and b"avif" in brands):
                 return name
     return "MP4 or QuickTime video"
+
+
+def contradiction(suffix: str, image_format: str) -> str:
+    """Say in words that a file's suffix (with its dot) names another format than it is in, or nothing."""
+    named = _FORMAT_OF_SUFFIX.get(suffix.lower(), image_format)
+    return f"named {suffix.lower()}, but is {image_format}" if image_format and named != image_format else ""
 
 
 def resemblance(data: bytes) -> str:

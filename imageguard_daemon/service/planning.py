@@ -4,11 +4,13 @@ import hashlib
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 
 from imageguard_daemon.filing import destinations
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import Candidate, Decision, FileIdentity, Intent, JudgedFile, Measurement
 from imageguard_daemon.quality.policy import decide
+from imageguard_daemon.quality.signatures import contradiction
 from imageguard_daemon.service.sources import ServedSource
 
 
@@ -18,6 +20,8 @@ def judge(group: Sequence[tuple[Candidate, Measurement]], source: ServedSource) 
     judged = []
     for candidate, measurement in group:
         decision = decide(measurement, source.settings.preset, source.thresholds)
+        lie = contradiction(os.path.splitext(candidate.relative_path)[1], measurement.image_format)
+        decision = replace(decision, detail="; ".join(filter(None, (decision.detail, lie))))
         intents = _intents(candidate, measurement, source, _Target(source, decision, reserved))
         reserved.update(intent.destination_path for intent in intents)
         class_name = destinations.class_of(candidate.relative_path, source.settings.class_from)

@@ -110,3 +110,36 @@ def test_mutants_crash_nothing(tmp_path):
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert (figures["mutants"], figures["filed"], figures["mishaps"]) == (120, 120, 0)
     assert figures["good_rejected"] == 0
+
+
+def test_a_suffix_that_lies_is_noted_and_decides_nothing(ingest):
+    """A good JPEG called .png is accepted as what it is, and its record says so; honest names get no such note."""
+    one = ingest()
+    good = jpeg(photo(640, 480), 95)
+    one.put("cat/liar.png", good)
+    one.put("cat/honest.JPEG", good)
+    assert one.start("--once").wait(60) == 0
+    details = {row["relative_path"]: (row["verdict"], row["detail"]) for row in one.decisions()}
+    assert details["cat/liar.png"] == ("accepted", "named .png, but is JPEG")
+    assert details["cat/honest.JPEG"] == ("accepted", "")
+
+
+CORPUS = ROOT.parent / "shared" / "corpus" / "hostile"
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of hostile files is not here")
+def test_the_corpus_of_hostile_files_harms_nothing(ingest):
+    """Files that broke decoders elsewhere are each decided; no worker is lost, and a good file beside them accepted."""
+    one = ingest()
+    files = [path for path in sorted(CORPUS.rglob("*")) if path.is_file()]
+    for number, path in enumerate(files):
+        one.put(f"hostile/{number}{path.suffix if path.suffix != '.pdf' else '.jpg'}", path.read_bytes())
+    one.put("cat/good.jpg", jpeg(photo(640, 480), 95))
+    assert one.start("--once").wait(150) == 0
+    status = json.loads((one.root / ".imageguard" / "status.json").read_text())
+    assert status["worker_mishaps"] == 0
+    left = [path for path in one.inbox.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    assert len(one.decisions()) + len(left) == len(files) + 1
+    assert len(one.decisions()) > len(files) // 2
+    assert [row["verdict"] for row in one.decisions() if row["relative_path"] == "cat/good.jpg"] == ["accepted"]
+    one.check_books()
