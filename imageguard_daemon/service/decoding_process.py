@@ -28,7 +28,7 @@ from imageguard_daemon.service import confinement
 
 _PR_SET_PDEATHSIG = 1
 _SOCKET = 3
-_ANSWER_BYTES = 1 << 16
+_ANSWER_BYTES = 1 << 18
 _TEXT_CHARACTERS = 2000
 _NOTES_CHARACTERS = 8000
 _ISSUES = frozenset({"corrupt", "unsupported", "too_large"})
@@ -43,9 +43,10 @@ class Decoder:
 
     def __init__(self, memory_bytes: int, work: Work = measurement.measure_bytes) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        worker = os.getpid()
         self.pid = os.fork()
         if not self.pid:
-            _live(theirs, memory_bytes, work)
+            _live(worker, theirs, memory_bytes, work)
         theirs.close()
 
     def measure(self, contents: int, limits: Limits) -> Measurement:
@@ -124,11 +125,10 @@ def _text(value: object) -> str:
 # --- inside the process
 
 
-def _live(theirs: socket.socket, memory_bytes: int, work: Work) -> NoReturn:
+def _live(worker: int, theirs: socket.socket, memory_bytes: int, work: Work) -> NoReturn:
     try:
-        parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == parent:
+        if os.getppid() == worker:  # or it was gone before it could take us with it
             notes = _Notes()
             logging.getLogger().handlers[:] = [notes]
             with _alone_with(theirs) as connection:

@@ -1,6 +1,7 @@
 """A decoder that was taken over can compute, answer and die; nothing else."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -118,3 +119,22 @@ def test_nothing_that_decoding_needs_is_locked_away():
     )
     expected = [f"{name} True {'corrupt' if name == 'broken' else ''}".rstrip() for name in SAMPLES]
     assert [line.rstrip() for line in told.stdout.splitlines()] == expected, told.stderr
+
+
+def test_a_decoder_ends_with_its_worker(tmp_path):
+    """When a worker is killed, as for taking too long, the decoder that hangs in it goes too."""
+    program = (
+        "from imageguard_daemon.service.decoding_process import Decoder, sealed_copy\n"
+        "from imageguard_daemon.quality.decoding import Limits\nfrom tests.helpers import escapes\n"
+        "decoder = Decoder(4 << 30, escapes.burn)\nprint(decoder.pid, flush=True)\n"
+        "decoder.measure(sealed_copy(b'x'), Limits())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[3]}"}
+    worker = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+    decoder = int(worker.stdout.readline())
+    ended = os.pidfd_open(decoder)
+    worker.kill()
+    worker.wait(20)
+    worker.stdout.close()
+    assert select.select([ended], [], [], 20)[0], "it runs on"
+    os.close(ended)
