@@ -51,9 +51,9 @@ class Status:
     backlog: int
     in_work: int
     worker_mishaps: int
-    confinement_lacks: tuple[str, ...]
     sources: tuple[SourceStatus, ...]
     failures: tuple[FailedFile, ...]
+    confinement_lacks: tuple[str, ...] = ()
 
 
 def write(status: Status, state_folder: Path) -> None:
