@@ -54,6 +54,15 @@ class Daemon:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._handle, number)
 
+    def freeze(self, *, at_rest: bool) -> None:
+        """Stop all its threads; those that wait for a disk go on waiting, unless it has to be `at_rest`.
+
+        Whatever a frozen thread is told by the kernel from now on, it cannot act on.
+        """
+        self.send(signal.SIGSTOP)
+        allowed = "TtZX" if at_rest else "TtZXD"
+        wait_until(lambda: set(thread_states(self.pid)) <= set(allowed), "the threads of the daemon stop", 20)
+
     def kill(self) -> None:
         """End it as a power failure would, and wait until its workers are gone too."""
         self.send(signal.SIGKILL)
@@ -157,6 +166,15 @@ def _session(leader: int) -> list[int]:
                 if int(fields[3]) == leader and (fields[0] != "Z" or threads > 1):
                     found.append(int(name))
     return found
+
+
+def thread_states(pid: int) -> list[str]:
+    """Give the kernel's letter for what each thread of a process does: T is stopped, D waits for a disk."""
+    states = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # ended meanwhile
+            states.append(stat.read_text().rsplit(")", 1)[1].split()[0])
+    return states
 
 
 def process_state(pid: int) -> str:

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from tests.faults.disks import Disk, disks
 from tests.faults.figures import Figures
-from tests.faults.launching import Launcher
+from tests.faults.launching import Daemon, Launcher
 from tests.faults.oracle import Offered
 from tests.faults.site import Site
 from tests.faults.uploading import offered, publish_new, sync_folder, unique
@@ -69,7 +70,8 @@ class Uploads:
         elif careful:
             sync_folder(folder)
             sync_folder(inbox)
-            self.sent[self.sent.index(unsure)] = offered(name, data)
+            if not self.enough.is_set():  # what a dying disk answers is not to be believed
+                self.sent[self.sent.index(unsure)] = offered(name, data)
 
 
 def cut_power(
@@ -124,17 +126,37 @@ def _one_cut(launcher: Launcher, site: Site, all_disks: Sequence[Disk], uploads:
     for uploader in uploaders:
         uploader.start()
     time.sleep(random.uniform(0.2, 1.0))
-    for disk in random.sample(all_disks, len(all_disks)):
-        disk.cut_power()
     uploads.enough.set()
-    if random.random() < 0.3:
-        time.sleep(random.uniform(0, 0.2))  # a daemon that lives on over dead disks must not make things worse
+    if random.random() < 0.7:
+        _cut_all_at_once(daemon, all_disks)
+    else:
+        _cut_one_after_another(daemon, all_disks)
     daemon.kill()
     for uploader in uploaders:
         uploader.join()
     for disk in all_disks:
         disk.unmount()
         disk.mount()
+
+
+def _cut_all_at_once(daemon: Daemon, all_disks: Sequence[Disk]) -> None:
+    """The daemon is frozen for it, in system calls too, and never wakes.
+
+    The kernel answers an fsync that the cut comes upon with success though nothing was written (ext4 does so in one
+    of seven such cuts, xfs in one of twelve). A real power failure lets nobody act on that answer; nor does this.
+    """
+    daemon.freeze(at_rest=False)
+    for disk in random.sample(all_disks, len(all_disks)):
+        disk.cut_power()
+
+
+def _cut_one_after_another(daemon: Daemon, all_disks: Sequence[Disk]) -> None:
+    """A daemon that lives on over dead disks, or has lost one of them first, must not make things worse."""
+    for disk in random.sample(all_disks, len(all_disks)):
+        daemon.freeze(at_rest=True)
+        disk.cut_power()
+        daemon.send(signal.SIGCONT)
+        time.sleep(random.uniform(0, 0.2))
 
 
 def _recover_and_judge(launcher: Launcher, site: Site, uploads: Uploads, figures: Figures, number: int) -> None:
