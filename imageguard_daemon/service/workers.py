@@ -126,8 +126,8 @@ class Workers:
         self._pool.join()
 
     def _new_pool(self) -> ProcessPool:
-        for library in ("OPENBLAS", "OMP"):  # each worker is one of as many as there are cores
-            os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+        for library in ("OPENBLAS", "OMP"):  # whatever the user wants: a confined decoder can start no thread
+            os.environ[f"{library}_NUM_THREADS"] = "1"
         return ProcessPool(
             max_workers=self._count,
             context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks

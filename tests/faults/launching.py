@@ -93,6 +93,7 @@ class Launcher:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},  # as real workers have it
         )
         assert self._answer() == {"ready": True}
         self._started: list[Daemon] = []

@@ -60,6 +60,17 @@ def _replace_measuring(monkeypatch, function, only="bad.jpg"):
     monkeypatch.setattr(Workers, "_call_for", call_for)
 
 
+def test_threads_the_environment_asks_for_do_not_hang_a_decoder(monkeypatch, image):
+    """A confined process can start no thread; a linear algebra library told to have eight would wait for them."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "8")
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    workers = Workers(Scoring(workers=1, timeout_seconds=5.0), threading.Event().set)
+    try:
+        assert _measured(workers, image)["good.jpg"].measurement.measures.width == 200
+    finally:
+        workers.stop()
+
+
 def test_a_file_is_measured_in_another_process(workers, image, tmp_path):
     """A good file comes back with measures and the hash of its bytes; a missing one with its error."""
     results = _measured(workers, image, tmp_path / "missing.jpg")
