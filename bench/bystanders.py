@@ -1,8 +1,9 @@
 """`python -m bench.bystanders`: what good files feel while others crash, hang and bomb the workers beside them.
 
-Good files arrive at a steady pace, first alone, then beside each kind of attack; a file's latency is the time from its
-arrival until it lies in accepted/, the settle time included. The daemon's own memory, descriptors and children are
-looked at before and after. The decoders are `tests.helpers.poisoned`: a file can take them over from inside.
+Good files arrive at a pace that one worker can keep: beside each kind of attack, and just before it alone. A file's
+latency is the time from its arrival until it lies in accepted/, the settle time included. The daemon's own memory,
+descriptors, threads and children are looked at before and after. The decoders are `tests.helpers.poisoned`: a file can
+take them over from inside.
 """
 
 import argparse
@@ -27,7 +28,7 @@ POISONED = [sys.executable, "-m", "tests.helpers.poisoned"]
 TIME_LIMIT_SECONDS = 2.0
 SETTLE_SECONDS = 0.3
 LOOK_SECONDS = 0.005
-GOOD_A_SECOND = 5.0
+GOOD_A_SECOND = 2.5
 MOST_TIMES_THE_CALM = 2.0
 MOST_GROWTH_MEGABYTES = 8.0
 HARMLESS = encoded(Image.fromarray(photo(640, 480)), "JPEG", quality=95)
@@ -54,8 +55,7 @@ def header_bombs() -> Iterator[tuple[float, bytes]]:
 
 
 # Each crash is two (the second attempt), a hung file holds a worker for two time limits: one at a time of two workers.
-ATTACKS: dict[str, Attack | None] = {
-    "nobody": None,
+ATTACKS: dict[str, Attack] = {
     "crash": poisons("crash", 2.0),
     "hang": poisons("hang", 2 * TIME_LIMIT_SECONDS + 1.5),
     "spin": poisons("spin", 2 * TIME_LIMIT_SECONDS + 3.5),
@@ -152,9 +152,9 @@ def run_phase(one: Ingest, name: str, attack: Attack | None, good: int) -> Phase
 
 def run_flood(one: Ingest, name: str, count: int) -> Phase:
     """Send so many evil files at once, and wait until all have been filed."""
-    pid, attack = one.process.pid if one.process else 0, ATTACKS[name]
+    pid = one.process.pid if one.process else 0
     before, filed = Daemon.of(pid), len(one.decisions())
-    for number, (_, data) in zip(range(count), attack() if attack else (), strict=False):
+    for number, (_, data) in zip(range(count), ATTACKS[name](), strict=False):
         one.put(f"flood-{name}/{number}.jpg", data)
     wait_until(lambda: len(one.decisions()) >= filed + count, f"{count} x {name}", 60 + count * TIME_LIMIT_SECONDS)
     time.sleep(1)
@@ -171,6 +171,7 @@ def run(good: int, attacks: list[str], floods: dict[str, int]) -> Iterator[Phase
         try:
             run_phase(one, "warm-up", None, 20)
             for name in attacks:
+                yield run_phase(one, f"before-{name}", None, good)
                 yield run_phase(one, name, ATTACKS[name], good)
             for name, count in floods.items():
                 yield run_flood(one, name, count)
@@ -181,23 +182,28 @@ def run(good: int, attacks: list[str], floods: dict[str, int]) -> Iterator[Phase
             one.close()
 
 
+_NOTHING = Daemon(0, 0, 0, 0)
+_NOBODY = Phase("nobody", 0, [], _NOTHING, _NOTHING)
+
+
 def _line(phase: Phase, calm: Phase) -> str:
     before, after = phase.before, phase.after
     if phase.latencies:
-        p50, p99, most = (round(1000 * phase.percentile(share)) for share in (0.5, 0.99, 0.999))
-        latency = f"{p50:8} {p99:8} {most:8} {phase.percentile(0.99) / calm.percentile(0.99):7.2f}"
+        p50, p99 = (round(1000 * phase.percentile(share)) for share in (0.5, 0.99))
+        calm_p50, calm_p99 = (round(1000 * calm.percentile(share)) for share in (0.5, 0.99))
+        latency = f"{calm_p50:7} {p50:7} {calm_p99:8} {p99:8} {p99 / calm_p99:7.2f}"
     else:
-        latency = f"{'flood':>34}"
-    memory = f"{before.megabytes:9.1f} {after.megabytes:8.1f}"
+        latency = f"{'all at once':>41}"
     return (
-        f"{phase.attack:<7} {phase.sent:5} {latency} {memory}"
-        f" {before.descriptors:9} {after.descriptors:3} {after.threads:8} {after.zombies:8}"
+        f"{phase.attack:<7} {phase.sent:5} {latency} {before.megabytes:9.1f} {after.megabytes:7.1f}"
+        f" {before.descriptors:7} {after.descriptors:3} {before.threads:7} {after.threads:3} {after.zombies:8}"
     )
 
 
 def _harmed(phase: Phase, calm: Phase) -> bool:
-    grown = phase.after.megabytes - calm.after.megabytes
-    if grown > MOST_GROWTH_MEGABYTES or phase.after.descriptors > calm.after.descriptors or phase.after.zombies:
+    before, after = phase.before, phase.after
+    grown = after.megabytes - before.megabytes > MOST_GROWTH_MEGABYTES
+    if grown or after.descriptors > before.descriptors or after.threads > before.threads or after.zombies:
         return True
     return bool(phase.latencies) and phase.percentile(0.99) >= MOST_TIMES_THE_CALM * calm.percentile(0.99)
 
@@ -210,13 +216,16 @@ def main() -> int:
     parser.add_argument("--bombs", type=int, default=2000, help="bombs sent at once at the end")
     parser.add_argument("--crashes", type=int, default=250, help="crashing files sent at once at the end; each twice")
     chosen = parser.parse_args()
-    calm, wrong = None, False
-    print("beside   sent   p50 ms   p99 ms p99.9 ms  x calm   MB before, after   descriptors  threads  zombies")
-    floods = {"bombs": chosen.bombs, "crash": chosen.crashes}
-    for phase in run(chosen.good, list(dict.fromkeys(["nobody", *chosen.attacks])), floods):
-        calm = calm or phase
+    wrong, calm = False, _NOBODY
+    print("               p50 ms, and     p99 ms, and             daemon's")
+    print("beside   sent  before  beside  before   beside   times   MB before, after  descriptors    threads  zombies")
+    floods = {name: count for name, count in (("bombs", chosen.bombs), ("crash", chosen.crashes)) if count}
+    for phase in run(chosen.good, chosen.attacks, floods):
+        if phase.attack.startswith("before-"):
+            calm = phase
+            continue
         print(_line(phase, calm), flush=True)
-        wrong = wrong or _harmed(phase, calm)
+        wrong = _harmed(phase, calm) or wrong
     return int(wrong)
 
 
