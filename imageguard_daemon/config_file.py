@@ -13,7 +13,7 @@ from imageguard_daemon.config import Settings, Source, did_you_mean
 from imageguard_daemon.errors import ConfigError, NoInputError
 
 
-def _folder_conflicts(settings: Settings) -> list[str]:
+def folder_conflicts(settings: Settings) -> list[str]:
     """Find folders that would feed the daemon its own output, or one file to two sources."""
     folders = [
         (f"sources[{number}].{key}", key, getattr(source, key))
@@ -65,7 +65,7 @@ def load(config_file: Path | None = None, root: Path | None = None) -> Settings:
         settings = settings.model_copy(update={"root": root})
     relative_to_file = config_file is not None and root is None
     settings = settings.anchored(config_file.absolute().parent if config_file and relative_to_file else Path.cwd())
-    if conflicts := _folder_conflicts(settings):
+    if conflicts := folder_conflicts(settings):
         raise ConfigError(conflicts, str(config_file or root))
     return settings
 

@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from imageguard_daemon.cli import calibrate, check, config, report, run, simulate, status, verify
+from imageguard_daemon.cli import calibrate, check, config, report, run, scan, simulate, status, verify
 from imageguard_daemon.errors import ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(check.check)
+app.command()(scan.scan)
 app.command()(report.report)
 app.command()(simulate.simulate)
 app.command()(calibrate.calibrate)

@@ -2,11 +2,14 @@
 
 import difflib
 import math
+import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from imageguard_daemon.model import SCORE_NAMES, Decision, Measurement, Measures
 from imageguard_daemon.quality.scoring import SCALES, Scale, scale_scores, signal_scores
+from imageguard_daemon.quality.signatures import contradiction
 from imageguard_daemon.quality.version import SCORER_VERSION
 
 # A signal's score below its threshold is an issue. In the order of SCORE_NAMES.
@@ -73,6 +76,13 @@ def decide(measurement: Measurement, preset: str, thresholds: Mapping[str, float
         scorer_version=SCORER_VERSION,
         detail="; ".join(_explanation(scale, measurement.measures, thresholds) for scale in bad),
     )
+
+
+def decide_on_file(name: str, measurement: Measurement, preset: str, thresholds: Mapping[str, float]) -> Decision:
+    """Give the decision on the measurement of a file; its detail says so when the name's suffix is wrong."""
+    decision = decide(measurement, preset, thresholds)
+    lie = contradiction(os.path.splitext(name)[1], measurement.image_format)
+    return replace(decision, detail="; ".join(filter(None, (decision.detail, lie))))
 
 
 def overall_score(scores: Mapping[str, float], thresholds: Mapping[str, float]) -> float:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -57,13 +58,19 @@ def as_table(report: Report) -> RenderableType:
     """Give the report for a terminal or a pipe; names are text and never markup."""
     if not report.overall.total:
         return Text(f"No decisions {scope_in_words(report.scope)}. A report needs images that were judged and moved.")
-    parts: list[RenderableType] = [_summary(report)]
+    return Group(_summary(report), *details(report))
+
+
+def details(report: Report, most_groups: int | None = None) -> list[RenderableType]:
+    """Give what follows the totals: reasons, groups (the first so many) and findings, for a terminal or a pipe."""
+    parts: list[RenderableType] = []
     if report.by is not Dimension.reason and report.overall.rejected:
         parts += [Text(), _reasons(report.overall)]
     if report.groups:
-        parts += [Text(), _groups(report)]
-    parts += [Text(), *_findings(report.findings)]
-    return Group(*parts)
+        parts += [Text(), _groups(report, most_groups)]
+        if most_groups is not None and len(report.groups) > most_groups:
+            parts.append(Text(f"and {len(report.groups) - most_groups:,} more; --format csv has them all"))
+    return [*parts, Text(), *_findings(report.findings)]
 
 
 def _group_as_dict(key: str, tally: Tally) -> dict[str, Any]:
@@ -90,15 +97,21 @@ def cell(content: object) -> object:
 
 def _summary(report: Report) -> Text:
     overall = report.overall
-    low, high = overall.interval
     lines = [
         f"{overall.total:,} {'image' if overall.total == 1 else 'images'} judged {scope_in_words(report.scope)}",
         f"{overall.total - overall.rejected:,} accepted, {overall.rejected:,} quarantined",
-        f"rejection rate {percent(overall.rate)} (95 % interval {percent(low)} to {percent(high)})",
+        *rate_in_words(report),
     ]
+    return Text("\n".join(lines))
+
+
+def rate_in_words(report: Report) -> list[str]:
+    """Say what share was rejected and how sure that is, in one line or two."""
+    low, high = report.overall.interval
+    lines = [f"rejection rate {percent(report.overall.rate)} (95 % interval {percent(low)} to {percent(high)})"]
     if _could_be_chance(report):
         lines.append(f"above the limit of {limit_percent(report.rejection_rate_limit)}, but that may be chance")
-    return Text("\n".join(lines))
+    return lines
 
 
 def _could_be_chance(report: Report) -> bool:
@@ -126,13 +139,13 @@ def _reasons(overall: Tally) -> Table:
     return table
 
 
-def _groups(report: Report) -> Table:
+def _groups(report: Report, most: int | None = None) -> Table:
     table = plain_table(str(report.by))
     number_columns(table, "images", "rejected", "rate", "95 % interval")
     by_reason = report.by is Dimension.reason
     if not by_reason:
         table.add_column("top reason", overflow="fold", min_width=14)
-    for key, tally in report.groups.items():
+    for key, tally in islice(report.groups.items(), most):
         row: list[RenderableType] = [Text(shown(key)), *_rates(tally)]
         if not by_reason:
             row.append(Text(shown(tally.top_reason) if tally.rejected else ""))

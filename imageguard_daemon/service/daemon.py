@@ -24,6 +24,11 @@ class Daemon:
         self._waker = Waker()
         self._signals = StopSignals(self._waker.wake)
 
+    @property
+    def was_told_to_stop(self) -> bool:
+        """Whether a stop signal has come."""
+        return self._signals.should_exit
+
     def run(self, *, once: bool = False) -> int:
         """Serve until a stop signal, or with `once` until what is there has been handled; give the exit code.
 

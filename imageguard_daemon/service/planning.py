@@ -4,13 +4,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import replace
 
 from imageguard_daemon.filing import destinations
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import Candidate, Decision, FileIdentity, Intent, JudgedFile, Measurement
-from imageguard_daemon.quality.policy import decide
-from imageguard_daemon.quality.signatures import contradiction
+from imageguard_daemon.quality.policy import decide_on_file
 from imageguard_daemon.service.sources import ServedSource
 
 
@@ -19,9 +17,7 @@ def judge(group: Sequence[tuple[Candidate, Measurement]], source: ServedSource) 
     reserved: set[str] = set()
     judged = []
     for candidate, measurement in group:
-        decision = decide(measurement, source.settings.preset, source.thresholds)
-        lie = contradiction(os.path.splitext(candidate.relative_path)[1], measurement.image_format)
-        decision = replace(decision, detail="; ".join(filter(None, (decision.detail, lie))))
+        decision = decide_on_file(candidate.relative_path, measurement, source.settings.preset, source.thresholds)
         intents = _intents(candidate, measurement, source, _Target(source, decision, reserved))
         reserved.update(intent.destination_path for intent in intents)
         class_name = destinations.class_of(candidate.relative_path, source.settings.class_from)

@@ -13,17 +13,22 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.batch.judging import Rules, judge, row_of
+from imageguard_daemon.batch.outputs import CsvOutput, JsonlOutput
+from imageguard_daemon.batch.summary import Summary, Totals, as_json, as_summary
 from imageguard_daemon.calibration import rendering as calibration
 from imageguard_daemon.calibration.collection import collect
 from imageguard_daemon.calibration.proposal import make_proposal
 from imageguard_daemon.cli import status
 from imageguard_daemon.cli.verdicts import verdict_panel, verdicts_csv
+from imageguard_daemon.config import Reporting
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.names import inert, printable
-from imageguard_daemon.quality.policy import decide
+from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.reporting import simulation_rendering as simulation
 from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
-from imageguard_daemon.reporting.simulation import Rules, simulate
+from imageguard_daemon.reporting.simulation import Rules as OtherRules
+from imageguard_daemon.reporting.simulation import simulate
 from imageguard_daemon.service import logs
 from imageguard_daemon.verification import rendering as verification
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
@@ -80,6 +85,23 @@ def test_check_is_safe_to_show_and_to_open(name: str) -> None:
     assert all(map(_is_inert, _cells(verdicts_csv({printable(name): REJECTED}))))
 
 
+@given(NAMES, NAMES)
+def test_scans_are_safe_to_show_and_to_open(name: str, folder: str) -> None:
+    """`scan`: CSV, JSON lines and the summary, for any name of a file and of its class."""
+    measurement = Measurement("0" * 64, issue="corrupt", detail="x\x1b[31m", camera=folder)
+    row = row_of(judge(name, f"{folder}/{name}", measurement, Rules("general", thresholds_for("general"))))
+    table, lines, totals = io.StringIO(), io.StringIO(), Totals()
+    CsvOutput(table).write(row)
+    JsonlOutput(lines).write(row)
+    totals.add(row)
+    assert all(map(_is_inert, _cells(table.getvalue())))
+    assert json.loads(lines.getvalue()) == row
+    _harmless(lines.getvalue())
+    summary = Summary(printable(folder), totals, totals.report(Reporting()), 0, {}, {}, is_complete=True)
+    _harmless(_on_terminal(as_summary(summary)))
+    _harmless(json.dumps(as_json(summary), ensure_ascii=False))
+
+
 @given(NAMES)
 def test_reports_are_safe_to_show_and_to_open(name: str) -> None:
     """`report`: table, CSV and JSON, for a class as the log has it."""
@@ -113,7 +135,7 @@ def test_status_is_safe_to_show_and_to_open(name: str) -> None:
 def test_simulate_is_safe_to_show_and_to_open(name: str) -> None:
     """`simulate`: table, CSV and JSON, for a class and a path as the log has them."""
     changed = row(1, SOFT, class_name=printable(name), relative_path=printable(name))
-    made = simulate([changed, row(2, GOOD)], Rules({"blur_score": 60.0}))
+    made = simulate([changed, row(2, GOOD)], OtherRules({"blur_score": 60.0}))
     _harmless(_on_terminal(simulation.simulation_as_table(made, "blur_score=60", Scope())))
     assert all(map(_is_inert, _cells(simulation.simulation_as_csv(made))))
     _harmless(json.dumps(simulation.simulation_as_dict(made, "x"), ensure_ascii=False))

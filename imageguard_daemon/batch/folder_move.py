@@ -1,0 +1,92 @@
+"""A folder moved into accepted and quarantine, with the results written from what the audit log has of it."""
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+
+from imageguard_daemon.batch.images import Count, ImagesOfFolder
+from imageguard_daemon.batch.judging import row_of_record
+from imageguard_daemon.batch.moving import Move, settings_for_move
+from imageguard_daemon.batch.outputs import Outputs
+from imageguard_daemon.batch.progress import ScanProgress
+from imageguard_daemon.batch.request import Request, Result
+from imageguard_daemon.batch.scanning import Unread
+from imageguard_daemon.batch.summary import Summary, Totals
+from imageguard_daemon.errors import UsageError
+from imageguard_daemon.intake.selection import Selection
+from imageguard_daemon.names import printable
+from imageguard_daemon.service.display import Display
+from imageguard_daemon.service.status import Status
+
+EX_INTERRUPTED = 130
+
+
+def run(request: Request, console: Console) -> Result:
+    """Move all images of the folder; a stop signal finishes what is in work.
+
+    Raises:
+        FatalError: the daemon cannot start, or going on would be wrong.
+    """
+    if request.move is None:
+        raise UsageError("there is nowhere to move to")
+    settings = settings_for_move(request.settings, request.source, request.folder, request.move)
+    outputs = Outputs(request.outputs, only=request.only, overwrite=request.overwrite)
+    try:
+        move = Move(settings, _MoveDisplay(console, request))
+        exit_code = move.run()
+        totals = _write(move, request, outputs)
+    finally:
+        outputs.close()
+    left, remaining = _what_remains(request)
+    unread = Unread(Counter(remaining))
+    report = totals.report(request.settings.reporting)
+    told = printable(str(request.folder))
+    complete = not exit_code and not move.was_interrupted
+    summary = Summary(told, totals, report, 0, left, dict(unread.reasons), is_complete=complete)
+    filed = f"; moved to {printable(str(request.move))}"
+    if move.was_interrupted:
+        go_on = "interrupted; the same command goes on with what is left"
+        return Result(summary, Unread(), EX_INTERRUPTED, filed, go_on, request.uses_standard_output)
+    go_on = "files were left behind; the same command tries them again" if exit_code else ""
+    return Result(summary, unread, exit_code, filed, go_on, request.uses_standard_output)
+
+
+def _write(move: Move, request: Request, outputs: Outputs) -> Totals:
+    totals = Totals()
+    folder, root = printable(str(request.folder)), printable(str(request.move))
+    for record in move.rows():
+        row = row_of_record(record, folder, root)
+        totals.add(row)
+        outputs.write(row)
+    return totals
+
+
+def _what_remains(request: Request) -> tuple[dict[str, int], dict[str, int]]:
+    """Count what is still in the folder: what is never moved by reason, and images that were not."""
+    unreadable: list[str] = []
+    selection = Selection.from_settings(request.settings.intake)
+    images = ImagesOfFolder(str(request.folder), selection, (), unreadable.append)
+    remaining = {"still in the folder": sum(1 for _ in images), "folder that cannot be read": len(unreadable)}
+    return dict(images.left), {why: count for why, count in remaining.items() if count}
+
+
+class _MoveDisplay(Display):
+    """The daemon's status as a bar."""
+
+    def __init__(self, console: Console, request: Request) -> None:
+        super().__init__(console)
+        self._live = None
+        selection = Selection.from_settings(request.settings.intake)
+        self._bar = ScanProgress(console, lambda: Count(str(request.folder), selection))
+
+    def __enter__(self) -> Any:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.__exit__(*exception)
+
+    def show(self, status: Status) -> None:
+        """Show how many are filed by now."""
+        self._bar.show(status.accepted + status.quarantined, status.quarantined)

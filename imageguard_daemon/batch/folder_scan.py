@@ -1,0 +1,173 @@
+"""A folder judged where it lies, with links on request."""
+
+import hashlib
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from imageguard_daemon.audit.measured_files import MeasuredFiles
+from imageguard_daemon.batch.images import Count, ImagesOfFolder
+from imageguard_daemon.batch.interrupting import InterruptedRunError, Interrupts
+from imageguard_daemon.batch.judging import judge, row_of
+from imageguard_daemon.batch.linking import Linker
+from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT, Outputs
+from imageguard_daemon.batch.progress import ScanProgress
+from imageguard_daemon.batch.request import Request, Result
+from imageguard_daemon.batch.scanning import Measuring, version_of
+from imageguard_daemon.batch.summary import Summary, Totals
+from imageguard_daemon.errors import ChangedError, UsageError
+from imageguard_daemon.intake.selection import Selection
+from imageguard_daemon.model import FileIdentity, Measurement
+from imageguard_daemon.names import printable
+
+LINKS_RECORD = "scan.jsonl"
+"""What lies where below the folder of links, and why."""
+STATE_SUFFIX = ".state"
+
+
+def run(request: Request, console: Console) -> Result:
+    """Judge all images of the folder; an interruption gives the result so far.
+
+    Raises:
+        FatalError: an output, the state or the workers do not work.
+    """
+    if request.link is not None:
+        _require_apart(request.folder, request.link)
+    with ExitStack() as stack:
+        scan = _Scan(request, stack)
+        exit_code = 0
+        try:
+            with Interrupts() as interrupts, ScanProgress(console, scan.count) as progress:
+                scan.run(interrupts, progress)
+        except InterruptedRunError as end:
+            exit_code = end.exit_code
+    return scan.result(exit_code)
+
+
+def state_path(request: Request) -> Path:
+    """Say where measurements are kept: where the user wants, beside the first output, or in the user's cache."""
+    if request.state is not None:
+        return request.state
+    files = [path for path in request.outputs.values() if path != TO_STANDARD_OUTPUT]
+    if files:
+        return Path(f"{files[0]}{STATE_SUFFIX}")
+    if request.link is not None:
+        return request.link / f"scan{STATE_SUFFIX}"
+    return cache_folder() / f"scan-{_mark(request.folder)}{STATE_SUFFIX}"
+
+
+def cache_folder() -> Path:
+    """Give the folder for what may be deleted at any time (XDG base directories)."""
+    base = os.environ.get("XDG_CACHE_HOME") or ""
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "imageguard-daemon"
+
+
+def _mark(folder: Path) -> str:
+    return hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
+
+
+def _require_apart(folder: Path, destination: Path) -> None:
+    real, inside = Path(os.path.realpath(folder)), Path(os.path.realpath(destination))
+    if inside.is_relative_to(real):
+        raise UsageError("--link: the folder for links must not lie in the folder scanned")
+
+
+class _Scan:
+    """Everything open for one scan; `stack` closes it."""
+
+    def __init__(self, request: Request, stack: ExitStack) -> None:
+        self._request = request
+        self._rules = request.rules
+        self._selection = Selection.from_settings(request.settings.intake)
+        self._totals = Totals()
+        self._linker = Linker(request.link, hard=request.hard_links) if request.link else None
+        self._linked = 0
+        self._outputs = self._make_outputs()
+        stack.callback(self._outputs.close)
+        self._state = state_path(request)
+        if request.fresh:
+            _forget(self._state)
+        self._store = MeasuredFiles(self._state, version_of(request.settings.scoring))
+        stack.callback(self._store.close)
+        self._measuring = Measuring(self._store, request.settings.scoring)
+        spared = (*self._outputs.paths, self._state)
+        self._images = ImagesOfFolder(str(request.folder), self._selection, spared, self._note_unreadable_folder)
+        self._is_complete = False
+
+    def count(self) -> Count:
+        """Begin to count the images."""
+        return Count(str(self._request.folder), self._selection)
+
+    def run(self, interrupts: Interrupts, progress: ScanProgress) -> None:
+        """Judge all images; a stop signal comes between two of them."""
+
+        def take(path: str, measurement: Measurement) -> None:
+            with interrupts.held_off():
+                self._take(path, measurement)
+                progress.show(self._totals.total + self._measuring.unread.total, self._totals.rejected)
+
+        self._measuring.run(self._images, take)
+        self._is_complete = True
+
+    def result(self, exit_code: int = 0) -> Result:
+        """Give what has come of it by now."""
+        report = self._totals.report(self._request.settings.reporting)
+        unread = self._measuring.unread
+        summary = Summary(
+            folder=printable(str(self._request.folder)),
+            totals=self._totals,
+            report=report,
+            known=self._measuring.known,
+            left=dict(self._images.left),
+            unread=dict(unread.reasons),
+            is_complete=self._is_complete and not unread.total,
+        )
+        link = self._request.link
+        filed = f"; {self._linked:,} linked in {printable(str(link))}" if link else ""
+        used = self._request.uses_standard_output
+        return Result(summary, unread, exit_code, filed, self._how_to_go_on(exit_code), used)
+
+    def _how_to_go_on(self, exit_code: int) -> str:
+        if not exit_code:
+            return ""
+        return f"interrupted; the same command goes on where it was ({printable(str(self._state))} knows what was done)"
+
+    def _make_outputs(self) -> Outputs:
+        request, wanted = self._request, dict(self._request.outputs)
+        if request.link is not None:
+            wanted.setdefault("jsonl", str(request.link / LINKS_RECORD))
+        return Outputs(wanted, only=request.only, overwrite=request.overwrite)
+
+    def _note_unreadable_folder(self, path: str) -> None:
+        self._measuring.unread.add(path, "folder that cannot be read")
+
+    def _take(self, path: str, measurement: Measurement) -> None:
+        """Judge, link and write one image."""
+        image = judge(path, self._images.relative(path), measurement, self._rules)
+        if self._linker is not None:
+            try:
+                image = self._linker.link(image)
+            except ChangedError as error:
+                self._measuring.unread.add(path, str(error))
+                return
+            self._linked += 1
+            self._keep_identity(path, measurement)
+        row = row_of(image)
+        self._outputs.write(row)
+        self._totals.add(row)
+
+    def _keep_identity(self, path: str, measurement: Measurement) -> None:
+        """Know a file again whose link count we have changed."""
+        now = FileIdentity.from_stat(os.stat(path, follow_symlinks=False))
+        before = measurement.identity
+        if before is not None and now != before and now.same_content_as(before):
+            self._store.add(replace(measurement, identity=now))
+
+
+def _forget(state: Path) -> None:
+    """Empty a state, which must be one."""
+    if state.exists():
+        MeasuredFiles(state, "").close()  # another version than any: nothing of it is kept

@@ -1,0 +1,98 @@
+"""From a measurement to all that is told of one image. Pure: whoever measures, wherever it runs."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from imageguard_daemon.filing.destinations import class_of
+from imageguard_daemon.model import SCORE_NAMES, Decision, Measurement, Measures
+from imageguard_daemon.names import printable
+from imageguard_daemon.quality.policy import decide_on_file
+
+Value = str | float | int | list[str] | None
+MEASURES: tuple[str, ...] = tuple(field.name for field in fields(Measures))
+COLUMNS: tuple[str, ...] = (
+    *("path", "score", "issues", "reason"),
+    *("verdict", *SCORE_NAMES, *MEASURES),
+    *("class", "relative_path", "size_bytes", "sha256", "image_format", "camera", "preset", "scorer_version", "detail"),
+    "destination",
+)
+"""What every output has of an image, in this order; new ones are only ever added at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What turns measurements into verdicts: a preset's name, all six thresholds, and how classes are read."""
+
+    preset: str
+    thresholds: Mapping[str, float]
+    class_from: str = "first_folder"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedImage:
+    """One image where it lies: `path` as the user would write it, `relative_path` below the folder judged."""
+
+    path: str
+    relative_path: str
+    class_name: str
+    measurement: Measurement
+    decision: Decision
+    destination: str = ""
+
+
+def judge(path: str, relative_path: str, measurement: Measurement, rules: Rules) -> JudgedImage:
+    """Judge one measured image by the rules."""
+    decision = decide_on_file(relative_path, measurement, rules.preset, rules.thresholds)
+    return JudgedImage(path, relative_path, class_of(relative_path, rules.class_from), measurement, decision)
+
+
+def row_of(image: JudgedImage) -> dict[str, Value]:
+    """Give the columns of an image; names are escaped, what could not be measured is None."""
+    decision, measurement = image.decision, image.measurement
+    measured = measurement.measures is not None
+    values: tuple[Value, ...] = (
+        *(printable(image.path), decision.score, list(decision.issues), decision.reason, decision.verdict),
+        *(decision.scores[name] if measured else None for name in SCORE_NAMES),
+        *(decision.measures[name] if measured else None for name in MEASURES),
+        printable(image.class_name),
+        printable(image.relative_path),
+        measurement.identity.size_bytes if measurement.identity else None,
+        measurement.sha256,
+        *map(printable, (measurement.image_format, measurement.camera)),
+        decision.preset,
+        decision.scorer_version,
+        printable(decision.detail),
+        printable(image.destination) or None,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def row_of_record(record: Mapping[str, object], folder: str, root: str) -> dict[str, Value]:
+    """Give the columns of a row of the view `decisions`, for an image of `folder` that was filed below `root`."""
+    measures = record["measures"]
+    values: dict[str, Any] = {**(measures if isinstance(measures, Mapping) else {}), **record}
+    values["path"] = os.path.join(folder, str(record["relative_path"]))
+    values["destination"] = os.path.join(root, str(record["destination"]))
+    return {name: values.get(name) for name in COLUMNS}
+
+
+def cells_of(row: Mapping[str, Value]) -> Iterator[str | float | int]:
+    """Give the cells of a row for CSV: a list as words, rounded numbers, nothing for None.
+
+    A score that is just too low stays below the threshold it missed.
+    """
+    rejected = bool(row["reason"])
+    for name in COLUMNS:
+        value = row.get(name)
+        if isinstance(value, list):
+            yield " ".join(value)
+        elif isinstance(value, float):
+            yield _rounded_down(value) if rejected and name == "score" else round(value, 4)
+        else:
+            yield "" if value is None else value
+
+
+def _rounded_down(score: float) -> float:
+    return int(score * 10_000) / 10_000

@@ -1,0 +1,118 @@
+"""What a scan comes to: totals, the worst images, and the findings that `report` would tell."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from imageguard_daemon.audit.counts import Count, Dimension, Scope
+from imageguard_daemon.batch.judging import Value
+from imageguard_daemon.reporting.rendering import as_dict, details, rate_in_words
+from imageguard_daemon.reporting.report import Report, make_report
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Reporting
+    from imageguard_daemon.model import Verdict
+
+WORST_SHOWN = 10
+CLASSES_SHOWN = 20
+
+
+class Totals:
+    """Counts images by class, verdict and reason, and remembers the worst. Memory grows with the classes alone."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, Verdict, str]] = Counter()
+        self._worst: list[tuple[float, str, str]] = []
+        self.rejected = 0
+
+    def add(self, row: Mapping[str, Value]) -> None:
+        """Count one image, given by its columns."""
+        verdict: Verdict = "quarantined" if row["reason"] else "accepted"
+        reason, detail = str(row["reason"]), str(row["detail"])
+        self._counts[str(row["class"]), verdict, reason] += 1
+        if reason:
+            self.rejected += 1
+            # The heap gives up its smallest: of negated scores the one that is least bad.
+            entry = (-float(str(row["score"])), str(row["path"]), f"{reason}: {detail}" if detail else reason)
+            if len(self._worst) < WORST_SHOWN:
+                heapq.heappush(self._worst, entry)
+            else:
+                heapq.heappushpop(self._worst, entry)
+
+    @property
+    def total(self) -> int:
+        """How many images were judged."""
+        return self._counts.total()
+
+    def worst(self) -> Iterator[tuple[str, str]]:
+        """Yield path and reason of the images with the lowest scores, the worst first."""
+        for _, path, told in sorted(self._worst, key=lambda entry: (-entry[0], entry[1])):
+            yield path, told
+
+    def report(self, settings: "Reporting") -> Report:
+        """Give the report on them, by class."""
+        counts = [
+            Count((class_name, "scan"), verdict, reason, n) for (class_name, verdict, reason), n in self._counts.items()
+        ]
+        return make_report(Dimension.class_, Scope(), [counts], settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A scan in numbers. `known` images were taken from an earlier run; `unread` says why others could not be read."""
+
+    folder: str
+    totals: Totals
+    report: Report
+    known: int
+    left: dict[str, int]
+    unread: dict[str, int]
+    is_complete: bool
+
+
+def as_summary(summary: Summary, *, filed: str = "") -> RenderableType:
+    """Give it for people; `filed` says what was done with the files, if anything."""
+    return Group(*_parts(summary, filed))
+
+
+def _parts(summary: Summary, filed: str) -> Iterator[RenderableType]:
+    overall = summary.report.overall
+    judged = "judged" if summary.is_complete else "judged so far"
+    images = f"{overall.total:,} {'image' if overall.total == 1 else 'images'} {judged} in {summary.folder}"
+    known = f" ({summary.known:,} known from an earlier run)" if summary.known else ""
+    lines = [images + known, f"{overall.total - overall.rejected:,} accepted, {overall.rejected:,} rejected{filed}"]
+    if overall.total:
+        lines += rate_in_words(summary.report)
+    yield Text("\n".join(lines), overflow="fold")
+    if not overall.total:
+        return
+    yield from details(summary.report, CLASSES_SHOWN)
+    worst = list(summary.totals.worst())
+    if worst:
+        yield Text()
+        more = f", the worst {len(worst)} of {overall.rejected:,}" if overall.rejected > len(worst) else ""
+        yield Text(f"Rejected{more}", style="bold")
+        for path, told in worst:
+            yield Text(f"- {path}: {told}", overflow="fold")
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    """Give it for programs: what `report --format json` has, and what a scan adds."""
+    report = as_dict(summary.report)
+    for key in ("since", "until", "source", "class", "quarantined"):
+        report.pop(key)
+    return {
+        "folder": summary.folder,
+        "is_complete": summary.is_complete,
+        **report,
+        "rejected": summary.report.overall.rejected,
+        "known_from_earlier": summary.known,
+        "left_out": summary.left,
+        "unread": summary.unread,
+        "worst": [{"path": path, "reason": told} for path, told in summary.totals.worst()],
+    }

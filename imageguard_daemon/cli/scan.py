@@ -1,0 +1,247 @@
+"""`scan`: a folder judged where it lies, or filed by the same rules."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds, settings_for
+from imageguard_daemon.errors import NoInputError, UsageError
+from imageguard_daemon.names import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from imageguard_daemon.batch.request import Request, Result
+    from imageguard_daemon.config import Settings, Source
+
+EX_REJECTED = 1
+"""What `--fail-on-reject` gives: as of grep and diff, a finding and not a failure."""
+
+
+class Only(StrEnum):
+    """Which images outputs have."""
+
+    all = "all"
+    accepted = "accepted"
+    rejected = "rejected"
+
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder tree to judge; its first level is the class.")]
+Csv = Annotated[
+    str | None,
+    typer.Option("--csv", metavar="FILE", show_default=False, help="Write a row for each image; - is standard output."),
+]
+Jsonl = Annotated[
+    str | None,
+    typer.Option("--jsonl", metavar="FILE", show_default=False, help="Write a JSON object a line for each image."),
+]
+Parquet = Annotated[
+    str | None,
+    typer.Option(
+        "--parquet", metavar="FILE", show_default=False, help="Write a Parquet file (needs the extra `parquet`)."
+    ),
+]
+OnlyThese = Annotated[Only, typer.Option("--only", help="Which images the files above have; totals are of all.")]
+Fail = Annotated[bool, typer.Option("--fail-on-reject", help="Exit 1 when an image was rejected.")]
+MoveTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--move",
+        metavar="DEST",
+        show_default=False,
+        help="Move the images to DEST/accepted and DEST/quarantine, recorded in DEST/audit.db, as the daemon does.",
+    ),
+]
+LinkIn = Annotated[
+    Path | None,
+    typer.Option(
+        "--link",
+        metavar="DEST",
+        show_default=False,
+        help="Make symbolic links to the images in DEST/accepted and DEST/quarantine; the images stay untouched.",
+    ),
+]
+Hard = Annotated[bool, typer.Option("--hard-links", help="With --link: make hard links in place of symbolic ones.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(show_default=False, help="general (default), fine_grained, detection or segmentation."),
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another threshold, as blur_score=55.")
+]
+SourceName = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="NAME",
+        show_default=False,
+        help="With --config: whose rules apply, if it has several sources.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, max=256, show_default=False, help="Worker processes; one for each processor when left out."
+    ),
+]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        metavar="FILE",
+        show_default=False,
+        help="Where measurements are kept, so that an interrupted scan goes on; beside the first output when left out.",
+    ),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Forget what earlier scans have measured.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that no scan has made.")]
+Form = Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the summary.")]
+
+
+def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    folder: Folder,
+    csv: Csv = None,
+    jsonl: Jsonl = None,
+    parquet: Parquet = None,
+    only: OnlyThese = Only.all,
+    fail_on_reject: Fail = False,
+    move: MoveTo = None,
+    link: LinkIn = None,
+    hard_links: Hard = False,
+    preset: Preset = None,
+    thresholds: Set = None,
+    config: ConfigFile = None,
+    source: SourceName = None,
+    workers: Workers = None,
+    state: State = None,
+    fresh: Fresh = False,
+    overwrite: Overwrite = False,
+    output: Form = OutputFormat.table,
+) -> None:
+    """Judge all images of a folder where they lie; nothing is moved, unless --move says so.
+
+    Interrupted, the same command goes on where it was: what was measured is kept in a small file. Unchanged images
+    are not measured again, nor for other thresholds.
+
+    Exits 0 whatever the verdicts, 1 with --fail-on-reject when an image was rejected, 66 when something could not be
+    read, 75 when --move left files behind, 130 when interrupted.
+    """
+    from rich.console import Console
+
+    from imageguard_daemon.batch import folder_move, folder_scan
+    from imageguard_daemon.batch.request import Request
+    from imageguard_daemon.service import logs
+
+    settings = _settings(config, workers)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    logs.configure("console", "warning", console)
+    request = Request(
+        folder=_checked(folder),
+        settings=settings,
+        source=_with_rules(_source_of(settings, source), preset, parse_thresholds(thresholds or [])),
+        outputs=_outputs(csv, jsonl, parquet),
+        only={Only.accepted: "accepted", Only.rejected: "quarantined"}.get(only, ""),
+        move=move,
+        link=link,
+        hard_links=hard_links,
+        state=state,
+        fresh=fresh,
+        overwrite=overwrite,
+    )
+    _require_sense(request)
+    result = (folder_move.run if move else folder_scan.run)(request, console)
+    _tell(result, output, console)
+    raise typer.Exit(_exit_code(result, fail_on_reject=fail_on_reject))
+
+
+def _settings(config: Path | None, workers: int | None) -> "Settings":
+    settings = settings_for(None, config)
+    if workers is None:
+        return settings
+    return settings.model_copy(update={"scoring": settings.scoring.model_copy(update={"workers": workers})})
+
+
+def _checked(folder: Path) -> Path:
+    if not folder.is_dir():
+        what = "is a file, not a folder; `check` looks at single images" if folder.exists() else "is not there"
+        raise NoInputError(f"{printable(str(folder))} {what}")
+    return folder
+
+
+def _source_of(settings: "Settings", name: str | None) -> "Source":
+    by_name = {source.name: source for source in settings.sources}
+    if name is None and len(by_name) > 1:
+        raise UsageError(f"the configuration has several sources; choose one with --source: {', '.join(by_name)}")
+    if name is not None and name not in by_name:
+        raise UsageError(f"--source {printable(name)}: the configuration has {', '.join(by_name)}")
+    return by_name[name] if name else settings.sources[0]
+
+
+def _with_rules(source: "Source", preset: str | None, changes: Mapping[str, float]) -> "Source":
+    """Put the command line's rules on top; another preset leaves the configuration's single thresholds behind."""
+    from imageguard_daemon.quality.policy import thresholds_for
+
+    chosen = preset or source.preset
+    own = {} if preset else dict(source.thresholds)
+    try:
+        thresholds_for(chosen, {**own, **changes})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return source.model_copy(update={"preset": chosen, "thresholds": {**own, **changes}})
+
+
+def _outputs(csv: str | None, jsonl: str | None, parquet: str | None) -> dict[str, str]:
+    wanted = {form: path for form, path in (("csv", csv), ("jsonl", jsonl), ("parquet", parquet)) if path}
+    if len(set(map(os.path.realpath, wanted.values()))) < len(wanted):
+        raise UsageError("two outputs cannot go to the same file")
+    return wanted
+
+
+def _require_sense(request: "Request") -> None:
+    if request.move and request.link:
+        raise UsageError("--move and --link exclude one another")
+    if request.hard_links and not request.link:
+        raise UsageError("--hard-links goes with --link")
+    if request.move and (request.state or request.fresh):
+        raise UsageError("--move keeps no state: what it has moved is in DEST/audit.db; leave --state and --fresh out")
+
+
+def _tell(result: "Result", output: OutputFormat, console: "Console") -> None:
+    from rich.console import Console
+
+    from imageguard_daemon.batch.summary import as_json, as_summary
+    from imageguard_daemon.reporting.rendering import as_csv
+
+    summary = result.summary
+    to_file = sys.stderr if result.used_standard_output else sys.stdout
+    if output is OutputFormat.json:
+        typer.echo(json.dumps(as_json(summary), indent=2, allow_nan=False), file=to_file)
+    elif output is OutputFormat.csv:
+        typer.echo(as_csv(summary.report), nl=False, file=to_file)
+    else:
+        Console(file=to_file, highlight=False, markup=False, emoji=False).print(as_summary(summary, filed=result.filed))
+    for why, count in summary.left.items():
+        console.print(f"{count:,} left out: {why}")
+    for path, why in result.unread.examples:
+        console.print(f"error: {printable(path)}: {why}", soft_wrap=True)
+    if (hidden := result.unread.total - len(result.unread.examples)) > 0:
+        console.print(f"error: {hidden:,} more could not be read")
+    if not (summary.totals.total or result.unread.total or result.exit_code):
+        console.print(f"error: no images in {summary.folder}", soft_wrap=True)
+    if result.how_to_go_on:
+        console.print(result.how_to_go_on, soft_wrap=True)
+
+
+def _exit_code(result: "Result", *, fail_on_reject: bool) -> int:
+    """Choose the code: what is not known counts more than what was found."""
+    if result.exit_code:
+        return result.exit_code
+    if result.unread.total or not result.summary.totals.total:
+        return os.EX_NOINPUT
+    return EX_REJECTED if fail_on_reject and result.summary.totals.rejected else os.EX_OK

@@ -1,0 +1,109 @@
+"""Files of results."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon.batch.judging import Rules, Value, judge, row_of
+from imageguard_daemon.batch.outputs import CsvOutput, Outputs
+from imageguard_daemon.errors import AlreadyRunningError, StorageError, UsageError
+from imageguard_daemon.model import FileIdentity, Measurement
+from imageguard_daemon.quality.policy import thresholds_for
+from tests.helpers.bench import BLURRY, GOOD
+
+
+def _row(name: str = "1.jpg", measures: object = GOOD) -> dict[str, Value]:
+    measurement = Measurement("ab" * 32, measures, identity=FileIdentity(1, 2, 3, 4, 5))
+    return row_of(judge(f"d/{name}", name, measurement, Rules("general", thresholds_for("general"))))
+
+
+def _write(path: Path, form: str, *rows: dict[str, Value], **options) -> None:
+    outputs = Outputs({form: str(path)}, **options)
+    for row in rows:
+        outputs.write(row)
+    outputs.close()
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_file_that_no_scan_has_made_is_never_replaced(tmp_path: Path, form: str) -> None:
+    """Labels that share a name with an output stay, until the user insists."""
+    path = tmp_path / "labels"
+    path.write_text("path,label\n1.jpg,cat\n")
+    with pytest.raises(UsageError, match="was not made by a scan"):
+        _write(path, form, _row())
+    assert path.read_text() == "path,label\n1.jpg,cat\n"
+    _write(path, form, _row(), overwrite=True)
+    _write(path, form, _row())  # now it is one
+    assert "label\n" not in path.read_bytes().decode(errors="replace")
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_shorter_result_leaves_nothing_of_a_longer_one(tmp_path: Path, form: str) -> None:
+    """Results are replaced as a whole."""
+    path = tmp_path / "out"
+    _write(path, form, _row("1.jpg"), _row("2.jpg"))
+    _write(path, form, _row("3.jpg"))
+    assert "2.jpg" not in path.read_text()
+
+
+def test_two_processes_cannot_write_one_file(tmp_path: Path) -> None:
+    """The second one is told, and the first one's rows stay."""
+    first = Outputs({"csv": str(tmp_path / "out.csv")})
+    first.write(_row())
+    with pytest.raises(AlreadyRunningError):
+        Outputs({"csv": str(tmp_path / "out.csv")})
+    first.close()
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+
+
+def test_rows_can_be_read_while_more_are_coming(tmp_path: Path) -> None:
+    """What was written is on disk about a second later, not only at the end."""
+    moments = iter([0.0, 0.1, 1.5, 1.5])
+    with (tmp_path / "out.csv").open("w", newline="") as stream:
+        output = CsvOutput(stream, now=lambda: next(moments))
+        output.write(_row())
+        assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+        output.close()
+
+
+def test_parquet_bears_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    """Nobody opens half a file, and what was there before stays until the new one is finished."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
+    path = tmp_path / "out.parquet"
+    outputs = Outputs({"parquet": str(path)})
+    outputs.write(_row("1.jpg", BLURRY))
+    assert not path.exists()
+    outputs.close()
+    (row,) = parquet.read_table(path).to_pylist()
+    assert (row["path"], row["issues"], row["width"], row["destination"]) == ("d/1.jpg", ["blurry"], 2000, None)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.parquet"]
+
+
+def test_only_one_verdict_on_request(tmp_path: Path) -> None:
+    """--only leaves the others out of the file."""
+    _write(tmp_path / "out.jsonl", "jsonl", _row("1.jpg"), _row("2.jpg", BLURRY), only="quarantined")
+    assert [json.loads(line)["path"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == ["d/2.jpg"]
+
+
+def test_a_file_is_named_that_cannot_be_written(tmp_path: Path) -> None:
+    """A folder that is not there is told with the path."""
+    with pytest.raises(StorageError, match=r"nowhere/out\.csv"):
+        Outputs({"csv": str(tmp_path / "nowhere" / "out.csv")})
+
+
+def test_formulas_in_names_are_disarmed(tmp_path: Path) -> None:
+    """A spreadsheet that opens the file runs nothing."""
+    row = _row("1.jpg") | {"path": "=HYPERLINK(1)", "class": "@x"}
+    _write(tmp_path / "out.csv", "csv", row)
+    (read,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert (read["path"], read["class"]) == ("'=HYPERLINK(1)", "'@x")
+
+
+def test_without_pyarrow_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parquet is an extra, and the message names it."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match=r"imageguard-daemon\[parquet\]"):
+        Outputs({"parquet": str(tmp_path / "out.parquet")})
