@@ -17,7 +17,7 @@ import numpy as np
 from imageguard_daemon.quality.decoding import Grey
 from imageguard_daemon.quality.jpeg import luma_table
 from imageguard_daemon.quality.strips import Strip
-from imageguard_daemon.quality.tiles import Floats, product
+from imageguard_daemon.quality.tiles import Floats, projections
 
 _QUALITIES = np.arange(3, 89)
 _COEFFICIENTS = 15  # from the second in zigzag order on; higher ones are mostly zero when it matters
@@ -106,8 +106,8 @@ def _middle(grey: Grey, top: int, left: int) -> Grey:
 
 
 def _blocks(sample: Grey) -> Floats:
-    """Give the DCT coefficients, block x 64 in zigzag order, of blocks from everywhere."""
-    return product(_sampled(sample, _MAX_LOOKED_AT), _zigzag_basis())
+    """Give the DCT coefficients, 64 in zigzag order x block, of blocks from everywhere."""
+    return projections(_sampled(sample, _MAX_LOOKED_AT), _zigzag_basis())
 
 
 def _sampled(grey: Grey, most: int) -> Floats:
@@ -120,8 +120,8 @@ def _sampled(grey: Grey, most: int) -> Floats:
     lines = np.ascontiguousarray(grey[chosen, : columns * 8])
     # Eight pixels are moved as one.
     blocks = lines.view(np.uint64).swapaxes(1, 2).reshape(-1, 8).view(np.uint8)
-    is_clipped = ((blocks == 0) | (blocks == 255)).view(np.uint64).any(axis=1)
-    return np.asarray(blocks[~is_clipped], np.float32)
+    clipped_px = np.einsum("bw->b", ((blocks == 0) | (blocks == 255)).view(np.uint64))
+    return np.asarray(blocks[clipped_px == 0], np.float32)
 
 
 def _spectrum(coefficients: Floats) -> tuple[list[float], float]:
@@ -129,16 +129,17 @@ def _spectrum(coefficients: Floats) -> tuple[list[float], float]:
 
     The last number is the share of blocks without any detail.
     """
-    if not len(coefficients):
+    blocks = coefficients.shape[1]
+    if not blocks:
         return _NO_BLOCKS, 0.0
     sizes = np.abs(coefficients)
-    still = np.count_nonzero(cv2.reduce(sizes[:, 1:], 1, cv2.REDUCE_MAX) < 1) / len(sizes)
-    if len(sizes) < 4:
+    still = np.count_nonzero(sizes[1:].max(axis=0) < 1) / blocks
+    if blocks < 4:
         return _NO_BLOCKS, still
-    power = np.einsum("bf,bf->f", sizes, sizes) / len(sizes)
-    busy = cv2.reduce(sizes[:, 1:6], 1, cv2.REDUCE_SUM).ravel() > 8
-    detailed = sizes[busy] if np.count_nonzero(busy) >= 4 else sizes
-    silent = cv2.reduce((detailed < 0.8).view(np.uint8), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F).ravel() / len(detailed)
+    power = np.einsum("fb,fb->f", sizes, sizes) / blocks
+    busy = sizes[1:6].sum(axis=0) > 8
+    looked_at = (busy if np.count_nonzero(busy) >= 4 else np.ones_like(busy)).astype(np.float32)
+    silent = np.einsum("fb,b->f", (sizes < 0.8).astype(np.float32), looked_at) / looked_at.sum()
     energies = [math.log(power[low:high].mean() + 0.02) for low, high in _BANDS]
     return energies + [float(silent[low:high].mean()) for low, high in _BANDS], still
 
@@ -154,7 +155,7 @@ def _grid_phase(steps: Floats) -> tuple[int, float, float]:
 
 @functools.cache
 def _zigzag_basis() -> Floats:
-    """Give the orthonormal 8 x 8 DCT-II basis, 64 pixels x 64 coefficients in zigzag order."""
+    """Give the orthonormal 8 x 8 DCT-II basis, 64 coefficients in zigzag order x 64 pixels."""
     order = sorted(
         itertools.product(range(8), repeat=2),
         key=lambda rc: (sum(rc), rc[0] if sum(rc) % 2 else rc[1]),
@@ -162,12 +163,12 @@ def _zigzag_basis() -> Floats:
     angles = (2 * np.arange(8) + 1) * np.pi / 16
     waves = [np.cos(k * angles) * (0.5 if k else 0.125**0.5) for k in range(8)]
     basis = [np.outer(waves[r], waves[c]).ravel() for r, c in order]
-    return np.array(basis, np.float32).T.copy()
+    return np.array(basis, np.float32)
 
 
 def _coefficients(grey: Grey) -> Floats:
     # The mean of a block is left out: in a dark picture all of them are alike, and one level fits many steps.
-    return product(_sampled(grey, _MAX_BLOCKS), _zigzag_basis()[:, 1 : _COEFFICIENTS + 1])
+    return projections(_sampled(grey, _MAX_BLOCKS), _zigzag_basis()[1 : _COEFFICIENTS + 1])
 
 
 @functools.cache
@@ -185,7 +186,7 @@ def _phase_table() -> Floats:
 
 def _best_fit(coefficients: Floats) -> GridFit:
     levels = np.minimum(np.abs(coefficients) + 0.5, _LARGEST - 1).astype(np.uint16)
-    index = levels + np.arange(0, _COEFFICIENTS * _LARGEST, _LARGEST, dtype=np.uint16)
+    index = levels + np.arange(0, _COEFFICIENTS * _LARGEST, _LARGEST, dtype=np.uint16)[:, None]
     counts = np.bincount(index.ravel(), minlength=_COEFFICIENTS * _LARGEST).astype(np.float32)
     present = np.flatnonzero(counts)
     cosines, evidence = np.split(np.einsum("l,lq->q", counts[present], _phase_table()[present]), 2)

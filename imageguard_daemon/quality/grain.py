@@ -76,7 +76,7 @@ def _power(response: Floats, tile: int, rows: int, columns: int) -> Floats:
     """Give the mean square of each tile."""
     whole = response[: rows * tile, : columns * tile].reshape(rows, tile, columns * tile)
     by_row = np.einsum("rkw,rkw->rw", whole, whole)
-    return np.asarray(by_row.reshape(rows * columns, tile).sum(axis=1) / tile**2, np.float32)
+    return np.asarray(np.einsum("tw->t", by_row.reshape(rows * columns, tile)) / tile**2, np.float32)
 
 
 def _coarser(pixels: Floats, rows: int, columns: int) -> list[Floats]:

@@ -95,8 +95,8 @@ def _energies(pixels: Floats, rows: int, columns: int) -> Floats:
     for level in range(_LEVELS):
         tile = TILE >> level
         for distance in (1, 2) if level == 0 else (1,):
-            sums = _sums(pixels, distance, tile, (rows, columns)).reshape(len(_DIRECTIONS), -1, tile).sum(axis=2)
-            scales.append(sums / (tile**2 * _SQUARED_LENGTHS))
+            by_row = _sums(pixels, distance, tile, (rows, columns)).reshape(len(_DIRECTIONS), -1, tile)
+            scales.append(np.einsum("dtw->dt", by_row) / (tile**2 * _SQUARED_LENGTHS))
         pixels = half_size(pixels)
     return np.array(scales, np.float32)
 

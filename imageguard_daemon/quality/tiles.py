@@ -27,7 +27,7 @@ def tile_maxima(values: NDArray[np.uint8], tile: int, rows: int, columns: int) -
     """Give the largest value of `rows` x `columns` tiles from the upper left corner on."""
     whole = values[: rows * tile, : columns * tile]
     by_row = whole.reshape(rows, tile, columns * tile).max(axis=1)
-    return np.asarray(by_row.reshape(rows, columns, tile).max(axis=2), np.float32)
+    return np.asarray(np.maximum.reduceat(by_row, np.arange(0, columns * tile, tile), axis=1), np.float32)
 
 
 def grid(shape: tuple[int, ...], tile: int = TILE) -> tuple[int, int]:
@@ -64,14 +64,14 @@ def quantile(values: NDArray[np.float32 | np.uint8], share: float) -> float:
     return float(low + (high - low) * (at - below))
 
 
-def product(rows: Floats, matrix: Floats) -> Floats:
-    """Multiply many rows by a small matrix, a few hundred at a time.
+def projections(rows: Floats, basis: Floats) -> Floats:
+    """Give the product of each vector of a basis with each of many rows, a few hundred rows at a time.
 
     A linear algebra library would share out the whole among threads, which costs more than it gains, and many times
     as much where other processes want the processor.
     """
-    parts = [rows[at : at + _ROWS_AT_A_TIME] @ matrix for at in range(0, len(rows), _ROWS_AT_A_TIME)]
-    return np.concatenate(parts) if parts else np.zeros((0, matrix.shape[1]), np.float32)
+    parts = [basis @ rows[at : at + _ROWS_AT_A_TIME].T for at in range(0, len(rows), _ROWS_AT_A_TIME)]
+    return np.concatenate(parts, axis=1) if parts else np.zeros((len(basis), 0), np.float32)
 
 
 def half_size(pixels: Pixels) -> Pixels:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from imageguard_daemon.quality.tiles import product, quantile, row_medians, row_quantiles
+from imageguard_daemon.quality.tiles import projections, quantile, row_medians, row_quantiles
 
 values = st.floats(-1e4, 1e4, width=32)
 vectors = arrays.arrays(np.float32, st.integers(1, 300), elements=values)
@@ -35,8 +35,8 @@ def test_quantiles_of_rows_are_values_of_the_rows(table, share):
 
 
 @given(st.integers(0, 700), st.integers(0, 2**32 - 1))
-def test_a_product_in_parts_is_the_product(rows, seed):
+def test_projections_in_parts_are_the_product(rows, seed):
     """However many rows there are, the parts make up the whole."""
     rng = np.random.default_rng(seed)
-    left, right = rng.random((rows, 8), np.float32), rng.random((8, 3), np.float32)
-    assert product(left, right) == pytest.approx(left @ right, rel=1e-5)
+    values, basis = rng.random((rows, 8), np.float32), rng.random((3, 8), np.float32)
+    assert projections(values, basis) == pytest.approx(basis @ values.T, rel=1e-5)
