@@ -31,6 +31,8 @@ from imageguard_daemon.quality.plain import plain_grey, png_exif
 from imageguard_daemon.quality.quiet import QUIET
 from imageguard_daemon.quality.signatures import HANDLED, recognise, resemblance
 
+MOST_SCANS = 100
+"""Encoders write about ten; libtiff draws its line for JPEG here too."""
 _BAND_ROWS = 64
 _CLAIMED_PIXELS = re.compile(r"\((\d+) pixels\)")
 _PILLOW_COMPLAINTS = (
@@ -127,6 +129,7 @@ def require_size(width: int, height: int, limits: Limits) -> None:
 def _decode_jpeg(data: bytes, limits: Limits) -> Picture:
     header = jpeg.read_header(data)
     require_size(header.width, header.height, limits)
+    _require_few_scans(data, header)
     orientation, camera = facts_of_exif(header.exif)
     grey = _jpeg_grey(data, header)
     if grey.shape != (header.height, header.width):
@@ -134,6 +137,13 @@ def _decode_jpeg(data: bytes, limits: Limits) -> Picture:
     _require_no_hole_in_scans(data, header.scan_at)
     width, height = as_displayed(header.width, header.height, orientation)
     return Picture(grey, width, height, "JPEG", camera, header.libjpeg_quality)
+
+
+def _require_few_scans(data: bytes, header: jpeg.JpegHeader) -> None:
+    """Refuse a bomb of time: each scan may be of ten bytes, and goes over all pixels again."""
+    if jpeg.has_more_scans(data, header.scan_at, MOST_SCANS):
+        size = f"{header.width} x {header.height}"
+        raise ImageError("too_large", f"more than {MOST_SCANS} scans over {size} pixels")
 
 
 def _jpeg_grey(data: bytes, header: jpeg.JpegHeader) -> Grey:
@@ -186,6 +196,8 @@ def pillow_guard(name: str) -> Iterator[None]:
 def _decode_other(data: bytes, name: str, limits: Limits) -> Picture:
     if name == "PNG":
         data = integrity.intact_png(data)
+    for size in integrity.avif_sizes(data) if name == "AVIF" else ():
+        require_size(*size, limits)  # before libavif, which calls a claim beyond its own limit nonsense
     with pillow_guard(name), Image.open(io.BytesIO(data), formats=[name]) as image:
         require_size(*image.size, limits)
         tiff.refuse_raw(image, data)
