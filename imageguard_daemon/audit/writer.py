@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit import chain
+from imageguard_daemon.audit import chain, rollups
 from imageguard_daemon.audit.database import open_for_writing, translated_errors
 from imageguard_daemon.audit.schema import decision_records, decisions, intents, outcomes, relocations
 from imageguard_daemon.errors import UnavailableError
@@ -84,7 +84,9 @@ class AuditWriter:
             for r in results
         ]
         with self._transaction(outcomes) as connection:
+            before = chain.newest_ids(connection, [outcomes.name])[outcomes.name]
             connection.execute(outcomes.insert(), rows)
+            rollups.add_moved(connection, before)
 
     def record_relocations(self, found: Sequence[tuple[int, str, str, int]]) -> None:
         """Record where filed files were found after others moved them: intent id, path, SHA-256, size in bytes."""

@@ -26,9 +26,10 @@ from imageguard_daemon.model import Measurement
 from imageguard_daemon.names import inert, printable
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.reporting import simulation_rendering as simulation
-from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
+from imageguard_daemon.reporting.rendering import as_csv, as_dict
 from imageguard_daemon.reporting.simulation import Rules as OtherRules
 from imageguard_daemon.reporting.simulation import simulate
+from imageguard_daemon.reporting.tables import as_table
 from imageguard_daemon.service import logs
 from imageguard_daemon.verification import rendering as verification
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
