@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from imageguard_daemon.cli import calibrate, check, config, report, run, scan, simulate, status, verify
+from imageguard_daemon.cli import calibrate, check, config, quarantine, report, run, scan, simulate, status, verify
 from imageguard_daemon.errors import ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
@@ -29,6 +29,7 @@ app.command()(simulate.simulate)
 app.command()(calibrate.calibrate)
 app.command()(status.status)
 app.command()(verify.verify)
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(config.app, name="config")
 
 
