@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,18 +51,20 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from datetime import UTC, datetime
 
     from imageguard_daemon.audit.database import open_for_reading
-    from imageguard_daemon.audit.queries import count_decisions
+    from imageguard_daemon.audit.queries import count_decisions, count_reviewed
     from imageguard_daemon.reporting.period import parse_period
-    from imageguard_daemon.reporting.report import groupings_for, make_report
+    from imageguard_daemon.reporting.report import Reviewed, groupings_for, make_report
 
     scope = Scope(*parse_period(since, until, datetime.now(UTC)), source, class_name)
     settings = settings_for(root, config_file)
     engine = open_for_reading(database or settings.audit.database)
     try:
         counts = count_decisions(engine, groupings_for(by), scope)
+        reviewed = Reviewed(*count_reviewed(engine, scope))
     finally:
         engine.dispose()
-    _write(make_report(by, scope, counts, settings.reporting), output_format)
+    made = make_report(by, scope, counts, settings.reporting)
+    _write(replace(made, reviewed=reviewed), output_format)
 
 
 def _write(made: "Report", output_format: OutputFormat) -> None:

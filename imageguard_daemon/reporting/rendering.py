@@ -14,9 +14,9 @@ from rich.text import Text
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.names import inert
 from imageguard_daemon.reporting.findings import Finding
-from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.report import Report, Reviewed
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import limit_percent, percent, shown
+from imageguard_daemon.reporting.wording import limit_percent, percent, share, shown
 
 CSV_COLUMNS = ("key", "total", "rejected", "rate", "low", "high", "top_reason")
 
@@ -40,6 +40,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "reasons": overall.ranked_reasons(),
         "groups": [_group_as_dict(key, tally) for key, tally in report.groups.items()],
         "findings": [_finding_as_dict(finding) for finding in report.findings],
+        "reviewed": _reviewed_as_dict(report.reviewed),
     }
 
 
@@ -79,6 +80,14 @@ def _group_as_dict(key: str, tally: Tally) -> dict[str, Any]:
     return {"key": key, **numbers, "top_reason": tally.top_reason}
 
 
+def _reviewed_as_dict(reviewed: Reviewed | None) -> dict[str, Any] | None:
+    if reviewed is None:
+        return None
+    low, high = reviewed.interval
+    counts = {"right": reviewed.right, "wrong": reviewed.wrong}
+    return counts | {"precision": reviewed.precision, "low": low, "high": high}
+
+
 def _finding_as_dict(finding: Finding) -> dict[str, Any]:
     return {
         "kind": finding.kind,
@@ -102,6 +111,8 @@ def _summary(report: Report) -> Text:
         f"{overall.total - overall.rejected:,} accepted, {overall.rejected:,} quarantined",
         *rate_in_words(report),
     ]
+    if report.reviewed is not None and report.reviewed.right + report.reviewed.wrong:
+        lines.append(_precision(report.reviewed))
     return Text("\n".join(lines))
 
 
@@ -112,6 +123,13 @@ def rate_in_words(report: Report) -> list[str]:
     if _could_be_chance(report):
         lines.append(f"above the limit of {limit_percent(report.rejection_rate_limit)}, but that may be chance")
     return lines
+
+
+def _precision(reviewed: Reviewed) -> str:
+    low, high = reviewed.interval
+    of_reviewed = share(reviewed.right, reviewed.right + reviewed.wrong)
+    told = f"{percent(reviewed.precision)}, 95 % interval {percent(low)} to {percent(high)}"
+    return f"{of_reviewed} reviewed rejections were right ({told})"
 
 
 def _could_be_chance(report: Report) -> bool:

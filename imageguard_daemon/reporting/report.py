@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.reporting.findings import Finding, find_patterns
+from imageguard_daemon.reporting.statistics import wilson_interval
 from imageguard_daemon.reporting.tallies import Tally, tallies_by, tally
 
 if TYPE_CHECKING:
@@ -30,6 +31,26 @@ class Report:
     groups: Mapping[str, Tally]
     findings: tuple[Finding, ...]
     rejection_rate_limit: float
+    reviewed: "Reviewed | None" = None
+    """What people said of rejections; None when it was not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """Of the rejections that people reviewed, how many were right and how many wrong."""
+
+    right: int = 0
+    wrong: int = 0
+
+    @property
+    def precision(self) -> float:
+        """The share that was right; 0 of nothing is 0."""
+        return self.right / (self.right + self.wrong) if self.right + self.wrong else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The Wilson 95 % interval of the share."""
+        return wilson_interval(self.right, self.right + self.wrong)
 
 
 def groupings_for(by: Dimension) -> tuple[tuple[Dimension, ...], ...]:
