@@ -116,7 +116,7 @@ def conditions_of(scope: Scope) -> list[sa.ColumnElement[bool]]:
     if scope.source is not None:
         conditions.append(decisions.c.source == printable(scope.source))
     if scope.class_name is not None:
-        conditions.append(decisions.c["class"].in_(_forms(scope.class_name)))
+        conditions.append(decisions.c["class"].in_(forms_of(scope.class_name)))
     return conditions
 
 
@@ -126,7 +126,7 @@ def _rare(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     return rare
 
 
-def _forms(name: str) -> set[str]:
+def forms_of(name: str) -> set[str]:
     """Give the forms a name may have in the log: escaped from the folder's, or copied from a report."""
     return {printable(name), name} if name.isprintable() else {printable(name)}
 
