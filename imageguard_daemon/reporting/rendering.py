@@ -40,7 +40,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "reasons": overall.ranked_reasons(),
         "groups": [_group_as_dict(key, tally) for key, tally in report.groups.items()],
         "findings": [_finding_as_dict(finding) for finding in report.findings],
-        "reviewed": _reviewed_as_dict(report.reviewed),
+        **({} if report.reviewed is None else {"reviewed": _reviewed_as_dict(report.reviewed)}),
     }
 
 
@@ -80,9 +80,7 @@ def _group_as_dict(key: str, tally: Tally) -> dict[str, Any]:
     return {"key": key, **numbers, "top_reason": tally.top_reason}
 
 
-def _reviewed_as_dict(reviewed: Reviewed | None) -> dict[str, Any] | None:
-    if reviewed is None:
-        return None
+def _reviewed_as_dict(reviewed: Reviewed) -> dict[str, Any]:
     low, high = reviewed.interval
     counts = {"right": reviewed.right, "wrong": reviewed.wrong}
     return counts | {"precision": reviewed.precision, "low": low, "high": high}
