@@ -82,6 +82,16 @@ def undo(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Ite
     return act(acting, decision_ids, Task("undo", reviewer))
 
 
+def rejudge(
+    acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer, profiles: Mapping[int, Mapping[str, float]]
+) -> Iterator[Reviewed]:
+    """Release images that other thresholds accept; `profiles` has these by decision, and they are recorded.
+
+    What a person confirmed is refused. For results and errors see `release`.
+    """
+    return act(acting, decision_ids, Task("rejudge", reviewer, profiles))
+
+
 def purge(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
     """Delete confirmed images, each with its sidecars, for good; for results and errors see `release`."""
     return act(acting, decision_ids, Task("purge", reviewer))

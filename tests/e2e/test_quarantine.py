@@ -129,3 +129,20 @@ def test_a_late_label_follows_its_released_image(made):
     wait_until((made.accepted / "lynx/late.txt").exists, "the label follows")
     assert made.stop() == 0
     assert command("verify", "--config", made.config_file).returncode == 0
+
+
+def test_rejudging_beside_a_daemon(made):
+    """Other thresholds release what they accept while the daemon goes on by its own; one command takes it back."""
+    made.start()
+    softer = [f"--set={name}_score=0" for name in ("blur", "resolution", "noise", "exposure", "compression")]
+    counted = command("rejudge", "--config", made.config_file, *softer)
+    assert (counted.returncode, "3 would be accepted" in counted.stderr) == (0, True), counted.stderr
+    assert len(labelled_images(made.quarantine)) == 3
+    assert command("rejudge", "--config", made.config_file, *softer, "--yes").returncode == 0
+    put_rejected(made, 1, start=20)
+    made.wait_for_decisions(5)
+    assert len(labelled_images(made.accepted)) == 3
+    assert quarantine(made, "undo", "--action", "rejudge", "--yes").returncode == 0
+    assert len(labelled_images(made.quarantine)) == 4
+    assert made.stop() == 0
+    assert command("verify", "--config", made.config_file).returncode == 0

@@ -1,4 +1,4 @@
-"""SIGKILL at each system call of a release, an undo and a purge, beside a running daemon and without one."""
+"""SIGKILL at each system call of a release, a rejudgement, an undo and a purge, beside a running daemon and without one."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ from pathlib import Path
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking
 from imageguard_daemon.audit.filed import FiledFiles
+from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.verification.verifier import Task, Verifier
 from tests.faults import tracing
 from tests.faults.figures import Figures
@@ -17,7 +18,7 @@ from tests.faults.oracle import sha256_of
 from tests.faults.site import Site
 from tests.faults.uploading import put, unique
 
-ACTIONS = ("release", "undo", "purge")
+ACTIONS = ("release", "rejudge", "undo", "purge")
 EFFECTS = tuple(call for call in OF_A_DAEMON if call not in {"openat", "close", "fcntl", "write"})
 """Without those by which a command reads its modules and prints, which are most of all."""
 
@@ -64,6 +65,9 @@ def _reject_two(launcher: Launcher, site: Site, action: str) -> dict[str, str]:
 
 
 def _arguments(site: Site, action: str) -> list[str]:
+    if action == "rejudge":
+        nothing = (f"--set={name}=0" for name in SCORE_NAMES)
+        return [action, "--config", str(site.config_file), "--yes", *nothing]
     which = ["--older-than", "0m"] if action == "purge" else ["--all"]
     return ["quarantine", action, "--config", str(site.config_file), "--yes", *which]
 

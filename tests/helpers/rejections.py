@@ -10,7 +10,7 @@ from imageguard_daemon.audit.database import open_for_checking
 from imageguard_daemon.audit.filed import FiledFiles
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config_file import load
-from imageguard_daemon.model import Outcome
+from imageguard_daemon.model import Measures, Outcome
 from imageguard_daemon.review.acting import Acting, acting_on
 from imageguard_daemon.review.values import Reviewed, Reviewer
 from imageguard_daemon.verification.verifier import Task, Verifier
@@ -31,7 +31,15 @@ class Rejections:
         self.audit = AuditWriter(root / "audit.db", root)
         self._filed = 0
 
-    def file(self, name: str, content: bytes | None = None, labels: Iterable[str] = (), *, ok: bool = False) -> int:
+    def file(
+        self,
+        name: str,
+        content: bytes | None = None,
+        labels: Iterable[str] = (),
+        *,
+        ok: bool = False,
+        measures: Measures | None = None,
+    ) -> int:
         """File an image with its labels as a daemon does; give the number of its decision."""
         self._filed += 1
         content = content if content is not None else f"image {self._filed}".encode()
@@ -43,7 +51,7 @@ class Rejections:
             source.parent.mkdir(parents=True, exist_ok=True)
             source.write_bytes(content if one == name else f"label {self._filed}".encode())
             intents.append(intent(source, target / one, "image" if one == name else "sidecar"))
-        [recorded] = self.audit.record_intents([judged(*intents, ok=ok, relative_path=name)])
+        [recorded] = self.audit.record_intents([judged(*intents, ok=ok, relative_path=name, measures=measures)])
         for one in intents:
             os.makedirs(os.path.dirname(one.destination_path), exist_ok=True)
             os.rename(one.source_path, one.destination_path)
