@@ -1,4 +1,4 @@
-"""SIGKILL at each system call of a release, a rejudgement, an undo and a purge, beside a running daemon and without one."""
+"""SIGKILL at each system call of acting on rejected images, beside a running daemon and without one."""
 
 import os
 import signal
