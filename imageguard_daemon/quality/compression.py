@@ -118,8 +118,8 @@ def _sampled(grey: Grey, most: int) -> Floats:
     rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
     chosen = np.arange(0, rows, max(1, rows * columns // most))[:, None] * 8 + np.arange(8)
     lines = np.ascontiguousarray(grey[chosen, : columns * 8])
-    # Eight pixels are moved as one.
-    blocks = lines.view(np.uint64).swapaxes(1, 2).reshape(-1, 8).view(np.uint8)
+    # Eight pixels are moved as one. Of a single row of blocks the reshaping alone would not be a copy.
+    blocks = np.ascontiguousarray(lines.view(np.uint64).swapaxes(1, 2)).reshape(-1, 8).view(np.uint8)
     clipped_px = np.einsum("bw->b", ((blocks == 0) | (blocks == 255)).view(np.uint64))
     return np.asarray(blocks[clipped_px == 0], np.float32)
 
