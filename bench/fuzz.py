@@ -33,6 +33,7 @@ def main() -> None:
     """Fuzz for so many seconds, from good files."""
     parser = argparse.ArgumentParser(prog="python -m bench.fuzz", description=__doc__)
     parser.add_argument("seconds", type=int)
+    parser.add_argument("--corpus", type=Path, help="keep here what reaches new code, to go on from another time")
     chosen = parser.parse_args()
     logging.disable(logging.ERROR)
     prepare_worker()
@@ -45,7 +46,8 @@ def main() -> None:
             "-timeout=20",
             "-rss_limit_mb=4096",
         ]
-        atheris.Setup([sys.argv[0], *options, folder], one_input)
+        kept = [str(chosen.corpus)] if chosen.corpus else []
+        atheris.Setup([sys.argv[0], *options, *kept, folder], one_input)
         atheris.Fuzz()
 
 

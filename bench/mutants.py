@@ -1,4 +1,4 @@
-"""`python -m bench.mutants`: seeded mutants of good files of six formats through a real daemon.
+"""`python -m bench.mutants`: seeded mutants of good files of seven formats through a real daemon.
 
 Counts daemon crashes, lost workers, hangs and files unaccounted for; all must be 0. Good files go in between, and
 must be accepted.
@@ -26,6 +26,7 @@ FORMATS: dict[str, dict[str, object]] = {
     "TIFF": {"compression": "tiff_lzw"},
     "GIF": {},
     "BMP": {},
+    "AVIF": {"quality": 90, "speed": 10},
 }
 SEEDS_OF_EACH = 4
 GOOD_EVERY = 50

@@ -118,10 +118,28 @@ class Site:
                 (root / "away").rename(root / "cat")
 
 
+class LinkedSite(Site):
+    """The file has a second name elsewhere, which the attacker keeps: it is copied instead of renamed."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.other_name = home / "other name"
+        os.link(self.file, self.other_name)
+
+    def rewrite(self) -> None:
+        """Write into it by its other name."""
+        descriptor = os.open(self.other_name, os.O_WRONLY | os.O_NONBLOCK)  # waits for no lease
+        os.write(descriptor, EVIL)
+        os.close(descriptor)
+
+
 ATTACKS: tuple[Callable[[Site], None], ...] = (
     *(Site.swap_file, Site.swap_link, Site.swap_hard_link, Site.rewrite, Site.swap_inbox_folder),
     *(Site.swap_destination_folder, Site.plant_file, Site.plant_link, Site.undo),
 )
+
+
+KINDS = {"renamed": Site, "copied": LinkedSite}
 
 
 class Attacker:
@@ -138,7 +156,7 @@ class Attacker:
         attack = self._plan.get(self.calls)
         if attack is Site.undo or (attack is not None and not self._site.leads_outside()):
             with suppress(OSError):
-                attack(self._site)
+                getattr(self._site, attack.__name__)()
 
 
 class NaiveSite(Site):
@@ -211,14 +229,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.races", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=[*KINDS], help="the files of one kind")
     chosen = parser.parse_args()
-    ends, wins = run(chosen.rounds, chosen.seed)
-    print(f"rounds {chosen.rounds}, seed {chosen.seed}: {wins.total()} won by the attacker")
-    for name, count in ends.most_common():
-        print(f"  {name:<16} {count}")
-    for name, count in wins.most_common():
-        print(f"  ! {name}: {count}")
-    return 1 if wins else 0
+    won = 0
+    for what, site_type in KINDS.items():
+        if chosen.only not in (None, what):
+            continue
+        ends, wins = run(chosen.rounds, chosen.seed, site_type)
+        won += wins.total()
+        print(f"{what}: rounds {chosen.rounds}, seed {chosen.seed}: {wins.total()} won by the attacker")
+        for name, count in ends.most_common():
+            print(f"  {name:<16} {count}")
+        for name, count in wins.most_common():
+            print(f"  ! {name}: {count}")
+    return 1 if won else 0
 
 
 if __name__ == "__main__":

@@ -228,7 +228,13 @@ class Reporting(Section):
         0.50,
         gt=0,
         lt=1,
-        description="A reason behind more than this share of rejections is `mostly` the reason.",
+        description="A reason, source or camera behind more than this share of rejections is behind most of them.",
+    )
+    duplicate_share_limit: float = Field(
+        0.10,
+        gt=0,
+        lt=1,
+        description="A source that sends more than this share of what was filed before, byte for byte, is a finding.",
     )
 
 

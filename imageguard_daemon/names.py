@@ -18,6 +18,11 @@ def printable(name: str) -> str:
     return "".join(map(_escaped, name))
 
 
+def forms(name: str) -> set[str]:
+    """Give the forms a name may have in the log: escaped from the folder's, or copied from a report."""
+    return {printable(name), name} if name.isprintable() else {printable(name)}
+
+
 def _escaped(character: str) -> str:
     if character == "\\":
         return "\\\\"

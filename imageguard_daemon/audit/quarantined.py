@@ -15,7 +15,6 @@ from imageguard_daemon.audit.counts import RecordedScores, Scope
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.queries import (
     conditions_of,
-    forms_of,
     recorded_columns,
     recorded_row,
     timestamp,
@@ -23,6 +22,7 @@ from imageguard_daemon.audit.queries import (
 )
 from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews
 from imageguard_daemon.model import SCORE_NAMES, Role
+from imageguard_daemon.names import forms
 
 State = Literal["waiting", "confirmed", "released", "purged"]
 STATES: tuple[State, ...] = get_args(State)
@@ -200,7 +200,7 @@ def held_images(connection: sa.Connection, decision_ids: Sequence[int]) -> dict[
 def _ids_of(connection: sa.Connection, name: str, root: str) -> list[int]:
     paths = {os.path.normpath(os.path.join(folder, name)) for folder in (root, os.getcwd())}
     at = sa.select(intents.c.decision_id).where(intents.c.destination_path.in_(map(os.fsencode, sorted(paths))))
-    called = sa.select(decision_records.c.id).where(decision_records.c.relative_path.in_(forms_of(name)))
+    called = sa.select(decision_records.c.id).where(decision_records.c.relative_path.in_(forms(name)))
     query = sa.select(decisions.c.id).where(decisions.c.id.in_(at.union(called)), decisions.c.verdict == "quarantined")
     return sorted(connection.scalars(query))
 

@@ -1,7 +1,4 @@
-"""Questions to the audit log, answered from the view `decisions` on a read-only engine.
-
-The database counts: what comes back is one row for each group, however many images there are.
-"""
+"""Questions to the audit log on a read-only engine: counts from the roll-ups, rows from the view `decisions`."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -9,35 +6,44 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.counts import Count, Dimension, RecordedScores, Scope
+from imageguard_daemon.audit.counts import Count, Dimension, RecordedImage, RecordedScores, Scope
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import decisions, reviews
 from imageguard_daemon.model import SCORE_NAMES
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import forms
 
 _ROWS_AT_A_TIME = 5_000
-_KEYS: dict[Dimension, sa.ColumnElement[str]] = {
-    Dimension.class_: decisions.c["class"],
-    Dimension.reason: decisions.c.reason,
-    Dimension.source: decisions.c.source,
-    Dimension.day: sa.func.substr(decisions.c.decided_at, 1, 10),
-    Dimension.camera: decisions.c.camera,
-    Dimension.host: decisions.c.host,
-}
+_IDS_AT_A_TIME = 500
 
 
 def count_decisions(engine: sa.Engine, groupings: Sequence[Sequence[Dimension]], scope: Scope) -> list[list[Count]]:
     """Count the decisions in scope, once for each grouping, each crossed with verdict and reason.
 
-    All groupings are answered from one moment of the log, so their totals agree while a daemon is writing.
-    Days are UTC days. The order of counts is undefined.
+    All groupings are answered from one moment of the log, so their totals agree while a daemon is writing. They are
+    counted from the roll-ups, archived decisions too. A grouping has one period at most. The order of counts is
+    undefined.
 
     Raises:
         RetryableError: the database is locked.
         UnavailableError: it is damaged, or is no audit log.
     """
+    from imageguard_daemon.audit.cells import BatchCounter  # noqa: PLC0415 - numpy: the daemon never counts
+    from imageguard_daemon.audit.columns import open_columns  # noqa: PLC0415
+
+    with open_columns(engine) as columns:
+        counter = BatchCounter(columns.keys, groupings)
+        for batch in columns.batches(scope):
+            counter.add(batch)
+        return counter.counts()
+
+
+def images_by_id(engine: sa.Engine, ids: Sequence[int]) -> dict[int, RecordedImage]:
+    """Give the images filed by these decisions; those that were archived are not among them."""
+    names = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "verdict", "reason")
+    query = sa.select(*(decisions.c[name] for name in names), decisions.c.detail)
     with reading(engine, engine.url.database or "") as connection:
-        return [_answer(connection, grouping, scope) for grouping in groupings]
+        rows = [row for part in _parts(ids) for row in connection.execute(query.where(decisions.c.id.in_(part)))]
+    return {row.id: RecordedImage._make(row) for row in rows}
 
 
 def recorded_scores(engine: sa.Engine, scope: Scope) -> Iterator[RecordedScores]:
@@ -96,16 +102,6 @@ def with_latest_review() -> sa.FromClause:
     return joined.join(decisions, decisions.c.id == reviewed)
 
 
-def _answer(connection: sa.Connection, grouping: Sequence[Dimension], scope: Scope) -> list[Count]:
-    keys = [_KEYS[dimension] for dimension in grouping]
-    columns = (decisions.c.verdict, decisions.c.reason, *keys)
-    query = sa.select(sa.func.count(), *columns).where(*conditions_of(scope)).group_by(*columns)
-    return [
-        Count(tuple(row_keys), verdict, reason, images)
-        for images, verdict, reason, *row_keys in connection.execute(query)
-    ]
-
-
 def conditions_of(scope: Scope) -> list[sa.ColumnElement[bool]]:
     """Give what a decision in scope must fulfil."""
     conditions: list[sa.ColumnElement[bool]] = []
@@ -113,22 +109,21 @@ def conditions_of(scope: Scope) -> list[sa.ColumnElement[bool]]:
         conditions.append(_rare(decisions.c.decided_at >= timestamp(scope.since)))
     if scope.until is not None:
         conditions.append(_rare(decisions.c.decided_at < timestamp(scope.until)))
-    if scope.source is not None:
-        conditions.append(decisions.c.source == printable(scope.source))
-    if scope.class_name is not None:
-        conditions.append(decisions.c["class"].in_(forms_of(scope.class_name)))
+    named = {"source": scope.source, "class": scope.class_name, "camera": scope.camera, "host": scope.host}
+    for column, name in (named | {"preset": scope.preset}).items():
+        if name is not None:
+            conditions.append(decisions.c[column].in_(forms(name)))
     return conditions
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[at : at + _IDS_AT_A_TIME] for at in range(0, len(ids), _IDS_AT_A_TIME))
 
 
 def _rare(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """Have SQLite start from the index on time; it would walk the whole log, since it keeps no statistics."""
     rare: sa.ColumnElement[bool] = sa.func.likelihood(condition, sa.literal_column("0.001"))
     return rare
-
-
-def forms_of(name: str) -> set[str]:
-    """Give the forms a name may have in the log: escaped from the folder's, or copied from a report."""
-    return {printable(name), name} if name.isprintable() else {printable(name)}
 
 
 def timestamp(moment: datetime) -> str:

@@ -6,10 +6,12 @@
 the move that had brought its file to where it is taken from (`previous_id`). `chain` has one row for each row of these,
 in the one order of the log; `chain.py` says how it is made. The views `decisions` (one row per file judged and moved)
 and `reviews` (one row per review that took effect) are the public face; the tables may change with a migration.
+The three `rollup_...` tables repeat what reports need (`rollups.py`).
 """
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
+from imageguard_daemon.audit.rollups import KEY_COLUMNS
 from imageguard_daemon.model import SCORE_NAMES
 
 metadata = MetaData()
@@ -117,6 +119,31 @@ chain = Table(
     Column("record_id", Integer, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     sqlite_autoincrement=True,  # remembers how long it was, should its end be cut off
+)
+
+rollup_keys = Table(
+    "rollup_keys",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    *(Column(name, Text, nullable=False) for name in KEY_COLUMNS),
+    Index("ix_rollup_keys_all", *KEY_COLUMNS, unique=True),
+)
+
+rollup_recent = Table(
+    "rollup_recent",
+    metadata,
+    Column("position", Integer, primary_key=True),
+    *(Column(name, Integer, nullable=False) for name in ("decision_id", "key_id", "moment_ms", "flags")),
+    *(Column(name, Float) for name in SCORE_NAMES),
+)
+
+rollup_hours = Table(
+    "rollup_hours",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    *(Column(name, Integer, nullable=False) for name in ("hour", "images", "rejected")),
+    *(Column(name, LargeBinary, nullable=False) for name in ("moments", "keys", "flags", "ids", "scores")),
+    Index("ix_rollup_hours_hour", "hour"),
 )
 
 CHAINED = ("decision_records", "review_records", "intents", "outcomes", "relocations")

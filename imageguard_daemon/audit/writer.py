@@ -1,7 +1,7 @@
 """Writes the audit log: intents before files move, outcomes after.
 
 Several processes may have a writer: each transaction takes SQLite's write lock before it reads anything, and finds the
-head of the hash chain anew (docs/decisions/0007-acting-beside-a-daemon.md).
+head of the hash chain anew (docs/decisions/0008-acting-beside-a-daemon.md).
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit import chain
+from imageguard_daemon.audit import chain, rollups
 from imageguard_daemon.audit.database import open_for_writing, translated_errors
 from imageguard_daemon.audit.schema import decision_records, decisions, intents, outcomes, relocations
 from imageguard_daemon.errors import UnavailableError
@@ -90,7 +90,9 @@ class AuditWriter:
             for r in results
         ]
         with self._transaction(outcomes) as connection:
+            before = chain.newest_ids(connection, [outcomes.name])[outcomes.name]
             connection.execute(outcomes.insert(), rows)
+            rollups.add_moved(connection, before)
 
     def record_relocations(self, found: Sequence[tuple[int, str, str, int]]) -> None:
         """Record where filed files were found after others moved them: intent id, path, SHA-256, size in bytes."""

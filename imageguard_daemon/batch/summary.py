@@ -11,8 +11,9 @@ from rich.text import Text
 
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.batch.judging import Value
-from imageguard_daemon.reporting.rendering import as_dict, details, rate_in_words
-from imageguard_daemon.reporting.report import Report, make_report
+from imageguard_daemon.reporting.rendering import as_dict
+from imageguard_daemon.reporting.report import EVERYTHING, Facts, Report, make_report
+from imageguard_daemon.reporting.tables import details, rate_in_words
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 WORST_SHOWN = 10
 CLASSES_SHOWN = 20
+_OF_A_LOG = (
+    *("since", "until", "source", "class", "camera", "host", "preset"),
+    *("quarantined", "duplicates", "trend", "percentiles", "nearest"),
+)
 
 
 class Totals:
@@ -57,9 +62,10 @@ class Totals:
     def report(self, settings: "Reporting") -> Report:
         """Give the report on them, by class."""
         counts = [
-            Count((class_name, "scan"), verdict, reason, n) for (class_name, verdict, reason), n in self._counts.items()
+            Count((class_name, "scan", ""), verdict, reason, n)
+            for (class_name, verdict, reason), n in self._counts.items()
         ]
-        return make_report(Dimension.class_, Scope(), [counts], settings)
+        return make_report((Dimension.class_,), Scope(), Facts({EVERYTHING: counts}), settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ def _parts(summary: Summary, filed: str) -> Iterator[RenderableType]:
 def as_json(summary: Summary) -> dict[str, Any]:
     """Give it for programs: what `report --format json` has, and what a scan adds."""
     report = as_dict(summary.report)
-    for key in ("since", "until", "source", "class", "quarantined"):
+    for key in _OF_A_LOG:
         report.pop(key)
     return {
         "folder": summary.folder,

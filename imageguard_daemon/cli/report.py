@@ -1,17 +1,29 @@
 """`report`: counts, rejection rates and findings from the audit log."""
 
 import json
-import sys
-from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.cli.options import ConfigFile, Database, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
+from imageguard_daemon.cli.options import ConfigFile, Database, Root, settings_for
+from imageguard_daemon.errors import UsageError
 
 if TYPE_CHECKING:
+    from imageguard_daemon.config import Settings
     from imageguard_daemon.reporting.report import Report
+
+
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    parquet = "parquet"
+
 
 Since = Annotated[
     str | None,
@@ -26,7 +38,14 @@ Until = Annotated[
     str | None,
     typer.Option(metavar="TIME", show_default=False, help="Only decisions before then; a plain date is included."),
 ]
-By = Annotated[Dimension, typer.Option(help="What to group by; days are UTC days.")]
+By = Annotated[
+    str,
+    typer.Option(
+        metavar="WHAT[,WHAT]",
+        help="What to group by: class, reason, source, camera, host, preset, hour, day or week; two of them, as "
+        "class,reason, are crossed. Times are UTC.",
+    ),
+]
 SourceName = Annotated[
     str | None, typer.Option("--source", metavar="NAME", show_default=False, help="Only this source.")
 ]
@@ -34,6 +53,22 @@ ClassName = Annotated[
     str | None,
     typer.Option("--class", metavar="NAME", show_default=False, help="Only this class; '' for images without a class."),
 ]
+CameraName = Annotated[
+    str | None,
+    typer.Option("--camera", metavar="NAME", show_default=False, help="Only this camera; '' for images without one."),
+]
+HostName = Annotated[str | None, typer.Option("--host", metavar="NAME", show_default=False, help="Only this host.")]
+PresetName = Annotated[
+    str | None, typer.Option("--preset", metavar="NAME", show_default=False, help="Only what this preset judged.")
+]
+Details = Annotated[
+    bool, typer.Option("--details", help="In the table: percentiles of each measure, images nearest to a threshold.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Write to this file, replacing it."),
+]
+Form = Annotated[ReportFormat, typer.Option("--format", "-f", help="Form of the report.")]
 
 
 def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
@@ -42,48 +77,85 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
     database: Database = None,
     since: Since = None,
     until: Until = None,
-    by: By = Dimension.class_,
+    by: By = "class",
     source: SourceName = None,
     class_name: ClassName = None,
-    output_format: Format = OutputFormat.table,
+    camera: CameraName = None,
+    host: HostName = None,
+    preset: PresetName = None,
+    details: Details = False,
+    output: Output = None,
+    output_format: Form = ReportFormat.table,
 ) -> None:
     """Show how many images were rejected, why, and what stands out."""
+    grouping = parse_grouping(by)
+    scope = _scope(since, until, source, class_name)
+    scope = _narrowed(scope, camera, host, preset)
+    settings = settings_for(root, config_file)
+    made = _made(settings, database, grouping, scope)
+    write_out(made, output_format, output, details=details)
+
+
+def parse_grouping(text: str) -> tuple[Dimension, ...]:
+    """Read what `--by` was given."""
+    known = [str(dimension) for dimension in Dimension]
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"--by {text}: {unknown[0]!r} is none of {', '.join(known)}")
+    if len(names) > 2 or len(set(names)) < len(names):
+        raise UsageError(f"--by {text}: give one of {', '.join(known)}, or two different ones")
+    by = tuple(map(Dimension, names))
+    if sum(dimension in PERIODS for dimension in by) > 1:
+        raise UsageError(f"--by {text}: hour, day and week cannot be crossed with one another")
+    return by
+
+
+def _scope(since: str | None, until: str | None, source: str | None, class_name: str | None) -> Scope:
+    from datetime import UTC, datetime
+
+    from imageguard_daemon.reporting.period import parse_period
+
+    return Scope(*parse_period(since, until, datetime.now(UTC)), source, class_name)
+
+
+def _narrowed(scope: Scope, camera: str | None, host: str | None, preset: str | None) -> Scope:
+    from dataclasses import replace
+
+    return replace(scope, camera=camera, host=host, preset=preset)
+
+
+def _made(settings: "Settings", database: Path | None, by: tuple[Dimension, ...], scope: Scope) -> "Report":
     from datetime import UTC, datetime
 
     from imageguard_daemon.audit.database import open_for_reading
-    from imageguard_daemon.audit.queries import count_decisions, count_reviewed
-    from imageguard_daemon.reporting.period import parse_period
-    from imageguard_daemon.reporting.report import Reviewed, groupings_for, make_report
+    from imageguard_daemon.reporting.gathering import report_on
 
-    scope = Scope(*parse_period(since, until, datetime.now(UTC)), source, class_name)
-    settings = settings_for(root, config_file)
     engine = open_for_reading(database or settings.audit.database)
     try:
-        counts = count_decisions(engine, groupings_for(by), scope)
-        reviewed = Reviewed(*count_reviewed(engine, scope))
+        return report_on(engine, by, scope, settings.reporting, datetime.now(UTC))
     finally:
         engine.dispose()
-    made = make_report(by, scope, counts, settings.reporting)
-    _write(replace(made, reviewed=reviewed), output_format)
 
 
-def _write(made: "Report", output_format: OutputFormat) -> None:
-    from rich.console import Console
+def write_out(made: "Report", output_format: ReportFormat, output: Path | None, *, details: bool) -> None:
+    """Write a report to standard output or a file; the file is the old one or the whole new one, never a half."""
+    from imageguard_daemon.cli.writing import write_bytes, write_table
 
-    from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
+    if output_format is ReportFormat.table:
+        from imageguard_daemon.reporting.tables import as_table
 
-    if output_format is OutputFormat.json:
-        typer.echo(json.dumps(as_dict(made), indent=2, allow_nan=False))
-    elif output_format is OutputFormat.csv:
-        typer.echo(as_csv(made).encode(), nl=False)  # bytes: UTF-8 whatever the terminal's locale is
+        write_table(as_table(made, scores=details), output)
     else:
-        _tolerate_any_locale()
-        Console(highlight=False, markup=False, emoji=False).print(as_table(made))
+        write_bytes(_rendered(made, output_format), output, is_text=output_format is not ReportFormat.parquet)
 
 
-def _tolerate_any_locale() -> None:
-    """Write a name the locale has no letters for as escapes, in place of ending with an error."""
-    import io
+def _rendered(made: "Report", output_format: ReportFormat) -> bytes:
+    from imageguard_daemon.reporting import rendering
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if output_format is ReportFormat.csv:
+        return rendering.as_csv(made).encode()  # bytes: UTF-8 whatever the terminal's locale is
+    if output_format is ReportFormat.parquet:
+        from imageguard_daemon.reporting.parquet import as_parquet
+
+        return as_parquet(made)
+    return json.dumps(rendering.as_dict(made), indent=2, allow_nan=False).encode() + b"\n"

@@ -16,7 +16,8 @@ import numpy as np
 
 from imageguard_daemon.quality.decoding import Grey
 from imageguard_daemon.quality.jpeg import luma_table
-from imageguard_daemon.quality.tiles import Floats
+from imageguard_daemon.quality.strips import Strip
+from imageguard_daemon.quality.tiles import Floats, projections
 
 _QUALITIES = np.arange(3, 89)
 _COEFFICIENTS = 15  # from the second in zigzag order on; higher ones are mostly zero when it matters
@@ -24,6 +25,7 @@ _MAX_BLOCKS = 2048
 _MAX_LOOKED_AT = 768
 _LARGEST = 512
 _FEWEST = 40
+_CERTAIN = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class GridFit:
 _BANDS = ((1, 6), (6, 15), (15, 36), (36, 64))
 _SAMPLE = 1024
 _NOT_FOUND = 1.5
-_STEP = np.array([[-1], [3], [-3], [1]], np.float32)
+_NO_BLOCKS = [0.0] * len(_BANDS) + [1.0] * len(_BANDS)
 
 NAMES = (
     "grid_quality", "grid_fit", "grid_evidence", "grid_found", "blockiness", "blockiness4",
@@ -54,15 +56,17 @@ NAMES = (
 )  # fmt: skip
 
 
-def compression_features(grey: Grey) -> tuple[GridFit, list[float]]:
-    """Give the grid's fit and the features named `NAMES` of height x width uint8 luma at its native size."""
-    (row, row_step, row4), (column, column_step, column4) = _grid_phase(grey), _grid_phase(grey.T)
-    phases = {(0, 0), (row, column)}
-    fits = [(_best_fit(_coefficients(grey[top:, left:])), (top, left)) for top, left in sorted(phases)]
-    best, (top, left) = max(fits, key=lambda found: found[0].fit)
+def compression_features(grey: Grey, across: Strip, down: Strip) -> tuple[GridFit, list[float]]:
+    """Give the grid's fit and the features named `NAMES` of height x width uint8 luma at its native size.
+
+    `across` and `down` are lines along its rows and along its columns.
+    """
+    (row, row_step, row4), (column, column_step, column4) = _grid_phase(down.step), _grid_phase(across.step)
+    best, top, left = _fit(grey, row, column)
     sample = _middle(grey, top, left)
-    on, off = _blocks(sample), _blocks(sample[4:, 4:])
     change = cv2.absdiff(sample[:, 1:], sample[:, :-1])
+    on, still_on = _spectrum(_blocks(sample))
+    off, still_off = _spectrum(_blocks(sample[4:, 4:]))
     return best, [
         _quality_position(best.quality) if best.fit > 0.3 else _NOT_FOUND,
         best.fit,
@@ -70,13 +74,22 @@ def compression_features(grey: Grey) -> tuple[GridFit, list[float]]:
         float(best.is_found),
         math.log(min(row_step, column_step) + 0.02),
         math.log(min(row4, column4) + 0.02),
-        *_bands(on),
-        *_bands(off),
-        _still(on),
-        _still(off),
+        *on,
+        *off,
+        still_on,
+        still_off,
         1 - cv2.countNonZero(change) / change.size,
-        float((change <= 2).mean()),
+        np.count_nonzero(change <= 2) / change.size,
     ]
+
+
+def _fit(grey: Grey, row: int, column: int) -> tuple[GridFit, int, int]:
+    """Fit the grid that block borders show, and the one from the corner unless the first fits well; give the better."""
+    best = _best_fit(_coefficients(grey[row:, column:]))
+    if (row, column) == (0, 0) or best.fit > _CERTAIN:
+        return best, row, column
+    from_corner = _best_fit(_coefficients(grey))
+    return (best, row, column) if best.fit > from_corner.fit else (from_corner, 0, 0)
 
 
 def _quality_position(quality: float) -> float:
@@ -93,8 +106,8 @@ def _middle(grey: Grey, top: int, left: int) -> Grey:
 
 
 def _blocks(sample: Grey) -> Floats:
-    """Give the DCT coefficients, block x 64 in zigzag order, of blocks from everywhere."""
-    return np.asarray(_sampled(sample, _MAX_LOOKED_AT) @ _zigzag_basis(), np.float32)
+    """Give the DCT coefficients, 64 in zigzag order x block, of blocks from everywhere."""
+    return projections(_sampled(sample, _MAX_LOOKED_AT), _zigzag_basis())
 
 
 def _sampled(grey: Grey, most: int) -> Floats:
@@ -104,47 +117,45 @@ def _sampled(grey: Grey, most: int) -> Floats:
     """
     rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
     chosen = np.arange(0, rows, max(1, rows * columns // most))[:, None] * 8 + np.arange(8)
-    lines = grey[chosen, : columns * 8]
-    darkest = lines.min(axis=1).reshape(-1, columns, 8).min(axis=2)
-    brightest = lines.max(axis=1).reshape(-1, columns, 8).max(axis=2)
-    blocks = lines.reshape(-1, 8, columns, 8).swapaxes(1, 2)[(darkest > 0) & (brightest < 255)]
-    return np.asarray(blocks.reshape(-1, 64), np.float32)
+    lines = np.ascontiguousarray(grey[chosen, : columns * 8])
+    # Eight pixels are moved as one. Of a single row of blocks the reshaping alone would not be a copy.
+    blocks = np.ascontiguousarray(lines.view(np.uint64).swapaxes(1, 2)).reshape(-1, 8).view(np.uint8)
+    clipped_px = np.einsum("bw->b", ((blocks == 0) | (blocks == 255)).view(np.uint64))
+    return np.asarray(blocks[clipped_px == 0], np.float32)
 
 
-def _still(coefficients: Floats) -> float:
-    """Tell the share of blocks without any detail."""
-    if not len(coefficients):
-        return 0.0
-    return float((np.abs(coefficients[:, 1:]).max(axis=1) < 1).mean())
+def _spectrum(coefficients: Floats) -> tuple[list[float], float]:
+    """Tell for four bands of frequency how strong it is, and how often silent where there is detail.
 
-
-def _bands(coefficients: Floats) -> list[float]:
-    """Tell for four bands of frequency how strong it is, and how often silent where there is detail."""
-    if len(coefficients) < 4:
-        return [0.0] * len(_BANDS) + [1.0] * len(_BANDS)
+    The last number is the share of blocks without any detail.
+    """
+    blocks = coefficients.shape[1]
+    if not blocks:
+        return _NO_BLOCKS, 0.0
     sizes = np.abs(coefficients)
-    energies = [float(np.log((sizes[:, low:high] ** 2).mean() + 0.02)) for low, high in _BANDS]
-    busy = sizes[:, 1:6].sum(axis=1) > 8
-    detailed = sizes[busy] if busy.sum() >= 4 else sizes
-    return energies + [float((detailed[:, low:high] < 0.8).mean()) for low, high in _BANDS]
+    still = np.count_nonzero(sizes[1:].max(axis=0) < 1) / blocks
+    if blocks < 4:
+        return _NO_BLOCKS, still
+    power = np.einsum("fb,fb->f", sizes, sizes) / blocks
+    busy = sizes[1:6].sum(axis=0) > 8
+    looked_at = (busy if np.count_nonzero(busy) >= 4 else np.ones_like(busy)).astype(np.float32)
+    silent = np.einsum("fb,b->f", (sizes < 0.8).astype(np.float32), looked_at) / looked_at.sum()
+    energies = [math.log(power[low:high].mean() + 0.02) for low, high in _BANDS]
+    return energies + [float(silent[low:high].mean()) for low, high in _BANDS], still
 
 
-def _grid_phase(grey: Grey) -> tuple[int, float, float]:
-    """Give where the first block border lies along axis 0, and how much borders of 8 and of 4 px stand out."""
-    columns = grey[:2048, :: max(1, grey.shape[1] // 512)].astype(np.float32, order="C")
-    # The step between two rows beyond what the slopes on either side explain.
-    steps = cv2.filter2D(columns, -1, _STEP)[2:-1]
-    profile = cv2.reduce(np.abs(steps), 1, cv2.REDUCE_AVG).ravel()
-    whole = profile[: len(profile) // 8 * 8].reshape(-1, 8).mean(axis=0)
+def _grid_phase(steps: Floats) -> tuple[int, float, float]:
+    """Give where the first block border lies along lines, and how much borders of 8 and of 4 px stand out."""
+    whole = steps[: len(steps) // 8 * 8].reshape(-1, 8).mean(axis=0)
     phase = int(np.argmax(whole))
     usual = max(float(np.median(whole)), 0.05)
-    # Entry i spans rows i to i + 3: its border lies before row i + 2.
+    # Entry i spans px i to i + 3: its border lies before px i + 2.
     return (phase + 2) % 8, float(whole[phase]) / usual, float(whole[(phase + 4) % 8]) / usual
 
 
 @functools.cache
 def _zigzag_basis() -> Floats:
-    """Give the orthonormal 8 x 8 DCT-II basis, 64 pixels x 64 coefficients in zigzag order."""
+    """Give the orthonormal 8 x 8 DCT-II basis, 64 coefficients in zigzag order x 64 pixels."""
     order = sorted(
         itertools.product(range(8), repeat=2),
         key=lambda rc: (sum(rc), rc[0] if sum(rc) % 2 else rc[1]),
@@ -152,12 +163,12 @@ def _zigzag_basis() -> Floats:
     angles = (2 * np.arange(8) + 1) * np.pi / 16
     waves = [np.cos(k * angles) * (0.5 if k else 0.125**0.5) for k in range(8)]
     basis = [np.outer(waves[r], waves[c]).ravel() for r, c in order]
-    return np.array(basis, np.float32).T.copy()
+    return np.array(basis, np.float32)
 
 
 def _coefficients(grey: Grey) -> Floats:
     # The mean of a block is left out: in a dark picture all of them are alike, and one level fits many steps.
-    return np.asarray(_sampled(grey, _MAX_BLOCKS) @ _zigzag_basis()[:, 1 : _COEFFICIENTS + 1], np.float32)
+    return projections(_sampled(grey, _MAX_BLOCKS), _zigzag_basis()[1 : _COEFFICIENTS + 1])
 
 
 @functools.cache
@@ -174,11 +185,11 @@ def _phase_table() -> Floats:
 
 
 def _best_fit(coefficients: Floats) -> GridFit:
-    levels = np.minimum(np.abs(coefficients) + 0.5, _LARGEST - 1).astype(np.int32)
-    index = levels + np.arange(_COEFFICIENTS, dtype=np.int32) * _LARGEST
+    levels = np.minimum(np.abs(coefficients) + 0.5, _LARGEST - 1).astype(np.uint16)
+    index = levels + np.arange(0, _COEFFICIENTS * _LARGEST, _LARGEST, dtype=np.uint16)[:, None]
     counts = np.bincount(index.ravel(), minlength=_COEFFICIENTS * _LARGEST).astype(np.float32)
     present = np.flatnonzero(counts)
-    cosines, evidence = np.split(counts[present] @ _phase_table()[present], 2)
+    cosines, evidence = np.split(np.einsum("l,lq->q", counts[present], _phase_table()[present]), 2)
     fits = cosines / np.maximum(evidence, _FEWEST)
     # A step's divisors fit as well as the step: of all that fit nearly as well as the best, take the worst.
     worst = int(np.argmax(fits >= 0.85 * fits.max()))

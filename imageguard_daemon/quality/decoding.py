@@ -27,9 +27,13 @@ from imageguard_daemon.quality import integrity, jpeg, tiff
 from imageguard_daemon.quality.exif import as_displayed, facts_of_exif, facts_of_image, one_line
 from imageguard_daemon.quality.luma import Grey as Grey  # noqa: PLC0414 - the features know it from here
 from imageguard_daemon.quality.luma import grey_of, grey_of_inverted_inks, scaled_to_8_bit
+from imageguard_daemon.quality.plain import plain_grey, png_exif
 from imageguard_daemon.quality.quiet import QUIET
 from imageguard_daemon.quality.signatures import HANDLED, recognise, resemblance
 
+MOST_SCANS = 100
+"""Encoders write about ten; libtiff draws its line for JPEG here too."""
+_BAND_ROWS = 64
 _CLAIMED_PIXELS = re.compile(r"\((\d+) pixels\)")
 _PILLOW_COMPLAINTS = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, struct.error),
@@ -125,6 +129,7 @@ def require_size(width: int, height: int, limits: Limits) -> None:
 def _decode_jpeg(data: bytes, limits: Limits) -> Picture:
     header = jpeg.read_header(data)
     require_size(header.width, header.height, limits)
+    _require_few_scans(data, header)
     orientation, camera = facts_of_exif(header.exif)
     grey = _jpeg_grey(data, header)
     if grey.shape != (header.height, header.width):
@@ -132,6 +137,13 @@ def _decode_jpeg(data: bytes, limits: Limits) -> Picture:
     _require_no_hole_in_scans(data, header.scan_at)
     width, height = as_displayed(header.width, header.height, orientation)
     return Picture(grey, width, height, "JPEG", camera, header.libjpeg_quality)
+
+
+def _require_few_scans(data: bytes, header: jpeg.JpegHeader) -> None:
+    """Refuse a bomb of time: each scan may be of ten bytes, and goes over all pixels again."""
+    if jpeg.has_more_scans(data, header.scan_at, MOST_SCANS):
+        size = f"{header.width} x {header.height}"
+        raise ImageError("too_large", f"more than {MOST_SCANS} scans over {size} pixels")
 
 
 def _jpeg_grey(data: bytes, header: jpeg.JpegHeader) -> Grey:
@@ -184,13 +196,19 @@ def pillow_guard(name: str) -> Iterator[None]:
 def _decode_other(data: bytes, name: str, limits: Limits) -> Picture:
     if name == "PNG":
         data = integrity.intact_png(data)
+    for size in integrity.avif_sizes(data) if name == "AVIF" else ():
+        require_size(*size, limits)  # before libavif, which calls a claim beyond its own limit nonsense
     with pillow_guard(name), Image.open(io.BytesIO(data), formats=[name]) as image:
         require_size(*image.size, limits)
         tiff.refuse_raw(image, data)
-        orientation, camera = facts_of_image(image)
+        grey = plain_grey(data, name)
+        # Pillow would decode a PNG file to the end, in case its EXIF comes last.
+        is_decoded = name == "PNG" and grey is not None
+        orientation, camera = facts_of_exif(png_exif(data)) if is_decoded else facts_of_image(image)
         # Pillow turns TIFF as displayed by itself, and says that size from the start.
         width, height = as_displayed(*image.size, 1 if name == "TIFF" else orientation)
-        grey = _deep_grey(data, image) if _bits(image, data) > 8 else _pillow_grey(image)
+        if grey is None:
+            grey = _deep_grey(data, image) if _bits(image, data) > 8 else _pillow_grey(image)
         _require_intact(data, name, image)
         return Picture(grey, width, height, name, camera)
 
@@ -232,4 +250,14 @@ def _pillow_grey(image: Image.Image) -> Grey:
         image = image.convert("LA" if image.mode in ("L", "LA", "1") else "RGBA")
     elif image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
-    return grey_of(np.asarray(image))
+    return _grey_by_bands(image) if image.mode == "RGB" else grey_of(np.asarray(image))
+
+
+def _grey_by_bands(image: Image.Image) -> Grey:
+    """Take RGB out of Pillow a few rows at a time, in half the time that it takes at once."""
+    width, height = image.size
+    grey = np.empty((height, width), np.uint8)
+    for top in range(0, height, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, height)
+        grey[top:bottom] = grey_of(np.asarray(image.crop((0, top, width, bottom))))
+    return grey

@@ -10,6 +10,7 @@ import numpy as np
 from imageguard_daemon.quality import compression, enlargement, grain, sharpness, tones
 from imageguard_daemon.quality.compression import GridFit
 from imageguard_daemon.quality.decoding import Grey, Picture
+from imageguard_daemon.quality.strips import strips
 from imageguard_daemon.quality.tiles import Floats, half_size
 from imageguard_daemon.quality.tones import Tones
 
@@ -51,8 +52,9 @@ def extract(picture: Picture, working_long_side: int) -> Features:
     turn = upright(working)
     native, working = _large_enough(turn(picture.grey)), np.ascontiguousarray(_large_enough(turn(working)))
     facts, tonal = tones.tones(working)
-    grid, compressed = compression.compression_features(native)
-    repeated, enlarged = enlargement.enlargement_features(native)
+    across, down = strips(native)
+    grid, compressed = compression.compression_features(native, across, down)
+    repeated, enlarged = enlargement.enlargement_features(across, down)
     vector = [
         *sharpness.sharpness_features(working),
         *grain.noise_features(working),
@@ -80,8 +82,8 @@ def upright(grey: Grey) -> Callable[[Grey], Grey]:
     Features are taken after it, so that they are the same whichever way the picture was put into the file.
     """
     height, width = grey.shape
-    below = float(grey[-(height // 2) :].mean()) - float(grey[: height // 2].mean()) if height > 1 else 0.0
-    right = float(grey[:, -(width // 2) :].mean()) - float(grey[:, : width // 2].mean()) if width > 1 else 0.0
+    below = cv2.mean(grey[-(height // 2) :])[0] - cv2.mean(grey[: height // 2])[0] if height > 1 else 0.0
+    right = cv2.mean(grey[:, -(width // 2) :])[0] - cv2.mean(grey[:, : width // 2])[0] if width > 1 else 0.0
     rows, columns = slice(None, None, -1 if below > 0 else 1), slice(None, None, -1 if right > 0 else 1)
     lies = height > width or (height == width and abs(right) > abs(below))
     return (lambda other: other[rows, columns].T) if lies else (lambda other: other[rows, columns])

@@ -16,6 +16,7 @@ _IMPOSSIBLE = 256
 _SLICE = 1 << 16  # unpacks to 66 MB at most
 _MISSING = (b"\0", b"\xff")
 _RUNS = {byte: re.compile(re.escape(byte) + b"*") for byte in _MISSING}
+_SPATIAL_EXTENT = re.compile(rb"\0\0\0\x14ispe\0{4}(.{4})(.{4})", re.DOTALL)
 # Chunks in lower case are optional, and the picture is whole without them; but not without these.
 _OPTIONAL_BUT_SEEN = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT"})
 
@@ -87,6 +88,14 @@ def require_intact_avif(data: bytes) -> None:
         # EXIF lies in the same box and may have any bytes; it is named and then little else is checked.
         if kind == b"mdat" and data.find(b"Exif\0\0", start, end) == -1:
             require_no_hole(data, start, end, "AVIF", dense=True)
+
+
+def avif_sizes(data: bytes) -> Iterator[tuple[int, int]]:
+    """Give every width and height that the metadata of an AVIF file claims: of the picture and of its parts."""
+    for kind, start, end in _boxes(data):
+        if kind == b"meta":
+            for size in _SPATIAL_EXTENT.finditer(data, start, end):
+                yield int.from_bytes(size[1], "big"), int.from_bytes(size[2], "big")
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -23,6 +23,9 @@ _ZIGZAG = sorted(range(64), key=lambda at: (at // 8 + at % 8, at // 8 if (at // 
 _HARMLESS = re.compile(r"color transform|SOS parameters|JFIF revision")
 _LEFT_OVER = re.compile(r" (\d+) extraneous bytes before marker 0xd9")
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+# Within a scan 0xFF stands before 0 (a byte of data), a restart marker, or another 0xFF (a fill byte).
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _STAND_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
@@ -87,6 +90,20 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
             length = int.from_bytes(data[at + 2 : at + 4], "big")
             yield marker, at, data[at + 4 : at + 2 + length]
             at += 2 + max(length, 2)
+
+
+def has_more_scans(data: bytes, at: int, most: int) -> bool:
+    """Tell whether a picture has more than `most` scans; `at` is where the first one's header begins."""
+    scans = 0
+    if data.count(b"\xff\xda", at) <= most:  # as ever; only thumbnails and the like can make it too many
+        return False
+    while scans <= most and (found := _MARKER.search(data, at)):
+        marker, at = data[found.start() + 1], found.end()
+        if marker == _END_OF_IMAGE:
+            break
+        scans += marker == _START_OF_SCAN
+        at += int.from_bytes(data[at : at + 2], "big") if marker not in _STAND_ALONE else 0
+    return scans > most
 
 
 def _quantisation_tables(segment: bytes) -> dict[int, tuple[int, ...]]:

@@ -7,6 +7,7 @@ edge's width does to it, however few edges a tile has. Both are taken from many 
 quantiles, so that a small sharp subject shows beside a large soft background.
 """
 
+import math
 from itertools import pairwise
 
 import cv2
@@ -14,11 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.quality.decoding import Grey
-from imageguard_daemon.quality.tiles import TILE, Floats, Mask, grid, half_size, quantiles, tile_maxima, tile_means
+from imageguard_daemon.quality.tiles import (
+    TILE,
+    Floats,
+    Mask,
+    grid,
+    half_size,
+    quantile,
+    quantiles,
+    row_medians,
+    row_quantiles,
+    tile_maxima,
+)
 
 _LEVELS = 4
 _SCALES = _LEVELS + 1  # neighbours and next neighbours at full size, neighbours at each halving
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
+_SQUARED_LENGTHS = np.array([[1], [1], [2], [2]], np.float32)  # diagonal neighbours are farther apart
+_CACHED_PX = 100_000
 _FLAT_ENERGY, _MEANINGFUL_SHARE = 1.0, 0.03
 _EDGE_LEVELS = 16
 _EDGE_REACHES = (1, 2, 4, 8)
@@ -57,16 +71,18 @@ def sharpness_features(grey: Grey) -> list[float]:
     """Give the features named `NAMES` of height x width uint8 luma at working size, at least 40 px each."""
     rows, columns = grid(grey.shape)
     energies = _energies(grey.astype(np.float32), rows, columns)
-    noise = float(np.quantile(energies[0].sum(axis=0), 0.03)) / 4
+    noise = quantile(energies[0].sum(axis=0), 0.03) / 4
     clean = np.maximum(energies - (noise * _NOISE_AT_SCALE)[:, None, None], 0.02 * energies) + 1e-2
-    meaningful, strong = _meaningful(clean[3].sum(axis=0))
-    features: list[float] = []
-    for near, far in pairwise(clean):
-        features += _fading(near, far, meaningful, strong)
-    features += [_orientation(scale[:, meaningful]) for scale in clean]
-    features += _edges(grey, rows, columns)
-    coarse = np.log(clean[3].sum(axis=0))
-    return [*features, float(meaningful.mean()), *quantiles(coarse, (0.5, 0.98)), float(np.log(noise + 0.01))]
+    coarse = clean[3].sum(axis=0)
+    meaningful, strong = _meaningful(coarse)
+    return [
+        *_fading(clean, meaningful, strong),
+        *_orientation(clean[:, :, meaningful]),
+        *_edges(grey, rows, columns),
+        float(meaningful.mean()),
+        *quantiles(np.log(coarse), (0.5, 0.98)),
+        math.log(noise + 0.01),
+    ]
 
 
 # White noise of variance v adds 2 v at full size whatever the distance, and a quarter of it with each halving.
@@ -77,79 +93,90 @@ def _energies(pixels: Floats, rows: int, columns: int) -> Floats:
     """Give mean squared differences: scale x direction x tile."""
     scales = []
     for level in range(_LEVELS):
-        distances = (1, 2) if level == 0 else (1,)
-        scales += [_directional(pixels, distance, TILE >> level, rows, columns) for distance in distances]
+        tile = TILE >> level
+        for distance in (1, 2) if level == 0 else (1,):
+            by_row = _sums(pixels, distance, tile, (rows, columns)).reshape(len(_DIRECTIONS), -1, tile)
+            scales.append(np.einsum("dtw->dt", by_row) / (tile**2 * _SQUARED_LENGTHS))
         pixels = half_size(pixels)
     return np.array(scales, np.float32)
 
 
-def _directional(pixels: Floats, distance: int, tile: int, rows: int, columns: int) -> list[Floats]:
-    height, width = rows * tile, columns * tile
-    found = []
-    for down, right in _DIRECTIONS:
-        top, left = 0, distance if right < 0 else 0
-        start = pixels[top : top + height, left : left + width]
-        end = pixels[top + down * distance :, left + right * distance :][:height, :width]
-        change = cv2.subtract(start, end)
-        mean = tile_means(np.asarray(cv2.multiply(change, change), np.float32), tile, rows, columns)
-        # Diagonal neighbours are farther apart.
-        found.append(np.asarray(mean.ravel() / (2 if down and right else 1), np.float32))
-    return found
+def _sums(pixels: Floats, distance: int, tile: int, grid: tuple[int, int]) -> Floats:
+    """Give squared differences, added up over the px rows of each row of tiles: direction x row of tiles x px."""
+    rows, width = grid[0], grid[1] * tile
+    sums = np.empty((len(_DIRECTIONS), rows, width), np.float32)
+    # A few rows at a time stay in the processor's cache from one direction to the next.
+    step = max(1, _CACHED_PX // (width * tile))
+    for top in range(0, rows, step):
+        band, here = pixels[top * tile :], sums[:, top : top + step]
+        for (down, right), found in zip(_DIRECTIONS, here, strict=True):
+            height, left = len(found) * tile, distance if right < 0 else 0
+            start = band[:height, left : left + width]
+            end = band[down * distance :, left + right * distance :][:height, :width]
+            change = np.asarray(cv2.subtract(start, end), np.float32).reshape(len(found), tile, width)
+            np.einsum("rkw,rkw->rw", change, change, out=found)
+    return sums
 
 
 def _meaningful(coarse: Floats) -> tuple[Mask, Mask]:
-    keep = coarse > max(_FLAT_ENERGY, _MEANINGFUL_SHARE * float(np.quantile(coarse, 0.98)))
+    keep = coarse > max(_FLAT_ENERGY, _MEANINGFUL_SHARE * quantile(coarse, 0.98))
     if keep.sum() < 3:
         keep = coarse >= np.sort(coarse)[-min(3, coarse.size)]
-    return keep, coarse >= np.quantile(coarse[keep], 0.85)
+    return keep, coarse >= quantile(coarse[keep], 0.85)
 
 
-def _fading(near: Floats, far: Floats, meaningful: Mask, strong: Mask) -> list[float]:
-    """Tell how much more contrast there is at the longer of two distances."""
-    together = np.log(far.sum(axis=0) / near.sum(axis=0))
-    softest = np.log(far[:, meaningful] / near[:, meaningful]).max(axis=0)
+def _fading(clean: Floats, meaningful: Mask, strong: Mask) -> list[float]:
+    """Tell how much more contrast there is at the longer of two distances, for each two that follow one another."""
+    totals, kept = clean.sum(axis=1), clean[:, :, meaningful]
+    together = np.log(totals[1:] / totals[:-1])
+    softest = np.log(kept[1:] / kept[:-1]).max(axis=1)
     # Each tile counts alike: one strong edge must not speak for the picture.
-    weight = 1 / far[:, meaningful].sum(axis=0)
-    pooled = np.sort(np.log((far[:, meaningful] * weight).sum(axis=1) / (near[:, meaningful] * weight).sum(axis=1)))
-    return [
-        *quantiles(together[meaningful], _RATIO_SHARES),
-        *quantiles(softest, _RATIO_SHARES),
-        float(np.median(together[strong])),
-        float(pooled[3]),
-        float(pooled[1] + pooled[2]) / 2,
-        float(pooled[0]),
+    weight = 1 / totals[1:, None, meaningful]
+    pooled = np.sort(np.log((kept[1:] * weight).sum(axis=2) / (kept[:-1] * weight).sum(axis=2)), axis=1)
+    found = [
+        row_quantiles(together[:, meaningful], _RATIO_SHARES),
+        row_quantiles(softest, _RATIO_SHARES),
+        row_medians(together[:, strong])[:, None],
+        pooled[:, 3:],
+        (pooled[:, 1:2] + pooled[:, 2:3]) / 2,
+        pooled[:, :1],
     ]
+    values: list[float] = np.concatenate(found, axis=1).ravel().tolist()
+    return values
 
 
-def _orientation(energies: Floats) -> float:
+def _orientation(energies: Floats) -> list[float]:
     """Tell how much the tiles' contrast points in one common direction, 0 to 1: motion leaves edges along its path."""
-    total = energies.sum(axis=0)
-    across = (energies[0] - energies[1]) / total
-    diagonal = (energies[2] - energies[3]) / total
-    return float(np.hypot(across.mean(), diagonal.mean()))
+    total = energies.sum(axis=1)
+    across = ((energies[:, 0] - energies[:, 1]) / total).mean(axis=1)
+    diagonal = ((energies[:, 2] - energies[:, 3]) / total).mean(axis=1)
+    values: list[float] = np.hypot(across, diagonal).tolist()
+    return values
 
 
 def _edges(grey: Grey, rows: int, columns: int) -> list[float]:
-    sideways = [_steepest(grey, reach, rows, columns) for reach in _EDGE_REACHES]
-    downwards = [_steepest(np.ascontiguousarray(grey.T), reach, columns, rows).T for reach in _EDGE_REACHES]
-    contrast = np.maximum(sideways[-1], downwards[-1])
-    seen = contrast >= max(_EDGE_LEVELS, 0.25 * float(np.quantile(contrast, 0.9)))
-    features: list[float] = []
-    for (near_x, far_x), (near_y, far_y) in zip(pairwise(sideways), pairwise(downwards), strict=True):
-        ratios = np.stack([_ratio(near_x, far_x), _ratio(near_y, far_y)])
-        enough = np.stack([sideways[-1] >= _EDGE_LEVELS, downwards[-1] >= _EDGE_LEVELS]) & seen
-        found = [
-            quantiles(ratio[where], _EDGE_SHARES) if where.any() else [1.0] * len(_EDGE_SHARES)
-            for ratio, where in zip(ratios, enough, strict=True)
-        ]
-        features += [*map(max, *found), *map(min, *found)]
-    return [*features, float(seen.mean())]
+    """Give the quantiles of how steep edges are, of the way they are sharper and of the other."""
+    steepest = [_steepest(grey, rows, columns, way) for way in (0, 1)]
+    farthest = np.stack([way[-1] for way in steepest])
+    contrast = farthest.max(axis=0)
+    seen = contrast >= max(_EDGE_LEVELS, 0.25 * quantile(contrast, 0.9))
+    found = [_edge_quantiles(way[:, seen & (far >= _EDGE_LEVELS)]) for way, far in zip(steepest, farthest, strict=True)]
+    by_pair = np.stack([np.maximum(*found), np.minimum(*found)], axis=1)
+    return [*by_pair.ravel().tolist(), float(seen.mean())]
 
 
-def _ratio(near: Floats, far: Floats) -> Floats:
-    return np.asarray(np.minimum(near / np.maximum(far, 1), 1.5), np.float32)
+def _edge_quantiles(steepest: Floats) -> Floats:
+    """Give pair of reaches x share; 1, an edge of no width, where there is none."""
+    if not steepest.shape[1]:
+        return np.ones((len(_EDGE_REACHES) - 1, len(_EDGE_SHARES)), np.float32)
+    ratios = np.minimum(steepest[:-1] / np.maximum(steepest[1:], 1), 1.5)
+    return row_quantiles(ratios, _EDGE_SHARES)
 
 
-def _steepest(grey: NDArray[np.uint8], reach: int, rows: int, columns: int) -> Floats:
-    change = cv2.absdiff(grey[:, reach:], grey[:, :-reach])
-    return tile_maxima(np.asarray(change), TILE, rows, columns)
+def _steepest(grey: NDArray[np.uint8], rows: int, columns: int, way: int) -> Floats:
+    """Give the largest change in each tile over each reach, to the right or downwards: reach x tile."""
+    found = []
+    for reach in _EDGE_REACHES:
+        ahead, behind = (grey[:, reach:], grey[:, :-reach]) if way == 0 else (grey[reach:], grey[:-reach])
+        found.append(tile_maxima(np.asarray(cv2.absdiff(ahead, behind)), TILE, rows, columns).ravel())
+    return np.stack(found)

@@ -14,6 +14,9 @@ TILE = 24
 """Side of a tile in px at working size."""
 
 
+_ROWS_AT_A_TIME = 256
+
+
 def tile_means(values: Floats, tile: int, rows: int, columns: int) -> Floats:
     """Give the mean of `rows` x `columns` tiles from the upper left corner on."""
     whole = values[: rows * tile, : columns * tile]
@@ -24,7 +27,7 @@ def tile_maxima(values: NDArray[np.uint8], tile: int, rows: int, columns: int) -
     """Give the largest value of `rows` x `columns` tiles from the upper left corner on."""
     whole = values[: rows * tile, : columns * tile]
     by_row = whole.reshape(rows, tile, columns * tile).max(axis=1)
-    return np.asarray(by_row.reshape(rows, columns, tile).max(axis=2), np.float32)
+    return np.asarray(np.maximum.reduceat(by_row, np.arange(0, columns * tile, tile), axis=1), np.float32)
 
 
 def grid(shape: tuple[int, ...], tile: int = TILE) -> tuple[int, int]:
@@ -38,9 +41,37 @@ def quantiles(values: Floats, shares: tuple[float, ...]) -> list[float]:
     return [float(ordered[min(ordered.size - 1, int(share * ordered.size))]) for share in shares]
 
 
-def mean_square(values: Floats) -> float:
-    """Give the mean of the squares, 0 of nothing."""
-    return float(cv2.norm(values, cv2.NORM_L2SQR)) / max(values.size, 1)
+def row_quantiles(values: Floats, shares: tuple[float, ...]) -> Floats:
+    """Give for each row the values below which these shares lie, without interpolation: row x share."""
+    ordered = np.sort(values, axis=1)
+    size = ordered.shape[1]
+    return np.asarray(ordered[:, [min(size - 1, int(share * size)) for share in shares]], np.float32)
+
+
+def row_medians(values: Floats) -> Floats:
+    """Give the median of each row, as `numpy.median` does in several times the time."""
+    ordered = np.sort(values, axis=1)
+    size = ordered.shape[1]
+    return np.asarray((ordered[:, size // 2] + ordered[:, (size - 1) // 2]) / 2, np.float32)
+
+
+def quantile(values: NDArray[np.float32 | np.uint8], share: float) -> float:
+    """Give the value below which a share lies, interpolated as by `numpy.quantile`, in a fraction of its time."""
+    at = share * (values.size - 1)
+    below = int(at)
+    above = min(below + 1, values.size - 1)
+    low, high = np.partition(values, (below, above), axis=None)[[below, above]].tolist()
+    return float(low + (high - low) * (at - below))
+
+
+def projections(rows: Floats, basis: Floats) -> Floats:
+    """Give the product of each vector of a basis with each of many rows, a few hundred rows at a time.
+
+    A linear algebra library would share out the whole among threads, which costs more than it gains, and many times
+    as much where other processes want the processor.
+    """
+    parts = [basis @ rows[at : at + _ROWS_AT_A_TIME].T for at in range(0, len(rows), _ROWS_AT_A_TIME)]
+    return np.concatenate(parts, axis=1) if parts else np.zeros((len(basis), 0), np.float32)
 
 
 def half_size(pixels: Pixels) -> Pixels:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.quality.decoding import Grey
+from imageguard_daemon.quality.tiles import half_size, quantile
 
 _BLACK, _WHITE = 4, 251
 _BLOWN, _CRUSHED = 250, 6
@@ -61,13 +62,15 @@ def tones(grey: Grey) -> tuple[Tones, list[float]]:
         float(histogram.max()) ** 0.5,
         float(histogram.argmax()) / 255,
         *_spread(small),
-        *_area(small >= _BLOWN, small, bright=True),
-        *_area(small <= _CRUSHED, small, bright=False),
+        *_area((small >= _BLOWN).view(np.uint8), small, bright=True),
+        *_area((small <= _CRUSHED).view(np.uint8), small, bright=False),
     ]
     return facts, features
 
 
 def _small(grey: Grey) -> Grey:
+    while max(grey.shape) >= 2 * _SMALL_LONG_SIDE and min(grey.shape) >= 2:
+        grey = half_size(grey)
     scale = _SMALL_LONG_SIDE / max(grey.shape)
     if scale >= 1:
         return grey
@@ -77,35 +80,35 @@ def _small(grey: Grey) -> Grey:
 
 def _spread(small: Grey) -> list[float]:
     """Tell how the light is spread: over the picture, between middle and border, and within small areas."""
-    pixels = small.astype(np.float32) / 255
+    pixels = small.astype(np.float32) * np.float32(1 / 255)
     tiles = np.asarray(cv2.resize(pixels, (12, 12), interpolation=cv2.INTER_AREA), np.float32)
     smooth = np.asarray(cv2.blur(pixels, (9, 9)), np.float32)
-    local = np.sqrt(np.maximum(cv2.blur(pixels * pixels, (9, 9)) - smooth * smooth, 0))
+    variance = np.asarray(cv2.blur(pixels * pixels, (9, 9)), np.float32) - smooth * smooth
+    local = np.sqrt(np.maximum(variance, 0))
     dark, bright = smooth < 0.2, smooth > 0.8
     return [
-        float(pixels.std()),
+        float(cv2.meanStdDev(pixels)[1].item()),
         float(tiles.std()),
         float(tiles[3:-3, 3:-3].mean() - (tiles.sum() - tiles[3:-3, 3:-3].sum()) / 108),
-        float(local.mean()) ** 0.5,
+        cv2.mean(local)[0] ** 0.5,
         float(local[dark].mean()) ** 0.5 if dark.any() else 0.0,
         float(local[bright].mean()) ** 0.5 if bright.any() else 0.0,
     ]
 
 
-def _area(where: NDArray[np.bool_], small: Grey, *, bright: bool) -> list[float]:
+def _area(mask: Grey, small: Grey, *, bright: bool) -> list[float]:
     """Describe what is blown or crushed, in the order of `_AREA`.
 
     A plain background is one piece that lies along the border and has a clean outline; a badly exposed
     picture is eaten into, with islands left, and what is left is far from the other end.
     """
-    mask = where.astype(np.uint8)
-    count = int(mask.sum())
+    count = cv2.countNonZero(mask)
     if count < 0.002 * mask.size:
         return [(count / mask.size) ** 0.5, 0.0, 0.0, 1.0, 0.0, 0.0]
-    changes = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
+    changes = sum(cv2.norm(way[1:], way[:-1], cv2.NORM_L1) for way in (mask, mask.T))
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
-    rest = small[~where]
-    end = float(np.quantile(rest, 0.1 if bright else 0.9)) / 255 if rest.size > 30 else 0.5
+    rest = small[mask == 0]
+    end = quantile(rest, 0.1 if bright else 0.9) / 255 if rest.size > 30 else 0.5
     return [
         (count / mask.size) ** 0.5,
         float(np.log(changes / count + 0.003)),

@@ -1,24 +1,21 @@
-"""A report as a table for people, a dictionary for JSON, and CSV for spreadsheets."""
+"""A report for programs: a dictionary for JSON, rows for CSV and Parquet."""
 
 import csv
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
-from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.audit.counts import RecordedImage
 from imageguard_daemon.names import inert
 from imageguard_daemon.reporting.findings import Finding
+from imageguard_daemon.reporting.percentiles import SHARES, Percentiles
 from imageguard_daemon.reporting.report import Report, Reviewed
+from imageguard_daemon.reporting.survey import Near
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import limit_percent, percent, share, shown
+from imageguard_daemon.reporting.wording import joined, shown
 
-CSV_COLUMNS = ("key", "total", "rejected", "rate", "low", "high", "top_reason")
+NUMBERS = ("total", "rejected", "rate", "low", "high")
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -26,58 +23,84 @@ def as_dict(report: Report) -> dict[str, Any]:
     scope, overall = report.scope, report.overall
     low, high = overall.interval
     return {
-        "by": str(report.by),
-        "since": scope.since and _iso(scope.since),
-        "until": scope.until and _iso(scope.until),
+        "by": ",".join(report.by),
+        "since": scope.since and iso(scope.since),
+        "until": scope.until and iso(scope.until),
         "source": scope.source,
         "class": scope.class_name,
+        "camera": scope.camera,
+        "host": scope.host,
+        "preset": scope.preset,
         "total": overall.total,
         "accepted": overall.total - overall.rejected,
         "quarantined": overall.rejected,
         "rejection_rate": overall.rate,
         "low": low,
         "high": high,
+        "duplicates": overall.duplicates,
         "reasons": overall.ranked_reasons(),
-        "groups": [_group_as_dict(key, tally) for key, tally in report.groups.items()],
+        "trend": _trend_as_dict(report),
+        "groups": [_group_as_dict(report, keys, one) for keys, one in report.groups.items()],
         "findings": [_finding_as_dict(finding) for finding in report.findings],
         **({} if report.reviewed is None else {"reviewed": _reviewed_as_dict(report.reviewed)}),
+        "percentiles": [_percentiles_as_dict(one) for one in report.percentiles],
+        "nearest": [_near_as_dict(near, image) for near, image in report.nearest],
     }
+
+
+def as_rows(report: Report) -> Iterator[dict[str, object]]:
+    """Yield the groups as flat rows; a report by two things has a column for each, any other has `key`."""
+    names = columns(report)
+    for keys, one in report.groups.items():
+        names_and_keys = zip(names, keys, strict=False)
+        yield {**dict(names_and_keys), **_numbers(one), "top_reason": one.top_reason}
+
+
+def columns(report: Report) -> tuple[str, ...]:
+    """Name the columns of `as_rows`."""
+    keys = tuple(map(str, report.by)) if len(report.by) > 1 else ("key",)
+    return (*keys, *NUMBERS, "top_reason")
 
 
 def as_csv(report: Report) -> str:
     """Give the groups as CSV with a header; what a spreadsheet would run as a formula gets an apostrophe."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for key, tally in report.groups.items():
-        row = _group_as_dict(key, tally)
-        writer.writerow(cell(row[column]) for column in CSV_COLUMNS)
+    writer.writerow(columns(report))
+    for row in as_rows(report):
+        writer.writerow(map(cell, row.values()))
     return lines.getvalue()
 
 
-def as_table(report: Report) -> RenderableType:
-    """Give the report for a terminal or a pipe; names are text and never markup."""
-    if not report.overall.total:
-        return Text(f"No decisions {scope_in_words(report.scope)}. A report needs images that were judged and moved.")
-    return Group(_summary(report), *details(report))
+def cell(content: object) -> object:
+    """Make a text harmless to a spreadsheet; numbers stay as they are."""
+    if not isinstance(content, str) or not content:
+        return content
+    return shown(inert(content))
 
 
-def details(report: Report, most_groups: int | None = None) -> list[RenderableType]:
-    """Give what follows the totals: reasons, groups (the first so many) and findings, for a terminal or a pipe."""
-    parts: list[RenderableType] = []
-    if report.by is not Dimension.reason and report.overall.rejected:
-        parts += [Text(), _reasons(report.overall)]
-    if report.groups:
-        parts += [Text(), _groups(report, most_groups)]
-        if most_groups is not None and len(report.groups) > most_groups:
-            parts.append(Text(f"and {len(report.groups) - most_groups:,} more; --format csv has them all"))
-    return [*parts, Text(), *_findings(report.findings)]
+def iso(moment: datetime) -> str:
+    """Write a moment as the log does."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
-def _group_as_dict(key: str, tally: Tally) -> dict[str, Any]:
-    low, high = tally.interval
-    numbers = {"total": tally.total, "rejected": tally.rejected, "rate": tally.rate, "low": low, "high": high}
-    return {"key": key, **numbers, "top_reason": tally.top_reason}
+def _numbers(one: Tally) -> dict[str, Any]:
+    low, high = one.interval
+    return {"total": one.total, "rejected": one.rejected, "rate": one.rate, "low": low, "high": high}
+
+
+def _group_as_dict(report: Report, keys: tuple[str, ...], one: Tally) -> dict[str, Any]:
+    crossed = {"keys": dict(zip(map(str, report.by), keys, strict=True))} if len(keys) > 1 else {}
+    before = report.before.get(keys)
+    earlier = {"before": _numbers(before)} if before else {}
+    return {"key": joined(keys), **crossed, **_numbers(one), "top_reason": one.top_reason, **earlier}
+
+
+def _trend_as_dict(report: Report) -> dict[str, Any] | None:
+    trend = report.trend
+    if trend is None:
+        return None
+    return {"change": trend.change, "low": trend.low, "high": trend.high, "before": _numbers(trend.before)}
 
 
 def _reviewed_as_dict(reviewed: Reviewed) -> dict[str, Any]:
@@ -91,120 +114,31 @@ def _finding_as_dict(finding: Finding) -> dict[str, Any]:
         "kind": finding.kind,
         "subject": finding.subject,
         "message": finding.message,
+        "sentence": finding.sentence,
+        "look_at": finding.look_at,
+        "sample_size": finding.sample_size,
         "evidence": dict(finding.evidence),
     }
 
 
-def cell(content: object) -> object:
-    """Make a text harmless to a spreadsheet; numbers stay as they are."""
-    if not isinstance(content, str) or not content:
-        return content
-    return shown(inert(content))
+def _percentiles_as_dict(one: Percentiles) -> dict[str, Any]:
+    names = [f"p{round(share * 100)}" for share in SHARES]
+    return {
+        "signal": one.signal,
+        "measure": one.measure,
+        "scores": dict(zip(names, one.scores, strict=True)),
+        "measures": dict(zip(names, one.measures, strict=True)),
+    }
 
 
-def _summary(report: Report) -> Text:
-    overall = report.overall
-    lines = [
-        f"{overall.total:,} {'image' if overall.total == 1 else 'images'} judged {scope_in_words(report.scope)}",
-        f"{overall.total - overall.rejected:,} accepted, {overall.rejected:,} quarantined",
-        *rate_in_words(report),
-    ]
-    if report.reviewed is not None and report.reviewed.right + report.reviewed.wrong:
-        lines.append(_precision(report.reviewed))
-    return Text("\n".join(lines))
-
-
-def rate_in_words(report: Report) -> list[str]:
-    """Say what share was rejected and how sure that is, in one line or two."""
-    low, high = report.overall.interval
-    lines = [f"rejection rate {percent(report.overall.rate)} (95 % interval {percent(low)} to {percent(high)})"]
-    if _could_be_chance(report):
-        lines.append(f"above the limit of {limit_percent(report.rejection_rate_limit)}, but that may be chance")
-    return lines
-
-
-def _precision(reviewed: Reviewed) -> str:
-    low, high = reviewed.interval
-    of_reviewed = share(reviewed.right, reviewed.right + reviewed.wrong)
-    told = f"{percent(reviewed.precision)}, 95 % interval {percent(low)} to {percent(high)}"
-    return f"{of_reviewed} reviewed rejections were right ({told})"
-
-
-def _could_be_chance(report: Report) -> bool:
-    found = any(finding.kind == "high_rejection_rate" for finding in report.findings)
-    return report.overall.rate > report.rejection_rate_limit and not found
-
-
-def scope_in_words(scope: Scope) -> str:
-    """Say which decisions were looked at, as the end of a sentence."""
-    words = [
-        f"since {_minute(scope.since)}" if scope.since else "",
-        f"until {_minute(scope.until)}" if scope.until else "",
-        f"from source '{shown(scope.source)}'" if scope.source is not None else "",
-        f"of class '{shown(scope.class_name)}'" if scope.class_name else "",
-        "without a class" if scope.class_name == "" else "",
-    ]
-    return ", ".join(filter(None, words)) or "in the whole log"
-
-
-def _reasons(overall: Tally) -> Table:
-    table = plain_table("reason")
-    number_columns(table, "images", "of rejected")
-    for reason, images in overall.ranked_reasons().items():
-        table.add_row(Text(shown(reason)), f"{images:,}", percent(images / overall.rejected))
-    return table
-
-
-def _groups(report: Report, most: int | None = None) -> Table:
-    table = plain_table(str(report.by))
-    number_columns(table, "images", "rejected", "rate", "95 % interval")
-    by_reason = report.by is Dimension.reason
-    if not by_reason:
-        table.add_column("top reason", overflow="fold", min_width=14)
-    for key, tally in islice(report.groups.items(), most):
-        row: list[RenderableType] = [Text(shown(key)), *_rates(tally)]
-        if not by_reason:
-            row.append(Text(shown(tally.top_reason) if tally.rejected else ""))
-        table.add_row(*row)
-    return table
-
-
-def _rates(tally: Tally) -> Iterator[str]:
-    low, high = tally.interval
-    yield f"{tally.total:,}"
-    yield f"{tally.rejected:,}"
-    yield percent(tally.rate)
-    yield f"{percent(low).removesuffix(' %')} to {percent(high)}"
-
-
-def plain_table(first_column: str) -> Table:
-    """Begin a table whose first column holds names."""
-    # Without lines: it reads the same on a terminal, in a mail and through grep, and columns still line up.
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column(first_column, overflow="fold", min_width=10)
-    return table
-
-
-def number_columns(table: Table, *names: str) -> None:
-    """Add columns of numbers."""
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
-
-
-def _findings(findings: tuple[Finding, ...]) -> Iterator[RenderableType]:
-    if not findings:
-        yield Text("No findings.")
-        return
-    yield Text("Findings", style="bold")
-    bullets = Table.grid(padding=(0, 1, 0, 0))
-    for finding in findings:
-        bullets.add_row("-", Text(finding.message, overflow="fold"))
-    yield bullets
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
-
-
-def _minute(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _near_as_dict(near: Near, image: RecordedImage | None) -> dict[str, Any]:
+    """Describe an image near a threshold; one that was archived has no path any more."""
+    return {
+        "id": near.id,
+        "relative_path": image and image.relative_path,
+        "class": image and image.class_name,
+        "verdict": "accepted" if near.margin >= 0 else "quarantined",
+        "signal": near.signal,
+        "score": near.score,
+        "threshold": near.threshold,
+    }

@@ -1,36 +1,59 @@
 """The report itself: what was asked, the numbers, and the findings, ready to be shown in any form."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from imageguard_daemon.audit.counts import Count, Dimension, Scope
-from imageguard_daemon.reporting.findings import Finding, find_patterns
+from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedImage, Scope
+from imageguard_daemon.reporting.findings import Finding, Patterns, find_patterns
+from imageguard_daemon.reporting.percentiles import Percentiles, percentiles
 from imageguard_daemon.reporting.statistics import wilson_interval
-from imageguard_daemon.reporting.tallies import Tally, tallies_by, tally
+from imageguard_daemon.reporting.survey import Near, Survey
+from imageguard_daemon.reporting.tallies import Tally, tallies_at, tallies_by, tally
+from imageguard_daemon.reporting.trend import Trend, trend
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
-FINDINGS_GROUPING = (Dimension.class_, Dimension.source)
-"""What findings look at, whatever a report is grouped by."""
+Grouping = tuple[Dimension, ...]
+EVERYTHING: Grouping = (Dimension.class_, Dimension.source, Dimension.camera)
+"""What findings look at, whatever a report is grouped by; also what totals are made from."""
+SERIES = (Dimension.source, Dimension.camera)
+"""What may have been good until some day."""
+_SHORT = timedelta(days=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the log has to say: `counts` for each of `groupings_for`, `earlier` the same for the period before."""
+
+    counts: Mapping[Grouping, Sequence[Count]]
+    earlier: Mapping[Grouping, Sequence[Count]] | None = None
+    survey: Survey | None = None
+    images: Mapping[int, RecordedImage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """All numbers of one report.
 
-    `groups` are in the order to show: days as they went by, reasons by frequency, all others worst first. In
-    a report by reason a group's `total` is that of all images: its rate is the share of all that this reason
-    cost.
+    `groups` are in the order to show: periods as they went by, reasons by frequency, all others worst first; a key for
+    each dimension of `by`. In a report by reason a group's `total` is that of all images: its rate is the share of all
+    that this reason cost. `before` are the groups in the period before, where there is one to compare with.
     """
 
-    by: Dimension
+    by: Grouping
     scope: Scope
     overall: Tally
-    groups: Mapping[str, Tally]
+    groups: Mapping[tuple[str, ...], Tally]
     findings: tuple[Finding, ...]
     rejection_rate_limit: float
+    before: Mapping[tuple[str, ...], Tally] = field(default_factory=dict)
+    trend: Trend | None = None
+    percentiles: tuple[Percentiles, ...] = ()
+    nearest: tuple[tuple[Near, RecordedImage | None], ...] = ()
+    survey: Survey | None = None
     reviewed: "Reviewed | None" = None
     """What people said of rejections; None when it was not asked for."""
 
@@ -53,30 +76,87 @@ class Reviewed:
         return wilson_interval(self.right, self.right + self.wrong)
 
 
-def groupings_for(by: Dimension) -> tuple[tuple[Dimension, ...], ...]:
-    """Give what must be counted for a report: one question to the log, or two."""
-    return (FINDINGS_GROUPING,) if by in {*FINDINGS_GROUPING, Dimension.reason} else (FINDINGS_GROUPING, (by,))
+def groupings_for(by: Grouping, scope: Scope, now: datetime | None = None) -> tuple[Grouping, ...]:
+    """Give what must be counted for a report."""
+    asked, period = _asked(by), series_period(scope, now)
+    more = () if set(asked) <= set(EVERYTHING) else (asked,)
+    return tuple(dict.fromkeys((EVERYTHING, *more, *((dimension, period) for dimension in SERIES))))
 
 
-def make_report(by: Dimension, scope: Scope, counts: Sequence[Sequence[Count]], settings: "Reporting") -> Report:
-    """Turn the counts of `groupings_for(by)`, in that order, into a report."""
-    overall = tally(counts[0])
-    classes, sources = (tallies_by(position, counts[0]) for position in range(len(FINDINGS_GROUPING)))
-    groups = _groups(by, overall, counts)
-    findings = find_patterns(overall, classes, sources, settings)
-    return Report(by, scope, overall, groups, findings, settings.rejection_rate_limit)
+def period_before(scope: Scope, now: datetime | None) -> Scope | None:
+    """Give the equally long period that ends where this one begins; None where it has no beginning or no end."""
+    end = scope.until or now
+    if scope.since is None or end is None or end <= scope.since:
+        return None
+    try:
+        begin = scope.since - (end - scope.since)
+    except OverflowError:
+        return None
+    return replace(scope, since=begin, until=scope.since)
 
 
-def _groups(by: Dimension, overall: Tally, counts: Sequence[Sequence[Count]]) -> dict[str, Tally]:
-    if by is Dimension.reason:
-        return {reason: Tally(overall.total, {reason: n}) for reason, n in overall.ranked_reasons().items()}
-    groups = tallies_by(FINDINGS_GROUPING.index(by) if by in FINDINGS_GROUPING else 0, counts[-1])
-    if by is Dimension.day:
-        return dict(sorted(groups.items()))
-    return dict(sorted(groups.items(), key=_worst_first))
+def series_period(scope: Scope, now: datetime | None = None) -> Dimension:
+    """Give the period in which changes are looked for: hours in a short report, else days."""
+    end = scope.until or now
+    short = scope.since and end and end - scope.since <= _SHORT
+    return Dimension.hour if short else Dimension.day
 
 
-def _worst_first(group: tuple[str, Tally]) -> tuple[float, int, str]:
-    """Rank by the low end of the interval: 1 of 1 rejected says less than 90 of 100."""
-    key, tally = group
-    return -tally.interval[0], -tally.total, key
+def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting") -> Report:
+    """Turn the facts into a report."""
+    everything = facts.counts[EVERYTHING]
+    overall = tally(everything)
+    classes, sources, cameras = (tallies_at(position, everything) for position in range(len(EVERYTHING)))
+    series = {str(one): tallies_by((0, 1), _series_of(one, facts.counts)) for one in SERIES}
+    borderline = facts.survey.borderline if facts.survey else {}
+    patterns = Patterns(overall, classes, sources, cameras, series, borderline)
+    before = _groups(by, facts.earlier) if facts.earlier is not None else {}
+    return Report(
+        by=by,
+        scope=scope,
+        overall=overall,
+        groups=_groups(by, facts.counts),
+        findings=find_patterns(patterns, settings),
+        rejection_rate_limit=settings.rejection_rate_limit,
+        before=before,
+        trend=trend(overall, tally(facts.earlier[EVERYTHING])) if facts.earlier is not None else None,
+        percentiles=percentiles(facts.survey.histogram) if facts.survey else (),
+        nearest=_nearest(facts),
+        survey=facts.survey,
+    )
+
+
+def _series_of(one: Dimension, counts: Mapping[Grouping, Sequence[Count]]) -> Sequence[Count]:
+    return next((counts[one, period] for period in (Dimension.hour, Dimension.day) if (one, period) in counts), ())
+
+
+def _asked(by: Grouping) -> Grouping:
+    """Give what is counted to group by this: every count has a reason anyway."""
+    return tuple(dimension for dimension in by if dimension is not Dimension.reason)
+
+
+def _nearest(facts: Facts) -> tuple[tuple[Near, RecordedImage | None], ...]:
+    if not facts.survey:
+        return ()
+    found = (*facts.survey.rejected_nearest, *facts.survey.accepted_nearest)
+    return tuple((near, facts.images.get(near.id)) for near in found)
+
+
+def _groups(by: Grouping, counts: Mapping[Grouping, Sequence[Count]]) -> dict[tuple[str, ...], Tally]:
+    asked = _asked(by)
+    counted = asked if asked in counts else EVERYTHING
+    groups = tallies_by([counted.index(dimension) for dimension in asked], counts[counted])
+    if Dimension.reason in by:
+        at = by.index(Dimension.reason)
+        groups = {
+            (*keys[:at], reason, *keys[at:]): Tally(one.total, {reason: images})
+            for keys, one in groups.items()
+            for reason, images in one.reasons.items()
+        }
+    return dict(sorted(groups.items(), key=lambda group: _order(by, *group)))
+
+
+def _order(by: Grouping, keys: tuple[str, ...], one: Tally) -> tuple[object, ...]:
+    """Rank by time, then by the low end of the interval: 1 of 1 rejected says less than 90 of 100."""
+    periods = tuple(key for key, dimension in zip(keys, by, strict=True) if dimension in PERIODS)
+    return periods, -one.interval[0], -one.total, keys

@@ -12,8 +12,9 @@ from rich.text import Text
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.quality.version import SCORER_VERSION
-from imageguard_daemon.reporting.rendering import cell, number_columns, plain_table, scope_in_words
+from imageguard_daemon.reporting.rendering import cell
 from imageguard_daemon.reporting.simulation import Change, Example, Simulation
+from imageguard_daemon.reporting.tables import number_columns, plain_table, scope_in_words
 from imageguard_daemon.reporting.wording import percent, shown
 
 CLASSES_SHOWN = 20

@@ -1,7 +1,7 @@
 """Counts from the audit log, folded into one tally for each thing reported on."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imageguard_daemon.audit.counts import Count
@@ -10,10 +10,11 @@ from imageguard_daemon.reporting.statistics import wilson_interval
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many images were judged, and how many of them were rejected for which reason."""
+    """How many images were judged, how many of them were rejected for which reason, how many were there before."""
 
     total: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    duplicates: int = 0
 
     @property
     def rejected(self) -> int:
@@ -41,31 +42,39 @@ class Tally:
 
     def without(self, part: "Tally") -> "Tally":
         """Take a part out again."""
-        return Tally(self.total - part.total, dict(Counter(self.reasons) - Counter(part.reasons)))
+        reasons = dict(Counter(self.reasons) - Counter(part.reasons))
+        return Tally(self.total - part.total, reasons, self.duplicates - part.duplicates)
 
 
 def tally(counts: Iterable[Count]) -> Tally:
     """Take all counts together."""
-    total, reasons = 0, Counter[str]()
+    total, duplicates, reasons = 0, 0, Counter[str]()
     for count in counts:
         total += count.images
+        duplicates += count.duplicates
         if count.verdict == "quarantined":
             reasons[count.reason] += count.images
-    return Tally(total, dict(reasons))
+    return Tally(total, dict(reasons), duplicates)
 
 
-def tallies_by(position: int, counts: Iterable[Count]) -> dict[str, Tally]:
-    """Give one tally for each key at this position of the counts' keys."""
-    parts: defaultdict[str, list[Count]] = defaultdict(list)
+def tallies_by(positions: Sequence[int], counts: Iterable[Count]) -> dict[tuple[str, ...], Tally]:
+    """Give one tally for each combination of keys at these positions of the counts' keys."""
+    parts: defaultdict[tuple[str, ...], list[Count]] = defaultdict(list)
     for count in counts:
-        parts[count.keys[position]].append(count)
-    return {key: tally(part) for key, part in parts.items()}
+        parts[tuple(count.keys[position] for position in positions)].append(count)
+    return {keys: tally(part) for keys, part in parts.items()}
+
+
+def tallies_at(position: int, counts: Iterable[Count]) -> dict[str, Tally]:
+    """Give one tally for each key at this position of the counts' keys."""
+    return {key: part for (key,), part in tallies_by((position,), counts).items()}
 
 
 def together(tallies: Iterable[Tally]) -> Tally:
     """Add tallies up."""
-    total, reasons = 0, Counter[str]()
+    total, duplicates, reasons = 0, 0, Counter[str]()
     for part in tallies:
         total += part.total
+        duplicates += part.duplicates
         reasons.update(part.reasons)
-    return Tally(total, dict(reasons))
+    return Tally(total, dict(reasons), duplicates)

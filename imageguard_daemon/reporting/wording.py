@@ -30,3 +30,17 @@ def shown(key: str) -> str:
     if not key:
         return NO_KEY
     return key if key.isprintable() else printable(key)
+
+
+def joined(keys: tuple[str, ...]) -> str:
+    """Write the keys of a group as one; what is crossed has all of them."""
+    return keys[0] if len(keys) == 1 else " / ".join(map(shown, keys))
+
+
+def points(change: float) -> str:
+    """Write a difference of two rates."""
+    hundredths = change * 100
+    if abs(hundredths) < 0.05:
+        return "no change"
+    word = "point" if f"{abs(hundredths):.1f}" == "1.0" else "points"
+    return f"{abs(hundredths):.1f} {word} {'more' if change > 0 else 'less'}"

@@ -1,7 +1,7 @@
 """Acts on rejected images: release, confirm, undo, purge. Plain functions; beside a running daemon or without one.
 
 Each group of images is recorded, moved and recorded again under the root's `ActingLock`, after what an earlier command
-may have left unfinished was finished. docs/decisions/0007-acting-beside-a-daemon.md says why that is enough.
+may have left unfinished was finished. docs/decisions/0008-acting-beside-a-daemon.md says why that is enough.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

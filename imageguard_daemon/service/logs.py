@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from imageguard_daemon.model import VERDICTS
+from imageguard_daemon.names import printable
 
 _COLOURS = {
     "accepted": "\x1b[32m",
@@ -55,8 +56,14 @@ def _for_people(_logger: object, _name: str, event: structlog.typing.EventDict) 
     if what in VERDICTS:
         line += f" {event['path']}  " + (f"{event['reason']}: {event['detail']}" if event["reason"] else "")
     else:
-        line += "".join(f"  {name.replace('_', ' ')}: {value}" for name, value in event.items())
+        line += "".join(f"  {name.replace('_', ' ')}: {_in_line(value)}" for name, value in event.items())
     return f"{line.rstrip()}\n{exception}".rstrip()
+
+
+def _in_line(value: object) -> str:
+    """Escape what was not: messages of libraries and of the system may carry bytes of a file or its name."""
+    text = str(value)
+    return text if text.isprintable() else printable(text)
 
 
 def configure(form: Literal["auto", "console", "json"], level: str, console: Console) -> None:

@@ -2,16 +2,20 @@
 
 import json
 import os
+import socket
+import stat
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from imageguard_daemon.names import printable
+from tests.e2e import daemon_process
 from tests.e2e.daemon_process import COMMAND, command, wait_until
-from tests.helpers.images import encoded, jpeg, photo
+from tests.helpers.bombs import bombs
+from tests.helpers.images import jpeg, photo
+from tests.helpers.poisoned import POISONS
 
 GOOD = jpeg(photo(200, 150))
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,59 +45,133 @@ def test_it_needs_no_network(ingest):
     one.check_books()
 
 
-def _png_bomb(side: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
-
-    header = side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
-    pixels = zlib.compress(bytes(50_000_000), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-
-
-def _bombs(side: int = 60_000) -> dict[str, bytes]:
-    """Give a file of each format that claims `side` x `side` pixels (what its header can hold, for WebP)."""
-    little, big = side.to_bytes(4, "little"), side.to_bytes(2, "big")
-    good = jpeg(photo(64, 64))
-    at = good.index(b"\xff\xc0") + 5
-    entry = {
-        tag: tag.to_bytes(2, "little")
-        + (4).to_bytes(2, "little")
-        + (1).to_bytes(4, "little")
-        + value.to_bytes(4, "little")
-        for tag, value in {256: side, 257: side, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: side, 279: side}.items()
-    }
-    webp = bytearray(encoded(Image.new("RGB", (64, 64)), "WEBP", lossless=True))
-    most = 16_383 - 1  # two sizes less one, of 14 bits each
-    webp[21:25] = (most | most << 14).to_bytes(4, "little")
-    return {
-        "jpeg": good[:at] + big + big + good[at + 4 :],
-        "png": _png_bomb(side),
-        "gif": b"GIF89a"
-        + side.to_bytes(2, "little") * 2
-        + bytes(3)
-        + b","
-        + bytes(4)
-        + side.to_bytes(2, "little") * 2
-        + b"\0\x08\0;",
-        "bmp": b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0" + little * 2 + b"\x01\0\x18\0" + bytes(24),
-        "tif": b"II*\0\x08\0\0\0" + len(entry).to_bytes(2, "little") + b"".join(entry.values()) + bytes(4),
-        "webp": bytes(webp),
-    }
-
-
 def test_bombs_of_each_format_are_too_large_in_milliseconds(ingest):
     """A header that claims billions of pixels is `too_large` with the size it claims, before anything is decoded."""
     one = ingest()
-    bombs = _bombs()
-    for name, data in bombs.items():
+    for name, data in bombs().items():
         one.put(f"bombs/bomb.{name}", data)
     assert one.start("--once").wait(60) == 0
     rows = {row["relative_path"].rpartition(".")[2]: row for row in one.decisions()}
-    assert {name: row["reason"] for name, row in rows.items()} == dict.fromkeys(bombs, "too_large")
-    claims = {name: "16383 x 16383 = 268" if name == "webp" else "60000 x 60000 = 3600" for name in bombs}
+    assert {name: row["reason"] for name, row in rows.items()} == dict.fromkeys(bombs(), "too_large")
+    claims = {name: "16383 x 16383 = 268" if name == "webp" else "60000 x 60000 = 3600" for name in bombs()}
     assert all(f"{claim} megapixels" in rows[name]["detail"] for name, claim in claims.items())
     assert max(row["duration_ms"] for row in rows.values()) < 100
     one.check_books()
+
+
+def test_a_decoder_taken_over_costs_only_its_file(ingest, monkeypatch):
+    """Files that crash, hang, end or take over their decoder are `corrupt` with what happened, good ones accepted."""
+    one = ingest(scoring={"workers": 2, "timeout_seconds": 1.0})
+    monkeypatch.setattr(daemon_process, "COMMAND", [sys.executable, "-m", "tests.helpers.poisoned"])
+    one.start()
+    good = jpeg(photo(640, 480), 95)
+    one.put("cat/first.jpg", good)
+    one.wait_for_decisions(1)
+    before = len(os.listdir(f"/proc/{one.process.pid}/fd"))
+    for poison in POISONS:
+        one.put(f"evil/{poison.decode()}.jpg", good + poison)
+    one.put("cat/last.jpg", good)
+    rows = {row["relative_path"]: row for row in one.wait_for_decisions(len(POISONS) + 2)}
+    told = {"crash": "code -11", "hang": "longer than 1 s", "spin": "1 s", "leave": "code 3"}
+    for name, words in told.items():
+        row = rows[f"evil/poison:{name}.jpg"]
+        assert (row["reason"], row["detail"].count(words)) == ("corrupt", 2), row["detail"]
+    assert rows["evil/poison:rave.jpg"]["detail"].startswith("tried twice")
+    assert rows["cat/first.jpg"]["verdict"] == rows["cat/last.jpg"]["verdict"] == "accepted"
+    wait_until(lambda: _zombies_of(one.process.pid) == 0, "nothing dead is left")
+    assert len(os.listdir(f"/proc/{one.process.pid}/fd")) <= before
+    assert one.stop() == 0
+    assert "\x1b" not in one.log_file.read_text()
+    one.check_books()
+
+
+def _zombies_of(pid: int) -> int:
+    children = [
+        child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+    return sum("(zombie)" in Path(f"/proc/{child}/status").read_text() for child in children)
+
+
+def _special_files(folder: Path, outside: Path) -> list[str]:
+    """Put everything into a folder that is called like an image and is none."""
+    (outside / "secret.jpg").write_bytes(GOOD)
+    (folder / "to_file.jpg").symlink_to(outside / "secret.jpg")
+    (folder / "to_folder.jpg").symlink_to(outside)
+    (folder / "to_nothing.jpg").symlink_to("nothing")
+    (folder / "to_itself.jpg").symlink_to("to_itself.jpg")
+    (folder / "up").symlink_to("../..")
+    os.mkfifo(folder / "pipe.jpg")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "socket.jpg"))
+    if os.geteuid() == 0:
+        os.mknod(folder / "zero.jpg", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+        os.mknod(folder / "disk.jpg", stat.S_IFBLK | 0o600, os.makedev(7, 0))
+    return sorted(os.listdir(folder))
+
+
+def test_what_only_looks_like_an_image_stays_and_is_told(ingest, tmp_path):
+    """Links, pipes, sockets and devices are never opened, stay where they are, and `status` names each."""
+    one = ingest()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (one.inbox / "odd").mkdir()
+    special = _special_files(one.inbox / "odd", outside)
+    one.put("odd/good.jpg", GOOD)
+    one.start()
+    one.wait_for_decisions(1)
+    for name in special:
+        os.utime(one.inbox / "odd" / name, follow_symlinks=False)  # an event for each, besides the walk
+    one.put("odd/later.jpg", GOOD)
+    one.wait_for_decisions(2)
+    assert one.stop() == 0
+    assert sorted(os.listdir(one.inbox / "odd")) == special
+    assert [path.name for path in outside.iterdir()] == ["secret.jpg"]
+    found = json.loads(command("status", "--config", one.config_file, "--format", "json").stdout)
+    assert sum(found["inboxes"]["default"]["left"].values()) == len(special)
+    one.check_books()
+
+
+def test_a_name_of_a_strangers_file_is_filed_as_a_copy(ingest, tmp_path):
+    """A hard link to a file elsewhere gives its bytes a place in accepted; what can still be written stays outside."""
+    one = ingest()
+    foreign = tmp_path / "foreign.jpg"
+    foreign.write_bytes(jpeg(photo(640, 480), 95))
+    (one.inbox / "cat").mkdir()
+    os.link(foreign, one.inbox / "cat" / "linked.jpg")
+    assert one.start("--once").wait(60) == 0
+    assert (one.accepted / "cat" / "linked.jpg").stat().st_ino != foreign.stat().st_ino
+    assert (foreign.stat().st_nlink, (one.accepted / "cat" / "linked.jpg").read_bytes()) == (1, foreign.read_bytes())
+    one.check_books()
+
+
+NAMES = {
+    "twins in case": ("Photo.jpg", "photo.jpg", "PHOTO.JPG"),
+    "twins in Unicode form": ("caf\u00e9.jpg", "cafe\u0301.jpg"),
+    "twins to the eye": ("paypal.jpg", "p\u0430ypal.jpg", "paypal\u200b.jpg", "gpj.\u202etxt.jpg"),
+    "no room left": ("x" * 251 + ".jpg", "x" * 250 + "y.jpg", "\U0001f600" * 62 + ".jpg"),
+    "dots": ("a..jpg", "..a/..b.jpg", "a/.. /c.jpg", "%2e%2e%2fd.jpg"),
+    "shell and options": ("-rf.jpg", "$(reboot).jpg", "`id`;&|.jpg", "* ?.jpg", "con.jpg", "a:b.jpg", "~.jpg"),
+}
+
+
+def test_confusing_names_are_kept_apart_and_kept(ingest):
+    """Each file keeps its very name and its own record, also when its place at the destination is taken already."""
+    one = ingest(intake={"ignore": []})
+    names = [f"{number}/{name}" for number, names in enumerate(NAMES.values()) for name in names]
+    for again in (b"first", b"second"):
+        for number, name in enumerate(names):
+            (one.inbox / name).parent.mkdir(parents=True, exist_ok=True)
+            (one.inbox / name).write_bytes(GOOD + again + bytes([number]))
+        assert one.start("--once").wait(60) == 0
+    rows = {row["sha256"]: row for row in one.decisions()}
+    filed = {hashes: str(path.relative_to(one.root)) for hashes, (path,) in one.contents().items()}
+    assert {hashes: row["destination"] for hashes, row in rows.items()} == {
+        hashes: printable(path) for hashes, path in filed.items()
+    }
+    assert len(rows) == 2 * len(names)
+    assert {f"quarantine/{name}" for name in names} <= set(filed.values())
+    assert all(row["relative_path"].isprintable() for row in rows.values())
+    assert command("verify", "--config", one.config_file).returncode == 0
 
 
 def test_mutants_crash_nothing(tmp_path):

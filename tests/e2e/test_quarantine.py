@@ -82,7 +82,7 @@ def test_a_log_that_cannot_be_used_is_told(made, tmp_path):
     assert (result.returncode, "newer version" in result.stderr) == (69, True), result.stderr
     connection = sqlite3.connect(database, isolation_level=None)
     connection.execute("DELETE FROM alembic_version")
-    connection.execute("INSERT INTO alembic_version VALUES ('0003')")
+    connection.execute("INSERT INTO alembic_version VALUES ('0004')")
     connection.execute("BEGIN EXCLUSIVE")
     result = quarantine(made, "release", "--id", 1)
     assert result.returncode == 75, result.stderr
@@ -107,6 +107,7 @@ def test_reviews_feed_report_and_calibrate(made):
     assert "2 of 3 reviewed rejections were right (66.7 %" in text
     report = json.loads(command("report", "--config", made.config_file, "--format", "json").stdout)
     assert (report["reviewed"]["right"], report["reviewed"]["wrong"]) == (2, 1)
+    assert (report["total"], report["accepted"], report["quarantined"]) == (4, 1, 3)  # a release is no new decision
     folder = made.root / "good"
     folder.mkdir()
     for number in range(9):

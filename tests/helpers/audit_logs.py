@@ -15,6 +15,7 @@ from imageguard_daemon.model import (
     Intent,
     JudgedFile,
     Measurement,
+    Measures,
     Outcome,
     OutcomeKind,
 )
@@ -34,6 +35,10 @@ class Judged:
     camera: str = ""
     decided_at: datetime = NOON
     outcome: OutcomeKind = "moved"
+    exposure: tuple[float, float] | None = None
+    """Over- and underexposure; None: nothing could be measured."""
+    repeated: bool = False
+    """All of them have the same bytes."""
 
 
 def write_log(database: Path, batches: Iterable[Judged]) -> Path:
@@ -50,9 +55,10 @@ def write_log(database: Path, batches: Iterable[Judged]) -> Path:
 
 
 def _judged_file(batch: Judged, number: int) -> JudgedFile:
-    name, sha256 = f"{batch.class_name}/{number}.jpg", f"{number:064x}"
+    name, sha256 = f"{batch.class_name}/{number}.jpg", f"{0 if batch.repeated else number:064x}"
     issues = (batch.reason,) if batch.reason else ()
-    decision = Decision(0.2 if issues else 0.9, issues, dict.fromkeys(SCORE_NAMES, 50.0), {}, "general", {}, "test")
+    measures, scores = _measured(batch, number)
+    decision = Decision(0.2 if issues else 0.9, issues, scores, measures, "general", {}, "test")
     folder = "quarantine" if issues else "accepted"
     intent = Intent(
         "image",
@@ -61,5 +67,18 @@ def _judged_file(batch: Judged, number: int) -> JudgedFile:
         sha256,
         FileIdentity(1, number, 1000, 1, 1),
     )
-    measurement = Measurement(sha256, issue="corrupt", camera=batch.camera)
+    found = _measures(batch.exposure) if batch.exposure else None
+    measurement = Measurement(sha256, found, issue="" if found else "corrupt", camera=batch.camera)
     return JudgedFile(Candidate(batch.source, name), batch.class_name, measurement, decision, (intent,))
+
+
+def _measured(batch: Judged, number: int) -> tuple[dict[str, float], dict[str, float]]:
+    if batch.exposure is None:
+        return {}, dict.fromkeys(SCORE_NAMES, 50.0)
+    return _measures(batch.exposure).as_dict(), {
+        name: number % 97 + place / 7 for place, name in enumerate(SCORE_NAMES)
+    }
+
+
+def _measures(exposure: tuple[float, float]) -> Measures:
+    return Measures(640, 480, 1.0, 1.0, 95.0, 1.0, 0.0, 0.0, 3.0, 120.0, 240.0, *exposure)

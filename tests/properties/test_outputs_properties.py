@@ -5,26 +5,36 @@ import io
 import json
 import logging
 import os
+from dataclasses import replace
 
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.batch.judging import Rules, judge, row_of
 from imageguard_daemon.batch.outputs import CsvOutput, JsonlOutput
 from imageguard_daemon.batch.summary import Summary, Totals, as_json, as_summary
+from imageguard_daemon.calibration import rendering as calibration
+from imageguard_daemon.calibration.collection import collect
+from imageguard_daemon.calibration.proposal import make_proposal
 from imageguard_daemon.cli import status
 from imageguard_daemon.cli.verdicts import verdict_panel, verdicts_csv
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.names import inert, printable
 from imageguard_daemon.quality.policy import decide, thresholds_for
-from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
+from imageguard_daemon.reporting import simulation_rendering as simulation
+from imageguard_daemon.reporting.rendering import as_csv, as_dict
+from imageguard_daemon.reporting.simulation import Rules as OtherRules
+from imageguard_daemon.reporting.simulation import simulate
+from imageguard_daemon.reporting.tables import as_table
 from imageguard_daemon.service import logs
 from imageguard_daemon.verification import rendering as verification
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 from tests.unit.reporting.test_rendering import report_on
+from tests.unit.reporting.test_simulation import GOOD, SOFT, row
 
 NASTY = [
     "\x1b]0;owned\x07",
@@ -102,12 +112,6 @@ def test_reports_are_safe_to_show_and_to_open(name: str) -> None:
     _harmless(json.dumps(as_dict(report), ensure_ascii=False))
 
 
-class _Totals:
-    counts = dict.fromkeys(Kind, 1)
-    links = files = left = 0
-    head = b""
-
-
 @given(NAMES, NAMES)
 def test_verify_is_safe_to_show_and_to_open(name: str, other: str) -> None:
     """`verify`: rows as CSV and JSON, also for paths that are not absolute."""
@@ -126,6 +130,38 @@ def test_status_is_safe_to_show_and_to_open(name: str) -> None:
     inbox = {"waiting": 0, "left": {"link": 1}, "examples": {"link": [printable(name)]}}
     found = {"root": "/r", "running": True, "process_id": 1, "daemon": daemon, "inboxes": {"default": inbox}}
     assert all(map(_is_inert, _cells(status._as_csv(found))))
+
+
+@given(NAMES)
+def test_simulate_is_safe_to_show_and_to_open(name: str) -> None:
+    """`simulate`: table, CSV and JSON, for a class and a path as the log has them."""
+    changed = row(1, SOFT, class_name=printable(name), relative_path=printable(name))
+    made = simulate([changed, row(2, GOOD)], OtherRules({"blur_score": 60.0}))
+    _harmless(_on_terminal(simulation.simulation_as_table(made, "blur_score=60", Scope())))
+    assert all(map(_is_inert, _cells(simulation.simulation_as_csv(made))))
+    _harmless(json.dumps(simulation.simulation_as_dict(made, "x"), ensure_ascii=False))
+
+
+@given(NAMES, NAMES)
+def test_calibrate_is_safe_to_show_and_to_open(name: str, other: str) -> None:
+    """`calibrate`: preview, warnings, YAML, CSV and JSON, for paths as the file system has them."""
+    sharp, soft = Measurement("", GOOD), Measurement("soft", SOFT)
+    measured = [(f"{number}.jpg", replace(sharp, sha256=str(number))) for number in range(20)]
+    measured += [(name, soft), (f"{name} again", soft), (other, Measurement("", issue="corrupt", detail=name))]
+    good = collect(measured)
+    made = make_proposal(good, collect([(other, replace(soft, sha256="b"))]), "fine_grained", 0.2)
+    _harmless(_on_terminal(calibration.as_preview(made)))
+    _harmless("\n".join(calibration.warnings(made)))
+    _harmless(calibration.as_yaml(made))
+    assert all(map(_is_inert, _cells(calibration.as_csv(made))))
+    _harmless(json.dumps(calibration.as_dict(made), ensure_ascii=False))
+
+
+@given(NAMES)
+def test_messages_of_others_cannot_steer_a_terminal_from_the_log(name: str) -> None:
+    """A log line for people escapes a message that nobody has escaped before."""
+    event = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "event": "source paused", "why": name}
+    assert logs._for_people(None, "info", event).replace("\x1b[0m", "").isprintable()
 
 
 @given(NAMES)

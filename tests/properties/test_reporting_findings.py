@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from imageguard_daemon.audit.counts import Count, Dimension, Scope
+from imageguard_daemon.audit.counts import Count, Dimension
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.model import ISSUES
 from imageguard_daemon.reporting.findings import DOUBT
-from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
-from imageguard_daemon.reporting.report import Report, make_report
+from imageguard_daemon.reporting.rendering import as_csv, as_dict
+from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.tables import as_table
+from tests.helpers.reports import report_of
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 REASONS = st.sampled_from(("", *ISSUES))
@@ -32,7 +34,7 @@ def counts(draw: st.DrawFn) -> list[Count]:
 
 def report_on(rows: list[Count], by: Dimension = Dimension.class_) -> Report:
     """Give the report on these counts."""
-    return make_report(by, Scope(), [rows], SETTINGS)
+    return report_of(rows, by, settings=SETTINGS)
 
 
 @given(counts(), st.sampled_from([Dimension.class_, Dimension.source, Dimension.reason]))

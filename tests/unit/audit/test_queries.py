@@ -165,4 +165,5 @@ def test_a_short_period_is_found_through_the_index(engine: sa.Engine) -> None:
 
     sa.event.listen(engine, "before_cursor_execute", explain)
     count_decisions(engine, [(Dimension.class_,)], Scope(since=NOON))
-    assert any("ix_decision_records_decided_at" in line for line in plans), plans
+    assert any("SEARCH rollup_hours USING INDEX ix_rollup_hours_hour" in line for line in plans), plans
+    assert not any("decision_records" in line or "SCAN rollup_hours" in line for line in plans), plans

@@ -1,11 +1,14 @@
 """Who swaps things between two steps of a move gets nothing moved but what was judged."""
 
-from bench.races import NaiveSite, run
+import pytest
+
+from bench.races import LinkedSite, NaiveSite, Site, run
 
 
-def test_an_attacker_wins_no_round():
+@pytest.mark.parametrize(("site_type", "rounds"), [(Site, 250), (LinkedSite, 80)], ids=["renamed", "copied"])
+def test_an_attacker_wins_no_round(site_type, rounds):
     """Swapped files, links and folders: only what was judged is published, nothing outside touched."""
-    ends, wins = run(250, seed=11)
+    ends, wins = run(rounds, 11, site_type)
     assert not wins
     assert {"moved", "stayed"} <= set(ends)
 

@@ -97,7 +97,7 @@ def test_limits_come_from_the_configuration(root: Path, tmp_path: Path) -> None:
     """A limit set in the file decides what is a finding."""
     (tmp_path / "config.yaml").write_text("reporting: {rejection_rate_limit: 0.9, class_rate_limit: 0.95}")
     made = json.loads(run(root, "--config", tmp_path / "config.yaml", "--format", "json").stdout)
-    assert [finding["kind"] for finding in made["findings"]] == ["mostly_low_resolution"]
+    assert [finding["kind"] for finding in made["findings"]] == ["one_source_behind_most", "mostly_low_resolution"]
 
 
 def test_a_new_log_is_reported_as_empty(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Damage inside files is found, harmless oddities are not called damage."""
 
 import io
+import struct
 import zlib
 from random import Random
 
@@ -11,6 +12,7 @@ from PIL import Image
 from bench.damage import DAMAGES
 from bench.variants import VARIANTS, png_chunk
 from imageguard_daemon.errors import ImageError
+from imageguard_daemon.quality import integrity
 from imageguard_daemon.quality.decoding import Limits, decode
 from imageguard_daemon.quality.integrity import deflated_whole, hole_in
 from tests.helpers.images import encoded, jpeg, noisy, photo, png
@@ -183,3 +185,35 @@ def test_cmyk_gives_the_luma_that_pillow_gives():
     data = VARIANTS["jpeg cmyk"](RGB)
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB").convert("L")).astype(int)
     assert np.abs(decode(data, LIMITS).grey - expected).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("predictor", [1, 2])
+def test_sound_deflated_tiff_is_unpacked_once(mode, predictor, monkeypatch):
+    """Its checksums are held against the pixels: nothing is unpacked a second time only to be checked."""
+    data = encoded(Image.fromarray(RGB).convert(mode), "TIFF", compression="tiff_deflate", tiffinfo={317: predictor})
+    monkeypatch.setattr(integrity, "deflated_whole", lambda *_: pytest.fail("unpacked again"))
+    assert found(data) == ""
+
+
+@pytest.mark.parametrize("predictor", [1, 2])
+def test_a_wrong_checksum_in_deflated_tiff_is_found(predictor):
+    """The four bytes that libtiff never reads tell that a strip is not what was written."""
+    data = bytearray(encoded(Image.fromarray(RGB), "TIFF", compression="tiff_deflate", tiffinfo={317: predictor}))
+    with Image.open(io.BytesIO(data)) as image:
+        start, size = image.tag_v2[273][0], image.tag_v2[279][0]
+    data[start + size - 2] ^= 0x10
+    assert found(bytes(data)).startswith("corrupt: TIFF")
+
+
+def test_deflated_tiff_with_bytes_behind_a_strip_is_sound():
+    """Padding that a writer counts to a strip is no damage."""
+    data = encoded(Image.fromarray(RGB), "TIFF", compression="tiff_deflate", tiffinfo={278: 240})
+    with Image.open(io.BytesIO(data)) as image:
+        (start,), (size,) = image.tag_v2[273], image.tag_v2[279]
+    moved = data + data[start : start + size] + b"pad"
+    for tag, was, becomes in ((273, start, len(data)), (279, size, size + 3)):
+        entry = struct.pack("<HHII", tag, 4, 1, was)
+        assert entry in moved
+        moved = moved.replace(entry, struct.pack("<HHII", tag, 4, 1, becomes))
+    assert found(moved) == ""

@@ -1,10 +1,13 @@
 """Facts from JPEG headers."""
 
 import pytest
+from PIL import Image
 
 from imageguard_daemon.errors import ImageError
-from imageguard_daemon.quality.jpeg import luma_table, nearest_quality, read_header
-from tests.helpers.images import jpeg, photo
+from imageguard_daemon.quality.decoding import MOST_SCANS, Limits
+from imageguard_daemon.quality.jpeg import has_more_scans, luma_table, nearest_quality, read_header
+from imageguard_daemon.quality.measurement import measure_bytes
+from tests.helpers.images import encoded, jpeg, photo
 
 
 @pytest.mark.parametrize("quality", [1, 5, 10, 25, 49, 50, 51, 75, 92, 95, 100])
@@ -33,3 +36,29 @@ def test_headers_without_a_frame_are_corrupt(data):
     """A JPEG that announces no frame is corrupt, not an accident."""
     with pytest.raises(ImageError, match="frame"):
         read_header(data)
+
+
+def _with_scans_again(again, *between):
+    """Give a progressive JPEG whose last scan comes `again` times more, each after these bytes."""
+    data = encoded(Image.new("L", (64, 64), 128), "JPEG", progressive=True)
+    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+    return data[:end] + b"".join((*between, data[last:end])) * again + b"\xff\xd9"
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():
+    """Ten bytes a scan, each over all pixels: such a bomb of time is `too_large`, however the scans are dressed up."""
+    comment = b"\xff\xfe\x00\x06\xff\xd9\xff\xd9"  # holds what looks like the picture's end
+    for data in (_with_scans_again(5000), _with_scans_again(200, comment), _with_scans_again(200, b"\xff" * 9)):
+        found = measure_bytes(data, Limits())
+        assert (found.issue, found.detail) == ("too_large", f"more than {MOST_SCANS} scans over 64 x 64 pixels")
+
+
+def test_only_scans_of_the_picture_count():
+    """What looks like scans in comments, after the end, and in previews is none; a progressive JPEG has about ten."""
+    for data in (
+        _with_scans_again(0) + b"\xff\xda" * 500,
+        _with_scans_again(1, b"\xff\xfe\x03\xea" + b"\xff\xda" * 500),
+        encoded(Image.fromarray(photo(96, 80)), "JPEG", progressive=True),
+    ):
+        assert not has_more_scans(data, read_header(data).scan_at, MOST_SCANS)
+        assert has_more_scans(data, read_header(data).scan_at, 3)

@@ -174,3 +174,11 @@ def test_hostile_files_give_sane_results():
         result = measure_file(str(path), LIMITS)
         assert (result.measures is None) == bool(result.issue), path.name
         assert result.duration_ms < 10_000, path.name
+
+
+@pytest.mark.parametrize(("width", "height"), [(70_000, 1), (100_000, 2), (400_000, 8), (2, 100_000)])
+def test_a_strip_of_any_length_is_measured(width: int, height: int):
+    """Images of which the longer side is thousands of times the shorter are small, not damaged."""
+    found = measure_bytes(encoded(Image.new("L", (width, height), 90), "TIFF"), LIMITS)
+    assert (found.issue, found.detail) == ("", "")
+    assert found.measures is not None

@@ -4,7 +4,7 @@ import pytest
 
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.model import ISSUES
-from imageguard_daemon.reporting.findings import ADVICE, Finding, find_patterns
+from imageguard_daemon.reporting.findings import ADVICE, Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.tallies import Tally, together
 
 SETTINGS = Reporting(min_sample=20, rejection_rate_limit=0.2, class_rate_limit=0.5, mostly_share=0.5)
@@ -18,7 +18,7 @@ def blurry(rejected: int, total: int) -> Tally:
 def found(classes: dict[str, Tally], sources: dict[str, Tally] | None = None) -> list[Finding]:
     """Give the findings in a log of these classes."""
     overall = together(classes.values())
-    return list(find_patterns(overall, classes, sources or {"default": overall}, SETTINGS))
+    return list(find_patterns(Patterns(overall, classes, sources or {"default": overall}), SETTINGS))
 
 
 def kinds(findings: list[Finding]) -> list[str]:
@@ -84,9 +84,9 @@ def test_among_a_million_images_a_hair_is_no_pattern() -> None:
 
 def test_many_classes_are_corrected_for() -> None:
     """What is a finding for one class alone may be chance among a thousand."""
-    assert rejected_classes({"odd": blurry(16, 20), "class": blurry(40, 100)}) == ["odd"]
+    assert rejected_classes({"odd": blurry(18, 20), "class": blurry(40, 100)}) == ["odd"]
     ordinary = {f"class{number}": blurry(8, 20) for number in range(999)}
-    assert rejected_classes(ordinary | {"odd": blurry(16, 20)}) == []
+    assert rejected_classes(ordinary | {"odd": blurry(17, 20)}) == []
     assert rejected_classes(ordinary | {"odd": blurry(20, 20)}) == ["odd"]
 
 

@@ -9,9 +9,13 @@ from rich.console import Console
 
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
-from imageguard_daemon.reporting.report import Report, make_report
+from imageguard_daemon.reporting.rendering import as_csv, as_dict
+from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.tables import as_table
 from imageguard_daemon.reporting.wording import limit_percent, percent, shown
+from tests.helpers.reports import report_of
+
+FINDING_KEYS = {"kind", "subject", "message", "sentence", "look_at", "sample_size", "evidence"}
 
 
 def report_on(*classes: tuple[str, int, int], by: Dimension = Dimension.class_, scope: Scope | None = None) -> Report:
@@ -20,7 +24,7 @@ def report_on(*classes: tuple[str, int, int], by: Dimension = Dimension.class_, 
     for name, total, rejected in classes:
         counts += [Count((name, "default"), "accepted", "", total - rejected)] if total > rejected else []
         counts += [Count((name, "default"), "quarantined", "blurry", rejected)] if rejected else []
-    return make_report(by, scope or Scope(), [counts], Reporting(min_sample=20))
+    return report_of(counts, by, scope=scope, settings=Reporting(min_sample=20))
 
 
 def printed(report: Report, width: int = 80, terminal: bool = False) -> str:
@@ -39,7 +43,7 @@ def test_the_dictionary_has_the_documented_keys() -> None:
     assert made["rejection_rate"] == pytest.approx(0.39)
     assert made["reasons"] == {"blurry": 39}
     assert set(made["groups"][0]) == {"key", "total", "rejected", "rate", "low", "high", "top_reason"}
-    assert all(set(finding) == {"kind", "subject", "message", "evidence"} for finding in made["findings"])
+    assert all(set(finding) == FINDING_KEYS for finding in made["findings"])
 
 
 def test_an_empty_log_is_an_answer_and_no_error() -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from imageguard_daemon.audit.counts import Count, Dimension, Scope
+from imageguard_daemon.audit.counts import Count, Dimension
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.reporting.rendering import as_dict, as_table
-from imageguard_daemon.reporting.report import Report, make_report
+from imageguard_daemon.reporting.rendering import as_dict
+from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.tables import as_table
+from tests.helpers.reports import report_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reports.md").read_text(encoding="utf-8")
 COUNTS = [
@@ -28,7 +30,7 @@ COUNTS = [
 
 def example(by: Dimension) -> Report:
     """Give the report that the page shows."""
-    return make_report(by, Scope(), [COUNTS], Reporting())
+    return report_of(COUNTS, by)
 
 
 def test_the_table_on_the_page_is_real() -> None:

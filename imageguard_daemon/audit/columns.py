@@ -1,0 +1,187 @@
+"""Reads the roll-ups as columns of numbers: ten million in seconds, a day in memory at a time."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.rollups import HOUR_MS
+from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.names import forms
+
+HOURS_A_DAY = 24
+DAY_MS = HOURS_A_DAY * HOUR_MS
+_MOST_IMAGES = 100_000
+"""A batch ends when it has so many, or with its day."""
+Engine = sa.Engine
+"""A log opened for reading, for those who only pass it on."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PACKED = ("moments", "<i8"), ("keys", "<u4"), ("flags", "u1"), ("ids", "<i8"), ("scores", "<f8")
+_FIRST_HOUR, _LAST_HOUR = -(1 << 62), 1 << 62
+
+
+class Key(NamedTuple):
+    """What many images have in common."""
+
+    host: str
+    source: str
+    class_name: str
+    camera: str
+    preset: str
+    profile: str
+    verdict: str
+    reason: str
+    scorer_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images of one UTC day, given as days since 1970: one value for each image in every array, in no order.
+
+    `moments` are milliseconds since 1970, `keys` positions in `Columns.keys`, `flags` those of `rollups`, `ids`
+    those of the decisions; `scores` is (images, 6) in the order of SCORE_NAMES, NaN where
+    nothing could be measured, and empty unless asked for.
+    """
+
+    day: int
+    moments: npt.NDArray[np.int64]
+    keys: npt.NDArray[np.uint32]
+    flags: npt.NDArray[np.uint8]
+    ids: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def where(self, chosen: npt.NDArray[Any]) -> "Batch":
+        """Keep the images that a mask or an index chooses."""
+        scores = self.scores[chosen] if len(self.scores) else self.scores
+        return Batch(self.day, self.moments[chosen], self.keys[chosen], self.flags[chosen], self.ids[chosen], scores)
+
+
+class Columns:
+    """The roll-ups at one moment of the log.
+
+    `keys[n]` is the key with number n; numbers that are not in use have None.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self.keys = _keys(connection)
+
+    def batches(self, scope: Scope, *, scores: bool = False) -> Iterator[Batch]:
+        """Yield the images in scope, in the order of their days but for the latest few thousand, which come last."""
+        first, last = _ms(scope.since, -_LAST_HOUR), _ms(scope.until, _LAST_HOUR)
+        chosen = self._chosen(scope)
+        whole = chosen.all()
+        for batch in self._all_batches(first, last, scores=scores):
+            mask = chosen[batch.keys] if not whole else np.ones(len(batch), bool)
+            if batch.day * DAY_MS < first or (batch.day + 1) * DAY_MS > last:
+                mask &= (batch.moments >= first) & (batch.moments < last)
+            if mask.any():
+                yield batch if mask.all() else batch.where(mask)
+
+    def names(self, field: str) -> set[str]:
+        """Give all values that a field of the keys has."""
+        return {getattr(key, field) for key in self.keys if key}
+
+    def _chosen(self, scope: Scope) -> npt.NDArray[np.bool_]:
+        asked = {name: getattr(scope, name) for name in ("source", "class_name", "camera", "host", "preset")}
+        wanted = {name: forms(value) for name, value in asked.items() if value is not None}
+        return np.array([not key or all(getattr(key, n) in v for n, v in wanted.items()) for key in self.keys], bool)
+
+    def _all_batches(self, first_ms: int, last_ms: int, *, scores: bool) -> Iterator[Batch]:
+        gathered: list[Any] = []
+        images, day = 0, None
+        for row in self._hours(first_ms, last_ms, scores=scores):
+            if gathered and (row.hour // HOURS_A_DAY != day or images >= _MOST_IMAGES):
+                yield _batch(day, gathered)
+                gathered, images = [], 0
+            gathered.append(row)
+            day, images = row.hour // HOURS_A_DAY, images + row.images
+        if gathered:
+            yield _batch(day, gathered)
+        yield from self._recent(scores=scores)
+
+    def _hours(self, first_ms: int, last_ms: int, *, scores: bool) -> sa.CursorResult[Any]:
+        packed = ", ".join(name for name, _ in _PACKED if scores or name != "scores")
+        query = f"SELECT hour, images, {packed} FROM rollup_hours WHERE hour >= ? AND hour <= ? ORDER BY hour"  # noqa: S608
+        streaming = self._connection.execution_options(yield_per=HOURS_A_DAY)
+        return streaming.exec_driver_sql(query, (first_ms // HOUR_MS, last_ms // HOUR_MS))
+
+    def _recent(self, *, scores: bool) -> Iterator[Batch]:
+        names = ("moment_ms", "key_id", "flags", "decision_id", *SCORE_NAMES)
+        rows = self._connection.exec_driver_sql(f"SELECT {', '.join(names)} FROM rollup_recent").fetchall()  # noqa: S608
+        if not rows:
+            return
+        table = np.array(rows, dtype=object)
+        moments = table[:, 0].astype(np.int64)
+        found = table[:, 4:].astype(np.float64) if scores else np.empty((0, 6))
+        everything = Batch(
+            0,
+            moments,
+            table[:, 1].astype(np.uint32),
+            table[:, 2].astype(np.uint8),
+            table[:, 3].astype(np.int64),
+            found,
+        )
+        for day in np.unique(moments // DAY_MS):
+            part = everything.where(moments // DAY_MS == day)
+            yield Batch(int(day), part.moments, part.keys, part.flags, part.ids, part.scores)
+
+
+@contextmanager
+def open_columns(engine: sa.Engine) -> Iterator[Columns]:
+    """Read the roll-ups as of one moment; a writer does not wait for that.
+
+    Raises:
+        RetryableError: the database is locked.
+        UnavailableError: it is damaged, is no audit log, or was made by an older or a newer version.
+    """
+    what = engine.url.database or ""
+    with reading(engine, what) as connection:
+        _require_rollups(connection)
+        yield Columns(connection)
+
+
+def _require_rollups(connection: sa.Connection) -> None:
+    tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
+    if "rollup_hours" in tables:
+        return
+    raise UnavailableError(
+        "the audit database was made by an older version; start the daemon once: it brings it up to date"
+        if "intents" in tables
+        else "the audit database holds no decisions of imageguard-daemon"
+    )
+
+
+def _keys(connection: sa.Connection) -> Sequence[Key | None]:
+    query = "SELECT id, host, source, class, camera, preset, profile, verdict, reason, scorer_version FROM rollup_keys"
+    seen: dict[str, str] = {}
+    found: dict[int, Key] = {}
+    for number, *texts in connection.exec_driver_sql(query):
+        found[number] = Key(*(seen.setdefault(text, text) for text in texts))  # one copy of each text
+    return [found.get(number) for number in range(max(found, default=0) + 1)]
+
+
+def _batch(day: int | None, rows: Sequence[Any]) -> Batch:
+    arrays = {
+        name: np.frombuffer(b"".join(getattr(row, name) for row in rows), dtype)
+        for name, dtype in _PACKED
+        if name in rows[0]._fields
+    }
+    scores = arrays.pop("scores", np.empty(0)).reshape(-1, len(SCORE_NAMES))
+    return Batch(day or 0, **arrays, scores=scores)
+
+
+def _ms(moment: datetime | None, otherwise: int) -> int:
+    """Give a moment in milliseconds; what is recorded has no finer ones, so a later microsecond is the next."""
+    return otherwise if moment is None else -((_EPOCH - moment) // timedelta(milliseconds=1))

@@ -1,0 +1,129 @@
+"""The roll-ups: what reports need of every filed image, kept by the writer in the transaction that files it.
+
+An image's row in `decision_records` has a kilobyte; a report needs eighty bytes of it. Those go into `rollup_recent`
+and, when their hour is over or there are many, into one row of `rollup_hours`: the hour's totals as plain numbers, and
+its images as packed columns, one value for each image, in the same order in each column:
+
+    moments  <i8   when it was judged, milliseconds since 1970
+    keys     <u4   its row in `rollup_keys`: host, source, class, camera, preset, thresholds, verdict and reason
+    flags    u1    the sum of FLAG_... below
+    ids      <i8   its decision
+    scores   <f8   six for each image, in the order of SCORE_NAMES; NaN where nothing could be measured
+
+An hour has several rows when it has many images, or late ones. Rows that are archived leave their roll-up behind. Like
+an index it repeats what the records say, so it is no link of the hash chain; a migration can always make it anew.
+"""
+
+import itertools
+import math
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from imageguard_daemon.model import SCORE_NAMES
+
+FLAG_DARK = 1
+"""Of the two faults of exposure, too little light is the worse one."""
+FLAG_DUPLICATE = 2
+"""The content was filed before."""
+FLAG_UNREADABLE = 4
+"""A score is no number: the row was not written by us."""
+
+KEY_COLUMNS = ("host", "source", "class", "camera", "preset", "profile", "verdict", "reason", "scorer_version")
+MOST_RECENT = 4_096
+"""So many images wait unpacked at most."""
+HOUR_MS = 3_600_000
+_OUTCOMES_AT_A_TIME = 20_000
+
+_MOVED = """
+    FROM outcomes AS o
+    JOIN intents AS i ON i.id = o.intent_id AND i.role = 'image'
+    JOIN decision_records AS r ON r.id = i.decision_id
+        AND i.id = (SELECT min(id) FROM intents WHERE decision_id = r.id AND role = 'image') -- not what reviews moved
+    WHERE o.id > ? AND o.id <= ? AND o.outcome = 'moved'
+"""
+_KEYS = ", ".join(KEY_COLUMNS)
+_NEW_KEYS = f"""
+    INSERT OR IGNORE INTO rollup_keys ({_KEYS}) SELECT {", ".join("r." + name for name in KEY_COLUMNS)} {_MOVED}
+"""
+_SAME_KEY = " AND ".join(f"k.{name} = r.{name}" for name in KEY_COLUMNS)
+_MOMENT = "coalesce(strftime('%s', r.decided_at) * 1000 + CAST(substr(r.decided_at, 21, 3) AS INTEGER), 0)"
+_DARK = """coalesce(CASE WHEN r.exposure_score < 100 AND json_valid(r.measures)
+    THEN coalesce(json_extract(r.measures, '$.overexposure'), 0)
+       < min(1.0, json_extract(r.measures, '$.underexposure')) END, 0)"""
+_NUMBERS = [f"typeof(r.{name}) IN ('real', 'integer', 'null')" for name in SCORE_NAMES]
+_FLAGS = (
+    f"{_DARK} * {FLAG_DARK} + (r.duplicate_of IS NOT NULL) * {FLAG_DUPLICATE}"
+    f" + (NOT ({' AND '.join(_NUMBERS)})) * {FLAG_UNREADABLE}"
+)
+_SCORES = ", ".join(f"CASE WHEN {number} THEN r.{name} END" for number, name in zip(_NUMBERS, SCORE_NAMES, strict=True))
+_ADD = f"""
+    INSERT INTO rollup_recent (decision_id, key_id, moment_ms, flags, {", ".join(SCORE_NAMES)})
+    SELECT r.id, (SELECT k.id FROM rollup_keys AS k WHERE {_SAME_KEY}), {_MOMENT}, {_FLAGS}, {_SCORES} {_MOVED}
+    ORDER BY o.id
+"""  # noqa: S608 - names of ours
+_ENDS = """
+    SELECT first.position, first.moment_ms, last.position, last.moment_ms
+    FROM rollup_recent AS first, rollup_recent AS last
+    WHERE first.position = (SELECT min(position) FROM rollup_recent)
+    AND last.position = (SELECT max(position) FROM rollup_recent)
+"""
+_TAKE = f"""
+    SELECT n.moment_ms, n.key_id, n.flags, n.decision_id, {", ".join("n." + name for name in SCORE_NAMES)},
+           k.verdict <> 'accepted'
+    FROM rollup_recent AS n JOIN rollup_keys AS k ON k.id = n.key_id
+    WHERE n.moment_ms < ? ORDER BY n.moment_ms / {HOUR_MS}, n.position
+"""  # noqa: S608 - names of ours
+_FOREVER = 1 << 62
+_NAN = math.nan
+
+
+def add_moved(connection: sa.Connection, after: int, until: int = _FOREVER) -> None:
+    """Take in the images that outcomes with ids above `after` say were moved, in the transaction of those outcomes."""
+    connection.exec_driver_sql(_NEW_KEYS, (after, until))
+    connection.exec_driver_sql(_ADD, (after, until))
+    first_position, first_ms, last_position, last_ms = connection.exec_driver_sql(_ENDS).first() or (0, 0, 0, 0)
+    if last_position - first_position >= MOST_RECENT:
+        _pack(connection, _FOREVER)
+    elif first_ms // HOUR_MS != last_ms // HOUR_MS:
+        _pack(connection, max(first_ms, last_ms) // HOUR_MS * HOUR_MS)
+
+
+def rebuild(connection: sa.Connection) -> None:
+    """Make the roll-ups of all outcomes there are; they must be empty. Streams."""
+    last = connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM outcomes").scalar_one()
+    for after in range(0, last, _OUTCOMES_AT_A_TIME):
+        add_moved(connection, after, after + _OUTCOMES_AT_A_TIME)
+
+
+def _pack(connection: sa.Connection, before_ms: int) -> None:
+    """Move what was judged before a moment from `rollup_recent` to `rollup_hours`."""
+    rows = connection.exec_driver_sql(_TAKE, (before_ms,)).fetchall()
+    packed = [
+        packed_hour(hour, list(images)) for hour, images in itertools.groupby(rows, lambda row: row[0] // HOUR_MS)
+    ]
+    connection.exec_driver_sql(
+        "INSERT INTO rollup_hours (hour, images, rejected, moments, keys, flags, ids, scores) VALUES (?,?,?,?,?,?,?,?)",
+        packed,
+    )
+    connection.exec_driver_sql("DELETE FROM rollup_recent WHERE moment_ms < ?", (before_ms,))
+
+
+def packed_hour(hour: int, images: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    """Give the row of `rollup_hours` for images of one hour: moment, key, flags, id, six scores, whether rejected."""
+    columns = list(zip(*images, strict=True))
+    scores = [_NAN if score is None else score for image in images for score in image[4:10]]
+    number = len(images)
+    pack: Callable[..., bytes] = struct.pack
+    return (
+        hour,
+        number,
+        sum(columns[10]),
+        pack(f"<{number}q", *columns[0]),
+        pack(f"<{number}I", *columns[1]),
+        bytes(columns[2]),
+        pack(f"<{number}q", *columns[3]),
+        pack(f"<{6 * number}d", *scores),
+    )

@@ -1,0 +1,73 @@
+"""Writing a result to standard output or to a file."""
+
+import errno
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from imageguard_daemon.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_FILE_WIDTH = 100
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+_NEW_FILE_MODE = 0o666
+
+
+def write_table(table: "RenderableType", output: Path | None) -> None:
+    """Print a table on the terminal or pipe, or write it as plain text."""
+    from rich.console import Console
+
+    if output is None:
+        _tolerate_any_locale()
+        Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(table)
+        return
+    text = io.StringIO()
+    Console(file=text, width=_FILE_WIDTH, highlight=False, markup=False, emoji=False).print(table)
+    _replace(output, text.getvalue().encode())
+
+
+def write_bytes(content: bytes, output: Path | None, *, is_text: bool = True) -> None:
+    """Write what is already in its form; what is no text does not go to a terminal."""
+    if output is not None:
+        _replace(output, content)
+    elif not is_text and sys.stdout.isatty():
+        raise UsageError("this form is for files: name one with --output FILE, or redirect the output")
+    else:
+        typer.echo(content, nl=False)
+
+
+def _replace(output: Path, content: bytes) -> None:
+    """Put a file in place whole: who reads meanwhile has the old one or the new one."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, _NEW_FILE_MODE & ~_umask())
+            os.replace(temporary, output)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        if error.errno in _FULL:
+            raise  # the command line knows what to say
+        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _tolerate_any_locale() -> None:
+    """Write a name the locale has no letters for as escapes, in place of ending with an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

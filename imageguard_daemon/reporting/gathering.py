@@ -1,0 +1,89 @@
+"""Asks the log for all that a report is made from, at one moment of it; memory does not grow with the log."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from imageguard_daemon.audit.cells import BatchCounter
+from imageguard_daemon.audit.columns import Columns, Engine, open_columns
+from imageguard_daemon.audit.counts import Count, Scope
+from imageguard_daemon.audit.queries import count_reviewed, images_by_id
+from imageguard_daemon.errors import UsageError
+from imageguard_daemon.names import forms
+from imageguard_daemon.reporting.report import (
+    SERIES,
+    Facts,
+    Grouping,
+    Report,
+    Reviewed,
+    groupings_for,
+    make_report,
+    period_before,
+)
+from imageguard_daemon.reporting.survey import Survey, Surveyor
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Reporting
+
+_NAMES = {"source": "source", "class_name": "class", "camera": "camera", "host": "host", "preset": "preset"}
+
+
+def report_on(
+    engine: Engine,
+    by: Grouping,
+    scope: Scope,
+    settings: "Reporting",
+    now: datetime | None = None,
+) -> Report:
+    """Make a report from a log opened for reading; a daemon may be writing to it.
+
+    `now` is the end of a scope without one, for the comparison with the period before.
+
+    Raises:
+        UsageError: the scope names a source, class, camera, host or preset that the log has never seen.
+        RetryableError: the database is locked.
+        UnavailableError: it is damaged, is no audit log, or was made by an older or a newer version.
+    """
+    made = make_report(by, scope, gather(engine, by, scope, now), settings)
+    return replace(made, reviewed=Reviewed(*count_reviewed(engine, scope)))
+
+
+def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = None) -> Facts:
+    """Give the facts for `make_report`; the errors are those of `report_on`."""
+    groupings = groupings_for(by, scope, now)
+    with open_columns(engine) as columns:
+        _require_known(columns, scope)
+        counts, survey = _pass(columns, groupings, scope)
+        before = period_before(scope, now)
+        earlier = _counted(columns, groupings[: -len(SERIES)], before) if before else None
+    near = (*survey.accepted_nearest, *survey.rejected_nearest)
+    images = images_by_id(engine, [one.id for one in near])
+    return Facts(counts, earlier, survey, images)
+
+
+def _pass(columns: Columns, groupings: Sequence[Grouping], scope: Scope) -> tuple[dict[Grouping, list[Count]], Survey]:
+    counter, surveyor = BatchCounter(columns.keys, groupings), Surveyor(columns.keys)
+    for batch in columns.batches(scope, scores=True):
+        counter.add(batch)
+        surveyor.add(batch)
+    return dict(zip(groupings, counter.counts(), strict=True)), surveyor.survey()
+
+
+def _counted(columns: Columns, groupings: Sequence[Grouping], scope: Scope) -> dict[Grouping, list[Count]]:
+    counter = BatchCounter(columns.keys, groupings)
+    for batch in columns.batches(scope):
+        counter.add(batch)
+    return dict(zip(groupings, counter.counts(), strict=True))
+
+
+def _require_known(columns: Columns, scope: Scope) -> None:
+    """Tell a name that was never seen from one without images in this period: the first is a slip of the pen."""
+    for field, word in _NAMES.items():
+        asked, known = getattr(scope, field), columns.names(field)
+        if asked is None or not known or forms(asked) & known:
+            continue
+        near = difflib.get_close_matches(asked, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"the log has no {word} {asked!r}{hint}")

@@ -1,0 +1,150 @@
+"""One pass over the images of a report: how their scores are distributed, and which lie nearest to a threshold."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.quality.policy import thresholds_for
+
+BINS_A_POINT = 10
+BINS = 100 * BINS_A_POINT + 1
+NEAR_POINTS = 5.0
+"""So many points of a score below its threshold are `just below`."""
+NEAREST_KEPT = 5
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """An image whose verdict hangs on few points: `margin` is what `signal`'s score has above its threshold."""
+
+    id: int
+    signal: str
+    score: float
+    threshold: float
+
+    @property
+    def margin(self) -> float:
+        """Points above the threshold; below 0 for a rejected image."""
+        return self.score - self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Borderline:
+    """Of the images rejected for one signal alone, how many lie at most NEAR_POINTS below its threshold."""
+
+    rejected: int
+    near: int
+    threshold: float
+    """The threshold that most of them were judged by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the scores of a report's images say.
+
+    `histogram` is (signals, BINS): images whose score is in each tenth of a point, signals in the order of SCORE_NAMES.
+    `thresholds` are those that most images were judged by; empty without any.
+    """
+
+    histogram: _Ints
+    thresholds: Mapping[str, float]
+    borderline: Mapping[str, Borderline]
+    accepted_nearest: tuple[Near, ...]
+    rejected_nearest: tuple[Near, ...]
+
+    @property
+    def measured(self) -> int:
+        """Images that could be measured."""
+        return int(self.histogram[0].sum())
+
+
+def recorded_thresholds(key: Key) -> dict[str, float] | None:
+    """Give the thresholds a key's images were judged by; None if what is recorded makes no sense to this version."""
+    try:
+        return thresholds_for(key.preset, json.loads(key.profile))
+    except (ValueError, TypeError):  # JSONDecodeError is a ValueError
+        return None
+
+
+class Surveyor:
+    """Takes batches with their scores, one after the other; memory does not grow with them."""
+
+    def __init__(self, keys: Sequence[Key | None]) -> None:
+        self._thresholds = np.full((max(len(keys), 1), len(SCORE_NAMES)), np.nan)
+        known: dict[tuple[str, str], dict[str, float] | None] = {}
+        for number, key in enumerate(keys):
+            if key and (key.preset, key.profile) not in known:
+                known[key.preset, key.profile] = recorded_thresholds(key)
+            if key and (found := known[key.preset, key.profile]):
+                self._thresholds[number] = [found[name] for name in SCORE_NAMES]
+        self._histogram = np.zeros((len(SCORE_NAMES), BINS), np.int64)
+        self._by_key = np.zeros(len(self._thresholds), np.int64)
+        self._alone = np.zeros((len(SCORE_NAMES), len(self._thresholds)), np.int64)
+        self._near = np.zeros(len(SCORE_NAMES), np.int64)
+        self._nearest: dict[bool, list[tuple[float, int, int, float, float]]] = {False: [], True: []}
+
+    def add(self, batch: Batch) -> None:
+        """Take in the images of a batch."""
+        measured = ~np.isnan(batch.scores[:, 0])
+        if not measured.all():
+            batch = batch.where(measured)
+        if not len(batch):
+            return
+        bins = np.clip(batch.scores * BINS_A_POINT, 0, BINS - 1).astype(np.int16)
+        for signal in range(len(SCORE_NAMES)):
+            self._histogram[signal] += np.bincount(bins[:, signal], minlength=BINS)
+        self._by_key += np.bincount(batch.keys, minlength=len(self._by_key))
+        margins = batch.scores - self._thresholds[batch.keys]
+        self._count_borderline(batch, margins)
+        worst = margins.min(axis=1)
+        for accepted in (True, False):
+            self._keep_nearest(batch, margins, np.where((worst >= 0) == accepted, np.abs(worst), np.inf), accepted)
+
+    def _count_borderline(self, batch: Batch, margins: _Floats) -> None:
+        low = margins < 0
+        alone = np.flatnonzero(low.sum(axis=1) == 1)
+        signals = low[alone].argmax(axis=1)
+        np.add.at(self._alone, (signals, batch.keys[alone]), 1)
+        near = margins[alone, signals] >= -NEAR_POINTS
+        self._near += np.bincount(signals[near], minlength=len(SCORE_NAMES))
+
+    def _keep_nearest(self, batch: Batch, margins: _Floats, distance: _Floats, accepted: bool) -> None:
+        kept = self._nearest[accepted]
+        limit = kept[-1][0] if len(kept) == NEAREST_KEPT else np.inf
+        better = np.flatnonzero(distance < limit)
+        better = better[np.argsort(distance[better], kind="stable")[:NEAREST_KEPT]]
+        for row in better:
+            signal = int(margins[row].argmin())
+            threshold = float(self._thresholds[batch.keys[row], signal])
+            found = (float(distance[row]), int(batch.ids[row]), signal, float(batch.scores[row, signal]), threshold)
+            kept.append(found)
+        kept.sort()
+        del kept[NEAREST_KEPT:]
+
+    def survey(self) -> Survey:
+        """Give what was found."""
+        most = int(self._by_key.argmax())
+        thresholds = dict(zip(SCORE_NAMES, self._thresholds[most].tolist(), strict=True)) if self._by_key.any() else {}
+        return Survey(
+            self._histogram,
+            {name: value for name, value in thresholds.items() if not np.isnan(value)},
+            {name: self._borderline(n) for n, name in enumerate(SCORE_NAMES) if self._alone[n].any()},
+            *(tuple(map(_near, self._nearest[accepted])) for accepted in (True, False)),
+        )
+
+    def _borderline(self, signal: int) -> Borderline:
+        by_key = self._alone[signal]
+        return Borderline(int(by_key.sum()), int(self._near[signal]), float(self._thresholds[by_key.argmax(), signal]))
+
+
+def _near(found: tuple[Any, ...]) -> Near:
+    _, decision_id, signal, score, threshold = found
+    return Near(decision_id, SCORE_NAMES[signal], score, threshold)

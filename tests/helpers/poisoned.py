@@ -1,0 +1,66 @@
+"""`python -m tests.helpers.poisoned run ...`: the daemon, with decoders that a file can take over.
+
+A file that ends with one of `POISONS` does to its decoder, from inside and confined, what a hole in a library would let
+it do. Worker processes import this module as their main one, so they are poisoned like the daemon's own.
+"""
+
+import ctypes
+import functools
+import json
+import os
+import time
+from collections.abc import Callable
+
+from imageguard_daemon.__main__ import main
+from imageguard_daemon.model import Measurement
+from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.measurement import measure_bytes
+from imageguard_daemon.service import worker_process
+from imageguard_daemon.service.decoding_process import Decoder
+
+_SOCKET = 3
+
+
+def crash() -> None:
+    """Read where there is nothing, as a decoder with a hole does."""
+    ctypes.string_at(0)
+
+
+def hang() -> None:
+    """Wait for ever."""
+    while True:
+        time.sleep(60)
+
+
+def spin() -> None:
+    """Compute for ever."""
+    while True:
+        pass
+
+
+def leave() -> None:
+    """End without a word."""
+    os._exit(3)
+
+
+def rave() -> None:
+    """Answer what is no measurement, with control bytes and a forged path in it, then go on as if nothing was."""
+    os.write(_SOCKET, json.dumps({"notes": "\x1b[2J\nforged", "issue": "../../etc", "measures": [1e999]}).encode())
+
+
+POISONS: dict[bytes, Callable[[], None]] = {
+    f"poison:{act.__name__}".encode(): act for act in (crash, hang, spin, leave, rave)
+}
+
+
+def _work(data: bytes, limits: Limits) -> Measurement:
+    act = next((act for poison, act in POISONS.items() if data.endswith(poison)), None)
+    if act is not None:
+        act()
+    return measure_bytes(data, limits)
+
+
+worker_process.Decoder = functools.partial(Decoder, work=_work)  # type: ignore[misc, assignment]
+
+if __name__ == "__main__":
+    main()
