@@ -8,7 +8,8 @@ from typing import Literal, Self
 Signal = Literal["blur", "resolution", "noise", "exposure", "compression", "pixelation"]
 Verdict = Literal["accepted", "quarantined"]
 Role = Literal["image", "sidecar"]
-OutcomeKind = Literal["moved", "abandoned", "lost", "disputed"]
+OutcomeKind = Literal["moved", "abandoned", "lost", "disputed", "purged"]
+ReviewAction = Literal["release", "rejudge", "confirm", "purge", "undo"]
 
 VERDICTS: tuple[Verdict, ...] = ("accepted", "quarantined")
 SIGNALS: tuple[Signal, ...] = ("blur", "resolution", "noise", "exposure", "compression", "pixelation")
@@ -146,13 +147,21 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """About to move one file, of known content, from `source_path` to `destination_path` (both absolute)."""
+    """About to move one file, of known content, from `source_path` to `destination_path` (both absolute).
+
+    Without a destination the file is about to be deleted, which only a purge asks for.
+    """
 
     role: Role
     source_path: str
     destination_path: str
     sha256: str
     identity: FileIdentity
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the file is to be deleted, not moved."""
+        return not self.destination_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,11 +104,11 @@ class ChainCheck:
         cursor = self._cursors[table]
         if before <= cursor.passed + 1:
             return
-        query = f"SELECT id FROM {table} WHERE id > ? AND id < ? ORDER BY id LIMIT {_PAGE}"  # noqa: S608
+        query = f"SELECT id FROM {table} WHERE id > ? AND id <= ? ORDER BY id LIMIT {_PAGE}"  # noqa: S608
         last = cursor.passed
         while True:
             with reading(self._engine) as connection:
-                ids = connection.exec_driver_sql(query, (max(last, _BEFORE_ALL + 1), before)).scalars().all()
+                ids = connection.exec_driver_sql(query, (max(last, _BEFORE_ALL + 1), before - 1)).scalars().all()
             for record_id in ids:
                 if record_id not in cursor.named:
                     yield Fault(f"{table} {record_id}", "the record was not written by the daemon: it has no link")

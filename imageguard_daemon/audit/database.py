@@ -5,11 +5,19 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from imageguard_daemon.audit.schema import CHAINED
 from imageguard_daemon.errors import NoInputError, StalledError, StorageError, UnavailableError, retryable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+Engine = sa.Engine
+"""What the functions below give, for those who only pass it on."""
 
 BUSY_TIMEOUT_MS = 5_000
 _NOT_KEPT = {
@@ -21,23 +29,24 @@ _OPERATIONS_BETWEEN_NEWS = 10_000
 _FOR_GOOD = ("malformed", "not a database", "no such table", "no such column")
 
 
-def open_for_writing(path: Path, on_progress: Callable[[], None] = lambda: None) -> sa.Engine:
+def open_for_writing(path: Path, on_progress: Callable[[], None] = lambda: None, *, upgrade: bool = True) -> sa.Engine:
     """Open or create the database at `path` and bring its schema up to date.
 
     That takes minutes for millions of records; `on_progress` is called many times a second meanwhile. The journal is a
-    WAL with `synchronous=FULL`: a commit that returned survives a power cut.
+    WAL with `synchronous=FULL`: a commit that returned survives a power cut. Without `upgrade` the database must be up
+    to date: the tables of a running daemon are not changed under it.
 
     Raises:
         StalledError: it is locked or its disk is full or read-only.
         StorageError: its disk did not keep what was written.
-        UnavailableError: it is damaged, or was made by a newer version of this package.
+        UnavailableError: it is damaged, was made by a newer version of this package, or must not be upgraded now.
     """
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.StaticPool)
     sa.event.listen(engine, "connect", _prepare_writer)
     sa.event.listen(engine, "begin", _begin_immediately)
     try:
         with translated_errors(path):
-            _upgrade(engine, path, on_progress)
+            _bring_up_to_date(engine, path, on_progress, upgrade=upgrade)
     except BaseException:
         engine.dispose()
         raise
@@ -72,9 +81,27 @@ def open_for_checking(path: Path) -> sa.Engine:
     """
     engine = open_for_reading(path)
     sa.event.listen(engine, "connect", _read_any_text)
-    with reading(engine, path) as connection:
-        tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
-    if "chain" in tables:
+    return _with_all_tables(engine, path)
+
+
+def open_for_reviewing(path: Path) -> sa.Engine:
+    """Open an existing database read-only to ask about reviews.
+
+    Raises:
+        NoInputError: there is none.
+        UnavailableError: it is from before there were reviews, or is no audit log.
+    """
+    return _with_all_tables(open_for_reading(path), path)
+
+
+def _with_all_tables(engine: sa.Engine, path: Path) -> sa.Engine:
+    try:
+        with reading(engine, path) as connection:
+            tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
+    except BaseException:
+        engine.dispose()
+        raise
+    if tables.issuperset(CHAINED):
         return engine
     engine.dispose()
     raise UnavailableError(
@@ -126,24 +153,45 @@ def _read_any_text(connection: sqlite3.Connection, _record: object) -> None:
     connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
 
 
-def _upgrade(engine: sa.Engine, path: Path, on_progress: Callable[[], None]) -> None:
-    from alembic import command  # noqa: PLC0415 - slow to import, and readers never need it
-    from alembic.config import Config  # noqa: PLC0415
+def _bring_up_to_date(engine: sa.Engine, path: Path, on_progress: Callable[[], None], *, upgrade: bool) -> None:
+    from alembic.config import Config  # noqa: PLC0415 - slow to import, and readers never need it
     from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", "imageguard_daemon.audit:migrations")
     try:
         with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            with _progress_told(connection, on_progress):
-                command.upgrade(config, "head")
+            if upgrade:
+                _upgrade(connection, config, on_progress)
+            else:
+                _require_up_to_date(connection, config, path)
     except CommandError as error:
         raise UnavailableError(
             f"the audit database {path} was made by a newer version of imageguard-daemon ({error})"
         ) from error
     except OSError as error:  # of reading the migrations; what the database itself meets is no OSError
         raise retryable(error, f"cannot bring the audit database {path} up to date") from error
+
+
+def _upgrade(connection: sa.Connection, config: "Config", on_progress: Callable[[], None]) -> None:
+    from alembic import command  # noqa: PLC0415
+
+    config.attributes["connection"] = connection
+    with _progress_told(connection, on_progress):
+        command.upgrade(config, "head")
+
+
+def _require_up_to_date(connection: sa.Connection, config: "Config", path: Path) -> None:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    scripts = ScriptDirectory.from_config(config)
+    if found == scripts.get_current_head():
+        return
+    scripts.get_revision(str(found))  # CommandError for one we do not know
+    raise UnavailableError(
+        f"the daemon on {path.parent} is of an older version than this command; restart it, then try again"
+    )
 
 
 @contextmanager

@@ -13,32 +13,41 @@ from imageguard_daemon.audit.database import reading
 _PAGE = 500
 _PLACE = """coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
                      i.destination_path) AS place"""
+_WENT_ON = """EXISTS (SELECT 1 FROM intents n JOIN outcomes p ON p.intent_id = n.id AND p.outcome IN ('moved', 'purged')
+        WHERE n.previous_id = {id})"""
+"""A review has moved the file on, or had it deleted."""
+_IS_GOING_ON = """EXISTS (SELECT 1 FROM intents n LEFT JOIN outcomes p ON p.intent_id = n.id
+        WHERE n.previous_id = i.id AND (p.id IS NULL OR p.outcome IN ('moved', 'purged')))"""
 _FILED = f"""
-SELECT i.id, {_PLACE}, i.sha256, i.size_bytes
+SELECT i.id, {_PLACE}, i.sha256, i.size_bytes, i.review_id
 FROM intents i JOIN outcomes o ON o.intent_id = i.id AND o.outcome = 'moved'
-WHERE i.id > ? AND i.id <= ? ORDER BY i.id LIMIT {_PAGE}"""  # noqa: S608 - nothing of a user's is in it
+WHERE i.id > ? AND i.id <= ? AND NOT {_IS_GOING_ON} ORDER BY i.id LIMIT {_PAGE}"""  # noqa: S608 - nothing of a user's is in it
 _UNFINISHED = f"""
-SELECT i.id, i.destination_path AS place, i.sha256, i.size_bytes
+SELECT i.id, CASE i.destination_path WHEN x'' THEN i.source_path ELSE i.destination_path END AS place, i.sha256,
+       i.size_bytes, i.review_id
 FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id
 WHERE o.id IS NULL AND i.id > ? AND i.id <= ? ORDER BY i.id LIMIT {_PAGE}"""  # noqa: S608
-_AT = """
+_AT = f"""
 SELECT i.destination_path FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id
-WHERE i.destination_path IN ({marks}) AND i.id > {after} AND (o.outcome = 'moved' OR o.id IS NULL)
+WHERE i.destination_path IN ({{marks}}) AND i.id > {{after}} AND (o.outcome = 'moved' OR o.id IS NULL)
   AND NOT EXISTS (SELECT 1 FROM relocations r WHERE r.intent_id = i.id)
+  AND NOT {_WENT_ON.format(id="i.id")}
 UNION
 SELECT r.path FROM relocations r
-WHERE r.path IN ({marks}) AND r.intent_id > {after}
-  AND r.id = (SELECT max(id) FROM relocations WHERE intent_id = r.intent_id)"""
+WHERE r.path IN ({{marks}}) AND r.intent_id > {{after}}
+  AND r.id = (SELECT max(id) FROM relocations WHERE intent_id = r.intent_id)
+  AND NOT {_WENT_ON.format(id="r.intent_id")}"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
 class FiledFile:
-    """A file the log knows: its intent, where it should be, and what it should be."""
+    """A file the log knows: its intent, where it should be, and what it should be; `of_review` says who moves it."""
 
     intent_id: int
     path: str
     sha256: str
     size_bytes: int
+    of_review: bool = False
 
 
 class FiledFiles:
@@ -48,7 +57,7 @@ class FiledFiles:
         self._engine = engine
 
     def moved(self, last_id: int) -> Iterator[FiledFile | int]:
-        """Yield every file recorded as moved, up to an intent; only the id where the record makes no sense."""
+        """Yield every file where it was last moved to, up to an intent; only the id where the record makes no sense."""
         return self._pages(_FILED, last_id)
 
     def unfinished(self, last_id: int) -> Iterator[FiledFile | int]:
@@ -61,10 +70,19 @@ class FiledFiles:
         with reading(self._engine) as connection:
             return connection.exec_driver_sql(query, (intent_id,)).first() is None
 
-    def last_with_outcome(self) -> int:
-        """Give the largest intent that has an outcome; 0 when none has."""
+    def is_moved_on(self, intent_id: int) -> bool:
+        """Tell whether a review has moved on what this intent had moved, or is doing so."""
+        query = f"SELECT 1 FROM intents i WHERE i.id = ? AND {_IS_GOING_ON}"  # noqa: S608
         with reading(self._engine) as connection:
-            return int(connection.exec_driver_sql("SELECT coalesce(max(intent_id), 0) FROM outcomes").scalar_one())
+            return connection.exec_driver_sql(query, (intent_id,)).first() is not None
+
+    def last_with_outcome(self, *, of_reviews: bool) -> int:
+        """Give the largest intent of reviews, or of a daemon, that has an outcome; 0 when none has."""
+        query = f"""
+        SELECT i.id FROM intents i JOIN outcomes o ON o.intent_id = i.id
+        WHERE i.review_id IS {"NOT " if of_reviews else ""}NULL ORDER BY i.id DESC LIMIT 1"""  # noqa: S608
+        with reading(self._engine) as connection:
+            return int(connection.exec_driver_sql(query).scalar() or 0)
 
     def known(self, paths: Sequence[str], after: int = 0) -> set[str]:
         """Give those of the paths at which the file of an intent above `after` is or is about to be."""
@@ -89,7 +107,7 @@ def _filed(row: sa.Row[Any]) -> FiledFile | int:
     """Read a row that somebody may have tampered with."""
     path = row.place
     if isinstance(path, bytes) and b"\0" not in path and isinstance(row.size_bytes, int):
-        return FiledFile(row.id, os.fsdecode(path), str(row.sha256), row.size_bytes)
+        return FiledFile(row.id, os.fsdecode(path), str(row.sha256), row.size_bytes, row.review_id is not None)
     return int(row.id)
 
 

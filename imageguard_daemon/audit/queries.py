@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Count, Dimension, RecordedImage, RecordedScores, Scope
 from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.schema import decisions
+from imageguard_daemon.audit.schema import decisions, reviews
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import forms
 
@@ -54,26 +55,60 @@ def recorded_scores(engine: sa.Engine, scope: Scope) -> Iterator[RecordedScores]
         RetryableError: the database is locked.
         UnavailableError: it is damaged, or is no audit log.
     """
-    query = sa.select(
+    query = sa.select(*recorded_columns()).where(*conditions_of(scope))
+    with reading(engine, engine.url.database or "") as connection:
+        rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
+        for partition in rows.partitions():
+            for row in partition:
+                yield recorded_row(tuple(row))
+
+
+def recorded_columns() -> list[sa.ColumnElement[Any]]:
+    """Give the columns of `RecordedScores`, in its order, the six scores one by one."""
+    return [
         *(decisions.c[name] for name in ("id", "source", "class", "relative_path", "verdict", "reason", "preset")),
         sa.type_coerce(decisions.c.profile, sa.Text),
         decisions.c.scorer_version,
         sa.type_coerce(decisions.c.measures, sa.Text),
         *(decisions.c[name] for name in SCORE_NAMES),
-    ).where(*_conditions(scope))
+    ]
+
+
+def recorded_row(row: tuple[Any, ...]) -> RecordedScores:
+    """Take a row of `recorded_columns`."""
+    values: list[Any] = [*row[:10], tuple(row[10:])]
+    return RecordedScores._make(values)
+
+
+def count_reviewed(engine: sa.Engine, scope: Scope) -> tuple[int, int]:
+    """Count the rejections in scope that people reviewed: how many were right, how many wrong.
+
+    What counts is the latest word on an image. One that was only rejudged nobody has looked at.
+    """
+    query = sa.select(reviews.c.action, sa.func.count()).select_from(with_latest_review())
+    query = query.where(*conditions_of(scope)).group_by(reviews.c.action)
     with reading(engine, engine.url.database or "") as connection:
-        rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
-        for partition in rows.partitions():
-            for row in partition:
-                yield RecordedScores(*row[:10], scores=tuple(row[10:]))
+        if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'reviews'").first():
+            return 0, 0  # a log of before there were reviews, which the next start brings up to date
+        counts = {row[0]: int(row[1]) for row in connection.execute(query)}
+    return counts.get("confirm", 0) + counts.get("purge", 0), counts.get("release", 0)
 
 
-def _conditions(scope: Scope) -> list[sa.ColumnElement[bool]]:
+def with_latest_review() -> sa.FromClause:
+    """Join each decision that was reviewed with its latest review. Begins with the reviews, which are few."""
+    latest = sa.select(sa.func.max(reviews.c.id).label("id")).group_by(reviews.c.decision_id).subquery()
+    reviewed = sa.literal_column("+").op("")(reviews.c.decision_id)  # the plus keeps SQLite from beginning elsewhere
+    joined = sa.join(latest, reviews, reviews.c.id == latest.c.id)
+    return joined.join(decisions, decisions.c.id == reviewed)
+
+
+def conditions_of(scope: Scope) -> list[sa.ColumnElement[bool]]:
+    """Give what a decision in scope must fulfil."""
     conditions: list[sa.ColumnElement[bool]] = []
     if scope.since is not None:
-        conditions.append(_rare(decisions.c.decided_at >= _timestamp(scope.since)))
+        conditions.append(_rare(decisions.c.decided_at >= timestamp(scope.since)))
     if scope.until is not None:
-        conditions.append(_rare(decisions.c.decided_at < _timestamp(scope.until)))
+        conditions.append(_rare(decisions.c.decided_at < timestamp(scope.until)))
     named = {"source": scope.source, "class": scope.class_name, "camera": scope.camera, "host": scope.host}
     for column, name in (named | {"preset": scope.preset}).items():
         if name is not None:
@@ -91,6 +126,6 @@ def _rare(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     return rare
 
 
-def _timestamp(moment: datetime) -> str:
+def timestamp(moment: datetime) -> str:
     """Write a time in the form of `decided_at`, in which text order is time order."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

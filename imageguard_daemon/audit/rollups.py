@@ -41,6 +41,7 @@ _MOVED = """
     FROM outcomes AS o
     JOIN intents AS i ON i.id = o.intent_id AND i.role = 'image'
     JOIN decision_records AS r ON r.id = i.decision_id
+        AND i.id = (SELECT min(id) FROM intents WHERE decision_id = r.id AND role = 'image') -- not what reviews moved
     WHERE o.id > ? AND o.id <= ? AND o.outcome = 'moved'
 """
 _KEYS = ", ".join(KEY_COLUMNS)

@@ -1,13 +1,15 @@
 """The tables of the audit log. Rows are only ever added: what is true now follows from the latest ones.
 
 `decision_records` has one row for each judgement, `intents` one for each file about to move because of it,
-`outcomes` what became of each intent, `relocations` where a filed file was found after others had moved it. `chain`
-has one row for each row of these, in the one order of the log; `chain.py` says how it is made. The view `decisions`
-joins them: one row per file judged and moved. The view is the public face; the tables may change with a migration.
+`outcomes` what became of each intent, `relocations` where a filed file was found after others had moved it.
+`review_records` has one row for each review of a rejection; an intent that comes from one names it (`review_id`), and
+the move that had brought its file to where it is taken from (`previous_id`). `chain` has one row for each row of these,
+in the one order of the log; `chain.py` says how it is made. The views `decisions` (one row per file judged and moved)
+and `reviews` (one row per review that took effect) are the public face; the tables may change with a migration.
 The three `rollup_...` tables repeat what reports need (`rollups.py`).
 """
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 from imageguard_daemon.audit.rollups import KEY_COLUMNS
 from imageguard_daemon.model import SCORE_NAMES
@@ -42,6 +44,8 @@ decision_records = Table(
     Index("ix_decision_records_decided_at", "decided_at"),
     Index("ix_decision_records_sha256", "sha256"),
     Index("ix_decision_records_relative_path", "relative_path"),
+    Index("ix_quarantined_class", "class", sqlite_where=text("verdict = 'quarantined'")),
+    Index("ix_quarantined_reason", "reason", sqlite_where=text("verdict = 'quarantined'")),
     sqlite_autoincrement=True,  # an id is never used twice, so that a copy of the log can be told apart by it
 )
 
@@ -61,6 +65,10 @@ intents = Table(
     Column("mtime_ns", Integer, nullable=False),
     Column("ctime_ns", Integer, nullable=False),
     Column("intended_at", Text, nullable=False),
+    Column("review_id", Integer, ForeignKey("review_records.id")),
+    Column("previous_id", Integer, ForeignKey("intents.id")),
+    Index("ix_intents_review_id", "review_id", sqlite_where=text("review_id IS NOT NULL")),
+    Index("ix_intents_previous_id", "previous_id", sqlite_where=text("previous_id IS NOT NULL")),
     sqlite_autoincrement=True,
 )
 
@@ -85,6 +93,21 @@ relocations = Table(
     Column("sha256", Text, nullable=False),
     Column("size_bytes", Integer, nullable=False),
     Column("recorded_at", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+review_records = Table(
+    "review_records",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("decision_id", Integer, ForeignKey("decision_records.id"), nullable=False, index=True),
+    Column("reviewed_at", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("undoes", Integer, ForeignKey("review_records.id")),
+    Column("profile", JSON(none_as_null=True)),
     sqlite_autoincrement=True,
 )
 
@@ -123,7 +146,7 @@ rollup_hours = Table(
     Index("ix_rollup_hours_hour", "hour"),
 )
 
-CHAINED = ("decision_records", "intents", "outcomes", "relocations")
+CHAINED = ("decision_records", "review_records", "intents", "outcomes", "relocations")
 """The tables whose rows have links; a transaction's links are in this order."""
 
 VIEW_COLUMNS = (
@@ -151,5 +174,30 @@ decisions = Table(
         if name == "destination"
         else Column(name, decision_records.c[name].type, primary_key=name == "id")
         for name in VIEW_COLUMNS
+    ),
+)
+
+REVIEW_COLUMNS = (
+    "id",
+    "reviewed_at",
+    "host",
+    "decision_id",
+    "action",
+    "who",
+    "why",
+    "destination",
+    "undoes",
+    "profile",
+)
+"""The columns of the view `reviews`, in its order; new ones are only ever added at the end."""
+
+reviews = Table(
+    "reviews",
+    MetaData(),
+    *(
+        Column("destination", Text)
+        if name == "destination"
+        else Column(name, review_records.c[name].type, primary_key=name == "id")
+        for name in REVIEW_COLUMNS
     ),
 )

@@ -1,4 +1,8 @@
-"""The only writer of the audit log: intents before files move, outcomes after."""
+"""Writes the audit log: intents before files move, outcomes after.
+
+Several processes may have a writer: each transaction takes SQLite's write lock before it reads anything, and finds the
+head of the hash chain anew (docs/decisions/0008-acting-beside-a-daemon.md).
+"""
 
 import os
 import socket
@@ -24,7 +28,7 @@ def utc_now() -> datetime:
 
 
 class AuditWriter:
-    """Owns the only writing connection. One thread only.
+    """Owns the only writing connection of its process. One thread only.
 
     Every method is one durable transaction: when it returned, its rows survive a power cut; when it raised, none
     of them is there. All raise StalledError when the database is locked or its disk full.
@@ -36,12 +40,14 @@ class AuditWriter:
         root: Path,
         now: Callable[[], datetime] = utc_now,
         on_progress: Callable[[], None] = lambda: None,
+        *,
+        upgrade: bool = True,
     ) -> None:
         self._database = database
         self._root = root
         self._now = now
         self._host = socket.gethostname()
-        self._engine = open_for_writing(database, on_progress)
+        self._engine = open_for_writing(database, on_progress, upgrade=upgrade)
         self._file = _which_file(database)
 
     def close(self) -> None:
@@ -73,7 +79,7 @@ class AuditWriter:
         """Record what became of intents."""
         if not results:
             return
-        stamp = _timestamp(self._now())
+        stamp = timestamp(self._now())
         rows = [
             {
                 "intent_id": r.intent_id,
@@ -90,7 +96,7 @@ class AuditWriter:
 
     def record_relocations(self, found: Sequence[tuple[int, str, str, int]]) -> None:
         """Record where filed files were found after others moved them: intent id, path, SHA-256, size in bytes."""
-        stamp = _timestamp(self._now())
+        stamp = timestamp(self._now())
         rows = [
             {
                 "intent_id": intent_id,
@@ -106,8 +112,11 @@ class AuditWriter:
             with self._transaction(relocations) as connection:
                 connection.execute(relocations.insert(), rows)
 
-    def unfinished(self) -> list[RecordedIntent]:
-        """Give the intents without an outcome, oldest first: what a crash left behind."""
+    def unfinished(self, *, reviews: bool = True) -> list[RecordedIntent]:
+        """Give the intents without an outcome, oldest first: what a crash left behind.
+
+        Without `reviews`, those that come from reviews are left out: a living command may be at work on them.
+        """
         counts = [sa.select(sa.func.count()).select_from(table).scalar_subquery() for table in (intents, outcomes)]
         query = (
             sa.select(intents)
@@ -117,31 +126,41 @@ class AuditWriter:
         with translated_errors(self._database), self._engine.connect() as connection:
             # Each outcome belongs to an intent of its own: the difference is how many lack one. They are the latest.
             lacking = connection.scalar(sa.select(counts[0] - counts[1])) or 0
-            found = connection.execute(query.limit(lacking)) if lacking else ()
-            return [_recorded_intent(row) for row in found][::-1]
+            found = connection.execute(query.limit(lacking)).all() if lacking else []
+        return [recorded_intent(row) for row in found if reviews or row.review_id is None][::-1]
 
     def image_lacking_sidecar(self, source: str, relative_paths: Sequence[str], suffix: str) -> tuple[int, str] | None:
         """Find the latest decision on one of these files: its id and where the image went.
 
-        None when there is no such file, or when it has its sidecar with this suffix: then the sidecar at hand
-        belongs to an image that is still to come.
+        None when there is no such file, when it was purged, or when it has its sidecar with this suffix: then the
+        sidecar at hand belongs to an image that is still to come.
         """
         query = (
             sa.select(decision_records.c.id, intents.c.destination_path)
             .join(intents, sa.and_(intents.c.decision_id == decision_records.c.id, intents.c.role == "image"))
-            .join(outcomes, sa.and_(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome == "moved"))
+            .join(outcomes, sa.and_(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome.in_(["moved", "purged"])))
             .where(
                 decision_records.c.source == source,
                 decision_records.c.relative_path.in_([printable(path) for path in relative_paths]),
             )
-            .order_by(decision_records.c.id.desc())
+            .order_by(decision_records.c.id.desc(), intents.c.id.desc())
             .limit(1)
         )
         with translated_errors(self._database), self._engine.connect() as connection:
             row = connection.execute(query).first()
-            if row is None or suffix.lower() in self._suffixes_of_sidecars(connection, row.id):
+            if row is None or not row.destination_path:
+                return None
+            if suffix.lower() in self._suffixes_of_sidecars(connection, row.id):
                 return None
         return row.id, os.fsdecode(row.destination_path)
+
+    def _require_same_file(self) -> None:
+        """Notice that the log was deleted or replaced under us: what is written would be seen by nobody."""
+        if _which_file(self._database) != self._file:
+            raise UnavailableError(
+                f"the audit database {self._database} was removed or replaced while the daemon was running; "
+                "put it back, or start again to begin a new one"
+            )
 
     @contextmanager
     def _transaction(self, *tables: sa.Table) -> Iterator[sa.Connection]:
@@ -160,29 +179,24 @@ class AuditWriter:
         )
         return {os.path.splitext(os.fsdecode(path))[1].lower() for path in connection.scalars(query)}
 
-    def _require_same_file(self) -> None:
-        """Notice that the log was deleted or replaced under us: what is written would be seen by nobody."""
-        if _which_file(self._database) != self._file:
-            raise UnavailableError(
-                f"the audit database {self._database} was removed or replaced while the daemon was running; "
-                "put it back, or start again to begin a new one"
-            )
-
     def _insert_decision(self, connection: sa.Connection, file: JudgedFile, known: dict[str, int]) -> int:
         row = _decision_row(file) | {
-            "decided_at": _timestamp(self._now()),
+            "decided_at": timestamp(self._now()),
             "host": self._host,
             "duplicate_of": known.get(file.measurement.sha256),
         }
-        return _new_id(connection.execute(decision_records.insert(), row))
+        return new_id(connection.execute(decision_records.insert(), row))
 
-    def _insert_intent(self, connection: sa.Connection, decision_id: int, intent: Intent) -> RecordedIntent:
+    def _insert_intent(
+        self, connection: sa.Connection, decision_id: int, intent: Intent, **review: int
+    ) -> RecordedIntent:
         row = _intent_row(intent) | {
             "decision_id": decision_id,
             "destination": printable(self._below_root(intent.destination_path)),
-            "intended_at": _timestamp(self._now()),
+            "intended_at": timestamp(self._now()),
+            **review,
         }
-        return RecordedIntent(_new_id(connection.execute(intents.insert(), row)), intent)
+        return RecordedIntent(new_id(connection.execute(intents.insert(), row)), intent)
 
     def _below_root(self, path: str) -> str:
         return str(Path(path).relative_to(self._root)) if Path(path).is_relative_to(self._root) else path
@@ -196,12 +210,13 @@ def _which_file(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _timestamp(moment: datetime) -> str:
+def timestamp(moment: datetime) -> str:
     """Write a time as UTC in ISO 8601, always equally long so that text order is time order."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def _new_id(result: sa.CursorResult[Any]) -> int:
+def new_id(result: sa.CursorResult[Any]) -> int:
+    """Give the id of the row just inserted."""
     (new_id,) = result.inserted_primary_key or (0,)
     return int(new_id)
 
@@ -258,7 +273,8 @@ def _intent_row(intent: Intent) -> dict[str, Any]:
     }
 
 
-def _recorded_intent(row: sa.Row[Any]) -> RecordedIntent:
+def recorded_intent(row: sa.Row[Any]) -> RecordedIntent:
+    """Take a row of `intents`."""
     identity = FileIdentity(_unsigned(row.device), _unsigned(row.inode), row.size_bytes, row.mtime_ns, row.ctime_ns)
     intent = Intent(row.role, os.fsdecode(row.source_path), os.fsdecode(row.destination_path), row.sha256, identity)
     return RecordedIntent(row.id, intent)

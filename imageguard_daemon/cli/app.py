@@ -8,7 +8,19 @@ import traceback
 
 import typer
 
-from imageguard_daemon.cli import calibrate, check, config, report, run, scan, simulate, status, verify
+from imageguard_daemon.cli import (
+    calibrate,
+    check,
+    config,
+    quarantine,
+    rejudge,
+    report,
+    run,
+    scan,
+    simulate,
+    status,
+    verify,
+)
 from imageguard_daemon.errors import ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
@@ -26,9 +38,11 @@ app.command()(check.check)
 app.command()(scan.scan)
 app.command()(report.report)
 app.command()(simulate.simulate)
+app.command()(rejudge.rejudge)
 app.command()(calibrate.calibrate)
 app.command()(status.status)
 app.command()(verify.verify)
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(config.app, name="config")
 
 

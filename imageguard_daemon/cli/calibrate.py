@@ -40,17 +40,28 @@ MaxReject = Annotated[
     str, typer.Option(metavar="SHARE", help="Share of the good images that may be rejected in all, as 1% or 0.01.")
 ]
 Preset = Annotated[str, typer.Option(help="Where to start from: general, fine_grained, detection or segmentation.")]
+Reviews = Annotated[
+    Path | None,
+    typer.Option(
+        "--reviews",
+        metavar="ROOT",
+        show_default=False,
+        help="Rejected images that people released count as good, confirmed ones as bad: a root with an audit.db, or "
+        "an audit database. Their recorded measures are taken.",
+    ),
+]
 Form = Annotated[
     ProposalFormat,
     typer.Option("--format", "-f", help="yaml: the configuration, with the preview on standard error."),
 ]
 
 
-def calibrate(
+def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     good: Good,
     bad: Bad = None,
     max_reject: MaxReject = "1%",
     preset: Preset = "general",
+    reviews: Reviews = None,
     output: Form = ProposalFormat.yaml,
 ) -> None:
     """Propose thresholds from your own images; print them as YAML for the configuration.
@@ -73,6 +84,8 @@ def calibrate(
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     logs.configure("console", "warning", console)
     measured, unreadable = _measure([good, *([bad] if bad else [])], console)
+    if reviews is not None:
+        measured = _with_reviewed(measured, reviews, console)
     proposal = make_proposal(*_collections(measured), preset, share)
     for warning in warnings(proposal):
         console.print(f"warning: {warning}", style="yellow")
@@ -135,6 +148,24 @@ def _measure(folders: Sequence[Path], console: "Console") -> tuple[list[_Measure
                 measured[name] = one.measurement
             advance()
     return [[(path, measured[path]) for path in found if path in measured] for found in paths], unreadable
+
+
+def _with_reviewed(measured: list[_Measured], place: Path, console: "Console") -> list[_Measured]:
+    """Add what people said of rejected images."""
+    from imageguard_daemon.audit.database import open_for_reviewing
+    from imageguard_daemon.audit.quarantined import reviewed_measures
+    from imageguard_daemon.calibration.reviewed import reviewed_images
+
+    engine = open_for_reviewing(place / "audit.db" if place.is_dir() else place)
+    try:
+        found = reviewed_images(reviewed_measures(engine))
+    finally:
+        engine.dispose()
+    console.print(f"reviews: {len(found.good):,} false rejections, {len(found.bad):,} confirmed")
+    if found.left_out:
+        console.print(f"{found.left_out:,} reviewed images left out: not measured by today's scorer")
+    good, bad = (*measured, [])[:2]
+    return [[*good, *found.good], [*bad, *found.bad]]
 
 
 def _images(folder: str, unreadable: dict[str, str], left: dict[str, int]) -> Iterator[str]:

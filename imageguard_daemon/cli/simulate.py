@@ -63,16 +63,17 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     if not overrides and preset is None and config_file is None:
         raise UsageError("name what should differ: --set blur_score=60, --preset NAME or --config FILE")
     settings = settings_for(root, config_file)
-    rules = _rules(overrides, preset, settings if config_file else None)
+    rules = rules_for(overrides, preset, settings if config_file else None)
     engine = open_for_reading(database or settings.audit.database)
     try:
         made = judge_again(recorded_scores(engine, scope), rules)
     finally:
         engine.dispose()
-    _write(made, _in_words(overrides, preset, is_configured=config_file is not None), scope, output_format)
+    _write(made, rules_in_words(overrides, preset, is_configured=config_file is not None), scope, output_format)
 
 
-def _rules(overrides: dict[str, float], preset: str | None, settings: "Settings | None") -> "Rules":
+def rules_for(overrides: dict[str, float], preset: str | None, settings: "Settings | None") -> "Rules":
+    """Give the rules that the options say; UsageError for a threshold or preset that there is not."""
     from imageguard_daemon.quality.policy import thresholds_for
     from imageguard_daemon.reporting.simulation import Rules
 
@@ -84,7 +85,8 @@ def _rules(overrides: dict[str, float], preset: str | None, settings: "Settings 
     return Rules(overrides, preset, {one.name: thresholds_for(one.preset, one.thresholds) for one in sources})
 
 
-def _in_words(overrides: dict[str, float], preset: str | None, *, is_configured: bool) -> str:
+def rules_in_words(overrides: dict[str, float], preset: str | None, *, is_configured: bool) -> str:
+    """Say which rules those are."""
     base = "the configuration" if is_configured else "the thresholds of their time"
     base = f"the preset {preset}" if preset else base
     return " with ".join(filter(None, (base, ", ".join(f"{name} {value:g}" for name, value in overrides.items()))))

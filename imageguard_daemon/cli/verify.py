@@ -88,18 +88,19 @@ def _destinations(settings: "Settings") -> list[str]:
 def _repairing(settings: "Settings") -> "Iterator[Repairer]":
     from imageguard_daemon.audit.database import open_for_reading
     from imageguard_daemon.audit.writer import AuditWriter
-    from imageguard_daemon.service.locking import RootLock
+    from imageguard_daemon.service.locking import ActingLock, RootLock
     from imageguard_daemon.verification.repairing import LogRepairer
 
     open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
     settings.state_folder.mkdir(exist_ok=True)
     lock = RootLock(settings.state_folder)
     try:
-        audit = AuditWriter(settings.audit.database, settings.root)
-        try:
-            yield LogRepairer(audit)
-        finally:
-            audit.close()
+        with ActingLock(settings.state_folder).held():
+            audit = AuditWriter(settings.audit.database, settings.root)
+            try:
+                yield LogRepairer(audit)
+            finally:
+                audit.close()
     finally:
         lock.release()
 
@@ -123,7 +124,9 @@ def _verifier(  # noqa: PLR0913, PLR0917 - what the options say
     engine = open_for_checking(database or settings.audit.database)
     try:
         chain = ChainCheck(engine, [head] if head is not None else [])
-        yield Verifier(chain, FiledFiles(engine), Task(folders, quick, head, running), repairer)
+        acting = locking.ActingLock(settings.state_folder).is_held
+        may_act = (lambda: True) if database is not None else (lambda: False) if repairer else acting
+        yield Verifier(chain, FiledFiles(engine), Task(folders, quick, head, running, may_act), repairer)
     finally:
         engine.dispose()
 

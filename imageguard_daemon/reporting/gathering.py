@@ -2,13 +2,14 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from imageguard_daemon.audit.cells import BatchCounter
 from imageguard_daemon.audit.columns import Columns, Engine, open_columns
 from imageguard_daemon.audit.counts import Count, Scope
-from imageguard_daemon.audit.queries import images_by_id
+from imageguard_daemon.audit.queries import count_reviewed, images_by_id
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import forms
 from imageguard_daemon.reporting.report import (
@@ -16,6 +17,7 @@ from imageguard_daemon.reporting.report import (
     Facts,
     Grouping,
     Report,
+    Reviewed,
     groupings_for,
     make_report,
     period_before,
@@ -44,7 +46,8 @@ def report_on(
         RetryableError: the database is locked.
         UnavailableError: it is damaged, is no audit log, or was made by an older or a newer version.
     """
-    return make_report(by, scope, gather(engine, by, scope, now), settings)
+    made = make_report(by, scope, gather(engine, by, scope, now), settings)
+    return replace(made, reviewed=Reviewed(*count_reviewed(engine, scope)))
 
 
 def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = None) -> Facts:

@@ -25,6 +25,20 @@ def parse_period(since: str | None, until: str | None, now: datetime) -> tuple[d
     return first, end
 
 
+def parse_since(option: str, text: str, now: datetime) -> datetime:
+    """Give the first moment of a period for an option of another name; UsageError when it is no time."""
+    return _moment(option, text, now, whole_day=timedelta(0))
+
+
+def parse_age(option: str, text: str, now: datetime) -> datetime:
+    """Give the moment before which something is old enough: `90d`, or a date, which is then included.
+
+    Raises:
+        UsageError: it is no time.
+    """
+    return _moment(option, text, now, whole_day=timedelta(days=1))
+
+
 def _moment(option: str, text: str, now: datetime, whole_day: timedelta) -> datetime:
     try:
         return _read(text.strip(), now, whole_day).astimezone(UTC)

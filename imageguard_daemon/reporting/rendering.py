@@ -10,7 +10,7 @@ from imageguard_daemon.audit.counts import RecordedImage
 from imageguard_daemon.names import inert
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES, Percentiles
-from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.report import Report, Reviewed
 from imageguard_daemon.reporting.survey import Near
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import joined, shown
@@ -42,6 +42,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "trend": _trend_as_dict(report),
         "groups": [_group_as_dict(report, keys, one) for keys, one in report.groups.items()],
         "findings": [_finding_as_dict(finding) for finding in report.findings],
+        **({} if report.reviewed is None else {"reviewed": _reviewed_as_dict(report.reviewed)}),
         "percentiles": [_percentiles_as_dict(one) for one in report.percentiles],
         "nearest": [_near_as_dict(near, image) for near, image in report.nearest],
     }
@@ -100,6 +101,12 @@ def _trend_as_dict(report: Report) -> dict[str, Any] | None:
     if trend is None:
         return None
     return {"change": trend.change, "low": trend.low, "high": trend.high, "before": _numbers(trend.before)}
+
+
+def _reviewed_as_dict(reviewed: Reviewed) -> dict[str, Any]:
+    low, high = reviewed.interval
+    counts = {"right": reviewed.right, "wrong": reviewed.wrong}
+    return counts | {"precision": reviewed.precision, "low": low, "high": high}
 
 
 def _finding_as_dict(finding: Finding) -> dict[str, Any]:

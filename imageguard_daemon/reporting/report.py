@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedImage, Scope
 from imageguard_daemon.reporting.findings import Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.percentiles import Percentiles, percentiles
+from imageguard_daemon.reporting.statistics import wilson_interval
 from imageguard_daemon.reporting.survey import Near, Survey
 from imageguard_daemon.reporting.tallies import Tally, tallies_at, tallies_by, tally
 from imageguard_daemon.reporting.trend import Trend, trend
@@ -53,6 +54,26 @@ class Report:
     percentiles: tuple[Percentiles, ...] = ()
     nearest: tuple[tuple[Near, RecordedImage | None], ...] = ()
     survey: Survey | None = None
+    reviewed: "Reviewed | None" = None
+    """What people said of rejections; None when it was not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """Of the rejections that people reviewed, how many were right and how many wrong."""
+
+    right: int = 0
+    wrong: int = 0
+
+    @property
+    def precision(self) -> float:
+        """The share that was right; 0 of nothing is 0."""
+        return self.right / (self.right + self.wrong) if self.right + self.wrong else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The Wilson 95 % interval of the share."""
+        return wilson_interval(self.right, self.right + self.wrong)
 
 
 def groupings_for(by: Grouping, scope: Scope, now: datetime | None = None) -> tuple[Grouping, ...]:

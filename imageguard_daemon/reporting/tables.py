@@ -10,9 +10,9 @@ from rich.text import Text
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES
-from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.report import Report, Reviewed
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import limit_percent, percent, points, shown
+from imageguard_daemon.reporting.wording import limit_percent, percent, points, share, shown
 
 GROUPS_SHOWN = 40
 
@@ -73,7 +73,16 @@ def _summary(report: Report) -> Text:
         f"{overall.total - overall.rejected:,} accepted, {overall.rejected:,} quarantined",
         *rate_in_words(report),
     ]
+    if report.reviewed is not None and report.reviewed.right + report.reviewed.wrong:
+        lines.append(_precision(report.reviewed))
     return Text("\n".join(lines))
+
+
+def _precision(reviewed: Reviewed) -> str:
+    low, high = reviewed.interval
+    of_reviewed = share(reviewed.right, reviewed.right + reviewed.wrong)
+    told = f"{percent(reviewed.precision)}, 95 % interval {percent(low)} to {percent(high)}"
+    return f"{of_reviewed} reviewed rejections were right ({told})"
 
 
 def rate_in_words(report: Report) -> Iterator[str]:

@@ -6,7 +6,7 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
 from imageguard_daemon.service import mount_memory, preparation
 from imageguard_daemon.service.display import Display
-from imageguard_daemon.service.locking import RootLock
+from imageguard_daemon.service.locking import ActingLock, RootLock
 from imageguard_daemon.service.notifying import Patience, notify
 from imageguard_daemon.service.recovery import recover
 from imageguard_daemon.service.serving import Serving
@@ -46,7 +46,8 @@ class Daemon:
             try:
                 folders = [str(folder) for source in self._settings.sources for folder in source.folders]
                 mount_memory.require_same_mounts(self._settings.state_folder)  # or recovery would call files lost
-                recover(audit, folders)
+                with ActingLock(self._settings.state_folder).held_if_free() as is_ours:
+                    recover(audit, folders, audit.unfinished(reviews=is_ours))  # a living command finishes its own
                 mount_memory.remember(self._settings.state_folder, folders)
                 return self._serve(audit, once=once)
             finally:

@@ -21,15 +21,21 @@ from imageguard_daemon.names import printable
 log = structlog.get_logger(__name__)
 
 
-def recover(audit: AuditWriter, roots: Sequence[str]) -> list[Outcome]:
-    """Give every unfinished intent its outcome; may be interrupted and run again at any point.
+def recover(
+    audit: AuditWriter, roots: Sequence[str], unfinished: Sequence[RecordedIntent] | None = None
+) -> list[Outcome]:
+    """Give every unfinished intent, or those given, its outcome; may be interrupted and run again at any point.
+
+    A move is completed where it had happened. A deletion is never completed: what is still there is kept.
 
     Raises:
         DataError: something else lies where a judged file should be. It is recorded; the next start goes on.
         RetryableError: a folder or file cannot be reached, or the database cannot be written.
     """
+    if unfinished is None:
+        unfinished = audit.unfinished()
     with Folders(roots) as folders:
-        outcomes = [_repair(recorded, folders) for recorded in audit.unfinished()]
+        outcomes = [_repair(recorded, folders) for recorded in unfinished]
         folders.sync()  # before the records say that it is so
     audit.record_outcomes(outcomes)
     disputed = [outcome for outcome in outcomes if outcome.outcome == "disputed"]
@@ -43,6 +49,8 @@ def recover(audit: AuditWriter, roots: Sequence[str]) -> list[Outcome]:
 
 def _repair(recorded: RecordedIntent, folders: Folders) -> Outcome:
     intent = recorded.intent
+    if intent.deletes:
+        return _keep_undeleted(recorded, folders)
     try:
         _remove_temporary(recorded, folders)
         _settle_aside(recorded, folders)
@@ -54,6 +62,23 @@ def _repair(recorded: RecordedIntent, folders: Folders) -> Outcome:
     except OSError as error:
         raise retryable(error, f"cannot finish moving {printable(intent.source_path)}") from error
     return _told(recorded, repair)
+
+
+def _keep_undeleted(recorded: RecordedIntent, folders: Folders) -> Outcome:
+    path = recorded.intent.source_path
+    folder_path, name = os.path.split(path)
+    try:
+        folder = folders.descriptor(folder_path)
+        with suppress(FileNotFoundError):
+            put_back((folder, aside_name(recorded.intent_id)), (folder, name), recorded.intent.sha256)
+        gone = _presence(path, recorded.intent, folders) is Presence.absent
+    except (FileNotFoundError, NotADirectoryError):
+        gone = True
+    except OSError as error:
+        raise retryable(error, f"cannot look at {printable(path)}") from error
+    detail = "recorded after an interruption" if gone else "interrupted before it was deleted"
+    log.info("recovered", path=printable(path), outcome="purged" if gone else "abandoned", detail=detail)
+    return Outcome(recorded.intent_id, "purged" if gone else "abandoned", detail)
 
 
 def _complete_move(intent: Intent, source_before: FileIdentity | None, folders: Folders) -> None:

@@ -21,7 +21,12 @@ class LogRepairer:
     def unfinished(self, file: FiledFile) -> bool:
         """Record a move that has happened. One whose source is still there is left to the daemon, which removes it."""
         intent = self._intents.get(file.intent_id)
-        if intent is None or _is_there(file, intent.source_path, intent) or inspect(file, quick=False):
+        if (
+            intent is None
+            or intent.deletes
+            or _is_there(file, intent.source_path, intent)
+            or inspect(file, quick=False)
+        ):
             return False
         self._audit.record_outcomes([Outcome(file.intent_id, "moved", "recorded by verify --repair")])
         return True

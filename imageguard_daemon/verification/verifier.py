@@ -18,7 +18,11 @@ from imageguard_daemon.verification.inspection import inspect, sha256_of
 from imageguard_daemon.verification.spelling import Spellings
 
 _LOOKED_UP_AT_ONCE = 500
-_TEMPORARY = re.compile(r"\.imageguard-(\d{1,18})\.part")
+_FINISHED_BY = {
+    False: "the daemon finishes this at its next start",
+    True: "the next start, or the next release, undo or purge, finishes this",
+}
+_TEMPORARY = re.compile(r"\.imageguard-(\d{1,18})\.(part|aside)")
 _EVERYTHING = Selection(re.compile(r"(?!)"), frozenset(), (), takes_other_files=True)
 
 Progress = Callable[[str, int, int | None], None]
@@ -36,12 +40,16 @@ class Repairer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to verify: destination folders (absolute), how, and whether a daemon may be at work meanwhile."""
+    """What to verify: destination folders (absolute), how, and whether a daemon may be at work meanwhile.
+
+    `reviews_may_run` tells whether a command may be acting on rejected images just then.
+    """
 
     folders: Sequence[str]
     quick: bool = False
     expected_head: bytes | None = None
     daemon_may_run: bool = True
+    reviews_may_run: Callable[[], bool] = lambda: False
 
 
 class Verifier:
@@ -92,16 +100,17 @@ class Verifier:
         for file in self._filed.unfinished(self._chain.extent.newest["intents"]):
             if isinstance(file, int):
                 yield _senseless(file)
-            elif not self._may_be_at_work_on(file.intent_id):
+            elif not self._may_be_at_work_on(file):
                 repaired = self._repairer is not None and self._repairer.unfinished(file)
-                detail = "recorded now, the file is there" if repaired else "the daemon finishes this at its next start"
+                detail = "recorded now, the file is there" if repaired else _FINISHED_BY[file.of_review]
                 yield Discrepancy(Kind.unfinished, detail, file.path, f"intents {file.intent_id}", repaired=repaired)
 
-    def _may_be_at_work_on(self, intent_id: int) -> bool:
-        """A daemon records one group's outcomes before the next: only the newest intents can be in work."""
-        if self._task.daemon_may_run and intent_id > self._filed.last_with_outcome():
+    def _may_be_at_work_on(self, file: FiledFile) -> bool:
+        """A group's outcomes are recorded before the next group: of each kind only the newest can be in work."""
+        may_run = self._task.reviews_may_run() if file.of_review else self._task.daemon_may_run
+        if may_run and file.intent_id > self._filed.last_with_outcome(of_reviews=file.of_review):
             return True
-        return self._filed.has_outcome(intent_id)  # by now
+        return self._filed.has_outcome(file.intent_id)  # by now
 
     def _not_as_recorded(self, progress: Progress) -> Iterator[Discrepancy]:
         last_id = self._chain.extent.newest["intents"]
@@ -112,6 +121,8 @@ class Verifier:
             self.files += 1
             progress("files", file.intent_id, last_id)
             wrong = inspect(file, quick=self._task.quick)
+            if wrong and self._filed.is_moved_on(file.intent_id):
+                continue  # by a review, since the page was read
             if wrong and wrong.kind is Kind.changed and self._filed.known([file.path], after=file.intent_id):
                 wrong = replace(wrong, kind=Kind.missing)  # a later file has taken the place it left
             if wrong and wrong.kind is Kind.missing:
@@ -147,7 +158,7 @@ class Verifier:
             yield Discrepancy(Kind.unreadable, str(found.left), path)
         elif found.left is not None:
             yield Discrepancy(Kind.foreign, str(found.left), path)
-        elif temporary:
+        elif temporary and temporary[2] == "part":  # what was set aside may be the only copy
             yield Discrepancy(Kind.leftover, "", path, f"intents {temporary[1]}")
         else:
             yield self._foreign_or_relocated(path)

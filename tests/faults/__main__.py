@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults import blind, clock, early, kills, names, passing, power
+from tests.faults import blind, clock, early, kills, names, passing, power, reviews
 from tests.faults.figures import Figures
 from tests.faults.launching import Launcher
 
@@ -94,6 +94,15 @@ def _clock(_share: float) -> Iterator[Campaign]:
     yield clock.jump
 
 
+def _reviews(share: float) -> Iterator[Campaign]:
+    points = None if share >= 1 else kills.some(round(100 * share))
+    for action in reviews.ACTIONS:
+        yield lambda launcher, home, action=action: reviews.kill_at_system_calls(launcher, home, None, action, points)
+    yield lambda launcher, home: _with_elsewhere(
+        True, lambda folder: reviews.kill_at_system_calls(launcher, home, folder, "release", points)
+    )
+
+
 CAMPAIGNS: dict[str, Callable[[float], Iterator[Campaign]]] = {
     "seeded": _seeded,
     "passing": _passing,
@@ -102,6 +111,7 @@ CAMPAIGNS: dict[str, Callable[[float], Iterator[Campaign]]] = {
     "names": _names,
     "early": _early,
     "kills": _kills,
+    "reviews": _reviews,
     "power": _power,
 }
 

@@ -114,13 +114,21 @@ class Launcher:
             daemon.kill()
         self._started = []
 
-    def start(self, site: Site, *, once: bool = False, held: bool = False, faults: Sequence[str] = ()) -> Daemon:
-        """Start a daemon; `held` stops it before its first step until it gets SIGCONT.
+    def start(
+        self,
+        site: Site,
+        *,
+        once: bool = False,
+        held: bool = False,
+        faults: Sequence[str] = (),
+        arguments: Sequence[str] = (),
+    ) -> Daemon:
+        """Start a daemon, or a command with other arguments; `held` stops it before its first step until SIGCONT.
 
         `faults` are names of functions in `seeded.py`, applied inside its process.
         """
-        arguments = ["run", "--config", str(site.config_file), *(["--once"] if once else [])]
-        answer = self._ask(start=arguments, log=str(site.log_file), held=held, faults=list(faults))
+        run = ["run", "--config", str(site.config_file), *(["--once"] if once else [])]
+        answer = self._ask(start=list(arguments) or run, log=str(site.log_file), held=held, faults=list(faults))
         daemon = Daemon(self, answer["pid"])
         self._started = [*(one for one in self._started if not one.reaped), daemon]
         return daemon

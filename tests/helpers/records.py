@@ -13,6 +13,7 @@ from imageguard_daemon.model import (
     Intent,
     JudgedFile,
     Measurement,
+    Measures,
     RecordedIntent,
     Role,
 )
@@ -32,18 +33,24 @@ def recorded(source: Path, destination: Path, intent_id: int = 1) -> RecordedInt
     return RecordedIntent(intent_id, intent(source, destination))
 
 
-def judged(*intents: Intent, ok: bool = True, relative_path: str = "cat/1.jpg", camera: str = "") -> JudgedFile:
+def judged(
+    *intents: Intent,
+    ok: bool = True,
+    relative_path: str = "cat/1.jpg",
+    camera: str = "",
+    measures: Measures | None = None,
+) -> JudgedFile:
     """Give an accepted or blurry image with these intents; the first one is its own."""
     decision = Decision(
         score=0.9 if ok else 0.2,
         issues=() if ok else ("blurry",),
         scores=dict.fromkeys(SCORE_NAMES, 75.0),
-        measures={},
+        measures=measures.as_dict() if measures else {},
         preset="general",
         thresholds={"blur_score": 40.0},
         scorer_version="test",
     )
-    measurement = Measurement(intents[0].sha256, camera=camera, identity=intents[0].identity)
+    measurement = Measurement(intents[0].sha256, measures, camera=camera, identity=intents[0].identity)
     return JudgedFile(Candidate("default", relative_path), "cat", measurement, decision, intents)
 
 

@@ -1,0 +1,270 @@
+"""Questions about rejected images: which there are, what people said of them, and where their files are.
+
+An image's state follows from the latest review that took effect; the view `reviews` has no others.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, get_args
+
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.counts import RecordedScores, Scope
+from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.queries import (
+    conditions_of,
+    recorded_columns,
+    recorded_row,
+    timestamp,
+    with_latest_review,
+)
+from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews
+from imageguard_daemon.model import SCORE_NAMES, Role
+from imageguard_daemon.names import forms
+
+State = Literal["waiting", "confirmed", "released", "purged"]
+STATES: tuple[State, ...] = get_args(State)
+STATE_AFTER: Mapping[str, State] = {
+    "": "waiting",
+    "undo": "waiting",
+    "confirm": "confirmed",
+    "release": "released",
+    "rejudge": "released",
+    "purge": "purged",
+}
+"""What an image is after its latest review; the empty action stands for none."""
+
+_ROWS_AT_A_TIME = 5_000
+_ANYTHING = Scope()
+_LAST_ID = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rejected images; None means all. `scores` has ranges, both ends included, by the name of the score.
+
+    `ids` are those of the decisions; an empty tuple selects nothing. `action` and `reviewed_since` (with its zone) are
+    about the latest review.
+    """
+
+    scope: Scope = _ANYTHING
+    reason: str | None = None
+    states: tuple[State, ...] = ("waiting",)
+    scores: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ids: tuple[int, ...] | None = None
+    limit: int | None = None
+    action: str | None = None
+    reviewed_since: datetime | None = None
+
+
+class Rejected(NamedTuple):
+    """One rejected image, as listings show it; names are escaped."""
+
+    id: int
+    decided_at: str
+    source: str
+    class_name: str
+    relative_path: str
+    destination: str
+    sha256: str
+    size_bytes: int
+    reason: str
+    detail: str
+    score: float
+    scores: tuple[float | None, ...]
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One review that took effect."""
+
+    id: int
+    reviewed_at: str
+    action: str
+    who: str
+    why: str
+    destination: str
+    undoes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFile:
+    """One file of an image where the log says it is; `origin` is its path in the inbox, both absolute and raw."""
+
+    intent_id: int
+    role: Role
+    path: str
+    origin: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldImage:
+    """A rejected image with what is needed to act on it; the image's own file comes first.
+
+    `last_review` is the latest that took effect, `came_from` the path at which the image lay before that one moved it.
+    """
+
+    decision_id: int
+    source: str
+    relative_path: str
+    state: State
+    last_review: int | None
+    files: tuple[HeldFile, ...]
+    came_from: str = ""
+    busy: bool = False
+    """Whether a review of it has begun that neither took effect nor was given up."""
+
+
+def page(engine: sa.Engine, selection: Selection, after: int | None = None) -> list[Rejected]:
+    """Give the images selected, newest first, those with smaller ids than `after` only."""
+    columns = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "size_bytes")
+    query = sa.select(
+        *(decisions.c[name] for name in (*columns, "reason", "detail", "score", *SCORE_NAMES)),
+        _of_last_review("action"),
+    ).where(*_conditions(selection, _LAST_ID if after is None else after))
+    with reading(engine, engine.url.database or "") as connection:
+        rows = connection.execute(query.order_by(decisions.c.id.desc()).limit(selection.limit)).all()
+    return [_rejected(tuple(row)) for row in rows]
+
+
+def selected(engine: sa.Engine, selection: Selection) -> Iterator[tuple[int, str, int]]:
+    """Stream id, reason and size in bytes of the images selected, newest first."""
+    query = sa.select(decisions.c.id, decisions.c.reason, decisions.c.size_bytes).where(*_conditions(selection))
+    query = query.order_by(decisions.c.id.desc()).limit(selection.limit)
+    with reading(engine, engine.url.database or "") as connection:
+        rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
+        for row in rows:
+            yield row.id, row.reason, row.size_bytes
+
+
+def scores_of(engine: sa.Engine, selection: Selection) -> Iterator[RecordedScores]:
+    """Stream the images selected, newest first, with all it takes to judge them again."""
+    query = sa.select(*recorded_columns()).where(*_conditions(selection)).order_by(decisions.c.id.desc())
+    with reading(engine, engine.url.database or "") as connection:
+        rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query.limit(selection.limit))
+        for row in rows:
+            yield recorded_row(tuple(row))
+
+
+def reviews_of(engine: sa.Engine, decision_id: int) -> list[Review]:
+    """Give what was said and done about an image, in that order."""
+    columns = (reviews.c[name] for name in ("id", "reviewed_at", "action", "who", "why", "destination", "undoes"))
+    query = sa.select(*columns).where(reviews.c.decision_id == decision_id).order_by(reviews.c.id)
+    with reading(engine, engine.url.database or "") as connection:
+        return [Review(*row) for row in connection.execute(query)]
+
+
+def reviewed_measures(engine: sa.Engine) -> Iterator[tuple[bool, str, str, str, str]]:
+    """Stream the images that people reviewed: whether the rejection was right, path, SHA-256, scorer, measures (JSON).
+
+    What was only rejudged, or undone since, is no person's word.
+    """
+    query = sa.select(
+        reviews.c.action.in_(["confirm", "purge"]),
+        *(decisions.c[name] for name in ("relative_path", "sha256", "scorer_version")),
+        sa.type_coerce(decisions.c.measures, sa.Text),
+    )
+    query = query.select_from(with_latest_review()).where(reviews.c.action.in_(["release", "confirm", "purge"]))
+    with reading(engine, engine.url.database or "") as connection:
+        for row in connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query):
+            yield bool(row[0]), row[1], row[2], row[3], row[4]
+
+
+def ids_of(engine: sa.Engine, names: Sequence[str], root: str) -> dict[str, list[int]]:
+    """Find rejected images by path: as listings show it, below the inbox, or of the file in quarantine."""
+    with reading(engine, engine.url.database or "") as connection:
+        return {name: _ids_of(connection, name, root) for name in names}
+
+
+def classes(engine: sa.Engine) -> list[str]:
+    """Give the classes that have rejected images."""
+    query = sa.select(decision_records.c["class"]).where(decision_records.c.verdict == "quarantined").distinct()
+    with reading(engine, engine.url.database or "") as connection:
+        return list(connection.scalars(query))
+
+
+def held_images(connection: sa.Connection, decision_ids: Sequence[int]) -> dict[int, HeldImage]:
+    """Give the rejected images among these decisions, by id, as they are at this moment of the log."""
+    query = sa.select(
+        decisions.c.id, decisions.c.source, decisions.c.relative_path, _of_last_review("action"), _of_last_review("id")
+    )
+    query = query.where(decisions.c.id.in_(decision_ids), decisions.c.verdict == "quarantined")
+    return {row.id: _held(connection, row) for row in connection.execute(query).all()}
+
+
+def _ids_of(connection: sa.Connection, name: str, root: str) -> list[int]:
+    paths = {os.path.normpath(os.path.join(folder, name)) for folder in (root, os.getcwd())}
+    at = sa.select(intents.c.decision_id).where(intents.c.destination_path.in_(map(os.fsencode, sorted(paths))))
+    called = sa.select(decision_records.c.id).where(decision_records.c.relative_path.in_(forms(name)))
+    query = sa.select(decisions.c.id).where(decisions.c.id.in_(at.union(called)), decisions.c.verdict == "quarantined")
+    return sorted(connection.scalars(query))
+
+
+def _conditions(selection: Selection, before: int = _LAST_ID) -> list[sa.ColumnElement[bool]]:
+    # SQLite is to go down the ids, or an index on class or reason: then a page is as quick in a long log as in a short.
+    earlier: sa.ColumnElement[bool] = decisions.c.id < before
+    if (selection.reason, selection.scope.class_name, selection.ids) == (None, None, None):
+        earlier = sa.func.likelihood(earlier, sa.literal_column("0.0000001"))
+    conditions: list[sa.ColumnElement[bool]] = [
+        earlier,
+        decisions.c.verdict == "quarantined",
+        *conditions_of(selection.scope),
+    ]
+    if selection.reason is not None:
+        conditions.append(decisions.c.reason == selection.reason)
+    for name, (low, high) in selection.scores.items():
+        conditions.append(decisions.c[name].between(low, high))
+    if selection.ids is not None:
+        conditions.append(decisions.c.id.in_(selection.ids))
+    if selection.action is not None:
+        conditions.append(_of_last_review("action").element == selection.action)
+    if selection.reviewed_since is not None:
+        conditions.append(_of_last_review("reviewed_at").element >= timestamp(selection.reviewed_since))
+    if set(selection.states) != set(STATES):
+        actions = [action for action, state in STATE_AFTER.items() if state in selection.states]
+        conditions.append(sa.func.coalesce(_of_last_review("action").element, "").in_(actions))
+    return conditions
+
+
+def _of_last_review(column: str) -> sa.Label[Any]:
+    query = sa.select(reviews.c[column]).where(reviews.c.decision_id == decisions.c.id).correlate(decisions)
+    return query.order_by(reviews.c.id.desc()).limit(1).scalar_subquery().label(f"last_{column}")
+
+
+_FILES = """
+SELECT i.id, i.role, i.source_path, i.previous_id, i.sha256, i.size_bytes, i.review_id, o.outcome,
+       coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
+                i.destination_path) AS place
+FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id WHERE i.decision_id = ? ORDER BY i.id"""
+
+
+def _rejected(row: tuple[Any, ...]) -> Rejected:
+    return Rejected._make([*row[:11], tuple(row[11:17]), STATE_AFTER[row[17] or ""]])
+
+
+def _held(connection: sa.Connection, image: Any) -> HeldImage:
+    """Follow the moves of an image's files from the inbox to where they are."""
+    rows = connection.exec_driver_sql(_FILES, (image.id,)).all()
+    busy = any(row.review_id is not None and row.outcome is None for row in rows)
+    places: dict[int, HeldFile] = {}
+    came_from = ""
+    for row in rows:
+        before = places.get(row.previous_id)
+        if row.outcome not in {"moved", "purged"}:
+            continue
+        if row.review_id is not None:
+            places.pop(row.previous_id, None)
+        if row.review_id == image.last_id and row.role == "image":
+            came_from = os.fsdecode(row.source_path)
+        if row.outcome == "moved":
+            origin = before.origin if before else os.fsdecode(row.source_path)
+            file = HeldFile(row.id, row.role, os.fsdecode(row.place), origin, row.sha256, row.size_bytes)
+            places[row.id] = file
+    files = sorted(places.values(), key=lambda file: file.role != "image")
+    state = STATE_AFTER[image.last_action or ""]
+    return HeldImage(image.id, image.source, image.relative_path, state, image.last_id, tuple(files), came_from, busy)

@@ -1,0 +1,40 @@
+"""What people said of rejected images, as examples: false rejections are good images, confirmed ones bad."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+
+from imageguard_daemon.model import Measurement, Measures
+from imageguard_daemon.quality.version import SCORER_VERSION
+
+_MEASURES = {one.name for one in fields(Measures)}
+
+
+@dataclass(slots=True)
+class ReviewedImages:
+    """Reviewed images with their recorded measures, named by their path below the inbox."""
+
+    good: list[tuple[str, Measurement]] = field(default_factory=list)
+    bad: list[tuple[str, Measurement]] = field(default_factory=list)
+    left_out: int = 0
+    """Nothing could be measured, or another version of the scorer did."""
+
+
+def reviewed_images(rows: Iterable[tuple[bool, str, str, str, str]]) -> ReviewedImages:
+    """Sort rows of the log: whether the rejection was right, path, SHA-256, scorer version, measures as JSON."""
+    made = ReviewedImages()
+    for was_right, name, sha256, version, text in rows:
+        measures = _measures(text) if version == SCORER_VERSION else None
+        if measures is None:
+            made.left_out += 1
+        else:
+            (made.bad if was_right else made.good).append((name, Measurement(sha256, measures)))
+    return made
+
+
+def _measures(text: str) -> Measures | None:
+    try:
+        found = json.loads(text)
+        return Measures(**{name: value for name, value in found.items() if name in _MEASURES}) if found else None
+    except (ValueError, TypeError, AttributeError):
+        return None

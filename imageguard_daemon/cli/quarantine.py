@@ -1,0 +1,157 @@
+"""`imageguard-daemon quarantine`: look through what was rejected, and act on it."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import typer
+
+from imageguard_daemon.cli.grouping import with_groups
+from imageguard_daemon.cli.options import ConfigFile, Database, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.cli.reviewing import Order, Said, act_on, print_table, reading, require_any, require_paths
+from imageguard_daemon.cli.selecting import (
+    Asked,
+    StateName,
+    named_ids,
+    require_known_class,
+    selection_of,
+)
+from imageguard_daemon.errors import UsageError
+
+PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The options of every command that only looks."""
+
+    database: Database = None
+    output: Format = OutputFormat.table
+
+
+app = typer.Typer(no_args_is_help=True, help="Look through rejected images, and release, confirm or purge them.")
+
+After = Annotated[
+    int | None,
+    typer.Option("--after", metavar="N", show_default=False, help="Go on after this number, the last of a page."),
+]
+All = Annotated[bool, typer.Option("--all", help="Every image in a state that allows it.")]
+OlderThan = Annotated[
+    str,
+    typer.Option(
+        metavar="AGE", help="Only images decided before then: 90d ago, or up to 2025-01-31.", show_default=False
+    ),
+]
+
+
+@app.command("list")
+@with_groups
+def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile = None, after: After = None) -> None:
+    """List rejected images, newest first: those that wait for a review, or those selected.
+
+    A page has 50 of them unless --limit says otherwise; --after goes on where a page ended.
+    """
+    from imageguard_daemon.audit.quarantined import page
+    from imageguard_daemon.review import rendering
+
+    size = asked.limit or PAGE_SIZE
+    settings = settings_for(root, config_file)
+    with reading(shape.database or settings.audit.database) as engine:
+        ids, unknown = named_ids(asked, engine, str(settings.root))
+        require_paths(unknown)
+        selection = replace(selection_of(asked, ids, [StateName.waiting]), limit=size + 1)
+        images = page(engine, selection, after)
+        if not images:
+            require_known_class(asked, engine)
+    images, more = images[:size], images[size - 1].id if len(images) > size else None
+    if shape.output is OutputFormat.json:
+        listed = [rendering.rejected_as_dict(image) for image in images]
+        typer.echo(json.dumps({"images": listed, "next_after": more}, indent=2))
+    elif shape.output is OutputFormat.csv:
+        typer.echo(rendering.listing_as_csv(images).encode(), nl=False)
+    else:
+        print_table(rendering.listing_as_table(images, more))
+
+
+@app.command()
+@with_groups
+def show(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile = None) -> None:
+    """Show single images named by --id or --path: why they were rejected, and what was said and done since."""
+    from imageguard_daemon.audit.quarantined import page, reviews_of
+    from imageguard_daemon.review import rendering
+
+    if not asked.ids and not asked.paths:
+        raise UsageError("name the images: --id N or --path PATH")
+    settings = settings_for(root, config_file)
+    with reading(shape.database or settings.audit.database) as engine:
+        ids, unknown = named_ids(asked, engine, str(settings.root))
+        images = page(engine, selection_of(asked, ids, [StateName.all]))
+        told = {image.id: reviews_of(engine, image.id) for image in images}
+    require_paths([*unknown, *(str(one) for one in asked.ids or () if one not in told)])
+    if shape.output is OutputFormat.json:
+        typer.echo(json.dumps([rendering.image_as_dict(image, told[image.id]) for image in images], indent=2))
+    elif shape.output is OutputFormat.csv:
+        typer.echo(rendering.listing_as_csv(images).encode(), nl=False)
+    else:
+        for image in images:
+            print_table(rendering.image_as_table(image, told[image.id]))
+
+
+@app.command()
+@with_groups
+def release(
+    asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None, everything: All = False
+) -> None:
+    """Move images, with their sidecars, to where they would have gone in accepted. `undo` takes that back."""
+    from imageguard_daemon.review import acting
+
+    order = Order("release", acting.release, said)
+    require_any(asked, everything=everything)
+    act_on(settings_for(root, config_file), asked, order, [StateName.waiting])
+
+
+@app.command()
+@with_groups
+def confirm(
+    asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None, everything: All = False
+) -> None:
+    """Record that rejections are right. Nothing moves; only confirmed images can be purged."""
+    from imageguard_daemon.review import acting
+
+    order = Order("confirm", acting.confirm, said)
+    require_any(asked, everything=everything)
+    act_on(settings_for(root, config_file), asked, order, [StateName.waiting])
+
+
+@app.command()
+@with_groups
+def undo(asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None, everything: All = False) -> None:
+    """Take back releases (the files return to quarantine) and confirmations.
+
+    `--action rejudge` takes back what `rejudge` released; `--reviewed-since 2h` what was done lately.
+    """
+    from imageguard_daemon.review import acting
+
+    order = Order("undo", acting.undo, said)
+    require_any(asked, everything=everything)
+    act_on(settings_for(root, config_file), asked, order, [StateName.released, StateName.confirmed])
+
+
+@app.command()
+@with_groups
+def purge(asked: Asked, said: Said, older_than: OlderThan, root: Root = None, config_file: ConfigFile = None) -> None:
+    """Delete confirmed images of a certain age, with their sidecars, for good. Without --yes it only says which.
+
+    The record of what they were and who confirmed them stays.
+    """
+    from datetime import UTC, datetime
+
+    from imageguard_daemon.reporting.period import parse_age
+    from imageguard_daemon.review import acting
+
+    before = parse_age("--older-than", older_than, datetime.now(UTC))
+    until = f"{before:%Y-%m-%dT%H:%M:%S.%fZ}"
+    if asked.until is not None:
+        raise UsageError("purge takes --older-than in place of --until")
+    order = Order("purge", acting.purge, said, irrevocable=True)
+    act_on(settings_for(root, config_file), replace(asked, until=until), order, [StateName.confirmed])

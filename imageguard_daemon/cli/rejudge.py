@@ -1,0 +1,88 @@
+"""`rejudge`: other thresholds applied to what is in quarantine."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from imageguard_daemon.cli.grouping import with_groups
+from imageguard_daemon.cli.options import ConfigFile, Root, parse_thresholds, settings_for
+from imageguard_daemon.cli.reviewing import Order, Said, agreed, carry_out, reading, require_paths
+from imageguard_daemon.cli.selecting import Asked, StateName, named_ids, require_known_class, selection_of
+from imageguard_daemon.cli.simulate import Preset, Thresholds, rules_for, rules_in_words
+from imageguard_daemon.errors import UsageError
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Settings
+    from imageguard_daemon.reporting.simulation import Rules
+    from imageguard_daemon.review.acting import Acting
+    from imageguard_daemon.review.rejudging import Rejudged
+    from imageguard_daemon.review.values import Reviewed, Reviewer
+
+
+@with_groups
+def rejudge(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    asked: Asked,
+    said: Said,
+    root: Root = None,
+    config_file: ConfigFile = None,
+    thresholds: Thresholds = None,
+    preset: Preset = None,
+) -> None:
+    """Apply other thresholds to the images in quarantine: release those that they accept.
+
+    Judges by recorded scores alone, as `simulate` does: thresholds given by --set replace those of the time; with
+    --config alone, those that the file has now for each source; with --preset, those of the preset. Only images
+    that nobody has reviewed are looked at, unless --id, --path or --state say otherwise.
+
+    Counts first; --yes moves. Each release is recorded with its thresholds; `quarantine undo --action rejudge` takes
+    them back. The thresholds of the daemon are not changed: put them into its configuration.
+    """
+    overrides = parse_thresholds(thresholds or [])
+    if not overrides and preset is None and config_file is None:
+        raise UsageError("name what should differ: --set blur_score=30, --preset NAME or --config FILE")
+    settings = settings_for(root, config_file)
+    is_configured = config_file is not None
+    rules = rules_for(overrides, preset, settings if is_configured else None)
+    words = rules_in_words(overrides, preset, is_configured=is_configured)
+    made = _judge(settings, asked, rules)
+    for line in _told(made, words):
+        typer.echo(line, err=True)
+
+    def release(acting: "Acting", ids: Sequence[int], reviewer: "Reviewer") -> "Iterator[Reviewed]":
+        from imageguard_daemon.review import acting as functions
+
+        return functions.rejudge(acting, ids, reviewer, made.accepted)
+
+    order = Order("release", release, said)
+    from imageguard_daemon.review.rendering import reasons_in_words
+
+    if not agreed(order, reasons_in_words(made.reasons), len(made.accepted)):
+        raise typer.Exit(os.EX_OK)
+    carry_out(settings, list(made.accepted), order)
+
+
+def _judge(settings: "Settings", asked: Asked, rules: "Rules") -> "Rejudged":
+    from imageguard_daemon.audit.quarantined import scores_of
+    from imageguard_daemon.review.rejudging import judge_again
+
+    with reading(settings.audit.database) as engine:
+        ids, unknown = named_ids(asked, engine, str(settings.root))
+        require_paths(unknown)
+        made = judge_again(scores_of(engine, selection_of(asked, ids, [StateName.waiting])), rules)
+        if not made.total:
+            require_known_class(asked, engine)
+    return made
+
+
+def _told(made: "Rejudged", words: str) -> Iterator[str]:
+    yield f"{made.total:,} rejected {'image' if made.total == 1 else 'images'} judged again by {words}"
+    yield f"{len(made.accepted):,} would be accepted, {made.still_rejected:,} still rejected"
+    if made.kept:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in made.kept.most_common())
+        yield f"{made.kept.total():,} stay, since nothing could be measured: {reasons}"
+    if made.unreadable:
+        yield f"{made.unreadable:,} stay, since their scores or thresholds cannot be read"
+    if made.other_versions:
+        yield f"{made.other_versions:,} of those accepted were scored by another version; measured anew they may differ"

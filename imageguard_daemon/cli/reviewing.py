@@ -1,0 +1,206 @@
+"""What the commands that act on rejected images share: how many, are you sure, and what became of each."""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.cli.options import Format, OutputFormat
+from imageguard_daemon.cli.selecting import Asked, StateName, named_ids, require_known_class, selection_of
+from imageguard_daemon.errors import NoInputError, UsageError
+from imageguard_daemon.names import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from imageguard_daemon.audit.database import Engine
+    from imageguard_daemon.audit.quarantined import Selection
+    from imageguard_daemon.config import Settings
+    from imageguard_daemon.review.acting import Acting
+    from imageguard_daemon.review.values import Reviewed, Reviewer
+
+Who = Annotated[
+    str | None,
+    typer.Option("--who", metavar="NAME", show_default=False, help="Who decides; your login name when left out."),
+]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", show_default=False, help="Why; recorded with the rest.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it a selection is counted, and you are asked.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The options of every command that acts."""
+
+    who: Who = None
+    why: Why = ""
+    yes: Yes = False
+    output: Format = OutputFormat.table
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done with the images selected, and how to tell of it."""
+
+    verb: str
+    function: "Callable[[Acting, Sequence[int], Reviewer], Iterator[Reviewed]]"
+    said: Said
+    irrevocable: bool = False
+    """Not even at a terminal is a nod enough: it takes --yes."""
+
+
+@contextmanager
+def reading(database: Path) -> "Iterator[Engine]":
+    """Open a log to ask about reviews."""
+    from imageguard_daemon.audit.database import open_for_reviewing
+
+    engine = open_for_reviewing(database)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def require_paths(unknown: Sequence[str]) -> None:
+    """End the command when images were named that are not there."""
+    if unknown:
+        raise NoInputError(f"no rejected image is called {', '.join(map(printable, unknown))}")
+
+
+def print_table(content: "RenderableType") -> None:
+    """Print for people; names are text and never markup."""
+    from rich.console import Console
+
+    Console(highlight=False, markup=False, emoji=False).print(content)
+
+
+def act_on(settings: "Settings", asked: Asked, order: Order, states: Sequence[StateName]) -> None:
+    """Select images, say how many, and do it when that was asked for; ends the command."""
+    with reading(settings.audit.database) as engine:
+        ids, unknown = named_ids(asked, engine, str(settings.root))
+        for path in unknown:
+            typer.echo(f"error: no rejected image is called {printable(path)}", err=True)
+        chosen, words = _count(selection_of(asked, ids, states), engine)
+        if not chosen and not unknown:
+            require_known_class(asked, engine)
+    if asked.by_name:
+        chosen = ids or []
+    elif not agreed(order, words, len(chosen)):
+        raise typer.Exit(os.EX_NOINPUT if unknown else os.EX_OK)
+    carry_out(settings, chosen, order)
+    if unknown:
+        raise typer.Exit(os.EX_NOINPUT)
+
+
+def _count(selection: "Selection", engine: "Engine") -> tuple[list[int], str]:
+    from imageguard_daemon.audit.quarantined import selected
+    from imageguard_daemon.review.rendering import reasons_in_words, size_in_words
+
+    ids, reasons, total_bytes = [], Counter[str](), 0
+    for decision_id, reason, size_bytes in selected(engine, selection):
+        ids.append(decision_id)
+        reasons[reason] += 1
+        total_bytes += size_bytes
+    return ids, f"{reasons_in_words(reasons)}, {size_in_words(total_bytes)}"
+
+
+def agreed(order: Order, words: str, count: int) -> bool:
+    """Say what is selected and find out whether to go on."""
+    typer.echo(f"{order.verb}: {words}", err=True)
+    if order.said.yes or not count:
+        return bool(count)
+    if sys.stdin.isatty() and not order.irrevocable:
+        return typer.confirm(f"{order.verb} them?", err=True)
+    typer.echo(f"Nothing was done. Add --yes to {order.verb} them.", err=True)
+    return False
+
+
+def carry_out(settings: "Settings", ids: Sequence[int], order: Order) -> None:
+    """Do it, with progress at a terminal, and tell; ends the command with 65 when something could not be done."""
+    from imageguard_daemon.review.acting import acting_on
+    from imageguard_daemon.review.values import Reviewer
+    from imageguard_daemon.service import logs
+
+    _quiet_logs(logs.configure)
+    reviewer = Reviewer(order.said.who or login_name(), order.said.why)
+    told = _Teller(order.said.output, len(ids))
+    with acting_on(settings) as acting:
+        try:
+            for one in order.function(acting, ids, reviewer):
+                told.tell(one)
+        finally:
+            told.finish()
+    if told.refused:
+        raise typer.Exit(os.EX_DATAERR)
+
+
+def _quiet_logs(configure: "Callable[..., None]") -> None:
+    from rich.console import Console
+
+    configure("console", "warning", Console(stderr=True, highlight=False, markup=False, emoji=False))
+
+
+class _Teller:
+    """Tells results as they come: some lines for people, all of them for programs at the end."""
+
+    def __init__(self, output: OutputFormat, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self._output = output
+        self._results: list[Reviewed] = []
+        self._done: Counter[str] = Counter()
+        self.refused = 0
+        console = Console(stderr=True)
+        columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal or total < 2)
+        self._task = self._bar.add_task("", total=total)
+        self._bar.start()
+
+    def tell(self, one: "Reviewed") -> None:
+        from imageguard_daemon.review.rendering import PAST, RESULTS_SHOWN, result_line
+
+        self._bar.advance(self._task)
+        self.refused += not one.done
+        self._done[PAST[one.action]] += one.done
+        if self._output is not OutputFormat.table:
+            self._results.append(one)
+        elif (not one.done and self.refused <= RESULTS_SHOWN) or (one.done and self._done.total() <= RESULTS_SHOWN):
+            typer.echo(result_line(one))
+
+    def finish(self) -> None:
+        from imageguard_daemon.review.rendering import as_csv, result_as_dict
+
+        self._bar.stop()
+        if self._output is OutputFormat.json:
+            typer.echo(json.dumps([result_as_dict(one) for one in self._results], indent=2))
+        elif self._output is OutputFormat.csv:
+            typer.echo(as_csv([result_as_dict(one) for one in self._results]).encode(), nl=False)
+        else:
+            for verb, count in self._done.items():
+                typer.echo(f"{count:,} {verb}" + (f", {self.refused:,} not" if self.refused else ""))
+
+
+def login_name() -> str:
+    """Give the name of who typed the command, also behind sudo."""
+    import pwd
+
+    behind_sudo = os.environ.get("SUDO_USER")
+    if behind_sudo and os.geteuid() == 0:
+        return behind_sudo
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def require_any(asked: Asked, *, everything: bool) -> None:
+    """Refuse to act on all images just because nothing was said."""
+    if not (asked.ids or asked.paths or asked.narrows or everything):
+        raise UsageError("say which images: --id, --path, --reason, --class, ... or --all")

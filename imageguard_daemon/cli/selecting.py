@@ -1,0 +1,185 @@
+"""The options by which rejected images are selected, the same for every command that lists or acts on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
+from imageguard_daemon.errors import NoInputError, UsageError
+from imageguard_daemon.model import ISSUES, SCORE_NAMES
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from imageguard_daemon.audit.counts import Scope
+    from imageguard_daemon.audit.database import Engine
+    from imageguard_daemon.audit.quarantined import Selection
+
+
+class StateName(StrEnum):
+    """What people have said of a rejected image."""
+
+    waiting = "waiting"
+    confirmed = "confirmed"
+    released = "released"
+    purged = "purged"
+    all = "all"
+
+
+class ActionName(StrEnum):
+    """What the latest review of an image was."""
+
+    release = "release"
+    rejudge = "rejudge"
+    confirm = "confirm"
+
+
+Ids = Annotated[
+    list[int] | None,
+    typer.Option("--id", metavar="N", show_default=False, help="The image with this number; may be repeated."),
+]
+Paths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--path",
+        metavar="PATH",
+        show_default=False,
+        help="The image with this path below the inbox, or in quarantine; may be repeated.",
+    ),
+]
+Reason = Annotated[
+    str | None, typer.Option("--reason", metavar="ISSUE", show_default=False, help="Only for this reason, as blurry.")
+]
+ScoreRanges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--score",
+        metavar="NAME=LOW..HIGH",
+        show_default=False,
+        help="Only with this score in this range, as blur_score=30..40 or score=0.4..; may be repeated.",
+    ),
+]
+State = Annotated[StateName | None, typer.Option("--state", show_default=False, help="Only in this state of review.")]
+Action = Annotated[
+    ActionName | None,
+    typer.Option("--action", show_default=False, help="Only those whose latest review was of this kind."),
+]
+ReviewedSince = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", show_default=False, help="Only those whose latest review was since then, as 2h."),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, show_default=False, help="At most so many, newest first.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The selection options of one command, as given."""
+
+    ids: Ids = None
+    paths: Paths = None
+    reason: Reason = None
+    class_name: ClassName = None
+    source: SourceName = None
+    since: Since = None
+    until: Until = None
+    scores: ScoreRanges = None
+    state: State = None
+    action: Action = None
+    reviewed_since: ReviewedSince = None
+    limit: Limit = None
+
+    @property
+    def by_name(self) -> bool:
+        """Whether single images are named, and nothing narrows that down."""
+        return bool(self.ids or self.paths) and not self.narrows
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything other than single images is asked for."""
+        others = [getattr(self, field.name) for field in fields(self) if field.name not in {"ids", "paths"}]
+        return any(value is not None for value in others)
+
+
+def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[StateName]) -> "Selection":
+    """Turn the options into a selection; `states` are those meant where none is asked for.
+
+    Single images are meant in whatever state they are: what makes no sense for one is told of that one.
+    """
+    from imageguard_daemon.audit.quarantined import STATES, Selection
+    from imageguard_daemon.config import did_you_mean
+
+    if asked.reason is not None and asked.reason not in ISSUES:
+        raise UsageError(f"--reason {asked.reason}: no such issue{did_you_mean(asked.reason, ISSUES)}")
+    wanted = [asked.state] if asked.state is not None else list(StateName) if asked.ids or asked.paths else states
+    return Selection(
+        _scope(asked),
+        asked.reason,
+        STATES if StateName.all in wanted else tuple(state.value for state in wanted),  # type: ignore[misc]
+        dict(map(_score_range, asked.scores or ())),
+        None if ids is None else tuple(ids),
+        asked.limit,
+        asked.action,
+        _moment(asked.reviewed_since),
+    )
+
+
+def named_ids(asked: Asked, engine: "Engine", root: str) -> tuple[list[int] | None, list[str]]:
+    """Give the numbers of the images named, None when none is, and the paths that no rejected image has."""
+    from imageguard_daemon.audit.quarantined import ids_of
+
+    if not asked.ids and not asked.paths:
+        return None, []
+    found = ids_of(engine, asked.paths or [], root)
+    ids = [*(asked.ids or []), *(one for ids in found.values() for one in ids)]
+    return list(dict.fromkeys(ids)), [path for path, ids in found.items() if not ids]
+
+
+def require_known_class(asked: Asked, engine: "Engine") -> None:
+    """Say so when nothing was found because no rejected image is of such a class."""
+    from imageguard_daemon.audit.quarantined import classes
+    from imageguard_daemon.config import did_you_mean
+    from imageguard_daemon.names import printable
+
+    known = classes(engine)
+    if asked.class_name is not None and not {asked.class_name, printable(asked.class_name)} & set(known):
+        hint = did_you_mean(asked.class_name, known) if known else ""
+        raise NoInputError(f"no rejected image is of class {printable(asked.class_name)!r}{hint}")
+
+
+def _scope(asked: Asked) -> "Scope":
+    from datetime import UTC, datetime
+
+    from imageguard_daemon.audit.counts import Scope
+    from imageguard_daemon.reporting.period import parse_period
+
+    return Scope(*parse_period(asked.since, asked.until, datetime.now(UTC)), asked.source, asked.class_name)
+
+
+def _moment(text: str | None) -> "datetime | None":
+    from datetime import UTC, datetime
+
+    from imageguard_daemon.reporting.period import parse_since
+
+    return None if text is None else parse_since("--reviewed-since", text, datetime.now(UTC))
+
+
+def _score_range(text: str) -> tuple[str, tuple[float, float]]:
+    from imageguard_daemon.config import did_you_mean
+
+    name, _, span = text.partition("=")
+    known = (*SCORE_NAMES, "score")
+    if name not in known:
+        raise UsageError(f"--score {text}: no such score{did_you_mean(name, known)}")
+    low, dots, high = span.partition("..")
+    try:
+        ends = float(low or "-inf"), float((high or "inf") if dots else low)
+    except ValueError:
+        raise UsageError(f"--score {text}: expected NAME=LOW..HIGH, as blur_score=30..40") from None
+    if not ends[0] <= ends[1]:
+        raise UsageError(f"--score {text}: {low} is not below {high}")
+    return name, ends

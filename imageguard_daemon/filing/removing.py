@@ -1,0 +1,57 @@
+"""Deletes one file of which the log says that it is to go: that file, and no other that came to bear its name."""
+
+import os
+import stat
+
+from imageguard_daemon.errors import ChangedError, StorageError, retryable
+from imageguard_daemon.filing import renaming
+from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.mover import aside_name, put_back
+from imageguard_daemon.model import FileIdentity, RecordedIntent
+from imageguard_daemon.names import printable
+
+
+def remove(recorded: RecordedIntent, folders: Folders) -> None:
+    """Take the file's name away, look at what bore it, and only then delete it; sync the folders afterwards.
+
+    Raises:
+        ChangedError: the file is gone, or another one bears its name; that one is left as it is.
+        RetryableError: the file system refused for a reason that may pass.
+        StorageError: another file cannot get its name back; it is in the same folder, hidden.
+    """
+    intent = recorded.intent
+    folder_path, name = os.path.split(intent.source_path)
+    aside = aside_name(recorded.intent_id)
+    try:
+        folder = folders.descriptor(folder_path)
+        renaming.set_aside(folder, name, aside)
+    except FileNotFoundError as error:
+        raise ChangedError("vanished before it could be deleted") from error
+    except OSError as error:
+        raise retryable(error, f"cannot delete {printable(intent.source_path)}") from error
+    try:
+        _delete_if_meant(folder, aside, intent.identity)
+    except (OSError, ChangedError) as error:
+        _give_back(folder, aside, recorded)
+        if isinstance(error, OSError):
+            raise retryable(error, f"cannot delete {printable(intent.source_path)}") from error
+        raise
+
+
+def _delete_if_meant(folder: int, aside: str, meant: FileIdentity) -> None:
+    status = os.stat(aside, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISREG(status.st_mode) or not FileIdentity.from_stat(status).same_content_as(meant):
+        raise ChangedError("changed after it was looked at")
+    os.unlink(aside, dir_fd=folder)
+
+
+def _give_back(folder: int, aside: str, recorded: RecordedIntent) -> None:
+    intent = recorded.intent
+    try:
+        put_back((folder, aside), (folder, os.path.basename(intent.source_path)), intent.sha256)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(
+            f"{printable(intent.source_path)} cannot get its name back, it is called {aside} now: {error.strerror}"
+        ) from error

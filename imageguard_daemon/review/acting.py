@@ -1,0 +1,213 @@
+"""Acts on rejected images: release, confirm, undo, purge. Plain functions; beside a running daemon or without one.
+
+Each group of images is recorded, moved and recorded again under the root's `ActingLock`, after what an earlier command
+may have left unfinished was finished. docs/decisions/0008-acting-beside-a-daemon.md says why that is enough.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.review_writer import RecordedReview, ReviewWriter
+from imageguard_daemon.config import Settings, Source
+from imageguard_daemon.errors import AlreadyRunningError, RetryableError, StalledError
+from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.mounts import Mounts
+from imageguard_daemon.filing.mover import NameTakenError
+from imageguard_daemon.filing.removing import remove
+from imageguard_daemon.model import Candidate, Outcome
+from imageguard_daemon.review.planning import Plan, Planner, Refused, Task
+from imageguard_daemon.review.values import Reviewed, Reviewer
+from imageguard_daemon.service import mount_memory
+from imageguard_daemon.service.locking import ActingLock, RootLock
+from imageguard_daemon.service.moving import Trip, carry_out
+from imageguard_daemon.service.recovery import recover
+
+GROUP_SIZE = 50
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """What it takes to act on the rejected images of one root; from `acting_on`. One thread at a time."""
+
+    audit: ReviewWriter
+    lock: ActingLock
+    sources: Mapping[str, Source]
+    roots: tuple[str, ...]
+    mounts: Mounts
+
+
+@contextmanager
+def acting_on(settings: Settings) -> Iterator[Acting]:
+    """Open a root's log to act on its rejected images.
+
+    Raises:
+        NoInputError: there is no log, or a folder is missing.
+        StalledError: the log is locked, or a disk is not mounted.
+        UnavailableError: the log is damaged or of another version, which is not changed under a running daemon.
+    """
+    open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
+    settings.state_folder.mkdir(exist_ok=True)
+    mount_memory.require_same_mounts(settings.state_folder)
+    audit = _open_log(settings)
+    try:
+        roots = tuple(str(folder) for source in settings.sources for folder in source.folders)
+        sources = {source.name: source for source in settings.sources}
+        yield Acting(audit, ActingLock(settings.state_folder), sources, roots, Mounts(roots))
+    finally:
+        audit.close()
+
+
+def release(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
+    """Move images, each with its sidecars, to where they would have gone in accepted; yield what became of each.
+
+    Nothing happens before the results are asked for. What can't be done is told and passed over.
+
+    Raises:
+        StalledError: the log, the lock or a disk cannot be had for now; what was yielded as done is done.
+        DataError, StorageError: the disk or the folders cannot be trusted; the next command or start looks.
+    """
+    return act(acting, decision_ids, Task("release", reviewer))
+
+
+def confirm(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
+    """Record that these rejections are right; for results and errors see `release`."""
+    return act(acting, decision_ids, Task("confirm", reviewer))
+
+
+def undo(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
+    """Take back the latest release, rejudgement or confirmation of each image; for the rest see `release`."""
+    return act(acting, decision_ids, Task("undo", reviewer))
+
+
+def rejudge(
+    acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer, profiles: Mapping[int, Mapping[str, float]]
+) -> Iterator[Reviewed]:
+    """Release images that other thresholds accept; `profiles` has these by decision, and they are recorded.
+
+    What a person confirmed is refused. For results and errors see `release`.
+    """
+    return act(acting, decision_ids, Task("rejudge", reviewer, profiles))
+
+
+def purge(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
+    """Delete confirmed images, each with its sidecars, for good; for results and errors see `release`."""
+    return act(acting, decision_ids, Task("purge", reviewer))
+
+
+def act(acting: Acting, decision_ids: Sequence[int], task: Task) -> Iterator[Reviewed]:
+    """Do a task with each of these images, group by group; for results and errors see `release`."""
+    for start in range(0, len(decision_ids), GROUP_SIZE):
+        ids = list(dict.fromkeys(decision_ids[start : start + GROUP_SIZE]))
+        group = _Group(acting, task)
+        yield from group.act(ids)
+        if group.stalled is not None:
+            raise group.stalled
+
+
+class _Group:
+    """A few images that are recorded together, moved, and recorded again."""
+
+    def __init__(self, acting: Acting, task: Task) -> None:
+        self._acting = acting
+        self._task = task
+        self.stalled: StalledError | None = None
+
+    def act(self, decision_ids: Sequence[int]) -> list[Reviewed]:
+        """Give the results in the order of the ids."""
+        results: dict[int, Reviewed] = {}
+        left = list(decision_ids)
+        with self._acting.lock.held():
+            recover(self._acting.audit, self._acting.roots, self._acting.audit.unfinished_reviews())
+            for _ in range(_TRIES):  # another uploader may take a name that was free
+                again = []
+                for one, error in self._try(left):
+                    results[one.decision_id] = one
+                    if isinstance(error, NameTakenError):
+                        again.append(one.decision_id)
+                left = again
+        return [results[decision_id] for decision_id in decision_ids]
+
+    def _try(self, decision_ids: Sequence[int]) -> Iterator[tuple[Reviewed, RetryableError | None]]:
+        plans, refused = self._plan(decision_ids)
+        yield from ((one, None) for one in refused)
+        with Folders(self._acting.roots, self._acting.mounts) as folders:
+            recorded = self._acting.audit.record_reviews([plan.review for plan in plans])
+            pairs = list(zip(plans, recorded, strict=True))
+            errors = self._delete(recorded, folders) if self._task.action == "purge" else self._move(pairs, folders)
+        for plan, review in pairs:
+            error = errors.get(review.review_id)
+            if isinstance(error, StalledError):
+                self.stalled = error
+            yield self._result(plan, review, error), error
+
+    def _plan(self, decision_ids: Sequence[int]) -> tuple[list[Plan], list[Reviewed]]:
+        images = self._acting.audit.held_images(decision_ids)
+        planner = Planner(self._acting.sources, self._task)
+        plans, refused = [], []
+        for decision_id in decision_ids:
+            image = images.get(decision_id)
+            name = image.relative_path if image else ""
+            try:
+                if image is None:
+                    raise Refused("no rejected image has this number")  # noqa: TRY301 - told like the others
+                plans.append(planner.plan(image))
+            except Refused as why:
+                refused.append(Reviewed(decision_id, self._task.action, False, name, str(why)))
+        return plans, refused
+
+    def _move(self, pairs: Sequence[tuple[Plan, RecordedReview]], folders: Folders) -> dict[int, RetryableError]:
+        trips = {
+            review.review_id: Trip(Candidate(plan.review.image.source, plan.review.image.relative_path), review.intents)
+            for plan, review in pairs
+            if review.intents
+        }
+        carry_out(list(trips.values()), folders)
+        self._acting.audit.record_outcomes([outcome for trip in trips.values() for outcome in trip.outcomes])
+        return {review_id: trip.error for review_id, trip in trips.items() if trip.error is not None}
+
+    def _delete(self, recorded: Sequence[RecordedReview], folders: Folders) -> dict[int, RetryableError]:
+        errors: dict[int, RetryableError] = {}
+        outcomes = []
+        for review in recorded:
+            for intent in review.intents:  # the image first: when it stays, its sidecars stay
+                try:
+                    if review.review_id not in errors:
+                        remove(intent, folders)
+                except RetryableError as error:
+                    outcomes.append(Outcome(intent.intent_id, "abandoned", str(error)))
+                    if intent.intent.role == "image":
+                        errors[review.review_id] = error
+                else:
+                    stayed = review.review_id in errors
+                    outcomes.append(
+                        Outcome(intent.intent_id, "abandoned", "its image stayed")
+                        if stayed
+                        else Outcome(intent.intent_id, "purged")
+                    )
+        folders.sync()
+        self._acting.audit.record_outcomes(outcomes)
+        return errors
+
+    def _result(self, plan: Plan, review: RecordedReview, error: RetryableError | None) -> Reviewed:
+        image, action = plan.review.image, self._task.action
+        if error is not None:
+            return Reviewed(image.decision_id, action, False, image.relative_path, str(error))
+        destination = review.intents[0].intent.destination_path if review.intents else ""
+        return Reviewed(
+            image.decision_id, action, True, image.relative_path, plan.detail, destination, review.review_id
+        )
+
+
+def _open_log(settings: Settings) -> ReviewWriter:
+    """Bring the log up to date unless a daemon is at work with it."""
+    try:
+        lock = RootLock(settings.state_folder)
+    except AlreadyRunningError:
+        return ReviewWriter(settings.audit.database, settings.root, upgrade=False)
+    try:
+        return ReviewWriter(settings.audit.database, settings.root)
+    finally:
+        lock.release()

@@ -1,0 +1,172 @@
+"""From a rejected image and what is to be done with it to the moves that takes, or to the reason why not."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from imageguard_daemon.audit.quarantined import HeldFile, HeldImage
+from imageguard_daemon.audit.review_writer import PlannedReview
+from imageguard_daemon.config import Source
+from imageguard_daemon.filing import destinations
+from imageguard_daemon.model import FileIdentity, Intent, ReviewAction
+from imageguard_daemon.names import printable
+from imageguard_daemon.review.transitions import refusal
+from imageguard_daemon.review.values import Reviewer
+from imageguard_daemon.service.planning import contents_of
+
+
+class Refused(Exception):  # noqa: N818 - not an error of anybody's
+    """This image is left as it is; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be done; `profiles` has the thresholds behind a rejudgement, by decision."""
+
+    action: ReviewAction
+    reviewer: Reviewer
+    profiles: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A review to be recorded, and what is worth telling though it can be done."""
+
+    review: PlannedReview
+    detail: str = ""
+
+
+class Planner:
+    """Plans a group of reviews; no two get the same destination. Looks at files, changes nothing."""
+
+    def __init__(self, sources: Mapping[str, Source], task: Task) -> None:
+        self._sources = sources
+        self._task = task
+        self._reserved: set[str] = set()
+
+    def plan(self, image: HeldImage) -> Plan:
+        """Plan one review.
+
+        Raises:
+            Refused: it makes no sense for this image, or its file is not the one that was judged.
+        """
+        action = self._task.action
+        why_not = refusal(action, image.state) or ("is being acted on" if image.busy else "")
+        if why_not:
+            raise Refused(why_not)
+        if action == "confirm" or (action == "undo" and image.state == "confirmed"):
+            return Plan(self._review(image))
+        source = self._sources.get(image.source)
+        if source is None:
+            raise Refused(f"came from source '{printable(image.source)}', which the configuration does not have")
+        found = _Found(image, source)
+        intents = found.deletions() if action == "purge" else self._moves(found)
+        return Plan(self._review(image, intents), found.told())
+
+    def _review(self, image: HeldImage, intents: Sequence[tuple[Intent, int]] = ()) -> PlannedReview:
+        reviewer, action = self._task.reviewer, self._task.action
+        undoes = image.last_review if action == "undo" else None
+        profile = self._task.profiles.get(image.decision_id)
+        return PlannedReview(image, action, reviewer.who, reviewer.why, tuple(intents), undoes, profile)
+
+    def _moves(self, found: "_Found") -> list[tuple[Intent, int]]:
+        root, wanted = found.back() if self._task.action == "undo" else found.onward()
+
+        def taken(relative_path: str) -> bool:
+            path = os.path.join(root, relative_path)
+            return path in self._reserved or os.path.lexists(path)
+
+        image, *sidecars = found.present
+        suffixes = [os.path.splitext(one.path)[1] for one in sidecars]
+        chosen = destinations.free_path(wanted, suffixes, image.file.sha256, taken)
+        moves = [image.moved_to(os.path.join(root, chosen))]
+        for sidecar, suffix in zip(sidecars, suffixes, strict=True):
+            beside = destinations.renamed_like(suffix, chosen)
+            name = destinations.free_path(beside, (), sidecar.file.sha256, taken)
+            moves.append(sidecar.moved_to(os.path.join(root, name)))
+            self._reserved.add(moves[-1][0].destination_path)
+        self._reserved.add(moves[0][0].destination_path)
+        return moves
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """A file that is where the log says, with the content that was judged; `path` is spelled as configured."""
+
+    file: HeldFile
+    path: str
+    identity: FileIdentity
+
+    def moved_to(self, destination: str) -> tuple[Intent, int]:
+        file = self.file
+        return Intent(file.role, self.path, destination, file.sha256, self.identity), file.intent_id
+
+
+class _Found:
+    """An image's files as they are on disk."""
+
+    def __init__(self, image: HeldImage, source: Source) -> None:
+        self._image = image
+        self._source = source
+        self._folders = [str(folder) for folder in source.folders]
+        self._left: list[str] = []
+        self.present = list(self._look(image.files))
+
+    def deletions(self) -> list[tuple[Intent, int]]:
+        return [one.moved_to("") for one in self.present]
+
+    def onward(self) -> tuple[str, str]:
+        """Give the accepted folder, and where in it the image would have gone."""
+        inbox, accepted, quarantine = self._folders
+        origin = spelled_as_configured(self.present[0].file.origin, self._folders)
+        below = _below(origin, inbox) or _below(self.present[0].path, quarantine)
+        return accepted, below or os.path.basename(self.present[0].path)
+
+    def back(self) -> tuple[str, str]:
+        """Give the quarantine folder, and where in it the image was."""
+        _, accepted, quarantine = self._folders
+        came_from = spelled_as_configured(self._image.came_from, self._folders)
+        below = _below(came_from, quarantine) or _below(self.present[0].path, accepted)
+        return quarantine, below or os.path.basename(self.present[0].path)
+
+    def told(self) -> str:
+        return "; ".join(self._left)
+
+    def _look(self, files: Sequence[HeldFile]) -> Iterator[_Present]:
+        if not files:
+            raise Refused("has no file any more")
+        for file in files:
+            path = spelled_as_configured(file.path, self._folders)
+            contents = contents_of(path)
+            if contents is None or contents[0] != file.sha256:
+                what = "is not there" if contents is None else "is not the one that was recorded"
+                if file.role == "image":
+                    raise Refused(f"its file {printable(path)} {what}; see `verify`")
+                self._left.append(f"left behind: {printable(path)} {what}")
+            else:
+                yield _Present(file, path, contents[1])
+
+
+def _below(path: str, folder: str) -> str:
+    """Give a path relative to a folder it lies in; empty when it lies elsewhere."""
+    return os.path.relpath(path, folder) if path.startswith(os.path.join(folder, "")) else ""
+
+
+def spelled_as_configured(path: str, folders: Sequence[str]) -> str:
+    """Give a path below one of the folders with the folder's configured name, through whatever link it was recorded."""
+    if any(_below(path, folder) for folder in folders):
+        return path
+    parent = os.path.dirname(path)
+    while parent != os.path.dirname(parent):
+        for folder in folders:
+            if _same(parent, folder):
+                return os.path.join(folder, os.path.relpath(path, parent))
+        parent = os.path.dirname(parent)
+    return path
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

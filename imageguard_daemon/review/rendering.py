@@ -1,0 +1,161 @@
+"""Listings of rejected images and results of reviews, as tables for people, dictionaries for JSON, and CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from imageguard_daemon.audit.quarantined import Rejected, Review
+from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.names import printable
+from imageguard_daemon.reporting.rendering import cell
+from imageguard_daemon.reporting.tables import number_columns
+from imageguard_daemon.reporting.wording import shown
+from imageguard_daemon.review.values import Reviewed
+
+RESULTS_SHOWN = 20
+PAST: Mapping[str, str] = {
+    "release": "released",
+    "rejudge": "released",
+    "confirm": "confirmed",
+    "undo": "undone",
+    "purge": "purged",
+}
+_COLUMNS = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "size_bytes")
+_RESULT_COLUMNS = ("id", "action", "done", "relative_path", "destination", "detail", "review_id")
+
+
+def rejected_as_dict(image: Rejected) -> dict[str, Any]:
+    """Give one image in the documented form of `--format json` and `csv`."""
+    return {
+        **dict(zip(_COLUMNS, image[: len(_COLUMNS)], strict=True)),
+        "reason": image.reason,
+        "detail": image.detail,
+        "score": image.score,
+        **dict(zip(SCORE_NAMES, image.scores, strict=True)),
+        "state": image.state,
+    }
+
+
+def listing_as_csv(images: Sequence[Rejected]) -> str:
+    """Give one line for each image; what a spreadsheet would run as a formula gets an apostrophe."""
+    return as_csv(
+        [rejected_as_dict(image) for image in images], (*_COLUMNS, "reason", "detail", "score", *SCORE_NAMES, "state")
+    )
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = _RESULT_COLUMNS) -> str:
+    """Write rows under a header."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(cell(row[column]) for column in columns)
+    return lines.getvalue()
+
+
+def listing_as_table(images: Sequence[Rejected], more_after: int | None) -> RenderableType:
+    """Give a page of images for a terminal or a pipe; names are text and never markup."""
+    if not images:
+        return Text("No rejected images match.")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    number_columns(table, "id")
+    table.add_column("decided (UTC)", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("why", overflow="fold", ratio=3)
+    table.add_column("file", overflow="fold", ratio=4)
+    for image in images:
+        moment = image.decided_at[:16].replace("T", " ")
+        why = f"{image.reason}: {image.detail}" if image.detail else image.reason
+        table.add_row(str(image.id), Text(moment), image.state, Text(shown(why)), Text(shown(image.destination)))
+    parts: list[RenderableType] = [table]
+    if more_after is not None:
+        parts.append(Text(f"There are more: add --after {more_after} for the next page."))
+    return Group(*parts)
+
+
+def image_as_dict(image: Rejected, told: Sequence[Review]) -> dict[str, Any]:
+    """Give one image with its reviews."""
+    reviews = [
+        {
+            "id": one.id,
+            "reviewed_at": one.reviewed_at,
+            "action": one.action,
+            "who": one.who,
+            "why": one.why,
+            "destination": one.destination,
+            "undoes": one.undoes,
+        }
+        for one in told
+    ]
+    return rejected_as_dict(image) | {"reviews": reviews}
+
+
+def image_as_table(image: Rejected, told: Sequence[Review]) -> RenderableType:
+    """Give one image with its reviews for people."""
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in _facts(image):
+        facts.add_row(name, Text(value, overflow="fold"))
+    history = [Text(f"  {line}", overflow="fold") for one in told for line in [_told(one)]]
+    return Group(Text(f"{image.id}  {shown(image.relative_path)}", style="bold"), facts, *history)
+
+
+def result_as_dict(one: Reviewed) -> dict[str, Any]:
+    """Give one result in the documented form of `--format json` and `csv`."""
+    return {
+        "id": one.decision_id,
+        "action": one.action,
+        "done": one.done,
+        "relative_path": one.relative_path,
+        "destination": printable(one.destination),
+        "detail": one.detail,
+        "review_id": one.review_id,
+    }
+
+
+def result_line(one: Reviewed) -> str:
+    """Say in one line what became of an image."""
+    name = f"{one.decision_id} {shown(one.relative_path)}" if one.relative_path else str(one.decision_id)
+    if not one.done:
+        return f"not {PAST[one.action]}: {name}: {printable(one.detail)}"
+    where = f" -> {printable(one.destination)}" if one.destination else ""
+    return f"{PAST[one.action]}: {name}{where}" + (f" ({one.detail})" if one.detail else "")
+
+
+def reasons_in_words(reasons: Mapping[str, int]) -> str:
+    """Say how many images there are for which reason."""
+    total = sum(reasons.values())
+    ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    told = ", ".join(f"{count:,} {shown(reason)}" for reason, count in ranked)
+    return f"{total:,} {'image' if total == 1 else 'images'}" + (f" ({told})" if told else "")
+
+
+def size_in_words(size_bytes: int) -> str:
+    """Say how much disk space that is."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes} bytes"
+
+
+def _facts(image: Rejected) -> Iterator[tuple[str, str]]:
+    yield "state", image.state
+    yield "reason", f"{image.reason}: {image.detail}" if image.detail else image.reason
+    yield "decided", image.decided_at
+    yield "source", image.source
+    yield "class", shown(image.class_name)
+    yield "filed as", shown(image.destination)
+    yield "content", f"{size_in_words(image.size_bytes)}, SHA-256 {image.sha256}"
+    by_name = zip(SCORE_NAMES, image.scores, strict=True)
+    scores = (f"{name.removesuffix('_score')} {score:.0f}" for name, score in by_name if score is not None)
+    yield "scores", ", ".join(scores) or "nothing could be measured"
+
+
+def _told(one: Review) -> str:
+    where = f" -> {shown(one.destination)}" if one.destination else ""
+    why = f": {shown(one.why)}" if one.why else ""
+    return f"{one.reviewed_at[:19]} {PAST[one.action]} by {shown(one.who)}{where}{why}"

@@ -1,0 +1,156 @@
+"""Questions about rejected images, on real logs."""
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.audit.database import open_for_reading, open_for_reviewing
+from imageguard_daemon.audit.quarantined import Selection, ids_of, page, reviewed_measures, selected
+from imageguard_daemon.audit.queries import count_reviewed
+from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.review.acting import confirm, release, undo
+from tests.helpers.audit_logs import NOON, Judged, write_log
+from tests.helpers.records import UNDECODABLE
+from tests.helpers.rejections import Rejections
+
+BATCHES = (
+    Judged("cat", "blurry", 4),
+    Judged("dog", "noisy", 3, "scraper", decided_at=NOON + timedelta(days=1)),
+    Judged("cat", "", 5),
+    Judged("dog", "blurry", 2, outcome="abandoned"),
+)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    """A log of seven rejected images, five accepted, and two that never moved."""
+    engine = open_for_reading(write_log(tmp_path / "audit.db", BATCHES))
+    yield engine
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("selection", "count"),
+    [
+        (Selection(), 7),
+        (Selection(reason="blurry"), 4),
+        (Selection(Scope(class_name="dog")), 3),
+        (Selection(Scope(source="scraper")), 3),
+        (Selection(Scope(since=NOON + timedelta(hours=1))), 3),
+        (Selection(Scope(until=NOON + timedelta(hours=1))), 4),
+        (Selection(scores={"score": (0.1, 0.3)}), 7),
+        (Selection(scores={"score": (0.3, 1.0)}), 0),
+        (Selection(limit=2), 2),
+        (Selection(ids=(1, 2, 9)), 2),
+        (Selection(ids=()), 0),
+        (Selection(states=("confirmed",)), 0),
+        (Selection(action="release"), 0),
+    ],
+)
+def test_what_is_selected_is_what_was_asked_for(engine: sa.Engine, selection: Selection, count: int) -> None:
+    """Each condition narrows, pages and bulk selections agree, and accepted or unmoved images are never among them."""
+    images = page(engine, selection)
+    assert len(images) == count
+    assert [image.id for image in images] == [row[0] for row in selected(engine, selection)]
+    assert all(image.reason and image.state == "waiting" for image in images)
+
+
+def test_pages_follow_one_another_without_gap_or_repeat(engine: sa.Engine) -> None:
+    """Going on after the last of a page gives every image once, newest first."""
+    found: list[int] = []
+    after = None
+    while images := page(engine, Selection(limit=3), after):
+        found += [image.id for image in images]
+        after = found[-1]
+    assert found == [7, 6, 5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("selection", "plan"),
+    [
+        (Selection(limit=50), "SEARCH r USING INTEGER PRIMARY KEY (rowid<?)"),
+        (Selection(Scope(since=NOON), limit=50), "SEARCH r USING INTEGER PRIMARY KEY (rowid<?)"),
+        (Selection(Scope(class_name="cat"), limit=50), "SEARCH r USING INDEX ix_quarantined_class"),
+        (Selection(reason="blurry", limit=50), "SEARCH r USING INDEX ix_quarantined_reason"),
+    ],
+)
+def test_a_page_goes_down_an_index_and_sorts_nothing(engine: sa.Engine, selection: Selection, plan: str) -> None:
+    """However long the log is, a page reads about as many rows as it shows."""
+    told = _plan_of(engine, lambda: page(engine, selection, after=10**9))
+    assert plan in told[0]
+    assert not any(line.startswith(("SCAN", "USE TEMP B-TREE FOR ORDER")) for line in told)
+
+
+def test_counting_reviews_begins_with_the_reviews(engine: sa.Engine) -> None:
+    """A report over many decisions looks only at those that were reviewed."""
+    told = _plan_of(engine, lambda: count_reviewed(engine, Scope(since=NOON)))
+    assert "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)" in told
+    assert not any(line.startswith(("SCAN r", "SCAN o", "SCAN i")) for line in told)
+
+
+def _plan_of(engine: sa.Engine, ask) -> list[str]:
+    asked: list[tuple[str, object]] = []
+
+    def note(_connection, _cursor, statement, parameters, *_rest):
+        if statement.startswith("SELECT") and "sqlite_master" not in statement:
+            asked.append((statement, parameters))
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    ask()
+    sa.event.remove(engine, "before_cursor_execute", note)
+    [(statement, parameters)] = asked
+    with engine.connect() as connection:
+        return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+
+
+def test_images_are_found_by_each_of_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As listed, as it lay in the inbox, as it lies in quarantine, and relative to the root or to where one is."""
+    rejections = Rejections(tmp_path / "root")
+    number, hostile = rejections.file("cat/1.jpg"), rejections.file(f"cat/{UNDECODABLE}")
+    engine = open_for_reading(rejections.root / "audit.db")
+    monkeypatch.chdir(rejections.quarantine)
+    names = ["cat/1.jpg", "quarantine/cat/1.jpg", str(rejections.quarantine / "cat/1.jpg"), "./cat/1.jpg", "2.jpg"]
+    found = ids_of(engine, names, str(rejections.root))
+    assert [found[name] for name in names] == [[number]] * 4 + [[]]
+    raw = [f"cat/{UNDECODABLE}", r"cat/caf\xe9\u000a\u001b[31m.jpg"]
+    assert list(ids_of(engine, raw, str(rejections.root)).values()) == [[hostile]] * 2
+    engine.dispose()
+    rejections.close()
+
+
+def test_the_latest_word_counts(tmp_path: Path) -> None:
+    """Right are confirmed ones, wrong are released ones; what was undone since counts for neither."""
+    rejections = Rejections(tmp_path / "root")
+    first, second, third, _ = (rejections.file(f"cat/{n}.jpg") for n in range(4))
+    rejections.do(confirm, first, second, third)
+    rejections.do(release, second)
+    rejections.do(undo, third)
+    engine = open_for_reading(rejections.root / "audit.db")
+    assert count_reviewed(engine, Scope()) == (1, 1)
+    assert count_reviewed(engine, Scope(class_name="dog")) == (0, 0)
+    assert count_reviewed(engine, Scope(until=datetime(2020, 1, 1, tzinfo=UTC))) == (0, 0)
+    assert sorted((right, name) for right, name, *_ in reviewed_measures(engine)) == [
+        (False, "cat/1.jpg"),
+        (True, "cat/0.jpg"),
+    ]
+    engine.dispose()
+    rejections.close()
+
+
+def test_a_log_of_before_there_were_reviews_is_told_apart(tmp_path: Path) -> None:
+    """Reports go on without them; review commands say how to bring the log up to date."""
+    path = write_log(tmp_path / "audit.db", BATCHES)
+    connection = sqlite3.connect(path)
+    connection.execute("DROP VIEW reviews")
+    connection.execute("DROP TABLE review_records")
+    connection.close()
+    engine = open_for_reading(path)
+    assert count_reviewed(engine, Scope()) == (0, 0)
+    engine.dispose()
+    with pytest.raises(UnavailableError, match="older version"):
+        open_for_reviewing(path)

@@ -1,0 +1,156 @@
+"""`quarantine` on real files, from argv to output."""
+
+import csv
+import io
+import json
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from imageguard_daemon.cli import quarantine as commands
+from imageguard_daemon.errors import ImageguardError
+from tests.helpers.rejections import Rejections
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Rejections]:
+    """A root with three rejected images of class `lynx`, each with a label, and an accepted one."""
+    one = Rejections(tmp_path / "root")
+    for number in range(3):
+        one.file(f"lynx/{number}.jpg", labels=[".txt"])
+    one.file("cat/good.jpg", ok=True)
+    yield one
+    one.close()
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the logging of the test run as it is."""
+    monkeypatch.setattr("imageguard_daemon.service.logs.configure", lambda *_args: None)
+
+
+def code_and_words(result: Result) -> tuple[int, str]:
+    """Give the exit code and the message a person gets, as `cli.app` makes them."""
+    if isinstance(result.exception, ImageguardError):
+        return result.exception.exit_code, str(result.exception)
+    return {2: os.EX_USAGE}.get(result.exit_code, result.exit_code), result.stderr
+
+
+def labelled_images(folder: Path) -> list[str]:
+    """Give the names of images that have their label beside them."""
+    return sorted(path.name for path in folder.rglob("*.jpg") if path.with_suffix(".txt").exists())
+
+
+def quarantine(made: Rejections, verb: str, *arguments: object) -> Result:
+    """Run a command of the group in a pipe."""
+    return CliRunner().invoke(commands.app, [verb, str(made.root), *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+def listed(made: Rejections, *options: object) -> list[dict]:
+    """Give the images that `list` shows."""
+    return json.loads(quarantine(made, "list", "--format", "json", *options).stdout)["images"]
+
+
+def test_a_listing_is_the_same_in_every_format(made: Rejections) -> None:
+    """Table, JSON and CSV show the same images, and pages follow one another."""
+    images = listed(made)
+    rows = list(csv.DictReader(io.StringIO(quarantine(made, "list", "--format", "csv").stdout)))
+    assert [int(row["id"]) for row in rows] == [image["id"] for image in images]
+    assert {image["relative_path"] for image in images} == {f"lynx/{n}.jpg" for n in range(3)}
+    text = quarantine(made, "list").stdout
+    assert all(image["destination"] in text.replace("\n", "") for image in images)
+    page = json.loads(quarantine(made, "list", "--format", "json", "--limit", 2).stdout)
+    rest = listed(made, "--after", page["next_after"])
+    assert [*page["images"], *rest] == images
+    assert "--after" in quarantine(made, "list", "--limit", 2).stdout
+
+
+def test_a_bulk_action_says_how_many_and_does_nothing_unasked(made: Rejections) -> None:
+    """Without a terminal and without --yes a selection is only counted; single images need no --yes."""
+    result = quarantine(made, "release", "--reason", "blurry")
+    assert result.exit_code == 0
+    assert "3 images (3 blurry)" in result.stderr
+    assert "--yes" in result.stderr
+    assert len(listed(made)) == 3
+    assert code_and_words(quarantine(made, "release"))[0] == 64
+    number = listed(made)[0]["id"]
+    result = quarantine(made, "release", "--id", number, "--format", "json")
+    [one] = json.loads(result.stdout)
+    assert (one["id"], one["done"]) == (number, True)
+    assert os.path.exists(one["destination"])
+
+
+def test_who_and_why_are_recorded(made: Rejections) -> None:
+    """The login name unless another is given; `show` tells the story."""
+    first, second, _ = listed(made)
+    quarantine(made, "release", "--id", first["id"], "--why", "sharp enough")
+    quarantine(made, "confirm", "--id", second["id"], "--who", "dr. b")
+    told = json.loads(quarantine(made, "show", "--id", first["id"], "--format", "json").stdout)
+    [review] = told[0]["reviews"]
+    assert (review["action"], review["who"], review["why"]) == (
+        "release",
+        pwd.getpwuid(os.getuid()).pw_name,
+        "sharp enough",
+    )
+    text = quarantine(made, "show", "--path", second["destination"]).stdout
+    assert "confirmed by dr. b" in text
+    assert "blurry" in text
+
+
+def test_a_purge_takes_age_confirmation_and_yes(made: Rejections) -> None:
+    """Nothing is deleted too early, unconfirmed or unasked; then it is, and the log still knows what it was."""
+    number = listed(made)[0]["id"]
+    quarantine(made, "confirm", "--id", number)
+    assert code_and_words(quarantine(made, "purge"))[0] == 64
+    assert "0 images" in quarantine(made, "purge", "--older-than", "1d", "--yes").stderr
+    result = quarantine(made, "purge", "--older-than", "0m")
+    assert "1 image (1 blurry)" in result.stderr
+    assert "Nothing was done" in result.stderr
+    assert len(labelled_images(made.quarantine)) == 3
+    assert "1 purged" in quarantine(made, "purge", "--older-than", "0m", "--yes").stdout
+    assert len(list(made.quarantine.rglob("*.*"))) == 4
+    assert made.wrong() == []
+    assert [image["id"] for image in listed(made, "--state", "purged")] == [number]
+
+
+def test_what_cannot_be_done_is_told_and_the_rest_is_done(made: Rejections) -> None:
+    """A vanished file and an unknown number end with 65, an unknown path with 66; the others are released."""
+    first, second, third = listed(made)
+    (made.root / first["destination"]).unlink()
+    result = quarantine(made, "release", "--id", first["id"], "--id", second["id"], "--id", 999)
+    assert result.exit_code == 65
+    assert "1 released, 2 not" in result.stdout
+    assert "is not there" in result.stdout
+    result = quarantine(made, "release", "--path", "lynx/none.jpg", "--path", third["relative_path"])
+    assert result.exit_code == 66
+    assert "lynx/none.jpg" in result.stderr
+    assert {path.name for path in made.accepted.rglob("*.jpg")} >= {
+        os.path.basename(one["destination"]) for one in (second, third)
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("list", "--reason", "blury"), 64, "did you mean blurry"),
+        (("list", "--class", "cta"), 66, "did you mean cat"),
+        (("list", "--since", "2025-02-30"), 64, "is no time"),
+        (("list", "--score", "blur=1..2"), 64, "known are blur_score"),
+        (("list", "--score", "blur_score=2..1"), 64, "is not below"),
+        (("list", "--path", "none.jpg"), 66, "none.jpg"),
+        (("show",), 64, "--id"),
+        (("show", "--id", "99"), 66, "99"),
+        (("purge", "--older-than", "soon"), 64, "is no time"),
+        (("list", "--limit", "0"), 64, "limit"),
+    ],
+)
+def test_mistakes_get_a_clear_sentence(made: Rejections, arguments: tuple[str, ...], code: int, words: str) -> None:
+    """What was mistyped is named, and nothing happens."""
+    result = quarantine(made, *arguments)
+    found, message = code_and_words(result)
+    assert (found, words in message) == (code, True), message
+    assert len(made.files()) == 7

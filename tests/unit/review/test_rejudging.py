@@ -1,0 +1,71 @@
+"""Rejected images judged again from recorded scores."""
+
+import json
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imageguard_daemon.audit.counts import RecordedScores
+from imageguard_daemon.quality.policy import PRESETS
+from imageguard_daemon.quality.version import SCORER_VERSION
+from imageguard_daemon.reporting.simulation import Rules, simulate
+from imageguard_daemon.review.rejudging import judge_again
+
+
+@dataclass
+class Numbers:
+    """Gives each row a number of its own."""
+
+    last: int = 0
+
+    def row(self, scores: tuple[object, ...], **other: str) -> RecordedScores:
+        """Give a rejected image as the log has it."""
+        self.last += 1
+        values = {
+            "source": "default",
+            "class_name": "cat",
+            "relative_path": f"cat/{self.last}.jpg",
+            "verdict": "quarantined",
+            "reason": "blurry",
+            "preset": "general",
+            "profile": json.dumps(dict(PRESETS["general"])),
+            "scorer_version": SCORER_VERSION,
+            "measures": "{}",
+        } | other
+        return RecordedScores(id=self.last, scores=scores, **values)  # type: ignore[arg-type]
+
+
+def test_what_other_thresholds_accept_is_accepted_with_them() -> None:
+    """One image just above the new threshold, one below; the thresholds that accepted it come along."""
+    numbers = Numbers()
+    rows = [numbers.row((35.0, 90.0, 90.0, 90.0, 90.0, 90.0)), numbers.row((25.0, 90.0, 90.0, 90.0, 90.0, 90.0))]
+    made = judge_again(rows, Rules({"blur_score": 30.0}))
+    assert dict(made.accepted) == {1: dict(PRESETS["general"]) | {"blur_score": 30.0}}
+    assert (made.still_rejected, made.total, made.reasons) == (1, 2, {"blurry": 1})
+
+
+def test_what_cannot_be_judged_again_stays() -> None:
+    """Nothing measured, a profile that is none, a text in place of a number: none of them is released."""
+    numbers = Numbers()
+    rows = [
+        numbers.row((None,) * 6, reason="corrupt"),
+        numbers.row((90.0,) * 6, profile="{"),
+        numbers.row(("90",) * 6),
+        numbers.row((90.0,) * 6, scorer_version="1"),
+    ]
+    made = judge_again(rows, Rules({"blur_score": 30.0}))
+    assert list(made.accepted) == [4]
+    assert (made.kept, made.unreadable, made.other_versions) == ({"corrupt": 1}, 2, 1)
+
+
+scores = st.tuples(*[st.floats(0, 100)] * 6)
+
+
+@given(st.lists(scores, max_size=8), st.dictionaries(st.sampled_from(sorted(PRESETS["general"])), st.floats(0, 100)))
+def test_rejudge_accepts_exactly_what_simulate_says(found: list[tuple[float, ...]], overrides: dict) -> None:
+    """The two commands never disagree."""
+    numbers = Numbers()
+    rows = [numbers.row(one) for one in found]
+    rules = Rules(overrides)
+    assert len(judge_again(rows, rules).accepted) == simulate(rows, rules).overall.newly_accepted
