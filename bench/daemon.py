@@ -107,14 +107,17 @@ def _rates(looks: Sequence[Look]) -> dict[str, float]:
 def _peer(home: Path) -> Path:
     """Install what the script needs into an environment that is thrown away."""
     place = home / "peer"
-    subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    subprocess.run([place / "bin/pip", "install", "-q", "--disable-pip-version-check", *PEER], check=True)
+    for command in (
+        [sys.executable, "-m", "venv", place],
+        [place / "bin/pip", "install", "-q", "--disable-pip-version-check", *PEER],
+    ):
+        subprocess.run(command, check=True)  # noqa: S603 - names of ours
     return place / "bin/python"
 
 
 def _seconds_of_script(python: Path, root: Path, count: int) -> float:
     command = [python, SCRIPT, root, str(count)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()  # noqa: S603 - ours
     return float(told[3]) - float(told[1])
 
 

@@ -53,7 +53,7 @@ class Ingest:
     def start(self, before: Sequence[str] = (), wait: bool = True) -> None:
         """Start it, below another command if given, and wait until it watches."""
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - the real command
                 [*before, sys.executable, *self._command, "--config", str(self._config)], stdout=log, stderr=log
             )
         while wait and '"started"' not in self._log.read_text():

@@ -93,7 +93,7 @@ def _daemon(root: Path, seconds: float) -> int | None:
     command = [sys.executable, "-m", "imageguard_daemon", "run", str(root), "--once"]
     try:
         with (root / "log.jsonl").open("wb") as log:
-            return subprocess.run(command, stderr=log, stdout=log, timeout=seconds, check=False).returncode
+            return subprocess.run(command, stderr=log, stdout=log, timeout=seconds, check=False).returncode  # noqa: S603
     except subprocess.TimeoutExpired:
         return None
 
