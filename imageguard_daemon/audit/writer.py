@@ -36,7 +36,7 @@ class AuditWriter:
 
     A transaction costs two to ten milliseconds, most of it waiting for the disk, whether it is about one file or a
     hundred; a file in it costs a tenth of one. Whoever adds to these transactions adds one statement for the group, not
-    one for each file: `bench.counts` and its test count them.
+    one for each file; `tests/unit/service/test_counts.py` counts them.
 
     Every method is one durable transaction: when it returned, its rows survive a power cut; when it raised, none
     of them is there. All raise StalledError when the database is locked or its disk full.
