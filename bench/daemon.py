@@ -3,6 +3,7 @@
     python -m bench.daemon throughput               # against scoring alone, both with two processes
     python -m bench.daemon script                   # against a 40-line script with imageguard 0.1.0, which it installs
     python -m bench.daemon latency                  # from close to moved, idle daemon, 12 megapixels
+    python -m bench.daemon stages                   # where its own processor time goes, ms for a file
     python -m bench.daemon throughput --photos FOLDER --runs 5 --json figures.json
 
 Images are drawn from the seed, or copied from a folder of JPEG files. What is compared is run in turns, so that others
@@ -23,11 +24,13 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from bench import alone, pictures
-from bench.ingest import Ingest, Look, steady
+from bench.ingest import OBSERVED, Ingest, Look, steady
 from bench.pictures import Pictures
 
 PEER = ("imageguard==0.1.0", "watchdog>=7.1,<8")
 WORKERS = 2
+KEPT_SECONDS = 1.5
+"""An observed daemon tells every second."""
 SCRIPT = Path(__file__).with_name("naive_script.py")
 Figures = dict[str, list[float]]
 
@@ -91,6 +94,21 @@ def latency(home: Path, supply: Pictures, chosen: argparse.Namespace) -> Figures
     return {"close to moved, beyond settling: ms": waits, "p50 ms": [median(waits)], "p99 ms": [cuts[98]]}
 
 
+def stages(home: Path, supply: Pictures, chosen: argparse.Namespace) -> Figures:
+    """Ask stopwatches in a real daemon."""
+    figures: Figures = {}
+    for _ in range(chosen.runs):
+        with _root(home) as root, Ingest(root, OBSERVED) as ingest:
+            supply.fill(ingest.inbox, range(chosen.images))
+            ingest.start()
+            ingest.looks_until(chosen.images)
+            time.sleep(KEPT_SECONDS)
+            spent = ingest.stages()
+        del spent["rest"]  # most of it is starting
+        _note(figures, {name: 1000 * seconds / chosen.images for name, seconds in spent.items()})
+    return figures
+
+
 def _rates(looks: Sequence[Look]) -> dict[str, float]:
     first, last = steady(looks)
     count = last.filed - first.filed
@@ -146,9 +164,10 @@ MEASURED: dict[str, Callable[[Path, Pictures, argparse.Namespace], Figures]] = {
     "throughput": throughput,
     "script": script,
     "latency": latency,
+    "stages": stages,
 }
-USUAL_SIZE = {"throughput": "0.2", "script": "0.2", "latency": "12"}
-USUAL_COUNT = {"throughput": 2_000, "script": 2_000, "latency": 50}
+USUAL_SIZE = {"throughput": "0.2", "script": "0.2", "latency": "12", "stages": "0.2"}
+USUAL_COUNT = {"throughput": 2_000, "script": 2_000, "latency": 50, "stages": 2_000}
 
 
 def main() -> int:

@@ -16,6 +16,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _BETWEEN_LOOKS_SECONDS = 0.1
 COMMAND = ("-m", "imageguard_daemon", "run")
+OBSERVED = ("-m", "bench.observed", "run")
+"""The same with a stopwatch on each stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,10 @@ class Ingest:
         self._read_to += end
         self._filed += text[:end].count(b'"event": "accepted"') + text[:end].count(b'"event": "quarantined"')
         return self._filed
+
+    def stages(self) -> dict[str, float]:
+        """Give the seconds of processor time that each stage has taken; of an `OBSERVED` daemon."""
+        return dict(json.loads((self.root / "observed.json").read_text()))
 
     def _require_alive(self) -> None:
         if self._process is None or self._process.poll() is not None:
