@@ -59,8 +59,8 @@ def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = No
         counts, survey = _pass(columns, groupings, scope)
         before = period_before(scope, now)
         earlier = _counted(columns, groupings[: -len(SERIES)], before) if before else None
-    near = (*survey.accepted_nearest, *survey.rejected_nearest)
-    images = images_by_id(engine, [one.id for one in near])
+    near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
+    images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
     return Facts(counts, earlier, survey, images)
 
 

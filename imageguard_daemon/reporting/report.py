@@ -54,6 +54,11 @@ class Report:
     percentiles: tuple[Percentiles, ...] = ()
     nearest: tuple[tuple[Near, RecordedImage | None], ...] = ()
     survey: Survey | None = None
+    classes: Mapping[str, Tally] = field(default_factory=dict)
+    periods: Mapping[str, Tally] = field(default_factory=dict)
+    """Days as `2025-01-31`, or hours as `2025-01-31T08` in a short report."""
+    examples: tuple[RecordedImage, ...] = ()
+    """The newest rejected images of the most frequent reasons, as far as they were not archived."""
     reviewed: "Reviewed | None" = None
     """What people said of rejections; None when it was not asked for."""
 
@@ -123,6 +128,9 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         percentiles=percentiles(facts.survey.histogram) if facts.survey else (),
         nearest=_nearest(facts),
         survey=facts.survey,
+        classes=classes,
+        periods=tallies_at(1, _series_of(Dimension.source, facts.counts)),
+        examples=_examples(facts, overall),
     )
 
 
@@ -133,6 +141,12 @@ def _series_of(one: Dimension, counts: Mapping[Grouping, Sequence[Count]]) -> Se
 def _asked(by: Grouping) -> Grouping:
     """Give what is counted to group by this: every count has a reason anyway."""
     return tuple(dimension for dimension in by if dimension is not Dimension.reason)
+
+
+def _examples(facts: Facts, overall: Tally) -> tuple[RecordedImage, ...]:
+    by_reason = facts.survey.examples if facts.survey else {}
+    ids = [number for reason in overall.ranked_reasons() for number in by_reason.get(reason, ())]
+    return tuple(facts.images[number] for number in ids if number in facts.images)
 
 
 def _nearest(facts: Facts) -> tuple[tuple[Near, RecordedImage | None], ...]:

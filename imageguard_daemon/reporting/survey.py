@@ -17,6 +17,7 @@ BINS = 100 * BINS_A_POINT + 1
 NEAR_POINTS = 5.0
 """So many points of a score below its threshold are `just below`."""
 NEAREST_KEPT = 5
+EXAMPLES_KEPT = 3
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
@@ -59,6 +60,8 @@ class Survey:
     borderline: Mapping[str, Borderline]
     accepted_nearest: tuple[Near, ...]
     rejected_nearest: tuple[Near, ...]
+    examples: Mapping[str, tuple[int, ...]]
+    """For each reason the ids of the newest images rejected for it, the newest first."""
 
     @property
     def measured(self) -> int:
@@ -89,10 +92,15 @@ class Surveyor:
         self._by_key = np.zeros(len(self._thresholds), np.int64)
         self._alone = np.zeros((len(SCORE_NAMES), len(self._thresholds)), np.int64)
         self._near = np.zeros(len(SCORE_NAMES), np.int64)
+        reasons = ["" if not key or key.verdict == "accepted" else key.reason for key in keys]
+        self._reasons = list(dict.fromkeys(["", *reasons]))
+        self._reason_of_key = np.array([self._reasons.index(reason) for reason in reasons] or [0])
+        self._newest: dict[int, list[int]] = {}
         self._nearest: dict[bool, list[tuple[float, int, int, float, float]]] = {False: [], True: []}
 
     def add(self, batch: Batch) -> None:
         """Take in the images of a batch."""
+        self._keep_newest(batch)
         measured = ~np.isnan(batch.scores[:, 0])
         if not measured.all():
             batch = batch.where(measured)
@@ -129,6 +137,12 @@ class Surveyor:
         kept.sort()
         del kept[NEAREST_KEPT:]
 
+    def _keep_newest(self, batch: Batch) -> None:
+        reasons = self._reason_of_key[batch.keys]
+        for reason in np.unique(reasons[reasons > 0]).tolist():
+            ids = np.sort(batch.ids[reasons == reason])[-EXAMPLES_KEPT:].tolist()
+            self._newest[reason] = sorted((*self._newest.get(reason, ()), *ids))[-EXAMPLES_KEPT:]
+
     def survey(self) -> Survey:
         """Give what was found."""
         most = int(self._by_key.argmax())
@@ -137,7 +151,9 @@ class Surveyor:
             self._histogram,
             {name: value for name, value in thresholds.items() if not np.isnan(value)},
             {name: self._borderline(n) for n, name in enumerate(SCORE_NAMES) if self._alone[n].any()},
-            *(tuple(map(_near, self._nearest[accepted])) for accepted in (True, False)),
+            tuple(map(_near, self._nearest[True])),
+            tuple(map(_near, self._nearest[False])),
+            {self._reasons[reason]: tuple(ids[::-1]) for reason, ids in self._newest.items()},
         )
 
     def _borderline(self, signal: int) -> Borderline:
