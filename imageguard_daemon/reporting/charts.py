@@ -1,5 +1,6 @@
 """Charts as SVG that stands in a page by itself: no script, no style sheet or font from elsewhere."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -10,6 +11,9 @@ import pygal
 from pygal.style import Style
 
 from imageguard_daemon.reporting.survey import BINS_A_POINT
+
+# pygal looks for plug-ins at every later import, in a way that Python has given up; there are none.
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 COLOURS = {
     "blurry": "#4e79a7",
@@ -27,6 +31,8 @@ _OTHER_COLOUR = "#999999"
 _LABELS_SHOWN = 8
 _POINTS_A_BAR = 2
 _SVG = "{http://www.w3.org/2000/svg}"
+_DROPPED = {f"{_SVG}script", f"{_SVG}desc"}
+"""What would run, and what only it would read."""
 
 
 def rejections_over_time(periods: Sequence[str], reasons: Mapping[str, Sequence[int]]) -> str:
@@ -46,7 +52,7 @@ def rate_over_time(periods: Sequence[str], rates: Sequence[float | None], limit:
         **_time_axis(periods),
         show_dots=False,
         range=(0, max([limit, *(rate for rate in rates if rate is not None)]) * 105),
-        formatter=lambda rate: f"{rate:.1f} %",
+        value_formatter=lambda rate: f"{rate:.0f} %",
         legend_at_bottom=True,
     )
     chart.add("rejection rate", [None if rate is None else rate * 100 for rate in rates])
@@ -62,6 +68,8 @@ def score_distribution(signal: str, histogram: npt.NDArray[np.int64], threshold:
     chart = pygal.Histogram(
         **_looks(["#4e79a7", "#c00000"], width=420, height=170),
         show_legend=False,
+        max_scale=5,
+        value_formatter=lambda images: f"{images:,.0f}",
         xrange=(0, 100),
         x_labels=[0, 20, 40, 60, 80, 100],
     )
@@ -111,11 +119,11 @@ def _time_axis(periods: Sequence[str]) -> dict[str, Any]:
 
 
 def _svg(chart: Any, title: str) -> str:
-    """Give the chart's tree without what would run, with words for those who cannot see it."""
+    """Give the chart without script, with words for those who cannot see it."""
     root = ET.fromstring(chart.render())  # noqa: S314 - our own, made a line ago
     for parent in list(root.iter()):
         for child in list(parent):
-            if child.tag == f"{_SVG}script":
+            if child.tag in _DROPPED:
                 parent.remove(child)
     root.set("role", "img")
     root.set("aria-label", title)

@@ -39,8 +39,9 @@ def main() -> None:
 
 def thumbnail(data: bytes, max_pixels: int) -> bytes:
     """Give an image's thumbnail in the form of the answer; a bad image gives one without pixels."""
+    Image.init()
     try:
-        with Image.open(io.BytesIO(data), formats=sorted(HANDLED)) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             if image.width * image.height > max_pixels:
                 return HEADER.pack(0, 0)
             image.draft("RGB", (SIDE * 2, SIDE * 2))
@@ -51,10 +52,15 @@ def thumbnail(data: bytes, max_pixels: int) -> bytes:
     return HEADER.pack(*small.size) + small.tobytes()
 
 
+def _formats() -> list[str]:
+    """Name the formats that are handled and that Pillow reads by itself; of others there are no pictures."""
+    return sorted(HANDLED & set(Image.OPEN))
+
+
 def _load_what_comes_late(max_pixels: int) -> None:
     """Read an image of each format once: what libraries load at first use must be there when files are out of reach."""
     Image.init()
-    for name in sorted(HANDLED & set(Image.SAVE)):
+    for name in sorted({*_formats()} & set(Image.SAVE)):
         buffer = io.BytesIO()
         Image.new("RGB", (SIDE * 2, SIDE)).save(buffer, name)
         thumbnail(buffer.getvalue(), max_pixels)
