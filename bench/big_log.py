@@ -32,6 +32,15 @@ _MEASURES = (
     '"enlargement": 1.0213, "clipped_low": 0.00213, "clipped_high": 0.0123, "tone_low": 3.0, "tone_median": 121.0, '
     '"tone_high": 243.0, "overexposure": 0.1, "underexposure": %s}'
 )
+_DETAILS = {
+    "blurry": "blur of 3.4 px (limit 2.0)",
+    "low_resolution": "effective size of 44 kilopixels (limit 50)",
+    "noisy": "noise of 21.3 grey levels (limit 16.0)",
+    "underexposed": "under-exposure of 0.71 (limit 0.50), 64% of the pixels clipped",
+    "compressed": "looks like JPEG quality 9 (limit 20)",
+    "pixelated": "enlarged about 3.1 times (limit 2.0)",
+    "corrupt": "JPEG: Premature end of JPEG file",
+}
 _DECISION = (
     *("id", "decided_at", "host", "source", "class", "relative_path", "sha256", "size_bytes", "verdict", "reason"),
     *("issues", "detail", "score", *SCORE_NAMES, "measures", "preset", "profile", "scorer_version", "image_format"),
@@ -136,7 +145,7 @@ def _decisions(day: DecidedDay, ids: range, stamps: list[str], hashes: list[str]
         bad = key.reason
         yield (
             *(record, stamp, key.host, key.source, key.class_name, name, sha256, 200_000, key.verdict, bad),
-            *(f'["{bad}"]' if bad else "[]", f"{bad} (limit 2.0)" if bad else "", 0.2 if bad else 0.8, *six),
+            *(f'["{bad}"]' if bad else "[]", _DETAILS.get(bad, bad), 0.2 if bad else 0.8, *six),
             *(_MEASURES % (0.7 if bad == "underexposed" else 0.05), key.preset, key.profile, key.scorer_version),
             *("JPEG", key.camera, duplicate_of, 31.7),
         )

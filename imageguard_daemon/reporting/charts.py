@@ -39,7 +39,7 @@ def rejections_over_time(periods: Sequence[str], reasons: Mapping[str, Sequence[
     """Draw the rejected images of each period as bars, stacked by reason."""
     colours = [COLOURS.get(reason, _OTHER_COLOUR) for reason in reasons]
     looks = _looks(colours) | _time_axis(periods)
-    chart = pygal.StackedBar(**looks, legend_at_bottom=True, legend_at_bottom_columns=5)
+    chart = pygal.StackedBar(**looks, legend_at_bottom=True, legend_at_bottom_columns=max(len(reasons), 1))
     for reason, images in reasons.items():
         chart.add(reason, [{"value": n, "label": period} for n, period in zip(images, periods, strict=True)])
     return _svg(chart, f"Rejected images over time, by reason, from {periods[0]} to {periods[-1]}")
@@ -95,7 +95,7 @@ def _looks(colours: Sequence[str], width: int = 900, height: int = 250) -> dict[
         font_family="sans-serif",
         label_font_size=11,
         major_label_font_size=11,
-        legend_font_size=12,
+        legend_font_size=11,
         opacity="1",
         colors=tuple(colours) or (_OTHER_COLOUR,),
     )

@@ -19,6 +19,9 @@ from imageguard_daemon.reporting.tallies import Tally
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
+_SAME_TIME_SECONDS = 14 * 86_400
+"""When a change is found wavers by some days, since chance hides its beginning."""
+
 __all__ = ["ADVICE", "ALPHA", "DOUBT", "Finding", "Patterns", "find_patterns"]
 
 
@@ -35,6 +38,8 @@ class Patterns:
     cameras: Mapping[str, Tally] = field(default_factory=dict)
     series: Mapping[str, Mapping[tuple[str, ...], Tally]] = field(default_factory=dict)
     borderline: Mapping[str, Borderline] = field(default_factory=dict)
+    source_of: Mapping[str, str] = field(default_factory=dict)
+    """The source that a camera's images come from, of cameras with one alone."""
 
 
 def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
@@ -52,7 +57,7 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
         *(
             one
             for one in got_worse("camera", seen.series.get("camera", {}), settings)
-            if not _is_told(one, worse_sources)
+            if not _is_told(one, worse_sources, seen)
         ),
         *dominating_reasons(seen.overall, settings),
         *just_below(seen.borderline, settings),
@@ -60,10 +65,11 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
     )
 
 
-def _is_told(camera: Finding, sources: Sequence[Finding]) -> bool:
-    """Tell whether a camera got worse just as a whole source did: then the camera is not what is wrong."""
+def _is_told(camera: Finding, sources: Sequence[Finding], seen: Patterns) -> bool:
+    """Tell whether a camera got worse just as its whole source did: then the camera is not what is wrong."""
     return any(
-        camera.evidence["since"] == source.evidence["since"]
+        seen.source_of.get(camera.subject) == source.subject
+        and abs(camera.evidence["since"] - source.evidence["since"]) <= _SAME_TIME_SECONDS
         and camera.evidence["rate"] < CLEARLY_HIGHER * source.evidence["rate"]
         for source in sources
     )

@@ -1,5 +1,6 @@
 """The report itself: what was asked, the numbers, and the findings, ready to be shown in any form."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -114,7 +115,7 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
     classes, sources, cameras = (tallies_at(position, everything) for position in range(len(EVERYTHING)))
     series = {str(one): tallies_by((0, 1), _series_of(one, facts.counts)) for one in SERIES}
     borderline = facts.survey.borderline if facts.survey else {}
-    patterns = Patterns(overall, classes, sources, cameras, series, borderline)
+    patterns = Patterns(overall, classes, sources, cameras, series, borderline, _sources_of(everything))
     before = _groups(by, facts.earlier) if facts.earlier is not None else {}
     return Report(
         by=by,
@@ -132,6 +133,14 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         periods=tallies_at(1, _series_of(Dimension.source, facts.counts)),
         examples=_examples(facts, overall),
     )
+
+
+def _sources_of(everything: Sequence[Count]) -> dict[str, str]:
+    sources: defaultdict[str, set[str]] = defaultdict(set)
+    for count in everything:
+        _, source, camera = count.keys
+        sources[camera].add(source)
+    return {camera: next(iter(names)) for camera, names in sources.items() if len(names) == 1}
 
 
 def _series_of(one: Dimension, counts: Mapping[Grouping, Sequence[Count]]) -> Sequence[Count]:
