@@ -238,7 +238,7 @@ def patterns_of_a_bad_year(days: int = 365) -> tuple[Planted, ...]:
     return (
         Planted("class_consistently_rejected", "lynx", 0.72, REASONS.index("low_resolution")),
         Planted("camera_got_worse", "Canon EOS R6 (studio)", 0.35, 0, (at(0.9), days)),
-        Planted("camera_got_worse", "Google Pixel 8 (trapcams)", 0.5, REASONS.index("noisy"), (at(0.5), at(0.55))),
+        Planted("camera_got_worse", "Google Pixel 8 (trapcams)", 0.5, REASONS.index("noisy"), (at(0.5), at(0.58))),
         Planted("source_got_worse", "vendor_a", 0.3, REASONS.index("compressed"), (at(0.8), days)),
         Planted("source_high_rejection_rate", "scraper", 0.34, REASONS.index("low_resolution")),
         Planted("many_just_below_resolution_score", "resolution_score", 0.9),
