@@ -177,12 +177,13 @@ class _Simulator:
     def _outcomes(self, batch: Batch) -> _Ints:
         """Give for each image what it would be: accepted, rejected for a reason, or as recorded."""
         limits = self._thresholds[batch.keys]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            severity = np.where(batch.scores < limits, (limits - batch.scores) / limits, 0.0)
+        low = batch.scores < limits
+        with np.errstate(all="ignore"):  # where a score is not low, what comes out is not looked at
+            severity = np.where(low, (limits - batch.scores) / limits, -1.0)
         worst = severity.argmax(axis=1)
         dark = (worst == _EXPOSURE) & (batch.flags & FLAG_DARK > 0)
         reasons = _FIRST_REASON + _OF_SIGNAL[worst] + dark
-        outcomes = np.where(np.take_along_axis(severity, worst[:, None], axis=1)[:, 0] > 0, reasons, _ACCEPTED)
+        outcomes = np.where(low.any(axis=1), reasons, _ACCEPTED)
         outcomes[np.isnan(batch.scores).any(axis=1)] = _KEPT
         outcomes[(batch.flags & FLAG_UNREADABLE > 0) | (np.isnan(limits[:, 0]) & (outcomes != _KEPT))] = _UNREADABLE
         return outcomes
