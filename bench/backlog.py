@@ -23,7 +23,7 @@ from statistics import median
 
 from bench import pictures
 from bench.full_log import fill_log
-from bench.ingest import COMMAND, OBSERVED, Ingest, Look
+from bench.ingest import COMMAND, OBSERVED, Ingest, Look, leave_in_order
 from bench.pictures import Pictures
 
 FEW = 5_000
@@ -220,6 +220,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, help="where to work; by default the system's folder for temporary files")
     parser.add_argument("--json", type=Path, help="write the table here, too")
     chosen = parser.parse_args()
+    leave_in_order()
     with tempfile.TemporaryDirectory(dir=chosen.home) as home:
         table = MEASURED[chosen.what](Path(home), chosen)
     for name, value in table:

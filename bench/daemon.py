@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from bench import alone, pictures
-from bench.ingest import OBSERVED, Ingest, Look, steady
+from bench.ingest import OBSERVED, Ingest, Look, leave_in_order, steady
 from bench.pictures import Pictures
 
 PEER = ("imageguard==0.1.0", "watchdog>=7.1,<8")
@@ -150,6 +150,7 @@ def _root(home: Path) -> Iterator[Path]:
 
 
 def _note(figures: Figures, more: dict[str, float]) -> None:
+    print("  ", ", ".join(f"{name} {value:.3f}" for name, value in more.items()), flush=True)
     for name, value in more.items():
         figures.setdefault(name, []).append(value)
 
@@ -184,6 +185,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, help="where to work; by default the system's folder for temporary files")
     parser.add_argument("--json", type=Path, help="write all values here")
     chosen = parser.parse_args()
+    leave_in_order()
     chosen.images = chosen.images or USUAL_COUNT[chosen.what]
     supply = (
         Pictures.found(chosen.photos)
