@@ -9,6 +9,7 @@ import traceback
 import typer
 
 from imageguard_daemon.cli import (
+    alerts,
     calibrate,
     check,
     config,
@@ -43,6 +44,7 @@ app.command()(calibrate.calibrate)
 app.command()(status.status)
 app.command()(verify.verify)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(config.app, name="config")
 
 
