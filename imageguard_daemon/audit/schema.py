@@ -4,7 +4,8 @@
 `outcomes` what became of each intent, `relocations` where a filed file was found after others had moved it.
 `review_records` has one row for each review of a rejection; an intent that comes from one names it (`review_id`), and
 the move that had brought its file to where it is taken from (`previous_id`). `alert_records` has what people were told
-of findings, `alert_attempts` each try to do so. `chain` has one row for each row of these,
+of findings, `alert_attempts` each try to do so. `archives` says which beginning of the log was taken out and where to,
+`archived_files` which of its files should still be where. `chain` has one row for each row of all these but the last,
 in the one order of the log; `chain.py` says how it is made. The views `decisions` (one row per file judged and moved)
 and `reviews` (one row per review that took effect) are the public face; the tables may change with a migration.
 The three `rollup_...` tables repeat what reports need (`rollups.py`).
@@ -88,7 +89,7 @@ relocations = Table(
     "relocations",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("intent_id", Integer, ForeignKey("intents.id"), nullable=False, index=True),
+    Column("intent_id", Integer, nullable=False, index=True),  # may be that of an archived file
     Column("path", LargeBinary, nullable=False, index=True),
     Column("place", Text, nullable=False),
     Column("sha256", Text, nullable=False),
@@ -136,6 +137,30 @@ alert_attempts = Table(
     sqlite_autoincrement=True,
 )
 
+archives = Table(
+    "archives",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    *(Column(name, Text, nullable=False) for name in ("archived_at", "host", "who", "folder")),
+    Column("manifest_sha256", Text, nullable=False),
+    Column("last_sequence", Integer, nullable=False),
+    Column("last_hash", LargeBinary, nullable=False),
+    Column("last_ids", JSON, nullable=False),
+    Column("counts", JSON, nullable=False),
+    Column("files_digest", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+archived_files = Table(
+    "archived_files",
+    metadata,
+    Column("intent_id", Integer, primary_key=True),
+    Column("archive_id", Integer, nullable=False),
+    Column("path", LargeBinary, nullable=False, index=True),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+)
+
 chain = Table(
     "chain",
     metadata,
@@ -173,7 +198,7 @@ rollup_hours = Table(
 
 CHAINED = (
     *("decision_records", "review_records", "intents", "outcomes", "relocations"),
-    *("alert_records", "alert_attempts"),
+    *("alert_records", "alert_attempts", "archives"),
 )
 """The tables whose rows have links; a transaction's links are in this order."""
 

@@ -10,6 +10,7 @@ import typer
 
 from imageguard_daemon.cli import (
     alerts,
+    audit,
     calibrate,
     check,
     config,
@@ -45,6 +46,7 @@ app.command()(status.status)
 app.command()(verify.verify)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(audit.app, name="audit")
 app.add_typer(config.app, name="config")
 
 
