@@ -23,7 +23,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from imageguard_daemon.errors import ImageError
-from imageguard_daemon.quality import integrity, jpeg, tiff
+from imageguard_daemon.quality import heic, integrity, jpeg, tiff
 from imageguard_daemon.quality.exif import as_displayed, facts_of_exif, facts_of_image, one_line
 from imageguard_daemon.quality.luma import Grey as Grey  # noqa: PLC0414 - the features know it from here
 from imageguard_daemon.quality.luma import grey_of, grey_of_inverted_inks, scaled_to_8_bit
@@ -78,6 +78,8 @@ def decode(data: bytes, limits: Limits) -> Picture:
         raise ImageError("corrupt", f"no image format recognised in the first bytes{hint}")
     if name not in HANDLED:
         raise ImageError("unsupported", f"{name} is not handled")
+    if name == "HEIC":
+        return _decode_heic(data, limits)
     return _decode_jpeg(data, limits) if name == "JPEG" else _decode_other(data, name, limits)
 
 
@@ -173,6 +175,22 @@ def _jpeg_by_pillow(data: bytes) -> Grey:
         return np.asarray(image.convert("RGB").convert("L"), np.uint8)
 
 
+# --- HEIC
+
+
+def _decode_heic(data: bytes, limits: Limits) -> Picture:
+    for size in integrity.avif_sizes(data):
+        require_size(*size, limits)  # before libheif, which calls a claim beyond its own limit an error
+    opened = heic.opened(data)
+    width, height = opened.size
+    require_size(width, height, limits)
+    grey = grey_of(heic.pixels_of(opened))
+    heic.require_intact(data)
+    # The container says by itself how it is turned; EXIF only repeats it.
+    _, camera = facts_of_exif((opened.info.get("exif") or b"").removeprefix(b"Exif\0\0"))
+    return Picture(grey, width, height, "HEIC", camera)
+
+
 # --- every other format
 
 
@@ -200,7 +218,7 @@ def _decode_other(data: bytes, name: str, limits: Limits) -> Picture:
         require_size(*size, limits)  # before libavif, which calls a claim beyond its own limit nonsense
     with pillow_guard(name), Image.open(io.BytesIO(data), formats=[name]) as image:
         require_size(*image.size, limits)
-        tiff.refuse_raw(image, data)
+        tiff.refuse_raw(image)
         grey = plain_grey(data, name)
         # Pillow would decode a PNG file to the end, in case its EXIF comes last.
         is_decoded = name == "PNG" and grey is not None

@@ -2,6 +2,8 @@
 
 - 16-bit samples are scaled by the smallest of 8, 10, 12, 14, 16 bits that holds the largest one, because
   cameras and scanners store 12-bit data in 16-bit files; floating point by its own largest value, at least 1.
+- One channel whose samples lie in a narrow band away from zero, or partly below it, is a measurement (thermal,
+  elevation), not a brightness: it is scaled from one end of its range to the other.
 - Transparent pixels are laid over middle grey, which is neither blown nor crushed whatever the subject is: a
   cut-out is judged for what is visible.
 """
@@ -13,6 +15,10 @@ from numpy.typing import NDArray
 Grey = NDArray[np.uint8]
 
 _MIDDLE_GREY = 128
+_OUTLIERS = 0.005
+"""Share of the samples at either end that make no range: dead pixels, and what lies beside the sensor."""
+_NARROW, _AWAY_FROM_ZERO = 1 / 4, 1 / 16
+"""Shares of the white level: a band this narrow, that begins so far up."""
 
 
 def scaled_to_8_bit(pixels: NDArray[np.generic]) -> Grey:
@@ -23,11 +29,25 @@ def scaled_to_8_bit(pixels: NDArray[np.generic]) -> Grey:
         return pixels.astype(np.uint8) * np.uint8(255)
     values = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     largest = float(values.max(initial=0.0))
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        is_real = np.issubdtype(pixels.dtype, np.floating)
+        low, high = _range_of_measurement(values[np.isfinite(pixels)] if is_real else values, largest)
+        if high > low:
+            return np.asarray(np.clip((values - low) * (255.0 / (high - low)) + 0.5, 0, 255), np.uint8)
     if np.issubdtype(pixels.dtype, np.floating):
         white = max(largest, 1.0)
     else:
         white = next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if largest < 2**bits), largest)
     return np.asarray(np.clip(values * (255.0 / white) + 0.5, 0, 255), np.uint8)
+
+
+def _range_of_measurement(values: NDArray[np.float32], largest: float) -> tuple[float, float]:
+    """Give the range of samples that are no brightness, or an empty one when they are."""
+    if values.size < 2 or largest <= 1.0:  # 0 to 1 is brightness in floating point
+        return 0.0, 0.0
+    low, high = (float(value) for value in np.quantile(values, (_OUTLIERS, 1 - _OUTLIERS)))
+    is_narrow = high - low < _NARROW * largest and low > _AWAY_FROM_ZERO * largest
+    return (low, high) if low < 0 or is_narrow else (0.0, 0.0)
 
 
 def grey_of(pixels: Grey, *, bgr: bool = False) -> Grey:

@@ -17,7 +17,7 @@ from PIL import AvifImagePlugin, Image
 from imageguard_daemon.errors import ChangedError, ImageError
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import FileIdentity, Measurement
-from imageguard_daemon.quality import decoding
+from imageguard_daemon.quality import decoding, heic
 from imageguard_daemon.quality.decoding import Limits, Picture
 from imageguard_daemon.quality.features import extract
 from imageguard_daemon.quality.readout import read_out
@@ -49,6 +49,7 @@ def prepare_worker() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     cv2.setNumThreads(1)
     cv2.ocl.setUseOpenCL(False)
+    heic.prepare_worker()
     _load_what_comes_late()
 
 

@@ -5,8 +5,8 @@ The suffix plays no part: scrapers save HTML as .jpg and vendors rename PNG file
 
 import re
 
-# Formats that are decoded, by the name Pillow gives them.
-HANDLED = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"})
+# Formats that are decoded, by the name Pillow gives them; HEIC by an extra.
+HANDLED = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIC"})
 
 _FORMAT_OF_SUFFIX = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG"),
@@ -28,6 +28,7 @@ _PREFIXES: tuple[tuple[bytes, str], ...] = (
     (b"FUJIFILMCCD-RAW", "Fujifilm RAW"),
     (b"FOVb", "Sigma RAW"),
     (b"\0MRM", "Minolta RAW"),
+    (b"II*\0\x10\0\0\0CR", "Canon RAW (CR2)"),
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
     (b"II+\0", "TIFF"),

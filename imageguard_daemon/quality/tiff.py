@@ -16,12 +16,26 @@ from imageguard_daemon.quality.exif import one_line
 _TAG_DNG_VERSION, _TAG_FILTER_PATTERN, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 33421, 254, 330
 _TAG_COMPRESSION, _TAG_JPEG_TABLES, _JPEG_IN_TIFF = 259, 347, 7
 _TAG_BITS, _TAG_ROWS_PER_STRIP, _TAG_TILE_WIDTH, _TAG_TILE_LENGTH = 258, 278, 322, 323
+_TAG_MAKE = 271
+_RAW_OF = {
+    "NIKON": "Nikon RAW (NEF)",
+    "SONY": "Sony RAW (ARW)",
+    "PENTAX": "Pentax RAW (PEF)",
+    "RICOH": "Pentax RAW (PEF)",
+    "SAMSUNG": "Samsung RAW (SRW)",
+    "SEIKO EPSON": "Epson RAW (ERF)",
+    "HASSELBLAD": "Hasselblad RAW (3FR)",
+    "PHASE ONE": "Phase One RAW (IIQ)",
+    "LEAF": "Leaf RAW (MOS)",
+    "EASTMAN KODAK": "Kodak RAW (DCR)",
+    "KODAK": "Kodak RAW (DCR)",
+}
 _DEFLATE = (8, 32946)
 _TAG_ORIENTATION, _TAG_PREDICTOR, _PREDICTED = 274, 317, 2
 _TAGS_OFFSETS, _TAGS_SIZES = (273, 324), (279, 325)  # of strips or tiles
 
 
-def refuse_raw(image: Image.Image, data: bytes) -> None:
+def refuse_raw(image: Image.Image) -> None:
     """Refuse cameras' raw files, which are TIFF with a small preview in front.
 
     Raises:
@@ -29,10 +43,12 @@ def refuse_raw(image: Image.Image, data: bytes) -> None:
     """
     tags = getattr(image, "tag_v2", {})
     preview_first = _TAG_SUB_IFDS in tags and tags.get(_TAG_SUBFILE_TYPE, 0) == 1
-    if data[8:10] == b"CR" or preview_first or _TAG_FILTER_PATTERN in tags:
-        raise ImageError("unsupported", "camera RAW is not handled")
     if _TAG_DNG_VERSION in tags:
-        raise ImageError("unsupported", "DNG is not handled")
+        raise ImageError("unsupported", "Digital Negative RAW (DNG) is not handled")
+    if preview_first or _TAG_FILTER_PATTERN in tags:
+        maker = str(tags.get(_TAG_MAKE, "")).upper()
+        kind = next((name for make, name in _RAW_OF.items() if maker.startswith(make)), "camera RAW")
+        raise ImageError("unsupported", f"{kind} is not handled")
 
 
 def require_intact(data: bytes, image: Image.Image) -> None:

@@ -69,6 +69,14 @@ _TGKILL, _PRLIMIT = 234, 302
 """Allowed with one first argument: abort() signals its own process, and limits are those of process 0, itself."""
 
 
+_CLONE, _CLONE3 = 56, 435
+_THREAD_FLAGS = 0x3D0F00
+"""How glibc starts a thread of the same process (pthread_create); any other flag makes clone() something else."""
+_THREAD_CALLS = {"set_robust_list": 273, "rseq": 334}
+_NO_SUCH_CALL = 0x00050026
+"""ENOSYS: the flags of clone3 cannot be seen by a filter, and glibc then asks for clone."""
+
+
 def lacking() -> list[str]:
     """Name what this kernel and machine lack for full confinement; changes nothing."""
     lacks = [] if _landlock_version() > 0 else ["Landlock (needs Linux 5.13 with it switched on)"]
@@ -77,10 +85,11 @@ def lacking() -> list[str]:
     return lacks
 
 
-def confine(memory_bytes: int) -> None:
+def confine(memory_bytes: int, *, threads_needed: bool = False) -> None:
     """Lock the calling process for good. It must have one thread, and all it will ever need open or loaded.
 
-    What the kernel lacks is left out: `lacking` tells.
+    What the kernel lacks is left out: `lacking` tells. With `threads_needed` it may start threads, which are confined
+    as it is, but still no process.
 
     Raises:
         OSError: the kernel has a layer and refuses it.
@@ -89,23 +98,24 @@ def confine(memory_bytes: int) -> None:
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
         raise RuntimeError(f"a process with {threads} threads cannot be confined")
-    _limit(memory_bytes)
+    _limit(memory_bytes, threads_needed=threads_needed)
     _require(_LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _LIBC.prctl(_PR_SET_MDWE, 1, 0, 0, 0)  # since Linux 6.3: memory is never writable and then executable
     if (version := _landlock_version()) > 0:
         _deny_files_and_network(version)
     if _filter_known():
-        _filter_system_calls()
+        _filter_system_calls(threads_needed=threads_needed)
 
 
-def _limit(memory_bytes: int) -> None:
+def _limit(memory_bytes: int, *, threads_needed: bool) -> None:
     limits = {
         resource.RLIMIT_AS: memory_bytes,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_NOFILE: 8,
-        resource.RLIMIT_NPROC: 0,
     }
+    if not threads_needed:  # it counts both, for all of the user's processes
+        limits[resource.RLIMIT_NPROC] = 0
     for limit, most in limits.items():
         resource.setrlimit(limit, (most, most))
 
@@ -131,21 +141,26 @@ def _filter_known() -> bool:
     return platform.machine() == "x86_64" and ctypes.sizeof(ctypes.c_void_p) == 8 and _LIBC.prctl(_PR_GET_SECCOMP) >= 0
 
 
-def _filter_system_calls() -> None:
-    program = _program(os.getpid())
+def _filter_system_calls(*, threads_needed: bool) -> None:
+    program = _program(os.getpid(), threads_needed=threads_needed)
     count = len(program) // 8
     buffer = ctypes.create_string_buffer(program)
     header = struct.pack("@HxxxxxxP", count, ctypes.addressof(buffer))
     _require(_LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0), "seccomp")
 
 
-def _program(pid: int) -> bytes:
+def _program(pid: int, *, threads_needed: bool = False) -> bytes:
     """Give the filter: another architecture's calls are refused, then one comparison for each call allowed."""
     steps = [(_LOAD, 0, 0, _ARCH_AT), (_JUMP_IF_EQUAL, 1, 0, _AUDIT_ARCH_X86_64), (_RETURN, 0, 0, _REFUSE)]
     steps.append((_LOAD, 0, 0, _NUMBER_AT))
-    for number in _ALLOWED.values():
+    allowed, with_argument = [*_ALLOWED.values()], [(_TGKILL, pid), (_PRLIMIT, 0)]
+    if threads_needed:
+        steps += [(_JUMP_IF_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _NO_SUCH_CALL)]
+        allowed += _THREAD_CALLS.values()
+        with_argument.append((_CLONE, _THREAD_FLAGS))
+    for number in allowed:
         steps += [(_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
-    for number, argument in ((_TGKILL, pid), (_PRLIMIT, 0)):
+    for number, argument in with_argument:
         steps += [
             (_JUMP_IF_EQUAL, 0, 4, number),
             (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),

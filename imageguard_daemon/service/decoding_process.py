@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from imageguard_daemon.model import Measurement, Measures
 from imageguard_daemon.names import printable
-from imageguard_daemon.quality import measurement
+from imageguard_daemon.quality import heic, measurement
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.quality.signatures import HANDLED
 from imageguard_daemon.service import confinement
@@ -132,7 +132,7 @@ def _live(worker: int, theirs: socket.socket, memory_bytes: int, work: Work) -> 
             notes = _Notes()
             logging.getLogger().handlers[:] = [notes]
             with _alone_with(theirs) as connection:
-                confinement.confine(memory_bytes)
+                confinement.confine(memory_bytes, threads_needed=heic.is_available())
                 while _serve_one(connection, work, notes):
                     pass
     except BaseException:  # noqa: BLE001 - nothing of the forked worker must run on
