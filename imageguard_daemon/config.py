@@ -200,6 +200,13 @@ class Filing(Section):
     remove_empty_folders: bool = Field(
         default=False, description="Remove a sub-folder of the inbox when its last file has moved."
     )
+    group_seconds: float = Field(
+        0.2,
+        ge=0,
+        le=10,
+        description="While others are in work, a judged file waits up to this long, so that one durable write to the "
+        "log and one sync of each folder serve many. More spares the disk, less has files filed sooner.",
+    )
     max_attempts: int = Field(
         5,
         ge=1,

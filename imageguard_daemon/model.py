@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 Signal = Literal["blur", "resolution", "noise", "exposure", "compression", "pixelation"]
@@ -91,7 +91,7 @@ class Measures:
 
     def as_dict(self) -> dict[str, float]:
         """Give the measures by name, for records and reports."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)

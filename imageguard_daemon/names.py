@@ -3,7 +3,11 @@ r"""File names are data: any byte but `/` and NUL may be in one, so they are esc
 Inside the program a name is a `str` with surrogate escapes (what `os.fsdecode` gives), so no byte is ever lost.
 """
 
+import re
+import sys
+
 _LIVE_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_ESCAPE = re.compile(r"\\(\\|x[89a-f][0-9a-f]|u[0-9a-f]{4}|U[0-9a-f]{8})")
 _FIRST_BYTE_ESCAPE, _LAST_BYTE_ESCAPE = "\udc80", "\udcff"
 
 
@@ -37,3 +41,18 @@ def _escaped(character: str) -> str:
 def inert(text: str) -> str:
     """Give a text an apostrophe where a spreadsheet would run it as a formula."""
     return f"'{text}" if text.lstrip(" ").startswith(_LIVE_IN_SPREADSHEETS) else text
+
+
+def original(shown: str) -> str:
+    """Give the name that `printable` has shown so; what it cannot have shown comes back as it is."""
+    return _ESCAPE.sub(_unescaped, shown) if "\\" in shown else shown
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    escape = match[1]
+    if escape == "\\":
+        return escape
+    code = int(escape[1:], 16)
+    if escape.startswith("x"):
+        return chr(code + 0xDC00)
+    return chr(code) if code <= sys.maxunicode else match[0]

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cache, cached_property
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -85,21 +86,20 @@ class HourCounter:
 
 
 class Grouping:
-    """Which keys are one group: `groups` has the labels, the verdict and the reason of each, `of_key` each key's group.
+    """Which keys are one group: `groups` has the verdict, the reason and the labels of each, `of_key` each key's group.
 
-    The labels leave a place for the period, which is no part of a key.
+    A period is no part of a key; it comes in when cells are counted.
     """
 
     def __init__(self, keys: Sequence[Key | None], by: Sequence[Dimension]) -> None:
         self._by = by
         self._period = next((d for d in by if d in PERIODS), None)
         fields = [_FIELDS.get(dimension, "") for dimension in by]
-        found: dict[tuple[tuple[str, ...], str, str], int] = {}
-        self.of_key = np.zeros(max(len(keys), 1), np.int64)
-        for number, key in enumerate(keys):
-            if key:
-                labels = tuple(getattr(key, field) if field else "" for field in fields)
-                self.of_key[number] = found.setdefault((labels, key.verdict, key.reason), len(found))
+        parts = attrgetter("verdict", "reason", *filter(None, fields))
+        found: dict[tuple[str, ...], int] = {}
+        of_key = [found.setdefault(parts(key), len(found)) if key else 0 for key in keys]
+        self.of_key = np.array(of_key or [0], np.int64)
+        self._labels = [self._spread(parts[2:], fields) for parts in found]
         self.groups = list(found)
 
     @property
@@ -109,7 +109,7 @@ class Grouping:
 
     @cached_property
     def _label(self) -> Callable[[int], str]:
-        return {None: lambda _: "", Dimension.hour: _hour, Dimension.day: _day, Dimension.week: _day}[self._period]
+        return _hour if self._period is Dimension.hour else _day
 
     def count(self, cells: Cells) -> list[Count]:
         """Count cells; an hour is beyond them."""
@@ -134,11 +134,16 @@ class Grouping:
         ]
 
     def _count(self, period: int, group: int, images: int, duplicates: int) -> Count:
-        labels, verdict, reason = self.groups[group]
-        if self._period is not None:
-            at = self._by.index(self._period)
-            labels = (*labels[:at], self._label(period), *labels[at + 1 :])
+        verdict, reason = self.groups[group][:2]
+        before, after = self._labels[group]
+        labels = before if self._period is None else (*before, self._label(period), *after)
         return Count(labels, "accepted" if verdict == "accepted" else "quarantined", reason, images, duplicates)
+
+    @staticmethod
+    def _spread(labels: tuple[str, ...], fields: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Give the labels before and after the place of the period; without one all are before it."""
+        at = fields.index("") if "" in fields else len(fields)
+        return labels[:at], labels[at:]
 
 
 class BatchCounter:
@@ -161,10 +166,12 @@ class BatchCounter:
         return [self._hours[one].counts() if one in self._hours else one.count(cells) for one in self._groupings]
 
 
+@cache
 def _day(number: int) -> str:
     return (_EPOCH + timedelta(days=number)).isoformat()
 
 
+@cache
 def _hour(number: int) -> str:
     day, hour = divmod(number, HOURS_A_DAY)
     return f"{_day(day)}T{hour:02}"

@@ -41,8 +41,7 @@ class Scope:
     preset: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(NamedTuple):
     """How many images have one verdict, one reason and one key in each dimension asked for, in that order.
 
     `duplicates` of them were there before; counts by hour leave that at 0.

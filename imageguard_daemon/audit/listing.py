@@ -1,13 +1,28 @@
 """Decisions one by one, with everything the view `decisions` has of them, for those who carry them elsewhere."""
 
+import json
+import os
 from collections.abc import Iterator
 
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import decisions
+from imageguard_daemon.model import SCORE_NAMES
 
 _PAGE = 2_000
+_SCORES = ", ".join(f"d.{name}" for name in SCORE_NAMES)
+_FILED = f"""
+SELECT i.id, coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
+                      i.destination_path) AS place,
+       d.relative_path, d.class, d.verdict, d.reason, d.issues, d.score, {_SCORES}
+FROM intents i JOIN outcomes o ON o.intent_id = i.id AND o.outcome = 'moved'
+               JOIN decision_records d ON d.id = i.decision_id
+WHERE i.id > ? AND i.role = 'image' AND i.destination_path <> x''
+  AND NOT EXISTS (SELECT 1 FROM intents n LEFT JOIN outcomes p ON p.intent_id = n.id
+                  WHERE n.previous_id = i.id AND (p.id IS NULL OR p.outcome IN ('moved', 'purged')))
+ORDER BY i.id LIMIT {_PAGE}"""  # noqa: S608 - nothing of a user's is in it
+"""Where each image is that has been filed, after all reviews; one that a review is moving just now is nowhere."""
 
 
 def last_decision(engine: sa.Engine) -> int:
@@ -33,3 +48,21 @@ def decision_rows(engine: sa.Engine, after_id: int = 0, *where: sa.ColumnElement
         if len(page) < _PAGE:
             return
         after_id = page[-1]["id"]
+
+
+def filed_images(engine: sa.Engine) -> Iterator[dict[str, object]]:
+    """Yield every image that has been filed and still is, oldest move first: `place` is its path, `issues` a list.
+
+    Raises:
+        RetryableError: the database is locked.
+        UnavailableError: it is damaged, or is no audit log.
+    """
+    after = 0
+    while True:
+        with reading(engine, engine.url.database or "") as connection:
+            rows = connection.exec_driver_sql(_FILED, (after,)).mappings().all()
+        for row in rows:
+            yield {**row, "place": os.fsdecode(row["place"]), "issues": json.loads(row["issues"])}
+        if len(rows) < _PAGE:
+            return
+        after = rows[-1]["id"]

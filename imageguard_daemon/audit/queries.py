@@ -12,7 +12,6 @@ from imageguard_daemon.audit.schema import decisions, reviews
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import forms
 
-_ROWS_AT_A_TIME = 5_000
 _IDS_AT_A_TIME = 500
 
 
@@ -44,23 +43,6 @@ def images_by_id(engine: sa.Engine, ids: Sequence[int]) -> dict[int, RecordedIma
     with reading(engine, engine.url.database or "") as connection:
         rows = [row for part in _parts(ids) for row in connection.execute(query.where(decisions.c.id.in_(part)))]
     return {row.id: RecordedImage._make(row) for row in rows}
-
-
-def recorded_scores(engine: sa.Engine, scope: Scope) -> Iterator[RecordedScores]:
-    """Stream the decisions in scope with all it takes to judge them again, in no particular order.
-
-    Memory stays flat however long the log is. All rows are of one moment of the log, which a writer does not wait for.
-
-    Raises:
-        RetryableError: the database is locked.
-        UnavailableError: it is damaged, or is no audit log.
-    """
-    query = sa.select(*recorded_columns()).where(*conditions_of(scope))
-    with reading(engine, engine.url.database or "") as connection:
-        rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
-        for partition in rows.partitions():
-            for row in partition:
-                yield recorded_row(tuple(row))
 
 
 def recorded_columns() -> list[sa.ColumnElement[Any]]:

@@ -46,12 +46,12 @@ class Unread:
 class Measuring:
     """Measures files in supervised workers, unless the store knows them. One thread only."""
 
-    def __init__(self, store: MeasuredFiles, scoring: Scoring) -> None:
+    def __init__(self, store: MeasuredFiles, scoring: Scoring, unread: Unread | None = None) -> None:
         self._store = store
         self._scoring = scoring
         self._handle: Handle = _ignore
         self._again: list[str] = []
-        self.unread = Unread()
+        self.unread = unread if unread is not None else Unread()
         self.known = 0
         """How many were not measured, as an earlier run had measured them."""
 

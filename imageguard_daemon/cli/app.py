@@ -14,6 +14,7 @@ from imageguard_daemon.cli import (
     calibrate,
     check,
     config,
+    export,
     quarantine,
     rejudge,
     report,
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(check.check)
 app.command()(scan.scan)
+app.command()(export.export)
 app.command()(report.report)
 app.command()(simulate.simulate)
 app.command()(rejudge.rejudge)

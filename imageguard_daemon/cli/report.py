@@ -23,6 +23,7 @@ class ReportFormat(StrEnum):
     json = "json"
     csv = "csv"
     parquet = "parquet"
+    html = "html"
 
 
 Since = Annotated[
@@ -64,6 +65,10 @@ PresetName = Annotated[
 Details = Annotated[
     bool, typer.Option("--details", help="In the table: percentiles of each measure, images nearest to a threshold.")
 ]
+Thumbnails = Annotated[
+    bool,
+    typer.Option("--thumbnails/--no-thumbnails", help="On the page: small pictures of examples."),
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Write to this file, replacing it."),
@@ -84,6 +89,7 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
     host: HostName = None,
     preset: PresetName = None,
     details: Details = False,
+    thumbnails: Thumbnails = True,
     output: Output = None,
     output_format: Form = ReportFormat.table,
 ) -> None:
@@ -93,7 +99,10 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
     scope = _narrowed(scope, camera, host, preset)
     settings = settings_for(root, config_file)
     made = _made(settings, database, grouping, scope)
-    write_out(made, output_format, output, details=details)
+    if output_format is ReportFormat.html:
+        _write_page(made, settings, output, thumbnails=thumbnails)
+    else:
+        write_out(made, output_format, output, details=details)
 
 
 def parse_grouping(text: str) -> tuple[Dimension, ...]:
@@ -147,6 +156,18 @@ def write_out(made: "Report", output_format: ReportFormat, output: Path | None, 
         write_table(as_table(made, scores=details), output)
     else:
         write_bytes(_rendered(made, output_format), output, is_text=output_format is not ReportFormat.parquet)
+
+
+def _write_page(made: "Report", settings: "Settings", output: Path | None, *, thumbnails: bool) -> None:
+    from datetime import UTC, datetime
+
+    from imageguard_daemon.cli.writing import write_bytes
+    from imageguard_daemon.reporting.page import as_html
+    from imageguard_daemon.service.thumbnails import thumbnails_of
+
+    wanted = {image.id: (settings.root / image.destination, image.sha256) for image in made.examples}
+    pictures = thumbnails_of(wanted, settings.scoring) if thumbnails and wanted else {}
+    write_bytes(as_html(made, pictures, datetime.now(UTC)).encode(), output)
 
 
 def _rendered(made: "Report", output_format: ReportFormat) -> bytes:

@@ -54,9 +54,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from datetime import UTC, datetime
 
     from imageguard_daemon.audit.database import open_for_reading
-    from imageguard_daemon.audit.queries import recorded_scores
+    from imageguard_daemon.reporting.gathering import simulation_of
     from imageguard_daemon.reporting.period import parse_period
-    from imageguard_daemon.reporting.simulation import simulate as judge_again
 
     scope = Scope(*parse_period(since, until, datetime.now(UTC)), source, class_name)
     overrides = parse_thresholds(thresholds or [])
@@ -66,7 +65,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     rules = rules_for(overrides, preset, settings if config_file else None)
     engine = open_for_reading(database or settings.audit.database)
     try:
-        made = judge_again(recorded_scores(engine, scope), rules)
+        made = simulation_of(engine, scope, rules)
     finally:
         engine.dispose()
     _write(made, rules_in_words(overrides, preset, is_configured=config_file is not None), scope, output_format)

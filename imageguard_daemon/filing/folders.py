@@ -1,12 +1,12 @@
 """Folders held by descriptor: what happens below the trusted roots follows no symbolic link put there by others."""
 
-import errno
 import os
 from collections.abc import Sequence
 from typing import Self
 
-from imageguard_daemon.errors import DataError, StalledError, StorageError
+from imageguard_daemon.errors import DataError, StalledError
 from imageguard_daemon.filing.mounts import Mounts
+from imageguard_daemon.filing.syncing import sync, sync_all
 from imageguard_daemon.names import printable
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -47,8 +47,7 @@ class Folders:
         Raises:
             StorageError: the disk refused; what it holds is uncertain from now on.
         """
-        for path, descriptor in self._open.items():
-            sync(descriptor, path)
+        sync_all([(descriptor, path) for path, descriptor in self._open.items()])
 
     def close(self) -> None:
         """Let go of all folders."""
@@ -85,18 +84,6 @@ class Folders:
             os.close(descriptor)
             raise
         return descriptor
-
-
-def sync(descriptor: int, what: str) -> None:
-    """Fsync, and treat a refusal as final: a second fsync may succeed without having written anything."""
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # this kind of file system has no such thing, on FUSE for instance
-            return
-        raise StorageError(
-            f"the disk did not keep {printable(what)}: {error.strerror}; nothing more is moved"
-        ) from error
 
 
 def _enter(parent: int, name: str, *, make: bool) -> int:

@@ -16,8 +16,9 @@ from imageguard_daemon.errors import ChangedError, DataError, StalledError, Stor
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.copying import copy_attributes, copy_hashing
 from imageguard_daemon.filing.destinations import alternatives
-from imageguard_daemon.filing.folders import Folders, sync
+from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.renaming import Inode, Name
+from imageguard_daemon.filing.syncing import sync
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease, writer_waits
 from imageguard_daemon.model import FileIdentity, RecordedIntent
 from imageguard_daemon.names import printable
@@ -50,8 +51,8 @@ def put_back(at: tuple[int, str], to: tuple[int, str], sha256: str) -> None:
 class Move:
     """One recorded intent on its way; a context that holds the file open, and writers off, until it is left.
 
-    `publish`, then `folders.sync()`, then `confirm`: after that, and another sync where `renamed_again`, the move may
-    be recorded. `publish` and `confirm` raise:
+    `hold`, then `sync_all` of what is `held`, then `publish`, then `folders.sync()`, then `confirm`: after that, and
+    another sync where `renamed_again`, the move may be recorded. `hold`, `publish` and `confirm` raise:
 
         ChangedError: the file vanished, changed or is being written since it was judged, or the name was taken.
         RetryableError: the file system refused for a reason that may pass.
@@ -89,12 +90,20 @@ class Move:
     def _target(self) -> Name:
         return self._target_folder, self._target_name
 
-    def publish(self) -> None:
-        """Give the judged file its new name; the old one is gone afterwards."""
+    @property
+    def held(self) -> tuple[int, str]:
+        """The open file and what it is called: its bytes must be durable before it is published."""
+        return self._file, self._intent.source_path
+
+    def hold(self) -> None:
+        """Open the judged file, keep writers out from now on where the file system can, and reach its destination."""
         with self._errors_sorted():
             self._hold_still()
             self._target_folder = self._folders.descriptor(os.path.dirname(self._intent.destination_path), make=True)
-            sync(self._file, self._intent.source_path)
+
+    def publish(self) -> None:
+        """Give the judged file its new name; the old one is gone afterwards."""
+        with self._errors_sorted():
             if os.fstat(self._file).st_nlink > 1:  # through its other names it could be rewritten after the proof
                 self._copy_over()
             else:
@@ -155,7 +164,6 @@ class Move:
             raise
 
     def _hold_still(self) -> None:
-        """Open the judged file and keep writers out from now on, where the file system can."""
         self._source_folder = self._folders.descriptor(os.path.dirname(self._intent.source_path))
         self._file = os.open(self._source_name, READ_ONLY_NO_TRAPS, dir_fd=self._source_folder)
         self._held.callback(os.close, self._file)

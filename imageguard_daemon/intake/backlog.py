@@ -63,6 +63,11 @@ class Backlog:
         return len(self._held)
 
     @property
+    def waiting(self) -> int:
+        """How many candidates are waiting."""
+        return len(self._waiting)
+
+    @property
     def failures(self) -> tuple[Failure, ...]:
         """What failed and has not succeeded since, oldest first."""
         return tuple(self._failures.values())

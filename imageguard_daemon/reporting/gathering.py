@@ -22,6 +22,7 @@ from imageguard_daemon.reporting.report import (
     make_report,
     period_before,
 )
+from imageguard_daemon.reporting.simulation import Rules, Simulation, simulate
 from imageguard_daemon.reporting.survey import Survey, Surveyor
 
 if TYPE_CHECKING:
@@ -58,9 +59,18 @@ def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = No
         counts, survey = _pass(columns, groupings, scope)
         before = period_before(scope, now)
         earlier = _counted(columns, groupings[: -len(SERIES)], before) if before else None
-    near = (*survey.accepted_nearest, *survey.rejected_nearest)
-    images = images_by_id(engine, [one.id for one in near])
+    near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
+    images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
     return Facts(counts, earlier, survey, images)
+
+
+def simulation_of(engine: Engine, scope: Scope, rules: Rules) -> Simulation:
+    """Judge the decisions in scope again, archived ones too; the errors are those of `report_on`."""
+    with open_columns(engine) as columns:
+        _require_known(columns, scope)
+        made = simulate(columns.keys, columns.batches(scope, scores=True), rules)
+    examples = (*made.newly_rejected, *made.newly_accepted)
+    return made.with_paths(images_by_id(engine, [one.id for one in examples]))
 
 
 def _pass(columns: Columns, groupings: Sequence[Grouping], scope: Scope) -> tuple[dict[Grouping, list[Count]], Survey]:

@@ -25,11 +25,16 @@ class Percentiles:
     scores: tuple[float, ...]
     measures: tuple[float, ...]
 
-    def phrase(self, at: int) -> str:
-        """Say a measure as a person reads it, such as `2.1 px` or `<= 0.7 px`."""
+    @property
+    def unit(self) -> str:
+        """What the measure is in."""
         scale = _SCALES[f"{self.signal}_score"]
-        words = scale.phrase(self.measures[at])
-        return f"{_beyond(scale, self.scores[at])}{words}"
+        return scale.unit or {"exposure": "0 best, 1 worst", "jpeg_quality": "JPEG quality"}.get(self.measure, "")
+
+    def number(self, at: int) -> str:
+        """Say a measure as a person reads it, such as `2.1` or `<= 0.7`."""
+        scale = _SCALES[f"{self.signal}_score"]
+        return f"{_beyond(scale, self.scores[at])}{scale.number(self.measures[at])}"
 
 
 def percentiles(histogram: npt.NDArray[np.int64]) -> tuple[Percentiles, ...]:

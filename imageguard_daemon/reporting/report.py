@@ -1,5 +1,6 @@
 """The report itself: what was asked, the numbers, and the findings, ready to be shown in any form."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -54,6 +55,11 @@ class Report:
     percentiles: tuple[Percentiles, ...] = ()
     nearest: tuple[tuple[Near, RecordedImage | None], ...] = ()
     survey: Survey | None = None
+    classes: Mapping[str, Tally] = field(default_factory=dict)
+    periods: Mapping[str, Tally] = field(default_factory=dict)
+    """Days as `2025-01-31`, or hours as `2025-01-31T08` in a short report."""
+    examples: tuple[RecordedImage, ...] = ()
+    """The newest rejected images of the most frequent reasons, as far as they were not archived."""
     reviewed: "Reviewed | None" = None
     """What people said of rejections; None when it was not asked for."""
 
@@ -109,7 +115,7 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
     classes, sources, cameras = (tallies_at(position, everything) for position in range(len(EVERYTHING)))
     series = {str(one): tallies_by((0, 1), _series_of(one, facts.counts)) for one in SERIES}
     borderline = facts.survey.borderline if facts.survey else {}
-    patterns = Patterns(overall, classes, sources, cameras, series, borderline)
+    patterns = Patterns(overall, classes, sources, cameras, series, borderline, _sources_of(everything))
     before = _groups(by, facts.earlier) if facts.earlier is not None else {}
     return Report(
         by=by,
@@ -123,7 +129,18 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         percentiles=percentiles(facts.survey.histogram) if facts.survey else (),
         nearest=_nearest(facts),
         survey=facts.survey,
+        classes=classes,
+        periods=tallies_at(1, _series_of(Dimension.source, facts.counts)),
+        examples=_examples(facts, overall),
     )
+
+
+def _sources_of(everything: Sequence[Count]) -> dict[str, str]:
+    sources: defaultdict[str, set[str]] = defaultdict(set)
+    for count in everything:
+        _, source, camera = count.keys
+        sources[camera].add(source)
+    return {camera: next(iter(names)) for camera, names in sources.items() if len(names) == 1}
 
 
 def _series_of(one: Dimension, counts: Mapping[Grouping, Sequence[Count]]) -> Sequence[Count]:
@@ -133,6 +150,12 @@ def _series_of(one: Dimension, counts: Mapping[Grouping, Sequence[Count]]) -> Se
 def _asked(by: Grouping) -> Grouping:
     """Give what is counted to group by this: every count has a reason anyway."""
     return tuple(dimension for dimension in by if dimension is not Dimension.reason)
+
+
+def _examples(facts: Facts, overall: Tally) -> tuple[RecordedImage, ...]:
+    by_reason = facts.survey.examples if facts.survey else {}
+    ids = [number for reason in overall.ranked_reasons() for number in by_reason.get(reason, ())]
+    return tuple(facts.images[number] for number in ids if number in facts.images)
 
 
 def _nearest(facts: Facts) -> tuple[tuple[Near, RecordedImage | None], ...]:

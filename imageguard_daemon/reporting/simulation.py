@@ -1,20 +1,31 @@
 """What other thresholds would have decided, from recorded scores alone."""
 
-import heapq
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 
-from imageguard_daemon.audit.counts import RecordedScores
+import numpy as np
+import numpy.typing as npt
+
+from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.audit.counts import RecordedImage
+from imageguard_daemon.audit.rollups import FLAG_DARK, FLAG_UNREADABLE
 from imageguard_daemon.model import SCORE_NAMES, SIGNALS
-from imageguard_daemon.quality.policy import PRESETS, scales_below, thresholds_for
+from imageguard_daemon.quality.policy import PRESETS, thresholds_for
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.quality.version import SCORER_VERSION
 
 EXAMPLES_KEPT = 5
-_SCALES_OF = tuple(tuple(scale for scale in SCALES if scale.signal == signal) for signal in SIGNALS)
+_ACCEPTED, _KEPT, _UNREADABLE = 0, 1, 2
+_FIRST_REASON = 3
+_REASONS = tuple(scale.issue for scale in SCALES)
+"""What a low score is called; of the two of exposure the first is too much light, the second too little."""
+_OUTCOMES = _FIRST_REASON + len(_REASONS)
+_OF_SIGNAL = np.array([next(n for n, scale in enumerate(SCALES) if scale.signal == signal) for signal in SIGNALS])
+_EXPOSURE = SIGNALS.index("exposure")
+_Ints = npt.NDArray[np.int64]
 
 
 class Rules:
@@ -59,18 +70,18 @@ class Change:
     newly_rejected: int = 0
     newly_accepted: int = 0
 
-    def count(self, *, was_rejected: bool, is_rejected: bool) -> None:
-        """Count one image."""
-        self.total += 1
-        self.before += was_rejected
-        self.after += is_rejected
-        self.newly_rejected += is_rejected and not was_rejected
-        self.newly_accepted += was_rejected and not is_rejected
+    def count(self, images: int, *, was_rejected: bool, is_rejected: bool) -> None:
+        """Count images."""
+        self.total += images
+        self.before += images * was_rejected
+        self.after += images * is_rejected
+        self.newly_rejected += images * (is_rejected and not was_rejected)
+        self.newly_accepted += images * (was_rejected and not is_rejected)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Example:
-    """One image whose verdict changes; reasons are empty where it is accepted."""
+    """One image whose verdict changes; reasons are empty where it is accepted, the path where it was archived."""
 
     id: int
     source: str
@@ -99,92 +110,111 @@ class Simulation:
     other_versions: Counter[str] = field(default_factory=Counter)
     """Judged again from the scores that another version of the scorer gave."""
 
-    def finish(self) -> None:
-        """Put the examples in order, the newest first."""
-        self.newly_rejected.sort(reverse=True)
-        self.newly_accepted.sort(reverse=True)
+    def count(self, key: Key, outcome: int, images: int) -> None:
+        """Count images of a key that would have this outcome."""
+        reason, is_rejected = ("" if key.verdict == "accepted" else key.reason), key.verdict != "accepted"
+        if outcome == _KEPT:
+            self.kept[key.reason] += images
+        elif outcome == _UNREADABLE:
+            self.unreadable += images
+        else:
+            is_rejected = outcome >= _FIRST_REASON
+            reason = _REASONS[outcome - _FIRST_REASON] if is_rejected else ""
+            if key.scorer_version != SCORER_VERSION:
+                self.other_versions[key.scorer_version] += images
+        for change in (self.overall, self.classes[key.class_name]):
+            change.count(images, was_rejected=key.verdict != "accepted", is_rejected=is_rejected)
+        if key.verdict != "accepted":
+            self.reasons_before[key.reason] += images
+        if is_rejected:
+            self.reasons_after[reason] += images
 
-    def count(self, row: RecordedScores, reason: str) -> None:
-        """Count a decision whose reason would be this one; an empty one accepts."""
-        outcome = {"was_rejected": row.verdict != "accepted", "is_rejected": bool(reason)}
-        self.overall.count(**outcome)
-        self.classes[row.class_name].count(**outcome)
-        if outcome["was_rejected"]:
-            self.reasons_before[row.reason] += 1
-        if reason:
-            self.reasons_after[reason] += 1
+    def with_paths(self, images: Mapping[int, RecordedImage]) -> "Simulation":
+        """Give the same with the names of its examples."""
 
+        def named(examples: Sequence[Example]) -> list[Example]:
+            return [
+                replace(one, relative_path=images[one.id].relative_path if one.id in images else "") for one in examples
+            ]
 
-def simulate(rows: Iterable[RecordedScores], rules: Rules) -> Simulation:
-    """Judge recorded decisions again; the rows may come in any order and are looked at once."""
-    made = Simulation()
-    for row in rows:
-        thresholds = rules.thresholds(row.source, row.preset, row.profile)
-        reason = _judged_again(row, thresholds, made)
-        made.count(row, reason)
-        if thresholds is not None and bool(reason) != (row.verdict != "accepted"):
-            _keep_example(made.newly_rejected if reason else made.newly_accepted, row, reason, thresholds)
-    made.finish()
-    return made
-
-
-def _judged_again(row: RecordedScores, thresholds: tuple[float, ...] | None, made: Simulation) -> str:
-    if None in row.scores:
-        made.kept[row.reason] += 1
-        return _as_recorded(row)
-    try:
-        reason = _reason(row, thresholds) if thresholds else None
-    except TypeError:  # a text in place of a number: not written by us
-        reason = None
-    if reason is None:
-        made.unreadable += 1
-        return _as_recorded(row)
-    if row.scorer_version != SCORER_VERSION:
-        made.other_versions[row.scorer_version] += 1
-    return reason
+        return replace(self, newly_rejected=named(self.newly_rejected), newly_accepted=named(self.newly_accepted))
 
 
-def _as_recorded(row: RecordedScores) -> str:
-    return "" if row.verdict == "accepted" else row.reason
+def simulate(keys: Sequence[Key | None], batches: Iterable[Batch], rules: Rules) -> Simulation:
+    """Judge recorded decisions again; the batches have scores, may come in any order and are looked at once.
+
+    The examples are the newest images, without their paths: see `with_paths`.
+    """
+    simulator = _Simulator(keys, rules)
+    for batch in batches:
+        simulator.add(batch)
+    return simulator.simulation()
 
 
-def _reason(row: RecordedScores, thresholds: tuple[float, ...]) -> str:
-    low = [i for i, score in enumerate(row.scores) if score < thresholds[i]]  # type: ignore[operator]  # not None
-    if not low:
-        return ""
-    if len(low) == 1 and len(scales := _SCALES_OF[low[0]]) == 1:  # nearly always: nothing to compare
-        return scales[0].issue
-    return scales_below(_by_measure(row), dict(zip(SCORE_NAMES, thresholds, strict=True)))[0].issue
+class _Simulator:
+    """Counts, for each key, what its images would be: a row for each key, a column for each outcome."""
 
+    def __init__(self, keys: Sequence[Key | None], rules: Rules) -> None:
+        self._keys = keys
+        thresholds = [key and rules.thresholds(key.source, key.preset, key.profile) for key in keys] or [None]
+        self._thresholds = np.array([found or (np.nan,) * len(SCORE_NAMES) for found in thresholds])
+        self._was_rejected = np.array([bool(key and key.verdict != "accepted") for key in keys] or [False])
+        self._counts = np.zeros((len(thresholds), _OUTCOMES), np.int64)
+        self._examples: dict[bool, list[Example]] = {False: [], True: []}
 
-def _by_measure(row: RecordedScores) -> dict[str, float]:
-    """Give each scale its score as recorded; of the two of exposure, the worse one has it."""
-    measures = _measures(row.measures)
-    by_measure: dict[str, float] = {}
-    for scales, score in zip(_SCALES_OF, row.scores, strict=True):
-        own = {scale.measure: scale.score(measures.get(scale.measure, 0.0)) for scale in scales if len(scales) > 1}
-        worst = min(scales, key=lambda scale, own=own: own.get(scale.measure, 0.0))  # type: ignore[misc]
-        by_measure |= own | {worst.measure: float(score or 0)}
-    return by_measure
+    def add(self, batch: Batch) -> None:
+        """Judge the images of a batch."""
+        outcomes = self._outcomes(batch)
+        codes = batch.keys.astype(np.int64) * _OUTCOMES + outcomes
+        self._counts += np.bincount(codes, minlength=self._counts.size).reshape(self._counts.shape)
+        was_rejected, judged = self._was_rejected[batch.keys], outcomes != _KEPT
+        is_rejected = outcomes >= _FIRST_REASON
+        judged &= outcomes != _UNREADABLE
+        for rejected in (True, False):
+            changed = np.flatnonzero(judged & (is_rejected == rejected) & (was_rejected != rejected))
+            self._keep_examples(batch, changed, outcomes, self._examples[rejected])
 
+    def _outcomes(self, batch: Batch) -> _Ints:
+        """Give for each image what it would be: accepted, rejected for a reason, or as recorded."""
+        limits = self._thresholds[batch.keys]
+        low = batch.scores < limits
+        with np.errstate(all="ignore"):  # where a score is not low, what comes out is not looked at
+            severity = np.where(low, (limits - batch.scores) / limits, -1.0)
+        worst = severity.argmax(axis=1)
+        dark = (worst == _EXPOSURE) & (batch.flags & FLAG_DARK > 0)
+        reasons = _FIRST_REASON + _OF_SIGNAL[worst] + dark
+        outcomes = np.where(low.any(axis=1), reasons, _ACCEPTED)
+        outcomes[np.isnan(batch.scores).any(axis=1)] = _KEPT
+        outcomes[(batch.flags & FLAG_UNREADABLE > 0) | (np.isnan(limits[:, 0]) & (outcomes != _KEPT))] = _UNREADABLE
+        return outcomes
 
-def _measures(text: str) -> dict[str, float]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    pairs = found.items() if isinstance(found, dict) else ()
-    return {name: value for name, value in pairs if isinstance(value, float | int)}
+    def _keep_examples(self, batch: Batch, changed: _Ints, outcomes: _Ints, kept: list[Example]) -> None:
+        """Keep the newest few, whatever the order they come in."""
+        if len(kept) == EXAMPLES_KEPT:
+            changed = changed[batch.ids[changed] > kept[-1].id]
+        newest = changed[np.argsort(batch.ids[changed])[-EXAMPLES_KEPT:]]
+        kept.extend(self._example(batch, int(at), int(outcomes[at])) for at in newest)
+        kept.sort(reverse=True)
+        del kept[EXAMPLES_KEPT:]
 
+    def _example(self, batch: Batch, at: int, outcome: int) -> Example:
+        number = int(batch.keys[at])
+        key = self._keys[number]
+        assert key is not None  # noqa: S101 - an image has a key
+        before = "" if key.verdict == "accepted" else key.reason
+        after = _REASONS[outcome - _FIRST_REASON] if outcome >= _FIRST_REASON else ""
+        by_name = (
+            dict(zip(SCORE_NAMES, row.tolist(), strict=True)) for row in (batch.scores[at], self._thresholds[number])
+        )
+        return Example(int(batch.ids[at]), key.source, key.class_name, "", before, after, *by_name)
 
-def _keep_example(kept: list[Example], row: RecordedScores, reason: str, thresholds: tuple[float, ...]) -> None:
-    """Keep the newest few, whatever the order they come in."""
-    if len(kept) == EXAMPLES_KEPT and row.id < kept[0].id:
-        return
-    scores = {name: score for name, score in zip(SCORE_NAMES, row.scores, strict=True) if score is not None}
-    before, by_name = _as_recorded(row), dict(zip(SCORE_NAMES, thresholds, strict=True))
-    example = Example(row.id, row.source, row.class_name, row.relative_path, before, reason, scores, by_name)
-    if len(kept) < EXAMPLES_KEPT:
-        heapq.heappush(kept, example)
-    else:
-        heapq.heapreplace(kept, example)
+    def simulation(self) -> Simulation:
+        """Give the counts by class and reason."""
+        made = Simulation(newly_rejected=self._examples[True], newly_accepted=self._examples[False])
+        for number in np.flatnonzero(self._counts.any(axis=1)).tolist():
+            key = self._keys[number]
+            assert key is not None  # noqa: S101 - an image has a key
+            for outcome, images in enumerate(self._counts[number].tolist()):
+                if images:
+                    made.count(key, outcome, images)
+        return made

@@ -169,8 +169,12 @@ def _examples(title: str, examples: Sequence[Example]) -> list[RenderableType]:
         return []
     bullets = Table.grid(padding=(0, 1, 0, 0))
     for example in examples:
-        bullets.add_row("-", Text(f"{shown(example.relative_path)}: {_why(example)}", overflow="fold"))
+        bullets.add_row("-", Text(f"{_name(example)}: {_why(example)}", overflow="fold"))
     return [Text(), Text(title, "bold"), bullets]
+
+
+def _name(example: Example) -> str:
+    return shown(example.relative_path) if example.relative_path else f"decision {example.id} (archived)"
 
 
 def _why(example: Example) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ BINS = 100 * BINS_A_POINT + 1
 NEAR_POINTS = 5.0
 """So many points of a score below its threshold are `just below`."""
 NEAREST_KEPT = 5
+EXAMPLES_KEPT = 3
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
@@ -59,6 +60,8 @@ class Survey:
     borderline: Mapping[str, Borderline]
     accepted_nearest: tuple[Near, ...]
     rejected_nearest: tuple[Near, ...]
+    examples: Mapping[str, tuple[int, ...]]
+    """For each reason the ids of the newest images rejected for it, the newest first."""
 
     @property
     def measured(self) -> int:
@@ -74,6 +77,19 @@ def recorded_thresholds(key: Key) -> dict[str, float] | None:
         return None
 
 
+_Found = tuple[float, int, int, float, float]
+"""Of an image near a threshold: distance, id, place of the signal, score, threshold."""
+
+
+class _Judged(NamedTuple):
+    """Measured images of a batch; scores and margins have a row for each signal."""
+
+    keys: npt.NDArray[np.uint32]
+    ids: _Ints
+    scores: _Floats
+    margins: _Floats
+
+
 class Surveyor:
     """Takes batches with their scores, one after the other; memory does not grow with them."""
 
@@ -85,49 +101,66 @@ class Surveyor:
                 known[key.preset, key.profile] = recorded_thresholds(key)
             if key and (found := known[key.preset, key.profile]):
                 self._thresholds[number] = [found[name] for name in SCORE_NAMES]
+        # Few different rules lie behind many keys: picking from few columns is what memory likes.
+        distinct, self._rules_of_key = np.unique(self._thresholds, axis=0, return_inverse=True, equal_nan=True)
+        self._distinct = np.ascontiguousarray(distinct.T)
         self._histogram = np.zeros((len(SCORE_NAMES), BINS), np.int64)
         self._by_key = np.zeros(len(self._thresholds), np.int64)
         self._alone = np.zeros((len(SCORE_NAMES), len(self._thresholds)), np.int64)
         self._near = np.zeros(len(SCORE_NAMES), np.int64)
-        self._nearest: dict[bool, list[tuple[float, int, int, float, float]]] = {False: [], True: []}
+        reasons = ["" if not key or key.verdict == "accepted" else key.reason for key in keys]
+        self._reasons = list(dict.fromkeys(["", *reasons]))
+        self._reason_of_key = np.array([self._reasons.index(reason) for reason in reasons] or [0])
+        self._newest: dict[int, list[int]] = {}
+        self._nearest: dict[bool, list[_Found]] = {False: [], True: []}
 
     def add(self, batch: Batch) -> None:
         """Take in the images of a batch."""
+        self._keep_newest(batch)
         measured = ~np.isnan(batch.scores[:, 0])
-        if not measured.all():
-            batch = batch.where(measured)
-        if not len(batch):
+        if not measured.any():
             return
-        bins = np.clip(batch.scores * BINS_A_POINT, 0, BINS - 1).astype(np.int16)
-        for signal in range(len(SCORE_NAMES)):
-            self._histogram[signal] += np.bincount(bins[:, signal], minlength=BINS)
-        self._by_key += np.bincount(batch.keys, minlength=len(self._by_key))
-        margins = batch.scores - self._thresholds[batch.keys]
-        self._count_borderline(batch, margins)
-        worst = margins.min(axis=1)
-        for accepted in (True, False):
-            self._keep_nearest(batch, margins, np.where((worst >= 0) == accepted, np.abs(worst), np.inf), accepted)
+        kept = slice(None) if measured.all() else measured
+        self._take(np.ascontiguousarray(batch.scores[kept].T), batch.keys[kept], batch.ids[kept])
 
-    def _count_borderline(self, batch: Batch, margins: _Floats) -> None:
+    def _take(self, scores: _Floats, keys: npt.NDArray[np.uint32], ids: _Ints) -> None:
+        """Take in measured images; a row of scores for each signal, since numpy is slow along short lines."""
+        bins = (scores * BINS_A_POINT).astype(np.intp)
+        np.clip(bins, 0, BINS - 1, out=bins)
+        for signal in range(len(SCORE_NAMES)):
+            self._histogram[signal] += np.bincount(bins[signal], minlength=BINS)
+        self._by_key += np.bincount(keys, minlength=len(self._by_key))
+        margins = scores - self._distinct[:, self._rules_of_key[keys]]
         low = margins < 0
-        alone = np.flatnonzero(low.sum(axis=1) == 1)
-        signals = low[alone].argmax(axis=1)
-        np.add.at(self._alone, (signals, batch.keys[alone]), 1)
-        near = margins[alone, signals] >= -NEAR_POINTS
+        self._count_borderline(keys, margins, low)
+        worst = margins.min(axis=0)
+        for accepted, rows in ((True, np.flatnonzero(worst >= 0)), (False, np.flatnonzero(worst < 0))):
+            self._keep_nearest(rows, np.abs(worst[rows]), _Judged(keys, ids, scores, margins), self._nearest[accepted])
+
+    def _count_borderline(self, keys: npt.NDArray[np.uint32], margins: _Floats, low: npt.NDArray[np.bool_]) -> None:
+        alone = np.flatnonzero(low.sum(axis=0, dtype=np.int8) == 1)
+        signals = low[:, alone].argmax(axis=0)
+        np.add.at(self._alone, (signals, keys[alone]), 1)
+        near = margins[signals, alone] >= -NEAR_POINTS
         self._near += np.bincount(signals[near], minlength=len(SCORE_NAMES))
 
-    def _keep_nearest(self, batch: Batch, margins: _Floats, distance: _Floats, accepted: bool) -> None:
-        kept = self._nearest[accepted]
+    def _keep_nearest(self, rows: _Ints, distance: _Floats, judged: "_Judged", kept: list[_Found]) -> None:
         limit = kept[-1][0] if len(kept) == NEAREST_KEPT else np.inf
         better = np.flatnonzero(distance < limit)
-        better = better[np.argsort(distance[better], kind="stable")[:NEAREST_KEPT]]
-        for row in better:
-            signal = int(margins[row].argmin())
-            threshold = float(self._thresholds[batch.keys[row], signal])
-            found = (float(distance[row]), int(batch.ids[row]), signal, float(batch.scores[row, signal]), threshold)
-            kept.append(found)
+        for place in better[np.argsort(distance[better], kind="stable")[:NEAREST_KEPT]].tolist():
+            row = int(rows[place])
+            signal = int(judged.margins[:, row].argmin())
+            threshold = float(self._thresholds[judged.keys[row], signal])
+            score = float(judged.scores[signal, row])
+            kept.append((float(distance[place]), int(judged.ids[row]), signal, score, threshold))
         kept.sort()
         del kept[NEAREST_KEPT:]
+
+    def _keep_newest(self, batch: Batch) -> None:
+        reasons = self._reason_of_key[batch.keys]
+        for reason in np.unique(reasons[reasons > 0]).tolist():
+            ids = np.sort(batch.ids[reasons == reason])[-EXAMPLES_KEPT:].tolist()
+            self._newest[reason] = sorted((*self._newest.get(reason, ()), *ids))[-EXAMPLES_KEPT:]
 
     def survey(self) -> Survey:
         """Give what was found."""
@@ -137,7 +170,9 @@ class Surveyor:
             self._histogram,
             {name: value for name, value in thresholds.items() if not np.isnan(value)},
             {name: self._borderline(n) for n, name in enumerate(SCORE_NAMES) if self._alone[n].any()},
-            *(tuple(map(_near, self._nearest[accepted])) for accepted in (True, False)),
+            tuple(map(_near, self._nearest[True])),
+            tuple(map(_near, self._nearest[False])),
+            {self._reasons[reason]: tuple(ids[::-1]) for reason, ids in self._newest.items()},
         )
 
     def _borderline(self, signal: int) -> Borderline:
@@ -145,6 +180,6 @@ class Surveyor:
         return Borderline(int(by_key.sum()), int(self._near[signal]), float(self._thresholds[by_key.argmax(), signal]))
 
 
-def _near(found: tuple[Any, ...]) -> Near:
+def _near(found: _Found) -> Near:
     _, decision_id, signal, score, threshold = found
     return Near(decision_id, SCORE_NAMES[signal], score, threshold)

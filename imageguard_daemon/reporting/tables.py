@@ -154,9 +154,9 @@ def _rates(one: Tally) -> Iterator[str]:
 def _percentiles(report: Report) -> Iterator[RenderableType]:
     yield Text(f"Measures of {report.survey.measured if report.survey else 0:,} images, the worst first", "bold")
     table = plain_table("signal")
-    number_columns(table, *("median" if share == 0.5 else f"{share:.0%}" for share in SHARES))
+    number_columns(table, *("median" if share == 0.5 else f"{share * 100:.0f} %" for share in SHARES))
     for one in report.percentiles:
-        table.add_row(one.signal, *(one.phrase(at) for at in range(len(SHARES))))
+        table.add_row(f"{one.signal} ({one.unit})", *(one.number(at) for at in range(len(SHARES))))
     yield table
 
 

@@ -1,6 +1,6 @@
 """Counts from the audit log, folded into one tally for each thing reported on."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -59,10 +59,14 @@ def tally(counts: Iterable[Count]) -> Tally:
 
 def tallies_by(positions: Sequence[int], counts: Iterable[Count]) -> dict[tuple[str, ...], Tally]:
     """Give one tally for each combination of keys at these positions of the counts' keys."""
-    parts: defaultdict[tuple[str, ...], list[Count]] = defaultdict(list)
-    for count in counts:
-        parts[tuple(count.keys[position] for position in positions)].append(count)
-    return {keys: tally(part) for keys, part in parts.items()}
+    parts: dict[tuple[str, ...], tuple[list[int], dict[str, int]]] = {}
+    for keys, verdict, reason, images, duplicates in counts:  # a year by day and camera has a hundred thousand
+        sums, reasons = parts.setdefault(tuple([keys[position] for position in positions]), ([0, 0], {}))
+        sums[0] += images
+        sums[1] += duplicates
+        if verdict == "quarantined":
+            reasons[reason] = reasons.get(reason, 0) + images
+    return {keys: Tally(total, reasons, duplicates) for keys, ((total, duplicates), reasons) in parts.items()}
 
 
 def tallies_at(position: int, counts: Iterable[Count]) -> dict[str, Tally]:

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import resource
+import select
 import signal
 import socket
 import traceback
@@ -29,6 +30,9 @@ from imageguard_daemon.service import confinement
 _PR_SET_PDEATHSIG = 1
 _SOCKET = 3
 _ANSWER_BYTES = 1 << 18
+_LEAST_SECONDS = 0.1
+_SECONDS_TO_END = 1.0
+_KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 _TEXT_CHARACTERS = 2000
 _NOTES_CHARACTERS = 8000
 _ISSUES = frozenset({"corrupt", "unsupported", "too_large"})
@@ -38,46 +42,87 @@ _LOG = logging.getLogger(__name__)
 Work = Callable[[bytes, Limits], Measurement]
 
 
+class DecoderLostError(Exception):
+    """The process ended, hung or talked nonsense over one file; it is gone, and the message says what it did."""
+
+    def __init__(self, told: str, *, from_outside: bool = False) -> None:
+        super().__init__(told)
+        self.from_outside = from_outside
+        """No decoder ends itself like this; the kernel short of memory does, and people do."""
+
+
+class DecoderHungError(DecoderLostError):
+    """It gave no answer in time, and was ended."""
+
+
 class Decoder:
     """One confined process and the socket to it. `work` is what it does with the bytes it is given."""
 
     def __init__(self, memory_bytes: int, work: Work = measurement.measure_bytes) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         worker = os.getpid()
+        self._ended = False
         self.pid = os.fork()
         if not self.pid:
             _live(worker, theirs, memory_bytes, work)
         theirs.close()
 
-    def measure(self, contents: int, limits: Limits) -> Measurement:
-        """Have a sealed memory file measured. When the decoder dies or talks nonsense, this process ends like it."""
+    def measure(self, contents: int, limits: Limits, seconds: float | None = None) -> Measurement:
+        """Have a sealed memory file measured, within `seconds` if given.
+
+        Raises:
+            DecoderLostError: it did not come to an end as it should; this decoder is of no more use.
+        """
         answer = b""
-        with suppress(ConnectionError):
-            socket.send_fds(self._socket, [json.dumps(asdict(limits)).encode()], [contents])
-            answer = self._socket.recv(_ANSWER_BYTES)
+        self._socket.settimeout(None if seconds is None else max(seconds, _LEAST_SECONDS))
+        try:
+            with suppress(ConnectionError):
+                socket.send_fds(self._socket, [json.dumps(asdict(limits)).encode()], [contents])
+                answer = self._socket.recv(_ANSWER_BYTES)
+        except TimeoutError:
+            self.close()
+            raise DecoderHungError("took too long") from None
         if not answer:
-            self._end_like_it()
+            raise self._lost(limits)
         try:
             return _checked(json.loads(answer))
         except (ValueError, TypeError, KeyError, RecursionError):
             _LOG.error("a decoder gave an answer that makes no sense")
-            os.kill(self.pid, signal.SIGKILL)
-            os._exit(os.EX_PROTOCOL)
+            self.close()
+            raise DecoderLostError("gave an answer that makes no sense") from None
 
     def close(self) -> None:
-        """End the process."""
-        self._socket.close()
-        with suppress(ProcessLookupError):
+        """End the process, if it has not ended."""
+        if not self._ended:
             os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+            self._exit_code()
+        self._socket.close()
 
-    def _end_like_it(self) -> NoReturn:
-        """Pass its end on to whoever supervises this process, which then makes a fresh pair."""
+    def _lost(self, limits: Limits) -> DecoderLostError:
+        """Say how it ended."""
+        if not self._ends_soon():
+            self.close()
+            return DecoderLostError("stopped answering")
+        code = self._exit_code()
+        self.close()
+        if code in _KILLED_FROM_OUTSIDE:
+            return DecoderLostError("was killed, perhaps for want of memory", from_outside=True)
+        if code == -signal.SIGXCPU:
+            return DecoderLostError(f"took more than {limits.cpu_seconds} s of processor time")
+        return DecoderLostError(f"ended its decoder with code {code}")
+
+    def _ends_soon(self) -> bool:
+        """Tell whether it ends, since it hung up; one that was taken over need not."""
+        handle = os.pidfd_open(self.pid)
+        try:
+            return bool(select.select([handle], [], [], _SECONDS_TO_END)[0])
+        finally:
+            os.close(handle)
+
+    def _exit_code(self) -> int:
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        if code < 0:
-            signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
-            os.kill(os.getpid(), -code)
-        os._exit(code if code > 0 else os.EX_SOFTWARE)
+        self._ended = True
+        return code
 
 
 def sealed_copy(data: bytes) -> int:

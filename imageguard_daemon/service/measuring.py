@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.model import Candidate
@@ -9,6 +10,8 @@ from imageguard_daemon.service.workers import Finished, Workers
 
 _LONGEST_WAIT_SECONDS = 1.0
 """A pool that fell silent is noticed only by asking."""
+_PATHS_IN_A_BATCH = 8
+"""Fewer than the daemon's: how large they are is not known, and no worker should be left alone with many at the end."""
 
 
 def measure_files(paths: Iterable[str], settings: Scoring) -> Iterator[Finished]:
@@ -27,11 +30,10 @@ def measure_files(paths: Iterable[str], settings: Scoring) -> Iterator[Finished]
     try:
         while not exhausted or workers.in_work:
             while workers.has_room and not exhausted:
-                path = next(waiting, None)
-                if path is None:
-                    exhausted = True
-                else:
-                    workers.submit(Candidate("", path), path)
+                paths_taken = list(islice(waiting, _PATHS_IN_A_BATCH))
+                exhausted = len(paths_taken) < _PATHS_IN_A_BATCH
+                if paths_taken:
+                    workers.submit([(Candidate("", path), path) for path in paths_taken])
             yield from workers.finished()
             if workers.in_work and (exhausted or not workers.has_room):
                 news.wait(_LONGEST_WAIT_SECONDS)

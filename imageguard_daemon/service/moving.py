@@ -1,4 +1,4 @@
-"""Carries out the recorded moves of a group: all published, each folder synced once, all proved."""
+"""Carries out the recorded moves of a group: all held and synced, all published, folders synced once, all proved."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from imageguard_daemon.errors import RetryableError
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import Move
+from imageguard_daemon.filing.syncing import sync_all
 from imageguard_daemon.model import Candidate, Outcome, RecordedIntent
 
 
@@ -19,6 +20,7 @@ class Trip:
     outcomes: list[Outcome] = field(default_factory=list)
     error: RetryableError | None = None
     """Why the candidate's own file stayed in the inbox, if it did."""
+    held: list[Move] = field(default_factory=list)
     _published: list[Move] = field(default_factory=list)
 
     @property
@@ -31,17 +33,30 @@ class Trip:
         """Whether names changed after the folders were synced."""
         return any(move.renamed_again for move in self._published)
 
-    def publish(self, folders: Folders, held: ExitStack) -> None:
-        """Give the files their new names and go on holding them."""
+    def hold(self, folders: Folders, held: ExitStack) -> None:
+        """Get hold of the files, so that nobody writes to them from now on."""
         for recorded in self.intents:
             if self.error is not None:
                 self.outcomes.append(Outcome(recorded.intent_id, "abandoned", "its image stayed"))
                 continue
             move = held.enter_context(Move(recorded, folders))
             try:
-                move.publish()
+                move.hold()
             except RetryableError as error:
                 self._stays(recorded, error)
+            else:
+                self.held.append(move)
+
+    def publish(self) -> None:
+        """Give the files their new names and go on holding them."""
+        for move in self.held:
+            if self.error is not None:
+                self.outcomes.append(Outcome(move.recorded.intent_id, "abandoned", "its image stayed"))
+                continue
+            try:
+                move.publish()
+            except RetryableError as error:
+                self._stays(move.recorded, error)
             else:
                 self._published.append(move)
 
@@ -73,7 +88,10 @@ def carry_out(trips: Sequence[Trip], folders: Folders) -> None:
     """
     with ExitStack() as held:
         for trip in trips:
-            trip.publish(folders, held)
+            trip.hold(folders, held)
+        sync_all([move.held for trip in trips for move in trip.held])  # or a new name could lead to lost bytes
+        for trip in trips:
+            trip.publish()
         folders.sync()
         for trip in trips:
             trip.prove()

@@ -21,6 +21,8 @@ from imageguard_daemon.service.workers import Finished, Workers
 LONE_SIDECAR_PAUSE_SECONDS = 600.0
 PERMISSION_PAUSE_SECONDS = 30.0
 PROBE_OTHERS_SECONDS = 5.0
+FILES_IN_A_GROUP = 64
+"""With more the durable writes would hardly cost less for each, and all hold descriptors and a lease meanwhile."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,17 +39,25 @@ class Stages:
 class Pipeline:
     """Carries candidates through the stages. One thread only; `step` never waits for a worker.
 
-    `on_filed` is told of every image once it has moved.
+    `on_filed` is told of every image once it has moved; `group_seconds` is how long what has been measured may wait for
+    others, to be recorded and synced with them.
     """
 
     def __init__(
-        self, sources: Mapping[str, ServedSource], stages: Stages, on_filed: Callable[[JudgedFile], None]
+        self,
+        sources: Mapping[str, ServedSource],
+        stages: Stages,
+        on_filed: Callable[[JudgedFile], None],
+        group_seconds: float = 0.0,
     ) -> None:
         self._sources = sources
         self._backlog = stages.backlog
         self._workers = stages.workers
         self._audit = stages.audit
         self._on_filed = on_filed
+        self._group_seconds = group_seconds
+        self._measured: list[Finished] = []
+        self._measured_since = 0.0
         self._unrecorded: list[Outcome] = []
         self._roots = [str(folder) for source in sources.values() for folder in source.settings.folders]
         self._mounts = Mounts(self._roots)
@@ -55,35 +65,60 @@ class Pipeline:
     @property
     def busy(self) -> bool:
         """Whether anything is in work or waits to be recorded."""
-        return bool(self._workers.in_work or self._unrecorded)
+        return bool(self._workers.in_work or self._measured or self._unrecorded)
 
     def step(self, now: float) -> None:
         """Move everything on by one stage."""
         self.file_finished(now)
         self._feed(now)
 
+    def next_step(self) -> float | None:
+        """Say when what has been measured is to be filed even if nothing more is; None when nothing waits."""
+        return self._measured_since + self._group_seconds if self._measured else None
+
     def _feed(self, now: float) -> None:
         """Hand waiting candidates to the workers as far as they have room."""
-        while self._workers.has_room:
-            candidate = self._backlog.take()
-            if candidate is None:
-                return
-            source = self._sources[candidate.source]
-            if source.is_paused(now):
-                self._backlog.done(candidate)  # the walk at the end of the pause finds it again
-            elif candidate.role == "sidecar":
-                self._follow_image(candidate, source, now)
-            else:
-                self._workers.submit(candidate, source.path_of(candidate.relative_path))
+        while self._workers.has_room and self._backlog.waiting:
+            share = self._workers.share_of(self._backlog.waiting)
+            files = [file for _ in range(share) if (file := self._next_file(now)) is not None]
+            if files:
+                self._workers.submit(files)
+
+    def _next_file(self, now: float) -> tuple[Candidate, str] | None:
+        """Take the next candidate, with its path; None when it is not one for the workers."""
+        candidate = self._backlog.take()
+        if candidate is None:
+            return None
+        source = self._sources[candidate.source]
+        if source.is_paused(now):
+            self._backlog.done(candidate)  # the walk at the end of the pause finds it again
+        elif candidate.role == "sidecar":
+            self._follow_image(candidate, source, now)
+        else:
+            return candidate, source.path_of(candidate.relative_path)
+        return None
 
     def file_finished(self, now: float) -> None:
-        """Decide, record, move and record again what the workers have finished, a group for each source."""
-        finished = self._workers.finished()
-        for one in finished:
+        """Decide, record, move and record again what the workers have finished, a group for each source.
+
+        What has just been measured waits for others a little, so that the durable writes are shared; but for no longer
+        than the configuration says, and not at all when nothing else is in work.
+        """
+        for one in self._workers.finished():
             error = one.error or _change_since_settled(one)
             if error is not None:
                 self._put_back(one.candidate, error, now)
-        measured = [one for one in finished if one.measurement is not None and not _change_since_settled(one)]
+            else:
+                self._measured_since = self._measured_since if self._measured else now
+                self._measured.append(one)
+        due = now >= self._measured_since + self._group_seconds
+        while self._measured and (due or not self._workers.in_work or len(self._measured) >= FILES_IN_A_GROUP):
+            measured, self._measured = self._measured[:FILES_IN_A_GROUP], self._measured[FILES_IN_A_GROUP:]
+            self._file(measured, now)
+        if not self._measured:
+            self._record_outcomes(now)
+
+    def _file(self, measured: Sequence[Finished], now: float) -> None:
         if not self._record_outcomes(now):  # the log is out of order: don't make more that it can't take
             self._let_go(one.candidate for one in measured)
             return

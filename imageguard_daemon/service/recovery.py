@@ -11,9 +11,10 @@ import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import DataError, retryable
-from imageguard_daemon.filing.folders import Folders, sync
+from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import aside_name, put_back, temporary_name
 from imageguard_daemon.filing.recovery_plan import Presence, Repair, repair_for
+from imageguard_daemon.filing.syncing import sync
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease
 from imageguard_daemon.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.names import printable

@@ -49,7 +49,8 @@ class Serving:
             source.name: ServedSource(source, Inbox(source, settings.intake, self._backlog, waker.wake))
             for source in settings.sources
         }
-        self._pipeline = Pipeline(self._sources, Stages(self._backlog, self._workers, audit), self._on_filed)
+        stages = Stages(self._backlog, self._workers, audit)
+        self._pipeline = Pipeline(self._sources, stages, self._on_filed, settings.filing.group_seconds)
         self._alerting = Alerting(settings, audit, waker.wake)
         self._started_at = datetime.now(UTC)
         self._state = "watching"
@@ -116,9 +117,7 @@ class Serving:
             times.append(source.inbox.next_step(now, source.room(room, now)))
             if probe_at is not None and probe_at > now:
                 times.append(probe_at)
-        retry_at = self._backlog.next_retry()
-        if retry_at is not None:
-            times.append(retry_at)
+        times += [at for at in (self._backlog.next_retry(), self._pipeline.next_step()) if at is not None]
         return max(0.0, min(times) - now)
 
     def _nothing_to_do(self) -> bool:
@@ -159,6 +158,7 @@ class Serving:
         for source in self._sources.values():
             source.inbox.stop()
         # 2. What the workers have is finished and filed, for a bounded time.
+        self._workers.begin_nothing_more()
         deadline = time.monotonic() + self._settings.service.drain_seconds
         while self._pipeline.busy and not self._signals.should_exit_at_once:
             now = time.monotonic()

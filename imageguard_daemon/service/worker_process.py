@@ -9,45 +9,71 @@ import os
 import resource
 import signal
 import sys
-from dataclasses import replace
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.sharedctypes import RawArray
 
+from imageguard_daemon.errors import ImageguardError
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decoding import Limits
-from imageguard_daemon.service.decoding_process import Decoder, sealed_copy
+from imageguard_daemon.service.decoding_process import Decoder, DecoderHungError, DecoderLostError, sealed_copy
 
 _PR_SET_PDEATHSIG = 1
-_IDLE, _READING = 0, 1
+BATCH_SECONDS = 0.25
+"""A batch that has taken so long ends with the file at hand; the others are handed out again, to whoever is free."""
 
 
 class Board:
-    """Where workers note what they are at, for the daemon to read when one had to be killed."""
+    """Where workers note which file of a batch they are at, for the daemon to read when one was lost.
+
+    A slot holds 0 before the first file; then the file's number, from 1 on, while it is read, and its negative after.
+    """
 
     def __init__(self, slots: int) -> None:
-        self._slots: ctypes.Array[ctypes.c_byte] = RawArray(ctypes.c_byte, slots)
+        self._slots: ctypes.Array[ctypes.c_short] = RawArray(ctypes.c_short, slots)
 
-    def begin_reading(self, slot: int) -> None:
-        """Note that a task waits for the disk from now on."""
-        self._slots[slot] = _READING
+    def begin_reading(self, slot: int, number: int) -> None:
+        """Note that a batch waits for the disk to give its file `number` from now on."""
+        self._slots[slot] = number + 1
+
+    def end_reading(self, slot: int) -> None:
+        """Note that the batch no longer waits for the disk."""
+        self._slots[slot] = -abs(self._slots[slot])
 
     def clear(self, slot: int) -> None:
-        """Note that a task no longer waits for the disk, or has not begun."""
-        self._slots[slot] = _IDLE
+        """Note that a batch has not begun."""
+        self._slots[slot] = 0
+
+    def at(self, slot: int) -> int | None:
+        """Give the number of the file that a batch was last heard of being at."""
+        return abs(self._slots[slot]) - 1 if self._slots[slot] else None
 
     def is_reading(self, slot: int) -> bool:
-        """Tell whether a task was last heard of waiting for the disk."""
-        return self._slots[slot] == _READING
+        """Tell whether a batch was last heard of waiting for the disk."""
+        return self._slots[slot] > 0
 
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """A file over which a process was lost: what it did, in words."""
+
+    told: str
+    from_outside: bool = False
+
+
+Answer = Measurement | OSError | ImageguardError | Mishap
 
 _board = Board(1)
+_memory_bytes = 0
 _decoder: Decoder | None = None
 
 
 def begin(memory_bytes: int, board: Board) -> None:
     """Prepare a fresh worker: bounded, deaf to the terminal's Ctrl-C, and gone when the daemon is gone."""
-    global _board, _decoder  # noqa: PLW0603 - a worker process has one of each, given to it once
-    _board = board
+    global _board, _memory_bytes, _decoder  # noqa: PLW0603 - a worker process has one of each, given to it once
+    _board, _memory_bytes = board, memory_bytes
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -67,28 +93,58 @@ def _silence_libraries() -> None:
     os.close(nowhere)
 
 
-def measure(path: str, limits: Limits, slot: int = 0) -> Measurement:
-    """Measure one file, and note on the board while it is being read."""
-    _board.begin_reading(slot)
+def measure_batch(paths: Sequence[str], limits: Limits, slot: int, timeout_seconds: float) -> list[Answer]:
+    """Measure files one after another, noting on the board which; give an answer for each that there was time for."""
+    answers: list[Answer] = []
+    end = time.monotonic() + BATCH_SECONDS
+    for number, path in enumerate(paths):
+        _board.begin_reading(slot, number)
+        answers.append(measure(path, limits, slot, timeout_seconds))
+        if time.monotonic() >= end:
+            break
+    return answers
+
+
+def measure(path: str, limits: Limits, slot: int, timeout_seconds: float) -> Answer:
+    """Measure one file; whatever it does to the decoder is part of the answer."""
+    global _decoder  # noqa: PLW0603 - one at a time
+    deadline = time.monotonic() + timeout_seconds
+
+    def decoded(data: bytes, limits: Limits) -> Measurement:
+        _board.end_reading(slot)
+        return _decoded(data, limits, deadline - time.monotonic())
+
     try:
-        return measurement.measure_file(path, limits, lambda data, limits: _decoded(data, limits, slot))
-    finally:
-        _board.clear(slot)
+        return measurement.measure_file(path, limits, decoded)
+    except DecoderHungError:
+        _decoder = None
+        return Mishap(f"took longer than {timeout_seconds:g} s")
+    except DecoderLostError as lost:
+        _decoder = None
+        return Mishap(str(lost), lost.from_outside)
+    except MemoryError:
+        return Mishap("needs more memory than a worker may have")
+    except (OSError, ImageguardError) as error:
+        return error
 
 
-def _decoded(data: bytes, limits: Limits, slot: int) -> Measurement:
+def _decoded(data: bytes, limits: Limits, seconds: float) -> Measurement:
     """Have the decoder look at bytes; what they hash to is found out here, where nobody can have taken over."""
-    _board.clear(slot)
-    if _decoder is None:
-        raise RuntimeError("a worker process begins with begin()")
+    global _decoder  # noqa: PLW0603 - one at a time
+    if _decoder is None:  # the last one did not survive its file
+        _decoder = Decoder(_memory_bytes)
     contents = sealed_copy(data)
     try:
-        found = _decoder.measure(contents, limits)
+        found = _decoder.measure(contents, limits, seconds)
     finally:
         os.close(contents)
     return replace(found, sha256=hashlib.sha256(data).hexdigest())
 
 
-def fingerprint(path: str) -> Measurement:
+def fingerprint(path: str, slot: int) -> list[Answer]:
     """Give identity and SHA-256 of a file that must not be decoded again."""
-    return measurement.measure_file(path, Limits(max_bytes=0))
+    _board.begin_reading(slot, 0)
+    try:
+        return [measurement.measure_file(path, Limits(max_bytes=0))]
+    except (OSError, ImageguardError) as error:
+        return [error]

@@ -5,34 +5,39 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from itertools import count
 from queue import Empty, SimpleQueue
 
 import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import ImageguardError, RetryableError, StalledError, UnavailableError
+from imageguard_daemon.errors import ChangedError, ImageguardError, RetryableError, StalledError, UnavailableError
 from imageguard_daemon.model import Candidate, Measurement
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service import worker_process
-from imageguard_daemon.service.worker_process import Board
+from imageguard_daemon.service.worker_process import BATCH_SECONDS, Answer, Board, Mishap
 
 _MEGABYTE = 1 << 20
-_AHEAD_OF_EACH_WORKER = 2
-"""Tasks handed out for each worker: enough that none waits for the daemon, few enough to stop quickly."""
+_BATCHES_FOR_EACH_WORKER = 2
+"""One at hand and one ahead: enough that none waits for the daemon, few enough to stop quickly."""
+_FILES_IN_A_BATCH = 32
+_BYTES_IN_A_BATCH = 4 * _MEGABYTE
+"""A message costs as much as measuring a small image; one about several pays for itself, and large ones need none."""
+_GRACE_SECONDS = 1.0
 _MISHAPS_ALLOWED = 2
 _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 """No decoder ends itself like this; the kernel short of memory does, and people do."""
 _POOLS_LOST_IN_A_ROW = 5
 _SILENT_TIME_LIMITS = 3
-_SLOTS = 1 << 14
-"""Many more than tasks there can be at a time, so that no two share one."""
+_SLOTS = 1 << 12
+"""More than batches there can be at a time: 256 workers, two each, and what is tried again."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,12 +49,19 @@ class Task:
     candidate: Candidate
     path: str
     mishaps: tuple[str, ...] = ()
-    slot: int = 0
 
     @property
     def is_dangerous(self) -> bool:
         """Whether the file is not to be decoded any more."""
         return len(self.mishaps) >= _MISHAPS_ALLOWED
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Tasks that one worker gets in one message. `slot` is its place on the board."""
+
+    tasks: tuple[Task, ...]
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +85,15 @@ class Workers:
         self._timeout_seconds = settings.timeout_seconds
         self._wake = wake
         self._count = settings.workers or len(os.sched_getaffinity(0))
-        self._results: SimpleQueue[tuple[Task, Future[Measurement]]] = SimpleQueue()
+        self._results: SimpleQueue[tuple[Batch, Future[list[Answer]]]] = SimpleQueue()
         self._in_work: dict[Candidate, Task] = {}
+        self._sent: dict[int, Batch] = {}
         self._not_started: list[Finished] = []
+        self._stopping = False
+        self.messages = 0
         self.mishaps = 0
         self._memory_bytes = settings.worker_memory_megabytes * _MEGABYTE
         self._board = Board(_SLOTS)
-        self._submitted = 0
         self._pool = self._new_pool()
         self._pools_lost = 0
         self._last_news_at = 0.0
@@ -91,32 +105,46 @@ class Workers:
 
     @property
     def has_room(self) -> bool:
-        """Whether another candidate should be submitted."""
-        return len(self._in_work) < self._count * _AHEAD_OF_EACH_WORKER
+        """Whether another batch should be submitted."""
+        return len(self._sent) < self._count * _BATCHES_FOR_EACH_WORKER
 
-    def submit(self, candidate: Candidate, path: str) -> None:
-        """Have a file measured."""
-        self._submitted += 1
-        self._start(Task(candidate, path, slot=self._submitted % _SLOTS))
+    def share_of(self, waiting: int) -> int:
+        """Say how many of so many waiting candidates make a batch: few are spread over all workers."""
+        return max(1, min(_FILES_IN_A_BATCH, waiting // (self._count * _BATCHES_FOR_EACH_WORKER)))
+
+    def submit(self, files: Sequence[tuple[Candidate, str]]) -> None:
+        """Have files measured, candidates with their paths: together as far as that makes the whole quicker."""
+        batch: list[Task] = []
+        room = _BYTES_IN_A_BATCH
+        for candidate, path in files:
+            size_bytes = candidate.settled.size_bytes if candidate.settled else 0
+            if batch and size_bytes > room:
+                self._start(batch)
+                batch, room = [], _BYTES_IN_A_BATCH
+            batch.append(Task(candidate, path))
+            room -= size_bytes
+        self._start(batch)
 
     def finished(self) -> list[Finished]:
         """Collect what has finished since the last time, without waiting."""
         collected, self._not_started = self._not_started, []
-        for one in collected:
-            self._in_work.pop(one.candidate, None)
         while True:
             try:
-                task, future = self._results.get_nowait()
+                batch, future = self._results.get_nowait()
             except Empty:
                 self._revive_if_silent()
-                return collected
-            if self._in_work.get(task.candidate) is not task:
+                break
+            if self._sent.get(batch.slot) is not batch:
                 continue  # of a pool that was replaced, and started again in the new one
             self._last_news_at = time.monotonic()
-            outcome = self._outcome(task, future)
-            if outcome is not None:
-                del self._in_work[task.candidate]
-                collected.append(outcome)
+            collected += self._outcomes(batch, future)
+        for one in collected:
+            self._in_work.pop(one.candidate, None)
+        return collected
+
+    def begin_nothing_more(self) -> None:
+        """From now on let go of what a worker was given and had no time for: it stays in the inbox."""
+        self._stopping = True
 
     def stop(self) -> None:
         """End all worker processes at once; unfinished files are still in the inbox."""
@@ -147,8 +175,9 @@ class Workers:
         self.stop()
         self._pool = self._new_pool()
         self._last_news_at = time.monotonic()
-        for task in list(self._in_work.values()):
-            self._start(replace(task))
+        lost, self._sent = list(self._sent.values()), {}
+        for batch in lost:
+            self._start(batch.tasks)
 
     def _revive_if_silent(self) -> None:
         """Replace processes that neither answer nor end: the time limit counts only for tasks they have begun."""
@@ -156,70 +185,109 @@ class Workers:
         if self._in_work and silence > _SILENT_TIME_LIMITS * self._timeout_seconds:
             self._replace_pool()
 
-    def _start(self, task: Task) -> None:
+    def _start(self, tasks: Sequence[Task]) -> None:
         if not self._in_work:
             self._last_news_at = time.monotonic()
-        self._in_work[task.candidate] = task
+        self.messages += 1
+        slot = next(n for n in (number % _SLOTS for number in count(self.messages)) if n not in self._sent)
+        batch = Batch(tuple(tasks), slot)
+        self._sent[batch.slot] = batch
+        self._in_work.update((task.candidate, task) for task in tasks)
         if not self._pool.active:
             self._replace_pool()
             return
-        self._board.clear(task.slot)
-        function, arguments = self._call_for(task)
+        self._board.clear(batch.slot)
+        function, arguments = self._call_for(batch)
+        longest = BATCH_SECONDS + self._timeout_seconds + _GRACE_SECONDS  # a worker ends a hanging decoder by itself
         try:
-            future = self._pool.schedule(function, args=arguments, timeout=self._timeout_seconds)
+            future = self._pool.schedule(function, args=arguments, timeout=longest)
         except (OSError, RuntimeError) as error:  # no memory, descriptors or threads for processes just now
-            self._not_started.append(Finished(task.candidate, error=StalledError(f"no worker processes: {error}")))
+            del self._sent[batch.slot]
+            stalled = StalledError(f"no worker processes: {error}")
+            self._not_started += [Finished(task.candidate, error=stalled) for task in tasks]
             return
-        future.add_done_callback(lambda done: self._note(task, done))
+        future.add_done_callback(lambda done: self._note(batch, done))
 
-    def _call_for(self, task: Task) -> tuple[Callable[..., Measurement], tuple[object, ...]]:
-        if task.is_dangerous:
-            return worker_process.fingerprint, (task.path,)
-        return worker_process.measure, (task.path, self._limits, task.slot)
+    def _call_for(self, batch: Batch) -> tuple[Callable[..., list[Answer]], tuple[object, ...]]:
+        paths = [task.path for task in batch.tasks]
+        if batch.tasks[0].is_dangerous:
+            return worker_process.fingerprint, (paths[0], batch.slot)
+        return worker_process.measure_batch, (paths, self._limits, batch.slot, self._timeout_seconds)
 
-    def _note(self, task: Task, future: "Future[Measurement]") -> None:
-        self._results.put((task, future))
+    def _note(self, batch: Batch, future: "Future[list[Answer]]") -> None:
+        self._results.put((batch, future))
         self._wake()
 
-    def _outcome(self, task: Task, future: "Future[Measurement]") -> Finished | None:
-        """Interpret a finished task; None when it was started again."""
+    def _outcomes(self, batch: Batch, future: "Future[list[Answer]]") -> list[Finished]:
+        """Interpret a finished batch; what is started again is left out."""
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
-            self._replace_pool()  # no fault of this file
-            return None
+            self._replace_pool()  # no fault of these files
+            return []
+        del self._sent[batch.slot]
         self._pools_lost = 0
         if error is None:
-            return Finished(task.candidate, self._with_mishap(task, future.result()))
-        if isinstance(error, ProcessExpired) and error.exitcode in _KILLED_FROM_OUTSIDE:
+            answers = future.result()
+            self._go_on_with(batch.tasks[len(answers) :])
+            outcomes = map(self._outcome, batch.tasks, answers)
+            return [outcome for outcome in outcomes if outcome is not None]
+        if not _is_lost_worker(error):
+            raise error
+        return self._after_lost_worker(batch, error)
+
+    def _go_on_with(self, tasks: Sequence[Task]) -> None:
+        """Hand out again what a worker had no time for, or what got lost with it through no fault of its own."""
+        if self._stopping:
+            for task in tasks:
+                del self._in_work[task.candidate]
+        elif tasks:
+            self._start(tasks)
+
+    def _outcome(self, task: Task, answer: Answer) -> Finished | None:
+        """Interpret one file's answer; None when it was started again."""
+        if isinstance(answer, Mishap):
+            return self._after_mishap(task, answer)
+        if isinstance(answer, Measurement):
+            return Finished(task.candidate, self._with_mishap(task, answer))
+        return Finished(task.candidate, error=answer)
+
+    def _after_lost_worker(self, batch: Batch, error: BaseException) -> list[Finished]:
+        """Find out over which file of a batch its worker was lost; the others pay nothing for it."""
+        at = self._board.at(batch.slot)
+        if at is None:  # before it began
+            self._go_on_with(batch.tasks)
+            return []
+        task = batch.tasks[at]
+        others = [*batch.tasks[:at], *batch.tasks[at + 1 :]]
+        if isinstance(error, TookTooLong) and self._board.is_reading(batch.slot):
             self.mishaps += 1
-            told = RetryableError("its worker process was killed, perhaps for want of memory")
-            return Finished(task.candidate, error=told)
-        if _is_mishap(error):
-            return self._after_mishap(task, error)
-        if isinstance(error, OSError | ImageguardError):
-            return Finished(task.candidate, error=error)
-        raise error
-
-    def _after_mishap(self, task: Task, error: BaseException) -> Finished | None:
-        """Try a file that took its worker down once more, then only take its fingerprint, then give up."""
-        self.mishaps += 1
-        told = self._in_words(error)
-        if isinstance(error, TookTooLong) and self._board.is_reading(task.slot):
             waited = f"reading {printable(os.path.basename(task.path))} took longer than {self._timeout_seconds:g} s"
-            return Finished(task.candidate, error=StalledError(f"{waited}; is its disk or mount in order?"))
-        if task.is_dangerous:
-            return Finished(task.candidate, error=RetryableError(f"cannot even be read: {told}"))
-        self._start(replace(task, mishaps=(*task.mishaps, told)))
-        return None
+            stalled = StalledError(f"{waited}; is its disk or mount in order?")
+            # The others would hang one after another: the end of the pause finds them again.
+            let_go = [Finished(other.candidate, error=ChangedError("not begun: its disk hangs")) for other in others]
+            return [Finished(task.candidate, error=stalled), *let_go]
+        self._go_on_with(others)
+        outcome = self._after_mishap(task, self._mishap(error))
+        return [] if outcome is None else [outcome]
 
-    def _in_words(self, error: BaseException) -> str:
-        if isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGXCPU:
-            return f"took more than {self._limits.cpu_seconds} s of processor time"
-        if isinstance(error, ProcessExpired):
-            return f"ended its worker process with code {error.exitcode}"
+    def _mishap(self, error: BaseException) -> Mishap:
         if isinstance(error, MemoryError):
-            return "needs more memory than a worker may have"
-        return f"took longer than {self._timeout_seconds:g} s"
+            return Mishap("needs more memory than a worker may have")
+        if not isinstance(error, ProcessExpired):
+            return Mishap(f"took longer than {self._timeout_seconds:g} s")
+        if error.exitcode in _KILLED_FROM_OUTSIDE:
+            return Mishap("was killed, perhaps for want of memory", from_outside=True)
+        return Mishap(f"ended its worker process with code {error.exitcode}")
+
+    def _after_mishap(self, task: Task, mishap: Mishap) -> Finished | None:
+        """Try a file that took its process down once more, then only take its fingerprint, then give up."""
+        self.mishaps += 1
+        if mishap.from_outside:
+            return Finished(task.candidate, error=RetryableError(f"its worker process {mishap.told}"))
+        if task.is_dangerous:
+            return Finished(task.candidate, error=RetryableError(f"cannot even be read: {mishap.told}"))
+        self._start([replace(task, mishaps=(*task.mishaps, mishap.told))])
+        return None
 
     @staticmethod
     def _with_mishap(task: Task, measurement: Measurement) -> Measurement:
@@ -228,11 +296,5 @@ class Workers:
         return replace(measurement, issue="corrupt", detail=f"tried twice: {'; '.join(task.mishaps)}")
 
 
-def _is_mishap(error: BaseException) -> bool:
-    """Tell a worker that died or was killed from an error it reported.
-
-    A file system's ETIMEDOUT is the same Python type as the pool's time limit, but has a number.
-    """
-    if isinstance(error, TookTooLong):
-        return not isinstance(error.errno, int)
-    return isinstance(error, ProcessExpired | MemoryError)
+def _is_lost_worker(error: BaseException) -> bool:
+    return isinstance(error, ProcessExpired | TookTooLong | MemoryError)

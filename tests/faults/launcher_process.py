@@ -18,7 +18,7 @@ def _load_everything() -> None:
     for name in ("alembic.command", "alembic.config", "rich.console", "sqlalchemy.dialects.sqlite"):
         importlib.import_module(name)  # these the package imports only when it needs them
     for module in pkgutil.walk_packages(imageguard_daemon.__path__, "imageguard_daemon."):
-        if "migrations" not in module.name and not module.name.endswith("__main__"):
+        if not {"migrations", "integrations"} & set(module.name.split(".")) and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     measurement.prepare_worker()
     real = multiprocessing.get_context

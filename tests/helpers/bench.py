@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,8 +40,16 @@ class InstantWorkers:
         self.errors: dict[str, Exception] = {}
         self._finished: list[Finished] = []
 
-    def submit(self, candidate: Candidate, path: str) -> None:
+    def share_of(self, waiting: int) -> int:
+        """Take all there are in one batch."""
+        return waiting
+
+    def submit(self, files: Sequence[tuple[Candidate, str]]) -> None:
         """Measure at once, or fail as told."""
+        for candidate, path in files:
+            self._measure(candidate, path)
+
+    def _measure(self, candidate: Candidate, path: str) -> None:
         error = self.errors.get(candidate.relative_path)
         if error is not None:
             self._finished.append(Finished(candidate, error=error))

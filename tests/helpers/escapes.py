@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable
 
 from imageguard_daemon.model import Measurement
@@ -133,3 +134,22 @@ def log_escapes(_data: bytes, _limits: Limits) -> Measurement:
 
     logging.getLogger("decoder").warning("\x1b]0;owned\x07\nforged line")
     return Measurement("", issue="corrupt", detail="logged")
+
+
+def hang_up(_data: bytes, _limits: Limits) -> Measurement:
+    """Close the line and live on."""
+    os.close(3)
+    while True:
+        time.sleep(1)
+
+
+def sleep(_data: bytes, _limits: Limits) -> Measurement:
+    """Never answer, at no cost."""
+    while True:
+        time.sleep(1)
+
+
+def be_killed(_data: bytes, _limits: Limits) -> Measurement:
+    """End as by the kernel when memory runs out."""
+    signal.raise_signal(signal.SIGKILL)
+    raise AssertionError("dead")

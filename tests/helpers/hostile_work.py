@@ -1,41 +1,74 @@
-"""What a worker process may be made to do by an image; importable there."""
+"""What an image may make a worker process or its decoder do; importable there. Names and contents start with `bad`."""
 
 import os
 import signal
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from imageguard_daemon.model import Measurement
+from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.measurement import measure_bytes
 from imageguard_daemon.service import worker_process
+from imageguard_daemon.service.decoding_process import Decoder
+from imageguard_daemon.service.worker_process import Answer, measure, measure_batch
+
+WorkerFault = Callable[[str, int], None]
+DecoderFault = Callable[[], None]
+Batch = tuple[Sequence[str], Limits, int, float]
 
 
-def crash(_path: str, _limits: object, _slot: int) -> Measurement:
-    """Die as a decoder with a memory error does."""
-    os.kill(os.getpid(), signal.SIGSEGV)
-    raise AssertionError("dead")
+def in_worker(fault: WorkerFault, *batch: *Batch) -> list[Answer]:
+    """Measure a batch in a worker that meets `fault` over a bad file: gets its path and the slot on the board."""
+
+    def faulty(path: str, limits: Limits, slot: int, timeout_seconds: float) -> Answer:
+        if os.path.basename(path).startswith("bad"):
+            fault(path, slot)
+        return measure(path, limits, slot, timeout_seconds)
+
+    worker_process.measure = faulty
+    return measure_batch(*batch)
 
 
-def hang(_path: str, _limits: object, _slot: int) -> Measurement:
+def in_decoder(fault: DecoderFault, *batch: *Batch) -> list[Answer]:
+    """Measure a batch with decoders that meet `fault` over bad contents."""
+    if worker_process.Decoder is Decoder:
+        worker_process.Decoder = partial(Decoder, work=partial(_faulty_work, fault))
+        worker_process._decoder.close()
+        worker_process._decoder = None
+    return measure_batch(*batch)
+
+
+def _faulty_work(fault: DecoderFault, data: bytes, limits: Limits) -> Measurement:
+    if data.startswith(b"bad"):
+        fault()
+    return measure_bytes(data, limits)
+
+
+def crash(*_where: object) -> None:
+    """Die as by a memory error."""
+    signal.raise_signal(signal.SIGSEGV)
+
+
+def hang(*_where: object) -> None:
     """Never finish."""
     while True:
         time.sleep(1)
 
 
-def hang_reading(_path: str, _limits: object, slot: int) -> Measurement:
-    """Never come back from the disk."""
-    worker_process._board.begin_reading(slot)
-    while True:
-        time.sleep(1)
-
-
-def be_killed(_path: str, _limits: object, _slot: int) -> Measurement:
+def be_killed(*_where: object) -> None:
     """End as by the kernel when memory runs out."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError("dead")
+    signal.raise_signal(signal.SIGKILL)
 
 
-def crash_once(path: str, _limits: object, _slot: int) -> Measurement:
-    """Die the first time, answer the second."""
+def hang_decoding(_path: str, slot: int) -> None:
+    """Never finish, in a worker that has the file's bytes already."""
+    worker_process._board.end_reading(slot)
+    hang()
+
+
+def crash_once(path: str, _slot: int) -> None:
+    """Die the first time, not the second."""
     if not os.path.exists(f"{path}.tried"):
         open(f"{path}.tried", "w").close()
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return Measurement("0" * 64, issue="unsupported", detail="second attempt")
+        crash()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import Move
+from imageguard_daemon.filing.syncing import sync_all
 from imageguard_daemon.model import RecordedIntent
 
 Rename = Callable[..., None]
@@ -15,6 +16,8 @@ def carry_out(one: RecordedIntent) -> None:
     intent = one.intent
     roots = [os.path.dirname(path).removesuffix("/cat") for path in (intent.source_path, intent.destination_path)]
     with Folders(roots) as folders, Move(one, folders) as move:
+        move.hold()
+        sync_all([move.held])
         move.publish()
         folders.sync()
         move.confirm()

@@ -5,7 +5,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import original, printable
 
 NAMES = st.one_of(
     st.binary(max_size=40).map(os.fsdecode),
@@ -31,3 +31,15 @@ def test_different_names_never_look_the_same(one: str, other: str) -> None:
 def test_plain_names_are_shown_as_they_are(name: str) -> None:
     """Printable ASCII without a backslash needs no escape."""
     assert printable(name) == name
+
+
+@given(NAMES)
+def test_the_escaped_form_can_be_undone(name: str) -> None:
+    """From what outputs show, the very file can be found again."""
+    assert original(printable(name)) == name
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=30))
+def test_undoing_never_fails(text: str) -> None:
+    """A text that was never escaped does no harm."""
+    assert isinstance(original(text), str)

@@ -28,11 +28,11 @@ from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.reporting import simulation_rendering as simulation
 from imageguard_daemon.reporting.rendering import as_csv, as_dict
 from imageguard_daemon.reporting.simulation import Rules as OtherRules
-from imageguard_daemon.reporting.simulation import simulate
 from imageguard_daemon.reporting.tables import as_table
 from imageguard_daemon.service import logs
 from imageguard_daemon.verification import rendering as verification
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
+from tests.helpers.simulations import simulated
 from tests.unit.reporting.test_rendering import report_on
 from tests.unit.reporting.test_simulation import GOOD, SOFT, row
 
@@ -136,7 +136,7 @@ def test_status_is_safe_to_show_and_to_open(name: str) -> None:
 def test_simulate_is_safe_to_show_and_to_open(name: str) -> None:
     """`simulate`: table, CSV and JSON, for a class and a path as the log has them."""
     changed = row(1, SOFT, class_name=printable(name), relative_path=printable(name))
-    made = simulate([changed, row(2, GOOD)], OtherRules({"blur_score": 60.0}))
+    made = simulated([changed, row(2, GOOD)], OtherRules({"blur_score": 60.0}))
     _harmless(_on_terminal(simulation.simulation_as_table(made, "blur_score=60", Scope())))
     assert all(map(_is_inert, _cells(simulation.simulation_as_csv(made))))
     _harmless(json.dumps(simulation.simulation_as_dict(made, "x"), ensure_ascii=False))

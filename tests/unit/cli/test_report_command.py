@@ -19,6 +19,13 @@ app.command()(report)
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=30)
+
+
+def monday(moment: datetime) -> datetime:
+    """Give the Monday of a week."""
+    return moment - timedelta(days=moment.weekday())
+
+
 BATCHES = (
     Judged("dog", "low_resolution", 36, "scraper", decided_at=NOW),
     Judged("dog", "", 4, "scraper", decided_at=NOW),
@@ -56,6 +63,9 @@ def test_json_is_the_whole_report(root: Path) -> None:
         ("reason", {"low_resolution", "blurry"}),
         ("day", {f"{NOW:%Y-%m-%d}", f"{LONG_AGO:%Y-%m-%d}"}),
         ("camera", {"", "Canon EOS R6"}),
+        ("preset", {"general"}),
+        ("hour", {f"{NOW:%Y-%m-%dT%H}", f"{LONG_AGO:%Y-%m-%dT%H}"}),
+        ("week", {f"{monday(NOW):%Y-%m-%d}", f"{monday(LONG_AGO):%Y-%m-%d}"}),
     ],
 )
 def test_every_grouping_is_available(root: Path, by: str, keys: set[str]) -> None:
@@ -116,3 +126,76 @@ def test_a_missing_log_is_said_to_be_missing(tmp_path: Path) -> None:
 def test_a_wrong_time_is_a_usage_error(root: Path) -> None:
     """A time that is none ends the command before the log is read."""
     assert isinstance(run(root, "--since", "soon").exception, UsageError)
+
+
+def test_two_things_are_crossed(root: Path) -> None:
+    """A cross has a column for each of the two, in CSV and Parquet alike, and no image is counted twice."""
+    rows = list(csv.DictReader(io.StringIO(run(root, "--by", "class,source", "--format", "csv").stdout)))
+    assert {(row["class"], row["source"], row["total"]) for row in rows} == {
+        ("dog", "scraper", "40"),
+        ("cat", "default", "60"),
+    }
+    made = json.loads(run(root, "--by", "class,reason", "--format", "json").stdout)
+    assert made["by"] == "class,reason"
+    assert {"class": "dog", "reason": "low_resolution"} in [group["keys"] for group in made["groups"]]
+
+
+@pytest.mark.parametrize("by", ["colour", "class,class", "day,week", "class,reason,day", ""])
+def test_what_cannot_be_grouped_by_is_a_usage_error(root: Path, by: str) -> None:
+    """The message names what there is."""
+    error = run(root, "--by", by).exception
+    assert isinstance(error, UsageError)
+    assert "--by" in str(error)
+
+
+def test_a_name_never_seen_is_a_slip_with_a_hint(root: Path) -> None:
+    """A misspelt class, source, camera, host or preset is told apart from one without images in the period."""
+    error = run(root, "--class", "dgo").exception
+    assert isinstance(error, UsageError)
+    assert str(error) == "the log has no class 'dgo'; did you mean 'dog'?"
+    for option in ("--source", "--camera", "--host", "--preset"):
+        assert isinstance(run(root, option, "nowhere").exception, UsageError)
+    result = run(root, "--class", "dog", "--until", "7d")
+    assert result.exit_code == 0
+    assert "No decisions" in result.stdout
+
+
+def test_the_period_before_is_compared_with(root: Path) -> None:
+    """With a beginning the report says how the rate changed; without one there is nothing to compare with."""
+    made = json.loads(run(root, "--since", "20d", "--format", "json").stdout)
+    assert made["trend"]["before"]["total"] == 3
+    assert made["trend"]["change"] == pytest.approx(36 / 97 - 1)
+    assert json.loads(run(root, "--format", "json").stdout)["trend"] is None
+    assert "points less against the period before: 100.0 % of 3" in run(root, "--since", "20d").stdout
+
+
+def test_parquet_has_the_types_of_a_table(root: Path, tmp_path: Path) -> None:
+    """A data frame gets numbers as numbers."""
+    from pyarrow import parquet
+
+    assert run(root, "--format", "parquet", "--output", tmp_path / "r.parquet").exit_code == 0
+    table = parquet.read_table(tmp_path / "r.parquet")
+    assert table.column_names == ["key", "total", "rejected", "rate", "low", "high", "top_reason"]
+    assert {row["key"]: row["rejected"] for row in table.to_pylist()} == {"dog": 36, "cat": 3}
+
+
+def test_the_page_is_written_whole_or_not_at_all(root: Path, tmp_path: Path) -> None:
+    """A page replaces the one before; where it cannot be written, the message says so and nothing is left behind."""
+    page = tmp_path / "r.html"
+    page.write_text("old")
+    assert run(root, "--format", "html", "-o", page).exit_code == 0
+    assert "Image quality report" in page.read_text()
+    assert list(tmp_path.iterdir()) == [page]
+    assert isinstance(run(root, "--format", "html", "-o", tmp_path / "no" / "r.html").exception, UsageError)
+    assert run(root, "--output", tmp_path / "r.txt").stdout == ""
+    assert "100 images judged" in (tmp_path / "r.txt").read_text()
+
+
+def test_details_are_shown_when_asked_for(tmp_path: Path) -> None:
+    """Percentiles in units, and the images nearest to a threshold, within 80 columns."""
+    write_log(tmp_path / "audit.db", [Judged(images=50, exposure=(0.1, 0.0))])
+    text = run(tmp_path, "--details").stdout
+    assert "blur (px)" in text
+    assert "Nearest to a threshold" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Nearest" not in run(tmp_path).stdout

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.errors import ChangedError, DataError, RetryableError, StalledError, StorageError
-from imageguard_daemon.filing import mover, renaming
+from imageguard_daemon.filing import mover, renaming, syncing
 from imageguard_daemon.leases import Writers, writer_waits, writers_of
 from tests.helpers.moving import carry_out, refusing
 from tests.helpers.records import recorded
@@ -67,7 +67,7 @@ def test_an_upload_that_begins_during_the_move_is_not_lost(
             while not writer_waits(descriptor) and time.monotonic() < deadline:
                 time.sleep(0.001)
 
-    monkeypatch.setattr(mover, "sync", sync_while_the_uploader_waits)
+    monkeypatch.setattr(syncing, "sync", sync_while_the_uploader_waits)
     with pytest.raises(ChangedError):
         carry_out(recorded(source, accepted / "1.jpg"))
     uploader.join()

@@ -1,13 +1,18 @@
 """Recorded decisions judged again say what other thresholds would have decided."""
 
+import io
 import json
 import random
 
-from imageguard_daemon.audit.counts import RecordedScores
+from rich.console import Console
+
+from imageguard_daemon.audit.counts import RecordedScores, Scope
 from imageguard_daemon.model import SCORE_NAMES, Measurement, Measures
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.quality.version import SCORER_VERSION
-from imageguard_daemon.reporting.simulation import EXAMPLES_KEPT, Rules, simulate
+from imageguard_daemon.reporting.simulation import EXAMPLES_KEPT, Rules, Simulation
+from imageguard_daemon.reporting.simulation_rendering import simulation_as_table
+from tests.helpers.simulations import simulated
 
 GENERAL = thresholds_for("general")
 
@@ -43,14 +48,14 @@ def test_a_simulation_decides_as_the_daemon_would_have() -> None:
         for number in range(300):
             found = measures(rng)
             expected = decide(Measurement("", found), "general", {**GENERAL, **changed})
-            made = simulate([row(number, found)], Rules(changed))
+            made = simulated([row(number, found)], Rules(changed))
             assert dict(made.reasons_after) == ({expected.reason: 1} if expected.reason else {})
 
 
 def test_nothing_changes_under_the_thresholds_of_the_time() -> None:
     """Without another threshold the simulation repeats the log."""
     rng = random.Random(4)  # noqa: S311 - invented images
-    made = simulate([row(number, measures(rng)) for number in range(300)], Rules({}))
+    made = simulated([row(number, measures(rng)) for number in range(300)], Rules({}))
     assert made.overall.newly_rejected == made.overall.newly_accepted == 0
     assert made.reasons_before == made.reasons_after
 
@@ -58,17 +63,17 @@ def test_nothing_changes_under_the_thresholds_of_the_time() -> None:
 def test_both_directions_are_counted_by_class() -> None:
     """Images newly rejected and newly accepted are told apart, in all and for each class."""
     rows = [row(1, GOOD), row(2, SOFT), row(3, SOFT, class_name="dog"), row(4, SOFT, verdict="quarantined", reason="x")]
-    made = simulate(rows, Rules({"blur_score": 60}))
+    made = simulated(rows, Rules({"blur_score": 60}))
     assert (made.overall.total, made.overall.newly_rejected, made.overall.newly_accepted) == (4, 2, 0)
     assert made.classes["dog"].newly_rejected == 1
-    back = simulate(rows, Rules({}))
+    back = simulated(rows, Rules({}))
     assert (back.overall.newly_rejected, back.overall.newly_accepted) == (0, 1)
     assert back.newly_accepted[0].reason_before == "x"
 
 
 def test_what_could_not_be_measured_keeps_its_verdict() -> None:
     """A corrupt image stays in quarantine whatever the thresholds are, and is counted as such."""
-    made = simulate([row(1)], Rules(dict.fromkeys(SCORE_NAMES, 0.0)))
+    made = simulated([row(1)], Rules(dict.fromkeys(SCORE_NAMES, 0.0)))
     assert (made.overall.before, made.overall.after, made.kept["corrupt"]) == (1, 1, 1)
 
 
@@ -81,19 +86,21 @@ def test_a_record_that_makes_no_sense_keeps_its_verdict() -> None:
         row(4, SOFT, preset="of the future"),
         row(5, SOFT, profile='{"blur_score": "NaN"}'),
     ]
-    made = simulate(strange, Rules({"blur_score": 100}))
+    made = simulated(strange, Rules({"blur_score": 100}))
     assert (made.unreadable, made.overall.after) == (5, 0)
 
 
-def test_measures_that_cannot_be_read_cost_only_the_word_for_exposure() -> None:
-    """The verdict follows from the scores alone."""
-    badly = row(1, SOFT, scores=(90.0, 90.0, 90.0, 10.0, 90.0, 90.0), measures="?")
-    assert simulate([badly], Rules({})).reasons_after.total() == 1
+def test_an_archived_example_is_told_by_its_number() -> None:
+    """The verdict and the scores of an archived image are known, its name is not."""
+    made = simulated([row(8, SOFT)], Rules({"blur_score": 60}))
+    [example] = made.with_paths({}).newly_rejected
+    assert (example.relative_path, example.scores["blur_score"] < 60) == ("", True)
+    assert "decision 8 (archived)" in printed(made.with_paths({}))
 
 
 def test_scores_of_another_scorer_are_told() -> None:
     """Decisions of another version are judged again and counted by version."""
-    made = simulate([row(1, SOFT, scorer_version="0"), row(2, SOFT)], Rules({"blur_score": 60}))
+    made = simulated([row(1, SOFT, scorer_version="0"), row(2, SOFT)], Rules({"blur_score": 60}))
     assert (dict(made.other_versions), made.overall.after) == ({"0": 1}, 2)
 
 
@@ -107,12 +114,19 @@ def test_thresholds_come_from_the_preset_or_the_source_or_the_record() -> None:
         (Rules({}, "fine_grained", sources), 2),
         (Rules({"blur_score": 20}, "fine_grained", {}), 0),
     ):
-        assert len(simulate(rows, rules).newly_rejected) == rejected
+        assert len(simulated(rows, rules).newly_rejected) == rejected
 
 
 def test_examples_are_the_newest_in_whatever_order_rows_come() -> None:
     """The few examples kept are those with the highest ids."""
     numbers = list(range(50))
     random.Random(1).shuffle(numbers)  # noqa: S311 - an order
-    made = simulate((row(number, SOFT) for number in numbers), Rules({"blur_score": 60}))
+    made = simulated((row(number, SOFT) for number in numbers), Rules({"blur_score": 60}))
     assert [example.id for example in made.newly_rejected] == list(range(49, 49 - EXAMPLES_KEPT, -1))
+
+
+def printed(made: Simulation) -> str:
+    """Give what a pipe gets."""
+    out = io.StringIO()
+    Console(file=out, width=80).print(simulation_as_table(made, "blur_score=60", Scope()))
+    return out.getvalue()

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from imageguard_daemon.audit.counts import RecordedScores
 from imageguard_daemon.quality.policy import PRESETS
 from imageguard_daemon.quality.version import SCORER_VERSION
-from imageguard_daemon.reporting.simulation import Rules, simulate
+from imageguard_daemon.reporting.simulation import Rules
 from imageguard_daemon.review.rejudging import judge_again
+from tests.helpers.simulations import simulated
 
 
 @dataclass
@@ -68,4 +69,4 @@ def test_rejudge_accepts_exactly_what_simulate_says(found: list[tuple[float, ...
     numbers = Numbers()
     rows = [numbers.row(one) for one in found]
     rules = Rules(overrides)
-    assert len(judge_again(rows, rules).accepted) == simulate(rows, rules).overall.newly_accepted
+    assert len(judge_again(rows, rules).accepted) == simulated(rows, rules).overall.newly_accepted

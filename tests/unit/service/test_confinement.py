@@ -1,8 +1,8 @@
 """A decoder that was taken over can compute, answer and die; nothing else."""
 
+import logging
 import os
 import select
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service import confinement
-from imageguard_daemon.service.decoding_process import Decoder, sealed_copy
+from imageguard_daemon.service.decoding_process import Decoder, DecoderHungError, DecoderLostError, sealed_copy
 from tests.helpers import escapes
 from tests.helpers.images import encoded, jpeg, photo, png
 
@@ -56,26 +56,37 @@ def test_a_decoder_holds_no_file_that_it_could_write():
 
 
 @pytest.mark.parametrize(
-    ("work", "code"),
+    ("work", "words"),
     [
-        (escapes.burn, -signal.SIGXCPU),
-        (escapes.fault, -signal.SIGSEGV),
-        (escapes.abort, -signal.SIGABRT),
-        (escapes.say_nonsense, os.EX_PROTOCOL),
-        (escapes.claim_too_much, os.EX_PROTOCOL),
+        (escapes.burn, "took more than 1 s of processor time"),
+        (escapes.fault, "ended its decoder with code -11"),
+        (escapes.abort, "ended its decoder with code -6"),
+        (escapes.say_nonsense, "gave an answer that makes no sense"),
+        (escapes.claim_too_much, "gave an answer that makes no sense"),
+        (escapes.hang_up, "stopped answering"),
     ],
 )
-def test_a_decoder_that_ends_or_lies_ends_its_worker_in_the_same_way(work, code, tmp_path):
-    """Using up its time, crashing, or answering nonsense is told by the worker's end; nothing is unpickled."""
-    program = (
-        "import logging; logging.raiseExceptions = False\n"
-        "from tests.unit.service.test_confinement import _in_decoder, Limits\n"
-        f"from tests.helpers import escapes\n_in_decoder(escapes.{work.__name__}, limits=Limits(cpu_seconds=1))\n"
-    )
-    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[3]}"}
-    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=False, timeout=60)
-    assert ended.returncode == code
-    assert os.listdir(tmp_path) == []
+def test_a_decoder_that_ends_or_lies_is_ended_and_told_of(work, words, caplog):
+    """Using up its time, crashing, hanging up or answering nonsense is told in words; nothing is unpickled."""
+    caplog.set_level(logging.CRITICAL)
+    with pytest.raises(DecoderLostError, match=words):
+        _in_decoder(work, limits=Limits(cpu_seconds=1))
+
+
+def test_a_decoder_that_is_killed_is_not_the_images_fault():
+    """A kernel short of memory, or a person, has ended it."""
+    with pytest.raises(DecoderLostError) as told:
+        _in_decoder(escapes.be_killed)
+    assert told.value.from_outside
+
+
+def test_a_decoder_that_hangs_is_ended_in_time():
+    """It is waited for no longer than it is told, and does not run on."""
+    decoder = Decoder(MEMORY_BYTES, escapes.sleep)
+    with pytest.raises(DecoderHungError):
+        decoder.measure(sealed_copy(b"x"), Limits(), seconds=0.1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(decoder.pid, 0)
 
 
 def test_what_a_decoder_logs_cannot_steer_a_terminal(caplog):

@@ -6,14 +6,16 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 
 import pytest
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import RetryableError, StalledError
-from imageguard_daemon.model import Candidate
+from imageguard_daemon.errors import ChangedError, RetryableError, StalledError
+from imageguard_daemon.model import Candidate, FileIdentity
+from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service import worker_process
-from imageguard_daemon.service.workers import Workers
+from imageguard_daemon.service.workers import Task, Workers
 from tests.helpers import hostile_work
 from tests.helpers.images import jpeg, photo
 
@@ -29,11 +31,10 @@ def workers():
 
 
 def _measured(workers, *paths):
-    """Submit files and give what came back, by name."""
+    """Submit files as one batch and give what came back, by name."""
     results = {}
     deadline = time.monotonic() + PATIENCE_SECONDS
-    for path in paths:
-        workers.submit(Candidate("default", path.name), str(path))
+    workers.submit([(Candidate("default", path.name), str(path)) for path in paths])
     while len(results) < len(paths):
         assert time.monotonic() < deadline
         results |= {one.candidate.relative_path: one for one in workers.finished()}
@@ -50,12 +51,20 @@ def image(tmp_path):
     return path
 
 
-def _replace_measuring(monkeypatch, function, only="bad.jpg"):
+@pytest.fixture
+def bad(tmp_path):
+    """Give a file that makes processes do what a test has them do."""
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(b"bad")
+    return path
+
+
+def _let_fail(monkeypatch, where, fault):
     real = Workers._call_for
 
-    def call_for(self, task):
-        called, arguments = real(self, task)
-        return (function, arguments) if called is worker_process.measure and only in task.path else (called, arguments)
+    def call_for(self, batch):
+        called, arguments = real(self, batch)
+        return (partial(where, fault), arguments) if called is worker_process.measure_batch else (called, arguments)
 
     monkeypatch.setattr(Workers, "_call_for", call_for)
 
@@ -81,14 +90,17 @@ def test_a_file_is_measured_in_another_process(workers, image, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mishap", "words"),
-    [(hostile_work.crash, "ended its worker process with code -11"), (hostile_work.hang, "took longer than 2 s")],
+    ("where", "fault", "words"),
+    [
+        (hostile_work.in_decoder, hostile_work.crash, "ended its decoder with code -11"),
+        (hostile_work.in_decoder, hostile_work.hang, "took longer than 2 s"),
+        (hostile_work.in_worker, hostile_work.crash, "ended its worker process with code -11"),
+        (hostile_work.in_worker, hostile_work.hang_decoding, "took longer than 2 s"),
+    ],
 )
-def test_a_file_that_takes_its_worker_down_twice_is_corrupt(workers, image, tmp_path, monkeypatch, mishap, words):
+def test_a_file_that_takes_a_process_down_twice_is_corrupt(workers, image, bad, monkeypatch, where, fault, words):
     """Crashing and hanging files are tried twice, then `corrupt` with what happened; others are measured as usual."""
-    bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"bad")
-    _replace_measuring(monkeypatch, mishap)
+    _let_fail(monkeypatch, where, fault)
     results = _measured(workers, bad, image)
     measurement = results["bad.jpg"].measurement
     assert (measurement.issue, measurement.sha256) == ("corrupt", hashlib.sha256(b"bad").hexdigest())
@@ -99,31 +111,71 @@ def test_a_file_that_takes_its_worker_down_twice_is_corrupt(workers, image, tmp_
     assert workers.mishaps == 2
 
 
-def test_a_file_whose_worker_was_lost_once_is_judged_as_usual(workers, tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", [hostile_work.in_decoder, hostile_work.in_worker])
+@pytest.mark.parametrize("fault", [hostile_work.crash, hostile_work.be_killed])
+def test_a_process_lost_with_a_batch_costs_one_file(workers, image, bad, tmp_path, monkeypatch, where, fault):
+    """Those before and after it in the batch are measured, and nothing is held against them."""
+    names = [f"{number}.jpg" for number in range(6)]
+    for name in names:
+        (tmp_path / name).write_bytes(image.read_bytes())
+    _let_fail(monkeypatch, where, fault)
+    paths = [tmp_path / name for name in names]
+    results = _measured(workers, *paths[:3], bad, *paths[3:])
+    assert {name for name, one in results.items() if one.measurement and one.measurement.measures} == set(names)
+    assert not any(results[name].measurement.detail for name in names)
+    assert results["bad.jpg"].error or results["bad.jpg"].measurement.issue == "corrupt"
+    assert workers.mishaps == (1 if fault is hostile_work.be_killed else 2)
+
+
+def test_a_file_whose_worker_was_lost_once_is_judged_as_usual(workers, bad, image, monkeypatch):
     """One lost worker says nothing about the file."""
-    bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"bad")
-    _replace_measuring(monkeypatch, hostile_work.crash_once)
-    assert _measured(workers, bad)["bad.jpg"].measurement.detail == "second attempt"
+    bad.write_bytes(image.read_bytes())
+    _let_fail(monkeypatch, hostile_work.in_worker, hostile_work.crash_once)
+    measurement = _measured(workers, bad)["bad.jpg"].measurement
+    assert (measurement.measures.width, measurement.detail) == (200, "")
     assert workers.mishaps == 1
 
 
-def test_a_worker_killed_from_outside_says_nothing_about_the_file(workers, tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", [hostile_work.in_decoder, hostile_work.in_worker])
+def test_a_process_killed_from_outside_says_nothing_about_the_file(workers, bad, monkeypatch, where):
     """SIGKILL, as from a kernel short of memory, is a reason to try again later, never to quarantine."""
-    bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"bad")
-    _replace_measuring(monkeypatch, hostile_work.be_killed)
+    _let_fail(monkeypatch, where, hostile_work.be_killed)
     assert isinstance(_measured(workers, bad)["bad.jpg"].error, RetryableError)
 
 
-def test_a_disk_that_hangs_is_not_the_images_fault(workers, tmp_path, monkeypatch):
-    """A worker that never came back from reading stalls the source; the image is neither tried to death nor corrupt."""
-    bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"bad")
-    _replace_measuring(monkeypatch, hostile_work.hang_reading)
-    error = _measured(workers, bad)["bad.jpg"].error
-    assert isinstance(error, StalledError)
-    assert "is its disk or mount in order?" in str(error)
+def test_a_disk_that_hangs_is_not_the_images_fault(workers, bad, image, monkeypatch):
+    """A worker that never came back from reading stalls the source; what was to come after it is not even begun."""
+    _let_fail(monkeypatch, hostile_work.in_worker, hostile_work.hang)
+    results = _measured(workers, bad, image)
+    assert isinstance(results["bad.jpg"].error, StalledError)
+    assert "is its disk or mount in order?" in str(results["bad.jpg"].error)
+    assert isinstance(results["good.jpg"].error, ChangedError)
+
+
+def test_a_batch_that_takes_long_comes_back_in_parts(workers, image, tmp_path, monkeypatch):
+    """What is measured does not wait for all of its batch; the others are handed out again."""
+    monkeypatch.setattr(worker_process, "BATCH_SECONDS", 0.0)
+    slot, paths = 0, [str(image)] * 3
+    assert len(worker_process.measure_batch(paths, Limits(), slot, 5.0)) == 1
+
+
+def test_large_files_are_not_made_to_wait_for_each_other(workers, image):
+    """A message about small files is about many, one about large files about few."""
+    candidates = [Candidate("default", str(n), settled=FileIdentity(1, n, 3 << 20, 1, 1)) for n in range(4)]
+    workers.submit([(candidate, str(image)) for candidate in candidates])
+    assert workers.messages == 4
+    assert workers.share_of(1) == workers.share_of(0) == 1
+    assert workers.share_of(1_000_000) == 32
+
+
+def test_once_told_to_stop_a_worker_begins_no_further_file(workers, image, tmp_path, monkeypatch):
+    """What a batch had no time for is let go of; it is in the inbox."""
+    workers.begin_nothing_more()
+    tasks = [Task(Candidate("default", name), name) for name in "ab"]
+    workers._in_work = {task.candidate: task for task in tasks}
+    workers._go_on_with(tasks)
+    assert workers.in_work == 0
+    assert workers.messages == 0
 
 
 def test_processes_that_cannot_be_started_stall_the_source(workers, image, monkeypatch):
@@ -161,5 +213,5 @@ def test_room_is_bounded(workers, image):
     """The pool says when it has enough to do."""
     assert workers.has_room
     for number in range(2):
-        workers.submit(Candidate("default", f"{number}.jpg"), str(image))
+        workers.submit([(Candidate("default", f"{number}.jpg"), str(image))])
     assert not workers.has_room

@@ -1,0 +1,64 @@
+"""What the daemon measured of files that it has filed, for those who would measure them again."""
+
+import json
+import os
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.database import open_for_reading, reading
+from imageguard_daemon.audit.schema import decision_records, intents, outcomes
+from imageguard_daemon.model import FileIdentity, Measurement, Measures
+
+_COLUMNS = (
+    *(decision_records.c[name] for name in ("sha256", "measures", "reason", "detail", "camera", "image_format")),
+    *(intents.c[name] for name in ("size_bytes", "mtime_ns")),
+)
+
+
+class RecordedMeasurements:
+    """Looks files up in an audit log. One thread only."""
+
+    def __init__(self, database: Path, scorer_version: str) -> None:
+        self._engine = open_for_reading(database)
+        self._scorer_version = scorer_version
+
+    def close(self) -> None:
+        """Let go of the log."""
+        self._engine.dispose()
+
+    def find(self, path: str, identity: FileIdentity) -> Measurement | None:
+        """Give what a file was measured as that lies where the daemon filed it, unchanged since, by this scorer."""
+        where = (intents.c.destination_path == os.fsencode(path), intents.c.role == "image")
+        row = self._latest(*where)
+        if row is None or (row.size_bytes, row.mtime_ns) != (identity.size_bytes, identity.mtime_ns):
+            return None
+        return _measurement(row, identity)
+
+    def find_content(self, sha256: str, identity: FileIdentity) -> Measurement | None:
+        """Give what a file of this content was measured as by this scorer, wherever it lies."""
+        row = self._latest(decision_records.c.sha256 == sha256, intents.c.role == "image")
+        return None if row is None else _measurement(row, identity)
+
+    def _latest(self, *where: sa.ColumnElement[bool]) -> "sa.Row[tuple[object, ...]] | None":
+        query = (
+            sa.select(*_COLUMNS)
+            .join(intents, intents.c.decision_id == decision_records.c.id)
+            .join(outcomes, sa.and_(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome == "moved"))
+            .where(decision_records.c.scorer_version == self._scorer_version, *where)
+            .order_by(decision_records.c.id.desc())
+            .limit(1)
+        )
+        with reading(self._engine) as connection:
+            return connection.execute(query).first()
+
+
+def _measurement(row: "sa.Row[tuple[object, ...]]", identity: FileIdentity) -> Measurement | None:
+    measures = json.loads(row.measures) if isinstance(row.measures, str) else row.measures
+    facts = {"camera": row.camera, "image_format": row.image_format, "identity": identity}
+    if not measures:
+        return Measurement(row.sha256, issue=row.reason, detail=row.detail, **facts)
+    try:
+        return Measurement(row.sha256, Measures(**measures), **facts)
+    except TypeError:  # recorded by a version with other measures
+        return None

@@ -1,0 +1,82 @@
+"""Judged images from where they were recorded: the results of a scan, or an audit log."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.listing import filed_images
+from imageguard_daemon.batch.manifests import Entry
+from imageguard_daemon.config import Settings
+from imageguard_daemon.errors import NoInputError
+from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.names import original, printable
+
+
+def entries_of_results(path: Path) -> Iterator[Entry]:
+    """Read the JSON lines of a scan; a file that was moved or linked is where that has put it.
+
+    Raises:
+        NoInputError: there is no such file, or a line in it is none of a scan.
+    """
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                yield _entry_of_line(line, f"{printable(str(path))}, line {number}")
+    except OSError as error:
+        raise NoInputError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise NoInputError(f"{printable(str(path))} is not text in UTF-8") from error
+
+
+def _entry_of_line(line: str, where: str) -> Entry:
+    try:
+        row: Mapping[str, Any] = json.loads(line)
+        return Entry(
+            path=os.path.abspath(original(row.get("destination") or row["path"])),
+            relative_path=original(row["relative_path"]),
+            class_name=original(row["class"]),
+            verdict=row["verdict"],
+            reason=row["reason"],
+            issues=tuple(row["issues"]),
+            score=float(row["score"]),
+            scores={name: row[name] for name in SCORE_NAMES},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NoInputError(f"{where}: this was not written by scan --jsonl") from error
+
+
+def entries_of_log(database: Path, settings: Settings) -> Iterator[Entry]:
+    """Read an audit log: each image where it is now. In which folder it lies counts, as a person may have released it.
+
+    Raises:
+        NoInputError, UnavailableError: there is no such log, or it cannot be read.
+    """
+    accepted = tuple(os.path.join(str(source.accepted), "") for source in settings.sources)
+    quarantine = tuple(os.path.join(str(source.quarantine), "") for source in settings.sources)
+    engine = open_for_reading(database)
+    try:
+        for row in filed_images(engine):
+            yield _entry_of_row(row, accepted, quarantine)
+    finally:
+        engine.dispose()
+
+
+def _entry_of_row(row: Mapping[str, Any], accepted: tuple[str, ...], quarantine: tuple[str, ...]) -> Entry:
+    place, verdict = row["place"], row["verdict"]
+    if place.startswith(accepted):
+        verdict = "accepted"
+    elif place.startswith(quarantine):
+        verdict = "quarantined"
+    return Entry(
+        path=place,
+        relative_path=original(row["relative_path"]),
+        class_name=original(row["class"]),
+        verdict=verdict,
+        reason=row["reason"],
+        issues=tuple(row["issues"]),
+        score=row["score"],
+        scores={name: row[name] for name in SCORE_NAMES},
+    )

@@ -1,0 +1,64 @@
+"""A process that measures files into a store: `python -m imageguard_daemon.batch.measuring_process STORE [WORKERS]`.
+
+Paths come on standard input, each ended by a NUL. What could not be kept in the store is told on standard output, a
+JSON object a line. A process of its own, because worker processes begin by importing the main module of whoever
+starts them: a training script or a notebook must not be run again by that.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from imageguard_daemon.audit.measured_files import MeasuredFiles
+from imageguard_daemon.batch.scanning import Measuring, Unread, version_of
+from imageguard_daemon.config import Scoring
+from imageguard_daemon.model import Measurement
+
+_BLOCK = 1 << 16
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure what comes in; Ctrl-C ends it, and what was measured is kept."""
+    scoring = Scoring(workers=int(arguments[1]) if len(arguments) > 1 else 0)
+    store = MeasuredFiles(Path(arguments[0]), version_of(scoring))
+    measuring = Measuring(store, scoring, _Told())
+
+    def tell(path: str, measurement: Measurement) -> None:
+        if measurement.issue == "unsupported":
+            _tell(path, "unsupported", measurement.detail)
+
+    try:
+        measuring.run(_paths(sys.stdin.buffer), tell)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    finally:
+        store.close()
+    return os.EX_OK
+
+
+class _Told(Unread):
+    """Tells each file that cannot be read, in place of keeping it."""
+
+    def add(self, path: str, why: str) -> None:
+        _tell(path, "unreadable", why)
+
+
+def _tell(path: str, reason: str, why: str) -> None:
+    with suppress(BrokenPipeError):
+        sys.stdout.write(f"{json.dumps({'path': path, 'reason': reason, 'detail': why})}\n")
+
+
+def _paths(stream: BinaryIO) -> Iterator[str]:
+    rest = b""
+    while block := stream.read1(_BLOCK):  # type: ignore[attr-defined]
+        *whole, rest = (rest + block).split(b"\0")
+        yield from map(os.fsdecode, whole)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,173 @@
+"""`export`: judged images as a manifest that other tools read."""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+
+from imageguard_daemon.batch.manifests import (
+    CocoFilter,
+    Entry,
+    LeftOut,
+    ManifestForm,
+    fiftyone_line,
+    huggingface_line,
+    writable,
+)
+from imageguard_daemon.cli.options import ConfigFile, Database, Root, settings_for
+from imageguard_daemon.cli.scan import Only
+from imageguard_daemon.errors import NoInputError, StorageError, UsageError
+from imageguard_daemon.names import printable
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+To = Annotated[
+    ManifestForm,
+    typer.Option(
+        "--to", help="huggingface: metadata.jsonl; fiftyone: samples; coco: --coco filtered; list: one path a line."
+    ),
+]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="RESULTS", show_default=False, help="Results of `scan --jsonl`, in place of an audit log."
+    ),
+]
+Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output.")]
+Coco = Annotated[
+    Path | None, typer.Option("--coco", metavar="FILE", show_default=False, help="With --to coco: the file to filter.")
+]
+OnlyThese = Annotated[Only, typer.Option("--only", help="Which images it has.")]
+Null = Annotated[bool, typer.Option("--null", "-0", help="With --to list: end each path with a NUL, for xargs -0.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")]
+
+
+def export(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    to: To,
+    root: Root = None,
+    config: ConfigFile = None,
+    database: Database = None,
+    results: From = None,
+    output: Output = "-",
+    only: OnlyThese = Only.accepted,
+    coco: Coco = None,
+    null: Null = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a manifest of the accepted images for other tools: from an audit log, or from the results of a scan.
+
+    Files that are not there any more are left out and counted; then the exit code is 66.
+    """
+    _require_sense(to, output, coco, null=null)
+    left = LeftOut(Counter())
+    entries = _entries(root, config, database, results)
+    with _Target(output, overwrite=overwrite) as target:
+        if to is ManifestForm.coco and coco is not None:
+            written = _write_coco(entries, coco, only, target.stream, left)
+        else:
+            chosen = writable(_there(_chosen(entries, only), left), to, left, null=null)
+            written = _write_lines(chosen, to, os.path.dirname(os.path.realpath(output)), target.stream, null=null)
+    typer.echo(f"{written:,} {'image' if written == 1 else 'images'} written", err=True)
+    for why, count in left.reasons.items():
+        typer.echo(f"error: {count:,} left out: {why}", err=True)
+    raise typer.Exit(os.EX_NOINPUT if left.total else os.EX_OK)
+
+
+def _require_sense(to: ManifestForm, output: str, coco: Path | None, *, null: bool) -> None:
+    if (to is ManifestForm.coco) != (coco is not None):
+        raise UsageError("--to coco and --coco FILE go together: it is that file that is filtered")
+    if null and to is not ManifestForm.list:
+        raise UsageError("--null goes with --to list")
+    if to is ManifestForm.huggingface and (output == "-" or os.path.basename(output) != "metadata.jsonl"):
+        raise UsageError("--to huggingface needs --output FOLDER/metadata.jsonl, in a folder above all images")
+
+
+def _entries(root: Path | None, config: Path | None, database: Path | None, results: Path | None) -> Iterator[Entry]:
+    from imageguard_daemon.batch.entries import entries_of_log, entries_of_results
+
+    if results is not None:
+        if root is not None or database is not None:
+            raise UsageError("--from takes the place of an audit log: leave ROOT and --db out")
+        return entries_of_results(results)
+    settings = settings_for(root, config)
+    return entries_of_log(database or settings.audit.database, settings)
+
+
+def _chosen(entries: Iterable[Entry], only: Only) -> Iterator[Entry]:
+    wanted = {Only.all: ("accepted", "quarantined"), Only.accepted: ("accepted",), Only.rejected: ("quarantined",)}
+    return (entry for entry in entries if entry.verdict in wanted[only])
+
+
+def _there(entries: Iterable[Entry], left: LeftOut) -> Iterator[Entry]:
+    for entry in entries:
+        if os.path.isfile(entry.path):
+            yield entry
+        else:
+            left.reasons["a file that is not there any more"] += 1
+
+
+def _write_lines(entries: Iterable[Entry], to: ManifestForm, folder: str, stream: "BinaryIO", *, null: bool) -> int:
+    written = 0
+    for entry in entries:
+        if to is ManifestForm.list:
+            stream.write(os.fsencode(entry.path) + (b"\0" if null else b"\n"))
+        else:
+            if to is ManifestForm.huggingface:  # folders may be reached through links; the image itself may be one
+                place, name = os.path.split(entry.path)
+                entry = replace(entry, path=os.path.join(os.path.realpath(place), name))  # noqa: PLW2901
+            line = huggingface_line(entry, folder) if to is ManifestForm.huggingface else fiftyone_line(entry)
+            stream.write(f"{line}\n".encode())
+        written += 1
+    return written
+
+
+def _write_coco(entries: Iterable[Entry], coco: Path, only: Only, stream: "BinaryIO", left: LeftOut) -> int:
+    try:
+        wanted = CocoFilter(json.loads(coco.read_bytes()))
+    except OSError as error:
+        raise NoInputError(f"cannot read {printable(str(coco))}: {error.strerror}") from error
+    except ValueError as error:
+        raise NoInputError(f"{printable(str(coco))} is not JSON: {error}") from error
+    kept = {"accepted": only is not Only.rejected, "quarantined": only is not Only.accepted}
+    for entry in entries:
+        wanted.note(entry, kept=kept.get(entry.verdict, False))
+    made = wanted.filtered()
+    if wanted.unjudged:
+        left.reasons["an image of the COCO file that was not judged"] += wanted.unjudged
+    stream.write(json.dumps(made).encode())
+    return len(made["images"])
+
+
+class _Target:
+    """The manifest's file, which bears its name only when it is whole; what is there already stays, unless asked."""
+
+    def __init__(self, path: str, *, overwrite: bool) -> None:
+        self._path = Path(path)
+        self._is_file = path != "-"
+        self._temporary = self._path.with_name(f".imageguard-{self._path.name}.part")
+        if self._is_file and not overwrite and os.path.lexists(path):
+            raise UsageError(f"{printable(path)} is there already; name another file or give --overwrite")
+
+    def __enter__(self) -> Self:
+        try:
+            self.stream: BinaryIO = self._temporary.open("wb") if self._is_file else sys.stdout.buffer
+        except OSError as error:
+            raise StorageError(f"cannot write {printable(str(self._path))}: {error.strerror}") from error
+        return self
+
+    def __exit__(self, kind: object, *_exception: object) -> None:
+        if not self._is_file:
+            self.stream.flush()
+            return
+        self.stream.close()
+        if kind is None:
+            os.replace(self._temporary, self._path)
+        else:
+            self._temporary.unlink(missing_ok=True)

@@ -1,0 +1,234 @@
+"""PyTorch datasets of good images only: each file is judged once, not once per epoch.
+
+    from imageguard_daemon.integrations.pytorch import ValidatedImageFolder
+
+    training = ValidatedImageFolder("data/train", transform=transform)
+    loader = torch.utils.data.DataLoader(training, batch_size=64, num_workers=8)
+
+Needs torch; torchvision is not needed, but its transforms and what expects its `ImageFolder` work.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from PIL import Image
+from torch.utils.data import Dataset
+
+from imageguard_daemon.config import Intake
+from imageguard_daemon.integrations.verdicts import Judging, Verdict, verdicts_on
+from imageguard_daemon.names import printable
+from imageguard_daemon.quality import heic
+
+OnError = Literal["replace", "raise"]
+_CANNOT_LOAD = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+"""What a loader says of a file that is gone, damaged or no image."""
+_MOST_REPLACED_IN_A_ROW = 10
+
+
+def pil_loader(path: str) -> Image.Image:
+    """Open an image as RGB, as torchvision's loader of this name does, and HEIC where the extra is installed."""
+    if path.lower().endswith((".heic", ".heif")) and heic.is_available():
+        with open(path, "rb") as file:
+            opened: Image.Image = heic.opened(file.read()).to_pillow()
+            return opened.convert("RGB")
+    with open(path, "rb") as file, Image.open(file) as image:
+        return image.convert("RGB")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A file that was left out: its overall score, what is wrong with it, and that in words."""
+
+    path: str
+    score: float
+    reason: str
+    detail: str
+
+
+class _ValidatedImages(Dataset[Any]):
+    """What both datasets share. Picklable, with nothing open: it works in workers of any start method."""
+
+    def __init__(
+        self,
+        samples: Sequence[tuple[str, Any]],
+        min_score: float,
+        judging: Judging,
+        *,
+        loader: Callable[[str], Any],
+        on_error: OnError,
+    ) -> None:
+        if not 0 <= min_score <= 1:
+            raise ValueError(f"min_score must be within 0 and 1, not {min_score}")
+        if on_error not in ("replace", "raise"):
+            raise ValueError(f"on_error must be 'replace' or 'raise', not {on_error!r}")
+        verdicts = verdicts_on([path for path, _ in samples], judging)
+        judged = list(zip(samples, verdicts, strict=True))
+        self.samples = [sample for sample, verdict in judged if _is_good(verdict, min_score)]
+        self.scores = [verdict.score for verdict in verdicts if _is_good(verdict, min_score)]
+        self.rejected = [
+            Rejected(path, verdict.score, verdict.reason, verdict.detail)
+            for (path, _), verdict in judged
+            if not _is_good(verdict, min_score)
+        ]
+        self.loader = loader
+        self._on_error = on_error
+        self._warned: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def _load(self, index: int) -> tuple[Any, Any]:
+        """Load a sample, or the next one that can be loaded in place of one that turned bad since it was judged."""
+        if not -len(self.samples) <= index < len(self.samples):
+            raise IndexError(f"index {index} is out of range for {len(self.samples)} images")
+        for step in range(min(_MOST_REPLACED_IN_A_ROW, len(self.samples)) + 1):
+            path, target = self.samples[(index + step) % len(self.samples)]
+            try:
+                return self.loader(path), target
+            except _CANNOT_LOAD as error:
+                if self._on_error == "raise":
+                    raise
+                self._warn(path, error)
+        raise RuntimeError(
+            f"{printable(path)} and {_MOST_REPLACED_IN_A_ROW} samples before it can no longer be loaded; "
+            "is their disk or mount in order?"
+        )
+
+    def _warn(self, path: str, error: Exception) -> None:
+        """Say once in each process that a sample is replaced."""
+        if path not in self._warned:
+            self._warned.add(path)
+            told = f"{printable(path)} can no longer be loaded ({error}); the next sample takes its place"
+            warnings.warn(told, RuntimeWarning, stacklevel=4)
+
+
+def _is_good(verdict: Verdict, min_score: float) -> bool:
+    return verdict.is_readable and verdict.score >= min_score
+
+
+class ValidatedImageDataset(_ValidatedImages):
+    """The good images of a list of paths, in its order.
+
+    An item is the image, after `transform`; with `targets`, one for each path, it is a pair of image and target.
+    Kept is what could be measured and has an overall score of at least `min_score`: 0.5 is the line between accepted
+    and rejected. `paths`, `scores` and `rejected` tell what was made of it. Further arguments are those of `Judging`:
+    `preset`, `thresholds`, `cache`, `audit`, `workers`.
+
+    A sample that cannot be loaded any more is replaced by the next one, with a warning (`on_error="raise"` lets the
+    error through); when eleven in a row are gone, a RuntimeError says so.
+
+    Raises:
+        TypeError, ValueError: an argument makes no sense.
+        UnavailableError: the cache, the audit log or the measuring does not work.
+    """
+
+    def __init__(  # noqa: PLR0913 - torchvision's own datasets have as many
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        transform: Callable[[Any], Any] | None = None,
+        min_score: float = 0.5,
+        *,
+        targets: Sequence[Any] | None = None,
+        loader: Callable[[str], Any] = pil_loader,
+        on_error: OnError = "replace",
+        **judging: Any,
+    ) -> None:
+        names = [os.fsdecode(path) for path in paths]
+        if targets is not None and len(targets) != len(names):
+            raise ValueError(f"{len(targets)} targets for {len(names)} paths")
+        samples = list(zip(names, targets if targets is not None else [None] * len(names), strict=True))
+        super().__init__(samples, min_score, Judging(**judging), loader=loader, on_error=on_error)
+        self.transform = transform
+        self._has_targets = targets is not None
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths that were kept."""
+        return [path for path, _ in self.samples]
+
+    def __getitem__(self, index: int) -> Any:
+        image, target = self._load(index)
+        if self.transform is not None:
+            image = self.transform(image)
+        return (image, target) if self._has_targets else image
+
+
+class ValidatedImageFolder(_ValidatedImages):
+    """The good images of a folder with a sub-folder for each class, as torchvision's `ImageFolder` is of all images.
+
+    It has the attributes of `ImageFolder`: `root`, `classes`, `class_to_idx`, `samples`, `imgs`, `targets`, `loader`,
+    `transform`, `target_transform`. `classes` are all sub-folders, whether or not an image of theirs is good: the
+    number of a class does not change with the images. Otherwise it is like ValidatedImageDataset.
+
+    Raises:
+        FileNotFoundError: there is no such folder, no sub-folder, or a sub-folder without any image.
+        ValueError, UnavailableError: as ValidatedImageDataset.
+    """
+
+    def __init__(  # noqa: PLR0913 - torchvision's own datasets have as many
+        self,
+        root: str | os.PathLike[str],
+        transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None,
+        min_score: float = 0.5,
+        *,
+        loader: Callable[[str], Any] = pil_loader,
+        on_error: OnError = "replace",
+        **judging: Any,
+    ) -> None:
+        self.root = os.fsdecode(root)
+        self.classes, self.class_to_idx = self.find_classes(self.root)
+        super().__init__(self._found(), min_score, Judging(**judging), loader=loader, on_error=on_error)
+        self.targets = [target for _, target in self.samples]
+        self.imgs = self.samples
+        self.transform = transform
+        self.target_transform = target_transform
+        self._warn_of_empty_classes()
+
+    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
+        """Give the names of the sub-folders in order, and the number of each; may be overridden, as torchvision's."""
+        with os.scandir(directory) as entries:
+            classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        if not classes:
+            raise FileNotFoundError(f"there is no class folder in {printable(directory)}")
+        return classes, {name: number for number, name in enumerate(classes)}
+
+    def _found(self) -> list[tuple[str, int]]:
+        samples = []
+        for name, number in self.class_to_idx.items():
+            images = _images_below(os.path.join(self.root, name))
+            if not images:
+                raise FileNotFoundError(f"there is no image of class {printable(name)} in {printable(self.root)}")
+            samples += [(path, number) for path in images]
+        return samples
+
+    def _warn_of_empty_classes(self) -> None:
+        kept = set(self.targets)
+        if empty := [name for name, number in self.class_to_idx.items() if number not in kept]:
+            told = f"no image was good enough in {len(empty)} of {len(self.classes)} classes: "
+            warnings.warn(told + ", ".join(map(printable, empty[:10])), UserWarning, stacklevel=3)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        image, target = self._load(index)
+        if self.transform is not None:
+            image = self.transform(image)
+        if self.target_transform is not None:
+            target = self.target_transform(target)
+        return image, target
+
+
+def _images_below(folder: str) -> list[str]:
+    """Give the images of a class in a fixed order. Links to files count, links to folders are not entered."""
+    suffixes = tuple(Intake().image_suffixes)
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        found += [
+            os.path.join(place, name)
+            for name in sorted(names)
+            if name.lower().endswith(suffixes) and not name.startswith(".")
+        ]
+    return found

@@ -1,0 +1,146 @@
+"""Verdicts on a list of files, each judged once: known ones from a cache or an audit log, the others measured now."""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import imageguard_daemon
+from imageguard_daemon.audit.measured_files import MeasuredFiles
+from imageguard_daemon.audit.recorded_measurements import RecordedMeasurements
+from imageguard_daemon.batch.folder_scan import cache_folder
+from imageguard_daemon.batch.scanning import version_of
+from imageguard_daemon.config import Scoring
+from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.model import FileIdentity, Measurement
+from imageguard_daemon.quality.policy import decide_on_file, thresholds_for
+from imageguard_daemon.quality.version import SCORER_VERSION
+
+Path_ = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How files are judged, and where it is remembered.
+
+    `cache` is a file of measurements (in the user's cache folder when None), `audit` an audit log whose measurements
+    are used before any new is taken; `workers` of 0 means one for each processor.
+    """
+
+    preset: str = "general"
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    cache: Path_ | None = None
+    audit: Path_ | None = None
+    workers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The overall score of a file, 0 to 1, and what is wrong with it; `is_readable` when it could be measured."""
+
+    score: float
+    reason: str
+    detail: str
+    is_readable: bool
+
+
+def verdicts_on(paths: Sequence[str], judging: Judging) -> list[Verdict]:
+    """Judge files, in their order; links are followed. Measuring happens in processes that a hostile file cannot leave.
+
+    Several processes may do this at once, as the ranks of a training do: one measures, the others wait for it.
+
+    Raises:
+        ValueError: an unknown preset or threshold.
+        UnavailableError: the cache, the audit log or the workers do not work.
+    """
+    thresholds = thresholds_for(judging.preset, judging.thresholds)
+    real = [os.path.realpath(path) for path in paths]
+    found, troubles = _measurements(real, judging)
+    verdicts = []
+    for path, place in zip(paths, real, strict=True):
+        measurement = found.get(place)
+        if measurement is None:
+            reason, detail = troubles.get(place, ("unreadable", "it could not be read"))
+            verdicts.append(Verdict(0.0, reason, detail, is_readable=False))
+            continue
+        decision = decide_on_file(path, measurement, judging.preset, thresholds)
+        is_readable = measurement.measures is not None
+        verdicts.append(Verdict(decision.score, decision.reason, decision.detail, is_readable))
+    return verdicts
+
+
+Troubles = dict[str, tuple[str, str]]
+
+
+def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Measurement], Troubles]:
+    cache = Path(judging.cache) if judging.cache is not None else cache_folder() / "datasets.state"
+    version = version_of(Scoring())
+    with _alone(cache), ExitStack() as stack:
+        store = MeasuredFiles(cache, version)
+        stack.callback(store.close)
+        log = None
+        if judging.audit is not None:
+            log = RecordedMeasurements(Path(judging.audit), SCORER_VERSION)
+            stack.callback(log.close)
+        found = _known(paths, store, log)
+        unknown = [path for path in dict.fromkeys(paths) if path not in found]
+        store.commit()
+        if not unknown:
+            return found, {}
+        troubles = _measure(unknown, cache, judging.workers)
+        return {**found, **_known(unknown, store, None)}, troubles
+
+
+def _known(paths: Sequence[str], store: MeasuredFiles, log: RecordedMeasurements | None) -> dict[str, Measurement]:
+    found = {}
+    for path in paths:
+        with suppress(OSError):
+            identity = FileIdentity.from_stat(os.stat(path))
+            measurement = store.find(identity)
+            if measurement is None and log is not None:
+                measurement = log.find(path, identity) or log.find_content(_sha256(path), identity)
+                if measurement is not None:
+                    store.add(measurement)
+            if measurement is not None:
+                found[path] = measurement
+    return found
+
+
+def _sha256(path: str) -> str:
+    with open(os.open(path, READ_ONLY_NO_TRAPS), "rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _measure(paths: Sequence[str], cache: Path, workers: int) -> Troubles:
+    """Have a process of its own measure files into the cache; gives those it could not."""
+    command = [sys.executable, "-P", "-m", "imageguard_daemon.batch.measuring_process", str(cache), str(workers)]
+    here = str(Path(imageguard_daemon.__file__).parent.parent)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
+    given = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    made = subprocess.run(  # noqa: S603 - our own module
+        command, input=given, stdout=subprocess.PIPE, env=environment, check=False
+    )
+    if made.returncode != os.EX_OK:
+        raise UnavailableError(f"the images could not be judged: the measuring process ended with {made.returncode}")
+    told = [json.loads(line) for line in made.stdout.splitlines()]
+    return {one["path"]: (one["reason"], one["detail"]) for one in told}
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Let one process at a time fill a cache: whoever waits finds everything measured."""
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(f"{cache}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        with suppress(OSError):  # a file system without locks: they measure twice, no more
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,120 @@
+"""A report as one HTML page that needs nothing else: no network, no script, and every name escaped."""
+
+import base64
+import math
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from imageguard_daemon.model import SIGNALS
+from imageguard_daemon.reporting import charts
+from imageguard_daemon.reporting.percentiles import SHARES
+from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.tables import scope_in_words
+from imageguard_daemon.reporting.tallies import Tally, together
+from imageguard_daemon.reporting.wording import limit_percent, percent, points, shown
+
+CLASSES_SHOWN = 25
+GROUPS_SHOWN = 60
+HEAT_STEPS = 10
+_WEEKS_FROM = 100
+"""So many days are shown as weeks."""
+
+
+def as_html(report: Report, thumbnails: Mapping[int, bytes], made_at: datetime) -> str:
+    """Give the page; `thumbnails` are JPEG images by the ids of the report's examples, as many as could be had."""
+    return _template().render(
+        report=report,
+        scope=scope_in_words(report.scope),
+        made_at=made_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        overall=report.overall,
+        interval=[percent(end) for end in report.overall.interval],
+        charts=_charts_over_time(report),
+        distributions=_distributions(report),
+        heat=_heat(report.classes),
+        groups=list(report.groups.items())[:GROUPS_SHOWN],
+        hidden_groups=max(0, len(report.groups) - GROUPS_SHOWN),
+        shares=["median" if share == 0.5 else f"{share * 100:.0f} %" for share in SHARES],
+        examples=[(image, _data_url(thumbnails.get(image.id))) for image in report.examples],
+        limit=limit_percent(report.rejection_rate_limit),
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("imageguard_daemon.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "shown": shown, "points": points, "number": lambda n: f"{n:,}"}
+    return environment.get_template("report.html")
+
+
+def _charts_over_time(report: Report) -> dict[str, Markup]:
+    periods = _gapless(report.periods)
+    if not report.overall.rejected or not periods:
+        return {}
+    totals = together(periods.values()).ranked_reasons()
+    by_reason = {shown(reason): [one.reasons.get(reason, 0) for one in periods.values()] for reason in totals}
+    rates = [one.rate if one.total else None for one in periods.values()]
+    return {
+        "rejections": _safe(charts.rejections_over_time(list(periods), by_reason)),
+        "rate": _safe(charts.rate_over_time(list(periods), rates, report.rejection_rate_limit)),
+    }
+
+
+def _gapless(periods: Mapping[str, Tally]) -> dict[str, Tally]:
+    """Fill in the days on which nothing came, and take many days together as weeks; hours stay as they are."""
+    if not periods or "T" in next(iter(periods)):
+        return dict(sorted(periods.items()))
+    first, last = (date.fromisoformat(end) for end in (min(periods), max(periods)))
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    filled: dict[str, Tally] = {}
+    for day in days:
+        begin = day - timedelta(days=day.weekday()) if len(days) >= _WEEKS_FROM else day
+        filled[begin.isoformat()] = together(
+            (filled.get(begin.isoformat(), Tally()), periods.get(day.isoformat(), Tally()))
+        )
+    return filled
+
+
+def _distributions(report: Report) -> list[tuple[str, Markup]]:
+    if not report.survey or not report.survey.measured:
+        return []
+    return [
+        (signal, _safe(charts.score_distribution(signal, histogram, report.survey.thresholds.get(f"{signal}_score"))))
+        for signal, histogram in zip(SIGNALS, report.survey.histogram, strict=True)
+    ]
+
+
+def _heat(classes: Mapping[str, Tally]) -> dict[str, Any]:
+    """Give the classes with most rejections, each with the share of its images that each reason cost."""
+    ranked = sorted(classes.items(), key=lambda item: (-item[1].rejected, item[0]))
+    rows = [(name, one) for name, one in ranked if one.rejected][:CLASSES_SHOWN]
+    reasons = list(together(one for _, one in rows).ranked_reasons())
+    cells = [(name, one, [one.reasons.get(reason, 0) / one.total for reason in reasons]) for name, one in rows]
+    return {
+        "reasons": reasons,
+        "rows": [(name, one, [(rate, _step(rate)) for rate in rates]) for name, one, rates in cells],
+        "hidden": sum(1 for _, one in ranked if one.rejected) - len(rows),
+    }
+
+
+def _step(rate: float) -> int:
+    """Give the shade of a cell: the square root tells small rates apart."""
+    return round(math.sqrt(rate) * HEAT_STEPS)
+
+
+def _data_url(jpeg: bytes | None) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if jpeg else ""
+
+
+def _safe(svg: str) -> Markup:
+    return Markup(svg)  # noqa: S704 - serialised from a tree, in which names are text

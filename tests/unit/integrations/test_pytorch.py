@@ -1,0 +1,160 @@
+"""Datasets for the real PyTorch, where it is installed."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imageguard_daemon.model import SCORE_NAMES
+from tests.helpers.images import blurred, jpeg, photo
+
+data = pytest.importorskip("torch.utils.data", reason="needs torch (.ci/run installs it in a step of its own)")
+torch = pytest.importorskip("torch", reason="needs torch")
+
+from imageguard_daemon.integrations.pytorch import (  # noqa: E402
+    ValidatedImageDataset,
+    ValidatedImageFolder,
+    pil_loader,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, under newer Pythons
+
+
+def to_tensor(image: Image.Image):
+    """Give what torchvision's transform of this name gives; at the top of a module, so that spawned workers find it."""
+    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Three classes of six, one of which is all blurred and one half; and the cache of their measurements."""
+    folder = tmp_path_factory.mktemp("folder") / "data"
+    for number in range(6):
+        good = photo(280, 200, number)
+        bad = blurred(good, 6)
+        for name, rgb in (("ant", good), ("bee", bad if number % 2 else good), ("cat", bad)):
+            path = folder / name / "deep" / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(jpeg(rgb))
+    return folder, folder.parent / "cache"
+
+
+def _folder(root: Path, cache: Path, **options) -> ValidatedImageFolder:
+    with pytest.warns(UserWarning, match="no image was good enough in 1 of 3 classes: cat"):
+        return ValidatedImageFolder(root, transform=to_tensor, cache=cache, workers=2, **options)
+
+
+def test_it_is_an_image_folder_of_good_images(originals):
+    """Attributes are those of torchvision's ImageFolder; a class keeps its number though all its images are bad."""
+    dataset = _folder(*originals)
+    assert isinstance(dataset, data.Dataset)
+    assert (dataset.classes, dataset.class_to_idx) == (["ant", "bee", "cat"], {"ant": 0, "bee": 1, "cat": 2})
+    assert len(dataset) == 9
+    assert dataset.targets == [0] * 6 + [1] * 3 == [target for _, target in dataset.samples]
+    assert dataset.imgs == dataset.samples == sorted(dataset.samples)
+    assert dataset.loader is pil_loader
+    assert {entry.reason for entry in dataset.rejected} == {"blurry"}
+    assert min(dataset.scores) >= 0.5
+    image, target = dataset[8]
+    assert (tuple(image.shape), target) == ((3, 200, 280), 1)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_data_loaders_work_with_every_start_method(originals, method):
+    """Workers get the dataset, each image once an epoch, and judge nothing anew."""
+    dataset = _folder(*originals)
+    shutil.move(originals[1], f"{originals[1]}.away")  # whoever judged again would have to make it anew
+    try:
+        options = {"shuffle": True, "persistent_workers": True, "multiprocessing_context": method}
+        loader = data.DataLoader(dataset, batch_size=4, num_workers=2, **options)
+        for _epoch in range(2):
+            targets = torch.cat([target for _, target in loader])
+            assert sorted(targets.tolist()) == [0] * 6 + [1] * 3
+        assert not originals[1].exists()
+    finally:
+        shutil.move(f"{originals[1]}.away", originals[1])
+
+
+def test_a_list_of_paths_with_and_without_targets(originals):
+    """Order is kept; items are images, or pairs with their targets; another minimum keeps others."""
+    folder, cache = originals
+    paths = [folder / "bee" / "deep" / f"{number}.jpg" for number in range(6)]
+    plain = ValidatedImageDataset(paths, to_tensor, cache=cache)
+    assert plain.paths == [str(path) for path in paths[::2]]
+    assert tuple(plain[0].shape) == (3, 200, 280)
+    pairs = ValidatedImageDataset(paths, targets=list("abcdef"), cache=cache)
+    assert [pairs[index][1] for index in range(3)] == ["a", "c", "e"]
+    assert len(ValidatedImageDataset(paths, min_score=0.0, cache=cache)) == 6
+    assert len(ValidatedImageDataset(paths, min_score=1.0, cache=cache)) == 0
+    assert len(ValidatedImageDataset(paths, cache=cache, thresholds=dict.fromkeys(SCORE_NAMES, 0.0))) == 6
+    for arguments in ({"min_score": 2}, {"on_error": "ignore"}, {"targets": [1]}, {"preset": "genral"}):
+        with pytest.raises(ValueError):  # noqa: PT011 - four messages
+            ValidatedImageDataset(paths, cache=cache, **arguments)
+    with pytest.raises(TypeError):
+        ValidatedImageDataset(paths, cache=cache, presett="general")
+
+
+def test_a_sample_that_turned_bad_is_replaced_by_the_next(originals, tmp_path):
+    """Training goes on with batches of full size, a warning, and the other sample's own target."""
+    folder, cache = tmp_path / "data", tmp_path / "cache"
+    shutil.copytree(originals[0], folder)
+    dataset = _folder(folder, cache)
+    last, first = Path(dataset.samples[8][0]), Path(dataset.samples[0][0])
+    last.write_bytes(last.read_bytes()[:500])
+    with pytest.warns(RuntimeWarning, match="can no longer be loaded"):
+        image, target = dataset[8]
+    assert target == 0
+    assert torch.equal(image, dataset[0][0])
+    first.unlink()
+    with pytest.warns(RuntimeWarning, match="can no longer be loaded"):
+        assert torch.equal(dataset[8][0], dataset[1][0])
+    strict = _folder(originals[0], originals[1], on_error="raise")
+    strict.samples[0] = (str(first), 0)
+    with pytest.raises(FileNotFoundError):
+        strict[0]
+
+
+def test_a_lost_disk_ends_the_training(originals):
+    """Eleven samples in a row that are gone are no bad samples any more."""
+    dataset = ValidatedImageDataset(list(originals[0].rglob("*.jpg")), min_score=0.0, cache=originals[1])
+    dataset.samples = [(f"/nowhere/{number}.jpg", None) for number in range(50)]
+    with pytest.raises(RuntimeError, match="is their disk or mount in order"), pytest.warns(RuntimeWarning):
+        dataset[7]
+    with pytest.raises(IndexError):
+        dataset[50]
+
+
+def test_a_mistake_in_a_transform_is_not_taken_for_a_bad_sample(originals):
+    """Only loading is forgiven."""
+
+    def broken(_image):
+        raise ValueError("a bug of ours")
+
+    with pytest.raises(ValueError, match="a bug of ours"):
+        ValidatedImageDataset([originals[0] / "ant/deep/0.jpg"], broken, cache=originals[1])[0]
+
+
+@pytest.mark.parametrize("names", [(), ("empty",)])
+def test_a_folder_without_classes_or_images_is_an_error(tmp_path, names):
+    """As in torchvision, a wrong path is told at once."""
+    for name in names:
+        (tmp_path / name).mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no class folder|no image of class empty"):
+        ValidatedImageFolder(tmp_path, cache=tmp_path / "cache")
+
+
+def test_an_unguarded_script_is_not_run_again(originals, tmp_path):
+    """Measuring starts processes, and none of them imports the user's script or notebook."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "print('begins')\n"
+        "from imageguard_daemon.integrations.pytorch import ValidatedImageDataset\n"
+        f"made = ValidatedImageDataset([{str(originals[0] / 'ant/deep/0.jpg')!r}], cache={str(tmp_path / 'c')!r})\n"
+        "print(len(made))\n"
+    )
+    made = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert made.stdout.split() == ["begins", "1"]

@@ -1,0 +1,97 @@
+"""Verdicts on lists of files, each judged once."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon import validate
+from imageguard_daemon.integrations import verdicts
+from imageguard_daemon.integrations.verdicts import Judging, Verdict, verdicts_on
+from tests.e2e.daemon_process import command
+from tests.helpers.images import blurred, jpeg, photo
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A good image, a blurred one, a damaged one with an odd name, a text called .png, and none."""
+    folder = tmp_path_factory.mktemp("files")
+    good = photo(280, 200)
+    (folder / "good.jpg").write_bytes(jpeg(good))
+    (folder / "blurred.jpg").write_bytes(jpeg(blurred(good, 6)))
+    (folder / "odd\n\udcff.jpg").write_bytes(jpeg(good)[:2000])
+    (folder / "document.png").write_bytes(b"%PDF-1.7 " + bytes(100))
+    return [str(folder / name) for name in ("good.jpg", "blurred.jpg", "odd\n\udcff.jpg", "document.png", "none.jpg")]
+
+
+def _count(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Note what is measured, and measure it."""
+    asked: list[list[str]] = []
+    measure = verdicts._measure
+
+    def noting(paths, cache, workers):
+        asked.append([os.path.basename(path) for path in paths])
+        return measure(paths, cache, workers)
+
+    monkeypatch.setattr(verdicts, "_measure", noting)
+    return asked
+
+
+def test_verdicts_are_the_librarys_and_files_are_measured_once(files, tmp_path, monkeypatch):
+    """Scores and reasons are `validate`'s, in the order asked for; a second time only what is no image is looked at."""
+    asked, judging = _count(monkeypatch), Judging(cache=tmp_path / "cache", workers=2)
+    found = verdicts_on(files, judging)
+    for path, verdict in zip(files[:4], found, strict=False):
+        decision = validate(path)
+        expected = Verdict(decision.score, decision.reason, decision.detail, bool(decision.measures))
+        assert verdict == expected
+    assert (found[4].reason, found[4].is_readable) == ("unreadable", False)
+    assert [verdict.reason for verdict in found[:4]] == ["", "blurry", "corrupt", "unsupported"]
+    assert verdicts_on(files[:3][::-1], judging) == found[:3][::-1]
+    assert len(asked) == 1
+    verdicts_on(files, Judging(cache=tmp_path / "cache", thresholds={"blur_score": 0.0}))
+    assert asked[1:] == [["document.png", "none.jpg"]]
+
+
+def test_what_the_daemon_has_recorded_is_not_measured_again(files, tmp_path, monkeypatch):
+    """With an audit log, filed images are known by their place, and copies of them by their content."""
+    inbox = tmp_path / "root" / "inbox" / "cat"
+    inbox.mkdir(parents=True)
+    for path in files[:2]:
+        shutil.copy(path, inbox)
+    config = tmp_path / "quick.yaml"
+    config.write_text(f"root: {tmp_path / 'root'}\nintake: {{settle_seconds: 0.2}}\n")
+    assert command("run", "--config", config, "--once").returncode == 0
+    filed = [str(tmp_path / "root/accepted/cat/good.jpg"), str(tmp_path / "root/quarantine/cat/blurred.jpg")]
+    asked = _count(monkeypatch)
+    judging = Judging(cache=tmp_path / "cache", audit=tmp_path / "root" / "audit.db")
+    found = verdicts_on([*filed, *files[:2]], judging)
+    assert [verdict.reason for verdict in found] == ["", "blurry", "", "blurry"]
+    assert asked == []
+    assert verdicts_on(filed, Judging(cache=tmp_path / "cache")) == found[:2]
+    assert asked == []
+
+
+def test_a_process_waits_while_another_measures(files, tmp_path, monkeypatch):
+    """Ranks of one training do not all measure the same files: the lock is held while one does."""
+    cache = tmp_path / "cache"
+    held = []
+
+    def measure(_paths, _cache, _workers):
+        script = f"import fcntl; fcntl.flock(open({str(cache) + '.lock'!r}), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        held.append(subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL, check=False).returncode)
+        return {}
+
+    monkeypatch.setattr(verdicts, "_measure", measure)
+    verdicts_on(files[:1], Judging(cache=cache))
+    assert held == [1]
+
+
+def test_an_unknown_preset_is_refused_before_anything_is_measured(files, tmp_path):
+    """A typing mistake costs no hour of measuring."""
+    with pytest.raises(ValueError, match="did you mean 'general'"):
+        verdicts_on(files, Judging(preset="genral", cache=tmp_path / "cache"))
+    assert list(Path(tmp_path).iterdir()) == []
