@@ -24,7 +24,7 @@ from imageguard_daemon.errors import DataError, NoInputError, StorageError, Unav
 MANIFEST = "manifest.json"
 FORMAT = 1
 _PAGE = 1_000
-_ROWS_A_GROUP = 20_000
+_ROWS_A_GROUP = 5_000
 _TYPES: Mapping[type, str] = {
     sa.Integer: "int64",
     sa.Float: "float64",
