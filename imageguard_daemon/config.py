@@ -293,6 +293,22 @@ class Service(Section):
     )
 
 
+class Metrics(Section):
+    """What monitoring asks the daemon over HTTP."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Answer /metrics (Prometheus), /healthz and /readyz from a thread that only reads numbers.",
+    )
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on. There are no paths, classes or images in the answers, but names of sources; "
+        "on another address than loopback everybody who reaches it can read them.",
+    )
+    port: int = Field(9464, ge=1, le=65_535, description="Port to listen on.")
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -309,6 +325,7 @@ class Settings(Section):
     alerts: Alerts = Field(Alerts(), description="Whom to tell of new findings.")
     logging: Logging = Field(Logging(), description="What is written to standard error.")
     service: Service = Field(Service(), description="How the daemon starts and stops.")
+    metrics: Metrics = Field(Metrics(), description="What monitoring can ask; docs/metrics.md lists it.")
 
     @field_validator("sources")
     @classmethod

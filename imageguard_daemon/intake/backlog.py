@@ -35,6 +35,8 @@ class Backlog:
 
     limit: int
     max_attempts: int
+    retries: int = field(default=0, init=False)
+    """How many times a candidate that had been set aside was let go of, to be looked at again."""
     _waiting: deque[Candidate] = field(default_factory=deque)
     _held: set[Candidate] = field(default_factory=set)
     _set_aside: set[Candidate] = field(default_factory=set)
@@ -66,6 +68,11 @@ class Backlog:
     def waiting(self) -> int:
         """How many candidates are waiting."""
         return len(self._waiting)
+
+    @property
+    def oldest(self) -> Candidate | None:
+        """The candidate that has waited longest."""
+        return self._waiting[0] if self._waiting else None
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -104,6 +111,7 @@ class Backlog:
         for failure in self.failures:
             if failure.retry_at is not None and failure.retry_at <= now and failure.candidate in self._set_aside:
                 self._set_aside.discard(failure.candidate)
+                self.retries += 1
                 yield failure.candidate
 
     def next_retry(self) -> float | None:

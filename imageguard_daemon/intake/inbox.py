@@ -54,6 +54,11 @@ class Inbox:
         return len(self._settling)
 
     @property
+    def canary_seen_at(self) -> float | None:
+        """When an event last proved that events arrive, on the monotonic clock; None before the first proof."""
+        return self._watcher.canary_seen_at
+
+    @property
     def exhausted(self) -> bool:
         """Whether all that was here at the first walk has been handed out or is still being written."""
         if self._walked_at is None or self._walk is not None or self._walk_again:

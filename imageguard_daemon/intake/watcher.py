@@ -124,6 +124,8 @@ class InboxWatcher:
         self._canary_seconds = canary_seconds
         self._canary_seen = threading.Event()
         self._canary_sent_at: float | None = None
+        self.canary_seen_at: float | None = None
+        """Monotonic time at which an event last proved that events arrive; None before the first proof."""
         self._next_canary_at = 0.0
         self._observer: BaseObserver | None = None
         self._listener = _OverflowListener(hints)
@@ -211,6 +213,7 @@ class InboxWatcher:
         sent_at = self._canary_sent_at or now
         if self._canary_seen.is_set():
             self._canary_sent_at = None
+            self.canary_seen_at = now
         elif now >= sent_at + CANARY_PATIENCE_SECONDS:
             log.warning("kernel events stopped arriving; watching and walking anew", inbox=self._inbox)
             self._renew()

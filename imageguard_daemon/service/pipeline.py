@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -13,6 +13,7 @@ from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.model import Candidate, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
+from imageguard_daemon.service.meters import Meters
 from imageguard_daemon.service.moving import Trip, carry_out
 from imageguard_daemon.service.planning import judge, late_sidecar_intent
 from imageguard_daemon.service.sources import ServedSource
@@ -34,6 +35,7 @@ class Stages:
     backlog: Backlog
     workers: Workers
     audit: AuditWriter
+    meters: Meters = field(default_factory=Meters)
 
 
 class Pipeline:
@@ -54,6 +56,7 @@ class Pipeline:
         self._backlog = stages.backlog
         self._workers = stages.workers
         self._audit = stages.audit
+        self._meters = stages.meters
         self._on_filed = on_filed
         self._group_seconds = group_seconds
         self._measured: list[Finished] = []
@@ -129,7 +132,8 @@ class Pipeline:
         with self._folders() as folders:
             try:
                 judged = judge([(f.candidate, f.measurement) for f in group if f.measurement], source)
-                recorded = self._audit.record_intents(judged)
+                with self._meters.timed("record"):
+                    recorded = self._audit.record_intents(judged)
                 moved = self._carry_out(judged, recorded, folders, now)
             except StalledError as error:
                 source.pause(str(error), now)
@@ -151,7 +155,8 @@ class Pipeline:
         return [file for file, trip in zip(judged, trips, strict=True) if trip.moved]
 
     def _make_trips(self, trips: Sequence[Trip], folders: Folders, now: float) -> None:
-        carry_out(trips, folders)
+        with self._meters.timed("move"):
+            carry_out(trips, folders)
         for trip in trips:
             self._unrecorded += trip.outcomes
             if trip.error is not None:

@@ -17,6 +17,8 @@ from imageguard_daemon.names import printable
 from imageguard_daemon.service import confinement, logs, status
 from imageguard_daemon.service.alerting import Alerting
 from imageguard_daemon.service.display import Display
+from imageguard_daemon.service.meters import Meters, SourceVitals, Vitals
+from imageguard_daemon.service.metrics_server import MetricsServer
 from imageguard_daemon.service.notifying import notify
 from imageguard_daemon.service.pipeline import Pipeline, Stages
 from imageguard_daemon.service.progress import Progress
@@ -49,7 +51,9 @@ class Serving:
             source.name: ServedSource(source, Inbox(source, settings.intake, self._backlog, waker.wake))
             for source in settings.sources
         }
-        stages = Stages(self._backlog, self._workers, audit)
+        self._meters = Meters()
+        self._metrics_server = MetricsServer(settings.metrics, self._meters)
+        stages = Stages(self._backlog, self._workers, audit, self._meters)
         self._pipeline = Pipeline(self._sources, stages, self._on_filed, settings.filing.group_seconds)
         self._alerting = Alerting(settings, audit, waker.wake)
         self._started_at = datetime.now(UTC)
@@ -65,6 +69,7 @@ class Serving:
         if self._confinement_lacks:
             log.warning("image decoders are not fully confined", lacking=", ".join(self._confinement_lacks))
         self._step(display)
+        self._metrics_server.start()
         notify(READY=1, STATUS="watching")
         while not (self._signals.should_exit or (once and self._nothing_to_do())):
             self._waker.wait(self._seconds_to_wait())
@@ -78,6 +83,7 @@ class Serving:
 
     def release(self) -> None:
         """End everything that was started; what is unfinished is in the inbox or in the log."""
+        self._metrics_server.stop()
         for source in self._sources.values():
             source.inbox.stop()
         self._workers.stop()
@@ -153,6 +159,7 @@ class Serving:
     def _drain(self) -> None:
         """Stop in the order of the flow, so that no stage is given anything more once it has been emptied."""
         self._state = "stopping"
+        self._meters.vitals = self._vitals(time.monotonic())
         notify(STOPPING=1, STATUS="finishing images in work")
         # 1. Nothing new: what no worker has begun stays in the inbox, where the next start finds it.
         for source in self._sources.values():
@@ -180,6 +187,7 @@ class Serving:
         decision, image = file.decision, file.intents[0]
         self._last_progress_at = now
         self._progress.count(decision.verdict, decision.reason, now)
+        self._meters.count(file)
         if self._settings.filing.remove_empty_folders:
             inbox = str(self._sources[file.candidate.source].settings.inbox)
             remove_emptied_folders(os.path.dirname(image.source_path), inbox)
@@ -198,6 +206,7 @@ class Serving:
 
     def _tell(self, display: Display, now: float) -> None:
         current = self._status(now)
+        self._meters.vitals = self._vitals(now)
         status.write(current, self._settings.state_folder)
         display.show(current)
         summary = f"{current.accepted} accepted, {current.quarantined} quarantined, {current.backlog} waiting"
@@ -220,6 +229,24 @@ class Serving:
             self._last_progress_at = now
         patience = STUCK_AFTER_TIMEOUTS * self._settings.scoring.timeout_seconds
         return now - self._last_progress_at < patience
+
+    def _vitals(self, now: float) -> Vitals:
+        oldest = self._backlog.oldest
+        failures = self._backlog.failures
+        return Vitals(
+            at=time.time(),
+            state=self._state,
+            makes_progress=self._makes_progress(now),
+            backlog=self._backlog.held,
+            in_work=self._workers.in_work,
+            oldest_arrived_at=oldest.settled.ctime_ns / 1e9 if oldest and oldest.settled else None,
+            set_aside=sum(failure.retry_at is not None for failure in failures),
+            given_up=sum(failure.retry_at is None for failure in failures),
+            retries=self._backlog.retries,
+            worker_mishaps=self._workers.mishaps,
+            pools_lost=self._workers.pools_replaced,
+            sources=tuple(_source_vitals(source, now) for source in self._sources.values()),
+        )
 
     def _status(self, now: float) -> status.Status:
         return status.Status(
@@ -244,6 +271,13 @@ def _source_status(source: ServedSource, now: float) -> status.SourceStatus:
     settings, inbox = source.settings, source.inbox
     paused, next_at = source.paused_because, _wall_clock(source.next_probe(), now)
     return status.SourceStatus(settings.name, str(settings.inbox), inbox.present, inbox.settling, paused, next_at)
+
+
+def _source_vitals(source: ServedSource, now: float) -> SourceVitals:
+    seen_at = source.inbox.canary_seen_at
+    age = None if seen_at is None else now - seen_at
+    paused, inbox = bool(source.paused_because), source.inbox
+    return SourceVitals(source.settings.name, inbox.present, paused, inbox.settling, age)
 
 
 def _failed_file(failure: Failure, now: float) -> status.FailedFile:

@@ -92,6 +92,7 @@ class Workers:
         self._stopping = False
         self.messages = 0
         self.mishaps = 0
+        self.pools_replaced = 0
         self._memory_bytes = settings.worker_memory_megabytes * _MEGABYTE
         self._board = Board(_SLOTS)
         self._pool = self._new_pool()
@@ -172,6 +173,7 @@ class Workers:
                 "scoring.worker_memory_megabytes is too small"
             )
         log.warning("worker processes were lost; starting new ones")
+        self.pools_replaced += 1
         self.stop()
         self._pool = self._new_pool()
         self._last_news_at = time.monotonic()

@@ -1,0 +1,173 @@
+"""What monitoring is told: counted where it happens, the rest copied once a second from what the loop knows.
+
+Names and units follow the conventions of Prometheus. No path, class or camera is a label: labels have few values.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from imageguard_daemon import __version__
+from imageguard_daemon.model import JudgedFile
+from imageguard_daemon.quality.version import SCORER_VERSION
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # half as many lines again, which no query of ours asks for
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_WAIT_BUCKETS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0, 86_400.0)
+UNHEALTHY_SECONDS = 30.0
+"""A loop that has not come round for so long hangs; it comes round every second."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVitals:
+    """One source at one moment."""
+
+    name: str
+    present: bool
+    paused: bool
+    settling: int
+    canary_age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """The daemon at one moment; never changed, so that any thread may read it.
+
+    `at` is the wall clock in seconds since 1970, `oldest_arrived_at` that of the file that has waited longest.
+    """
+
+    at: float
+    state: str
+    makes_progress: bool
+    backlog: int
+    in_work: int
+    oldest_arrived_at: float | None
+    set_aside: int
+    given_up: int
+    retries: int
+    worker_mishaps: int
+    pools_lost: int
+    sources: tuple[SourceVitals, ...]
+
+
+class Meters:
+    """All numbers of one daemon. The loop counts and publishes; other threads only read."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self.vitals: Vitals | None = None
+        ProcessCollector(registry=self.registry)
+        self._decisions = Counter(
+            "imageguard_decisions",
+            "Images judged and moved since the start, by source, verdict and reason.",
+            ["source", "verdict", "reason"],
+            registry=self.registry,
+        )
+        self._stages = Histogram(
+            "imageguard_stage_duration_seconds",
+            "Time for one image (measure) or one group of images (record, move).",
+            ["stage"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._waits = Histogram(
+            "imageguard_arrival_to_filed_seconds",
+            "Time from an image's last change in the inbox to its move, settling included.",
+            buckets=_WAIT_BUCKETS,
+            registry=self.registry,
+        )
+        self.registry.register(self)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Measure how long a stage takes, also when it fails."""
+        with self._stages.labels(stage).time():
+            yield
+
+    def count(self, file: JudgedFile) -> None:
+        """Count an image that has moved."""
+        decision, settled = file.decision, file.candidate.settled
+        self._decisions.labels(file.candidate.source, decision.verdict, decision.reason).inc()
+        self._stages.labels("measure").observe(file.measurement.duration_ms / 1000)
+        if settled is not None:
+            self._waits.observe(max(0.0, time.time() - settled.ctime_ns / 1e9))
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the numbers of the last moment published; `prometheus_client` asks, from any thread."""
+        yield InfoMetricFamily(
+            "imageguard_build", "Versions.", {"version": __version__, "scorer_version": SCORER_VERSION}
+        )
+        if self.vitals is not None:
+            yield from _gauges(self.vitals)
+            yield from _source_gauges(self.vitals)
+
+    def exposition(self) -> bytes:
+        """Give everything in the text format of Prometheus."""
+        return generate_latest(self.registry)
+
+    def illness(self, now: float) -> str:
+        """Say why the daemon is not alive and well; empty when it is. `now` is the wall clock."""
+        if self.vitals is None:
+            return "has not begun"
+        if now - self.vitals.at > UNHEALTHY_SECONDS:
+            return f"the loop has not come round for {now - self.vitals.at:.0f} s"
+        return "" if self.vitals.makes_progress else "no image finished for long"
+
+    def hindrance(self, now: float) -> str:
+        """Say why images that arrive now would not be judged; empty when they would."""
+        if self.vitals is None or self.illness(now):
+            return self.illness(now)
+        if self.vitals.state != "watching":
+            return self.vitals.state
+        lost = [f"source {one.name}: its inbox is gone" for one in self.vitals.sources if not one.present]
+        paused = [f"source {one.name}: paused" for one in self.vitals.sources if one.paused]
+        return "; ".join(lost + paused)
+
+
+def _gauges(vitals: Vitals) -> Iterator[Metric]:
+    oldest = vitals.oldest_arrived_at
+    waited = max(0.0, time.time() - oldest) if oldest is not None else 0.0
+    for name, told, value in (
+        ("backlog_files", "Files that have settled and wait for their verdict or are in work.", vitals.backlog),
+        ("in_work_files", "Files that are with the workers.", vitals.in_work),
+        ("oldest_waiting_seconds", "How long ago the file that has waited longest arrived; 0 for none.", waited),
+        ("set_aside_files", "Files left in the inbox that will be tried again.", vitals.set_aside),
+        ("given_up_files", "Files left in the inbox after the last attempt; they need a person.", vitals.given_up),
+        ("last_step_timestamp_seconds", "When the loop last came round, in seconds since 1970.", vitals.at),
+    ):
+        yield GaugeMetricFamily(f"imageguard_{name}", told, value)
+    for name, told, value in (
+        ("retries", "Times a file that had been set aside was looked at again.", vitals.retries),
+        ("worker_restarts", "Worker processes ended by an image and replaced.", vitals.worker_mishaps),
+        ("worker_pool_restarts", "Times all worker processes were replaced.", vitals.pools_lost),
+    ):
+        yield CounterMetricFamily(f"imageguard_{name}", told, value)
+
+
+def _source_gauges(vitals: Vitals) -> Iterator[Metric]:
+    paused = GaugeMetricFamily("imageguard_source_paused", "1 while a source is paused.", labels=["source"])
+    present = GaugeMetricFamily("imageguard_source_inbox_present", "1 while the inbox is there.", labels=["source"])
+    settling = GaugeMetricFamily("imageguard_source_settling_files", "Files not quiet long enough.", labels=["source"])
+    canary = GaugeMetricFamily(
+        "imageguard_source_canary_age_seconds", "Time since an event last proved that events arrive.", labels=["source"]
+    )
+    for one in vitals.sources:
+        paused.add_metric([one.name], float(one.paused))
+        present.add_metric([one.name], float(one.present))
+        settling.add_metric([one.name], one.settling)
+        if one.canary_age_seconds is not None:
+            canary.add_metric([one.name], one.canary_age_seconds)
+    yield from (paused, present, settling, canary)
