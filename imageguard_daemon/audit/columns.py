@@ -174,7 +174,7 @@ def _keys(connection: sa.Connection) -> Sequence[Key | None]:
     seen: dict[str, str] = {}
     found: dict[int, Key] = {}
     for number, *texts in connection.exec_driver_sql(query):
-        found[number] = Key(*(seen.setdefault(text, text) for text in texts))  # one copy of each text
+        found[number] = Key._make(map(seen.setdefault, texts, texts))  # one copy of each text
     return [found.get(number) for number in range(max(found, default=0) + 1)]
 
 
