@@ -5,8 +5,10 @@
     python -m bench.reports BIG --stalls 20
 
 Each report is the real command in a process of its own, timed with its start-up; memory is the most it
-had resident; on a machine that others use as well, the processor's time says more than the clock. `--stalls` records images with the daemon's writer for so many seconds without, then with reports over
-the whole log running one after the other, and gives how long a group of 16 took to be recorded.
+had resident. On a machine that others use as well, the processor's time says more than the clock.
+
+`--stalls` records images with the daemon's writer for so many seconds without, then with reports over the whole log
+made one after the other, and gives how long a group of 16 took to be recorded.
 """
 
 import argparse
@@ -67,12 +69,12 @@ def measured(database: Path, arguments: Sequence[str]) -> tuple[float, float, fl
     return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def time_reports(database: Path, repeat: int) -> None:
+def time_reports(database: Path, repeat: int, period: str) -> None:
     """Print a table: the median of some runs, after one that is not counted."""
     nothing = ("a report on nothing: start-up alone", ("report", "--since", "2030-01-01"))
     measured(database, nothing[1])
     print(f"{'command':44} {'took':>8} {'processor':>9} {'memory':>9}")
-    for name, arguments in (nothing, *reports()):
+    for name, arguments in (nothing, *(one for one in reports() if one[0].endswith(period))):
         took, worked, megabytes = np.median([measured(database, arguments) for _ in range(repeat)], axis=0)
         print(f"{name:44} {took:6.2f} s {worked:7.2f} s {megabytes:6.0f} MB", flush=True)
 
@@ -138,12 +140,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--period", choices=("", "30 days", "year"), default="", help="only the reports on this period")
     parser.add_argument("--stalls", type=float, metavar="SECONDS")
     asked = parser.parse_args()
     if asked.stalls:
         measure_stalls(database_in(asked.folder), asked.stalls)
     else:
-        time_reports(database_in(asked.folder), asked.repeat)
+        time_reports(database_in(asked.folder), asked.repeat, asked.period)
 
 
 if __name__ == "__main__":
