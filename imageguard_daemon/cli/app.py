@@ -9,6 +9,8 @@ import traceback
 import typer
 
 from imageguard_daemon.cli import (
+    alerts,
+    audit,
     calibrate,
     check,
     config,
@@ -45,6 +47,8 @@ app.command()(calibrate.calibrate)
 app.command()(status.status)
 app.command()(verify.verify)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(audit.app, name="audit")
 app.add_typer(config.app, name="config")
 
 
