@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from imageguard_daemon.quality.decoding import Grey
 from imageguard_daemon.quality.jpeg import luma_table
@@ -44,7 +45,8 @@ class GridFit:
         return self.fit > 0.5 and self.evidence >= _FEWEST
 
 
-_BANDS = ((1, 6), (6, 15), (15, 36), (36, 64))
+_BANDS = (1, 6, 15, 36)
+_BAND_SIZES = np.diff([*_BANDS, 64])
 _SAMPLE = 1024
 _NOT_FOUND = 1.5
 _NO_BLOCKS = [0.0] * len(_BANDS) + [1.0] * len(_BANDS)
@@ -140,15 +142,15 @@ def _spectrum(coefficients: Floats) -> tuple[list[float], float]:
     busy = sizes[1:6].sum(axis=0) > 8
     looked_at = (busy if np.count_nonzero(busy) >= 4 else np.ones_like(busy)).astype(np.float32)
     silent = np.einsum("fb,b->f", (sizes < 0.8).astype(np.float32), looked_at) / looked_at.sum()
-    energies = [math.log(power[low:high].mean() + 0.02) for low, high in _BANDS]
-    return energies + [float(silent[low:high].mean()) for low, high in _BANDS], still
+    energies = np.log(np.add.reduceat(power, _BANDS) / _BAND_SIZES + 0.02)
+    return [*energies.tolist(), *(np.add.reduceat(silent, _BANDS) / _BAND_SIZES).tolist()], still
 
 
 def _grid_phase(steps: Floats) -> tuple[int, float, float]:
     """Give where the first block border lies along lines, and how much borders of 8 and of 4 px stand out."""
     whole = steps[: len(steps) // 8 * 8].reshape(-1, 8).mean(axis=0)
     phase = int(np.argmax(whole))
-    usual = max(float(np.median(whole)), 0.05)
+    usual = max(sum(sorted(whole.tolist())[3:5]) / 2, 0.05)
     # Entry i spans px i to i + 3: its border lies before px i + 2.
     return (phase + 2) % 8, float(whole[phase]) / usual, float(whole[(phase + 4) % 8]) / usual
 
@@ -173,15 +175,23 @@ def _coefficients(grey: Grey) -> Floats:
 
 @functools.cache
 def _phase_table() -> Floats:
-    """Give cosines and, after them, weights: (coefficient and level) x 2 qualities.
-
-    Only levels that are not rounded to 0 count, as 0 is a multiple of everything.
-    """
-    steps = np.array([luma_table(int(quality))[1 : _COEFFICIENTS + 1] for quality in _QUALITIES], np.float32).T
+    """Give cosines, (coefficient and level) x quality; 0 for levels that are rounded to 0, a multiple of everything."""
     levels = np.arange(_LARGEST, dtype=np.float32)[None, :, None]
-    weight = (levels > steps[:, None, :] / 2).astype(np.float32)
-    cosine = np.cos(2 * np.pi * levels / steps[:, None, :]) * weight
-    return np.concatenate([cosine, weight], axis=2).reshape(_COEFFICIENTS * _LARGEST, -1).astype(np.float32)
+    steps = _steps()[:, None, :]
+    cosine = np.cos(2 * np.pi * levels / steps) * (levels > steps / 2)
+    return np.asarray(cosine.reshape(_COEFFICIENTS * _LARGEST, -1), np.float32)
+
+
+@functools.cache
+def _steps() -> Floats:
+    """Give the steps of the quantisation tables: coefficient x quality."""
+    return np.array([luma_table(int(quality))[1 : _COEFFICIENTS + 1] for quality in _QUALITIES], np.float32).T
+
+
+@functools.cache
+def _first_levels() -> NDArray[np.intp]:
+    """Give the lowest level that is not rounded to 0: coefficient x quality."""
+    return (_steps() / 2).astype(np.intp) + 1
 
 
 def _best_fit(coefficients: Floats) -> GridFit:
@@ -189,7 +199,9 @@ def _best_fit(coefficients: Floats) -> GridFit:
     index = levels + np.arange(0, _COEFFICIENTS * _LARGEST, _LARGEST, dtype=np.uint16)[:, None]
     counts = np.bincount(index.ravel(), minlength=_COEFFICIENTS * _LARGEST).astype(np.float32)
     present = np.flatnonzero(counts)
-    cosines, evidence = np.split(np.einsum("l,lq->q", counts[present], _phase_table()[present]), 2)
+    cosines = np.einsum("l,lq->q", counts[present], _phase_table()[present])
+    above = counts.reshape(_COEFFICIENTS, _LARGEST)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    evidence = np.take_along_axis(above, _first_levels(), axis=1).sum(axis=0)
     fits = cosines / np.maximum(evidence, _FEWEST)
     # A step's divisors fit as well as the step: of all that fit nearly as well as the best, take the worst.
     worst = int(np.argmax(fits >= 0.85 * fits.max()))
