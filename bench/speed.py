@@ -32,17 +32,14 @@ from PIL import Image
 from imageguard_daemon.quality import (
     compression,
     decoding,
-    enlargement,
     features,
-    grain,
     measurement,
     readout,
-    sharpness,
-    tones,
 )
 from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.loops import FASTEST
 from imageguard_daemon.quality.policy import PRESETS, decide
-from imageguard_daemon.quality.strips import strips
+from imageguard_daemon.quality.strips import lines
 from tests.helpers.images import encoded, photo
 
 LIMITS = Limits()
@@ -127,18 +124,20 @@ def print_stages(name: str, data: bytes, runs: int) -> None:
     found = features.extract(picture, side)
     reduced = features.at_working_size(picture.grey, side)
     native, working = picture.grey, np.ascontiguousarray(reduced)
-    lines = strips(native)
+    loops = FASTEST
+    across, down = lines(native)
+    along = loops.lines(across, down)
     stages: dict[str, Callable[[], object]] = {
         "SHA-256": lambda: hashlib.sha256(data).hexdigest(),
         "decoding, integrity": lambda: decoding.decode(data, LIMITS),
         "working size": lambda: features.at_working_size(native, side),
         "upright": lambda: np.ascontiguousarray(features.upright(reduced)(reduced)),
-        "lines": lambda: strips(native),
-        "blur": lambda: sharpness.sharpness_features(working),
-        "noise": lambda: grain.noise_features(working),
-        "exposure": lambda: tones.tones(working),
-        "compression": lambda: compression.compression_features(native, *lines),
-        "enlargement": lambda: enlargement.enlargement_features(*lines),
+        "lines": lambda: lines(native),
+        "blur": lambda: loops.sharpness(working),
+        "noise": lambda: loops.noise(working),
+        "exposure": lambda: loops.tones(working),
+        "compression": lambda: compression.compression_features(native, along.row, along.column, loops.blocks),
+        "enlargement": lambda: loops.lines(across, down),
         "all features": lambda: features.extract(picture, side),
         "readout": lambda: readout.read_out(found),
     }
