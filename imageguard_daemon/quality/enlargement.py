@@ -91,7 +91,7 @@ def _spectrum(profile: Floats) -> NDArray[np.float64]:
     relative = np.minimum(profile / (nearby + 0.05), 4).astype(np.float64)
     window = _window(profile.size)
     amplitude = np.abs(np.fft.rfft((relative - relative.mean()) * window, _BINS))
-    return np.maximum(amplitude / np.sqrt((window**2).sum()), _NO_RHYTHM)
+    return np.asarray(np.maximum(amplitude / np.sqrt((window**2).sum()), _NO_RHYTHM))
 
 
 @functools.lru_cache(maxsize=64)
