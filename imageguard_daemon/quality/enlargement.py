@@ -19,7 +19,7 @@ from imageguard_daemon.quality.decoding import Grey
 from imageguard_daemon.quality.strips import Grid, find_grid, profiles
 from imageguard_daemon.quality.tiles import Floats
 
-_EXACTLY, _ROUGHLY = 0.001, 0.3
+_EXACTLY, _ROUGHLY = 0.001, 0.3001  # no simple fraction, so that rounding does not decide
 _NEARBY = np.ones((1, 19), np.uint8)
 _BINS = 4096
 _NO_RHYTHM = 1e-3  # less is rounding

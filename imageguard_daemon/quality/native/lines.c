@@ -1,7 +1,7 @@
 #include "pixels.h"
 
 enum { BINS = 4096, HALF_BINS = BINS / 2 + 1, BLOCK = 8, AROUND = 8, NEARBY = 9, ROWS = 96, BANDS = 16, REACHES = 4 };
-static const double PI = 3.14159265358979323846, EXACTLY = 0.001, ROUGHLY = 0.3, LOWEST = 0.105, HIGHEST = 0.47, EQUAL = 1e-4;
+static const double PI = 3.14159265358979323846, EXACTLY = 0.001, ROUGHLY = 0.3001, LOWEST = 0.105, HIGHEST = 0.47, EQUAL = 1e-4;
 static const double NO_RHYTHM = 1e-3; /* less is rounding */
 
 /* Filled at first use, while Python's lock is held. */
