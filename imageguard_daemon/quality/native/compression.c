@@ -1,6 +1,6 @@
 #include "pixels.h"
 
-enum { SIDE = 8, PIXELS = SIDE * SIDE, COEFFICIENTS = 15, LARGEST = 512, FEWEST = 40, MAX_BLOCKS = 2048, MAX_LOOKED_AT = 768 };
+enum { SIDE = 8, PIXELS = SIDE * SIDE, COEFFICIENTS = 15, LARGEST = 512, LONGEST_STEP = 255, FEWEST = 40, MAX_BLOCKS = 2048, MAX_LOOKED_AT = 768 };
 enum { WORST_QUALITY = 3, QUALITIES = 86, BANDS = 4, SAMPLE = 1024 };
 static const double CERTAIN = 0.8;
 /* Some coefficients are whole eighths: rounding errors must not decide. */
@@ -16,8 +16,8 @@ static const int STANDARD_LUMA[COEFFICIENTS] = {11, 12, 14, 12, 10, 16, 14, 13, 
 /* Filled at first use, while Python's lock is held. */
 static int is_ready;
 static float basis[SIDE][SIDE], turned[SIDE][SIDE]; /* frequency x pixel, and the other way */
-static float cosines[COEFFICIENTS][LARGEST][QUALITIES];
-static int first_level[COEFFICIENTS][QUALITIES];
+static float cosines[LONGEST_STEP + 1][LARGEST]; /* step x level; 0 for levels that are rounded to 0 */
+static int steps[COEFFICIENTS][QUALITIES];
 
 static void prepare(void)
 {
@@ -30,11 +30,11 @@ static void prepare(void)
         for (int q = 0; q < QUALITIES; q++) {
             int quality = WORST_QUALITY + q, percent = quality < 50 ? 5000 / quality : 200 - 2 * quality;
             int step = (STANDARD_LUMA[c] * percent + 50) / 100;
-            step = step < 1 ? 1 : step > 255 ? 255 : step;
-            first_level[c][q] = step / 2 + 1;
-            for (int level = first_level[c][q]; level < LARGEST; level++)
-                cosines[c][level][q] = (float)cos(2 * pi * (level % step) / step);
+            steps[c][q] = step < 1 ? 1 : step > LONGEST_STEP ? LONGEST_STEP : step;
         }
+    for (int step = 1; step <= LONGEST_STEP; step++)
+        for (int level = step / 2 + 1; level < LARGEST; level++)
+            cosines[step][level] = (float)cos(2 * pi * (level % step) / step);
     is_ready = 1;
 }
 
@@ -100,10 +100,16 @@ static void count_levels(const float *coefficients, void *into)
         counts->of_level[c][(int)lower(fabsf(coefficients[ZIGZAG[c + 1]]) + HALF, LARGEST - 1)]++;
 }
 
+/* The sum of products of the first `count` numbers, a multiple of eight. */
 FOR_ALL_PROCESSORS
-static void add_cosines(float count, const float *of_level, float *sums)
+static float product_of(const float *a, const float *b, int count)
 {
-    for (int q = 0; q < QUALITIES; q++) sums[q] += count * of_level[q];
+    Eight sum = {0}, left, right;
+    for (int i = 0; i < count; i += 8) {
+        memcpy(&left, a + i, sizeof left), memcpy(&right, b + i, sizeof right);
+        sum += left * right;
+    }
+    return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
 }
 
 typedef struct {
@@ -118,10 +124,11 @@ static Fit best_fit(Grey grey, Counts *counts)
     each_block(grey, MAX_BLOCKS, count_levels, counts);
     for (int c = 0; c < COEFFICIENTS; c++) {
         float *of_level = counts->of_level[c];
-        for (int level = 0; level < LARGEST; level++)
-            if (of_level[level] > 0) add_cosines(of_level[level], cosines[c][level], sums);
+        int levels = LARGEST;
+        while (levels > 8 && product_of(of_level + levels - 8, of_level + levels - 8, 8) == 0) levels -= 8;
+        for (int q = 0; q < QUALITIES; q++) sums[q] += product_of(of_level, cosines[steps[c][q]], levels);
         for (int level = LARGEST - 2; level >= 0; level--) of_level[level] += of_level[level + 1];
-        for (int q = 0; q < QUALITIES; q++) evidence[q] += of_level[first_level[c][q]];
+        for (int q = 0; q < QUALITIES; q++) evidence[q] += of_level[steps[c][q] / 2 + 1];
     }
     for (int q = 0; q < QUALITIES; q++) {
         fits[q] = sums[q] / higher(evidence[q], FEWEST);

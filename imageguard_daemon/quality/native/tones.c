@@ -156,7 +156,7 @@ static int look_at_light(Grey small, float *found)
 {
     size_t size = (size_t)(small.height * small.width);
     float *scratch = malloc((4 * size + (size_t)small.width + 2 * REACH) * sizeof *scratch);
-    uint8_t *mask = malloc(size);
+    uint8_t *mask = calloc(size, 1);
     int result = scratch && mask ? 0 : OUT_OF_MEMORY;
     if (!result) {
         int32_t *parents = (int32_t *)scratch, *sizes = parents + size;
