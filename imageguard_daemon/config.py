@@ -37,6 +37,13 @@ def _file_name(path: Path) -> Path:
 
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Hours = Annotated[float, Field(gt=0, le=8_784)]
+
+
+def _web_address(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text):
+        raise ValueError("not a web address; it begins with https:// or http://")
+    return text
 
 
 def _suffix(text: str) -> str:
@@ -245,6 +252,29 @@ class Reporting(Section):
     )
 
 
+class Alerts(Section):
+    """Whom to tell of new findings; docs/alerts.md. Nobody, unless `command` or `webhook` is set."""
+
+    command: tuple[str, ...] = Field(
+        (),
+        description="Program and arguments, run for each new finding without a shell, with the finding as JSON on "
+        "standard input: [/usr/local/bin/tell-me, --team, vision].",
+    )
+    webhook: Annotated[str, AfterValidator(_web_address)] = Field(
+        "",
+        description="Address to which each new finding is posted as JSON. The systemd unit has no network: see "
+        "docs/alerts.md.",
+    )
+    check_seconds: Seconds = Field(
+        300.0, description="How often findings are looked for. Intake does not wait for that."
+    )
+    period_hours: Hours = Field(24.0, description="Findings are looked for in the decisions of so many hours.")
+    cooldown_hours: Hours = Field(24.0, description="The same finding is not told again for so many hours.")
+    timeout_seconds: Seconds = Field(
+        30.0, description="A command that takes longer is killed, a request given up; both are tried again later."
+    )
+
+
 class Logging(Section):
     """What is written to standard error."""
 
@@ -292,6 +322,7 @@ class Settings(Section):
     filing: Filing = Field(Filing(), description="How files are moved.")
     audit: Audit = Field(Audit(), description="Where decisions are recorded.")
     reporting: Reporting = Field(Reporting(), description="When a pattern becomes a finding.")
+    alerts: Alerts = Field(Alerts(), description="Whom to tell of new findings.")
     logging: Logging = Field(Logging(), description="What is written to standard error.")
     service: Service = Field(Service(), description="How the daemon starts and stops.")
     metrics: Metrics = Field(Metrics(), description="What monitoring can ask; docs/metrics.md lists it.")

@@ -72,10 +72,11 @@ class HourCounter:
 
     def add(self, batch: Batch) -> None:
         """Count the images of a batch."""
-        hours, size = batch.moments // HOUR_MS, len(self._grouping.groups)
-        codes, images = np.unique(hours * size + self._grouping.of_key[batch.keys], return_counts=True)
-        self._codes.append(codes)
-        self._images.append(images)
+        size, first = len(self._grouping.groups), batch.day * HOURS_A_DAY
+        images = np.bincount((batch.moments // HOUR_MS - first) * size + self._grouping.of_key[batch.keys])
+        codes = np.flatnonzero(images)
+        self._codes.append(codes + first * size)
+        self._images.append(images[codes])
 
     def counts(self) -> list[Count]:
         """Give what was counted."""

@@ -26,6 +26,7 @@ ORIGIN = bytes(32)
 """What the first link follows."""
 
 _BATCH = 1_000
+_INSERT = "INSERT INTO chain (sequence, record_table, record_id, hash) VALUES (?, ?, ?, ?)"
 _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     int: lambda value: b"i%d" % value,
     float: lambda value: b"f" + struct.pack(">d", value),
@@ -60,9 +61,22 @@ def extend(connection: sa.Connection, after: Mapping[str, int]) -> None:
     head = connection.exec_driver_sql("SELECT sequence, hash FROM chain ORDER BY sequence DESC LIMIT 1").first()
     links = _links(connection, after, (head.sequence, head.hash) if head else (0, ORIGIN))
     while batch := list(islice(links, _BATCH)):
-        connection.exec_driver_sql(
-            "INSERT INTO chain (sequence, record_table, record_id, hash) VALUES (?, ?, ?, ?)", batch
-        )
+        connection.exec_driver_sql(_INSERT, batch)
+
+
+def link_again(connection: sa.Connection, table: str, ids: Sequence[int]) -> None:
+    """Add new links for rows whose old ones are about to be archived; in the transaction that archives."""
+    for start in range(0, len(ids), _BATCH // 2):
+        part = ids[start : start + _BATCH // 2]
+        head = connection.exec_driver_sql("SELECT sequence, hash FROM chain ORDER BY sequence DESC LIMIT 1").one()
+        marks = ",".join("?" * len(part))
+        query = f"SELECT * FROM {table} WHERE id IN ({marks}) ORDER BY id"  # noqa: S608 - a name of ours
+        sequence, previous, links = head.sequence, head.hash, []
+        for row in connection.exec_driver_sql(query, tuple(part)).mappings():
+            sequence += 1
+            previous = link_hash(previous, sequence, table, dict(row))
+            links.append((sequence, table, row["id"], previous))
+        connection.exec_driver_sql(_INSERT, links)
 
 
 def _links(

@@ -1,14 +1,17 @@
 """Walks the hash chain and names every record that is not as it was written. Works while a daemon is writing."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.chain import ORIGIN, link_hash
+from imageguard_daemon.audit.archive_plan import Anchor, last_anchor
+from imageguard_daemon.audit.archived import files_digest
+from imageguard_daemon.audit.chain import link_hash
 from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.schema import CHAINED
+from imageguard_daemon.audit.schema import CHAINED, archived_files, archives
 
 _PAGE = 500
 _LINKS = (
@@ -28,11 +31,16 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How far the log reached at one moment: the last link, the last id of each table, what SQLite gave out."""
+    """How far the log reached at one moment: the last link, the last id of each table, what SQLite gave out.
+
+    `anchor` is where the latest archive ends, `archives` how many there are.
+    """
 
     sequence: int
     newest: Mapping[str, int]
     given_out: Mapping[str, int]
+    anchor: Anchor
+    archives: int
 
 
 class ChainCheck:
@@ -44,13 +52,17 @@ class ChainCheck:
     def __init__(self, engine: sa.Engine, expected: Sequence[bytes] = ()) -> None:
         self._engine = engine
         self._expected = frozenset(expected)
-        self._cursors = {table: _Cursor() for table in CHAINED}
-        self._sequence = 0
-        self._previous = {ORIGIN}
-        self.head = ORIGIN
         self.met: set[bytes] = set()
         with reading(engine) as connection:
             self.extent = _extent(connection)
+        anchor = self.extent.anchor
+        self._cursors = {table: _Cursor(anchor.last_ids[table] or _BEFORE_ALL) for table in CHAINED}
+        self._linked_again: Counter[str] = Counter()
+        self._sequence = anchor.sequence
+        self._previous = {anchor.hash}
+        self.head = anchor.hash
+        if anchor.hash in self._expected:
+            self.met.add(anchor.hash)
 
     @property
     def sequence(self) -> int:
@@ -67,6 +79,8 @@ class ChainCheck:
         for table, last_id in self.extent.newest.items():
             yield from self._unlinked(table, last_id + 1)
         yield from self._cut_off()
+        yield from self._not_archived()
+        yield from self._archived_files()
 
     def _next_page(self) -> tuple[Sequence[Any], dict[str, dict[int, dict[str, object]]]]:
         with reading(self._engine) as connection:
@@ -90,6 +104,7 @@ class ChainCheck:
         if fault:
             yield fault
         if table in self._cursors and isinstance(record_id, int):
+            self._linked_again[table] += record_id <= self.extent.anchor.last_ids[table]
             if fault is None:
                 yield from self._unlinked(table, record_id)
             self._cursors[table].step(record_id, good=fault is None)
@@ -115,6 +130,32 @@ class ChainCheck:
             if len(ids) < _PAGE:
                 return
             last = ids[-1]
+
+    def _not_archived(self) -> Iterator[Fault]:
+        """Name the rows of the archived part that neither went into the archive nor were linked again."""
+        for table, last_id in self.extent.anchor.last_ids.items():
+            with reading(self._engine) as connection:
+                count = f"SELECT count(*) FROM {table} WHERE id <= ?"  # noqa: S608
+                if connection.exec_driver_sql(count, (last_id,)).scalar_one() == self._linked_again[table]:
+                    continue
+                linked = "SELECT record_id FROM chain WHERE record_table = ?"
+                query = f"SELECT id FROM {table} WHERE id <= ? AND id NOT IN ({linked})"  # noqa: S608
+                ids = connection.exec_driver_sql(query, (last_id, table)).scalars().all()
+            for record_id in ids:
+                yield Fault(f"{table} {record_id}", "the record was not written by the daemon: it has no link")
+
+    def _archived_files(self) -> Iterator[Fault]:
+        """Hold the files that archives left in the log against the archives' own records."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(sa.select(archives.c.id, archives.c.files_digest)).all()
+            wrong = [row.id for row in rows if files_digest(connection, row.id) != row.files_digest]
+            known = [row.id for row in rows]
+            query = sa.select(sa.func.count()).where(archived_files.c.archive_id.not_in(known))
+            foreign = connection.scalar(query)
+        for archive_id in wrong:
+            yield Fault(f"archives {archive_id}", "the list of its files is not as it was written")
+        if foreign:
+            yield Fault("archived_files", f"{foreign} files of an archive that there is not")
 
     def _cut_off(self) -> Iterator[Fault]:
         last = {"chain": self.extent.sequence} | dict(self.extent.newest)
@@ -151,7 +192,15 @@ def _extent(connection: sa.Connection) -> Extent:
     newest = {table: int(connection.exec_driver_sql(query).scalar_one()) for table, query in tables.items()}
     sequence = connection.exec_driver_sql("SELECT coalesce(max(sequence), 0) FROM chain").scalar_one()
     given_out = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
-    return Extent(sequence, newest, {name: seq for name, seq in given_out if isinstance(seq, int)})
+    anchor = last_anchor(connection)
+    newest = {table: max(last_id, anchor.last_ids[table]) for table, last_id in newest.items()}
+    return Extent(
+        max(sequence, anchor.sequence),
+        newest,
+        {name: seq for name, seq in given_out if isinstance(seq, int)},
+        anchor,
+        connection.scalar(sa.select(sa.func.count()).select_from(archives)) or 0,
+    )
 
 
 def _rows(connection: sa.Connection, table: str, ids: Sequence[int]) -> dict[int, dict[str, object]]:

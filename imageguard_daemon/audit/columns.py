@@ -1,9 +1,10 @@
 """Reads the roll-ups as columns of numbers: ten million in seconds, a day in memory at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,12 +78,15 @@ class Columns:
         self._connection = connection
         self.keys = _keys(connection)
 
-    def batches(self, scope: Scope, *, scores: bool = False) -> Iterator[Batch]:
-        """Yield the images in scope, in the order of their days but for the latest few thousand, which come last."""
+    def batches(self, scope: Scope, *, scores: bool = False, newest_first: bool = False) -> Iterator[Batch]:
+        """Yield the images in scope in the order of their days, or backwards.
+
+        Those that are not packed yet, some thousand at most, come last; backwards they come first.
+        """
         first, last = _ms(scope.since, -_LAST_HOUR), _ms(scope.until, _LAST_HOUR)
         chosen = self._chosen(scope)
         whole = chosen.all()
-        for batch in self._all_batches(first, last, scores=scores):
+        for batch in self._all_batches(first, last, scores=scores, newest_first=newest_first):
             mask = chosen[batch.keys] if not whole else np.ones(len(batch), bool)
             if batch.day * DAY_MS < first or (batch.day + 1) * DAY_MS > last:
                 mask &= (batch.moments >= first) & (batch.moments < last)
@@ -98,24 +102,17 @@ class Columns:
         wanted = {name: forms(value) for name, value in asked.items() if value is not None}
         return np.array([not key or all(getattr(key, n) in v for n, v in wanted.items()) for key in self.keys], bool)
 
-    def _all_batches(self, first_ms: int, last_ms: int, *, scores: bool) -> Iterator[Batch]:
-        gathered: list[Any] = []
-        images, day = 0, None
-        for row in self._hours(first_ms, last_ms, scores=scores):
-            if gathered and (row.hour // HOURS_A_DAY != day or images >= _MOST_IMAGES):
-                yield _batch(day, gathered)
-                gathered, images = [], 0
-            gathered.append(row)
-            day, images = row.hour // HOURS_A_DAY, images + row.images
-        if gathered:
-            yield _batch(day, gathered)
-        yield from self._recent(scores=scores)
+    def _all_batches(self, first_ms: int, last_ms: int, *, scores: bool, newest_first: bool) -> Iterator[Batch]:
+        hours = self._hours(first_ms, last_ms, scores=scores, order="DESC" if newest_first else "ASC")
+        parts = (_by_day(hours), self._recent(scores=scores))
+        for part in parts[::-1] if newest_first else parts:
+            yield from part
 
-    def _hours(self, first_ms: int, last_ms: int, *, scores: bool) -> sa.CursorResult[Any]:
+    def _hours(self, first_ms: int, last_ms: int, *, scores: bool, order: str) -> Iterator[Any]:
         packed = ", ".join(name for name, _ in _PACKED if scores or name != "scores")
-        query = f"SELECT hour, images, {packed} FROM rollup_hours WHERE hour >= ? AND hour <= ? ORDER BY hour"  # noqa: S608
+        query = f"SELECT hour, images, {packed} FROM rollup_hours WHERE hour >= ? AND hour <= ? ORDER BY hour {order}"  # noqa: S608
         streaming = self._connection.execution_options(yield_per=HOURS_A_DAY)
-        return streaming.exec_driver_sql(query, (first_ms // HOUR_MS, last_ms // HOUR_MS))
+        yield from streaming.exec_driver_sql(query, (first_ms // HOUR_MS, last_ms // HOUR_MS))
 
     def _recent(self, *, scores: bool) -> Iterator[Batch]:
         names = ("moment_ms", "key_id", "flags", "decision_id", *SCORE_NAMES)
@@ -154,13 +151,22 @@ def open_columns(engine: sa.Engine) -> Iterator[Columns]:
 
 def _require_rollups(connection: sa.Connection) -> None:
     tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
-    if "rollup_hours" in tables:
-        return
-    raise UnavailableError(
-        "the audit database was made by an older version; start the daemon once: it brings it up to date"
-        if "intents" in tables
-        else "the audit database holds no decisions of imageguard-daemon"
-    )
+    if "rollup_hours" not in tables:
+        raise UnavailableError(
+            "the audit database was made by an older version; start the daemon once: it brings it up to date"
+            if "intents" in tables
+            else "the audit database holds no decisions of imageguard-daemon"
+        )
+    version = connection.exec_driver_sql("SELECT max(version_num) FROM alembic_version").scalar()
+    if str(version) > _newest_known():
+        raise UnavailableError(
+            f"the audit database was made by a newer version of imageguard-daemon (revision {version}); update this one"
+        )
+
+
+def _newest_known() -> str:
+    steps = resources.files("imageguard_daemon.audit.migrations.versions").iterdir()
+    return max(step.name[:4] for step in steps if step.name[:4].isdigit())
 
 
 def _keys(connection: sa.Connection) -> Sequence[Key | None]:
@@ -168,8 +174,21 @@ def _keys(connection: sa.Connection) -> Sequence[Key | None]:
     seen: dict[str, str] = {}
     found: dict[int, Key] = {}
     for number, *texts in connection.exec_driver_sql(query):
-        found[number] = Key(*(seen.setdefault(text, text) for text in texts))  # one copy of each text
+        found[number] = Key._make(map(seen.setdefault, texts, texts))  # one copy of each text
     return [found.get(number) for number in range(max(found, default=0) + 1)]
+
+
+def _by_day(hours: Iterable[Any]) -> Iterator[Batch]:
+    gathered: list[Any] = []
+    images, day = 0, None
+    for row in hours:
+        if gathered and (row.hour // HOURS_A_DAY != day or images >= _MOST_IMAGES):
+            yield _batch(day, gathered)
+            gathered, images = [], 0
+        gathered.append(row)
+        day, images = row.hour // HOURS_A_DAY, images + row.images
+    if gathered:
+        yield _batch(day, gathered)
 
 
 def _batch(day: int | None, rows: Sequence[Any]) -> Batch:

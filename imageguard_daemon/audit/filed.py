@@ -22,6 +22,11 @@ _FILED = f"""
 SELECT i.id, {_PLACE}, i.sha256, i.size_bytes, i.review_id
 FROM intents i JOIN outcomes o ON o.intent_id = i.id AND o.outcome = 'moved'
 WHERE i.id > ? AND i.id <= ? AND NOT {_IS_GOING_ON} ORDER BY i.id LIMIT {_PAGE}"""  # noqa: S608 - nothing of a user's is in it
+_ARCHIVED = f"""
+SELECT i.intent_id AS id,
+       coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.intent_id ORDER BY r.id DESC LIMIT 1),
+                i.path) AS place, i.sha256, i.size_bytes, NULL AS review_id
+FROM archived_files i WHERE i.intent_id > ? AND i.intent_id <= ? ORDER BY i.intent_id LIMIT {_PAGE}"""  # noqa: S608
 _UNFINISHED = f"""
 SELECT i.id, CASE i.destination_path WHEN x'' THEN i.source_path ELSE i.destination_path END AS place, i.sha256,
        i.size_bytes, i.review_id
@@ -32,6 +37,10 @@ SELECT i.destination_path FROM intents i LEFT JOIN outcomes o ON o.intent_id = i
 WHERE i.destination_path IN ({{marks}}) AND i.id > {{after}} AND (o.outcome = 'moved' OR o.id IS NULL)
   AND NOT EXISTS (SELECT 1 FROM relocations r WHERE r.intent_id = i.id)
   AND NOT {_WENT_ON.format(id="i.id")}
+UNION
+SELECT a.path FROM archived_files a
+WHERE a.path IN ({{marks}}) AND a.intent_id > {{after}}
+  AND NOT EXISTS (SELECT 1 FROM relocations r WHERE r.intent_id = a.intent_id)
 UNION
 SELECT r.path FROM relocations r
 WHERE r.path IN ({{marks}}) AND r.intent_id > {{after}}
@@ -58,7 +67,8 @@ class FiledFiles:
 
     def moved(self, last_id: int) -> Iterator[FiledFile | int]:
         """Yield every file where it was last moved to, up to an intent; only the id where the record makes no sense."""
-        return self._pages(_FILED, last_id)
+        yield from self._pages(_ARCHIVED, last_id)
+        yield from self._pages(_FILED, last_id)
 
     def unfinished(self, last_id: int) -> Iterator[FiledFile | int]:
         """Yield the intents that have no outcome, with their destinations."""
@@ -89,7 +99,7 @@ class FiledFiles:
         query = _AT.format(marks=",".join("?" * len(paths)), after=int(after))
         values = [os.fsencode(path) for path in paths]
         with reading(self._engine) as connection:
-            found = connection.exec_driver_sql(query, (*values, *values)).scalars().all()
+            found = connection.exec_driver_sql(query, (*values, *values, *values)).scalars().all()
         return {os.fsdecode(path) for path in found}
 
     def _pages(self, query: str, last_id: int) -> Iterator[FiledFile | int]:

@@ -20,7 +20,7 @@ from imageguard_daemon.names import printable
 _APPLICATION = 0x494D4753
 """Marks a SQLite file as ours, so that no other database is ever emptied."""
 _COMMIT_SECONDS = 1.0
-_COMMIT_ROWS = 1_000
+_COMMIT_ROWS = 100
 _BUSY_SECONDS = 30.0
 _FORM = f"1 {' '.join(field.name for field in fields(Measures))}"
 

@@ -213,12 +213,9 @@ def _ids_of(connection: sa.Connection, name: str, root: str) -> list[int]:
 
 def _conditions(selection: Selection, before: int = _LAST_ID) -> list[sa.ColumnElement[bool]]:
     # SQLite is to go down the ids, or an index on class or reason: then a page is as quick in a long log as in a short.
-    earlier: sa.ColumnElement[bool] = decisions.c.id < before
-    if (selection.reason, selection.scope.class_name, selection.ids) == (None, None, None):
-        earlier = sa.func.likelihood(earlier, sa.literal_column("0.0000001"))
     conditions: list[sa.ColumnElement[bool]] = [
-        earlier,
-        decisions.c.verdict == "quarantined",
+        decisions.c.id < before,
+        sa.func.likelihood(decisions.c.verdict == "quarantined", sa.literal_column("0.0000001")),
         *conditions_of(selection.scope),
     ]
     if selection.reason is not None:

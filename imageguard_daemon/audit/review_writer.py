@@ -59,7 +59,7 @@ class ReviewWriter(AuditWriter):
         if not planned:
             return []
         self._require_same_file()
-        with self._transaction(review_records, intents) as connection:
+        with self.transaction(review_records, intents) as connection:
             now = held_images(connection, [review.image.decision_id for review in planned])
             for review in planned:
                 if not _is_as_seen(now.get(review.image.decision_id), review.image):

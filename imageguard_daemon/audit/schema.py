@@ -3,7 +3,9 @@
 `decision_records` has one row for each judgement, `intents` one for each file about to move because of it,
 `outcomes` what became of each intent, `relocations` where a filed file was found after others had moved it.
 `review_records` has one row for each review of a rejection; an intent that comes from one names it (`review_id`), and
-the move that had brought its file to where it is taken from (`previous_id`). `chain` has one row for each row of these,
+the move that had brought its file to where it is taken from (`previous_id`). `alert_records` has what people were told
+of findings, `alert_attempts` each try to do so. `archives` says which beginning of the log was taken out and where to,
+`archived_files` which of its files should still be where. `chain` has one row for each row of all these but the last,
 in the one order of the log; `chain.py` says how it is made. The views `decisions` (one row per file judged and moved)
 and `reviews` (one row per review that took effect) are the public face; the tables may change with a migration.
 The three `rollup_...` tables repeat what reports need (`rollups.py`).
@@ -87,7 +89,7 @@ relocations = Table(
     "relocations",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("intent_id", Integer, ForeignKey("intents.id"), nullable=False, index=True),
+    Column("intent_id", Integer, nullable=False, index=True),  # may be that of an archived file
     Column("path", LargeBinary, nullable=False, index=True),
     Column("place", Text, nullable=False),
     Column("sha256", Text, nullable=False),
@@ -109,6 +111,54 @@ review_records = Table(
     Column("undoes", Integer, ForeignKey("review_records.id")),
     Column("profile", JSON(none_as_null=True)),
     sqlite_autoincrement=True,
+)
+
+alert_records = Table(
+    "alert_records",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("found_at", Text, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Column("channel", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+alert_attempts = Table(
+    "alert_attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("alert_id", Integer, ForeignKey("alert_records.id"), nullable=False, index=True),
+    Column("attempted_at", Text, nullable=False),
+    Column("succeeded", Integer, nullable=False),
+    Column("detail", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+archives = Table(
+    "archives",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    *(Column(name, Text, nullable=False) for name in ("archived_at", "host", "who", "folder")),
+    Column("manifest_sha256", Text, nullable=False),
+    Column("last_sequence", Integer, nullable=False),
+    Column("last_hash", LargeBinary, nullable=False),
+    Column("last_ids", JSON, nullable=False),
+    Column("counts", JSON, nullable=False),
+    Column("files_digest", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+archived_files = Table(
+    "archived_files",
+    metadata,
+    Column("intent_id", Integer, primary_key=True),
+    Column("archive_id", Integer, nullable=False),
+    Column("path", LargeBinary, nullable=False, index=True),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
 )
 
 chain = Table(
@@ -146,7 +196,10 @@ rollup_hours = Table(
     Index("ix_rollup_hours_hour", "hour"),
 )
 
-CHAINED = ("decision_records", "review_records", "intents", "outcomes", "relocations")
+CHAINED = (
+    *("decision_records", "review_records", "intents", "outcomes", "relocations"),
+    *("alert_records", "alert_attempts", "archives"),
+)
 """The tables whose rows have links; a transaction's links are in this order."""
 
 VIEW_COLUMNS = (

@@ -67,7 +67,7 @@ class AuditWriter:
         if not judged:
             return []
         self._require_same_file()
-        with self._transaction(decision_records, intents) as connection:
+        with self.transaction(decision_records, intents) as connection:
             decision_id, intent_id = _newest_ids(connection, decision_records, intents)
             recorded: list[tuple[RecordedIntent, ...]] = []
             intent_rows = []
@@ -82,7 +82,7 @@ class AuditWriter:
 
     def record_late_sidecar(self, decision_id: int, intent: Intent) -> RecordedIntent:
         """Record that a sidecar is about to follow an image that has already moved."""
-        with self._transaction(intents) as connection:
+        with self.transaction(intents) as connection:
             return self._insert_intent(connection, decision_id, intent)
 
     def record_outcomes(self, results: Sequence[Outcome]) -> None:
@@ -99,7 +99,7 @@ class AuditWriter:
             }
             for r in results
         ]
-        with self._transaction(outcomes) as connection:
+        with self.transaction(outcomes) as connection:
             before = chain.newest_ids(connection, [outcomes.name])[outcomes.name]
             _add(connection, outcomes, rows)
             rollups.add_moved(connection, before)
@@ -119,7 +119,7 @@ class AuditWriter:
             for intent_id, path, sha256, size_bytes in found
         ]
         if rows:
-            with self._transaction(relocations) as connection:
+            with self.transaction(relocations) as connection:
                 _add(connection, relocations, rows)
 
     def unfinished(self, *, reviews: bool = True) -> list[RecordedIntent]:
@@ -173,8 +173,11 @@ class AuditWriter:
             )
 
     @contextmanager
-    def _transaction(self, *tables: sa.Table) -> Iterator[sa.Connection]:
-        """Add rows to these tables, and their links, durably at once; rows added by others get no links from us."""
+    def transaction(self, *tables: sa.Table) -> Iterator[sa.Connection]:
+        """Add rows to these tables, and their links, durably at once; rows added by others get no links from us.
+
+        For this package alone: nobody else speaks SQL.
+        """
         with translated_errors(self._database), self._engine.begin() as connection:
             before = chain.newest_ids(connection, [table.name for table in tables])
             yield connection

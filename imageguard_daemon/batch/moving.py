@@ -21,9 +21,9 @@ def settings_for_move(settings: Settings, source: Source, folder: Path, destinat
         UsageError: one of the folders would lie in another.
     """
     fields = {"name": SOURCE, "inbox": folder, "accepted": Path("accepted"), "quarantine": Path("quarantine")}
-    audit = settings.audit.model_copy(update={"database": Path("audit.db")})
-    changes = {"root": destination, "sources": (source.model_copy(update=fields),), "audit": audit}
-    made = settings.model_copy(update=changes).anchored(Path.cwd())
+    # Only what judging and filing need: a daemon that runs by the same file keeps its ports and its log for itself.
+    kept = {name: getattr(settings, name) for name in ("intake", "scoring", "filing", "reporting", "service")}
+    made = Settings(root=destination, sources=(source.model_copy(update=fields),), **kept).anchored(Path.cwd())
     anchored = made.sources[0].model_copy(update={"inbox": folder.absolute()})
     made = made.model_copy(update={"sources": (anchored,)})
     if conflicts := folder_conflicts(made):

@@ -171,6 +171,8 @@ class Outputs:
                 self._open.pop().close()
             except OSError as error:
                 errors.append(error)
+        if errors and isinstance(errors[0], BrokenPipeError):
+            raise errors[0]
         if errors:
             raise StorageError(f"results could not be written: {errors[0].strerror or errors[0]}") from errors[0]
 

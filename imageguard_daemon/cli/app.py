@@ -9,6 +9,8 @@ import traceback
 import typer
 
 from imageguard_daemon.cli import (
+    alerts,
+    audit,
     calibrate,
     check,
     config,
@@ -47,6 +49,8 @@ app.command()(status.status)
 app.command()(verify.verify)
 app.command()(web.web)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(audit.app, name="audit")
 app.add_typer(config.app, name="config")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 EX_REJECTED = 1
 """What `--fail-on-reject` gives: as of grep and diff, a finding and not a failure."""
+EX_READER_GONE = 128 + signal.SIGPIPE
 
 
 class Only(StrEnum):
@@ -155,8 +157,12 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
         overwrite=overwrite,
     )
     _require_sense(request)
-    result = (folder_move.run if move else folder_scan.run)(request, console)
-    _tell(result, output, console)
+    try:
+        result = (folder_move.run if move else folder_scan.run)(request, console)
+        _tell(result, output, console)
+    except BrokenPipeError:  # `head` perhaps; the library would exit 1, which means something else here
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(EX_READER_GONE) from None
     raise typer.Exit(_exit_code(result, fail_on_reject=fail_on_reject))
 
 

@@ -9,14 +9,16 @@ compression history: JPEG detection and quantizer estimation", IEEE Transactions
 import functools
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from imageguard_daemon.quality.decoding import Grey
 from imageguard_daemon.quality.jpeg import luma_table
-from imageguard_daemon.quality.strips import Strip
+from imageguard_daemon.quality.strips import Grid
 from imageguard_daemon.quality.tiles import Floats, projections
 
 _QUALITIES = np.arange(3, 89)
@@ -26,6 +28,7 @@ _MAX_LOOKED_AT = 768
 _LARGEST = 512
 _FEWEST = 40
 _CERTAIN = 0.8
+_HALF, _ONE = 0.501, 0.999  # some coefficients are whole eighths: rounding errors must not decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class GridFit:
         return self.fit > 0.5 and self.evidence >= _FEWEST
 
 
-_BANDS = ((1, 6), (6, 15), (15, 36), (36, 64))
+_BANDS = (1, 6, 15, 36)
+_BAND_SIZES = np.diff([*_BANDS, 64])
 _SAMPLE = 1024
 _NOT_FOUND = 1.5
 _NO_BLOCKS = [0.0] * len(_BANDS) + [1.0] * len(_BANDS)
@@ -56,24 +60,40 @@ NAMES = (
 )  # fmt: skip
 
 
-def compression_features(grey: Grey, across: Strip, down: Strip) -> tuple[GridFit, list[float]]:
+LookAtBlocks = Callable[[Grey, int, int], tuple[GridFit, list[float]]]
+
+
+def compression_features(
+    grey: Grey, row: Grid, column: Grid, look_at_blocks: LookAtBlocks
+) -> tuple[GridFit, list[float]]:
     """Give the grid's fit and the features named `NAMES` of height x width uint8 luma at its native size.
 
-    `across` and `down` are lines along its rows and along its columns.
+    `row` and `column` are the borders found along columns and along rows; `look_at_blocks` is `block_features` or as
+    good.
     """
-    (row, row_step, row4), (column, column_step, column4) = _grid_phase(down.step), _grid_phase(across.step)
+    best, blocks = look_at_blocks(grey, row.offset, column.offset)
+    return best, [
+        _quality_position(best.quality) if best.fit > 0.3 else _NOT_FOUND,
+        best.fit,
+        math.log(best.evidence + 1),
+        float(best.is_found),
+        math.log(min(row.borders8, column.borders8) + 0.02),
+        math.log(min(row.borders4, column.borders4) + 0.02),
+        *blocks,
+    ]
+
+
+def block_features(grey: Grey, row: int, column: int) -> tuple[GridFit, list[float]]:
+    """Give the grid's fit, and all features from the energy of blocks on.
+
+    `row` and `column` are where the first block seems to begin, 0 to 7.
+    """
     best, top, left = _fit(grey, row, column)
     sample = _middle(grey, top, left)
     change = cv2.absdiff(sample[:, 1:], sample[:, :-1])
     on, still_on = _spectrum(_blocks(sample))
     off, still_off = _spectrum(_blocks(sample[4:, 4:]))
     return best, [
-        _quality_position(best.quality) if best.fit > 0.3 else _NOT_FOUND,
-        best.fit,
-        math.log(best.evidence + 1),
-        float(best.is_found),
-        math.log(min(row_step, column_step) + 0.02),
-        math.log(min(row4, column4) + 0.02),
         *on,
         *off,
         still_on,
@@ -133,24 +153,15 @@ def _spectrum(coefficients: Floats) -> tuple[list[float], float]:
     if not blocks:
         return _NO_BLOCKS, 0.0
     sizes = np.abs(coefficients)
-    still = np.count_nonzero(sizes[1:].max(axis=0) < 1) / blocks
+    still = np.count_nonzero(sizes[1:].max(axis=0) < _ONE) / blocks
     if blocks < 4:
         return _NO_BLOCKS, still
     power = np.einsum("fb,fb->f", sizes, sizes) / blocks
     busy = sizes[1:6].sum(axis=0) > 8
     looked_at = (busy if np.count_nonzero(busy) >= 4 else np.ones_like(busy)).astype(np.float32)
     silent = np.einsum("fb,b->f", (sizes < 0.8).astype(np.float32), looked_at) / looked_at.sum()
-    energies = [math.log(power[low:high].mean() + 0.02) for low, high in _BANDS]
-    return energies + [float(silent[low:high].mean()) for low, high in _BANDS], still
-
-
-def _grid_phase(steps: Floats) -> tuple[int, float, float]:
-    """Give where the first block border lies along lines, and how much borders of 8 and of 4 px stand out."""
-    whole = steps[: len(steps) // 8 * 8].reshape(-1, 8).mean(axis=0)
-    phase = int(np.argmax(whole))
-    usual = max(float(np.median(whole)), 0.05)
-    # Entry i spans px i to i + 3: its border lies before px i + 2.
-    return (phase + 2) % 8, float(whole[phase]) / usual, float(whole[(phase + 4) % 8]) / usual
+    energies = np.log(np.add.reduceat(power, _BANDS) / _BAND_SIZES + 0.02)
+    return [*energies.tolist(), *(np.add.reduceat(silent, _BANDS) / _BAND_SIZES).tolist()], still
 
 
 @functools.cache
@@ -173,23 +184,33 @@ def _coefficients(grey: Grey) -> Floats:
 
 @functools.cache
 def _phase_table() -> Floats:
-    """Give cosines and, after them, weights: (coefficient and level) x 2 qualities.
-
-    Only levels that are not rounded to 0 count, as 0 is a multiple of everything.
-    """
-    steps = np.array([luma_table(int(quality))[1 : _COEFFICIENTS + 1] for quality in _QUALITIES], np.float32).T
+    """Give cosines, (coefficient and level) x quality; 0 for levels that are rounded to 0, a multiple of everything."""
     levels = np.arange(_LARGEST, dtype=np.float32)[None, :, None]
-    weight = (levels > steps[:, None, :] / 2).astype(np.float32)
-    cosine = np.cos(2 * np.pi * levels / steps[:, None, :]) * weight
-    return np.concatenate([cosine, weight], axis=2).reshape(_COEFFICIENTS * _LARGEST, -1).astype(np.float32)
+    steps = _steps()[:, None, :]
+    cosine = np.cos(2 * np.pi * levels / steps) * (levels > steps / 2)
+    return np.asarray(cosine.reshape(_COEFFICIENTS * _LARGEST, -1), np.float32)
+
+
+@functools.cache
+def _steps() -> Floats:
+    """Give the steps of the quantisation tables: coefficient x quality."""
+    return np.array([luma_table(int(quality))[1 : _COEFFICIENTS + 1] for quality in _QUALITIES], np.float32).T
+
+
+@functools.cache
+def _first_levels() -> NDArray[np.intp]:
+    """Give the lowest level that is not rounded to 0: coefficient x quality."""
+    return (_steps() / 2).astype(np.intp) + 1
 
 
 def _best_fit(coefficients: Floats) -> GridFit:
-    levels = np.minimum(np.abs(coefficients) + 0.5, _LARGEST - 1).astype(np.uint16)
+    levels = np.minimum(np.abs(coefficients) + _HALF, _LARGEST - 1).astype(np.uint16)
     index = levels + np.arange(0, _COEFFICIENTS * _LARGEST, _LARGEST, dtype=np.uint16)[:, None]
     counts = np.bincount(index.ravel(), minlength=_COEFFICIENTS * _LARGEST).astype(np.float32)
     present = np.flatnonzero(counts)
-    cosines, evidence = np.split(np.einsum("l,lq->q", counts[present], _phase_table()[present]), 2)
+    cosines = np.einsum("l,lq->q", counts[present], _phase_table()[present])
+    above = counts.reshape(_COEFFICIENTS, _LARGEST)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    evidence = np.take_along_axis(above, _first_levels(), axis=1).sum(axis=0)
     fits = cosines / np.maximum(evidence, _FEWEST)
     # A step's divisors fit as well as the step: of all that fit nearly as well as the best, take the worst.
     worst = int(np.argmax(fits >= 0.85 * fits.max()))

@@ -9,18 +9,20 @@ to tell which one it was. Repeated pixels show as columns that equal their neigh
 import functools
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.quality.decoding import Grey
-from imageguard_daemon.quality.strips import Strip
+from imageguard_daemon.quality.strips import Grid, find_grid, profiles
 from imageguard_daemon.quality.tiles import Floats
 
-_EXACTLY, _ROUGHLY = 0.001, 0.3
+_EXACTLY, _ROUGHLY = 0.001, 0.3001  # no simple fraction, so that rounding does not decide
 _NEARBY = np.ones((1, 19), np.uint8)
 _BINS = 4096
+_NO_RHYTHM = 1e-3  # less is rounding
 _FREQUENCIES = np.arange(_BINS // 2 + 1) / _BINS
 _LOWEST, _HIGHEST = 0.105, 0.47
 # JPEG blocks, and cameras' colour filters at 1/2, have rhythms of their own.
@@ -39,21 +41,32 @@ NAMES = (
 )  # fmt: skip
 
 
-def enlargement_features(across: Strip, down: Strip) -> tuple[float, list[float]]:
-    """Give the factor by which pixels repeat exactly, 1 if they don't, and the features named `NAMES`.
+@dataclass(frozen=True, slots=True)
+class LineFeatures:
+    """What the lines through a picture tell."""
 
-    `across` and `down` are lines along the rows and along the columns of a picture at its native size.
-    """
-    both = (across, down)
-    first, second = (_spectrum(strip.bend) for strip in both)
+    row: Grid
+    """The block borders that lie between rows."""
+    column: Grid
+    repeated: float
+    """Factor by which pixels repeat exactly, 1 if they don't."""
+    enlargement: list[float]
+    """The features named `NAMES`."""
+
+
+def line_features(across: Grey, down: Grey) -> LineFeatures:
+    """Look at lines along the rows and along the columns of a picture at its native size, line x px uint8."""
+    along = (across, down)
+    both = [profiles(way) for way in along]
+    first, second = (_spectrum(way.bend) for way in both)
     spectrum = np.sqrt(first * second)
     median = max(float(np.median(spectrum[_SEARCHED])), 1e-6)
     peak = int(np.argmax(np.where(_SEARCHED & _OFF_GRID, spectrum, 0)))
-    exactly, roughly = (min(pair) for pair in zip(*(_repeated_shares(strip.change) for strip in both), strict=True))
-    powers = [_powers(strip.pixels) for strip in both]
+    exactly, roughly = (min(pair) for pair in zip(*(_repeated_shares(way.change) for way in both), strict=True))
+    powers = [_powers(way) for way in along]
     fineness = sorted(_fineness(power, 1, 4) for power in powers)
-    bands_across, bands_down = (_bands(strip.pixels) for strip in both)
-    return 1 / (1 - exactly), [
+    bands_across, bands_down = (_bands(way) for way in along)
+    found = [
         float(_FREQUENCIES[peak]),
         math.log(float(spectrum[peak]) / median + 0.1),
         float(spectrum[peak]),
@@ -67,16 +80,18 @@ def enlargement_features(across: Strip, down: Strip) -> tuple[float, list[float]
         *((bands_across + bands_down) / 2).tolist(),
         *np.abs(bands_across - bands_down)[::3].tolist(),
     ]
+    column, row = (find_grid(way.step) for way in both)
+    return LineFeatures(row, column, 1 / (1 - exactly), found)
 
 
 def _spectrum(profile: Floats) -> NDArray[np.float64]:
     if profile.size < 32:
-        return np.full(_BINS // 2 + 1, 1e-6)
+        return np.full(_BINS // 2 + 1, _NO_RHYTHM)
     nearby = cv2.blur(profile.reshape(1, -1), (17, 1), borderType=cv2.BORDER_REFLECT).ravel()
     relative = np.minimum(profile / (nearby + 0.05), 4).astype(np.float64)
     window = _window(profile.size)
     amplitude = np.abs(np.fft.rfft((relative - relative.mean()) * window, _BINS))
-    return np.asarray(amplitude / np.sqrt((window**2).sum()))
+    return np.asarray(np.maximum(amplitude / np.sqrt((window**2).sum()), _NO_RHYTHM))
 
 
 @functools.lru_cache(maxsize=64)

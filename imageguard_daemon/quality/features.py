@@ -10,7 +10,8 @@ import numpy as np
 from imageguard_daemon.quality import compression, enlargement, grain, sharpness, tones
 from imageguard_daemon.quality.compression import GridFit
 from imageguard_daemon.quality.decoding import Grey, Picture
-from imageguard_daemon.quality.strips import strips
+from imageguard_daemon.quality.loops import FASTEST, Loops
+from imageguard_daemon.quality.strips import lines
 from imageguard_daemon.quality.tiles import Floats, half_size
 from imageguard_daemon.quality.tones import Tones
 
@@ -46,21 +47,21 @@ class Features:
     """One number for each of `NAMES`."""
 
 
-def extract(picture: Picture, working_long_side: int) -> Features:
+def extract(picture: Picture, working_long_side: int, loops: Loops = FASTEST) -> Features:
     """Extract all features: compression and enlargement from native pixels, the rest at working size."""
     working = at_working_size(picture.grey, working_long_side)
     turn = upright(working)
     native, working = _large_enough(turn(picture.grey)), np.ascontiguousarray(_large_enough(turn(working)))
-    facts, tonal = tones.tones(working)
-    across, down = strips(native)
-    grid, compressed = compression.compression_features(native, across, down)
-    repeated, enlarged = enlargement.enlargement_features(across, down)
+    facts, tonal = loops.tones(working)
+    across, down = lines(native)
+    along = loops.lines(across, down)
+    grid, compressed = compression.compression_features(native, along.row, along.column, loops.blocks)
     vector = [
-        *sharpness.sharpness_features(working),
-        *grain.noise_features(working),
+        *loops.sharpness(working),
+        *loops.noise(working),
         *tonal,
         *compressed,
-        *enlarged,
+        *along.enlargement,
         math.log(picture.grey.size),
         math.log(min(working.shape)),
         math.log(max(picture.grey.shape) / max(working.shape)),
@@ -71,7 +72,7 @@ def extract(picture: Picture, working_long_side: int) -> Features:
         table_quality=picture.table_quality,
         tones=facts,
         grid=grid,
-        repeated=repeated,
+        repeated=along.repeated,
         vector=np.nan_to_num(np.array(vector, np.float32), nan=0.0, posinf=20.0, neginf=-20.0),
     )
 

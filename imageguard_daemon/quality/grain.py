@@ -50,7 +50,7 @@ def noise_features(grey: Grey) -> list[float]:
     usable = _usable(grey, rows, columns)
     powers = [_power(response, _TILE, rows, columns), *_coarser(pixels, rows, columns)]
     variances = np.stack(powers)[:, usable]
-    order = np.argsort(variances[0] + 2 * variances[1] + 4 * variances[2])
+    order = np.argsort(variances[0] + 2 * variances[1] + 4 * variances[2], kind="stable")
     flattest = order[: max(4, order.size // 10)]
     fine = variances[0, flattest].mean()
     size, along, still = _texture(response, np.flatnonzero(usable)[flattest], columns)

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.quality.decoding import Grey
-from imageguard_daemon.quality.tiles import half_size, quantile
+from imageguard_daemon.quality.tiles import Floats, half_size, quantile
 
 _BLACK, _WHITE = 4, 251
 _BLOWN, _CRUSHED = 250, 6
 _SMALL_LONG_SIDE = 256
+_ROUNDING = 1e-6  # of single precision, which must not look like contrast
 _QUANTILES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 _DARKER = (2, 8, 16, 24, 32, 48, 64, 96)
 _BRIGHTER = (160, 192, 208, 224, 236, 244, 249, 253)
@@ -39,9 +40,9 @@ class Tones:
     high: float
 
 
-def tones(grey: Grey) -> tuple[Tones, list[float]]:
+def tonal_features(grey: Grey) -> tuple[Tones, list[float]]:
     """Give the facts and the features named `NAMES` of height x width uint8 luma."""
-    histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel() / grey.size
+    histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64) / grey.size
     cumulative = np.cumsum(histogram, dtype=np.float64)
     cumulative[-1] = 1.0
     levels = np.searchsorted(cumulative, _QUANTILES)
@@ -62,6 +63,7 @@ def tones(grey: Grey) -> tuple[Tones, list[float]]:
         float(histogram.max()) ** 0.5,
         float(histogram.argmax()) / 255,
         *_spread(small),
+        *_local_contrast(small.astype(np.float32) * np.float32(1 / 255)),
         *_area((small >= _BLOWN).view(np.uint8), small, bright=True),
         *_area((small <= _CRUSHED).view(np.uint8), small, bright=False),
     ]
@@ -79,21 +81,21 @@ def _small(grey: Grey) -> Grey:
 
 
 def _spread(small: Grey) -> list[float]:
-    """Tell how the light is spread: over the picture, between middle and border, and within small areas."""
+    """Tell how the light is spread over the picture, and between middle and border."""
     pixels = small.astype(np.float32) * np.float32(1 / 255)
     tiles = np.asarray(cv2.resize(pixels, (12, 12), interpolation=cv2.INTER_AREA), np.float32)
+    middle = tiles[3:-3, 3:-3]
+    border = (tiles.sum() - middle.sum()) / (tiles.size - middle.size)
+    return [float(cv2.meanStdDev(pixels)[1].item()), float(tiles.std()), float(middle.mean() - border)]
+
+
+def _local_contrast(pixels: Floats) -> list[float]:
+    """Tell how much levels differ within small areas: everywhere, where it is dark, where it is bright."""
     smooth = np.asarray(cv2.blur(pixels, (9, 9)), np.float32)
     variance = np.asarray(cv2.blur(pixels * pixels, (9, 9)), np.float32) - smooth * smooth
-    local = np.sqrt(np.maximum(variance, 0))
-    dark, bright = smooth < 0.2, smooth > 0.8
-    return [
-        float(cv2.meanStdDev(pixels)[1].item()),
-        float(tiles.std()),
-        float(tiles[3:-3, 3:-3].mean() - (tiles.sum() - tiles[3:-3, 3:-3].sum()) / 108),
-        cv2.mean(local)[0] ** 0.5,
-        float(local[dark].mean()) ** 0.5 if dark.any() else 0.0,
-        float(local[bright].mean()) ** 0.5 if bright.any() else 0.0,
-    ]
+    local = np.sqrt(np.maximum(variance - _ROUNDING, 0))
+    places = (local, local[smooth < 0.2], local[smooth > 0.8])
+    return [float(place.mean()) ** 0.5 if place.size else 0.0 for place in places]
 
 
 def _area(mask: Grey, small: Grey, *, bright: bool) -> list[float]:

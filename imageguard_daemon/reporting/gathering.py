@@ -13,11 +13,11 @@ from imageguard_daemon.audit.queries import count_reviewed, images_by_id
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import forms
 from imageguard_daemon.reporting.report import (
-    SERIES,
     Facts,
     Grouping,
     Report,
     Reviewed,
+    groupings_before,
     groupings_for,
     make_report,
     period_before,
@@ -58,7 +58,7 @@ def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = No
         _require_known(columns, scope)
         counts, survey = _pass(columns, groupings, scope)
         before = period_before(scope, now)
-        earlier = _counted(columns, groupings[: -len(SERIES)], before) if before else None
+        earlier = _counted(columns, groupings_before(by), before) if before else None
     near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
     images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
     return Facts(counts, earlier, survey, images)

@@ -89,6 +89,13 @@ def groupings_for(by: Grouping, scope: Scope, now: datetime | None = None) -> tu
     return tuple(dict.fromkeys((EVERYTHING, *more, *((dimension, period) for dimension in SERIES))))
 
 
+def groupings_before(by: Grouping) -> tuple[Grouping, ...]:
+    """Give what must be counted of the period before: nothing by time, for its days are others."""
+    if any(dimension in PERIODS for dimension in by):
+        return (EVERYTHING,)
+    return tuple(dict.fromkeys((EVERYTHING, _asked(by) or EVERYTHING)))
+
+
 def period_before(scope: Scope, now: datetime | None) -> Scope | None:
     """Give the equally long period that ends where this one begins; None where it has no beginning or no end."""
     end = scope.until or now
@@ -116,7 +123,8 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
     series = {str(one): tallies_by((0, 1), _series_of(one, facts.counts)) for one in SERIES}
     borderline = facts.survey.borderline if facts.survey else {}
     patterns = Patterns(overall, classes, sources, cameras, series, borderline, _sources_of(everything))
-    before = _groups(by, facts.earlier) if facts.earlier is not None else {}
+    in_time = any(dimension in PERIODS for dimension in by)
+    before = _groups(by, facts.earlier) if facts.earlier is not None and not in_time else {}
     return Report(
         by=by,
         scope=scope,

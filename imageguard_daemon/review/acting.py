@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.audit.review_writer import RecordedReview, ReviewWriter
 from imageguard_daemon.config import Settings, Source
-from imageguard_daemon.errors import AlreadyRunningError, RetryableError, StalledError
+from imageguard_daemon.errors import RetryableError, StalledError
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.filing.mover import NameTakenError
@@ -20,8 +20,9 @@ from imageguard_daemon.model import Candidate, Outcome
 from imageguard_daemon.review.planning import Plan, Planner, Refused, Task
 from imageguard_daemon.review.values import Reviewed, Reviewer
 from imageguard_daemon.service import mount_memory
-from imageguard_daemon.service.locking import ActingLock, RootLock
+from imageguard_daemon.service.locking import ActingLock
 from imageguard_daemon.service.moving import Trip, carry_out
+from imageguard_daemon.service.opening import open_beside_daemon
 from imageguard_daemon.service.recovery import recover
 
 GROUP_SIZE = 50
@@ -51,7 +52,7 @@ def acting_on(settings: Settings) -> Iterator[Acting]:
     open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
     settings.state_folder.mkdir(exist_ok=True)
     mount_memory.require_same_mounts(settings.state_folder)
-    audit = _open_log(settings)
+    audit = open_beside_daemon(settings, ReviewWriter)
     try:
         roots = tuple(str(folder) for source in settings.sources for folder in source.folders)
         sources = {source.name: source for source in settings.sources}
@@ -199,15 +200,3 @@ class _Group:
         return Reviewed(
             image.decision_id, action, True, image.relative_path, plan.detail, destination, review.review_id
         )
-
-
-def _open_log(settings: Settings) -> ReviewWriter:
-    """Bring the log up to date unless a daemon is at work with it."""
-    try:
-        lock = RootLock(settings.state_folder)
-    except AlreadyRunningError:
-        return ReviewWriter(settings.audit.database, settings.root, upgrade=False)
-    try:
-        return ReviewWriter(settings.audit.database, settings.root)
-    finally:
-        lock.release()

@@ -15,6 +15,7 @@ from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.model import JudgedFile
 from imageguard_daemon.names import printable
 from imageguard_daemon.service import confinement, logs, status
+from imageguard_daemon.service.alerting import Alerting
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.meters import Meters, SourceVitals, Vitals
 from imageguard_daemon.service.metrics_server import MetricsServer
@@ -54,6 +55,7 @@ class Serving:
         self._metrics_server = MetricsServer(settings.metrics, self._meters)
         stages = Stages(self._backlog, self._workers, audit, self._meters)
         self._pipeline = Pipeline(self._sources, stages, self._on_filed, settings.filing.group_seconds)
+        self._alerting = Alerting(settings, audit, waker.wake)
         self._started_at = datetime.now(UTC)
         self._state = "watching"
         self._confinement_lacks = tuple(confinement.lacking())
@@ -85,6 +87,7 @@ class Serving:
         for source in self._sources.values():
             source.inbox.stop()
         self._workers.stop()
+        self._alerting.stop()
         self._state = "stopped"
         status.write(self._status(time.monotonic()), self._settings.state_folder)
 
@@ -100,6 +103,7 @@ class Serving:
             for candidate in source.inbox.step(now, source.room(room, now)):
                 self._backlog.offer(candidate)
         self._pipeline.step(now)
+        self._alerting.step(now)
         if now >= self._next_tell_at:
             self._next_tell_at = now + TELL_SECONDS
             self._tell(display, now)
@@ -113,7 +117,7 @@ class Serving:
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
         room = self._backlog.room // len(self._sources)
-        times = [self._next_tell_at]
+        times = [self._next_tell_at, self._alerting.next_step(now)]
         for source in self._sources.values():
             probe_at = source.next_probe()
             times.append(source.inbox.next_step(now, source.room(room, now)))

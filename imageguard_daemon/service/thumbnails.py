@@ -1,4 +1,4 @@
-"""Thumbnails of filed images, for reports and pages: a confined process decodes, the reporting one meets no hostile bytes."""
+"""Thumbnails of filed images: a confined process decodes, whoever asks meets no hostile bytes."""
 
 import hashlib
 import os

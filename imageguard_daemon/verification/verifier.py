@@ -94,6 +94,8 @@ class Verifier:
         expected = self._task.expected_head
         if expected is not None and expected not in self._chain.met | {ORIGIN}:
             told = f"head {expected.hex()} is not in the chain: the log was rewritten, cut or replaced"
+            if self._chain.extent.archives:
+                told += f"; or it is of the part archived up to link {self._chain.extent.anchor.sequence:,}"
             yield Discrepancy(Kind.tampered, told, record="chain")
 
     def _unfinished(self, _progress: Progress) -> Iterator[Discrepancy]:

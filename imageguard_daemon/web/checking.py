@@ -37,7 +37,7 @@ class Checked:
         return self.decisions["general"]
 
     @property
-    def measured(self) -> Mapping[str, str]:
+    def measured(self) -> dict[Any, str]:
         """What was measured, by signal, in words."""
         return measured_in_words(self.measurement.measures) if self.measurement.measures else {}
 

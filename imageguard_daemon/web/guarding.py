@@ -66,10 +66,16 @@ class Guard:
             return PlainTextResponse("only GET, HEAD and POST\n", 405, {"Allow": "GET, HEAD, POST"})
         if scope["method"] == "POST" and not _is_from_here(headers):
             return PlainTextResponse("sent by another site\n", 403)
+        return self._too_large(scope, headers) or self._no_entry(scope, headers)
+
+    def _too_large(self, scope: Scope, headers: Headers) -> Response | None:
         limit = MOST_UPLOAD_BYTES if scope["path"] in _UPLOADS else MOST_BODY_BYTES
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > limit:
             return PlainTextResponse(f"at most {limit >> 10} kB are taken\n", 413)
+        return None
+
+    def _no_entry(self, scope: Scope, headers: Headers) -> Response | None:
         if self.may_ask(headers) or scope["path"] in _OPEN or scope["path"].startswith("/static/"):
             return None
         if scope["path"].startswith("/api/"):

@@ -67,10 +67,10 @@ def place_of(engine: Engine, settings: Settings, decision_id: int) -> tuple[Path
     """
     held = held_image(engine, decision_id)
     if held is not None:
-        found = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
+        found: tuple[Path, str] | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
     else:
         row = decision_row(engine, decision_id)
-        found = row and (settings.root / original(str(row["destination"] or "")), str(row["sha256"]))
+        found = (settings.root / original(str(row["destination"] or "")), str(row["sha256"])) if row else None
     if not found or not any(_is_below(found[0], folder) for one in settings.sources for folder in one.folders[1:]):
         return None
     return found

@@ -35,7 +35,7 @@ class Renderer:
         }
         self._environment.globals |= {"htmx": HTMX, "version": __version__}
 
-    def __call__(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    def __call__(self, request: Request, template: str, status: Any = 200, **values: Any) -> HTMLResponse:
         """Give an answer with the page."""
         known: dict[str, Any] = {
             "path": request.url.path,

@@ -82,7 +82,7 @@ def test_a_log_that_cannot_be_used_is_told(made, tmp_path):
     assert (result.returncode, "newer version" in result.stderr) == (69, True), result.stderr
     connection = sqlite3.connect(database, isolation_level=None)
     connection.execute("DELETE FROM alembic_version")
-    connection.execute("INSERT INTO alembic_version VALUES ('0004')")
+    connection.execute("INSERT INTO alembic_version VALUES ('0005')")
     connection.execute("BEGIN EXCLUSIVE")
     result = quarantine(made, "release", "--id", 1)
     assert result.returncode == 75, result.stderr

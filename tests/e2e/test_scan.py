@@ -122,6 +122,19 @@ def test_a_pipeline_can_fail_on_rejected_images(data, tmp_path):
     assert "12 images judged" in to_output.stderr
 
 
+def test_a_reader_that_has_seen_enough_is_no_rejection(data):
+    """`scan --csv - | head` does not exit with the code that means a rejected image, and prints no traceback."""
+    _many(data, 20)
+    process = subprocess.Popen(
+        [*COMMAND, "scan", str(data), "--csv", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout.readline().startswith(b"path,score,")
+    process.stdout.close()
+    assert process.wait(60) == 141
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
 def test_outputs_in_the_folder_are_no_images(data):
     """Results may lie beside the images, whatever they are called: they are not judged, not now and not next time."""
     for _ in range(2):

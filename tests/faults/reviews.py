@@ -18,7 +18,7 @@ from tests.faults.oracle import sha256_of
 from tests.faults.site import Site
 from tests.faults.uploading import put, unique
 
-ACTIONS = ("release", "rejudge", "undo", "purge")
+ACTIONS = ("release", "rejudge", "undo", "purge", "archive")
 EFFECTS = tuple(call for call in OF_A_DAEMON if call not in {"openat", "close", "fcntl", "write"})
 """Without those by which a command reads its modules and prints, which are most of all."""
 
@@ -65,6 +65,8 @@ def _reject_two(launcher: Launcher, site: Site, action: str) -> dict[str, str]:
 
 
 def _arguments(site: Site, action: str) -> list[str]:
+    if action == "archive":
+        return ["audit", action, "--config", str(site.config_file), "--older-than=0m", "--include-quarantined", "--yes"]
     if action == "rejudge":
         nothing = (f"--set={name}=0" for name in SCORE_NAMES)
         return [action, "--config", str(site.config_file), "--yes", *nothing]

@@ -124,7 +124,7 @@ def test_a_transaction_that_fails_leaves_no_link(tmp_path: Path, log: Path) -> N
     """Records and links are added together or not at all."""
     writer = AuditWriter(log, tmp_path)
     with pytest.raises(UnavailableError):
-        writer.record_relocations([(1, "/a", "x", 1), (999, "/b", "x", 1)])
+        writer.record_relocations([(1, "/a", "x", 1), (1, "/b", None, 1)])  # type: ignore[list-item]
     writer.record_relocations([(1, "/a", "x", 1)])
     writer.close()
     assert faults(log) == []

@@ -130,6 +130,15 @@ def test_a_log_from_before_there_were_rollups_says_what_to_do(tmp_path: Path) ->
         counted(tmp_path / "other.db")
 
 
+def test_a_log_of_a_newer_version_is_not_read(tmp_path: Path) -> None:
+    """What this version does not know may mean something else: the sentence says what to do."""
+    database = write_log(tmp_path / "audit.db", [Judged()])
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(UnavailableError, match=r"newer version .*9999.*; update this one"):
+        counted(database)
+
+
 def plans(statements: Callable[[sa.Connection], None], database: Path) -> list[str]:
     """Give the query plan of every statement that is run on a writing connection."""
     found: list[str] = []

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner, Result
 
+from imageguard_daemon.audit.counts import Dimension
 from imageguard_daemon.cli.report import report
 from imageguard_daemon.errors import NoInputError, UsageError
 from tests.helpers.audit_logs import Judged, write_log
@@ -167,6 +169,16 @@ def test_the_period_before_is_compared_with(root: Path) -> None:
     assert made["trend"]["change"] == pytest.approx(36 / 97 - 1)
     assert json.loads(run(root, "--format", "json").stdout)["trend"] is None
     assert "points less against the period before: 100.0 % of 3" in run(root, "--since", "20d").stdout
+
+
+@pytest.mark.parametrize("by", [*map(",".join, itertools.permutations(map(str, Dimension), 2)), *map(str, Dimension)])
+def test_every_report_can_be_compared_with_the_period_before(root: Path, by: str) -> None:
+    """Whatever it is grouped by, times too, a report with a beginning has its total and its trend."""
+    if sum(part in {"hour", "day", "week"} for part in by.split(",")) > 1:
+        pytest.skip("times are not crossed with one another")
+    made = json.loads(run(root, "--by", by, "--since", "20d", "--format", "json").stdout)
+    assert (made["total"], made["trend"]["before"]["total"]) == (97, 3)
+    assert sum(group["rejected"] for group in made["groups"]) == 36
 
 
 def test_parquet_has_the_types_of_a_table(root: Path, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_a_log_that_is_not_up_to_date_is_not_changed_under_a_daemon(rejections: 
     rejections.file("cat/1.jpg")
     connection = sqlite3.connect(rejections.root / "audit.db")
     with connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0003'")
+        connection.execute("UPDATE alembic_version SET version_num = '0004'")
     connection.close()
     rejections.settings.state_folder.mkdir()
     lock = RootLock(rejections.settings.state_folder)

@@ -1,0 +1,129 @@
+"""What people were told of findings, when, and whether it reached them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.queries import timestamp
+from imageguard_daemon.audit.schema import alert_attempts, alert_records
+from imageguard_daemon.audit.writer import AuditWriter, new_id
+from imageguard_daemon.names import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One finding that is to reach people by one channel (`command` or `webhook`), and what became of that.
+
+    `alert_id` is 0 until it is recorded. `attempted_at` and `detail` are those of the latest attempt.
+    """
+
+    found_at: datetime
+    kind: str
+    subject: str
+    message: str
+    channel: str
+    evidence: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    alert_id: int = 0
+    attempts: int = 0
+    attempted_at: datetime | None = None
+    succeeded: bool = False
+    detail: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What makes two alerts one piece of news."""
+        return self.kind, self.subject, self.channel
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to tell people."""
+
+    alert_id: int
+    attempted_at: datetime
+    succeeded: bool
+    detail: str = ""
+
+
+class AlertLog:
+    """Records alerts with the daemon's writer: before anybody is told, and after each try."""
+
+    def __init__(self, audit: AuditWriter) -> None:
+        self._audit = audit
+
+    def record_alerts(self, alerts: Sequence[Alert]) -> list[Alert]:
+        """Record that people are about to be told, and give the alerts with their numbers."""
+        with self._audit.transaction(alert_records) as connection:
+            return [replace(one, alert_id=_insert(connection, one)) for one in alerts]
+
+    def record_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """Record tries."""
+        rows = [
+            {
+                "alert_id": one.alert_id,
+                "attempted_at": timestamp(one.attempted_at),
+                "succeeded": int(one.succeeded),
+                "detail": printable(one.detail),
+            }
+            for one in attempts
+        ]
+        with self._audit.transaction(alert_attempts) as connection:
+            connection.execute(alert_attempts.insert(), rows)
+
+
+def recorded_alerts(engine: sa.Engine, since: datetime | None = None, limit: int | None = None) -> list[Alert]:
+    """Give the alerts found since then, newest first, each with its latest attempt."""
+    of_alert = alert_attempts.c.alert_id == alert_records.c.id
+    latest = sa.select(sa.func.max(alert_attempts.c.id)).where(of_alert).correlate(alert_records).scalar_subquery()
+    query = (
+        sa.select(
+            alert_records,
+            sa.select(sa.func.count()).where(of_alert).correlate(alert_records).scalar_subquery().label("attempts"),
+            *(alert_attempts.c[name] for name in ("attempted_at", "succeeded")),
+            alert_attempts.c.detail.label("told"),
+        )
+        .outerjoin(alert_attempts, alert_attempts.c.id == latest)
+        .order_by(alert_records.c.id.desc())
+        .limit(limit)
+    )
+    if since is not None:
+        query = query.where(alert_records.c.found_at >= timestamp(since))
+    with reading(engine, engine.url.database or "") as connection:
+        return [_alert(row) for row in connection.execute(query)]
+
+
+def _insert(connection: sa.Connection, alert: Alert) -> int:
+    row = {
+        "found_at": timestamp(alert.found_at),
+        "kind": printable(alert.kind),
+        "subject": alert.subject,
+        "message": alert.message,
+        "evidence": json.loads(json.dumps(dict(alert.evidence), default=str)),
+        "channel": alert.channel,
+    }
+    return new_id(connection.execute(alert_records.insert(), row))
+
+
+def _alert(row: Any) -> Alert:
+    return Alert(
+        _moment(row.found_at),
+        row.kind,
+        row.subject,
+        row.message,
+        row.channel,
+        row.evidence,
+        row.id,
+        row.attempts,
+        _moment(row.attempted_at) if row.attempted_at else None,
+        bool(row.succeeded),
+        row.told or "",
+    )
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,118 @@
+"""`imageguard-daemon alerts`: what people were told, and whether telling them works."""
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imageguard_daemon.cli.options import ConfigFile, Database, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from imageguard_daemon.audit.alerts import Alert
+
+app = typer.Typer(no_args_is_help=True, help="Findings that people were told of, and a test of how they are told.")
+
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many, newest first.")]
+_COLUMNS = (
+    "id",
+    "found_at",
+    "kind",
+    "subject",
+    "channel",
+    "succeeded",
+    "attempts",
+    "attempted_at",
+    "detail",
+    "message",
+)
+
+
+@app.command("list")
+def list_(
+    root: Root = None,
+    config_file: ConfigFile = None,
+    database: Database = None,
+    limit: Limit = 50,
+    output: Format = OutputFormat.table,
+) -> None:
+    """List what people were told, when, and whether it reached them; newest first."""
+    from imageguard_daemon.audit.alerts import recorded_alerts
+    from imageguard_daemon.audit.database import open_for_reviewing
+    from imageguard_daemon.review.rendering import as_csv
+
+    engine = open_for_reviewing(database or settings_for(root, config_file).audit.database)
+    try:
+        rows = [_as_dict(alert) for alert in recorded_alerts(engine, limit=limit)]
+    finally:
+        engine.dispose()
+    if output is OutputFormat.json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif output is OutputFormat.csv:
+        typer.echo(as_csv(rows, _COLUMNS).encode(), nl=False)
+    else:
+        _show(rows)
+
+
+@app.command("test")
+def try_channels(root: Root = None, config_file: ConfigFile = None) -> None:
+    """Tell a made-up finding by every channel of the configuration, now. Nothing is recorded.
+
+    It runs as you, outside of the service's sandbox; docs/alerts.md says how to try it inside.
+    """
+    from imageguard_daemon.audit.alerts import Alert
+    from imageguard_daemon.service.alerting import channels_of
+    from imageguard_daemon.service.delivering import DeliveryError, content_of
+
+    settings = settings_for(root, config_file)
+    channels = channels_of(settings.alerts)
+    if not channels:
+        raise ConfigError(["alerts: nobody would be told; set alerts.command or alerts.webhook"])
+    failed = 0
+    for name, channel in channels.items():
+        alert = Alert(datetime.now(UTC), "test", "test", "This is a test of alerts; nothing was found.", name)
+        try:
+            channel.tell(content_of(alert, settings.root))
+        except DeliveryError as error:
+            failed += 1
+            typer.echo(f"error: {name}: {error}", err=True)
+        else:
+            typer.echo(f"{name}: delivered")
+    if failed:
+        raise UnavailableError(f"{failed} of {len(channels)} channels did not work")
+
+
+def _as_dict(alert: "Alert") -> dict[str, Any]:
+    return {
+        "id": alert.alert_id,
+        "found_at": alert.found_at.isoformat(timespec="seconds"),
+        "kind": alert.kind,
+        "subject": alert.subject,
+        "channel": alert.channel,
+        "succeeded": alert.succeeded,
+        "attempts": alert.attempts,
+        "attempted_at": alert.attempted_at.isoformat(timespec="seconds") if alert.attempted_at else None,
+        "detail": alert.detail,
+        "message": alert.message,
+    }
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not rows:
+        console.print("Nobody was told anything yet.")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("found (UTC)", "channel", "reached", "finding"):
+        table.add_column(name, overflow="fold", no_wrap=name != "finding")
+    for row in rows:
+        tries = f"{row['attempts']} {'try' if row['attempts'] == 1 else 'tries'}"
+        reached = "yes" if row["succeeded"] else f"no, {tries}"
+        told = row["message"] + (f" ({row['detail']})" if row["detail"] else "")
+        table.add_row(row["found_at"][:16].replace("T", " "), row["channel"], reached, Text(told))
+    console.print(table)

@@ -1,0 +1,142 @@
+"""`imageguard-daemon audit`: the log itself: old records to archives, and archives checked."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
+from imageguard_daemon.errors import ImageguardError
+
+if TYPE_CHECKING:
+    from imageguard_daemon.audit.archive_plan import Plan
+    from imageguard_daemon.config import Settings
+    from imageguard_daemon.retention.archiving import Progress, Request
+
+app = typer.Typer(no_args_is_help=True, help="The audit log itself: old records to archives, archives checked.")
+
+OlderThan = Annotated[
+    str,
+    typer.Option(
+        metavar="AGE", show_default=False, help="What was decided before then: 400d ago, or up to 2025-01-31."
+    ),
+]
+Into = Annotated[
+    Path | None,
+    typer.Option("--to", metavar="FOLDER", show_default=False, help="Where archives go; ROOT/archive when left out."),
+]
+Quarantined = Annotated[
+    bool,
+    typer.Option(
+        "--include-quarantined",
+        help="Images still in quarantine, too: they can then not be released or purged by command any more.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it, it is only said what would go.")]
+Folders = Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Archives, as `audit archive` made them.")]
+
+
+@app.command("archive")
+def archive_(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    older_than: OlderThan,
+    root: Root = None,
+    config_file: ConfigFile = None,
+    into: Into = None,
+    include_quarantined: Quarantined = False,
+    yes: Yes = False,
+) -> None:
+    """Move old records out of the log into Parquet files; the files they are about stay where they are.
+
+    The copy is read back and held against the hash chain before anything leaves the log. What is not settled stays:
+    files in quarantine, what was reviewed later, moves without an outcome. `verify` and reports go on as before.
+    """
+    from datetime import UTC, datetime
+
+    from imageguard_daemon.cli.reviewing import login_name
+    from imageguard_daemon.reporting.period import parse_age
+    from imageguard_daemon.retention.archiving import Request, plan_archive
+
+    settings = settings_for(root, config_file)
+    cutoff = parse_age("--older-than", older_than, datetime.now(UTC))
+    request = Request(cutoff, (into or settings.root / "archive").absolute(), login_name(), include_quarantined)
+    plan = plan_archive(settings, request)
+    if plan is None:
+        typer.echo("There is nothing that old that is not archived yet.")
+        return
+    for line in _told(plan):
+        typer.echo(line)
+    if not plan.going:
+        typer.echo("Nothing was done: none of them can leave the log.", err=True)
+        return
+    if not yes:
+        typer.echo("Nothing was done. Add --yes to archive.", err=True)
+        return
+    _archive(settings, request)
+
+
+def _archive(settings: "Settings", request: "Request") -> None:
+    from imageguard_daemon.retention.archiving import archive
+
+    with _progress() as progress:
+        made = archive(settings, request, progress)
+    if made is not None:
+        typer.echo(f"archived {made.decisions:,} decisions to {made.folder}")
+        typer.echo("The space is used again by new records; to give it back to the disk, stop the daemon and VACUUM.")
+
+
+@app.command("check")
+def check_(folders: Folders) -> None:
+    """Check archives: each row against its link of the hash chain, and each archive against the one before.
+
+    Exits 0 when all are as they were written, 65 otherwise.
+    """
+    from imageguard_daemon.audit.archive_copy import check_copy
+
+    failed = 0
+    heads: dict[int, str] = {}
+    for folder in folders:
+        try:
+            with _progress() as progress:
+                manifest = check_copy(folder, lambda done, progress=progress: progress("checking", done, done))  # type: ignore[misc]
+        except ImageguardError as error:
+            failed += 1
+            typer.echo(f"error: {error}", err=True)
+            continue
+        before = heads.get(manifest.first_sequence - 1, manifest.hash_before)
+        if before != manifest.hash_before:
+            failed += 1
+            typer.echo(f"error: {folder} does not go on where the archive before it ends", err=True)
+        heads[manifest.last_sequence] = manifest.last_hash
+        typer.echo(
+            f"{folder}: links {manifest.first_sequence:,} to {manifest.last_sequence:,}, "
+            f"{manifest.rows['decision_records']:,} decisions, ends with {manifest.last_hash}"
+        )
+    raise typer.Exit(os.EX_DATAERR if failed else os.EX_OK)
+
+
+def _told(plan: "Plan") -> Iterator[str]:
+    links = plan.end.sequence - plan.begin.sequence
+    yield f"{plan.decisions:,} decisions that old, {links:,} records to copy"
+    yield f"{plan.going:,} decisions would leave the log"
+    if plan.in_quarantine:
+        yield f"{plan.in_quarantine:,} stay: their images are still in quarantine"
+    if plan.unsettled:
+        yield f"{plan.unsettled:,} stay: reviewed or moved on later, or not settled"
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("")
+        show: Callable[[str, int, int], None] = lambda stage, done, total: bar.update(  # noqa: E731
+            task, description=stage, completed=done, total=total
+        )
+        yield show

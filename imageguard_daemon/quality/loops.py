@@ -1,0 +1,68 @@
+"""The steps that look at every pixel: as NumPy and OpenCV do them, and compiled; pure.
+
+The compiled ones (`native/`, in C) give the same numbers in a fraction of the time, most of which is spent between
+calls when a picture is small. A package that was built without a compiler does without them.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imageguard_daemon.quality import compression, enlargement, grain, sharpness, tones
+from imageguard_daemon.quality.compression import GridFit, LookAtBlocks
+from imageguard_daemon.quality.decoding import Grey
+from imageguard_daemon.quality.enlargement import LineFeatures
+from imageguard_daemon.quality.strips import Grid
+from imageguard_daemon.quality.tones import Tones
+
+try:
+    from imageguard_daemon.quality import _native
+except ImportError:
+    _native = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """One way to take the features that cost most."""
+
+    sharpness: Callable[[Grey], list[float]]
+    noise: Callable[[Grey], list[float]]
+    tones: Callable[[Grey], tuple[Tones, list[float]]]
+    lines: Callable[[Grey, Grey], LineFeatures]
+    blocks: LookAtBlocks
+
+
+NUMPY = Loops(
+    sharpness.sharpness_features,
+    grain.noise_features,
+    tones.tonal_features,
+    enlargement.line_features,
+    compression.block_features,
+)
+
+
+_NARROW = 20
+"""Of a picture that is narrower, fewer than the 12 rows are left that are compared."""
+
+
+def _tones(working: Grey) -> tuple[Tones, list[float]]:
+    if max(working.shape) > _NARROW * min(working.shape):
+        return tones.tonal_features(working)
+    facts, found = _native.tones(working)
+    return Tones(*facts), found
+
+
+def _lines(across: Grey, down: Grey) -> LineFeatures:
+    column, row, repeated, found = _native.lines(across, down)
+    return LineFeatures(Grid(int(row[0]), *row[1:]), Grid(int(column[0]), *column[1:]), repeated, found)
+
+
+def _blocks(grey: Grey, row: int, column: int) -> tuple[GridFit, list[float]]:
+    (quality, fit, evidence), found = _native.compression(grey, row, column)
+    return GridFit(quality, fit, math.floor(evidence)), found
+
+
+COMPILED = Loops(_native.sharpness, _native.noise, _tones, _lines, _blocks) if _native else None
+"""None where the package was built without a compiler."""
+
+FASTEST = COMPILED or NUMPY

@@ -1,0 +1,258 @@
+#include "pixels.h"
+
+enum { BINS = 4096, HALF_BINS = BINS / 2 + 1, BLOCK = 8, AROUND = 8, NEARBY = 9, ROWS = 96, BANDS = 16, REACHES = 4 };
+static const double PI = 3.14159265358979323846, EXACTLY = 0.001, ROUGHLY = 0.3001, LOWEST = 0.105, HIGHEST = 0.47, EQUAL = 1e-4;
+static const double NO_RHYTHM = 1e-3; /* less is rounding */
+
+/* Filled at first use, while Python's lock is held. */
+static int is_ready;
+static double cosine[BINS], sine[BINS]; /* those that steps of `half` need begin at `half` */
+
+static void prepare(void)
+{
+    if (is_ready) return;
+    for (int half = 1; half < BINS; half *= 2)
+        for (int k = 0; k < half; k++) cosine[half + k] = cos(PI * k / half), sine[half + k] = -sin(PI * k / half);
+    is_ready = 1;
+}
+
+/* Cooley and Tukey's transform in place; `size` is a power of two, at most BINS. */
+FOR_ALL_PROCESSORS
+static void fourier(double *real, double *imaginary, int size)
+{
+    for (int i = 1, j = 0; i < size; i++) {
+        int bit = size >> 1;
+        for (; j & bit; bit >>= 1) j ^= bit;
+        j |= bit;
+        if (i >= j) continue;
+        double kept = real[i];
+        real[i] = real[j], real[j] = kept;
+        kept = imaginary[i];
+        imaginary[i] = imaginary[j], imaginary[j] = kept;
+    }
+    for (int half = 1; half < size; half *= 2)
+        for (int start = 0; start < size; start += 2 * half) {
+            double *restrict low = real + start, *restrict high = low + half;
+            double *restrict low_i = imaginary + start, *restrict high_i = low_i + half;
+            const double *restrict c = cosine + half, *restrict s = sine + half;
+            for (int k = 0; k < half; k++) {
+                double x = high[k] * c[k] - high_i[k] * s[k], y = high[k] * s[k] + high_i[k] * c[k];
+                high[k] = low[k] - x, high_i[k] = low_i[k] - y;
+                low[k] += x, low_i[k] += y;
+            }
+        }
+}
+
+static double hann(ptrdiff_t at, ptrdiff_t size) { return 0.5 - 0.5 * cos(2 * PI * (double)at / (double)(size - 1)); }
+
+FOR_ALL_PROCESSORS
+static void add_changes(const uint8_t *line, ptrdiff_t width, int32_t *change, int32_t *bend, int32_t *step)
+{
+    for (ptrdiff_t x = 0; x + 3 < width; x++) {
+        int first = line[x + 1] - line[x], second = line[x + 2] - line[x + 1], third = line[x + 3] - line[x + 2];
+        change[x] += abs(first);
+        bend[x] += abs(second - first);
+        step[x] += abs(third - 2 * second + first);
+    }
+    /* The last ones, for which the longer differences reach over the edge. */
+    int first = line[width - 2] - line[width - 3], second = line[width - 1] - line[width - 2];
+    change[width - 3] += abs(first), change[width - 2] += abs(second);
+    bend[width - 3] += abs(second - first);
+}
+
+/* Where the first block border lies along lines, and how much borders of 8 and of 4 px stand out. */
+static void find_grid(const int32_t *step, ptrdiff_t count, double lines, double *found)
+{
+    double whole[BLOCK] = {0}, sorted[BLOCK];
+    ptrdiff_t blocks = count / BLOCK;
+    int phase = 0;
+    for (ptrdiff_t i = 0; i < blocks * BLOCK; i++) whole[i % BLOCK] += step[i];
+    for (int i = 0; i < BLOCK; i++) {
+        whole[i] /= lines * (double)blocks;
+        if (whole[i] > whole[phase] + EQUAL) phase = i; /* of equals the first, whatever rounding makes of them */
+        int at = i;
+        for (; at > 0 && sorted[at - 1] > whole[i]; at--) sorted[at] = sorted[at - 1];
+        sorted[at] = whole[i];
+    }
+    double usual = fmax((sorted[3] + sorted[4]) / 2, 0.05);
+    found[0] = (phase + 2) % BLOCK, found[1] = whole[phase] / usual, found[2] = whole[(phase + 4) % BLOCK] / usual;
+}
+
+/* The shares of places that differ from the next by next to nothing, and by little, of what places nearby do. */
+static void repeated_shares(const int32_t *change, ptrdiff_t count, double *exactly, double *roughly)
+{
+    ptrdiff_t exact = 0, rough = 0;
+    for (ptrdiff_t x = 0; x < count; x++) {
+        int32_t highest = 0;
+        for (ptrdiff_t i = larger(0, x - NEARBY); i <= smaller(count - 1, x + NEARBY); i++)
+            if (change[i] > highest) highest = change[i];
+        exact += change[x] < EXACTLY * highest, rough += change[x] < ROUGHLY * highest;
+    }
+    *exactly = fmin(*exactly, (double)exact / (double)count), *roughly = fmin(*roughly, (double)rough / (double)count);
+}
+
+/* The profile relative to its surroundings, windowed; gives the square root of the window's power. */
+static double windowed(const int32_t *bend, ptrdiff_t count, double lines, double *found)
+{
+    double mean = 0, power = 0;
+    for (ptrdiff_t x = 0; x < count; x++) {
+        double nearby = 0;
+        for (ptrdiff_t i = x - AROUND; i <= x + AROUND; i++)
+            nearby += bend[i < 0 ? -i - 1 : i >= count ? 2 * count - 1 - i : i];
+        found[x] = fmin(bend[x] / lines / (nearby / lines / (2 * AROUND + 1) + 0.05), 4);
+        mean += found[x] / (double)count;
+    }
+    for (ptrdiff_t x = 0; x < count; x++) {
+        double window = hann(x, count);
+        found[x] = (found[x] - mean) * window, power += window * window;
+    }
+    return sqrt(power);
+}
+
+FOR_ALL_PROCESSORS
+static int64_t squared_changes(const uint8_t *line, ptrdiff_t width, ptrdiff_t reach)
+{
+    int32_t sum = 0; /* at most 2048 x 255 x 255 */
+    for (ptrdiff_t x = 0; x + reach < width; x++) {
+        int32_t change = line[x + reach] - line[x];
+        sum += change * change;
+    }
+    return sum;
+}
+
+/* The log of the squared difference of near pixels relative to that of far ones: over 1 and 4 px, and 2 and 8. */
+static void fineness(Grey lines, double *near, double *far)
+{
+    double powers[REACHES];
+    for (int i = 0; i < REACHES; i++) {
+        ptrdiff_t reach = 1 << i;
+        int64_t sum = 0;
+        for (ptrdiff_t y = 0; y < lines.height; y++) sum += squared_changes(lines.start + y * lines.width, lines.width, reach);
+        powers[i] = (double)sum / (double)(lines.height * (lines.width - reach)) + 0.01;
+    }
+    *near = log(powers[0] / powers[2]), *far = log(powers[1] / powers[3]);
+}
+
+/* One line, its mean taken away, windowed. */
+static void take_line(const uint8_t *line, int length, const double *window, double *found)
+{
+    double mean = 0;
+    for (int x = 0; x < length; x++) mean += line[x];
+    mean /= length;
+    for (int x = 0; x < length; x++) found[x] = (line[x] - mean) * window[x];
+}
+
+/* The log power in bands of frequency along lines, relative to the lowest. */
+static void bands(Grey lines, double *found)
+{
+    static const double FIRST = 0.015, SECOND = 0.04, WIDTH = 0.03, LAST = 0.501;
+    double window[256], real[256], imaginary[256], power[129] = {0}, edges[BANDS + 1] = {FIRST};
+    int length = 256;
+    while (length > lines.width) length /= 2;
+    double window_power = 0;
+    for (int x = 0; x < length; x++) window[x] = hann(x, length), window_power += window[x] * window[x];
+    ptrdiff_t every = larger(1, lines.height / ROWS), start = (lines.width - length) / 2;
+    for (ptrdiff_t y = 0; y < lines.height; y += 2 * every) {
+        take_line(lines.start + y * lines.width + start, length, window, real);
+        memset(imaginary, 0, sizeof imaginary);
+        if (y + every < lines.height) /* two lines at once, one of them as the imaginary part */
+            take_line(lines.start + (y + every) * lines.width + start, length, window, imaginary);
+        fourier(real, imaginary, length);
+        for (int k = 0; k <= length / 2; k++) {
+            int other = (length - k) % length;
+            power[k] += (real[k] * real[k] + imaginary[k] * imaginary[k] + real[other] * real[other] +
+                         imaginary[other] * imaginary[other]) / 2;
+        }
+    }
+    int values = length / 2 + 1, width = length / 32 > 1 ? length / 32 : 1;
+    double logs[129], smooth[129];
+    ptrdiff_t taken = (lines.height + every - 1) / every;
+    for (int k = 0; k < values; k++) logs[k] = log(power[k] / ((double)taken * window_power) + 0.05);
+    for (int k = 0; k < values; k++) {
+        smooth[k] = 0;
+        for (int i = 0; i < width; i++) {
+            int at = k + i - width / 2;
+            smooth[k] += logs[at < 0 ? 0 : at >= values ? values - 1 : at] / width;
+        }
+    }
+    for (int i = 1; i < BANDS; i++) edges[i] = SECOND + (i - 1) * WIDTH;
+    edges[BANDS] = LAST;
+    for (int i = 0; i < BANDS; i++) {
+        double at = (edges[i] + edges[i + 1]) / 2 * length;
+        int below = (int)at < values - 1 ? (int)at : values - 2;
+        found[i] = smooth[below] + (smooth[below + 1] - smooth[below]) * fmin(at - below, 1);
+    }
+    for (int i = BANDS - 1; i >= 0; i--) found[i] -= found[0];
+}
+
+static float strongest(const float *spectrum, int eighths)
+{
+    int middle = eighths * BINS / 8;
+    float most = 0;
+    for (int k = middle - 3; k <= middle + 3 && k < HALF_BINS; k++) most = higher(most, spectrum[k]);
+    return most;
+}
+
+/* The rhythm of two profiles: where it is strongest, and how strong there and at the block grid's frequencies. */
+static void rhythm(const double *real, const double *imaginary, const double norms[2], float *spectrum, float *searched,
+                   float *found)
+{
+    int count = 0, peak = 0;
+    float most = 0;
+    for (int k = 0; k < HALF_BINS; k++) {
+        int other = (BINS - k) % BINS;
+        double a = real[k] + real[other], b = imaginary[k] - imaginary[other];
+        double c = imaginary[k] + imaginary[other], d = real[other] - real[k];
+        double first = fmax(sqrt(a * a + b * b) / 2 / norms[0], NO_RHYTHM);
+        double second = fmax(sqrt(c * c + d * d) / 2 / norms[1], NO_RHYTHM);
+        double frequency = (double)k / BINS, off_grid = fabs(frequency * 8 - rint(frequency * 8)) / 8;
+        spectrum[k] = (float)sqrt(first * second);
+        if (frequency <= LOWEST || frequency >= HIGHEST) continue;
+        searched[count++] = spectrum[k];
+        if (off_grid >= 0.006 && spectrum[k] > most) most = spectrum[k], peak = k;
+    }
+    float median = higher(interpolated_of(searched, count, 0.5), 1e-6f);
+    *found++ = (float)peak / BINS;
+    *found++ = logf(spectrum[peak] / median + 0.1f);
+    *found++ = spectrum[peak];
+    *found++ = logf(strongest(spectrum, 2) / median + 0.1f);
+    *found++ = logf(strongest(spectrum, 4) / median + 0.1f);
+    *found++ = logf(higher(strongest(spectrum, 1), strongest(spectrum, 3)) / median + 0.1f);
+}
+
+int line_features(Grey across, Grey down, double *grids, double *repeated, float *found)
+{
+    prepare();
+    const Grey both[2] = {across, down};
+    ptrdiff_t widest = larger(across.width, down.width);
+    int32_t *sums = malloc((size_t)(3 * widest) * sizeof *sums);
+    double *real = calloc(2 * BINS, sizeof *real), *imaginary = real + BINS;
+    float *spectrum = malloc(2 * HALF_BINS * sizeof *spectrum);
+    int result = sums && real && spectrum ? 0 : OUT_OF_MEMORY;
+    if (!result) {
+        double exactly = 1, roughly = 1, norms[2], near[2], far[2], strengths[2][BANDS];
+        for (int way = 0; way < 2; way++) {
+            Grey lines = both[way];
+            ptrdiff_t width = lines.width;
+            memset(sums, 0, (size_t)(3 * width) * sizeof *sums);
+            for (ptrdiff_t y = 0; y < lines.height; y++)
+                add_changes(lines.start + y * width, width, sums, sums + width, sums + 2 * width);
+            find_grid(sums + 2 * width, width - 3, (double)lines.height, grids + 3 * way);
+            repeated_shares(sums, width - 1, &exactly, &roughly);
+            norms[way] = windowed(sums + width, width - 2, (double)lines.height, way ? imaginary : real);
+            fineness(lines, &near[way], &far[way]);
+            bands(lines, strengths[way]);
+        }
+        fourier(real, imaginary, BINS);
+        rhythm(real, imaginary, norms, spectrum, spectrum + HALF_BINS, found);
+        *repeated = 1 / (1 - exactly);
+        found[6] = (float)roughly;
+        found[7] = (float)log(fmin(1 / fmax(1 - roughly, 1e-3), 10));
+        found[8] = (float)fmin(near[0], near[1]), found[9] = (float)fmax(near[0], near[1]);
+        found[10] = (float)((far[0] + far[1]) / 2);
+        for (int i = 0; i < BANDS; i++) found[11 + i] = (float)((strengths[0][i] + strengths[1][i]) / 2);
+        for (int i = 0; i < BANDS; i += 3) found[11 + BANDS + i / 3] = (float)fabs(strengths[0][i] - strengths[1][i]);
+    }
+    free(sums), free(real), free(spectrum);
+    return result;
+}

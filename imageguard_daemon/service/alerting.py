@@ -1,0 +1,223 @@
+"""Tells people of new findings, while the daemon goes on.
+
+One thread looks for findings on a read-only connection and tells people; it may take its time. The daemon's loop hands
+it work and records what it reports: an alert before anybody is told, each try after it was made. So no try goes
+unrecorded but one that was made in the moment of a crash, which is then made again.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
+
+import structlog
+
+from imageguard_daemon.audit.alerts import Alert, AlertLog, Attempt, recorded_alerts
+from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.config import Alerts, Settings
+from imageguard_daemon.errors import ImageguardError, StalledError
+from imageguard_daemon.reporting.findings import Finding
+from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.service.alert_book import AlertBook
+from imageguard_daemon.service.delivering import Command, DeliveryError, Webhook, content_of
+
+STOP_SECONDS = 2.0
+RECORD_AGAIN_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+Channel = Command | Webhook
+
+
+def channels_of(settings: Alerts) -> dict[str, Channel]:
+    """Give the ways to tell people that the configuration has, by name."""
+    channels: dict[str, Channel] = {}
+    if settings.command:
+        channels["command"] = Command(settings.command, settings.timeout_seconds)
+    if settings.webhook:
+        channels["webhook"] = Webhook(settings.webhook, settings.timeout_seconds)
+    return channels
+
+
+def current_findings(settings: Settings, now: datetime) -> tuple[Finding, ...]:
+    """Give what stands out in the decisions of the configured period, as `report` would tell it."""
+    scope = Scope(since=now - timedelta(hours=settings.alerts.period_hours))
+    engine = open_for_reading(settings.audit.database)
+    try:
+        return report_on(engine, (Dimension.class_,), scope, settings.reporting, now).findings
+    finally:
+        engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a look for findings gave; None when it failed."""
+
+    findings: tuple[Finding, ...] | None
+
+
+class Alerting:
+    """The loop's side: decides what is due and records. Does nothing where no channel is configured."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        audit: AuditWriter,
+        wake: Callable[[], None],
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._log = AlertLog(audit)
+        self._wall_clock = wall_clock
+        self._teller = _Teller(settings, wake, wall_clock)
+        self._unrecorded: list[Attempt] = []
+        self._with_teller: set[int] = set()
+        self._looking = False
+        self._next_look_at = 0.0
+        self._record_at = 0.0
+        cooldown = timedelta(hours=settings.alerts.cooldown_hours)
+        self._book = AlertBook(cooldown, self._recorded(cooldown) if self._teller.channels else ())
+
+    def step(self, now: float) -> None:
+        """Take what the thread reports, record it, and give it what is due. Never waits."""
+        if not self._teller.channels or now < self._record_at:
+            return
+        try:
+            reports = self._teller.reports()
+            self._unrecorded += [one for one in reports if isinstance(one, Attempt)]
+            self._record_attempts()
+            for report in reports:
+                if isinstance(report, _Looked):
+                    self._take(report)
+        except StalledError as error:
+            log.warning("alerts cannot be recorded", why=str(error))
+            self._record_at = now + RECORD_AGAIN_SECONDS
+            return
+        if not self._next_look_at:
+            self._next_look_at = now + self._settings.alerts.check_seconds
+        if now >= self._next_look_at and not self._looking:
+            self._next_look_at = now + self._settings.alerts.check_seconds
+            self._looking = True
+            self._teller.look()
+        self._hand_over()
+
+    def next_step(self, now: float) -> float:
+        """Say when `step` has something to do, were nothing reported before."""
+        if not self._teller.channels:
+            return now + 3600
+        times = [self._next_look_at, self._record_at]
+        due = self._book.next_due()
+        if due is not None and not self._with_teller:
+            times.append(now + (due - self._wall_clock()).total_seconds())
+        later = [time for time in times if time > now]
+        return min(later, default=now + RECORD_AGAIN_SECONDS)
+
+    def stop(self) -> None:
+        """End the thread; what was not told is told after the next start."""
+        self._teller.stop()
+
+    def _recorded(self, cooldown: timedelta) -> list[Alert]:
+        engine = open_for_reading(self._settings.audit.database)
+        try:
+            return recorded_alerts(engine, self._wall_clock() - cooldown)
+        finally:
+            engine.dispose()
+
+    def _take(self, report: _Looked) -> None:
+        self._looking = False
+        news = self._book.news(report.findings or (), list(self._teller.channels), self._wall_clock())
+        if news:
+            self._book.add(self._log.record_alerts(news))
+
+    def _record_attempts(self) -> None:
+        if not self._unrecorded:
+            return
+        self._log.record_attempts(self._unrecorded)
+        for attempt in self._unrecorded:
+            self._book.note(attempt)
+            self._with_teller.discard(attempt.alert_id)
+        self._unrecorded = []
+
+    def _hand_over(self) -> None:
+        for alert in self._book.due(self._wall_clock()):
+            if alert.alert_id not in self._with_teller:
+                self._with_teller.add(alert.alert_id)
+                self._teller.tell(alert)
+
+
+class _Teller:
+    """The thread's side: looks and tells, one thing after the other."""
+
+    def __init__(self, settings: Settings, wake: Callable[[], None], wall_clock: Callable[[], datetime]) -> None:
+        self.channels = channels_of(settings.alerts)
+        self._settings = settings
+        self._wake = wake
+        self._wall_clock = wall_clock
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._reports: deque[_Looked | Attempt] = deque()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def look(self) -> None:
+        self._order(self._look)
+
+    def tell(self, alert: Alert) -> None:
+        self._order(lambda: self._tell(alert))
+
+    def reports(self) -> Sequence["_Looked | Attempt"]:
+        taken = []
+        while self._reports:
+            taken.append(self._reports.popleft())
+        return taken
+
+    def stop(self) -> None:
+        self._stopping = True
+        if self._thread is None:
+            return
+        self._orders.put(None)
+        for channel in self.channels.values():
+            channel.kill()
+        self._thread.join(STOP_SECONDS)  # a web request is left to its time limit; the thread does not keep us alive
+
+    def _order(self, work: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
+            self._thread.start()
+        self._orders.put(work)
+
+    def _work(self) -> None:
+        while (work := self._orders.get()) is not None and not self._stopping:
+            work()
+            self._wake()
+
+    def _look(self) -> None:
+        try:
+            found = current_findings(self._settings, self._wall_clock())
+        except ImageguardError as error:
+            log.warning("no look for findings", why=str(error))
+            self._reports.append(_Looked(None))
+        except Exception:
+            log.exception("no look for findings")
+            self._reports.append(_Looked(None))
+        else:
+            self._reports.append(_Looked(found))
+
+    def _tell(self, alert: Alert) -> None:
+        channel = self.channels.get(alert.channel)
+        try:
+            if channel is None:
+                raise DeliveryError("no longer configured")  # noqa: TRY301 - told like the others
+            channel.tell(content_of(alert, self._settings.root))
+        except DeliveryError as error:
+            log.warning("alert not delivered", channel=alert.channel, kind=alert.kind, why=str(error))
+            self._reports.append(Attempt(alert.alert_id, self._wall_clock(), False, str(error)))
+        except Exception as error:
+            log.exception("alert not delivered")
+            self._reports.append(Attempt(alert.alert_id, self._wall_clock(), False, repr(error)))
+        else:
+            log.info("alert delivered", channel=alert.channel, kind=alert.kind, subject=alert.subject)
+            self._reports.append(Attempt(alert.alert_id, self._wall_clock(), True))

@@ -1,0 +1,164 @@
+"""The compiled steps give what NumPy gives, whatever the picture."""
+
+import gc
+import tracemalloc
+from dataclasses import astuple
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from imageguard_daemon.quality import features, readout
+from imageguard_daemon.quality.decoding import Limits, from_grey
+from imageguard_daemon.quality.features import NAMES, extract
+from imageguard_daemon.quality.loops import COMPILED, NUMPY, Loops
+from imageguard_daemon.quality.scoring import score_measures
+from imageguard_daemon.quality.strips import lines
+from tests.helpers.images import blurred, enlarged, exposed, jpeg, noisy, photo, pixelated
+
+if COMPILED is None:
+    pytest.skip("the package was built without a compiler", allow_module_level=True)
+
+native = pytest.importorskip("imageguard_daemon.quality._native")
+Pixels = NDArray[np.uint8]
+SIDES = st.integers(8, 330)
+SAME_SCORE, SAME_WITHOUT_GRID = 0.3, 2.0
+"""Points of score. Where no block grid shows, rounding may decide between two that fit by chance."""
+SPOILED = {
+    "not": lambda rgb: rgb,
+    "blurred": lambda rgb: blurred(rgb, 2.5),
+    "noisy": lambda rgb: noisy(rgb, 20),
+    "dark": lambda rgb: exposed(rgb, -4),
+    "bright": lambda rgb: exposed(rgb, 3),
+    "enlarged": lambda rgb: enlarged(rgb, 2.3),
+    "pixelated": lambda rgb: pixelated(rgb, 4),
+    "compressed": lambda rgb: cv2.imdecode(np.frombuffer(jpeg(rgb, 12), np.uint8), cv2.IMREAD_COLOR),
+}
+
+
+def grey_photo(width: int, height: int, seed: int, kind: str) -> Pixels:
+    rgb = SPOILED[kind](photo(max(width, 16), max(height, 16), seed))
+    return np.ascontiguousarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[:height, :width])
+
+
+def both(grey: Pixels) -> tuple[features.Features, features.Features]:
+    """Give the features by NumPy and compiled."""
+    picture = from_grey(grey, Limits())
+    found: list[features.Features] = [extract(picture, 1024, loops) for loops in (NUMPY, COMPILED) if loops]
+    return found[0], found[1]
+
+
+def apart(first: features.Features, second: features.Features) -> dict[str, float]:
+    """Give the features that differ, in units of the spread that the networks know."""
+    distances = np.abs(first.vector - second.vector) / readout.networks()[0].spread
+    return {name: float(distance) for name, distance in zip(NAMES, distances, strict=True) if distance > 0.02}
+
+
+@given(SIDES, SIDES, st.integers(0, 30), st.sampled_from(sorted(SPOILED)))
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_photos_have_the_same_features(width: int, height: int, seed: int, kind: str):
+    """Of any size and spoiled in any way, a picture scores the same whether the package was compiled or not."""
+    first, second = both(grey_photo(width, height, seed, kind))
+    scores = [score_measures(readout.read_out(found)) for found in (first, second)]
+    same_grid = astuple(first.grid) == pytest.approx(astuple(second.grid), rel=1e-4)
+    shown = max(first.grid.fit, second.grid.fit) > 0.3
+    tolerance = SAME_SCORE if shown or same_grid else SAME_WITHOUT_GRID
+    assert scores[0] == pytest.approx(scores[1], abs=tolerance), apart(first, second)
+    assert facts(first) == pytest.approx(facts(second), abs=1e-6)
+
+
+def facts(found: features.Features) -> tuple[float, ...]:
+    return (*astuple(found.tones), found.repeated)
+
+
+@pytest.mark.parametrize(("width", "height"), [(3000, 2000), (2047, 2049), (4500, 60), (41, 5000), (1024, 768)])
+def test_large_and_narrow_photos_have_the_same_features(width: int, height: int):
+    """Samples of large pictures are taken at the same places."""
+    tile = grey_photo(600, 400, 3, "not")
+    grey = np.tile(tile, (height // 400 + 1, width // 600 + 1))[:height, :width]
+    assert apart(*both(np.ascontiguousarray(grey))) == {}
+
+
+@given(st.integers(40, 90), st.integers(40, 90), st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2, 8, 64, 255]))
+@settings(deadline=None, max_examples=60)
+def test_any_pixels_give_finite_numbers(width: int, height: int, seed: int, most: int):
+    """Blank, nearly blank, and wild pixels are all measured."""
+    grey = np.random.default_rng(seed).integers(0, most, (height, width), np.uint8, endpoint=True)
+    assert np.isfinite(both(grey)[1].vector).all()
+    for loops in (NUMPY, COMPILED):
+        assert loops is not None
+        assert np.isfinite([*loops.sharpness(grey), *loops.noise(grey), *loops.tones(grey)[1]]).all()
+
+
+@given(st.integers(40, 120), st.integers(40, 120), st.integers(0, 7), st.integers(0, 7), st.booleans(), st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_turned_views_are_read_where_they_lie(width, height, row, column, flipped, lies):
+    """A view with other strides gives what its copy gives."""
+    grey = grey_photo(200, 200, 1, "not")[: height * 2 : 2, :width]
+    view = grey[::-1, ::-1] if flipped else grey
+    view = view.T if lies else view
+    assert native.compression(view, row, column) == native.compression(np.ascontiguousarray(view), row, column)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((39, 50), np.uint8),
+        np.zeros((50, 0), np.uint8),
+        np.zeros((50, 50), np.uint16),
+        np.zeros((50, 50, 3), np.uint8),
+        np.zeros(4000, np.uint8),
+        np.zeros((100, 100), np.uint8)[::2, ::2],
+    ],
+    ids=["too small", "empty", "deep", "colour", "flat", "with gaps"],
+)
+@pytest.mark.parametrize("name", ["sharpness", "noise", "tones"])
+def test_what_is_no_working_picture_is_refused(name: str, array: np.ndarray):
+    """Nothing is read beyond an array, as anything but its own kind is a ValueError."""
+    with pytest.raises(ValueError, match="uint8"):
+        getattr(native, name)(array)
+
+
+def test_other_wrong_arguments_are_refused():
+    """Offsets, lengths and types out of range are errors, never reads out of bounds."""
+    grey = np.zeros((64, 64), np.uint8)
+    for row, column in ((8, 0), (0, 8), (-1, 0)):
+        with pytest.raises(ValueError, match="block border"):
+            native.compression(grey, row, column)
+    with pytest.raises(ValueError, match="lines"):
+        native.lines(np.zeros((40, 2049), np.uint8), grey)
+    with pytest.raises(TypeError):
+        native.sharpness("no picture")
+    with pytest.raises(ValueError, match="uint8"):
+        native.compression(np.zeros((30, 64), np.uint8), 0, 0)
+
+
+def test_memory_is_given_back():
+    """A thousand pictures later nothing more is held."""
+    grey = grey_photo(120, 90, 1, "not")
+    across, down = lines(grey)
+
+    def all_once() -> None:
+        native.sharpness(grey), native.noise(grey), native.tones(grey)
+        native.lines(across, down), native.compression(grey, 1, 2)
+
+    all_once()
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(1000):
+        all_once()
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 20_000
+
+
+def test_a_package_without_compiled_steps_measures():
+    """Where there is no compiler, NumPy does it all."""
+    assert isinstance(NUMPY, Loops)
+    found = extract(from_grey(grey_photo(100, 80, 2, "not"), Limits()), 1024, NUMPY)
+    assert len(found.vector) == len(NAMES)

@@ -1,0 +1,102 @@
+"""Which findings are news, and when a try that failed is made again."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imageguard_daemon.audit.alerts import Alert, Attempt
+from imageguard_daemon.reporting.findings import Finding
+from imageguard_daemon.service.alert_book import FIRST_PAUSE, LONGEST_PAUSE, MOST_AT_ONCE, AlertBook, next_try
+
+NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+CHANNELS = ("command", "webhook")
+
+
+def finding(subject: str = "lynx", kind: str = "class_consistently_rejected") -> Finding:
+    """Give a finding."""
+    return Finding(kind, subject, f"Class {subject} is bad", "Look at it.", {"total": 12})
+
+
+def recorded(alerts: list[Alert]) -> list[Alert]:
+    """Give alerts as the log returns them."""
+    return [dataclasses.replace(one, alert_id=number) for number, one in enumerate(alerts, 1)]
+
+
+def test_a_new_finding_is_news_for_every_channel_once() -> None:
+    """Told by both, then silent for the cool-down, then told again if it is still there."""
+    book = AlertBook(DAY)
+    news = book.news([finding()], CHANNELS, NOON)
+    assert [one.channel for one in news] == ["command", "webhook"]
+    book.add(recorded(news))
+    assert book.news([finding()], CHANNELS, NOON + DAY * 0.99) == []
+    assert len(book.news([finding()], CHANNELS, NOON + DAY)) == 2
+
+
+def test_another_subject_or_kind_is_other_news() -> None:
+    """A cool-down silences one piece of news only."""
+    book = AlertBook(DAY)
+    book.add(recorded(book.news([finding()], ["command"], NOON)))
+    others = [finding("dog"), finding(kind="mostly_blurry")]
+    assert len(book.news([finding(), *others], ["command"], NOON)) == 2
+
+
+def test_what_was_told_before_a_restart_is_known_after_it() -> None:
+    """A book made from the log is as silent as the one before."""
+    made = recorded(AlertBook(DAY).news([finding()], ["command"], NOON))
+    book = AlertBook(DAY, made)
+    assert book.news([finding()], ["command"], NOON + timedelta(hours=1)) == []
+    assert book.due(NOON) == made
+
+
+def test_a_clock_that_was_put_back_silences_nobody() -> None:
+    """An alert that seems to come from next year does not stand in the way."""
+    book = AlertBook(DAY)
+    book.add(recorded(book.news([finding()], ["command"], NOON + 365 * DAY)))
+    assert len(book.news([finding()], ["command"], NOON)) == 1
+
+
+def test_a_flood_is_told_in_parts() -> None:
+    """No more than so many at once; the others at the next looks."""
+    book = AlertBook(DAY)
+    findings = [finding(str(number)) for number in range(MOST_AT_ONCE + 5)]
+    first = book.news(findings, ["command"], NOON)
+    assert len(first) == MOST_AT_ONCE
+    book.add(recorded(first))
+    assert len(book.news(findings, ["command"], NOON)) == 5
+
+
+def test_what_failed_is_tried_again_until_it_reaches_somebody() -> None:
+    """Pauses double up to an hour; a success ends it."""
+    book = AlertBook(DAY)
+    book.add(recorded(book.news([finding()], ["command"], NOON)))
+    now, pauses = NOON, []
+    for _ in range(9):
+        [alert] = book.due(now)
+        book.note(Attempt(alert.alert_id, now, False, "no network"))
+        assert book.due(now) == []
+        due = book.next_due()
+        assert due is not None
+        pauses.append(due - now)
+        now = due
+    assert pauses[0] == FIRST_PAUSE
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE
+    book.note(Attempt(1, now, True))
+    assert (book.next_due(), book.due(now + timedelta(hours=2))) == (None, [])
+
+
+@given(st.integers(1, 10**6))
+def test_pauses_stay_within_their_bounds(attempts: int) -> None:
+    """However often it failed, the next try is a minute to an hour away."""
+    alert = Alert(NOON, "k", "s", "m", "command", attempts=attempts, attempted_at=NOON)
+    assert FIRST_PAUSE <= next_try(alert) - NOON <= LONGEST_PAUSE
+
+
+@pytest.mark.parametrize("channels", [(), ("command",)])
+def test_nothing_found_is_no_news(channels: tuple[str, ...]) -> None:
+    """Silence is not told."""
+    assert AlertBook(DAY).news([], channels, NOON) == []
