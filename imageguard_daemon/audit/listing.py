@@ -50,6 +50,20 @@ def decision_rows(engine: sa.Engine, after_id: int = 0, *where: sa.ColumnElement
         after_id = page[-1]["id"]
 
 
+def decision_row(engine: sa.Engine, decision_id: int) -> dict[str, object] | None:
+    """Give one decision by the columns of the view; None for one that is not there."""
+    with reading(engine, engine.url.database or "") as connection:
+        row = connection.execute(sa.select(decisions).where(decisions.c.id == decision_id)).mappings().first()
+        return dict(row) if row else None
+
+
+def newest_decisions(engine: sa.Engine, before: int, most: int) -> list[dict[str, object]]:
+    """Give the decisions with smaller ids, newest first, by the columns of the view."""
+    query = sa.select(decisions).where(decisions.c.id < before).order_by(decisions.c.id.desc()).limit(most)
+    with reading(engine, engine.url.database or "") as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
 def filed_images(engine: sa.Engine) -> Iterator[dict[str, object]]:
     """Yield every image that has been filed and still is, oldest move first: `place` is its path, `issues` a list.
 

@@ -188,6 +188,12 @@ def classes(engine: sa.Engine) -> list[str]:
         return list(connection.scalars(query))
 
 
+def held_image(engine: sa.Engine, decision_id: int) -> HeldImage | None:
+    """Give one rejected image as it is at this moment of the log."""
+    with reading(engine, engine.url.database or "") as connection:
+        return held_images(connection, [decision_id]).get(decision_id)
+
+
 def held_images(connection: sa.Connection, decision_ids: Sequence[int]) -> dict[int, HeldImage]:
     """Give the rejected images among these decisions, by id, as they are at this moment of the log."""
     query = sa.select(

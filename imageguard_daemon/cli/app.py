@@ -23,6 +23,7 @@ from imageguard_daemon.cli import (
     simulate,
     status,
     verify,
+    web,
 )
 from imageguard_daemon.errors import ImageguardError
 
@@ -46,6 +47,7 @@ app.command()(rejudge.rejudge)
 app.command()(calibrate.calibrate)
 app.command()(status.status)
 app.command()(verify.verify)
+app.command()(web.web)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(audit.app, name="audit")

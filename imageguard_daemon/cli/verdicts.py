@@ -8,8 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision, Measures, Signal
+from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision, Measures
 from imageguard_daemon.names import inert, printable
+from imageguard_daemon.reporting.wording import measured_in_words
 
 
 def verdict_panel(name: str, decision: Decision) -> RenderableType:
@@ -33,26 +34,11 @@ def _signal_table(decision: Decision) -> Table:
     table.add_column("measured")
     table.add_column("score", justify="right")
     table.add_column("needed", justify="right")
-    measured = _in_words(Measures(**decision.measures))  # type: ignore[arg-type]
+    measured = measured_in_words(Measures(**decision.measures))  # type: ignore[arg-type]
     for signal in SIGNALS:
         score, needed = decision.scores[f"{signal}_score"], decision.thresholds[f"{signal}_score"]
         table.add_row(signal, measured[signal], f"{score:.0f}", f"{needed:g}", style="red" if score < needed else "")
     return table
-
-
-def _in_words(measures: Measures) -> dict[Signal, str]:
-    return {
-        "blur": f"sigma {measures.blur_sigma_px:.1f} px",
-        "resolution": f"{measures.width:.0f} x {measures.height:.0f}, effectively {_size(measures.effective_pixels)}",
-        "noise": f"sigma {measures.noise_sigma:.1f} grey levels",
-        "exposure": f"{measures.clipped_low:.1%} black, {measures.clipped_high:.1%} white",
-        "compression": f"like JPEG quality {measures.jpeg_quality:.0f}",
-        "pixelation": f"enlarged {measures.enlargement:.1f} times",
-    }
-
-
-def _size(pixels: float) -> str:
-    return f"{pixels / 1e6:.1f} megapixels" if pixels >= 1e6 else f"{pixels / 1e3:.0f} kilopixels"
 
 
 def verdicts_csv(decisions: Mapping[str, Decision]) -> str:

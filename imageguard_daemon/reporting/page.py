@@ -33,7 +33,7 @@ def as_html(report: Report, thumbnails: Mapping[int, bytes], made_at: datetime) 
         made_at=made_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         overall=report.overall,
         interval=[percent(end) for end in report.overall.interval],
-        charts=_charts_over_time(report),
+        charts=charts_over_time(report),
         distributions=_distributions(report),
         heat=_heat(report.classes),
         groups=list(report.groups.items())[:GROUPS_SHOWN],
@@ -57,7 +57,8 @@ def _template() -> jinja2.Template:
     return environment.get_template("report.html")
 
 
-def _charts_over_time(report: Report) -> dict[str, Markup]:
+def charts_over_time(report: Report) -> dict[str, Markup]:
+    """Draw rejections by reason and the rejection rate; nothing where nothing was rejected."""
     periods = _gapless(report.periods)
     if not report.overall.rejected or not periods:
         return {}

@@ -1,4 +1,4 @@
-"""Thumbnails of filed images, for reports: a confined process decodes, the reporting one meets no hostile bytes."""
+"""Thumbnails of filed images: a confined process decodes, whoever asks meets no hostile bytes."""
 
 import hashlib
 import os
@@ -34,11 +34,11 @@ def thumbnails_of(wanted: Mapping[int, tuple[Path, str]], settings: "Scoring") -
     What is gone, is no longer what was recorded, is large or cannot be decoded is left out: an example without a
     picture is still one.
     """
-    maker = _Maker(settings)
+    maker = ThumbnailMaker(settings)
     found = {}
     try:
         for number, (path, sha256) in wanted.items():
-            data = _contents(path, sha256)
+            data = contents_of(path, sha256)
             if data and (jpeg := maker.make(data)):
                 found[number] = jpeg
     finally:
@@ -46,7 +46,8 @@ def thumbnails_of(wanted: Mapping[int, tuple[Path, str]], settings: "Scoring") -
     return found
 
 
-def _contents(path: Path, sha256: str) -> bytes:
+def contents_of(path: Path, sha256: str) -> bytes:
+    """Give a file's bytes if it is still what was recorded and not too large, else nothing."""
     with suppress(OSError):
         descriptor = os.open(path, READ_ONLY_NO_TRAPS)
         with open(descriptor, "rb") as file:
@@ -57,7 +58,7 @@ def _contents(path: Path, sha256: str) -> bytes:
     return b""
 
 
-class _Maker:
+class ThumbnailMaker:
     """One confined process at a time; one that dies or hangs costs its image and is replaced."""
 
     def __init__(self, settings: "Scoring") -> None:

@@ -51,7 +51,7 @@ def test_what_cannot_be_had_is_left_out(tmp_path: Path) -> None:
 def test_a_process_that_hangs_or_dies_costs_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next image gets a fresh process."""
     good = wanted(tmp_path / "good.jpg", jpeg(photo(64, 64)))
-    maker = thumbnails._Maker(SETTINGS)
+    maker = thumbnails.ThumbnailMaker(SETTINGS)
     assert maker.make(good[0].read_bytes())
     assert maker._process
     maker._process.kill()

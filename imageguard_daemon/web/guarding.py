@@ -1,0 +1,153 @@
+"""What every request passes before a page sees it: host, origin, token, size; and the headers of every answer."""
+
+import hashlib
+import hmac
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from imageguard_daemon.web.site import Site
+
+SESSION = "imageguard_session"
+MOST_BODY_BYTES = 64 * 1024
+MOST_UPLOAD_BYTES = 64 * 1024 * 1024
+_UPLOADS = {"/check", "/api/check"}
+_OPEN = {"/login", "/healthz"}
+_POLICY = (
+    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+
+
+class BodyTooLargeError(Exception):
+    """More was sent than is taken."""
+
+
+class Guard:
+    """Refuses what no page should see, and marks every answer with the headers above."""
+
+    def __init__(self, app: ASGIApp, site: Site) -> None:
+        self._app, self._site = app, site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        sender = _with_headers(send)
+        if refusal is not None:
+            await refusal(scope, receive, sender)
+            return
+        limit = MOST_UPLOAD_BYTES if scope["path"] in _UPLOADS else MOST_BODY_BYTES
+        try:
+            await self._app(scope, _bounded(receive, limit), sender)
+        except BodyTooLargeError:
+            await PlainTextResponse(f"more than {limit >> 10} kB were sent\n", 413)(scope, receive, sender)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if not self._is_our_host(headers.get("host", "")):
+            return PlainTextResponse("this server is not called so; see --allow-host\n", 421)
+        if scope["method"] not in {"GET", "HEAD", "POST"}:
+            return PlainTextResponse("only GET, HEAD and POST\n", 405, {"Allow": "GET, HEAD, POST"})
+        if scope["method"] == "POST" and not _is_from_here(headers):
+            return PlainTextResponse("sent by another site\n", 403)
+        return self._too_large(scope, headers) or self._no_entry(scope, headers)
+
+    def _too_large(self, scope: Scope, headers: Headers) -> Response | None:
+        limit = MOST_UPLOAD_BYTES if scope["path"] in _UPLOADS else MOST_BODY_BYTES
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > limit:
+            return PlainTextResponse(f"at most {limit >> 10} kB are taken\n", 413)
+        return None
+
+    def _no_entry(self, scope: Scope, headers: Headers) -> Response | None:
+        if self.may_ask(headers) or scope["path"] in _OPEN or scope["path"].startswith("/static/"):
+            return None
+        if scope["path"].startswith("/api/"):
+            return PlainTextResponse("a token is needed\n", 401, {"WWW-Authenticate": "Bearer"})
+        return RedirectResponse("/login", 303)
+
+    def may_ask(self, headers: Headers) -> bool:
+        """Tell whether a request has the token, or comes from somebody who had."""
+        if not self._site.access.token_sha256:
+            return True
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and is_token(token.strip(), self._site.access.token_sha256):
+            return True
+        return _session_of(headers) in self._site.sessions
+
+    def _is_our_host(self, host: str) -> bool:
+        try:
+            parts = urlsplit(f"//{host}")
+            name = (parts.hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        return parts.netloc == host and "@" not in host and name in self._site.access.hosts
+
+
+def is_token(token: str, sha256: str) -> bool:
+    """Compare with the hash of the token, in a time that tells nothing."""
+    return hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), sha256)
+
+
+def _session_of(headers: Headers) -> str:
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(SESSION)
+    except CookieError:
+        return ""
+    return cookie.value if cookie else ""
+
+
+def _is_from_here(headers: Headers) -> bool:
+    """Browsers say where a form comes from; a program says nothing, and has no cookie of anybody."""
+    if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        return False
+    origin = headers.get("origin")
+    return origin is None or (urlsplit(origin).scheme in {"http", "https"} and _netloc(origin) == headers.get("host"))
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limit:
+            raise BodyTooLargeError
+        return message
+
+    return bounded
+
+
+def _with_headers(send: Send) -> Send:
+    async def sender(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sender

@@ -1,0 +1,87 @@
+"""Pictures of filed images: small ones from confined processes, kept in memory; whole ones as they are on disk."""
+
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from imageguard_daemon.audit.database import Engine
+from imageguard_daemon.audit.listing import decision_row
+from imageguard_daemon.audit.quarantined import held_image
+from imageguard_daemon.config import Scoring, Settings
+from imageguard_daemon.names import original
+from imageguard_daemon.quality.signatures import recognise
+from imageguard_daemon.service.thumbnails import ThumbnailMaker, contents_of
+
+MOST_BYTES = 48 * 1024 * 1024
+"""Memory for small pictures: some thousands of them."""
+SHOWABLE = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "BMP": "image/bmp",
+    "AVIF": "image/avif",
+}
+"""What browsers show, by its content and never by its name; none of these can run anything."""
+
+
+class Thumbnails:
+    """Makes and remembers small pictures by the content of their image; any thread may ask."""
+
+    def __init__(self, settings: Scoring) -> None:
+        self._maker = ThumbnailMaker(settings)
+        self._making, self._lock = threading.Lock(), threading.Lock()
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def of(self, path: Path, sha256: str) -> bytes:
+        """Give a JPEG; empty when there is no such content there, or it cannot be decoded."""
+        with self._lock:
+            if sha256 in self._kept:
+                self._kept.move_to_end(sha256)
+                return self._kept[sha256]
+        with self._making:  # one decoder: a gallery must not take the processors from the daemon
+            data = contents_of(path, sha256)
+            jpeg = self._maker.make(data) if data else b""
+        if data:
+            self._keep(sha256, jpeg)
+        return jpeg
+
+    def _keep(self, sha256: str, jpeg: bytes) -> None:
+        with self._lock:
+            self._bytes += len(jpeg) - len(self._kept.pop(sha256, b""))
+            self._kept[sha256] = jpeg
+            while self._bytes > MOST_BYTES or len(self._kept) > 20_000:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+
+    def close(self) -> None:
+        """End the process."""
+        self._maker.close()
+
+
+def place_of(engine: Engine, settings: Settings, decision_id: int) -> tuple[Path, str] | None:
+    """Say where an image's file is now and what its SHA-256 must be; None when it is nowhere.
+
+    Paths come from the log alone, and none leads out of the folders of the configuration.
+    """
+    held = held_image(engine, decision_id)
+    if held is not None:
+        found: tuple[Path, str] | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
+    else:
+        row = decision_row(engine, decision_id)
+        found = (settings.root / original(str(row["destination"] or "")), str(row["sha256"])) if row else None
+    if not found or not any(_is_below(found[0], folder) for one in settings.sources for folder in one.folders[1:]):
+        return None
+    return found
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return os.path.normpath(path).startswith(os.path.join(os.path.normpath(folder), ""))
+
+
+def whole(path: Path, sha256: str) -> tuple[bytes, str]:
+    """Give an image's bytes and media type for a browser; nothing where it is changed, gone or not for browsers."""
+    data = contents_of(path, sha256)
+    media_type = SHOWABLE.get(recognise(data), "") if data else ""
+    return (data, media_type) if media_type else (b"", "")

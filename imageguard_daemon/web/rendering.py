@@ -1,0 +1,48 @@
+"""Pages from templates: every name is escaped, and what is missing in a template is an error."""
+
+from typing import Any
+
+import jinja2
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from imageguard_daemon import __version__
+from imageguard_daemon.reporting.wording import percent, points, shown
+from imageguard_daemon.web.site import Site
+
+HTMX = "htmx-2.0.11.min.js"
+"""As vendored from npm; its licence is beside it."""
+
+
+class Renderer:
+    """Renders templates with what all of them know."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("imageguard_daemon.web"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "percent": percent,
+            "shown": shown,
+            "points": points,
+            "number": lambda number: f"{number:,}",
+            "moment": lambda text: str(text)[:19].replace("T", " "),
+        }
+        self._environment.globals |= {"htmx": HTMX, "version": __version__}
+
+    def __call__(self, request: Request, template: str, status: Any = 200, **values: Any) -> HTMLResponse:
+        """Give an answer with the page."""
+        known: dict[str, Any] = {
+            "path": request.url.path,
+            "csrf": self._site.csrf,
+            "who": self._site.who,
+            "may_act": self._site.may_act,
+            "has_token": bool(self._site.access.token_sha256),
+            "root": str(self._site.settings.root),
+        }
+        return HTMLResponse(self._environment.get_template(template).render({**known, **values}), status)

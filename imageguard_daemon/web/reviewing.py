@@ -1,0 +1,123 @@
+"""The pages that act: how many first, then release, confirm or undo of exactly those; all of it through `review`."""
+
+import hmac
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse
+from starlette.datastructures import FormData, QueryParams
+
+from imageguard_daemon.audit.quarantined import Selection, selected
+from imageguard_daemon.errors import UsageError
+from imageguard_daemon.review import acting
+from imageguard_daemon.review.rendering import PAST, size_in_words
+from imageguard_daemon.review.values import Reviewed, Reviewer
+from imageguard_daemon.web.filters import Filters
+from imageguard_daemon.web.rendering import Renderer
+from imageguard_daemon.web.site import Site
+
+MOST_IMAGES = 5_000
+"""Moving more takes longer than anybody waits for a page; the command line has no limit."""
+_LARGEST_ID = (1 << 63) - 1
+_Function = Callable[[acting.Acting, Sequence[int], Reviewer], Iterator[Reviewed]]
+ACTIONS: Mapping[str, _Function] = {"release": acting.release, "confirm": acting.confirm, "undo": acting.undo}
+_WRONG = "This form is not from this server's pages, or the server was started anew. Go back, reload and try again."
+
+
+def routes(site: Site, render: Renderer) -> APIRouter:
+    """Give the routes of these pages."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/review")
+    def review(request: Request, action: str = "release") -> HTMLResponse:
+        filters, ids = Filters.of(request.query_params), _ids(request.query_params)
+        found, reasons, size_bytes = _count(site, _selection(filters, ids))
+        counted = {"count": len(found), "reasons": reasons.most_common(), "size": size_in_words(size_bytes)}
+        chosen = {"filters": filters, "ids": ids, "action": _known(action), "newest": max(found, default=0)}
+        return render(request, "review.html", most=MOST_IMAGES, **counted, **chosen)
+
+    @router.post("/review")
+    async def carry_out(request: Request) -> HTMLResponse:
+        async with request.form(max_files=0, max_fields=MOST_IMAGES) as form:
+            given = QueryParams([(name, str(value)) for name, value in form.multi_items()])
+            if not _is_ours(form, site):
+                return render(request, "error.html", 403, message=_WRONG)
+        return await run_in_threadpool(_carried_out, site, render, request, given)
+
+    return router
+
+
+def _is_ours(form: FormData, site: Site) -> bool:
+    return hmac.compare_digest(str(form.get("csrf", "")).encode(), site.csrf.encode())
+
+
+def _carried_out(site: Site, render: Renderer, request: Request, given: QueryParams) -> HTMLResponse:
+    if not site.may_act:
+        return render(request, "error.html", 403, message="With --db the log is only looked at.")
+    action, filters, ids = _known(given.get("action", "")), Filters.of(given), _ids(given)
+    found, _, _ = _count(site, _selection(filters, ids))
+    chosen = [one for one in found if one <= _number(given.get("newest", "0"))]  # what came since was not counted
+    if str(len(chosen)) != given.get("count"):
+        message = (
+            f"The selection changed meanwhile: there are {len(chosen):,} images now. Nothing was done; count again."
+        )
+        return render(request, "error.html", 409, message=message)
+    if len(chosen) > MOST_IMAGES:
+        return render(request, "error.html", 400, message=f"At most {MOST_IMAGES:,} images at once.")
+    results, stopped = _act(site, ACTIONS[action], chosen, _reviewer(site, given))
+    done = [one for one in results if one.done]
+    told = {"done": done, "refused": [one for one in results if not one.done], "stopped": stopped}
+    return render(request, "reviewed.html", action=action, verb=PAST[action], left=len(chosen) - len(results), **told)
+
+
+def _act(site: Site, function: _Function, ids: Sequence[int], reviewer: Reviewer) -> tuple[list[Reviewed], str]:
+    """Act, and say why it ended early if it did; what was done until then is done."""
+    from imageguard_daemon.errors import ImageguardError  # noqa: PLC0415
+
+    results: list[Reviewed] = []
+    try:
+        with acting.acting_on(site.settings) as opened:
+            results.extend(function(opened, ids, reviewer))
+    except ImageguardError as error:
+        return results, str(error)
+    return results, ""
+
+
+def _reviewer(site: Site, given: QueryParams) -> Reviewer:
+    who = " ".join(given.get("who", "").split())[:100]
+    return Reviewer(who or site.who, " ".join(given.get("why", "").split())[:500])
+
+
+def _selection(filters: Filters, ids: tuple[int, ...] | None) -> Selection:
+    return filters.selection(datetime.now(UTC), ids)
+
+
+def _count(site: Site, selection: Selection) -> tuple[list[int], Counter[str], int]:
+    ids, reasons, total_bytes = [], Counter[str](), 0
+    with site.log() as engine:
+        for decision_id, reason, size_bytes in selected(engine, selection):
+            ids.append(decision_id)
+            reasons[reason] += 1
+            total_bytes += size_bytes
+    return ids, reasons, total_bytes
+
+
+def _ids(given: QueryParams) -> tuple[int, ...] | None:
+    ids = tuple(dict.fromkeys(map(_number, given.getlist("ids"))))
+    return ids or None
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text[:30]) > _LARGEST_ID:
+        raise UsageError(f"{text[:30]!r} is no number of an image")
+    return int(text)
+
+
+def _known(action: str) -> Any:
+    if action not in ACTIONS:
+        raise UsageError(f"there is no action {action!r}; known are {', '.join(ACTIONS)}")
+    return action

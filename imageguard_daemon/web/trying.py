@@ -1,0 +1,112 @@
+"""Uploads that are judged and forgotten, for people and for programs."""
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from imageguard_daemon.errors import UsageError
+from imageguard_daemon.names import printable
+from imageguard_daemon.web.checking import Checked, Checker, as_dict, bars_of
+from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
+from imageguard_daemon.web.rendering import Renderer
+from imageguard_daemon.web.site import RateLimit
+
+MOST_FILES = 20
+IMAGES_PER_MINUTE = 60
+UPLOADS_AT_ONCE = 2
+
+MultiPartParser.spool_max_size = 2 * MOST_UPLOAD_BYTES  # in memory: nothing of an upload is written to a disk
+_ANSWERS = {413: {"description": "Too much at once."}, 429: {"description": "Too often; see Retry-After."}}
+
+
+class TooOftenError(Exception):
+    """This client has checked enough for now; the argument is how many seconds to wait."""
+
+
+class Desk:
+    """Takes uploads in, few at a time."""
+
+    def __init__(self, checker: Checker) -> None:
+        self._checker = checker
+        self._room = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self._limit = RateLimit(IMAGES_PER_MINUTE)
+
+    async def checked(self, request: Request) -> list[Checked]:
+        """Judge the images of a form's field `images`.
+
+        Raises:
+            UsageError: the form has none, too many, or is none.
+            TooOftenError: this client has to wait.
+        """
+        client = request.client.host if request.client else ""
+        self._take(client, 1)
+        async with self._room:
+            files = await _files(request)
+            self._take(client, len(files) - 1)
+            return [await run_in_threadpool(self._checker.check, name, data) for name, data in files]
+
+    def _take(self, client: str, images: int) -> None:
+        wait = self._limit.wait_seconds(client, images)
+        if wait:
+            raise TooOftenError(round(wait + 0.5))
+
+
+async def _files(request: Request) -> list[tuple[str, bytes]]:
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise UsageError("send a form (multipart/form-data) with one or more files called 'images'")
+    try:
+        async with request.form(max_files=MOST_FILES, max_fields=10) as form:
+            given = [
+                one for one in form.getlist("images") if isinstance(one, UploadFile) and (one.filename or one.size)
+            ]
+            files = [(printable((one.filename or "image")[:200]), await one.read()) for one in given]
+    except MultiPartException as error:
+        raise UsageError(f"the form cannot be read: {error.message}") from error
+    if not files:
+        raise UsageError("no file was sent; the field is called 'images'")
+    return files
+
+
+def pages(render: Renderer, desk: Desk) -> APIRouter:
+    """Give the page for people."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/check")
+    def empty(request: Request) -> HTMLResponse:
+        return render(request, "check.html", checked=(), bars_of=bars_of)
+
+    @router.post("/check")
+    async def check(request: Request) -> HTMLResponse:
+        return render(request, "check.html", checked=await desk.checked(request), bars_of=bars_of)
+
+    return router
+
+
+_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["images"],
+                "properties": {"images": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+            }
+        }
+    },
+}
+
+
+def interface(desk: Desk) -> APIRouter:
+    """Give the route for programs."""
+    router = APIRouter(tags=["check"])
+
+    @router.post("/api/check", openapi_extra={"requestBody": _BODY}, responses=_ANSWERS)  # type: ignore[arg-type]
+    async def check_images(request: Request) -> Response:
+        """Six scores of each image and the verdict under each preset. Nothing is stored."""
+        return JSONResponse({"images": [as_dict(one) for one in await desk.checked(request)]})
+
+    return router

@@ -1,0 +1,241 @@
+"""Pages and API through the real application, with attacks."""
+
+import hashlib
+import html
+import re
+
+import httpx
+import pytest
+
+from imageguard_daemon.web.app import make_app
+from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
+from imageguard_daemon.web.site import Access, RateLimit, Site
+from tests.helpers.images import blurred, jpeg, photo
+from tests.helpers.rejections import Rejections
+
+pytestmark = pytest.mark.anyio
+HOSTILE = "cat/<img src=x onerror=alert(1)>'\"&.jpg"
+PAGES = ("/", "/live", "/quarantine", "/quarantine?order=nearest", "/review?ids=1", "/thresholds", "/check", "/api")
+
+
+@pytest.fixture
+def anyio_backend():
+    """The event loop that uvicorn uses."""
+    return "asyncio"
+
+
+@pytest.fixture
+def rejections(tmp_path):
+    """A root with a hostile name and two ordinary images."""
+    made = Rejections(tmp_path / "root")
+    made.file(HOSTILE, jpeg(blurred(photo(), 4)))
+    made.file("cat/2.jpg", jpeg(photo(seed=2)))
+    made.file("dog/3.jpg", jpeg(photo(seed=3)), ok=True)
+    yield made
+    made.close()
+
+
+def _site(rejections, **changes):
+    return Site(rejections.settings, rejections.root / "audit.db", "anna", **changes)
+
+
+def _client(site):
+    transport = httpx.ASGITransport(make_app(site), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8765")
+
+
+@pytest.fixture
+async def client(rejections):
+    """A browser on this machine."""
+    async with _client(_site(rejections)) as made:
+        yield made
+
+
+def _form(text):
+    return {name: html.unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="(.*?)"', text)}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "/decisions/1", "/decisions/3"])
+async def test_every_page_is_there_and_hostile_names_are_text(client, page):
+    """No name becomes markup, nothing is inline, and the headers that forbid it are there."""
+    answer = await client.get(page)
+    assert answer.status_code == 200
+    assert "<img src=x" not in answer.text
+    assert not re.search(r"<script>|<style|\sstyle=|\son\w+=\"|javascript:", answer.text)
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    ("page", "status"),
+    [
+        ("/quarantine?reason=nonsense", 400),
+        ("/quarantine?since=never", 400),
+        ("/quarantine?after=x", 422),
+        ("/?since=9y", 400),
+        ("/decisions/99", 404),
+        ("/decisions/0", 422),
+        ("/decisions/99999999999999999999", 422),
+        ("/static/../site.py", 404),
+        ("/static/%2e%2e/site.py", 404),
+        ("/decisions/..%2f..%2fetc%2fpasswd/image", 404),
+        ("/review?ids=x", 400),
+        ("/review?action=purge", 400),
+        ("/thresholds?blur_score=nan", 400),
+        ("/api/decisions?limit=0", 422),
+    ],
+)
+async def test_what_makes_no_sense_is_told(client, page, status):
+    """A wrong address gets a clear answer, never a traceback."""
+    answer = await client.get(page)
+    assert answer.status_code == status
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil@127.0.0.1", ""])
+async def test_another_host_is_refused(client, host):
+    """A page elsewhere whose name leads here reads nothing."""
+    assert (await client.get("/", headers={"Host": host})).status_code == 421
+
+
+async def test_a_release_says_how_many_first_and_can_be_undone(client, rejections):
+    """The count comes first, exactly those move, who did it is recorded, and undo takes it back."""
+    asked = await client.get("/review?action=release&reason=blurry")
+    assert "Release 2 images?" in asked.text
+    assert (rejections.quarantine / "cat/2.jpg").exists()
+    form = _form(asked.text) | {"who": "berta", "why": "fine"}
+    done = await client.post("/review", data=form)
+    assert "2 released" in done.text
+    assert (rejections.accepted / "cat/2.jpg").exists()
+    assert "release by berta: fine" in (await client.get("/decisions/2")).text
+    undo = await client.get("/review?action=undo&ids=2")
+    await client.post("/review", data=_form(undo.text) | {"who": "berta"})
+    assert (rejections.quarantine / "cat/2.jpg").exists()
+    assert rejections.wrong() == []
+
+
+async def test_what_came_after_the_count_is_left_alone(client, rejections):
+    """An image that was rejected while somebody read the count is not released with the others."""
+    form = _form((await client.get("/review?action=release&reason=blurry")).text) | {"who": "anna"}
+    rejections.file("cat/late.jpg", b"late")
+    assert "2 released" in (await client.post("/review", data=form)).text
+    assert (rejections.quarantine / "cat/late.jpg").exists()
+
+
+async def test_a_selection_that_shrank_is_counted_again(client, rejections):
+    """When others acted meanwhile, nothing is done but say so."""
+    form = _form((await client.get("/review?action=release&reason=blurry")).text) | {"who": "anna"}
+    await client.post("/review", data=_form((await client.get("/review?action=confirm&ids=2")).text) | {"who": "x"})
+    assert (await client.post("/review", data=form)).status_code == 409
+    assert not (rejections.accepted / "cat").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "headers"),
+    [
+        ({"csrf": ""}, {}),
+        ({"csrf": "guess"}, {}),
+        ({}, {"Origin": "http://evil.example"}),
+        ({}, {"Origin": "null"}),
+        ({}, {"Sec-Fetch-Site": "cross-site"}),
+    ],
+)
+async def test_forms_of_other_sites_do_nothing(client, rejections, change, headers):
+    """Without this server's secret, or from another origin, no image moves."""
+    form = _form((await client.get("/review?action=release&ids=2")).text) | {"who": "x"} | change
+    assert (await client.post("/review", data=form, headers=headers)).status_code == 403
+    assert (rejections.quarantine / "cat/2.jpg").exists()
+
+
+async def test_pictures_have_a_safe_type_and_are_what_was_recorded(client, rejections):
+    """A picture cannot be read as anything else, and a file that was swapped is not shown."""
+    whole = await client.get("/decisions/2/image")
+    small = await client.get("/decisions/2/thumbnail")
+    assert whole.headers["content-type"] == small.headers["content-type"] == "image/jpeg"
+    assert "sandbox" in whole.headers["content-security-policy"]
+    (rejections.quarantine / "cat/2.jpg").write_bytes(b"<html><script>alert(1)</script>")
+    assert (await client.get("/decisions/2/image")).status_code == 404
+
+
+async def test_html_called_jpeg_is_never_served(client, rejections):
+    """What is no image by its content is not given to a browser, whatever it is called."""
+    number = rejections.file("cat/evil.jpg", b"<html><script>alert(1)</script>")
+    assert (await client.get(f"/decisions/{number}/image")).status_code == 404
+    assert (await client.get(f"/decisions/{number}/thumbnail")).status_code == 404
+
+
+async def test_uploads_are_judged_by_every_preset_and_not_stored(client, rejections):
+    """Good and bad get their scores, a hostile file is corrupt, and no file appears."""
+    before = rejections.files()
+    files = [("images", (name, data)) for name, data in (("a.jpg", jpeg(photo())), (HOSTILE, b"no image"))]
+    answer = (await client.post("/api/check", files=files)).json()["images"]
+    assert answer[0]["presets"]["general"]["ok"]
+    assert set(answer[0]["presets"]) == {"general", "fine_grained", "detection", "segmentation"}
+    assert not answer[1]["presets"]["general"]["ok"]
+    page = await client.post("/check", files=files)
+    assert page.status_code == 200
+    assert "<img src=x" not in page.text
+    assert rejections.files() == before
+
+
+async def test_uploads_are_bounded(client):
+    """Too large, too many or no form at all are refused before anything is measured."""
+    too_much = {"Content-Length": str(MOST_UPLOAD_BYTES + 1), "Content-Type": "multipart/form-data; boundary=x"}
+    assert (await client.post("/api/check", content=b"", headers=too_much)).status_code == 413
+    many = [("images", (f"{n}.jpg", b"x")) for n in range(21)]
+    assert (await client.post("/api/check", files=many)).status_code == 400
+    assert (await client.post("/api/check", json={})).status_code == 400
+
+    form_type = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    async def endless():
+        for _ in range(70):
+            yield b"x" * 1024
+
+    assert (await client.post("/review", content=endless(), headers=form_type)).status_code == 413
+
+
+def test_the_rate_limit_fills_up_again():
+    """Who asks too often waits as long as is said, and not longer."""
+    now = [0.0]
+    limit = RateLimit(60, lambda: now[0])
+    assert limit.wait_seconds("a", 60) == 0
+    assert limit.wait_seconds("a") == pytest.approx(1)
+    assert limit.wait_seconds("b") == 0
+    now[0] = 1.0
+    assert limit.wait_seconds("a") == 0
+
+
+async def test_elsewhere_a_token_is_needed(rejections):
+    """Without the token there is nothing to see; with it, as a header or by the page, there is."""
+    hashed = hashlib.sha256(b"letmein").hexdigest()
+    async with _client(_site(rejections, access=Access(token_sha256=hashed))) as client:
+        assert (await client.get("/")).status_code == 303
+        assert (await client.get("/api/decisions")).status_code == 401
+        assert (await client.get("/decisions/1/image")).status_code == 303
+        assert (await client.get("/api/decisions", headers={"Authorization": "Bearer no"})).status_code == 401
+        assert (await client.get("/api/decisions", headers={"Authorization": "Bearer letmein"})).status_code == 200
+        assert (await client.post("/login", data={"token": "no"})).status_code == 403
+        answer = await client.post("/login", data={"token": "letmein"})
+        assert "HttpOnly" in answer.headers["set-cookie"]
+        assert (await client.get("/")).status_code == 200
+
+
+async def test_the_interface_pages_by_keys(client):
+    """Every decision comes once, newest first; report and findings are those of the command."""
+    first = (await client.get("/api/decisions?limit=2")).json()
+    rest = (await client.get(f"/api/decisions?limit=2&before={first['next_before']}")).json()
+    assert [one["id"] for one in first["decisions"] + rest["decisions"]] == [3, 2, 1]
+    assert rest["next_before"] is None
+    assert (await client.get("/api/report")).json()["quarantined"] == 2
+    assert "findings" in (await client.get("/api/findings")).json()
+    assert "/api/check" in (await client.get("/api/openapi.json")).json()["paths"]
+
+
+async def test_thresholds_are_tried_and_never_applied(client, rejections):
+    """The page shows an effect and YAML, and the log is as before."""
+    before = (rejections.root / "audit.db").read_bytes()
+    answer = await client.get("/thresholds?preset=detection&blur_score=80&since=")
+    assert "preset: detection\nthresholds: {blur_score: 80}" in answer.text
+    assert (rejections.root / "audit.db").read_bytes() == before
