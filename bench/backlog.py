@@ -14,6 +14,7 @@ which needs 5 GB for `million` and 6 GB for `growth`.
 import argparse
 import json
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +74,7 @@ def deep(home: Path, chosen: argparse.Namespace) -> Table:
 
 def large(home: Path, chosen: argparse.Namespace) -> Table:
     """File small images alone, then with a large one among them."""
-    supply, big = Pictures.made(chosen.size, chosen.seed), Pictures.made("100", chosen.seed)
+    supply, big = Pictures.made(chosen.size, chosen.seed), Pictures.made("100", chosen.seed, scenes=1)
     table: Table = []
     count = min(chosen.files, FEW)
     for kind in ("alone", "with one of 100 MP"):
@@ -93,13 +94,11 @@ def slow(home: Path, chosen: argparse.Namespace) -> Table:
     table: Table = []
     count = min(chosen.files, FEW)
     for kind, delay in (("as it is", 0), (f"{SYNC_DELAY_MS} ms more for each sync", SYNC_DELAY_MS)):
-        inject = f"inject=fsync,fdatasync:delay_enter={max(1, 1000 * delay)}"
-        trace = ("-e", "trace=fsync,fdatasync", "-e", inject)
-        strace = ("strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", *trace)
         with _ingest(home) as ingest:
-            supply.fill(ingest.inbox, range(count))
-            ingest.start(before=strace)
-            table += [(kind, _pace(ingest.looks_until(count)))]
+            ingest.start()
+            with _delayed(ingest.pid, delay):
+                supply.fill(ingest.inbox, range(count))
+                table += [(kind, _pace(ingest.looks_until(count)))]
     return table
 
 
@@ -181,6 +180,23 @@ def _fill_deep(inbox: Path, supply: Pictures) -> None:
         folder /= "sub"
         folder.mkdir(parents=True)
         (folder / f"{number}.jpg").write_bytes(supply[number])
+
+
+@contextmanager
+def _delayed(pid: int, milliseconds: int) -> Iterator[None]:
+    """Let each sync of a process that runs take longer; its workers run already, and are left alone."""
+    if not milliseconds:
+        yield
+        return
+    delay = f"inject=fsync,fdatasync:delay_enter={1000 * milliseconds}"
+    command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", delay, "-p", str(pid)]
+    tracer = subprocess.Popen(command)  # noqa: S603 - ours
+    try:
+        time.sleep(1.0)  # until it has attached
+        yield
+    finally:
+        tracer.terminate()
+        tracer.wait()
 
 
 @contextmanager

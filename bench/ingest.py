@@ -52,11 +52,11 @@ class Ingest:
     def __exit__(self, *_exception: object) -> None:
         self.stop()
 
-    def start(self, before: Sequence[str] = (), wait: bool = True) -> None:
-        """Start it, below another command if given, and wait until it watches."""
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, and by default wait until it watches."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the real command
-                [*before, sys.executable, *self._command, "--config", str(self._config)], stdout=log, stderr=log
+                [sys.executable, *self._command, "--config", str(self._config)], stdout=log, stderr=log
             )
         while wait and '"started"' not in self._log.read_text():
             self._require_alive()

@@ -22,12 +22,12 @@ class Pictures:
     bases: tuple[bytes, ...]
 
     @classmethod
-    def made(cls, size: str, seed: int) -> "Pictures":
-        """Draw scenes of one of `SIZES`."""
+    def made(cls, size: str, seed: int, scenes: int = BASES) -> "Pictures":
+        """Draw so many scenes of one of `SIZES`."""
         width, height = SIZES[size]
         with ProcessPoolExecutor() as pool:
-            scenes = pool.map(_drawn, itertools.repeat(width), itertools.repeat(height), range(seed, seed + BASES))
-            return cls(tuple(scenes))
+            drawn = pool.map(_drawn, itertools.repeat(width), itertools.repeat(height), range(seed, seed + scenes))
+            return cls(tuple(drawn))
 
     @classmethod
     def found(cls, folder: Path) -> "Pictures":

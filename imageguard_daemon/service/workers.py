@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -157,12 +158,15 @@ class Workers:
     def _new_pool(self) -> ProcessPool:
         for library in ("OPENBLAS", "OMP"):  # whatever the user wants: a confined decoder can start no thread
             os.environ[f"{library}_NUM_THREADS"] = "1"
-        return ProcessPool(
+        pool = ProcessPool(
             max_workers=self._count,
             context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks
             initializer=worker_process.begin,
             initargs=(self._memory_bytes, self._board),
         )
+        with suppress(OSError, RuntimeError):  # what hinders it hinders the first task, too, which says so
+            bool(pool.active)  # asking starts the processes now, to be warm when the first file has settled
+        return pool
 
     def _replace_pool(self) -> None:
         """Begin with new processes: the pool does not survive losing a worker that has no task."""
