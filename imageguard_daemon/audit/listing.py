@@ -2,15 +2,16 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.schema import decisions
+from imageguard_daemon.audit.schema import decision_records, decisions
 from imageguard_daemon.model import SCORE_NAMES
 
 _PAGE = 2_000
+_BEYOND = 2**63 - 1
 _SCORES = ", ".join(f"d.{name}" for name in SCORE_NAMES)
 _FILED = f"""
 SELECT i.id, coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
@@ -27,8 +28,7 @@ ORDER BY i.id LIMIT {_PAGE}"""  # noqa: S608 - nothing of a user's is in it
 
 def last_decision(engine: sa.Engine) -> int:
     """Give the id of the newest decision on a file that has moved; 0 when there is none."""
-    with reading(engine, engine.url.database or "") as connection:
-        return int(connection.scalar(sa.select(sa.func.coalesce(sa.func.max(decisions.c.id), 0))) or 0)
+    return next((int(str(row["id"])) for row in newest_decisions(engine, _BEYOND, 1)), 0)
 
 
 def decision_rows(engine: sa.Engine, after_id: int = 0, *where: sa.ColumnElement[bool]) -> Iterator[dict[str, object]]:
@@ -41,13 +41,23 @@ def decision_rows(engine: sa.Engine, after_id: int = 0, *where: sa.ColumnElement
         UnavailableError: it is damaged, or is no audit log.
     """
     while True:
-        query = sa.select(decisions).where(decisions.c.id > after_id, *where).order_by(decisions.c.id).limit(_PAGE)
+        records = sa.select(decision_records.c.id).where(decision_records.c.id > after_id)
         with reading(engine, engine.url.database or "") as connection:
-            page = [dict(row) for row in connection.execute(query).mappings()]
+            ids = connection.scalars(records.order_by(decision_records.c.id).limit(_PAGE)).all()
+            page = _moved(connection, ids, *where)
         yield from page
-        if len(page) < _PAGE:
+        if len(ids) < _PAGE:
             return
-        after_id = page[-1]["id"]
+        after_id = ids[-1]
+
+
+def _moved(connection: sa.Connection, ids: Sequence[int], *where: sa.ColumnElement[bool]) -> list[dict[str, object]]:
+    """Give the decisions on files that have moved, of one page of records, oldest first.
+
+    The page is cut from the records: asked for it in order, SQLite would first sort all that the view has.
+    """
+    query = sa.select(decisions).where(decisions.c.id.in_(ids), *where).order_by(decisions.c.id)
+    return [dict(row) for row in connection.execute(query).mappings()] if ids else []
 
 
 def decision_row(engine: sa.Engine, decision_id: int) -> dict[str, object] | None:
@@ -59,9 +69,16 @@ def decision_row(engine: sa.Engine, decision_id: int) -> dict[str, object] | Non
 
 def newest_decisions(engine: sa.Engine, before: int, most: int) -> list[dict[str, object]]:
     """Give the decisions with smaller ids, newest first, by the columns of the view."""
-    query = sa.select(decisions).where(decisions.c.id < before).order_by(decisions.c.id.desc()).limit(most)
-    with reading(engine, engine.url.database or "") as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
+    found: list[dict[str, object]] = []
+    while len(found) < most:
+        records = sa.select(decision_records.c.id).where(decision_records.c.id < before)
+        with reading(engine, engine.url.database or "") as connection:
+            ids = connection.scalars(records.order_by(decision_records.c.id.desc()).limit(most)).all()
+            found += reversed(_moved(connection, ids))
+        if len(ids) < most:
+            break
+        before = ids[-1]
+    return found[:most]
 
 
 def filed_images(engine: sa.Engine) -> Iterator[dict[str, object]]:
