@@ -24,8 +24,8 @@ def test_a_daemon_tells_what_it_did(ingest):
             return answer.read().decode()
 
     wait_until(lambda: 'imageguard_decisions_total{reason="' in asked("/metrics"), "a decision to be counted")
-    text = asked("/metrics")
-    assert 'imageguard_stage_duration_seconds_count{stage="move"} 1.0' in text
-    assert 'imageguard_source_canary_age_seconds{source="default"}' in text
+    assert 'imageguard_stage_duration_seconds_count{stage="move"} 1.0' in asked("/metrics")
+    canary = 'imageguard_source_canary_age_seconds{source="default"}'
+    wait_until(lambda: canary in asked("/metrics"), "events to be proved to arrive")
     assert asked("/healthz") == asked("/readyz") == "ok\n"
     assert one.stop() == 0
