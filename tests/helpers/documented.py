@@ -1,0 +1,86 @@
+"""What the documents show, sorted by how it is tried. What is in no table here, and fits no rule, fails the test.
+
+Commands are written as in the document, with single spaces and without the comment behind them.
+"""
+
+from tests.helpers.playground import FIRST_DAY, LYNXES, OLD, REJECTED, Lot
+
+NOT_RUN: dict[str, str] = {
+    "python3 -m venv .venv": "installs from a package registry; tests/test_wheel.py installs the same from a wheel",
+    ".venv/bin/pip install": "installs from a package registry",
+    "pip install 'imageguard-daemon[": "installs from a package registry",
+    "pip-audit": "asks a server for known vulnerabilities",
+    ".venv/bin/python -m pytest": "is what runs this",
+    ".ci/run": "is what runs this",
+    "systemd-run": "needs systemd as the system's first process; tests/booted boots one for the unit itself",
+    "datasette serve": "another program, which is no dependency, and never ends",
+}
+"""Beginnings of commands that no test can run, each with the reason."""
+
+ASKED_FOR_HELP: tuple[str, ...] = ("python -m bench.", "python -m training", "python -m tests.faults")
+"""Commands that take minutes or photos: asked for their help, which must know every option that is shown."""
+
+EXIT_CODES: dict[str, int] = {
+    "imageguard-daemon scan dataset --fail-on-reject --only rejected --csv rejected.csv --state .cache/scan.state": 1,
+    "imageguard-daemon web ./ingest": -15,  # it ends in order, then by the signal that told it to
+}
+"""Commands that are meant to end with something else than 0."""
+
+UNTIL_STOPPED: dict[str, str] = {
+    "imageguard-daemon run ./ingest": '"started"',
+    ".venv/bin/python -m imageguard_daemon run ./ingest": '"started"',
+    "imageguard-daemon web ./ingest": "Ctrl-C stops",
+}
+"""Commands that go on until they are stopped, and what they say once they work."""
+
+_ARCHIVE = "imageguard-daemon audit archive /srv/ingest --older-than 400d"
+BEFORE: dict[str, str] = {
+    _ARCHIVE: "imageguard-daemon quarantine release /srv/ingest --id 21",
+    "imageguard-daemon audit check /srv/ingest/archive/*": f"{_ARCHIVE} --yes",
+}
+"""What must have been done before a command, where the document says so in words."""
+
+OTHER_BLOCKS: dict[tuple[str, str], str] = {
+    ("README.md", "20:38:41 quarantined"): "what `run` shows on a terminal: tests/unit/service/test_display.py",
+    ("docs/metrics.md", "# prometheus.yml"): "of another program: tests/unit/service/test_metrics.py",
+    ("docs/queries.md", "SELECT"): "tests/unit/audit/test_documented_queries.py runs them",
+    ("docs/queries.md", "-- DuckDB"): "another program, which is no dependency",
+    ("docs/retention.md", "-- duckdb"): "another program, which is no dependency",
+}
+"""Blocks by document and beginning that are neither commands nor Python, configuration, JSON or INI files of ours."""
+
+NOT_INSTALLED: dict[str, str] = {
+    "torch": "tests/unit/integrations tries it where it is installed",
+    "fiftyone": "tests/e2e/test_export.py holds the manifest against its documented fields",
+    "pandas": "no dependency; reads plain SQLite and Parquet",
+}
+"""Libraries that a Python block may need and this environment may lack: the block is then compiled only."""
+
+PRELUDES: dict[str, str] = {
+    "README.md": "transform = None",
+    "docs/pytorch.md": "transform = None",
+}
+"""What the Python blocks of a document take for granted."""
+
+LOGS: dict[str, tuple[Lot, ...]] = {
+    "README.md": FIRST_DAY,
+    "docs/index.md": FIRST_DAY,
+    "docs/quarantine.md": REJECTED,
+    "docs/retention.md": OLD,
+}
+"""The log that a document is about, where it is not that of docs/reports.md."""
+
+
+def lots_for(document: str) -> tuple[Lot, ...]:
+    """Give what the log holds for the commands of a document."""
+    return LOGS.get(document, LYNXES)
+
+
+def why_not_run(command: str) -> str:
+    """Give the reason not to run a command, or an empty string."""
+    return next((reason for beginning, reason in NOT_RUN.items() if command.startswith(beginning)), "")
+
+
+def only_asked_for_help(command: str) -> bool:
+    """Tell whether a command is asked for its help only."""
+    return command.removeprefix(".venv/bin/").startswith(ASKED_FOR_HELP)
