@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -24,7 +25,7 @@ _GRACE_SECONDS = 5.0
 
 
 class BytesMeasurer:
-    """One process that measures, made at first use. One thread at a time.
+    """One process that measures, made at first use. Any thread may call it; others wait meanwhile.
 
     `seconds` is what one image may take; it is that of the settings when left out.
     """
@@ -35,6 +36,7 @@ class BytesMeasurer:
         self._arguments = (memory, settings.max_pixels, settings.max_megabytes * _MEGABYTE, whole)
         self._patience = whole + _GRACE_SECONDS
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
 
     def measure(self, data: bytes) -> Measurement:
         """Measure an image in memory; a bad one gives its issue. The result has no SHA-256: the caller has the bytes.
@@ -43,11 +45,12 @@ class BytesMeasurer:
             DecoderLostError: the image took its process down, or the process was killed; a new one is made next time.
             UnavailableError: there is no process to be had.
         """
-        if self._process is not None and self._process.poll() is not None:
-            self.close()  # it had nothing to do for long
-        if self._process is None:
-            self._start()
-        answer = self._answer(data)
+        with self._lock:
+            if self._process is not None and self._process.poll() is not None:
+                self.close()  # it had nothing to do for long
+            if self._process is None:
+                self._start()
+            answer = self._answer(data)
         if "lost" in answer:
             raise DecoderLostError(answer["lost"], from_outside=answer["from_outside"])
         measures: Any = answer["measures"] and Measures(**answer["measures"])

@@ -1,6 +1,5 @@
 """Judges uploads by every preset. Nothing is stored: bytes live in memory files until they have been measured."""
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,12 +38,10 @@ class Checker:
 
     def __init__(self, settings: Scoring) -> None:
         self._measurer = BytesMeasurer(settings, min(_MOST_SECONDS, settings.timeout_seconds))
-        self._lock = threading.Lock()
 
     def check(self, name: str, data: bytes) -> Checked:
         """Measure and judge; a hostile image gives decisions that are not ok. Any thread may call it."""
-        with self._lock:
-            measurement = self._measure(data)
+        measurement = self._measure(data)
         decisions = {
             preset: decide_on_file(name, measurement, preset, thresholds) for preset, thresholds in PRESETS.items()
         }
