@@ -31,7 +31,7 @@ _OF_A_LOG = (
 
 
 class Totals:
-    """Counts images by class, verdict and reason, and remembers the worst. Memory grows with the classes, to a bound."""
+    """Counts images by class, verdict and reason, and remembers the worst. Memory grows with classes, to a bound."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, Verdict, str]] = Counter()

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -28,11 +29,16 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limits = Limits(max_pixels=max_pixels, max_bytes=max_bytes, cpu_seconds=seconds)
     measurement.prepare_worker()
+    with suppress(ConnectionError):  # the other side is gone
+        connection.send(READY)
+        _serve(connection, limits, memory_bytes)
+
+
+def _serve(connection: socket.socket, limits: Limits, memory_bytes: int) -> None:
     decoder = Decoder(memory_bytes)
-    connection.send(READY)
     while (contents := _next(connection)) is not None:
         try:
-            answer: dict[str, Any] = asdict(decoder.measure(contents, limits, float(seconds)))
+            answer: dict[str, Any] = asdict(decoder.measure(contents, limits, float(limits.cpu_seconds)))
         except DecoderLostError as error:
             answer = {"lost": str(error), "from_outside": error.from_outside}
             decoder.close()

@@ -7,8 +7,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from itertools import chain, islice
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -42,10 +42,12 @@ class Manifest:
         self._form = _form_of(self._files[0])
         self.rows: int | None = self._rows_of_parquet() if self._form == "parquet" else None
         """How many there are, where that is known beforehand."""
-        if next(iter(self), None) is None:
+        with closing(iter(self)) as lines:
+            is_empty = next(lines, None) is None
+        if is_empty:
             raise NoInputError(f"{self._shown} has no rows: there is nothing to judge")
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Generator[Line, None, None]:
         cells = {"parquet": self._parquet, "csv": self._csv, "jsonl": self._jsonl, "list": self._list}[self._form]
         with self._told():
             for row, (path, class_name) in enumerate(chain.from_iterable(map(cells, self._files))):
@@ -156,18 +158,18 @@ class Manifest:
                 yield from ((shown or "", label) for shown, label in zip(paths, classes, strict=True))
 
     def _csv(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as file:
-            rows = csv.DictReader(_as_text(file, newline=""))
+        with self._opened(path) as file, _as_text(file, newline="") as text:
+            rows = csv.DictReader(text)
             has_class = self._require_columns(rows.fieldnames or ())
             for row in rows:
                 label = row[self._request.class_column] or "" if has_class else None
                 yield row[self._request.path_column] or "", label
 
     def _jsonl(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as file:
-            for number, text in enumerate(_as_text(file), 1):
+        with self._opened(path) as file, _as_text(file) as lines:
+            for number, line in enumerate(lines, 1):
                 try:
-                    row = json.loads(text)
+                    row = json.loads(line)
                 except ValueError as error:
                     raise NoInputError(f"{self._shown}, line {number}: this is no JSON") from error
                 if not isinstance(row, dict) or not isinstance(row.get(self._request.path_column), str):
@@ -181,8 +183,9 @@ class Manifest:
             if first == b"PAR1":
                 raise NoInputError(f"{self._shown} is Parquet: give it a name that ends in .parquet")
             file.seek(0)
-            for text in _as_text(file, newline="\n"):
-                yield text.removesuffix("\n"), None
+            with _as_text(file, newline="\n") as lines:
+                for line in lines:
+                    yield line.removesuffix("\n"), None
 
     def _require_columns(self, names: Sequence[str]) -> bool:
         """Tell whether there is a column with the class; one with the path there must be."""
