@@ -1,5 +1,6 @@
 """What one shard comes to: the function that runs on executors, here or on other machines."""
 
+import atexit
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -133,4 +134,12 @@ def _measurer(scoring: Scoring) -> Iterator[BytesMeasurer]:
 @cache
 def _idle_for(_process: int, _scoring: Scoring) -> list[BytesMeasurer]:
     """Give the idle ones: not those of a process this one was forked from, nor those with other limits."""
-    return []
+    idle: list[BytesMeasurer] = []
+    atexit.register(_close_all, os.getpid(), idle)
+    return idle
+
+
+def _close_all(process: int, idle: list[BytesMeasurer]) -> None:
+    if process == os.getpid():
+        for measurer in idle:
+            measurer.close()
