@@ -19,8 +19,10 @@ from pathlib import Path
 from threading import Thread
 
 import click
+import pyarrow as pa
 import pytest
 import typer
+from pyarrow import parquet
 
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.config_file import parse
@@ -83,6 +85,8 @@ def playground(folder: Path, document: str, pictures: list[bytes], webhook: str 
     made.put(*(f"good/{n}.jpg" for n in range(12)))
     made.put("good/12.jpg", "bad/1.jpg", blur=1.4)
     made.put("bad/2.jpg", "bad/3.jpg", blur=8.0)
+    listed = [str(path) for path in sorted(folder.glob("dataset/*/*.jpg"))]
+    parquet.write_table(pa.table({"path": listed}), folder / "list.parquet")
     (folder / ".cache").mkdir()
     (folder / "samples.jsonl").touch()
     return made

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -24,7 +24,7 @@ TO_STANDARD_OUTPUT = "-"
 _FLUSH_SECONDS = 1.0
 _ROWS_OF_A_GROUP = 5_000
 _BEGINNINGS = {"csv": b"path,score,issues,reason", "jsonl": b'{"path": ', "parquet": b"PAR1"}
-_WHOLE = {"width", "height", "size_bytes"}
+_WHOLE = {"width", "height", "size_bytes", "row"}
 _NUMBERS = {"score", *SCORE_NAMES, *COLUMNS[COLUMNS.index("blur_sigma_px") : COLUMNS.index("class")]}
 
 
@@ -100,9 +100,9 @@ class ParquetOutput:
     """A table for analysis; it bears its name only when it is finished, since half of one cannot be read."""
 
     def __init__(self, path: Path) -> None:
-        self._arrow, self._parquet = _pyarrow()
+        self._arrow, self._parquet = pyarrow_for("--parquet")
         self._path, self._temporary = path, path.with_name(f".imageguard-{path.name}.part")
-        self._schema = self._arrow.schema([(name, self._type_of(name)) for name in COLUMNS])
+        self._schema = arrow_schema(COLUMNS)
         self._writer = self._parquet.ParquetWriter(self._temporary, self._schema, compression="zstd")
         self._rows: list[Mapping[str, Value]] = []
 
@@ -123,20 +123,32 @@ class ParquetOutput:
         self._writer.write_table(self._arrow.Table.from_pylist(self._rows, schema=self._schema))
         self._rows = []
 
-    def _type_of(self, column: str) -> Any:
-        if column == "issues":
-            return self._arrow.list_(self._arrow.string())
-        if column in _WHOLE:
-            return self._arrow.int64()
-        return self._arrow.float64() if column in _NUMBERS else self._arrow.string()
+
+def arrow_schema(columns: Sequence[str]) -> Any:
+    """Give the Arrow types of columns: those of a scan, and those a back-fill adds."""
+    arrow, _ = pyarrow_for("Parquet")
+    return arrow.schema([(name, _type_of(name, arrow)) for name in columns])
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def _type_of(column: str, arrow: Any) -> Any:
+    if column == "issues":
+        return arrow.list_(arrow.string())
+    if column in _WHOLE:
+        return arrow.int64()
+    return arrow.float64() if column in _NUMBERS else arrow.string()
+
+
+def pyarrow_for(what: str) -> tuple[Any, Any]:
+    """Give pyarrow and its Parquet.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra: only who asks for Parquet needs it
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
-        raise UsageError("--parquet needs pyarrow: pip install 'imageguard-daemon[parquet]'") from error
+        raise UsageError(f"{what} needs pyarrow: pip install 'imageguard-daemon[parquet]'") from error
     return pa, parquet
 
 

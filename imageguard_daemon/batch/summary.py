@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 WORST_SHOWN = 10
 CLASSES_SHOWN = 20
+OTHER_CLASSES = "(other classes)"
+_MOST_CLASSES = 100_000
+"""So many are counted by themselves, each with its reasons: folders named after hashes must not fill memory."""
 _OF_A_LOG = (
     *("since", "until", "source", "class", "camera", "host", "preset"),
     *("quarantined", "duplicates", "trend", "percentiles", "nearest"),
@@ -28,7 +31,7 @@ _OF_A_LOG = (
 
 
 class Totals:
-    """Counts images by class, verdict and reason, and remembers the worst. Memory grows with the classes alone."""
+    """Counts images by class, verdict and reason, and remembers the worst. Memory grows with classes, to a bound."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, Verdict, str]] = Counter()
@@ -37,17 +40,36 @@ class Totals:
 
     def add(self, row: Mapping[str, Value]) -> None:
         """Count one image, given by its columns."""
-        verdict: Verdict = "quarantined" if row["reason"] else "accepted"
         reason, detail = str(row["reason"]), str(row["detail"])
-        self._counts[str(row["class"]), verdict, reason] += 1
+        self._count(str(row["class"]), reason, 1)
         if reason:
-            self.rejected += 1
-            # The heap gives up its smallest: of negated scores the one that is least bad.
-            entry = (-float(str(row["score"])), str(row["path"]), f"{reason}: {detail}" if detail else reason)
-            if len(self._worst) < WORST_SHOWN:
-                heapq.heappush(self._worst, entry)
-            else:
-                heapq.heappushpop(self._worst, entry)
+            self._keep((-float(str(row["score"])), str(row["path"]), f"{reason}: {detail}" if detail else reason))
+
+    def as_plain(self) -> dict[str, Any]:
+        """Give the counts in a form for files, for `merge` to take elsewhere."""
+        counts = sorted((class_name, reason, n) for (class_name, _, reason), n in self._counts.items())
+        return {"counts": counts, "worst": sorted(self._worst)}
+
+    def merge(self, plain: Mapping[str, Any]) -> None:
+        """Add what others have counted."""
+        for class_name, reason, n in plain["counts"]:
+            self._count(class_name, reason, n)
+        for score, path, told in plain["worst"]:
+            self._keep((score, path, told))
+
+    def _count(self, class_name: str, reason: str, images: int) -> None:
+        verdict: Verdict = "quarantined" if reason else "accepted"
+        if len(self._counts) >= _MOST_CLASSES and (class_name, verdict, reason) not in self._counts:
+            class_name = OTHER_CLASSES
+        self._counts[class_name, verdict, reason] += images
+        self.rejected += images if reason else 0
+
+    def _keep(self, entry: tuple[float, str, str]) -> None:
+        """Keep one of the worst; the heap gives up its smallest: of negated scores the one that is least bad."""
+        if len(self._worst) < WORST_SHOWN:
+            heapq.heappush(self._worst, entry)
+        else:
+            heapq.heappushpop(self._worst, entry)
 
     @property
     def total(self) -> int:

@@ -11,6 +11,7 @@ import typer
 from imageguard_daemon.cli import (
     alerts,
     audit,
+    backfill,
     calibrate,
     check,
     config,
@@ -48,6 +49,7 @@ app.command()(calibrate.calibrate)
 app.command()(status.status)
 app.command()(verify.verify)
 app.command()(web.web)
+app.add_typer(backfill.app, name="backfill")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(audit.app, name="audit")

@@ -4,14 +4,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds, settings_for
+from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
+from imageguard_daemon.cli.rules import Preset, Set, SourceName, Workers, settings_of, source_of, with_rules
 from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.names import printable
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from imageguard_daemon.batch.request import Request, Result
-    from imageguard_daemon.config import Settings, Source
 
 EX_REJECTED = 1
 """What `--fail-on-reject` gives: as of grep and diff, a finding and not a failure."""
@@ -70,28 +69,6 @@ LinkIn = Annotated[
     ),
 ]
 Hard = Annotated[bool, typer.Option("--hard-links", help="With --link: make hard links in place of symbolic ones.")]
-Preset = Annotated[
-    str | None,
-    typer.Option(show_default=False, help="general (default), fine_grained, detection or segmentation."),
-]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another threshold, as blur_score=55.")
-]
-SourceName = Annotated[
-    str | None,
-    typer.Option(
-        "--source",
-        metavar="NAME",
-        show_default=False,
-        help="With --config: whose rules apply, if it has several sources.",
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers", min=1, max=256, show_default=False, help="Worker processes; one for each processor when left out."
-    ),
-]
 State = Annotated[
     Path | None,
     typer.Option(
@@ -140,13 +117,13 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from imageguard_daemon.batch.request import Request
     from imageguard_daemon.service import logs
 
-    settings = _settings(config, workers)
+    settings = settings_of(config, workers)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     logs.configure("console", "warning", console)
     request = Request(
         folder=_checked(folder),
         settings=settings,
-        source=_with_rules(_source_of(settings, source), preset, parse_thresholds(thresholds or [])),
+        source=with_rules(source_of(settings, source), preset, parse_thresholds(thresholds or [])),
         outputs=_outputs(csv, jsonl, parquet),
         only={Only.accepted: "accepted", Only.rejected: "quarantined"}.get(only, ""),
         move=move,
@@ -166,40 +143,11 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     raise typer.Exit(_exit_code(result, fail_on_reject=fail_on_reject))
 
 
-def _settings(config: Path | None, workers: int | None) -> "Settings":
-    settings = settings_for(None, config)
-    if workers is None:
-        return settings
-    return settings.model_copy(update={"scoring": settings.scoring.model_copy(update={"workers": workers})})
-
-
 def _checked(folder: Path) -> Path:
     if not folder.is_dir():
         what = "is a file, not a folder; `check` looks at single images" if folder.exists() else "is not there"
         raise NoInputError(f"{printable(str(folder))} {what}")
     return folder
-
-
-def _source_of(settings: "Settings", name: str | None) -> "Source":
-    by_name = {source.name: source for source in settings.sources}
-    if name is None and len(by_name) > 1:
-        raise UsageError(f"the configuration has several sources; choose one with --source: {', '.join(by_name)}")
-    if name is not None and name not in by_name:
-        raise UsageError(f"--source {printable(name)}: the configuration has {', '.join(by_name)}")
-    return by_name[name] if name else settings.sources[0]
-
-
-def _with_rules(source: "Source", preset: str | None, changes: Mapping[str, float]) -> "Source":
-    """Put the command line's rules on top; another preset leaves the configuration's single thresholds behind."""
-    from imageguard_daemon.quality.policy import thresholds_for
-
-    chosen = preset or source.preset
-    own = {} if preset else dict(source.thresholds)
-    try:
-        thresholds_for(chosen, {**own, **changes})
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return source.model_copy(update={"preset": chosen, "thresholds": {**own, **changes}})
 
 
 def _outputs(csv: str | None, jsonl: str | None, parquet: str | None) -> dict[str, str]:

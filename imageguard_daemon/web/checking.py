@@ -1,26 +1,17 @@
 """Judges uploads by every preset. Nothing is stored: bytes live in memory files until they have been measured."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision, Measurement, Measures
+from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision, Measurement
 from imageguard_daemon.quality.policy import PRESETS, decide_on_file
 from imageguard_daemon.reporting.wording import measured_in_words
-from imageguard_daemon.service.decoding_process import sealed_copy
+from imageguard_daemon.service.decoding_process import DecoderLostError
+from imageguard_daemon.service.measuring_bytes import BytesMeasurer
 
-_MEGABYTE = 1 << 20
-_ANSWER_BYTES = 1 << 16
-_MOST_SECONDS = 20
-_GRACE_SECONDS = 5.0
+_MOST_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +37,11 @@ class Checker:
     """Has bytes measured in a confined process, one at a time; the process is made at first use."""
 
     def __init__(self, settings: Scoring) -> None:
-        seconds = min(_MOST_SECONDS, int(settings.timeout_seconds) or 1)
-        memory = settings.worker_memory_megabytes * _MEGABYTE
-        self._arguments = (memory, settings.max_pixels, settings.max_megabytes * _MEGABYTE, seconds)
-        self._patience = seconds + _GRACE_SECONDS
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._measurer = BytesMeasurer(settings, min(_MOST_SECONDS, settings.timeout_seconds))
 
     def check(self, name: str, data: bytes) -> Checked:
         """Measure and judge; a hostile image gives decisions that are not ok. Any thread may call it."""
-        with self._lock:
-            measurement = self._measure(data)
+        measurement = self._measure(data)
         decisions = {
             preset: decide_on_file(name, measurement, preset, thresholds) for preset, thresholds in PRESETS.items()
         }
@@ -64,51 +49,13 @@ class Checker:
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._socket.close()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        self._measurer.close()
 
     def _measure(self, data: bytes) -> Measurement:
-        if self._process is None:
-            self._start()
-        contents = sealed_copy(data)
-        answer = b""
         try:
-            with suppress(OSError):  # a time-out is one, too
-                socket.send_fds(self._socket, [b"?"], [contents])
-                answer = self._socket.recv(_ANSWER_BYTES)
-        finally:
-            os.close(contents)
-        if not answer:
-            self.close()
-            return Measurement("", issue="corrupt", detail="it ended or held up the process that looked at it")
-        return _read(json.loads(answer))
-
-    def _start(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.settimeout(self._patience)
-        command = [sys.executable, "-m", "imageguard_daemon.web.measuring_process", str(theirs.fileno())]
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, and numbers
-                [*command, *map(str, self._arguments)],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-
-
-def _read(answer: dict[str, Any]) -> Measurement:
-    measures = answer.get("measures")
-    return Measurement(
-        "",
-        Measures(**measures) if measures else None,
-        answer.get("issue", ""),
-        answer.get("detail", ""),
-        image_format=answer.get("image_format", ""),
-    )
+            return self._measurer.measure(data)
+        except DecoderLostError as error:
+            return Measurement("", issue="corrupt", detail=f"its decoder {error}")
 
 
 def as_dict(checked: Checked) -> dict[str, Any]:

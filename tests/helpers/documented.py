@@ -42,6 +42,8 @@ BEFORE: dict[str, str] = {
 
 OTHER_BLOCKS: dict[tuple[str, str], str] = {
     ("README.md", "20:38:41 quarantined"): "what `run` shows on a terminal: tests/unit/service/test_display.py",
+    ("docs/backfill.md", "-- DuckDB"): "another program, which is no dependency",
+    ("docs/backfill.md", "results/\n"): "a folder as a tree: tests/unit/batch/test_backfill_results.py",
     ("docs/metrics.md", "# prometheus.yml"): "of another program: tests/unit/service/test_metrics.py",
     ("docs/queries.md", "SELECT"): "tests/unit/audit/test_documented_queries.py runs them",
     ("docs/queries.md", "-- DuckDB"): "another program, which is no dependency",
@@ -52,11 +54,19 @@ OTHER_BLOCKS: dict[tuple[str, str], str] = {
 NOT_INSTALLED: dict[str, str] = {
     "torch": "tests/unit/integrations tries it where it is installed",
     "fiftyone": "tests/e2e/test_export.py holds the manifest against its documented fields",
+    "pyarrow": "an extra: `parquet`",
     "pandas": "no dependency; reads plain SQLite and Parquet",
 }
 """Libraries that a Python block may need and this environment may lack: the block is then compiled only."""
 
+_RESULTS = """
+import os, pyarrow, pyarrow.parquet
+os.makedirs("results/000000")
+table = pyarrow.table({"path": ["a.jpg"], "verdict": ["quarantined"], "reason": ["blurry"], "score": [0.1]})
+pyarrow.parquet.write_table(table, "results/000000/shard-000000000.parquet")
+"""
 PRELUDES: dict[str, str] = {
+    "docs/backfill.md": _RESULTS,
     "README.md": "transform = None",
     "docs/pytorch.md": "transform = None",
 }

@@ -1,0 +1,102 @@
+"""Sends shards to an executor and takes their results, with so many out at a time and no more."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import AbstractContextManager
+
+import structlog
+
+from imageguard_daemon.batch.backfill.executors import Fleet
+from imageguard_daemon.batch.backfill.schedule import Flight, Schedule
+from imageguard_daemon.batch.backfill.shard_file import Made, make_result
+from imageguard_daemon.batch.backfill.shards import Task
+from imageguard_daemon.errors import FatalError
+from imageguard_daemon.names import printable
+
+_LONGEST_WAIT_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+GiveUp = Callable[[Task, str], None]
+Take = Callable[[Task, Made], None]
+
+
+class Driver:
+    """Drives one back-fill. `take` gets each shard's result once, `give_up` each shard that failed for good."""
+
+    def __init__(self, fleet: Fleet, schedule: Schedule, take: Take, give_up: GiveUp) -> None:
+        self._fleet = fleet
+        self._schedule = schedule
+        self._take = take
+        self._give_up = give_up
+        self._out: dict[Future[Made], Flight] = {}
+
+    def run(self, held_off: Callable[[], AbstractContextManager[None]], tick: Callable[[int], None]) -> None:
+        """Work until all is done. No stop signal comes while a result is taken; `tick` is told how many shards are out.
+
+        Raises:
+            FatalError: no shard can be scored any more, for a reason that concerns all of them.
+        """
+        while True:
+            self._send()
+            if not self._schedule.in_work:
+                return
+            done, _ = wait(self._out, _LONGEST_WAIT_SECONDS, FIRST_COMPLETED)
+            with held_off():
+                self._collect(done)
+                tick(self._schedule.in_work)
+
+    def _send(self) -> None:
+        while (flight := self._schedule.next(time.monotonic(), self._fleet.slots)) is not None:
+            try:
+                future = self._fleet.executor.submit(make_result, flight.task)
+            except Exception as error:
+                if not self._fleet.is_lost(error):
+                    raise
+                self._begin_anew(error)
+            else:
+                self._out[future] = flight
+
+    def _collect(self, done: "set[Future[Made]]") -> None:
+        lost = None
+        for future in done:
+            flight, error = self._out.pop(future), _error_of(future)
+            if error is None:
+                if self._schedule.done(flight, time.monotonic()):
+                    self._take(flight.task, future.result())
+            elif self._fleet.is_lost(error):
+                lost = error  # what came back well beside it is taken first
+            else:
+                self._note_failure(flight, error)
+        if lost is not None:
+            self._begin_anew(lost)
+
+    def _note_failure(self, flight: Flight, error: BaseException) -> None:
+        if isinstance(error, FatalError):
+            raise error
+        why = in_words(error)
+        log.warning("a shard failed", shard=flight.task.shard.number, why=why)
+        if self._schedule.failed(flight, why):
+            self._give_up(flight.task, why)
+
+    def _begin_anew(self, error: BaseException) -> None:
+        """Get a new executor; what was out goes out again."""
+        why = f"its worker was lost: {in_words(error)}"
+        self._out.clear()
+        for flight in self._schedule.lost(why):
+            self._give_up(flight.task, why)
+        log.warning("workers were lost; starting new ones", why=in_words(error))
+        self._fleet.renew()
+
+
+def _error_of(future: "Future[Made]") -> BaseException | None:
+    try:
+        return future.exception()
+    except CancelledError as error:
+        return error
+
+
+def in_words(error: BaseException) -> str:
+    """Say what an error of an executor says, in one line."""
+    told = " ".join(str(error).split()) or type(error).__name__
+    return printable(told if isinstance(error, FatalError) else f"{type(error).__name__}: {told}")[:300]

@@ -1,0 +1,220 @@
+"""The list of images to judge, as a stream: Parquet, CSV, JSON lines, or a path a line; memory holds a batch of it.
+
+It may be a file, a folder of Parquet files, or a URL that fsspec can open.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import chain, islice
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+from imageguard_daemon.batch.backfill.shards import Line, ManifestRequest
+from imageguard_daemon.batch.backfill.store import filesystem_of, is_url
+from imageguard_daemon.batch.outputs import pyarrow_for
+from imageguard_daemon.errors import FatalError, NoInputError
+from imageguard_daemon.filing.destinations import class_of
+from imageguard_daemon.names import printable
+
+_ROWS_AT_A_TIME = 10_000
+_BLOCK = 1 << 20
+_FORMS = {"parquet": "parquet", "pq": "parquet", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl"}
+Cells = tuple[str, str | None]
+"""Of one row: the path, and the class, if the manifest has one."""
+
+
+class Manifest:
+    """A list of images. Each iteration reads it from the start.
+
+    Raises:
+        NoInputError: it is not there, is in no known form, lacks the column, or has no rows.
+        UnavailableError, UsageError: what it takes to read it is not installed.
+    """
+
+    def __init__(self, request: ManifestRequest) -> None:
+        self._request = request
+        self._shown = printable(request.path)
+        self._files = self._parts()
+        self._form = _form_of(self._files[0])
+        self.rows: int | None = self._rows_of_parquet() if self._form == "parquet" else None
+        """How many there are, where that is known beforehand."""
+        with closing(iter(self)) as lines:
+            is_empty = next(lines, None) is None
+        if is_empty:
+            raise NoInputError(f"{self._shown} has no rows: there is nothing to judge")
+
+    def __iter__(self) -> Generator[Line, None, None]:
+        cells = {"parquet": self._parquet, "csv": self._csv, "jsonl": self._jsonl, "list": self._list}[self._form]
+        with self._told():
+            for row, (path, class_name) in enumerate(chain.from_iterable(map(cells, self._files))):
+                yield self._line(row, path, class_name)
+
+    def shards(self, size: int) -> Iterator[tuple[Line, ...]]:
+        """Yield so many lines at a time."""
+        lines = iter(self)
+        while shard := tuple(islice(lines, size)):
+            yield shard
+
+    def count(self) -> int:
+        """Count the rows quickly, by their ends; a CSV cell of several lines counts as several."""
+        if self.rows is not None:
+            return self.rows
+        ends = 0
+        for path in self._files:
+            with self._opened(path) as file:
+                last = b"\n"
+                while block := file.read(_BLOCK):
+                    ends += block.count(b"\n")
+                    last = block
+                ends += not last.endswith(b"\n")
+        return ends - (self._form == "csv")
+
+    def _line(self, row: int, path: str, class_name: str | None) -> Line:
+        address, relative = self._place(path)
+        if class_name is None:
+            # Of a path that begins nowhere in particular, only the last folder says anything.
+            rule = "parent_folder" if is_url(relative) or relative.startswith("/") else self._request.class_from
+            class_name = class_of(relative, rule)
+        return Line(row, path, address, relative, class_name)
+
+    def _place(self, path: str) -> tuple[str, str]:
+        """Give where an image is, and its path below the root, if it lies there."""
+        is_whole = not path or is_url(path) or path.startswith(("/", "file://"))
+        if not self._request.root:
+            return path if is_whole else os.path.abspath(path), path
+        base = self._request.root.rstrip("/") + "/"
+        address = path if is_whole else base + path
+        return address, address.removeprefix(base)
+
+    # --- files
+
+    def _parts(self) -> list[str]:
+        """Give the files: one, or those of a folder by name."""
+        path = self._request.path
+        with self._told():
+            if is_url(path):
+                system, inside = filesystem_of(path)
+                if not system.isdir(inside):
+                    return [path]
+                names = (str(system.unstrip_protocol(name)) for name in system.ls(inside, detail=False))
+            elif os.path.isdir(path):
+                names = (os.path.join(path, name) for name in os.listdir(path))
+            else:
+                return [path]
+            parts = sorted(name for name in names if name.endswith((".parquet", ".pq")) and not _is_hidden(name))
+        if not parts:
+            raise NoInputError(f"{self._shown} is a folder without Parquet files; a manifest is a list of images")
+        return parts
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[BinaryIO]:
+        if is_url(path):
+            system, inside = filesystem_of(path)
+            with system.open(inside, "rb") as file:
+                yield file
+        else:
+            with open(path, "rb") as file:
+                yield file
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in words what is wrong with the manifest."""
+        try:
+            yield
+        except FatalError:
+            raise
+        except OSError as error:
+            raise NoInputError(f"cannot read {self._shown}: {error.strerror or error}") from error
+        except Exception as error:
+            told = printable(str(error) or type(error).__name__)
+            raise NoInputError(f"cannot read {self._shown}: {told}") from error
+
+    # --- forms
+
+    def _rows_of_parquet(self) -> int:
+        _, parquet = pyarrow_for("a Parquet manifest")
+        rows = 0
+        with self._told():
+            for path in self._files:
+                with self._opened(path) as file:
+                    self._require_columns(parquet.ParquetFile(file).schema_arrow.names)
+                    file.seek(0)
+                    rows += parquet.read_metadata(file).num_rows
+        return rows
+
+    def _parquet(self, path: str) -> Iterator[Cells]:
+        _, parquet = pyarrow_for("a Parquet manifest")
+        with self._opened(path) as file:
+            table = parquet.ParquetFile(file)
+            has_class = self._require_columns(table.schema_arrow.names)
+            wanted = [self._request.path_column, *([self._request.class_column] if has_class else [])]
+            for batch in table.iter_batches(_ROWS_AT_A_TIME, columns=wanted):
+                paths = _texts(batch.column(wanted[0]))
+                classes = _texts(batch.column(wanted[1])) if has_class else [None] * len(paths)
+                yield from ((shown or "", label) for shown, label in zip(paths, classes, strict=True))
+
+    def _csv(self, path: str) -> Iterator[Cells]:
+        with self._opened(path) as file, _as_text(file, newline="") as text:
+            rows = csv.DictReader(text)
+            has_class = self._require_columns(rows.fieldnames or ())
+            for row in rows:
+                label = row[self._request.class_column] or "" if has_class else None
+                yield row[self._request.path_column] or "", label
+
+    def _jsonl(self, path: str) -> Iterator[Cells]:
+        with self._opened(path) as file, _as_text(file) as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise NoInputError(f"{self._shown}, line {number}: this is no JSON") from error
+                if not isinstance(row, dict) or not isinstance(row.get(self._request.path_column), str):
+                    raise NoInputError(f"{self._shown}, line {number}: no {self._request.path_column!r} that is a text")
+                label = row.get(self._request.class_column)
+                yield row[self._request.path_column], None if label is None else str(label)
+
+    def _list(self, path: str) -> Iterator[Cells]:
+        with self._opened(path) as file:
+            first = file.read(4)
+            if first == b"PAR1":
+                raise NoInputError(f"{self._shown} is Parquet: give it a name that ends in .parquet")
+            file.seek(0)
+            with _as_text(file, newline="\n") as lines:
+                for line in lines:
+                    yield line.removesuffix("\n"), None
+
+    def _require_columns(self, names: Sequence[str]) -> bool:
+        """Tell whether there is a column with the class; one with the path there must be."""
+        wanted = self._request.path_column
+        if wanted not in names:
+            have = ", ".join(map(printable, names)) or "none"
+            raise NoInputError(f"{self._shown} has no column {wanted!r}; name one with --path-column: {have}")
+        return self._request.class_column in names
+
+
+def _form_of(path: str) -> str:
+    return _FORMS.get(PurePosixPath(path).suffix.lower().lstrip("."), "list")
+
+
+def _is_hidden(path: str) -> bool:
+    return PurePosixPath(path).name.startswith((".", "_"))
+
+
+def _as_text(file: BinaryIO, newline: str | None = None) -> io.TextIOWrapper:
+    return io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline=newline)
+
+
+def _texts(column: Any) -> list[Any]:
+    """Give a column's texts, whatever bytes they have."""
+    arrow, _ = pyarrow_for("a Parquet manifest")
+    kind = column.type
+    if arrow.types.is_dictionary(kind):
+        column = column.dictionary_decode()
+    if not (arrow.types.is_string(column.type) or arrow.types.is_binary(column.type)):
+        column = column.cast(arrow.string())
+    raw = column.cast(arrow.binary()).to_pylist()
+    return [None if one is None else os.fsdecode(one) for one in raw]

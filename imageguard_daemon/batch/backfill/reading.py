@@ -1,0 +1,88 @@
+"""Many images of a shard read side by side, each within its time; what hangs is left behind.
+
+The threads are daemonic: one that waits for a dead disk or store keeps no process from ending.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+from imageguard_daemon.errors import StalledError
+
+Found = TypeVar("Found")
+_LOOK_SECONDS = 0.5
+
+
+class ReadingHungError(StalledError):
+    """Neither the bytes nor an error came in time."""
+
+
+@dataclass(slots=True, eq=False)
+class Read(Generic[Found]):
+    """One image to be read: `begin` and `end` say from when to when its bytes are waited for."""
+
+    path: str
+    future: "Future[Found]" = field(default_factory=Future)
+    waits_since: float | None = None
+
+    def begin(self) -> None:
+        """Wait for bytes from now on."""
+        self.waits_since = time.monotonic()
+
+    def end(self) -> None:
+        """Wait for bytes no longer."""
+        self.waits_since = None
+
+    def is_overdue(self, seconds: float) -> bool:
+        """Tell whether its bytes are waited for longer than that."""
+        since = self.waits_since
+        return since is not None and time.monotonic() - since > seconds
+
+
+class Readers(Generic[Found]):
+    """Threads that read one image each at a time, by `read`; bytes may take `seconds` to come."""
+
+    def __init__(self, at_a_time: int, seconds: float, read: "Callable[[Read[Found]], Found]") -> None:
+        self._seconds = seconds
+        self._read = read
+        self._not_hung = at_a_time
+        self._reads: SimpleQueue[Read[Found] | None] = SimpleQueue()
+        for _ in range(at_a_time):
+            threading.Thread(target=self._live, name="reader", daemon=True).start()
+
+    def results(self, paths: Sequence[str]) -> "list[Found | BaseException]":
+        """Read all of them; gives what came or what went wrong, in their order.
+
+        When all threads hang, what is left fails at once: its disk or store is gone.
+        """
+        reads: list[Read[Found]] = [Read(path) for path in paths]
+        for read in reads:
+            self._reads.put(read)
+        return [self._result(read) for read in reads]
+
+    def close(self) -> None:
+        """Let go of what has not begun, and let the threads end."""
+        while not self._reads.empty():
+            self._reads.get()
+        for _ in range(self._not_hung):
+            self._reads.put(None)
+
+    def _result(self, read: Read[Found]) -> "Found | BaseException":
+        while self._not_hung:
+            if wait([read.future], _LOOK_SECONDS).done:
+                return read.future.exception() or read.future.result()
+            if read.is_overdue(self._seconds):
+                self._not_hung -= 1
+                return ReadingHungError(f"reading took longer than {self._seconds:g} s")
+        return ReadingHungError("not read: all reads before it hang")
+
+    def _live(self) -> None:
+        while (read := self._reads.get()) is not None:
+            try:
+                read.future.set_result(self._read(read))
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the result
+                read.future.set_exception(error)

@@ -1,0 +1,246 @@
+"""The folder of results: a file a shard, each put there whole, and a description of the run.
+
+A file that is there is complete: it is written under another name, made durable, and renamed. In an object store an
+object appears as a whole by itself.
+"""
+
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Protocol
+
+from imageguard_daemon.batch.backfill.store import filesystem_of, is_url, local_path
+from imageguard_daemon.errors import (
+    AlreadyRunningError,
+    DataError,
+    FatalError,
+    NoInputError,
+    PermissionDeniedError,
+    StorageError,
+)
+from imageguard_daemon.filing.syncing import sync
+from imageguard_daemon.names import printable
+
+DESCRIPTION = "_backfill.json"
+_LOCK = "_backfill.lock"
+SHARDS_IN_A_FOLDER = 1_000
+
+
+def name_of(number: int) -> str:
+    """Give the name of a shard's result: so many share a folder that listing one stays quick."""
+    return f"{number // SHARDS_IN_A_FOLDER:06d}/shard-{number:09d}.parquet"
+
+
+class Place(Protocol):
+    """Where results are kept: names relative to it, with `/`."""
+
+    def names(self, folder: str) -> set[str]:
+        """Give the names in a folder of it, none if it is not there."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading; FileNotFoundError if it is not there."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file in place, whole and durable."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+
+
+class LocalPlace:
+    """A folder of this machine, or of a file system mounted here."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def names(self, folder: str) -> set[str]:
+        """Give the names in a folder."""
+        try:
+            return set(os.listdir(os.path.join(self._folder, folder)))
+        except FileNotFoundError:
+            return set()
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading."""
+        return open(os.path.join(self._folder, name), "rb")
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write under a hidden name, sync, rename, and sync the folder."""
+        path = os.path.join(self._folder, name)
+        folder, last = os.path.split(path)
+        if not os.path.isdir(folder):
+            os.makedirs(folder, exist_ok=True)
+            _sync_folder(os.path.dirname(folder))
+        temporary = os.path.join(folder, f".{last}.part")
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                sync(file.fileno(), temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            _remove_if_there(temporary)
+            raise
+        _sync_folder(folder)
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        os.unlink(os.path.join(self._folder, name))
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        sync(descriptor, folder)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_there(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:  # a full or read-only disk is what brought us here
+        return
+
+
+class ObjectPlace:
+    """A prefix in an object store, through fsspec."""
+
+    def __init__(self, url: str) -> None:
+        self._system, self._prefix = filesystem_of(url)
+
+    def names(self, folder: str) -> set[str]:
+        """Give the names in a folder."""
+        try:
+            self._system.invalidate_cache()
+            found = self._system.ls(f"{self._prefix}/{folder}".rstrip("/"), detail=False)
+        except FileNotFoundError:
+            return set()
+        return {str(name).rstrip("/").rpartition("/")[2] for name in found}
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading."""
+        file: BinaryIO = self._system.open(f"{self._prefix}/{name}", "rb")
+        return file
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put an object: it appears when all of it has arrived."""
+        self._system.pipe_file(f"{self._prefix}/{name}", content)
+
+    def remove(self, name: str) -> None:
+        """Remove an object."""
+        self._system.rm_file(f"{self._prefix}/{name}")
+
+
+class Results:
+    """The results of one back-fill. What the place says in its own errors is told in ours."""
+
+    def __init__(self, out: str) -> None:
+        self._shown = printable(out)
+        self._folder = "" if is_url(out) else local_path(out)
+        self._place: Place = ObjectPlace(out) if is_url(out) else LocalPlace(self._folder)
+        self._listed: tuple[str, set[str]] = ("", set())
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep a second run away from the folder; in an object store nothing does, and nothing is harmed by one.
+
+        Raises:
+            AlreadyRunningError: another run is writing there.
+        """
+        if not self._folder:
+            yield
+            return
+        with self._told("write"):
+            os.makedirs(self._folder, exist_ok=True)
+            lock = open(os.path.join(self._folder, _LOCK), "a")  # noqa: SIM115 - closed below
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AlreadyRunningError(f"another back-fill is writing to {self._shown}") from None
+            except OSError:  # a file system without locks
+                pass
+            yield
+
+    def has(self, number: int) -> bool:
+        """Tell whether there is a result of a shard; asked in order, it lists each folder once."""
+        folder, _, name = name_of(number).partition("/")
+        if self._listed[0] != folder:
+            with self._told("read"):
+                self._listed = (folder, self._place.names(folder))
+        return name in self._listed[1]
+
+    def numbers(self) -> Iterator[int]:
+        """Yield the numbers of all shards that have a result, in order."""
+        with self._told("read"):
+            for folder in sorted(name for name in self._place.names("") if name.isdigit()):
+                for name in sorted(self._place.names(folder)):
+                    if name.startswith("shard-") and name.endswith(".parquet"):
+                        yield int(name[len("shard-") : -len(".parquet")])
+
+    def open(self, number: int) -> BinaryIO:
+        """Open the result of a shard."""
+        with self._told("read"):
+            return io.BytesIO(self._place.open(name_of(number)).read()) if not self._folder else self._opened(number)
+
+    def _opened(self, number: int) -> BinaryIO:
+        return self._place.open(name_of(number))
+
+    def write(self, number: int, content: bytes) -> None:
+        """Put the result of a shard in place."""
+        with self._told("write"):
+            self._place.write(name_of(number), content)
+
+    def remove(self, number: int) -> None:
+        """Remove the result of a shard."""
+        with self._told("write"):
+            self._place.remove(name_of(number))
+
+    def description(self) -> dict[str, Any] | None:
+        """Read what describes the run, None if there is nothing yet.
+
+        Raises:
+            DataError: it cannot be understood.
+        """
+        with self._told("read"):
+            try:
+                with self._place.open(DESCRIPTION) as file:
+                    found = json.loads(file.read())
+            except FileNotFoundError:
+                return None
+            except ValueError:
+                found = None
+        if not isinstance(found, dict):
+            raise DataError(f"{self._shown}/{DESCRIPTION} is no description of a back-fill; name another --out")
+        return found
+
+    def describe(self, description: dict[str, Any]) -> None:
+        """Put the description in place."""
+        with self._told("write"):
+            self._place.write(DESCRIPTION, f"{json.dumps(description, indent=2)}\n".encode())
+
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing there that is not ours."""
+        with self._told("read"):
+            return not self._place.names("") - {_LOCK, DESCRIPTION}
+
+    @contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        """Say in words what the place refuses."""
+        try:
+            yield
+        except FatalError:
+            raise
+        except NotADirectoryError as error:
+            raise NoInputError(f"{self._shown} is no folder") from error
+        except PermissionError as error:
+            raise PermissionDeniedError(f"may not {doing} {self._shown}: {error.strerror or error}") from error
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            told = (isinstance(error, OSError) and error.strerror) or printable(str(error) or type(error).__name__)
+            raise StorageError(f"cannot {doing} {self._shown}: {told}") from error

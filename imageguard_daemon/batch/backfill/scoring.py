@@ -1,0 +1,145 @@
+"""What one shard comes to: the function that runs on executors, here or on other machines."""
+
+import atexit
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+
+from imageguard_daemon import __version__
+from imageguard_daemon.batch.backfill.reading import Read, Readers
+from imageguard_daemon.batch.backfill.shards import Line, Row, Shard, Terms
+from imageguard_daemon.batch.backfill.store import measure_at
+from imageguard_daemon.batch.judging import COLUMNS, judge, row_of
+from imageguard_daemon.config import Scoring
+from imageguard_daemon.errors import FatalError, ImageguardError, RetryableError, StalledError, UnavailableError
+from imageguard_daemon.model import Measurement
+from imageguard_daemon.names import printable
+from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.version import SCORER_VERSION
+from imageguard_daemon.service.decoding_process import DecoderLostError
+from imageguard_daemon.service.measuring_bytes import BytesMeasurer
+
+_MEGABYTE = 1 << 20
+_TRIES = 2
+_TRIES_WHEN_KILLED = 3
+
+
+def score_shard(shard: Shard) -> list[Row]:
+    """Give a row for each line of a shard, in its order, with the columns of `RESULT_COLUMNS`.
+
+    Depends on nothing but the shard and the bytes of the images, writes nothing, and may run in any thread or process
+    and as often as need be. Each image is decoded in a confined process: one that crashes or hangs its decoder is
+    `corrupt`, and costs nobody else. What cannot be read has an `error` and no verdict. A path that stands in the
+    shard several times is read once.
+
+    Raises:
+        UnavailableError: this worker has another version of the package, cannot start processes, or lacks what the
+            store needs.
+        StalledError: none of the images could be read, and the reason may pass.
+    """
+    _require_same_version(shard.terms)
+    paths = list(dict.fromkeys(line.address for line in shard.lines))
+    with _measurer(shard.terms.scoring) as measurer:
+        found = dict(zip(paths, _measured(paths, shard.terms, measurer), strict=True))
+    _require_some(list(found.values()))
+    return [_row(line, found[line.address], shard.terms) for line in shard.lines]
+
+
+def _require_same_version(terms: Terms) -> None:
+    here = (SCORER_VERSION, __version__)
+    if here != (terms.scorer_version, terms.package_version):
+        raise UnavailableError(
+            f"a worker has imageguard-daemon {__version__} with scorer {SCORER_VERSION}, and this command "
+            f"{terms.package_version} with scorer {terms.scorer_version}: install the same version on both"
+        )
+
+
+def _measured(paths: Sequence[str], terms: Terms, measurer: BytesMeasurer) -> "list[Measurement | BaseException]":
+    limits = _limits_of(terms.scoring)
+
+    def measure(data: bytes) -> Measurement:
+        return replace(_measure_safely(data, measurer), sha256=hashlib.sha256(data).hexdigest())
+
+    def read(one: Read[Measurement]) -> Measurement:
+        return measure_at(one, limits, terms.reading, measure)
+
+    readers = Readers(terms.reading.at_a_time, terms.reading.timeout_seconds * terms.reading.attempts, read)
+    try:
+        return readers.results(paths)
+    finally:
+        readers.close()
+
+
+def _measure_safely(data: bytes, measurer: BytesMeasurer) -> Measurement:
+    """Measure bytes; what takes its decoder down twice is corrupt, as everywhere."""
+    mishaps: list[str] = []
+    killed = 0
+    while len(mishaps) < _TRIES:
+        try:
+            return measurer.measure(data)
+        except DecoderLostError as lost:
+            killed += lost.from_outside
+            if killed == _TRIES_WHEN_KILLED:
+                raise RetryableError(f"its process {lost}") from lost
+            if not lost.from_outside:
+                mishaps.append(str(lost))
+    return Measurement("", issue="corrupt", detail=f"tried twice: {'; '.join(mishaps)}")
+
+
+def _require_some(found: "Sequence[Measurement | BaseException]") -> None:
+    """Raise what concerns more than one image: a worker that cannot work, a store that is gone."""
+    for one in found:
+        if isinstance(one, FatalError) or not isinstance(one, Measurement | OSError | ImageguardError):
+            raise one
+    if all(isinstance(one, StalledError) for one in found):
+        raise StalledError(f"none of {len(found):,} images could be read; the first: {found[0]}")
+
+
+def _row(line: Line, found: "Measurement | BaseException", terms: Terms) -> Row:
+    if isinstance(found, Measurement):
+        image = replace(judge(line.path, line.relative_path, found, terms.rules), class_name=line.class_name)
+        return {**row_of(image), "row": line.row, "error": None}
+    named = {"path": line.path, "relative_path": line.relative_path, "class": line.class_name}
+    empty: Row = dict.fromkeys(COLUMNS)
+    return {**empty, **{k: printable(v) for k, v in named.items()}, "row": line.row, "error": _in_words(found)}
+
+
+def _in_words(error: BaseException) -> str:
+    return printable((isinstance(error, OSError) and error.strerror) or str(error))
+
+
+def _limits_of(scoring: Scoring) -> Limits:
+    return Limits(max_pixels=scoring.max_pixels, max_bytes=scoring.max_megabytes * _MEGABYTE)
+
+
+@contextmanager
+def _measurer(scoring: Scoring) -> Iterator[BytesMeasurer]:
+    """Lend a process that measures; it stays for the next shard, as starting one takes a second."""
+    idle = _idle_for(os.getpid(), scoring)
+    try:
+        measurer = idle.pop()
+    except IndexError:
+        measurer = BytesMeasurer(scoring)
+    try:
+        yield measurer
+    except BaseException:
+        measurer.close()  # nobody knows what it is at
+        raise
+    idle.append(measurer)
+
+
+@cache
+def _idle_for(_process: int, _scoring: Scoring) -> list[BytesMeasurer]:
+    """Give the idle ones: not those of a process this one was forked from, nor those with other limits."""
+    idle: list[BytesMeasurer] = []
+    atexit.register(_close_all, os.getpid(), idle)
+    return idle
+
+
+def _close_all(process: int, idle: list[BytesMeasurer]) -> None:
+    if process == os.getpid():
+        for measurer in idle:
+            measurer.close()

@@ -1,0 +1,160 @@
+"""Where images lie: files here, objects in a store by URL. What fails in passing is told apart from what does not."""
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from imageguard_daemon.batch.backfill.reading import Read
+from imageguard_daemon.batch.backfill.shards import Reading
+from imageguard_daemon.errors import ImageguardError, StalledError, UnavailableError, retryable
+from imageguard_daemon.model import Measurement
+from imageguard_daemon.names import printable
+from imageguard_daemon.quality import measurement
+from imageguard_daemon.quality.decoding import Limits
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_FOR_GOOD = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_FIRST_PAUSE_SECONDS = 0.5
+_STATUSES_IN_PASSING = {408, 429}
+_HTTP = {"http", "https"}
+
+
+class StoreError(StalledError):
+    """The store did not give an object, for a reason that may pass."""
+
+
+def is_url(path: str) -> bool:
+    """Tell whether a path is that of an object in a store."""
+    return bool(_URL.match(path)) and not path.startswith("file://")
+
+
+def local_path(path: str) -> str:
+    """Give the path of a file as the system wants it."""
+    return path.removeprefix("file://")
+
+
+def measure_at(
+    read: Read[Measurement], limits: Limits, reading: Reading, measure: Callable[[bytes], Measurement]
+) -> Measurement:
+    """Have the image at a path measured; a link means what it points to.
+
+    Raises:
+        OSError: there is no such file or object, or it cannot be read.
+        StalledError: the store or the disk did not answer as it should, several times.
+        ChangedError: the path is no regular file, or it changed while being read.
+        UnavailableError: what this kind of store needs is not installed.
+    """
+
+    def measured(data: bytes, _limits: Limits) -> Measurement:
+        read.end()
+        return measure(data)
+
+    if not read.path:
+        raise FileNotFoundError(0, "no path in this row")
+    if not is_url(read.path):
+        read.begin()
+        return _measure_file(local_path(read.path), limits, measured)
+    data = _patiently(read, limits, reading)
+    if len(data) > limits.max_bytes:
+        return Measurement("", issue="too_large", detail=f"more than {limits.max_bytes / 1e6:.0f} MB")
+    return measured(data, limits)
+
+
+def _measure_file(path: str, limits: Limits, measured: Callable[[bytes, Limits], Measurement]) -> Measurement:
+    try:
+        return measurement.measure_file(os.path.realpath(path), limits, measured)
+    except ValueError as error:  # a NUL in it, or letters the system has no bytes for
+        raise FileNotFoundError(0, "no possible path") from error
+    except OSError as error:
+        sorted_ = retryable(error, "reading")
+        if isinstance(sorted_, StalledError):  # a lost mount, not a missing file
+            raise sorted_ from error
+        raise
+
+
+def _patiently(read: Read[Measurement], limits: Limits, reading: Reading) -> bytes:
+    """Fetch an object, several times if need be, with growing pauses in between."""
+    pause = _FIRST_PAUSE_SECONDS
+    for attempt in range(1, reading.attempts + 1):
+        read.begin()
+        try:
+            return fetch(read.path, limits.max_bytes + 1)
+        except StoreError:
+            if attempt == reading.attempts:
+                raise
+        read.end()
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that a thousand workers do not ask all at once
+        pause *= 2
+    raise AssertionError("there is at least one attempt")
+
+
+def fetch(url: str, most_bytes: int) -> bytes:
+    """Give the bytes of an object, `most_bytes` of them at most.
+
+    Raises:
+        OSError: there is no such object, or it may not be read.
+        StoreError: anything that may pass.
+        UnavailableError: what this kind of store needs is not installed.
+    """
+    try:
+        system, path = filesystem_of(url)
+        if url.partition(":")[0].lower() in _HTTP:  # one request, whatever the server thinks of ranges
+            with system.open(path, "rb", block_size=0) as stream:
+                return _read_all(stream, most_bytes)
+        return bytes(system.cat_file(path, start=0, end=most_bytes))
+    except (*_FOR_GOOD, ImageguardError):
+        raise
+    except Exception as error:
+        if _is_empty(url, error):
+            return b""
+        raise _sorted(error) from error
+
+
+def filesystem_of(url: str) -> tuple[Any, str]:
+    """Give the file system of a URL, and the path in it.
+
+    Raises:
+        UnavailableError: fsspec or the package for this kind of store is not installed.
+    """
+    try:
+        from fsspec.core import url_to_fs  # noqa: PLC0415 - an extra: only who has images in a store needs it
+
+        system, path = url_to_fs(url)
+    except ImportError as error:
+        kind = url.partition(":")[0]
+        told = f"for {kind}:// install imageguard-daemon[object-stores], and the package of the store: {error}"
+        raise UnavailableError(told) from error
+    except ValueError as error:
+        raise UnavailableError(f"{printable(url)}: {error}") from error
+    return system, path
+
+
+def _read_all(stream: Any, most_bytes: int) -> bytes:
+    parts = []
+    while most_bytes > 0 and (part := stream.read(most_bytes)):
+        parts.append(part)
+        most_bytes -= len(part)
+    return b"".join(parts)
+
+
+def _is_empty(url: str, error: Exception) -> bool:
+    """Tell whether an object is empty: some stores refuse to give a range of nothing."""
+    if "range" not in f"{type(error).__name__} {error}".lower() and getattr(error, "status", 0) != 416:
+        return False
+    try:
+        system, path = filesystem_of(url)
+        return bool(system.size(path) == 0)
+    except Exception:  # noqa: BLE001 - as above; the first error is the one that counts
+        return False
+
+
+def _sorted(error: Exception) -> Exception:
+    """Give an answer of the store as ours: a client's mistake stays one, anything else may pass."""
+    status = getattr(error, "status", None)
+    told = printable(f"{type(error).__name__}: {error}".strip(": "))
+    if isinstance(status, int) and 400 <= status < 500 and status not in _STATUSES_IN_PASSING:
+        return PermissionError(0, told) if status in {401, 403} else FileNotFoundError(0, told)
+    return StoreError(told)

@@ -1,0 +1,205 @@
+"""`backfill`: millions of old images judged from a list, in shards, on any executor."""
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
+from imageguard_daemon.cli.rules import Preset, Set, SourceName, Workers, settings_of, source_of, with_rules
+from imageguard_daemon.errors import UsageError
+from imageguard_daemon.names import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from imageguard_daemon.batch.backfill.description import Plan
+    from imageguard_daemon.batch.backfill.running import BackfillResult
+    from imageguard_daemon.batch.backfill.shards import ManifestRequest, Reading
+    from imageguard_daemon.batch.judging import Rules
+    from imageguard_daemon.config import Settings, Source
+
+_FAILED_SHOWN = 10
+
+app = typer.Typer(help="Judge millions of old images from a list, in shards; what is done is never done again.")
+
+ManifestFile = Annotated[
+    str | None,
+    typer.Option(
+        "--manifest",
+        metavar="FILE",
+        show_default=False,
+        help="The list of images: .parquet (or a folder of such), .csv, .jsonl, else a path a line. May be a URL.",
+    ),
+]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out", metavar="FOLDER", show_default=False, help="Where results go, a Parquet file a shard. May be a URL."
+    ),
+]
+RootOfPaths = Annotated[
+    str,
+    typer.Option(
+        "--root",
+        metavar="FOLDER",
+        show_default=False,
+        help="Where relative paths begin; here when left out. May be a URL.",
+    ),
+]
+PathColumn = Annotated[str, typer.Option("--path-column", metavar="NAME", help="Column with the path.")]
+ClassColumn = Annotated[
+    str, typer.Option("--class-column", metavar="NAME", help="Column with the class; without it, the folder says it.")
+]
+ShardSize = Annotated[int, typer.Option("--shard-size", min=1, max=100_000, help="Images in a shard.")]
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="NAME",
+        help="process, thread, or module:factory for any other concurrent.futures.Executor.",
+    ),
+]
+Attempts = Annotated[int, typer.Option("--attempts", min=1, max=100, help="How often a shard may fail in one run.")]
+Reads = Annotated[
+    int, typer.Option("--reads", min=1, max=256, help="Images that each worker reads at a time; more for a far store.")
+]
+ReadSeconds = Annotated[
+    float, typer.Option("--read-timeout", min=0.1, help="Seconds after which a read that gives nothing is given up.")
+]
+Refresh = Annotated[bool, typer.Option("--refresh", help="Make anew what was made from other rows, or on other terms.")]
+Form = Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the summary.")]
+
+
+@app.callback(invoke_without_command=True)
+def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    context: typer.Context,
+    manifest: ManifestFile = None,
+    out: Out = None,
+    root: RootOfPaths = "",
+    path_column: PathColumn = "path",
+    class_column: ClassColumn = "class",
+    shard_size: ShardSize = 1000,
+    executor: ExecutorName = "process",
+    workers: Workers = None,
+    attempts: Attempts = 3,
+    reads: Reads = 4,
+    read_timeout: ReadSeconds = 60.0,
+    preset: Preset = None,
+    thresholds: Set = None,
+    config: ConfigFile = None,
+    source: SourceName = None,
+    refresh: Refresh = False,
+    output: Form = OutputFormat.table,
+) -> None:
+    """Judge millions of old images from a list, in shards; what is done is never done again.
+
+    Every row of the list becomes a row of the results: a verdict, or why the image could not be read. The same command
+    again does what is missing, and tries again what could not be read.
+
+    Exits 0 when every row has a verdict, 66 when images could not be read, 75 when shards failed, 130 when interrupted.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not (manifest and out):
+        raise UsageError("--manifest and --out are needed: a list of images, and a folder for results")
+    from rich.console import Console
+
+    from imageguard_daemon.batch.backfill.running import BackfillRequest, run
+    from imageguard_daemon.batch.backfill.shards import ManifestRequest, Reading
+    from imageguard_daemon.service import logs
+
+    settings = settings_of(config, workers)
+    rules = _rules(with_rules(source_of(settings, source), preset, parse_thresholds(thresholds or [])))
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    logs.configure("console", "warning", console)
+    wanted = ManifestRequest(manifest, path_column, class_column, root, rules.class_from)
+    plan = _plan(wanted, shard_size, rules, settings, Reading(reads, read_timeout))
+    request = BackfillRequest(plan, out, executor, settings.scoring.workers, attempts, refresh=refresh)
+    result = run(request, console)
+    _tell(result, manifest, settings, output, console)
+    raise typer.Exit(_exit_code(result))
+
+
+@app.command("status")
+def status(
+    out: Annotated[str, typer.Option("--out", metavar="FOLDER", help="The folder of results. May be a URL.")],
+    output: Form = OutputFormat.table,
+) -> None:
+    """Say how far a back-fill has come, from its results alone; one that is running is not disturbed."""
+    from rich.console import Console
+
+    from imageguard_daemon.batch.backfill.standing import standing_of
+    from imageguard_daemon.config import Settings
+
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    result, description = standing_of(out)
+    _tell(result, description["manifest"]["path"], Settings(), output, console)
+
+
+def _rules(source: "Source") -> "Rules":
+    from imageguard_daemon.batch.judging import Rules
+    from imageguard_daemon.quality.policy import thresholds_for
+
+    return Rules(source.preset, thresholds_for(source.preset, source.thresholds), source.class_from)
+
+
+def _plan(
+    wanted: "ManifestRequest", shard_size: int, rules: "Rules", settings: "Settings", reading: "Reading"
+) -> "Plan":
+    from imageguard_daemon import __version__
+    from imageguard_daemon.batch.backfill.description import Plan
+    from imageguard_daemon.batch.backfill.shards import Terms
+    from imageguard_daemon.quality.version import SCORER_VERSION
+
+    return Plan(wanted, shard_size, Terms(rules, settings.scoring, SCORER_VERSION, __version__, reading))
+
+
+def _tell(
+    result: "BackfillResult", manifest: str, settings: "Settings", output: OutputFormat, console: "Console"
+) -> None:
+    from rich.console import Console
+
+    from imageguard_daemon.batch.summary import Summary, as_json, as_summary
+    from imageguard_daemon.reporting.rendering import as_csv
+
+    summary = Summary(
+        folder=printable(manifest),
+        totals=result.totals,
+        report=result.totals.report(settings.reporting),
+        known=result.standing.known,
+        left={},
+        unread=dict(result.unread),
+        is_complete=result.is_complete,
+    )
+    if output is OutputFormat.json:
+        failed = {str(number): why for number, why in result.failed.items()}
+        typer.echo(json.dumps({**as_json(summary), "failed_shards": failed}, indent=2, allow_nan=False))
+    elif output is OutputFormat.csv:
+        typer.echo(as_csv(summary.report), nl=False)
+    else:
+        Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(as_summary(summary))
+    _tell_what_is_missing(result, console)
+
+
+def _tell_what_is_missing(result: "BackfillResult", console: "Console") -> None:
+    for path, why in result.examples:
+        console.print(f"error: {printable(path)}: {why}", soft_wrap=True)
+    if (hidden := result.standing.unread - len(result.examples)) > 0:
+        console.print(f"error: {hidden:,} more images could not be read")
+    for number, why in list(result.failed.items())[:_FAILED_SHOWN]:
+        console.print(f"error: shard {number} failed: {why}", soft_wrap=True)
+    if (hidden := len(result.failed) - _FAILED_SHOWN) > 0:
+        console.print(f"error: {hidden:,} more shards failed")
+    if not result.is_complete:
+        console.print("not complete; the same command goes on from here")
+
+
+def _exit_code(result: "BackfillResult") -> int:
+    if result.exit_code:
+        return result.exit_code
+    if result.failed:
+        return os.EX_TEMPFAIL
+    return os.EX_OK if result.is_complete else os.EX_NOINPUT

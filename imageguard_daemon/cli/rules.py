@@ -1,0 +1,68 @@
+"""The options of commands that judge images where they lie: by whose rules, and by how many workers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.cli.options import settings_for
+from imageguard_daemon.errors import UsageError
+from imageguard_daemon.names import printable
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Settings, Source
+
+Preset = Annotated[
+    str | None,
+    typer.Option(show_default=False, help="general (default), fine_grained, detection or segmentation."),
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another threshold, as blur_score=55.")
+]
+SourceName = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="NAME",
+        show_default=False,
+        help="With --config: whose rules apply, if it has several sources.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, max=256, show_default=False, help="Worker processes; one for each processor when left out."
+    ),
+]
+
+
+def settings_of(config: Path | None, workers: int | None) -> "Settings":
+    """Load the configuration a command was given; a number of workers goes on top of it."""
+    settings = settings_for(None, config)
+    if workers is None:
+        return settings
+    return settings.model_copy(update={"scoring": settings.scoring.model_copy(update={"workers": workers})})
+
+
+def source_of(settings: "Settings", name: str | None) -> "Source":
+    """Give the source of that name, or the only one."""
+    by_name = {source.name: source for source in settings.sources}
+    if name is None and len(by_name) > 1:
+        raise UsageError(f"the configuration has several sources; choose one with --source: {', '.join(by_name)}")
+    if name is not None and name not in by_name:
+        raise UsageError(f"--source {printable(name)}: the configuration has {', '.join(by_name)}")
+    return by_name[name] if name else settings.sources[0]
+
+
+def with_rules(source: "Source", preset: str | None, changes: Mapping[str, float]) -> "Source":
+    """Put the command line's rules on top; another preset leaves the configuration's single thresholds behind."""
+    from imageguard_daemon.quality.policy import thresholds_for
+
+    chosen = preset or source.preset
+    own = {} if preset else dict(source.thresholds)
+    try:
+        thresholds_for(chosen, {**own, **changes})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return source.model_copy(update={"preset": chosen, "thresholds": {**own, **changes}})

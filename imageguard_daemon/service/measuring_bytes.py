@@ -1,0 +1,110 @@
+"""Bytes measured in a confined process, from anywhere: any thread, any process, daemonic ones too.
+
+Processes made by `multiprocessing`, which the daemon's workers are, cannot be had in all of these.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import Any
+
+from imageguard_daemon.config import Scoring
+from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.model import Measurement, Measures
+from imageguard_daemon.service.decoding_process import DecoderHungError, DecoderLostError, sealed_copy
+from imageguard_daemon.service.measuring_process import READY
+
+_MEGABYTE = 1 << 20
+_ANSWER_BYTES = 1 << 18
+_SECONDS_TO_START = 120.0
+_GRACE_SECONDS = 5.0
+
+
+class BytesMeasurer:
+    """One process that measures, made at first use. Any thread may call it; others wait meanwhile.
+
+    `seconds` is what one image may take; it is that of the settings when left out.
+    """
+
+    def __init__(self, settings: Scoring, seconds: float | None = None) -> None:
+        whole = max(1, round(settings.timeout_seconds if seconds is None else seconds))
+        memory = settings.worker_memory_megabytes * _MEGABYTE
+        self._arguments = (memory, settings.max_pixels, settings.max_megabytes * _MEGABYTE, whole)
+        self._patience = whole + _GRACE_SECONDS
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def measure(self, data: bytes) -> Measurement:
+        """Measure an image in memory; a bad one gives its issue. The result has no SHA-256: the caller has the bytes.
+
+        Raises:
+            DecoderLostError: the image took its process down, or the process was killed; a new one is made next time.
+            UnavailableError: there is no process to be had.
+        """
+        with self._lock:
+            if self._process is not None and self._process.poll() is not None:
+                self.close()  # it had nothing to do for long
+            if self._process is None:
+                self._start()
+            answer = self._answer(data)
+        if "lost" in answer:
+            raise DecoderLostError(answer["lost"], from_outside=answer["from_outside"])
+        measures: Any = answer["measures"] and Measures(**answer["measures"])
+        facts = (answer["issue"], answer["detail"], answer["camera"], answer["image_format"])
+        return Measurement("", measures, *facts, duration_ms=answer["duration_ms"])
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._socket.close()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _answer(self, data: bytes) -> dict[str, Any]:
+        contents = sealed_copy(data)
+        answer = b""
+        self._socket.settimeout(self._patience)
+        try:
+            with suppress(ConnectionError):
+                socket.send_fds(self._socket, [b"?"], [contents])
+                answer = self._socket.recv(_ANSWER_BYTES)
+        except TimeoutError:
+            self.close()
+            raise DecoderHungError("took too long") from None
+        finally:
+            os.close(contents)
+        if not answer:
+            self.close()
+            raise DecoderLostError("was killed, perhaps for want of memory", from_outside=True)
+        made: dict[str, Any] = json.loads(answer)
+        return made
+
+    def _start(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        module = "imageguard_daemon.service.measuring_process"
+        with theirs:
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, and numbers
+                    [sys.executable, "-P", "-m", module, str(theirs.fileno()), *map(str, self._arguments)],
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                )
+            except OSError as error:
+                self._socket.close()
+                raise UnavailableError(f"no process to measure images in: {error.strerror}") from error
+        self._socket.settimeout(_SECONDS_TO_START)
+        ready = b""
+        with suppress(OSError):
+            ready = self._socket.recv(len(READY))
+        if ready != READY:
+            self.close()
+            raise UnavailableError(
+                "the process that measures images ends before it has done anything: the reason stands above, or else "
+                "scoring.worker_memory_megabytes is too small"
+            )

@@ -1,0 +1,137 @@
+"""Manifests in all their forms, good and bad."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon.batch.backfill.manifest import Manifest
+from imageguard_daemon.batch.backfill.shards import Line, ManifestRequest, digest_of
+from imageguard_daemon.errors import NoInputError
+
+pa = pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
+parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
+PATHS = ["/data/cat/1.jpg", "dog/2.jpg", "s3://bucket/train/cat/3.jpg", "", "lynx/=1,2\n.jpg"]
+
+
+def _write(path: Path, columns: dict[str, list]) -> Path:
+    if path.suffix == ".parquet":
+        parquet.write_table(pa.table(columns), path)
+    elif path.suffix == ".csv":
+        pa_csv = pytest.importorskip("pyarrow.csv")
+        pa_csv.write_csv(pa.table(columns), path)
+    elif path.suffix == ".jsonl":
+        rows = zip(*columns.values(), strict=True)
+        path.write_text("".join(f"{json.dumps(dict(zip(columns, row, strict=True)))}\n" for row in rows))
+    else:
+        path.write_text("".join(f"{one}\n" for one in columns["path"]))
+    return path
+
+
+def _lines(path: object, **options) -> list[Line]:
+    return list(Manifest(ManifestRequest(str(path), **options)))
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_every_form_gives_the_same_lines(tmp_path, monkeypatch, form):
+    """Parquet, CSV and JSON lines give the same rows in the same order, odd paths included."""
+    monkeypatch.chdir(tmp_path)
+    lines = _lines(_write(tmp_path / f"list.{form}", {"path": PATHS}))
+    assert [line.row for line in lines] == list(range(5))
+    assert [line.path for line in lines] == PATHS
+    assert [line.class_name for line in lines] == ["cat", "dog", "cat", "", "lynx"]
+    assert lines[1].address == str(tmp_path / "dog/2.jpg")
+    assert lines[2].address == PATHS[2]
+
+
+def test_a_plain_list_has_a_path_a_line_whatever_its_bytes(tmp_path):
+    """Any ending but the known ones is a list; bytes that are not UTF-8 stay what they are."""
+    (tmp_path / "list.txt").write_bytes(b"/a/cat/1.jpg\n/a/\xff/2.jpg\n/a/dog/ 3.jpg")
+    assert [line.path for line in _lines(tmp_path / "list.txt")] == ["/a/cat/1.jpg", "/a/\udcff/2.jpg", "/a/dog/ 3.jpg"]
+    assert Manifest(ManifestRequest(str(tmp_path / "list.txt"))).count() == 3
+
+
+def test_relative_paths_begin_at_the_root(tmp_path):
+    """A root may be a folder or a URL; the class is then the first folder below it."""
+    path = _write(tmp_path / "list.csv", {"path": ["train/cat/1.jpg", "/srv/x/train/2.jpg", "/elsewhere/dog/3.jpg"]})
+    lines = _lines(path, root="/srv/x")
+    assert [line.address for line in lines] == ["/srv/x/train/cat/1.jpg", "/srv/x/train/2.jpg", "/elsewhere/dog/3.jpg"]
+    assert [line.relative_path for line in lines] == ["train/cat/1.jpg", "train/2.jpg", "/elsewhere/dog/3.jpg"]
+    assert [line.class_name for line in lines] == ["train", "train", "dog"]
+    assert _lines(path, root="s3://bucket/x/")[0].address == "s3://bucket/x/train/cat/1.jpg"
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_columns_may_have_other_names_and_labels_may_be_numbers(tmp_path, form):
+    """`--path-column` and `--class-column` name them; a label counts more than the folder."""
+    path = _write(tmp_path / f"list.{form}", {"file": ["/a/b.jpg", "/a/c.jpg"], "label": [7, 8]})
+    lines = _lines(path, path_column="file", class_column="label")
+    assert [(line.path, line.class_name) for line in lines] == [("/a/b.jpg", "7"), ("/a/c.jpg", "8")]
+
+
+def test_dictionaries_and_bytes_of_parquet_are_texts(tmp_path):
+    """Columns that pandas calls categories, and binary ones, are read as the paths they are."""
+    table = pa.table(
+        {"path": pa.array([b"/a/\xff.jpg", None], pa.binary()), "class": pa.array(["x", "y"]).dictionary_encode()}
+    )
+    parquet.write_table(table, tmp_path / "list.parquet")
+    assert [(line.path, line.class_name) for line in _lines(tmp_path / "list.parquet")] == [
+        ("/a/\udcff.jpg", "x"),
+        ("", "y"),
+    ]
+
+
+def test_a_folder_of_parquet_files_is_one_manifest(tmp_path):
+    """As Spark writes them: parts by name, markers left out, rows numbered through."""
+    for part, name in enumerate(("part-0.parquet", "part-1.parquet", "_hidden.parquet")):
+        _write(tmp_path / name, {"path": [f"/x/{part}.jpg"]})
+    (tmp_path / "_SUCCESS").touch()
+    manifest = Manifest(ManifestRequest(str(tmp_path)))
+    assert [(line.row, line.path) for line in manifest] == [(0, "/x/0.jpg"), (1, "/x/1.jpg")]
+    assert manifest.rows == 2
+
+
+def test_shards_are_rows_in_order_and_known_by_their_content(tmp_path):
+    """Five rows make shards of two, two and one; another path, class or row gives another digest."""
+    manifest = Manifest(ManifestRequest(str(_write(tmp_path / "list.parquet", {"path": [f"/{n}" for n in range(5)]}))))
+    assert [[line.row for line in shard] for shard in manifest.shards(2)] == [[0, 1], [2, 3], [4]]
+    line = Line(1, "a", "/a", "a", "cat")
+    digests = {
+        digest_of([one])
+        for one in (line, line._replace(row=2), line._replace(address="/b"), line._replace(class_name="dog"))
+    }
+    assert len(digests) == 4
+    assert digest_of([line]) == digest_of(
+        [line._replace(path="b")]
+    )  # how it is written does not matter, where it is does
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("list.parquet", b"not at all", "cannot read"),
+        ("list.csv", b"file,label\n/a,1\n", "has no column 'path'; name one with --path-column: file, label"),
+        ("list.csv", b"", "has no column 'path'"),
+        ("list.csv", b"path\n", "has no rows"),
+        ("list.txt", b"", "has no rows"),
+        ("list.txt", b"PAR1....", "is Parquet: give it a name that ends in .parquet"),
+        ("list.jsonl", b'{"path": 1}\n', "line 1: no 'path' that is a text"),
+        ("list.jsonl", b"[1\n", "line 1: this is no JSON"),
+        ("folder/x.txt", b"", "is a folder without Parquet files"),
+    ],
+)
+def test_a_bad_manifest_is_told_in_one_sentence(tmp_path, name, content, told):
+    """Not Parquet, without the column, empty, cut off: the message says which, and what to do."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    given_path = path.parent if path.parent != tmp_path else path
+    with pytest.raises(NoInputError, match=r"^[^\n]+$") as caught:
+        _lines(given_path)
+    assert told in str(caught.value)
+
+
+def test_a_manifest_that_is_not_there_is_told(tmp_path):
+    """The system's words, with the name."""
+    with pytest.raises(NoInputError, match=r"cannot read .*nowhere\.csv: No such file or directory"):
+        _lines(tmp_path / "nowhere.csv")

@@ -1,0 +1,208 @@
+"""Whole back-fills of a few real images, on threads: what is kept, what is made anew, what is refused."""
+
+import io
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from imageguard_daemon.batch.backfill import running
+from imageguard_daemon.batch.backfill.description import Plan
+from imageguard_daemon.batch.backfill.running import BackfillRequest, BackfillResult
+from imageguard_daemon.batch.backfill.shards import ManifestRequest
+from imageguard_daemon.batch.backfill.standing import standing_of
+from imageguard_daemon.batch.judging import Rules
+from imageguard_daemon.errors import DataError, NoInputError, UnavailableError
+from imageguard_daemon.quality.policy import thresholds_for
+from tests.helpers.images import blurred, jpeg, photo
+from tests.helpers.shards import terms
+
+arrow = pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
+dataset = pytest.importorskip("pyarrow.dataset", reason="needs the extra `parquet`")
+parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
+IMAGES = 23
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small images in two classes, every third blurred."""
+    folder = tmp_path_factory.mktemp("originals")
+    contents = [jpeg(photo(280, 200, 1)), jpeg(photo(280, 200, 2)), jpeg(blurred(photo(280, 200, 1), 6))]
+    for number in range(IMAGES):
+        path = folder / ("cat" if number % 2 else "dog") / f"{number:02}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(contents[number % 3])
+    return folder
+
+
+@pytest.fixture
+def data(originals: Path, tmp_path: Path) -> Path:
+    """A copy that a test may do with what it likes, and its manifest."""
+    shutil.copytree(originals, tmp_path / "data")
+    _list(tmp_path, IMAGES)
+    return tmp_path
+
+
+def _list(folder: Path, images: int) -> None:
+    names = [f"data/{'cat' if number % 2 else 'dog'}/{number:02}.jpg" for number in range(images)]
+    parquet.write_table(arrow.table({"path": names}), folder / "list.parquet")
+
+
+def _request(data: Path, preset: str = "general", **options) -> BackfillRequest:
+    rules = Rules(preset, thresholds_for(preset, None))
+    manifest = ManifestRequest(str(data / "list.parquet"), root=str(data))
+    plan = Plan(manifest, 5, replace(terms(), rules=rules))
+    return BackfillRequest(plan, str(data / "out"), "thread", 2, **options)
+
+
+def _run(data: Path, preset: str = "general", **options) -> BackfillResult:
+    return running.run(_request(data, preset, **options), Console(file=io.StringIO()))
+
+
+def _rows(data: Path) -> list[dict]:
+    return dataset.dataset(data / "out", format="parquet").to_table().sort_by("row").to_pylist()
+
+
+def _results(data: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (data / "out").rglob("*.parquet")}
+
+
+def test_all_results_are_one_dataset_and_a_second_run_makes_none_of_them_again(data):
+    """Each row of the manifest is there once; another run touches no result and tells the same."""
+    first = _run(data)
+    rows = _rows(data)
+    assert [row["row"] for row in rows] == list(range(IMAGES))
+    assert [row["reason"] for row in rows] == [("" if number % 3 < 2 else "blurry") for number in range(IMAGES)]
+    assert first.is_complete
+    assert (first.totals.total, first.totals.rejected, first.standing.known) == (IMAGES, 7, 0)
+    before = _results(data)
+    assert len(before) == 5
+    second = _run(data)
+    assert _results(data) == before
+    assert second.standing.known == IMAGES
+    assert second.totals.as_plain() == first.totals.as_plain()
+    told, description = standing_of(str(data / "out"))
+    assert told.totals.as_plain() == first.totals.as_plain()
+    assert told.is_complete
+    assert (description["is_complete"], description["rows_of_manifest"], description["shard_size"]) == (True, 23, 5)
+
+
+def test_what_is_missing_is_all_that_is_made(data):
+    """A result that is gone or damaged is made anew, and no other is touched."""
+    _run(data)
+    before = _results(data)
+    (data / "out/000000/shard-000000001.parquet").unlink()
+    damaged = data / "out/000000/shard-000000003.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    assert not standing_of(str(data / "out"))[0].is_complete
+    assert _run(data).is_complete
+    after = _results(data)
+    assert {name for name in after if after[name] != before[name]} == {
+        "shard-000000001.parquet",
+        "shard-000000003.parquet",
+    }
+    assert [row["row"] for row in _rows(data)] == list(range(IMAGES))
+
+
+def test_files_that_were_missing_are_judged_by_a_later_run_and_no_others(data):
+    """Their rows say why they have no verdict; when the files are back, only those are looked at."""
+    missing = [data / "data/dog/00.jpg", data / "data/cat/07.jpg"]
+    for path in missing:
+        path.rename(path.with_suffix(".away"))
+    first = _run(data)
+    assert not first.is_complete
+    assert first.unread == {"No such file or directory": 2}
+    assert sorted(first.examples, reverse=True) == [
+        ("data/dog/00.jpg", "No such file or directory"),
+        ("data/cat/07.jpg", "No such file or directory"),
+    ]
+    assert [row["row"] for row in _rows(data)] == list(range(IMAGES))
+    assert [row["row"] for row in _rows(data) if row["error"]] == [0, 7]
+    before = _results(data)
+    assert not _run(data).is_complete
+    assert _results(data) == before  # nothing new, so nothing written
+    missing[0].with_suffix(".away").rename(missing[0])
+    for path in (data / "data/dog").iterdir():
+        if path != missing[0]:
+            path.write_bytes(b"never looked at again")
+    _run(data)
+    after = _results(data)
+    assert {name for name in after if after[name] != before[name]} == {"shard-000000000.parquet"}
+    assert [row["verdict"] for row in _rows(data)][:2] == ["accepted", "accepted"]
+    assert [row["row"] for row in _rows(data) if row["error"]] == [7]
+
+
+def test_a_manifest_that_has_grown_goes_on_and_one_that_has_changed_is_refused(data):
+    """Rows at the end that fill new shards are simply new; other rows in a shard that is done are told, not mixed."""
+    _list(data, 20)
+    _run(data)
+    _list(data, IMAGES)
+    grown = _run(data)
+    assert (grown.is_complete, grown.standing.known, grown.totals.total) == (True, 20, IMAGES)
+    before = _results(data)
+    _list(data, 22)
+    with pytest.raises(DataError, match=r"shard 4 was made from other rows than the manifest has now.*--refresh"):
+        _run(data)
+    _list(data, 10)
+    with pytest.raises(DataError, match="has become shorter: 3 results are of rows that it no longer has"):
+        _run(data)
+    assert _results(data) == before
+    assert _run(data, refresh=True).is_complete
+    assert [row["row"] for row in _rows(data)] == list(range(10))
+
+
+def test_other_terms_are_refused_and_told(data):
+    """Another preset is no silent mixture: the message has both; --refresh makes all anew."""
+    _run(data)
+    before = _results(data)
+    with pytest.raises(DataError, match=r"rules was preset general.*is preset fine_grained") as caught:
+        _run(data, "fine_grained")
+    assert "--refresh" in str(caught.value)
+    assert _results(data) == before
+    _run(data, "fine_grained", refresh=True)
+    assert {row["preset"] for row in _rows(data)} == {"fine_grained"}
+
+
+def test_a_folder_with_other_things_is_not_written_to(data):
+    """Results get a folder of their own."""
+    (data / "out").mkdir()
+    (data / "out" / "labels.csv").touch()
+    with pytest.raises(DataError, match="has other files and no back-fill"):
+        _run(data)
+    assert not _results(data)
+
+
+def test_results_of_a_newer_version_are_left_alone(data):
+    """Whoever cannot understand them does not touch them."""
+    _run(data)
+    description = data / "out" / "_backfill.json"
+    description.write_text(description.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(DataError, match="begun by a newer version"):
+        _run(data)
+
+
+def test_a_run_of_which_nothing_will_come_ends_soon(data, monkeypatch):
+    """When the first images are all missing, most often --root is wrong: it says so."""
+    monkeypatch.setattr(running, "_NONE_READ_ROWS", 10)
+    shutil.rmtree(data / "data")
+    with pytest.raises(
+        NoInputError, match=r"none of the first 1\d images could be read \(No such file.*--root says where"
+    ):
+        _run(data)
+
+
+def test_a_store_that_is_gone_ends_the_run_with_what_is_done(data, monkeypatch):
+    """Shards that fail one after another are no work for a night: it ends, and says why."""
+    monkeypatch.setattr(running, "_FAILED_IN_A_ROW", 3)
+    request = _request(data)
+    gone = replace(request.plan, manifest=replace(request.plan.manifest, root="nosuch://bucket"))
+    with pytest.raises(UnavailableError, match="nosuch"):
+        running.run(replace(request, plan=gone), Console(file=io.StringIO()))
+
+
+def test_a_status_of_nothing_is_told(tmp_path):
+    """A folder without a back-fill is named."""
+    with pytest.raises(NoInputError, match="no back-fill was begun there"):
+        standing_of(str(tmp_path))
