@@ -42,7 +42,6 @@ def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow =
 
     settings = settings_for(root, config_file)
     address_of(settings)
-    settings.state_folder.mkdir(parents=True, exist_ok=True)
     logs.configure(settings.logging.format, settings.logging.level, Console(stderr=True))
     if follow:
         forwarding_process.follow(settings)

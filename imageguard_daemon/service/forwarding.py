@@ -215,6 +215,7 @@ class _ForwardingLock:
 
     def __init__(self, state_folder: Path) -> None:
         try:
+            state_folder.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(state_folder / "forwarding.lock", flags, 0o644)
         except OSError as error:
