@@ -309,6 +309,50 @@ class Metrics(Section):
     port: int = Field(9464, ge=1, le=65_535, description="Port to listen on.")
 
 
+def _fleet_address(text: str) -> str:
+    if not text:
+        return text
+    if not re.match(r"postgres(ql)?://", text):
+        raise ValueError("not the address of a PostgreSQL, as postgresql://forwarder@db.example.org/imageguard")
+    if re.match(r"[a-z]+://[^@:]*:[^@]*@", text) or re.search(r"[?&]password=", text):
+        # The message must not show it.
+        raise ValueError("a password does not belong in the address: use password_file, or the environment")
+    return text
+
+
+class Forward(Section):
+    """One database for the logs of many servers; docs/fleet.md. Nothing is forwarded unless `url` is set."""
+
+    url: Annotated[str, AfterValidator(_fleet_address)] = Field(
+        "",
+        description="PostgreSQL to which the log is forwarded, as libpq takes it, with its options: "
+        "postgresql://forwarder@db.example.org/imageguard?sslmode=verify-full. The systemd unit has no network: see "
+        "docs/fleet.md.",
+    )
+    password_file: Path | None = Field(
+        None,
+        description="File that has the password. Without it: the variable IMAGEGUARD_FORWARD_PASSWORD, the systemd "
+        "credential imageguard-forward-password, or what libpq finds itself (~/.pgpass).",
+    )
+    host: str = Field(
+        "",
+        pattern=r"^[^\x00-\x1f\x7f]{0,255}$",
+        description="Name of this server among the others; empty for its host name. It stays with the log.",
+    )
+    with_daemon: bool = Field(
+        default=True,
+        description="`run` starts the forwarder as a process of its own. Without it, `fleet forward` does the same by "
+        "hand, by cron or as a service.",
+    )
+    batch_records: int = Field(1_000, ge=1, le=10_000, description="So many records are sent in one transaction.")
+    timeout_seconds: Seconds = Field(
+        30.0, description="A connection on which a batch takes longer is given up, and the batch sent again."
+    )
+    retry_seconds: Seconds = Field(
+        60.0, description="The longest pause between two attempts while the database is away; the first take a second."
+    )
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -326,6 +370,7 @@ class Settings(Section):
     logging: Logging = Field(Logging(), description="What is written to standard error.")
     service: Service = Field(Service(), description="How the daemon starts and stops.")
     metrics: Metrics = Field(Metrics(), description="What monitoring can ask; docs/metrics.md lists it.")
+    forward: Forward = Field(Forward(), description="One database for the logs of many servers.")
 
     @field_validator("sources")
     @classmethod
@@ -346,7 +391,10 @@ class Settings(Section):
             for source in self.sources
         )
         audit = self.audit.model_copy(update={"database": _absolute(root, self.audit.database)})
-        return self.model_copy(update={"root": root, "sources": sources, "audit": audit})
+        forward = self.forward
+        if forward.password_file is not None:
+            forward = forward.model_copy(update={"password_file": _absolute(root, forward.password_file)})
+        return self.model_copy(update={"root": root, "sources": sources, "audit": audit, "forward": forward})
 
     def needing_restart(self, fresh: Self) -> list[str]:
         """Name the settings of `fresh` that a daemon running on these takes over only when it is started anew."""

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from imageguard_daemon.config import Settings, Source, did_you_mean
 from imageguard_daemon.errors import ConfigError, NoInputError
 
+_MAY_HAVE_A_PASSWORD = ("forward", "url")
+
 
 def folder_conflicts(settings: Settings) -> list[str]:
     """Find folders that would feed the daemon its own output, or one file to two sources."""
@@ -116,7 +118,7 @@ def _problem(item: Any) -> str:
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         message = f"unknown setting{did_you_mean(str(item['loc'][-1]), _known_keys(item['loc']))}"
-    elif location is item["loc"] and not isinstance(item["input"], dict | list):
+    elif location is item["loc"] and not isinstance(item["input"], dict | list) and location != _MAY_HAVE_A_PASSWORD:
         message += f" (found {item['input']!r})"
     if item["type"] == "tuple_type":
         message = f"should be a list, as [{item['input']}]"

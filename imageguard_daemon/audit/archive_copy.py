@@ -8,7 +8,7 @@ hashes of the files and between which hashes of the chain they lie. So an archiv
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.archive_plan import Anchor
 from imageguard_daemon.audit.chain import link_hash
 from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.linked_rows import Linked, linked_rows
 from imageguard_daemon.audit.schema import CHAINED, chain, metadata
 from imageguard_daemon.errors import DataError, NoInputError, StorageError, UnavailableError, UsageError, retryable
 
@@ -133,24 +134,14 @@ def _checked(previous: bytes, link: Mapping[str, Any], row: Mapping[str, Any] | 
     return bytes(link["hash"])
 
 
-def _linked_rows(engine: sa.Engine, after: int, until: int) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
-    query = "SELECT * FROM chain WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
+def _linked_rows(engine: sa.Engine, after: int, until: int) -> Iterator[Linked]:
     while after < until:
         with reading(engine, engine.url.database or "") as connection:
-            links = [dict(row) for row in connection.exec_driver_sql(query, (after, until, _PAGE)).mappings()]
-            rows = {table: _rows_by_id(connection, table, links) for table in CHAINED}
-        if not links:
+            page = linked_rows(connection, after, until, _PAGE)
+        if not page:
             raise DataError("links of the chain are missing; see `verify`")
-        for link in links:
-            yield link, rows.get(link["record_table"], {}).get(link["record_id"])
-        after = links[-1]["sequence"]
-
-
-def _rows_by_id(connection: sa.Connection, table: str, links: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
-    ids = [link["record_id"] for link in links if link["record_table"] == table]
-    marks = ",".join("?" * len(ids))
-    rows = connection.exec_driver_sql(f"SELECT * FROM {table} WHERE id IN ({marks})", tuple(ids)).mappings()  # noqa: S608
-    return {row["id"]: dict(row) for row in rows}
+        yield from page
+        after = page[-1][0]["sequence"]
 
 
 class _Sink:

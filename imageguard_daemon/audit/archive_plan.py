@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.chain import ORIGIN
 from imageguard_daemon.audit.queries import timestamp
-from imageguard_daemon.audit.schema import CHAINED, archives
+from imageguard_daemon.audit.schema import CHAINED, archives, forwarding
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,16 @@ def last_anchor(connection: sa.Connection) -> Anchor:
     return Anchor(row.last_sequence, row.last_hash, row.last_ids) if row is not None else Anchor()
 
 
-def make_plan(connection: sa.Connection, cutoff: datetime, *, include_quarantined: bool) -> Plan | None:
-    """Plan an archive of what was decided before `cutoff`; None when there is nothing since the last one."""
+def make_plan(
+    connection: sa.Connection, cutoff: datetime, *, include_quarantined: bool, forwarded_only: bool = False
+) -> Plan | None:
+    """Plan an archive of what was decided before `cutoff`; None when there is nothing since the last one.
+
+    With `forwarded_only`, what the fleet's database has not confirmed stays: the log is the queue.
+    """
     begin = last_anchor(connection)
-    end = _end(connection, begin, timestamp(cutoff))
+    most = connection.scalar(sa.select(forwarding.c.sequence)) if forwarded_only else None
+    end = _end(connection, begin, timestamp(cutoff), most)
     if end is None:
         return None
     parameters = parameters_of(begin, end)
@@ -97,7 +103,7 @@ def make_plan(connection: sa.Connection, cutoff: datetime, *, include_quarantine
     return Plan(begin, end, counts[0], counts[1], 0 if include_quarantined else counts[2])
 
 
-def _end(connection: sa.Connection, begin: Anchor, cutoff: str) -> Anchor | None:
+def _end(connection: sa.Connection, begin: Anchor, cutoff: str, most: int | None) -> Anchor | None:
     first_kept = "SELECT id FROM decision_records WHERE id > ? AND decided_at >= ? ORDER BY id LIMIT 1"
     kept = connection.exec_driver_sql(first_kept, (begin.last_ids["decision_records"], cutoff)).scalar()
     if kept is None:
@@ -108,6 +114,8 @@ def _end(connection: sa.Connection, begin: Anchor, cutoff: str) -> Anchor | None
             "AND record_id = ? ORDER BY sequence LIMIT 1"
         )
         last = connection.exec_driver_sql(link, (begin.sequence, kept)).scalar()
+    if last is not None and most is not None:
+        last = min(last, most)
     if last is None or last <= begin.sequence:
         return None
     head = connection.exec_driver_sql("SELECT hash FROM chain WHERE sequence = ?", (last,)).scalar_one()

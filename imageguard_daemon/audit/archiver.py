@@ -52,10 +52,10 @@ class Copy:
 class Archiver(AuditWriter):
     """A writer that may take archived rows out of the log; the caller holds the root's `ActingLock`."""
 
-    def plan(self, cutoff: datetime, *, include_quarantined: bool) -> Plan | None:
+    def plan(self, cutoff: datetime, *, include_quarantined: bool, forwarded_only: bool = False) -> Plan | None:
         """Plan an archive; None when there is nothing to take."""
         with translated_errors(self._database), self._engine.connect() as connection:
-            return make_plan(connection, cutoff, include_quarantined=include_quarantined)
+            return make_plan(connection, cutoff, include_quarantined=include_quarantined, forwarded_only=forwarded_only)
 
     def take_out(self, plan: Plan, copy: Copy, *, include_quarantined: bool) -> int:
         """Delete what the copy has and nobody needs in the log, in one transaction; give how many decisions went.

@@ -37,13 +37,17 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
 
 def link_hash(previous: bytes, sequence: int, table: str, row: Mapping[str, object]) -> bytes:
     """Give the hash of the link at `sequence` for a row as SQLite stores it: column name -> value."""
-    columns = (
+    head = _netstring(b"%d" % sequence) + _netstring(table.encode())
+    return hashlib.sha256(previous + head + encoded(row)).digest()
+
+
+def encoded(row: Mapping[str, object]) -> bytes:
+    """Give a row as SQLite stores it as bytes, losslessly: the columns as they are hashed."""
+    return b"".join(
         _name(name) + _netstring(_ENCODERS[type(value)](value))
         for name, value in sorted(row.items())
         if value is not None
     )
-    head = _netstring(b"%d" % sequence) + _netstring(table.encode())
-    return hashlib.sha256(previous + head + b"".join(columns)).digest()
 
 
 def newest_ids(connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:

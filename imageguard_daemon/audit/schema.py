@@ -8,7 +8,8 @@ of findings, `alert_attempts` each try to do so. `archives` says which beginning
 `archived_files` which of its files should still be where. `chain` has one row for each row of all these but the last,
 in the one order of the log; `chain.py` says how it is made. The views `decisions` (one row per file judged and moved)
 and `reviews` (one row per review that took effect) are the public face; the tables may change with a migration.
-The three `rollup_...` tables repeat what reports need (`rollups.py`).
+The three `rollup_...` tables repeat what reports need (`rollups.py`). `forwarding` has one row and is no record: which
+log this is, and up to which link a fleet's database has confirmed it (`forwarded_log.py`).
 """
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
@@ -194,6 +195,18 @@ rollup_hours = Table(
     *(Column(name, Integer, nullable=False) for name in ("hour", "images", "rejected")),
     *(Column(name, LargeBinary, nullable=False) for name in ("moments", "keys", "flags", "ids", "scores")),
     Index("ix_rollup_hours_hour", "hour"),
+)
+
+forwarding = Table(
+    "forwarding",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("log_uuid", Text, nullable=False),
+    Column("parent_uuid", Text),
+    Column("fork_sequence", Integer),
+    Column("fork_ids", JSON(none_as_null=True)),
+    Column("sequence", Integer, nullable=False),
+    Column("confirmed_at", Text),
 )
 
 CHAINED = (

@@ -56,7 +56,7 @@ class AuditWriter:
         self._now = now
         self._host = socket.gethostname()
         self._engine = open_for_writing(database, on_progress, upgrade=upgrade)
-        self._file = _which_file(database)
+        self._file = which_file(database)
 
     def close(self) -> None:
         """Fold the WAL into the database file and let go of it."""
@@ -166,7 +166,7 @@ class AuditWriter:
 
     def _require_same_file(self) -> None:
         """Notice that the log was deleted or replaced under us: what is written would be seen by nobody."""
-        if _which_file(self._database) != self._file:
+        if which_file(self._database) != self._file:
             raise UnavailableError(
                 f"the audit database {self._database} was removed or replaced while the daemon was running; "
                 "put it back, or start again to begin a new one"
@@ -221,7 +221,8 @@ class AuditWriter:
         return path.removeprefix(self._prefix)
 
 
-def _which_file(path: Path) -> tuple[int, int] | None:
+def which_file(path: Path) -> tuple[int, int] | None:
+    """Tell files of the same name apart; None where there is none."""
     try:
         status = path.stat()
     except OSError:

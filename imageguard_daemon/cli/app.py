@@ -16,6 +16,7 @@ from imageguard_daemon.cli import (
     check,
     config,
     export,
+    fleet,
     quarantine,
     rejudge,
     report,
@@ -53,6 +54,7 @@ app.add_typer(backfill.app, name="backfill")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(audit.app, name="audit")
+app.add_typer(fleet.app, name="fleet")
 app.add_typer(config.app, name="config")
 
 

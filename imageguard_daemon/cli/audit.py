@@ -64,7 +64,8 @@ def archive_(  # noqa: PLR0913, PLR0917 - one parameter for each option
     request = Request(cutoff, (into or settings.root / "archive").absolute(), login_name(), include_quarantined)
     plan = plan_archive(settings, request)
     if plan is None:
-        typer.echo("There is nothing that old that is not archived yet.")
+        waits = " What the fleet's database does not have yet stays." if settings.forward.url else ""
+        typer.echo(f"There is nothing that old that is not archived yet.{waits}")
         return
     for line in _told(plan):
         typer.echo(line)

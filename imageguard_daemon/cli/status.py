@@ -12,6 +12,8 @@ from imageguard_daemon.cli.options import ConfigFile, Format, OutputFormat, Root
 from imageguard_daemon.errors import NoInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imageguard_daemon.config import Settings
 
 EXAMPLES_SHOWN = 5
@@ -33,7 +35,7 @@ def status(root: Root = None, config: ConfigFile = None, output: Format = Output
 
 
 def _gather(settings: "Settings") -> dict[str, Any]:
-    from imageguard_daemon.service import locking
+    from imageguard_daemon.service import forwarding, locking
     from imageguard_daemon.service import status as live
 
     process_id = locking.running_process(settings.state_folder)
@@ -43,6 +45,7 @@ def _gather(settings: "Settings") -> dict[str, Any]:
         "process_id": process_id,
         "inboxes": {source.name: _inbox(settings, str(source.inbox)) for source in settings.sources},
         "daemon": live.read(settings.state_folder),
+        "forwarding": forwarding.read(settings.state_folder) if settings.forward.url else None,
     }
 
 
@@ -89,12 +92,31 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ]
         rows += [(f"source {s['name']}", "the inbox is gone") for s in daemon["sources"] if not s["present"]]
         rows += [("left behind", _failure(failure)) for failure in daemon["failures"]]
+    if found["forwarding"]:
+        rows += _forwarding_rows(found["forwarding"])
     for name, inbox in found["inboxes"].items():
         rows.append((f"inbox {name}", f"{inbox['waiting']} waiting to be judged"))
         rows += [
             ("", f"{count} left: {why} ({', '.join(inbox['examples'][why])})") for why, count in inbox["left"].items()
         ]
     return rows
+
+
+def _forwarding_rows(forwarding: dict[str, Any]) -> "Iterator[tuple[str, str]]":
+    from datetime import UTC
+
+    from imageguard_daemon.service.forwarding import seconds_behind
+
+    now = datetime.now(UTC)
+    told = f"{forwarding['state']}, as {forwarding['host']} to {forwarding['database']}"
+    if forwarding["records_behind"]:
+        told += f"; {forwarding['records_behind']:,} records behind, {seconds_behind(forwarding, now):.0f} s"
+    yield "forwarding", told
+    if forwarding["last_error"]:
+        since = f"failing since {forwarding['failing_since']}; {_next_attempt(forwarding)}"
+        yield "", f"{forwarding['last_error']} ({since})"
+    if forwarding["odd_records"]:
+        yield "", f"{forwarding['odd_records']:,} records are kept in another form: see odd_records there"
 
 
 def _failure(failure: dict[str, Any]) -> str:

@@ -48,7 +48,7 @@ def plan_archive(settings: Settings, request: Request) -> Plan | None:
     engine = open_for_reviewing(settings.audit.database)
     try:
         with reading(engine, settings.audit.database) as connection:
-            return make_plan(connection, request.cutoff, include_quarantined=request.include_quarantined)
+            return make_plan(connection, request.cutoff, **_limits(settings, request))
     finally:
         engine.dispose()
 
@@ -68,7 +68,7 @@ def archive(settings: Settings, request: Request, progress: Progress = lambda *_
     archiver = open_beside_daemon(settings, Archiver)
     try:
         with ActingLock(settings.state_folder).held():
-            plan = archiver.plan(request.cutoff, include_quarantined=request.include_quarantined)
+            plan = archiver.plan(request.cutoff, **_limits(settings, request))
             if plan is None or not plan.going:
                 return None
             folder = _verified_copy(settings, plan, request.folder, progress)
@@ -78,6 +78,10 @@ def archive(settings: Settings, request: Request, progress: Progress = lambda *_
             return Archived(folder, manifest, gone)
     finally:
         archiver.close()
+
+
+def _limits(settings: Settings, request: Request) -> dict[str, bool]:
+    return {"include_quarantined": request.include_quarantined, "forwarded_only": bool(settings.forward.url)}
 
 
 def _verified_copy(settings: Settings, plan: Plan, into: Path, progress: Progress) -> Path:

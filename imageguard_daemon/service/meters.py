@@ -4,9 +4,11 @@ Names and units follow the conventions of Prometheus. No path, class or camera i
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -43,6 +45,31 @@ class SourceVitals:
 
 
 @dataclass(frozen=True, slots=True)
+class ForwardingVitals:
+    """What the forwarder last said: how far behind it is, and how often it failed."""
+
+    records_behind: int
+    oldest_behind_at: float | None
+    records_sent: int
+    odd_records: int
+    failures: int
+    last_success_at: float | None
+
+
+def forwarding_vitals(status: Mapping[str, Any] | None) -> ForwardingVitals | None:
+    """Take the numbers from a forwarder's status; None where there is none."""
+    if status is None:
+        return None
+    oldest, success = (_seconds(status[name]) for name in ("oldest_behind_at", "last_success_at"))
+    sent, odd, failures = (int(status[name]) for name in ("records_sent", "odd_records", "failures"))
+    return ForwardingVitals(status["records_behind"], oldest, sent, odd, failures, success)
+
+
+def _seconds(text: str) -> float | None:
+    return datetime.fromisoformat(text).timestamp() if text else None
+
+
+@dataclass(frozen=True, slots=True)
 class Vitals:
     """The daemon at one moment; never changed, so that any thread may read it.
 
@@ -61,6 +88,7 @@ class Vitals:
     worker_mishaps: int
     pools_lost: int
     sources: tuple[SourceVitals, ...]
+    forwarding: ForwardingVitals | None = None
 
 
 class Meters:
@@ -113,6 +141,8 @@ class Meters:
         if self.vitals is not None:
             yield from _gauges(self.vitals)
             yield from _source_gauges(self.vitals)
+            if self.vitals.forwarding is not None:
+                yield from _forwarding_metrics(self.vitals.forwarding)
 
     def exposition(self) -> bytes:
         """Give everything in the text format of Prometheus."""
@@ -171,3 +201,20 @@ def _source_gauges(vitals: Vitals) -> Iterator[Metric]:
         if one.canary_age_seconds is not None:
             canary.add_metric([one.name], one.canary_age_seconds)
     yield from (paused, present, settling, canary)
+
+
+def _forwarding_metrics(vitals: ForwardingVitals) -> Iterator[Metric]:
+    oldest = vitals.oldest_behind_at
+    waited = max(0.0, time.time() - oldest) if oldest is not None else 0.0
+    for name, told, value in (
+        ("behind_records", "Records that the fleet's database does not have yet.", vitals.records_behind),
+        ("behind_seconds", "How long ago the oldest of those was recorded; 0 for none.", waited),
+        ("last_success_timestamp_seconds", "When the database last answered well.", vitals.last_success_at or 0.0),
+    ):
+        yield GaugeMetricFamily(f"imageguard_forward_{name}", told, value)
+    for name, told, value in (
+        ("records", "Records that were sent since the forwarder's start.", vitals.records_sent),
+        ("odd_records", "Records among them that are kept in another form.", vitals.odd_records),
+        ("failures", "Attempts that failed since the forwarder's start.", vitals.failures),
+    ):
+        yield CounterMetricFamily(f"imageguard_forward_{name}", told, value)

@@ -17,7 +17,8 @@ from imageguard_daemon.names import printable
 from imageguard_daemon.service import confinement, logs, status
 from imageguard_daemon.service.alerting import Alerting
 from imageguard_daemon.service.display import Display
-from imageguard_daemon.service.meters import Meters, SourceVitals, Vitals
+from imageguard_daemon.service.forwarding_process import ForwardingProcess
+from imageguard_daemon.service.meters import Meters, SourceVitals, Vitals, forwarding_vitals
 from imageguard_daemon.service.metrics_server import MetricsServer
 from imageguard_daemon.service.notifying import notify
 from imageguard_daemon.service.pipeline import Pipeline, Stages
@@ -56,6 +57,7 @@ class Serving:
         stages = Stages(self._backlog, self._workers, audit, self._meters)
         self._pipeline = Pipeline(self._sources, stages, self._on_filed, settings.filing.group_seconds)
         self._alerting = Alerting(settings, audit, waker.wake)
+        self._forwarding = ForwardingProcess(settings)
         self._started_at = datetime.now(UTC)
         self._state = "watching"
         self._confinement_lacks = tuple(confinement.lacking())
@@ -88,6 +90,7 @@ class Serving:
             source.inbox.stop()
         self._workers.stop()
         self._alerting.stop()
+        self._forwarding.stop()
         self._state = "stopped"
         status.write(self._status(time.monotonic()), self._settings.state_folder)
 
@@ -104,6 +107,7 @@ class Serving:
                 self._backlog.offer(candidate)
         self._pipeline.step(now)
         self._alerting.step(now)
+        self._forwarding.step(now)
         if now >= self._next_tell_at:
             self._next_tell_at = now + TELL_SECONDS
             self._tell(display, now)
@@ -245,6 +249,7 @@ class Serving:
             retries=self._backlog.retries,
             worker_mishaps=self._workers.mishaps,
             pools_lost=self._workers.pools_replaced,
+            forwarding=forwarding_vitals(self._forwarding.status()),
             sources=tuple(_source_vitals(source, now) for source in self._sources.values()),
         )
 
@@ -264,6 +269,7 @@ class Serving:
             confinement_lacks=self._confinement_lacks,
             sources=tuple(_source_status(source, now) for source in self._sources.values()),
             failures=tuple(_failed_file(failure, now) for failure in self._failures_to_show()),
+            forwarding=self._forwarding.status(),
         )
 
 

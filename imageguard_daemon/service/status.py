@@ -54,6 +54,8 @@ class Status:
     sources: tuple[SourceStatus, ...]
     failures: tuple[FailedFile, ...]
     confinement_lacks: tuple[str, ...] = ()
+    forwarding: dict[str, Any] | None = None
+    """What the forwarder last said of itself; None where nothing is forwarded."""
 
 
 def write(status: Status, state_folder: Path) -> None:

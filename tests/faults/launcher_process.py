@@ -9,6 +9,8 @@ import signal
 import sys
 import traceback
 
+NOT_OURS_TO_LOAD = {"migrations", "fleet_migrations", "integrations", "__main__"}
+
 
 def _load_everything() -> None:
     """Import what a daemon would, so that a fork needs no disk to begin."""
@@ -18,7 +20,9 @@ def _load_everything() -> None:
     for name in ("alembic.command", "alembic.config", "rich.console", "sqlalchemy.dialects.sqlite"):
         importlib.import_module(name)  # these the package imports only when it needs them
     for module in pkgutil.walk_packages(imageguard_daemon.__path__, "imageguard_daemon."):
-        if not {"migrations", "integrations"} & set(module.name.split(".")) and not module.name.endswith("__main__"):
+        if not {"migrations", "fleet_migrations", "integrations"} & set(
+            module.name.split(".")
+        ) and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     measurement.prepare_worker()
     real = multiprocessing.get_context

@@ -13,6 +13,7 @@ NOT_RUN: dict[str, str] = {
     ".venv/bin/python -m pytest": "is what runs this",
     ".ci/run": "is what runs this",
     "systemd-run": "needs systemd as the system's first process; tests/booted boots one for the unit itself",
+    "imageguard-daemon fleet prepare --db": "needs a PostgreSQL; tests/integration/test_fleet_roles.py has one",
     "datasette serve": "another program, which is no dependency, and never ends",
 }
 """Beginnings of commands that no test can run, each with the reason."""
@@ -44,6 +45,8 @@ OTHER_BLOCKS: dict[tuple[str, str], str] = {
     ("README.md", "20:38:41 quarantined"): "what `run` shows on a terminal: tests/unit/service/test_display.py",
     ("docs/backfill.md", "-- DuckDB"): "another program, which is no dependency",
     ("docs/backfill.md", "results/\n"): "a folder as a tree: tests/unit/batch/test_backfill_results.py",
+    ("docs/fleet.md", "-- as"): "tests/integration/test_fleet_roles.py runs them",
+    ("docs/fleet.md", "forwarding"): "a line of `status`: tests/integration/test_fleet_commands.py",
     ("docs/metrics.md", "# prometheus.yml"): "of another program: tests/unit/service/test_metrics.py",
     ("docs/queries.md", "SELECT"): "tests/unit/audit/test_documented_queries.py runs them",
     ("docs/queries.md", "-- DuckDB"): "another program, which is no dependency",

@@ -128,7 +128,10 @@ def test_status_is_safe_to_show_and_to_open(name: str) -> None:
     daemon = {"accepted": 0, "quarantined": 0, "updated_at": "2026-01-01T00:00:00+00:00", "backlog": 0}
     daemon |= {"images_per_second": 0.0, "sources": [], "failures": [failure], "confinement_lacks": []}
     inbox = {"waiting": 0, "left": {"link": 1}, "examples": {"link": [printable(name)]}}
+    forwarding = {"state": "waiting", "host": printable(name), "database": "d", "records_behind": 2, "odd_records": 1}
+    forwarding |= {"oldest_behind_at": "", "last_error": printable(name), "failing_since": "", "next_attempt_at": ""}
     found = {"root": "/r", "running": True, "process_id": 1, "daemon": daemon, "inboxes": {"default": inbox}}
+    found["forwarding"] = forwarding
     assert all(map(_is_inert, _cells(status._as_csv(found))))
 
 

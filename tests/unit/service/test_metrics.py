@@ -16,13 +16,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from imageguard_daemon.config import Metrics
-from imageguard_daemon.service.meters import Meters, SourceVitals, Vitals
+from imageguard_daemon.service.meters import ForwardingVitals, Meters, SourceVitals, Vitals
 from imageguard_daemon.service.metrics_server import REQUESTS_AT_ONCE, MetricsServer
 from tests.helpers.records import Tree, intent, judged
 
 ROOT = Path(__file__).parents[3]
 SOURCE = SourceVitals("scraper", present=True, paused=False, settling=3, canary_age_seconds=4.0)
-WELL = Vitals(1000.0, "watching", True, 7, 2, 900.0, 1, 0, 5, 6, 1, (SOURCE,))
+FORWARDING = ForwardingVitals(12, 900.0, 34, 1, 2, 990.0)
+WELL = Vitals(1000.0, "watching", True, 7, 2, 900.0, 1, 0, 5, 6, 1, (SOURCE,), FORWARDING)
 
 
 @pytest.fixture

@@ -1,0 +1,144 @@
+"""`imageguard-daemon fleet`: the logs of many servers in one PostgreSQL."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.cli.options import ConfigFile, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imageguard_daemon.audit.fleet_database import FleetAddress
+    from imageguard_daemon.audit.fleet_logs import ReceivedLog
+    from imageguard_daemon.service.forwarding import ForwardingLoop
+
+app = typer.Typer(no_args_is_help=True, help="The logs of many servers in one PostgreSQL; docs/fleet.md.")
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        metavar="URL",
+        show_default=False,
+        help="The database, as postgresql://owner@db.example.org/imageguard; the configuration's when left out.",
+    ),
+]
+Follow = Annotated[bool, typer.Option("--follow", help="Go on with what is recorded later, until stopped.")]
+
+
+@app.command("forward")
+def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow = False) -> None:
+    """Send what the fleet's database does not have yet of this log, then exit; a daemon may be at work meanwhile.
+
+    A daemon does this by itself, unless forward.with_daemon is off. Exits 75 when the database is away: what was not
+    sent waits in the log.
+    """
+    from rich.console import Console
+
+    from imageguard_daemon.service import forwarding_process, logs
+    from imageguard_daemon.service.forwarding import ForwardingLoop, address_of
+
+    settings = settings_for(root, config_file)
+    address_of(settings)
+    logs.configure(settings.logging.format, settings.logging.level, Console(stderr=True))
+    if follow:
+        forwarding_process.follow(settings)
+        return
+    loop = ForwardingLoop(settings)
+    try:
+        _send_all(loop)
+    finally:
+        loop.close()
+
+
+def _send_all(loop: "ForwardingLoop") -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("")
+        while loop.step() == 0:
+            sent, behind = loop.status.records_sent, loop.status.records_behind
+            bar.update(task, completed=sent, total=sent + behind)
+    if loop.error is not None:
+        raise loop.error
+    typer.echo(f"{loop.status.records_sent:,} records sent to {loop.status.database}")
+
+
+@app.command("prepare")
+def prepare_(root: Root = None, config_file: ConfigFile = None, url: Url = None) -> None:
+    """Create the tables in the fleet's database, or bring them up to date; run it as the owner of the database.
+
+    Whoever may create tables there need not: the first forwarder does it. Several may run at once.
+    """
+    from imageguard_daemon.audit.fleet_database import newest_version, open_fleet, prepare
+
+    address = _address(root, config_file, url)
+    engine = open_fleet(address, read_only=False)
+    try:
+        before, now = prepare(engine, address), newest_version()
+    finally:
+        engine.dispose()
+    typer.echo(f"{address}: is up to date ({now})" if before == now else f"{address}: prepared ({now})")
+
+
+@app.command("list")
+def list_(
+    root: Root = None, config_file: ConfigFile = None, url: Url = None, output: Format = OutputFormat.table
+) -> None:
+    """Show the logs that the fleet's database has, how far, and when each was last heard of."""
+    from imageguard_daemon.audit.fleet_logs import received_logs
+
+    found = received_logs(_address(root, config_file, url))
+    if output is OutputFormat.table:
+        _show(found)
+    else:
+        _write(found, output)
+
+
+def _address(root: "Path | None", config_file: "Path | None", url: str | None) -> "FleetAddress":
+
+    from imageguard_daemon.audit.fleet_database import FleetAddress, is_fleet_url
+    from imageguard_daemon.service.forwarding import address_of
+
+    if url is not None:
+        if not is_fleet_url(url):
+            raise UsageError("--db: not the address of a PostgreSQL; it begins with postgresql://")
+        return FleetAddress(url)
+    return address_of(settings_for(root, config_file))
+
+
+def _write(found: "list[ReceivedLog]", output: OutputFormat) -> None:
+    import csv
+    import json
+    import sys
+    from dataclasses import asdict
+
+    from imageguard_daemon.names import inert
+
+    rows = [asdict(one) for one in found]
+    if output is OutputFormat.json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["log", "host", "root", "records", "last_received_at", "parent", "fork_sequence", "odd", "missed"])
+    writer.writerows([inert(str(value)) for value in row.values()] for row in rows)
+
+
+def _show(found: "list[ReceivedLog]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("log", "host", "root", "records", "last received", "remarks", box=None)
+    for one in found:
+        remarks = [f"goes on from log {one.parent} after record {one.fork_sequence:,}"] if one.parent else []
+        remarks += [f"{one.odd:,} kept in another form"] if one.odd else []
+        remarks += [f"{one.missed:,} archived before they were sent"] if one.missed else []
+        cells = (str(one.log), one.host, one.root, f"{one.records:,}", one.last_received_at, "; ".join(remarks))
+        table.add_row(*map(Text, cells))
+    Console().print(table)
