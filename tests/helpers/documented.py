@@ -47,6 +47,7 @@ OTHER_BLOCKS: dict[tuple[str, str], str] = {
     ("docs/backfill.md", "results/\n"): "a folder as a tree: tests/unit/batch/test_backfill_results.py",
     ("docs/fleet.md", "-- as"): "tests/integration/test_fleet_roles.py runs them",
     ("docs/fleet.md", "forwarding"): "a line of `status`: tests/integration/test_fleet_commands.py",
+    ("docs/library.md", ""): "signatures, which `python -m reference` takes from the code",
     ("docs/metrics.md", "# prometheus.yml"): "of another program: tests/unit/service/test_metrics.py",
     ("docs/queries.md", "SELECT"): "tests/unit/audit/test_documented_queries.py runs them",
     ("docs/queries.md", "-- DuckDB"): "another program, which is no dependency",
