@@ -95,7 +95,7 @@ def _default(parameter: Any) -> str:
     if default is None or default is False or not parameter.show_default or parameter.required:
         return ""
     if default is True:
-        return parameter.opts[0]
+        return str(parameter.opts[0])
     return str(default.value if isinstance(default, Enum) else default)
 
 

@@ -87,7 +87,8 @@ def playground(folder: Path, document: str, pictures: list[bytes], webhook: str 
     made.put("bad/2.jpg", "bad/3.jpg", blur=8.0)
     listed = [str(path) for path in sorted(folder.glob("dataset/*/*.jpg"))]
     parquet.write_table(pa.table({"path": listed}), folder / "list.parquet")
-    (folder / ".cache").mkdir()
+    for name in (".cache", "backup"):
+        (folder / name).mkdir()
     (folder / "samples.jsonl").touch()
     return made
 
