@@ -9,7 +9,7 @@ NOT_RUN: dict[str, str] = {
     "/opt/imageguard-daemon/bin/pip install": "installs from a package registry",
     "python3 -m venv /opt": "writes where only root may; tests/test_wheel.py does the same elsewhere",
     "pip wheel --no-deps": "is the first step of tests/test_wheel.py",
-    "imageguard-daemon --install-completion": "changes settings of the shell; tests/unit/cli/test_completion.py tries it",
+    "imageguard-daemon --install-completion": "changes the shell: tests/unit/cli/test_completion.py tries it",
     "python3 -m venv .venv": "installs from a package registry; tests/test_wheel.py installs the same from a wheel",
     ".venv/bin/pip install": "installs from a package registry",
     "pip install 'imageguard-daemon[": "installs from a package registry",
