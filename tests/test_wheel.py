@@ -138,6 +138,8 @@ def test_the_installed_command_judges_images(environment, tmp_path):
 
 def test_the_installed_library_judges_an_image(environment, tmp_path):
     """`validate` of the wheel works, with the features in C, and it is the wheel's and not the checkout's."""
+    if shutil.which("cc") is None and shutil.which("gcc") is None:
+        pytest.skip("needs a C compiler")
     (tmp_path / "photo.jpg").write_bytes(images.jpeg(images.photo()))
     program = (
         "import imageguard_daemon as i; from imageguard_daemon.quality import _native;"
