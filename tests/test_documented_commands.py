@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
-import click
 import pyarrow as pa
 import pytest
 import typer
@@ -87,7 +87,8 @@ def playground(folder: Path, document: str, pictures: list[bytes], webhook: str 
     made.put("bad/2.jpg", "bad/3.jpg", blur=8.0)
     listed = [str(path) for path in sorted(folder.glob("dataset/*/*.jpg"))]
     parquet.write_table(pa.table({"path": listed}), folder / "list.parquet")
-    (folder / ".cache").mkdir()
+    for name in (".cache", "backup"):
+        (folder / name).mkdir()
     (folder / "samples.jsonl").touch()
     return made
 
@@ -214,8 +215,8 @@ def test_every_option_in_the_text_exists(path):
             assert word in known, f"{path.relative_to(ROOT)}: `{span}`"
 
 
-def _command(words: list[str]) -> click.Command | None:
-    command: click.Command = PROGRAM
+def _command(words: list[str]) -> Any | None:
+    command = PROGRAM
     while words and isinstance(getattr(command, "commands", None), dict):
         if words[0] not in command.commands:
             return None

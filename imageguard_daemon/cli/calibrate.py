@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imageguard_daemon.cli import completing
 from imageguard_daemon.errors import ImageguardError, NoInputError, UsageError
 from imageguard_daemon.names import printable
 
@@ -39,7 +40,13 @@ Bad = Annotated[
 MaxReject = Annotated[
     str, typer.Option(metavar="SHARE", help="Share of the good images that may be rejected in all, as 1% or 0.01.")
 ]
-Preset = Annotated[str, typer.Option(help="Where to start from: general, fine_grained, detection or segmentation.")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        help="Where to start from: general, fine_grained, detection or segmentation.",
+        autocompletion=completing.presets,
+    ),
+]
 Reviews = Annotated[
     Path | None,
     typer.Option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imageguard_daemon.cli import completing
 from imageguard_daemon.cli.options import Format, OutputFormat, parse_thresholds
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
 
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Images to look at.")],
-    preset: Annotated[str, typer.Option(help="general, fine_grained, detection or segmentation.")] = "general",
+    preset: Annotated[
+        str, typer.Option(help="general, fine_grained, detection or segmentation.", autocompletion=completing.presets)
+    ] = "general",
     thresholds: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Another threshold, as blur_score=55."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Another threshold, as blur_score=55.",
+            autocompletion=completing.thresholds,
+        ),
     ] = None,
     output: Format = OutputFormat.table,
 ) -> None:

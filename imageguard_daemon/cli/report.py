@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
+from imageguard_daemon.cli import completing
 from imageguard_daemon.cli.options import ConfigFile, Database, Root, settings_for
 from imageguard_daemon.errors import UsageError
 
@@ -45,6 +46,7 @@ By = Annotated[
         metavar="WHAT[,WHAT]",
         help="What to group by: class, reason, source, camera, host, preset, hour, day or week; two of them, as "
         "class,reason, are crossed. Times are UTC.",
+        autocompletion=completing.dimensions,
     ),
 ]
 SourceName = Annotated[
@@ -60,7 +62,14 @@ CameraName = Annotated[
 ]
 HostName = Annotated[str | None, typer.Option("--host", metavar="NAME", show_default=False, help="Only this host.")]
 PresetName = Annotated[
-    str | None, typer.Option("--preset", metavar="NAME", show_default=False, help="Only what this preset judged.")
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        show_default=False,
+        help="Only what this preset judged.",
+        autocompletion=completing.presets,
+    ),
 ]
 Details = Annotated[
     bool, typer.Option("--details", help="In the table: percentiles of each measure, images nearest to a threshold.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imageguard_daemon.cli import completing
 from imageguard_daemon.cli.options import settings_for
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
@@ -15,10 +16,20 @@ if TYPE_CHECKING:
 
 Preset = Annotated[
     str | None,
-    typer.Option(show_default=False, help="general (default), fine_grained, detection or segmentation."),
+    typer.Option(
+        show_default=False,
+        help="general (default), fine_grained, detection or segmentation.",
+        autocompletion=completing.presets,
+    ),
 ]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another threshold, as blur_score=55.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Another threshold, as blur_score=55.",
+        autocompletion=completing.thresholds,
+    ),
 ]
 SourceName = Annotated[
     str | None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imageguard_daemon.cli import completing
 from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
 from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
@@ -51,7 +52,14 @@ Paths = Annotated[
     ),
 ]
 Reason = Annotated[
-    str | None, typer.Option("--reason", metavar="ISSUE", show_default=False, help="Only for this reason, as blurry.")
+    str | None,
+    typer.Option(
+        "--reason",
+        metavar="ISSUE",
+        show_default=False,
+        help="Only for this reason, as blurry.",
+        autocompletion=completing.issues,
+    ),
 ]
 ScoreRanges = Annotated[
     list[str] | None,
@@ -60,6 +68,7 @@ ScoreRanges = Annotated[
         metavar="NAME=LOW..HIGH",
         show_default=False,
         help="Only with this score in this range, as blur_score=30..40 or score=0.4..; may be repeated.",
+        autocompletion=completing.score_ranges,
     ),
 ]
 State = Annotated[StateName | None, typer.Option("--state", show_default=False, help="Only in this state of review.")]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.cli import completing
 from imageguard_daemon.cli.options import (
     ConfigFile,
     Database,
@@ -25,11 +26,20 @@ if TYPE_CHECKING:
 
 Thresholds = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Another threshold, as blur_score=55; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Another threshold, as blur_score=55; may be repeated.",
+        autocompletion=completing.thresholds,
+    ),
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(show_default=False, help="Start from this preset: general, fine_grained, detection or segmentation."),
+    typer.Option(
+        show_default=False,
+        help="Start from this preset: general, fine_grained, detection or segmentation.",
+        autocompletion=completing.presets,
+    ),
 ]
 
 

@@ -6,6 +6,10 @@ Commands are written as in the document, with single spaces and without the comm
 from tests.helpers.playground import FIRST_DAY, LYNXES, OLD, REJECTED, Lot
 
 NOT_RUN: dict[str, str] = {
+    "/opt/imageguard-daemon/bin/pip install": "installs from a package registry",
+    "python3 -m venv /opt": "writes where only root may; tests/test_wheel.py does the same elsewhere",
+    "pip wheel --no-deps": "is the first step of tests/test_wheel.py",
+    "imageguard-daemon --install-completion": "changes the shell: tests/unit/cli/test_completion.py tries it",
     "python3 -m venv .venv": "installs from a package registry; tests/test_wheel.py installs the same from a wheel",
     ".venv/bin/pip install": "installs from a package registry",
     "pip install 'imageguard-daemon[": "installs from a package registry",
@@ -47,6 +51,7 @@ OTHER_BLOCKS: dict[tuple[str, str], str] = {
     ("docs/backfill.md", "results/\n"): "a folder as a tree: tests/unit/batch/test_backfill_results.py",
     ("docs/fleet.md", "-- as"): "tests/integration/test_fleet_roles.py runs them",
     ("docs/fleet.md", "forwarding"): "a line of `status`: tests/integration/test_fleet_commands.py",
+    ("docs/library.md", ""): "signatures, which `python -m reference` takes from the code",
     ("docs/metrics.md", "# prometheus.yml"): "of another program: tests/unit/service/test_metrics.py",
     ("docs/queries.md", "SELECT"): "tests/unit/audit/test_documented_queries.py runs them",
     ("docs/queries.md", "-- DuckDB"): "another program, which is no dependency",

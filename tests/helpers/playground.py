@@ -29,6 +29,13 @@ _SPOILED: dict[str, dict[str, float]] = {
     "compressed": {"jpeg_quality": 8.0},
     "overexposed": {"overexposure": 0.9, "clipped_high": 0.6},
 }
+_PLACES = (
+    ("/srv/ingest", "ingest"),
+    ("/srv/backup", "backup"),
+    ("/etc/imageguard-daemon", "etc"),
+    ("/etc/bash_completion.d", "etc"),
+)
+"""Where a document's folders are, below the playground."""
 _UNMEASURED = {
     "corrupt": "JPEG: Premature end of JPEG file",
     "too_large": "30000 x 30000 pixels (limit 178 megapixels)",
@@ -110,7 +117,7 @@ class Playground:
 
     def real(self, text: str) -> str:
         """Give a command as it is to be run."""
-        for shown, name in (("/srv/ingest", "ingest"), ("/etc/imageguard-daemon", "etc")):
+        for shown, name in _PLACES:
             text = text.replace(shown, str(self.folder / name))
         return text
 
