@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.fleet_columns import fleet_hours
 from imageguard_daemon.audit.rollups import HOUR_MS
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.model import SCORE_NAMES
@@ -76,6 +77,7 @@ class Columns:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self._is_fleet = connection.dialect.name == "postgresql"
         self.keys = _keys(connection)
 
     def batches(self, scope: Scope, *, scores: bool = False, newest_first: bool = False) -> Iterator[Batch]:
@@ -103,8 +105,11 @@ class Columns:
         return np.array([not key or all(getattr(key, n) in v for n, v in wanted.items()) for key in self.keys], bool)
 
     def _all_batches(self, first_ms: int, last_ms: int, *, scores: bool, newest_first: bool) -> Iterator[Batch]:
-        hours = self._hours(first_ms, last_ms, scores=scores, order="DESC" if newest_first else "ASC")
-        parts = (_by_day(hours), self._recent(scores=scores))
+        if self._is_fleet:
+            hours = fleet_hours(self._connection, (first_ms, last_ms), scores=scores, newest_first=newest_first)
+        else:
+            hours = self._hours(first_ms, last_ms, scores=scores, order="DESC" if newest_first else "ASC")
+        parts = (_by_day(hours), () if self._is_fleet else self._recent(scores=scores))
         for part in parts[::-1] if newest_first else parts:
             yield from part
 
@@ -145,7 +150,8 @@ def open_columns(engine: sa.Engine) -> Iterator[Columns]:
     """
     what = engine.url.database or ""
     with reading(engine, what) as connection:
-        _require_rollups(connection)
+        if engine.dialect.name == "sqlite":  # a fleet's database was asked when it was opened
+            _require_rollups(connection)
         yield Columns(connection)
 
 

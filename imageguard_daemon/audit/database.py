@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from imageguard_daemon.audit.fleet_database import is_fleet_url, open_fleet_for_reading, reading_fleet
 from imageguard_daemon.audit.schema import CHAINED
-from imageguard_daemon.errors import NoInputError, StalledError, StorageError, UnavailableError, retryable
+from imageguard_daemon.errors import NoInputError, StalledError, StorageError, UnavailableError, UsageError, retryable
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 Engine = sa.Engine
 """What the functions below give, for those who only pass it on."""
+Place = Path | str
+"""Where a log is: a file, or the address of a fleet's PostgreSQL."""
 
 BUSY_TIMEOUT_MS = 5_000
 _NOT_KEPT = {
@@ -53,12 +56,18 @@ def open_for_writing(path: Path, on_progress: Callable[[], None] = lambda: None,
     return engine
 
 
-def open_for_reading(path: Path) -> sa.Engine:
+def open_for_reading(place: Place) -> sa.Engine:
     """Open an existing database read-only; a daemon may be writing to it at the same time.
 
     Raises:
         NoInputError: there is none.
+        PermissionDeniedError, UnavailableError, StalledError: a fleet's database cannot be read; the message says why.
     """
+    if is_fleet_url(place):
+        return open_fleet_for_reading(str(place))
+    path = Path(place)
+    if path.parts[:1] in {("postgresql:",), ("postgres:",)}:
+        raise UsageError("this command needs the log on the server that wrote it, not a fleet's database")
     if not _is_readable_file(path):
         raise NoInputError(
             f"no audit database at {path} that can be read; name a ROOT, --config or --db FILE that has one"
@@ -84,14 +93,15 @@ def open_for_checking(path: Path) -> sa.Engine:
     return _with_all_tables(engine, path)
 
 
-def open_for_reviewing(path: Path) -> sa.Engine:
+def open_for_reviewing(place: Place) -> sa.Engine:
     """Open an existing database read-only to ask about reviews.
 
     Raises:
         NoInputError: there is none.
         UnavailableError: it is from before there were reviews, or is no audit log.
     """
-    return _with_all_tables(open_for_reading(path), path)
+    engine = open_for_reading(place)
+    return engine if is_fleet_url(place) else _with_all_tables(engine, Path(place))
 
 
 def _with_all_tables(engine: sa.Engine, path: Path) -> sa.Engine:
@@ -115,6 +125,10 @@ def _with_all_tables(engine: sa.Engine, path: Path) -> sa.Engine:
 @contextmanager
 def reading(engine: sa.Engine, what: object = "") -> Iterator[sa.Connection]:
     """Read from one moment of the log; keep it short, for meanwhile its WAL cannot be folded in."""
+    if engine.dialect.name == "postgresql":
+        with reading_fleet(engine) as connection:
+            yield connection
+        return
     with translated_errors(what), engine.connect() as connection:
         # Without this, sqlite3 reads outside a transaction and every statement sees a newer log.
         connection.exec_driver_sql("BEGIN")

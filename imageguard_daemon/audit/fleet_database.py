@@ -17,6 +17,8 @@ from imageguard_daemon.errors import PermissionDeniedError, UnavailableError, Us
 SCHEMES = ("postgresql://", "postgres://")
 LOCK_SPACE = 0x1346
 """Of our advisory locks: with 0 the one for migrations, with a log's number the one for adding to it."""
+READING_SECONDS = 600.0
+"""No question takes longer, however large the fleet."""
 _QUIET = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """Unless the address says otherwise: nobody waits for long for a server that is not there."""
 
@@ -71,10 +73,35 @@ def open_fleet(address: FleetAddress, *, read_only: bool) -> sa.Engine:
         # Statements are not prepared, so that a pooler between us and the server may share connections.
         return psycopg.connect(**parameters, prepare_threshold=None)
 
-    engine = sa.create_engine("postgresql+psycopg://", creator=connect, poolclass=sa.StaticPool)
+    name = sa.URL.create("postgresql+psycopg", database=str(address))  # what it is called in messages
+    engine = sa.create_engine(name, creator=connect, poolclass=sa.StaticPool)
     if read_only:
         engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return engine
+
+
+def open_fleet_for_reading(url: str) -> sa.Engine:
+    """Open the database for questions.
+
+    Raises:
+        PermissionDeniedError, UnavailableError, UsageError, StalledError: it cannot be read; the message says why.
+    """
+    address = FleetAddress(url)
+    engine = open_fleet(address, read_only=True)
+    try:
+        with reading_fleet(engine) as connection:
+            require_version(connection, address)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextmanager
+def reading_fleet(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Read from one moment of the database, for a bounded time."""
+    with fleet_connection(engine, engine.url.database or "", READING_SECONDS) as connection:
+        yield connection
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import RecordedScores, Scope
 from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.likelihood import likely
 from imageguard_daemon.audit.queries import (
     conditions_of,
     recorded_columns,
@@ -167,7 +168,7 @@ def reviewed_measures(engine: sa.Engine) -> Iterator[tuple[bool, str, str, str, 
     query = sa.select(
         reviews.c.action.in_(["confirm", "purge"]),
         *(decisions.c[name] for name in ("relative_path", "sha256", "scorer_version")),
-        sa.type_coerce(decisions.c.measures, sa.Text),
+        sa.cast(decisions.c.measures, sa.Text),
     )
     query = query.select_from(with_latest_review()).where(reviews.c.action.in_(["release", "confirm", "purge"]))
     with reading(engine, engine.url.database or "") as connection:
@@ -215,7 +216,7 @@ def _conditions(selection: Selection, before: int = _LAST_ID) -> list[sa.ColumnE
     # SQLite is to go down the ids, or an index on class or reason: then a page is as quick in a long log as in a short.
     conditions: list[sa.ColumnElement[bool]] = [
         decisions.c.id < before,
-        sa.func.likelihood(decisions.c.verdict == "quarantined", sa.literal_column("0.0000001")),
+        likely(decisions.c.verdict == "quarantined", 0.0000001),
         *conditions_of(selection.scope),
     ]
     if selection.reason is not None:
@@ -239,11 +240,11 @@ def _of_last_review(column: str) -> sa.Label[Any]:
     return query.order_by(reviews.c.id.desc()).limit(1).scalar_subquery().label(f"last_{column}")
 
 
-_FILES = """
+_FILES = sa.text("""
 SELECT i.id, i.role, i.source_path, i.previous_id, i.sha256, i.size_bytes, i.review_id, o.outcome,
        coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
                 i.destination_path) AS place
-FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id WHERE i.decision_id = ? ORDER BY i.id"""
+FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id WHERE i.decision_id = :decision ORDER BY i.id""")
 
 
 def _rejected(row: tuple[Any, ...]) -> Rejected:
@@ -252,7 +253,7 @@ def _rejected(row: tuple[Any, ...]) -> Rejected:
 
 def _held(connection: sa.Connection, image: Any) -> HeldImage:
     """Follow the moves of an image's files from the inbox to where they are."""
-    rows = connection.exec_driver_sql(_FILES, (image.id,)).all()
+    rows = connection.execute(_FILES, {"decision": image.id}).all()
     busy = any(row.review_id is not None and row.outcome is None for row in rows)
     places: dict[int, HeldFile] = {}
     came_from = ""

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Count, Dimension, RecordedImage, RecordedScores, Scope
 from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.likelihood import likely
 from imageguard_daemon.audit.schema import decisions, reviews
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import forms
@@ -49,9 +50,9 @@ def recorded_columns() -> list[sa.ColumnElement[Any]]:
     """Give the columns of `RecordedScores`, in its order, the six scores one by one."""
     return [
         *(decisions.c[name] for name in ("id", "source", "class", "relative_path", "verdict", "reason", "preset")),
-        sa.type_coerce(decisions.c.profile, sa.Text),
+        sa.cast(decisions.c.profile, sa.Text),
         decisions.c.scorer_version,
-        sa.type_coerce(decisions.c.measures, sa.Text),
+        sa.cast(decisions.c.measures, sa.Text),
         *(decisions.c[name] for name in SCORE_NAMES),
     ]
 
@@ -70,7 +71,7 @@ def count_reviewed(engine: sa.Engine, scope: Scope) -> tuple[int, int]:
     query = sa.select(reviews.c.action, sa.func.count()).select_from(with_latest_review())
     query = query.where(*conditions_of(scope)).group_by(reviews.c.action)
     with reading(engine, engine.url.database or "") as connection:
-        if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'reviews'").first():
+        if not sa.inspect(connection).has_table("reviews"):
             return 0, 0  # a log of before there were reviews, which the next start brings up to date
         counts = {row[0]: int(row[1]) for row in connection.execute(query)}
     return counts.get("confirm", 0) + counts.get("purge", 0), counts.get("release", 0)
@@ -104,8 +105,7 @@ def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 def _rare(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """Have SQLite start from the index on time; it would walk the whole log, since it keeps no statistics."""
-    rare: sa.ColumnElement[bool] = sa.func.likelihood(condition, sa.literal_column("0.001"))
-    return rare
+    return likely(condition, 0.001)
 
 
 def timestamp(moment: datetime) -> str:

@@ -12,24 +12,40 @@ The three `rollup_...` tables repeat what reports need (`rollups.py`). `forwardi
 log this is, and up to which link a fleet's database has confirmed it (`forwarded_log.py`).
 """
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 
 from imageguard_daemon.audit.rollups import KEY_COLUMNS
 from imageguard_daemon.model import SCORE_NAMES
 
 metadata = MetaData()
 
+WholeNumber = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite has one kind of integers; numbers of a fleet's records need 64 bits elsewhere, too."""
+
 decision_records = Table(
     "decision_records",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", WholeNumber, primary_key=True),
     Column("decided_at", Text, nullable=False),
     Column("host", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("class", Text, nullable=False),
     Column("relative_path", Text, nullable=False),
     Column("sha256", Text, nullable=False),
-    Column("size_bytes", Integer, nullable=False),
+    Column("size_bytes", WholeNumber, nullable=False),
     Column("verdict", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("issues", JSON, nullable=False),
@@ -42,7 +58,7 @@ decision_records = Table(
     Column("scorer_version", Text, nullable=False),
     Column("image_format", Text, nullable=False),
     Column("camera", Text, nullable=False),
-    Column("duplicate_of", Integer, ForeignKey("decision_records.id")),
+    Column("duplicate_of", WholeNumber, ForeignKey("decision_records.id")),
     Column("duration_ms", Float, nullable=False),
     Index("ix_decision_records_decided_at", "decided_at"),
     Index("ix_decision_records_sha256", "sha256"),
@@ -55,21 +71,21 @@ decision_records = Table(
 intents = Table(
     "intents",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("decision_id", Integer, ForeignKey("decision_records.id"), nullable=False, index=True),
+    Column("id", WholeNumber, primary_key=True),
+    Column("decision_id", WholeNumber, ForeignKey("decision_records.id"), nullable=False, index=True),
     Column("role", Text, nullable=False),
     Column("source_path", LargeBinary, nullable=False),  # bytes: names need not be valid UTF-8
     Column("destination_path", LargeBinary, nullable=False, index=True),
     Column("destination", Text, nullable=False),
     Column("sha256", Text, nullable=False),
-    Column("device", Integer, nullable=False),
-    Column("inode", Integer, nullable=False),
-    Column("size_bytes", Integer, nullable=False),
-    Column("mtime_ns", Integer, nullable=False),
-    Column("ctime_ns", Integer, nullable=False),
+    Column("device", WholeNumber, nullable=False),
+    Column("inode", WholeNumber, nullable=False),
+    Column("size_bytes", WholeNumber, nullable=False),
+    Column("mtime_ns", WholeNumber, nullable=False),
+    Column("ctime_ns", WholeNumber, nullable=False),
     Column("intended_at", Text, nullable=False),
-    Column("review_id", Integer, ForeignKey("review_records.id")),
-    Column("previous_id", Integer, ForeignKey("intents.id")),
+    Column("review_id", WholeNumber, ForeignKey("review_records.id")),
+    Column("previous_id", WholeNumber, ForeignKey("intents.id")),
     Index("ix_intents_review_id", "review_id", sqlite_where=text("review_id IS NOT NULL")),
     Index("ix_intents_previous_id", "previous_id", sqlite_where=text("previous_id IS NOT NULL")),
     sqlite_autoincrement=True,
@@ -78,8 +94,8 @@ intents = Table(
 outcomes = Table(
     "outcomes",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("intent_id", Integer, ForeignKey("intents.id"), nullable=False, unique=True),
+    Column("id", WholeNumber, primary_key=True),
+    Column("intent_id", WholeNumber, ForeignKey("intents.id"), nullable=False, unique=True),
     Column("outcome", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("recorded_at", Text, nullable=False),
@@ -89,12 +105,12 @@ outcomes = Table(
 relocations = Table(
     "relocations",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("intent_id", Integer, nullable=False, index=True),  # may be that of an archived file
+    Column("id", WholeNumber, primary_key=True),
+    Column("intent_id", WholeNumber, nullable=False, index=True),  # may be that of an archived file
     Column("path", LargeBinary, nullable=False, index=True),
     Column("place", Text, nullable=False),
     Column("sha256", Text, nullable=False),
-    Column("size_bytes", Integer, nullable=False),
+    Column("size_bytes", WholeNumber, nullable=False),
     Column("recorded_at", Text, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -102,14 +118,14 @@ relocations = Table(
 review_records = Table(
     "review_records",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("decision_id", Integer, ForeignKey("decision_records.id"), nullable=False, index=True),
+    Column("id", WholeNumber, primary_key=True),
+    Column("decision_id", WholeNumber, ForeignKey("decision_records.id"), nullable=False, index=True),
     Column("reviewed_at", Text, nullable=False),
     Column("host", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("who", Text, nullable=False),
     Column("why", Text, nullable=False),
-    Column("undoes", Integer, ForeignKey("review_records.id")),
+    Column("undoes", WholeNumber, ForeignKey("review_records.id")),
     Column("profile", JSON(none_as_null=True)),
     sqlite_autoincrement=True,
 )
@@ -117,7 +133,7 @@ review_records = Table(
 alert_records = Table(
     "alert_records",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", WholeNumber, primary_key=True),
     Column("found_at", Text, nullable=False, index=True),
     Column("kind", Text, nullable=False),
     Column("subject", Text, nullable=False),
@@ -130,10 +146,10 @@ alert_records = Table(
 alert_attempts = Table(
     "alert_attempts",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("alert_id", Integer, ForeignKey("alert_records.id"), nullable=False, index=True),
+    Column("id", WholeNumber, primary_key=True),
+    Column("alert_id", WholeNumber, ForeignKey("alert_records.id"), nullable=False, index=True),
     Column("attempted_at", Text, nullable=False),
-    Column("succeeded", Integer, nullable=False),
+    Column("succeeded", WholeNumber, nullable=False),
     Column("detail", Text, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -141,10 +157,10 @@ alert_attempts = Table(
 archives = Table(
     "archives",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", WholeNumber, primary_key=True),
     *(Column(name, Text, nullable=False) for name in ("archived_at", "host", "who", "folder")),
     Column("manifest_sha256", Text, nullable=False),
-    Column("last_sequence", Integer, nullable=False),
+    Column("last_sequence", WholeNumber, nullable=False),
     Column("last_hash", LargeBinary, nullable=False),
     Column("last_ids", JSON, nullable=False),
     Column("counts", JSON, nullable=False),
@@ -155,19 +171,19 @@ archives = Table(
 archived_files = Table(
     "archived_files",
     metadata,
-    Column("intent_id", Integer, primary_key=True),
-    Column("archive_id", Integer, nullable=False),
+    Column("intent_id", WholeNumber, primary_key=True),
+    Column("archive_id", WholeNumber, nullable=False),
     Column("path", LargeBinary, nullable=False, index=True),
     Column("sha256", Text, nullable=False),
-    Column("size_bytes", Integer, nullable=False),
+    Column("size_bytes", WholeNumber, nullable=False),
 )
 
 chain = Table(
     "chain",
     metadata,
-    Column("sequence", Integer, primary_key=True),
+    Column("sequence", WholeNumber, primary_key=True),
     Column("record_table", Text, nullable=False),
-    Column("record_id", Integer, nullable=False),
+    Column("record_id", WholeNumber, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     sqlite_autoincrement=True,  # remembers how long it was, should its end be cut off
 )
@@ -175,7 +191,7 @@ chain = Table(
 rollup_keys = Table(
     "rollup_keys",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", WholeNumber, primary_key=True),
     *(Column(name, Text, nullable=False) for name in KEY_COLUMNS),
     Index("ix_rollup_keys_all", *KEY_COLUMNS, unique=True),
 )
@@ -183,16 +199,16 @@ rollup_keys = Table(
 rollup_recent = Table(
     "rollup_recent",
     metadata,
-    Column("position", Integer, primary_key=True),
-    *(Column(name, Integer, nullable=False) for name in ("decision_id", "key_id", "moment_ms", "flags")),
+    Column("position", WholeNumber, primary_key=True),
+    *(Column(name, WholeNumber, nullable=False) for name in ("decision_id", "key_id", "moment_ms", "flags")),
     *(Column(name, Float) for name in SCORE_NAMES),
 )
 
 rollup_hours = Table(
     "rollup_hours",
     metadata,
-    Column("id", Integer, primary_key=True),
-    *(Column(name, Integer, nullable=False) for name in ("hour", "images", "rejected")),
+    Column("id", WholeNumber, primary_key=True),
+    *(Column(name, WholeNumber, nullable=False) for name in ("hour", "images", "rejected")),
     *(Column(name, LargeBinary, nullable=False) for name in ("moments", "keys", "flags", "ids", "scores")),
     Index("ix_rollup_hours_hour", "hour"),
 )
@@ -200,12 +216,12 @@ rollup_hours = Table(
 forwarding = Table(
     "forwarding",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", WholeNumber, primary_key=True),
     Column("log_uuid", Text, nullable=False),
     Column("parent_uuid", Text),
-    Column("fork_sequence", Integer),
+    Column("fork_sequence", WholeNumber),
     Column("fork_ids", JSON(none_as_null=True)),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", WholeNumber, nullable=False),
     Column("confirmed_at", Text),
 )
 

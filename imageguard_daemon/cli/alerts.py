@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imageguard_daemon.cli.options import ConfigFile, Database, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Format, OutputFormat, Root, settings_for
 from imageguard_daemon.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _COLUMNS = (
 def list_(
     root: Root = None,
     config_file: ConfigFile = None,
-    database: Database = None,
+    database: DatabaseOrUrl = None,
     limit: Limit = 50,
     output: Format = OutputFormat.table,
 ) -> None:

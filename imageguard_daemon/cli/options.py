@@ -43,6 +43,15 @@ Database = Annotated[
     Path | None,
     typer.Option("--db", metavar="FILE", help="Read this audit database instead of the root's.", show_default=False),
 ]
+DatabaseOrUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        metavar="FILE|URL",
+        help="Read this audit database instead of the root's: a file, or a fleet's as postgresql://reader@host/name.",
+        show_default=False,
+    ),
+]
 Format = Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the output.")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from imageguard_daemon.cli.grouping import with_groups
-from imageguard_daemon.cli.options import ConfigFile, Database, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Format, OutputFormat, Root, settings_for
 from imageguard_daemon.cli.reviewing import Order, Said, act_on, print_table, reading, require_any, require_paths
 from imageguard_daemon.cli.selecting import (
     Asked,
@@ -25,7 +25,7 @@ PAGE_SIZE = 50
 class Shape:
     """The options of every command that only looks."""
 
-    database: Database = None
+    database: DatabaseOrUrl = None
     output: Format = OutputFormat.table
 
 

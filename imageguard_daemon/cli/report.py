@@ -9,7 +9,7 @@ import typer
 
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.cli import completing
-from imageguard_daemon.cli.options import ConfigFile, Database, Root, settings_for
+from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Root, settings_for
 from imageguard_daemon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ Form = Annotated[ReportFormat, typer.Option("--format", "-f", help="Form of the 
 def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
     root: Root = None,
     config_file: ConfigFile = None,
-    database: Database = None,
+    database: DatabaseOrUrl = None,
     since: Since = None,
     until: Until = None,
     by: By = "class",
@@ -142,7 +142,7 @@ def _narrowed(scope: Scope, camera: str | None, host: str | None, preset: str | 
     return replace(scope, camera=camera, host=host, preset=preset)
 
 
-def _made(settings: "Settings", database: Path | None, by: tuple[Dimension, ...], scope: Scope) -> "Report":
+def _made(settings: "Settings", database: str | None, by: tuple[Dimension, ...], scope: Scope) -> "Report":
     from datetime import UTC, datetime
 
     from imageguard_daemon.audit.database import open_for_reading

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +19,7 @@ from imageguard_daemon.names import printable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from imageguard_daemon.audit.database import Engine
+    from imageguard_daemon.audit.database import Engine, Place
     from imageguard_daemon.audit.quarantined import Selection
     from imageguard_daemon.config import Settings
     from imageguard_daemon.review.acting import Acting
@@ -56,7 +55,7 @@ class Order:
 
 
 @contextmanager
-def reading(database: Path) -> "Iterator[Engine]":
+def reading(database: "Place") -> "Iterator[Engine]":
     """Open a log to ask about reviews."""
     from imageguard_daemon.audit.database import open_for_reviewing
 

@@ -10,7 +10,7 @@ from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.cli import completing
 from imageguard_daemon.cli.options import (
     ConfigFile,
-    Database,
+    DatabaseOrUrl,
     Format,
     OutputFormat,
     Root,
@@ -46,7 +46,7 @@ Preset = Annotated[
 def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     root: Root = None,
     config_file: ConfigFile = None,
-    database: Database = None,
+    database: DatabaseOrUrl = None,
     thresholds: Thresholds = None,
     preset: Preset = None,
     since: Since = None,

@@ -2,12 +2,11 @@
 
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.cli.options import ConfigFile, Database, Root, settings_for
+from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Root, settings_for
 from imageguard_daemon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ NewToken = Annotated[bool, typer.Option("--new-token", help="Make a token, show 
 def web(  # noqa: PLR0913, PLR0917 - one parameter for each option
     root: Root = None,
     config_file: ConfigFile = None,
-    database: Database = None,
+    database: DatabaseOrUrl = None,
     host: Host = "127.0.0.1",
     port: Port = 8765,
     allow_host: AllowHost = None,
@@ -54,7 +53,7 @@ def web(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 
 def _serve(
-    settings: "Settings", database: Path | None, address: tuple[str, int], token_sha256: str, names: list[str]
+    settings: "Settings", database: str | None, address: tuple[str, int], token_sha256: str, names: list[str]
 ) -> None:
     import uvicorn
 

@@ -136,13 +136,14 @@ def _known(since: str) -> str:
 
 
 def _overview(site: Site, reports: Reports, since: str) -> dict[str, Any]:
-    process_id = running_process(site.settings.state_folder)
+    process_id = None if site.is_fleet else running_process(site.settings.state_folder)
     report = reports.of(_known(since))
     worst = [(keys[0], one) for keys, one in report.groups.items() if one.rejected][:10]
     return {
         "since": since,
         "periods": PERIODS,
         "process_id": process_id,
+        "is_fleet": site.is_fleet,
         "daemon": status.read(site.settings.state_folder) if process_id else None,
         "report": report,
         "has_chart": bool(report.overall.rejected and report.periods),

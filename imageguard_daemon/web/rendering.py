@@ -43,6 +43,6 @@ class Renderer:
             "who": self._site.who,
             "may_act": self._site.may_act,
             "has_token": bool(self._site.access.token_sha256),
-            "root": str(self._site.settings.root),
+            "root": self._site.shown_as,
         }
         return HTMLResponse(self._environment.get_template(template).render({**known, **values}), status)

@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Generic, TypeVar
 
-from imageguard_daemon.audit.database import Engine, open_for_reviewing
+from imageguard_daemon.audit.database import Engine, Place, open_for_reviewing
+from imageguard_daemon.audit.fleet_database import FleetAddress, is_fleet_url
 from imageguard_daemon.config import Settings
 
 T = TypeVar("T")
@@ -72,13 +72,23 @@ class Site:
     """One root as pages show it. Safe to use from several threads."""
 
     settings: Settings
-    database: Path
+    database: Place
     who: str
     access: Access = Access()
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     sessions: set[str] = field(default_factory=set)
     may_act: bool = True
     """Whether images can be released: with --db only the log is looked at."""
+
+    @property
+    def is_fleet(self) -> bool:
+        """Whether the pages show the logs of many servers."""
+        return is_fleet_url(self.database)
+
+    @property
+    def shown_as(self) -> str:
+        """What the pages are about: a root, or the database of a fleet without its password."""
+        return str(FleetAddress(str(self.database))) if self.is_fleet else str(self.settings.root)
 
     @contextmanager
     def log(self) -> Iterator[Engine]:

@@ -17,6 +17,8 @@ NOT_RUN: dict[str, str] = {
     ".venv/bin/python -m pytest": "is what runs this",
     ".ci/run": "is what runs this",
     "systemd-run": "needs systemd as the system's first process; tests/booted boots one for the unit itself",
+    "imageguard-daemon report --db postgresql": "needs a PostgreSQL; tests/integration/test_fleet_reading.py has one",
+    "imageguard-daemon web --db postgresql": "needs a PostgreSQL; tests/integration/test_fleet_reading.py has one",
     "imageguard-daemon fleet prepare --db": "needs a PostgreSQL; tests/integration/test_fleet_roles.py has one",
     "datasette serve": "another program, which is no dependency, and never ends",
 }
