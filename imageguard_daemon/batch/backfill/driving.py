@@ -42,6 +42,7 @@ class Driver:
             if not self._schedule.in_work:
                 return
             done, _ = wait(self._out, _LONGEST_WAIT_SECONDS, FIRST_COMPLETED)
+            self._fleet.check()
             with held_off():
                 self._collect(done)
                 tick(self._schedule.in_work)
@@ -76,7 +77,7 @@ class Driver:
             raise error
         why = in_words(error)
         log.warning("a shard failed", shard=flight.task.shard.number, why=why)
-        if self._schedule.failed(flight, why):
+        if self._schedule.failed(flight, why, is_final=self._fleet.is_final(error)):
             self._give_up(flight.task, why)
 
     def _begin_anew(self, error: BaseException) -> None:

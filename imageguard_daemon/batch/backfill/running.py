@@ -40,6 +40,7 @@ class BackfillRequest:
     plan: Plan
     out: str
     executor: str = "process"
+    dask: str = ""
     workers: int = 0
     attempts: int = 3
     linger_seconds: float = 120.0
@@ -82,7 +83,7 @@ def run(request: BackfillRequest, console: Console) -> BackfillResult:
     with ExitStack() as stack:
         stack.enter_context(results.held())
         _require_fitting(results, request)
-        fleet = open_fleet(request.executor, request.workers)
+        fleet = _fleet_for(request)
         stack.callback(fleet.close)
         backfill = _Backfill(request, manifest, results, result)
         try:
@@ -93,6 +94,14 @@ def run(request: BackfillRequest, console: Console) -> BackfillResult:
         finally:
             backfill.describe()
     return result
+
+
+def _fleet_for(request: BackfillRequest) -> Fleet:
+    if not request.dask:
+        return open_fleet(request.executor, request.workers)
+    from imageguard_daemon.batch.backfill.dask_fleet import DaskFleet  # noqa: PLC0415 - an extra, a second to load
+
+    return DaskFleet(request.dask)
 
 
 def _require_fitting(results: Results, request: BackfillRequest) -> None:

@@ -54,7 +54,7 @@ def _request(data: Path, preset: str = "general", **options) -> BackfillRequest:
     rules = Rules(preset, thresholds_for(preset, None))
     manifest = ManifestRequest(str(data / "list.parquet"), root=str(data))
     plan = Plan(manifest, 5, replace(terms(), rules=rules))
-    return BackfillRequest(plan, str(data / "out"), "thread", 2, **options)
+    return BackfillRequest(plan, str(data / "out"), "thread", workers=2, **options)
 
 
 def _run(data: Path, preset: str = "general", **options) -> BackfillResult:
