@@ -135,5 +135,7 @@ def _client_class() -> Any:
         from distributed import Client  # noqa: PLC0415 - an extra, and a second to load
     except ImportError as error:
         raise UsageError(f"--dask needs pip install 'imageguard-daemon[dask]' ({error})") from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it would say is said here in other words
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":  # what they would say is said here in other words
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     return Client

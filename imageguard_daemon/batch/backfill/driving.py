@@ -86,7 +86,7 @@ class Driver:
         self._out.clear()
         for flight in self._schedule.lost(why):
             self._give_up(flight.task, why)
-        log.warning("workers were lost; starting new ones", why=in_words(error))
+        log.warning("what was in work is lost; it goes out again", why=in_words(error))
         self._fleet.renew()
 
 
@@ -99,5 +99,7 @@ def _error_of(future: "Future[Made]") -> BaseException | None:
 
 def in_words(error: BaseException) -> str:
     """Say what an error of an executor says, in one line."""
-    told = " ".join(str(error).split()) or type(error).__name__
-    return printable(told if isinstance(error, FatalError) else f"{type(error).__name__}: {told}")[:300]
+    told, kind = " ".join(str(error).split()), type(error).__name__
+    if told in {"", kind}:
+        return kind
+    return printable(told if isinstance(error, FatalError) else f"{kind}: {told}")[:300]
