@@ -62,6 +62,15 @@ ExecutorName = Annotated[
         help="process, thread, or module:factory for any other concurrent.futures.Executor.",
     ),
 ]
+DaskScheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="ADDRESS",
+        show_default=False,
+        help="Score on the workers of this Dask scheduler, as tcp://host:8786, in place of an executor.",
+    ),
+]
 Attempts = Annotated[int, typer.Option("--attempts", min=1, max=100, help="How often a shard may fail in one run.")]
 Reads = Annotated[
     int, typer.Option("--reads", min=1, max=256, help="Images that each worker reads at a time; more for a far store.")
@@ -83,6 +92,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
     class_column: ClassColumn = "class",
     shard_size: ShardSize = 1000,
     executor: ExecutorName = "process",
+    dask: DaskScheduler = None,
     workers: Workers = None,
     attempts: Attempts = 3,
     reads: Reads = 4,
@@ -117,7 +127,9 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
     logs.configure("console", "warning", console)
     wanted = ManifestRequest(manifest, path_column, class_column, root, rules.class_from)
     plan = _plan(wanted, shard_size, rules, settings, Reading(reads, read_timeout))
-    request = BackfillRequest(plan, out, executor, settings.scoring.workers, attempts, refresh=refresh)
+    request = BackfillRequest(
+        plan, out, executor, dask or "", settings.scoring.workers, attempts=attempts, refresh=refresh
+    )
     result = run(request, console)
     _tell(result, manifest, settings, output, console)
     raise typer.Exit(_exit_code(result))

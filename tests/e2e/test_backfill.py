@@ -84,7 +84,7 @@ def test_a_back_fill_survives_a_killed_worker_an_interruption_and_a_kill(images,
     process.send_signal(signal.SIGINT)
     told, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "workers were lost; starting new ones" in errors
+    assert "what was in work is lost; it goes out again" in errors
     assert "not complete; the same command goes on from here" in errors
     assert "Traceback" not in errors
     assert "images judged so far" in told

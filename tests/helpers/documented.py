@@ -13,6 +13,8 @@ NOT_RUN: dict[str, str] = {
     "python3 -m venv .venv": "installs from a package registry; tests/test_wheel.py installs the same from a wheel",
     ".venv/bin/pip install": "installs from a package registry",
     "pip install 'imageguard-daemon[": "installs from a package registry",
+    "imageguard-daemon backfill --manifest list.parquet --out results/ --dask": "tests/e2e/test_backfill_dask.py does",
+    "imageguard-daemon backfill --manifest s3://": "tests/unit/batch/test_backfill_store.py has other stores",
     "pip-audit": "asks a server for known vulnerabilities",
     ".venv/bin/python -m pytest": "is what runs this",
     ".ci/run": "is what runs this",

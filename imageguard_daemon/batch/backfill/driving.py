@@ -42,6 +42,7 @@ class Driver:
             if not self._schedule.in_work:
                 return
             done, _ = wait(self._out, _LONGEST_WAIT_SECONDS, FIRST_COMPLETED)
+            self._fleet.check()
             with held_off():
                 self._collect(done)
                 tick(self._schedule.in_work)
@@ -76,7 +77,7 @@ class Driver:
             raise error
         why = in_words(error)
         log.warning("a shard failed", shard=flight.task.shard.number, why=why)
-        if self._schedule.failed(flight, why):
+        if self._schedule.failed(flight, why, is_final=self._fleet.is_final(error)):
             self._give_up(flight.task, why)
 
     def _begin_anew(self, error: BaseException) -> None:
@@ -85,7 +86,7 @@ class Driver:
         self._out.clear()
         for flight in self._schedule.lost(why):
             self._give_up(flight.task, why)
-        log.warning("workers were lost; starting new ones", why=in_words(error))
+        log.warning("what was in work is lost; it goes out again", why=in_words(error))
         self._fleet.renew()
 
 
@@ -98,5 +99,7 @@ def _error_of(future: "Future[Made]") -> BaseException | None:
 
 def in_words(error: BaseException) -> str:
     """Say what an error of an executor says, in one line."""
-    told = " ".join(str(error).split()) or type(error).__name__
-    return printable(told if isinstance(error, FatalError) else f"{type(error).__name__}: {told}")[:300]
+    told, kind = " ".join(str(error).split()), type(error).__name__
+    if told in {"", kind}:
+        return kind
+    return printable(told if isinstance(error, FatalError) else f"{kind}: {told}")[:300]

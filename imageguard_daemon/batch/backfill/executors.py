@@ -13,7 +13,7 @@ from imageguard_daemon.errors import UnavailableError, UsageError
 from imageguard_daemon.names import printable
 
 _PR_SET_PDEATHSIG = 1
-_SHARDS_FOR_EACH_WORKER = 2
+SHARDS_FOR_EACH_WORKER = 2
 """One at hand and one ahead, so that no worker waits while a result is written."""
 
 
@@ -31,6 +31,16 @@ class Fleet(Protocol):
     def is_lost(self, error: BaseException) -> bool:
         """Tell whether an error means that all that is out is lost, and not that one shard failed."""
 
+    def is_final(self, error: BaseException) -> bool:
+        """Tell whether a shard that failed like that is not to be tried again in this run."""
+
+    def check(self) -> None:
+        """Look whether work can go on; asked about once a second.
+
+        Raises:
+            UnavailableError: it cannot.
+        """
+
     def renew(self) -> None:
         """Begin with a new executor, after the last one was lost.
 
@@ -42,7 +52,22 @@ class Fleet(Protocol):
         """End it at once, whatever is still in work."""
 
 
-class OwnFleet:
+class _Local:
+    """What executors of this process share."""
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Tell whether the executor is broken for good: one killed process is enough for that."""
+        return isinstance(error, BrokenExecutor)
+
+    def is_final(self, _error: BaseException) -> bool:
+        """Say no: what failed here may go well next time."""
+        return False
+
+    def check(self) -> None:
+        """Find nothing: what is wrong shows in the shards."""
+
+
+class OwnFleet(_Local):
     """Processes or threads of this machine, made anew when they are lost."""
 
     def __init__(self, make: Callable[[int], Executor], workers: int) -> None:
@@ -58,11 +83,7 @@ class OwnFleet:
     @property
     def slots(self) -> int:
         """How many shards may be out at a time."""
-        return self._workers * _SHARDS_FOR_EACH_WORKER
-
-    def is_lost(self, error: BaseException) -> bool:
-        """Tell whether the executor is broken for good: one killed process is enough for that."""
-        return isinstance(error, BrokenExecutor)
+        return self._workers * SHARDS_FOR_EACH_WORKER
 
     def renew(self) -> None:
         """End what is left of it, and make a new one."""
@@ -76,7 +97,7 @@ class OwnFleet:
             process.kill()
 
 
-class GivenFleet:
+class GivenFleet(_Local):
     """An executor that somebody else has made; it cannot be made anew."""
 
     def __init__(self, executor: Executor, slots: int) -> None:
@@ -93,10 +114,6 @@ class GivenFleet:
         """How many shards may be out at a time."""
         return self._slots
 
-    def is_lost(self, error: BaseException) -> bool:
-        """Tell whether the executor says that it is broken."""
-        return isinstance(error, BrokenExecutor)
-
     def renew(self) -> None:
         """Say that there is no other.
 
@@ -107,7 +124,10 @@ class GivenFleet:
 
     def close(self) -> None:
         """Let go of it, and begin nothing more."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        try:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        except TypeError:  # older than that argument
+            self._executor.shutdown(wait=False)
 
 
 def open_fleet(name: str, workers: int) -> Fleet:
@@ -124,7 +144,7 @@ def open_fleet(name: str, workers: int) -> Fleet:
     executor = _made_by(name)
     known = getattr(executor, "_max_workers", None)
     count = workers or (known if isinstance(known, int) else len(os.sched_getaffinity(0)))
-    return GivenFleet(executor, count * _SHARDS_FOR_EACH_WORKER)
+    return GivenFleet(executor, count * SHARDS_FOR_EACH_WORKER)
 
 
 def _processes(workers: int) -> Executor:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Protocol
 
-from imageguard_daemon.batch.backfill.store import filesystem_of, is_url, local_path
+from imageguard_daemon.batch.backfill.store import filesystem_of, is_url, local_path, patiently, sorted_error
 from imageguard_daemon.errors import (
     AlreadyRunningError,
     DataError,
@@ -27,6 +27,7 @@ from imageguard_daemon.names import printable
 DESCRIPTION = "_backfill.json"
 _LOCK = "_backfill.lock"
 SHARDS_IN_A_FOLDER = 1_000
+_ATTEMPTS = 4
 
 
 def name_of(number: int) -> str:
@@ -128,7 +129,16 @@ class ObjectPlace:
 
     def write(self, name: str, content: bytes) -> None:
         """Put an object: it appears when all of it has arrived."""
-        self._system.pipe_file(f"{self._prefix}/{name}", content)
+
+        def put() -> None:
+            try:
+                self._system.pipe_file(f"{self._prefix}/{name}", content)
+            except NotImplementedError:
+                raise
+            except Exception as error:
+                raise sorted_error(error) from error
+
+        patiently(put, _ATTEMPTS)
 
     def remove(self, name: str) -> None:
         """Remove an object."""
@@ -166,6 +176,11 @@ class Results:
                 pass
             yield
 
+    @property
+    def is_far(self) -> bool:
+        """Whether each look takes a request."""
+        return not self._folder
+
     def has(self, number: int) -> bool:
         """Tell whether there is a result of a shard; asked in order, it lists each folder once."""
         folder, _, name = name_of(number).partition("/")
@@ -185,10 +200,11 @@ class Results:
     def open(self, number: int) -> BinaryIO:
         """Open the result of a shard."""
         with self._told("read"):
-            return io.BytesIO(self._place.open(name_of(number)).read()) if not self._folder else self._opened(number)
-
-    def _opened(self, number: int) -> BinaryIO:
-        return self._place.open(name_of(number))
+            file = self._place.open(name_of(number))
+            if not self.is_far:
+                return file
+            with file:  # it is small: one request for all of it, and not one for each part
+                return io.BytesIO(file.read())
 
     def write(self, number: int, content: bytes) -> None:
         """Put the result of a shard in place."""

@@ -1,8 +1,9 @@
 """A back-fill from its manifest to its results: what is there is kept, what is missing is made."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +30,9 @@ _DESCRIBE_SECONDS = 60.0
 _EXAMPLES = 20
 _NONE_READ_ROWS = 2_000
 _FAILED_IN_A_ROW = 5
+_LOOKS_AT_A_TIME = 16
+_LOOKS_AHEAD = 32
+"""How many results in a store are looked at side by side: each takes its time, and there may be a hundred thousand."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +44,7 @@ class BackfillRequest:
     plan: Plan
     out: str
     executor: str = "process"
+    dask: str = ""
     workers: int = 0
     attempts: int = 3
     linger_seconds: float = 120.0
@@ -82,7 +87,7 @@ def run(request: BackfillRequest, console: Console) -> BackfillResult:
     with ExitStack() as stack:
         stack.enter_context(results.held())
         _require_fitting(results, request)
-        fleet = open_fleet(request.executor, request.workers)
+        fleet = _fleet_for(request)
         stack.callback(fleet.close)
         backfill = _Backfill(request, manifest, results, result)
         try:
@@ -93,6 +98,14 @@ def run(request: BackfillRequest, console: Console) -> BackfillResult:
         finally:
             backfill.describe()
     return result
+
+
+def _fleet_for(request: BackfillRequest) -> Fleet:
+    if not request.dask:
+        return open_fleet(request.executor, request.workers)
+    from imageguard_daemon.batch.backfill.dask_fleet import DaskFleet  # noqa: PLC0415 - an extra, a second to load
+
+    return DaskFleet(request.dask)
 
 
 def _require_fitting(results: Results, request: BackfillRequest) -> None:
@@ -146,18 +159,29 @@ class _Backfill:
     # --- what is to be done
 
     def _tasks(self) -> Iterator[Task]:
-        for number, lines in enumerate(self._manifest.shards(self._request.plan.shard_size)):
+        for number, lines, found in self._looked_at():
             self._shards = number + 1
-            task = self._task(number, lines)
+            task = self._task(number, lines, found)
             if task is not None:
                 yield task
         self._look_for_surplus()
 
-    def _task(self, number: int, lines: tuple[Line, ...]) -> Task | None:
+    def _looked_at(self) -> Iterator[tuple[int, tuple[Line, ...], Facts | None]]:
+        """Yield the shards with what is there of each, looking ahead as far as that takes long."""
+        ahead: deque[tuple[int, tuple[Line, ...], Future[Facts | None] | None]] = deque()
+        with ThreadPoolExecutor(_LOOKS_AT_A_TIME) as threads:
+            for number, lines in enumerate(self._manifest.shards(self._request.plan.shard_size)):
+                is_there = self._results.has(number)
+                ahead.append((number, lines, threads.submit(self._facts, number) if is_there else None))
+                if not is_there or not self._results.is_far or len(ahead) > _LOOKS_AHEAD:
+                    yield _found(ahead.popleft())
+            while ahead:
+                yield _found(ahead.popleft())
+
+    def _task(self, number: int, lines: tuple[Line, ...], facts: Facts | None) -> Task | None:
         """Give what is missing of a shard, None if nothing is."""
         digest, terms = digest_of(lines), self._request.plan.terms
-        facts = self._facts(number, digest)
-        if facts is None:
+        if facts is None or not self._is_of(facts, digest):
             return Task(Shard(number, lines, terms), digest, self._mark)
         if facts.unread_rows and (kept := self._rows_read(number)) is not None:
             known = {row["row"] for row in kept}
@@ -167,24 +191,25 @@ class _Backfill:
         self._count(facts, is_known=facts.rows)
         return None
 
-    def _facts(self, number: int, digest: str) -> Facts | None:
-        """Look at the result of a shard; None if there is none to go by."""
-        if not self._results.has(number):
-            return None
+    def _facts(self, number: int) -> Facts | None:
+        """Read the footer of a result; None if it cannot be gone by."""
         try:
             with self._results.open(number) as file:
-                facts = read_facts(file)
+                return read_facts(file)
         except (DamagedShardError, FileNotFoundError) as error:
             log.warning("a result is damaged, and made anew", shard=number, why=str(error))
             return None
+
+    def _is_of(self, facts: Facts, digest: str) -> bool:
+        """Tell whether a result is of these rows, on these terms; if not, it takes --refresh to make it anew."""
         if (facts.digest, facts.terms) == (digest, self._mark):
-            return facts
+            return True
         if self._request.refresh:
-            return None
+            return False
         what = "from other rows than the manifest has now" if facts.digest != digest else "on other terms"
         raise DataError(
-            f"shard {number} was made {what}. What is there stays as it is; name another --out, or give --refresh to "
-            "make anew what has changed"
+            f"shard {facts.number} was made {what}. What is there stays as it is; name another --out, or give "
+            "--refresh to make anew what has changed"
         )
 
     def _rows_read(self, number: int) -> tuple[Any, ...] | None:
@@ -250,3 +275,10 @@ class _Backfill:
             self._progress.show(self._result.standing, shards_out)
         if time.monotonic() - self._described_at > _DESCRIBE_SECONDS:
             self.describe()
+
+
+def _found(
+    looked_at: tuple[int, tuple[Line, ...], "Future[Facts | None] | None"],
+) -> tuple[int, tuple[Line, ...], Facts | None]:
+    number, lines, facts = looked_at
+    return number, lines, facts.result() if facts is not None else None

@@ -73,8 +73,11 @@ class Schedule:
             self._durations.append(now - flight.sent_at)
         return is_first
 
-    def failed(self, flight: Flight, why: str) -> bool:
-        """Note that a copy came back with an error; tell whether its shard is given up by that."""
+    def failed(self, flight: Flight, why: str, *, is_final: bool = False) -> bool:
+        """Note that a copy came back with an error; tell whether its shard is given up by that.
+
+        A final error is one after which no further attempt is made.
+        """
         if self._in_work.get(flight.task.shard.number) is not flight:
             return False  # another copy has done it
         flight.copies -= 1
@@ -83,7 +86,7 @@ class Schedule:
         if flight.copies:
             return False
         del self._in_work[flight.task.shard.number]
-        if flight.failures >= self._attempts:
+        if is_final or flight.failures >= self._attempts:
             return True
         self._again.append(flight)
         return False

@@ -66,7 +66,7 @@ def _measured(paths: Sequence[str], terms: Terms, measurer: BytesMeasurer) -> "l
     def read(one: Read[Measurement]) -> Measurement:
         return measure_at(one, limits, terms.reading, measure)
 
-    readers = Readers(terms.reading.at_a_time, terms.reading.timeout_seconds * terms.reading.attempts, read)
+    readers = Readers(terms.reading.at_a_time, terms.reading.timeout_seconds, read)
     try:
         return readers.results(paths)
     finally:

@@ -5,16 +5,18 @@ import random
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from imageguard_daemon.batch.backfill.reading import Read
 from imageguard_daemon.batch.backfill.shards import Reading
 from imageguard_daemon.errors import ImageguardError, StalledError, UnavailableError, retryable
-from imageguard_daemon.model import Measurement
+from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decoding import Limits
 
+Given = TypeVar("Given")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FOR_GOOD = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 _FIRST_PAUSE_SECONDS = 0.5
@@ -57,10 +59,11 @@ def measure_at(
     if not is_url(read.path):
         read.begin()
         return _measure_file(local_path(read.path), limits, measured)
-    data = _patiently(read, limits, reading)
+    data = patiently(lambda: _fetched(read, limits), reading.attempts)
     if len(data) > limits.max_bytes:
         return Measurement("", issue="too_large", detail=f"more than {limits.max_bytes / 1e6:.0f} MB")
-    return measured(data, limits)
+    only_size = FileIdentity(device=0, inode=0, size_bytes=len(data), mtime_ns=0, ctime_ns=0)
+    return replace(measured(data, limits), identity=only_size)
 
 
 def _measure_file(path: str, limits: Limits, measured: Callable[[bytes, Limits], Measurement]) -> Measurement:
@@ -75,20 +78,27 @@ def _measure_file(path: str, limits: Limits, measured: Callable[[bytes, Limits],
         raise
 
 
-def _patiently(read: Read[Measurement], limits: Limits, reading: Reading) -> bytes:
-    """Fetch an object, several times if need be, with growing pauses in between."""
-    pause = _FIRST_PAUSE_SECONDS
-    for attempt in range(1, reading.attempts + 1):
-        read.begin()
-        try:
-            return fetch(read.path, limits.max_bytes + 1)
-        except StoreError:
-            if attempt == reading.attempts:
-                raise
+def _fetched(read: Read[Measurement], limits: Limits) -> bytes:
+    read.begin()
+    try:
+        return fetch(read.path, limits.max_bytes + 1)
+    finally:
         read.end()
-        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that a thousand workers do not ask all at once
-        pause *= 2
-    raise AssertionError("there is at least one attempt")
+
+
+def patiently(call: "Callable[[], Given]", attempts: int) -> "Given":
+    """Ask a store, several times if need be, with growing pauses in between.
+
+    Raises:
+        StoreError: it failed each time, for a reason that may pass. Other errors at once.
+    """
+    for attempt in range(1, attempts):
+        try:
+            return call()
+        except StoreError:
+            # Not all of a thousand workers at once.
+            time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
+    return call()
 
 
 def fetch(url: str, most_bytes: int) -> bytes:
@@ -101,8 +111,8 @@ def fetch(url: str, most_bytes: int) -> bytes:
     """
     try:
         system, path = filesystem_of(url)
-        if url.partition(":")[0].lower() in _HTTP:  # one request, whatever the server thinks of ranges
-            with system.open(path, "rb", block_size=0) as stream:
+        if url.partition(":")[0].lower() in _HTTP:  # one request, whatever the server says of sizes and ranges
+            with system.open(path, "rb", block_size=0, size=most_bytes) as stream:
                 return _read_all(stream, most_bytes)
         return bytes(system.cat_file(path, start=0, end=most_bytes))
     except (*_FOR_GOOD, ImageguardError):
@@ -110,7 +120,7 @@ def fetch(url: str, most_bytes: int) -> bytes:
     except Exception as error:
         if _is_empty(url, error):
             return b""
-        raise _sorted(error) from error
+        raise sorted_error(error) from error
 
 
 def filesystem_of(url: str) -> tuple[Any, str]:
@@ -151,7 +161,7 @@ def _is_empty(url: str, error: Exception) -> bool:
         return False
 
 
-def _sorted(error: Exception) -> Exception:
+def sorted_error(error: Exception) -> Exception:
     """Give an answer of the store as ours: a client's mistake stays one, anything else may pass."""
     status = getattr(error, "status", None)
     told = printable(f"{type(error).__name__}: {error}".strip(": "))

@@ -54,7 +54,7 @@ def _request(data: Path, preset: str = "general", **options) -> BackfillRequest:
     rules = Rules(preset, thresholds_for(preset, None))
     manifest = ManifestRequest(str(data / "list.parquet"), root=str(data))
     plan = Plan(manifest, 5, replace(terms(), rules=rules))
-    return BackfillRequest(plan, str(data / "out"), "thread", 2, **options)
+    return BackfillRequest(plan, str(data / "out"), "thread", workers=2, **options)
 
 
 def _run(data: Path, preset: str = "general", **options) -> BackfillResult:
@@ -206,3 +206,30 @@ def test_a_status_of_nothing_is_told(tmp_path):
     """A folder without a back-fill is named."""
     with pytest.raises(NoInputError, match="no back-fill was begun there"):
         standing_of(str(tmp_path))
+
+
+def test_list_images_and_results_may_all_be_in_a_store(data):
+    """By URL everything is as in folders: one run makes all, the next none, and the status is the same."""
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra `object-stores`")
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.pipe_file("/bucket/list.parquet", (data / "list.parquet").read_bytes())
+    for path in (data / "data").rglob("*.jpg"):
+        memory.pipe_file(f"/bucket/{path.relative_to(data)}", path.read_bytes())
+    request = _request(data)
+    manifest = ManifestRequest("memory://bucket/list.parquet", root="memory://bucket")
+    request = replace(request, plan=replace(request.plan, manifest=manifest), out="memory://bucket/out")
+    first, second = (running.run(request, Console(file=io.StringIO())) for _ in range(2))
+    assert first.is_complete
+    assert (second.standing.known, second.totals.as_plain()) == (IMAGES, first.totals.as_plain())
+    assert standing_of("memory://bucket/out")[0].totals.as_plain() == first.totals.as_plain()
+    with fsspec.open("memory://bucket/out/000000/shard-000000004.parquet") as file:
+        assert [row["row"] for row in parquet.read_table(file).to_pylist()] == [20, 21, 22]
+    _run(data)
+    assert [row["reason"] for row in _rows(data)] == [
+        row["reason"]
+        for number in range(5)
+        for row in parquet.read_table(
+            io.BytesIO(memory.cat_file(f"/bucket/out/000000/shard-00000000{number}.parquet"))
+        ).to_pylist()
+    ]
