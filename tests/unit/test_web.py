@@ -3,6 +3,7 @@
 import hashlib
 import html
 import re
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
 from imageguard_daemon.web.site import Access, RateLimit, Site
+from imageguard_daemon.web.tokens import Tokens
 from tests.helpers.images import blurred, jpeg, photo
 from tests.helpers.rejections import Rejections
 
@@ -39,9 +41,15 @@ def _site(rejections, **changes):
     return Site(rejections.settings, rejections.root / "audit.db", "anna", **changes)
 
 
-def _client(site):
-    transport = httpx.ASGITransport(make_app(site), raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8765")
+@asynccontextmanager
+async def _client(site):
+    guarded = make_app(site)
+    transport = httpx.ASGITransport(guarded, raise_app_exceptions=False)
+    async with (
+        guarded._app.router.lifespan_context(guarded._app),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8765") as client,
+    ):
+        yield client
 
 
 @pytest.fixture
@@ -209,8 +217,9 @@ def test_the_rate_limit_fills_up_again():
 
 async def test_elsewhere_a_token_is_needed(rejections):
     """Without the token there is nothing to see; with it, as a header or by the page, there is."""
-    hashed = hashlib.sha256(b"letmein").hexdigest()
-    async with _client(_site(rejections, access=Access(token_sha256=hashed))) as client:
+    file = rejections.root / "tokens"
+    file.write_text(hashlib.sha256(b"letmein").hexdigest() + " carla\n")
+    async with _client(_site(rejections, access=Access(tokens=Tokens(file)))) as client:
         assert (await client.get("/")).status_code == 303
         assert (await client.get("/api/decisions")).status_code == 401
         assert (await client.get("/decisions/1/image")).status_code == 303
