@@ -6,10 +6,9 @@ Processes made by `multiprocessing`, which the daemon's workers are, cannot be h
 import json
 import os
 import socket
-import subprocess
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import UnavailableError
@@ -17,6 +16,9 @@ from imageguard_daemon.model import Measurement, Measures
 from imageguard_daemon.service.confined_process import start
 from imageguard_daemon.service.decoding_process import DecoderHungError, DecoderLostError, sealed_copy
 from imageguard_daemon.service.measuring_process import READY
+
+if TYPE_CHECKING:
+    import subprocess
 
 _MEGABYTE = 1 << 20
 _ANSWER_BYTES = 1 << 18

@@ -78,6 +78,7 @@ class PageProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                process_group=0,
             )
         except OSError as error:  # no memory, no room for processes: passes
             self._told = (error.strerror or str(error)).encode()

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import socket
+from contextlib import suppress
 
 import uvicorn
 
@@ -56,7 +57,8 @@ def serve(site: Site, listening: socket.socket) -> None:
 
 def follow(process_id: int) -> None:
     """End when this parent does, however it does, and let it go first where both want the processor."""
-    os.nice(_LESS_URGENT)
+    with suppress(PermissionError):  # a service may be forbidden even this
+        os.nice(_LESS_URGENT)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != process_id:  # it ended before the kernel was told
         raise SystemExit(os.EX_OK)
