@@ -25,11 +25,11 @@ def pages(site: Site, render: Renderer, reports: Reports) -> APIRouter:
 
     @router.get("/")
     def overview(request: Request, since: str = "24h") -> HTMLResponse:
-        return _told(render, request, "overview.html", _overview(site, reports, since))
+        return render(request, "overview.html", **_overview(site, reports, since))
 
     @router.get("/live")
     def live(request: Request, since: str = "24h") -> HTMLResponse:
-        return _told(render, request, "live.html", _overview(site, reports, since))
+        return render(request, "live.html", **_overview(site, reports, since))
 
     @router.get("/charts/{which}.svg")
     def chart(which: str, since: str = "24h") -> Response:
@@ -39,14 +39,6 @@ def pages(site: Site, render: Renderer, reports: Reports) -> APIRouter:
         return Response(drawn.charts[which], media_type="image/svg+xml", headers=_CHART_HEADERS)
 
     return router
-
-
-def _told(render: Renderer, request: Request, template: str, values: dict[str, Any]) -> HTMLResponse:
-    """Give the page; one that is still counting asks again by itself, also where scripts are off."""
-    page = render(request, template, **values)
-    if values["report"] is None and template == "overview.html":
-        page.headers["Refresh"] = "2"
-    return page
 
 
 def _soon(reports: Reports, since: str) -> Drawn | None:

@@ -44,10 +44,7 @@ class Thresholds:
             made = self._soon(chosen, since)
             given: dict[str, Any] = {"preset": preset, "presets": tuple(PRESETS), "since": since, "periods": PERIODS}
             given |= {"chosen": chosen, "made": made, "yaml": _yaml(preset, chosen), "query": request.url.query}
-            page = render(request, "thresholds.html" if is_whole else "effect.html", **given)
-            if made is None and is_whole:
-                page.headers["Refresh"] = "2"
-            return page
+            return render(request, "thresholds.html" if is_whole else "effect.html", **given)
 
         return router
 
