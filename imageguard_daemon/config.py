@@ -353,6 +353,27 @@ class Forward(Section):
     )
 
 
+class Web(Section):
+    """Pages to look at, docs/web.md; they need `pip install 'imageguard-daemon[web]'`."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Serve pages while the daemon runs, from a process of its own that ends with it. "
+        "`imageguard-daemon web` serves the same without a daemon.",
+    )
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on; another than loopback needs a token (`web --new-token NAME`).",
+    )
+    port: int = Field(8765, ge=1, le=65_535, description="Port to listen on.")
+    allow_hosts: tuple[str, ...] = Field(
+        (),
+        description="Names by which browsers reach the pages, through a proxy for instance; with one, a token is "
+        "needed on loopback, too.",
+    )
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -371,6 +392,7 @@ class Settings(Section):
     service: Service = Field(Service(), description="How the daemon starts and stops.")
     metrics: Metrics = Field(Metrics(), description="What monitoring can ask; docs/metrics.md lists it.")
     forward: Forward = Field(Forward(), description="One database for the logs of many servers.")
+    web: Web = Field(Web(), description="Pages to look at; docs/web.md shows them.")
 
     @field_validator("sources")
     @classmethod

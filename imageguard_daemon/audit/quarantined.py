@@ -16,6 +16,7 @@ from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.likelihood import likely
 from imageguard_daemon.audit.queries import (
     conditions_of,
+    ids_in_period,
     recorded_columns,
     recorded_row,
     timestamp,
@@ -129,6 +130,7 @@ def page(engine: sa.Engine, selection: Selection, after: int | None = None) -> l
         _of_last_review("action"),
     ).where(*_conditions(selection, _LAST_ID if after is None else after))
     with reading(engine, engine.url.database or "") as connection:
+        query = query.where(*ids_in_period(connection, selection.scope, decisions.c.id))
         rows = connection.execute(query.order_by(decisions.c.id.desc()).limit(selection.limit)).all()
     return [_rejected(tuple(row)) for row in rows]
 
@@ -138,6 +140,7 @@ def selected(engine: sa.Engine, selection: Selection) -> Iterator[tuple[int, str
     query = sa.select(decisions.c.id, decisions.c.reason, decisions.c.size_bytes).where(*_conditions(selection))
     query = query.order_by(decisions.c.id.desc()).limit(selection.limit)
     with reading(engine, engine.url.database or "") as connection:
+        query = query.where(*ids_in_period(connection, selection.scope, decisions.c.id))
         rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
         for row in rows:
             yield row.id, row.reason, row.size_bytes

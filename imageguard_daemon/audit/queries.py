@@ -9,11 +9,12 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.counts import Count, Dimension, RecordedImage, RecordedScores, Scope
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.likelihood import likely
-from imageguard_daemon.audit.schema import decisions, reviews
+from imageguard_daemon.audit.schema import decision_records, decisions, reviews
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import forms
 
 _IDS_AT_A_TIME = 500
+_SHORT_PERIOD = 50_000
 
 
 def count_decisions(engine: sa.Engine, groupings: Sequence[Sequence[Dimension]], scope: Scope) -> list[list[Count]]:
@@ -97,6 +98,29 @@ def conditions_of(scope: Scope) -> list[sa.ColumnElement[bool]]:
         if name is not None:
             conditions.append(decisions.c[column].in_(forms(name)))
     return conditions
+
+
+def ids_in_period(
+    connection: sa.Connection, scope: Scope, column: sa.ColumnElement[int]
+) -> list[sa.ColumnElement[bool]]:
+    """Give the range of ids of a short period as a condition, for indexes that would lead through all the log.
+
+    Clocks may have jumped: it is the range of all that was decided then, others may lie in it. In a long period
+    images are selected often enough without.
+    """
+    conditions = []
+    if scope.since is not None:
+        conditions.append(decision_records.c.decided_at >= timestamp(scope.since))
+    if scope.until is not None:
+        conditions.append(decision_records.c.decided_at < timestamp(scope.until))
+    if not conditions:
+        return []
+    inside = sa.select(decision_records.c.id).where(*conditions).limit(_SHORT_PERIOD).subquery()
+    query = sa.select(sa.func.min(inside.c.id), sa.func.max(inside.c.id), sa.func.count())
+    first, last, number = connection.execute(query).one()
+    if number == _SHORT_PERIOD:
+        return []
+    return [column.between(first, last)] if number else [sa.false()]
 
 
 def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -65,6 +65,9 @@ decision_records = Table(
     Index("ix_decision_records_relative_path", "relative_path"),
     Index("ix_quarantined_class", "class", sqlite_where=text("verdict = 'quarantined'")),
     Index("ix_quarantined_reason", "reason", sqlite_where=text("verdict = 'quarantined'")),
+    Index("ix_quarantined_score", "score", sqlite_where=text("verdict = 'quarantined'")),
+    Index("ix_quarantined_reason_score", "reason", "score", sqlite_where=text("verdict = 'quarantined'")),
+    Index("ix_quarantined_class_score", "class", "score", sqlite_where=text("verdict = 'quarantined'")),
     sqlite_autoincrement=True,  # an id is never used twice, so that a copy of the log can be told apart by it
 )
 

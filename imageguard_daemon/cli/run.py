@@ -1,5 +1,7 @@
 """`imageguard-daemon run`."""
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,5 +28,12 @@ def run(
 
     console = Console(stderr=True)
     logs.configure(settings.logging.format, settings.logging.level, console)
-    daemon = Daemon(settings, lambda: settings_for(root, config), Display(console))
+    pages = _command_for_pages(root, config) if settings.web.enabled and not once else ()
+    daemon = Daemon(settings, lambda: settings_for(root, config), Display(console), pages)
     raise typer.Exit(daemon.run(once=once))
+
+
+def _command_for_pages(root: Path | None, config: Path | None) -> tuple[str, ...]:
+    """Give the command that serves the same root's pages."""
+    named = (*((str(root),) if root else ()), *(("--config", str(config)) if config else ()))
+    return (sys.executable, "-m", "imageguard_daemon", "web", *named)

@@ -1,7 +1,6 @@
 """`imageguard-daemon web`: the log and its quarantine as pages."""
 
-import os
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,100 +10,131 @@ from imageguard_daemon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
+    from imageguard_daemon.web.site import Access
 
-_TOKEN_FILE = "web-token.sha256"  # noqa: S105 - the name of a file
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_EXTRA = {"fastapi", "uvicorn", "multipart", "python_multipart", "starlette"}
 Host = Annotated[
-    str, typer.Option(metavar="ADDRESS", help="Address to listen on; another than loopback needs a token.")
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        show_default=False,
+        help="Address to listen on, 127.0.0.1 if the configuration says nothing; another than loopback needs a token.",
+    ),
 ]
-Port = Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")]
+Port = Annotated[
+    int | None,
+    typer.Option(min=1, max=65_535, show_default=False, help="Port, 8765 if the configuration says nothing."),
+]
 AllowHost = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", show_default=False, help="A name by which browsers reach this server; repeatable."),
+    typer.Option(
+        metavar="NAME",
+        show_default=False,
+        help="A name by which browsers reach this server, through a proxy for instance; repeatable. Needs a token.",
+    ),
 ]
-NewToken = Annotated[bool, typer.Option("--new-token", help="Make a token, show it once, keep its hash, and end.")]
+NewToken = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        show_default=False,
+        help="Make a token for this person, show it once, keep its hash, and end. An earlier one of the same name, and "
+        "who is logged in with it, has no entry any more.",
+    ),
+]
+DropToken = Annotated[
+    str | None, typer.Option(metavar="NAME", show_default=False, help="Take this person's token back, and end.")
+]
+WithProcess = Annotated[int, typer.Option(hidden=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where to listen, and by which further names browsers may ask for it."""
+
+    host: str
+    port: int
+    names: tuple[str, ...]
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only this machine reaches it, and no proxy passes others on."""
+        from imageguard_daemon.web.site import LOOPBACK
+
+        return self.host in LOOPBACK and set(self.names) <= LOOPBACK
 
 
 def web(  # noqa: PLR0913, PLR0917 - one parameter for each option
     root: Root = None,
     config_file: ConfigFile = None,
     database: DatabaseOrUrl = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8765,
+    host: Host = None,
+    port: Port = None,
     allow_host: AllowHost = None,
-    new_token: NewToken = False,
+    new_token: NewToken = None,
+    drop_token: DropToken = None,
+    with_process: WithProcess = 0,
 ) -> None:
     """Show the log in a browser: overview, quarantine, single decisions, a checker, thresholds; and an API.
 
     On loopback everybody on this machine may look and act. On other addresses a token is needed, made by --new-token.
-    It runs beside the daemon or without one; stop it with Ctrl-C.
+    It runs beside the daemon or without one; stop it with Ctrl-C. `web: {enabled: true}` has `run` start it.
     """
     settings = settings_for(root, config_file)
-    if new_token:
-        _make_token(settings)
+    if new_token is not None or drop_token is not None:
+        _change_tokens(settings, new_token, drop_token)
         return
-    token_sha256 = "" if host in _LOOPBACK else _token_of(settings)
+    names = tuple(name.lower().strip("[]") for name in allow_host or settings.web.allow_hosts)
+    place = _Place(host or settings.web.host, port or settings.web.port, names)
     try:
-        _serve(settings, database, (host, port), token_sha256, allow_host or [])
+        _serve(settings, database, place, with_process)
     except ModuleNotFoundError as error:
-        if error.name not in {"fastapi", "uvicorn", "multipart", "python_multipart", "starlette"}:
+        if error.name not in _EXTRA:
             raise
         raise UnavailableError("pages need more packages: pip install 'imageguard-daemon[web]'") from error
 
 
-def _serve(
-    settings: "Settings", database: str | None, address: tuple[str, int], token_sha256: str, names: list[str]
-) -> None:
-    import uvicorn
-
+def _serve(settings: "Settings", database: str | None, place: _Place, with_process: int) -> None:
     from imageguard_daemon.audit.database import open_for_reviewing
     from imageguard_daemon.cli.reviewing import login_name
-    from imageguard_daemon.web.app import make_app
-    from imageguard_daemon.web.site import Access, Site
+    from imageguard_daemon.web import serving
+    from imageguard_daemon.web.site import Site
 
+    if with_process:
+        serving.follow(with_process)
     path = database or settings.audit.database
     open_for_reviewing(path).dispose()
-    hosts = frozenset({*_LOOPBACK, address[0], *(name.lower().strip("[]") for name in names)})
-    site = Site(settings, path, login_name(), Access(hosts, token_sha256), may_act=database is None)
-    if token_sha256:
+    site = Site(settings, path, login_name(), _access(settings, place), may_act=database is None)
+    listening = serving.listen(place.host, place.port)
+    if not with_process:
+        where = f"[{place.host}]" if ":" in place.host else place.host
+        typer.echo(f"http://{where}:{place.port}/  (Ctrl-C stops)", err=True)
+    serving.serve(site, listening)
+
+
+def _access(settings: "Settings", place: _Place) -> "Access":
+    from imageguard_daemon.web.site import LOOPBACK, Access
+    from imageguard_daemon.web.tokens import TOKEN_FILE, Tokens
+
+    if place.is_private:
+        return Access(LOOPBACK | {place.host})
+    tokens = Tokens(settings.state_folder / TOKEN_FILE)
+    if not tokens.holders():
+        raise UsageError("for others than this machine a token is needed: make one with `web --new-token NAME`")
+    if place.host not in LOOPBACK:
         typer.echo(
             "warning: without TLS token and images can be read on the way; put a proxy with TLS in front", err=True
         )
-    where = f"[{address[0]}]" if ":" in address[0] else address[0]
-    typer.echo(f"http://{where}:{address[1]}/  (Ctrl-C stops)", err=True)
-    uvicorn.run(
-        make_app(site),
-        host=address[0],
-        port=address[1],
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=100,
-        timeout_graceful_shutdown=5,
-        proxy_headers=False,
-    )
+    return Access(frozenset({*LOOPBACK, place.host, *place.names}), tokens)
 
 
-def _make_token(settings: "Settings") -> None:
-    """Show a token of 256 random bits; of so much chance a plain hash gives nothing away."""
-    import hashlib
-    import secrets
+def _change_tokens(settings: "Settings", new: str | None, drop: str | None) -> None:
+    from imageguard_daemon.web import tokens
 
-    token = secrets.token_urlsafe(32)
-    settings.state_folder.mkdir(parents=True, exist_ok=True)
-    path = settings.state_folder / _TOKEN_FILE
-    with suppress(FileNotFoundError):
-        path.unlink()
-    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
-        file.write(hashlib.sha256(token.encode()).hexdigest())
-    typer.echo(token)
-
-
-def _token_of(settings: "Settings") -> str:
-    try:
-        found = (settings.state_folder / _TOKEN_FILE).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        found = ""
-    if len(found) != 64:
-        raise UsageError("on another address than loopback a token is needed: make one with `web --new-token`")
-    return found
+    path = settings.state_folder / tokens.TOKEN_FILE
+    if new is not None:
+        if not new.strip() or not new.isprintable() or len(new) > 100:
+            raise UsageError("the name of a token's holder is a line of 1 to 100 characters")
+        typer.echo(tokens.add(path, " ".join(new.split())))
+    elif not tokens.remove(path, " ".join((drop or "").split())):
+        raise UsageError(f"nobody called {drop!r} has a token")

@@ -56,6 +56,7 @@ class Report:
     nearest: tuple[tuple[Near, RecordedImage | None], ...] = ()
     survey: Survey | None = None
     classes: Mapping[str, Tally] = field(default_factory=dict)
+    cameras: Mapping[str, Tally] = field(default_factory=dict)
     periods: Mapping[str, Tally] = field(default_factory=dict)
     """Days as `2025-01-31`, or hours as `2025-01-31T08` in a short report."""
     examples: tuple[RecordedImage, ...] = ()
@@ -138,6 +139,7 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         nearest=_nearest(facts),
         survey=facts.survey,
         classes=classes,
+        cameras=cameras,
         periods=tallies_at(1, _series_of(Dimension.source, facts.counts)),
         examples=_examples(facts, overall),
     )

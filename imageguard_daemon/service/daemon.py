@@ -1,6 +1,6 @@
 """The daemon's life from start to end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
@@ -8,6 +8,7 @@ from imageguard_daemon.service import mount_memory, preparation
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.locking import ActingLock, RootLock
 from imageguard_daemon.service.notifying import Patience, notify
+from imageguard_daemon.service.page_process import PageProcess
 from imageguard_daemon.service.recovery import recover
 from imageguard_daemon.service.serving import Serving
 from imageguard_daemon.service.stop_signals import StopSignals
@@ -15,12 +16,18 @@ from imageguard_daemon.service.waking import Waker
 
 
 class Daemon:
-    """Serves all sources of a configuration until it is told to stop. `reload` gives the configuration anew."""
+    """Serves all sources of a configuration until it is told to stop.
 
-    def __init__(self, settings: Settings, reload: Callable[[], Settings], display: Display) -> None:
+    `reload` gives the configuration anew; `pages` is the command of the process that shows them, empty for none.
+    """
+
+    def __init__(
+        self, settings: Settings, reload: Callable[[], Settings], display: Display, pages: Sequence[str] = ()
+    ) -> None:
         self._settings = settings
         self._reload = reload
         self._display = display
+        self._pages = PageProcess(pages)
         self._waker = Waker()
         self._signals = StopSignals(self._waker.wake)
 
@@ -57,7 +64,7 @@ class Daemon:
             lock.release()
 
     def _serve(self, audit: AuditWriter, *, once: bool) -> int:
-        serving = Serving(self._settings, audit, self._signals, self._waker)
+        serving = Serving(self._settings, audit, self._signals, self._waker, self._pages)
         try:
             with self._display:
                 return serving.run(self._reload, self._display, once=once)

@@ -6,17 +6,19 @@ Processes made by `multiprocessing`, which the daemon's workers are, cannot be h
 import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.model import Measurement, Measures
+from imageguard_daemon.service.confined_process import start
 from imageguard_daemon.service.decoding_process import DecoderHungError, DecoderLostError, sealed_copy
 from imageguard_daemon.service.measuring_process import READY
+
+if TYPE_CHECKING:
+    import subprocess
 
 _MEGABYTE = 1 << 20
 _ANSWER_BYTES = 1 << 18
@@ -85,19 +87,10 @@ class BytesMeasurer:
         return made
 
     def _start(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        module = "imageguard_daemon.service.measuring_process"
-        with theirs:
-            try:
-                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, and numbers
-                    [sys.executable, "-P", "-m", module, str(theirs.fileno()), *map(str, self._arguments)],
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                )
-            except OSError as error:
-                self._socket.close()
-                raise UnavailableError(f"no process to measure images in: {error.strerror}") from error
+        try:
+            self._process, self._socket = start("imageguard_daemon.service.measuring_process", self._arguments)
+        except OSError as error:
+            raise UnavailableError(f"no process to measure images in: {error.strerror}") from error
         self._socket.settimeout(_SECONDS_TO_START)
         ready = b""
         with suppress(OSError):

@@ -21,6 +21,7 @@ from imageguard_daemon.service.forwarding_process import ForwardingProcess
 from imageguard_daemon.service.meters import Meters, SourceVitals, Vitals, forwarding_vitals
 from imageguard_daemon.service.metrics_server import MetricsServer
 from imageguard_daemon.service.notifying import notify
+from imageguard_daemon.service.page_process import PageProcess
 from imageguard_daemon.service.pipeline import Pipeline, Stages
 from imageguard_daemon.service.progress import Progress
 from imageguard_daemon.service.sources import ServedSource, remove_emptied_folders
@@ -41,8 +42,11 @@ log = structlog.get_logger(__name__)
 class Serving:
     """All parts of a running daemon, put together. One thread only; nothing else touches their state."""
 
-    def __init__(self, settings: Settings, audit: AuditWriter, signals: StopSignals, waker: Waker) -> None:
+    def __init__(
+        self, settings: Settings, audit: AuditWriter, signals: StopSignals, waker: Waker, pages: PageProcess
+    ) -> None:
         self._settings = settings
+        self._pages = pages
         self._signals = signals
         self._waker = waker
         self._progress = Progress()
@@ -86,6 +90,7 @@ class Serving:
     def release(self) -> None:
         """End everything that was started; what is unfinished is in the inbox or in the log."""
         self._metrics_server.stop()
+        self._pages.stop()
         for source in self._sources.values():
             source.inbox.stop()
         self._workers.stop()
@@ -110,6 +115,7 @@ class Serving:
         self._forwarding.step(now)
         if now >= self._next_tell_at:
             self._next_tell_at = now + TELL_SECONDS
+            self._pages.step(now)
             self._tell(display, now)
 
     def _review_failures(self) -> None:
@@ -154,6 +160,7 @@ class Serving:
                 self._sources[settings.name].apply(settings)
         logs.set_level(fresh.logging.level)
         self._backlog.give_all_another_chance()
+        self._pages.give_another_chance()
         for source in self._sources.values():
             source.inbox.walk_soon()
         if changed := self._settings.needing_restart(fresh):
@@ -165,6 +172,8 @@ class Serving:
         self._state = "stopping"
         self._meters.vitals = self._vitals(time.monotonic())
         notify(STOPPING=1, STATUS="finishing images in work")
+        # Nobody waits for the pages; they finish their answers meanwhile.
+        self._pages.ask_to_stop()
         # 1. Nothing new: what no worker has begun stays in the inbox, where the next start finds it.
         for source in self._sources.values():
             source.inbox.stop()

@@ -2,10 +2,7 @@
 
 import hashlib
 import os
-import socket
 import stat
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,12 +12,13 @@ import numpy as np
 import simplejpeg
 
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
-from imageguard_daemon.service.decoding_process import sealed_copy
+from imageguard_daemon.service.confined_process import ConfinedProcess, Work
 from imageguard_daemon.service.thumbnail_process import HEADER, SIDE
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Scoring
 
+_MODULE = "imageguard_daemon.service.thumbnail_process"
 _ANSWER_BYTES = HEADER.size + 3 * SIDE * SIDE
 _MOST_BYTES = 64 * 1024 * 1024
 _JPEG_QUALITY = 80
@@ -62,45 +60,16 @@ class ThumbnailMaker:
     """One confined process at a time; one that dies or hangs costs its image and is replaced."""
 
     def __init__(self, settings: "Scoring") -> None:
-        self._limits = (settings.worker_memory_megabytes * 1024 * 1024, settings.max_pixels)
-        self._process: subprocess.Popen[bytes] | None = None
+        limits = (settings.worker_memory_megabytes * 1024 * 1024, settings.max_pixels)
+        self._process = ConfinedProcess(Work(_MODULE, limits, _MOST_SECONDS, _ANSWER_BYTES))
 
     def make(self, data: bytes) -> bytes:
         """Give a JPEG, or nothing."""
-        if self._process is None:
-            self._start()
-        contents = sealed_copy(data)
-        try:
-            socket.send_fds(self._socket, [b"?"], [contents])
-            answer = self._socket.recv(_ANSWER_BYTES + 1)
-        except OSError:  # a time-out is one, too
-            answer = b""
-        finally:
-            os.close(contents)
-        if not answer:
-            self.close()
-        return _jpeg(answer)
+        return _jpeg(self._process.ask(data))
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._socket.close()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def _start(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.settimeout(_MOST_SECONDS)
-        command = [sys.executable, "-m", "imageguard_daemon.service.thumbnail_process", str(theirs.fileno())]
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, and numbers
-                [*command, *map(str, self._limits)],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+        self._process.close()
 
 
 def _jpeg(answer: bytes) -> bytes:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from imageguard_daemon.audit.counts import Dimension
 from imageguard_daemon.audit.listing import newest_decisions
 from imageguard_daemon.reporting import rendering
-from imageguard_daemon.web.looking import Reports
+from imageguard_daemon.web.reports import Reports
 from imageguard_daemon.web.site import Site
 
 _LARGEST_ID = (1 << 63) - 1

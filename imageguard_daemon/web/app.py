@@ -1,40 +1,43 @@
 """Puts pages, API and guard together as one ASGI application."""
 
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from imageguard_daemon import __version__
 from imageguard_daemon.errors import ImageguardError, RetryableError, UsageError
-from imageguard_daemon.web import api, looking, reviewing, thresholds, trying
+from imageguard_daemon.web import api, decision, entering, gallery, overview, reviewing, showing, trying
 from imageguard_daemon.web.checking import Checker
-from imageguard_daemon.web.guarding import SESSION, BodyTooLargeError, Guard, is_token
+from imageguard_daemon.web.guarding import BodyTooLargeError, Guard
 from imageguard_daemon.web.pictures import Thumbnails
 from imageguard_daemon.web.rendering import Renderer
-from imageguard_daemon.web.site import RateLimit, Site
+from imageguard_daemon.web.reports import Reports
+from imageguard_daemon.web.site import Site, TooOftenError
+from imageguard_daemon.web.thresholds import Thresholds
 
-_LOGINS_PER_MINUTE = 10
-_MOST_SESSIONS = 1_000
+REQUESTS_AT_ONCE = 6
+"""Threads that ask the log. More would only wait for one another, and take more of the processors from the daemon."""
 
 
 def make_app(site: Site) -> Guard:
     """Give the application for one root."""
-    render, reports = Renderer(site), looking.Reports(site)
+    render, reports, thresholds = Renderer(site), Reports(site), Thresholds(site)
     thumbnails, checker = Thumbnails(site.settings.scoring), Checker(site.settings.scoring)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = REQUESTS_AT_ONCE
         yield
-        thumbnails.close()
-        checker.close()
+        for one in (reports, thresholds, thumbnails, checker, site.connections):
+            one.close()
 
     app = FastAPI(
         title="imageguard-daemon",
@@ -46,24 +49,35 @@ def make_app(site: Site) -> Guard:
     )
     desk = trying.Desk(checker)
     for router in (
-        looking.pages(site, render, reports),
-        looking.pictures(site, thumbnails),
+        entering.pages(site, render),
+        overview.pages(site, render, reports),
+        gallery.pages(site, render),
+        decision.pages(site, render),
+        showing.pictures(site, thumbnails),
         reviewing.routes(site, render),
         trying.pages(render, desk),
         trying.interface(desk),
-        thresholds.routes(site, render),
+        thresholds.pages(render),
         api.interface(site, reports),
     ):
         app.include_router(router)
-    _add_doors(app, site, render)
+    _add_doors(app, render)
     _add_errors(app, render)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    app.mount("/static", _Static(directory=Path(__file__).parent / "static"))
     return Guard(app, site)
 
 
-def _add_doors(app: FastAPI, site: Site, render: Renderer) -> None:
-    limit = RateLimit(_LOGINS_PER_MINUTE)
+class _Static(StaticFiles):
+    """Files that browsers keep, and ask each time whether they are still the same."""
 
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Give the file, or say that it has not changed."""
+        answer = super().file_response(*args, **kwargs)
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
+
+
+def _add_doors(app: FastAPI, render: Renderer) -> None:
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> Response:
         return PlainTextResponse("ok\n")
@@ -71,27 +85,6 @@ def _add_doors(app: FastAPI, site: Site, render: Renderer) -> None:
     @app.get("/api", include_in_schema=False)
     def documentation(request: Request) -> Response:
         return render(request, "api.html", paths=app.openapi()["paths"])
-
-    @app.get("/login", include_in_schema=False)
-    def login_page(request: Request) -> Response:
-        return render(request, "login.html", wrong=False)
-
-    @app.post("/login", include_in_schema=False)
-    async def login(request: Request) -> Response:
-        if limit.wait_seconds(request.client.host if request.client else ""):
-            raise trying.TooOftenError(60)
-        async with request.form(max_files=0, max_fields=5) as form:
-            token = str(form.get("token", "")).strip()
-        if not await run_in_threadpool(is_token, token, site.access.token_sha256):
-            return render(request, "login.html", 403, wrong=True)
-        if len(site.sessions) >= _MOST_SESSIONS:
-            site.sessions.clear()
-        session = secrets.token_urlsafe(32)
-        site.sessions.add(session)
-        answer = RedirectResponse("/", 303)
-        is_safe = request.url.scheme == "https"
-        answer.set_cookie(SESSION, session, httponly=True, samesite="strict", secure=is_safe, max_age=12 * 3600)
-        return answer
 
 
 def _add_errors(app: FastAPI, render: Renderer) -> None:
@@ -107,8 +100,8 @@ def _add_errors(app: FastAPI, render: Renderer) -> None:
         status = 400 if isinstance(error, UsageError) else 503 if isinstance(error, RetryableError) else 500
         return told(request, status, str(error))
 
-    @app.exception_handler(trying.TooOftenError)
-    async def too_often(request: Request, error: trying.TooOftenError) -> Response:
+    @app.exception_handler(TooOftenError)
+    async def too_often(request: Request, error: TooOftenError) -> Response:
         return told(request, 429, f"Too often. Try again in {error} s.", {"Retry-After": str(error)})
 
     @app.exception_handler(RequestValidationError)

@@ -1,7 +1,5 @@
 """What every request passes before a page sees it: host, origin, token, size; and the headers of every answer."""
 
-import hashlib
-import hmac
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -12,6 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imageguard_daemon.web.site import Site
 
 SESSION = "imageguard_session"
+HOLDER = "imageguard.holder"
+"""Where in the scope of a request the name of the token's holder is."""
 MOST_BODY_BYTES = 64 * 1024
 MOST_UPLOAD_BYTES = 64 * 1024 * 1024
 _UPLOADS = {"/check", "/api/check"}
@@ -76,20 +76,22 @@ class Guard:
         return None
 
     def _no_entry(self, scope: Scope, headers: Headers) -> Response | None:
-        if self.may_ask(headers) or scope["path"] in _OPEN or scope["path"].startswith("/static/"):
+        scope[HOLDER] = holder = self._holder(headers)
+        if holder is not None or scope["path"] in _OPEN or scope["path"].startswith("/static/"):
             return None
         if scope["path"].startswith("/api/"):
             return PlainTextResponse("a token is needed\n", 401, {"WWW-Authenticate": "Bearer"})
         return RedirectResponse("/login", 303)
 
-    def may_ask(self, headers: Headers) -> bool:
-        """Tell whether a request has the token, or comes from somebody who had."""
-        if not self._site.access.token_sha256:
-            return True
+    def _holder(self, headers: Headers) -> str | None:
+        """Name who asks: empty where no token is needed, None for somebody who has none."""
+        tokens = self._site.access.tokens
+        if tokens is None:
+            return ""
         kind, _, token = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and is_token(token.strip(), self._site.access.token_sha256):
-            return True
-        return _session_of(headers) in self._site.sessions
+        if kind.lower() == "bearer" and (sha256 := tokens.hash_of(token.strip())):
+            return tokens.holders().get(sha256)
+        return self._site.sessions.holder(cookie_of(headers, SESSION), tokens)
 
     def _is_our_host(self, host: str) -> bool:
         try:
@@ -100,14 +102,10 @@ class Guard:
         return parts.netloc == host and "@" not in host and name in self._site.access.hosts
 
 
-def is_token(token: str, sha256: str) -> bool:
-    """Compare with the hash of the token, in a time that tells nothing."""
-    return hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), sha256)
-
-
-def _session_of(headers: Headers) -> str:
+def cookie_of(headers: Headers, name: str) -> str:
+    """Give a cookie's value; empty when it is not there."""
     try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(SESSION)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return ""
     return cookie.value if cookie else ""

@@ -26,6 +26,10 @@ SHOWABLE = {
 """What browsers show, by its content and never by its name; none of these can run anything."""
 
 
+Place = tuple[Path, str]
+"""Where a file is, and what its SHA-256 must be."""
+
+
 class Thumbnails:
     """Makes and remembers small pictures by the content of their image; any thread may ask."""
 
@@ -35,17 +39,18 @@ class Thumbnails:
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
 
-    def of(self, path: Path, sha256: str) -> bytes:
-        """Give a JPEG; empty when there is no such content there, or it cannot be decoded."""
+    def of(self, path: Path, sha256: str) -> bytes | None:
+        """Give a JPEG; empty when it cannot be decoded, None when there is no such content there."""
         with self._lock:
             if sha256 in self._kept:
                 self._kept.move_to_end(sha256)
                 return self._kept[sha256]
         with self._making:  # one decoder: a gallery must not take the processors from the daemon
             data = contents_of(path, sha256)
-            jpeg = self._maker.make(data) if data else b""
-        if data:
-            self._keep(sha256, jpeg)
+            if not data:
+                return None
+            jpeg = self._maker.make(data)
+        self._keep(sha256, jpeg)
         return jpeg
 
     def _keep(self, sha256: str, jpeg: bytes) -> None:
@@ -60,14 +65,14 @@ class Thumbnails:
         self._maker.close()
 
 
-def place_of(engine: Engine, settings: Settings, decision_id: int) -> tuple[Path, str] | None:
+def place_of(engine: Engine, settings: Settings, decision_id: int) -> Place | None:
     """Say where an image's file is now and what its SHA-256 must be; None when it is nowhere.
 
     Paths come from the log alone, and none leads out of the folders of the configuration.
     """
     held = held_image(engine, decision_id)
     if held is not None:
-        found: tuple[Path, str] | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
+        found: Place | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
     else:
         row = decision_row(engine, decision_id)
         found = (settings.root / original(str(row["destination"] or "")), str(row["sha256"])) if row else None

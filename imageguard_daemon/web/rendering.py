@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 
 from imageguard_daemon import __version__
 from imageguard_daemon.reporting.wording import percent, points, shown
+from imageguard_daemon.web.guarding import HOLDER
 from imageguard_daemon.web.site import Site
 
 HTMX = "htmx-2.0.11.min.js"
@@ -25,6 +26,7 @@ class Renderer:
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
         )
         self._environment.filters |= {
             "percent": percent,
@@ -40,9 +42,8 @@ class Renderer:
         known: dict[str, Any] = {
             "path": request.url.path,
             "csrf": self._site.csrf,
-            "who": self._site.who,
+            "holder": request.scope.get(HOLDER) or "",
             "may_act": self._site.may_act,
-            "has_token": bool(self._site.access.token_sha256),
             "root": self._site.shown_as,
         }
         return HTMLResponse(self._environment.get_template(template).render({**known, **values}), status)

@@ -3,8 +3,9 @@
 import hmac
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -12,17 +13,20 @@ from fastapi.responses import HTMLResponse
 from starlette.datastructures import FormData, QueryParams
 
 from imageguard_daemon.audit.quarantined import Selection, selected
-from imageguard_daemon.errors import UsageError
+from imageguard_daemon.errors import ImageguardError, UsageError
 from imageguard_daemon.review import acting
 from imageguard_daemon.review.rendering import PAST, size_in_words
 from imageguard_daemon.review.values import Reviewed, Reviewer
 from imageguard_daemon.web.filters import Filters
+from imageguard_daemon.web.guarding import HOLDER, cookie_of
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.site import Site
 
 MOST_IMAGES = 5_000
 """Moving more takes longer than anybody waits for a page; the command line has no limit."""
 _LARGEST_ID = (1 << 63) - 1
+WHO = "imageguard_who"
+"""The cookie with the name that was typed last, which the next form begins with."""
 _Function = Callable[[acting.Acting, Sequence[int], Reviewer], Iterator[Reviewed]]
 ACTIONS: Mapping[str, _Function] = {"release": acting.release, "confirm": acting.confirm, "undo": acting.undo}
 _WRONG = "This form is not from this server's pages, or the server was started anew. Go back, reload and try again."
@@ -35,10 +39,11 @@ def routes(site: Site, render: Renderer) -> APIRouter:
     @router.get("/review")
     def review(request: Request, action: str = "release") -> HTMLResponse:
         filters, ids = Filters.of(request.query_params), _ids(request.query_params)
-        found, reasons, size_bytes = _count(site, _selection(filters, ids))
+        found, reasons, size_bytes = _count(site, replace(filters.selection(site.now(), ids), limit=MOST_IMAGES + 1))
         counted = {"count": len(found), "reasons": reasons.most_common(), "size": size_in_words(size_bytes)}
         chosen = {"filters": filters, "ids": ids, "action": _known(action), "newest": max(found, default=0)}
-        return render(request, "review.html", most=MOST_IMAGES, **counted, **chosen)
+        who = unquote(cookie_of(request.headers, WHO)) or site.who
+        return render(request, "review.html", most=MOST_IMAGES, who=who, **counted, **chosen)
 
     @router.post("/review")
     async def carry_out(request: Request) -> HTMLResponse:
@@ -59,7 +64,7 @@ def _carried_out(site: Site, render: Renderer, request: Request, given: QueryPar
     if not site.may_act:
         return render(request, "error.html", 403, message="With --db the log is only looked at.")
     action, filters, ids = _known(given.get("action", "")), Filters.of(given), _ids(given)
-    found, _, _ = _count(site, _selection(filters, ids))
+    found, _, _ = _count(site, filters.selection(site.now(), ids))
     chosen = [one for one in found if one <= _number(given.get("newest", "0"))]  # what came since was not counted
     if str(len(chosen)) != given.get("count"):
         message = (
@@ -68,16 +73,17 @@ def _carried_out(site: Site, render: Renderer, request: Request, given: QueryPar
         return render(request, "error.html", 409, message=message)
     if len(chosen) > MOST_IMAGES:
         return render(request, "error.html", 400, message=f"At most {MOST_IMAGES:,} images at once.")
-    results, stopped = _act(site, ACTIONS[action], chosen, _reviewer(site, given))
+    reviewer = _reviewer(site, request, given)
+    results, stopped = _act(site, ACTIONS[action], chosen, reviewer)
     done = [one for one in results if one.done]
     told = {"done": done, "refused": [one for one in results if not one.done], "stopped": stopped}
-    return render(request, "reviewed.html", action=action, verb=PAST[action], left=len(chosen) - len(results), **told)
+    page = render(request, "reviewed.html", action=action, verb=PAST[action], left=len(chosen) - len(results), **told)
+    page.set_cookie(WHO, quote(reviewer.who), httponly=True, samesite="strict")
+    return page
 
 
 def _act(site: Site, function: _Function, ids: Sequence[int], reviewer: Reviewer) -> tuple[list[Reviewed], str]:
     """Act, and say why it ended early if it did; what was done until then is done."""
-    from imageguard_daemon.errors import ImageguardError  # noqa: PLC0415
-
     results: list[Reviewed] = []
     try:
         with acting.acting_on(site.settings) as opened:
@@ -87,13 +93,10 @@ def _act(site: Site, function: _Function, ids: Sequence[int], reviewer: Reviewer
     return results, ""
 
 
-def _reviewer(site: Site, given: QueryParams) -> Reviewer:
-    who = " ".join(given.get("who", "").split())[:100]
+def _reviewer(site: Site, request: Request, given: QueryParams) -> Reviewer:
+    """Name the holder of the token; only where nobody needs one, the name is what was typed."""
+    who = request.scope.get(HOLDER) or " ".join(given.get("who", "").split())[:100]
     return Reviewer(who or site.who, " ".join(given.get("why", "").split())[:500])
-
-
-def _selection(filters: Filters, ids: tuple[int, ...] | None) -> Selection:
-    return filters.selection(datetime.now(UTC), ids)
 
 
 def _count(site: Site, selection: Selection) -> tuple[list[int], Counter[str], int]:

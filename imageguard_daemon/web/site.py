@@ -7,43 +7,29 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from datetime import datetime
 
-from imageguard_daemon.audit.database import Engine, Place, open_for_reviewing
+from imageguard_daemon.audit.database import Engine, Place
 from imageguard_daemon.audit.fleet_database import FleetAddress, is_fleet_url
+from imageguard_daemon.audit.writer import utc_now
 from imageguard_daemon.config import Settings
+from imageguard_daemon.web.log_connections import LogConnections
+from imageguard_daemon.web.sessions import Sessions
+from imageguard_daemon.web.tokens import Tokens
 
-T = TypeVar("T")
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask. Without a hash of a token everybody who reaches the address may, which is for loopback only."""
+    """Who may ask. Without tokens everybody who reaches the address may, which is for loopback only."""
 
-    hosts: frozenset[str] = frozenset({"127.0.0.1", "localhost", "::1"})
-    token_sha256: str = ""
+    hosts: frozenset[str] = LOOPBACK
+    tokens: Tokens | None = None
 
 
-class Remembered(Generic[T]):
-    """Answers kept for a while; one question is answered once however many ask it at the same time."""
-
-    def __init__(self, seconds: float, most: int = 16, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds, self._most, self._clock = seconds, most, clock
-        self._lock = threading.Lock()
-        self._answers: OrderedDict[object, tuple[float, T]] = OrderedDict()
-
-    def get(self, key: object, make: Callable[[], T]) -> T:
-        """Give the answer, from memory if it is young enough; others wait meanwhile rather than ask, too."""
-        with self._lock:
-            known = self._answers.get(key)
-            if known is not None and self._clock() - known[0] < self._seconds:
-                return known[1]
-            made = make()
-            self._answers[key] = (self._clock(), made)
-            self._answers.move_to_end(key)
-            while len(self._answers) > self._most:
-                self._answers.popitem(last=False)
-            return made
+class TooOftenError(Exception):
+    """This client has asked enough for now; the argument is how many seconds to wait."""
 
 
 class RateLimit:
@@ -66,6 +52,12 @@ class RateLimit:
                 self._left.popitem(last=False)
             return max(0.0, lacking / rate)
 
+    def take(self, client: str, events: int = 1) -> None:
+        """Take events from a client's share; TooOftenError says how many seconds it has to wait."""
+        wait = self.wait_seconds(client, events)
+        if wait:
+            raise TooOftenError(round(wait + 0.5))
+
 
 @dataclass(frozen=True)
 class Site:
@@ -76,9 +68,15 @@ class Site:
     who: str
     access: Access = Access()
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    sessions: set[str] = field(default_factory=set)
+    sessions: Sessions = field(default_factory=Sessions)
+    now: Callable[[], datetime] = utc_now
     may_act: bool = True
     """Whether images can be released: with --db only the log is looked at."""
+
+    connections: LogConnections = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "connections", LogConnections(self.database))
 
     @property
     def is_fleet(self) -> bool:
@@ -92,9 +90,6 @@ class Site:
 
     @contextmanager
     def log(self) -> Iterator[Engine]:
-        """Open the log read-only, for one request and one thread."""
-        engine = open_for_reviewing(self.database)
-        try:
+        """Give the log read-only, for one request and one thread."""
+        with self.connections.lend() as engine:
             yield engine
-        finally:
-            engine.dispose()

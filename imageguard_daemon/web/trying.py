@@ -23,10 +23,6 @@ MultiPartParser.spool_max_size = 2 * MOST_UPLOAD_BYTES  # in memory: nothing of 
 _ANSWERS = {413: {"description": "Too much at once."}, 429: {"description": "Too often; see Retry-After."}}
 
 
-class TooOftenError(Exception):
-    """This client has checked enough for now; the argument is how many seconds to wait."""
-
-
 class Desk:
     """Takes uploads in, few at a time."""
 
@@ -43,16 +39,11 @@ class Desk:
             TooOftenError: this client has to wait.
         """
         client = request.client.host if request.client else ""
-        self._take(client, 1)
+        self._limit.take(client, 1)
         async with self._room:
             files = await _files(request)
-            self._take(client, len(files) - 1)
+            self._limit.take(client, len(files) - 1)
             return [await run_in_threadpool(self._checker.check, name, data) for name, data in files]
-
-    def _take(self, client: str, images: int) -> None:
-        wait = self._limit.wait_seconds(client, images)
-        if wait:
-            raise TooOftenError(round(wait + 0.5))
 
 
 async def _files(request: Request) -> list[tuple[str, bytes]]:

@@ -20,8 +20,12 @@ needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 
 @needs_analyze
-def test_the_unit_has_no_mistake(tmp_path):
+@pytest.mark.parametrize("with_pages", [False, True])
+def test_the_unit_has_no_mistake(tmp_path, with_pages):
     """`systemd-analyze verify` has nothing to say; it passes unknown keys, so its silence is what counts."""
+    if with_pages:
+        (tmp_path / f"{UNIT_FILE.name}.d").mkdir()
+        shutil.copy(UNIT_FILE.with_name("web.conf"), tmp_path / f"{UNIT_FILE.name}.d")
     text = UNIT_FILE.read_text().replace("/opt/imageguard-daemon/bin/imageguard-daemon", "/bin/true")
     (tmp_path / UNIT_FILE.name).write_text(text)
     told = subprocess.run(
@@ -56,8 +60,27 @@ def test_under_a_real_systemd_it_starts_comes_back_when_hung_and_writes_only_whe
             assert "Read-only" in system.run(*inside, "sh", "-c", f"touch {folder}/written 2>&1", check=False), folder
         system.run(*inside, "touch", "/srv/ingest/written")
         assert "not fully confined" not in system.run("cat", "/run/imageguard.log")
+        _show_pages(system)
         system.run("systemctl", "stop", UNIT)
         assert system.property("Result") == "success"
+        assert system.property("TasksCurrent") in {"", "0", "[not set]"}
+
+
+def _show_pages(system: booting.Booted) -> None:
+    """With the drop-in for pages this machine's browsers reach them, and they let the daemon go first."""
+    folder = system.root / f"etc/systemd/system/{UNIT}.service.d"
+    shutil.copy(UNIT_FILE.with_name("web.conf"), folder / "web.conf")
+    with (system.root / "etc/imageguard-daemon/config.yaml").open("a") as file:
+        file.write("web: {enabled: true}\n")
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "restart", UNIT)
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8765/', timeout=5).read().decode())"
+    libraries = "LD_LIBRARY_PATH=/opt/imageguard-daemon/python/lib"
+    python = ("env", libraries, "/opt/imageguard-daemon/python/bin/python3", "-c", ask)
+    pid = system.property("MainPID")
+    wait_until(lambda: f"process {pid}" in system.run(*python, check=False), "the pages answer", 30)
+    priorities = system.run("ps", "-o", "nice=", "--ppid", pid).split()
+    assert "5" in priorities
 
 
 def _is_ready(system: booting.Booted) -> bool:

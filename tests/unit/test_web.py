@@ -3,13 +3,18 @@
 import hashlib
 import html
 import re
+import threading
+from contextlib import asynccontextmanager
 
+import anyio
 import httpx
 import pytest
 
+from imageguard_daemon.web import reports, thresholds
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
 from imageguard_daemon.web.site import Access, RateLimit, Site
+from imageguard_daemon.web.tokens import Tokens
 from tests.helpers.images import blurred, jpeg, photo
 from tests.helpers.rejections import Rejections
 
@@ -39,9 +44,15 @@ def _site(rejections, **changes):
     return Site(rejections.settings, rejections.root / "audit.db", "anna", **changes)
 
 
-def _client(site):
-    transport = httpx.ASGITransport(make_app(site), raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8765")
+@asynccontextmanager
+async def _client(site):
+    guarded = make_app(site)
+    transport = httpx.ASGITransport(guarded, raise_app_exceptions=False)
+    async with (
+        guarded._app.router.lifespan_context(guarded._app),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8765") as client,
+    ):
+        yield client
 
 
 @pytest.fixture
@@ -208,9 +219,10 @@ def test_the_rate_limit_fills_up_again():
 
 
 async def test_elsewhere_a_token_is_needed(rejections):
-    """Without the token there is nothing to see; with it, as a header or by the page, there is."""
-    hashed = hashlib.sha256(b"letmein").hexdigest()
-    async with _client(_site(rejections, access=Access(token_sha256=hashed))) as client:
+    """Without the token there is nothing to see; with it there is, under its holder's name, until it is taken back."""
+    file = rejections.root / "tokens"
+    file.write_text(hashlib.sha256(b"letmein").hexdigest() + " carla\n")
+    async with _client(_site(rejections, access=Access(tokens=Tokens(file)))) as client:
         assert (await client.get("/")).status_code == 303
         assert (await client.get("/api/decisions")).status_code == 401
         assert (await client.get("/decisions/1/image")).status_code == 303
@@ -220,6 +232,11 @@ async def test_elsewhere_a_token_is_needed(rejections):
         answer = await client.post("/login", data={"token": "letmein"})
         assert "HttpOnly" in answer.headers["set-cookie"]
         assert (await client.get("/")).status_code == 200
+        form = _form((await client.get("/review?action=confirm&ids=2")).text)
+        await client.post("/review", data=form | {"who": "somebody else"})
+        assert "confirm by carla" in (await client.get("/decisions/2")).text
+        file.write_text("")
+        assert (await client.get("/")).status_code == 303
 
 
 async def test_the_interface_pages_by_keys(client):
@@ -231,6 +248,33 @@ async def test_the_interface_pages_by_keys(client):
     assert (await client.get("/api/report")).json()["quarantined"] == 2
     assert "findings" in (await client.get("/api/findings")).json()
     assert "/api/check" in (await client.get("/api/openapi.json")).json()["paths"]
+
+
+async def test_a_typed_name_is_remembered(client):
+    """Where nobody needs a token, the next form begins with the name that was typed last."""
+    form = _form((await client.get("/review?action=confirm&ids=2")).text) | {"who": "Zoë"}
+    await client.post("/review", data=form)
+    assert 'name="who" value="Zoë"' in (await client.get("/review?ids=1")).text
+
+
+async def test_a_page_that_is_still_counting_says_so_and_asks_again(client, monkeypatch):
+    """However large the log, the overview and the thresholds are there at once."""
+    may_end = threading.Event()
+    for where, name in ((reports, "report_on"), (thresholds, "simulation_of")):
+        real = getattr(where, name)
+        monkeypatch.setattr(where, name, lambda *args, real=real: (may_end.wait(20), real(*args))[1])
+    first = await client.get("/?since=7d")
+    assert "Counting the log" in first.text
+    assert '<noscript><meta http-equiv="refresh"' in first.text
+    tried = await client.get("/thresholds?blur_score=81")
+    assert "this fills by itself" in tried.text
+    assert "blur_score: 81" in tried.text
+    may_end.set()
+    await client.get("/api/report?since=7d")
+    with anyio.fail_after(20):
+        while "refresh" in (first := await client.get("/?since=7d")).text:  # noqa: ASYNC110 - made by a thread
+            await anyio.sleep(0.05)
+    assert "Worst classes" in first.text
 
 
 async def test_thresholds_are_tried_and_never_applied(client, rejections):

@@ -89,8 +89,9 @@ def test_a_page_goes_down_an_index_and_sorts_nothing(engine: sa.Engine, selectio
 def test_a_page_of_a_period_begins_with_the_period(engine: sa.Engine) -> None:
     """What lies outside of it is not read, however much that is."""
     told = _plan_of(engine, lambda: page(engine, Selection(Scope(since=NOON), limit=50)))
-    assert "SEARCH r USING INDEX ix_decision_records_decided_at (decided_at>?)" in told[0]
+    assert any("ix_decision_records_decided_at (decided_at>?)" in line for line in told)  # its range of ids
     assert "SEARCH i USING INDEX ix_intents_decision_id (decision_id=?)" in told
+    assert not any(line.startswith("SCAN") and "anonymous" not in line and "anon_" not in line for line in told)
 
 
 def test_counting_reviews_begins_with_the_reviews(engine: sa.Engine) -> None:
@@ -110,9 +111,9 @@ def _plan_of(engine: sa.Engine, ask) -> list[str]:
     sa.event.listen(engine, "before_cursor_execute", note)
     ask()
     sa.event.remove(engine, "before_cursor_execute", note)
-    [(statement, parameters)] = asked
     with engine.connect() as connection:
-        return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", given).all() for text, given in asked]
+    return [row[3] for plan in plans for row in plan]
 
 
 def test_images_are_found_by_each_of_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

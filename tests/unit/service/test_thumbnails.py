@@ -48,22 +48,6 @@ def test_what_cannot_be_had_is_left_out(tmp_path: Path) -> None:
     assert thumbnails.thumbnails_of({1: good}, Scoring(max_pixels=100)) == {}
 
 
-def test_a_process_that_hangs_or_dies_costs_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next image gets a fresh process."""
-    good = wanted(tmp_path / "good.jpg", jpeg(photo(64, 64)))
-    maker = thumbnails.ThumbnailMaker(SETTINGS)
-    assert maker.make(good[0].read_bytes())
-    assert maker._process
-    maker._process.kill()
-    maker._process.wait()
-    assert maker.make(good[0].read_bytes()) == b""
-    assert maker.make(good[0].read_bytes())
-    monkeypatch.setattr(thumbnails, "_MOST_SECONDS", 0.0)
-    maker.close()
-    assert maker.make(good[0].read_bytes()) == b""
-    maker.close()
-
-
 @pytest.mark.parametrize(
     "answer",
     [b"", b"\0", HEADER.pack(0, 0), HEADER.pack(2, 2) + b"x" * 11, HEADER.pack(SIDE + 1, 1) + b"x" * 3 * (SIDE + 1)],

@@ -1,0 +1,102 @@
+"""Rejected images by how near they came to being accepted, a page at a time, at a cost that a long log does not raise.
+
+Candidates come from an index on the score, in order; whether one is selected is looked up for a few hundred at a time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.quarantined import Rejected, Selection, page
+from imageguard_daemon.audit.queries import ids_in_period, timestamp
+from imageguard_daemon.audit.schema import decision_records
+from imageguard_daemon.names import forms
+
+MOST_LOOKED_AT = 10_000
+"""Candidates looked at for one page; where few of them are selected it has less, and the next one goes on."""
+_AT_A_TIME = (40, 200, 800, 2_000)
+_RECORDS = decision_records.c
+_REJECTED: sa.ColumnElement[bool] = sa.literal_column(
+    "verdict = 'quarantined'"
+)  # literally, or SQLite would not use indexes on those alone
+
+
+class Nearest(NamedTuple):
+    """One page; `after` is where the next one goes on, None at the end. `is_short` says that the bound was met."""
+
+    images: tuple[Rejected, ...]
+    after: int | None = None
+    is_short: bool = False
+
+
+def nearest_page(engine: sa.Engine, selection: Selection, limit: int, after: int | None = None) -> Nearest:
+    """Give the images selected, highest score first and of equals the newest; `after` is one a page ended with.
+
+    Raises:
+        RetryableError: the database is locked.
+        UnavailableError: it is damaged, or is no audit log.
+    """
+    found: list[Rejected] = []
+    among, rest = _narrowed(engine, selection), _without_narrowing(selection)
+    looked_at = 0
+    while looked_at < MOST_LOOKED_AT:
+        size = next((one for one in _AT_A_TIME if one > looked_at), _AT_A_TIME[-1])
+        ids = _candidates(engine, among, after, size)
+        looked_up = page(engine, replace(rest, ids=tuple(ids))) if ids else []
+        chosen = [image for image in looked_up if _is_in_time(image, selection.scope)]
+        found += sorted(chosen, key=lambda image: (-image.score, -image.id))
+        if len(found) > limit:
+            return Nearest(tuple(found[:limit]), found[limit - 1].id)
+        if len(ids) < size:
+            return Nearest(tuple(found))
+        looked_at, after = looked_at + len(ids), ids[-1]
+    return Nearest(tuple(found), after, is_short=True)
+
+
+def _narrowed(engine: sa.Engine, selection: Selection) -> list[sa.ColumnElement[bool]]:
+    """Give the conditions that an index on the score answers by itself."""
+    among: list[sa.ColumnElement[bool]] = [_REJECTED]
+    if selection.reason is not None:
+        among.append(_RECORDS.reason == selection.reason)
+    if selection.scope.class_name is not None:
+        names = sorted(forms(selection.scope.class_name))
+        # Several names would have to be sorted; of one the index is in order.
+        among.append(_RECORDS["class"] == names[0] if len(names) == 1 else _RECORDS["class"].in_(names))
+    if "score" in selection.scores:
+        among.append(_RECORDS.score.between(*selection.scores["score"]))
+    with reading(engine, engine.url.database or "") as connection:
+        return [*among, *ids_in_period(connection, selection.scope, _RECORDS.id)]
+
+
+def _without_narrowing(selection: Selection) -> Selection:
+    """Leave out what candidates fulfil already, or SQLite would go by that instead of by their ids."""
+    scope = replace(selection.scope, class_name=None, since=None, until=None)
+    scores = {name: limits for name, limits in selection.scores.items() if name != "score"}
+    return replace(selection, scope=scope, reason=None, scores=scores, limit=None)
+
+
+def _is_in_time(image: Rejected, scope: Scope) -> bool:
+    return (scope.since is None or image.decided_at >= timestamp(scope.since)) and (
+        scope.until is None or image.decided_at < timestamp(scope.until)
+    )
+
+
+def _candidates(
+    engine: sa.Engine, among: Sequence[sa.ColumnElement[bool]], after: int | None, size: int
+) -> Sequence[int]:
+    query = sa.select(_RECORDS.id).where(*among)
+    with reading(engine, engine.url.database or "") as connection:
+        if after is not None:
+            query = query.where(_beyond(connection, after))
+        return connection.scalars(query.order_by(_RECORDS.score.desc(), _RECORDS.id.desc()).limit(size)).all()
+
+
+def _beyond(connection: sa.Connection, after: int) -> Any:
+    score = connection.scalar(sa.select(_RECORDS.score).where(_RECORDS.id == after))
+    if score is None:  # archived since
+        return sa.true()
+    return sa.tuple_(_RECORDS.score, _RECORDS.id) < sa.tuple_(sa.literal(score), sa.literal(after))

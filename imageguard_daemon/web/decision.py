@@ -1,0 +1,78 @@
+"""One decision: the image, its scores and limits, where it is sharp and clipped, what people did, the raw record."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import HTMLResponse
+
+from imageguard_daemon.audit.listing import decision_row
+from imageguard_daemon.audit.quarantined import STATE_AFTER, reviews_of
+from imageguard_daemon.model import SCORE_NAMES, Measures
+from imageguard_daemon.quality.policy import thresholds_for
+from imageguard_daemon.reporting.wording import measured_in_words
+from imageguard_daemon.web.checking import bars_of
+from imageguard_daemon.web.pictures import SHOWABLE, place_of
+from imageguard_daemon.web.rendering import Renderer
+from imageguard_daemon.web.site import Site
+
+_LARGEST_ID = (1 << 63) - 1
+DecisionId = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
+
+
+def pages(site: Site, render: Renderer) -> APIRouter:
+    """Give the route of this page."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/decisions/{number}")
+    def decision(request: Request, number: DecisionId) -> HTMLResponse:
+        with site.log() as engine:
+            row = decision_row(engine, number)
+            history = reviews_of(engine, number) if row else []
+            is_there = place_of(engine, site.settings, number) is not None if row else False
+        if row is None:
+            return render(request, "error.html", 404, message=f"There is no decision {number} in this log.")
+        state = STATE_AFTER[history[-1].action] if history else "waiting"
+        return render(request, "decision.html", **_told(row), history=history, is_there=is_there, state=state)
+
+    return router
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    measures, profile = _object(row["measures"]), _object(row["profile"])
+    scores = {name: row[name] for name in SCORE_NAMES}
+    raw = {**row, "measures": measures, "profile": profile, "issues": _json(row["issues"])}
+    return {
+        "row": row,
+        "bars": bars_of(scores, _needed(str(row["preset"]), profile)),
+        "measured": _measured(measures),
+        "is_measured": bool(measures),
+        "is_showable": row["image_format"] in SHOWABLE,
+        "raw": json.dumps(raw, indent=2, ensure_ascii=True, default=str),
+    }
+
+
+def _needed(preset: str, profile: dict[str, Any]) -> Any:
+    try:
+        return thresholds_for(preset, profile)
+    except (ValueError, TypeError):  # of another version
+        return {}
+
+
+def _measured(measures: dict[str, Any]) -> dict[Any, str]:
+    try:
+        return measured_in_words(Measures(**measures)) if measures else {}
+    except TypeError:  # of another version
+        return {}
+
+
+def _json(content: Any) -> Any:
+    try:
+        return json.loads(content) if isinstance(content, str) else content
+    except ValueError:
+        return content
+
+
+def _object(content: Any) -> dict[str, Any]:
+    found = _json(content)
+    return found if isinstance(found, dict) else {}

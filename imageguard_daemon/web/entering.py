@@ -1,0 +1,48 @@
+"""The way in with a token, and out again."""
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse, Response
+
+from imageguard_daemon.web.guarding import SESSION, cookie_of
+from imageguard_daemon.web.rendering import Renderer
+from imageguard_daemon.web.sessions import SESSION_SECONDS
+from imageguard_daemon.web.site import RateLimit, Site
+
+_LOGINS_PER_MINUTE = 10
+
+
+def pages(site: Site, render: Renderer) -> APIRouter:
+    """Give the routes of this page."""
+    router = APIRouter(include_in_schema=False)
+    limit = RateLimit(_LOGINS_PER_MINUTE)
+
+    @router.get("/login")
+    def login_page(request: Request) -> Response:
+        return render(request, "login.html", wrong=False)
+
+    @router.post("/login")
+    async def login(request: Request) -> Response:
+        limit.take(request.client.host if request.client else "")
+        async with request.form(max_files=0, max_fields=5) as form:
+            token = str(form.get("token", "")).strip()
+        tokens = site.access.tokens
+        sha256 = await run_in_threadpool(tokens.hash_of, token) if tokens else ""
+        if not sha256:
+            return render(request, "login.html", 403, wrong=True)
+        answer = RedirectResponse("/", 303)
+        is_safe = request.url.scheme == "https"
+        session = site.sessions.begin(sha256)
+        answer.set_cookie(
+            SESSION, session, httponly=True, samesite="strict", secure=is_safe, max_age=int(SESSION_SECONDS)
+        )
+        return answer
+
+    @router.post("/logout")
+    def logout(request: Request) -> Response:
+        site.sessions.end(cookie_of(request.headers, SESSION))
+        answer = RedirectResponse("/login", 303)
+        answer.delete_cookie(SESSION, httponly=True, samesite="strict")
+        return answer
+
+    return router

@@ -1,0 +1,68 @@
+"""Read-only connections to the log, kept between requests: opening one costs more than asking."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from imageguard_daemon.audit.database import Engine, Place, open_for_reviewing
+
+MOST_IDLE = 8
+_File = tuple[int, int]
+
+
+class LogConnections:
+    """Lends each request a connection of its own; any thread may ask.
+
+    An idle one has no transaction open, so that the daemon folds its WAL in as if nobody was there. When another file
+    has taken the log's place, those to the old one are closed.
+    """
+
+    def __init__(self, database: Place) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._idle: deque[Engine] = deque()
+        self._file: _File | None = None
+
+    @contextmanager
+    def lend(self) -> Iterator[Engine]:
+        """Give a connection for one request and one thread; one that met an error is not used again."""
+        engine, file = self._take()
+        try:
+            yield engine
+        except BaseException:
+            engine.dispose()
+            raise
+        self._put_back(engine, file)
+
+    def close(self) -> None:
+        """Close those that are idle."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().dispose()
+
+    def _take(self) -> tuple[Engine, _File | None]:
+        file = _file_at(self._database)
+        if file != self._file:
+            self.close()
+        with self._lock:
+            self._file = file
+            if self._idle:
+                return self._idle.pop(), file
+        return open_for_reviewing(self._database), file
+
+    def _put_back(self, engine: Engine, file: _File | None) -> None:
+        with self._lock:
+            if file == self._file and len(self._idle) < MOST_IDLE:
+                self._idle.append(engine)
+                return
+        engine.dispose()
+
+
+def _file_at(place: Place) -> _File | None:
+    try:
+        status = os.stat(place)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

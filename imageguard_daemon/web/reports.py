@@ -1,0 +1,70 @@
+"""Reports and their charts for pages and API, each made once in a while however many ask."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.errors import UsageError
+from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.reporting.page import charts_over_time
+from imageguard_daemon.reporting.period import parse_period
+from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.web.remembered import Keeping, Remembered
+from imageguard_daemon.web.site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PERIODS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "365d": "a year"}
+_KEEPING = Keeping(fresh_seconds=15.0, stale_seconds=60.0)
+_PATIENCE_SECONDS = 0.12
+"""A page that took longer than this would feel slow; it then says that it is counting, and asks again by itself."""
+
+
+class Drawn(NamedTuple):
+    """A report with its charts as SVG, by name."""
+
+    report: Report
+    charts: Mapping[str, str]
+
+
+class Reports:
+    """What was made of the log of one site; any thread may ask."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._reports: Remembered[Report] = Remembered(_KEEPING)
+        self._drawn: Remembered[Drawn] = Remembered(_KEEPING)
+
+    def of(self, since: str, by: tuple[Dimension, ...] = (Dimension.class_,)) -> Report:
+        """Give the report on what was decided since then, however long it takes; UsageError for what is no time."""
+        return self._reports.get((since, by), lambda: self._make(since, by))
+
+    def soon(self, since: str) -> Drawn:
+        """Give report and charts of one of `PERIODS` at once.
+
+        Raises:
+            UsageError: it is none of them.
+            NotYetError: it is being made.
+        """
+        if since not in PERIODS:
+            raise UsageError(f"there is no period {since!r} here; known are {', '.join(PERIODS)}")
+        return self._drawn.get(since, self._drawing(since), _PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        """Begin no more."""
+        self._reports.close()
+        self._drawn.close()
+
+    def _drawing(self, since: str) -> "Callable[[], Drawn]":
+        def draw() -> Drawn:
+            report = self._make(since, (Dimension.class_,))
+            return Drawn(report, {name: str(svg) for name, svg in charts_over_time(report).items()})
+
+        return draw
+
+    def _make(self, since: str, by: tuple[Dimension, ...]) -> Report:
+        now = self._site.now()
+        scope = Scope(parse_period(since, None, now)[0] if since else None)
+        with self._site.log() as engine:
+            return report_on(engine, by, scope, self._site.settings.reporting, now)

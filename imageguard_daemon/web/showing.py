@@ -1,0 +1,69 @@
+"""Pictures for pages: small ones, whole ones, and a drawing that says why there is none."""
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from imageguard_daemon.web.decision import DecisionId
+from imageguard_daemon.web.pictures import Place, Thumbnails, place_of, whole
+from imageguard_daemon.web.site import Site
+
+PICTURES_AT_ONCE = 4
+PICTURE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cache-Control": "private, max-age=3600",
+    "Content-Disposition": "inline",
+}
+_PLACEHOLDER_HEADERS = PICTURE_HEADERS | {"Cache-Control": "no-store"}
+_PLACEHOLDER = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="160" viewBox="0 0 160 160" font-family="sans-serif" '
+    'font-size="15" text-anchor="middle"><rect width="160" height="160" fill="#8884"/>'
+    '<path d="M58 38h44v44H58zM58 82l44-44" fill="none" stroke="#888" stroke-width="3"/>'
+    '<g fill="#808080"><text x="80" y="108">{}</text><text x="80" y="128">{}</text></g></svg>'
+)
+_CANNOT_BE_SHOWN, _IS_NOT_THERE = ("no picture:", "cannot be decoded"), ("no picture:", "gone or changed")
+
+
+def pictures(site: Site, thumbnails: Thumbnails) -> APIRouter:
+    """Give the routes of pictures."""
+    router = APIRouter(include_in_schema=False)
+
+    # Few at a time, and in threads of their own: pages must not wait behind pictures that are being decoded.
+    room = CapacityLimiter(PICTURES_AT_ONCE)
+
+    @router.get("/decisions/{number}/thumbnail")
+    async def thumbnail(number: DecisionId) -> Response:
+        return await run_sync(_thumbnail, site, thumbnails, number, limiter=room)
+
+    @router.get("/decisions/{number}/image")
+    async def image(number: DecisionId) -> Response:
+        return await run_sync(_image, site, number, limiter=room)
+
+    return router
+
+
+def _thumbnail(site: Site, thumbnails: Thumbnails, number: int) -> Response:
+    place = _place(site, number)
+    jpeg = thumbnails.of(*place) if place else None
+    if not jpeg:
+        return _instead(_IS_NOT_THERE if jpeg is None else _CANNOT_BE_SHOWN)
+    return Response(jpeg, media_type="image/jpeg", headers=PICTURE_HEADERS)
+
+
+def _image(site: Site, number: int) -> Response:
+    place = _place(site, number)
+    data, media_type = whole(*place) if place else (b"", "")
+    if not data:
+        return _instead(_IS_NOT_THERE)
+    return Response(data, media_type=media_type, headers=PICTURE_HEADERS)
+
+
+def _place(site: Site, number: int) -> Place | None:
+    with site.log() as engine:
+        return place_of(engine, site.settings, number)
+
+
+def _instead(words: tuple[str, str]) -> Response:
+    """Give a drawing with status 404, which browsers show all the same."""
+    return Response(_PLACEHOLDER.format(*words), 404, _PLACEHOLDER_HEADERS, "image/svg+xml")

@@ -1,0 +1,86 @@
+"""Who holds a token: names and hashes in one small file, read anew when it changes.
+
+A token has 256 random bits; of so much chance a plain hash gives nothing away.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+TOKEN_FILE = "web-token.sha256"  # noqa: S105 - the name of a file, in the state folder
+_HASH_CHARACTERS = 64
+_State = tuple[int, int, int] | None
+
+
+class Tokens:
+    """The holders of tokens in a file of lines `SHA256 NAME`; any thread may ask."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._state: _State = None
+        self._holders: Mapping[str, str] = {}
+
+    def holders(self) -> Mapping[str, str]:
+        """Give the names by hash, as the file has them now."""
+        with self._lock:
+            state = _state_of(self._path)
+            if state != self._state:
+                self._holders, self._state = read(self._path), state
+            return self._holders
+
+    def hash_of(self, token: str) -> str:
+        """Give the hash of a token that is in the file, else nothing, in a time that tells nothing."""
+        asked = hashlib.sha256(token.encode()).hexdigest()
+        matches = [known for known in self.holders() if hmac.compare_digest(asked, known)]
+        return matches[0] if matches else ""
+
+
+def read(path: Path) -> dict[str, str]:
+    """Give names by hash; nothing for a file that is not there or cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    pairs = (line.strip().partition(" ") for line in lines)
+    return {sha256: name.strip() or "token" for sha256, _, name in pairs if len(sha256) == _HASH_CHARACTERS}
+
+
+def add(path: Path, name: str) -> str:
+    """Make a token for a name, in the place of an earlier one, and give it; the file keeps its hash alone."""
+    token = secrets.token_urlsafe(32)
+    kept = {sha256: holder for sha256, holder in read(path).items() if holder != name}
+    _write(path, kept | {hashlib.sha256(token.encode()).hexdigest(): name})
+    return token
+
+
+def remove(path: Path, name: str) -> bool:
+    """Forget the token of a name; False when there is none."""
+    known = read(path)
+    kept = {sha256: holder for sha256, holder in known.items() if holder != name}
+    if len(kept) < len(known):
+        _write(path, kept)
+    return len(kept) < len(known)
+
+
+def _write(path: Path, holders: Mapping[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    with suppress(FileNotFoundError):
+        fresh.unlink()
+    with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        file.writelines(f"{sha256} {name}\n" for sha256, name in holders.items())
+    fresh.replace(path)
+
+
+def _state_of(path: Path) -> _State:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -1,0 +1,82 @@
+"""The nearest rejected images: all of them, in order, under every filter, a page at a time."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from imageguard_daemon.audit import nearest
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.audit.database import open_for_reviewing
+from imageguard_daemon.audit.nearest import nearest_page
+from imageguard_daemon.audit.quarantined import STATES, Selection, page
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.model import Outcome
+from tests.helpers.records import intent, judged
+
+BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
+ISSUES = ("blurry", "noisy", "corrupt")
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """Three hundred rejected images of three reasons, two classes and a month, and some accepted ones."""
+    root = tmp_path_factory.mktemp("nearest")
+    file = root / "image"
+    file.write_bytes(b"image")
+    moment = iter(BEGIN + timedelta(hours=2 * number) for number in range(10_000))
+    writer = AuditWriter(root / "audit.db", root, now=lambda: next(moment))
+    for number in range(350):
+        ok = number % 7 == 6
+        one = judged(intent(file, root / f"{number}.jpg"), ok=ok, relative_path=f"{number}.jpg")
+        issues = () if ok else (ISSUES[number % 3],)
+        score = 0.9 if ok else (number * 37 % 100) / 200  # several have the same
+        decision = replace(one.decision, score=score, issues=issues)
+        one = replace(one, decision=decision, class_name=("cat", "dog")[number % 2])
+        [recorded] = writer.record_intents([one])
+        writer.record_outcomes([Outcome(each.intent_id, "moved") for each in recorded])
+    writer.close()
+    engine = open_for_reviewing(root / "audit.db")
+    yield engine
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(),
+        Selection(states=STATES),
+        Selection(reason="noisy"),
+        Selection(scope=Scope(class_name="dog")),
+        Selection(scope=Scope(class_name="dog"), reason="blurry"),
+        Selection(scope=Scope(since=BEGIN + timedelta(days=20))),
+        Selection(scope=Scope(since=BEGIN + timedelta(days=3), until=BEGIN + timedelta(days=9))),
+        Selection(scope=Scope(since=BEGIN + timedelta(days=4000))),
+        Selection(scores={"score": (0.2, 0.4)}),
+        Selection(scores={"blur_score": (0.0, 10.0)}),
+        Selection(states=("released",)),
+        Selection(scope=Scope(class_name="bird")),
+    ],
+)
+@pytest.mark.parametrize("most", [40, 10_000])
+def test_pages_are_the_whole_selection_in_order(log, selection, most, monkeypatch):
+    """Put together, pages have every image once, the nearest first, however few are looked at for a page."""
+    monkeypatch.setattr(nearest, "MOST_LOOKED_AT", most)
+    monkeypatch.setattr(nearest, "_AT_A_TIME", (7, 20))
+    expected = sorted(page(log, selection), key=lambda image: (-image.score, -image.id))
+    found, after, pages = [], None, 0
+    while pages == 0 or after is not None:
+        part = nearest_page(log, selection, 10, after)
+        found, after, pages = [*found, *part.images], part.after, pages + 1
+        assert len(part.images) <= 10
+    assert [image.id for image in found] == [image.id for image in expected]
+
+
+def test_candidates_come_from_an_index(log):
+    """Neither the whole log is read nor sorted for a page, whatever it is filtered by."""
+    for filters in ("", "AND reason = 'noisy'", "AND class = 'dog'"):
+        query = f"SELECT id FROM decision_records WHERE verdict = 'quarantined' {filters} ORDER BY score DESC, id DESC"  # noqa: S608
+        with log.connect() as connection:
+            plan = " ".join(str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query} LIMIT 10"))
+        assert "INDEX ix_quarantined_" in plan
+        assert "TEMP B-TREE" not in plan
