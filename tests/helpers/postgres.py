@@ -43,10 +43,10 @@ def programs() -> Path:
 
 
 class Server:
-    """One server; use as a context. `settings` go into its configuration."""
+    """One server; use as a context. Its data are below `home`; `settings` go into its configuration."""
 
-    def __init__(self, **settings: str) -> None:
-        self._home = Path(tempfile.mkdtemp(prefix="imageguard-pg-"))
+    def __init__(self, home: Path | None = None, **settings: str) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="imageguard-pg-", dir=home))
         self._settings = _SETTINGS | settings
         self._process: subprocess.Popen[bytes] | None = None
         self._programs = self._reachable_programs()
@@ -72,6 +72,7 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        self.kill()
         settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         command = ["postgres", "-D", str(self.data), "-k", "", "-p", str(self.port), *settings]
         self._process = subprocess.Popen(
@@ -93,6 +94,11 @@ class Server:
             self._signal_all(signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
 
     def freeze(self) -> None:
         """Stop all its processes: connections are taken by the kernel, and nothing answers."""
