@@ -131,17 +131,21 @@ class Server:
 
     def _signal_all(self, number: int) -> None:
         """Reach the server's children, too: each is the head of a session of its own."""
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
             return
-        leader, members = self._process.pid, []
+        os.kill(self._process.pid, signal.SIGSTOP)  # from now on it makes no more of them
+        for pid in (*self._children(), self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _children(self) -> list[int]:
+        found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):  # ended meanwhile
                 parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
-                if parent == leader:
-                    members.append(int(stat.parent.name))
-        for pid in (leader, *members):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+                if self._process is not None and parent == self._process.pid:
+                    found.append(int(stat.parent.name))
+        return found
 
     def _answers(self) -> bool:
         import psycopg

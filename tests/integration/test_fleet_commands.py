@@ -63,6 +63,7 @@ def test_status_says_how_forwarding_goes(config: Path) -> None:
     assert code in {os.EX_TEMPFAIL, os.EX_USAGE}
     text = run("status", "--config", config, "--format", "csv")[1]
     assert "failing since" in text
+    assert "6 records behind" in text
     assert told[:20] in text
 
 
