@@ -6,7 +6,7 @@ bytes that are no UTF-8, or a text where a number belongs.
 
 import json
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
+from enum import StrEnum, auto
 from typing import Any
 
 from imageguard_daemon.names import printable
@@ -14,7 +14,7 @@ from imageguard_daemon.names import printable
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """What a column can hold."""
 
     integer = auto()
@@ -75,10 +75,11 @@ def _blob(value: object) -> bytes:
 
 
 def _is_plain(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return False
     return "\0" not in text
 
 

@@ -136,8 +136,15 @@ def prepare(engine: sa.Engine, address: FleetAddress) -> str:
         found = version_of(connection)
         require_known(found, address)
         if found != newest_version():
+            _require_unicode(connection, address)
             _upgrade(connection)
         return found
+
+
+def _require_unicode(connection: sa.Connection, address: FleetAddress) -> None:
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    if encoding != "UTF8":
+        raise UnavailableError(f"database {address} has the encoding {encoding}; names of files need one with UTF8")
 
 
 def require_version(connection: sa.Connection, address: FleetAddress) -> None:

@@ -11,7 +11,7 @@ from imageguard_daemon.audit.chain import ORIGIN, encoded
 from imageguard_daemon.audit.fitting import MisfitError, fitted
 from imageguard_daemon.audit.fleet_database import LOCK_SPACE
 from imageguard_daemon.audit.fleet_errors import OddRowError, one_line, translated
-from imageguard_daemon.audit.fleet_schema import KINDS, REFERENCES, fleet_chain, insertion, logs
+from imageguard_daemon.audit.fleet_schema import KINDS, LINK_KINDS, REFERENCES, as_json, fleet_chain, insertion, logs
 from imageguard_daemon.audit.forwarded_log import Identity
 from imageguard_daemon.audit.lineage import Branch
 from imageguard_daemon.audit.linked_rows import Linked
@@ -19,7 +19,6 @@ from imageguard_daemon.audit.schema import CHAINED
 from imageguard_daemon.errors import DataError
 from imageguard_daemon.names import printable
 
-_LINK = "INSERT INTO chain (log, sequence, record_table, record_id, hash) SELECT %s, * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bytea[]) ON CONFLICT DO NOTHING"  # noqa: E501
 _ODD = "INSERT INTO odd_records (log, sequence, record_table, record_id, why, content) VALUES (%s,%s,%s,%s,%s,%s) ON CONFLICT DO NOTHING"  # noqa: E501
 _GAP = "INSERT INTO gaps (log, after_sequence, next_sequence) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 
@@ -124,8 +123,9 @@ def add(connection: sa.Connection, branch: Branch, linked: Sequence[Linked]) -> 
         batch.take(link, row)
     for table in CHAINED:
         batch.insert(table, batch.waiting[table])
-    columns = zip(*((link["sequence"], *_names(link), hash_of(link)) for link, _ in linked), strict=True)
-    connection.exec_driver_sql(_LINK, (branch.number, *map(list, columns)))
+    links = [(branch.number, link["sequence"], *_names(link), hash_of(link)) for link, _ in linked]
+    given = as_json([dict(zip(LINK_KINDS, link, strict=True)) for link in links])
+    connection.exec_driver_sql(insertion("chain", LINK_KINDS), (given,))
     return batch.odd
 
 
@@ -174,10 +174,10 @@ class _Batch:
         if not rows:
             return
         kinds = KINDS[table]
-        arrays = tuple([values[name] for _, values in rows] for name in kinds)
+        given = as_json([values for _, values in rows])
         try:
             with self._connection.begin_nested():
-                self._connection.exec_driver_sql(insertion(table, kinds), arrays)
+                self._connection.exec_driver_sql(insertion(table, kinds), (given,))
         except DBAPIError as error:
             if not isinstance(translated(error, ""), OddRowError):
                 raise

@@ -123,6 +123,13 @@ class ForwardedLog:
         with reading(self._engine, self._database) as connection:
             return linked_rows(connection, sequence, (1 << 63) - 1, most)
 
+    def waiting(self) -> tuple[int, datetime | None]:
+        """Say how many records were not confirmed yet, and when the first of them was made."""
+        with reading(self._engine, self._database) as connection:
+            confirmed = connection.scalar(sa.select(forwarding.c.sequence)) or 0
+        behind = max(0, self.extent().sequence - confirmed)
+        return behind, self.recorded_at(confirmed + 1) if behind else None
+
     def recorded_at(self, sequence: int) -> datetime | None:
         """Say when the record of a link was made, by the clock of its time; None where that cannot be said."""
         with reading(self._engine, self._database) as connection:

@@ -96,12 +96,13 @@ class Forwarder:
     def _step(self) -> Sent:
         if self._log.was_replaced():
             self._at = None
-        forked_at = self._find_place() if self._at is None else None
-        branch, head = self._place
         extent = self._log.extent()
-        if not self._goes_on_from(head, extent):
-            self._at = None  # put back from a backup: whether it went on from there is seen at the next step
-            return Sent(ahead=max(0, head.sequence - extent.sequence), forked_at=forked_at)
+        forked_at = None
+        if self._at is None or not self._goes_on_from(self._at[1], extent):
+            forked_at = self._find_place(extent)
+        branch, head = self._place
+        if not self._goes_on_from(head, extent):  # put back from a backup, and nothing was recorded since
+            return Sent(ahead=head.sequence - extent.sequence)
         linked = self._log.links_after(head.sequence, self._sender.batch_records)
         missed, odd = self._send(branch, head, linked) if linked else (0, 0)
         _, head = self._place
@@ -131,13 +132,12 @@ class Forwarder:
         self._at = branch, Head(last["sequence"], fleet_log.hash_of(last))
         return first - head.sequence - 1, odd
 
-    def _find_place(self) -> int | None:
+    def _find_place(self, extent: Extent) -> int | None:
         """Ask how far the log is there; give the last link in common where it has just become a branch."""
         self._require_tables()
         with self._connection() as connection:
             branch = self._branch(connection)
             head = fleet_log.head_of(connection, branch)
-            extent = self._log.extent()
             common = self._last_common(connection, branch, head, extent)
         if common is None:
             self._at = branch, head

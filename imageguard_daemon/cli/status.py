@@ -103,14 +103,9 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _forwarding_rows(forwarding: dict[str, Any]) -> "Iterator[tuple[str, str]]":
-    from datetime import UTC
-
-    from imageguard_daemon.service.forwarding import seconds_behind
-
-    now = datetime.now(UTC)
     told = f"{forwarding['state']}, as {forwarding['host']} to {forwarding['database']}"
     if forwarding["records_behind"]:
-        told += f"; {forwarding['records_behind']:,} records behind, {seconds_behind(forwarding, now):.0f} s"
+        told += f"; {forwarding['records_behind']:,} records behind, the oldest of {forwarding['oldest_behind_at']}"
     yield "forwarding", told
     if forwarding["last_error"]:
         since = f"failing since {forwarding['failing_since']}; {_next_attempt(forwarding)}"

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from imageguard_daemon.audit.fleet_database import FleetAddress
+from imageguard_daemon.audit.forwarded_log import ForwardedLog
 from imageguard_daemon.audit.forwarding import Forwarder, Sender, Sent
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import (
@@ -71,12 +72,6 @@ def read(state_folder: Path) -> dict[str, Any] | None:
         return None
     known = {field.name for field in fields(Forwarding)}
     return content if isinstance(content, dict) and set(content) >= known else None
-
-
-def seconds_behind(status: Mapping[str, Any], now: datetime) -> float:
-    """Say how long the oldest record that is not there yet has been waiting."""
-    oldest = status["oldest_behind_at"]
-    return max(0.0, (now - datetime.fromisoformat(oldest)).total_seconds()) if oldest else 0.0
 
 
 def address_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> FleetAddress:
@@ -134,12 +129,12 @@ class ForwardingLoop:
             return self._failed(error)
         self._pause = FIRST_PAUSE_SECONDS
         self._succeeded(sent)
-        return 0.0 if sent.behind and not sent.ahead else LOOK_SECONDS
+        return 0.0 if sent.behind else LOOK_SECONDS
 
     def close(self) -> None:
         """Let go of everything."""
         self._drop()
-        self._write(state="stopped")
+        self._write(state="stopped", next_attempt_at="")
         self._lock.release()
 
     def _forwarder_in_use(self) -> Forwarder:
@@ -184,6 +179,7 @@ class ForwardingLoop:
         if str(error) != str(self.error):  # once for each cause, not once for each attempt
             log.warning("not forwarded; what is recorded meanwhile waits in the log", why=str(error))
         self.error = error
+        self._note_what_waits()
         self._write(
             state="waiting",
             failures=self.status.failures + 1,
@@ -194,6 +190,12 @@ class ForwardingLoop:
         if isinstance(error, FatalError):
             self._drop()  # begin from the configuration: a password may have been changed
         return pause
+
+    def _note_what_waits(self) -> None:
+        """Ask the log alone: who looks at the status wants to know while the database is away."""
+        with suppress(ImageguardError), closing(ForwardedLog(self._settings.audit.database)) as waiting:
+            behind, oldest = waiting.waiting()
+            self.status = replace(self.status, records_behind=behind, oldest_behind_at=_text(oldest))
 
     def _drop(self) -> None:
         if self._forwarder is not None:
@@ -231,4 +233,4 @@ class _ForwardingLock:
 
 
 def _text(moment: datetime | None) -> str:
-    return "" if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return "" if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -56,6 +56,7 @@ def follow(settings: Settings, is_over: Callable[[], bool] = lambda: False) -> N
     told_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_told: told_to_stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     loop = ForwardingLoop(settings)
     try:
         while not told_to_stop.is_set() and not is_over():
@@ -111,15 +112,23 @@ class ForwardingProcess:
 
     def _start(self) -> None:
         try:
-            process = subprocess.Popen(  # noqa: S603 - ourselves
-                [*self._command, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0
-            )
+            process = self._begun()
             with process.stdin, suppress(BrokenPipeError):  # type: ignore[union-attr]
                 process.stdin.write(self._settings.model_dump_json().encode())  # type: ignore[union-attr]
         except OSError as error:
             log.warning("the forwarder cannot be started", why=error.strerror)
         else:
             self._process = process
+
+    def _begun(self) -> subprocess.Popen[bytes]:
+        # A stop signal that comes while it still starts waits until it can be handled: `run --once` may be that quick.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            return subprocess.Popen(  # noqa: S603 - ourselves
+                [*self._command, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults import blind, clock, early, kills, names, passing, power, reviews
+from tests.faults import blind, clock, early, fleet, kills, names, passing, power, reviews
 from tests.faults.figures import Figures
 from tests.faults.launching import Launcher
 
@@ -21,6 +21,7 @@ POWER_CUTS = {"ext4": 1_600, "xfs": 400}
 SLOW_UPLOADS = 500
 EQUAL_NAMES = 10_000
 BURST = 20_000
+FLEET_ROUNDS = 60
 
 
 def _kills(share: float) -> Iterator[Campaign]:
@@ -103,6 +104,12 @@ def _reviews(share: float) -> Iterator[Campaign]:
     )
 
 
+def _fleet(share: float) -> Iterator[Campaign]:
+    for seed in (1, 2):
+        yield lambda launcher, home, seed=seed: fleet.outages(launcher, home, _part(FLEET_ROUNDS / 2, share), seed)
+    yield fleet.full_disk
+
+
 CAMPAIGNS: dict[str, Callable[[float], Iterator[Campaign]]] = {
     "seeded": _seeded,
     "passing": _passing,
@@ -113,6 +120,7 @@ CAMPAIGNS: dict[str, Callable[[float], Iterator[Campaign]]] = {
     "kills": _kills,
     "reviews": _reviews,
     "power": _power,
+    "fleet": _fleet,
 }
 
 

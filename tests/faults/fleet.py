@@ -8,12 +8,13 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 
+from tests.faults.disks import small_memory
 from tests.faults.figures import Figures
 from tests.faults.launching import Daemon, Launcher
 from tests.faults.oracle import Offered
@@ -57,6 +58,39 @@ def outages(launcher: Launcher, home: Path, rounds: int, seed: int = 1) -> Figur
         _settle(hosts, url, figures)
         _compare(hosts, url, figures)
     return figures
+
+
+def full_disk(launcher: Launcher, home: Path) -> Figures:
+    """Let the database's disk fill up while images arrive, and give it room again."""
+    figures = Figures("fleet: the database's disk is full", rounds=1)
+    home.chmod(0o711)  # the server's account passes through
+    with small_memory(home / "disk", "size=120m,mode=711") as disk, Server(disk) as server:
+        url = server.new_database()
+        hosts = [_host(launcher, home / name, url, days) for name, days in DAYS_OFF.items()]
+        _arrivals(hosts, "before", figures)
+        filler = disk / "filler"
+        _fill(filler)
+        for number in range(60):
+            _arrivals(hosts, f"full-{number}", figures)
+            if all("o space left" in _forwarding(host)["last_error"] for host in hosts):
+                break
+        for host in hosts:
+            if not _forwarding(host)["last_error"]:
+                figures.note(f"{host.name} did not notice that the database's disk is full")
+        filler.unlink()
+        if not server.is_running:
+            figures.counts["server ended by it"] += 1
+            server.start()
+        _settle(hosts, url, figures)
+        _compare(hosts, url, figures, put_back=None)
+    return figures
+
+
+def _fill(path: Path) -> None:
+    """Leave no block free."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
 
 
 @contextmanager
@@ -180,26 +214,28 @@ def _settle(hosts: list[Host], url: str, figures: Figures) -> None:
             figures.note(f"{error}: {_forwarding(host)}")
 
 
-def _compare(hosts: list[Host], url: str, figures: Figures) -> None:
+def _compare(hosts: list[Host], url: str, figures: Figures, put_back: str | None = RESTORED) -> None:
     numbers = {
         name: number for number, name, parent in asked(url, "SELECT number, host, parent FROM logs") if not parent
     }
     for host in hosts:
         figures.judge(host.name, host.site, host.sent)
-        database = host.site.home / "lost.db" if host.name == RESTORED else host.site.database
+        database = host.site.home / "lost.db" if host.name == put_back else host.site.database
         for difference in differences(database, url, numbers[host.name]):
             figures.note(f"{host.name}: {difference}")
     figures.counts["records"] = asked(url, "SELECT count(*) FROM chain")[0][0]
-    decided = sum(host.expected for host in hosts) + len(KINDS)
+    decided = sum(host.expected for host in hosts) + len(KINDS) * (put_back is not None)
     there = asked(url, "SELECT (SELECT count(*) FROM decisions), (SELECT count(*) FROM rollup_images)")
     if there != [(decided, decided)]:
         figures.note(f"{decided} decisions were made, there are {there}")
     branches = asked(url, "SELECT host, count(*) FROM logs GROUP BY 1 ORDER BY 1")
-    if branches != sorted((host.name, 1 + (host.name == RESTORED)) for host in hosts):
+    if branches != sorted((host.name, 1 + (host.name == put_back)) for host in hosts):
         figures.note(f"logs: {branches}")
     years = asked(url, "SELECT host, min(left(decided_at, 4)) FROM decisions GROUP BY 1")
     if len({year for _, year in years}) != len(hosts):
         figures.note(f"the clocks were not apart: {years}")
-    after = f"SELECT count(*) FROM decisions WHERE relative_path LIKE '%after%' AND id >> 40 <> {numbers[RESTORED]}"  # noqa: S608
+    if put_back is None:
+        return
+    after = f"SELECT count(*) FROM decisions WHERE relative_path LIKE '%after%' AND id >> 40 <> {numbers[put_back]}"  # noqa: S608
     if asked(url, after) != [(len(KINDS),)]:
         figures.note("what came after the backup was put back is not in a branch")

@@ -43,10 +43,10 @@ def programs() -> Path:
 
 
 class Server:
-    """One server; use as a context. `settings` go into its configuration."""
+    """One server; use as a context. Its data are below `home`; `settings` go into its configuration."""
 
-    def __init__(self, **settings: str) -> None:
-        self._home = Path(tempfile.mkdtemp(prefix="imageguard-pg-"))
+    def __init__(self, home: Path | None = None, **settings: str) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="imageguard-pg-", dir=home))
         self._settings = _SETTINGS | settings
         self._process: subprocess.Popen[bytes] | None = None
         self._programs = self._reachable_programs()
@@ -72,6 +72,7 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        self.kill()
         settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         command = ["postgres", "-D", str(self.data), "-k", "", "-p", str(self.port), *settings]
         self._process = subprocess.Popen(
@@ -93,6 +94,11 @@ class Server:
             self._signal_all(signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
 
     def freeze(self) -> None:
         """Stop all its processes: connections are taken by the kernel, and nothing answers."""
@@ -125,17 +131,21 @@ class Server:
 
     def _signal_all(self, number: int) -> None:
         """Reach the server's children, too: each is the head of a session of its own."""
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
             return
-        leader, members = self._process.pid, []
+        os.kill(self._process.pid, signal.SIGSTOP)  # from now on it makes no more of them
+        for pid in (*self._children(), self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _children(self) -> list[int]:
+        found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):  # ended meanwhile
                 parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
-                if parent == leader:
-                    members.append(int(stat.parent.name))
-        for pid in (leader, *members):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+                if self._process is not None and parent == self._process.pid:
+                    found.append(int(stat.parent.name))
+        return found
 
     def _answers(self) -> bool:
         import psycopg

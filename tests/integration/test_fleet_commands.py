@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def test_status_says_how_forwarding_goes(config: Path) -> None:
     assert code in {os.EX_TEMPFAIL, os.EX_USAGE}
     text = run("status", "--config", config, "--format", "csv")[1]
     assert "failing since" in text
+    assert "6 records behind" in text
     assert told[:20] in text
 
 
@@ -82,6 +84,13 @@ def test_a_failure_is_told_once_and_tried_again(config: Path, fleet_url: str) ->
     with pytest.raises(ImageguardError, match="another process"):
         ForwardingLoop(settings)
     loop.close()
+
+
+def test_a_short_run_forwards_what_it_did(config: Path, fleet_url: str) -> None:
+    """A daemon that ends at once, as by cron, leaves nothing behind that the database could have had."""
+    command = [sys.executable, "-m", "imageguard_daemon", "run", "--once", "--config", str(config)]
+    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+    assert differences(config.parent / "audit.db", fleet_url, 1) == []
 
 
 def test_without_psycopg_it_is_said_what_to_install(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
+from imageguard_daemon.audit import fleet_log
 from imageguard_daemon.audit.alerts import Alert, AlertLog
 from imageguard_daemon.audit.fleet_database import FleetAddress
 from imageguard_daemon.audit.fleet_logs import received_logs
@@ -105,7 +107,7 @@ def test_a_log_put_back_from_a_backup_becomes_a_branch(log: Path, fleet_url: str
     assert asked(fleet_url, "SELECT count(*) FROM logs") == [(1,)]
 
     write_log(log, [Judged("fox", "tiny", images=9)])
-    steps = [*forward(log, fleet_url), *forward(log, fleet_url)]
+    steps = forward(log, fleet_url)
     assert [step.forked_at for step in steps if step.forked_at is not None] == [len(links(backup))]
     assert differences(tmp_path / "lost.db", fleet_url, 1) == []
     assert asked(fleet_url, "SELECT count(*) FROM decisions") == [(total + 9,)]
@@ -286,3 +288,71 @@ def test_a_server_that_never_answers_costs_a_bounded_time(log: Path) -> None:
         url = f"postgresql://a@127.0.0.1:{silent.getsockname()[1]}/x?connect_timeout=2"
         with pytest.raises(StalledError, match="timeout"):
             forward(log, url)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM outcomes WHERE id & 255 = 3",
+        "UPDATE decision_records SET score = score + 1e-9 WHERE id & 255 = 3",
+        "UPDATE intents SET decision_id = decision_id + 1 WHERE id & 255 = 3",
+        "INSERT INTO relocations SELECT id + 7, intent_id, path, place, sha256, 1, recorded_at FROM relocations",
+        "DELETE FROM rollup_images WHERE decision_id & 255 = 3",
+        "UPDATE chain SET hash = decode('00', 'hex') WHERE sequence = 7",
+    ],
+)
+def test_the_comparison_sees_every_kind_of_difference(log: Path, fleet_url: str, change: str) -> None:
+    """What all tests of forwarding rest on is itself able to fail."""
+    forward(log, fleet_url)
+    with psycopg.connect(fleet_url) as connection:
+        assert connection.execute(change).rowcount >= 1
+    assert differences(log, fleet_url, 1) != []
+
+
+def test_a_commit_of_which_nobody_heard_is_neither_lost_nor_doubled(
+    log: Path, fleet_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is lost between the commit and its answer: the database is asked how far it is."""
+    forwarder = Forwarder(log, FleetAddress(fleet_url), Sender("one", log.parent, 20))
+    whole = fleet_log.add
+
+    def add(connection: sa.Connection, *arguments: object) -> int:
+        odd = whole(connection, *arguments)
+        connection.commit()
+        raise StalledError(f"the answer got lost, {odd} odd")
+
+    forwarder.step()
+    monkeypatch.setattr(fleet_log, "add", add)
+    with pytest.raises(StalledError, match="got lost"):
+        forwarder.step()
+    monkeypatch.setattr(fleet_log, "add", whole)
+    while forwarder.step().behind:
+        pass
+    forwarder.close()
+    assert differences(log, fleet_url, 1) == []
+
+
+def test_a_connection_cut_in_the_middle_of_a_batch_leaves_nothing_of_it(
+    log: Path, fleet_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a batch is no batch: links and rows come together or not at all."""
+    forwarder = Forwarder(log, FleetAddress(fleet_url), Sender("one", log.parent, 20))
+    forwarder.step()
+    before = asked(fleet_url, "SELECT (SELECT count(*) FROM chain), (SELECT count(*) FROM decision_records)")
+    whole = fleet_log.add
+
+    def add(connection: sa.Connection, *arguments: object) -> int:
+        whole(connection, *arguments)
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        asked(fleet_url, f"SELECT pg_terminate_backend({pid})")
+        return 0
+
+    monkeypatch.setattr(fleet_log, "add", add)
+    with pytest.raises(StalledError):
+        forwarder.step()
+    assert asked(fleet_url, "SELECT (SELECT count(*) FROM chain), (SELECT count(*) FROM decision_records)") == before
+    monkeypatch.setattr(fleet_log, "add", whole)
+    while forwarder.step().behind:
+        pass
+    forwarder.close()
+    assert differences(log, fleet_url, 1) == []
