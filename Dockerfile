@@ -10,6 +10,8 @@ FROM ${BASE} AS build
 ARG BUILD_PACKAGES="gcc libc6-dev"
 # Without `parquet` (pyarrow, 150 MB): name it here where results or archives are wanted as Parquet.
 ARG EXTRAS="web,heic,fleet"
+# Whatever compiler the base's release has will do: it leaves nothing in the image but the extension module.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ${BUILD_PACKAGES} \
     && rm -rf /var/lib/apt/lists/*
@@ -26,7 +28,7 @@ COPY . .
 RUN pip wheel --no-deps --wheel-dir /dist . \
     && pip install --no-deps --no-index /dist/*.whl \
     && pip check \
-    && pip uninstall -y pip
+    && pip uninstall -y pip setuptools
 
 FROM ${BASE}
 # Numbers of their own, the same in every version: files in volumes stay readable.

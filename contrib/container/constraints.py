@@ -1,7 +1,7 @@
-"""Prepares what pip installs in the image: tested versions without the hashes of their files, and the dependencies alone.
+"""Prepares what pip installs in the image: the versions that were tested, and the dependencies alone.
 
-    python3 constraints.py LOCK OUT
-    python3 constraints.py --dependencies EXTRAS PYPROJECT OUT
+python3 constraints.py LOCK OUT
+python3 constraints.py --dependencies EXTRAS PYPROJECT OUT
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def constraints(lock: str) -> str:
-    """Give `name==version` of each line of a lock file: pip takes hashes for all or for none, and the wheel has none."""
+    """Give `name==version` of each pin in a lock file, without hashes: pip takes them for all or none."""
     return "".join(f"{pin}\n" for pin in re.findall(r"^[A-Za-z0-9][\w.-]*==\S+", lock, re.MULTILINE))
 
 
