@@ -20,7 +20,7 @@ import pytest
 from tests.helpers import images
 
 ROOT = Path(__file__).parent.parent
-NOT_GIVEN_AWAY = shutil.ignore_patterns(".*", "build", "site", "*.egg-info", "*.so", "__pycache__", "ingest", "dist")
+LET_THROUGH = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -73,9 +73,16 @@ def environment_with(wheel: Path, folder: Path) -> Environment:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Build the source distribution from the checkout, and the wheel from that."""
+    """Build the source distribution from what an image is built of, and the wheel from that."""
     folder = tmp_path_factory.mktemp("built")
-    shutil.copytree(ROOT, folder / "checkout", ignore=NOT_GIVEN_AWAY)
+    for name in LET_THROUGH:
+        (folder / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(
+                ROOT / name, folder / "checkout" / name, ignore=shutil.ignore_patterns("*.so", "__pycache__")
+            )
+        else:
+            shutil.copy(ROOT / name, folder / "checkout" / name)
     wheel, source = sorted(build(folder / "checkout", folder / "dist"), key=lambda path: path.suffix, reverse=True)
     return Built(source, wheel)
 

@@ -4,12 +4,12 @@ import json
 import time
 from collections import Counter
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Format, OutputFormat, Root, settings_for
-from imageguard_daemon.errors import NoInputError
+from imageguard_daemon.errors import NoInputError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,11 +20,25 @@ EXAMPLES_SHOWN = 5
 STALE_SECONDS = 15.0
 
 
-def status(root: Root = None, config: ConfigFile = None, output: Format = OutputFormat.table) -> None:
+Alive = Annotated[
+    bool,
+    typer.Option(
+        "--alive",
+        help="For health checks: only tell whether a daemon runs and works. Exits 0 or 69, and looks into no inbox.",
+    ),
+]
+
+
+def status(
+    root: Root = None, config: ConfigFile = None, alive: Alive = False, output: Format = OutputFormat.table
+) -> None:
     """Show whether a daemon runs on ROOT, what it is doing, and what is left in the inbox and why."""
     settings = settings_for(root, config)
     if not settings.root.is_dir():
         raise NoInputError(f"there is no folder {settings.root}; name the ROOT or --config FILE of a daemon")
+    if alive:
+        _require_alive(settings)
+        return
     found = _gather(settings)
     if output is OutputFormat.json:
         typer.echo(json.dumps(found, indent=2))
@@ -32,6 +46,29 @@ def status(root: Root = None, config: ConfigFile = None, output: Format = Output
         typer.echo(_as_csv(found), nl=False)
     else:
         _show(found)
+
+
+def _require_alive(settings: "Settings") -> None:
+    """Say that the daemon runs; one that has not turned its loop for a while, or not yet, is as good as none."""
+    from imageguard_daemon.service import locking
+    from imageguard_daemon.service import status as live
+
+    process_id = locking.running_process(settings.state_folder)
+    if process_id is None:
+        raise UnavailableError(f"no daemon runs on {settings.root}")
+    told = live.read(settings.state_folder)
+    if told is None or told["process_id"] != process_id:
+        raise UnavailableError(f"process {process_id} is starting: it does not watch yet")
+    if (age := _age(told)) > STALE_SECONDS:
+        raise UnavailableError(
+            f"process {process_id} last said something {age:.0f} s ago: it hangs, or its disk is full"
+        )
+    typer.echo(f"running (process {process_id})")
+
+
+def _age(told: dict[str, Any]) -> float:
+    """Give how many seconds ago a status was written."""
+    return time.time() - datetime.fromisoformat(told["updated_at"]).timestamp()
 
 
 def _gather(settings: "Settings") -> dict[str, Any]:
@@ -80,8 +117,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             )
         )
     if found["running"] and daemon:
-        age = time.time() - datetime.fromisoformat(daemon["updated_at"]).timestamp()
-        if age > STALE_SECONDS:
+        if (age := _age(daemon)) > STALE_SECONDS:
             rows.append(("attention", f"this is {age:.0f} s old: the daemon hangs, or its disk is full"))
         rows += [("attention", f"image decoders lack {what}") for what in daemon["confinement_lacks"]]
         rows.append(("now", f"{daemon['backlog']} in work, {daemon['images_per_second']:.1f} images/s"))

@@ -1,0 +1,35 @@
+"""Prepares what pip installs in the image: the versions that were tested, and the dependencies alone.
+
+python3 constraints.py LOCK OUT
+python3 constraints.py --dependencies EXTRAS PYPROJECT OUT
+"""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+
+def constraints(lock: str) -> str:
+    """Give `name==version` of each pin in a lock file, without hashes: pip takes them for all or none."""
+    return "".join(f"{pin}\n" for pin in re.findall(r"^[A-Za-z0-9][\w.-]*==\S+", lock, re.MULTILINE))
+
+
+def dependencies(project: str, extras: str) -> str:
+    """Give what the package needs with these extras, one requirement a line."""
+    table = tomllib.loads(project)["project"]
+    wanted = [*table["dependencies"]]
+    for extra in filter(None, extras.split(",")):
+        wanted += table["optional-dependencies"][extra.strip()]
+    return "".join(f"{one}\n" for one in wanted)
+
+
+def main() -> None:
+    """Read one file, write another."""
+    *options, source, target = sys.argv[1:]
+    text = Path(source).read_text(encoding="utf-8")
+    Path(target).write_text(dependencies(text, options[1]) if options else constraints(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""`status --alive`: one answer for health checks."""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon.cli.status import STALE_SECONDS, status
+from imageguard_daemon.config import STATE_FOLDER
+from imageguard_daemon.errors import NoInputError, UnavailableError
+from imageguard_daemon.service.locking import RootLock
+from imageguard_daemon.service.status import Status, write
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Path]:
+    """Give the state folder of a root that this process owns, as a daemon does."""
+    folder = tmp_path / STATE_FOLDER
+    folder.mkdir()
+    lock = RootLock(folder)
+    yield folder
+    lock.release()
+
+
+def told(process_id: int, seconds_ago: float) -> Status:
+    """Give what a daemon said some seconds ago."""
+    moment = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
+    return Status(process_id, "watching", moment, moment, 0, 0, {}, 0.0, 0, 0, 0, (), ())
+
+
+def test_a_daemon_that_turns_its_loop_is_alive(locked, capsys):
+    """It is told by which process."""
+    write(told(os.getpid(), 1.0), locked)
+    status(locked.parent, alive=True)
+    assert capsys.readouterr().out == f"running (process {os.getpid()})\n"
+
+
+def test_a_daemon_that_says_nothing_any_more_is_not_alive(locked):
+    """One that hangs still owns its root."""
+    write(told(os.getpid(), STALE_SECONDS + 5), locked)
+    with pytest.raises(UnavailableError, match="hangs"):
+        status(locked.parent, alive=True)
+
+
+def test_a_daemon_that_is_starting_is_not_alive_yet(locked):
+    """What the last run has left says nothing about this one."""
+    write(told(os.getpid() + 1, 1.0), locked)
+    with pytest.raises(UnavailableError, match="starting"):
+        status(locked.parent, alive=True)
+
+
+def test_without_a_daemon_nothing_is_alive(tmp_path):
+    """A fresh status file of a daemon that is gone does not count."""
+    folder = tmp_path / STATE_FOLDER
+    folder.mkdir()
+    write(told(os.getpid(), 1.0), folder)
+    with pytest.raises(UnavailableError, match="no daemon"):
+        status(tmp_path, alive=True)
+    with pytest.raises(NoInputError):
+        status(tmp_path / "nowhere", alive=True)
+
+
+def test_the_inbox_is_not_looked_into(locked, monkeypatch):
+    """A health check costs the same with a million files waiting."""
+    write(told(os.getpid(), 1.0), locked)
+    monkeypatch.setattr("imageguard_daemon.cli.status._gather", lambda _settings: pytest.fail("it was"))
+    status(locked.parent, alive=True)
+    assert json.loads((locked / "status.json").read_text())["state"] == "watching"
