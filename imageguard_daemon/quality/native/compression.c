@@ -6,16 +6,18 @@ static const double CERTAIN = 0.8;
 /* Some coefficients are whole eighths: rounding errors must not decide. */
 static const float HALF = 0.501f, ONE = 0.999f;
 static const int BAND_EDGES[BANDS + 1] = {1, 6, 15, 36, 64};
+/* Coefficients lie here column by column. */
 static const uint8_t ZIGZAG[PIXELS] = {
-    0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,  12, 19, 26, 33, 40, 48,
-    41, 34, 27, 20, 13, 6,  7,  14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23,
-    30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63};
+     0,  8,  1,  2,  9, 16, 24, 17, 10,  3,  4, 11, 18, 25, 32, 40,
+    33, 26, 19, 12,  5,  6, 13, 20, 27, 34, 41, 48, 56, 49, 42, 35,
+    28, 21, 14,  7, 15, 22, 29, 36, 43, 50, 57, 58, 51, 44, 37, 30,
+    23, 31, 38, 45, 52, 59, 60, 53, 46, 39, 47, 54, 61, 62, 55, 63};
 /* ITU-T T.81, table K.1: the first coefficients after the mean, in zigzag order. */
 static const int STANDARD_LUMA[COEFFICIENTS] = {11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40};
 
 /* Filled at first use, while Python's lock is held. */
 static int is_ready;
-static float basis[SIDE][SIDE], turned[SIDE][SIDE]; /* frequency x pixel, and the other way */
+static float basis[SIDE][SIDE / 2]; /* frequency x pixel of the first half */
 static float cosines[LONGEST_STEP + 1][LARGEST]; /* step x level; 0 for levels that are rounded to 0 */
 static int steps[COEFFICIENTS][QUALITIES];
 
@@ -24,8 +26,8 @@ static void prepare(void)
     if (is_ready) return;
     const double pi = 3.14159265358979323846;
     for (int k = 0; k < SIDE; k++)
-        for (int n = 0; n < SIDE; n++)
-            basis[k][n] = turned[n][k] = (float)((k ? 0.5 : sqrt(0.125)) * cos((2 * n + 1) * k * pi / 16));
+        for (int n = 0; n < SIDE / 2; n++)
+            basis[k][n] = (float)((k ? 0.5 : sqrt(0.125)) * cos((2 * n + 1) * k * pi / 16));
     for (int c = 0; c < COEFFICIENTS; c++)
         for (int q = 0; q < QUALITIES; q++) {
             int quality = WORST_QUALITY + q, percent = quality < 50 ? 5000 / quality : 200 - 2 * quality;
@@ -38,48 +40,57 @@ static void prepare(void)
     is_ready = 1;
 }
 
-/* The orthonormal DCT-II of 8 x 8 px, rows of eight frequencies. */
-FOR_ALL_PROCESSORS
-static void transform(const float *block, float *found)
+/* Eight orthonormal DCT-IIs at once, one in each place of the vectors: even and odd parts need half the products. */
+static inline __attribute__((always_inline)) void transform_columns(Eight rows[SIDE])
 {
-    Eight rows[SIDE], by_pixel[SIDE];
-    memcpy(by_pixel, turned, sizeof by_pixel);
-    for (int y = 0; y < SIDE; y++) {
-        Eight sum = block[y * SIDE] * by_pixel[0];
-        for (int x = 1; x < SIDE; x++) sum += block[y * SIDE + x] * by_pixel[x];
-        rows[y] = sum;
-    }
+    Eight sums[SIDE / 2], differences[SIDE / 2];
+    for (int n = 0; n < SIDE / 2; n++) sums[n] = rows[n] + rows[7 - n], differences[n] = rows[n] - rows[7 - n];
     for (int k = 0; k < SIDE; k++) {
-        Eight sum = basis[k][0] * rows[0];
-        for (int y = 1; y < SIDE; y++) sum += basis[k][y] * rows[y];
-        memcpy(found + k * SIDE, &sum, sizeof sum);
+        const Eight *half = k % 2 ? differences : sums;
+        rows[k] = basis[k][0] * half[0] + basis[k][1] * half[1] + basis[k][2] * half[2] + basis[k][3] * half[3];
     }
 }
 
-/* Read a block; false when it has blown or crushed pixels, which were clipped after decoding. */
-static int read_block(Grey grey, ptrdiff_t top, ptrdiff_t left, float *block)
+static inline __attribute__((always_inline)) void transpose(Eight rows[SIDE])
 {
-    uint8_t levels[PIXELS], is_clipped = 0;
-    copy_pixels(grey, top, left, SIDE, SIDE, levels);
-    for (int i = 0; i < PIXELS; i++) is_clipped |= (uint8_t)((uint8_t)(levels[i] - 1) > 253);
-    for (int i = 0; i < PIXELS; i++) block[i] = levels[i];
-    return !is_clipped;
+    Eight pairs[SIDE], quads[SIDE];
+    for (int i = 0; i < SIDE; i += 2) {
+        pairs[i] = SHUFFLED(rows[i], rows[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        pairs[i + 1] = SHUFFLED(rows[i], rows[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int i = 0; i < SIDE; i += 4)
+        for (int k = i; k < i + 2; k++) {
+            quads[k] = SHUFFLED(pairs[k], pairs[k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            quads[k + 2] = SHUFFLED(pairs[k], pairs[k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+    for (int i = 0; i < SIDE / 2; i++) {
+        rows[i] = SHUFFLED(quads[i], quads[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        rows[i + 4] = SHUFFLED(quads[i], quads[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
 }
 
-typedef void (*Take)(const float *coefficients, void *into);
-
-/* Hand over the DCT of each block in rows of blocks all over, so that not many more than `most` are looked at. */
-static void each_block(Grey grey, ptrdiff_t most, Take take, void *into)
+/* The sizes of the coefficients of a block, column by column of frequencies; false when it has blown or crushed pixels,
+ * which were clipped after decoding. Each row of pixels, or column when it is turned, starts `next` bytes after another. */
+FOR_ALL_PROCESSORS
+static int sizes_of(const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
 {
-    ptrdiff_t rows = larger(0, grey.height / SIDE), columns = larger(0, grey.width / SIDE);
-    ptrdiff_t every = larger(1, rows * columns / most);
-    for (ptrdiff_t row = 0; row < rows; row += every)
-        for (ptrdiff_t column = 0; column < columns; column++) {
-            float block[PIXELS], coefficients[PIXELS];
-            if (!read_block(grey, row * SIDE, column * SIDE, block)) continue;
-            transform(block, coefficients);
-            take(coefficients, into);
-        }
+    Eight rows[SIDE];
+    uint8_t levels[PIXELS], is_clipped = 0;
+    float pixels[PIXELS];
+    for (int y = 0; y < SIDE; y++) memcpy(levels + y * SIDE, start + y * next, SIDE);
+    for (int i = 0; i < PIXELS; i++) is_clipped |= (uint8_t)(levels[i] + 1) < 2;
+    if (is_clipped) return 0;
+    for (int i = 0; i < PIXELS; i++) pixels[i] = levels[i];
+    memcpy(rows, pixels, sizeof rows);
+    if (is_turned) transpose(rows);
+    transform_columns(rows);
+    transpose(rows);
+    transform_columns(rows);
+    for (int k = 0; k < SIDE; k++) {
+        EightPlaces size = (EightPlaces)rows[k] & INT32_MAX;
+        memcpy(sizes + k * SIDE, &size, sizeof size);
+    }
+    return 1;
 }
 
 static Grey part_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
@@ -89,15 +100,42 @@ static Grey part_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
     return part;
 }
 
+typedef void (*Take)(const float *sizes, void *into);
+
+static int is_turned(Grey grey) { return grey.right != 1 && grey.right != -1; }
+
+static const uint8_t *lowest_address(Grey grey)
+{
+    return grey.start + smaller(0, (grey.height - 1) * grey.down) + smaller(0, (grey.width - 1) * grey.right);
+}
+
+/* Hand over the DCT of each block in rows of blocks all over, so that not many more than `most` are looked at.
+ *
+ * Blocks are read as they lie in memory: in mirror image the sizes of the coefficients are the same. */
+static void each_block(Grey grey, ptrdiff_t most, Take take, void *into)
+{
+    ptrdiff_t rows = larger(0, grey.height / SIDE), columns = larger(0, grey.width / SIDE);
+    ptrdiff_t every = larger(1, rows * columns / most), next = is_turned(grey) ? grey.right : grey.down;
+    for (ptrdiff_t row = 0; row < rows; row += every)
+        for (ptrdiff_t column = 0; column < columns; column++) {
+            float sizes[PIXELS];
+            Grey block = part_of(grey, row * SIDE, column * SIDE);
+            block.height = block.width = SIDE;
+            if (sizes_of(lowest_address(block), next < 0 ? -next : next, is_turned(grey), sizes)) take(sizes, into);
+        }
+}
+
 typedef struct {
-    float of_level[COEFFICIENTS][LARGEST];
+    int32_t of_level[COEFFICIENTS][LARGEST];
 } Counts;
 
-static void count_levels(const float *coefficients, void *into)
+FOR_ALL_PROCESSORS
+static void count_levels(const float *sizes, void *into)
 {
     Counts *counts = into;
-    for (int c = 0; c < COEFFICIENTS; c++)
-        counts->of_level[c][(int)lower(fabsf(coefficients[ZIGZAG[c + 1]]) + HALF, LARGEST - 1)]++;
+    int32_t levels[PIXELS];
+    for (int i = 0; i < PIXELS; i++) levels[i] = (int32_t)lower(sizes[i] + HALF, LARGEST - 1);
+    for (int c = 0; c < COEFFICIENTS; c++) counts->of_level[c][levels[ZIGZAG[c + 1]]]++;
 }
 
 /* The sum of products of the first `count` numbers, a multiple of eight. */
@@ -123,8 +161,9 @@ static Fit best_fit(Grey grey, Counts *counts)
     memset(counts, 0, sizeof *counts);
     each_block(grey, MAX_BLOCKS, count_levels, counts);
     for (int c = 0; c < COEFFICIENTS; c++) {
-        float *of_level = counts->of_level[c];
+        float of_level[LARGEST];
         int levels = LARGEST;
+        for (int level = 0; level < LARGEST; level++) of_level[level] = (float)counts->of_level[c][level];
         while (levels > 8 && product_of(of_level + levels - 8, of_level + levels - 8, 8) == 0) levels -= 8;
         for (int q = 0; q < QUALITIES; q++) sums[q] += product_of(of_level, cosines[steps[c][q]], levels);
         for (int level = LARGEST - 2; level >= 0; level--) of_level[level] += of_level[level + 1];
@@ -147,11 +186,10 @@ typedef struct {
 } Spectrum;
 
 FOR_ALL_PROCESSORS
-static void add_to_spectrum(const float *coefficients, void *into)
+static void add_to_spectrum(const float *sizes, void *into)
 {
     Spectrum *spectrum = into;
-    float sizes[PIXELS], most = 0, low = 0;
-    for (int i = 0; i < PIXELS; i++) sizes[i] = fabsf(coefficients[i]);
+    float most = 0, low = 0;
     for (int i = 1; i < PIXELS; i++) most = sizes[i] > most ? sizes[i] : most;
     for (int i = 1; i < 6; i++) low += sizes[ZIGZAG[i]];
     float is_busy = low > 8;
@@ -190,6 +228,23 @@ static Grey middle_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
     return part;
 }
 
+/* Count the places where two rows differ by nothing, and by no more than 2. */
+FOR_ALL_PROCESSORS
+static void count_small(const uint8_t *a, const uint8_t *b, ptrdiff_t width, ptrdiff_t *unchanged, ptrdiff_t *little)
+{
+    for (ptrdiff_t first = 0; first < width; first += 255 * 32) {
+        Levels equal = {0}, near = {0}, left, right;
+        ptrdiff_t x = first;
+        for (; x + 32 <= smaller(width, first + 255 * 32); x += 32) {
+            memcpy(&left, a + x, sizeof left), memcpy(&right, b + x, sizeof right);
+            Levels is_more = (Levels)(left > right), change = ((left - right) & is_more) | ((right - left) & ~is_more);
+            equal -= (Levels)(change == 0), near -= (Levels)(change <= 2);
+        }
+        for (int i = 0; i < 32; i++) *unchanged += equal[i], *little += near[i];
+        for (; x < smaller(width, first + 255 * 32); x++) *unchanged += a[x] == b[x], *little += abs(a[x] - b[x]) <= 2;
+    }
+}
+
 int compression_features(Grey native, ptrdiff_t row, ptrdiff_t column, double *fit, float *found)
 {
     prepare();
@@ -205,19 +260,19 @@ int compression_features(Grey native, ptrdiff_t row, ptrdiff_t column, double *f
     double told[FIT_COUNT] = {best.quality, best.fit, best.evidence, (double)row, (double)column};
     memcpy(fit, told, sizeof told);
     middle = middle_of(native, row, column);
-    uint8_t *pixels = malloc((size_t)(middle.height * middle.width));
-    if (!pixels) return OUT_OF_MEMORY;
-    copy_pixels(middle, 0, 0, middle.height, middle.width, pixels);
-    Grey sample = {pixels, middle.height, middle.width, middle.width, 1};
-    describe(sample, found, found + 4 * BANDS);
-    describe(part_of(sample, 4, 4), found + 2 * BANDS, found + 4 * BANDS + 1);
-    ptrdiff_t unchanged = 0, little = 0, pairs = sample.height * (sample.width - 1);
-    for (ptrdiff_t y = 0; y < sample.height; y++)
-        for (ptrdiff_t x = 0; x + 1 < sample.width; x++) {
-            int change = abs(pixels[y * sample.width + x + 1] - pixels[y * sample.width + x]);
-            unchanged += change == 0, little += change <= 2;
+    describe(middle, found, found + 4 * BANDS);
+    describe(part_of(middle, 4, 4), found + 2 * BANDS, found + 4 * BANDS + 1);
+    ptrdiff_t unchanged = 0, little = 0, pairs = middle.height * (middle.width - 1);
+    if (is_turned(middle))
+        for (ptrdiff_t x = 0; x + 1 < middle.width; x++) {
+            const uint8_t *column = lowest_address((Grey){middle.start + x * middle.right, middle.height, 1, middle.down, 0});
+            count_small(column, column + middle.right, middle.height, &unchanged, &little);
         }
-    free(pixels);
+    else
+        for (ptrdiff_t y = 0; y < middle.height; y++) {
+            const uint8_t *row = lowest_address((Grey){middle.start + y * middle.down, 1, middle.width, 0, middle.right});
+            count_small(row, row + 1, middle.width - 1, &unchanged, &little);
+        }
     found[4 * BANDS + 2] = (float)unchanged / (float)pairs;
     found[4 * BANDS + 3] = (float)little / (float)pairs;
     return 0;

@@ -7,12 +7,13 @@
 enum { LEAST_SIDE = 40, MOST_COLUMNS = 2048, MOST_PIXELS = 1 << 30 };
 typedef int (*Extract)(Grey, float *);
 
-/* Look at an array of height x width uint8 where it lies. */
+/* Look at an array of height x width uint8 where it lies; in one direction neighbours must be neighbours in memory. */
 static int open_grey(PyObject *array, int must_be_dense, Py_buffer *view, Grey *grey)
 {
     if (PyObject_GetBuffer(array, view, PyBUF_STRIDED_RO) < 0) return -1;
     if (view->ndim == 2 && view->itemsize == 1 && view->shape[0] >= LEAST_SIDE && view->shape[1] >= LEAST_SIDE &&
         view->shape[0] <= MOST_PIXELS / view->shape[1] &&
+        (labs(view->strides[0]) == 1 || labs(view->strides[1]) == 1) &&
         (!must_be_dense || (view->strides[1] == 1 && view->strides[0] == view->shape[1]))) {
         *grey = (Grey){view->buf, view->shape[0], view->shape[1], view->strides[0], view->strides[1]};
         return 0;

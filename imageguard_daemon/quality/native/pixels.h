@@ -21,6 +21,13 @@
 /* Eight numbers that are worked on together; compilers make what the processor has of it. */
 #if defined(__GNUC__)
 typedef float Eight __attribute__((vector_size(32)));
+typedef uint8_t Levels __attribute__((vector_size(32)));
+typedef int32_t EightPlaces __attribute__((vector_size(32)));
+#if defined(__clang__)
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (EightPlaces){__VA_ARGS__})
+#endif
 #else
 #error "needs vectors as GCC and Clang have them"
 #endif
