@@ -51,24 +51,6 @@ static inline __attribute__((always_inline)) void transform_columns(Eight rows[S
     }
 }
 
-static inline __attribute__((always_inline)) void transpose(Eight rows[SIDE])
-{
-    Eight pairs[SIDE], quads[SIDE];
-    for (int i = 0; i < SIDE; i += 2) {
-        pairs[i] = SHUFFLED(rows[i], rows[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
-        pairs[i + 1] = SHUFFLED(rows[i], rows[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
-    }
-    for (int i = 0; i < SIDE; i += 4)
-        for (int k = i; k < i + 2; k++) {
-            quads[k] = SHUFFLED(pairs[k], pairs[k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-            quads[k + 2] = SHUFFLED(pairs[k], pairs[k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-        }
-    for (int i = 0; i < SIDE / 2; i++) {
-        rows[i] = SHUFFLED(quads[i], quads[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        rows[i + 4] = SHUFFLED(quads[i], quads[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-    }
-}
-
 /* The sizes of the coefficients of a block, column by column of frequencies; false when it has blown or crushed pixels,
  * which were clipped after decoding. Each row of pixels, or column when it is turned, starts `next` bytes after another. */
 FOR_ALL_PROCESSORS

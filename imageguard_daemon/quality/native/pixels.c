@@ -7,10 +7,10 @@ static inline void swap(float *a, float *b)
     *b = kept;
 }
 
-/* Hoare's selection, with the median of three as pivot. */
-float nth_value(float *values, ptrdiff_t count, ptrdiff_t rank)
+/* Hoare's selection, with the median of three as pivot, of values from `low` on that are not below those before. */
+static float nth_from(float *values, ptrdiff_t low, ptrdiff_t count, ptrdiff_t rank)
 {
-    ptrdiff_t low = 0, high = count - 1;
+    ptrdiff_t high = count - 1;
     while (high - low > 1) {
         ptrdiff_t middle = low + (high - low) / 2, i = low + 1, j = high;
         swap(&values[middle], &values[low + 1]);
@@ -33,9 +33,20 @@ float nth_value(float *values, ptrdiff_t count, ptrdiff_t rank)
     return values[rank];
 }
 
+float nth_value(float *values, ptrdiff_t count, ptrdiff_t rank) { return nth_from(values, 0, count, rank); }
+
 float quantile_of(float *values, ptrdiff_t count, double share)
 {
     return nth_value(values, count, smaller(count - 1, (ptrdiff_t)(share * (double)count)));
+}
+
+void quantiles_of(float *values, ptrdiff_t count, const double *shares, int wanted, float *found)
+{
+    for (ptrdiff_t i = 0, low = 0; i < wanted; i++) {
+        ptrdiff_t rank = smaller(count - 1, (ptrdiff_t)(shares[i] * (double)count));
+        found[i] = nth_from(values, low, count, rank);
+        low = rank;
+    }
 }
 
 float interpolated_of(float *values, ptrdiff_t count, double share)
@@ -48,6 +59,12 @@ float interpolated_of(float *values, ptrdiff_t count, double share)
     for (ptrdiff_t i = below + 2; i < count; i++)
         if (values[i] < high) high = values[i];
     return (float)(low + ((double)high - low) * (at - (double)below));
+}
+
+FOR_ALL_PROCESSORS
+void to_floats(const uint8_t *levels, ptrdiff_t count, float *found)
+{
+    for (ptrdiff_t i = 0; i < count; i++) found[i] = levels[i];
 }
 
 FOR_ALL_PROCESSORS

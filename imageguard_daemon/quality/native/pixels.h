@@ -32,6 +32,25 @@ typedef int32_t EightPlaces __attribute__((vector_size(32)));
 #error "needs vectors as GCC and Clang have them"
 #endif
 
+/* Turn a square of eight times eight numbers. */
+static inline __attribute__((always_inline)) void transpose(Eight rows[8])
+{
+    Eight pairs[8], quads[8];
+    for (int i = 0; i < 8; i += 2) {
+        pairs[i] = SHUFFLED(rows[i], rows[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        pairs[i + 1] = SHUFFLED(rows[i], rows[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = i; k < i + 2; k++) {
+            quads[k] = SHUFFLED(pairs[k], pairs[k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            quads[k + 2] = SHUFFLED(pairs[k], pairs[k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+    for (int i = 0; i < 4; i++) {
+        rows[i] = SHUFFLED(quads[i], quads[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        rows[i + 4] = SHUFFLED(quads[i], quads[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+}
+
 #define OUT_OF_MEMORY (-1)
 
 typedef struct {
@@ -49,7 +68,10 @@ static inline ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b;
 /* Order statistics. All reorder `values`; `count` is at least 1. */
 float nth_value(float *values, ptrdiff_t count, ptrdiff_t rank);
 float quantile_of(float *values, ptrdiff_t count, double share);     /* without interpolation */
+void quantiles_of(float *values, ptrdiff_t count, const double *shares, int wanted, float *found); /* of rising shares */
 float interpolated_of(float *values, ptrdiff_t count, double share); /* as numpy.quantile */
+
+void to_floats(const uint8_t *levels, ptrdiff_t count, float *found);
 
 /* Average 2 x 2 px to one; an odd last row or column is left out. */
 void half_size(const float *pixels, ptrdiff_t height, ptrdiff_t width, float *half);
