@@ -66,6 +66,7 @@ def extract(picture: Picture, working_long_side: int, loops: Loops = FASTEST) ->
         math.log(min(working.shape)),
         math.log(max(picture.grey.shape) / max(working.shape)),
     ]
+    numbers = np.array(vector, np.float32)
     return Features(
         width=picture.width,
         height=picture.height,
@@ -73,7 +74,7 @@ def extract(picture: Picture, working_long_side: int, loops: Loops = FASTEST) ->
         tones=facts,
         grid=grid,
         repeated=along.repeated,
-        vector=np.nan_to_num(np.array(vector, np.float32), nan=0.0, posinf=20.0, neginf=-20.0),
+        vector=numbers if np.isfinite(numbers).all() else np.nan_to_num(numbers, nan=0.0, posinf=20.0, neginf=-20.0),
     )
 
 

@@ -40,21 +40,19 @@ static void prepare(void)
     is_ready = 1;
 }
 
-/* Eight orthonormal DCT-IIs at once, one in each place of the vectors: even and odd parts need half the products. */
-static inline __attribute__((always_inline)) void transform_columns(Eight rows[SIDE])
+/* Eight orthonormal DCT-IIs at once, one in each place of the vectors, up to the wanted frequency: even and odd parts
+ * need half the products. */
+static inline __attribute__((always_inline)) void transform_columns(Eight rows[SIDE], int wanted)
 {
     Eight sums[SIDE / 2], differences[SIDE / 2];
     for (int n = 0; n < SIDE / 2; n++) sums[n] = rows[n] + rows[7 - n], differences[n] = rows[n] - rows[7 - n];
-    for (int k = 0; k < SIDE; k++) {
+    for (int k = 0; k < wanted; k++) {
         const Eight *half = k % 2 ? differences : sums;
         rows[k] = basis[k][0] * half[0] + basis[k][1] * half[1] + basis[k][2] * half[2] + basis[k][3] * half[3];
     }
 }
 
-/* The sizes of the coefficients of a block, column by column of frequencies; false when it has blown or crushed pixels,
- * which were clipped after decoding. Each row of pixels, or column when it is turned, starts `next` bytes after another. */
-FOR_ALL_PROCESSORS
-static int sizes_of(const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
+static inline __attribute__((always_inline)) int sizes_up_to(int wanted, const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
 {
     Eight rows[SIDE];
     uint8_t levels[PIXELS], is_clipped = 0;
@@ -65,9 +63,9 @@ static int sizes_of(const uint8_t *start, ptrdiff_t next, int is_turned, float *
     for (int i = 0; i < PIXELS; i++) pixels[i] = levels[i];
     memcpy(rows, pixels, sizeof rows);
     if (is_turned) transpose(rows);
-    transform_columns(rows);
+    transform_columns(rows, wanted);
     transpose(rows);
-    transform_columns(rows);
+    transform_columns(rows, wanted);
     for (int k = 0; k < SIDE; k++) {
         EightPlaces size = (EightPlaces)rows[k] & INT32_MAX;
         memcpy(sizes + k * SIDE, &size, sizeof size);
@@ -82,6 +80,23 @@ static Grey part_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
     return part;
 }
 
+/* The sizes of the coefficients of a block, column by column of frequencies; false when it has blown or crushed pixels,
+ * which were clipped after decoding. Each row of pixels, or column when it is turned, starts `next` bytes after another. */
+typedef int (*SizesOf)(const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes);
+
+FOR_ALL_PROCESSORS
+static int sizes_of(const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
+{
+    return sizes_up_to(SIDE, start, next, is_turned, sizes);
+}
+
+/* Of the lowest six frequencies only, among which are the first COEFFICIENTS; the rest is not filled with sense. */
+FOR_ALL_PROCESSORS
+static int low_sizes_of(const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
+{
+    return sizes_up_to(6, start, next, is_turned, sizes);
+}
+
 typedef void (*Take)(const float *sizes, void *into);
 
 static int is_turned(Grey grey) { return grey.right != 1 && grey.right != -1; }
@@ -94,7 +109,7 @@ static const uint8_t *lowest_address(Grey grey)
 /* Hand over the DCT of each block in rows of blocks all over, so that not many more than `most` are looked at.
  *
  * Blocks are read as they lie in memory: in mirror image the sizes of the coefficients are the same. */
-static void each_block(Grey grey, ptrdiff_t most, Take take, void *into)
+static void each_block(Grey grey, ptrdiff_t most, SizesOf look, Take take, void *into)
 {
     ptrdiff_t rows = larger(0, grey.height / SIDE), columns = larger(0, grey.width / SIDE);
     ptrdiff_t every = larger(1, rows * columns / most), next = is_turned(grey) ? grey.right : grey.down;
@@ -103,7 +118,7 @@ static void each_block(Grey grey, ptrdiff_t most, Take take, void *into)
             float sizes[PIXELS];
             Grey block = part_of(grey, row * SIDE, column * SIDE);
             block.height = block.width = SIDE;
-            if (sizes_of(lowest_address(block), next < 0 ? -next : next, is_turned(grey), sizes)) take(sizes, into);
+            if (look(lowest_address(block), next < 0 ? -next : next, is_turned(grey), sizes)) take(sizes, into);
         }
 }
 
@@ -141,7 +156,7 @@ static Fit best_fit(Grey grey, Counts *counts)
 {
     float sums[QUALITIES] = {0}, fits[QUALITIES], evidence[QUALITIES] = {0}, best = -INFINITY;
     memset(counts, 0, sizeof *counts);
-    each_block(grey, MAX_BLOCKS, count_levels, counts);
+    each_block(grey, MAX_BLOCKS, low_sizes_of, count_levels, counts);
     for (int c = 0; c < COEFFICIENTS; c++) {
         float of_level[LARGEST];
         int levels = LARGEST;
@@ -187,7 +202,7 @@ static void add_to_spectrum(const float *sizes, void *into)
 static void describe(Grey sample, float *bands, float *still)
 {
     Spectrum spectrum = {0};
-    each_block(sample, MAX_LOOKED_AT, add_to_spectrum, &spectrum);
+    each_block(sample, MAX_LOOKED_AT, sizes_of, add_to_spectrum, &spectrum);
     const float *silent = spectrum.busy >= 4 ? spectrum.silent_busy : spectrum.silent;
     double looked_at = (double)(spectrum.busy >= 4 ? spectrum.busy : spectrum.blocks), blocks = (double)spectrum.blocks;
     *still = spectrum.blocks ? (float)((double)spectrum.still / blocks) : 0;
