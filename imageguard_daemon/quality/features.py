@@ -51,20 +51,21 @@ def extract(picture: Picture, working_long_side: int, loops: Loops = FASTEST) ->
     """Extract all features: compression and enlargement from native pixels, the rest at working size."""
     working = at_working_size(picture.grey, working_long_side)
     turn = upright(working)
-    native, working = _large_enough(turn(picture.grey)), dense(_large_enough(turn(working)))
-    facts, tonal = loops.tones(working)
+    small = dense(_large_enough(turn(working)))
+    native = small if working is picture.grey else _large_enough(turn(picture.grey))
+    facts, tonal = loops.tones(small)
     across, down = lines(native)
     along = loops.lines(across, down)
     grid, compressed = compression.compression_features(native, along.row, along.column, loops.blocks)
     vector = [
-        *loops.sharpness(working),
-        *loops.noise(working),
+        *loops.sharpness(small),
+        *loops.noise(small),
         *tonal,
         *compressed,
         *along.enlargement,
         math.log(picture.grey.size),
-        math.log(min(working.shape)),
-        math.log(max(picture.grey.shape) / max(working.shape)),
+        math.log(min(small.shape)),
+        math.log(max(picture.grey.shape) / max(small.shape)),
     ]
     numbers = np.array(vector, np.float32)
     return Features(

@@ -4,7 +4,7 @@ enum { SIDE = 8, PIXELS = SIDE * SIDE, COEFFICIENTS = 15, LARGEST = 512, LONGEST
 enum { WORST_QUALITY = 3, QUALITIES = 86, BANDS = 4, SAMPLE = 1024 };
 static const double CERTAIN = 0.8;
 /* Some coefficients are whole eighths: rounding errors must not decide. */
-static const float HALF = 0.501f, ONE = 0.999f;
+static const float HALF = 0.501f, ONE = 0.999f, SILENT = 0.8f;
 static const int BAND_EDGES[BANDS + 1] = {1, 6, 15, 36, 64};
 /* Coefficients lie here column by column. */
 static const uint8_t ZIGZAG[PIXELS] = {
@@ -55,13 +55,15 @@ static inline __attribute__((always_inline)) void transform_columns(Eight rows[S
 static inline __attribute__((always_inline)) int sizes_up_to(int wanted, const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
 {
     Eight rows[SIDE];
-    uint8_t levels[PIXELS], is_clipped = 0;
-    float pixels[PIXELS];
-    for (int y = 0; y < SIDE; y++) memcpy(levels + y * SIDE, start + y * next, SIDE);
-    for (int i = 0; i < PIXELS; i++) is_clipped |= (uint8_t)(levels[i] + 1) < 2;
-    if (is_clipped) return 0;
-    for (int i = 0; i < PIXELS; i++) pixels[i] = levels[i];
-    memcpy(rows, pixels, sizeof rows);
+    Words clipped = {0};
+    for (int y = 0; y < SIDE; y++) {
+        uint64_t row;
+        memcpy(&row, start + y * next, sizeof row);
+        Levels levels = (Levels)(Words){row, row, row, row};
+        clipped |= (Words)((levels == 0) | (levels == 255));
+        to_eight(&levels, rows + y);
+    }
+    if (clipped[0]) return 0;
     if (is_turned) transpose(rows);
     transform_columns(rows, wanted);
     transpose(rows);
@@ -178,7 +180,8 @@ static Fit best_fit(Grey grey, Counts *counts)
 }
 
 typedef struct {
-    float power[PIXELS], silent[PIXELS], silent_busy[PIXELS];
+    Eight power[SIDE];
+    EightPlaces silent[SIDE], silent_busy[SIDE];
     ptrdiff_t blocks, busy, still;
 } Spectrum;
 
@@ -186,30 +189,36 @@ FOR_ALL_PROCESSORS
 static void add_to_spectrum(const float *sizes, void *into)
 {
     Spectrum *spectrum = into;
-    float most = 0, low = 0;
-    for (int i = 1; i < PIXELS; i++) most = sizes[i] > most ? sizes[i] : most;
+    Eight size;
+    EightPlaces heard = {0};
+    int32_t loud[SIDE], is_loud = 0;
+    float low = 0;
     for (int i = 1; i < 6; i++) low += sizes[ZIGZAG[i]];
-    float is_busy = low > 8;
-    spectrum->blocks++, spectrum->busy += low > 8, spectrum->still += most < ONE;
-    for (int i = 0; i < PIXELS; i++) {
-        float is_silent = sizes[i] < 0.8f;
-        spectrum->power[i] += sizes[i] * sizes[i];
-        spectrum->silent[i] += is_silent, spectrum->silent_busy[i] += is_silent * is_busy;
+    for (int k = 0; k < SIDE; k++) {
+        memcpy(&size, sizes + k * SIDE, sizeof size);
+        if (k == 0) size[0] = 0; /* the mean, which is no detail */
+        spectrum->power[k] += size * size;
+        spectrum->silent[k] -= size < SILENT;
+        if (low > 8) spectrum->silent_busy[k] -= size < SILENT;
+        heard |= size >= ONE;
     }
+    memcpy(loud, &heard, sizeof loud);
+    for (int i = 0; i < SIDE; i++) is_loud |= loud[i];
+    spectrum->blocks++, spectrum->busy += low > 8, spectrum->still += !is_loud;
 }
 
 /* Four bands' energies, how often each is silent where there is detail, and the share of blocks with none. */
 static void describe(Grey sample, float *bands, float *still)
 {
-    Spectrum spectrum = {0};
+    Spectrum spectrum = {.blocks = 0};
     each_block(sample, MAX_LOOKED_AT, sizes_of, add_to_spectrum, &spectrum);
-    const float *silent = spectrum.busy >= 4 ? spectrum.silent_busy : spectrum.silent;
+    const EightPlaces *silent = spectrum.busy >= 4 ? spectrum.silent_busy : spectrum.silent;
     double looked_at = (double)(spectrum.busy >= 4 ? spectrum.busy : spectrum.blocks), blocks = (double)spectrum.blocks;
     *still = spectrum.blocks ? (float)((double)spectrum.still / blocks) : 0;
     for (int band = 0; band < BANDS; band++) {
         double power = 0, share = 0, size = BAND_EDGES[band + 1] - BAND_EDGES[band];
         for (int i = BAND_EDGES[band]; i < BAND_EDGES[band + 1]; i++)
-            power += spectrum.power[ZIGZAG[i]], share += silent[ZIGZAG[i]];
+            power += spectrum.power[ZIGZAG[i] / SIDE][ZIGZAG[i] % SIDE], share += silent[ZIGZAG[i] / SIDE][ZIGZAG[i] % SIDE];
         bands[band] = spectrum.blocks < 4 ? 0 : (float)log(power / blocks / size + 0.02);
         bands[BANDS + band] = spectrum.blocks < 4 ? 1 : (float)(share / looked_at / size);
     }

@@ -22,15 +22,24 @@
 #if defined(__GNUC__)
 typedef float Eight __attribute__((vector_size(32)));
 typedef uint8_t Levels __attribute__((vector_size(32)));
+typedef uint64_t Words __attribute__((vector_size(32)));
 typedef int32_t EightPlaces __attribute__((vector_size(32)));
 #if defined(__clang__)
 #define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
+#define SHUFFLED_BYTES(a, places) __builtin_shuffle(a, places)
 #define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (EightPlaces){__VA_ARGS__})
 #endif
 #else
 #error "needs vectors as GCC and Clang have them"
 #endif
+
+/* The first four levels of the lower half, and the second four of the upper half. */
+static inline __attribute__((always_inline)) void to_eight(const Levels *levels, Eight *found)
+{
+    const Levels spread = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 20, 20, 20, 20, 21, 21, 21, 21, 22, 22, 22, 22, 23, 23, 23, 23};
+    *found = __builtin_convertvector((EightPlaces)SHUFFLED_BYTES(*levels, spread) & 255, Eight);
+}
 
 /* Turn a square of eight times eight numbers. */
 static inline __attribute__((always_inline)) void transpose(Eight rows[8])
