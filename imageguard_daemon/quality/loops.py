@@ -4,9 +4,13 @@ The compiled ones (`native/`, in C) give the same numbers in a fraction of the t
 calls when a picture is small. A package that was built without a compiler does without them.
 """
 
+import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import cv2
 
 from imageguard_daemon.quality import compression, enlargement, grain, sharpness, tones
 from imageguard_daemon.quality.compression import GridFit, LookAtBlocks
@@ -15,10 +19,20 @@ from imageguard_daemon.quality.enlargement import LineFeatures
 from imageguard_daemon.quality.strips import Grid
 from imageguard_daemon.quality.tones import Tones
 
-try:
-    from imageguard_daemon.quality import _native
-except ImportError:
-    _native = None  # type: ignore[assignment]
+
+
+def _compiled() -> Any:
+    """Give the extension module that suits this processor, or None where the package was built without a compiler."""
+    fitting = ("_native_avx2", "_native") if cv2.checkHardwareSupport(cv2.CPU_AVX2) else ("_native",)
+    for name in fitting:
+        try:
+            return importlib.import_module(f"imageguard_daemon.quality.{name}")
+        except ImportError:
+            continue
+    return None
+
+
+_native = _compiled()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,9 @@ static void prepare(void)
     is_ready = 1;
 }
 
+/* Not 0 when one of the eight bytes is. */
+static inline uint64_t has_zero(uint64_t bytes) { return (bytes - 0x0101010101010101u) & ~bytes & 0x8080808080808080u; }
+
 /* Eight orthonormal DCT-IIs at once, one in each place of the vectors, up to the wanted frequency: even and odd parts
  * need half the products. */
 static inline __attribute__((always_inline)) void transform_columns(Eight rows[SIDE], int wanted)
@@ -55,15 +58,14 @@ static inline __attribute__((always_inline)) void transform_columns(Eight rows[S
 static inline __attribute__((always_inline)) int sizes_up_to(int wanted, const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
 {
     Eight rows[SIDE];
-    Words clipped = {0};
+    uint64_t clipped = 0;
     for (int y = 0; y < SIDE; y++) {
-        uint64_t row;
-        memcpy(&row, start + y * next, sizeof row);
-        Levels levels = (Levels)(Words){row, row, row, row};
-        clipped |= (Words)((levels == 0) | (levels == 255));
-        to_eight(&levels, rows + y);
+        uint64_t levels;
+        memcpy(&levels, start + y * next, sizeof levels);
+        clipped |= has_zero(levels) | has_zero(~levels);
+        to_numbers(levels, rows + y);
     }
-    if (clipped[0]) return 0;
+    if (clipped) return 0;
     if (is_turned) transpose(rows);
     transform_columns(rows, wanted);
     transpose(rows);
@@ -86,14 +88,12 @@ static Grey part_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
  * which were clipped after decoding. Each row of pixels, or column when it is turned, starts `next` bytes after another. */
 typedef int (*SizesOf)(const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes);
 
-FOR_ALL_PROCESSORS
 static int sizes_of(const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
 {
     return sizes_up_to(SIDE, start, next, is_turned, sizes);
 }
 
 /* Of the lowest six frequencies only, among which are the first COEFFICIENTS; the rest is not filled with sense. */
-FOR_ALL_PROCESSORS
 static int low_sizes_of(const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
 {
     return sizes_up_to(6, start, next, is_turned, sizes);
@@ -128,7 +128,6 @@ typedef struct {
     int32_t of_level[COEFFICIENTS][LARGEST];
 } Counts;
 
-FOR_ALL_PROCESSORS
 static void count_levels(const float *sizes, void *into)
 {
     Counts *counts = into;
@@ -138,7 +137,6 @@ static void count_levels(const float *sizes, void *into)
 }
 
 /* The sum of products of the first `count` numbers, a multiple of eight. */
-FOR_ALL_PROCESSORS
 static float product_of(const float *a, const float *b, int count)
 {
     Eight sum = {0}, left, right;
@@ -185,7 +183,6 @@ typedef struct {
     ptrdiff_t blocks, busy, still;
 } Spectrum;
 
-FOR_ALL_PROCESSORS
 static void add_to_spectrum(const float *sizes, void *into)
 {
     Spectrum *spectrum = into;
@@ -235,7 +232,6 @@ static Grey middle_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
 }
 
 /* Count the places where two rows differ by nothing, and by no more than 2. */
-FOR_ALL_PROCESSORS
 static void count_small(const uint8_t *a, const uint8_t *b, ptrdiff_t width, ptrdiff_t *unchanged, ptrdiff_t *little)
 {
     for (ptrdiff_t first = 0; first < width; first += 255 * 32) {

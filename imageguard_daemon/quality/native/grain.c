@@ -14,7 +14,6 @@ static float log_of(double variance) { return (float)(log(variance + 0.02) / 2);
 static ptrdiff_t reflected(ptrdiff_t at, ptrdiff_t size) { return at < 0 ? -at : at >= size ? 2 * size - 2 - at : at; }
 
 /* Immerkaer's kernel along one row, the picture reflected at its borders. */
-FOR_ALL_PROCESSORS
 static void respond(const float *above, const float *row, const float *below, ptrdiff_t width, float *upright,
                     float *found)
 {
@@ -24,7 +23,6 @@ static void respond(const float *above, const float *row, const float *below, pt
     found[width - 1] = (upright[width - 2] - 2 * upright[width - 1] + upright[reflected(width, width)]) / 6;
 }
 
-FOR_ALL_PROCESSORS
 static void add_powers(const float *response, ptrdiff_t width, float *sums)
 {
     for (ptrdiff_t x = 0; x < width; x++) sums[x] += response[x] * response[x];
@@ -51,7 +49,6 @@ static void level_power(const float *pixels, ptrdiff_t height, ptrdiff_t width, 
 }
 
 /* Add levels, and how many are not clipped, of one row to sums for each column. */
-FOR_ALL_PROCESSORS
 static void add_levels(const uint8_t *row, ptrdiff_t width, int32_t *levels, int32_t *unclipped)
 {
     for (ptrdiff_t x = 0; x < width; x++) {
@@ -91,7 +88,6 @@ static void flattest_first(Flatness *tiles, ptrdiff_t count, ptrdiff_t wanted, f
 }
 
 /* The size of the response in the flattest tiles, its product with the next pixel's, the share of none. */
-FOR_ALL_PROCESSORS
 static void texture(const float *response, ptrdiff_t width, ptrdiff_t columns, const Flatness *order, ptrdiff_t count,
                     double *size, double *along, double *still)
 {
@@ -112,7 +108,6 @@ static void texture(const float *response, ptrdiff_t width, ptrdiff_t columns, c
     *size /= pixels, *along /= pixels, *still /= pixels;
 }
 
-FOR_ALL_PROCESSORS
 static ptrdiff_t still_pixels(const float *response, ptrdiff_t width)
 {
     int32_t count = 0;

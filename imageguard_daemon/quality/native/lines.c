@@ -17,7 +17,6 @@ static void prepare(void)
 }
 
 /* Cooley and Tukey's transform in place; `size` is a power of two, at most BINS. */
-FOR_ALL_PROCESSORS
 static void fourier(double *real, double *imaginary, int size)
 {
     for (int i = 1, j = 0; i < size; i++) {
@@ -51,7 +50,6 @@ static inline uint16_t size_of(int16_t change)
     return (uint16_t)(change > turned ? change : turned);
 }
 
-FOR_ALL_PROCESSORS
 static void add_changes(const uint8_t *restrict line, ptrdiff_t width, uint16_t *restrict change, uint16_t *restrict bend,
                         uint16_t *restrict step)
 {
@@ -130,7 +128,6 @@ static double windowed(const int32_t *bend, ptrdiff_t count, double lines, doubl
     return sqrt(power);
 }
 
-FOR_ALL_PROCESSORS
 static int64_t squared_changes(const uint8_t *line, ptrdiff_t width, ptrdiff_t reach)
 {
     int32_t sum = 0; /* at most 2048 x 255 x 255 */
@@ -155,7 +152,6 @@ static void fineness(Grey lines, double *near, double *far)
 }
 
 /* The same of eight signals at once, one in each place of the vectors, from single precision and in reversed order. */
-FOR_ALL_PROCESSORS
 static void fourier_of_eight(Eight *real, Eight *imaginary, int size)
 {
     for (int half = 1; half < size; half *= 2)
@@ -169,7 +165,6 @@ static void fourier_of_eight(Eight *real, Eight *imaginary, int size)
             }
 }
 
-FOR_ALL_PROCESSORS
 static void add_power(const Eight *real, const Eight *imaginary, int length, Eight *power)
 {
     for (int k = 0; k <= length / 2; k++) {
@@ -248,7 +243,6 @@ static float strongest(const float *spectrum, int eighths)
 }
 
 /* The geometric mean of the amplitudes of two real signals that were transformed as one complex signal. */
-FOR_ALL_PROCESSORS
 static void common_spectrum(const double *real, const double *imaginary, const double norms[2], float *spectrum)
 {
     float first_norm = (float)(1 / (4 * norms[0] * norms[0])), second_norm = (float)(1 / (4 * norms[1] * norms[1]));

@@ -4,6 +4,12 @@
 
 #include "pixels.h"
 
+/* The same sources are built twice, as `_native` and for processors with AVX2 as `_native_avx2`. */
+#define NAME(module) NAME_OF(module)
+#define NAME_OF(module) #module
+#define INIT(module) INIT_OF(module)
+#define INIT_OF(module) PyInit_##module
+
 enum { LEAST_SIDE = 40, MOST_COLUMNS = 2048, MOST_PIXELS = 1 << 30 };
 typedef int (*Extract)(Grey, float *);
 
@@ -128,6 +134,6 @@ static PyMethodDef functions[] = {
     {"compression", compression, METH_VARARGS, "Give the fit and the features of blocks of compression.py."},
     {NULL, NULL, 0, NULL}};
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = -1, .m_methods = functions};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = NAME(MODULE), .m_size = -1, .m_methods = functions};
 
-PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC INIT(MODULE)(void) { return PyModule_Create(&definition); }

@@ -59,13 +59,11 @@ float interpolated_of(float *values, ptrdiff_t count, double share)
     return (float)(low + ((double)high - low) * (at - (double)below));
 }
 
-FOR_ALL_PROCESSORS
 void to_floats(const uint8_t *levels, ptrdiff_t count, float *found)
 {
     for (ptrdiff_t i = 0; i < count; i++) found[i] = levels[i];
 }
 
-FOR_ALL_PROCESSORS
 void half_size(const float *pixels, ptrdiff_t height, ptrdiff_t width, float *half)
 {
     for (ptrdiff_t y = 0; y < height / 2; y++) {

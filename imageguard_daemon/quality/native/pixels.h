@@ -11,54 +11,60 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One build serves old and new processors: the loader picks the faster copy of a function. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_ALL_PROCESSORS __attribute__((target_clones("avx2", "default")))
-#else
-#define FOR_ALL_PROCESSORS
+/* Numbers that are worked on together; compilers make what the processor has of it. */
+#if !defined(__GNUC__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "needs vectors as GCC and Clang have them, and the lowest byte first"
 #endif
-
-/* Eight numbers that are worked on together; compilers make what the processor has of it. */
-#if defined(__GNUC__)
 typedef float Eight __attribute__((vector_size(32)));
-typedef uint8_t Levels __attribute__((vector_size(32)));
-typedef uint64_t Words __attribute__((vector_size(32)));
 typedef int32_t EightPlaces __attribute__((vector_size(32)));
-#if defined(__clang__)
-#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define SHUFFLED_BYTES(a, places) __builtin_shuffle(a, places)
-#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (EightPlaces){__VA_ARGS__})
-#endif
-#else
-#error "needs vectors as GCC and Clang have them"
-#endif
+typedef uint8_t Levels __attribute__((vector_size(32)));
 
-/* The first four levels of the lower half, and the second four of the upper half. */
-static inline __attribute__((always_inline)) void to_eight(const Levels *levels, Eight *found)
+/* Eight levels, the first in the lowest byte, as numbers. Turn a square of eight times eight numbers.
+ *
+ * The one thing that compilers make badly of vectors longer than the processor's is moving numbers about in them. */
+#if defined(__AVX2__)
+#include <immintrin.h>
+static inline void to_numbers(uint64_t levels, Eight *found)
 {
-    const Levels spread = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 20, 20, 20, 20, 21, 21, 21, 21, 22, 22, 22, 22, 23, 23, 23, 23};
-    *found = __builtin_convertvector((EightPlaces)SHUFFLED_BYTES(*levels, spread) & 255, Eight);
+    *found = (Eight)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)levels)));
 }
 
-/* Turn a square of eight times eight numbers. */
-static inline __attribute__((always_inline)) void transpose(Eight rows[8])
+static inline void transpose(Eight rows[8])
 {
-    Eight pairs[8], quads[8];
+    __m256 pairs[8], quads[8];
     for (int i = 0; i < 8; i += 2) {
-        pairs[i] = SHUFFLED(rows[i], rows[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
-        pairs[i + 1] = SHUFFLED(rows[i], rows[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+        pairs[i] = _mm256_unpacklo_ps((__m256)rows[i], (__m256)rows[i + 1]);
+        pairs[i + 1] = _mm256_unpackhi_ps((__m256)rows[i], (__m256)rows[i + 1]);
     }
     for (int i = 0; i < 8; i += 4)
-        for (int k = i; k < i + 2; k++) {
-            quads[k] = SHUFFLED(pairs[k], pairs[k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-            quads[k + 2] = SHUFFLED(pairs[k], pairs[k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        for (int k = 0; k < 2; k++) {
+            quads[i + 2 * k] = _mm256_shuffle_ps(pairs[i + k], pairs[i + 2 + k], 0x44);
+            quads[i + 2 * k + 1] = _mm256_shuffle_ps(pairs[i + k], pairs[i + 2 + k], 0xee);
         }
     for (int i = 0; i < 4; i++) {
-        rows[i] = SHUFFLED(quads[i], quads[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        rows[i + 4] = SHUFFLED(quads[i], quads[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+        rows[i] = (Eight)_mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20);
+        rows[i + 4] = (Eight)_mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31);
     }
 }
+#else
+static inline void to_numbers(uint64_t levels, Eight *found)
+{
+    uint8_t bytes[8];
+    float numbers[8];
+    memcpy(bytes, &levels, sizeof bytes);
+    for (int i = 0; i < 8; i++) numbers[i] = bytes[i];
+    memcpy(found, numbers, sizeof numbers);
+}
+
+static inline void transpose(Eight rows[8])
+{
+    float before[8][8], after[8][8];
+    memcpy(before, rows, sizeof before);
+    for (int i = 0; i < 8; i++)
+        for (int k = 0; k < 8; k++) after[i][k] = before[k][i];
+    memcpy(rows, after, sizeof after);
+}
+#endif
 
 #define OUT_OF_MEMORY (-1)
 

@@ -6,7 +6,6 @@ static const int DOWN[WAYS] = {0, 1, 1, 1}, RIGHT[WAYS] = {1, 0, 1, -1};
 static const float SQUARED_LENGTHS[WAYS] = {1, 1, 2, 2}, NOISE_AT_SCALE[SCALES] = {1, 1, 0.25f, 0.0625f, 0.015625f};
 
 /* Squared differences of one row of tiles, added up for each column, eight at a time: way x column. */
-FOR_ALL_PROCESSORS
 static void sum_squares(const float *pixels, ptrdiff_t stride, int distance, ptrdiff_t tile, ptrdiff_t width, float *sums)
 {
     ptrdiff_t end[WAYS];
@@ -117,7 +116,6 @@ static float orientation(const float *energies, ptrdiff_t tiles, const uint8_t *
     return (float)hypot(across / (double)keep, diagonal / (double)keep);
 }
 
-FOR_ALL_PROCESSORS
 static void largest_changes(const uint8_t *start, const uint8_t *end, ptrdiff_t width, uint8_t *most)
 {
     for (ptrdiff_t x = 0; x < width; x++) {

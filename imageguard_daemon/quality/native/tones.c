@@ -14,7 +14,6 @@ static ptrdiff_t reflected(ptrdiff_t at, ptrdiff_t size)
 }
 
 /* Let one row into the sums of levels and of their squares for each column, and another out of them. */
-FOR_ALL_PROCESSORS
 static void exchange_rows(const uint8_t *in, const uint8_t *out, ptrdiff_t width, int32_t *sums, int32_t *squares)
 {
     for (ptrdiff_t x = 0; x < width; x++) {
@@ -24,7 +23,6 @@ static void exchange_rows(const uint8_t *in, const uint8_t *out, ptrdiff_t width
 }
 
 /* Sums over nine neighbours of a row, reflected at its ends; `wide` has room for the row and 8 more. */
-FOR_ALL_PROCESSORS
 static void sum_nine(const int32_t *row, ptrdiff_t width, int32_t *wide, int32_t *found)
 {
     memcpy(wide + REACH, row, (size_t)width * sizeof *wide);
@@ -37,7 +35,6 @@ static void sum_nine(const int32_t *row, ptrdiff_t width, int32_t *wide, int32_t
 }
 
 /* Add up local contrast and pixels of one row: everywhere, where it is dark, where it is bright. */
-FOR_ALL_PROCESSORS
 static void add_contrast(const int32_t *sums, const int32_t *squares, ptrdiff_t width, double *totals, double *counts)
 {
     enum { PIXELS = WINDOW * WINDOW };
@@ -201,14 +198,12 @@ static Cell *cells_of(ptrdiff_t pixels, ptrdiff_t count)
     return cells;
 }
 
-FOR_ALL_PROCESSORS
 static void add_weighted(const uint8_t *row, ptrdiff_t width, float weight, float *to)
 {
     for (ptrdiff_t x = 0; x < width; x++) to[x] += weight * row[x];
 }
 
 /* Average eight rows, given one in each place of `columns`, over areas to fewer columns; `found` has eight rows. */
-FOR_ALL_PROCESSORS
 static void average_along(const Eight *columns, const Cell *cells, ptrdiff_t width, float *const found[8])
 {
     for (ptrdiff_t first = 0; first < width; first += 8) {
@@ -225,7 +220,6 @@ static void average_along(const Eight *columns, const Cell *cells, ptrdiff_t wid
 }
 
 /* `width` is a multiple of eight. */
-FOR_ALL_PROCESSORS
 static void turn_rows(const float *rows, ptrdiff_t width, Eight *columns)
 {
     for (ptrdiff_t first = 0; first < width; first += 8) {
@@ -261,13 +255,11 @@ static int average(Grey from, ptrdiff_t height, ptrdiff_t width, float *found)
     return result;
 }
 
-FOR_ALL_PROCESSORS
 static void round_levels(const float *levels, ptrdiff_t count, uint8_t *found)
 {
     for (ptrdiff_t i = 0; i < count; i++) found[i] = (uint8_t)(int)rintf(levels[i]);
 }
 
-FOR_ALL_PROCESSORS
 static void half_row(const uint8_t *upper, const uint8_t *lower, ptrdiff_t width, uint8_t *half)
 {
     for (ptrdiff_t x = 0; x < width; x++)
