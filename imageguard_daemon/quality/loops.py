@@ -4,13 +4,14 @@ The compiled ones (`native/`, in C) give the same numbers in a fraction of the t
 calls when a picture is small. A package that was built without a compiler does without them.
 """
 
+import contextlib
 import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
+import numpy as np
 
 from imageguard_daemon.quality import compression, enlargement, grain, sharpness, tones
 from imageguard_daemon.quality.compression import GridFit, LookAtBlocks
@@ -20,15 +21,11 @@ from imageguard_daemon.quality.strips import Grid
 from imageguard_daemon.quality.tones import Tones
 
 
-
 def _compiled() -> Any:
     """Give the extension module that suits this processor, or None where the package was built without a compiler."""
-    fitting = ("_native_avx2", "_native") if cv2.checkHardwareSupport(cv2.CPU_AVX2) else ("_native",)
-    for name in fitting:
-        try:
+    for name in ("_native_avx2", "_native"):
+        with contextlib.suppress(ImportError):  # not built, or not for this processor
             return importlib.import_module(f"imageguard_daemon.quality.{name}")
-        except ImportError:
-            continue
     return None
 
 
@@ -72,6 +69,7 @@ def _lines(across: Grey, down: Grey) -> LineFeatures:
 
 
 def _blocks(grey: Grey, row: int, column: int) -> tuple[GridFit, list[float]]:
+    grey = grey if 1 in map(abs, grey.strides) else np.ascontiguousarray(grey)
     (quality, fit, evidence), found = _native.compression(grey, row, column)
     return GridFit(quality, fit, math.floor(evidence)), found
 

@@ -1,6 +1,8 @@
 """The compiled steps give what NumPy gives, whatever the picture."""
 
+import contextlib
 import gc
+import importlib
 import tracemalloc
 from dataclasses import astuple
 
@@ -22,7 +24,11 @@ from tests.helpers.images import blurred, enlarged, exposed, jpeg, noisy, photo,
 if COMPILED is None:
     pytest.skip("the package was built without a compiler", allow_module_level=True)
 
-native = pytest.importorskip("imageguard_daemon.quality._native")
+BUILDS = []
+for name in ("_native", "_native_avx2"):
+    with contextlib.suppress(ImportError):
+        BUILDS.append(importlib.import_module(f"imageguard_daemon.quality.{name}"))
+native = BUILDS[-1]
 Pixels = NDArray[np.uint8]
 SIDES = st.integers(8, 330)
 SAME_SCORE, SAME_WITHOUT_GRID = 0.3, 2.0
@@ -134,6 +140,32 @@ def test_other_wrong_arguments_are_refused():
         native.sharpness("no picture")
     with pytest.raises(ValueError, match="uint8"):
         native.compression(np.zeros((30, 64), np.uint8), 0, 0)
+
+
+@given(SIDES.filter(lambda side: side >= 40), SIDES.filter(lambda side: side >= 40), st.sampled_from(sorted(SPOILED)))
+@settings(deadline=None, max_examples=30)
+def test_both_builds_give_the_same_numbers(width: int, height: int, kind: str):
+    """With and without AVX2 the features are the same, but for the last digits."""
+    if len(BUILDS) < 2:
+        pytest.skip("the compiler or the processor knows no AVX2")
+    grey = grey_photo(width, height, 5, kind)
+    across, down = lines(grey)
+    for take in (
+        lambda build: build.sharpness(grey),
+        lambda build: build.noise(grey),
+        lambda build: build.tones(grey)[1],
+        lambda build: build.lines(across, down)[3],
+        lambda build: build.compression(grey, 1, 2)[1],
+    ):
+        assert take(BUILDS[0]) == pytest.approx(take(BUILDS[1]), rel=1e-3, abs=1e-3)
+
+
+def test_a_picture_with_gaps_is_copied_first():
+    """Pixels that lie apart in both directions are measured all the same."""
+    grey = grey_photo(200, 160, 1, "not")[::2, ::2]
+    assert apart(*both(grey)) == {}
+    with pytest.raises(ValueError, match="uint8"):
+        native.compression(grey, 0, 0)
 
 
 def test_memory_is_given_back():

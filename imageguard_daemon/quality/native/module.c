@@ -136,4 +136,13 @@ static PyMethodDef functions[] = {
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = NAME(MODULE), .m_size = -1, .m_methods = functions};
 
-PyMODINIT_FUNC INIT(MODULE)(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC INIT(MODULE)(void)
+{
+#if defined(__AVX2__)
+    if (!__builtin_cpu_supports("avx2")) {
+        PyErr_SetString(PyExc_ImportError, "this processor has no AVX2");
+        return NULL;
+    }
+#endif
+    return PyModule_Create(&definition);
+}
