@@ -64,7 +64,7 @@ def apart(first: features.Features, second: features.Features) -> dict[str, floa
 
 
 @given(SIDES, SIDES, st.integers(0, 30), st.sampled_from(sorted(SPOILED)))
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 def test_photos_have_the_same_features(width: int, height: int, seed: int, kind: str):
     """Of any size and spoiled in any way, a picture scores the same whether the package was compiled or not."""
     first, second = both(grey_photo(width, height, seed, kind))
@@ -89,7 +89,7 @@ def test_large_and_narrow_photos_have_the_same_features(width: int, height: int)
 
 
 @given(st.integers(40, 90), st.integers(40, 90), st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2, 8, 64, 255]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_pixels_give_finite_numbers(width: int, height: int, seed: int, most: int):
     """Blank, nearly blank, and wild pixels are all measured."""
     grey = np.random.default_rng(seed).integers(0, most, (height, width), np.uint8, endpoint=True)
@@ -100,7 +100,7 @@ def test_any_pixels_give_finite_numbers(width: int, height: int, seed: int, most
 
 
 @given(st.integers(40, 120), st.integers(40, 120), st.integers(0, 7), st.integers(0, 7), st.booleans(), st.booleans())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_turned_views_are_read_where_they_lie(width, height, row, column, flipped, lies):
     """A view with other strides gives what its copy gives."""
     grey = grey_photo(200, 200, 1, "not")[: height * 2 : 2, :width]
@@ -143,7 +143,7 @@ def test_other_wrong_arguments_are_refused():
 
 
 @given(SIDES.filter(lambda side: side >= 40), SIDES.filter(lambda side: side >= 40), st.sampled_from(sorted(SPOILED)))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_both_builds_give_the_same_numbers(width: int, height: int, kind: str):
     """With and without AVX2 the features are the same, but for the last digits."""
     if len(BUILDS) < 2:
