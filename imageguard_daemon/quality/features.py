@@ -12,7 +12,7 @@ from imageguard_daemon.quality.compression import GridFit
 from imageguard_daemon.quality.decoding import Grey, Picture
 from imageguard_daemon.quality.loops import FASTEST, Loops
 from imageguard_daemon.quality.strips import lines
-from imageguard_daemon.quality.tiles import Floats, half_size
+from imageguard_daemon.quality.tiles import Floats, dense, half_size
 from imageguard_daemon.quality.tones import Tones
 
 _SMALLEST_SIDE_PX = 40
@@ -51,21 +51,23 @@ def extract(picture: Picture, working_long_side: int, loops: Loops = FASTEST) ->
     """Extract all features: compression and enlargement from native pixels, the rest at working size."""
     working = at_working_size(picture.grey, working_long_side)
     turn = upright(working)
-    native, working = _large_enough(turn(picture.grey)), np.ascontiguousarray(_large_enough(turn(working)))
-    facts, tonal = loops.tones(working)
+    small = dense(_large_enough(turn(working)))
+    native = small if working is picture.grey else _large_enough(turn(picture.grey))
+    facts, tonal = loops.tones(small)
     across, down = lines(native)
     along = loops.lines(across, down)
     grid, compressed = compression.compression_features(native, along.row, along.column, loops.blocks)
     vector = [
-        *loops.sharpness(working),
-        *loops.noise(working),
+        *loops.sharpness(small),
+        *loops.noise(small),
         *tonal,
         *compressed,
         *along.enlargement,
         math.log(picture.grey.size),
-        math.log(min(working.shape)),
-        math.log(max(picture.grey.shape) / max(working.shape)),
+        math.log(min(small.shape)),
+        math.log(max(picture.grey.shape) / max(small.shape)),
     ]
+    numbers = np.array(vector, np.float32)
     return Features(
         width=picture.width,
         height=picture.height,
@@ -73,7 +75,7 @@ def extract(picture: Picture, working_long_side: int, loops: Loops = FASTEST) ->
         tones=facts,
         grid=grid,
         repeated=along.repeated,
-        vector=np.nan_to_num(np.array(vector, np.float32), nan=0.0, posinf=20.0, neginf=-20.0),
+        vector=numbers if np.isfinite(numbers).all() else np.nan_to_num(numbers, nan=0.0, posinf=20.0, neginf=-20.0),
     )
 
 
@@ -83,8 +85,11 @@ def upright(grey: Grey) -> Callable[[Grey], Grey]:
     Features are taken after it, so that they are the same whichever way the picture was put into the file.
     """
     height, width = grey.shape
-    below = cv2.mean(grey[-(height // 2) :])[0] - cv2.mean(grey[: height // 2])[0] if height > 1 else 0.0
-    right = cv2.mean(grey[:, -(width // 2) :])[0] - cv2.mean(grey[:, : width // 2])[0] if width > 1 else 0.0
+    high, wide = (max(1, side // 2) for side in (height, width))
+    (first, second), (third, last) = (
+        [cv2.mean(grey[y : y + high, x : x + wide])[0] for x in (0, width - wide)] for y in (0, height - high)
+    )
+    below, right = (third + last) - (first + second), (second + last) - (first + third)
     rows, columns = slice(None, None, -1 if below > 0 else 1), slice(None, None, -1 if right > 0 else 1)
     lies = height > width or (height == width and abs(right) > abs(below))
     return (lambda other: other[rows, columns].T) if lies else (lambda other: other[rows, columns])

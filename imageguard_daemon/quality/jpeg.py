@@ -5,6 +5,7 @@ Source: ITU-T T.81, Annex B (markers) and Annex K (the tables libjpeg scales by 
 
 import functools
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -113,9 +114,7 @@ def _quantisation_tables(segment: bytes) -> dict[int, tuple[int, ...]]:
         size = 2 if segment[at] >> 4 else 1
         values = segment[at + 1 : at + 1 + 64 * size]
         if len(values) == 64 * size:
-            tables[segment[at] & 15] = tuple(
-                int.from_bytes(values[i : i + size], "big") for i in range(0, 64 * size, size)
-            )
+            tables[segment[at] & 15] = struct.unpack(">64B" if size == 1 else ">64H", values)
         at += 1 + 64 * size
     return tables
 

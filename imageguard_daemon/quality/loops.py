@@ -4,9 +4,14 @@ The compiled ones (`native/`, in C) give the same numbers in a fraction of the t
 calls when a picture is small. A package that was built without a compiler does without them.
 """
 
+import contextlib
+import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from imageguard_daemon.quality import compression, enlargement, grain, sharpness, tones
 from imageguard_daemon.quality.compression import GridFit, LookAtBlocks
@@ -15,10 +20,16 @@ from imageguard_daemon.quality.enlargement import LineFeatures
 from imageguard_daemon.quality.strips import Grid
 from imageguard_daemon.quality.tones import Tones
 
-try:
-    from imageguard_daemon.quality import _native
-except ImportError:
-    _native = None  # type: ignore[assignment]
+
+def _compiled() -> Any:
+    """Give the extension module that suits this processor, or None where the package was built without a compiler."""
+    for name in ("_native_avx2", "_native"):
+        with contextlib.suppress(ImportError):  # not built, or not for this processor
+            return importlib.import_module(f"imageguard_daemon.quality.{name}")
+    return None
+
+
+_native = _compiled()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ def _lines(across: Grey, down: Grey) -> LineFeatures:
 
 
 def _blocks(grey: Grey, row: int, column: int) -> tuple[GridFit, list[float]]:
+    grey = grey if 1 in map(abs, grey.strides) else np.ascontiguousarray(grey)
     (quality, fit, evidence), found = _native.compression(grey, row, column)
     return GridFit(quality, fit, math.floor(evidence)), found
 

@@ -1,12 +1,14 @@
 """A small feed-forward network, run by NumPy alone; pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
 from imageguard_daemon.quality.tiles import Floats
+
+_SCALES = ("low", "high", "mean", "spread")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Network:
     """Matrix and bias of each layer."""
 
     def __call__(self, features: Floats) -> Floats:
-        """Give the outputs for one vector of features, or for each row of a table of them."""
+        """Give the outputs for each row of a table of features; of `stacked` networks: network x row x output."""
         values = (np.clip(features, self.low, self.high) - self.mean) / self.spread
         for matrix, bias in self.layers[:-1]:
             values = values @ matrix + bias
@@ -30,11 +32,26 @@ class Network:
         return np.asarray(values @ matrix + bias, np.float32)
 
 
+def stacked(networks: Sequence[Network]) -> Network:
+    """Give networks of one shape as one, which is asked in one go: the arrays have an axis more, the first."""
+
+    def together(parts: Iterable[Floats]) -> Floats:
+        return np.stack([np.atleast_2d(part) for part in parts])
+
+    low, high, mean, spread = (together(getattr(one, name) for one in networks) for name in _SCALES)
+    depths = range(len(networks[0].layers))
+    layers = tuple(
+        (together(one.layers[depth][0] for one in networks), together(one.layers[depth][1] for one in networks))
+        for depth in depths
+    )
+    return Network(low, high, mean, spread, layers)
+
+
 def save(file: BinaryIO, networks: Sequence[Network], names: Sequence[str]) -> None:
     """Write networks and the names of the features they read."""
     arrays = {"names": np.array(names), "count": np.array(len(networks))}
     for number, network in enumerate(networks):
-        for key in ("low", "high", "mean", "spread"):
+        for key in _SCALES:
             arrays[f"{number}_{key}"] = getattr(network, key)
         for depth, (matrix, bias) in enumerate(network.layers):
             arrays[f"{number}_matrix{depth}"], arrays[f"{number}_bias{depth}"] = matrix, bias
@@ -56,5 +73,5 @@ def load(file: BinaryIO, names: Sequence[str]) -> tuple[Network, ...]:
 def _network(arrays: Mapping[str, Floats], number: int) -> Network:
     depths = range(sum(key.startswith(f"{number}_matrix") for key in arrays))
     layers = tuple((arrays[f"{number}_matrix{depth}"], arrays[f"{number}_bias{depth}"]) for depth in depths)
-    low, high, mean, spread = (arrays[f"{number}_{key}"] for key in ("low", "high", "mean", "spread"))
+    low, high, mean, spread = (arrays[f"{number}_{key}"] for key in _SCALES)
     return Network(low, high, mean, spread, layers)

@@ -14,7 +14,7 @@ import numpy as np
 
 from imageguard_daemon.model import Measures
 from imageguard_daemon.quality.features import NAMES, Features
-from imageguard_daemon.quality.network import Network, load
+from imageguard_daemon.quality.network import Network, load, stacked
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.quality.tiles import Floats
 
@@ -79,7 +79,7 @@ def _innocent(measures: Measures) -> Measures:
 
 
 def _estimates(vector: Floats) -> dict[str, float]:
-    found = np.clip(np.mean([network(vector) for network in networks()], axis=0), 0, 1)
+    found = np.clip(_panel()(vector[None]).mean(axis=0)[0], 0, 1)
     return {
         measure: _SCALE_OF[measure].limit(100 * _without_doubt(measure, float(score)))
         for measure, score in zip(TARGETS, found, strict=True)
@@ -90,6 +90,11 @@ def _without_doubt(measure: str, score: float) -> float:
     """Call nearly perfect what is as good as undamaged photos look to the networks, which are never quite sure."""
     start, end, told = _DOUBT.get(measure, (0.0, 1.0, 1.0))
     return float(np.interp(score, (start, end, 1.0), (start, told, 1.0))) if score > start else score
+
+
+@functools.cache
+def _panel() -> Network:
+    return stacked(networks())
 
 
 @functools.cache

@@ -4,6 +4,7 @@ Scoring, policy and docs/measures.md all read `SCALES`. Standard library only, s
 a record without loading an image library.
 """
 
+import functools
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -36,8 +37,8 @@ class Scale:
         """Give the score of a measure, 0 to 100, monotone; NaN scores 0 as nothing good is known of it."""
         if math.isnan(value):
             return 0.0
-        points = sorted((measure, score) for score, measure in self.anchors)
-        index = bisect_right([measure for measure, _ in points], value)
+        points, levels = _rising(self.anchors)
+        index = bisect_right(levels, value)
         if index in (0, len(points)):
             return points[min(index, len(points) - 1)][1]
         (low, low_score), (high, high_score) = points[index - 1], points[index]
@@ -59,6 +60,13 @@ class Scale:
     def phrase(self, value: float) -> str:
         """Give a measure with its unit: `3.1 px`."""
         return f"{self.number(value)} {self.unit}".rstrip()
+
+
+@functools.cache
+def _rising(anchors: tuple[tuple[float, float], ...]) -> tuple[list[tuple[float, float]], list[float]]:
+    """Give anchors as (measure, score), and their measures alone, in rising order."""
+    points = sorted((measure, score) for score, measure in anchors)
+    return points, [measure for measure, _ in points]
 
 
 def _position(value: float, low: float, high: float) -> float:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from imageguard_daemon.quality.decoding import Grey
-from imageguard_daemon.quality.tiles import Floats
+from imageguard_daemon.quality.tiles import Floats, dense
 
 _LENGTH, _LINES = 2048, 512
 _EQUAL = 1e-4
@@ -27,7 +27,7 @@ def lines(native: Grey) -> tuple[Grey, Grey]:
 def _rows_from_everywhere(native: Grey) -> Grey:
     height, width = native.shape
     start = max(0, (width - _LENGTH) // 2) // 8 * 8
-    return np.ascontiguousarray(native[:: max(1, height // _LINES), start : start + _LENGTH])
+    return dense(native[:: max(1, height // _LINES), start : start + _LENGTH])
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,19 @@ def projections(rows: Floats, basis: Floats) -> Floats:
     return np.concatenate(parts, axis=1) if parts else np.zeros((len(basis), 0), np.float32)
 
 
+def dense(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay a turned or flipped view out row by row, in a fraction of the time of `numpy.ascontiguousarray`."""
+    if pixels.flags.c_contiguous or 1 not in map(abs, pixels.strides):
+        return np.ascontiguousarray(pixels)
+    is_turned = abs(pixels.strides[1]) != 1
+    rows = pixels.T if is_turned else pixels
+    down, right = (-1 if stride < 0 else 1 for stride in rows.strides)
+    found: cv2.typing.MatLike = rows[::down, ::right]
+    if down < 0 or right < 0:
+        found = cv2.flip(found, -1 if down == right else int(right < 0))
+    return np.ascontiguousarray(cv2.transpose(found) if is_turned else found)
+
+
 def half_size(pixels: Pixels) -> Pixels:
     """Average 2 x 2 px to one; an odd last row or column is left out."""
     height, width = pixels.shape

@@ -45,7 +45,7 @@ def found(path: Path) -> str:
         engine.dispose()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(COLUMNS), number=st.integers(0, 3), value=VALUES)
 def test_any_changed_value_is_found(
     original: Path, tmp_path: Path, place: tuple[str, str], number: int, value: object
@@ -76,7 +76,7 @@ def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
     return rows
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=st.sampled_from(TABLES), number=st.integers(0, 3))
 def test_any_removed_row_is_found(original: Path, tmp_path: Path, table: str, number: int) -> None:
     """No row can be taken out unseen, the last ones neither."""

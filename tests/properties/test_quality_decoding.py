@@ -1,7 +1,7 @@
 """What holds for all bytes and all pixels."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
@@ -28,7 +28,6 @@ FILES = [jpeg(photo(48, 40)), png(photo(48, 40))]
 
 
 @given(st.sampled_from(MAGIC), st.binary(max_size=400))
-@settings(deadline=None)
 def test_any_bytes_give_measures_or_an_issue(magic: bytes, rest: bytes):
     """No bytes whatsoever raise, whatever format they pretend to be."""
     result = measure_bytes(magic + rest, LIMITS)
@@ -37,7 +36,6 @@ def test_any_bytes_give_measures_or_an_issue(magic: bytes, rest: bytes):
 
 
 @given(st.sampled_from(FILES), st.integers(0, 10_000), st.binary(min_size=1, max_size=20))
-@settings(deadline=None)
 def test_any_damage_gives_measures_or_an_issue(data: bytes, at: int, patch: bytes):
     """An image file overwritten anywhere with anything is judged."""
     at %= len(data)
@@ -52,7 +50,6 @@ def test_any_damage_gives_measures_or_an_issue(data: bytes, at: int, patch: byte
         elements=st.integers(0, 255),
     )
 )
-@settings(deadline=None)
 def test_any_pixels_give_a_sane_decision(pixels):
     """Every grey picture has six scores of 0 to 100 and finite measures."""
     decision = validate(pixels)

@@ -44,7 +44,7 @@ def picture(drawn: tuple[int, int, int, str | None, float]) -> np.ndarray:
 
 @pytest.mark.parametrize("turn", TURNS)
 @given(pictures)
-@settings(deadline=None, max_examples=15, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 def test_scores_ignore_turning_and_mirroring(turn: str, drawn):
     """A picture is as good upside down: within five points of each score."""
     rgb = picture(drawn)
@@ -54,7 +54,7 @@ def test_scores_ignore_turning_and_mirroring(turn: str, drawn):
 
 
 @given(pictures)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_scores_ignore_the_lossless_file_format(drawn):
     """The same pixels have exactly the same measures and scores, from whichever file, or as an array."""
     rgb = picture(drawn)
@@ -76,7 +76,7 @@ latin = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, 
 
 
 @given(pictures, st.dictionaries(latin, latin, max_size=3), st.binary(max_size=200))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_scores_ignore_what_a_png_says_of_itself(drawn, text: dict[str, str], icc: bytes):
     """Text and colour profiles, sound or not, change no score."""
     rgb = picture(drawn)
@@ -84,7 +84,7 @@ def test_scores_ignore_what_a_png_says_of_itself(drawn, text: dict[str, str], ic
 
 
 @given(pictures, latin, latin, st.integers(20, 95))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_scores_ignore_what_a_jpeg_says_of_itself(drawn, make: str, comment: str, quality: int):
     """EXIF, comments and resolution leave the same JPEG with the same scores."""
     rgb, plain = Image.fromarray(picture(drawn)), io.BytesIO()

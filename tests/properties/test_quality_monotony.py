@@ -40,7 +40,7 @@ def score_of(kind: Kind, decision: Decision) -> float:
 
 @pytest.mark.parametrize("name", KINDS)
 @given(st.integers(0, 1000), st.floats(0, 1))
-@settings(deadline=None, max_examples=12, derandomize=True)
+@settings(max_examples=12, derandomize=True)
 def test_more_damage_never_raises_the_score_of_its_signal(name: str, seed: int, offset: float):
     """Each score falls, or stays within five points, from step to step of growing damage."""
     scores = series(KINDS[name], seed, offset)
@@ -50,7 +50,7 @@ def test_more_damage_never_raises_the_score_of_its_signal(name: str, seed: int, 
 
 @pytest.mark.parametrize("name", KINDS)
 @given(st.integers(0, 1000))
-@settings(deadline=None, max_examples=8, derandomize=True)
+@settings(max_examples=8, derandomize=True)
 def test_the_worst_damage_costs_its_signal_half_of_the_score(name: str, seed: int):
     """A score that never fell could not rise: from undamaged to the worst it is below half."""
     undamaged, *_, worst = series(KINDS[name], seed, 1.0)
@@ -80,7 +80,7 @@ side = st.one_of(st.integers(1, 300), st.sampled_from([1, 2, 7, 8, 15, 16, 17, 3
     st.booleans(),
     st.integers(0, 2**32 - 1),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_pixels_of_any_size_have_six_scores(kind: str, width: int, height: int, grey: bool, seed: int):
     """Constant, noisy and striped pictures of 1 to 300 px have six finite scores of 0 to 100, and finite measures."""
     decision = validate(filled(kind, (height, width) if grey else (height, width, 3), seed))

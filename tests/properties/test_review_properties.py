@@ -22,7 +22,7 @@ ACTIONS = {"release": release, "confirm": confirm, "undo": undo, "purge": purge}
 steps = st.lists(st.tuples(st.sampled_from(sorted(ACTIONS)), st.sets(st.integers(1, IMAGES), min_size=1)), max_size=7)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(steps)
 def test_any_sequence_of_reviews_leaves_what_its_model_says(taken: list[tuple[str, set[int]]]) -> None:
     """Each image is where its state says, with its label, or deleted for good; and `verify` finds nothing wrong."""

@@ -79,7 +79,7 @@ def images_of(database: Path) -> dict[int, tuple[object, ...]]:
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(BATCHES, st.sampled_from([1, 5, 4_096]))
 def test_reports_count_what_the_records_hold(batches: list[Judged], most_recent: int) -> None:
     """By any dimension, packed or not, the counts are those of the view; only images that moved are in them."""
@@ -89,7 +89,7 @@ def test_reports_count_what_the_records_hold(batches: list[Judged], most_recent:
             assert by_the_rollups(database, by) == by_the_records(database, expression)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(BATCHES)
 def test_scores_moments_and_flags_are_those_of_the_record(batches: list[Judged]) -> None:
     """Every image is there once: its six scores to the last bit, its moment, what is wrong with its exposure."""
@@ -110,7 +110,7 @@ def test_scores_moments_and_flags_are_those_of_the_record(batches: list[Judged])
             assert stored == [-1.0 if score is None else score for score in scores]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(BATCHES)
 def test_a_migration_makes_the_same_rollups_from_the_records(batches: list[Judged]) -> None:
     """Emptied and made anew, they say the same of every image."""

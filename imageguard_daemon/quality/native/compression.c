@@ -4,18 +4,20 @@ enum { SIDE = 8, PIXELS = SIDE * SIDE, COEFFICIENTS = 15, LARGEST = 512, LONGEST
 enum { WORST_QUALITY = 3, QUALITIES = 86, BANDS = 4, SAMPLE = 1024 };
 static const double CERTAIN = 0.8;
 /* Some coefficients are whole eighths: rounding errors must not decide. */
-static const float HALF = 0.501f, ONE = 0.999f;
+static const float HALF = 0.501f, ONE = 0.999f, SILENT = 0.8f;
 static const int BAND_EDGES[BANDS + 1] = {1, 6, 15, 36, 64};
+/* Coefficients lie here column by column. */
 static const uint8_t ZIGZAG[PIXELS] = {
-    0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,  12, 19, 26, 33, 40, 48,
-    41, 34, 27, 20, 13, 6,  7,  14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23,
-    30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63};
+     0,  8,  1,  2,  9, 16, 24, 17, 10,  3,  4, 11, 18, 25, 32, 40,
+    33, 26, 19, 12,  5,  6, 13, 20, 27, 34, 41, 48, 56, 49, 42, 35,
+    28, 21, 14,  7, 15, 22, 29, 36, 43, 50, 57, 58, 51, 44, 37, 30,
+    23, 31, 38, 45, 52, 59, 60, 53, 46, 39, 47, 54, 61, 62, 55, 63};
 /* ITU-T T.81, table K.1: the first coefficients after the mean, in zigzag order. */
 static const int STANDARD_LUMA[COEFFICIENTS] = {11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40};
 
 /* Filled at first use, while Python's lock is held. */
 static int is_ready;
-static float basis[SIDE][SIDE], turned[SIDE][SIDE]; /* frequency x pixel, and the other way */
+static float basis[SIDE][SIDE / 2]; /* frequency x pixel of the first half */
 static float cosines[LONGEST_STEP + 1][LARGEST]; /* step x level; 0 for levels that are rounded to 0 */
 static int steps[COEFFICIENTS][QUALITIES];
 
@@ -24,8 +26,8 @@ static void prepare(void)
     if (is_ready) return;
     const double pi = 3.14159265358979323846;
     for (int k = 0; k < SIDE; k++)
-        for (int n = 0; n < SIDE; n++)
-            basis[k][n] = turned[n][k] = (float)((k ? 0.5 : sqrt(0.125)) * cos((2 * n + 1) * k * pi / 16));
+        for (int n = 0; n < SIDE / 2; n++)
+            basis[k][n] = (float)((k ? 0.5 : sqrt(0.125)) * cos((2 * n + 1) * k * pi / 16));
     for (int c = 0; c < COEFFICIENTS; c++)
         for (int q = 0; q < QUALITIES; q++) {
             int quality = WORST_QUALITY + q, percent = quality < 50 ? 5000 / quality : 200 - 2 * quality;
@@ -38,48 +40,41 @@ static void prepare(void)
     is_ready = 1;
 }
 
-/* The orthonormal DCT-II of 8 x 8 px, rows of eight frequencies. */
-FOR_ALL_PROCESSORS
-static void transform(const float *block, float *found)
+/* Not 0 when one of the eight bytes is. */
+static inline uint64_t has_zero(uint64_t bytes) { return (bytes - 0x0101010101010101u) & ~bytes & 0x8080808080808080u; }
+
+/* Eight orthonormal DCT-IIs at once, one in each place of the vectors, up to the wanted frequency: even and odd parts
+ * need half the products. */
+static inline __attribute__((always_inline)) void transform_columns(Eight rows[SIDE], int wanted)
 {
-    Eight rows[SIDE], by_pixel[SIDE];
-    memcpy(by_pixel, turned, sizeof by_pixel);
+    Eight sums[SIDE / 2], differences[SIDE / 2];
+    for (int n = 0; n < SIDE / 2; n++) sums[n] = rows[n] + rows[7 - n], differences[n] = rows[n] - rows[7 - n];
+    for (int k = 0; k < wanted; k++) {
+        const Eight *half = k % 2 ? differences : sums;
+        rows[k] = basis[k][0] * half[0] + basis[k][1] * half[1] + basis[k][2] * half[2] + basis[k][3] * half[3];
+    }
+}
+
+static inline __attribute__((always_inline)) int sizes_up_to(int wanted, const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
+{
+    Eight rows[SIDE];
+    uint64_t clipped = 0;
     for (int y = 0; y < SIDE; y++) {
-        Eight sum = block[y * SIDE] * by_pixel[0];
-        for (int x = 1; x < SIDE; x++) sum += block[y * SIDE + x] * by_pixel[x];
-        rows[y] = sum;
+        uint64_t levels;
+        memcpy(&levels, start + y * next, sizeof levels);
+        clipped |= has_zero(levels) | has_zero(~levels);
+        to_numbers(levels, rows + y);
     }
+    if (clipped) return 0;
+    if (is_turned) transpose(rows);
+    transform_columns(rows, wanted);
+    transpose(rows);
+    transform_columns(rows, wanted);
     for (int k = 0; k < SIDE; k++) {
-        Eight sum = basis[k][0] * rows[0];
-        for (int y = 1; y < SIDE; y++) sum += basis[k][y] * rows[y];
-        memcpy(found + k * SIDE, &sum, sizeof sum);
+        EightPlaces size = (EightPlaces)rows[k] & INT32_MAX;
+        memcpy(sizes + k * SIDE, &size, sizeof size);
     }
-}
-
-/* Read a block; false when it has blown or crushed pixels, which were clipped after decoding. */
-static int read_block(Grey grey, ptrdiff_t top, ptrdiff_t left, float *block)
-{
-    uint8_t levels[PIXELS], is_clipped = 0;
-    copy_pixels(grey, top, left, SIDE, SIDE, levels);
-    for (int i = 0; i < PIXELS; i++) is_clipped |= (uint8_t)((uint8_t)(levels[i] - 1) > 253);
-    for (int i = 0; i < PIXELS; i++) block[i] = levels[i];
-    return !is_clipped;
-}
-
-typedef void (*Take)(const float *coefficients, void *into);
-
-/* Hand over the DCT of each block in rows of blocks all over, so that not many more than `most` are looked at. */
-static void each_block(Grey grey, ptrdiff_t most, Take take, void *into)
-{
-    ptrdiff_t rows = larger(0, grey.height / SIDE), columns = larger(0, grey.width / SIDE);
-    ptrdiff_t every = larger(1, rows * columns / most);
-    for (ptrdiff_t row = 0; row < rows; row += every)
-        for (ptrdiff_t column = 0; column < columns; column++) {
-            float block[PIXELS], coefficients[PIXELS];
-            if (!read_block(grey, row * SIDE, column * SIDE, block)) continue;
-            transform(block, coefficients);
-            take(coefficients, into);
-        }
+    return 1;
 }
 
 static Grey part_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
@@ -89,19 +84,59 @@ static Grey part_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
     return part;
 }
 
+/* The sizes of the coefficients of a block, column by column of frequencies; false when it has blown or crushed pixels,
+ * which were clipped after decoding. Each row of pixels, or column when it is turned, starts `next` bytes after another. */
+typedef int (*SizesOf)(const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes);
+
+static int sizes_of(const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
+{
+    return sizes_up_to(SIDE, start, next, is_turned, sizes);
+}
+
+/* Of the lowest six frequencies only, among which are the first COEFFICIENTS; the rest is not filled with sense. */
+static int low_sizes_of(const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
+{
+    return sizes_up_to(6, start, next, is_turned, sizes);
+}
+
+typedef void (*Take)(const float *sizes, void *into);
+
+static int is_turned(Grey grey) { return grey.right != 1 && grey.right != -1; }
+
+static const uint8_t *lowest_address(Grey grey)
+{
+    return grey.start + smaller(0, (grey.height - 1) * grey.down) + smaller(0, (grey.width - 1) * grey.right);
+}
+
+/* Hand over the DCT of each block in rows of blocks all over, so that not many more than `most` are looked at.
+ *
+ * Blocks are read as they lie in memory: in mirror image the sizes of the coefficients are the same. */
+static void each_block(Grey grey, ptrdiff_t most, SizesOf look, Take take, void *into)
+{
+    ptrdiff_t rows = larger(0, grey.height / SIDE), columns = larger(0, grey.width / SIDE);
+    ptrdiff_t every = larger(1, rows * columns / most), next = is_turned(grey) ? grey.right : grey.down;
+    for (ptrdiff_t row = 0; row < rows; row += every)
+        for (ptrdiff_t column = 0; column < columns; column++) {
+            float sizes[PIXELS];
+            Grey block = part_of(grey, row * SIDE, column * SIDE);
+            block.height = block.width = SIDE;
+            if (look(lowest_address(block), next < 0 ? -next : next, is_turned(grey), sizes)) take(sizes, into);
+        }
+}
+
 typedef struct {
-    float of_level[COEFFICIENTS][LARGEST];
+    int32_t of_level[COEFFICIENTS][LARGEST];
 } Counts;
 
-static void count_levels(const float *coefficients, void *into)
+static void count_levels(const float *sizes, void *into)
 {
     Counts *counts = into;
-    for (int c = 0; c < COEFFICIENTS; c++)
-        counts->of_level[c][(int)lower(fabsf(coefficients[ZIGZAG[c + 1]]) + HALF, LARGEST - 1)]++;
+    int32_t levels[PIXELS];
+    for (int i = 0; i < PIXELS; i++) levels[i] = (int32_t)lower(sizes[i] + HALF, LARGEST - 1);
+    for (int c = 0; c < COEFFICIENTS; c++) counts->of_level[c][levels[ZIGZAG[c + 1]]]++;
 }
 
 /* The sum of products of the first `count` numbers, a multiple of eight. */
-FOR_ALL_PROCESSORS
 static float product_of(const float *a, const float *b, int count)
 {
     Eight sum = {0}, left, right;
@@ -121,10 +156,11 @@ static Fit best_fit(Grey grey, Counts *counts)
 {
     float sums[QUALITIES] = {0}, fits[QUALITIES], evidence[QUALITIES] = {0}, best = -INFINITY;
     memset(counts, 0, sizeof *counts);
-    each_block(grey, MAX_BLOCKS, count_levels, counts);
+    each_block(grey, MAX_BLOCKS, low_sizes_of, count_levels, counts);
     for (int c = 0; c < COEFFICIENTS; c++) {
-        float *of_level = counts->of_level[c];
+        float of_level[LARGEST];
         int levels = LARGEST;
+        for (int level = 0; level < LARGEST; level++) of_level[level] = (float)counts->of_level[c][level];
         while (levels > 8 && product_of(of_level + levels - 8, of_level + levels - 8, 8) == 0) levels -= 8;
         for (int q = 0; q < QUALITIES; q++) sums[q] += product_of(of_level, cosines[steps[c][q]], levels);
         for (int level = LARGEST - 2; level >= 0; level--) of_level[level] += of_level[level + 1];
@@ -142,39 +178,44 @@ static Fit best_fit(Grey grey, Counts *counts)
 }
 
 typedef struct {
-    float power[PIXELS], silent[PIXELS], silent_busy[PIXELS];
+    Eight power[SIDE];
+    EightPlaces silent[SIDE], silent_busy[SIDE];
     ptrdiff_t blocks, busy, still;
 } Spectrum;
 
-FOR_ALL_PROCESSORS
-static void add_to_spectrum(const float *coefficients, void *into)
+static void add_to_spectrum(const float *sizes, void *into)
 {
     Spectrum *spectrum = into;
-    float sizes[PIXELS], most = 0, low = 0;
-    for (int i = 0; i < PIXELS; i++) sizes[i] = fabsf(coefficients[i]);
-    for (int i = 1; i < PIXELS; i++) most = sizes[i] > most ? sizes[i] : most;
+    Eight size;
+    EightPlaces heard = {0};
+    int32_t loud[SIDE], is_loud = 0;
+    float low = 0;
     for (int i = 1; i < 6; i++) low += sizes[ZIGZAG[i]];
-    float is_busy = low > 8;
-    spectrum->blocks++, spectrum->busy += low > 8, spectrum->still += most < ONE;
-    for (int i = 0; i < PIXELS; i++) {
-        float is_silent = sizes[i] < 0.8f;
-        spectrum->power[i] += sizes[i] * sizes[i];
-        spectrum->silent[i] += is_silent, spectrum->silent_busy[i] += is_silent * is_busy;
+    for (int k = 0; k < SIDE; k++) {
+        memcpy(&size, sizes + k * SIDE, sizeof size);
+        if (k == 0) size[0] = 0; /* the mean, which is no detail */
+        spectrum->power[k] += size * size;
+        spectrum->silent[k] -= size < SILENT;
+        if (low > 8) spectrum->silent_busy[k] -= size < SILENT;
+        heard |= size >= ONE;
     }
+    memcpy(loud, &heard, sizeof loud);
+    for (int i = 0; i < SIDE; i++) is_loud |= loud[i];
+    spectrum->blocks++, spectrum->busy += low > 8, spectrum->still += !is_loud;
 }
 
 /* Four bands' energies, how often each is silent where there is detail, and the share of blocks with none. */
 static void describe(Grey sample, float *bands, float *still)
 {
-    Spectrum spectrum = {0};
-    each_block(sample, MAX_LOOKED_AT, add_to_spectrum, &spectrum);
-    const float *silent = spectrum.busy >= 4 ? spectrum.silent_busy : spectrum.silent;
+    Spectrum spectrum = {.blocks = 0};
+    each_block(sample, MAX_LOOKED_AT, sizes_of, add_to_spectrum, &spectrum);
+    const EightPlaces *silent = spectrum.busy >= 4 ? spectrum.silent_busy : spectrum.silent;
     double looked_at = (double)(spectrum.busy >= 4 ? spectrum.busy : spectrum.blocks), blocks = (double)spectrum.blocks;
     *still = spectrum.blocks ? (float)((double)spectrum.still / blocks) : 0;
     for (int band = 0; band < BANDS; band++) {
         double power = 0, share = 0, size = BAND_EDGES[band + 1] - BAND_EDGES[band];
         for (int i = BAND_EDGES[band]; i < BAND_EDGES[band + 1]; i++)
-            power += spectrum.power[ZIGZAG[i]], share += silent[ZIGZAG[i]];
+            power += spectrum.power[ZIGZAG[i] / SIDE][ZIGZAG[i] % SIDE], share += silent[ZIGZAG[i] / SIDE][ZIGZAG[i] % SIDE];
         bands[band] = spectrum.blocks < 4 ? 0 : (float)log(power / blocks / size + 0.02);
         bands[BANDS + band] = spectrum.blocks < 4 ? 1 : (float)(share / looked_at / size);
     }
@@ -188,6 +229,22 @@ static Grey middle_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
     Grey part = part_of(grey, down, right);
     part.height = smaller(part.height, height), part.width = smaller(part.width, width);
     return part;
+}
+
+/* Count the places where two rows differ by nothing, and by no more than 2. */
+static void count_small(const uint8_t *a, const uint8_t *b, ptrdiff_t width, ptrdiff_t *unchanged, ptrdiff_t *little)
+{
+    for (ptrdiff_t first = 0; first < width; first += 255 * 32) {
+        Levels equal = {0}, near = {0}, left, right;
+        ptrdiff_t x = first;
+        for (; x + 32 <= smaller(width, first + 255 * 32); x += 32) {
+            memcpy(&left, a + x, sizeof left), memcpy(&right, b + x, sizeof right);
+            Levels is_more = (Levels)(left > right), change = ((left - right) & is_more) | ((right - left) & ~is_more);
+            equal -= (Levels)(change == 0), near -= (Levels)(change <= 2);
+        }
+        for (int i = 0; i < 32; i++) *unchanged += equal[i], *little += near[i];
+        for (; x < smaller(width, first + 255 * 32); x++) *unchanged += a[x] == b[x], *little += abs(a[x] - b[x]) <= 2;
+    }
 }
 
 int compression_features(Grey native, ptrdiff_t row, ptrdiff_t column, double *fit, float *found)
@@ -205,19 +262,19 @@ int compression_features(Grey native, ptrdiff_t row, ptrdiff_t column, double *f
     double told[FIT_COUNT] = {best.quality, best.fit, best.evidence, (double)row, (double)column};
     memcpy(fit, told, sizeof told);
     middle = middle_of(native, row, column);
-    uint8_t *pixels = malloc((size_t)(middle.height * middle.width));
-    if (!pixels) return OUT_OF_MEMORY;
-    copy_pixels(middle, 0, 0, middle.height, middle.width, pixels);
-    Grey sample = {pixels, middle.height, middle.width, middle.width, 1};
-    describe(sample, found, found + 4 * BANDS);
-    describe(part_of(sample, 4, 4), found + 2 * BANDS, found + 4 * BANDS + 1);
-    ptrdiff_t unchanged = 0, little = 0, pairs = sample.height * (sample.width - 1);
-    for (ptrdiff_t y = 0; y < sample.height; y++)
-        for (ptrdiff_t x = 0; x + 1 < sample.width; x++) {
-            int change = abs(pixels[y * sample.width + x + 1] - pixels[y * sample.width + x]);
-            unchanged += change == 0, little += change <= 2;
+    describe(middle, found, found + 4 * BANDS);
+    describe(part_of(middle, 4, 4), found + 2 * BANDS, found + 4 * BANDS + 1);
+    ptrdiff_t unchanged = 0, little = 0, pairs = middle.height * (middle.width - 1);
+    if (is_turned(middle))
+        for (ptrdiff_t x = 0; x + 1 < middle.width; x++) {
+            const uint8_t *column = lowest_address((Grey){middle.start + x * middle.right, middle.height, 1, middle.down, 0});
+            count_small(column, column + middle.right, middle.height, &unchanged, &little);
         }
-    free(pixels);
+    else
+        for (ptrdiff_t y = 0; y < middle.height; y++) {
+            const uint8_t *row = lowest_address((Grey){middle.start + y * middle.down, 1, middle.width, 0, middle.right});
+            count_small(row, row + 1, middle.width - 1, &unchanged, &little);
+        }
     found[4 * BANDS + 2] = (float)unchanged / (float)pairs;
     found[4 * BANDS + 3] = (float)little / (float)pairs;
     return 0;

@@ -14,7 +14,6 @@ static float log_of(double variance) { return (float)(log(variance + 0.02) / 2);
 static ptrdiff_t reflected(ptrdiff_t at, ptrdiff_t size) { return at < 0 ? -at : at >= size ? 2 * size - 2 - at : at; }
 
 /* Immerkaer's kernel along one row, the picture reflected at its borders. */
-FOR_ALL_PROCESSORS
 static void respond(const float *above, const float *row, const float *below, ptrdiff_t width, float *upright,
                     float *found)
 {
@@ -24,7 +23,6 @@ static void respond(const float *above, const float *row, const float *below, pt
     found[width - 1] = (upright[width - 2] - 2 * upright[width - 1] + upright[reflected(width, width)]) / 6;
 }
 
-FOR_ALL_PROCESSORS
 static void add_powers(const float *response, ptrdiff_t width, float *sums)
 {
     for (ptrdiff_t x = 0; x < width; x++) sums[x] += response[x] * response[x];
@@ -51,7 +49,6 @@ static void level_power(const float *pixels, ptrdiff_t height, ptrdiff_t width, 
 }
 
 /* Add levels, and how many are not clipped, of one row to sums for each column. */
-FOR_ALL_PROCESSORS
 static void add_levels(const uint8_t *row, ptrdiff_t width, int32_t *levels, int32_t *unclipped)
 {
     for (ptrdiff_t x = 0; x < width; x++) {
@@ -97,17 +94,20 @@ static void texture(const float *response, ptrdiff_t width, ptrdiff_t columns, c
     *size = *along = *still = 0;
     for (ptrdiff_t i = 0; i < count; i++) {
         const float *corner = response + order[i].tile / columns * TILE * width + order[i].tile % columns * TILE;
+        Eight sizes = {0}, products = {0}, here, next;
+        EightPlaces quiet = {0};
         for (ptrdiff_t y = 0; y < TILE; y++)
-            for (ptrdiff_t x = 0; x < TILE; x++) {
-                const float *at = corner + y * width + x;
-                *size += fabsf(*at), *along += *at * at[1], *still += fabsf(*at) < STILL;
+            for (ptrdiff_t x = 0; x < TILE; x += 8) {
+                memcpy(&here, corner + y * width + x, sizeof here), memcpy(&next, corner + y * width + x + 1, sizeof next);
+                Eight there = (Eight)((EightPlaces)here & INT32_MAX);
+                sizes += there, products += here * next, quiet -= there < STILL;
             }
+        for (int k = 0; k < 8; k++) *size += sizes[k], *along += products[k], *still += quiet[k];
     }
     double pixels = (double)count * TILE * TILE;
     *size /= pixels, *along /= pixels, *still /= pixels;
 }
 
-FOR_ALL_PROCESSORS
 static ptrdiff_t still_pixels(const float *response, ptrdiff_t width)
 {
     int32_t count = 0;
@@ -171,9 +171,10 @@ static void summarise(Grey grey, const float *response, float *powers, ptrdiff_t
     *next++ = (float)all_still / (float)(tiles * TILE * TILE);
     *next++ = (float)count / (float)tiles;
     by_brightness(powers, level, count, sorted, next);
-    for (int i = 0; i < LEVELS; i++)
-        for (int share = 0; share < SHARES; share++)
-            found[i * SHARES + share] = log_of(quantile_of(powers + i * tiles, count, NOISE_SHARES[share]));
+    for (int i = 0; i < LEVELS; i++) {
+        quantiles_of(powers + i * tiles, count, NOISE_SHARES, SHARES, found + i * SHARES);
+        for (int share = 0; share < SHARES; share++) found[i * SHARES + share] = log_of(found[i * SHARES + share]);
+    }
 }
 
 int noise_features(Grey working, float *found)
@@ -189,7 +190,7 @@ int noise_features(Grey working, float *found)
     int result = pixels && half && responses && scratch && order && sums ? 0 : OUT_OF_MEMORY;
     if (!result) {
         float *powers = scratch + 2 * width, *coarse = responses + height * width;
-        for (ptrdiff_t i = 0; i < height * width; i++) pixels[i] = working.start[i];
+        to_floats(working.start, height * width, pixels);
         level_power(pixels, height, width, TILE, rows, columns, scratch, responses, powers);
         for (int level = 1; level < LEVELS; level++) {
             half_size(pixels, height, width, half);

@@ -1,6 +1,6 @@
 #include "pixels.h"
 
-enum { BINS = 4096, HALF_BINS = BINS / 2 + 1, BLOCK = 8, AROUND = 8, NEARBY = 9, ROWS = 96, BANDS = 16, REACHES = 4 };
+enum { BINS = 4096, HALF_BINS = BINS / 2 + 1, BLOCK = 8, AROUND = 8, NEARBY = 9, ROWS = 96, BANDS = 16, REACHES = 4, LONGEST = 256 };
 static const double PI = 3.14159265358979323846, EXACTLY = 0.001, ROUGHLY = 0.3001, LOWEST = 0.105, HIGHEST = 0.47, EQUAL = 1e-4;
 static const double NO_RHYTHM = 1e-3; /* less is rounding */
 
@@ -17,7 +17,6 @@ static void prepare(void)
 }
 
 /* Cooley and Tukey's transform in place; `size` is a power of two, at most BINS. */
-FOR_ALL_PROCESSORS
 static void fourier(double *real, double *imaginary, int size)
 {
     for (int i = 1, j = 0; i < size; i++) {
@@ -45,19 +44,39 @@ static void fourier(double *real, double *imaginary, int size)
 
 static double hann(ptrdiff_t at, ptrdiff_t size) { return 0.5 - 0.5 * cos(2 * PI * (double)at / (double)(size - 1)); }
 
-FOR_ALL_PROCESSORS
-static void add_changes(const uint8_t *line, ptrdiff_t width, int32_t *change, int32_t *bend, int32_t *step)
+static inline uint16_t size_of(int16_t change)
+{
+    int16_t turned = (int16_t)-change;
+    return (uint16_t)(change > turned ? change : turned);
+}
+
+static void add_changes(const uint8_t *restrict line, ptrdiff_t width, uint16_t *restrict change, uint16_t *restrict bend,
+                        uint16_t *restrict step)
 {
     for (ptrdiff_t x = 0; x + 3 < width; x++) {
-        int first = line[x + 1] - line[x], second = line[x + 2] - line[x + 1], third = line[x + 3] - line[x + 2];
-        change[x] += abs(first);
-        bend[x] += abs(second - first);
-        step[x] += abs(third - 2 * second + first);
+        int16_t first = (int16_t)(line[x + 1] - line[x]), second = (int16_t)(line[x + 2] - line[x + 1]);
+        int16_t third = (int16_t)(line[x + 3] - line[x + 2]), now = (int16_t)(second - first);
+        change[x] = (uint16_t)(change[x] + size_of(first));
+        bend[x] = (uint16_t)(bend[x] + size_of(now));
+        step[x] = (uint16_t)(step[x] + size_of((int16_t)(third - second - now)));
     }
     /* The last ones, for which the longer differences reach over the edge. */
     int first = line[width - 2] - line[width - 3], second = line[width - 1] - line[width - 2];
-    change[width - 3] += abs(first), change[width - 2] += abs(second);
-    bend[width - 3] += abs(second - first);
+    change[width - 3] = (uint16_t)(change[width - 3] + abs(first)), change[width - 2] = (uint16_t)(change[width - 2] + abs(second));
+    bend[width - 3] = (uint16_t)(bend[width - 3] + abs(second - first));
+}
+
+/* Add up the sizes of first, second and third differences, each `widest` places long; `part` is as large. */
+static void sum_changes(Grey lines, ptrdiff_t widest, uint16_t *part, int32_t *sums)
+{
+    enum { FITTING = 64 }; /* as many third differences, of at most 1020, fit into 16 bits */
+    memset(sums, 0, (size_t)(3 * widest) * sizeof *sums);
+    for (ptrdiff_t first = 0; first < lines.height; first += FITTING) {
+        memset(part, 0, (size_t)(3 * widest) * sizeof *part);
+        for (ptrdiff_t y = first; y < smaller(first + FITTING, lines.height); y++)
+            add_changes(lines.start + y * lines.width, lines.width, part, part + widest, part + 2 * widest);
+        for (ptrdiff_t i = 0; i < 3 * widest; i++) sums[i] += part[i];
+    }
 }
 
 /* Where the first block border lies along lines, and how much borders of 8 and of 4 px stand out. */
@@ -109,12 +128,11 @@ static double windowed(const int32_t *bend, ptrdiff_t count, double lines, doubl
     return sqrt(power);
 }
 
-FOR_ALL_PROCESSORS
 static int64_t squared_changes(const uint8_t *line, ptrdiff_t width, ptrdiff_t reach)
 {
     int32_t sum = 0; /* at most 2048 x 255 x 255 */
     for (ptrdiff_t x = 0; x + reach < width; x++) {
-        int32_t change = line[x + reach] - line[x];
+        int16_t change = (int16_t)(line[x + reach] - line[x]);
         sum += change * change;
     }
     return sum;
@@ -133,39 +151,70 @@ static void fineness(Grey lines, double *near, double *far)
     *near = log(powers[0] / powers[2]), *far = log(powers[1] / powers[3]);
 }
 
-/* One line, its mean taken away, windowed. */
-static void take_line(const uint8_t *line, int length, const double *window, double *found)
+/* The same of eight signals at once, one in each place of the vectors, from single precision and in reversed order. */
+static void fourier_of_eight(Eight *real, Eight *imaginary, int size)
 {
-    double mean = 0;
-    for (int x = 0; x < length; x++) mean += line[x];
-    mean /= length;
-    for (int x = 0; x < length; x++) found[x] = (line[x] - mean) * window[x];
+    for (int half = 1; half < size; half *= 2)
+        for (int start = 0; start < size; start += 2 * half)
+            for (int k = 0; k < half; k++) {
+                float c = (float)cosine[half + k], s = (float)sine[half + k];
+                Eight *low = real + start + k, *low_i = imaginary + start + k, *high = low + half, *high_i = low_i + half;
+                Eight x = *high * c - *high_i * s, y = *high * s + *high_i * c;
+                *high = *low - x, *high_i = *low_i - y;
+                *low += x, *low_i += y;
+            }
+}
+
+static void add_power(const Eight *real, const Eight *imaginary, int length, Eight *power)
+{
+    for (int k = 0; k <= length / 2; k++) {
+        int other = (length - k) % length;
+        power[k] += real[k] * real[k] + imaginary[k] * imaginary[k] + real[other] * real[other] + imaginary[other] * imaginary[other];
+    }
+}
+
+/* One line, its mean taken away, windowed, as one of eight signals in the order that the transform wants. */
+static void take_line(const uint8_t *line, int length, const float *window, const uint8_t *order, float *found)
+{
+    int32_t sum = 0;
+    for (int x = 0; x < length; x++) sum += line[x];
+    float mean = (float)sum / (float)length;
+    for (int x = 0; x < length; x++) found[8 * order[x]] = (line[x] - mean) * window[x];
+}
+
+/* The power of each frequency, added up over every so manyth line from its middle on. */
+static void powers_of(Grey lines, ptrdiff_t every, int length, const float *window, double *power)
+{
+    Eight real[LONGEST], imaginary[LONGEST], powers[LONGEST / 2 + 1] = {{0}};
+    uint8_t order[LONGEST] = {0};
+    for (int x = 1, bits = length / 2; x < length; x++) order[x] = (uint8_t)(order[x / 2] / 2 | (x % 2 ? bits : 0));
+    const uint8_t *middle = lines.start + (lines.width - length) / 2;
+    for (ptrdiff_t y = 0; y < lines.height; y += 16 * every) {
+        memset(real, 0, sizeof real), memset(imaginary, 0, sizeof imaginary);
+        for (int i = 0; i < 16 && y + i * every < lines.height; i++) /* two lines make one complex signal */
+            take_line(middle + (y + i * every) * lines.width, length, window, order, (float *)(i % 2 ? imaginary : real) + i / 2);
+        fourier_of_eight(real, imaginary, length);
+        add_power(real, imaginary, length, powers);
+    }
+    for (int k = 0; k <= length / 2; k++) {
+        power[k] = 0;
+        for (int i = 0; i < 8; i++) power[k] += (double)powers[k][i] / 2;
+    }
 }
 
 /* The log power in bands of frequency along lines, relative to the lowest. */
 static void bands(Grey lines, double *found)
 {
     static const double FIRST = 0.015, SECOND = 0.04, WIDTH = 0.03, LAST = 0.501;
-    double window[256], real[256], imaginary[256], power[129] = {0}, edges[BANDS + 1] = {FIRST};
-    int length = 256;
+    float window[LONGEST];
+    double power[LONGEST / 2 + 1], edges[BANDS + 1] = {FIRST}, window_power = 0;
+    int length = LONGEST;
     while (length > lines.width) length /= 2;
-    double window_power = 0;
-    for (int x = 0; x < length; x++) window[x] = hann(x, length), window_power += window[x] * window[x];
-    ptrdiff_t every = larger(1, lines.height / ROWS), start = (lines.width - length) / 2;
-    for (ptrdiff_t y = 0; y < lines.height; y += 2 * every) {
-        take_line(lines.start + y * lines.width + start, length, window, real);
-        memset(imaginary, 0, sizeof imaginary);
-        if (y + every < lines.height) /* two lines at once, one of them as the imaginary part */
-            take_line(lines.start + (y + every) * lines.width + start, length, window, imaginary);
-        fourier(real, imaginary, length);
-        for (int k = 0; k <= length / 2; k++) {
-            int other = (length - k) % length;
-            power[k] += (real[k] * real[k] + imaginary[k] * imaginary[k] + real[other] * real[other] +
-                         imaginary[other] * imaginary[other]) / 2;
-        }
-    }
+    for (int x = 0; x < length; x++) window[x] = (float)hann(x, length), window_power += (double)window[x] * window[x];
+    ptrdiff_t every = larger(1, lines.height / ROWS);
+    powers_of(lines, every, length, window, power);
     int values = length / 2 + 1, width = length / 32 > 1 ? length / 32 : 1;
-    double logs[129], smooth[129];
+    double logs[LONGEST / 2 + 1], smooth[LONGEST / 2 + 1];
     ptrdiff_t taken = (lines.height + every - 1) / every;
     for (int k = 0; k < values; k++) logs[k] = log(power[k] / ((double)taken * window_power) + 0.05);
     for (int k = 0; k < values; k++) {
@@ -193,20 +242,29 @@ static float strongest(const float *spectrum, int eighths)
     return most;
 }
 
+/* The geometric mean of the amplitudes of two real signals that were transformed as one complex signal. */
+static void common_spectrum(const double *real, const double *imaginary, const double norms[2], float *spectrum)
+{
+    float first_norm = (float)(1 / (4 * norms[0] * norms[0])), second_norm = (float)(1 / (4 * norms[1] * norms[1]));
+    const float least = (float)(NO_RHYTHM * NO_RHYTHM);
+    for (int k = 0; k < HALF_BINS; k++) {
+        int other = k ? BINS - k : 0;
+        float a = (float)(real[k] + real[other]), b = (float)(imaginary[k] - imaginary[other]);
+        float c = (float)(imaginary[k] + imaginary[other]), d = (float)(real[other] - real[k]);
+        float first = higher((a * a + b * b) * first_norm, least), second = higher((c * c + d * d) * second_norm, least);
+        spectrum[k] = sqrtf(sqrtf(first * second));
+    }
+}
+
 /* The rhythm of two profiles: where it is strongest, and how strong there and at the block grid's frequencies. */
 static void rhythm(const double *real, const double *imaginary, const double norms[2], float *spectrum, float *searched,
                    float *found)
 {
     int count = 0, peak = 0;
     float most = 0;
+    common_spectrum(real, imaginary, norms, spectrum);
     for (int k = 0; k < HALF_BINS; k++) {
-        int other = (BINS - k) % BINS;
-        double a = real[k] + real[other], b = imaginary[k] - imaginary[other];
-        double c = imaginary[k] + imaginary[other], d = real[other] - real[k];
-        double first = fmax(sqrt(a * a + b * b) / 2 / norms[0], NO_RHYTHM);
-        double second = fmax(sqrt(c * c + d * d) / 2 / norms[1], NO_RHYTHM);
         double frequency = (double)k / BINS, off_grid = fabs(frequency * 8 - rint(frequency * 8)) / 8;
-        spectrum[k] = (float)sqrt(first * second);
         if (frequency <= LOWEST || frequency >= HIGHEST) continue;
         searched[count++] = spectrum[k];
         if (off_grid >= 0.006 && spectrum[k] > most) most = spectrum[k], peak = k;
@@ -225,7 +283,7 @@ int line_features(Grey across, Grey down, double *grids, double *repeated, float
     prepare();
     const Grey both[2] = {across, down};
     ptrdiff_t widest = larger(across.width, down.width);
-    int32_t *sums = malloc((size_t)(3 * widest) * sizeof *sums);
+    int32_t *sums = malloc((size_t)(3 * widest) * (sizeof *sums + sizeof(uint16_t)));
     double *real = calloc(2 * BINS, sizeof *real), *imaginary = real + BINS;
     float *spectrum = malloc(2 * HALF_BINS * sizeof *spectrum);
     int result = sums && real && spectrum ? 0 : OUT_OF_MEMORY;
@@ -234,9 +292,7 @@ int line_features(Grey across, Grey down, double *grids, double *repeated, float
         for (int way = 0; way < 2; way++) {
             Grey lines = both[way];
             ptrdiff_t width = lines.width;
-            memset(sums, 0, (size_t)(3 * width) * sizeof *sums);
-            for (ptrdiff_t y = 0; y < lines.height; y++)
-                add_changes(lines.start + y * width, width, sums, sums + width, sums + 2 * width);
+            sum_changes(lines, width, (uint16_t *)(sums + 3 * widest), sums);
             find_grid(sums + 2 * width, width - 3, (double)lines.height, grids + 3 * way);
             repeated_shares(sums, width - 1, &exactly, &roughly);
             norms[way] = windowed(sums + width, width - 2, (double)lines.height, way ? imaginary : real);

@@ -4,15 +4,22 @@
 
 #include "pixels.h"
 
+/* The same sources are built twice, as `_native` and for processors with AVX2 as `_native_avx2`. */
+#define NAME(module) NAME_OF(module)
+#define NAME_OF(module) #module
+#define INIT(module) INIT_OF(module)
+#define INIT_OF(module) PyInit_##module
+
 enum { LEAST_SIDE = 40, MOST_COLUMNS = 2048, MOST_PIXELS = 1 << 30 };
 typedef int (*Extract)(Grey, float *);
 
-/* Look at an array of height x width uint8 where it lies. */
+/* Look at an array of height x width uint8 where it lies; in one direction neighbours must be neighbours in memory. */
 static int open_grey(PyObject *array, int must_be_dense, Py_buffer *view, Grey *grey)
 {
     if (PyObject_GetBuffer(array, view, PyBUF_STRIDED_RO) < 0) return -1;
     if (view->ndim == 2 && view->itemsize == 1 && view->shape[0] >= LEAST_SIDE && view->shape[1] >= LEAST_SIDE &&
         view->shape[0] <= MOST_PIXELS / view->shape[1] &&
+        (labs(view->strides[0]) == 1 || labs(view->strides[1]) == 1) &&
         (!must_be_dense || (view->strides[1] == 1 && view->strides[0] == view->shape[1]))) {
         *grey = (Grey){view->buf, view->shape[0], view->shape[1], view->strides[0], view->strides[1]};
         return 0;
@@ -127,6 +134,15 @@ static PyMethodDef functions[] = {
     {"compression", compression, METH_VARARGS, "Give the fit and the features of blocks of compression.py."},
     {NULL, NULL, 0, NULL}};
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = -1, .m_methods = functions};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = NAME(MODULE), .m_size = -1, .m_methods = functions};
 
-PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC INIT(MODULE)(void)
+{
+#if defined(__AVX2__)
+    if (!__builtin_cpu_supports("avx2")) {
+        PyErr_SetString(PyExc_ImportError, "this processor has no AVX2");
+        return NULL;
+    }
+#endif
+    return PyModule_Create(&definition);
+}

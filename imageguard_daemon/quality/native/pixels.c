@@ -1,41 +1,50 @@
 #include "pixels.h"
 
-static inline void swap(float *a, float *b)
+/* Move what is smaller than the pivot, or as large too, before the rest without asking the processor to guess; give
+ * where the rest begins. */
+static ptrdiff_t partition(float *values, ptrdiff_t low, ptrdiff_t end, float pivot, int or_equal)
 {
-    float kept = *a;
-    *a = *b;
-    *b = kept;
+    for (ptrdiff_t i = low; i < end; i++) {
+        float value = values[i];
+        values[i] = values[low], values[low] = value;
+        low += (value < pivot) | (or_equal & (value == pivot));
+    }
+    return low;
 }
 
-/* Hoare's selection, with the median of three as pivot. */
-float nth_value(float *values, ptrdiff_t count, ptrdiff_t rank)
+static float middle_of(float a, float b, float c) { return higher(lower(a, b), lower(higher(a, b), c)); }
+
+/* Quickselect of values from `low` on, where none is below those before. */
+static float nth_from(float *values, ptrdiff_t low, ptrdiff_t count, ptrdiff_t rank)
 {
-    ptrdiff_t low = 0, high = count - 1;
-    while (high - low > 1) {
-        ptrdiff_t middle = low + (high - low) / 2, i = low + 1, j = high;
-        swap(&values[middle], &values[low + 1]);
-        if (values[low] > values[high]) swap(&values[low], &values[high]);
-        if (values[low + 1] > values[high]) swap(&values[low + 1], &values[high]);
-        if (values[low] > values[low + 1]) swap(&values[low], &values[low + 1]);
-        float pivot = values[low + 1];
-        for (;;) {
-            do i++; while (values[i] < pivot);
-            do j--; while (values[j] > pivot);
-            if (j < i) break;
-            swap(&values[i], &values[j]);
+    ptrdiff_t end = count;
+    while (end - low > 1) {
+        float pivot = middle_of(values[low], values[low + (end - low) / 2], values[end - 1]);
+        ptrdiff_t rest = partition(values, low, end, pivot, 0);
+        if (rank < rest) {
+            end = rest;
+            continue;
         }
-        values[low + 1] = values[j];
-        values[j] = pivot;
-        if (j >= rank) high = j - 1;
-        if (j <= rank) low = i;
+        low = partition(values, rest, end, pivot, 1);
+        if (rank < low) return pivot;
     }
-    if (high - low == 1 && values[high] < values[low]) swap(&values[low], &values[high]);
     return values[rank];
 }
+
+float nth_value(float *values, ptrdiff_t count, ptrdiff_t rank) { return nth_from(values, 0, count, rank); }
 
 float quantile_of(float *values, ptrdiff_t count, double share)
 {
     return nth_value(values, count, smaller(count - 1, (ptrdiff_t)(share * (double)count)));
+}
+
+void quantiles_of(float *values, ptrdiff_t count, const double *shares, int wanted, float *found)
+{
+    for (ptrdiff_t i = 0, low = 0; i < wanted; i++) {
+        ptrdiff_t rank = smaller(count - 1, (ptrdiff_t)(shares[i] * (double)count));
+        found[i] = nth_from(values, low, count, rank);
+        low = rank;
+    }
 }
 
 float interpolated_of(float *values, ptrdiff_t count, double share)
@@ -50,7 +59,11 @@ float interpolated_of(float *values, ptrdiff_t count, double share)
     return (float)(low + ((double)high - low) * (at - (double)below));
 }
 
-FOR_ALL_PROCESSORS
+void to_floats(const uint8_t *levels, ptrdiff_t count, float *found)
+{
+    for (ptrdiff_t i = 0; i < count; i++) found[i] = levels[i];
+}
+
 void half_size(const float *pixels, ptrdiff_t height, ptrdiff_t width, float *half)
 {
     for (ptrdiff_t y = 0; y < height / 2; y++) {

@@ -5,30 +5,34 @@ static const double RATIO_SHARES[] = {0.03, 0.1, 0.25, 0.5, 0.8}, EDGE_SHARES[] 
 static const int DOWN[WAYS] = {0, 1, 1, 1}, RIGHT[WAYS] = {1, 0, 1, -1};
 static const float SQUARED_LENGTHS[WAYS] = {1, 1, 2, 2}, NOISE_AT_SCALE[SCALES] = {1, 1, 0.25f, 0.0625f, 0.015625f};
 
-/* Add squared differences of two rows to a sum for each column. */
-FOR_ALL_PROCESSORS
-static void add_squares(const float *start, const float *end, ptrdiff_t width, float *sums)
+/* Squared differences of one row of tiles, added up for each column, eight at a time: way x column. */
+static void sum_squares(const float *pixels, ptrdiff_t stride, int distance, ptrdiff_t tile, ptrdiff_t width, float *sums)
 {
-    for (ptrdiff_t x = 0; x < width; x++) {
-        float change = start[x] - end[x];
-        sums[x] += change * change;
+    ptrdiff_t end[WAYS];
+    for (int way = 0; way < WAYS; way++) end[way] = distance * (DOWN[way] * stride + larger(0, RIGHT[way]));
+    for (ptrdiff_t x = 0; x < width; x += 8) {
+        Eight found[WAYS] = {{0}};
+        for (ptrdiff_t y = 0; y < tile; y++) {
+            const float *at = pixels + y * stride + x;
+            Eight here, turned, there;
+            memcpy(&here, at, sizeof here), memcpy(&turned, at + distance, sizeof turned);
+            for (int way = 0; way < WAYS; way++) {
+                memcpy(&there, at + end[way], sizeof there);
+                Eight change = (RIGHT[way] < 0 ? turned : here) - there;
+                found[way] += change * change;
+            }
+        }
+        for (int way = 0; way < WAYS; way++) memcpy(sums + way * width + x, found + way, (size_t)smaller(8, width - x) * sizeof *sums);
     }
 }
 
-/* Mean squared differences of one scale: way x tile. */
+/* Mean squared differences of one scale: way x tile. Up to 7 px behind the last are read, and not used. */
 static void energies_at(const float *pixels, ptrdiff_t stride, int distance, ptrdiff_t tile, ptrdiff_t rows,
                         ptrdiff_t columns, float *sums, float *found)
 {
     ptrdiff_t width = columns * tile, tiles = rows * columns;
     for (ptrdiff_t row = 0; row < rows; row++) {
-        memset(sums, 0, (size_t)(WAYS * width) * sizeof *sums);
-        for (ptrdiff_t y = row * tile; y < (row + 1) * tile; y++)
-            for (int way = 0; way < WAYS; way++) {
-                ptrdiff_t left = RIGHT[way] < 0 ? distance : 0;
-                const float *start = pixels + y * stride + left;
-                add_squares(start, start + DOWN[way] * distance * stride + RIGHT[way] * distance, width,
-                            sums + way * width);
-            }
+        sum_squares(pixels + row * tile * stride, stride, distance, tile, width, sums);
         for (int way = 0; way < WAYS; way++)
             for (ptrdiff_t column = 0; column < columns; column++) {
                 float sum = 0;
@@ -41,12 +45,12 @@ static void energies_at(const float *pixels, ptrdiff_t stride, int distance, ptr
 static int all_energies(Grey grey, ptrdiff_t rows, ptrdiff_t columns, float *found)
 {
     ptrdiff_t height = grey.height, width = grey.width, tiles = rows * columns;
-    float *pixels = malloc((size_t)(height * width) * sizeof *pixels);
-    float *half = malloc((size_t)((height / 2) * (width / 2) + 1) * sizeof *half);
+    float *pixels = calloc((size_t)(height * width) + 8, sizeof *pixels);
+    float *half = calloc((size_t)((height / 2) * (width / 2)) + 8, sizeof *half);
     float *sums = malloc((size_t)(WAYS * columns * TILE) * sizeof *sums);
     int result = pixels && half && sums ? 0 : OUT_OF_MEMORY;
     if (!result) {
-        for (ptrdiff_t i = 0; i < height * width; i++) pixels[i] = grey.start[i];
+        to_floats(grey.start, height * width, pixels);
         energies_at(pixels, width, 1, TILE, rows, columns, sums, found);
         for (int level = 0, scale = 1; level < LEVELS; level++, scale++) {
             energies_at(pixels, width, level == 0 ? 2 : 1, TILE >> level, rows, columns, sums,
@@ -83,8 +87,8 @@ static float *fading(const float *near, const float *far, ptrdiff_t tiles, const
         }
         together[keep] = ratio, softest[keep++] = logf(most);
     }
-    for (int i = 0; i < 5; i++) *found++ = quantile_of(together, keep, RATIO_SHARES[i]);
-    for (int i = 0; i < 5; i++) *found++ = quantile_of(softest, keep, RATIO_SHARES[i]);
+    quantiles_of(together, keep, RATIO_SHARES, 5, found), found += 5;
+    quantiles_of(softest, keep, RATIO_SHARES, 5, found), found += 5;
     *found++ = interpolated_of(strongest, bold, 0.5);
     for (int way = 0; way < WAYS; way++) {
         double value = log(pooled_far[way] / pooled_near[way]);
@@ -112,7 +116,6 @@ static float orientation(const float *energies, ptrdiff_t tiles, const uint8_t *
     return (float)hypot(across / (double)keep, diagonal / (double)keep);
 }
 
-FOR_ALL_PROCESSORS
 static void largest_changes(const uint8_t *start, const uint8_t *end, ptrdiff_t width, uint8_t *most)
 {
     for (ptrdiff_t x = 0; x < width; x++) {
@@ -168,7 +171,8 @@ static int edges(Grey grey, ptrdiff_t rows, ptrdiff_t columns, float *found)
             for (ptrdiff_t t = 0; t < tiles; t++)
                 if (contrast[t] >= least && farthest[way][t] >= LEAST_LEVELS)
                     ratios[count++] = lower(near[t] / higher(far[t], 1), 1.5f);
-            for (int i = 0; i < SHARES; i++) quantiles[way][i] = count ? quantile_of(ratios, count, EDGE_SHARES[i]) : 1;
+            for (int i = 0; i < SHARES; i++) quantiles[way][i] = 1;
+            if (count) quantiles_of(ratios, count, EDGE_SHARES, SHARES, quantiles[way]);
         }
         for (int i = 0; i < SHARES; i++) {
             found[pair * 2 * SHARES + i] = higher(quantiles[0][i], quantiles[1][i]);

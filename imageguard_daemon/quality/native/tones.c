@@ -13,60 +13,64 @@ static ptrdiff_t reflected(ptrdiff_t at, ptrdiff_t size)
     return at;
 }
 
-FOR_ALL_PROCESSORS
-static void add_row(const float *from, ptrdiff_t width, float *to)
+/* Let one row into the sums of levels and of their squares for each column, and another out of them. */
+static void exchange_rows(const uint8_t *in, const uint8_t *out, ptrdiff_t width, int32_t *sums, int32_t *squares)
 {
-    for (ptrdiff_t x = 0; x < width; x++) to[x] += from[x];
+    for (ptrdiff_t x = 0; x < width; x++) {
+        sums[x] += in[x] - out[x];
+        squares[x] += in[x] * in[x] - out[x] * out[x];
+    }
 }
 
-/* Means over 9 x 9 px, the picture reflected at its borders. `sums` has one picture, `wide` a row and its borders. */
-static void blur(const float *pixels, ptrdiff_t height, ptrdiff_t width, float *sums, float *wide, float *found)
+/* Sums over nine neighbours of a row, reflected at its ends; `wide` has room for the row and 8 more. */
+static void sum_nine(const int32_t *row, ptrdiff_t width, int32_t *wide, int32_t *found)
 {
-    memset(sums, 0, (size_t)(height * width) * sizeof *sums);
-    memset(found, 0, (size_t)(height * width) * sizeof *found);
-    for (ptrdiff_t y = 0; y < height; y++) {
-        memcpy(wide + REACH, pixels + y * width, (size_t)width * sizeof *wide);
-        for (ptrdiff_t i = 1; i <= REACH; i++) {
-            wide[REACH - i] = pixels[y * width + reflected(-i, width)];
-            wide[REACH + width - 1 + i] = pixels[y * width + reflected(width - 1 + i, width)];
-        }
-        for (ptrdiff_t i = 0; i < WINDOW; i++) add_row(wide + i, width, sums + y * width);
+    memcpy(wide + REACH, row, (size_t)width * sizeof *wide);
+    for (ptrdiff_t i = 1; i <= REACH; i++) {
+        wide[REACH - i] = row[reflected(-i, width)];
+        wide[REACH + width - 1 + i] = row[reflected(width - 1 + i, width)];
     }
-    for (ptrdiff_t y = 0; y < height; y++) {
-        for (ptrdiff_t i = y - REACH; i <= y + REACH; i++)
-            add_row(sums + reflected(i, height) * width, width, found + y * width);
-        for (ptrdiff_t x = 0; x < width; x++) found[y * width + x] *= 1.0f / (WINDOW * WINDOW);
-    }
+    for (ptrdiff_t i = 0; i < width + 6; i++) wide[i] += wide[i + 1] + wide[i + 2];
+    for (ptrdiff_t x = 0; x < width; x++) found[x] = wide[x] + wide[x + 3] + wide[x + 6];
 }
 
 /* Add up local contrast and pixels of one row: everywhere, where it is dark, where it is bright. */
-FOR_ALL_PROCESSORS
-static void add_contrast(const float *smooth, const float *squares, ptrdiff_t width, double *totals, double *counts)
+static void add_contrast(const int32_t *sums, const int32_t *squares, ptrdiff_t width, double *totals, double *counts)
 {
-    float sums[SPREAD_COUNT] = {0};
+    enum { PIXELS = WINDOW * WINDOW };
+    const float whole = 1.0f / (PIXELS * 255), squared = whole * whole;
+    float local[SPREAD_COUNT] = {0};
     int dark = 0, bright = 0;
     for (ptrdiff_t x = 0; x < width; x++) {
-        float variance = squares[x] - smooth[x] * smooth[x] - ROUNDING, local = sqrtf(variance > 0 ? variance : 0);
-        int is_dark = smooth[x] < 0.2f, is_bright = smooth[x] > 0.8f;
-        sums[0] += local;
-        sums[1] += is_dark ? local : 0, dark += is_dark;
-        sums[2] += is_bright ? local : 0, bright += is_bright;
+        float level = (float)sums[x] * whole, variance = (float)(PIXELS * squares[x] - sums[x] * sums[x]) * squared - ROUNDING;
+        float contrast = sqrtf(variance > 0 ? variance : 0);
+        int is_dark = level < 0.2f, is_bright = level > 0.8f;
+        local[0] += contrast;
+        local[1] += is_dark ? contrast : 0, dark += is_dark;
+        local[2] += is_bright ? contrast : 0, bright += is_bright;
     }
-    for (int i = 0; i < SPREAD_COUNT; i++) totals[i] += sums[i];
+    for (int i = 0; i < SPREAD_COUNT; i++) totals[i] += local[i];
     counts[0] += (double)width, counts[1] += dark, counts[2] += bright;
 }
 
-/* `scratch` has four pictures and a row with its borders. */
-static void local_contrast(Grey small, float *scratch, float *found)
+/* The spread of levels within 9 x 9 px, the picture reflected at its borders; all sums are whole numbers.
+ * `scratch` has five rows and their borders. */
+static void local_contrast(Grey small, int32_t *scratch, float *found)
 {
-    ptrdiff_t height = small.height, width = small.width, size = height * width;
-    float *pixels = scratch, *sums = pixels + size, *smooth = sums + size, *squares = smooth + size, *wide = squares + size;
-    for (ptrdiff_t i = 0; i < size; i++) pixels[i] = (float)small.start[i] * (1.0f / 255);
-    blur(pixels, height, width, sums, wide, smooth);
-    for (ptrdiff_t i = 0; i < size; i++) pixels[i] *= pixels[i];
-    blur(pixels, height, width, sums, wide, squares);
+    ptrdiff_t height = small.height, width = small.width;
+    int32_t *sums = scratch, *squares = sums + width, *nine = squares + width, *nine_squares = nine + width;
+    int32_t *wide = nine_squares + width;
     double totals[SPREAD_COUNT] = {0}, counts[SPREAD_COUNT] = {0};
-    for (ptrdiff_t y = 0; y < height; y++) add_contrast(smooth + y * width, squares + y * width, width, totals, counts);
+    memset(sums, 0, (size_t)(2 * width) * sizeof *sums);
+    for (ptrdiff_t y = -REACH; y < REACH; y++) /* against a row of zeros, which `nine` is for now */
+        exchange_rows(small.start + reflected(y, height) * width, memset(nine, 0, (size_t)width), width, sums, squares);
+    for (ptrdiff_t y = 0; y < height; y++) {
+        const uint8_t *in = small.start + reflected(y + REACH, height) * width;
+        const uint8_t *out = y ? small.start + reflected(y - REACH - 1, height) * width : memset(nine, 0, (size_t)width);
+        exchange_rows(in, out, width, sums, squares);
+        sum_nine(sums, width, wide, nine), sum_nine(squares, width, wide, nine_squares);
+        add_contrast(nine, nine_squares, width, totals, counts);
+    }
     for (int i = 0; i < SPREAD_COUNT; i++) found[i] = counts[i] > 0 ? (float)sqrt(totals[i] / counts[i]) : 0;
 }
 
@@ -155,11 +159,11 @@ static void area(const uint8_t *mask, Grey small, int is_bright, int32_t *parent
 static int look_at_light(Grey small, float *found)
 {
     size_t size = (size_t)(small.height * small.width);
-    float *scratch = malloc((4 * size + (size_t)small.width + 2 * REACH) * sizeof *scratch);
+    int32_t *scratch = malloc((2 * size + 5 * (size_t)small.width + 2 * REACH) * sizeof *scratch);
     uint8_t *mask = calloc(size, 1);
     int result = scratch && mask ? 0 : OUT_OF_MEMORY;
     if (!result) {
-        int32_t *parents = (int32_t *)scratch, *sizes = parents + size;
+        int32_t *parents = scratch, *sizes = parents + size;
         local_contrast(small, scratch, found);
         for (size_t i = 0; i < size; i++) mask[i] = small.start[i] >= BLOWN;
         area(mask, small, 1, parents, sizes, found + SPREAD_COUNT);
@@ -194,33 +198,68 @@ static Cell *cells_of(ptrdiff_t pixels, ptrdiff_t count)
     return cells;
 }
 
-FOR_ALL_PROCESSORS
 static void add_weighted(const uint8_t *row, ptrdiff_t width, float weight, float *to)
 {
     for (ptrdiff_t x = 0; x < width; x++) to[x] += weight * row[x];
 }
 
-/* Average over areas to fewer rows and columns. */
+/* Average eight rows, given one in each place of `columns`, over areas to fewer columns; `found` has eight rows. */
+static void average_along(const Eight *columns, const Cell *cells, ptrdiff_t width, float *const found[8])
+{
+    for (ptrdiff_t first = 0; first < width; first += 8) {
+        Eight sums[8] = {{0}};
+        for (ptrdiff_t x = first; x < smaller(first + 8, width); x++) {
+            const Eight *column = columns + cells[x].first;
+            for (ptrdiff_t i = 0; i < cells[x].count; i++) sums[x - first] += cells[x].weights[i] * column[i];
+        }
+        transpose(sums);
+        for (int row = 0; row < 8; row++)
+            if (first + 8 <= width) memcpy(found[row] + first, sums + row, sizeof sums[row]);
+            else memcpy(found[row] + first, sums + row, (size_t)(width - first) * sizeof(float));
+    }
+}
+
+/* `width` is a multiple of eight. */
+static void turn_rows(const float *rows, ptrdiff_t width, Eight *columns)
+{
+    for (ptrdiff_t first = 0; first < width; first += 8) {
+        Eight part[8];
+        for (int row = 0; row < 8; row++) memcpy(part + row, rows + row * width + first, sizeof part[row]);
+        transpose(part);
+        memcpy(columns + first, part, sizeof part);
+    }
+}
+
+/* Average over areas to fewer rows and columns, eight rows at a time. */
 static int average(Grey from, ptrdiff_t height, ptrdiff_t width, float *found)
 {
     Cell *down = cells_of(from.height, height), *right = cells_of(from.width, width);
-    float *sums = malloc((size_t)from.width * sizeof *sums);
-    int result = down && right && sums ? 0 : OUT_OF_MEMORY;
-    for (ptrdiff_t y = 0; !result && y < height; y++) {
-        memset(sums, 0, (size_t)from.width * sizeof *sums);
-        for (ptrdiff_t i = 0; i < down[y].count; i++)
-            add_weighted(from.start + (down[y].first + i) * from.width, from.width, down[y].weights[i], sums);
-        for (ptrdiff_t x = 0; x < width; x++) {
-            float sum = 0;
-            for (ptrdiff_t i = 0; i < right[x].count; i++) sum += right[x].weights[i] * sums[right[x].first + i];
-            found[y * width + x] = sum;
+    ptrdiff_t whole = (from.width + 7) / 8 * 8;
+    float *sums = malloc((size_t)(8 * whole + width) * sizeof *sums), *unwanted = sums + 8 * whole;
+    Eight *columns = aligned_alloc(sizeof *columns, (size_t)whole * sizeof *columns);
+    int result = down && right && sums && columns ? 0 : OUT_OF_MEMORY;
+    for (ptrdiff_t top = 0; !result && top < height; top += 8) {
+        float *rows[8];
+        memset(sums, 0, (size_t)(8 * whole) * sizeof *sums);
+        for (int row = 0; row < 8; row++) {
+            ptrdiff_t y = top + row;
+            rows[row] = y < height ? found + y * width : unwanted;
+            for (ptrdiff_t i = 0; y < height && i < down[y].count; i++)
+                add_weighted(from.start + (down[y].first + i) * from.width, from.width, down[y].weights[i],
+                             sums + row * whole);
         }
+        turn_rows(sums, whole, columns);
+        average_along(columns, right, width, rows);
     }
-    free(down), free(right), free(sums);
+    free(down), free(right), free(sums), free(columns);
     return result;
 }
 
-FOR_ALL_PROCESSORS
+static void round_levels(const float *levels, ptrdiff_t count, uint8_t *found)
+{
+    for (ptrdiff_t i = 0; i < count; i++) found[i] = (uint8_t)(int)rintf(levels[i]);
+}
+
 static void half_row(const uint8_t *upper, const uint8_t *lower, ptrdiff_t width, uint8_t *half)
 {
     for (ptrdiff_t x = 0; x < width; x++)
@@ -242,7 +281,7 @@ static int reduce(Grey grey, uint8_t *pixels, float *averaged, Grey *small)
     ptrdiff_t height = larger(1, (ptrdiff_t)rint((double)small->height * scale));
     ptrdiff_t width = larger(1, (ptrdiff_t)rint((double)small->width * scale));
     if (average(*small, height, width, averaged)) return OUT_OF_MEMORY;
-    for (ptrdiff_t i = 0; i < height * width; i++) pixels[i] = (uint8_t)rintf(averaged[i]);
+    round_levels(averaged, height * width, pixels);
     *small = (Grey){pixels, height, width, width, 1};
     return 0;
 }
