@@ -42,6 +42,13 @@ PARTS: tuple[Part, ...] = (
         ("ValidatedImageFolder", "ValidatedImageDataset", "Rejected"),
     ),
     Part("", "", "integrations/verdicts.py", ("Judging",)),
+    Part(
+        "Score a shard",
+        "An example is in [backfill.md](backfill.md#by-itself).",
+        "batch/backfill/scoring.py",
+        ("score_shard",),
+    ),
+    Part("", "", "batch/backfill/shards.py", ("Shard", "Line", "Terms", "Reading")),
     Part("Act on rejected images", "An example is in [quarantine.md](quarantine.md).", "config_file.py", ("load",)),
     Part("", "", "review/acting.py", ("acting_on", "release", "confirm", "undo", "purge")),
     Part("", "", "review/values.py", ("Reviewer", "Reviewed")),

@@ -132,6 +132,8 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
     )
     result = run(request, console)
     _tell(result, manifest, settings, output, console)
+    if result.exit_code:
+        _leave_at_once(result.exit_code)
     raise typer.Exit(_exit_code(result))
 
 
@@ -207,6 +209,13 @@ def _tell_what_is_missing(result: "BackfillResult", console: "Console") -> None:
         console.print(f"error: {hidden:,} more shards failed")
     if not result.is_complete:
         console.print("not complete; the same command goes on from here")
+
+
+def _leave_at_once(exit_code: int) -> None:
+    """End without waiting for threads that are still at a shard: what they would give, nobody takes any more."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _exit_code(result: "BackfillResult") -> int:

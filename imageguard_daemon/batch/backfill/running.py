@@ -130,6 +130,7 @@ class _Backfill:
         self._before: dict[int, Facts] = {}
         self._failed_in_a_row = 0
         self._shards = 0
+        self._out = 0
         self._described_at = 0.0
         self._progress: BackfillProgress | None = None
 
@@ -258,7 +259,7 @@ class _Backfill:
 
     def _count(self, facts: Facts, *, is_known: int) -> None:
         self._result.add(facts, is_known=is_known)
-        self._tick(0)
+        self._tick(self._out)
 
     def _require_some_read(self) -> None:
         """End a run of which nothing will come: most often the paths begin elsewhere."""
@@ -271,6 +272,7 @@ class _Backfill:
             )
 
     def _tick(self, shards_out: int) -> None:
+        self._out = shards_out
         if self._progress is not None:
             self._progress.show(self._result.standing, shards_out)
         if time.monotonic() - self._described_at > _DESCRIBE_SECONDS:
