@@ -26,7 +26,7 @@ HARDENED = [
     "none",
     "--read-only",
     "--tmpfs",
-    "/tmp",
+    "/tmp",  # noqa: S108 - the container's own
     "--cap-drop",
     "ALL",
     "--security-opt",
