@@ -1,4 +1,4 @@
-"""Examples of each signal that a person can look at: writes docs/gallery.md and the pictures in docs/gallery.
+"""Examples of each signal for people: writes docs/gallery.md with its pictures, and the tables in docs/signals.md.
 
     python -m bench.gallery [--docs docs]
 
@@ -8,6 +8,7 @@ says what the readout of today makes of it. Run it again whenever the readout ch
 
 import argparse
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from bench.faults import Rgb
-from bench.gallery_page import render
+from bench.gallery_page import Section, excerpt, render
 from bench.kinds import KINDS
 from imageguard_daemon import validate
 from imageguard_daemon.model import Decision
@@ -107,18 +108,32 @@ def write(docs: Path) -> None:
             picture = shown(example.rgb, original)
             picture.save(docs / "gallery" / picture_name(row, number), quality=88, subsampling=0, optimize=True)
     (docs / "gallery.md").write_text(page(judged(original), found), encoding="utf-8")
+    explained = docs / "signals.md"
+    if explained.exists():
+        explained.write_text(with_excerpts(explained.read_text(encoding="utf-8"), found), encoding="utf-8")
 
 
 def page(whole: Decision, found: Sequence[tuple[Row, Sequence[Example]]]) -> str:
     """Give the page for the undamaged photo's decision and the rows with their examples."""
-    sections = []
-    for row, copies in found:
-        cells = [
-            (picture_name(row, n), KINDS[row.kind].spoken(copy.strength), copy.decision)
-            for n, copy in enumerate(copies, 1)
-        ]
-        sections.append((row.title, row.text, row.measure, cells))
-    return render(whole, sections)
+    return render(whole, [_section(row, copies) for row, copies in found])
+
+
+def with_excerpts(text: str, found: Sequence[tuple[Row, Sequence[Example]]]) -> str:
+    """Give a page with the table behind each `<!-- gallery: KIND -->` made anew; KeyError: no row is of that kind."""
+    tables = {row.kind: excerpt(_section(row, copies)) for row, copies in found}
+    return re.sub(
+        r"(<!-- gallery: ([\w ]+) -->\n).*?(?=<!-- /gallery -->)",
+        lambda match: f"{match[1]}\n{tables[match[2]]}\n",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def _section(row: Row, copies: Sequence[Example]) -> Section:
+    cells = [
+        (picture_name(row, n), KINDS[row.kind].spoken(copy.strength), copy.decision) for n, copy in enumerate(copies, 1)
+    ]
+    return row.title, row.text, row.measure, cells
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ _HEAD = """\
 <!-- written by: python -m bench.gallery -->
 
 What the measures and scores mean, on one photo spoiled in nine ways at five strengths. What each measure is, and what
-it cannot do, is in [measures.md](measures.md).
+it cannot do, is in [Measures and scores](measures.md).
 
 The whole photo was judged each time, from a PNG, at the thresholds of the preset `general`; shown is a part of it,
 pixel for pixel. The measures are what was found in the pixels, nothing was told about the damage; where they are wrong,
@@ -43,6 +43,24 @@ def render(whole: Decision, sections: Sequence[Section]) -> str:
     return "\n".join(parts)
 
 
+def excerpt(section: Section) -> str:
+    """Give the first, the third and the last example of a section as a table, for a page that explains the signal."""
+    title, _, measure, cells = section
+    scale = next(scale for scale in SCALES if scale.measure == measure)
+    return "".join(f"| {' | '.join(row)} |\n" for row in _rows(scale, title, cells[::2]))
+
+
+def _rows(scale: Scale, title: str, cells: Sequence[Cell]) -> tuple[list[str], ...]:
+    return (
+        [strength for _, strength, _ in cells],
+        ["---"] * len(cells),
+        [f"![{title}, {strength}](gallery/{name})" for name, strength, _ in cells],
+        [_found(scale, decision) for _, _, decision in cells],
+        [f"{scale.signal} score {decision.scores[f'{scale.signal}_score']:.0f}" for _, _, decision in cells],
+        [_verdict(decision) for _, _, decision in cells],
+    )
+
+
 def _six_scores(decision: Decision) -> str:
     head = f"| {' | '.join(SIGNALS)} | verdict |\n|{'---|' * (len(SIGNALS) + 1)}\n"
     scores = " | ".join(f"{decision.scores[f'{signal}_score']:.0f}" for signal in SIGNALS)
@@ -52,14 +70,7 @@ def _six_scores(decision: Decision) -> str:
 def _section(section: Section) -> str:
     title, text, measure, cells = section
     scale = next(scale for scale in SCALES if scale.measure == measure)
-    rows = (
-        [strength for _, strength, _ in cells],
-        ["---"] * len(cells),
-        [f"![{title}, {strength}](gallery/{name})" for name, strength, _ in cells],
-        [_found(scale, decision) for _, _, decision in cells],
-        [f"{scale.signal} score {decision.scores[f'{scale.signal}_score']:.0f}" for _, _, decision in cells],
-        [_verdict(decision) for _, _, decision in cells],
-    )
+    rows = _rows(scale, title, cells)
     limit = f"The threshold is a score of {cells[0][2].thresholds[f'{scale.signal}_score']:.0f}."
     return f"## {title}\n\n{text} {limit}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 

@@ -10,7 +10,7 @@ _HEAD = """\
 
 <!-- written by: python -m reference -->
 
-What `imageguard-daemon COMMAND --help` says. Exit codes are in [exit-codes.md](exit-codes.md).
+What `imageguard-daemon COMMAND --help` says. Exit codes are in [Exit codes](exit-codes.md).
 """
 
 

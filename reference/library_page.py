@@ -37,19 +37,24 @@ PARTS: tuple[Part, ...] = (
     Part("What comes back", "", "model.py", ("Decision",), "imageguard_daemon"),
     Part(
         "PyTorch",
-        "How they behave is in [pytorch.md](pytorch.md).",
+        "How they behave is in [PyTorch: training on good images only](pytorch.md).",
         "integrations/pytorch.py",
         ("ValidatedImageFolder", "ValidatedImageDataset", "Rejected"),
     ),
     Part("", "", "integrations/verdicts.py", ("Judging",)),
     Part(
         "Score a shard",
-        "An example is in [backfill.md](backfill.md#by-itself).",
+        "An example is in [Judging millions of old images](backfill.md#by-itself).",
         "batch/backfill/scoring.py",
         ("score_shard",),
     ),
     Part("", "", "batch/backfill/shards.py", ("Shard", "Line", "Terms", "Reading")),
-    Part("Act on rejected images", "An example is in [quarantine.md](quarantine.md).", "config_file.py", ("load",)),
+    Part(
+        "Act on rejected images",
+        "An example is in [Reviewing what was rejected](quarantine.md).",
+        "config_file.py",
+        ("load",),
+    ),
     Part("", "", "review/acting.py", ("acting_on", "release", "confirm", "undo", "purge")),
     Part("", "", "review/values.py", ("Reviewer", "Reviewed")),
 )

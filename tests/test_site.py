@@ -89,6 +89,14 @@ def test_each_page_has_one_title():
         assert len(re.findall("^# ", text, re.MULTILINE)) == 1, path
 
 
+def test_a_link_says_where_it_leads():
+    """Readers of the site see titles of pages, not names of files; the mark of pure modules is no emphasis."""
+    for path in (ROOT / "docs").rglob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        assert re.findall(r"\[[\w./-]+\.md\]\(", text) == [], path
+    assert re.findall(r"`[\w./]+`\*", (ROOT / "docs/architecture.md").read_text()) == [], "write `name.py`\\*"
+
+
 def test_no_link_of_the_site_is_dead(site):
     """Every link, picture, script and style leads to a file of the site, and to an anchor that is there."""
     dead = []

@@ -50,6 +50,17 @@ def test_the_page_has_the_scores_of_the_code(row, fresh: Path):
             assert (issue in ours) == (issue in theirs)
 
 
+def test_the_explanation_shows_a_part_of_the_gallery():
+    """The tables in docs/signals.md are columns of those in the gallery, and every kind of damage is explained."""
+    explained = (DOCS / "signals.md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"<!-- gallery: ([\w ]+) -->\n(.*?)<!-- /gallery -->", explained, re.DOTALL))
+    assert set(found) == {row.kind for row in ROWS}
+    for row in ROWS:
+        lines = [line.strip("|").split(" | ") for line in found[row.kind].strip().splitlines()]
+        shown_here = [[cell.strip() for cell in line] for line in lines]
+        assert shown_here == [line[::2] for line in table(PAGE, row.title)]
+
+
 def test_examples_are_measured_not_told(fresh: Path):
     """The page has the scores that `validate` gives for the damaged copies."""
     row = ROWS[0]
