@@ -176,7 +176,9 @@ def read_list(path: str, shard_size: int) -> None:
     shards = sum(1 for lines in listed.shards(shard_size) if digest_of(lines))
     used = resource.getrusage(resource.RUSAGE_SELF)
     microseconds = (used.ru_utime + used.ru_stime) / listed.count() * 1e6
-    told = f"{microseconds:.1f} microseconds of processor time a row, peak {used.ru_maxrss / 1024:.0f} MB"
+    # Not ru_maxrss, which begins with that of whoever started this process.
+    peak = next(line.split()[1] for line in _read(os.getpid(), "status").splitlines() if line.startswith("VmHWM"))
+    told = f"{microseconds:.1f} microseconds of processor time a row, peak {int(peak) // 1024} MB"
     print(f"list: {listed.count():,} rows, {shards:,} shards, {told}")
 
 

@@ -168,10 +168,14 @@ class Manifest:
                     row = json.loads(line)
                 except ValueError as error:
                     raise NoInputError(f"{self._shown}, line {number}: this is no JSON") from error
-                if not isinstance(row, dict) or not isinstance(row.get(self._request.path_column), str):
-                    raise NoInputError(f"{self._shown}, line {number}: no {self._request.path_column!r} that is a text")
-                label = row.get(self._request.class_column)
-                yield row[self._request.path_column], None if label is None else str(label)
+                if not isinstance(row, dict):
+                    raise NoInputError(f"{self._shown}, line {number}: this is no JSON object")
+                if number == 1:
+                    self._require_columns(list(row))
+                shown, label = row.get(self._request.path_column), row.get(self._request.class_column)
+                if not isinstance(shown, str | None):
+                    raise NoInputError(f"{self._shown}, line {number}: the path is no text")
+                yield shown or "", None if label is None else str(label)
 
     def _list(self, path: str) -> Iterator[Cells]:
         with self._opened(path) as file:
