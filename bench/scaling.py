@@ -71,8 +71,8 @@ def table(given: Assumptions) -> str:
             duration_in_words(one.seconds),
             f"{one.cost:,.2f}" if one.cost < 100 else f"{one.cost:,.0f}",
             f"{one.request_cost:,.2f}" if one.request_cost < 100 else f"{one.request_cost:,.0f}",
-            f"{one.terabytes:,.2f} TB at {one.megabytes_a_second:,.0f} MB/s",
-            f"{one.result_gigabytes:,.1f} GB",
+            f"{one.terabytes:,.2f} TB" if one.terabytes < 100 else f"{one.terabytes:,.0f} TB",
+            f"{one.result_gigabytes:,.1f} GB" if one.result_gigabytes < 100 else f"{one.result_gigabytes:,.0f} GB",
             f"{one.files:,}",
         )
         rows.append(f"| {' | '.join(cells)} |")
@@ -87,9 +87,11 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=64)
     parser.add_argument("--price", type=float, default=0.04, help="of a core for an hour")
     parser.add_argument("--request-price", type=float, default=0.0004, help="of 1,000 requests to the store")
-    parser.add_argument("--result-bytes", type=float, default=310, help="of one row of the results")
+    parser.add_argument("--result-bytes", type=float, default=190, help="of one row of the results")
     wanted = parser.parse_args()
-    print(table(Assumptions(**vars(wanted))))
+    given = Assumptions(**vars(wanted))
+    print(table(given))
+    print(f"\nread at {effort(10**6, given).megabytes_a_second:,.0f} MB/s, however many there are")
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ def start(
             process = subprocess.Popen(  # noqa: S603 - our own interpreter, and numbers
                 [sys.executable, "-P", "-m", module, *map(str, (theirs.fileno(), *numbers))],
                 pass_fds=(theirs.fileno(),),
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -81,3 +82,13 @@ def start(
             ours.close()
             raise
     return process, ours
+
+
+def _environment() -> dict[str, str]:
+    """Give the environment of the process: what others have set for their own memory and threads is not for it.
+
+    Dask has the C library give memory back at once, which costs a third more for each image; and a confined decoder
+    can start no thread.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    return kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -13,7 +13,7 @@ from tests.helpers.images import blurred, jpeg, photo
 pytest.importorskip("distributed", reason="needs the extra `dask`")
 arrow = pytest.importorskip("pyarrow", reason="needs the extra `dask`")
 dataset = pytest.importorskip("pyarrow.dataset", reason="needs the extra `dask`")
-IMAGES = 240
+IMAGES = 320
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,8 @@ def test_a_cluster_that_loses_a_worker_gives_what_this_machine_gives(cluster, li
     assert _results(tmp_path / "far") < IMAGES / 10
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 66, errors
-    assert errors.count("\n") == 2, errors  # the missing file, and how to go on
+    told = [line for line in errors.splitlines() if not line.endswith("in work")]  # which comes once a minute
+    assert len(told) == 2, errors  # the missing file, and how to go on
     near = command(*_arguments(listed, tmp_path / "near", "--executor", "thread"))
     assert near.returncode == 66
     rows = _rows(tmp_path / "far")

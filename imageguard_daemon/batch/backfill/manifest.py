@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -23,6 +24,7 @@ from imageguard_daemon.names import printable
 _ROWS_AT_A_TIME = 10_000
 _BLOCK = 1 << 20
 _FORMS = {"parquet": "parquet", "pq": "parquet", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl"}
+_RULES_OF_FOLDERS = frozenset({"first_folder", "parent_folder", "none"})
 Cells = tuple[str, str | None]
 """Of one row: the path, and the class, if the manifest has one."""
 
@@ -38,6 +40,7 @@ class Manifest:
     def __init__(self, request: ManifestRequest) -> None:
         self._request = request
         self._shown = printable(request.path)
+        self._base = (request.root or os.getcwd()).rstrip("/") + "/"
         self._files = self._parts()
         self._form = _form_of(self._files[0])
         self.rows: int | None = self._rows_of_parquet() if self._form == "parquet" else None
@@ -74,21 +77,14 @@ class Manifest:
         return ends - (self._form == "csv")
 
     def _line(self, row: int, path: str, class_name: str | None) -> Line:
-        address, relative = self._place(path)
+        is_whole = not path or path.startswith(("/", "file://")) or is_url(path)
+        address = path if is_whole else self._base + path
+        relative = address.removeprefix(self._base) if self._request.root else path
         if class_name is None:
             # Of a path that begins nowhere in particular, only the last folder says anything.
-            rule = "parent_folder" if is_url(relative) or relative.startswith("/") else self._request.class_from
-            class_name = class_of(relative, rule)
+            rule = "parent_folder" if is_whole and relative == path else self._request.class_from
+            class_name = _class_in(relative, rule)
         return Line(row, path, address, relative, class_name)
-
-    def _place(self, path: str) -> tuple[str, str]:
-        """Give where an image is, and its path below the root, if it lies there."""
-        is_whole = not path or is_url(path) or path.startswith(("/", "file://"))
-        if not self._request.root:
-            return path if is_whole else os.path.abspath(path), path
-        base = self._request.root.rstrip("/") + "/"
-        address = path if is_whole else base + path
-        return address, address.removeprefix(base)
 
     # --- files
 
@@ -172,10 +168,14 @@ class Manifest:
                     row = json.loads(line)
                 except ValueError as error:
                     raise NoInputError(f"{self._shown}, line {number}: this is no JSON") from error
-                if not isinstance(row, dict) or not isinstance(row.get(self._request.path_column), str):
-                    raise NoInputError(f"{self._shown}, line {number}: no {self._request.path_column!r} that is a text")
-                label = row.get(self._request.class_column)
-                yield row[self._request.path_column], None if label is None else str(label)
+                if not isinstance(row, dict):
+                    raise NoInputError(f"{self._shown}, line {number}: this is no JSON object")
+                if number == 1:
+                    self._require_columns(list(row))
+                shown, label = row.get(self._request.path_column), row.get(self._request.class_column)
+                if not isinstance(shown, str | None):
+                    raise NoInputError(f"{self._shown}, line {number}: the path is no text")
+                yield shown or "", None if label is None else str(label)
 
     def _list(self, path: str) -> Iterator[Cells]:
         with self._opened(path) as file:
@@ -194,6 +194,19 @@ class Manifest:
             have = ", ".join(map(printable, names)) or "none"
             raise NoInputError(f"{self._shown} has no column {wanted!r}; name one with --path-column: {have}")
         return self._request.class_column in names
+
+
+def _class_in(relative_path: str, rule: str) -> str:
+    if rule not in _RULES_OF_FOLDERS:
+        return class_of(relative_path, rule)
+    folder, slash, _ = relative_path.rpartition("/")
+    return _class_of_folder(folder + slash, rule)
+
+
+@lru_cache(maxsize=10_000)
+def _class_of_folder(folder: str, rule: str) -> str:
+    """Remember what folders say: a list of a hundred million rows has few, one after another."""
+    return class_of(f"{folder}x", rule)
 
 
 def _form_of(path: str) -> str:

@@ -81,6 +81,14 @@ def test_dictionaries_and_bytes_of_parquet_are_texts(tmp_path):
     ]
 
 
+def test_a_row_without_a_path_is_a_row_all_the_same(tmp_path):
+    """Rows keep their numbers, whatever is missing in one of them."""
+    (tmp_path / "list.jsonl").write_text('{"path": "/a/1.jpg"}\n{"path": null}\n{"class": "x"}\n')
+    assert [(line.row, line.path) for line in _lines(tmp_path / "list.jsonl")] == [(0, "/a/1.jpg"), (1, ""), (2, "")]
+    (tmp_path / "list.csv").write_text("path,class\n/a/1.jpg,x\n,y\n")
+    assert [(line.row, line.path) for line in _lines(tmp_path / "list.csv")] == [(0, "/a/1.jpg"), (1, "")]
+
+
 def test_a_folder_of_parquet_files_is_one_manifest(tmp_path):
     """As Spark writes them: parts by name, markers left out, rows numbered through."""
     for part, name in enumerate(("part-0.parquet", "part-1.parquet", "_hidden.parquet")):
@@ -115,7 +123,9 @@ def test_shards_are_rows_in_order_and_known_by_their_content(tmp_path):
         ("list.csv", b"path\n", "has no rows"),
         ("list.txt", b"", "has no rows"),
         ("list.txt", b"PAR1....", "is Parquet: give it a name that ends in .parquet"),
-        ("list.jsonl", b'{"path": 1}\n', "line 1: no 'path' that is a text"),
+        ("list.jsonl", b'{"path": 1}\n', "line 1: the path is no text"),
+        ("list.jsonl", b'{"file": "a"}\n', "has no column 'path'; name one with --path-column: file"),
+        ("list.jsonl", b"[1]\n", "line 1: this is no JSON object"),
         ("list.jsonl", b"[1\n", "line 1: this is no JSON"),
         ("folder/x.txt", b"", "is a folder without Parquet files"),
     ],

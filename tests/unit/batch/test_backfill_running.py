@@ -2,16 +2,19 @@
 
 import io
 import shutil
+import threading
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from imageguard_daemon.batch.backfill import running
+from imageguard_daemon.batch.backfill import driving, running
 from imageguard_daemon.batch.backfill.description import Plan
 from imageguard_daemon.batch.backfill.running import BackfillRequest, BackfillResult
-from imageguard_daemon.batch.backfill.shards import ManifestRequest
+from imageguard_daemon.batch.backfill.shard_file import make_result
+from imageguard_daemon.batch.backfill.shards import ManifestRequest, Task
 from imageguard_daemon.batch.backfill.standing import standing_of
 from imageguard_daemon.batch.judging import Rules
 from imageguard_daemon.errors import DataError, NoInputError, UnavailableError
@@ -200,6 +203,45 @@ def test_a_store_that_is_gone_ends_the_run_with_what_is_done(data, monkeypatch):
     gone = replace(request.plan, manifest=replace(request.plan.manifest, root="nosuch://bucket"))
     with pytest.raises(UnavailableError, match="nosuch"):
         running.run(replace(request, plan=gone), Console(file=io.StringIO()))
+
+
+def test_a_shard_that_hangs_is_scored_by_another_worker(data, monkeypatch):
+    """When all others are long done, a second copy goes out; its result counts, and the run ends."""
+    let_go, asked = threading.Event(), Counter()
+
+    def hang_once(task: Task) -> object:
+        asked[task.shard.number] += 1
+        if task.shard.number == 2 and asked[2] == 1:
+            let_go.wait(60)
+        return make_result(task)
+
+    monkeypatch.setattr(driving, "make_result", hang_once)
+    try:
+        assert _run(data, linger_seconds=0.01).is_complete
+    finally:
+        let_go.set()
+    assert asked[2] == 2
+    assert max(asked.values()) == 2
+    assert [row["row"] for row in _rows(data)] == list(range(IMAGES))
+
+
+def test_a_shard_that_fails_is_reported_and_a_later_run_finishes_it(data, monkeypatch):
+    """Three attempts, then its reason; the others are done, and the next run makes what is missing."""
+
+    def fail(task: Task) -> object:
+        if task.shard.number == 3:
+            raise MemoryError("no more")
+        return make_result(task)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(driving, "make_result", fail)
+        result = _run(data)
+    assert (result.failed, result.is_complete) == ({3: "MemoryError: no more"}, False)
+    assert standing_of(str(data / "out"))[0].failed == {3: "MemoryError: no more"}
+    assert sorted({row["row"] // 5 for row in _rows(data)}) == [0, 1, 2, 4]
+    assert _run(data).is_complete
+    told, _ = standing_of(str(data / "out"))
+    assert (told.failed, told.is_complete) == ({}, True)
 
 
 def test_a_status_of_nothing_is_told(tmp_path):

@@ -130,6 +130,17 @@ def test_a_measuring_process_that_is_killed_is_made_anew(folder):
     measurer.close()
 
 
+def test_a_measuring_process_has_memory_and_threads_of_its_own(folder, monkeypatch):
+    """What Dask sets for its workers' memory does not slow it down, and its libraries start no threads."""
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    measurer = BytesMeasurer(Scoring())
+    assert measurer.measure((folder / "good.jpg").read_bytes()).measures
+    environment = Path(f"/proc/{measurer._process.pid}/environ").read_bytes().split(b"\0")
+    measurer.close()
+    assert b"OPENBLAS_NUM_THREADS=1" in environment
+    assert not [entry for entry in environment if entry.startswith(b"MALLOC_")]
+
+
 def test_a_measuring_process_that_cannot_begin_is_told(monkeypatch):
     """Too little memory for the libraries is no verdict on images."""
     monkeypatch.setattr("sys.executable", "/bin/false")

@@ -34,6 +34,6 @@ def test_the_tables_of_the_document_are_those_of_the_command():
             cores=int(words.get("cores", 64)),
             price=float(words.get("price", 0.04)),
             request_price=float(words.get("request-price", 0.0004)),
-            result_bytes=float(words.get("result-bytes", 310)),
+            result_bytes=float(words.get("result-bytes", 190)),
         )
         assert shown.strip() == table(given)
