@@ -13,13 +13,16 @@ from imageguard_daemon.audit.fitting import MisfitError, fitted
 from imageguard_daemon.audit.fleet_database import LOCK_SPACE
 from imageguard_daemon.audit.fleet_errors import OddRowError, one_line, translated
 from imageguard_daemon.audit.fleet_schema import KINDS, LINK_KINDS, REFERENCES, as_json, fleet_chain, insertion, logs
-from imageguard_daemon.audit.forwarded_log import Identity
+from imageguard_daemon.audit.forwarded_log import Identity, as_hash
 from imageguard_daemon.audit.lineage import Branch
 from imageguard_daemon.audit.linked_rows import Linked
 from imageguard_daemon.audit.schema import CHAINED
 from imageguard_daemon.names import printable
 
-_ODD = "INSERT INTO odd_records (log, sequence, record_table, record_id, why, content) VALUES (%s,%s,%s,%s,%s,%s) ON CONFLICT DO NOTHING"  # noqa: E501
+_ODD = (
+    "INSERT INTO odd_records (log, sequence, record_table, record_id, why, content) "
+    "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+)
 _GAP = "INSERT INTO gaps (log, after_sequence, next_sequence) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 
 
@@ -109,16 +112,10 @@ def add(connection: sa.Connection, branch: Branch, linked: Sequence[Linked]) -> 
         batch.take(link, row)
     for table in CHAINED:
         batch.insert(table, batch.waiting[table])
-    links = [(branch.number, link["sequence"], *_names(link), hash_of(link)) for link, _ in linked]
+    links = [(branch.number, link["sequence"], *_names(link), as_hash(link["hash"])) for link, _ in linked]
     given = as_json([dict(zip(LINK_KINDS, link, strict=True)) for link in links])
     connection.exec_driver_sql(insertion("chain", LINK_KINDS), (given,))
     return batch.odd
-
-
-def hash_of(link: Mapping[str, Any]) -> bytes:
-    """Give a link's hash; of one that somebody has tampered with, something."""
-    value = link["hash"]
-    return value if isinstance(value, bytes) else repr(value).encode("utf-8", "replace")
 
 
 def _names(link: Mapping[str, Any]) -> tuple[str, int]:

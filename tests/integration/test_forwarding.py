@@ -201,6 +201,15 @@ def test_an_odd_row_does_not_stop_the_others(
     assert len(asked(fleet_url, "SELECT * FROM chain")) == len(links(log))
 
 
+def test_a_link_that_was_tampered_with_is_sent_once(log: Path, fleet_url: str) -> None:
+    """What makes no sense must not look as if the log had been put back from a backup, again and again."""
+    tampered(log, "UPDATE chain SET hash = 'no hash' WHERE sequence = (SELECT max(sequence) FROM chain)")
+    for _ in range(3):
+        forward(log, fleet_url)
+    assert asked(fleet_url, "SELECT count(*) FROM logs") == [(1,)]
+    assert len(asked(fleet_url, "SELECT 1 FROM chain")) == len(links(log))
+
+
 def test_names_longer_than_an_index_takes_arrive(tmp_path: Path, fleet_url: str) -> None:
     """A path of four kilobytes, and a camera that calls itself so, are rows like others."""
     log = write_log(tmp_path / "audit.db", [Judged(images=3, camera="x" * 5000)])
