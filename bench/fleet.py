@@ -24,7 +24,7 @@ from statistics import median
 
 import psycopg
 
-from bench.ingest import Ingest, steady
+from bench.ingest import Ingest, Look, steady
 from bench.pictures import Pictures
 from imageguard_daemon.audit.fleet_database import FleetAddress
 from imageguard_daemon.audit.fleet_schema import KINDS, REFERENCES
@@ -69,25 +69,32 @@ def forward(home: Path, chosen: argparse.Namespace) -> None:
 
 
 def ingest(home: Path, chosen: argparse.Namespace) -> None:
-    """Ingest the same images with a forwarder and without, in turns."""
+    """Ingest the same images with a forwarder and without, in turns; by the clock, and by processor time."""
     supply = Pictures.made("0.2", seed=1)
-    figures: dict[str, list[float]] = {"alone": [], "forwarding": []}
+    figures: dict[str, list[tuple[float, ...]]] = {"alone": [], "forwarding": []}
     with Server(home, fsync="on") as server:
         for _ in range(chosen.runs):
-            for kind, rates in figures.items():
+            for kind, measured in figures.items():
                 settings = {"forward": {"url": server.new_database()}} if kind == "forwarding" else {}
                 with _root(home) as root, Ingest(root, **settings) as daemon:
                     supply.fill(daemon.inbox, range(chosen.images))
                     daemon.start()
-                    first, last = steady(daemon.looks_until(chosen.images))
-                    rates.append((last.filed - first.filed) / (last.at - first.at))
+                    measured.append(_costs(*steady(daemon.looks_until(chosen.images))))
                 if settings:
                     moved = asked(settings["forward"]["url"], "SELECT count(*) FROM decisions")
-                    print(f"  of {chosen.images} images {moved[0][0]} are in the database when the daemon has stopped")
-    ratios = [with_it / without for without, with_it in zip(*figures.values(), strict=True)]
-    for kind, rates in figures.items():
-        print(f"{kind:<12} {median(rates):6.1f} images/s ({min(rates):.1f} to {max(rates):.1f})")
-    print(f"forwarding / alone, in turns: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+                    assert moved == [(chosen.images,)], moved  # noqa: S101 - or the figures are of something else
+    words = ("images/s", "ms of processor for an image, the loop", "ms of processor for an image, all processes")
+    for word, alone, beside in zip(words, *(zip(*one, strict=True) for one in figures.values()), strict=True):
+        ratios = [with_it / without for without, with_it in zip(alone, beside, strict=True)]
+        told = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{word:<44} alone {median(alone):7.2f}, forwarding {median(beside):7.2f}; in turns {told}")
+
+
+def _costs(first: Look, last: Look) -> tuple[float, ...]:
+    images = last.filed - first.filed
+    loop = last.parent_cpu - first.parent_cpu
+    everything = loop + last.workers_cpu - first.workers_cpu
+    return images / (last.at - first.at), 1000 * loop / images, 1000 * everything / images
 
 
 def _year(decisions: int) -> Iterator[Judged]:
