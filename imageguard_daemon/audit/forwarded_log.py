@@ -47,11 +47,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How far a log reaches: what was archived, and the last link with its hash."""
+    """How far a log reaches: what was archived, and the last link."""
 
     anchor: Anchor
     sequence: int
-    hash: bytes
+
+
+def as_hash(value: object) -> bytes:
+    """Give a link's hash; of one that somebody has tampered with, something that stays the same."""
+    return value if isinstance(value, bytes) else repr(value).encode("utf-8", "replace")
 
 
 class ForwardedLog:
@@ -98,15 +102,15 @@ class ForwardedLog:
         """Say how far it reaches now."""
         with reading(self._engine, self._database) as connection:
             anchor = last_anchor(connection)
-            query = "SELECT sequence, hash FROM chain ORDER BY sequence DESC LIMIT 1"
-            head = connection.exec_driver_sql(query).first()
-        return Extent(anchor, head.sequence, head.hash) if head else Extent(anchor, anchor.sequence, anchor.hash)
+            last = connection.exec_driver_sql("SELECT max(sequence) FROM chain").scalar()
+        return Extent(anchor, anchor.sequence if last is None else last)
 
     def hash_at(self, sequence: int) -> bytes | None:
         """Give the hash of a link; None for one that is not there."""
         with reading(self._engine, self._database) as connection:
             query = "SELECT hash FROM chain WHERE sequence = ?"
-            return connection.exec_driver_sql(query, (sequence,)).scalar()
+            row = connection.exec_driver_sql(query, (sequence,)).first()
+        return None if row is None else as_hash(row.hash)
 
     def last_ids_at(self, sequence: int) -> dict[str, int]:
         """Give the last id that each table had at a link."""

@@ -25,7 +25,7 @@ from imageguard_daemon.audit.fleet_database import (
     version_of,
 )
 from imageguard_daemon.audit.fleet_log import Head
-from imageguard_daemon.audit.forwarded_log import Extent, ForwardedLog
+from imageguard_daemon.audit.forwarded_log import Extent, ForwardedLog, as_hash
 from imageguard_daemon.audit.lineage import Branch
 from imageguard_daemon.audit.linked_rows import Linked
 from imageguard_daemon.errors import ImageguardError, StalledError
@@ -129,7 +129,7 @@ class Forwarder:
             if first > head.sequence + 1:
                 fleet_log.note_gap(connection, branch, head.sequence, first)
             odd = fleet_log.add(connection, branch, linked)
-        self._at = branch, Head(last["sequence"], fleet_log.hash_of(last))
+        self._at = branch, Head(last["sequence"], as_hash(last["hash"]))
         return first - head.sequence - 1, odd
 
     def _find_place(self, extent: Extent) -> int | None:

@@ -238,11 +238,11 @@ def test_every_command_that_only_looks_takes_an_address(both: tuple[Path, str]) 
     assert "on the server that wrote it" in run("export", "--to", "list", "--db", both[1])
 
 
-def test_an_address_that_cannot_be_read_is_told(both: tuple[Path, str], server: Server) -> None:
+def test_an_address_that_cannot_be_read_is_told(server: Server, prepared: str) -> None:
     """Not prepared, not there, of a newer version: a sentence each."""
     assert "is not prepared yet" in run("report", "--db", server.new_database())
     assert "does not exist" in run("report", "--db", server.url("nowhere"))
-    newer = server.new_database(like=both[1].rpartition("/")[2])
+    newer = server.new_database(like=prepared)
     with psycopg.connect(newer) as connection:
         connection.execute("UPDATE fleet_version SET version_num = '0999'")
     assert "newer version" in run("report", "--db", newer)
@@ -264,3 +264,4 @@ async def test_pages_show_the_fleet_and_act_on_nothing(both: tuple[Path, str], t
         assert re.search(r"<footer>127\.0\.0\.1/fleet\d+ ", (await client.get("/")).text)
         decisions = (await client.get("/api/decisions?limit=5")).json()
         assert len(decisions["decisions"]) == 5
+    site.connections.close()

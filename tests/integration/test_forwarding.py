@@ -139,6 +139,21 @@ def test_a_branch_knows_the_records_it_shares(log: Path, fleet_url: str, tmp_pat
     assert (original,) in asked(fleet_url, "SELECT id FROM decision_records")
 
 
+def test_a_branch_is_whole_in_another_database(
+    log: Path, fleet_url: str, server: Server, prepared: str, tmp_path: Path
+) -> None:
+    """Where nobody knows what it goes on from, a log is sent from its first record."""
+    shutil.copy(log, tmp_path / "backup.db")
+    write_log(log, MORE)
+    forward(log, fleet_url)
+    shutil.copy(tmp_path / "backup.db", log)
+    write_log(log, [Judged("fox", images=3)])
+    assert any(step.forked_at for step in forward(log, fleet_url))
+    another = server.new_database(like=prepared)
+    forward(log, another)
+    assert differences(log, another, 1) == []
+
+
 def test_two_copies_of_one_host_do_not_mix(log: Path, fleet_url: str, tmp_path: Path) -> None:
     """A cloned machine that forwards beside the first becomes a branch, and neither loses a record."""
     clone = tmp_path / "clone.db"
@@ -184,6 +199,15 @@ def test_an_odd_row_does_not_stop_the_others(
     assert sum(step.odd for step in steps) == len(asked(fleet_url, "SELECT * FROM odd_records")) >= 1
     assert asked(fleet_url, "SELECT count(*) FROM decision_records") == [(43 + is_there,)]
     assert len(asked(fleet_url, "SELECT * FROM chain")) == len(links(log))
+
+
+def test_a_link_that_was_tampered_with_is_sent_once(log: Path, fleet_url: str) -> None:
+    """What makes no sense must not look as if the log had been put back from a backup, again and again."""
+    tampered(log, "UPDATE chain SET hash = 'no hash' WHERE sequence = (SELECT max(sequence) FROM chain)")
+    for _ in range(3):
+        forward(log, fleet_url)
+    assert asked(fleet_url, "SELECT count(*) FROM logs") == [(1,)]
+    assert len(asked(fleet_url, "SELECT 1 FROM chain")) == len(links(log))
 
 
 def test_names_longer_than_an_index_takes_arrive(tmp_path: Path, fleet_url: str) -> None:

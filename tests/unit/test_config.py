@@ -1,5 +1,6 @@
 """Reading the configuration: what is accepted, and how mistakes are told."""
 
+import json
 import re
 from pathlib import Path
 
@@ -226,3 +227,29 @@ def test_mistakes_that_hide_one_another_are_told_together() -> None:
 def test_an_empty_section_has_its_defaults() -> None:
     """Who comments out all lines of a section gets its defaults."""
     assert parse("filing:\nintake:\n  # settle_seconds: 3\n") == Settings()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://a:s3cret@db/x",
+        "postgresql://a:s3/cret@db/x?sslmode=require",
+        "postgresql://db/x?user=a&password=s3cret",
+        "mysql://a:s3cret@db/x",
+        "a:s3cret@db",
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_shown(url: str) -> None:
+    """A message, which ends in a journal, must not have the password that it is about."""
+    with pytest.raises(ConfigError) as told:
+        parse(json.dumps({"forward": {"url": url}}))
+    assert "forward.url" in str(told.value)
+    assert "cret" not in str(told.value)
+
+
+def test_an_address_keeps_the_options_of_its_library() -> None:
+    """Whatever libpq knows passes through: several hosts, certificates, target_session_attrs."""
+    url = (
+        "postgresql://forwarder@one,two:5433/fleet?sslmode=verify-full&sslrootcert=/etc/ca.pem&target_session_attrs=any"
+    )
+    assert parse(json.dumps({"forward": {"url": url}})).forward.url == url
