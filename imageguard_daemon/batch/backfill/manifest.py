@@ -145,7 +145,8 @@ class Manifest:
     def _parquet(self, path: str) -> Iterator[Cells]:
         _, parquet = pyarrow_for("a Parquet manifest")
         with self._opened(path) as file:
-            table = parquet.ParquetFile(file)
+            # Piece by piece: otherwise memory holds a column of a whole row group, and a list may be one group.
+            table = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BLOCK)
             has_class = self._require_columns(table.schema_arrow.names)
             wanted = [self._request.path_column, *([self._request.class_column] if has_class else [])]
             for batch in table.iter_batches(_ROWS_AT_A_TIME, columns=wanted):
