@@ -39,6 +39,8 @@ class Disk:
             f"{self.mount_point} is let go of",
             20,
         )
+        # Somebody's mount namespace, such as a container's, may still hold it: mounted anew, it would be as dead as before.
+        wait_until(lambda: not _loop_devices_of(self._image), f"no other namespace holds {self._image}", 60)
 
     def cut_power(self) -> None:
         """Drop everything that was not made durable; from now on every access fails."""
@@ -111,6 +113,10 @@ def can_mount() -> bool:
             return True
     except (OSError, subprocess.CalledProcessError):
         return False
+
+
+def _loop_devices_of(image: Path) -> str:
+    return subprocess.run(["losetup", "-j", image], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _run(*arguments: object) -> None:
