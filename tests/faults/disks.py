@@ -39,8 +39,10 @@ class Disk:
             f"{self.mount_point} is let go of",
             20,
         )
-        # Somebody's mount namespace, such as a container's, may still hold it: mounted anew, it would be as dead as before.
-        wait_until(lambda: not _loop_devices_of(self._image), f"no other namespace holds {self._image}", 60)
+        # Another mount namespace, such as a container's, may still hold it: mounted anew, it would be as dead as before.
+        wait_until(
+            lambda: not _run("losetup", "-j", self._image).strip(), f"no other namespace holds {self._image}", 60
+        )
 
     def cut_power(self) -> None:
         """Drop everything that was not made durable; from now on every access fails."""
@@ -115,12 +117,8 @@ def can_mount() -> bool:
         return False
 
 
-def _loop_devices_of(image: Path) -> str:
-    return subprocess.run(["losetup", "-j", image], check=True, capture_output=True, text=True).stdout.strip()
-
-
-def _run(*arguments: object) -> None:
+def _run(*arguments: object) -> str:
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    subprocess.run(
-        list(map(str, arguments)), check=True, capture_output=True, env=os.environ | {"PATH": path}, timeout=60
-    )
+    command = list(map(str, arguments))
+    environment = os.environ | {"PATH": path}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=60).stdout
