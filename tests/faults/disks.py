@@ -39,7 +39,7 @@ class Disk:
             f"{self.mount_point} is let go of",
             20,
         )
-        # Another mount namespace, such as a container's, may still hold it: mounted anew, it would be as dead as before.
+        # Another namespace, such as a container's, may still hold it: mounted anew, it would be as dead as before.
         wait_until(
             lambda: not _run("losetup", "-j", self._image).strip(), f"no other namespace holds {self._image}", 60
         )
