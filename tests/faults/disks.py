@@ -39,6 +39,10 @@ class Disk:
             f"{self.mount_point} is let go of",
             20,
         )
+        # Another namespace, such as a container's, may still hold it: mounted anew, it would be as dead as before.
+        wait_until(
+            lambda: not _run("losetup", "-j", self._image).strip(), f"no other namespace holds {self._image}", 60
+        )
 
     def cut_power(self) -> None:
         """Drop everything that was not made durable; from now on every access fails."""
@@ -113,8 +117,8 @@ def can_mount() -> bool:
         return False
 
 
-def _run(*arguments: object) -> None:
+def _run(*arguments: object) -> str:
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    subprocess.run(
-        list(map(str, arguments)), check=True, capture_output=True, env=os.environ | {"PATH": path}, timeout=60
-    )
+    command = list(map(str, arguments))
+    environment = os.environ | {"PATH": path}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=60).stdout
