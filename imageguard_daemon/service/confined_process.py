@@ -4,10 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from imageguard_daemon.service.decoding_process import sealed_copy
+
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""NumPy starts threads when it is loaded, and a process with threads cannot confine itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,13 @@ class ConfinedProcess:
             self._process = None
 
     def _start(self) -> None:
-        self._process, self._socket = start(self._work.module, self._work.arguments, stderr=subprocess.DEVNULL)
+        env = os.environ | _ONE_THREAD
+        self._process, self._socket = start(self._work.module, self._work.arguments, subprocess.DEVNULL, env)
         self._socket.settimeout(self._work.patience_seconds)
 
 
 def start(
-    module: str, numbers: tuple[int, ...], stderr: int | None = None
+    module: str, numbers: tuple[int, ...], stderr: int | None = None, env: Mapping[str, str] | None = None
 ) -> tuple["subprocess.Popen[bytes]", socket.socket]:
     """Start a module as a program that has one end of a socket, its first argument, and give the other end.
 
@@ -77,6 +82,7 @@ def start(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
+                env=env,
             )
         except BaseException:
             ours.close()
