@@ -114,7 +114,12 @@ def _add_errors(app: FastAPI, render: Renderer) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return told(request, error.status_code, "There is no such page." if error.status_code == 404 else error.detail)
+        return told(
+            request,
+            error.status_code,
+            "There is no such page." if error.status_code == 404 else error.detail,
+            dict(error.headers or {}),
+        )
 
     @app.exception_handler(BodyTooLargeError)
     async def too_large(request: Request, _error: BodyTooLargeError) -> Response:
