@@ -59,15 +59,17 @@ class ConfinedProcess:
             self._process = None
 
     def _start(self) -> None:
-        env = os.environ | _ONE_THREAD
-        self._process, self._socket = start(self._work.module, self._work.arguments, subprocess.DEVNULL, env)
+        work = self._work
+        self._process, self._socket = start(work.module, work.arguments, subprocess.DEVNULL, _ONE_THREAD)
         self._socket.settimeout(self._work.patience_seconds)
 
 
 def start(
-    module: str, numbers: tuple[int, ...], stderr: int | None = None, env: Mapping[str, str] | None = None
+    module: str, numbers: tuple[int, ...], stderr: int | None = None, more: Mapping[str, str] | None = None
 ) -> tuple["subprocess.Popen[bytes]", socket.socket]:
     """Start a module as a program that has one end of a socket, its first argument, and give the other end.
+
+    `more` is what its environment has besides.
 
     Raises:
         OSError: there is no process to be had.
@@ -78,11 +80,10 @@ def start(
             process = subprocess.Popen(  # noqa: S603 - our own interpreter, and numbers
                 [sys.executable, "-P", "-m", module, *map(str, (theirs.fileno(), *numbers))],
                 pass_fds=(theirs.fileno(),),
-                env=_environment(),
+                env=_environment() | dict(more or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                env=env,
             )
         except BaseException:
             ours.close()
