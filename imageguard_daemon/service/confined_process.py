@@ -4,14 +4,10 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from imageguard_daemon.service.decoding_process import sealed_copy
-
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
-"""NumPy starts threads when it is loaded, and a process with threads cannot confine itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +55,14 @@ class ConfinedProcess:
             self._process = None
 
     def _start(self) -> None:
-        work = self._work
-        self._process, self._socket = start(work.module, work.arguments, subprocess.DEVNULL, _ONE_THREAD)
+        self._process, self._socket = start(self._work.module, self._work.arguments, stderr=subprocess.DEVNULL)
         self._socket.settimeout(self._work.patience_seconds)
 
 
 def start(
-    module: str, numbers: tuple[int, ...], stderr: int | None = None, more: Mapping[str, str] | None = None
+    module: str, numbers: tuple[int, ...], stderr: int | None = None
 ) -> tuple["subprocess.Popen[bytes]", socket.socket]:
     """Start a module as a program that has one end of a socket, its first argument, and give the other end.
-
-    `more` is what its environment has besides.
 
     Raises:
         OSError: there is no process to be had.
@@ -80,7 +73,7 @@ def start(
             process = subprocess.Popen(  # noqa: S603 - our own interpreter, and numbers
                 [sys.executable, "-P", "-m", module, *map(str, (theirs.fileno(), *numbers))],
                 pass_fds=(theirs.fileno(),),
-                env=_environment() | dict(more or {}),
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
