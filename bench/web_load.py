@@ -18,6 +18,7 @@ clients, and the processor time its own process took for one.
 import argparse
 import asyncio
 import random
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -71,25 +72,25 @@ def _last(folder: Path) -> tuple[int, datetime]:
 @contextmanager
 def server(folder: Path) -> Iterator[int]:
     """Run `serve` in a process of its own, and give its port."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "bench.web_load", "serve", str(folder), "--port", str(port)]
     process = subprocess.Popen(command)  # noqa: S603 - our own command
     try:
-        _wait_for(port)
+        wait_for(port)
         yield port
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _free_port() -> int:
-    import socket  # noqa: PLC0415
-
+def free_port() -> int:
+    """Give a port that nobody listens on."""
     with socket.create_server((HOST, 0)) as listening:
         return int(listening.getsockname()[1])
 
 
-def _wait_for(port: int, seconds: float = 60.0) -> None:
+def wait_for(port: int, seconds: float = 60.0) -> None:
+    """Wait until a server answers there."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         with suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=5):
@@ -201,11 +202,11 @@ async def ingest(images: int, runs: int, clients: int) -> None:
 
 
 async def _pace(supply: Pictures, images: int, clients: int) -> tuple[float, float]:
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder, Ingest(Path(folder), web={"enabled": True, "port": port}) as daemon:
         supply.fill(daemon.inbox, range(images))
         daemon.start()
-        _wait_for(port)
+        wait_for(port)
         looking = asyncio.create_task(connected(port, ("/", "/quarantine", "/thresholds"), clients, 3600.0))
         looks = await asyncio.to_thread(daemon.looks_until, images)
         looking.cancel()

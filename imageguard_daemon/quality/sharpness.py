@@ -70,9 +70,7 @@ NAMES = _names()
 def sharpness_features(grey: Grey) -> list[float]:
     """Give the features named `NAMES` of height x width uint8 luma at working size, at least 40 px each."""
     rows, columns = grid(grey.shape)
-    energies = _energies(grey.astype(np.float32), rows, columns)
-    noise = quantile(energies[0].sum(axis=0), 0.03) / 4
-    clean = np.maximum(energies - (noise * _NOISE_AT_SCALE)[:, None, None], 0.02 * energies) + 1e-2
+    clean, noise = _clean_energies(grey, rows, columns)
     coarse = clean[3].sum(axis=0)
     meaningful, strong = _meaningful(coarse)
     return [
@@ -83,6 +81,19 @@ def sharpness_features(grey: Grey) -> list[float]:
         *quantiles(np.log(coarse), (0.5, 0.98)),
         math.log(noise + 0.01),
     ]
+
+
+def tile_contrast(grey: Grey) -> tuple[Floats, Mask]:
+    """Give the contrast without noise, scale x direction x tile, and which tiles have enough of it to be sharp."""
+    clean, _noise = _clean_energies(grey, *grid(grey.shape))
+    return clean, _meaningful(clean[3].sum(axis=0))[0]
+
+
+def _clean_energies(grey: Grey, rows: int, columns: int) -> tuple[Floats, float]:
+    energies = _energies(grey.astype(np.float32), rows, columns)
+    noise = quantile(energies[0].sum(axis=0), 0.03) / 4
+    clean = np.maximum(energies - (noise * _NOISE_AT_SCALE)[:, None, None], 0.02 * energies) + 1e-2
+    return np.asarray(clean, np.float32), noise
 
 
 # White noise of variance v adds 2 v at full size whatever the distance, and a quarter of it with each halving.

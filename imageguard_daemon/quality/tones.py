@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from imageguard_daemon.quality.decoding import Grey
 from imageguard_daemon.quality.tiles import Floats, half_size, quantile
 
-_BLACK, _WHITE = 4, 251
+BLACK, WHITE = 4, 251
 _BLOWN, _CRUSHED = 250, 6
 _SMALL_LONG_SIDE = 256
 _ROUNDING = 1e-6  # of single precision, which must not look like contrast
@@ -47,8 +47,8 @@ def tonal_features(grey: Grey) -> tuple[Tones, list[float]]:
     cumulative[-1] = 1.0
     levels = np.searchsorted(cumulative, _QUANTILES)
     facts = Tones(
-        clipped_low=float(cumulative[_BLACK]),
-        clipped_high=max(0.0, float(1 - cumulative[_WHITE - 1])),
+        clipped_low=float(cumulative[BLACK]),
+        clipped_high=max(0.0, float(1 - cumulative[WHITE - 1])),
         low=float(levels[1]),
         median=float(levels[5]),
         high=float(levels[9]),

@@ -35,11 +35,14 @@ _DROPPED = {f"{_SVG}script", f"{_SVG}desc"}
 """What would run, and what only it would read."""
 
 
-def rejections_over_time(periods: Sequence[str], reasons: Mapping[str, Sequence[int]]) -> str:
-    """Draw the rejected images of each period as bars, stacked by reason."""
+def rejections_over_time(
+    periods: Sequence[str], reasons: Mapping[str, Sequence[int]], *, is_narrow: bool = False
+) -> str:
+    """Draw the rejected images of each period as bars, stacked by reason; narrow for a phone."""
     colours = [COLOURS.get(reason, _OTHER_COLOUR) for reason in reasons]
-    looks = _looks(colours) | _time_axis(periods)
-    chart = pygal.StackedBar(**looks, legend_at_bottom=True, legend_at_bottom_columns=max(len(reasons), 1))
+    size, labels, columns = ((400, 280), 2, 3) if is_narrow else ((900, 250), _LABELS_SHOWN, len(reasons))
+    looks = _looks(colours, *size) | _time_axis(periods, labels)
+    chart = pygal.StackedBar(**looks, legend_at_bottom=True, legend_at_bottom_columns=max(columns, 1))
     for reason, images in reasons.items():
         chart.add(reason, [{"value": n, "label": period} for n, period in zip(images, periods, strict=True)])
     return _svg(chart, f"Rejected images over time, by reason, from {periods[0]} to {periods[-1]}")
@@ -113,8 +116,8 @@ def _looks(colours: Sequence[str], width: int = 900, height: int = 250) -> dict[
     }
 
 
-def _time_axis(periods: Sequence[str]) -> dict[str, Any]:
-    step = -(-len(periods) // _LABELS_SHOWN)
+def _time_axis(periods: Sequence[str], labels: int = _LABELS_SHOWN) -> dict[str, Any]:
+    step = -(-len(periods) // labels)
     return {"x_labels": list(periods), "x_labels_major_every": step, "show_minor_x_labels": False}
 
 

@@ -67,6 +67,7 @@ def charts_over_time(report: Report) -> dict[str, Markup]:
     rates = [one.rate if one.total else None for one in periods.values()]
     return {
         "rejections": _safe(charts.rejections_over_time(list(periods), by_reason)),
+        "rejections-narrow": _safe(charts.rejections_over_time(list(periods), by_reason, is_narrow=True)),
         "rate": _safe(charts.rate_over_time(list(periods), rates, report.rejection_rate_limit)),
     }
 

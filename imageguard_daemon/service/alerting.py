@@ -6,8 +6,8 @@ unrecorded but one that was made in the moment of a crash, which is then made ag
 """
 
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
@@ -60,8 +60,16 @@ class _Looked:
     findings: tuple[Finding, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How many findings of each kind there were at the last look, `at` seconds since 1970."""
+
+    at: float
+    kinds: Mapping[str, int]
+
+
 class Alerting:
-    """The loop's side: decides what is due and records. Does nothing where no channel is configured."""
+    """The loop's side: decides what is due and records. Does nothing where neither channels nor metrics tell."""
 
     def __init__(
         self,
@@ -76,6 +84,8 @@ class Alerting:
         self._teller = _Teller(settings, wake, wall_clock)
         self._unrecorded: list[Attempt] = []
         self._with_teller: set[int] = set()
+        self.found: Found | None = None
+        self._is_wanted = bool(self._teller.channels) or settings.metrics.enabled
         self._looking = False
         self._next_look_at = 0.0
         self._record_at = 0.0
@@ -84,7 +94,7 @@ class Alerting:
 
     def step(self, now: float) -> None:
         """Take what the thread reports, record it, and give it what is due. Never waits."""
-        if not self._teller.channels or now < self._record_at:
+        if not self._is_wanted or now < self._record_at:
             return
         try:
             reports = self._teller.reports()
@@ -107,7 +117,7 @@ class Alerting:
 
     def next_step(self, now: float) -> float:
         """Say when `step` has something to do, were nothing reported before."""
-        if not self._teller.channels:
+        if not self._is_wanted:
             return now + 3600
         times = [self._next_look_at, self._record_at]
         due = self._book.next_due()
@@ -129,6 +139,9 @@ class Alerting:
 
     def _take(self, report: _Looked) -> None:
         self._looking = False
+        if report.findings is not None:
+            kinds = Counter(finding.kind for finding in report.findings)
+            self.found = Found(self._wall_clock().timestamp(), dict(kinds))
         news = self._book.news(report.findings or (), list(self._teller.channels), self._wall_clock())
         if news:
             self._book.add(self._log.record_alerts(news))

@@ -6,7 +6,7 @@ Names and units follow the conventions of Prometheus. No path, class or camera i
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -89,6 +89,11 @@ class Vitals:
     pools_lost: int
     sources: tuple[SourceVitals, ...]
     forwarding: ForwardingVitals | None = None
+    findings: Mapping[str, int] = field(default_factory=dict)
+    """How many there were of each kind at the last look."""
+    findings_at: float | None = None
+    pages_up: bool | None = None
+    """None where the daemon brings no pages along."""
 
 
 class Meters:
@@ -143,6 +148,7 @@ class Meters:
             yield from _source_gauges(self.vitals)
             if self.vitals.forwarding is not None:
                 yield from _forwarding_metrics(self.vitals.forwarding)
+            yield from _finding_metrics(self.vitals)
 
     def exposition(self) -> bytes:
         """Give everything in the text format of Prometheus."""
@@ -201,6 +207,19 @@ def _source_gauges(vitals: Vitals) -> Iterator[Metric]:
         if one.canary_age_seconds is not None:
             canary.add_metric([one.name], one.canary_age_seconds)
     yield from (paused, present, settling, canary)
+
+
+def _finding_metrics(vitals: Vitals) -> Iterator[Metric]:
+    if vitals.pages_up is not None:
+        yield GaugeMetricFamily("imageguard_pages_up", "1 while the process with the pages runs.", vitals.pages_up)
+    if vitals.findings_at is None:
+        return
+    findings = GaugeMetricFamily("imageguard_findings", "Findings at the last look, by kind.", labels=["kind"])
+    for kind, number in vitals.findings.items():
+        findings.add_metric([kind], number)
+    yield findings
+    told = "When findings were last looked for, in seconds since 1970."
+    yield GaugeMetricFamily("imageguard_findings_look_timestamp_seconds", told, vitals.findings_at)
 
 
 def _forwarding_metrics(vitals: ForwardingVitals) -> Iterator[Metric]:

@@ -244,7 +244,7 @@ class Serving:
         return now - self._last_progress_at < patience
 
     def _vitals(self, now: float) -> Vitals:
-        oldest = self._backlog.oldest
+        oldest, found = self._backlog.oldest, self._alerting.found
         failures = self._backlog.failures
         return Vitals(
             at=time.time(),
@@ -260,6 +260,9 @@ class Serving:
             pools_lost=self._workers.pools_replaced,
             forwarding=forwarding_vitals(self._forwarding.status()),
             sources=tuple(_source_vitals(source, now) for source in self._sources.values()),
+            findings=found.kinds if found else {},
+            findings_at=found.at if found else None,
+            pages_up=self._pages.is_up,
         )
 
     def _status(self, now: float) -> status.Status:

@@ -14,10 +14,12 @@ from starlette.exceptions import HTTPException
 
 from imageguard_daemon import __version__
 from imageguard_daemon.errors import ImageguardError, RetryableError, UsageError
+from imageguard_daemon.service.maps import MapMaker
+from imageguard_daemon.service.thumbnails import ThumbnailMaker
 from imageguard_daemon.web import api, decision, entering, gallery, overview, reviewing, showing, trying
 from imageguard_daemon.web.checking import Checker
 from imageguard_daemon.web.guarding import BodyTooLargeError, Guard
-from imageguard_daemon.web.pictures import Thumbnails
+from imageguard_daemon.web.pictures import MadeOnce
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.reports import Reports
 from imageguard_daemon.web.site import Site, TooOftenError
@@ -30,13 +32,14 @@ REQUESTS_AT_ONCE = 6
 def make_app(site: Site) -> Guard:
     """Give the application for one root."""
     render, reports, thresholds = Renderer(site), Reports(site), Thresholds(site)
-    thumbnails, checker = Thumbnails(site.settings.scoring), Checker(site.settings.scoring)
+    scoring = site.settings.scoring
+    thumbnails, maps, checker = MadeOnce(ThumbnailMaker(scoring)), MadeOnce(MapMaker(scoring)), Checker(scoring)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = REQUESTS_AT_ONCE
         yield
-        for one in (reports, thresholds, thumbnails, checker, site.connections):
+        for one in (reports, thresholds, thumbnails, maps, checker, site.connections):
             one.close()
 
     app = FastAPI(
@@ -53,7 +56,7 @@ def make_app(site: Site) -> Guard:
         overview.pages(site, render, reports),
         gallery.pages(site, render),
         decision.pages(site, render),
-        showing.pictures(site, thumbnails),
+        showing.pictures(site, thumbnails, maps),
         reviewing.routes(site, render),
         trying.pages(render, desk),
         trying.interface(desk),
@@ -111,7 +114,12 @@ def _add_errors(app: FastAPI, render: Renderer) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return told(request, error.status_code, "There is no such page." if error.status_code == 404 else error.detail)
+        return told(
+            request,
+            error.status_code,
+            "There is no such page." if error.status_code == 404 else error.detail,
+            dict(error.headers or {}),
+        )
 
     @app.exception_handler(BodyTooLargeError)
     async def too_large(request: Request, _error: BodyTooLargeError) -> Response:

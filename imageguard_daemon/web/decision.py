@@ -12,6 +12,7 @@ from imageguard_daemon.model import SCORE_NAMES, Measures
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.reporting.wording import measured_in_words
 from imageguard_daemon.web.checking import bars_of
+from imageguard_daemon.web.drawing import BLACK, SHARPNESS, WHITE
 from imageguard_daemon.web.pictures import SHOWABLE, place_of
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.site import Site
@@ -33,7 +34,8 @@ def pages(site: Site, render: Renderer) -> APIRouter:
         if row is None:
             return render(request, "error.html", 404, message=f"There is no decision {number} in this log.")
         state = STATE_AFTER[history[-1].action] if history else "waiting"
-        return render(request, "decision.html", **_told(row), history=history, is_there=is_there, state=state)
+        more = {"history": history, "is_there": is_there, "state": state}
+        return render(request, "decision.html", **_told(row), **more, sharpness=SHARPNESS, white=WHITE, black=BLACK)
 
     return router
 

@@ -62,9 +62,7 @@ class Guard:
         headers = Headers(scope=scope)
         if not self._is_our_host(headers.get("host", "")):
             return PlainTextResponse("this server is not called so; see --allow-host\n", 421)
-        if scope["method"] not in {"GET", "HEAD", "POST"}:
-            return PlainTextResponse("only GET, HEAD and POST\n", 405, {"Allow": "GET, HEAD, POST"})
-        if scope["method"] == "POST" and not _is_from_here(headers):
+        if scope["method"] not in {"GET", "HEAD"} and not _is_from_here(headers):
             return PlainTextResponse("sent by another site\n", 403)
         return self._too_large(scope, headers) or self._no_entry(scope, headers)
 

@@ -4,14 +4,15 @@ import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import Protocol
 
 from imageguard_daemon.audit.database import Engine
 from imageguard_daemon.audit.listing import decision_row
 from imageguard_daemon.audit.quarantined import held_image
-from imageguard_daemon.config import Scoring, Settings
+from imageguard_daemon.config import Settings
 from imageguard_daemon.names import original
 from imageguard_daemon.quality.signatures import recognise
-from imageguard_daemon.service.thumbnails import ThumbnailMaker, contents_of
+from imageguard_daemon.service.thumbnails import contents_of
 
 MOST_BYTES = 48 * 1024 * 1024
 """Memory for small pictures: some thousands of them."""
@@ -30,17 +31,27 @@ Place = tuple[Path, str]
 """Where a file is, and what its SHA-256 must be."""
 
 
-class Thumbnails:
-    """Makes and remembers small pictures by the content of their image; any thread may ask."""
+class Maker(Protocol):
+    """What makes something of an image's bytes in a confined process, one at a time."""
 
-    def __init__(self, settings: Scoring) -> None:
-        self._maker = ThumbnailMaker(settings)
+    def make(self, data: bytes) -> bytes:
+        """Give it; nothing for an image that cannot be decoded."""
+
+    def close(self) -> None:
+        """End the process."""
+
+
+class MadeOnce:
+    """Makes and remembers small pictures, or maps, by the content of their image; any thread may ask."""
+
+    def __init__(self, maker: Maker) -> None:
+        self._maker = maker
         self._making, self._lock = threading.Lock(), threading.Lock()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
 
     def of(self, path: Path, sha256: str) -> bytes | None:
-        """Give a JPEG; empty when it cannot be decoded, None when there is no such content there."""
+        """Give what was made; empty when it cannot be decoded, None when there is no such content there."""
         with self._lock:
             if sha256 in self._kept:
                 self._kept.move_to_end(sha256)
@@ -49,14 +60,14 @@ class Thumbnails:
             data = contents_of(path, sha256)
             if not data:
                 return None
-            jpeg = self._maker.make(data)
-        self._keep(sha256, jpeg)
-        return jpeg
+            made = self._maker.make(data)
+        self._keep(sha256, made)
+        return made
 
-    def _keep(self, sha256: str, jpeg: bytes) -> None:
+    def _keep(self, sha256: str, made: bytes) -> None:
         with self._lock:
-            self._bytes += len(jpeg) - len(self._kept.pop(sha256, b""))
-            self._kept[sha256] = jpeg
+            self._bytes += len(made) - len(self._kept.pop(sha256, b""))
+            self._kept[sha256] = made
             while self._bytes > MOST_BYTES or len(self._kept) > 20_000:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
 

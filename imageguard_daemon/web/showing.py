@@ -1,12 +1,16 @@
 """Pictures for pages: small ones, whole ones, and a drawing that says why there is none."""
 
+from collections.abc import Callable
+
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from imageguard_daemon.service.maps import Areas, areas_of
 from imageguard_daemon.web.decision import DecisionId
-from imageguard_daemon.web.pictures import Place, Thumbnails, place_of, whole
+from imageguard_daemon.web.drawing import clipping_map, sharpness_map
+from imageguard_daemon.web.pictures import MadeOnce, Place, place_of, whole
 from imageguard_daemon.web.site import Site
 
 PICTURES_AT_ONCE = 4
@@ -22,10 +26,11 @@ _PLACEHOLDER = (
     '<path d="M58 38h44v44H58zM58 82l44-44" fill="none" stroke="#888" stroke-width="3"/>'
     '<g fill="#808080"><text x="80" y="108">{}</text><text x="80" y="128">{}</text></g></svg>'
 )
+_HAS_NO_MAP = ("no map:", "too small, or gone")
 _CANNOT_BE_SHOWN, _IS_NOT_THERE = ("no picture:", "cannot be decoded"), ("no picture:", "gone or changed")
 
 
-def pictures(site: Site, thumbnails: Thumbnails) -> APIRouter:
+def pictures(site: Site, thumbnails: MadeOnce, maps: MadeOnce) -> APIRouter:
     """Give the routes of pictures."""
     router = APIRouter(include_in_schema=False)
 
@@ -40,10 +45,26 @@ def pictures(site: Site, thumbnails: Thumbnails) -> APIRouter:
     async def image(number: DecisionId) -> Response:
         return await run_sync(_image, site, number, limiter=room)
 
+    @router.get("/decisions/{number}/sharpness.svg")
+    async def sharpness(number: DecisionId) -> Response:
+        return await run_sync(_map, site, maps, number, sharpness_map, limiter=room)
+
+    @router.get("/decisions/{number}/clipping.svg")
+    async def clipping(number: DecisionId) -> Response:
+        return await run_sync(_map, site, maps, number, clipping_map, limiter=room)
+
     return router
 
 
-def _thumbnail(site: Site, thumbnails: Thumbnails, number: int) -> Response:
+def _map(site: Site, maps: MadeOnce, number: int, draw: Callable[[Areas], str]) -> Response:
+    place = _place(site, number)
+    areas = areas_of(maps.of(*place) or b"") if place else None
+    if areas is None:
+        return _instead(_HAS_NO_MAP)
+    return Response(draw(areas), media_type="image/svg+xml", headers=PICTURE_HEADERS)
+
+
+def _thumbnail(site: Site, thumbnails: MadeOnce, number: int) -> Response:
     place = _place(site, number)
     jpeg = thumbnails.of(*place) if place else None
     if not jpeg:

@@ -1,6 +1,7 @@
 """Uploads that are judged and forgotten, for people and for programs."""
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -10,6 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
+from imageguard_daemon.web.api import Problem
 from imageguard_daemon.web.checking import Checked, Checker, as_dict, bars_of
 from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
 from imageguard_daemon.web.rendering import Renderer
@@ -20,7 +22,11 @@ IMAGES_PER_MINUTE = 60
 UPLOADS_AT_ONCE = 2
 
 MultiPartParser.spool_max_size = 2 * MOST_UPLOAD_BYTES  # in memory: nothing of an upload is written to a disk
-_ANSWERS = {413: {"description": "Too much at once."}, 429: {"description": "Too often; see Retry-After."}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "No form with images."},
+    413: {"description": "Too much at once."},
+    429: {"model": Problem, "description": "Too often; see Retry-After."},
+}
 
 
 class Desk:
@@ -84,7 +90,14 @@ _BODY = {
             "schema": {
                 "type": "object",
                 "required": ["images"],
-                "properties": {"images": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                "properties": {
+                    "images": {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": MOST_FILES,
+                        "items": {"type": "string", "format": "binary"},
+                    }
+                },
             }
         }
     },
@@ -95,7 +108,7 @@ def interface(desk: Desk) -> APIRouter:
     """Give the route for programs."""
     router = APIRouter(tags=["check"])
 
-    @router.post("/api/check", openapi_extra={"requestBody": _BODY}, responses=_ANSWERS)  # type: ignore[arg-type]
+    @router.post("/api/check", openapi_extra={"requestBody": _BODY}, responses=_ANSWERS)
     async def check_images(request: Request) -> Response:
         """Six scores of each image and the verdict under each preset. Nothing is stored."""
         return JSONResponse({"images": [as_dict(one) for one in await desk.checked(request)]})

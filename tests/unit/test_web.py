@@ -169,6 +169,21 @@ async def test_pictures_have_a_safe_type_and_are_what_was_recorded(client, rejec
     assert (await client.get("/decisions/2/image")).status_code == 404
 
 
+async def test_maps_lie_over_the_image_and_what_cannot_be_decoded_says_so(client, rejections):
+    """Both maps are drawings that can run nothing; where there is nothing to be seen a drawing says why."""
+    for name in ("sharpness", "clipping"):
+        answer = await client.get(f"/decisions/2/{name}.svg")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+        assert "sandbox" in answer.headers["content-security-policy"]
+    broken = rejections.file("cat/broken.jpg", b"\xff\xd8 no image")
+    for name in ("thumbnail", "sharpness.svg"):
+        answer = await client.get(f"/decisions/{broken}/{name}")
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "image/svg+xml")
+    assert "cannot be decoded" in (await client.get(f"/decisions/{broken}/thumbnail")).text
+    (rejections.quarantine / "cat/broken.jpg").unlink()
+    assert "gone or changed" in (await client.get(f"/decisions/{broken}/image")).text
+
+
 async def test_html_called_jpeg_is_never_served(client, rejections):
     """What is no image by its content is not given to a browser, whatever it is called."""
     number = rejections.file("cat/evil.jpg", b"<html><script>alert(1)</script>")

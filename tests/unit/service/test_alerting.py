@@ -14,6 +14,7 @@ from imageguard_daemon.audit.alerts import recorded_alerts
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking, open_for_reading
 from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.config import Metrics
 from imageguard_daemon.config_file import load
 from imageguard_daemon.service.alerting import Alerting
 from tests.helpers.audit_logs import Judged, write_log
@@ -178,3 +179,21 @@ def test_without_a_channel_nothing_runs(tmp_path: Path) -> None:
     assert alerting._teller._thread is None
     assert site.recorded() == []
     site.stop()
+
+
+def test_metrics_alone_have_findings_looked_for(tmp_path: Path) -> None:
+    """Where nobody is told of findings but monitoring is, they are counted, and nothing is recorded."""
+    made = Site(tmp_path, command=())
+    made.settings = made.settings.model_copy(update={"metrics": Metrics(enabled=True)})
+    try:
+        alerting = made.start()
+        for _ in range(1_000):
+            alerting.step(time.monotonic())
+            if alerting.found:
+                break
+            time.sleep(0.01)
+        assert alerting.found is not None
+        assert alerting.found.kinds["class_consistently_rejected"] == 1
+        assert made.recorded() == []
+    finally:
+        made.stop()

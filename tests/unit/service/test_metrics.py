@@ -34,7 +34,7 @@ def meters(tmp_path):
     made.count(judged(intent(tree.arrive(), tree.accepted / "1.jpg"), ok=False))
     with made.timed("record"):
         pass
-    made.vitals = replace(WELL, at=time.time())
+    made.vitals = replace(WELL, at=time.time(), findings={"just_below": 2}, findings_at=990.0, pages_up=True)
     return made
 
 
@@ -81,7 +81,7 @@ def test_no_path_or_class_is_told(meters):
     """Labels are sources, verdicts, reasons, stages and versions only."""
     text = meters.exposition().decode()
     labels = {name for found in re.findall(r"\{(.*?)\} ", text) for name in re.findall(r'(\w+)="', found)}
-    assert labels <= {"source", "verdict", "reason", "stage", "le", "version", "scorer_version"}
+    assert labels <= {"source", "verdict", "reason", "stage", "le", "version", "scorer_version", "kind"}
     assert "cat" not in re.sub("#.*", "", text)
 
 
@@ -183,9 +183,39 @@ def test_promtool_finds_names_and_units_as_they_should_be(meters):
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
+def _dashboard():
+    return json.loads((ROOT / "contrib/grafana-dashboard.json").read_text())
+
+
 def test_the_dashboard_is_one():
-    """The dashboard is JSON with panels that all have a query, and panels do not overlap."""
-    dashboard = json.loads((ROOT / "contrib/grafana-dashboard.json").read_text())
-    assert all(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
-    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
-    assert len(set(places)) == len(places) == 12
+    """Panels have what Grafana's schema asks of them, a place of their own on its 24 columns, and a query."""
+    dashboard = _dashboard()
+    assert {"title", "uid", "schemaVersion", "panels", "templating", "time"} <= dashboard.keys()
+    variables = {one["name"]: one["type"] for one in dashboard["templating"]["list"]}
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        assert {"id", "type", "title", "gridPos", "targets", "datasource", "fieldConfig", "options"} <= panel.keys()
+        assert panel["type"] in {"stat", "timeseries"}
+        assert "defaults" in panel["fieldConfig"]
+        source = panel["datasource"]
+        assert source["type"] == "prometheus"
+        assert variables[source["uid"].strip("${}")] == "datasource"
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert max(x for x, _ in cells) < 24
+        assert not cells & taken
+        taken |= cells
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        used = set(re.findall(r"\$(\w+)", " ".join(target["expr"] for target in panel["targets"])))
+        assert used <= {*variables, "__rate_interval", "__interval", "__range"}
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]) == 14
+
+
+def test_promtool_can_read_every_query_of_the_dashboard(tmp_path):
+    """Each is PromQL; that the metrics it names exist is held against the document above."""
+    queries = [target["expr"] for panel in _dashboard()["panels"] for target in panel["targets"]]
+    rules = [{"record": f"query:{number}", "expr": query.replace("$", "")} for number, query in enumerate(queries)]
+    (tmp_path / "rules.yaml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    found = _promtool("check", "rules", tmp_path / "rules.yaml")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert f"{len(queries)} rules found" in found.stdout
