@@ -204,10 +204,11 @@ async def ingest(images: int, runs: int, clients: int) -> None:
 async def _pace(supply: Pictures, images: int, clients: int) -> tuple[float, float]:
     port = free_port()
     with tempfile.TemporaryDirectory() as folder, Ingest(Path(folder), web={"enabled": True, "port": port}) as daemon:
-        supply.fill(daemon.inbox, range(images))
         daemon.start()
         wait_for(port)
         looking = asyncio.create_task(connected(port, ("/", "/quarantine", "/thresholds"), clients, 3600.0))
+        await asyncio.sleep(_NEWS_SECONDS)
+        await asyncio.to_thread(supply.fill, daemon.inbox, range(images))
         looks = await asyncio.to_thread(daemon.looks_until, images)
         looking.cancel()
         with suppress(asyncio.CancelledError):

@@ -26,10 +26,7 @@ PAGES = (
     *("/", "/quarantine?order=nearest&state=all", "/check", "/thresholds", "/api"),
     *("/decisions/{hostile}", "/decisions/{broken}", "/review?class_name=evil", "/review?ids=999", "/no/such/page"),
 )
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian package chromium)"),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian package chromium)")
 
 
 def _images():
