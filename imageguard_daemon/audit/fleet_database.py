@@ -52,7 +52,8 @@ class FleetAddress:
             raise UsageError(f"the database's address makes no sense: {str(error).replace(secret, '***')}") from None
         given = {"connect_timeout": max(2, round(min(self.timeout_seconds, _QUIET["connect_timeout"])))}
         password = {"password": self.password} if self.password else {}
-        return {**_QUIET, **given, "application_name": "imageguard-daemon", **told, **password}
+        ours = {"application_name": "imageguard-daemon", "client_encoding": "UTF8"}
+        return {**_QUIET, **given, **ours, **told, **password}
 
 
 def is_fleet_url(text: object) -> bool:

@@ -6,8 +6,6 @@ can open nothing.
 """
 
 import io
-import os
-import socket
 import struct
 import sys
 
@@ -22,6 +20,7 @@ from imageguard_daemon.quality.exif import facts_of_image
 from imageguard_daemon.quality.measurement import prepare_worker
 from imageguard_daemon.quality.tiles import Floats
 from imageguard_daemon.service import confinement
+from imageguard_daemon.service.answering import answer_all
 
 HEADER = struct.Struct("<HHHH")
 """Width and height at working size, rows and columns of tiles."""
@@ -36,18 +35,11 @@ _TURNED_BY_DECODER = {"HEIC", "TIFF"}
 def main() -> None:
     """Serve until the other side is gone."""
     socket_number, memory_bytes, max_pixels = map(int, sys.argv[1:])
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, socket_number)
     prepare_worker()
     area_map(np.zeros((64, 64), np.uint8), MOST_SIDE)
     confinement.confine(memory_bytes, threads_needed=heic.is_available())
     limits = Limits(max_pixels=max_pixels, working_long_side=MOST_SIDE)
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
-        if not message:
-            return
-        with open(descriptors[0], "rb") as file:
-            data = os.pread(file.fileno(), os.lseek(file.fileno(), 0, os.SEEK_END), 0)
-        connection.send(answer(data, limits))
+    answer_all(socket_number, lambda data: answer(data, limits))
 
 
 def answer(data: bytes, limits: Limits) -> bytes:

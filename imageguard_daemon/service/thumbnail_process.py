@@ -5,8 +5,6 @@ nothing but its socket, and after `confine` it can open nothing.
 """
 
 import io
-import os
-import socket
 import struct
 import sys
 
@@ -14,6 +12,7 @@ from PIL import AvifImagePlugin, Image, ImageOps
 
 from imageguard_daemon.quality.signatures import HANDLED
 from imageguard_daemon.service import confinement
+from imageguard_daemon.service.answering import answer_all
 
 SIDE = 160
 """Pixels of the longer side at most."""
@@ -23,18 +22,11 @@ HEADER = struct.Struct("<HH")
 def main() -> None:
     """Serve until the other side is gone."""
     socket_number, memory_bytes, max_pixels = map(int, sys.argv[1:])
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, socket_number)
     Image.MAX_IMAGE_PIXELS = None
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     _load_what_comes_late(max_pixels)
     confinement.confine(memory_bytes)
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
-        if not message:
-            return
-        with open(descriptors[0], "rb") as file:
-            data = os.pread(file.fileno(), os.lseek(file.fileno(), 0, os.SEEK_END), 0)
-        connection.send(thumbnail(data, max_pixels))
+    answer_all(socket_number, lambda data: thumbnail(data, max_pixels))
 
 
 def thumbnail(data: bytes, max_pixels: int) -> bytes:

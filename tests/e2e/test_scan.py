@@ -228,7 +228,7 @@ def _filed(destination: Path) -> list[tuple[int, int, str]]:
 
 def test_a_move_that_is_killed_is_finished_by_the_next(data, tmp_path):
     """SIGKILL in the middle of --move loses and doubles nothing: the same command goes on."""
-    _many(data, 6)
+    _many(data, 40)
     before = sorted(sha256 for _, _, sha256 in _state_of(data).values())
     destination, config = tmp_path / "filed", _quick(tmp_path)
     arguments = ["scan", str(data), "--move", str(destination), "--config", str(config), "--workers", "2"]

@@ -48,6 +48,11 @@ def outages(launcher: Launcher, home: Path, rounds: int, seed: int = 1) -> Figur
     with Server() as server:
         url = server.new_database()
         hosts = [_host(launcher, home / name, url, days) for name, days in DAYS_OFF.items()]
+        _arrivals(hosts, "before", figures)
+        for host in hosts:  # before that, tables are made, which may take long
+            wait_until(
+                lambda h=host: _forwarding(h)["state"] == "up to date", f"{host.name} has sent its first records"
+            )
         for number in range(rounds):
             _arrivals(hosts, f"r{number}", figures)
             accident = ACCIDENTS[number % len(ACCIDENTS)] if number < len(ACCIDENTS) else chance.choice(ACCIDENTS)

@@ -70,11 +70,13 @@ def test_many_that_start_at_once_make_the_tables_once(server: Server) -> None:
     assert before == ["", *["0001"] * 5]
 
 
-def test_a_database_that_cannot_hold_every_name_is_refused(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_name_is_refused(server: Server, tmp_path: Path, encoding: str) -> None:
     """In another encoding than UTF-8 names would get lost one by one; it is said at once."""
-    server.sql("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1'")
-    with pytest.raises(UnavailableError, match="LATIN1"):
-        forward(write_log(tmp_path / "audit.db", [Judged()]), server.url("latin"))
+    name = encoding.lower()
+    server.sql(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")
+    with pytest.raises(UnavailableError, match=encoding):
+        forward(write_log(tmp_path / "audit.db", [Judged()]), server.url(name))
 
 
 def test_hosts_that_meet_an_empty_database_at_once_all_forward(server: Server, tmp_path: Path) -> None:
