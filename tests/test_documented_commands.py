@@ -4,6 +4,7 @@ tests/helpers/documented.py has what is tried otherwise, or not at all, each wit
 """
 
 import configparser
+import functools
 import importlib.util
 import json
 import os
@@ -73,13 +74,21 @@ def webhook() -> Iterator[str]:
     server.server_close()
 
 
+@functools.cache
+def _large_photo() -> bytes:
+    """Give a photo that is good enough for every preset."""
+    return images.jpeg(images.photo(1600, 1200))
+
+
 def playground(folder: Path, document: str, pictures: list[bytes], webhook: str = "") -> Playground:
     """Give a folder with all that the commands of a document take for granted."""
     made = Playground(folder, documented.lots_for(document), pictures)
     alerts = {"command": ["/bin/cat"]} | ({"webhook": webhook} if webhook else {})
     made.configure("etc/config.yaml", sources=[{"thresholds": {"blur_score": 0, "noise_score": 5}}], alerts=alerts)
     made.configure("next.yaml", sources=[{"thresholds": {"blur_score": 60}}])
-    made.put("photo.jpg", "data/train/cat/1.jpg", *(f"dataset/cat/{n}.jpg" for n in range(12)))
+    made.put("photo.jpg", *(f"dataset/cat/{n}.jpg" for n in range(12)))
+    (folder / "data/train/cat").mkdir(parents=True)
+    (folder / "data/train/cat/1.jpg").write_bytes(_large_photo())
     made.put("cat/012.jpg", *(f"dataset/dog/{n}.jpg" for n in range(12)), blur=8.0)
     (folder / "dataset/dog/11.jpg").write_bytes(pictures[0][:2000])
     made.put(*(f"good/{n}.jpg" for n in range(12)))
@@ -171,7 +180,8 @@ def test_every_program_shown_works(block, tmp_path, launcher, pictures):
         pytest.skip(f"{missing[0]} is not installed: {documented.NOT_INSTALLED[missing[0]]}")
     ground = playground(tmp_path, block.document, pictures)
     program = tmp_path / "program.py"
-    program.write_text(f"{documented.PRELUDES.get(block.document, '')}\n{ground.real(block.text)}", encoding="utf-8")
+    prelude = documented.PRELUDES.get(block.document, "")
+    program.write_text(ground.real(f"{prelude}\n{block.text}"), encoding="utf-8")
     done = launcher.run(str(program), [], tmp_path)
     assert done.exit_code == 0, done.stderr
 

@@ -83,10 +83,18 @@ os.makedirs("results/000000")
 table = pyarrow.table({"path": ["a.jpg"], "verdict": ["quarantined"], "reason": ["blurry"], "score": [0.1]})
 pyarrow.parquet.write_table(table, "results/000000/shard-000000000.parquet")
 """
+_ARCHIVED = """
+import os, subprocess, sys
+command = "-m imageguard_daemon audit archive /srv/ingest --older-than 400d --yes"
+subprocess.run([sys.executable, *command.split()], check=True)
+(made,) = os.listdir("/srv/ingest/archive")
+os.rename(f"/srv/ingest/archive/{made}", "/srv/ingest/archive/000000000001-000003640120")
+"""
 PRELUDES: dict[str, str] = {
     "docs/backfill.md": _RESULTS,
     "README.md": "transform = None",
     "docs/pytorch.md": "transform = None",
+    "docs/retention.md": _ARCHIVED,
 }
 """What the Python blocks of a document take for granted."""
 
