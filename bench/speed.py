@@ -40,6 +40,7 @@ from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.quality.loops import FASTEST
 from imageguard_daemon.quality.policy import PRESETS, decide
 from imageguard_daemon.quality.strips import lines
+from imageguard_daemon.quality.tiles import dense
 from tests.helpers.images import encoded, photo
 
 LIMITS = Limits()
@@ -131,7 +132,7 @@ def print_stages(name: str, data: bytes, runs: int) -> None:
         "SHA-256": lambda: hashlib.sha256(data).hexdigest(),
         "decoding, integrity": lambda: decoding.decode(data, LIMITS),
         "working size": lambda: features.at_working_size(native, side),
-        "upright": lambda: np.ascontiguousarray(features.upright(reduced)(reduced)),
+        "upright": lambda: dense(features.upright(reduced)(reduced)),
         "lines": lambda: lines(native),
         "blur": lambda: loops.sharpness(working),
         "noise": lambda: loops.noise(working),
