@@ -70,12 +70,17 @@ def open_fleet(address: FleetAddress, *, read_only: bool) -> sa.Engine:
     """
     psycopg, parameters = _psycopg(), address.parameters()
 
+    opening: list[_CutOff] = []
+
     def connect() -> Any:
         # Statements are not prepared, so that a pooler between us and the server may share connections.
-        return psycopg.connect(**parameters, prepare_threshold=None)
+        connection = psycopg.connect(**parameters, prepare_threshold=None)
+        opening.append(_CutOff(connection, address.timeout_seconds))  # SQLAlchemy asks questions of its own
+        return connection
 
     name = sa.URL.create("postgresql+psycopg", database=str(address))  # what it is called in messages
     engine = sa.create_engine(name, creator=connect, poolclass=sa.StaticPool)
+    sa.event.listen(engine, "connect", lambda *_told: opening.pop().cancel())  # after those questions
     if read_only:
         engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return engine
@@ -206,22 +211,31 @@ def _upgrade(connection: sa.Connection) -> None:
 
 @contextmanager
 def _cut_off_after(connection: sa.Connection, seconds: float) -> Iterator[None]:
-    """Shut the socket down when time is up, from a thread; whoever waits for it is told that the connection is lost."""
-    descriptor = os.dup(connection.connection.driver_connection.fileno())  # type: ignore[union-attr]
-    with socket.socket(fileno=descriptor) as line:
-        timer = threading.Timer(seconds, _shut_down, (line,))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
+    cut_off = _CutOff(connection.connection.driver_connection, seconds)
+    try:
+        yield
+    finally:
+        cut_off.cancel()
 
 
-def _shut_down(line: socket.socket) -> None:
-    with suppress(OSError):  # closed in this moment
-        line.shutdown(socket.SHUT_RDWR)
+class _CutOff:
+    """Shuts a connection's socket down when time is up; whoever waits for it is told that the connection is lost."""
+
+    def __init__(self, connection: Any, seconds: float) -> None:
+        self._line = socket.socket(fileno=os.dup(connection.fileno()))
+        self._timer = threading.Timer(seconds, self._shut_down)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Let the connection live."""
+        self._timer.cancel()
+        self._timer.join()
+        self._line.close()
+
+    def _shut_down(self) -> None:
+        with suppress(OSError), self._line:  # closed in this moment
+            self._line.shutdown(socket.SHUT_RDWR)
 
 
 def _psycopg() -> Any:

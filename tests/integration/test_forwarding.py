@@ -3,6 +3,7 @@
 import shutil
 import socket
 import sqlite3
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -312,6 +313,29 @@ def test_a_server_that_never_answers_costs_a_bounded_time(log: Path) -> None:
         url = f"postgresql://a@127.0.0.1:{silent.getsockname()[1]}/x?connect_timeout=2"
         with pytest.raises(StalledError, match="timeout"):
             forward(log, url)
+
+
+def test_a_server_that_falls_silent_after_the_greeting_costs_a_bounded_time(log: Path) -> None:
+    """A server that lets us in and answers no question is given up."""
+
+    def greet(listening: socket.socket) -> None:
+        line, _ = listening.accept()
+        with line:
+            line.recv(1024)
+            version = b"server_version\x0016.0\0"
+            parameter = b"S" + (4 + len(version)).to_bytes(4, "big") + version
+            line.sendall(b"R" + (8).to_bytes(4, "big") + bytes(4) + parameter + b"Z" + (5).to_bytes(4, "big") + b"I")
+            while line.recv(1024):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=greet, args=(listening,))
+        server.start()
+        address = FleetAddress(f"postgresql://a@127.0.0.1:{listening.getsockname()[1]}/x?sslmode=disable", "", 1.0)
+        with pytest.raises(StalledError):
+            Forwarder(log, address, Sender("one", log)).step()
+        server.join(30)
+        assert not server.is_alive()
 
 
 @pytest.mark.parametrize(
