@@ -72,16 +72,3 @@ void half_size(const float *pixels, ptrdiff_t height, ptrdiff_t width, float *ha
             half[y * (width / 2) + x] = (upper[2 * x] + upper[2 * x + 1] + lower[2 * x] + lower[2 * x + 1]) * 0.25f;
     }
 }
-
-void copy_pixels(Grey from, ptrdiff_t top, ptrdiff_t left, ptrdiff_t height, ptrdiff_t width, uint8_t *to)
-{
-    for (ptrdiff_t y = 0; y < height; y++) {
-        const uint8_t *row = from.start + (top + y) * from.down + left * from.right;
-        if (from.right == 1 && width == 8)
-            memcpy(to + y * 8, row, 8); /* one move, not a call */
-        else if (from.right == 1)
-            memcpy(to + y * width, row, (size_t)width);
-        else
-            for (ptrdiff_t x = 0; x < width; x++) to[y * width + x] = row[x * from.right];
-    }
-}

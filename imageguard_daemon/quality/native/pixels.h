@@ -91,9 +91,6 @@ void to_floats(const uint8_t *levels, ptrdiff_t count, float *found);
 /* Average 2 x 2 px to one; an odd last row or column is left out. */
 void half_size(const float *pixels, ptrdiff_t height, ptrdiff_t width, float *half);
 
-/* Copy a rectangle row by row, without gaps. */
-void copy_pixels(Grey from, ptrdiff_t top, ptrdiff_t left, ptrdiff_t height, ptrdiff_t width, uint8_t *to);
-
 /* The features. Each gives 0, or OUT_OF_MEMORY. `working` lies row by row without gaps, at least 40 px high and wide. */
 enum { SHARPNESS_COUNT = 90, NOISE_COUNT = 23, TONAL_COUNT = 48, FACT_COUNT = 5, LINE_COUNT = 33, GRID_COUNT = 6, COMPRESSION_COUNT = 20, FIT_COUNT = 5 };
 int sharpness_features(Grey working, float *found);
