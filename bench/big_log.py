@@ -34,7 +34,7 @@ _MEASURES = (
 )
 _DETAILS = {
     "blurry": "blur of 3.4 px (limit 2.0)",
-    "low_resolution": "effective size of 44 kilopixels (limit 50)",
+    "low_resolution": "effective size of 34 kilopixels (limit 40)",
     "noisy": "noise of 21.3 grey levels (limit 16.0)",
     "underexposed": "under-exposure of 0.71 (limit 0.50), 64% of the pixels clipped",
     "compressed": "looks like JPEG quality 9 (limit 20)",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from imageguard_daemon.model import SIGNALS, Decision
+from imageguard_daemon.model import SIGNALS, Decision, Measures
 from imageguard_daemon.quality.scoring import SCALES, Scale
 
 Cell = tuple[str, str, Decision]
@@ -78,10 +78,7 @@ def _section(section: Section) -> str:
 def _found(scale: Scale, decision: Decision) -> str:
     """Give the measure in words; of exposure also the share of pixels that a person can count."""
     measures = decision.measures
-    if scale.measure == "effective_pixels":
-        value = measures["width"] * measures["height"] / max(measures["enlargement"], 1) ** 2
-    else:
-        value = measures[scale.measure]
+    value = getattr(Measures(**measures), scale.measure)  # type: ignore[arg-type]
     clipped = f", {100 * measures[scale.clipped]:.0f} % clipped" if scale.clipped else ""
     return f"{scale.wording} {scale.phrase(value)}{clipped}"
 

@@ -27,6 +27,9 @@ ISSUES: tuple[str, ...] = (
     "too_large",
 )
 
+PROVABLE_ENLARGEMENT = 1.15
+"""Factors below it cannot be told from a picture that was never enlarged."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
@@ -68,7 +71,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Physical quantities of one image; units and ranges are those of docs/measures.md."""
+    """Physical quantities of one image; units and ranges are those of docs/measures.md.
+
+    An `enlargement` that cannot be proved counts as 1, in records of earlier scorers, too.
+    """
 
     width: int
     height: int
@@ -84,10 +90,14 @@ class Measures:
     overexposure: float = 0.0
     underexposure: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.enlargement < PROVABLE_ENLARGEMENT:
+            object.__setattr__(self, "enlargement", 1.0)
+
     @property
     def effective_pixels(self) -> float:
         """Pixels that carry information: what is left when the enlargement found is taken back."""
-        return self.width * self.height / max(self.enlargement, 1.0) ** 2
+        return self.width * self.height / self.enlargement**2
 
     def as_dict(self) -> dict[str, float]:
         """Give the measures by name, for records and reports."""

@@ -93,7 +93,7 @@ SCALES: tuple[Scale, ...] = (
         "resolution",
         "effective_pixels",
         "low_resolution",
-        _anchors(1e6, 150e3, 50e3, 38e3, 28e3, 19e3, 9e3, 0),
+        _anchors(1e6, 132e3, 40e3, 32e3, 25e3, 18e3, 9e3, 0),
         "effective size of",
         "kilopixels",
         factor=1e-3,

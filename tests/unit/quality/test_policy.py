@@ -46,7 +46,7 @@ def test_a_good_image_is_accepted_without_words():
         ({"noise_sigma": 18}, "noisy", "noise of 18.0 grey levels (limit 16.0)"),
         ({"jpeg_quality": 9}, "compressed", "looks like JPEG quality 9 (limit 20)"),
         ({"enlargement": 4}, "pixelated", "enlarged about 4.0 times (limit 2.0)"),
-        ({"width": 150, "height": 100}, "low_resolution", "effective size of 15 kilopixels (limit 50)"),
+        ({"width": 150, "height": 100}, "low_resolution", "effective size of 15 kilopixels (limit 40)"),
         ({"overexposure": 0.9, "clipped_high": 0.31}, "overexposed", "31% of the pixels clipped"),
         ({"underexposure": 0.9, "clipped_low": 0.4}, "underexposed", "40% of the pixels clipped"),
     ],
@@ -68,6 +68,30 @@ def test_the_most_severe_issue_comes_first():
 def test_enlargement_takes_pixels_away():
     """A large file without large content is of low resolution."""
     assert "low_resolution" in decision_on(enlargement=6).issues
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.08, 1.149])
+def test_an_enlargement_that_cannot_be_proved_counts_as_none(factor):
+    """A factor below 1.15, from the readout or from a record, costs neither pixels nor score, and is told as 1."""
+    decision = decision_on(enlargement=factor, width=640, height=480)
+    assert decision.scores == decision_on(width=640, height=480).scores
+    assert decision.measures["enlargement"] == 1.0
+    assert Measures(**{**decision.measures, "enlargement": factor}).effective_pixels == 640 * 480
+    assert decision_on(enlargement=1.15).measures["enlargement"] == 1.15
+
+
+_SIZES = (224, 256, 299, 320, 384, 416, 448, 512, 640)
+_SMALLEST = {"general": 224, "detection": 320, "segmentation": 320, "fine_grained": 384}
+
+
+@pytest.mark.parametrize(
+    ("preset", "side"), [(p, side) for p, least in _SMALLEST.items() for side in _SIZES if side >= least]
+)
+def test_the_usual_sizes_of_training_pass_with_slack(preset, side):
+    """Square crops of the sizes that networks take are large enough for each preset meant for them, and 3 % less."""
+    assert decision_on(preset, width=side, height=side).ok
+    less = int(side * 0.97)
+    assert decision_on(preset, width=less, height=less, enlargement=1.14).ok
 
 
 @pytest.mark.parametrize("issue", ["corrupt", "unsupported", "too_large"])

@@ -47,4 +47,4 @@ def test_phrases_have_units():
     """A person reads quantities, not bare numbers."""
     phrases = {scale.measure: scale.phrase(scale.limit(40)) for scale in SCALES}
     assert phrases["blur_sigma_px"] == "2.0 px"
-    assert phrases["effective_pixels"] == "28 kilopixels"
+    assert phrases["effective_pixels"] == "25 kilopixels"
