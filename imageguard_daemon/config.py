@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.model import THRESHOLD_NAMES
 
 DEFAULT_ROOT = Path("ingest")
 STATE_FOLDER = ".imageguard"
@@ -24,9 +24,9 @@ def did_you_mean(word: str, known: tuple[str, ...] | list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
 
 
-def _known_score(name: str) -> str:
-    if name not in SCORE_NAMES:
-        raise ValueError(f"unknown score {name!r}{did_you_mean(name, SCORE_NAMES)}")
+def _known_threshold(name: str) -> str:
+    if name not in THRESHOLD_NAMES:
+        raise ValueError(f"unknown score {name!r}{did_you_mean(name, THRESHOLD_NAMES)}")
     return name
 
 
@@ -53,7 +53,7 @@ def _suffix(text: str) -> str:
 
 
 Suffixes = tuple[Annotated[str, AfterValidator(_suffix)], ...]
-ScoreName = Annotated[str, AfterValidator(_known_score)]
+ThresholdName = Annotated[str, AfterValidator(_known_threshold)]
 PresetName = Literal["general", "fine_grained", "detection", "segmentation"]
 
 
@@ -90,9 +90,10 @@ class Source(Section):
         Path("quarantine"), description="Everything else that was judged goes here. Nothing is ever deleted."
     )
     preset: PresetName = Field("general", description="Thresholds for the use case; docs/measures.md has the table.")
-    thresholds: dict[ScoreName, Annotated[float, Field(ge=0, le=100)]] = Field(
+    thresholds: dict[ThresholdName, Annotated[float, Field(ge=0, le=100)]] = Field(
         default_factory=dict,
-        description="Single thresholds that differ from the preset, such as {blur_score: 55}. Below is an issue.",
+        description="Single thresholds that differ from the preset, such as {blur_score: 55}. Below is an issue. "
+        "exposure_score sets both overexposure_score and underexposure_score; what is named by itself wins.",
     )
     class_from: Annotated[str, AfterValidator(_class_rule)] = Field(
         "first_folder",

@@ -14,6 +14,9 @@ ReviewAction = Literal["release", "rejudge", "confirm", "purge", "undo"]
 VERDICTS: tuple[Verdict, ...] = ("accepted", "quarantined")
 SIGNALS: tuple[Signal, ...] = ("blur", "resolution", "noise", "exposure", "compression", "pixelation")
 SCORE_NAMES: tuple[str, ...] = tuple(f"{signal}_score" for signal in SIGNALS)
+EXPOSURE_LIMITS: tuple[str, ...] = ("overexposure_score", "underexposure_score")
+THRESHOLD_NAMES: tuple[str, ...] = (*SCORE_NAMES, *EXPOSURE_LIMITS)
+"""What may be set: `exposure_score` sets both ends of exposure that are not set by themselves."""
 ISSUES: tuple[str, ...] = (
     "blurry",
     "low_resolution",
@@ -127,7 +130,8 @@ class Decision:
 
     `score` is in [0, 1] and at least 0.5 exactly when `ok`; `scores` are 0-100, 100 is best, all six always
     present (0 where nothing could be measured); `measures` is empty when nothing could be measured; `detail`
-    says the reason in words and physical units.
+    says the reason in words and physical units. `thresholds` has all THRESHOLD_NAMES, `exposure_score` being the
+    stricter end.
     """
 
     score: float

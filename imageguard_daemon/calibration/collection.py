@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from imageguard_daemon.calibration.thresholds import Scores
-from imageguard_daemon.model import SCORE_NAMES, Measurement, Measures
-from imageguard_daemon.quality.scoring import score_measures
+from imageguard_daemon.model import Measurement, Measures
+from imageguard_daemon.quality.scoring import scale_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,5 +48,4 @@ def collect(measured: Iterable[tuple[str, Measurement]], elsewhere: frozenset[st
 
 
 def _sample(name: str, measures: Measures) -> Sample:
-    scores = score_measures(measures)
-    return Sample(name, measures, tuple(scores[score_name] for score_name in SCORE_NAMES))
+    return Sample(name, measures, tuple(scale_scores(measures).values()))

@@ -8,8 +8,9 @@ from functools import cached_property
 
 from imageguard_daemon.calibration.collection import Collection, Sample
 from imageguard_daemon.calibration.thresholds import Scores, decisive, propose, rejects
-from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision, Measurement, Signal
-from imageguard_daemon.quality.policy import decide, thresholds_for
+from imageguard_daemon.model import Decision, Measurement
+from imageguard_daemon.quality.policy import decide, thresholds_for, with_overrides
+from imageguard_daemon.quality.scoring import LIMITS
 from imageguard_daemon.reporting.statistics import wilson_interval
 
 LEAST_IMAGES = 10
@@ -38,12 +39,12 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Bad images that would be accepted, and that one signal is nearest to catching.
+    """Bad images that would be accepted, and that one signal, of exposure one end, is nearest to catching.
 
     `threshold` would catch the nearest of them, and rejects `cost` further good images.
     """
 
-    signal: Signal
+    signal: str
     images: int
     threshold: float
     cost: int
@@ -63,7 +64,7 @@ class Proposal:
     @cached_property
     def rejected_good(self) -> list[tuple[Sample, Decision]]:
         """The good images that would be rejected, the worst first."""
-        by_name = dict(zip(SCORE_NAMES, self.thresholds, strict=True))
+        by_name = with_overrides(thresholds_for(self.preset_name), dict(zip(LIMITS, self.thresholds, strict=True)))
         found = [
             (sample, decide(Measurement("", sample.measures), self.preset_name, by_name))
             for sample in self.good.samples
@@ -76,7 +77,7 @@ class Proposal:
         """The bad images that would be accepted, by the signal that would catch them at least cost."""
         kept = [s.scores for s in self.good.samples if not rejects(self.thresholds, s.scores)]
         columns = [sorted(column) for column in zip(*kept, strict=True)]
-        nearest: dict[Signal, list[tuple[int, float]]] = {}
+        nearest: dict[str, list[tuple[int, float]]] = {}
         for sample in self.bad.samples:
             if rejects(self.thresholds, sample.scores):
                 continue
@@ -110,7 +111,7 @@ class Proposal:
 def make_proposal(good: Collection, bad: Collection, preset_name: str, max_reject: float) -> Proposal:
     """Propose thresholds by which at most the share `max_reject` of the good images is rejected."""
     by_name = thresholds_for(preset_name)
-    preset = tuple(by_name[name] for name in SCORE_NAMES)
+    preset = tuple(by_name[name] for name in LIMITS)
     # 1 % of 300 images are 3, though 0.01 * 300 need not be.
     allowed = math.floor(max_reject * len(good.samples) + 1e-9)
     thresholds = propose(_scores(good), _scores(bad), preset, allowed)
@@ -121,9 +122,9 @@ def _scores(collection: Collection) -> list[Scores]:
     return [sample.scores for sample in collection.samples]
 
 
-def _ways_to_catch(scores: Scores, columns: Sequence[Sequence[float]]) -> Iterator[tuple[int, float, Signal]]:
+def _ways_to_catch(scores: Scores, columns: Sequence[Sequence[float]]) -> Iterator[tuple[int, float, str]]:
     """Give for each signal what it costs in good images to catch a bad one, and the threshold it takes."""
-    for signal, score, column in zip(SIGNALS, scores, columns, strict=True):
+    for name, score, column in zip(LIMITS, scores, columns, strict=True):
         if score < 100:  # no threshold is above a full score
             threshold = min(100.0, (math.floor(score * 10) + 1) / 10)
-            yield bisect_left(column, threshold), threshold, signal
+            yield bisect_left(column, threshold), threshold, name.removesuffix("_score")

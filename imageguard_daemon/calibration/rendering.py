@@ -11,13 +11,14 @@ from rich.text import Text
 
 from imageguard_daemon.calibration.collection import Collection, Sample
 from imageguard_daemon.calibration.proposal import Missed, Proposal, Share
-from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision
+from imageguard_daemon.model import Decision
 from imageguard_daemon.names import printable
-from imageguard_daemon.quality.scoring import SCALES
+from imageguard_daemon.quality.scoring import LIMITS, SCALES, scores_by_threshold
 from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.wording import limit_percent, percent
 
 NAMES_SHOWN = 5
+_SIGNALS = tuple(name.removesuffix("_score") for name in LIMITS)
 CSV_COLUMNS = (
     *("signal", "preset_threshold", "threshold", "unit", "preset_limit", "limit"),
     *("good_rejected", "bad_rejected", "preset_good_rejected", "preset_bad_rejected"),
@@ -35,7 +36,7 @@ def as_yaml(proposal: Proposal) -> str:
         f"    preset: {proposal.preset_name}",
         "    thresholds:",
     ]
-    for index, name in enumerate(SCORE_NAMES):
+    for index, name in enumerate(LIMITS):
         threshold, preset = proposal.thresholds[index], proposal.preset[index]
         told = "as in the preset" if threshold == preset else f"{_limit(index, threshold)}; the preset has {preset:g}"
         told = "never an issue: good images go down to 0" if threshold == 0 else told
@@ -50,7 +51,7 @@ def as_dict(proposal: Proposal) -> dict[str, Any]:
         "preset": proposal.preset_name,
         "scorer_version": SCORER_VERSION,
         "max_reject": proposal.max_reject,
-        "thresholds": dict(zip(SCORE_NAMES, thresholds, strict=True)),
+        "thresholds": dict(zip(LIMITS, thresholds, strict=True)),
         "good": _folder(proposal.good) | _both(proposal, proposal.good),
         "bad": _folder(proposal.bad) | _both(proposal, proposal.bad),
         "expected_good_rejected": _share_as_dict(proposal.expected),
@@ -68,7 +69,7 @@ def as_dict(proposal: Proposal) -> dict[str, Any]:
         "missed_bad": [
             {"signal": m.signal, "images": m.images, "threshold": m.threshold, "cost": m.cost} for m in proposal.missed
         ],
-        "preset_thresholds": dict(zip(SCORE_NAMES, preset, strict=True)),
+        "preset_thresholds": dict(zip(LIMITS, preset, strict=True)),
     }
 
 
@@ -87,7 +88,7 @@ def as_preview(proposal: Proposal) -> RenderableType:
     table.add_column("signal", overflow="fold")
     for name in ("preset", "proposed", "good", "bad") if proposal.bad.samples else ("preset", "proposed", "good"):
         table.add_column(name, justify="right", no_wrap=True)
-    for index, signal in enumerate(SIGNALS):
+    for index, signal in enumerate(_SIGNALS):
         threshold = proposal.thresholds[index]
         counts = [f"{proposal.rejected_by(index, threshold, c):,}" for c in _folders(proposal)]
         table.add_row(signal, f"{proposal.preset[index]:g}", f"{threshold:g}", *counts)
@@ -168,9 +169,9 @@ def _rejected_good(rejected: list[tuple[Sample, Decision]]) -> Iterator[Renderab
 
 def _why(decision: Decision) -> str:
     low = [
-        f"{signal} score {decision.scores[name]:.1f}, needed {decision.thresholds[name]:g}"
-        for signal, name in zip(SIGNALS, SCORE_NAMES, strict=True)
-        if decision.scores[name] < decision.thresholds[name]
+        f"{name.removesuffix('_score')} score {score:.1f}, needed {decision.thresholds[name]:g}"
+        for name, score in scores_by_threshold(decision.scores, decision.measures).items()
+        if score < decision.thresholds[name]
     ]
     return f"{decision.detail} ({'; '.join(low)})"
 
@@ -196,9 +197,8 @@ def _nearest(missed: Missed) -> str:
 
 
 def _rows(proposal: Proposal) -> Iterator[tuple[object, ...]]:
-    for index, signal in enumerate(SIGNALS):
+    for index, (signal, scale) in enumerate(zip(_SIGNALS, SCALES, strict=True)):
         pair = proposal.preset[index], proposal.thresholds[index]
-        scale = next(scale for scale in SCALES if scale.signal == signal)
         yield (
             signal,
             *pair,
@@ -231,11 +231,8 @@ def _share_as_dict(share: Share) -> dict[str, float]:
 
 
 def _limit(index: int, threshold: float) -> str:
-    scale = next(scale for scale in SCALES if scale.signal == SIGNALS[index])
-    wording = (
-        scale.wording if len([s for s in SCALES if s.signal == scale.signal]) == 1 else "over- or under-exposure of"
-    )
-    return f"{wording} {scale.phrase(scale.limit(threshold))}"
+    scale = SCALES[index]
+    return f"{scale.wording} {scale.phrase(scale.limit(threshold))}"
 
 
 def _and_bad(proposal: Proposal) -> str:

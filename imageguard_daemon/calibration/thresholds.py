@@ -1,6 +1,6 @@
 """Thresholds from scores: at most so many good images rejected, as near to the preset as that allows.
 
-What counts is the number of good images rejected by any of the six signals together. The search gives up good
+What counts is the number of good images rejected by any of the signals together. The search gives up good
 images one after the other, in an order that does not depend on the limit, and stops at the limit. A larger limit
 therefore gives up the same images and more: no threshold gets looser by it, and no bad image escapes by it.
 
@@ -20,7 +20,7 @@ from itertools import islice
 from imageguard_daemon.reporting.statistics import chance_of_difference
 
 Scores = tuple[float, ...]
-"""One number for each signal, 0 to 100, in the order of `SCORE_NAMES`."""
+"""One number for each threshold that decides, 0 to 100, in the order of `LIMITS`: exposure has one for each end."""
 
 CHANCE = 0.05
 """How probable by chance the evidence for thresholds above the preset may be, all signals together."""

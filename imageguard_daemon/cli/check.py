@@ -72,6 +72,8 @@ def _show_tables(decisions: "Mapping[Path, Decision]") -> None:
 
 
 def _as_json(path: Path, decision: "Decision") -> dict[str, Any]:
+    from imageguard_daemon.quality.scoring import ends_of_exposure
+
     return {
         "path": printable(str(path)),
         "ok": decision.ok,
@@ -80,6 +82,7 @@ def _as_json(path: Path, decision: "Decision") -> dict[str, Any]:
         "issues": list(decision.issues),
         "detail": decision.detail,
         "scores": dict(decision.scores),
+        "exposure_scores": ends_of_exposure(decision.scores["exposure_score"], decision.measures),
         "measures": dict(decision.measures),
         "preset": decision.preset,
         "thresholds": dict(decision.thresholds),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from imageguard_daemon.model import ISSUES, SCORE_NAMES
+from imageguard_daemon.model import ISSUES, SCORE_NAMES, THRESHOLD_NAMES
 
 
 def presets(incomplete: str) -> list[str]:
@@ -19,7 +19,7 @@ def issues(incomplete: str) -> list[str]:
 
 def thresholds(incomplete: str) -> list[str]:
     """Offer `blur_score=` and its like: the value is the user's."""
-    return _beginning_with(incomplete, (f"{name}=" for name in SCORE_NAMES))
+    return _beginning_with(incomplete, (f"{name}=" for name in THRESHOLD_NAMES))
 
 
 def score_ranges(incomplete: str) -> list[str]:

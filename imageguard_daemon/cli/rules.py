@@ -68,12 +68,13 @@ def source_of(settings: "Settings", name: str | None) -> "Source":
 
 def with_rules(source: "Source", preset: str | None, changes: Mapping[str, float]) -> "Source":
     """Put the command line's rules on top; another preset leaves the configuration's single thresholds behind."""
-    from imageguard_daemon.quality.policy import thresholds_for
+    from imageguard_daemon.quality.policy import spread, thresholds_for
 
     chosen = preset or source.preset
     own = {} if preset else dict(source.thresholds)
+    together = {**own, **spread(changes)}
     try:
-        thresholds_for(chosen, {**own, **changes})
+        thresholds_for(chosen, together)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return source.model_copy(update={"preset": chosen, "thresholds": {**own, **changes}})
+    return source.model_copy(update={"preset": chosen, "thresholds": together})

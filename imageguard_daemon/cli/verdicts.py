@@ -8,8 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision, Measures
+from imageguard_daemon.model import SCORE_NAMES, Decision, Measures
 from imageguard_daemon.names import inert, printable
+from imageguard_daemon.quality.scoring import scores_by_threshold
 from imageguard_daemon.reporting.wording import measured_in_words
 
 
@@ -35,8 +36,8 @@ def _signal_table(decision: Decision) -> Table:
     table.add_column("score", justify="right")
     table.add_column("needed", justify="right")
     measured = measured_in_words(Measures(**decision.measures))  # type: ignore[arg-type]
-    for signal in SIGNALS:
-        score, needed = decision.scores[f"{signal}_score"], decision.thresholds[f"{signal}_score"]
+    for name, score in scores_by_threshold(decision.scores, decision.measures).items():
+        signal, needed = name.removesuffix("_score"), decision.thresholds[name]
         table.add_row(signal, measured[signal], f"{score:.0f}", f"{needed:g}", style="red" if score < needed else "")
     return table
 

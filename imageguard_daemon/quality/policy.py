@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from imageguard_daemon.model import SCORE_NAMES, Decision, Measurement, Measures
+from imageguard_daemon.model import EXPOSURE_LIMITS, SCORE_NAMES, THRESHOLD_NAMES, Decision, Measurement, Measures
 from imageguard_daemon.quality.scoring import SCALES, Scale, scale_scores, signal_scores
 from imageguard_daemon.quality.signatures import contradiction
 from imageguard_daemon.quality.version import SCORER_VERSION
@@ -26,20 +26,34 @@ _JUST_BELOW_HALF = math.nextafter(0.5, 0)
 
 
 def thresholds_for(preset: str, overrides: Mapping[str, float] | None = None) -> dict[str, float]:
-    """Give the six thresholds of a preset with some of them replaced.
+    """Give the thresholds of a preset with some of them replaced, by all THRESHOLD_NAMES.
 
     Raises:
-        ValueError: an unknown preset or score name (with the nearest known one), or a value outside 0 to 100.
+        ValueError: an unknown preset or threshold (with the nearest known one), or a value outside 0 to 100.
         TypeError: a value that is no number.
     """
     _require_known(preset, PRESETS, "preset")
-    thresholds = dict(PRESETS[preset])
     if overrides is not None and not isinstance(overrides, Mapping):
         raise TypeError(f"thresholds must be a mapping of names to numbers, not {type(overrides).__name__}")
-    for name, value in (overrides or {}).items():
-        _require_known(name, thresholds, "threshold")
-        thresholds[name] = _checked(name, value)
-    return thresholds
+    for name in overrides or {}:
+        _require_known(name, THRESHOLD_NAMES, "threshold")
+    return with_overrides(PRESETS[preset], {name: _checked(name, value) for name, value in (overrides or {}).items()})
+
+
+def with_overrides(thresholds: Mapping[str, float], overrides: Mapping[str, float]) -> dict[str, float]:
+    """Give thresholds with some replaced, by all THRESHOLD_NAMES; the six of an older record will do.
+
+    Of what is given together the more specific wins: `exposure_score` sets the ends that are not named themselves.
+    """
+    found = {**spread(thresholds), **spread(overrides)}
+    found["exposure_score"] = max(found[name] for name in EXPOSURE_LIMITS)
+    return {name: found[name] for name in THRESHOLD_NAMES}
+
+
+def spread(thresholds: Mapping[str, float]) -> dict[str, float]:
+    """Give the same with `exposure_score`, if it is there, set for both ends that are not."""
+    both = dict.fromkeys(EXPOSURE_LIMITS, thresholds["exposure_score"]) if "exposure_score" in thresholds else {}
+    return {**both, **thresholds}
 
 
 def _require_known(name: str, known: Iterable[str], what: str) -> None:
@@ -60,19 +74,20 @@ def _checked(name: str, value: float) -> float:
 
 
 def decide(measurement: Measurement, preset: str, thresholds: Mapping[str, float]) -> Decision:
-    """Give the decision on a measurement; `thresholds` has all six, as from `thresholds_for`."""
+    """Give the decision on a measurement; `thresholds` has at least the six of a preset."""
+    thresholds = with_overrides(thresholds, {})
     if measurement.measures is None:
         return _unmeasured(measurement, preset, thresholds)
     by_measure = scale_scores(measurement.measures)
     scores = signal_scores(by_measure)
     bad = scales_below(by_measure, thresholds)
     return Decision(
-        score=overall_score(scores, thresholds),
+        score=overall_score(by_measure, thresholds),
         issues=tuple(scale.issue for scale in bad),
         scores=scores,
         measures=measurement.measures.as_dict(),
         preset=preset,
-        thresholds=dict(thresholds),
+        thresholds=thresholds,
         scorer_version=SCORER_VERSION,
         detail="; ".join(_explanation(scale, measurement.measures, thresholds) for scale in bad),
     )
@@ -85,12 +100,14 @@ def decide_on_file(name: str, measurement: Measurement, preset: str, thresholds:
     return replace(decision, detail="; ".join(filter(None, (decision.detail, lie))))
 
 
-def overall_score(scores: Mapping[str, float], thresholds: Mapping[str, float]) -> float:
-    """Give one number in [0, 1]: at least 0.5 exactly when no score is below its threshold, monotone in each.
+def overall_score(by_measure: Mapping[str, float], thresholds: Mapping[str, float]) -> float:
+    """Give one number in [0, 1]: at least 0.5 exactly when no scale's score is below its threshold, monotone in each.
 
     Below 0.5 the worst signal alone decides; above, the others add a little, so that good images rank.
     """
-    margins = [_margin(scores[name], thresholds[name]) for name in SCORE_NAMES]
+    margins = signal_scores(
+        {scale.measure: _margin(by_measure[scale.measure], thresholds[scale.threshold]) for scale in SCALES}
+    ).values()
     worst = min(margins)
     if worst < 0.5:
         return worst
@@ -108,7 +125,7 @@ def scales_below(by_measure: Mapping[str, float], thresholds: Mapping[str, float
     """Give the scales below their threshold, most severe first; equally severe ones in the table's order."""
 
     def limit(scale: Scale) -> float:
-        return thresholds[f"{scale.signal}_score"]
+        return thresholds[scale.threshold]
 
     def severity(scale: Scale) -> float:
         return (limit(scale) - by_measure[scale.measure]) / limit(scale)
@@ -119,19 +136,19 @@ def scales_below(by_measure: Mapping[str, float], thresholds: Mapping[str, float
 
 def _explanation(scale: Scale, measures: Measures, thresholds: Mapping[str, float]) -> str:
     value = scale.phrase(getattr(measures, scale.measure))
-    limit = scale.number(scale.limit(thresholds[f"{scale.signal}_score"]))
+    limit = scale.number(scale.limit(thresholds[scale.threshold]))
     share = f", {getattr(measures, scale.clipped):.0%} of the pixels clipped" if scale.clipped else ""
     return f"{scale.wording} {value} (limit {limit}){share}"
 
 
-def _unmeasured(measurement: Measurement, preset: str, thresholds: Mapping[str, float]) -> Decision:
+def _unmeasured(measurement: Measurement, preset: str, thresholds: dict[str, float]) -> Decision:
     return Decision(
         score=0.0,
         issues=(measurement.issue,),
         scores=dict.fromkeys(SCORE_NAMES, 0.0),
         measures={},
         preset=preset,
-        thresholds=dict(thresholds),
+        thresholds=thresholds,
         scorer_version=SCORER_VERSION,
         detail=measurement.detail,
     )

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from imageguard_daemon.model import SIGNALS, Measures, Signal
 
@@ -32,6 +33,11 @@ class Scale:
     digits: int = 1
     clipped: str = ""
     """For exposure: the measure with the share of pixels that a person can count."""
+
+    @property
+    def threshold(self) -> str:
+        """The name of its threshold: that of the signal, or of one end of exposure."""
+        return f"{self.measure if self.clipped else self.signal}_score"
 
     def score(self, value: float) -> float:
         """Give the score of a measure, 0 to 100, monotone; NaN scores 0 as nothing good is known of it."""
@@ -138,6 +144,8 @@ SCALES: tuple[Scale, ...] = (
         "times",
     ),
 )
+LIMITS: tuple[str, ...] = tuple(scale.threshold for scale in SCALES)
+"""The names of the thresholds that decide, one for each scale."""
 
 
 def scale_scores(measures: Measures) -> dict[str, float]:
@@ -151,6 +159,26 @@ def signal_scores(by_measure: Mapping[str, float]) -> dict[str, float]:
         f"{signal}_score": min(by_measure[scale.measure] for scale in SCALES if scale.signal == signal)
         for signal in SIGNALS
     }
+
+
+def ends_of_exposure(worse: float, measures: Mapping[str, Any]) -> dict[str, float]:
+    """Give the scores of both ends of exposure by the names of their thresholds, from what a record has.
+
+    `worse` is the recorded score, that of the worse end; of too much light, where the record has no measure of either.
+    """
+    ends = [scale for scale in SCALES if scale.clipped]
+    try:
+        over, under = (scale.score(float(measures[scale.measure])) for scale in ends)
+    except (KeyError, TypeError, ValueError):
+        over, under = worse, 100.0
+    found = (worse, max(worse, under)) if over <= under else (max(worse, over), worse)
+    return dict(zip((scale.threshold for scale in ends), found, strict=True))
+
+
+def scores_by_threshold(scores: Mapping[str, float], measures: Mapping[str, Any]) -> dict[str, float]:
+    """Give the score that each threshold is held against, in the order of SCALES, from recorded scores and measures."""
+    known = {**scores, **ends_of_exposure(scores["exposure_score"], measures)}
+    return {scale.threshold: known[scale.threshold] for scale in SCALES}
 
 
 def score_measures(measures: Measures) -> dict[str, float]:

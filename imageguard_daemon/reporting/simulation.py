@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -13,19 +13,23 @@ from imageguard_daemon.audit.columns import Batch, Key
 from imageguard_daemon.audit.counts import RecordedImage
 from imageguard_daemon.audit.rollups import FLAG_DARK, FLAG_UNREADABLE
 from imageguard_daemon.model import SCORE_NAMES, SIGNALS
-from imageguard_daemon.quality.policy import PRESETS, thresholds_for
-from imageguard_daemon.quality.scoring import SCALES
+from imageguard_daemon.quality.policy import thresholds_for, with_overrides
+from imageguard_daemon.quality.scoring import LIMITS, SCALES, ends_of_exposure
 from imageguard_daemon.quality.version import SCORER_VERSION
 
 EXAMPLES_KEPT = 5
 _ACCEPTED, _KEPT, _UNREADABLE = 0, 1, 2
 _FIRST_REASON = 3
 _REASONS = tuple(scale.issue for scale in SCALES)
-"""What a low score is called; of the two of exposure the first is too much light, the second too little."""
+"""What a low score is called, scale by scale."""
 _OUTCOMES = _FIRST_REASON + len(_REASONS)
-_OF_SIGNAL = np.array([next(n for n, scale in enumerate(SCALES) if scale.signal == signal) for signal in SIGNALS])
+_SIGNAL_OF = np.array([SIGNALS.index(scale.signal) for scale in SCALES])
 _EXPOSURE = SIGNALS.index("exposure")
+_OVER, _UNDER = (n for n, scale in enumerate(SCALES) if scale.signal == "exposure")
 _Ints = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
+MeasuresOf = Callable[[Sequence[int]], Mapping[int, Mapping[str, object]]]
+"""Gives the recorded measures of decisions that are still in the log."""
 
 
 class Rules:
@@ -46,10 +50,10 @@ class Rules:
         self._sources = sources or {}
         self.thresholds = cache(self._thresholds)
 
-    def _thresholds(self, source: str, preset: str, profile: str) -> tuple[float, ...] | None:
-        """Give the six thresholds in the order of `SCORE_NAMES`; None if the record has none we understand."""
+    def _thresholds(self, source: str, preset: str, profile: str) -> Mapping[str, float] | None:
+        """Give the thresholds by all THRESHOLD_NAMES; None if the record has none we understand."""
         if self._preset is not None:
-            found: Mapping[str, float] = PRESETS[self._preset]
+            found: Mapping[str, float] = thresholds_for(self._preset)
         elif source in self._sources:
             found = self._sources[source]
         else:
@@ -57,7 +61,7 @@ class Rules:
                 found = thresholds_for(preset, json.loads(profile))
             except (ValueError, TypeError):  # JSONDecodeError is a ValueError
                 return None
-        return tuple(float(self._overrides.get(name, found[name])) for name in SCORE_NAMES)
+        return with_overrides(found, self._overrides)
 
 
 @dataclass(slots=True)
@@ -91,6 +95,8 @@ class Example:
     reason_after: str
     scores: Mapping[str, float] = field(compare=False)
     thresholds: Mapping[str, float] = field(compare=False)
+    low: Mapping[str, float] = field(compare=False)
+    """The scores that are below their threshold, by its name."""
 
 
 @dataclass(slots=True)
@@ -140,12 +146,14 @@ class Simulation:
         return replace(self, newly_rejected=named(self.newly_rejected), newly_accepted=named(self.newly_accepted))
 
 
-def simulate(keys: Sequence[Key | None], batches: Iterable[Batch], rules: Rules) -> Simulation:
+def simulate(keys: Sequence[Key | None], batches: Iterable[Batch], rules: Rules, measures: MeasuresOf) -> Simulation:
     """Judge recorded decisions again; the batches have scores, may come in any order and are looked at once.
 
-    The examples are the newest images, without their paths: see `with_paths`.
+    A batch has the worse of the two scores of exposure. Where the better one decides, because the two thresholds
+    differ, `measures` is asked; it passes if it is not known any more. The examples are the newest images, without
+    their paths: see `with_paths`.
     """
-    simulator = _Simulator(keys, rules)
+    simulator = _Simulator(keys, rules, measures)
     for batch in batches:
         simulator.add(batch)
     return simulator.simulation()
@@ -154,17 +162,20 @@ def simulate(keys: Sequence[Key | None], batches: Iterable[Batch], rules: Rules)
 class _Simulator:
     """Counts, for each key, what its images would be: a row for each key, a column for each outcome."""
 
-    def __init__(self, keys: Sequence[Key | None], rules: Rules) -> None:
+    def __init__(self, keys: Sequence[Key | None], rules: Rules, measures: MeasuresOf) -> None:
         self._keys = keys
+        self._measures = measures
         thresholds = [key and rules.thresholds(key.source, key.preset, key.profile) for key in keys] or [None]
-        self._thresholds = np.array([found or (np.nan,) * len(SCORE_NAMES) for found in thresholds])
+        self._by_name = [found or {} for found in thresholds]
+        self._thresholds = np.array([[found.get(name, np.nan) for name in LIMITS] for found in self._by_name])
         self._was_rejected = np.array([bool(key and key.verdict != "accepted") for key in keys] or [False])
         self._counts = np.zeros((len(thresholds), _OUTCOMES), np.int64)
         self._examples: dict[bool, list[Example]] = {False: [], True: []}
 
     def add(self, batch: Batch) -> None:
         """Judge the images of a batch."""
-        outcomes = self._outcomes(batch)
+        scores = self._scores_by_scale(batch)
+        outcomes = self._outcomes(batch, scores)
         codes = batch.keys.astype(np.int64) * _OUTCOMES + outcomes
         self._counts += np.bincount(codes, minlength=self._counts.size).reshape(self._counts.shape)
         was_rejected, judged = self._was_rejected[batch.keys], outcomes != _KEPT
@@ -172,41 +183,55 @@ class _Simulator:
         judged &= outcomes != _UNREADABLE
         for rejected in (True, False):
             changed = np.flatnonzero(judged & (is_rejected == rejected) & (was_rejected != rejected))
-            self._keep_examples(batch, changed, outcomes, self._examples[rejected])
+            self._keep_examples(batch, changed, scores, outcomes)
 
-    def _outcomes(self, batch: Batch) -> _Ints:
+    def _scores_by_scale(self, batch: Batch) -> _Floats:
+        """Give a column for each scale: of exposure the batch has the worse end, the better one seldom matters."""
+        limits, worse = self._thresholds[batch.keys], batch.scores[:, _EXPOSURE]
+        scores, rows = batch.scores[:, _SIGNAL_OF], np.arange(len(batch))
+        better = np.where(batch.flags & FLAG_DARK > 0, _OVER, _UNDER)
+        scores[rows, better] = 100.0
+        unsure = np.flatnonzero((limits[:, _OVER] != limits[:, _UNDER]) & (worse < limits[rows, better]))
+        found = self._measures(batch.ids[unsure].tolist()) if len(unsure) else {}
+        for row in unsure.tolist():
+            if measures := found.get(int(batch.ids[row])):
+                ends = ends_of_exposure(float(worse[row]), measures)
+                scores[row, _OVER], scores[row, _UNDER] = ends[LIMITS[_OVER]], ends[LIMITS[_UNDER]]
+        return scores
+
+    def _outcomes(self, batch: Batch, scores: _Floats) -> _Ints:
         """Give for each image what it would be: accepted, rejected for a reason, or as recorded."""
         limits = self._thresholds[batch.keys]
-        low = batch.scores < limits
+        low = scores < limits
         with np.errstate(all="ignore"):  # where a score is not low, what comes out is not looked at
-            severity = np.where(low, (limits - batch.scores) / limits, -1.0)
-        worst = severity.argmax(axis=1)
-        dark = (worst == _EXPOSURE) & (batch.flags & FLAG_DARK > 0)
-        reasons = _FIRST_REASON + _OF_SIGNAL[worst] + dark
-        outcomes = np.where(low.any(axis=1), reasons, _ACCEPTED)
+            severity = np.where(low, (limits - scores) / limits, -1.0)
+        outcomes = np.where(low.any(axis=1), _FIRST_REASON + severity.argmax(axis=1), _ACCEPTED)
         outcomes[np.isnan(batch.scores).any(axis=1)] = _KEPT
         outcomes[(batch.flags & FLAG_UNREADABLE > 0) | (np.isnan(limits[:, 0]) & (outcomes != _KEPT))] = _UNREADABLE
         return outcomes
 
-    def _keep_examples(self, batch: Batch, changed: _Ints, outcomes: _Ints, kept: list[Example]) -> None:
-        """Keep the newest few, whatever the order they come in."""
+    def _keep_examples(self, batch: Batch, changed: _Ints, scores: _Floats, outcomes: _Ints) -> None:
+        """Keep the newest few of those that change one way, whatever the order they come in."""
+        if not len(changed):
+            return
+        kept = self._examples[bool(outcomes[changed[0]] >= _FIRST_REASON)]
         if len(kept) == EXAMPLES_KEPT:
             changed = changed[batch.ids[changed] > kept[-1].id]
         newest = changed[np.argsort(batch.ids[changed])[-EXAMPLES_KEPT:]]
-        kept.extend(self._example(batch, int(at), int(outcomes[at])) for at in newest)
+        kept.extend(self._example(batch, int(at), scores[at], int(outcomes[at])) for at in newest)
         kept.sort(reverse=True)
         del kept[EXAMPLES_KEPT:]
 
-    def _example(self, batch: Batch, at: int, outcome: int) -> Example:
+    def _example(self, batch: Batch, at: int, by_scale: _Floats, outcome: int) -> Example:
         number = int(batch.keys[at])
         key = self._keys[number]
         assert key is not None  # noqa: S101 - an image has a key
         before = "" if key.verdict == "accepted" else key.reason
         after = _REASONS[outcome - _FIRST_REASON] if outcome >= _FIRST_REASON else ""
-        by_name = (
-            dict(zip(SCORE_NAMES, row.tolist(), strict=True)) for row in (batch.scores[at], self._thresholds[number])
-        )
-        return Example(int(batch.ids[at]), key.source, key.class_name, "", before, after, *by_name)
+        scores = dict(zip(SCORE_NAMES, batch.scores[at].tolist(), strict=True))
+        limits = self._by_name[number]
+        low = {name: score for name, score in zip(LIMITS, by_scale.tolist(), strict=True) if score < limits[name]}
+        return Example(int(batch.ids[at]), key.source, key.class_name, "", before, after, scores, limits, low)
 
     def simulation(self) -> Simulation:
         """Give the counts by class and reason."""

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.rendering import cell
 from imageguard_daemon.reporting.simulation import Change, Example, Simulation
@@ -181,8 +180,7 @@ def _why(example: Example) -> str:
     if not example.reason_after:
         return f"was {shown(example.reason_before)}"
     low = (
-        f"{name.removesuffix('_score')} score {example.scores[name]:.1f}, needed {example.thresholds[name]:g}"
-        for name in SCORE_NAMES
-        if example.scores[name] < example.thresholds[name]
+        f"{name.removesuffix('_score')} score {score:.1f}, needed {example.thresholds[name]:g}"
+        for name, score in example.low.items()
     )
     return f"{example.reason_after} ({'; '.join(low)})"

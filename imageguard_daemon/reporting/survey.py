@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.audit.rollups import FLAG_DARK
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.quality.policy import thresholds_for
 
@@ -18,6 +19,8 @@ NEAR_POINTS = 5.0
 """So many points of a score below its threshold are `just below`."""
 NEAREST_KEPT = 5
 EXAMPLES_KEPT = 3
+_EXPOSURE = SCORE_NAMES.index("exposure_score")
+_DARK = "underexposure_score"
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
@@ -94,13 +97,16 @@ class Surveyor:
     """Takes batches with their scores, one after the other; memory does not grow with them."""
 
     def __init__(self, keys: Sequence[Key | None]) -> None:
-        self._thresholds = np.full((max(len(keys), 1), len(SCORE_NAMES)), np.nan)
+        # Of exposure a batch has the worse end: a row of the distinct ones has both limits, the dark one last.
+        names = (*SCORE_NAMES, _DARK)
+        self._thresholds = np.full((max(len(keys), 1), len(names)), np.nan)
         known: dict[tuple[str, str], dict[str, float] | None] = {}
         for number, key in enumerate(keys):
             if key and (key.preset, key.profile) not in known:
                 known[key.preset, key.profile] = recorded_thresholds(key)
             if key and (found := known[key.preset, key.profile]):
-                self._thresholds[number] = [found[name] for name in SCORE_NAMES]
+                light = {**found, "exposure_score": found["overexposure_score"]}
+                self._thresholds[number] = [light[name] for name in names]
         # Few different rules lie behind many keys: picking from few columns is what memory likes.
         distinct, self._rules_of_key = np.unique(self._thresholds, axis=0, return_inverse=True, equal_nan=True)
         self._distinct = np.ascontiguousarray(distinct.T)
@@ -121,16 +127,19 @@ class Surveyor:
         if not measured.any():
             return
         kept = slice(None) if measured.all() else measured
-        self._take(np.ascontiguousarray(batch.scores[kept].T), batch.keys[kept], batch.ids[kept])
+        is_dark = batch.flags[kept] & FLAG_DARK > 0
+        self._take(np.ascontiguousarray(batch.scores[kept].T), batch.keys[kept], batch.ids[kept], is_dark)
 
-    def _take(self, scores: _Floats, keys: npt.NDArray[np.uint32], ids: _Ints) -> None:
+    def _take(self, scores: _Floats, keys: npt.NDArray[np.uint32], ids: _Ints, is_dark: npt.NDArray[np.bool_]) -> None:
         """Take in measured images; a row of scores for each signal, since numpy is slow along short lines."""
         bins = (scores * BINS_A_POINT).astype(np.intp)
         np.clip(bins, 0, BINS - 1, out=bins)
         for signal in range(len(SCORE_NAMES)):
             self._histogram[signal] += np.bincount(bins[signal], minlength=BINS)
         self._by_key += np.bincount(keys, minlength=len(self._by_key))
-        margins = scores - self._distinct[:, self._rules_of_key[keys]]
+        limits = self._distinct[:, self._rules_of_key[keys]]
+        limits[_EXPOSURE][is_dark] = limits[-1][is_dark]
+        margins = scores - limits[:-1]
         low = margins < 0
         self._count_borderline(keys, margins, low)
         worst = margins.min(axis=0)
@@ -150,9 +159,9 @@ class Surveyor:
         for place in better[np.argsort(distance[better], kind="stable")[:NEAREST_KEPT]].tolist():
             row = int(rows[place])
             signal = int(judged.margins[:, row].argmin())
-            threshold = float(self._thresholds[judged.keys[row], signal])
             score = float(judged.scores[signal, row])
-            kept.append((float(distance[place]), int(judged.ids[row]), signal, score, threshold))
+            threshold = score - float(judged.margins[signal, row])
+            kept.append((float(distance[place]), int(judged.ids[row]), signal, score, round(threshold, 6)))
         kept.sort()
         del kept[NEAREST_KEPT:]
 
@@ -165,7 +174,7 @@ class Surveyor:
     def survey(self) -> Survey:
         """Give what was found."""
         most = int(self._by_key.argmax())
-        thresholds = dict(zip(SCORE_NAMES, self._thresholds[most].tolist(), strict=True)) if self._by_key.any() else {}
+        thresholds = dict(zip(SCORE_NAMES, self._thresholds[most].tolist(), strict=False)) if self._by_key.any() else {}
         return Survey(
             self._histogram,
             {name: value for name, value in thresholds.items() if not np.isnan(value)},

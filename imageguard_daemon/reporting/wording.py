@@ -1,6 +1,6 @@
 """How reports say rates, amounts and names, in the same words everywhere."""
 
-from imageguard_daemon.model import Measures, Signal
+from imageguard_daemon.model import Measures
 from imageguard_daemon.names import printable
 
 NO_KEY = "(none)"
@@ -47,13 +47,14 @@ def points(change: float) -> str:
     return f"{abs(hundredths):.1f} {word} {'more' if change > 0 else 'less'}"
 
 
-def measured_in_words(measures: Measures) -> dict[Signal, str]:
-    """Say what was measured of each signal, with its unit."""
+def measured_in_words(measures: Measures) -> dict[str, str]:
+    """Say what was measured of each signal, of both ends of exposure, with its unit."""
     return {
         "blur": f"sigma {measures.blur_sigma_px:.1f} px",
         "resolution": f"{measures.width:.0f} x {measures.height:.0f}, effectively {_size(measures.effective_pixels)}",
         "noise": f"sigma {measures.noise_sigma:.1f} grey levels",
-        "exposure": f"{measures.clipped_low:.1%} black, {measures.clipped_high:.1%} white",
+        "overexposure": f"{measures.clipped_high:.1%} white",
+        "underexposure": f"{measures.clipped_low:.1%} black",
         "compression": f"like JPEG quality {measures.jpeg_quality:.0f}",
         "pixelation": f"enlarged {measures.enlargement:.1f} times",
     }

@@ -1,11 +1,13 @@
 """Rejected images judged again by other thresholds, from their recorded scores alone. Pure."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from imageguard_daemon.audit.counts import RecordedScores
 from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.quality.scoring import scores_by_threshold
 from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.simulation import Rules
 
@@ -34,7 +36,6 @@ class Rejudged:
 def judge_again(rows: Iterable[RecordedScores], rules: Rules) -> Rejudged:
     """Judge rejected images again: what `simulate` counts as newly accepted under the same rules is accepted here."""
     made = Rejudged()
-    profiles: dict[tuple[float, ...], Mapping[str, float]] = {}
     for row in rows:
         if None in row.scores:
             made.kept[row.reason] += 1
@@ -44,8 +45,7 @@ def judge_again(rows: Iterable[RecordedScores], rules: Rules) -> Rejudged:
         if thresholds is None or verdict is None:
             made.unreadable += 1
         elif verdict:
-            by_name = profiles.setdefault(thresholds, dict(zip(SCORE_NAMES, thresholds, strict=True)))
-            made.accepted[row.id] = by_name
+            made.accepted[row.id] = thresholds
             made.reasons[row.reason] += 1
             made.other_versions += row.scorer_version != SCORER_VERSION
         else:
@@ -53,8 +53,11 @@ def judge_again(rows: Iterable[RecordedScores], rules: Rules) -> Rejudged:
     return made
 
 
-def _is_accepted(row: RecordedScores, thresholds: tuple[float, ...]) -> bool | None:
+def _is_accepted(row: RecordedScores, thresholds: Mapping[str, float]) -> bool | None:
     try:
-        return all(score >= limit for score, limit in zip(row.scores, thresholds, strict=True))  # type: ignore[operator]
-    except TypeError:  # a text in place of a number: not written by us
+        measures = json.loads(row.measures)
+        scores = dict(zip(SCORE_NAMES, row.scores, strict=True))
+        found = scores_by_threshold(scores, measures if isinstance(measures, dict) else {})  # type: ignore[arg-type]
+        return all(score >= thresholds[name] for name, score in found.items())
+    except (TypeError, ValueError):  # a text in place of a number: not written by us
         return None

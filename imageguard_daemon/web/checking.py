@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.model import SCORE_NAMES, SIGNALS, Decision, Measurement
-from imageguard_daemon.quality.policy import PRESETS, decide_on_file
+from imageguard_daemon.model import SCORE_NAMES, Decision, Measurement
+from imageguard_daemon.quality.policy import PRESETS, decide_on_file, thresholds_for
+from imageguard_daemon.quality.scoring import LIMITS, scores_by_threshold
 from imageguard_daemon.reporting.wording import measured_in_words
 from imageguard_daemon.service.decoding_process import DecoderLostError
 from imageguard_daemon.service.measuring_bytes import BytesMeasurer
@@ -81,15 +82,20 @@ def as_dict(checked: Checked) -> dict[str, Any]:
     }
 
 
-def bars_of(scores: Mapping[str, float | None], own: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
-    """Give what the six bars show: score, the threshold in force, and those of all presets."""
-    limits = own or PRESETS["general"]
+def bars_of(
+    scores: Mapping[str, Any], measures: Mapping[str, Any], own: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Give what the bars show, one for each threshold that decides: score, that threshold, and those of all presets."""
+    presets = {preset: thresholds_for(preset) for preset in PRESETS}
+    limits = own or presets["general"]
+    is_measured = all(scores.get(name) is not None for name in SCORE_NAMES)
+    found = scores_by_threshold(scores, measures) if is_measured else {}
     return [
         {
-            "signal": signal,
-            "score": scores.get(name),
-            "needed": limits.get(name, PRESETS["general"][name]),
-            "presets": {preset: thresholds[name] for preset, thresholds in PRESETS.items()},
+            "signal": name.removesuffix("_score"),
+            "score": found.get(name),
+            "needed": limits[name],
+            "presets": {preset: thresholds[name] for preset, thresholds in presets.items()},
         }
-        for signal, name in zip(SIGNALS, SCORE_NAMES, strict=True)
+        for name in LIMITS
     ]

@@ -46,7 +46,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
     raw = {**row, "measures": measures, "profile": profile, "issues": _json(row["issues"])}
     return {
         "row": row,
-        "bars": bars_of(scores, _needed(str(row["preset"]), profile)),
+        "bars": bars_of(scores, measures, _needed(str(row["preset"]), profile)),
         "measured": _measured(measures),
         "is_measured": bool(measures),
         "is_showable": row["image_format"] in SHOWABLE,

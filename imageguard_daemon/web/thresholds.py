@@ -7,8 +7,9 @@ from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.errors import UsageError
-from imageguard_daemon.model import SCORE_NAMES
-from imageguard_daemon.quality.policy import PRESETS
+from imageguard_daemon.model import THRESHOLD_NAMES
+from imageguard_daemon.quality.policy import PRESETS, thresholds_for
+from imageguard_daemon.quality.scoring import LIMITS
 from imageguard_daemon.reporting.gathering import simulation_of
 from imageguard_daemon.reporting.period import parse_period
 from imageguard_daemon.reporting.simulation import Rules, Simulation
@@ -65,12 +66,11 @@ def _chosen(query: dict[str, str], preset: str) -> dict[str, float]:
         raise UsageError(f"there is no preset {preset!r}; known are {', '.join(PRESETS)}")
     is_other = query.get("was", preset) != preset  # another preset was picked: its thresholds, not those on the sliders
     try:
-        chosen = {n: float(PRESETS[preset][n] if is_other else query.get(n) or PRESETS[preset][n]) for n in SCORE_NAMES}
+        given = {} if is_other else {name: float(query[name]) for name in THRESHOLD_NAMES if query.get(name)}
+        chosen = thresholds_for(preset, given)
     except ValueError:
         raise UsageError("a threshold is a number from 0 to 100") from None
-    if not all(0 <= value <= 100 for value in chosen.values()):
-        raise UsageError("a threshold is a number from 0 to 100")
-    return chosen
+    return {name: chosen[name] for name in LIMITS}
 
 
 def _simulated(site: Site, chosen: dict[str, float], since: str) -> Simulation:
@@ -80,6 +80,7 @@ def _simulated(site: Site, chosen: dict[str, float], since: str) -> Simulation:
 
 
 def _yaml(preset: str, chosen: dict[str, float]) -> str:
-    changed = {name: value for name, value in chosen.items() if value != PRESETS[preset][name]}
+    of_preset = thresholds_for(preset)
+    changed = {name: value for name, value in chosen.items() if value != of_preset[name]}
     pairs = ", ".join(f"{name}: {value:g}" for name, value in changed.items())
     return f"preset: {preset}\nthresholds: {{{pairs}}}\n"

@@ -66,7 +66,7 @@ def test_bad_images_are_caught_and_those_in_both_folders_left_out(folders):
     assert (made["bad"]["measured"], made["bad"]["rejected"]["images"]) == (6, 6)
     assert [Path(name).name for name in made["bad"]["in_both_folders"]] == ["also good.jpg"]
     assert made["good"]["measured"] == 11
-    assert len(made["signals"]) == 6
+    assert len(made["signals"]) == 7
 
 
 def test_a_table_is_for_people_and_csv_for_spreadsheets(folders):
@@ -74,7 +74,7 @@ def test_a_table_is_for_people_and_csv_for_spreadsheets(folders):
     assert "signal" in command("calibrate", folders[0], "--format", "table").stdout
     lines = command("calibrate", folders[0], "--format", "csv").stdout.splitlines()
     assert lines[0].startswith("signal,preset_threshold,threshold")
-    assert len(lines) == 7
+    assert len(lines) == 8
 
 
 @pytest.mark.parametrize(

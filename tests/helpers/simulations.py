@@ -18,8 +18,9 @@ def simulated(rows: Iterable[RecordedScores], rules: Rules) -> Simulation:
     rows = list(rows)
     keys = [None, *dict.fromkeys(map(_key, rows))]
     batches = [_batch(keys, rows[at : at + BATCH]) for at in range(0, len(rows), BATCH)]
+    measures = {row.id: json.loads(row.measures) for row in rows}
     images = {row.id: RecordedImage(row.id, "", "", "", row.relative_path, "", "", "", "", "") for row in rows}
-    return simulate(keys, batches, rules).with_paths(images)
+    return simulate(keys, batches, rules, lambda ids: {n: measures[n] for n in ids}).with_paths(images)
 
 
 def _key(row: RecordedScores) -> Key:

@@ -99,6 +99,6 @@ def test_a_photo_that_is_too_small_by_its_header_is_no_wrong_rejection():
     """Size is a fact; only what was estimated can be wrong."""
     small, large, unmeasured = (
         Judged("a.jpg", Label.parse("good"), frozenset({"low_resolution"}), "low_resolution", pixels)
-        for pixels in (49_000, 51_000, 0)
+        for pixels in (39_000, 41_000, 0)
     )
     assert too_small([small, large, unmeasured]) == [small]

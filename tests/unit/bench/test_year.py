@@ -40,7 +40,7 @@ def test_invented_decisions_are_those_of_the_daemon() -> None:
     """Judged again by the thresholds they were judged by, no verdict and no reason changes."""
     keyed = Keyed()
     batches = [keyed.batch(day) for day in Year(5_000, days=20, seed=5, planted=patterns_of_a_bad_year(20)).batches()]
-    made = simulate(keyed.keys, batches, Rules({}))
+    made = simulate(keyed.keys, batches, Rules({}), lambda _: {})
     assert made.overall.total == 5_000
     assert made.overall.newly_accepted == made.overall.newly_rejected == made.unreadable == 0
     assert made.reasons_before == made.reasons_after

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.cli import completing
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.model import THRESHOLD_NAMES
 
 PROGRAMS = Path(sys.executable).parent
 PATIENCE_SECONDS = 30.0
@@ -93,7 +93,7 @@ def test_values_are_offered_by_their_beginning():
     """Presets, reasons, thresholds and what a report is grouped by."""
     assert completing.presets("s") == ["segmentation"]
     assert completing.issues("lo") == ["low_resolution"]
-    assert completing.thresholds("") == [f"{name}=" for name in SCORE_NAMES]
+    assert completing.thresholds("") == [f"{name}=" for name in THRESHOLD_NAMES]
     assert completing.score_ranges("sc") == ["score="]
     assert completing.dimensions("c") == ["class", "camera"]
     assert completing.dimensions("class,re") == ["class,reason"]

@@ -7,6 +7,7 @@ import pytest
 
 from imageguard_daemon.model import SCORE_NAMES, Measurement, Measures
 from imageguard_daemon.quality.policy import PRESETS, decide, overall_score, thresholds_for
+from imageguard_daemon.quality.scoring import LIMITS, SCALES
 from imageguard_daemon.quality.version import SCORER_VERSION
 
 GOOD = Measures(
@@ -112,12 +113,34 @@ def test_stricter_presets_reject_more():
 @pytest.mark.parametrize("threshold", [0.0, 0.1, 40.0, 99.9, 100.0])
 def test_a_score_equal_to_its_threshold_is_good(threshold):
     """Below the threshold is an issue, on it is none, at both ends of the scale too."""
-    thresholds = dict.fromkeys(SCORE_NAMES, threshold)
-    scores = dict.fromkeys(SCORE_NAMES, threshold)
+    thresholds = dict.fromkeys(LIMITS, threshold)
+    scores = {scale.measure: threshold for scale in SCALES}
     assert overall_score(scores, thresholds) >= 0.5
     if threshold:
-        scores["noise_score"] = math.nextafter(threshold, 0)
+        scores["underexposure"] = math.nextafter(threshold, 0)
         assert overall_score(scores, thresholds) < 0.5
+
+
+def test_each_end_of_exposure_has_a_threshold():
+    """Pages may be white without a dark picture passing; exposure_score sets what is not named by itself."""
+    white, dark = {"overexposure": 0.9}, {"underexposure": 0.9}
+
+    def reasons(**thresholds: float) -> list[str]:
+        in_force = thresholds_for("general", thresholds)
+        return [decide(Measurement("", replace(GOOD, **one)), "general", in_force).reason for one in (white, dark)]
+
+    assert reasons(overexposure_score=0) == ["", "underexposed"]
+    assert reasons(underexposure_score=0) == ["overexposed", ""]
+    assert reasons(exposure_score=0) == ["", ""]
+    assert reasons(exposure_score=0, underexposure_score=40) == ["", "underexposed"]
+    assert thresholds_for("general", {"overexposure_score": 10})["exposure_score"] == 40.0
+
+
+def test_what_is_told_of_an_end_is_its_own_limit():
+    """The limit in words is that of the end that rejects."""
+    in_force = thresholds_for("general", {"underexposure_score": 80})
+    decision = decide(Measurement("", replace(GOOD, overexposure=0.3, underexposure=0.3)), "general", in_force)
+    assert decision.detail == "under-exposure of 0.30 (limit 0.17), 0% of the pixels clipped"
 
 
 def test_threshold_names_are_checked_with_a_suggestion():

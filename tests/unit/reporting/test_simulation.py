@@ -8,7 +8,7 @@ from rich.console import Console
 
 from imageguard_daemon.audit.counts import RecordedScores, Scope
 from imageguard_daemon.model import SCORE_NAMES, Measurement, Measures
-from imageguard_daemon.quality.policy import decide, thresholds_for
+from imageguard_daemon.quality.policy import decide, thresholds_for, with_overrides
 from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.simulation import EXAMPLES_KEPT, Rules, Simulation
 from imageguard_daemon.reporting.simulation_rendering import simulation_as_table
@@ -41,13 +41,20 @@ GOOD = Measures(640, 480, 1.0, 1.0, 95.0, 1.0, 0.0, 0.0, 3.0, 120.0, 240.0)
 SOFT = Measures(640, 480, 1.6, 1.0, 95.0, 1.0, 0.0, 0.0, 3.0, 120.0, 240.0)
 
 
+_APART = (
+    {"overexposure_score": 5.0},
+    {"underexposure_score": 0.0, "overexposure_score": 90.0},
+    {"exposure_score": 70.0, "underexposure_score": 10.0},
+)
+
+
 def test_a_simulation_decides_as_the_daemon_would_have() -> None:
     """Verdict and reason of every image are those of `decide` under the new thresholds."""
     rng = random.Random(3)  # noqa: S311 - invented images
-    for changed in ({}, {"blur_score": 70.0}, {"noise_score": 0.0, "exposure_score": 90.0}, dict(GENERAL)):
+    for changed in ({}, {"blur_score": 70.0}, {"noise_score": 0.0, "exposure_score": 90.0}, *_APART, dict(GENERAL)):
         for number in range(300):
             found = measures(rng)
-            expected = decide(Measurement("", found), "general", {**GENERAL, **changed})
+            expected = decide(Measurement("", found), "general", with_overrides(GENERAL, changed))
             made = simulated([row(number, found)], Rules(changed))
             assert dict(made.reasons_after) == ({expected.reason: 1} if expected.reason else {})
 

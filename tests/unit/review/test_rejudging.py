@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imageguard_daemon.audit.counts import RecordedScores
-from imageguard_daemon.quality.policy import PRESETS
+from imageguard_daemon.model import THRESHOLD_NAMES
+from imageguard_daemon.quality.policy import thresholds_for
+from imageguard_daemon.quality.scoring import ends_of_exposure
 from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.simulation import Rules
 from imageguard_daemon.review.rejudging import judge_again
@@ -30,7 +32,7 @@ class Numbers:
             "verdict": "quarantined",
             "reason": "blurry",
             "preset": "general",
-            "profile": json.dumps(dict(PRESETS["general"])),
+            "profile": json.dumps({"exposure_score": 40.0}),
             "scorer_version": SCORER_VERSION,
             "measures": "{}",
         } | other
@@ -42,7 +44,7 @@ def test_what_other_thresholds_accept_is_accepted_with_them() -> None:
     numbers = Numbers()
     rows = [numbers.row((35.0, 90.0, 90.0, 90.0, 90.0, 90.0)), numbers.row((25.0, 90.0, 90.0, 90.0, 90.0, 90.0))]
     made = judge_again(rows, Rules({"blur_score": 30.0}))
-    assert dict(made.accepted) == {1: dict(PRESETS["general"]) | {"blur_score": 30.0}}
+    assert dict(made.accepted) == {1: thresholds_for("general", {"blur_score": 30.0})}
     assert (made.still_rejected, made.total, made.reasons) == (1, 2, {"blurry": 1})
 
 
@@ -61,12 +63,22 @@ def test_what_cannot_be_judged_again_stays() -> None:
 
 
 scores = st.tuples(*[st.floats(0, 100)] * 6)
+ends = st.fixed_dictionaries({"overexposure": st.floats(0, 1), "underexposure": st.floats(0, 1)})
 
 
-@given(st.lists(scores, max_size=8), st.dictionaries(st.sampled_from(sorted(PRESETS["general"])), st.floats(0, 100)))
-def test_rejudge_accepts_exactly_what_simulate_says(found: list[tuple[float, ...]], overrides: dict) -> None:
+@given(
+    st.lists(st.tuples(scores, ends), max_size=8), st.dictionaries(st.sampled_from(THRESHOLD_NAMES), st.floats(0, 100))
+)
+def test_rejudge_accepts_exactly_what_simulate_says(
+    found: list[tuple[tuple[float, ...], dict]], overrides: dict
+) -> None:
     """The two commands never disagree."""
     numbers = Numbers()
-    rows = [numbers.row(one) for one in found]
+    rows = [
+        numbers.row(
+            (*one[:3], min(ends_of_exposure(100.0, {**measured}).values()), *one[4:]), measures=json.dumps(measured)
+        )
+        for one, measured in found
+    ]
     rules = Rules(overrides)
     assert len(judge_again(rows, rules).accepted) == simulated(rows, rules).overall.newly_accepted
