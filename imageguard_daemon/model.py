@@ -25,6 +25,7 @@ ISSUES: tuple[str, ...] = (
     "underexposed",
     "compressed",
     "pixelated",
+    "blank",
     "corrupt",
     "unsupported",
     "too_large",

@@ -25,7 +25,7 @@ class Collection:
     duplicates: list[str] = field(default_factory=list)
     """Same content as another one of this folder: counted once, or few images would look like many."""
     unmeasured: dict[str, str] = field(default_factory=dict)
-    """Corrupt, unsupported or too large, with the reason: rejected whatever the thresholds are."""
+    """Blank, corrupt, unsupported or too large, with the reason: rejected whatever the thresholds are."""
     contradictions: list[str] = field(default_factory=list)
     """Same content as an image of the other folder: good and bad at once, so it counts in neither."""
 

@@ -18,6 +18,7 @@ from imageguard_daemon.errors import ChangedError, ImageError
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.quality import decoding, heic
+from imageguard_daemon.quality.blank import nothing_shown
 from imageguard_daemon.quality.decoding import Limits, Picture
 from imageguard_daemon.quality.features import extract
 from imageguard_daemon.quality.readout import read_out
@@ -132,7 +133,9 @@ def measure_bytes(data: bytes, limits: Limits) -> Measurement:
 
 
 def measure_picture(picture: Picture, limits: Limits) -> Measurement:
-    """Measure decoded pixels."""
+    """Measure decoded pixels; of those that show nothing there is nothing to measure."""
+    if shows := nothing_shown(picture.grey):
+        return Measurement("", None, "blank", shows, picture.camera, picture.image_format)
     measures = read_out(extract(picture, limits.working_long_side))
     return Measurement("", measures, camera=picture.camera, image_format=picture.image_format)
 

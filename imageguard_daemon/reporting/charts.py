@@ -23,6 +23,7 @@ COLOURS = {
     "underexposed": "#555555",
     "compressed": "#f28e2b",
     "pixelated": "#b07aa1",
+    "blank": "#d4a6c8",
     "corrupt": "#9c755f",
     "unsupported": "#bab0ac",
     "too_large": "#76b7b2",

@@ -35,7 +35,7 @@ _SECONDS_TO_END = 1.0
 _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 _TEXT_CHARACTERS = 2000
 _NOTES_CHARACTERS = 8000
-_ISSUES = frozenset({"corrupt", "unsupported", "too_large"})
+_ISSUES = frozenset({"blank", "corrupt", "unsupported", "too_large"})
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _LOG = logging.getLogger(__name__)
 
