@@ -132,7 +132,8 @@ class Decision:
     `score` is in [0, 1] and at least 0.5 exactly when `ok`; `scores` are 0-100, 100 is best, all six always
     present (0 where nothing could be measured); `measures` is empty when nothing could be measured; `detail`
     says the reason in words and physical units. `thresholds` has all THRESHOLD_NAMES, `exposure_score` being the
-    stricter end.
+    stricter end. `borderline` marks what a person should look at first: the deciding signal lies where good and bad
+    images mix.
     """
 
     score: float
@@ -143,6 +144,7 @@ class Decision:
     thresholds: Mapping[str, float]
     scorer_version: str
     detail: str = ""
+    borderline: bool = False
 
     @property
     def ok(self) -> bool:

@@ -29,7 +29,11 @@ _NOT_KEPT = {
 }
 """After one of these a later success proves nothing: what should have been written may be gone for good."""
 _OPERATIONS_BETWEEN_NEWS = 10_000
-_FOR_GOOD = ("malformed", "not a database", "no such table", "no such column")
+_TOLD = {
+    "no such table": "holds no decisions of imageguard-daemon",
+    "no such column": "was made by an older version; start the daemon once: it brings it up to date",
+}
+_FOR_GOOD = ("malformed", "not a database", *_TOLD)
 
 
 def open_for_writing(path: Path, on_progress: Callable[[], None] = lambda: None, *, upgrade: bool = True) -> sa.Engine:
@@ -225,7 +229,7 @@ def translated_errors(what: object = "") -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        told = "holds no decisions of imageguard-daemon" if "no such table" in str(error.orig) else str(error.orig)
+        told = next((words for mark, words in _TOLD.items() if mark in str(error.orig)), str(error.orig))
         raise _kind_of(error)(f"audit database {what}: {told}".replace(" :", ":")) from error
 
 

@@ -16,7 +16,7 @@ _SCORES = ", ".join(f"d.{name}" for name in SCORE_NAMES)
 _FILED = f"""
 SELECT i.id, coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
                       i.destination_path) AS place,
-       d.relative_path, d.class, d.verdict, d.reason, d.issues, d.score, {_SCORES}
+       d.relative_path, d.class, d.verdict, d.reason, d.issues, d.score, d.borderline, {_SCORES}
 FROM intents i JOIN outcomes o ON o.intent_id = i.id AND o.outcome = 'moved'
                JOIN decision_records d ON d.id = i.decision_id
 WHERE i.id > ? AND i.role = 'image' AND i.destination_path <> x''

@@ -59,6 +59,8 @@ class Selection:
     limit: int | None = None
     action: str | None = None
     reviewed_since: datetime | None = None
+    borderline: bool = False
+    """Only those on which good and bad images mix."""
 
 
 class Rejected(NamedTuple):
@@ -76,6 +78,7 @@ class Rejected(NamedTuple):
     detail: str
     score: float
     scores: tuple[float | None, ...]
+    borderline: bool
     state: State
 
 
@@ -126,7 +129,7 @@ def page(engine: sa.Engine, selection: Selection, after: int | None = None) -> l
     """Give the images selected, newest first, those with smaller ids than `after` only."""
     columns = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "size_bytes")
     query = sa.select(
-        *(decisions.c[name] for name in (*columns, "reason", "detail", "score", *SCORE_NAMES)),
+        *(decisions.c[name] for name in (*columns, "reason", "detail", "score", *SCORE_NAMES, "borderline")),
         _of_last_review("action"),
     ).where(*_conditions(selection, _LAST_ID if after is None else after))
     with reading(engine, engine.url.database or "") as connection:
@@ -226,6 +229,8 @@ def _conditions(selection: Selection, before: int = _LAST_ID) -> list[sa.ColumnE
         conditions.append(decisions.c.reason == selection.reason)
     for name, (low, high) in selection.scores.items():
         conditions.append(decisions.c[name].between(low, high))
+    if selection.borderline:
+        conditions.append(decisions.c.borderline == 1)
     if selection.ids is not None:
         conditions.append(decisions.c.id.in_(selection.ids))
     if selection.action is not None:
@@ -251,7 +256,7 @@ FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id WHERE i.decision_id = 
 
 
 def _rejected(row: tuple[Any, ...]) -> Rejected:
-    return Rejected._make([*row[:11], tuple(row[11:17]), STATE_AFTER[row[17] or ""]])
+    return Rejected._make([*row[:11], tuple(row[11:17]), row[17] == 1, STATE_AFTER[row[18] or ""]])
 
 
 def _held(connection: sa.Connection, image: Any) -> HeldImage:

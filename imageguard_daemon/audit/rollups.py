@@ -30,6 +30,8 @@ FLAG_DUPLICATE = 2
 """The content was filed before."""
 FLAG_UNREADABLE = 4
 """A score is no number: the row was not written by us."""
+FLAG_BORDERLINE = 8
+"""The signal that decides lies where good and bad images mix."""
 
 KEY_COLUMNS = ("host", "source", "class", "camera", "preset", "profile", "verdict", "reason", "scorer_version")
 MOST_RECENT = 4_096
@@ -59,11 +61,12 @@ _FLAGS = (
     f" + (NOT ({' AND '.join(_NUMBERS)})) * {FLAG_UNREADABLE}"
 )
 _SCORES = ", ".join(f"CASE WHEN {number} THEN r.{name} END" for number, name in zip(_NUMBERS, SCORE_NAMES, strict=True))
-_ADD = f"""
+_ADD_OLDER = f"""
     INSERT INTO rollup_recent (decision_id, key_id, moment_ms, flags, {", ".join(SCORE_NAMES)})
     SELECT r.id, (SELECT k.id FROM rollup_keys AS k WHERE {_SAME_KEY}), {_MOMENT}, {_FLAGS}, {_SCORES} {_MOVED}
     ORDER BY o.id
 """  # noqa: S608 - names of ours
+_ADD = _ADD_OLDER.replace(_FLAGS, f"{_FLAGS} + (r.borderline IS 1) * {FLAG_BORDERLINE}")
 _ENDS = """
     SELECT first.position, first.moment_ms, last.position, last.moment_ms
     FROM rollup_recent AS first, rollup_recent AS last
@@ -82,8 +85,12 @@ _NAN = math.nan
 
 def add_moved(connection: sa.Connection, after: int, until: int = _FOREVER) -> None:
     """Take in the images that outcomes with ids above `after` say were moved, in the transaction of those outcomes."""
+    _take_in(connection, _ADD, after, until)
+
+
+def _take_in(connection: sa.Connection, addition: str, after: int, until: int) -> None:
     connection.exec_driver_sql(_NEW_KEYS, (after, until))
-    connection.exec_driver_sql(_ADD, (after, until))
+    connection.exec_driver_sql(addition, (after, until))
     first_position, first_ms, last_position, last_ms = connection.exec_driver_sql(_ENDS).first() or (0, 0, 0, 0)
     if last_position - first_position >= MOST_RECENT:
         _pack(connection, _FOREVER)
@@ -92,10 +99,10 @@ def add_moved(connection: sa.Connection, after: int, until: int = _FOREVER) -> N
 
 
 def rebuild(connection: sa.Connection) -> None:
-    """Make the roll-ups of all outcomes there are; they must be empty. Streams."""
+    """Make the roll-ups of all outcomes of a log that knows nothing of borderline yet; they must be empty. Streams."""
     last = connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM outcomes").scalar_one()
     for after in range(0, last, _OUTCOMES_AT_A_TIME):
-        add_moved(connection, after, after + _OUTCOMES_AT_A_TIME)
+        _take_in(connection, _ADD_OLDER, after, after + _OUTCOMES_AT_A_TIME)
 
 
 def _pack(connection: sa.Connection, before_ms: int) -> None:

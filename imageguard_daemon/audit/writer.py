@@ -297,6 +297,7 @@ def _decision_row(file: JudgedFile) -> dict[str, Any]:
         "image_format": printable(measurement.image_format),
         "camera": printable(measurement.camera),
         "duration_ms": measurement.duration_ms,
+        "borderline": int(decision.borderline),
     }
 
 

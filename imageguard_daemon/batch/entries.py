@@ -43,6 +43,7 @@ def _entry_of_line(line: str, where: str) -> Entry:
             issues=tuple(row["issues"]),
             score=float(row["score"]),
             scores={name: row[name] for name in SCORE_NAMES},
+            borderline=bool(row.get("borderline")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NoInputError(f"{where}: this was not written by scan --jsonl") from error
@@ -79,4 +80,5 @@ def _entry_of_row(row: Mapping[str, Any], accepted: tuple[str, ...], quarantine:
         issues=tuple(row["issues"]),
         score=row["score"],
         scores={name: row[name] for name in SCORE_NAMES},
+        borderline=row["borderline"] == 1,
     )

@@ -10,13 +10,14 @@ from imageguard_daemon.model import SCORE_NAMES, Decision, Measurement, Measures
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.policy import decide_on_file
 
-Value = str | float | int | list[str] | None
+Value = str | float | int | bool | list[str] | None
 MEASURES: tuple[str, ...] = tuple(field.name for field in fields(Measures))
 COLUMNS: tuple[str, ...] = (
     *("path", "score", "issues", "reason"),
     *("verdict", *SCORE_NAMES, *MEASURES),
     *("class", "relative_path", "size_bytes", "sha256", "image_format", "camera", "preset", "scorer_version", "detail"),
     "destination",
+    "borderline",
 )
 """What every output has of an image, in this order; new ones are only ever added at the end."""
 
@@ -65,6 +66,7 @@ def row_of(image: JudgedImage) -> dict[str, Value]:
         decision.scorer_version,
         printable(decision.detail),
         printable(image.destination) or None,
+        decision.borderline,
     )
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -73,6 +75,7 @@ def row_of_record(record: Mapping[str, object], folder: str, root: str) -> dict[
     """Give the columns of a row of the view `decisions`, for an image of `folder` that was filed below `root`."""
     measures = record["measures"]
     values: dict[str, Any] = {**(measures if isinstance(measures, Mapping) else {}), **record}
+    values["borderline"] = record["borderline"] == 1
     values["path"] = os.path.join(folder, str(record["relative_path"]))
     values["destination"] = os.path.join(root, str(record["destination"]))
     return {name: values.get(name) for name in COLUMNS}
@@ -88,6 +91,8 @@ def cells_of(row: Mapping[str, Value]) -> Iterator[str | float | int]:
         value = row.get(name)
         if isinstance(value, list):
             yield " ".join(value)
+        elif isinstance(value, bool):
+            yield str(value).lower()
         elif isinstance(value, float):
             yield _rounded_down(value) if rejected and name == "score" else round(value, 4)
         else:

@@ -34,6 +34,7 @@ class Entry:
     issues: tuple[str, ...]
     score: float
     scores: Mapping[str, float | None]
+    borderline: bool = False
 
     @property
     def is_text(self) -> bool:
@@ -74,6 +75,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "quality_score": entry.score,
         "quality_reason": entry.reason,
         "quality_issues": list(entry.issues),
+        "quality_borderline": entry.borderline,
         **{name: entry.scores.get(name) for name in SCORE_NAMES},
     }
 

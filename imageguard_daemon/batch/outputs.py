@@ -133,6 +133,8 @@ def arrow_schema(columns: Sequence[str]) -> Any:
 def _type_of(column: str, arrow: Any) -> Any:
     if column == "issues":
         return arrow.list_(arrow.string())
+    if column == "borderline":
+        return arrow.bool_()
     if column in _WHOLE:
         return arrow.int64()
     return arrow.float64() if column in _NUMBERS else arrow.string()
@@ -153,7 +155,7 @@ def pyarrow_for(what: str) -> tuple[Any, Any]:
 
 
 class Outputs:
-    """All outputs of one run. `only` gives the verdict whose images are written, or nothing for both."""
+    """All outputs of one run. `only` gives the verdict whose images are written, `borderline`, or nothing for all."""
 
     def __init__(self, wanted: Mapping[str, str], *, only: str = "", overwrite: bool = False) -> None:
         self._only = only
@@ -171,7 +173,7 @@ class Outputs:
 
     def write(self, row: Mapping[str, Value]) -> None:
         """Add one image to each."""
-        if not self._only or row["verdict"] == self._only:
+        if not self._only or row["verdict"] == self._only or (self._only == "borderline" and row["borderline"]):
             for output in self._open:
                 output.write(row)
 

@@ -16,7 +16,7 @@ from imageguard_daemon.quality.policy import thresholds_for
 class Request:
     """A folder, the rules to judge it by, and what is to be written or filed.
 
-    `outputs` are paths by form (`csv`, `jsonl`, `parquet`); `only` is a verdict, or empty for both.
+    `outputs` are paths by form (`csv`, `jsonl`, `parquet`); `only` is a verdict, `borderline`, or empty.
     """
 
     folder: Path

@@ -13,7 +13,7 @@ from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.batch.judging import Value
 from imageguard_daemon.reporting.rendering import as_dict
 from imageguard_daemon.reporting.report import EVERYTHING, Facts, Report, make_report
-from imageguard_daemon.reporting.tables import details, rate_in_words
+from imageguard_daemon.reporting.tables import borderline_in_words, details, rate_in_words
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
@@ -37,23 +37,26 @@ class Totals:
         self._counts: Counter[tuple[str, Verdict, str]] = Counter()
         self._worst: list[tuple[float, str, str]] = []
         self.rejected = 0
+        self.borderline = 0
 
     def add(self, row: Mapping[str, Value]) -> None:
         """Count one image, given by its columns."""
         reason, detail = str(row["reason"]), str(row["detail"])
         self._count(str(row["class"]), reason, 1)
+        self.borderline += bool(row.get("borderline"))
         if reason:
             self._keep((-float(str(row["score"])), str(row["path"]), f"{reason}: {detail}" if detail else reason))
 
     def as_plain(self) -> dict[str, Any]:
         """Give the counts in a form for files, for `merge` to take elsewhere."""
         counts = sorted((class_name, reason, n) for (class_name, _, reason), n in self._counts.items())
-        return {"counts": counts, "worst": sorted(self._worst)}
+        return {"counts": counts, "worst": sorted(self._worst), "borderline": self.borderline}
 
     def merge(self, plain: Mapping[str, Any]) -> None:
         """Add what others have counted."""
         for class_name, reason, n in plain["counts"]:
             self._count(class_name, reason, n)
+        self.borderline += plain.get("borderline", 0)
         for score, path, told in plain["worst"]:
             self._keep((score, path, told))
 
@@ -116,6 +119,8 @@ def _parts(summary: Summary, filed: str) -> Iterator[RenderableType]:
     lines = [images + known, f"{overall.total - overall.rejected:,} accepted, {overall.rejected:,} rejected{filed}"]
     if overall.total:
         lines += rate_in_words(summary.report)
+    if summary.totals.borderline:
+        lines.append(borderline_in_words(summary.totals.borderline))
     yield Text("\n".join(lines), overflow="fold")
     if not overall.total:
         return
@@ -139,6 +144,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "is_complete": summary.is_complete,
         **report,
         "rejected": summary.report.overall.rejected,
+        "borderline": summary.totals.borderline,
         "known_from_earlier": summary.known,
         "left_out": summary.left,
         "unread": summary.unread,

@@ -79,6 +79,7 @@ def _as_json(path: Path, decision: "Decision") -> dict[str, Any]:
         "ok": decision.ok,
         "score": decision.score,
         "reason": decision.reason,
+        "borderline": decision.borderline,
         "issues": list(decision.issues),
         "detail": decision.detail,
         "scores": dict(decision.scores),

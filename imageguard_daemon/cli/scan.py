@@ -31,6 +31,7 @@ class Only(StrEnum):
     all = "all"
     accepted = "accepted"
     rejected = "rejected"
+    borderline = "borderline"
 
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder tree to judge; its first level is the class.")]
@@ -125,7 +126,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
         settings=settings,
         source=with_rules(source_of(settings, source), preset, parse_thresholds(thresholds or [])),
         outputs=_outputs(csv, jsonl, parquet),
-        only={Only.accepted: "accepted", Only.rejected: "quarantined"}.get(only, ""),
+        only={Only.all: "", Only.rejected: "quarantined"}.get(only, only.value),
         move=move,
         link=link,
         hard_links=hard_links,

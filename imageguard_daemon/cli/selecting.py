@@ -71,6 +71,12 @@ ScoreRanges = Annotated[
         autocompletion=completing.score_ranges,
     ),
 ]
+Borderline = Annotated[
+    bool | None,
+    typer.Option(
+        "--borderline", show_default=False, help="Only those whose reason lies where good and bad images mix."
+    ),
+]
 State = Annotated[StateName | None, typer.Option("--state", show_default=False, help="Only in this state of review.")]
 Action = Annotated[
     ActionName | None,
@@ -97,6 +103,7 @@ class Asked:
     since: Since = None
     until: Until = None
     scores: ScoreRanges = None
+    borderline: Borderline = None
     state: State = None
     action: Action = None
     reviewed_since: ReviewedSince = None
@@ -134,6 +141,7 @@ def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[State
         asked.limit,
         asked.action,
         _moment(asked.reviewed_since),
+        bool(asked.borderline),
     )
 
 

@@ -21,6 +21,8 @@ def verdict_panel(name: str, decision: Decision) -> RenderableType:
     verdict.append(f"  score {decision.score:.2f}")
     if not decision.ok:
         verdict.append(f"  {', '.join(decision.issues)}", "yellow")
+    if decision.borderline:
+        verdict.append("  borderline", "yellow")
     parts = [Text(name, "bold"), verdict]
     if decision.detail:
         parts.append(Text(f"  {printable(decision.detail)}"))

@@ -3,12 +3,12 @@
 import difflib
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from imageguard_daemon.model import EXPOSURE_LIMITS, SCORE_NAMES, THRESHOLD_NAMES, Decision, Measurement, Measures
-from imageguard_daemon.quality.scoring import SCALES, Scale, scale_scores, signal_scores
+from imageguard_daemon.quality.scoring import BANDS, SCALES, Scale, scale_scores, signal_scores
 from imageguard_daemon.quality.signatures import contradiction
 from imageguard_daemon.quality.version import SCORER_VERSION
 
@@ -90,6 +90,7 @@ def decide(measurement: Measurement, preset: str, thresholds: Mapping[str, float
         thresholds=thresholds,
         scorer_version=SCORER_VERSION,
         detail="; ".join(_explanation(scale, measurement.measures, thresholds) for scale in bad),
+        borderline=_is_borderline(by_measure, thresholds, bad),
     )
 
 
@@ -132,6 +133,23 @@ def scales_below(by_measure: Mapping[str, float], thresholds: Mapping[str, float
 
     bad = [scale for scale in SCALES if by_measure[scale.measure] < limit(scale)]
     return sorted(bad, key=severity, reverse=True)
+
+
+def _is_borderline(by_measure: Mapping[str, float], thresholds: Mapping[str, float], bad: Sequence[Scale]) -> bool:
+    """Tell whether the signal that decides lies where good and bad images mix.
+
+    Of a rejected image that is its reason; of an accepted one the signal with the least margin in its own band. A
+    threshold of 0 rejects nothing, so nothing is near to it.
+    """
+
+    def margin(scale: Scale) -> float:
+        return by_measure[scale.measure] - thresholds[scale.threshold]
+
+    if bad:
+        return -margin(bad[0]) <= BANDS[bad[0].measure][0]
+    return any(
+        margin(scale) < above for scale in SCALES if (above := BANDS[scale.measure][1]) and thresholds[scale.threshold]
+    )
 
 
 def _explanation(scale: Scale, measures: Measures, thresholds: Mapping[str, float]) -> str:

@@ -144,6 +144,17 @@ SCALES: tuple[Scale, ...] = (
         "times",
     ),
 )
+BANDS: Mapping[str, tuple[float, float]] = {
+    "blur_sigma_px": (6, 5),
+    "effective_pixels": (0, 0),
+    "noise_sigma": (6, 5),
+    "overexposure": (12, 8),
+    "underexposure": (12, 8),
+    "jpeg_quality": (6, 5),
+    "enlargement": (6, 4),
+}
+"""So many points of score below and above a threshold good and bad images mix; a size is a fact and mixes nothing."""
+
 LIMITS: tuple[str, ...] = tuple(scale.threshold for scale in SCALES)
 """The names of the thresholds that decide, one for each scale."""
 

@@ -32,6 +32,7 @@ def as_html(report: Report, thumbnails: Mapping[int, bytes], made_at: datetime) 
         scope=scope_in_words(report.scope),
         made_at=made_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         overall=report.overall,
+        borderline=report.borderline,
         interval=[percent(end) for end in report.overall.interval],
         charts=charts_over_time(report),
         distributions=_distributions(report),

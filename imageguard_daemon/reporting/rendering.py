@@ -38,6 +38,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "low": low,
         "high": high,
         "duplicates": overall.duplicates,
+        "borderline": report.borderline,
         "reasons": overall.ranked_reasons(),
         "trend": _trend_as_dict(report),
         "groups": [_group_as_dict(report, keys, one) for keys, one in report.groups.items()],

@@ -64,6 +64,11 @@ class Report:
     reviewed: "Reviewed | None" = None
     """What people said of rejections; None when it was not asked for."""
 
+    @property
+    def borderline(self) -> int:
+        """Images that a person should look at first, whatever their verdict."""
+        return self.survey.borderline_images if self.survey else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:

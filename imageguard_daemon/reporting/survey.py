@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.audit.columns import Batch, Key
-from imageguard_daemon.audit.rollups import FLAG_DARK
+from imageguard_daemon.audit.rollups import FLAG_BORDERLINE, FLAG_DARK
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.quality.policy import thresholds_for
 
@@ -65,6 +65,8 @@ class Survey:
     rejected_nearest: tuple[Near, ...]
     examples: Mapping[str, tuple[int, ...]]
     """For each reason the ids of the newest images rejected for it, the newest first."""
+    borderline_images: int = 0
+    """Images whose deciding signal lies where good and bad images mix, whatever the verdict."""
 
     @property
     def measured(self) -> int:
@@ -117,12 +119,14 @@ class Surveyor:
         reasons = ["" if not key or key.verdict == "accepted" else key.reason for key in keys]
         self._reasons = list(dict.fromkeys(["", *reasons]))
         self._reason_of_key = np.array([self._reasons.index(reason) for reason in reasons] or [0])
+        self._borderline_images = 0
         self._newest: dict[int, list[int]] = {}
         self._nearest: dict[bool, list[_Found]] = {False: [], True: []}
 
     def add(self, batch: Batch) -> None:
         """Take in the images of a batch."""
         self._keep_newest(batch)
+        self._borderline_images += int(np.count_nonzero(batch.flags & FLAG_BORDERLINE))
         measured = ~np.isnan(batch.scores[:, 0])
         if not measured.any():
             return
@@ -182,6 +186,7 @@ class Surveyor:
             tuple(map(_near, self._nearest[True])),
             tuple(map(_near, self._nearest[False])),
             {self._reasons[reason]: tuple(ids[::-1]) for reason, ids in self._newest.items()},
+            self._borderline_images,
         )
 
     def _borderline(self, signal: int) -> Borderline:

@@ -73,9 +73,16 @@ def _summary(report: Report) -> Text:
         f"{overall.total - overall.rejected:,} accepted, {overall.rejected:,} quarantined",
         *rate_in_words(report),
     ]
+    if report.borderline:
+        lines.append(borderline_in_words(report.borderline))
     if report.reviewed is not None and report.reviewed.right + report.reviewed.wrong:
         lines.append(_precision(report.reviewed))
     return Text("\n".join(lines))
+
+
+def borderline_in_words(images: int) -> str:
+    """Say how many images a person should look at first."""
+    return f"{images:,} borderline: near a threshold, where good and bad images mix"
 
 
 def _precision(reviewed: Reviewed) -> str:

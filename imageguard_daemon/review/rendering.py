@@ -38,13 +38,15 @@ def rejected_as_dict(image: Rejected) -> dict[str, Any]:
         "score": image.score,
         **dict(zip(SCORE_NAMES, image.scores, strict=True)),
         "state": image.state,
+        "borderline": image.borderline,
     }
 
 
 def listing_as_csv(images: Sequence[Rejected]) -> str:
     """Give one line for each image; what a spreadsheet would run as a formula gets an apostrophe."""
     return as_csv(
-        [rejected_as_dict(image) for image in images], (*_COLUMNS, "reason", "detail", "score", *SCORE_NAMES, "state")
+        [rejected_as_dict(image) for image in images],
+        (*_COLUMNS, "reason", "detail", "score", *SCORE_NAMES, "state", "borderline"),
     )
 
 
@@ -71,6 +73,7 @@ def listing_as_table(images: Sequence[Rejected], more_after: int | None) -> Rend
     for image in images:
         moment = image.decided_at[:16].replace("T", " ")
         why = f"{image.reason}: {image.detail}" if image.detail else image.reason
+        why += " (borderline)" if image.borderline else ""
         table.add_row(str(image.id), Text(moment), image.state, Text(shown(why)), Text(shown(image.destination)))
     parts: list[RenderableType] = [table]
     if more_after is not None:
@@ -145,6 +148,7 @@ def size_in_words(size_bytes: int) -> str:
 def _facts(image: Rejected) -> Iterator[tuple[str, str]]:
     yield "state", image.state
     yield "reason", f"{image.reason}: {image.detail}" if image.detail else image.reason
+    yield "borderline", "yes: good and bad images mix here" if image.borderline else "no"
     yield "decided", image.decided_at
     yield "source", image.source
     yield "class", shown(image.class_name)

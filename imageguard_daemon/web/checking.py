@@ -73,6 +73,7 @@ def as_dict(checked: Checked) -> dict[str, Any]:
                 "ok": one.ok,
                 "score": one.score,
                 "reason": one.reason,
+                "borderline": one.borderline,
                 "issues": list(one.issues),
                 "detail": one.detail,
                 "thresholds": dict(one.thresholds),

@@ -1,7 +1,7 @@
 """The filters of the gallery: from the address bar to a selection, and back. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -29,6 +29,7 @@ class Filters:
     low: str = ""
     high: str = ""
     order: str = "newest"
+    borderline: str = ""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Filters":
@@ -57,7 +58,8 @@ class Filters:
         )
         states = STATES if self.state == "all" or ids is not None else (self.state,)
         scores = {self.score: self._range()} if self.score else {}
-        return Selection(scope, self.reason or None, states, scores, ids)  # type: ignore[arg-type]
+        made = Selection(scope, self.reason or None, states, scores, ids)  # type: ignore[arg-type]
+        return replace(made, borderline=self.borderline == "only")
 
     def _check(self) -> None:
         for what, value, known in (
@@ -65,6 +67,7 @@ class Filters:
             ("state", self.state, STATE_NAMES),
             ("score", self.score, ("", "score", *SCORE_NAMES)),
             ("order", self.order, ORDERS),
+            ("borderline", self.borderline, ("", "only")),
         ):
             if value not in known:
                 raise UsageError(f"there is no {what} {value!r}; known are {', '.join(filter(None, known))}")

@@ -39,6 +39,7 @@ class Judged:
     """Over- and underexposure; None: nothing could be measured."""
     repeated: bool = False
     """All of them have the same bytes."""
+    borderline: bool = False
 
 
 def write_log(database: Path, batches: Iterable[Judged]) -> Path:
@@ -58,7 +59,7 @@ def _judged_file(batch: Judged, number: int) -> JudgedFile:
     name, sha256 = f"{batch.class_name}/{number}.jpg", f"{0 if batch.repeated else number:064x}"
     issues = (batch.reason,) if batch.reason else ()
     measures, scores = _measured(batch, number)
-    decision = Decision(0.2 if issues else 0.9, issues, scores, measures, "general", {}, "test")
+    decision = Decision(0.2 if issues else 0.9, issues, scores, measures, "general", {}, "test", "", batch.borderline)
     folder = "quarantine" if issues else "accepted"
     intent = Intent(
         "image",

@@ -42,7 +42,7 @@ BASE = 1 << 40
 MEASURES = Measures(640, 480, 3.0, 1.0, 95.0, 1.0, 0.0, 0.0, 3.0, 120.0, 240.0, 0.1, 0.4)
 BATCHES = [
     Judged(images=37, exposure=(0.0, 0.0), camera="Nikon D7"),
-    Judged("dog", "blurry", images=25, exposure=(0.1, 0.4), source="scraper"),
+    Judged("dog", "blurry", images=25, exposure=(0.1, 0.4), source="scraper", borderline=True),
     Judged("dog", "underexposed", images=9, exposure=(0.2, 0.9), decided_at=NOON + timedelta(hours=1, milliseconds=7)),
     Judged("Äpfel", "overexposed", images=8, exposure=(0.9, 0.2), decided_at=NOON + timedelta(days=3650)),
     Judged("b", "corrupt", images=3, decided_at=NOON - timedelta(days=9, hours=11)),

@@ -24,7 +24,7 @@ from tests.helpers.postgres import Server
 
 SOME = [
     Judged(images=20, exposure=(0.0, 0.0), camera="Nikon D7"),
-    Judged("dog", "blurry", images=15, exposure=(0.1, 0.4)),
+    Judged("dog", "blurry", images=15, exposure=(0.1, 0.4), borderline=True),
     Judged("dog", "corrupt", images=3),
     Judged(images=4, repeated=True),
     Judged(images=2, outcome="abandoned"),
@@ -259,7 +259,7 @@ def test_a_database_that_takes_nothing_is_told_and_nothing_is_lost(
         forward(log, fleet_url)
     undo = {
         "ALTER DATABASE": "SET default_transaction_read_only = off; ALTER DATABASE {db} RESET ALL",
-        "UPDATE fleet_v": "UPDATE fleet_version SET version_num = '0001'",
+        "UPDATE fleet_v": "UPDATE fleet_version SET version_num = '0002'",
         "ALTER TABLE ch": "ALTER TABLE other RENAME TO chain",
     }
     with psycopg.connect(fleet_url, autocommit=True) as connection:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from imageguard_daemon.audit import chain, database
+from imageguard_daemon.audit import chain, database, quarantined
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking, open_for_writing
 from imageguard_daemon.audit.writer import AuditWriter
@@ -170,6 +170,43 @@ def test_the_records_of_an_older_log_are_chained(tmp_path: Path, images: int) ->
     if images:
         tamper(path, "UPDATE outcomes SET outcome = 'lost' WHERE id = ?", parameters=(images,))
         assert faults(path) == [f"outcomes {images}"]
+
+
+_BEFORE_BORDERLINE = """
+INSERT INTO decision_records (id, decided_at, host, source, class, relative_path, sha256, size_bytes, verdict, reason,
+    issues, detail, score, exposure_score, measures, preset, profile, scorer_version, image_format, camera, duration_ms)
+VALUES (1, '2025-03-01T11:00:00.000Z', 'h', 's', 'cat', 'cat/1.jpg', 'ab', 9, 'quarantined', 'blurry', '["blurry"]', '',
+    0.4, 50.0, '{}', 'general', '{"blur_score": 40.0}', '2', 'JPEG', '', 1.0);
+INSERT INTO intents VALUES (1, 1, 'image', x'61', x'62', 'b', 'ab', 1, 1, 9, 1, 1,
+    '2025-03-01T11:00:00.000Z', NULL, NULL);
+INSERT INTO outcomes VALUES (1, 1, 'moved', '', '2025-03-01T11:00:00.000Z')
+"""
+
+
+def test_a_log_of_before_borderline_is_brought_up_to_date_with_its_chain(tmp_path: Path) -> None:
+    """Older rows do not know whether they are borderline, and their links stay right beside those of newer rows."""
+    path = tmp_path / "audit.db"
+    engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.StaticPool)
+    config = Config()
+    config.set_main_option("script_location", "imageguard_daemon.audit:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0008")
+        for statement in _BEFORE_BORDERLINE.split(";\n"):
+            connection.exec_driver_sql(statement)
+        chain.extend(connection, dict.fromkeys(("decision_records", "intents", "outcomes"), 0))
+    engine.dispose()
+    reader = database.open_for_reading(path)
+    with pytest.raises(UnavailableError, match="start the daemon once"):
+        quarantined.page(reader, quarantined.Selection())
+    reader.dispose()
+    write_log(path, [Judged(reason="blurry", borderline=True), Judged()])
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT borderline FROM decisions ORDER BY id").fetchall() == [(None,), (1,), (0,)]
+        assert connection.execute("SELECT flags FROM rollup_recent").fetchall() == [(8,), (0,)]
+    assert faults(path) == []
+    tamper(path, "UPDATE decision_records SET borderline = 1 WHERE id = 1")
+    assert faults(path) == ["decision_records 1"]
 
 
 def test_a_long_upgrade_shows_that_it_goes_on(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from tests.helpers.rejections import Rejections
 
 BATCHES = (
     Judged("cat", "blurry", 4),
-    Judged("dog", "noisy", 3, "scraper", decided_at=NOON + timedelta(days=1)),
-    Judged("cat", "", 5),
+    Judged("dog", "noisy", 3, "scraper", decided_at=NOON + timedelta(days=1), borderline=True),
+    Judged("cat", "", 5, borderline=True),
     Judged("dog", "blurry", 2, outcome="abandoned"),
 )
 
@@ -45,6 +45,8 @@ def engine(tmp_path: Path) -> Iterator[sa.Engine]:
         (Selection(Scope(until=NOON + timedelta(hours=1))), 4),
         (Selection(scores={"score": (0.1, 0.3)}), 7),
         (Selection(scores={"score": (0.3, 1.0)}), 0),
+        (Selection(borderline=True), 3),
+        (Selection(borderline=True, reason="blurry"), 0),
         (Selection(limit=2), 2),
         (Selection(ids=(1, 2, 9)), 2),
         (Selection(ids=()), 0),

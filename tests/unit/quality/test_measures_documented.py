@@ -7,7 +7,7 @@ import pytest
 
 from imageguard_daemon.model import SIGNALS, Measures
 from imageguard_daemon.quality.policy import PRESETS
-from imageguard_daemon.quality.scoring import SCALES, Scale
+from imageguard_daemon.quality.scoring import BANDS, SCALES, Scale
 
 TEXT = (Path(__file__).parents[3] / "docs" / "measures.md").read_text()
 
@@ -37,6 +37,14 @@ def test_the_anchors_are_those_of_the_code():
 def test_the_presets_are_those_of_the_code():
     """The thresholds in the documentation are the ones in force."""
     assert between("presets") == preset_table()
+
+
+def test_the_bands_are_those_of_the_code():
+    """Where a decision is borderline is documented as it is."""
+    rows = [
+        f"| `{scale.measure}` | {' | '.join(f'{points:g}' for points in BANDS[scale.measure])} |" for scale in SCALES
+    ]
+    assert between("bands").splitlines()[2:] == rows
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Measures)])

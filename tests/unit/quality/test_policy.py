@@ -7,7 +7,7 @@ import pytest
 
 from imageguard_daemon.model import SCORE_NAMES, Measurement, Measures
 from imageguard_daemon.quality.policy import PRESETS, decide, overall_score, thresholds_for
-from imageguard_daemon.quality.scoring import LIMITS, SCALES
+from imageguard_daemon.quality.scoring import BANDS, LIMITS, SCALES
 from imageguard_daemon.quality.version import SCORER_VERSION
 
 GOOD = Measures(
@@ -134,6 +134,39 @@ def test_each_end_of_exposure_has_a_threshold():
     assert reasons(exposure_score=0) == ["", ""]
     assert reasons(exposure_score=0, underexposure_score=40) == ["", "underexposed"]
     assert thresholds_for("general", {"overexposure_score": 10})["exposure_score"] == 40.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "borderline"),
+    [
+        ({}, False),
+        ({"blur_sigma_px": 1.9}, True),  # accepted at 44 points, 4 above the limit
+        ({"blur_sigma_px": 1.7}, False),
+        ({"blur_sigma_px": 2.1}, True),
+        ({"blur_sigma_px": 3.0}, False),
+        ({"blur_sigma_px": 2.1, "noise_sigma": 38}, False),  # noise decides, and is beyond doubt
+        ({"width": 201, "height": 200}, False),  # sizes are facts
+        ({"width": 199, "height": 200}, False),
+        ({"overexposure": 0.45}, True),
+        ({"underexposure": 0.55}, True),
+    ],
+)
+def test_a_decision_is_borderline_where_its_deciding_signal_is_in_doubt(changes, borderline):
+    """Of a rejected image its reason counts, of an accepted one whatever is nearest; the verdict stays."""
+    assert decision_on(**changes).borderline is borderline
+
+
+def test_a_check_that_is_off_makes_nothing_borderline():
+    """With a threshold of 0 nothing could have been rejected."""
+    measurement = Measurement("", replace(GOOD, overexposure=0.99))
+    assert not decide(measurement, "general", thresholds_for("general", {"overexposure_score": 0})).borderline
+    assert not decide(Measurement("", issue="blank"), "general", thresholds_for("general")).borderline
+
+
+def test_every_scale_has_a_band():
+    """The bands are of the scales there are, and the fact among them has none."""
+    assert set(BANDS) == {scale.measure for scale in SCALES}
+    assert BANDS["effective_pixels"] == (0, 0)
 
 
 def test_what_is_told_of_an_end_is_its_own_limit():
