@@ -54,7 +54,7 @@ def _suffix(text: str) -> str:
 
 Suffixes = tuple[Annotated[str, AfterValidator(_suffix)], ...]
 ThresholdName = Annotated[str, AfterValidator(_known_threshold)]
-PresetName = Literal["general", "fine_grained", "detection", "segmentation"]
+PresetName = Literal["general", "fine_grained", "detection", "segmentation", "small_images", "documents"]
 
 
 class Section(BaseModel):

@@ -24,7 +24,7 @@ COLUMNS: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What turns measurements into verdicts: a preset's name, all six thresholds, and how classes are read."""
+    """What turns measurements into verdicts: a preset's name, its thresholds, and how classes are read."""
 
     preset: str
     thresholds: Mapping[str, float]

@@ -43,7 +43,7 @@ MaxReject = Annotated[
 Preset = Annotated[
     str,
     typer.Option(
-        help="Where to start from: general, fine_grained, detection or segmentation.",
+        help="Where to start from: general, fine_grained, detection, segmentation, small_images or documents.",
         autocompletion=completing.presets,
     ),
 ]

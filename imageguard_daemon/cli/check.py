@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Images to look at.")],
     preset: Annotated[
-        str, typer.Option(help="general, fine_grained, detection or segmentation.", autocompletion=completing.presets)
+        str,
+        typer.Option(
+            help="general, fine_grained, detection, segmentation, small_images or documents.",
+            autocompletion=completing.presets,
+        ),
     ] = "general",
     thresholds: Annotated[
         list[str] | None,

@@ -18,7 +18,7 @@ Preset = Annotated[
     str | None,
     typer.Option(
         show_default=False,
-        help="general (default), fine_grained, detection or segmentation.",
+        help="general (default), fine_grained, detection, segmentation, small_images or documents.",
         autocompletion=completing.presets,
     ),
 ]

@@ -37,7 +37,7 @@ Preset = Annotated[
     str | None,
     typer.Option(
         show_default=False,
-        help="Start from this preset: general, fine_grained, detection or segmentation.",
+        help="Start from this preset: general, fine_grained, detection, segmentation, small_images or documents.",
         autocompletion=completing.presets,
     ),
 ]

@@ -18,10 +18,19 @@ _PRESET_ROWS: Mapping[str, tuple[float, ...]] = {
     "fine_grained": (60, 75, 40, 40, 50, 50),
     "detection": (50, 70, 35, 40, 50, 50),
     "segmentation": (55, 70, 40, 40, 50, 50),
+    # Crops and icons that are small by design, from 28 x 28 on: small is soft, and was often enlarged once.
+    "small_images": (20, 1, 20, 40, 30, 25),
+    # Pages, receipts, line art and screenshots are white by construction; one that is washed out is not.
+    "documents": (40, 60, 30, 40, 50, 50),
 }
+_PRESET_ENDS: Mapping[str, Mapping[str, float]] = {"documents": {"overexposure_score": 15.0}}
 PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
-    {name: MappingProxyType(dict(zip(SCORE_NAMES, map(float, row), strict=True))) for name, row in _PRESET_ROWS.items()}
+    {
+        name: MappingProxyType({**dict(zip(SCORE_NAMES, map(float, row), strict=True)), **_PRESET_ENDS.get(name, {})})
+        for name, row in _PRESET_ROWS.items()
+    }
 )
+"""The six thresholds of each, and those of the ends of exposure where they differ."""
 _JUST_BELOW_HALF = math.nextafter(0.5, 0)
 
 

@@ -91,7 +91,7 @@ def test_installing_completion_changes_the_settings_of_the_shell(tmp_path):
 
 def test_values_are_offered_by_their_beginning():
     """Presets, reasons, thresholds and what a report is grouped by."""
-    assert completing.presets("s") == ["segmentation"]
+    assert completing.presets("s") == ["segmentation", "small_images"]
     assert completing.issues("lo") == ["low_resolution"]
     assert completing.thresholds("") == [f"{name}=" for name in THRESHOLD_NAMES]
     assert completing.score_ranges("sc") == ["score="]

@@ -1,11 +1,12 @@
 """docs/measures.md says what the code does."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.model import SIGNALS, Measures
+from imageguard_daemon.model import EXPOSURE_LIMITS, SCORE_NAMES, SIGNALS, Measures
 from imageguard_daemon.quality.policy import PRESETS
 from imageguard_daemon.quality.scoring import BANDS, SCALES, Scale
 
@@ -25,8 +26,13 @@ def anchor_row(scale: Scale) -> str:
 
 def preset_table() -> str:
     head = f"| preset | {' | '.join(SIGNALS)} |\n|---|{'---|' * len(SIGNALS)}\n"
-    rows = (f"| `{name}` | {' | '.join(f'{value:g}' for value in row.values())} |\n" for name, row in PRESETS.items())
-    return head + "".join(rows)
+    return head + "".join(f"| `{name}` | {' | '.join(cells(row))} |\n" for name, row in PRESETS.items())
+
+
+def cells(row: Mapping[str, float]) -> list[str]:
+    ends = {name.removesuffix("exposure_score"): row[name] for name in EXPOSURE_LIMITS if name in row}
+    told = "".join(f", {end} {value:g}" for end, value in ends.items())
+    return [f"{row[name]:g}" + (told if name == "exposure_score" else "") for name in SCORE_NAMES]
 
 
 def test_the_anchors_are_those_of_the_code():

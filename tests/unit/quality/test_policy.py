@@ -156,6 +156,30 @@ def test_a_decision_is_borderline_where_its_deciding_signal_is_in_doubt(changes,
     assert decision_on(**changes).borderline is borderline
 
 
+def test_the_published_presets_have_their_published_thresholds():
+    """Four rows of six numbers are quoted elsewhere, and stay."""
+    rows = {name: tuple(row.values()) for name, row in PRESETS.items()}
+    assert rows["general"] == (40, 60, 30, 40, 50, 50)
+    assert rows["fine_grained"] == (60, 75, 40, 40, 50, 50)
+    assert rows["detection"] == (50, 70, 35, 40, 50, 50)
+    assert rows["segmentation"] == (55, 70, 40, 40, 50, 50)
+
+
+@pytest.mark.parametrize("side", [28, 32, 64, 128])
+def test_small_images_may_be_small(side):
+    """What is small by design is not of low resolution in the preset for it, and is in the others."""
+    assert decision_on("small_images", width=side, height=side).ok
+    assert decision_on("general", width=side, height=side).reason == "low_resolution"
+
+
+def test_documents_may_be_white_but_neither_washed_out_nor_black():
+    """Only over-exposure is lenient, and not for everything."""
+    assert decision_on("documents", overexposure=0.75).ok
+    assert decision_on("documents", overexposure=0.9).reason == "overexposed"
+    assert decision_on("documents", underexposure=0.6).reason == "underexposed"
+    assert decision_on("general", overexposure=0.75).reason == "overexposed"
+
+
 def test_a_check_that_is_off_makes_nothing_borderline():
     """With a threshold of 0 nothing could have been rejected."""
     measurement = Measurement("", replace(GOOD, overexposure=0.99))
