@@ -1,7 +1,8 @@
 """Reads the roll-ups as columns of numbers: ten million in seconds, a day in memory at a time."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -15,12 +16,14 @@ from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.fleet_columns import fleet_hours
 from imageguard_daemon.audit.rollups import HOUR_MS
+from imageguard_daemon.audit.schema import decision_records
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import forms
 
 HOURS_A_DAY = 24
 DAY_MS = HOURS_A_DAY * HOUR_MS
+_IDS_AT_A_TIME = 500
 _MOST_IMAGES = 100_000
 """A batch ends when it has so many, or with its day."""
 Engine = sa.Engine
@@ -98,6 +101,17 @@ class Columns:
     def names(self, field: str) -> set[str]:
         """Give all values that a field of the keys has."""
         return {getattr(key, field) for key in self.keys if key}
+
+    def measures(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Give the recorded measures of these decisions, but of those that were archived or cannot be read."""
+        query = sa.select(decision_records.c.id, sa.cast(decision_records.c.measures, sa.Text))
+        found: dict[int, dict[str, Any]] = {}
+        for at in range(0, len(ids), _IDS_AT_A_TIME):
+            part = query.where(decision_records.c.id.in_(ids[at : at + _IDS_AT_A_TIME]))
+            for number, text in self._connection.execute(part).all():
+                with suppress(ValueError, TypeError):
+                    found[number] = dict(json.loads(text))
+        return found
 
     def _chosen(self, scope: Scope) -> npt.NDArray[np.bool_]:
         asked = {name: getattr(scope, name) for name in ("source", "class_name", "camera", "host", "preset")}

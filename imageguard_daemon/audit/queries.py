@@ -1,7 +1,5 @@
 """Questions to the audit log on a read-only engine: counts from the roll-ups, rows from the view `decisions`."""
 
-import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -47,18 +45,6 @@ def images_by_id(engine: sa.Engine, ids: Sequence[int]) -> dict[int, RecordedIma
     with reading(engine, engine.url.database or "") as connection:
         rows = [row for part in _parts(ids) for row in connection.execute(query.where(decisions.c.id.in_(part)))]
     return {row.id: RecordedImage._make(row) for row in rows}
-
-
-def measures_by_id(engine: sa.Engine, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Give the recorded measures of these decisions, but of those that were archived or cannot be read."""
-    query = sa.select(decision_records.c.id, sa.cast(decision_records.c.measures, sa.Text))
-    found: dict[int, dict[str, Any]] = {}
-    with reading(engine, engine.url.database or "") as connection:
-        for part in _parts(ids):
-            for number, text in connection.execute(query.where(decision_records.c.id.in_(part))):
-                with contextlib.suppress(ValueError, TypeError):
-                    found[number] = dict(json.loads(text))
-    return found
 
 
 def recorded_columns() -> list[sa.ColumnElement[Any]]:

@@ -4,13 +4,12 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from imageguard_daemon.audit.cells import BatchCounter
 from imageguard_daemon.audit.columns import Columns, Engine, open_columns
 from imageguard_daemon.audit.counts import Count, Scope
-from imageguard_daemon.audit.queries import count_reviewed, images_by_id, measures_by_id
+from imageguard_daemon.audit.queries import count_reviewed, images_by_id
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import forms
 from imageguard_daemon.reporting.report import (
@@ -69,7 +68,7 @@ def simulation_of(engine: Engine, scope: Scope, rules: Rules) -> Simulation:
     """Judge the decisions in scope again, archived ones too; the errors are those of `report_on`."""
     with open_columns(engine) as columns:
         _require_known(columns, scope)
-        made = simulate(columns.keys, columns.batches(scope, scores=True), rules, partial(measures_by_id, engine))
+        made = simulate(columns.keys, columns.batches(scope, scores=True), rules, columns.measures)
     examples = (*made.newly_rejected, *made.newly_accepted)
     return made.with_paths(images_by_id(engine, [one.id for one in examples]))
 

@@ -124,10 +124,11 @@ def test_counts_and_reports_agree(engines: tuple[Engine, Engine], scope: Scope) 
 
 def test_simulations_agree(engines: tuple[Engine, Engine]) -> None:
     """Other thresholds would have decided the same on both."""
-    rules = Rules({"blur_score": 60.0, "noise_score": 0.0}, "detection", {})
-    made = [simulation_as_dict(simulation_of(engine, Scope(), rules), "x") for engine in engines]
-    assert made[0] == local(made[1])
-    assert made[0]["changed" if "changed" in made[0] else "newly_rejected"] is not None
+    for changed in ({"blur_score": 60.0, "noise_score": 0.0}, {"overexposure_score": 0.0}):
+        rules = Rules(changed, "detection", {})
+        made = [simulation_as_dict(simulation_of(engine, Scope(), rules), "x") for engine in engines]
+        assert made[0] == local(made[1])
+        assert made[0]["newly_rejected"] is not None
 
 
 def test_columns_agree_to_the_last_bit(engines: tuple[Engine, Engine]) -> None:

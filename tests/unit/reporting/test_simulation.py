@@ -3,15 +3,19 @@
 import io
 import json
 import random
+from pathlib import Path
 
 from rich.console import Console
 
 from imageguard_daemon.audit.counts import RecordedScores, Scope
+from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.model import SCORE_NAMES, Measurement, Measures
 from imageguard_daemon.quality.policy import decide, thresholds_for, with_overrides
 from imageguard_daemon.quality.version import SCORER_VERSION
+from imageguard_daemon.reporting.gathering import simulation_of
 from imageguard_daemon.reporting.simulation import EXAMPLES_KEPT, Rules, Simulation
 from imageguard_daemon.reporting.simulation_rendering import simulation_as_table
+from tests.helpers.audit_logs import Judged, write_log
 from tests.helpers.simulations import simulated
 
 GENERAL = thresholds_for("general")
@@ -130,6 +134,21 @@ def test_examples_are_the_newest_in_whatever_order_rows_come() -> None:
     random.Random(1).shuffle(numbers)  # noqa: S311 - an order
     made = simulated((row(number, SOFT) for number in numbers), Rules({"blur_score": 60}))
     assert [example.id for example in made.newly_rejected] == list(range(49, 49 - EXAMPLES_KEPT, -1))
+
+
+def test_the_end_of_exposure_that_a_log_has_no_score_of_is_asked_of_its_measures(tmp_path: Path) -> None:
+    """Switching off the worse end leaves the other one in force; a record keeps only the worse score of both."""
+    images = [Judged(images=4, exposure=(0.9, 0.8)), Judged("dog", "overexposed", images=3, exposure=(0.9, 0.1))]
+    engine = open_for_reading(write_log(tmp_path / "audit.db", images))
+    other = {name: 0.0 for name in SCORE_NAMES if name != "exposure_score"}
+    for changed, expected in (
+        ({"overexposure_score": 0.0}, {"underexposed": 4}),
+        ({"exposure_score": 0.0}, {}),
+        ({"overexposure_score": 0.0, "underexposure_score": 10.0}, {}),
+    ):
+        made = simulation_of(engine, Scope(), Rules({**other, **changed}))
+        assert (dict(made.reasons_after), made.unreadable) == (expected, 0)
+    engine.dispose()
 
 
 def printed(made: Simulation) -> str:
