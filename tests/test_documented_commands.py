@@ -90,8 +90,8 @@ def playground(folder: Path, document: str, pictures: list[bytes], webhook: str 
     (folder / "data/train/cat/1.jpg").write_bytes(_large_photo())
     made.put("cat/012.jpg", *(f"dataset/dog/{n}.jpg" for n in range(12)), blur=8.0)
     (folder / "dataset/dog/11.jpg").write_bytes(pictures[0][:2000])
-    made.put(*(f"good/{n}.jpg" for n in range(12)))
-    made.put("good/12.jpg", "bad/1.jpg", blur=1.4)
+    made.put(*(f"good/{n}.jpg" for n in range(12)), "bad/1.jpg")
+    made.put("good/12.jpg", blur=1.4)
     made.put("bad/2.jpg", "bad/3.jpg", blur=8.0)
     listed = [str(path) for path in sorted(folder.glob("dataset/*/*.jpg"))]
     parquet.write_table(pa.table({"path": listed}), folder / "list.parquet")
