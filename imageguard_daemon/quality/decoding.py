@@ -107,7 +107,7 @@ def from_pillow(image: Image.Image, limits: Limits) -> Picture:
         orientation, camera = facts_of_image(image)
         width, height = as_displayed(*image.size, 1 if name == "TIFF" else orientation)
         tables = getattr(image, "quantization", {})
-        quality = jpeg.nearest_quality(jpeg.in_zigzag(tables[0])) if tables.get(0) else None
+        quality = jpeg.equivalent_quality(jpeg.in_zigzag(tables[0])) if tables.get(0) else None
         return Picture(_pillow_grey(image), width, height, name, camera, quality)
 
 

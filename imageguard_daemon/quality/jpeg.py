@@ -4,6 +4,7 @@ Source: ITU-T T.81, Annex B (markers) and Annex K (the tables libjpeg scales by 
 """
 
 import functools
+import math
 import re
 import struct
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ STANDARD_LUMA: tuple[int, ...] = (
     95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99,
 )  # fmt: skip
 # Where each coefficient of the zigzag order stands in rows and columns (T.81, figure 5).
-_ZIGZAG = sorted(range(64), key=lambda at: (at // 8 + at % 8, at // 8 if (at // 8 + at % 8) % 2 else at % 8))
+ZIGZAG = sorted(range(64), key=lambda at: (at // 8 + at % 8, at // 8 if (at // 8 + at % 8) % 2 else at % 8))
 # libjpeg warns of these too; the pixels are all there.
 _HARMLESS = re.compile(r"color transform|SOS parameters|JFIF revision")
 _LEFT_OVER = re.compile(r" (\d+) extraneous bytes before marker 0xd9")
@@ -50,9 +51,9 @@ class JpegHeader:
 
     @property
     def libjpeg_quality(self) -> int:
-        """The libjpeg quality whose luma table is nearest to table 0, 1 to 100."""
+        """The libjpeg quality whose luma table does as much harm as table 0, 1 to 100."""
         table = self.tables.get(0)
-        return nearest_quality(table) if table else 100
+        return equivalent_quality(table) if table else 100
 
 
 def read_header(data: bytes) -> JpegHeader:
@@ -134,7 +135,7 @@ def is_harmless(complaint: str, data: bytes) -> bool:
 
 def in_zigzag(table: Sequence[int]) -> tuple[int, ...]:
     """Give a table of rows and columns, as Pillow has it, in the order of a file."""
-    return tuple(table[at] for at in _ZIGZAG)
+    return tuple(table[at] for at in ZIGZAG)
 
 
 @functools.cache
@@ -144,16 +145,33 @@ def luma_table(quality: int) -> tuple[int, ...]:
     return tuple(min(max((base * percent + 50) // 100, 1), 255) for base in STANDARD_LUMA)
 
 
+# How much the coefficients of photos vary, in zigzag order from the second on: the median of 40 web photos.
+_SPREAD = (
+    75, 81, 43, 41, 42, 31, 26, 29, 31, 22, 21, 21, 21, 22, 18, 16, 18, 18, 17, 18, 14, 15, 16, 16, 15, 14, 14, 11,
+    11, 12, 13, 14, 12, 12, 12, 9, 10, 11, 12, 11, 9, 9, 8, 9, 10, 10, 8, 8, 7, 8, 9, 9, 7, 6, 7, 7, 7, 6, 6, 5,
+    5, 5, 4,
+)  # fmt: skip
+
+
 @functools.lru_cache(maxsize=64)
-def nearest_quality(table: tuple[int, ...]) -> int:
-    """Give the libjpeg quality whose luma table differs least, in relative terms; exact for libjpeg's own.
+def equivalent_quality(table: tuple[int, ...]) -> int:
+    """Give the libjpeg quality, 1 to 100, whose luma table does as much harm as this one; exact for libjpeg's own.
 
-    Only the first 36 coefficients count: tables of other encoders differ most in the highest ones,
-    which few pictures have.
+    Other encoders spread the harm differently over the frequencies. What counts is the expected squared error:
+    a coefficient that varies by s loses about q2 / 12 to a step of q, and never more than s2.
     """
+    harm = _harm(table)
+    by_quality = _harm_by_quality()
+    nearest = min(range(1, 101), key=lambda quality: abs(math.log(by_quality[quality - 1] / harm)))
+    exact = next((quality for quality in range(100, 0, -1) if luma_table(quality) == table), 0)
+    return exact or nearest
 
-    def difference(quality: int) -> float:
-        pairs = zip(table[:36], luma_table(quality)[:36], strict=True)
-        return sum(abs(ours - theirs) / (ours + theirs) for ours, theirs in pairs if ours + theirs)
 
-    return min(range(100, 0, -1), key=difference)
+@functools.cache
+def _harm_by_quality() -> tuple[float, ...]:
+    return tuple(_harm(luma_table(quality)) for quality in range(1, 101))
+
+
+def _harm(table: Sequence[int]) -> float:
+    pairs = zip(table[1:], _SPREAD, strict=True)
+    return sum(spread**2 * step**2 / (step**2 + 12 * spread**2) for step, spread in pairs) or 1e-9

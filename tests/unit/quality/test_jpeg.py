@@ -1,11 +1,12 @@
 """Facts from JPEG headers."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality.decoding import MOST_SCANS, Limits
-from imageguard_daemon.quality.jpeg import has_more_scans, luma_table, nearest_quality, read_header
+from imageguard_daemon.quality.jpeg import equivalent_quality, has_more_scans, luma_table, read_header
 from imageguard_daemon.quality.measurement import measure_bytes
 from tests.helpers.images import encoded, jpeg, photo
 
@@ -25,10 +26,21 @@ def test_tables_order_as_qualities_do():
         assert all(finer <= coarser for finer, coarser in steps)
 
 
-def test_foreign_tables_get_the_nearest_quality():
+def test_foreign_tables_get_the_equivalent_quality():
     """A table of another encoder is placed between libjpeg's."""
     table = tuple(step + 1 for step in luma_table(60))
-    assert 50 <= nearest_quality(table) <= 62
+    assert 50 <= equivalent_quality(table) <= 62
+
+
+def test_a_table_of_mpeg_is_read_as_the_harm_it_does():
+    """Steps that grow slowly with the frequency spare detail: qualities of 41 and 19 do as much harm, by SSIM."""
+    mpeg = np.array([8, 16, 16, 19, 16, 19, *[22] * 6, 26, 24, 26, *[27] * 3, *[26] * 4, *[27] * 3, *[29] * 3,
+                     *[34] * 3, *[29] * 3, 27, 27, 29, 29, 32, 32, 34, 34, 37, 38, 37, 35, 35, 34, 35, 38, 38,
+                     40, 40, 40, 48, 48, 46, 46, 56, 56, 58, 69, 69, 83])  # fmt: skip
+    assert len(mpeg) == 64
+    qualities = [equivalent_quality(tuple(int(step) for step in mpeg * scale // 8)) for scale in (12, 20)]
+    assert abs(qualities[0] - 41) <= 3
+    assert abs(qualities[1] - 19) <= 2
 
 
 @pytest.mark.parametrize("data", [b"\xff\xd8", b"\xff\xd8\xff\xe0\x00\x10JFIF", b"\xff\xd8" + b"\xff" * 50])
