@@ -4,11 +4,16 @@ Every function takes float32 RGB, height x width x 3, in display values of 0 to 
 up in linear values, so blur and exposure work there.
 """
 
+import io
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from imageguard_daemon.quality.jpeg import ZIGZAG
 
 Rgb = NDArray[np.float32]
 Rng = np.random.Generator
@@ -80,9 +85,40 @@ def path_kernel(sigma: float, rng: Rng) -> NDArray[np.float32]:
     return np.asarray(cv2.GaussianBlur(kernel, (0, 0), rng.uniform(0.35, 0.6)), np.float32)
 
 
+def lights(image: Rgb, rng: Rng) -> Rgb:
+    """Give lamps and reflections the light that they had: much more than white, so that they leave streaks."""
+    linear = to_linear(image)
+    brightest = linear.max(axis=2, keepdims=True)
+    start = max(0.75, float(np.quantile(brightest, 0.98)))
+    gain = 1 + (rng.uniform(3, 30) - 1) * np.clip((brightest - start) / (1.001 - start), 0, 1) ** 2
+    return np.asarray(np.power(linear * gain, 1 / 2.2), np.float32)
+
+
+def average_frames(image: Rgb, sigma: float, rng: Rng) -> Rgb:
+    """Average frames of a moving camera, near things moving farther than distant ones, as high-speed videos are."""
+    height, width = image.shape[:2]
+    coarse = rng.uniform(0.8, 1.25, (4, 4)).astype(np.float32)
+    near = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    frames = int(rng.integers(5, 16))
+    t = np.linspace(-0.5, 0.5, frames)
+    turn, bend = rng.uniform(0, 2 * math.pi), rng.uniform(-0.5, 0.5)
+    along, across = t + rng.normal(0, 0.02, frames), bend * (t * t * 2 - 0.17)
+    path = np.stack([along - along.mean(), across - across.mean()])
+    path *= sigma / math.sqrt((path[0].var() + path[1].var()) / 2)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    total = np.zeros_like(image)
+    for right, down in path.T:
+        dx, dy = (right * math.cos(turn) - down * math.sin(turn), right * math.sin(turn) + down * math.cos(turn))
+        columns, rows = x + np.float32(dx) * near, y + np.float32(dy) * near
+        moved = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        total += to_linear(np.asarray(moved, np.float32))
+    return to_display(np.asarray(total / frames, np.float32))
+
+
 def blur(image: Rgb, kernel: NDArray[np.float32]) -> Rgb:
     """Spread the light of every pixel over a kernel."""
-    blurred = cv2.filter2D(to_linear(image), -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+    light = np.power(np.maximum(image, 0), np.float32(2.2))  # lamps may be brighter than white
+    blurred = cv2.filter2D(light, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
     return to_display(np.asarray(blurred, np.float32))
 
 
@@ -119,8 +155,11 @@ def noise(image: Rgb, sigma: float, rng: Rng) -> Rgb:
         grain = grain * np.sqrt(linear + rng.uniform(0, 0.02)) * slope
     grain *= sigma / 255 / max(float(luma(grain.astype(np.float32)).std()), 1e-6)
     noisy = np.clip(image + grain, 0, 1).astype(np.float32)
-    if rng.random() < 0.15:
+    if rng.random() < 0.2:  # what cameras do against it, and the sharpening that follows
         noisy = np.asarray(cv2.bilateralFilter(noisy, 5, rng.uniform(0.5, 1.5) * sigma / 255, 1.5), np.float32)
+    if rng.random() < 0.15:
+        soft = np.asarray(cv2.GaussianBlur(noisy, (0, 0), rng.uniform(0.7, 1.2)), np.float32)
+        noisy = np.clip(noisy + rng.uniform(0.3, 1.2) * (noisy - soft), 0, 1).astype(np.float32)
     if rng.random() < 0.08:  # dead and hot pixels
         hot = rng.random((height, width)) < rng.uniform(0, 0.4) * (sigma / 128) ** 2
         noisy[hot] = rng.random((int(hot.sum()), 1))
@@ -161,13 +200,30 @@ def _shoulder(light: NDArray[np.float64] | Rgb, start: float) -> Rgb:
 
 # --- size -------------------------------------------------------------------------------------------------
 
+_FILTERS = (
+    Image.Resampling.BILINEAR,
+    Image.Resampling.HAMMING,
+    Image.Resampling.BICUBIC,
+    Image.Resampling.LANCZOS,
+)
+
+
+def resample(image: Rgb, size: tuple[int, int], rng: Rng) -> Rgb:
+    """Make smaller to width x height, as Pillow, torchvision and most tools do."""
+    pixels = Image.fromarray(to_bytes(image)).resize(size, _FILTERS[int(rng.integers(len(_FILTERS)))])
+    return np.asarray(np.asarray(pixels) / np.float32(255), np.float32)
+
+
 _SMOOTH = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
 def reduce(image: Rgb, scale: float, rng: Rng) -> Rgb:
     """Make smaller, as good software does."""
     height, width = (max(8, round(side * scale)) for side in image.shape[:2])
-    if scale > 0.5 and rng.random() < 0.25:
+    way = rng.random()
+    if way < 0.25:
+        return resample(image, (width, height), rng)
+    if scale > 0.5 and way < 0.45:
         soft = cv2.GaussianBlur(image, (0, 0), 0.35 / scale)
         return np.clip(cv2.resize(soft, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1).astype(np.float32)
     return np.clip(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), 0, 1).astype(np.float32)
@@ -203,14 +259,64 @@ def jpeg(image: Rgb, quality: int, rng: Rng) -> Rgb:
     return _through(".jpg", image, options)
 
 
-def webp(image: Rgb, quality: int) -> Rgb:
+# Tables of other encoders in zigzag order: MPEG's, which FFmpeg writes, one flat, and N. Robidoux' in ImageMagick.
+_MPEG = (
+    8, 16, 16, 19, 16, 19, 22, 22, 22, 22, 22, 22, 26, 24, 26, 27, 27, 27, 26, 26, 26, 26, 27, 27, 27, 29, 29, 29,
+    34, 34, 34, 29, 29, 29, 27, 27, 29, 29, 32, 32, 34, 34, 37, 38, 37, 35, 35, 34, 35, 38, 38, 40, 40, 40, 48, 48,
+    46, 46, 56, 56, 58, 69, 69, 83,
+)  # fmt: skip
+_ROBIDOUX = (
+    16, 16, 16, 16, 17, 16, 18, 18, 18, 18, 25, 24, 22, 24, 25, 33, 30, 28, 28, 30, 33, 45, 40, 37, 36, 37, 40, 45,
+    62, 55, 50, 47, 47, 50, 55, 62, 85, 75, 68, 63, 62, 63, 68, 75, 115, 102, 92, 84, 84, 92, 102, 115, 125, 113, 105,
+    101, 105, 113, 125, 137, 126, 122, 126, 137,
+)  # fmt: skip
+_OTHER_TABLES = (_MPEG, _MPEG, _ROBIDOUX, (16,) * 64)
+
+
+def other_jpeg(image: Rgb, quality: int, rng: Rng) -> Rgb:
+    """Give what a JPEG of another encoder leaves, its table scaled by the rule of libjpeg's quality."""
+    percent = 5000 / quality if quality < 50 else 200 - 2 * quality
+    base = _OTHER_TABLES[int(rng.integers(len(_OTHER_TABLES)))]
+    table = [min(max(round(step * percent / 100), 1), 255) for step in base]
+    file = io.BytesIO()
+    # Pillow takes tables in rows and columns.
+    rows = [0] * 64
+    for step, at in zip(table, ZIGZAG, strict=True):
+        rows[at] = step
+    Image.fromarray(to_bytes(image)).save(file, "JPEG", qtables=[rows, rows], subsampling=int(rng.choice([0, 2])))
+    return _decoded(".jpg", np.frombuffer(file.getvalue(), np.uint8))
+
+
+def webp(image: Rgb, quality: int, _rng: Rng) -> Rgb:
     """Give what a WebP of a libwebp quality leaves."""
     return _through(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, int(quality)])
 
 
+def avif(image: Rgb, quality: int, _rng: Rng) -> Rgb:
+    """Give what an AVIF of Pillow's quality leaves."""
+    file = io.BytesIO()
+    Image.fromarray(to_bytes(image)).save(file, "AVIF", quality=int(quality), speed=10, max_threads=1)
+    with Image.open(file) as found:
+        return np.asarray(np.asarray(found.convert("RGB")) / np.float32(255), np.float32)
+
+
+CODECS: dict[str, Callable[[Rgb, int, Rng], Rgb]] = {
+    "jpeg": jpeg,
+    "other_jpeg": other_jpeg,
+    "webp": webp,
+    "avif": avif,
+}
+
+
 def _through(suffix: str, image: Rgb, options: list[int]) -> Rgb:
     done, data = cv2.imencode(suffix, to_bytes(image)[..., ::-1], options)
+    if not done:
+        raise ValueError(f"{suffix} could not be written")
+    return _decoded(suffix, data)
+
+
+def _decoded(suffix: str, data: NDArray[np.uint8]) -> Rgb:
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if not done or decoded is None:
-        raise ValueError(f"{suffix} could not be written and read back")
+    if decoded is None:
+        raise ValueError(f"{suffix} could not be read back")
     return np.asarray(decoded[..., ::-1] / np.float32(255), np.float32)

@@ -16,7 +16,7 @@ from imageguard_daemon.quality.decoding import Limits, decode
 from imageguard_daemon.quality.features import extract
 from training import recipes, scenes
 from training.damage import Rgb
-from training.truth import Truth, from_labels
+from training.truth import from_labels
 
 _LOG = logging.getLogger(__name__)
 _LIMITS = Limits()
@@ -32,6 +32,8 @@ class Job:
     count: int
     path: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    is_damaged: bool = False
+    """Whether a labelled picture is damaged, and not only saved anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,10 @@ def jobs(good: list[Path], labels: Path | None, per_photo: int, drawn: int, seed
     if labels:
         with labels.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                path = str(labels.parent / row.pop("path"))
-                found.append(Job(int(next(seeds)), max(1, per_photo // 6), path, tuple(row.items())))
+                path, known = str(labels.parent / row.pop("path")), tuple(row.items())
+                found.append(Job(int(next(seeds)), max(1, per_photo // 6), path, known))
+                if from_labels(row).is_good:
+                    found.append(Job(int(next(seeds)), max(1, per_photo // 3), path, known, is_damaged=True))
     return found
 
 
@@ -86,19 +90,17 @@ def _examples_of(numbered: tuple[int, Job]) -> list[tuple[NDArray[np.float32], N
     except ImageError as error:
         _LOG.warning("left out: %s: %s", job.path, error)
         return []
+    labels = from_labels(dict(job.labels)) if job.labels else None
+    own = recipes.Own.of_labels(labels) if labels else recipes.Own()
     found = []
     for _ in range(job.count):
-        if job.labels:
-            picture, truth, kind = recipes.resaved(image, rng), _labelled(dict(job.labels)), "labelled"
+        if labels and not job.is_damaged:
+            picture, truth, kind = recipes.resaved(image, rng), labels, "labelled"
         else:
-            example = recipes.make(recipes.prepare(image, quality, rng), rng)
+            example = recipes.make(recipes.prepare(image, quality, rng, own), rng)
             picture, truth, kind = example.picture, example.truth, "+".join(example.kinds)
         found.append((extract(picture, recipes.WORKING_LONG_SIDE).vector, truth.scores(), number, kind))
     return found
-
-
-def _labelled(labels: dict[str, str]) -> Truth:
-    return from_labels(labels)
 
 
 def _drawn(rng: np.random.Generator) -> Rgb:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imageguard_daemon.quality.decoding import Limits, Picture, decode
 from training import damage, scenes
 from training.damage import Rgb, Rng
-from training.truth import Interval, Truth, equivalent_quality, overexposure, underexposure
+from training.truth import Interval, Truth, equivalent_quality, overexposure_interval, underexposure
 
 WORKING_LONG_SIDE = 1024
 _LIMITS = Limits()
@@ -25,15 +25,44 @@ _KINDS = {
     "nothing": 0.10,
     "blur": 0.19,
     "shallow": 0.06,
-    "noise": 0.12,
-    "jpeg": 0.13,
-    "webp": 0.03,
+    "noise": 0.13,
+    "jpeg": 0.11,
+    "other_jpeg": 0.03,
+    "webp": 0.04,
+    "avif": 0.01,
     "enlarge": 0.11,
     "pixelate": 0.06,
     "over": 0.10,
     "under": 0.10,
 }
 _SECOND_SHARE = 0.34
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What a good picture may have of each fault at its full size, before anything is done to it."""
+
+    blur_px: Interval = (0.5, 1.05)
+    noise: float = 4.0
+    enlargement: float = 1.3
+    overexposure: float = 0.15
+    underexposure: float = 0.15
+
+    @classmethod
+    def of_labels(cls, truth: Truth) -> "Own":
+        """Take what is known of a labelled picture; what nobody knows is as with photos."""
+        known, usual = truth.intervals, cls()
+        low, high = known.get("blur_sigma_px", usual.blur_px)
+        return cls(
+            blur_px=(max(low, usual.blur_px[0]), max(high, usual.blur_px[0])),
+            noise=known.get("noise_sigma", (0, usual.noise))[1],
+            enlargement=known.get("enlargement", (1, usual.enlargement))[1],
+            overexposure=known.get("overexposure", (0, usual.overexposure))[1],
+            underexposure=known.get("underexposure", (0, usual.underexposure))[1],
+        )
+
+
+_PHOTO = Own()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +73,7 @@ class Source:
     jpeg_quality: float = 100.0
     scale: float = 1.0
     """How much smaller it was made before: what a camera or a web page left in it is smaller by as much."""
+    own: Own = _PHOTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +100,49 @@ class _Plan:
     later_scale: float = 1.0
 
 
-def prepare(image: Rgb, jpeg_quality: float, rng: Rng) -> Source:
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What was measured of the damage once it was done."""
+
+    overexposure: Interval
+    noise_sigma: float
+    jpeg_quality: float
+    long_side: int
+
+
+def prepare(image: Rgb, jpeg_quality: float, rng: Rng, own: Own = _PHOTO) -> Source:
     """Turn, crop and reduce a photo at random, and at times make a rarer kind of scene of it."""
     image = np.rot90(image, int(rng.integers(4)))
     image = image[:, ::-1] if rng.random() < 0.5 else image
     if rng.random() < 0.3:
         image = _crop(image, rng)
+    if rng.random() < 0.1:
+        return _standard_size(np.ascontiguousarray(image), jpeg_quality, rng, own)
     longest = max(image.shape[:2])
     native = longest <= WORKING_LONG_SIDE and rng.random() < 0.45
     target = longest if native else min(longest, float(np.exp(rng.uniform(math.log(110), math.log(1100)))))
     scale = target / longest
     if scale < 0.97:
         image = damage.reduce(np.ascontiguousarray(image), scale, rng)
-    if rng.random() < 0.13:
+    if rng.random() < 0.13 and own == _PHOTO:
         image = scenes.TURNED[int(rng.integers(len(scenes.TURNED)))](image, rng)
         jpeg_quality = 100.0 if scale < 0.97 else jpeg_quality
-    return Source(np.ascontiguousarray(image), jpeg_quality, min(scale, 1.0))
+    return Source(np.ascontiguousarray(image), jpeg_quality, min(scale, 1.0), own)
+
+
+_STANDARD_SIDES = (224, 256, 299, 320, 384, 416, 448, 512, 640)
+
+
+def _standard_size(image: Rgb, jpeg_quality: float, rng: Rng, own: Own) -> Source:
+    """Crop the middle square and make it as large as networks take it, where it is large enough."""
+    short = min(image.shape[:2])
+    sides = [side for side in _STANDARD_SIDES if side <= short]
+    if not sides:
+        return Source(image, jpeg_quality, 1.0, own)
+    top, left = ((side - short) // 2 for side in image.shape[:2])
+    side = int(rng.choice(sides))
+    square = image[top : top + short, left : left + short]
+    return Source(damage.resample(square, (side, side), rng), 100.0, side / short, own)
 
 
 def _crop(image: Rgb, rng: Rng) -> Rgb:
@@ -134,8 +191,16 @@ def _draw_jpeg(plan: _Plan, rng: Rng) -> None:
     plan.codec, plan.quality = "jpeg", round(_log_uniform(3, 96, rng))
 
 
+def _draw_other_jpeg(plan: _Plan, rng: Rng) -> None:
+    plan.codec, plan.quality = "other_jpeg", round(_log_uniform(3, 90, rng))
+
+
 def _draw_webp(plan: _Plan, rng: Rng) -> None:
     plan.codec, plan.quality = "webp", round(_log_uniform(1, 96, rng))
+
+
+def _draw_avif(plan: _Plan, rng: Rng) -> None:
+    plan.codec, plan.quality = "avif", round(_log_uniform(3, 80, rng))
 
 
 def _draw_enlarge(plan: _Plan, rng: Rng) -> None:
@@ -162,7 +227,9 @@ _DRAW: dict[str, Callable[[_Plan, Rng], None]] = {
     "shallow": _draw_shallow,
     "noise": _draw_noise,
     "jpeg": _draw_jpeg,
+    "other_jpeg": _draw_other_jpeg,
     "webp": _draw_webp,
+    "avif": _draw_avif,
     "enlarge": _draw_enlarge,
     "pixelate": _draw_pixelate,
     "over": _draw_over,
@@ -174,6 +241,9 @@ def _carry_out(plan: _Plan, source: Source, kinds: tuple[str, ...], rng: Rng) ->
     image = source.image
     if plan.stops:
         image = damage.expose(image, plan.stops, rng)
+    over = (0.0, source.own.overexposure)
+    if plan.stops > 0:
+        over = overexposure_interval(plan.stops, damage.luma(source.image), damage.luma(image))
     if plan.sigma_px:
         image = _blurred(image, plan, rng)
     quiet = image
@@ -183,13 +253,14 @@ def _carry_out(plan: _Plan, source: Source, kinds: tuple[str, ...], rng: Rng) ->
     shown = _resampled_and_coded(image, plan, seed)
     noise = _noise_left(shown, _resampled_and_coded(quiet, plan, seed)) if plan.noise_sigma else 0.0
     quality = float(plan.quality)
-    if plan.codec and (plan.codec == "webp" or plan.later_scale < 1):
+    if plan.codec and (plan.codec != "jpeg" or plan.later_scale < 1):
         uncoded = _resampled_and_coded(image, plan, seed, code=False)
         quality = equivalent_quality(*(damage.to_bytes(damage.luma(one)) for one in (uncoded, shown)))
     picture = _saved(shown, rng)
     if picture.table_quality:
         quality = min(quality, picture.table_quality)
-    return Example(picture, _truth(plan, source, noise, quality, max(shown.shape[:2])), kinds)
+    left = _Left(over, noise, quality, max(shown.shape[:2]))
+    return Example(picture, _truth(plan, source, left), kinds)
 
 
 def _blurred(image: Rgb, plan: _Plan, rng: Rng) -> Rgb:
@@ -198,8 +269,11 @@ def _blurred(image: Rgb, plan: _Plan, rng: Rng) -> Rgb:
         kernel = damage.gaussian_kernel(plan.sigma_px)
     elif way < 0.65 or (plan.sharp_subject and way < 0.95):
         kernel = damage.disc_kernel(plan.sigma_px, rng)
+    elif way < 0.75 and not plan.sharp_subject:
+        return damage.average_frames(image, plan.sigma_px, rng)
     else:
         kernel = damage.path_kernel(plan.sigma_px, rng)
+        image = damage.lights(image, rng) if rng.random() < 0.3 else image
     return damage.blur_background(image, kernel, rng) if plan.sharp_subject else damage.blur(image, kernel)
 
 
@@ -208,7 +282,7 @@ def _resampled_and_coded(image: Rgb, plan: _Plan, seed: int, *, code: bool = Tru
     if plan.factor > 1:
         image = (damage.pixelate if plan.blocks else damage.enlarge)(image, plan.factor, rng)
     if code and plan.codec:
-        image = damage.jpeg(image, plan.quality, rng) if plan.codec == "jpeg" else damage.webp(image, plan.quality)
+        image = damage.CODECS[plan.codec](image, plan.quality, rng)
     rng = np.random.default_rng(seed + 1)
     return damage.reduce(image, plan.later_scale, rng) if plan.later_scale < 1 else image
 
@@ -240,32 +314,35 @@ def _saved(image: Rgb, rng: Rng) -> Picture:
     return decode(data.tobytes(), _LIMITS)
 
 
-def _truth(plan: _Plan, source: Source, noise: float, quality: float, long_side: int) -> Truth:
+def _truth(plan: _Plan, source: Source, left: _Left) -> Truth:
     """Say what is known. A photo has some blur, noise and enlargement of its own, less so the more it was reduced."""
-    own = source.scale
-    shrink = plan.later_scale * min(1.0, WORKING_LONG_SIDE / long_side)
-    over = overexposure(max(0.0, plan.stops), float(np.median(damage.luma(source.image))))
+    scale, own = source.scale, source.own
+    over, noise, quality = left.overexposure, left.noise_sigma, left.jpeg_quality
+    shrink = plan.later_scale * min(1.0, WORKING_LONG_SIDE / left.long_side)
     under = underexposure(max(0.0, -plan.stops))
     factor = max(1.0, plan.factor * plan.later_scale)
     applied = 0.0 if plan.sharp_subject else plan.sigma_px
-    blur = _with_own(applied * shrink, 0.5, max(0.6, 1.05 * own * shrink))
+    least, most = (max(floor, px * scale * shrink) for floor, px in zip((0.5, 0.6), own.blur_px, strict=True))
+    blur = _with_own(applied * shrink, least, most)
     if plan.factor > 1:
         blur = (0.3, max(blur[1], 1.3 if plan.blocks else math.hypot(blur[1], 0.5 * factor)))
-    noisy = noise * 0.97, math.hypot(noise, 4.0 * own) + (5 if plan.stops < -1 else 0)
-    enlarged = (factor * 0.97, max(1.05, 1.3 * own, factor * 1.04)) if factor > 1.05 else (1.0, max(1.1, 1.3 * own))
+    noisy = noise * 0.97, math.hypot(noise, own.noise * scale) + (5 if plan.stops < -1 else 0)
+    usual = own.enlargement * scale
+    enlarged = (factor * 0.97, max(1.05, usual, factor * 1.04)) if factor > 1.05 else (1.0, max(1.1, usual))
     compressed = min(quality, source.jpeg_quality), quality
-    if own >= 0.97 and plan.factor == 1 and plan.later_scale == 1 and not plan.sigma_px and not plan.noise_sigma:
+    if scale >= 0.97 and plan.factor == 1 and plan.later_scale == 1 and not plan.sigma_px and not plan.noise_sigma:
         compressed = compressed[0], compressed[0]
     intervals = {
         "blur_sigma_px": blur,
         "noise_sigma": noisy,
         "jpeg_quality": compressed,
         "enlargement": enlarged,
-        "overexposure": (max(0.0, over - 0.04), over + 0.04) if over else (0.0, 0.15),
-        "underexposure": (max(0.0, under - 0.04), under + 0.04) if under else (0.0, 0.15),
+        "overexposure": over,
+        "underexposure": (max(0.0, under - 0.04), under + 0.04) if under else (0.0, own.underexposure),
     }
-    if max(over, under) > _ENOUGH_LEFT:
-        intervals |= _where_little_is_left(plan, intervals, hardly=max(over, under) < _NOTHING_LEFT)
+    worst = max(sum(over) / 2, under)
+    if worst > _ENOUGH_LEFT:
+        intervals |= _where_little_is_left(plan, intervals, hardly=worst < _NOTHING_LEFT)
     return Truth(intervals)
 
 

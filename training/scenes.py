@@ -5,6 +5,7 @@ They look badly exposed, flat or synthetic, and are not bad; damaged, they teach
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,9 +60,64 @@ def page(rng: Rng) -> Rgb:
             canvas, text, (margin, row), int(rng.choice(_FONTS)), scale, colour, int(rng.integers(1, 3)), cv2.LINE_AA
         )
     image = _finish(canvas)
-    if rng.random() < 0.6:
-        image = _lit_unevenly(image, rng)
-    return image
+    way = rng.random()
+    if way < 0.5:
+        return _lit_unevenly(image, rng)
+    return _bitonal(image, rng) if way < 0.7 else image
+
+
+def _bitonal(image: Rgb, rng: Rng) -> Rgb:
+    """Give what a scanner of one bit sees, with the dust on its glass."""
+    dust = rng.random(image.shape[:2]) < rng.choice([0, 1e-5, 3e-4])
+    grey = image.mean(axis=2) + rng.normal(0, 0.03, image.shape[:2])
+    white = (grey > (grey.min() + grey.max()) / 2) & ~dust
+    return np.repeat(white[..., None], 3, axis=2).astype(np.float32)
+
+
+def receipt(rng: Rng) -> Rgb:
+    """A long narrow slip of paper, scanned on white or photographed on a table."""
+    width, height = int(rng.integers(260, 520)) * _FINE, int(rng.integers(600, 1300)) * _FINE
+    canvas = np.full((height, width, 3), rng.uniform(0.85, 1.0) * 255, np.uint8)
+    scale, font = rng.uniform(0.7, 1.3), int(rng.choice(_FONTS))
+    ink = (rng.uniform(0, 0.45) * 255,) * 3
+    for row in range(60, height - 60, int(scale * rng.uniform(40, 64))):
+        words = " ".join(rng.choice(_WORDS, int(rng.integers(1, 5))))
+        left = int(rng.integers(16, max(17, width // 4)))
+        cv2.putText(canvas, words, (left, row), font, scale, ink, int(rng.integers(1, 3)), cv2.LINE_AA)
+        if rng.random() < 0.6:
+            price = f"{rng.uniform(0, 300):.2f}"
+            cv2.putText(canvas, price, (int(width * 0.78), row), font, scale, ink, 1, cv2.LINE_AA)
+    image = _finish(canvas)
+    way = rng.random()
+    if way < 0.35:
+        return _bitonal(image, rng)
+    if way < 0.7:
+        return image
+    around = float(rng.choice([1.0, 0.0, rng.uniform(0.1, 0.6)]))
+    border = [(int(rng.integers(0, 160)), int(rng.integers(0, 160))) for _ in range(2)]
+    return _lit_unevenly(np.pad(image, (*border, (0, 0)), constant_values=around), rng)
+
+
+def circuit(rng: Rng) -> Rgb:
+    """Tracks and pads of a circuit board, or any drawing of one bit: black on white or white on black."""
+    canvas = _canvas(rng, np.full(3, 1.0))
+    height, width = canvas.shape[:2]
+    thick = int(rng.integers(4, 60))
+    for _ in range(int(rng.integers(3, 30))):
+        corner = rng.random(2) * (width, height)
+        path = [corner]
+        for _ in range(int(rng.integers(2, 6))):
+            length, turn = rng.uniform(0.05, 0.5) * width, rng.integers(8) * math.pi / 4
+            path.append(path[-1] + length * np.array([math.cos(turn), math.sin(turn)]))
+        for _ in range(int(rng.integers(1, 5))):  # tracks run side by side
+            shift = np.array([1.0, 1.0]) * thick * 2.2
+            path = [point + shift for point in path]
+            cv2.polylines(canvas, [np.array(path, np.int32)], False, (0, 0, 0), thick, cv2.LINE_AA)
+            cv2.circle(canvas, tuple(map(int, path[-1])), int(thick * rng.uniform(1, 2)), (0, 0, 0), -1, cv2.LINE_AA)
+            cv2.circle(canvas, tuple(map(int, path[-1])), thick // 2, (255, 255, 255), -1, cv2.LINE_AA)
+    image = _finish(canvas)
+    image = image if rng.random() < 0.6 else 1 - image
+    return _bitonal(image, rng) if rng.random() < 0.6 else image
 
 
 def _lit_unevenly(image: Rgb, rng: Rng) -> Rgb:
@@ -160,6 +216,26 @@ def cut_out(photo: Rgb, rng: Rng) -> Rgb:
     return np.asarray(photo * soft + background * (1 - soft), np.float32)
 
 
+def on_a_page(photo: Rgb, rng: Rng) -> Rgb:
+    """A photo on a page of white, grey or black: catalogues, articles, screenshots, letterboxed films."""
+    height, width = photo.shape[:2]
+    tone = float(rng.choice([1.0, 1.0, 1.0, rng.uniform(0.93, 1), 0.0, rng.uniform(0, 0.15)]))
+    page: NDArray[Any] = np.full(photo.shape, tone, np.float32)
+    rows, columns = (int(side * rng.uniform(0.35, 0.95)) for side in (height, width))
+    if rng.random() < 0.25:
+        rows, columns = (rows, width) if rng.random() < 0.5 else (height, columns)
+    top, left = int(rng.integers(0, height - rows + 1)), int(rng.integers(0, width - columns + 1))
+    small = cv2.resize(photo, (columns, rows), interpolation=cv2.INTER_AREA)
+    page[top : top + rows, left : left + columns] = small
+    page = (page * 255).astype(np.uint8)
+    ink = (float(rng.uniform(0.8, 1) if tone < 0.5 else rng.uniform(0, 0.3)) * 255,) * 3
+    for _ in range(int(rng.integers(0, 9))):
+        place = int(rng.integers(0, width)), int(rng.integers(10, height))
+        text = " ".join(rng.choice(_WORDS, int(rng.integers(1, 7))))
+        cv2.putText(page, text, place, int(rng.choice(_FONTS)), rng.uniform(0.3, 0.7), ink, 1, cv2.LINE_AA)
+    return np.asarray(page / np.float32(255), np.float32)
+
+
 def mist(photo: Rgb, rng: Rng) -> Rgb:
     """Fog, snow, haze, a low-contrast scene: nothing is clipped and little is dark, or little is bright."""
     low = rng.uniform(0.0, 0.6)
@@ -178,5 +254,5 @@ def low_key(photo: Rgb, rng: Rng) -> Rgb:
     return np.asarray(np.power(np.clip(lit, 0, 1), 1 / 2.2), np.float32)
 
 
-DRAWN: tuple[Callable[[Rng], Rgb], ...] = (page, page, screen, drawing, shapes, stars)
-TURNED: tuple[Callable[[Rgb, Rng], Rgb], ...] = (cut_out, mist, low_key)
+DRAWN: tuple[Callable[[Rng], Rgb], ...] = (page, page, receipt, circuit, screen, drawing, shapes, stars)
+TURNED: tuple[Callable[[Rgb, Rng], Rgb], ...] = (cut_out, on_a_page, mist, low_key)

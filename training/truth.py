@@ -17,6 +17,12 @@ _ANYTHING = (-math.inf, math.inf)
 
 # Stops away from the right exposure, and what that is as an index: 0.5 is where a picture becomes unusable.
 _OVER = ((0.0, 0.0), (0.5, 0.1), (1.0, 0.22), (2.0, 0.46), (2.5, 0.58), (3.3, 0.78), (5.0, 1.0))
+# The same by the share of detail that is lost: what photos lose at so many stops, in the median.
+_LOST = ((0.0, 0.0), (0.06, 0.24), (0.13, 0.36), (0.22, 0.48), (0.31, 0.6), (0.44, 0.79), (0.55, 0.88), (0.7, 1.0))
+_GOOD = {"blur_sigma_px": 1.6, "overexposure": 0.3, "underexposure": 0.3}
+_FINE_QUALITY, _GOOD_ENLARGEMENT = 35, 1.6
+_SLACK = 0.04
+_SEEN_GRADIENT, _FEWEST_GRADIENTS = 0.02, 100
 _UNDER = ((0.0, 0.0), (0.7, 0.08), (1.5, 0.2), (2.5, 0.37), (3.2, 0.5), (5.0, 0.75), (8.0, 1.0))
 
 
@@ -29,6 +35,14 @@ class Truth:
     def scores(self) -> NDArray[np.float32]:
         """Give the lowest and the highest right score, as 0 to 1, for each of `TARGETS`: 6 x 2."""
         return np.array([self._score_interval(measure) for measure in TARGETS], np.float32)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is known to be sharp and well exposed, and nothing else is known to be wrong."""
+        known = self.intervals
+        sharp_and_lit = all(known.get(measure, _ANYTHING)[1] <= most for measure, most in _GOOD.items())
+        is_fine = known.get("jpeg_quality", _ANYTHING)[1] >= _FINE_QUALITY
+        return sharp_and_lit and is_fine and known.get("enlargement", (1.0, 1.0))[1] <= _GOOD_ENLARGEMENT
 
     def _score_interval(self, measure: str) -> tuple[float, float]:
         low, high = self.intervals.get(measure, _ANYTHING)
@@ -48,6 +62,30 @@ def overexposure(stops: float, median: float) -> float:
     """Give the index for `stops` too much light; a scene that is bright, by its median of 0 to 1, bears less."""
     brightness = math.log2(max(median, 0.02) ** 2.2 / 0.16)
     return _interpolate(max(0.0, stops + 0.3 * min(max(brightness, -2.0), 1.5) * min(stops, 1.0)), _OVER)
+
+
+def overexposure_interval(stops: float, before: NDArray[np.float32], after: NDArray[np.float32]) -> Interval:
+    """Give what is known of the index: how much light there was too much, and how much detail that cost.
+
+    White paper stays white and its ink black: a page that lost nothing is not over-exposed, however much light it
+    got. Lumas are of 0 to 1, height x width.
+    """
+    by_light = overexposure(stops, float(np.median(before)))
+    by_loss = _interpolate(1 - detail_kept(before, after), _LOST)
+    return max(0.0, min(by_light, by_loss) - _SLACK), min(1.0, (by_light + by_loss) / 2 + _SLACK)
+
+
+def detail_kept(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    """Give the share of the gradients of a luma of 0 to 1 that is left, 0 to 1; a gradient that grew counts as 1."""
+    was, now = (_gradients(luma) for luma in (before, after))
+    seen = was > _SEEN_GRADIENT
+    return float(np.minimum(now[seen] / was[seen], 1).mean()) if np.count_nonzero(seen) > _FEWEST_GRADIENTS else 1.0
+
+
+def _gradients(luma: NDArray[np.float32]) -> NDArray[np.float32]:
+    half = cv2.resize(luma, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    slopes = (cv2.Sobel(half, cv2.CV_32F, *way, scale=1 / 8) for way in ((1, 0), (0, 1)))
+    return np.asarray(np.hypot(*slopes), np.float32)
 
 
 def underexposure(stops: float) -> float:

@@ -67,7 +67,7 @@ def test_blocks_are_as_large_as_the_factor():
         lambda image, rng: damage.enlarge(image, 3, rng),
         lambda image, rng: damage.pixelate(image, 3, rng),
         lambda image, rng: damage.jpeg(image, 20, rng),
-        lambda image, rng: damage.webp(image, 20),
+        lambda image, rng: damage.webp(image, 20, rng),
         *scenes.TURNED,
     ],
 )
