@@ -8,22 +8,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imageguard_daemon.quality.readout import TARGETS
-from imageguard_daemon.quality.scoring import SCALES
+from imageguard_daemon.quality.readout import TARGET_SCALES, TARGETS
 
-_SCALE_OF = {scale.measure: scale for scale in SCALES}
 Interval = tuple[float, float]
 _ANYTHING = (-math.inf, math.inf)
 
 # Stops away from the right exposure, and what that is as an index: 0.5 is where a picture becomes unusable.
-_OVER = ((0.0, 0.0), (0.5, 0.1), (1.0, 0.22), (2.0, 0.46), (2.5, 0.58), (3.3, 0.78), (5.0, 1.0))
-# The same by the share of detail that is lost: what photos lose at so many stops, in the median.
-_LOST = ((0.0, 0.0), (0.06, 0.24), (0.13, 0.36), (0.22, 0.48), (0.31, 0.6), (0.44, 0.79), (0.55, 0.88), (0.7, 1.0))
+_OVER = ((0.0, 0.0), (0.5, 0.1), (1.0, 0.25), (1.7, 0.5), (2.5, 0.68), (3.3, 0.84), (5.0, 1.0))
+_UNDER = ((0.0, 0.0), (0.7, 0.1), (1.3, 0.25), (2.2, 0.5), (3.2, 0.68), (5.0, 0.88), (8.0, 1.0))
+# The same by the share of detail that is lost: what photos lose at so many stops too much, in the median.
+_LOST = ((0.0, 0.0), (0.02, 0.1), (0.06, 0.25), (0.16, 0.5), (0.31, 0.68), (0.44, 0.84), (0.55, 0.92), (0.7, 1.0))
 _GOOD = {"blur_sigma_px": 1.6, "overexposure": 0.3, "underexposure": 0.3}
 _FINE_QUALITY, _GOOD_ENLARGEMENT = 35, 1.6
 _SLACK = 0.04
 _SEEN_GRADIENT, _FEWEST_GRADIENTS = 0.02, 100
-_UNDER = ((0.0, 0.0), (0.7, 0.08), (1.5, 0.2), (2.5, 0.37), (3.2, 0.5), (5.0, 0.75), (8.0, 1.0))
 
 
 @dataclass
@@ -55,7 +53,7 @@ def _score(measure: str, value: float) -> float:
         # JPEG quality is the one measure that is better when it is higher.
         better = (value > 0) == (measure == "jpeg_quality")
         return 9.0 if better else -9.0
-    return _SCALE_OF[measure].score(value) / 100
+    return TARGET_SCALES[measure].score(value) / 100
 
 
 def overexposure(stops: float, median: float) -> float:

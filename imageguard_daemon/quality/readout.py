@@ -15,7 +15,7 @@ import numpy as np
 from imageguard_daemon.model import Measures
 from imageguard_daemon.quality.features import NAMES, Features
 from imageguard_daemon.quality.network import Network, load, stacked
-from imageguard_daemon.quality.scoring import SCALES
+from imageguard_daemon.quality.scoring import SCALES, Scale
 from imageguard_daemon.quality.tiles import Floats
 
 TARGETS = ("blur_sigma_px", "noise_sigma", "jpeg_quality", "enlargement", "overexposure", "underexposure")
@@ -29,6 +29,20 @@ _BLANK = 0.9995
 _DOUBT = {"enlargement": (0.6, 0.88, 0.97), "overexposure": (0.5, 0.92, 0.98)}
 """Undamaged photos get such scores, too: beyond the first they are stretched so that the second becomes the third."""
 _SCALE_OF = {scale.measure: scale for scale in SCALES}
+_BEYOND_BLURRED = ((-10.0, 8.0), (-25.0, 16.0))
+"""Where the scale of blur ends at 0, sources that are soft by nature begin: the networks tell them apart, too."""
+
+
+def _target_scale(measure: str) -> Scale:
+    scale = _SCALE_OF[measure]
+    if measure != "blur_sigma_px":
+        return scale
+    return replace(scale, anchors=(*scale.anchors[:-1], *_BEYOND_BLURRED))
+
+
+TARGET_SCALES = {measure: _target_scale(measure) for measure in TARGETS}
+"""How a measure becomes what a network gives for it, times 100: its scale, of blur a longer one."""
+_LOWEST = np.array([scale.anchors[-1][0] / 100 for scale in TARGET_SCALES.values()], np.float32)
 
 
 def read_out(features: Features) -> Measures:
@@ -79,9 +93,9 @@ def _innocent(measures: Measures) -> Measures:
 
 
 def _estimates(vector: Floats) -> dict[str, float]:
-    found = np.clip(_panel()(vector[None]).mean(axis=0)[0], 0, 1)
+    found = np.clip(_panel()(vector[None]).mean(axis=0)[0], _LOWEST, 1)
     return {
-        measure: _SCALE_OF[measure].limit(100 * _without_doubt(measure, float(score)))
+        measure: TARGET_SCALES[measure].limit(100 * _without_doubt(measure, float(score)))
         for measure, score in zip(TARGETS, found, strict=True)
     }
 

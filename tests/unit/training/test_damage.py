@@ -66,8 +66,8 @@ def test_blocks_are_as_large_as_the_factor():
         lambda image, rng: damage.expose(image, 2, rng),
         lambda image, rng: damage.enlarge(image, 3, rng),
         lambda image, rng: damage.pixelate(image, 3, rng),
-        lambda image, rng: damage.jpeg(image, 20, rng),
-        lambda image, rng: damage.webp(image, 20, rng),
+        lambda image, rng: damage.average_frames(image, 3, rng),
+        *(lambda image, rng, codec=codec: codec(image, 20, rng) for codec in damage.CODECS.values()),
         *scenes.TURNED,
     ],
 )
@@ -91,3 +91,20 @@ def test_drawn_scenes_are_large_sharp_pictures(drawn):
     assert image.min() >= 0
     assert image.max() <= 1
     assert float(np.abs(cv2.Laplacian(damage.luma(image), cv2.CV_32F)).max()) > 0.2
+
+
+def test_averaged_frames_are_blurred_along_the_path():
+    """Light is spread by about the sigma that was asked for, as by a moving camera's frames."""
+    point = np.zeros((101, 101, 3), np.float32)
+    point[50, 50] = 1
+    spread = damage.to_linear(damage.average_frames(point, 4, np.random.default_rng(3)))[..., 0]
+    assert np.sqrt(np.square(widths_px(spread)).mean()) == pytest.approx(4, rel=0.35)
+
+
+def test_lights_leave_streaks_when_they_move():
+    """A lamp is brighter than white, so that it is still white when its light is spread."""
+    night = np.full((80, 80, 3), 0.02, np.float32)
+    night[40, 40] = 1
+    kernel = damage.path_kernel(4, np.random.default_rng(1))
+    plain, bright = damage.blur(night, kernel), damage.blur(damage.lights(night, generator()), kernel)
+    assert bright.max() > 1.5 * plain.max()

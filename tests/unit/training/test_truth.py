@@ -6,7 +6,15 @@ import pytest
 from imageguard_daemon.quality.readout import TARGETS
 from tests.helpers.images import photo
 from training import damage
-from training.truth import Truth, equivalent_quality, from_labels, overexposure, underexposure
+from training.truth import (
+    Truth,
+    detail_kept,
+    equivalent_quality,
+    from_labels,
+    overexposure,
+    overexposure_interval,
+    underexposure,
+)
 
 
 def test_what_is_unknown_is_never_an_error():
@@ -61,3 +69,38 @@ def test_equivalent_quality_of_a_jpeg_is_its_own(quality: int):
         np.repeat(grey[..., None], 3, axis=2).astype(np.float32) / 255, quality, np.random.default_rng(1)
     )
     assert equivalent_quality(grey, damage.to_bytes(damage.luma(shown))) == pytest.approx(quality, abs=3)
+
+
+def test_white_paper_is_not_over_exposed_by_more_light():
+    """A page in black and white loses nothing to three stops more; a photo of middle tones does."""
+    page = np.ones((200, 200), np.float32)
+    page[40:160:8, 30:170] = 0.0
+    assert detail_kept(page, page) == 1
+    assert overexposure_interval(3, page, page)[0] == 0
+    scene = photo(200, 200)[..., 0].astype(np.float32) / 255
+    blown = np.clip(scene * 3.5, 0, 1).astype(np.float32)
+    low, high = overexposure_interval(4, scene, blown)
+    assert 0.5 < low < high
+
+
+def test_a_blur_beyond_the_scale_of_scores_is_still_told_apart():
+    """Sources that are soft by nature begin where the score ends at 0: 8 and 12 px are different truths."""
+    eight, twelve = (Truth({"blur_sigma_px": (px, px)}).scores()[TARGETS.index("blur_sigma_px")] for px in (8, 12))
+    assert twelve[0] < eight[0] < 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_good"),
+    [
+        ({"blur_sigma_px": "..1.4", "overexposure": "..0.25", "underexposure": "..0.25"}, True),
+        (
+            {"blur_sigma_px": "..1.4", "overexposure": "..0.25", "underexposure": "..0.25", "jpeg_quality": "..15"},
+            False,
+        ),
+        ({"blur_sigma_px": "2.5..", "overexposure": "..0.25", "underexposure": "..0.25"}, False),
+        ({"blur_sigma_px": "..1.4"}, False),
+    ],
+)
+def test_only_what_is_known_to_be_good_is_damaged(labels: dict[str, str], is_good: bool):
+    """Damage adds to what is there: what is already blurred, or what nobody knows of, teaches nothing."""
+    assert from_labels(labels).is_good is is_good
