@@ -14,7 +14,7 @@ from imageguard_daemon.quality.features import NAMES
 from imageguard_daemon.quality.network import Network
 from training import evaluation
 from training.examples import Examples, jobs, make_examples
-from training.fitting import Settings, fit, weights
+from training.fitting import Settings, Taught, fit, weights
 
 _LOG = logging.getLogger("training")
 _FOLDS = 4
@@ -67,8 +67,11 @@ def _options() -> argparse.ArgumentParser:
 
 def _trained(examples: Examples, rows: np.ndarray, settings: Settings, seed: int) -> Network:
     _LOG.info("training on %d examples", rows.sum())
-    weighed = weights(examples.features, examples.truths, examples.kinds == "labelled")
-    return fit(examples.features[rows], examples.truths[rows], weighed[rows], settings, seed)
+    labelled = examples.kinds == "labelled"
+    weighed = weights(examples.features, examples.truths, labelled)
+    spans = ~labelled if not labelled.all() else ~np.zeros_like(labelled)
+    taught = Taught(examples.features[rows], examples.truths[rows], weighed[rows], spans[rows])
+    return fit(taught, settings, seed)
 
 
 def _held_out(examples: Examples, settings: Settings, seed: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality.decoding import Limits, decode
@@ -21,7 +22,9 @@ from training.truth import from_labels
 _LOG = logging.getLogger(__name__)
 _LIMITS = Limits()
 _LARGEST_SIDE = 1800
-"""Larger photos are reduced before they are damaged: what is looked for shows at working size."""
+"""Larger photos are reduced before most damage is done: what is looked for shows at working size."""
+_LARGE_SIDE, _LARGE_FROM = 2800, 1300
+"""Some examples stay as large as this, of photos that are larger than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Job:
     labels: tuple[tuple[str, str], ...] = ()
     is_damaged: bool = False
     """Whether a labelled picture is damaged, and not only saved anew."""
+    is_large: bool = False
+    """Whether it stays as large as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,11 @@ class Examples:
 def jobs(good: list[Path], labels: Path | None, per_photo: int, drawn: int, seed: int) -> list[Job]:
     """List what is to be made from folders of good photos and a table of labelled ones."""
     seeds = iter(np.random.SeedSequence(seed).generate_state(1_000_000))
-    found = [Job(int(next(seeds)), per_photo, str(path)) for folder in good for path in _pictures(folder)]
+    found = []
+    for path in (str(path) for folder in good for path in _pictures(folder)):
+        found.append(Job(int(next(seeds)), per_photo, path))
+        if _is_large(path):
+            found.append(Job(int(next(seeds)), max(1, per_photo // 10), path, is_large=True))
     found += [Job(int(next(seeds)), per_photo) for _ in range(drawn)]
     if labels:
         with labels.open(newline="", encoding="utf-8") as file:
@@ -58,6 +67,9 @@ def jobs(good: list[Path], labels: Path | None, per_photo: int, drawn: int, seed
                 found.append(Job(int(next(seeds)), max(1, per_photo // 6), path, known))
                 if from_labels(row).is_good:
                     found.append(Job(int(next(seeds)), max(1, per_photo // 3), path, known, is_damaged=True))
+                    if _is_large(path):
+                        count = max(1, per_photo // 10)
+                        found.append(Job(int(next(seeds)), count, path, known, is_damaged=True, is_large=True))
     return found
 
 
@@ -65,6 +77,14 @@ def _pictures(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
     yield from sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _is_large(path: str) -> bool:
+    try:
+        with Image.open(path) as image:
+            return max(image.size) > _LARGE_FROM
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False  # it is named when it is read
 
 
 def make_examples(all_jobs: list[Job], processes: int) -> Examples:
@@ -86,7 +106,9 @@ def _examples_of(numbered: tuple[int, Job]) -> list[tuple[NDArray[np.float32], N
     cv2.setNumThreads(1)
     rng = np.random.default_rng(job.seed)
     try:
-        image, quality = _read(job.path) if job.path else (_drawn(rng), 100.0)
+        image, quality = (
+            _read(job.path, _LARGE_SIDE if job.is_large else _LARGEST_SIDE) if job.path else (_drawn(rng), 100.0)
+        )
     except ImageError as error:
         _LOG.warning("left out: %s: %s", job.path, error)
         return []
@@ -97,7 +119,8 @@ def _examples_of(numbered: tuple[int, Job]) -> list[tuple[NDArray[np.float32], N
         if labels and not job.is_damaged:
             picture, truth, kind = recipes.resaved(image, rng), labels, "labelled"
         else:
-            example = recipes.make(recipes.prepare(image, quality, rng, own), rng)
+            source = (recipes.as_it_is if job.is_large else recipes.prepare)(image, quality, rng, own)
+            example = recipes.make(source, rng)
             picture, truth, kind = example.picture, example.truth, "+".join(example.kinds)
         found.append((extract(picture, recipes.WORKING_LONG_SIDE).vector, truth.scores(), number, kind))
     return found
@@ -107,14 +130,14 @@ def _drawn(rng: np.random.Generator) -> Rgb:
     return scenes.DRAWN[int(rng.integers(len(scenes.DRAWN)))](rng)
 
 
-def _read(path: str) -> tuple[Rgb, float]:
+def _read(path: str, largest_side: int) -> tuple[Rgb, float]:
     """Give a picture as RGB of 0 to 1, and the JPEG quality that its file tells (100 if none, or if reduced)."""
     data = Path(path).read_bytes()
     picture = decode(data, _LIMITS)
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if decoded is None:
         decoded = cv2.cvtColor(picture.grey, cv2.COLOR_GRAY2BGR)
-    scale = _LARGEST_SIDE / max(decoded.shape[:2])
+    scale = largest_side / max(decoded.shape[:2])
     if scale < 1:
         decoded = cv2.resize(decoded, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     quality = float(picture.table_quality or 100) if scale >= 1 else 100.0

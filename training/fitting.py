@@ -34,10 +34,26 @@ class Settings:
     huber: float = 0.3
 
 
-def fit(features: Floats, truths: Floats, weights: Floats, settings: Settings, seed: int) -> Network:
-    """Train one network on n x f features, n x 6 x 2 intervals and n x 6 weights."""
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What a network learns from: n x f features, n x 6 x 2 intervals, n x 6 weights."""
+
+    features: Floats
+    truths: Floats
+    weights: Floats
+    spans: NDArray[np.bool_]
+    """Whose features say in which range features are looked at: those that were damaged, if there are any.
+
+    Where only labelled pictures are, nearly all of them good, the range itself, such as a large size, would pass
+    for a sign of quality.
+    """
+
+
+def fit(taught: Taught, settings: Settings, seed: int) -> Network:
+    """Train one network."""
     rng = np.random.default_rng(seed)
-    low, high = (np.quantile(features, share, axis=0) for share in (0.001, 0.999))
+    features, truths, weights = taught.features, taught.truths, taught.weights
+    low, high = (np.quantile(features[taught.spans], share, axis=0) for share in (0.001, 0.999))
     clipped = np.clip(features, low, high)
     mean, spread = clipped.mean(axis=0), np.maximum(clipped.std(axis=0), 1e-4)
     inputs = ((clipped - mean) / spread).astype(np.float32)

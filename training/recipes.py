@@ -43,7 +43,7 @@ class Own:
     """What a good picture may have of each fault at its full size, before anything is done to it."""
 
     blur_px: Interval = (0.5, 1.05)
-    noise: float = 4.0
+    noise: float = 3.0
     enlargement: float = 1.3
     overexposure: float = 0.15
     underexposure: float = 0.15
@@ -110,10 +110,19 @@ class _Left:
     long_side: int
 
 
+def as_it_is(image: Rgb, jpeg_quality: float, rng: Rng, own: Own = _PHOTO) -> Source:
+    """Turn a photo at random and leave it as large as cameras make them: what is soft there is sharp when reduced."""
+    return Source(np.ascontiguousarray(_turned(image, rng)), jpeg_quality, 1.0, own)
+
+
+def _turned(image: Rgb, rng: Rng) -> Rgb:
+    image = np.rot90(image, int(rng.integers(4)))
+    return image[:, ::-1] if rng.random() < 0.5 else image
+
+
 def prepare(image: Rgb, jpeg_quality: float, rng: Rng, own: Own = _PHOTO) -> Source:
     """Turn, crop and reduce a photo at random, and at times make a rarer kind of scene of it."""
-    image = np.rot90(image, int(rng.integers(4)))
-    image = image[:, ::-1] if rng.random() < 0.5 else image
+    image = _turned(image, rng)
     if rng.random() < 0.3:
         image = _crop(image, rng)
     if rng.random() < 0.1:
@@ -161,6 +170,9 @@ def make(source: Source, rng: Rng) -> Example:
     plan = _Plan()
     for kind in kinds:
         _DRAW[kind](plan, rng)
+    reduced = max(1.0, max(source.image.shape[:2]) / WORKING_LONG_SIDE)
+    plan.sigma_px *= reduced
+    plan.noise_sigma *= reduced
     if rng.random() < (0.3 if plan.codec else 0.06):
         plan.later_scale = rng.uniform(0.4, 0.95)
     return _carry_out(plan, source, tuple(kinds), rng)
@@ -322,11 +334,14 @@ def _truth(plan: _Plan, source: Source, left: _Left) -> Truth:
     under = underexposure(max(0.0, -plan.stops))
     factor = max(1.0, plan.factor * plan.later_scale)
     applied = 0.0 if plan.sharp_subject else plan.sigma_px
-    least, most = (max(floor, px * scale * shrink) for floor, px in zip((0.5, 0.6), own.blur_px, strict=True))
+    # Blur and noise of its own are known at working size.
+    full = min(WORKING_LONG_SIDE, max(source.image.shape[:2]) / scale)
+    reduced = min(WORKING_LONG_SIDE, left.long_side) / full
+    least, most = (max(floor, px * reduced) for floor, px in zip((0.5, 0.6), own.blur_px, strict=True))
     blur = _with_own(applied * shrink, least, most)
     if plan.factor > 1:
         blur = (0.3, max(blur[1], 1.3 if plan.blocks else math.hypot(blur[1], 0.5 * factor)))
-    noisy = noise * 0.97, math.hypot(noise, own.noise * scale) + (5 if plan.stops < -1 else 0)
+    noisy = noise * 0.97, math.hypot(noise, own.noise * reduced) + (5 if plan.stops < -1 else 0)
     usual = own.enlargement * scale
     enlarged = (factor * 0.97, max(1.05, usual, factor * 1.04)) if factor > 1.05 else (1.0, max(1.1, usual))
     compressed = min(quality, source.jpeg_quality), quality
@@ -364,8 +379,7 @@ def _with_own(applied: float, least: float, most: float) -> tuple[float, float]:
 
 def resaved(image: Rgb, rng: Rng) -> Picture:
     """Turn a labelled image, reduce it a little at most and save it anew: what its labels say stays true."""
-    image = np.rot90(image, int(rng.integers(4)))
-    image = image[:, ::-1] if rng.random() < 0.5 else image
+    image = _turned(image, rng)
     if rng.random() < 0.5:
         image = damage.reduce(np.ascontiguousarray(image), rng.uniform(0.85, 0.98), rng)
     return _saved(np.ascontiguousarray(image), rng)

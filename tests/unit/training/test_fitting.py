@@ -9,7 +9,7 @@ from imageguard_daemon.quality import network
 from imageguard_daemon.quality.features import NAMES
 from imageguard_daemon.quality.readout import TARGETS
 from training.evaluation import lines
-from training.fitting import Settings, fit, weights
+from training.fitting import Settings, Taught, fit, weights
 
 RNG = np.random.default_rng(3)
 FEATURES = RNG.normal(0, 1, (3000, len(NAMES))).astype(np.float32)
@@ -18,8 +18,13 @@ SCORES = np.clip(0.6 + 0.15 * FEATURES[:, : len(TARGETS)] - 0.1 * FEATURES[:, 10
 SETTINGS = Settings(hidden=(24,), epochs=20, rate=6e-3, jitter=0, dropped=0)
 
 
+def taught(truths: np.ndarray, rows: slice = slice(None)) -> Taught:
+    features = FEATURES[rows]
+    return Taught(features, truths[rows], np.ones_like(SCORES[rows]), np.ones(len(features), bool))
+
+
 def errors(truths: np.ndarray) -> np.ndarray:
-    trained = fit(FEATURES[:2000], truths[:2000], np.ones((2000, len(TARGETS)), np.float32), SETTINGS, 1)
+    trained = fit(taught(truths, slice(2000)), SETTINGS, 1)
     return np.abs(trained(FEATURES[2000:]) - SCORES[2000:]).mean(axis=0)
 
 
@@ -36,10 +41,19 @@ def test_intervals_around_the_truth_are_learnt():
     assert errors(truths.astype(np.float32)).max() < 0.12
 
 
+def test_what_only_labelled_pictures_have_is_no_sign():
+    """A feature that no damaged picture has, such as a large size, changes nothing."""
+    features, damaged = FEATURES.copy(), np.arange(3000) < 1500
+    features[~damaged, 100] = 5
+    truths = np.repeat(np.where(damaged[:, None], SCORES, 1)[..., None], 2, axis=2)
+    trained = fit(Taught(features, truths, np.ones_like(SCORES), damaged), Settings(hidden=(8,), epochs=1), 5)
+    assert np.array_equal(trained(features), trained(FEATURES))
+
+
 def test_the_same_seed_trains_the_same_network():
     """Training can be repeated to the last bit."""
     truths = np.repeat(SCORES[..., None], 2, axis=2)
-    one, same = (fit(FEATURES, truths, np.ones_like(SCORES), Settings(hidden=(8,), epochs=1), 5) for _ in range(2))
+    one, same = (fit(taught(truths), Settings(hidden=(8,), epochs=1), 5) for _ in range(2))
     assert np.array_equal(one(FEATURES), same(FEATURES))
 
 
@@ -52,7 +66,7 @@ def test_what_nobody_knows_has_no_weight():
 def test_a_saved_network_answers_as_before():
     """What is written is what is read."""
     truths = np.repeat(SCORES[..., None], 2, axis=2)
-    trained = fit(FEATURES, truths, np.ones_like(SCORES), Settings(hidden=(8,), epochs=1), 5)
+    trained = fit(taught(truths), Settings(hidden=(8,), epochs=1), 5)
     file = io.BytesIO()
     network.save(file, [trained, trained], NAMES)
     file.seek(0)
