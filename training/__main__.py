@@ -4,14 +4,15 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from imageguard_daemon.quality import network
 from imageguard_daemon.quality.features import NAMES
-from imageguard_daemon.quality.network import Network
+from imageguard_daemon.quality.network import Panel
+from imageguard_daemon.quality.readout import PANELS, TARGETS
 from training import evaluation
 from training.examples import Examples, jobs, make_examples
 from training.fitting import Settings, Taught, fit, weights
@@ -31,12 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         sys.exit(f"python -m training: {error}")
     _LOG.info("%d examples of %d pictures", len(examples.features), len(listed))
-    _held_out(examples, settings, options.seed)
-    networks = [
-        _trained(examples, np.ones(len(examples.group), bool), settings, seed) for seed in range(options.networks)
-    ]
+    _held_out(examples, settings)
+    everything = np.ones(len(examples.group), bool)
+    panels = _trained(examples, everything, settings, range(options.networks))
     with options.out.open("wb") as file:
-        network.save(file, networks, NAMES)
+        network.save(file, panels)
     _LOG.info("wrote %s, %.0f kB", options.out, options.out.stat().st_size / 1e3)
     return 0
 
@@ -65,20 +65,29 @@ def _options() -> argparse.ArgumentParser:
     return parser
 
 
-def _trained(examples: Examples, rows: np.ndarray, settings: Settings, seed: int) -> Network:
+def _trained(examples: Examples, rows: np.ndarray, settings: Settings, seeds: Iterable[int]) -> list[Panel]:
     _LOG.info("training on %d examples", rows.sum())
     labelled = examples.kinds == "labelled"
     weighed = weights(examples.features, examples.truths, labelled)
     spans = ~labelled if not labelled.all() else ~np.zeros_like(labelled)
-    taught = Taught(examples.features[rows], examples.truths[rows], weighed[rows], spans[rows])
-    return fit(taught, settings, seed)
+    made = []
+    for features, targets in PANELS:
+        columns, told = np.isin(NAMES, features), [TARGETS.index(name) for name in targets]
+        taught = Taught(
+            examples.features[rows][:, columns], examples.truths[rows][:, told], weighed[rows][:, told], spans[rows]
+        )
+        made.append(Panel(features, targets, tuple(fit(taught, settings, seed) for seed in seeds)))
+    return made
 
 
-def _held_out(examples: Examples, settings: Settings, seed: int) -> None:
+def _held_out(examples: Examples, settings: Settings) -> None:
     held = examples.group % _FOLDS == 0
     if held.all() or not held.any():
         return
-    found = _trained(examples, ~held, settings, seed)(examples.features[held])
+    found = np.zeros((held.sum(), len(TARGETS)), np.float32)
+    for panel in _trained(examples, ~held, settings, range(1)):
+        columns, told = np.isin(NAMES, panel.features), [TARGETS.index(name) for name in panel.targets]
+        found[:, told] = panel.networks[0](examples.features[held][:, columns])
     for line in evaluation.lines(found, examples.truths[held]):
         _LOG.info("%s", line)
 

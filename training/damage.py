@@ -137,6 +137,12 @@ def blur_background(image: Rgb, kernel: NDArray[np.float32], rng: Rng) -> Rgb:
     return np.asarray(image * (1 - mask) + blur(image, kernel) * mask, np.float32)
 
 
+def sharpen(image: Rgb, amount: float) -> Rgb:
+    """Sharpen by an unsharp mask, as cameras and editors do to what is not sharp."""
+    soft = np.asarray(cv2.GaussianBlur(image, (0, 0), 1.2), np.float32)
+    return np.clip(image + amount * (image - soft), 0, 1).astype(np.float32)
+
+
 # --- noise ------------------------------------------------------------------------------------------------
 
 
@@ -158,8 +164,7 @@ def noise(image: Rgb, sigma: float, rng: Rng) -> Rgb:
     if rng.random() < 0.2:  # what cameras do against it, and the sharpening that follows
         noisy = np.asarray(cv2.bilateralFilter(noisy, 5, rng.uniform(0.5, 1.5) * sigma / 255, 1.5), np.float32)
     if rng.random() < 0.15:
-        soft = np.asarray(cv2.GaussianBlur(noisy, (0, 0), rng.uniform(0.7, 1.2)), np.float32)
-        noisy = np.clip(noisy + rng.uniform(0.3, 1.2) * (noisy - soft), 0, 1).astype(np.float32)
+        noisy = sharpen(noisy, rng.uniform(0.3, 1.2))
     if rng.random() < 0.08:  # dead and hot pixels
         hot = rng.random((height, width)) < rng.uniform(0, 0.4) * (sigma / 128) ** 2
         noisy[hot] = rng.random((int(hot.sum()), 1))

@@ -24,19 +24,19 @@ _FEW_PIXELS = 12_000
 class Settings:
     """How one network is trained."""
 
-    hidden: tuple[int, ...] = (96, 48)
-    epochs: int = 40
+    hidden: tuple[int, ...] = (128, 64)
+    epochs: int = 30
     batch: int = 256
     rate: float = 2e-3
     decay: float = 2e-3
-    jitter: float = 0.1
-    dropped: float = 0.1
-    huber: float = 0.3
+    jitter: float = 0.03
+    dropped: float = 0.02
+    huber: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Taught:
-    """What a network learns from: n x f features, n x 6 x 2 intervals, n x 6 weights."""
+    """What a network learns from: n examples of f features, t intervals (n x t x 2) and t weights."""
 
     features: Floats
     truths: Floats

@@ -98,6 +98,7 @@ class _Plan:
     codec: str = ""
     quality: int = 100
     later_scale: float = 1.0
+    sharpening: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,10 @@ def make(source: Source, rng: Rng) -> Example:
     plan.noise_sigma *= reduced
     if rng.random() < (0.3 if plan.codec else 0.06):
         plan.later_scale = rng.uniform(0.4, 0.95)
+    if not plan.noise_sigma and rng.random() < (0.65 if plan.sigma_px else 0.25):
+        plan.noise_sigma = _log_uniform(0.4, 4, rng)  # the lens blurs, and then the sensor adds its grain
+    if plan.sigma_px and rng.random() < 0.25:
+        plan.sharpening = rng.uniform(0.2, 1.2)
     return _carry_out(plan, source, tuple(kinds), rng)
 
 
@@ -261,6 +266,8 @@ def _carry_out(plan: _Plan, source: Source, kinds: tuple[str, ...], rng: Rng) ->
     quiet = image
     if plan.noise_sigma:
         image = damage.noise(image, plan.noise_sigma, rng)
+    if plan.sharpening:
+        image, quiet = (damage.sharpen(one, plan.sharpening) for one in (image, quiet))
     seed = int(rng.integers(2**32))
     shown = _resampled_and_coded(image, plan, seed)
     noise = _noise_left(shown, _resampled_and_coded(quiet, plan, seed)) if plan.noise_sigma else 0.0
@@ -339,6 +346,8 @@ def _truth(plan: _Plan, source: Source, left: _Left) -> Truth:
     reduced = min(WORKING_LONG_SIDE, left.long_side) / full
     least, most = (max(floor, px * reduced) for floor, px in zip((0.5, 0.6), own.blur_px, strict=True))
     blur = _with_own(applied * shrink, least, most)
+    if plan.sharpening:  # makes up for some of it
+        blur = max(0.3, blur[0] * (1 - 0.15 * plan.sharpening)), blur[1]
     if plan.factor > 1:
         blur = (0.3, max(blur[1], 1.3 if plan.blocks else math.hypot(blur[1], 0.5 * factor)))
     noisy = noise * 0.97, math.hypot(noise, own.noise * reduced) + (5 if plan.stops < -1 else 0)

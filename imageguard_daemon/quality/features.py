@@ -29,6 +29,8 @@ NAMES = (
     "log_scale",
 )
 """What the numbers of `Features.vector` are, in their order."""
+AT_WORKING_SIZE = (*sharpness.NAMES, *grain.NAMES, *tones.NAMES, "log_short_side")
+"""Those that say nothing of the picture's native pixels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -47,31 +47,51 @@ def stacked(networks: Sequence[Network]) -> Network:
     return Network(low, high, mean, spread, layers)
 
 
-def save(file: BinaryIO, networks: Sequence[Network], names: Sequence[str]) -> None:
-    """Write networks and the names of the features they read."""
-    arrays = {"names": np.array(names), "count": np.array(len(networks))}
-    for number, network in enumerate(networks):
-        for key in _SCALES:
-            arrays[f"{number}_{key}"] = getattr(network, key)
-        for depth, (matrix, bias) in enumerate(network.layers):
-            arrays[f"{number}_matrix{depth}"], arrays[f"{number}_bias{depth}"] = matrix, bias
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Networks that are asked the same, and whose answers are averaged."""
+
+    features: tuple[str, ...]
+    """What they look at."""
+    targets: tuple[str, ...]
+    """What they answer."""
+    networks: tuple[Network, ...]
+
+
+def save(file: BinaryIO, panels: Sequence[Panel]) -> None:
+    """Write panels with the names of what they look at and answer."""
+    arrays = {"panels": np.array(len(panels))}
+    for at, panel in enumerate(panels):
+        arrays[f"{at}_features"], arrays[f"{at}_targets"] = np.array(panel.features), np.array(panel.targets)
+        arrays[f"{at}_count"] = np.array(len(panel.networks))
+        for number, network in enumerate(panel.networks):
+            for key in _SCALES:
+                arrays[f"{at}_{number}_{key}"] = getattr(network, key)
+            for depth, (matrix, bias) in enumerate(network.layers):
+                arrays[f"{at}_{number}_matrix{depth}"], arrays[f"{at}_{number}_bias{depth}"] = matrix, bias
     np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def load(file: BinaryIO, names: Sequence[str]) -> tuple[Network, ...]:
+def load(file: BinaryIO) -> tuple[Panel, ...]:
     """Read what `save` wrote.
 
     Raises:
-        ValueError: the networks read other features than those named.
+        ValueError: it was written by another version.
     """
     with np.load(file, allow_pickle=False) as arrays:
-        if tuple(arrays["names"]) != tuple(names):
-            raise ValueError("the readout was trained for other features: run `python -m training`")
-        return tuple(_network(arrays, number) for number in range(int(arrays["count"])))
+        if "panels" not in arrays:
+            raise ValueError("the readout is of another version: run `python -m training`")
+        return tuple(_panel(arrays, at) for at in range(int(arrays["panels"])))
 
 
-def _network(arrays: Mapping[str, Floats], number: int) -> Network:
-    depths = range(sum(key.startswith(f"{number}_matrix") for key in arrays))
-    layers = tuple((arrays[f"{number}_matrix{depth}"], arrays[f"{number}_bias{depth}"]) for depth in depths)
-    low, high, mean, spread = (arrays[f"{number}_{key}"] for key in _SCALES)
+def _panel(arrays: Mapping[str, Any], at: int) -> Panel:
+    features, targets = (tuple(map(str, arrays[f"{at}_{what}"])) for what in ("features", "targets"))
+    numbers = range(int(arrays[f"{at}_count"]))
+    return Panel(features, targets, tuple(_network(arrays, f"{at}_{number}") for number in numbers))
+
+
+def _network(arrays: Mapping[str, Any], name: str) -> Network:
+    depths = range(sum(key.startswith(f"{name}_matrix") for key in arrays))
+    layers = tuple((arrays[f"{name}_matrix{depth}"], arrays[f"{name}_bias{depth}"]) for depth in depths)
+    low, high, mean, spread = (arrays[f"{name}_{key}"] for key in _SCALES)
     return Network(low, high, mean, spread, layers)

@@ -8,24 +8,36 @@ turns these back into the measure that has this score.
 import functools
 import importlib.resources
 import io
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imageguard_daemon.model import Measures
-from imageguard_daemon.quality.features import NAMES, Features
-from imageguard_daemon.quality.network import Network, load, stacked
+from imageguard_daemon.quality.features import AT_WORKING_SIZE, NAMES, Features
+from imageguard_daemon.quality.network import Network, Panel, load, stacked
 from imageguard_daemon.quality.scoring import SCALES, Scale
 from imageguard_daemon.quality.tiles import Floats
 
 TARGETS = ("blur_sigma_px", "noise_sigma", "jpeg_quality", "enlargement", "overexposure", "underexposure")
-"""The measures that are estimated, in the order of the networks' outputs."""
+"""The measures that are estimated."""
+PANELS = (
+    (AT_WORKING_SIZE, ("blur_sigma_px", "noise_sigma", "overexposure", "underexposure")),
+    (NAMES, ("jpeg_quality", "enlargement")),
+)
+"""What each panel of networks looks at and answers.
+
+Blur and noise are those at working size. Of a large file, native pixels may be soft, sharpened or noisy, and most of
+that is gone when it is reduced: networks that saw it took a blurred photo for sharp by its camera's sharpened noise.
+"""
 
 _DATA = "readout.npz"
 _SMALLEST_SIDE_PX = 16
 """A few pixels say how many they are, and nothing else."""
 _BLANK = 0.9995
 """Share of clipped pixels from which on there is nothing else to be seen."""
+_BENEFIT = 1.0
+"""What the networks disagree on is not proved: so many standard deviations of their answers speak for the image."""
 _DOUBT = {"enlargement": (0.6, 0.88, 0.97), "overexposure": (0.5, 0.92, 0.98)}
 """Undamaged photos get such scores, too: beyond the first they are stretched so that the second becomes the third."""
 _SCALE_OF = {scale.measure: scale for scale in SCALES}
@@ -42,7 +54,6 @@ def _target_scale(measure: str) -> Scale:
 
 TARGET_SCALES = {measure: _target_scale(measure) for measure in TARGETS}
 """How a measure becomes what a network gives for it, times 100: its scale, of blur a longer one."""
-_LOWEST = np.array([scale.anchors[-1][0] / 100 for scale in TARGET_SCALES.values()], np.float32)
 
 
 def read_out(features: Features) -> Measures:
@@ -93,11 +104,18 @@ def _innocent(measures: Measures) -> Measures:
 
 
 def _estimates(vector: Floats) -> dict[str, float]:
-    found = np.clip(_panel()(vector[None]).mean(axis=0)[0], _LOWEST, 1)
-    return {
-        measure: TARGET_SCALES[measure].limit(100 * _without_doubt(measure, float(score)))
-        for measure, score in zip(TARGETS, found, strict=True)
-    }
+    found: dict[str, float] = {}
+    for asked in _asked():
+        answers = asked.networks(vector[None, asked.columns])[:, 0]
+        scores = answers.mean(axis=0) + _BENEFIT * answers.std(axis=0)
+        found |= {name: _measure(name, float(score)) for name, score in zip(asked.targets, scores, strict=True)}
+    return found
+
+
+def _measure(name: str, score: float) -> float:
+    scale = TARGET_SCALES[name]
+    likely = _without_doubt(name, min(max(score, scale.anchors[-1][0] / 100), 1.0))
+    return scale.limit(100 * likely)
 
 
 def _without_doubt(measure: str, score: float) -> float:
@@ -106,17 +124,33 @@ def _without_doubt(measure: str, score: float) -> float:
     return float(np.interp(score, (start, end, 1.0), (start, told, 1.0))) if score > start else score
 
 
-@functools.cache
-def _panel() -> Network:
-    return stacked(networks())
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A panel as it is run: which columns of the features it gets, and its networks as one."""
+
+    columns: NDArray[np.intp]
+    targets: tuple[str, ...]
+    networks: Network
 
 
 @functools.cache
-def networks() -> tuple[Network, ...]:
+def _asked() -> tuple[_Asked, ...]:
+    columns = {name: number for number, name in enumerate(NAMES)}
+    return tuple(
+        _Asked(np.array([columns[name] for name in panel.features]), panel.targets, stacked(panel.networks))
+        for panel in panels()
+    )
+
+
+@functools.cache
+def panels() -> tuple[Panel, ...]:
     """Give the trained networks, read from the package's own data.
 
     Raises:
-        ValueError: they were trained for other features than these.
+        ValueError: they were trained for other features or measures than these.
     """
     data = importlib.resources.files(__package__).joinpath(_DATA).read_bytes()
-    return load(io.BytesIO(data), NAMES)
+    found = load(io.BytesIO(data))
+    if tuple((panel.features, panel.targets) for panel in found) != PANELS:
+        raise ValueError("the readout was trained for other features: run `python -m training`")
+    return found

@@ -7,6 +7,7 @@ import pytest
 
 from imageguard_daemon.quality import network
 from imageguard_daemon.quality.features import NAMES
+from imageguard_daemon.quality.network import Panel
 from imageguard_daemon.quality.readout import TARGETS
 from training.evaluation import lines
 from training.fitting import Settings, Taught, fit, weights
@@ -68,14 +69,21 @@ def test_a_saved_network_answers_as_before():
     truths = np.repeat(SCORES[..., None], 2, axis=2)
     trained = fit(taught(truths), Settings(hidden=(8,), epochs=1), 5)
     file = io.BytesIO()
-    network.save(file, [trained, trained], NAMES)
+    network.save(file, [Panel(NAMES, TARGETS, (trained, trained)), Panel(NAMES[:3], TARGETS[:1], (trained,))])
     file.seek(0)
-    loaded = network.load(file, NAMES)
-    assert len(loaded) == 2
-    assert np.array_equal(loaded[1](FEATURES), trained(FEATURES))
+    whole, other = network.load(file)
+    assert (whole.features, whole.targets, len(whole.networks)) == (NAMES, TARGETS, 2)
+    assert (other.features, other.targets, len(other.networks)) == (NAMES[:3], TARGETS[:1], 1)
+    assert np.array_equal(whole.networks[1](FEATURES), trained(FEATURES))
+
+
+def test_a_readout_of_another_version_is_refused():
+    """What cannot be understood is not guessed at."""
+    file = io.BytesIO()
+    np.savez(file, names=np.array(NAMES))
     file.seek(0)
-    with pytest.raises(ValueError, match="other features"):
-        network.load(file, NAMES[1:])
+    with pytest.raises(ValueError, match="another version"):
+        network.load(file)
 
 
 def test_the_report_counts_clear_cases_only():
