@@ -20,6 +20,7 @@ from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.report import Facts, groupings_for, make_report
+from imageguard_daemon.reporting.sizes import SizeCounter
 from imageguard_daemon.reporting.survey import Surveyor
 
 BY = groupings_for((), Scope())
@@ -29,11 +30,11 @@ def findings_in(year: Year) -> tuple[Finding, ...]:
     """Give what a report on a year finds, by the code that reports use; only the database is left out."""
     keyed = Keyed()
     batches = [keyed.batch(day) for day in year.batches()]
-    counter, surveyor = BatchCounter(keyed.keys, BY), Surveyor(keyed.keys)
+    counter, surveyor, sizes = BatchCounter(keyed.keys, BY), Surveyor(keyed.keys), SizeCounter(keyed.keys)
     for batch in batches:
-        counter.add(batch)
-        surveyor.add(batch)
-    facts = Facts(dict(zip(BY, counter.counts(), strict=True)), survey=surveyor.survey())
+        for one in (counter, surveyor, sizes):
+            one.add(batch)
+    facts = Facts(dict(zip(BY, counter.counts(), strict=True)), survey=surveyor.survey(), bands=sizes.bands())
     return make_report((), Scope(), facts, Reporting()).findings
 
 

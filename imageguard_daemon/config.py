@@ -243,7 +243,8 @@ class Reporting(Section):
         0.50,
         gt=0,
         lt=1,
-        description="A reason, source or camera behind more than this share of rejections is behind most of them.",
+        description="A reason, source or camera behind more than this share of rejections is behind most of them; a "
+        "source that loses more than this share of its images to one reason is mostly rejected.",
     )
     duplicate_share_limit: float = Field(
         0.10,

@@ -13,6 +13,7 @@ from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.batch.judging import Value
 from imageguard_daemon.reporting.rendering import as_dict
 from imageguard_daemon.reporting.report import EVERYTHING, Facts, Report, make_report
+from imageguard_daemon.reporting.sizes import Bands, bands_of, bin_of
 from imageguard_daemon.reporting.tables import borderline_in_words, details, rate_in_words
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Totals:
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, Verdict, str]] = Counter()
         self._worst: list[tuple[float, str, str]] = []
+        self._sizes: dict[tuple[str, int], list[int]] = {}
         self.rejected = 0
         self.borderline = 0
 
@@ -44,13 +46,17 @@ class Totals:
         reason, detail = str(row["reason"]), str(row["detail"])
         self._count(str(row["class"]), reason, 1)
         self.borderline += bool(row.get("borderline"))
+        if row.get("resolution_score") is not None and row["width"] and row["height"]:
+            size = int(float(str(row["width"]))), int(float(str(row["height"])))
+            self._count_size(str(row["class"]), bin_of(float(str(row["resolution_score"]))), (1, *size))
         if reason:
             self._keep((-float(str(row["score"])), str(row["path"]), f"{reason}: {detail}" if detail else reason))
 
     def as_plain(self) -> dict[str, Any]:
         """Give the counts in a form for files, for `merge` to take elsewhere."""
         counts = sorted((class_name, reason, n) for (class_name, _, reason), n in self._counts.items())
-        return {"counts": counts, "worst": sorted(self._worst), "borderline": self.borderline}
+        sizes = sorted((class_name, at, *told) for (class_name, at), told in self._sizes.items())
+        return {"counts": counts, "worst": sorted(self._worst), "borderline": self.borderline, "sizes": sizes}
 
     def merge(self, plain: Mapping[str, Any]) -> None:
         """Add what others have counted."""
@@ -59,6 +65,8 @@ class Totals:
         self.borderline += plain.get("borderline", 0)
         for score, path, told in plain["worst"]:
             self._keep((score, path, told))
+        for class_name, at, *size in plain.get("sizes", ()):  # results of earlier versions have none
+            self._count_size(class_name, at, (size[0], size[1], size[2]))
 
     def _count(self, class_name: str, reason: str, images: int) -> None:
         verdict: Verdict = "quarantined" if reason else "accepted"
@@ -66,6 +74,14 @@ class Totals:
             class_name = OTHER_CLASSES
         self._counts[class_name, verdict, reason] += images
         self.rejected += images if reason else 0
+
+    def _count_size(self, class_name: str, at: int, told: tuple[int, int, int]) -> None:
+        """Count images of a bin of sizes, and remember the smallest width and height of those that are in it."""
+        if len(self._sizes) >= _MOST_CLASSES and (class_name, at) not in self._sizes:
+            class_name = OTHER_CLASSES
+        images, *size = told
+        known = self._sizes.setdefault((class_name, at), [0, *size])
+        known[:] = [known[0] + images, *min(known[1:], size)]
 
     def _keep(self, entry: tuple[float, str, str]) -> None:
         """Keep one of the worst; the heap gives up its smallest: of negated scores the one that is least bad."""
@@ -90,7 +106,19 @@ class Totals:
             Count((class_name, "scan", ""), verdict, reason, n)
             for (class_name, verdict, reason), n in self._counts.items()
         ]
-        return make_report((Dimension.class_,), Scope(), Facts({EVERYTHING: counts}), settings)
+        facts = Facts({EVERYTHING: counts}, bands=self._bands(), of_a_log=False)
+        return make_report((Dimension.class_,), Scope(), facts, settings)
+
+    def _bands(self) -> dict[str, Bands]:
+        """Give the small images of one size, of all classes together and of each."""
+        whole: dict[int, list[int]] = {}
+        classes: dict[str, dict[int, list[int]]] = {}
+        for (class_name, at), (images, *size) in sorted(self._sizes.items()):
+            classes.setdefault(class_name, {})[at] = [images, *size]
+            known = whole.setdefault(at, [0, *size])
+            known[0] += images
+        classes = {name: sizes for name, sizes in classes.items() if name and name != OTHER_CLASSES}
+        return {"source": bands_of({"scan": whole}), "class": bands_of(classes)}
 
 
 @dataclass(frozen=True, slots=True)

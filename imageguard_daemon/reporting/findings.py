@@ -1,7 +1,7 @@
 """Patterns in the counts that a person should hear of; docs/reports.md states the rules."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from imageguard_daemon.reporting.changes import got_worse
@@ -11,10 +11,14 @@ from imageguard_daemon.reporting.rates import (
     dominating_reasons,
     high_rejection_rate,
     high_source_rates,
+    mostly_rejected_sources,
     rejected_classes,
 )
+from imageguard_daemon.reporting.sizes import Bands
+from imageguard_daemon.reporting.small_sizes import thumbnails_mixed_in
 from imageguard_daemon.reporting.survey import Borderline
 from imageguard_daemon.reporting.tallies import Tally
+from imageguard_daemon.reporting.wording import shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
@@ -40,17 +44,28 @@ class Patterns:
     borderline: Mapping[str, Borderline] = field(default_factory=dict)
     source_of: Mapping[str, str] = field(default_factory=dict)
     """The source that a camera's images come from, of cameras with one alone."""
+    source_of_class: Mapping[str, str] = field(default_factory=dict)
+    """The same of classes."""
+    bands: Mapping[str, Bands] = field(default_factory=dict)
+    """Small images of one size, for `source` and `class`."""
+    of_a_log: bool = True
+    """Whether they are of a log, not of a folder judged in place."""
 
 
 def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
     """Give what is worth telling: the overall rate first, then where it comes from, since when, and why."""
-    high_sources = high_source_rates(seen.sources, settings)
-    told = {finding.subject for finding in high_sources}  # that one of them is behind most says nothing more
+    mostly = mostly_rejected_sources(seen.sources, settings, of_a_log=seen.of_a_log)
+    told = {finding.subject for finding in mostly}
+    high_sources = [one for one in high_source_rates(seen.sources, settings) if one.subject not in told]
+    told |= {finding.subject for finding in high_sources}  # that one of them is behind most says nothing more
     worse_sources = got_worse("source", seen.series.get("source", {}), settings)
+    alone = bool(mostly) and len(seen.sources) == 1  # then the overall rate is its rate
+    classes = (_referring(one, mostly, seen) for one in rejected_classes(seen.classes, settings))
     return (
-        *high_rejection_rate(seen.overall, settings),
+        *(() if alone else high_rejection_rate(seen.overall, settings)),
+        *mostly,
         *high_sources,
-        *rejected_classes(seen.classes, settings),
+        *filter(None, classes),
         *(finding for finding in behind_most("source", seen.sources, settings) if finding.subject not in told),
         *behind_most("camera", seen.cameras, settings),
         *worse_sources,
@@ -59,10 +74,27 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
             for one in got_worse("camera", seen.series.get("camera", {}), settings)
             if not _is_told(one, worse_sources, seen)
         ),
-        *dominating_reasons(seen.overall, settings),
+        *(one for one in dominating_reasons(seen.overall, settings) if not _is_reason_of(one, mostly, seen)),
         *just_below(seen.borderline, settings),
+        *thumbnails_mixed_in(seen.bands, settings, of_a_log=seen.of_a_log),
         *arriving_again(seen.sources, settings),
     )
+
+
+def _referring(one: Finding, mostly: Sequence[Finding], seen: Patterns) -> Finding | None:
+    """Have the finding about a class refer to that about its source; None where it would only repeat that one."""
+    source = seen.source_of_class.get(one.subject)
+    if source is None or source not in {each.subject for each in mostly}:
+        return one
+    if not one.evidence["others_total"]:
+        return None
+    return replace(one, look_at=f"Its images come from source '{shown(source)}' alone: see there. {one.look_at}")
+
+
+def _is_reason_of(one: Finding, mostly: Sequence[Finding], seen: Patterns) -> bool:
+    """Tell whether most rejections for a reason are those of sources of which that is told."""
+    told = [each for each in mostly if seen.sources[each.subject].top_reason == one.subject]
+    return sum(each.evidence["rejected"] for each in told) * 2 > one.evidence["rejected"]
 
 
 def _is_told(camera: Finding, sources: Sequence[Finding], seen: Patterns) -> bool:

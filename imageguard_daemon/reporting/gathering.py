@@ -23,12 +23,15 @@ from imageguard_daemon.reporting.report import (
     period_before,
 )
 from imageguard_daemon.reporting.simulation import Rules, Simulation, simulate
+from imageguard_daemon.reporting.sizes import Bands, SizeCounter
 from imageguard_daemon.reporting.survey import Survey, Surveyor
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
 _NAMES = {"source": "source", "class_name": "class", "camera": "camera", "host": "host", "preset": "preset"}
+_MOST_SIZES = 1_000
+"""A log of ten thousand classes must not have all their examples read."""
 
 
 def report_on(
@@ -56,12 +59,13 @@ def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = No
     groupings = groupings_for(by, scope, now)
     with open_columns(engine) as columns:
         _require_known(columns, scope)
-        counts, survey = _pass(columns, groupings, scope)
+        counts, survey, bands = _pass(columns, groupings, scope)
+        bands = _with_sizes(columns, bands)
         before = period_before(scope, now)
         earlier = _counted(columns, groupings_before(by), before) if before else None
     near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
     images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
-    return Facts(counts, earlier, survey, images)
+    return Facts(counts, earlier, survey, images, bands)
 
 
 def simulation_of(engine: Engine, scope: Scope, rules: Rules) -> Simulation:
@@ -73,12 +77,31 @@ def simulation_of(engine: Engine, scope: Scope, rules: Rules) -> Simulation:
     return made.with_paths(images_by_id(engine, [one.id for one in examples]))
 
 
-def _pass(columns: Columns, groupings: Sequence[Grouping], scope: Scope) -> tuple[dict[Grouping, list[Count]], Survey]:
-    counter, surveyor = BatchCounter(columns.keys, groupings), Surveyor(columns.keys)
+def _pass(
+    columns: Columns, groupings: Sequence[Grouping], scope: Scope
+) -> tuple[dict[Grouping, list[Count]], Survey, dict[str, Bands]]:
+    counter, surveyor, sizes = BatchCounter(columns.keys, groupings), Surveyor(columns.keys), SizeCounter(columns.keys)
     for batch in columns.batches(scope, scores=True):
-        counter.add(batch)
-        surveyor.add(batch)
-    return dict(zip(groupings, counter.counts(), strict=True)), surveyor.survey()
+        for one in (counter, surveyor, sizes):
+            one.add(batch)
+    return dict(zip(groupings, counter.counts(), strict=True)), surveyor.survey(), sizes.bands()
+
+
+def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:
+    """Add the width and height of some images of each band: roll-ups have only how many pixels."""
+    every = [band for one in bands.values() for band in one.found.values()]
+    measures = columns.measures([number for band in every for number in band.ids][:_MOST_SIZES])
+    known = {number: (round(found["width"]), round(found["height"])) for number, found in measures.items() if found}
+    return {
+        what: replace(
+            one,
+            found={
+                name: replace(band, sizes=tuple(dict.fromkeys(known[n] for n in band.ids if n in known)))
+                for name, band in one.found.items()
+            },
+        )
+        for what, one in bands.items()
+    }
 
 
 def _counted(columns: Columns, groupings: Sequence[Grouping], scope: Scope) -> dict[Grouping, list[Count]]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import (
     ADVICE,
     ALPHA,
@@ -12,12 +13,22 @@ from imageguard_daemon.reporting.finding import (
     evidence_of,
     rejected_in_words,
 )
-from imageguard_daemon.reporting.statistics import chance_of_at_least, chance_of_difference, holm_adjusted
+from imageguard_daemon.reporting.statistics import (
+    chance_of_at_least,
+    chance_of_difference,
+    holm_adjusted,
+    wilson_interval,
+)
 from imageguard_daemon.reporting.tallies import Tally, together
 from imageguard_daemon.reporting.wording import limit_percent, percent, share, shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
+
+LEAST_OF_A_SOURCE = 30
+"""From so many images on a source can be one that thresholds do not fit; a bad first delivery has often fewer."""
+OF_THRESHOLDS = frozenset(scale.issue for scale in SCALES)
+"""The reasons that other thresholds would change."""
 
 
 def high_rejection_rate(overall: Tally, settings: "Reporting") -> list[Finding]:
@@ -32,6 +43,41 @@ def high_rejection_rate(overall: Tally, settings: "Reporting") -> list[Finding]:
     )
     evidence = evidence_of(overall, settings.rejection_rate_limit, chance)
     return [Finding("high_rejection_rate", "all images", sentence, look_at, evidence)]
+
+
+def mostly_rejected_sources(
+    sources: Mapping[str, Tally], settings: "Reporting", *, of_a_log: bool = True
+) -> list[Finding]:
+    """Tell which sources lose most of their images to one reason that is a matter of thresholds."""
+    limit = settings.mostly_share
+    judged = {
+        name: Tally(one.total, {one.top_reason: one.reasons[one.top_reason]})
+        for name, one in large_enough(sources, settings).items()
+        if one.total >= LEAST_OF_A_SOURCE and one.top_reason in OF_THRESHOLDS
+    }
+    chances = holm_adjusted([chance_above(one, limit) for one in judged.values()])
+    return [
+        _mostly_rejected(name, one, evidence_of(one, limit, chance), of_a_log=of_a_log)
+        for (name, one), chance in zip(judged.items(), chances, strict=True)
+        if chance < DOUBT and wilson_interval(one.rejected, one.total)[0] > limit
+    ]
+
+
+def _mostly_rejected(name: str, one: Tally, evidence: dict[str, float], *, of_a_log: bool) -> Finding:
+    what = f"Source '{shown(name)}': " if of_a_log else ""
+    reason = one.top_reason
+    counted = f"{share(one.rejected, one.total)} images ({percent(one.rate)})"
+    # Whether the images or the thresholds are wrong nobody can tell from the scores: that is for people to say.
+    if of_a_log:
+        command = f"`imageguard-daemon calibrate --log ROOT --source {name}` proposes thresholds from the log"
+    else:
+        command = "`imageguard-daemon calibrate FOLDER` proposes thresholds from them"
+    look_at = (
+        f"Look at some of them: if they are fine for you, the thresholds do not fit this source, and {command}. If "
+        f"they are not: {ADVICE[reason][0].lower()}{ADVICE[reason][1:]}"
+    )
+    sentence = f"{what}{counted} were rejected for {shown(reason)}, which is most of them."
+    return Finding("source_mostly_rejected", name, sentence, look_at, evidence)
 
 
 def high_source_rates(sources: Mapping[str, Tally], settings: "Reporting") -> list[Finding]:

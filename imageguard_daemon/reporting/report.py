@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedImage, Scope
 from imageguard_daemon.reporting.findings import Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.percentiles import Percentiles, percentiles
+from imageguard_daemon.reporting.sizes import Bands
 from imageguard_daemon.reporting.statistics import wilson_interval
 from imageguard_daemon.reporting.survey import Near, Survey
 from imageguard_daemon.reporting.tallies import Tally, tallies_at, tallies_by, tally
@@ -33,6 +34,9 @@ class Facts:
     earlier: Mapping[Grouping, Sequence[Count]] | None = None
     survey: Survey | None = None
     images: Mapping[int, RecordedImage] = field(default_factory=dict)
+    bands: Mapping[str, Bands] = field(default_factory=dict)
+    of_a_log: bool = True
+    """Whether they are of a log, not of a folder judged in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,18 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
     classes, sources, cameras = (tallies_at(position, everything) for position in range(len(EVERYTHING)))
     series = {str(one): tallies_by((0, 1), _series_of(one, facts.counts)) for one in SERIES}
     borderline = facts.survey.borderline if facts.survey else {}
-    patterns = Patterns(overall, classes, sources, cameras, series, borderline, _sources_of(everything))
+    patterns = Patterns(
+        overall,
+        classes,
+        sources,
+        cameras,
+        series,
+        borderline,
+        source_of=_sources_of(2, everything),
+        source_of_class=_sources_of(0, everything),
+        bands=facts.bands,
+        of_a_log=facts.of_a_log,
+    )
     in_time = any(dimension in PERIODS for dimension in by)
     before = _groups(by, facts.earlier) if facts.earlier is not None and not in_time else {}
     return Report(
@@ -150,12 +165,12 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
     )
 
 
-def _sources_of(everything: Sequence[Count]) -> dict[str, str]:
+def _sources_of(position: int, everything: Sequence[Count]) -> dict[str, str]:
+    """Give the source of each class (at position 0) or camera (2) whose images come from one alone."""
     sources: defaultdict[str, set[str]] = defaultdict(set)
     for count in everything:
-        _, source, camera = count.keys
-        sources[camera].add(source)
-    return {camera: next(iter(names)) for camera, names in sources.items() if len(names) == 1}
+        sources[count.keys[position]].add(count.keys[1])
+    return {name: next(iter(names)) for name, names in sources.items() if len(names) == 1}
 
 
 def _series_of(one: Dimension, counts: Mapping[Grouping, Sequence[Count]]) -> Sequence[Count]:

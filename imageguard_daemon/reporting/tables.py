@@ -111,7 +111,7 @@ def _trend(report: Report) -> Iterator[str]:
 
 
 def _could_be_chance(report: Report) -> bool:
-    found = any(finding.kind == "high_rejection_rate" for finding in report.findings)
+    found = any(finding.kind in {"high_rejection_rate", "source_mostly_rejected"} for finding in report.findings)
     return report.overall.rate > report.rejection_rate_limit and not found
 
 

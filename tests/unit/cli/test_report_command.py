@@ -54,7 +54,7 @@ def test_json_is_the_whole_report(root: Path) -> None:
     made = json.loads(run(root, "--format", "json").stdout)
     assert (made["total"], made["accepted"], made["quarantined"]) == (100, 61, 39)
     kinds = {finding["kind"] for finding in made["findings"]}
-    assert {"class_consistently_rejected", "mostly_low_resolution", "high_rejection_rate"} <= kinds
+    assert {"class_consistently_rejected", "source_mostly_rejected", "high_rejection_rate"} <= kinds
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_limits_come_from_the_configuration(root: Path, tmp_path: Path) -> None:
     """A limit set in the file decides what is a finding."""
     (tmp_path / "config.yaml").write_text("reporting: {rejection_rate_limit: 0.9, class_rate_limit: 0.95}")
     made = json.loads(run(root, "--config", tmp_path / "config.yaml", "--format", "json").stdout)
-    assert [finding["kind"] for finding in made["findings"]] == ["one_source_behind_most", "mostly_low_resolution"]
+    assert [finding["kind"] for finding in made["findings"]] == ["source_mostly_rejected"]
 
 
 def test_a_new_log_is_reported_as_empty(tmp_path: Path) -> None:

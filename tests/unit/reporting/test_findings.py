@@ -67,7 +67,7 @@ def test_others_too_few_to_compare_with_do_not_silence_a_class() -> None:
 
 def test_a_class_no_worse_than_the_others_does_not_stand_out() -> None:
     """When everything is rejected, that is told once and not once for each class."""
-    findings = found({name: blurry(45, 50) for name in "abcdef"})
+    findings = found({name: blurry(22, 50) for name in "abcdef"})
     assert kinds(findings) == ["high_rejection_rate", "mostly_blurry"]
 
 
@@ -133,3 +133,61 @@ def test_evidence_is_numbers() -> None:
     assert finding.evidence["rejected"] == 36
     assert finding.evidence["others_rate"] == pytest.approx(0.05)
     assert finding.evidence["p_value"] < 0.05
+
+
+def mostly_rejected(sources: dict[str, Tally], **more: object) -> list[Finding]:
+    """Give the findings about sources that lose most of their images to one reason."""
+    seen = Patterns(together(sources.values()), {}, sources, **more)
+    return [each for each in find_patterns(seen, SETTINGS) if each.kind == "source_mostly_rejected"]
+
+
+@pytest.mark.parametrize(("rejected", "total"), [(28, 30), (60, 60), (70, 100), (6_000, 10_000)])
+def test_a_source_that_one_reason_rejects_most_of_is_told_with_the_command(rejected: int, total: int) -> None:
+    """From a few dozen images on a person learns that thresholds may not fit, and what proposes others."""
+    [finding] = mostly_rejected({"smears": blurry(rejected, total), "studio": blurry(1, 400)})
+    assert finding.subject == "smears"
+    assert "`imageguard-daemon calibrate --log ROOT --source smears`" in finding.look_at
+    assert "if they are fine for you" in finding.look_at
+    assert ADVICE["blurry"][1:] in finding.look_at
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        blurry(29, 29),
+        blurry(55, 100),
+        Tally(100, {"corrupt": 95}),
+        Tally(100, {"blurry": 40, "noisy": 40}),
+        Tally(100),
+    ],
+)
+def test_few_images_half_of_them_or_what_no_threshold_changes_is_not_told_so(one: Tally) -> None:
+    """A first handful, a rate about a half, files that are damaged, and several reasons are other stories."""
+    assert mostly_rejected({"smears": one}) == []
+
+
+def test_that_a_source_is_mostly_rejected_is_told_once() -> None:
+    """Its rate, its share, its reason and a class that is all of it say nothing more."""
+    everything = blurry(90, 100)
+    alone = Patterns(everything, {"cell": everything}, {"smears": everything}, source_of_class={"cell": "smears"})
+    assert kinds(list(find_patterns(alone, SETTINGS))) == ["source_mostly_rejected"]
+    beside = {"smears": everything, "studio": blurry(5, 900)}
+    findings = find_patterns(Patterns(together(beside.values()), {}, beside), SETTINGS)
+    assert kinds(list(findings)) == ["source_mostly_rejected"]
+
+
+def test_a_class_that_stands_out_refers_to_its_source() -> None:
+    """That a model could learn the flaw is news; where it comes from is told of the source."""
+    classes = {"cell": blurry(90, 100), "cat": blurry(5, 900)}
+    sources = {"smears": classes["cell"], "studio": classes["cat"]}
+    of_class = {"cell": "smears", "cat": "studio"}
+    seen = Patterns(together(sources.values()), classes, sources, source_of_class=of_class)
+    [finding] = [each for each in find_patterns(seen, SETTINGS) if each.kind == "class_consistently_rejected"]
+    assert finding.look_at.startswith("Its images come from source 'smears' alone: see there.")
+
+
+def test_a_folder_judged_in_place_is_told_the_command_for_folders() -> None:
+    """A scan has no log and no source: what proposes thresholds is `calibrate FOLDER`."""
+    [finding] = mostly_rejected({"scan": blurry(90, 100)}, of_a_log=False)
+    assert finding.sentence.startswith("90 of 100 images (90.0 %) were rejected for blurry")
+    assert "`imageguard-daemon calibrate FOLDER`" in finding.look_at

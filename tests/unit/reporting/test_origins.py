@@ -51,7 +51,7 @@ def test_what_explains_nothing_is_not_named(cameras: dict[str, Tally]) -> None:
 
 def test_a_source_told_for_its_rate_is_not_told_again() -> None:
     """One source above the limit is one finding; behind most of a low overall rate it is told as that."""
-    loud = {"scraper": blurry(90, 100), "studio": blurry(5, 900)}
+    loud = {"scraper": blurry(45, 100), "studio": blurry(5, 900)}
     assert found("one_source_behind_most", sources=loud) == []
     assert len(found("source_high_rejection_rate", sources=loud)) == 1
     quiet = {"scraper": blurry(15, 100), "studio": blurry(1, 900)}

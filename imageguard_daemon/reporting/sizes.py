@@ -1,0 +1,220 @@
+"""How many pixels the images of each source and class have, and where many small ones are of nearly one size.
+
+The roll-ups have no sizes, but the score of resolution has one meaning: so many effective pixels. A table turns it
+back, so that a pass over the log costs a look-up for each image.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.quality.scoring import SCALES
+from imageguard_daemon.reporting.statistics import chance_of_at_least
+
+_Ints = npt.NDArray[np.int64]
+_RESOLUTION = SCORE_NAMES.index("resolution_score")
+_A_POINT = 10
+_STEP = 0.02
+"""A bin is so wide in the logarithm of pixels: 2 %."""
+_FIRST_PIXELS, _SMALL_PIXELS = 900, 125_000
+"""From icons of 30 x 30 to previews of 400 x 300: what is larger is not looked for."""
+FAR_LARGER = 3.0
+"""So many times as many pixels make an image far larger; 640 x 480 beside 320 x 240 is, at 4."""
+_SMALL_BINS = math.ceil(math.log(_SMALL_PIXELS / _FIRST_PIXELS) / _STEP)
+_FAR_BINS = math.floor(math.log(FAR_LARGER) / _STEP)
+BINS = _SMALL_BINS + _FAR_BINS + 2
+"""The last one has all larger images, and what is smaller than the first is in the first."""
+_AROUND_BINS = round(math.log(2) / _STEP)
+"""What lies around a band: down to half and up to twice as many pixels."""
+_MOST_CLASSES = 10_000
+"""Only so many are looked at: their histograms must fit into memory."""
+EXAMPLES_KEPT = 3
+LEAST_IMAGES = 6
+"""Fewer are never a band; fewer images are no group to look at."""
+
+
+class Width(NamedTuple):
+    """How wide a band may be, and above which share of the images in and around it a band is no chance of a density."""
+
+    bins: int
+    share: float
+
+
+WIDTHS = (
+    Width(
+        4, 0.12
+    ),  # one size: 225 x 225, 259 x 194 and 275 x 183 have the same pixels. A smooth density has 5 % there.
+    Width(30, 0.5),  # one longer side, at any proportions. A smooth density has 30 % there.
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Small images of nearly one size: `images` of `total`, with `near` others around and `larger` far larger ones.
+
+    `pixels` is their mean, `share` and `places` what a smooth density must be held against and how many bands there
+    might have been. `sizes` are the width and height of some, `ids` decisions that can tell them.
+    """
+
+    total: int
+    images: int
+    near: int
+    larger: int
+    pixels: float
+    share: float
+    places: int
+    ids: tuple[int, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def chance(self) -> float:
+        """The probability of so many in one of the places, were the pixels of images spread as at `share`."""
+        return min(1.0, self.places * chance_of_at_least(self.images, self.images + self.near, self.share))
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """The most conspicuous band of each name, and how many names were looked at."""
+
+    looked_at: int = 0
+    found: Mapping[str, Band] = field(default_factory=dict)
+
+
+def bin_of(score: float) -> int:
+    """Give the bin of an image with this score of resolution, 0 to 100."""
+    return int(_BIN_OF_SCORE[min(max(int(score * _A_POINT), 0), 100 * _A_POINT)])
+
+
+def best_band(counts: _Ints, total: int, least: int) -> tuple[int, int, Band] | None:
+    """Find the most conspicuous band of at least so many images, with its first bin and the first one after it.
+
+    `counts` has the images in each bin but the last, which has the rest of `total`.
+    """
+    below = np.concatenate(([0], np.cumsum(counts[: BINS - 1])))
+    found = [made for width in WIDTHS if (made := _fullest(below, total, width)) and made[2].images >= least]
+    return min(found, key=lambda made: made[2].chance, default=None)
+
+
+def _fullest(below: _Ints, total: int, width: Width) -> tuple[int, int, Band]:
+    starts = np.arange(_SMALL_BINS - width.bins)
+    first = int((below[starts + width.bins] - below[starts]).argmax())
+    after = first + width.bins
+    images = int(below[after] - below[first])
+    around = int(below[min(after + _AROUND_BINS, BINS - 1)] - below[max(first - _AROUND_BINS, 0)])
+    larger = total - int(below[min(first + width.bins // 2 + _FAR_BINS, BINS - 1)])
+    middle = float(np.average(np.arange(first, after) + 0.5, weights=np.diff(below[first : after + 1]) + 1e-9))
+    places = len(starts) // max(width.bins // 4, 1)
+    return first, after, Band(total, images, around - images, larger, _pixels(middle), width.share, places)
+
+
+def _pixels(bins: float) -> float:
+    return _FIRST_PIXELS * math.exp(bins * _STEP)
+
+
+def bands_of(sizes: Mapping[str, Mapping[int, Sequence[int]]]) -> Bands:
+    """Give what is conspicuous of groups for which each bin has how many images, and the width and height of one."""
+    found, looked_at = {}, 0
+    for name, by_bin in sizes.items():
+        counts = np.zeros(BINS, np.int64)
+        for at, (images, *_) in by_bin.items():
+            counts[at] = images
+        total = int(counts.sum())
+        looked_at += total >= LEAST_IMAGES
+        if made := best_band(counts, total, LEAST_IMAGES):
+            first, after, band = made
+            most = sorted((at for at in range(first, after) if at in by_bin), key=lambda at: -by_bin[at][0])
+            shown = tuple((by_bin[at][1], by_bin[at][2]) for at in most[:EXAMPLES_KEPT])
+            found[name] = replace(band, sizes=shown)
+    return Bands(looked_at, found)
+
+
+class SizeCounter:
+    """Takes batches with their scores; memory grows with sources and, up to a bound, classes."""
+
+    def __init__(self, keys: Sequence[Key | None]) -> None:
+        self._keys = keys
+        self._by_key = np.zeros(max(len(keys), 1), np.int64)
+        self._groups = {"source": _Groups(keys, "source"), "class": _Groups(keys, "class_name")}
+
+    def add(self, batch: Batch) -> None:
+        """Count the images of a batch that could be measured."""
+        scores = batch.scores[:, _RESOLUTION]
+        measured = ~np.isnan(scores)
+        keys = batch.keys[measured].astype(np.int64)
+        self._by_key += np.bincount(keys, minlength=len(self._by_key))
+        points = np.clip((scores[measured] * _A_POINT).astype(np.int64), 0, 100 * _A_POINT)
+        bins = _BIN_OF_SCORE[points]
+        limited = np.flatnonzero(bins < BINS - 1)  # most images are large: what is done for each must be little
+        if len(limited):
+            ids = batch.ids[measured][limited]
+            for groups in self._groups.values():
+                groups.add(keys[limited], bins[limited], ids)
+
+    def bands(self) -> dict[str, Bands]:
+        """Give what is conspicuous of each source and class.
+
+        Looked at are the images judged by one version of the scorer, that which judged most: another one's scores may
+        mean other sizes.
+        """
+        versions: dict[str, int] = {}
+        for key, images in zip(self._keys, self._by_key.tolist(), strict=False):
+            if key and images:
+                versions[key.scorer_version] = versions.get(key.scorer_version, 0) + images
+        version = max(versions, key=lambda name: (versions[name], name), default="")
+        return {what: groups.bands(version, self._by_key) for what, groups in self._groups.items()}
+
+
+class _Groups:
+    """A histogram for each value that a field of the keys has, apart for each version of the scorer."""
+
+    def __init__(self, keys: Sequence[Key | None], name: str) -> None:
+        numbers: dict[tuple[str, str], int] = {}
+        self._of_key = np.full(max(len(keys), 1), -1, np.int64)
+        for at, key in enumerate(keys):
+            if key and getattr(key, name):
+                group = (getattr(key, name), key.scorer_version)
+                if group in numbers or len(numbers) < _MOST_CLASSES:
+                    self._of_key[at] = numbers.setdefault(group, len(numbers))
+        self._groups = list(numbers)
+        self._counts = np.zeros(max(len(numbers), 1) * BINS, np.int32)
+        self._newest = np.zeros(max(len(numbers), 1) * BINS, np.int64)
+
+    def add(self, keys: _Ints, bins: _Ints, ids: _Ints) -> None:
+        of_key = self._of_key[keys]
+        known = of_key >= 0
+        codes = of_key[known] * BINS + bins[known]
+        self._newest[codes] = ids[known]
+        distinct, images = np.unique(codes, return_counts=True)
+        self._counts[distinct] += images.astype(np.int32)
+
+    def bands(self, version: str, by_key: _Ints) -> Bands:
+        known = self._of_key >= 0
+        totals = np.bincount(self._of_key[known], weights=by_key[known], minlength=len(self._groups)).astype(np.int64)
+        chosen = [n for n, (_, of) in enumerate(self._groups) if of == version and totals[n] >= LEAST_IMAGES]
+        found = {}
+        for number in chosen:
+            rows = slice(number * BINS, (number + 1) * BINS)
+            if made := best_band(self._counts[rows].astype(np.int64), int(totals[number]), LEAST_IMAGES):
+                first, after, band = made
+                ids = self._newest[rows][first:after]
+                newest = sorted(ids[ids > 0].tolist(), reverse=True)[:EXAMPLES_KEPT]
+                found[self._groups[number][0]] = replace(band, ids=tuple(newest))
+        return Bands(len(chosen), found)
+
+
+def _table() -> _Ints:
+    scale = next(scale for scale in SCALES if scale.measure == "effective_pixels")
+    middles = (np.arange(100 * _A_POINT + 1) + 0.5) / _A_POINT
+    pixels = np.array([scale.limit(min(score, 100.0)) for score in middles.tolist()])
+    bins = np.floor(np.log(np.maximum(pixels, _FIRST_PIXELS) / _FIRST_PIXELS) / _STEP)
+    made: _Ints = np.minimum(bins, BINS - 1).astype(np.int64)
+    return made
+
+
+_BIN_OF_SCORE = _table()
