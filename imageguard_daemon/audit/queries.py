@@ -43,7 +43,7 @@ def images_by_id(engine: sa.Engine, ids: Sequence[int]) -> dict[int, RecordedIma
     names = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "verdict", "reason")
     query = sa.select(*(decisions.c[name] for name in names), decisions.c.detail)
     with reading(engine, engine.url.database or "") as connection:
-        rows = [row for part in _parts(ids) for row in connection.execute(query.where(decisions.c.id.in_(part)))]
+        rows = [row for part in in_parts(ids) for row in connection.execute(query.where(decisions.c.id.in_(part)))]
     return {row.id: RecordedImage._make(row) for row in rows}
 
 
@@ -123,7 +123,8 @@ def ids_in_period(
     return [column.between(first, last)] if number else [sa.false()]
 
 
-def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+def in_parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield ids as many at a time as one question may name."""
     return (ids[at : at + _IDS_AT_A_TIME] for at in range(0, len(ids), _IDS_AT_A_TIME))
 
 

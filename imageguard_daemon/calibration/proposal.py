@@ -15,6 +15,8 @@ from imageguard_daemon.reporting.statistics import wilson_interval
 
 LEAST_IMAGES = 10
 """Fewer good images than this say nothing, and are refused."""
+NEARLY_OFF = 2.0
+"""A threshold up to here hardly rejects anything: at 2 points blur is 7 px, noise 38 grey levels."""
 _RULE_OF_THREE = 3
 """None rejected of 3 / p images shows with 95 % confidence that the rate is below p."""
 
@@ -48,6 +50,15 @@ class Missed:
     images: int
     threshold: float
     cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchedOff:
+    """A threshold at or near 0, and the good images accepted that force it there, the lowest score first."""
+
+    name: str
+    threshold: float
+    images: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,17 @@ class Proposal:
                 nearest.setdefault(signal, []).append((cost, threshold))
         told = [Missed(signal, len(found), min(found)[1], min(found)[0]) for signal, found in nearest.items()]
         return sorted(told, key=lambda missed: (missed.cost, -missed.images))
+
+    @cached_property
+    def switched_off(self) -> list[SwitchedOff]:
+        """The checks that the thresholds switch off, which the preset does not."""
+        kept = [sample for sample in self.good.samples if not rejects(self.thresholds, sample.scores)]
+        found = []
+        for index, (name, threshold) in enumerate(zip(LIMITS, self.thresholds, strict=True)):
+            if threshold <= NEARLY_OFF < self.preset[index]:
+                lowest = sorted((s.scores[index], s.name) for s in kept if s.scores[index] <= NEARLY_OFF + 1)
+                found.append(SwitchedOff(name, threshold, tuple((name, score) for score, name in lowest)))
+        return found
 
     def rejected(self, thresholds: Scores, collection: Collection) -> Share:
         """Count the images of a folder that thresholds reject."""

@@ -25,21 +25,22 @@ CSV_COLUMNS = (
 )
 
 
-def as_yaml(proposal: Proposal) -> str:
+def as_yaml(proposal: Proposal, source: str = "default") -> str:
     """Give a complete configuration: what differs from the defaults is one source with its thresholds."""
     rejected = proposal.rejected(proposal.thresholds, proposal.good)
     lines = [
         f"# Calibrated on {_images(rejected.total, 'good')}{_and_bad(proposal)}, scorer version {SCORER_VERSION}:",
         f"# rejects {_share(rejected)} of the good ones (limit {limit_percent(proposal.max_reject)}).",
+        *(f"# {line}" for line in _checks_off(proposal)),
         "sources:",
-        "  - name: default",
+        f"  - name: {source}",
         f"    preset: {proposal.preset_name}",
         "    thresholds:",
     ]
     for index, name in enumerate(LIMITS):
         threshold, preset = proposal.thresholds[index], proposal.preset[index]
         told = "as in the preset" if threshold == preset else f"{_limit(index, threshold)}; the preset has {preset:g}"
-        told = "never an issue: good images go down to 0" if threshold == 0 else told
+        told = f"never an issue: good images go down to 0; the preset has {preset:g}" if threshold == 0 else told
         lines.append(f"      {name}: {threshold}  # {told}")
     return "\n".join(lines) + "\n"
 
@@ -70,6 +71,15 @@ def as_dict(proposal: Proposal) -> dict[str, Any]:
             {"signal": m.signal, "images": m.images, "threshold": m.threshold, "cost": m.cost} for m in proposal.missed
         ],
         "preset_thresholds": dict(zip(LIMITS, preset, strict=True)),
+        "switched_off": [
+            {
+                "threshold": off.name,
+                "value": off.threshold,
+                "images": len(off.images),
+                "lowest": [{"path": printable(name), "score": score} for name, score in off.images[:NAMES_SHOWN]],
+            }
+            for off in proposal.switched_off
+        ],
     }
 
 
@@ -107,6 +117,7 @@ def as_preview(proposal: Proposal) -> RenderableType:
 
 def warnings(proposal: Proposal) -> Iterator[str]:
     """Say what makes the result less than it seems."""
+    yield from _checks_off(proposal)
     good, needed = len(proposal.good.samples), proposal.images_for_certainty
     if good < needed:
         limit = limit_percent(proposal.max_reject)
@@ -119,6 +130,15 @@ def warnings(proposal: Proposal) -> Iterator[str]:
         yield (
             f"{_images(len(named), 'good')} cannot be measured and would be rejected whatever the thresholds are; "
             f"not counted: {_list(named)}"
+        )
+
+
+def _checks_off(proposal: Proposal) -> Iterator[str]:
+    for off in proposal.switched_off:
+        named = _list([f"{printable(name)} ({score:.1f})" for name, score in off.images])
+        yield (
+            f"{off.name} {off.threshold:g} switches this check off; {_images(len(off.images), 'good')} "
+            f"{'forces' if len(off.images) == 1 else 'force'} it, with their scores: {named}"
         )
 
 

@@ -24,7 +24,7 @@ def reviewed_images(rows: Iterable[tuple[bool, str, str, str, str]]) -> Reviewed
     """Sort rows of the log: whether the rejection was right, path, SHA-256, scorer version, measures as JSON."""
     made = ReviewedImages()
     for was_right, name, sha256, version, text in rows:
-        measures = _measures(text) if version == SCORER_VERSION else None
+        measures = recorded_measures(text) if version == SCORER_VERSION else None
         if measures is None:
             made.left_out += 1
         else:
@@ -32,7 +32,8 @@ def reviewed_images(rows: Iterable[tuple[bool, str, str, str, str]]) -> Reviewed
     return made
 
 
-def _measures(text: str) -> Measures | None:
+def recorded_measures(text: str) -> Measures | None:
+    """Read measures as the log has them; None where there are none, or not those of today."""
     try:
         found = json.loads(text)
         return Measures(**{name: value for name, value in found.items() if name in _MEASURES}) if found else None

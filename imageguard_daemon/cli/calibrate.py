@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli import completing
+from imageguard_daemon.cli.calibrating import AskedOfLog, examples_of, judged_by
+from imageguard_daemon.cli.options import ConfigFile
+from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
 from imageguard_daemon.errors import ImageguardError, NoInputError, UsageError
 from imageguard_daemon.names import printable
 
@@ -19,8 +23,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from imageguard_daemon.calibration.collection import Collection
+    from imageguard_daemon.calibration.logged import FromLog, LoggedImages
     from imageguard_daemon.calibration.proposal import Proposal
     from imageguard_daemon.model import Measurement
+
+
+_Measured = list[tuple[str, "Measurement"]]
 
 
 class ProposalFormat(StrEnum):
@@ -32,7 +40,19 @@ class ProposalFormat(StrEnum):
     csv = "csv"
 
 
-Good = Annotated[Path, typer.Argument(metavar="GOOD_FOLDER", help="Images that should all be accepted.")]
+Good = Annotated[
+    Path | None,
+    typer.Argument(metavar="GOOD_FOLDER", show_default=False, help="Images that should all be accepted."),
+]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        "--log",
+        metavar="ROOT",
+        show_default=False,
+        help="In place of a folder: images of this root's log (or of an audit database), by their recorded measures.",
+    ),
+]
 Bad = Annotated[
     Path | None,
     typer.Option("--bad", metavar="FOLDER", show_default=False, help="Images that should be rejected."),
@@ -41,9 +61,11 @@ MaxReject = Annotated[
     str, typer.Option(metavar="SHARE", help="Share of the good images that may be rejected in all, as 1% or 0.01.")
 ]
 Preset = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="Where to start from: general, fine_grained, detection, segmentation, small_images or documents.",
+        show_default=False,
+        help="Where to start from: general (default), fine_grained, detection, segmentation, small_images or "
+        "documents; with --log the preset that the source has.",
         autocompletion=completing.presets,
     ),
 ]
@@ -64,11 +86,17 @@ Form = Annotated[
 
 
 def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
-    good: Good,
+    good: Good = None,
+    log: Log = None,
     bad: Bad = None,
     max_reject: MaxReject = "1%",
-    preset: Preset = "general",
+    preset: Preset = None,
     reviews: Reviews = None,
+    source: SourceName = None,
+    class_name: ClassName = None,
+    since: Since = None,
+    until: Until = None,
+    config_file: ConfigFile = None,
     output: Form = ProposalFormat.yaml,
 ) -> None:
     """Propose thresholds from your own images; print them as YAML for the configuration.
@@ -76,6 +104,9 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     The preset's thresholds are lowered only as far as it takes to accept enough of the good images; none becomes
     stricter, except with --bad and on evidence. At least 10 good images are needed, 300 for 1%. Sub-folders are
     looked at, links are not followed, and nothing is moved or recorded.
+
+    With --log no images are needed: those that people confirmed as rejected count as bad, all others of the source as
+    good, so look at some first. Told is what the proposal would have decided, and the commands that follow.
 
     Exits 0 with a proposal, and 66 if a file could not be read or too few could be measured.
     """
@@ -86,20 +117,53 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from imageguard_daemon.service import logs
 
     share = _parse_share(max_reject)
-    _require_preset(preset)
+    _require_preset(preset or "general")
+    asked = _asked_of_log(good, log, (source, class_name, since, until), config_file)
     _require_apart(good, bad)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     logs.configure("console", "warning", console)
-    measured, unreadable = _measure([good, *([bad] if bad else [])], console)
+    found = examples_of(asked, preset) if asked else None
+    measured, unreadable = _measure([one for one in (good, bad) if one], console)
+    if found:
+        measured = _with_logged(measured, found.images)
     if reviews is not None:
         measured = _with_reviewed(measured, reviews, console)
-    proposal = make_proposal(*_collections(measured), preset, share)
+    proposal = make_proposal(*_collections(measured), found.preset if found else preset or "general", share)
     for warning in warnings(proposal):
         console.print(f"warning: {warning}", style="yellow")
-    _write(proposal, output, console)
+    _write(proposal, output, console, judged_by(proposal, found, asked) if found and asked else None)
     for name, error in unreadable.items():
         typer.echo(f"error: {printable(name)}: {error}", err=True)
     raise typer.Exit(os.EX_NOINPUT if unreadable else os.EX_OK)
+
+
+def _asked_of_log(
+    good: Path | None, log: Path | None, scope: tuple[str | None, ...], config_file: Path | None
+) -> AskedOfLog | None:
+    """Check that the options fit together; None without a log."""
+    from datetime import UTC, datetime
+
+    from imageguard_daemon.audit.counts import Scope
+    from imageguard_daemon.reporting.period import parse_period
+
+    source, class_name, since, until = scope
+    if (good is None) == (log is None):
+        raise UsageError("name either a folder of good images, or a log with --log")
+    if log is None:
+        if any(part is not None for part in scope):
+            raise UsageError("--source, --class, --since and --until choose among the images of a --log")
+        return None
+    if not log.exists():
+        raise NoInputError(f"{printable(str(log))} does not exist")
+    options = (("--class", class_name), ("--since", since), ("--until", until))
+    text = "".join(f" {name} {shlex.quote(value)}" for name, value in options if value is not None)
+    period = parse_period(since, until, datetime.now(UTC))
+    return AskedOfLog(log, config_file, Scope(*period, source, class_name), text)
+
+
+def _with_logged(measured: list[_Measured], images: "LoggedImages") -> list[_Measured]:
+    """Put the images of the log before those of a folder of bad ones."""
+    return [images.good, [*images.bad, *(one for folder in measured for one in folder)]]
 
 
 def _parse_share(text: str) -> float:
@@ -119,16 +183,13 @@ def _require_preset(name: str) -> None:
         raise UsageError(f"--preset: {error}") from error
 
 
-def _require_apart(good: Path, bad: Path | None) -> None:
+def _require_apart(good: Path | None, bad: Path | None) -> None:
     for folder in filter(None, (good, bad)):
         if not folder.is_dir():
             what = "is a file, not a folder" if folder.exists() else "is not there"
             raise NoInputError(f"{printable(str(folder))} {what}")
-    if bad and (good.resolve().is_relative_to(bad.resolve()) or bad.resolve().is_relative_to(good.resolve())):
+    if good and bad and (good.resolve().is_relative_to(bad.resolve()) or bad.resolve().is_relative_to(good.resolve())):
         raise UsageError("the folders of good and bad images must not be the same or lie in one another")
-
-
-_Measured = list[tuple[str, "Measurement"]]
 
 
 def _measure(folders: Sequence[Path], console: "Console") -> tuple[list[_Measured], dict[str, str]]:
@@ -221,18 +282,38 @@ def _collections(measured: Sequence[_Measured]) -> "tuple[Collection, Collection
     return collections
 
 
-def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console") -> None:
+def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console", told: "FromLog | None") -> None:
     from rich.console import Console
 
-    from imageguard_daemon.calibration.rendering import as_csv, as_dict, as_preview, as_yaml
+    from imageguard_daemon.calibration import logged
+    from imageguard_daemon.calibration.rendering import as_csv, as_dict, as_yaml
 
     if output is ProposalFormat.table:
-        Console(highlight=False, markup=False, emoji=False).print(as_preview(proposal))
+        _preview(proposal, told, Console(highlight=False, markup=False, emoji=False))
     elif output is ProposalFormat.json:
-        typer.echo(json.dumps(as_dict(proposal), indent=2, allow_nan=False))
+        more = {"log": logged.as_dict(told)} if told else {}
+        typer.echo(json.dumps(as_dict(proposal) | more, indent=2, allow_nan=False))
     elif output is ProposalFormat.csv:
         typer.echo(as_csv(proposal), nl=False)
     else:
-        to_people.print(as_preview(proposal))
+        _preview(proposal, told, to_people)
         to_people.print()
-        typer.echo(as_yaml(proposal), nl=False)
+        typer.echo(as_yaml(proposal, told.source if told else "default"), nl=False)
+
+
+def _preview(proposal: "Proposal", told: "FromLog | None", console: "Console") -> None:
+    from imageguard_daemon.audit.counts import Scope
+    from imageguard_daemon.calibration.logged import in_words
+    from imageguard_daemon.calibration.rendering import as_preview
+    from imageguard_daemon.reporting.simulation_rendering import simulation_as_table
+
+    if told:
+        for line in in_words(told):
+            console.print(line)
+    console.print(as_preview(proposal))
+    if told:
+        console.print()
+        console.print(simulation_as_table(told.simulation, "the proposal", Scope(source=told.source)))
+        console.print("\nTo try it, and to release what it accepts (counts first, --yes moves):", style="bold")
+        for command in told.commands:
+            console.print(command, soft_wrap=True)

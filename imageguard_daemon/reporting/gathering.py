@@ -1,7 +1,8 @@
 """Asks the log for all that a report is made from, at one moment of it; memory does not grow with the log."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -57,8 +58,7 @@ def report_on(
 def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = None) -> Facts:
     """Give the facts for `make_report`; the errors are those of `report_on`."""
     groupings = groupings_for(by, scope, now)
-    with open_columns(engine) as columns:
-        _require_known(columns, scope)
+    with columns_for(engine, scope) as columns:
         counts, survey, bands = _pass(columns, groupings, scope)
         bands = _with_sizes(columns, bands)
         before = period_before(scope, now)
@@ -68,10 +68,17 @@ def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = No
     return Facts(counts, earlier, survey, images, bands)
 
 
-def simulation_of(engine: Engine, scope: Scope, rules: Rules) -> Simulation:
-    """Judge the decisions in scope again, archived ones too; the errors are those of `report_on`."""
+@contextmanager
+def columns_for(engine: Engine, scope: Scope) -> Iterator[Columns]:
+    """Read the roll-ups as of one moment; the errors are those of `report_on`."""
     with open_columns(engine) as columns:
         _require_known(columns, scope)
+        yield columns
+
+
+def simulation_of(engine: Engine, scope: Scope, rules: Rules) -> Simulation:
+    """Judge the decisions in scope again, archived ones too; the errors are those of `report_on`."""
+    with columns_for(engine, scope) as columns:
         made = simulate(columns.keys, columns.batches(scope, scores=True), rules, columns.measures)
     examples = (*made.newly_rejected, *made.newly_accepted)
     return made.with_paths(images_by_id(engine, [one.id for one in examples]))

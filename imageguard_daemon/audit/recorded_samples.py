@@ -1,0 +1,107 @@
+"""What the log has of many images, for thresholds to be made from: an even sample of them, and what people said."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.columns import Batch, Columns
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.queries import conditions_of, in_parts, with_latest_review
+from imageguard_daemon.audit.rollups import FLAG_UNREADABLE
+from imageguard_daemon.audit.schema import decision_records, decisions, reviews
+
+MOST_SAMPLES = 20_000
+"""So many images are read, spread evenly over those in scope: a share of 1 % is then known within 0.15 points."""
+_SPREAD = 0x9E3779B97F4A7C15
+_RIGHT, _WRONG = frozenset({"confirm", "purge"}), frozenset({"release"})
+
+
+class RecordedSample(NamedTuple):
+    """One image as it was measured; `verdict_was_right` is what people said of its rejection, None if nothing."""
+
+    relative_path: str
+    sha256: str
+    measures: str
+    verdict_was_right: bool | None
+
+
+@dataclass(slots=True)
+class Census:
+    """What the images in scope are: `measured` by the scorer asked for, in which source, by which preset."""
+
+    measured: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
+    presets: Counter[str] = field(default_factory=Counter)
+    unmeasured: Counter[str] = field(default_factory=Counter)
+    """Images of which nothing could be measured, by reason."""
+    other_versions: Counter[str] = field(default_factory=Counter)
+    """Images that another version of the scorer measured."""
+    unreadable: int = 0
+
+
+def census(columns: Columns, scope: Scope, version: str) -> tuple[Census, list[int]]:
+    """Count the images in scope, and choose evenly among those that this version of the scorer measured."""
+    made, chosen = Census(), _Sample()
+    is_version = np.array([bool(key and key.scorer_version == version) for key in columns.keys] or [False])
+    for batch in columns.batches(scope, scores=True):
+        unmeasured = np.isnan(batch.scores).any(axis=1)
+        unreadable = batch.flags & FLAG_UNREADABLE > 0
+        ours = is_version[batch.keys] & ~unmeasured & ~unreadable
+        made.unreadable += int(unreadable.sum())
+        made.measured += int(ours.sum())
+        _count(columns, batch.where(ours), {"source": made.sources, "preset": made.presets})
+        _count(columns, batch.where(unmeasured & ~unreadable), {"reason": made.unmeasured, "source": made.sources})
+        others = batch.where(~is_version[batch.keys] & ~unmeasured & ~unreadable)
+        _count(columns, others, {"scorer_version": made.other_versions, "source": made.sources})
+        chosen.add(batch.ids[ours])
+    return made, chosen.ids()
+
+
+def samples(engine: sa.Engine, scope: Scope, ids: Sequence[int]) -> Iterator[RecordedSample]:
+    """Stream the records of these images and of all others in scope that people reviewed; not of archived ones."""
+    said = _reviewed(engine, scope)
+    names = ("id", "relative_path", "sha256")
+    query = sa.select(*(decision_records.c[name] for name in names), sa.cast(decision_records.c.measures, sa.Text))
+    with reading(engine, engine.url.database or "") as connection:
+        for part in in_parts(sorted({*ids, *said})):
+            for row in connection.execute(query.where(decision_records.c.id.in_(part))).all():
+                yield RecordedSample(row[1], row[2], row[3], said.get(row[0]))
+
+
+def _reviewed(engine: sa.Engine, scope: Scope) -> dict[int, bool]:
+    """Give the latest word of people on images in scope: what was only rejudged, or undone since, is none."""
+    query = sa.select(decisions.c.id, reviews.c.action).select_from(with_latest_review())
+    query = query.where(reviews.c.action.in_([*_RIGHT, *_WRONG]), *conditions_of(scope)).limit(MOST_SAMPLES)
+    with reading(engine, engine.url.database or "") as connection:
+        if not sa.inspect(connection).has_table("reviews"):
+            return {}  # a log of before there were reviews
+        return {number: action in _RIGHT for number, action in connection.execute(query)}
+
+
+def _count(columns: Columns, batch: Batch, counters: dict[str, Counter[str]]) -> None:
+    images = np.bincount(batch.keys, minlength=len(columns.keys))
+    for number in np.flatnonzero(images).tolist():
+        for name, counter in counters.items():
+            counter[getattr(columns.keys[number], name)] += int(images[number])
+
+
+class _Sample:
+    """Keeps the ids whose hashes are lowest: an even choice, the same each time, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._kept: npt.NDArray[np.int64] = np.empty(0, np.int64)
+
+    def add(self, ids: npt.NDArray[np.int64]) -> None:
+        self._kept = np.concatenate([self._kept, ids])
+        if len(self._kept) > MOST_SAMPLES:
+            hashes = self._kept.astype(np.uint64) * np.uint64(_SPREAD)
+            self._kept = self._kept[np.argpartition(hashes, MOST_SAMPLES)[:MOST_SAMPLES]]
+
+    def ids(self) -> list[int]:
+        return sorted(self._kept.tolist())

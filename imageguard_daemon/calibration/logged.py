@@ -1,0 +1,113 @@
+"""Images of a log as examples: those that nobody confirmed as bad are taken as good, which is for people to judge."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from imageguard_daemon.calibration.proposal import Proposal
+from imageguard_daemon.calibration.reviewed import recorded_measures
+from imageguard_daemon.model import Measurement
+from imageguard_daemon.quality.policy import thresholds_for
+from imageguard_daemon.quality.scoring import LIMITS
+from imageguard_daemon.reporting.simulation import Simulation
+from imageguard_daemon.reporting.wording import shown
+
+
+@dataclass(slots=True)
+class LoggedImages:
+    """Images with their recorded measures, named by their path below the inbox."""
+
+    good: list[tuple[str, Measurement]] = field(default_factory=list)
+    bad: list[tuple[str, Measurement]] = field(default_factory=list)
+    released: int = 0
+    """So many of the good ones were released by people."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromLog:
+    """A proposal made from a log: what it was made from, what it would have decided, and what to do next.
+
+    `measured` images were in scope, of which `sampled` were read; the other counts say why images were left out.
+    """
+
+    source: str
+    measured: int
+    sampled: int
+    released: int
+    unmeasured: Mapping[str, int]
+    other_versions: Mapping[str, int]
+    unreadable: int
+    simulation: Simulation
+    commands: tuple[str, ...]
+
+
+def logged_images(rows: Iterable[tuple[str, str, str, bool | None]]) -> LoggedImages:
+    """Sort rows of the log: path, SHA-256, measures as JSON, and whether people said that the rejection was right."""
+    made = LoggedImages()
+    for name, sha256, text, was_right in rows:
+        measures = recorded_measures(text)
+        if measures is not None:
+            (made.bad if was_right else made.good).append((name, Measurement(sha256, measures)))
+            made.released += was_right is False
+    return made
+
+
+def changed(proposal: Proposal) -> dict[str, float]:
+    """Give the thresholds that differ from the preset's, by name, as `--set` takes them."""
+    preset = thresholds_for(proposal.preset_name)
+    return {name: value for name, value in zip(LIMITS, proposal.thresholds, strict=True) if value != preset[name]}
+
+
+def next_commands(proposal: Proposal, log: str, files: str, scope: str) -> tuple[str, ...]:
+    """Give the commands that try the proposal and release what it accepts.
+
+    `log` and `files` are the arguments by which they find the log and the images, the latter empty where a log has
+    none; `scope` are the options that say which decisions.
+    """
+    sets = (f"--set {name}={value:g}" for name, value in changed(proposal).items())
+    rules = " ".join((scope, f"--preset {proposal.preset_name}", *sets))
+    simulate = f"imageguard-daemon simulate {log} {rules}"
+    return (simulate, f"imageguard-daemon rejudge {files} {rules}") if files else (simulate,)
+
+
+def in_words(told: FromLog) -> Iterator[str]:
+    """Say what the proposal rests on, for people."""
+    yield (
+        f"{told.measured:,} images of source '{told.source}' in the log; those that nobody confirmed as rejected are "
+        "taken as good"
+    )
+    if told.sampled < told.measured:
+        yield f"{told.sampled:,} of them were read, spread evenly"
+    if told.released:
+        yield f"{told.released:,} of them were released by people"
+    if told.unmeasured:
+        reasons = ", ".join(f"{n:,} {shown(reason)}" for reason, n in Counter(told.unmeasured).most_common())
+        yield f"left out, since nothing could be measured: {reasons}"
+    if told.other_versions:
+        versions = ", ".join(f"{n:,} by version {shown(v)}" for v, n in Counter(told.other_versions).most_common())
+        yield f"left out, since another scorer measured them: {versions}"
+    if told.unreadable:
+        yield f"left out, since their scores cannot be read: {told.unreadable:,}"
+
+
+def as_dict(told: FromLog) -> dict[str, Any]:
+    """Give it in the form of `--format json`."""
+    overall = told.simulation.overall
+    return {
+        "source": told.source,
+        "measured": told.measured,
+        "sampled": told.sampled,
+        "released_by_people": told.released,
+        "unmeasured": dict(Counter(told.unmeasured).most_common()),
+        "other_scorer_versions": dict(Counter(told.other_versions).most_common()),
+        "unreadable": told.unreadable,
+        "total": overall.total,
+        "rejected_before": overall.before,
+        "rejected_after": overall.after,
+        "newly_rejected": overall.newly_rejected,
+        "newly_accepted": overall.newly_accepted,
+        "reasons_before": dict(told.simulation.reasons_before.most_common()),
+        "reasons_after": dict(told.simulation.reasons_after.most_common()),
+        "commands": list(told.commands),
+    }
