@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import string
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +20,8 @@ from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.wording import limit_percent, percent
 
 NAMES_SHOWN = 5
+_PLAIN = frozenset(string.ascii_letters + "._-")
+"""Letters of which a name means itself in YAML; digits alone would be a number."""
 _SIGNALS = tuple(name.removesuffix("_score") for name in LIMITS)
 CSV_COLUMNS = (
     *("signal", "preset_threshold", "threshold", "unit", "preset_limit", "limit"),
@@ -33,7 +37,7 @@ def as_yaml(proposal: Proposal, source: str = "default") -> str:
         f"# rejects {_share(rejected)} of the good ones (limit {limit_percent(proposal.max_reject)}).",
         *(f"# {line}" for line in _checks_off(proposal)),
         "sources:",
-        f"  - name: {source}",
+        f"  - name: {json.dumps(printable(source)) if set(source) - _PLAIN else source}",
         f"    preset: {proposal.preset_name}",
         "    thresholds:",
     ]

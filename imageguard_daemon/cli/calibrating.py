@@ -78,6 +78,7 @@ def judged_by(proposal: "Proposal", found: LoggedExamples, asked: AskedOfLog) ->
     finally:
         engine.dispose()
     told = found.census
+    options = f"--source {shlex.quote(printable(found.source))}{asked.text}"
     return FromLog(
         found.source,
         told.measured,
@@ -87,7 +88,7 @@ def judged_by(proposal: "Proposal", found: LoggedExamples, asked: AskedOfLog) ->
         told.other_versions,
         told.unreadable,
         made,
-        next_commands(proposal, *_where(asked, found.source), f"--source {found.source}{asked.text}"),
+        next_commands(proposal, *_where(asked, found.source), options),
     )
 
 

@@ -1,8 +1,10 @@
 """Findings about rates: too high overall, for a source, for a class; and reasons behind most rejections."""
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from imageguard_daemon.names import printable
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import (
     ADVICE,
@@ -69,7 +71,8 @@ def _mostly_rejected(name: str, one: Tally, evidence: dict[str, float], *, of_a_
     counted = f"{share(one.rejected, one.total)} images ({percent(one.rate)})"
     # Whether the images or the thresholds are wrong nobody can tell from the scores: that is for people to say.
     if of_a_log:
-        command = f"`imageguard-daemon calibrate --log ROOT --source {name}` proposes thresholds from the log"
+        source = shlex.quote(printable(name))
+        command = f"`imageguard-daemon calibrate --log ROOT --source {source}` proposes thresholds from the log"
     else:
         command = "`imageguard-daemon calibrate FOLDER` proposes thresholds from them"
     look_at = (

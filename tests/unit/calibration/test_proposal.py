@@ -75,7 +75,8 @@ def test_the_commands_that_follow_have_the_preset_and_what_differs_from_it() -> 
 
 def test_the_yaml_names_the_source() -> None:
     """What is proposed for one source is no proposal for another."""
-    assert parse(as_yaml(proposal((60, measures())), "smears")).sources[0].name == "smears"
+    for name in ("smears", "2024", "cam-7"):
+        assert parse(as_yaml(proposal((60, measures())), name)).sources[0].name == name
 
 
 def test_images_of_a_log_are_good_unless_people_said_otherwise() -> None:
