@@ -61,6 +61,8 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
     worse_sources = got_worse("source", seen.series.get("source", {}), settings)
     alone = bool(mostly) and len(seen.sources) == 1  # then the overall rate is its rate
     classes = (_referring(one, mostly, seen) for one in rejected_classes(seen.classes, settings))
+    reasons = [one for one in dominating_reasons(seen.overall, settings) if not _is_reason_of(one, mostly, seen)]
+    thumbnails = thumbnails_mixed_in(seen.bands, settings, of_a_log=seen.of_a_log)
     return (
         *(() if alone else high_rejection_rate(seen.overall, settings)),
         *mostly,
@@ -74,9 +76,9 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
             for one in got_worse("camera", seen.series.get("camera", {}), settings)
             if not _is_told(one, worse_sources, seen)
         ),
-        *(one for one in dominating_reasons(seen.overall, settings) if not _is_reason_of(one, mostly, seen)),
+        *reasons,
         *just_below(seen.borderline, settings),
-        *thumbnails_mixed_in(seen.bands, settings, of_a_log=seen.of_a_log),
+        *(one for one in thumbnails if not _are_rejected(one, (*mostly, *reasons), seen)),
         *arriving_again(seen.sources, settings),
     )
 
@@ -89,6 +91,17 @@ def _referring(one: Finding, mostly: Sequence[Finding], seen: Patterns) -> Findi
     if not one.evidence["others_total"]:
         return None
     return replace(one, look_at=f"Its images come from source '{shown(source)}' alone: see there. {one.look_at}")
+
+
+def _are_rejected(thumbnails: Finding, told: Sequence[Finding], seen: Patterns) -> bool:
+    """Tell whether most of the thumbnails are rejected for their size, and a finding has said so already."""
+    group = (seen.sources if seen.sources.get(thumbnails.subject) else seen.classes).get(thumbnails.subject, Tally())
+    of_size = group.reasons.get("low_resolution", 0) * 2 > thumbnails.evidence["rejected"]
+    return of_size and any(
+        one.kind == "mostly_low_resolution"
+        or (one.kind == "source_mostly_rejected" and seen.sources[one.subject].top_reason == "low_resolution")
+        for one in told
+    )
 
 
 def _is_reason_of(one: Finding, mostly: Sequence[Finding], seen: Patterns) -> bool:

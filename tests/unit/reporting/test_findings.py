@@ -5,6 +5,7 @@ import pytest
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.model import ISSUES
 from imageguard_daemon.reporting.findings import ADVICE, Finding, Patterns, find_patterns
+from imageguard_daemon.reporting.sizes import Band, Bands
 from imageguard_daemon.reporting.tallies import Tally, together
 
 SETTINGS = Reporting(min_sample=20, rejection_rate_limit=0.2, class_rate_limit=0.5, mostly_share=0.5)
@@ -191,3 +192,13 @@ def test_a_folder_judged_in_place_is_told_the_command_for_folders() -> None:
     [finding] = mostly_rejected({"scan": blurry(90, 100)}, of_a_log=False)
     assert finding.sentence.startswith("90 of 100 images (90.0 %) were rejected for one reason, blurry")
     assert "`imageguard-daemon calibrate FOLDER`" in finding.look_at
+
+
+def test_thumbnails_that_are_rejected_for_their_size_are_told_once() -> None:
+    """What passes by size is told as thumbnails; what is rejected for it is told by its reason."""
+    band = Bands(1, {"web": Band(300, 60, 0, 240, 12_000.0, 0.12, 200)})
+    for reasons, told in ((Tally(300), ["thumbnails_mixed_in"]), (Tally(300, {"low_resolution": 60}), [])):
+        seen = Patterns(reasons, {}, {"web": reasons}, bands={"source": band})
+        found_kinds = kinds(list(find_patterns(seen, SETTINGS)))
+        assert [kind for kind in found_kinds if kind == "thumbnails_mixed_in"] == told
+        assert ("mostly_low_resolution" in found_kinds) is not bool(told)
