@@ -1,7 +1,9 @@
 """Pixels of any depth and channels as 8-bit luma; pure.
 
-- 16-bit samples are scaled by the smallest of 8, 10, 12, 14, 16 bits that holds the largest one, because
-  cameras and scanners store 12-bit data in 16-bit files; floating point by its own largest value, at least 1.
+- 16-bit samples are scaled by the smallest of 8, 10, 12, 14, 16 bits that holds them, because cameras and scanners
+  store 12-bit data in 16-bit files; floating point by its own largest value, at least 1. One sample in a thousand
+  may lie above: dead pixels make no range. Neither does transparency, which has a range of its own.
+- Samples that stand for no data (GDAL's tag) make no range either, and become middle grey.
 - One channel whose samples lie in a narrow band away from zero, or partly below it, is a measurement (thermal,
   elevation), not a brightness: it is scaled from one end of its range to the other.
 - Transparent pixels are laid over middle grey, which is neither blown nor crushed whatever the subject is: a
@@ -17,35 +19,87 @@ Grey = NDArray[np.uint8]
 _MIDDLE_GREY = 128
 _OUTLIERS = 0.005
 """Share of the samples at either end that make no range: dead pixels, and what lies beside the sensor."""
+_DEAD = 0.001
+"""Share of the samples that may lie above the white level."""
+_SAMPLES_ASKED = 200_000
+_DEPTHS = (8, 10, 12, 14, 16)
+_WITH_CHANNELS = 3
 _NARROW, _AWAY_FROM_ZERO = 1 / 4, 1 / 16
 """Shares of the white level: a band this narrow, that begins so far up."""
 
 
-def scaled_to_8_bit(pixels: NDArray[np.generic]) -> Grey:
-    """Scale samples deeper than 8 bits, by the rule in the module's docstring; of uint8 nothing changes."""
+def scaled_to_8_bit(pixels: NDArray[np.generic], *, no_data: float | None = None) -> Grey:
+    """Scale samples deeper than 8 bits, by the rules in the module's docstring; of uint8 nothing changes.
+
+    The last of 2 or 4 channels is transparency.
+    """
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
-    values = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    largest = float(values.max(initial=0.0))
-    if pixels.ndim == 2 or pixels.shape[2] == 1:
-        is_real = np.issubdtype(pixels.dtype, np.floating)
-        low, high = _range_of_measurement(values[np.isfinite(pixels)] if is_real else values, largest)
+    if pixels.ndim == _WITH_CHANNELS and pixels.shape[2] in (2, 4):
+        colour = _scaled(pixels[:, :, :-1], no_data)
+        return np.dstack([colour, _scaled_alpha(pixels[:, :, -1])])
+    return _scaled(pixels, no_data)
+
+
+def _scaled(pixels: NDArray[np.generic], no_data: float | None) -> Grey:
+    values = pixels.astype(np.float32)
+    missing = ~np.isfinite(values) if np.issubdtype(pixels.dtype, np.floating) else np.zeros(0, np.bool_)
+    if no_data is not None:
+        unset = np.isclose(values, np.float32(no_data), rtol=1e-6)
+        missing = missing | unset if missing.size else unset
+    seen = values[~missing] if missing.any() else values
+    low, high = _range(seen, pixels)
+    scaled = np.asarray(np.clip((values - low) * (255.0 / (high - low)) + 0.5, 0, 255))
+    if missing.any():
+        scaled[missing] = _MIDDLE_GREY
+    return scaled.astype(np.uint8)
+
+
+def _range(seen: NDArray[np.float32], pixels: NDArray[np.generic]) -> tuple[float, float]:
+    """Give the values that become black and white."""
+    if not seen.size:
+        return 0.0, 1.0
+    is_signed = not np.issubdtype(pixels.dtype, np.unsignedinteger)
+    if pixels.ndim < _WITH_CHANNELS or pixels.shape[2] == 1 or (is_signed and seen.min() < 0):
+        low, high = _range_of_measurement(seen)
         if high > low:
-            return np.asarray(np.clip((values - low) * (255.0 / (high - low)) + 0.5, 0, 255), np.uint8)
+            return low, high
     if np.issubdtype(pixels.dtype, np.floating):
-        white = max(largest, 1.0)
-    else:
-        white = next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if largest < 2**bits), largest)
-    return np.asarray(np.clip(values * (255.0 / white) + 0.5, 0, 255), np.uint8)
+        return 0.0, max(1.0, _quantiles(seen, 1 - _DEAD)[0])
+    return 0.0, _white_level(seen, float(seen.max()))
 
 
-def _range_of_measurement(values: NDArray[np.float32], largest: float) -> tuple[float, float]:
+def _quantiles(values: NDArray[np.float32], *shares: float) -> list[float]:
+    """Give quantiles, of at most some hundred thousand samples."""
+    some = values.ravel()[:: max(1, values.size // _SAMPLES_ASKED)]
+    return [float(value) for value in np.quantile(some, shares)]
+
+
+def _white_level(seen: NDArray[np.float32], largest: float) -> float:
+    """Give the white of the smallest depth in use that holds all samples but dead ones."""
+    white = next((2.0**bits - 1 for bits in _DEPTHS if largest < 2**bits), largest)
+    for bits in reversed(_DEPTHS):
+        if white >= 2**bits:
+            if np.count_nonzero(seen >= 2**bits) > _DEAD * seen.size:
+                break
+            white = 2.0**bits - 1
+    return white
+
+
+def _scaled_alpha(alpha: NDArray[np.generic]) -> Grey:
+    """Scale transparency: opaque is the white of the smallest depth in use, in floating point 1."""
+    largest = float(alpha.max(initial=0))
+    opaque = 1.0 if largest <= 1.0 else next((2.0**bits - 1 for bits in _DEPTHS if largest < 2**bits), largest)
+    return np.asarray(np.clip(alpha.astype(np.float32) * (255.0 / opaque) + 0.5, 0, 255), np.uint8)
+
+
+def _range_of_measurement(values: NDArray[np.float32]) -> tuple[float, float]:
     """Give the range of samples that are no brightness, or an empty one when they are."""
-    if values.size < 2 or largest <= 1.0:  # 0 to 1 is brightness in floating point
+    low, middle, high, largest = _quantiles(values, _OUTLIERS, 0.5, 1 - _OUTLIERS, 1 - _DEAD)
+    if middle >= 0 and largest <= 1.0:  # 0 to 1 is brightness in floating point
         return 0.0, 0.0
-    low, high = (float(value) for value in np.quantile(values, (_OUTLIERS, 1 - _OUTLIERS)))
     is_narrow = high - low < _NARROW * largest and low > _AWAY_FROM_ZERO * largest
     return (low, high) if low < 0 or is_narrow else (0.0, 0.0)
 
