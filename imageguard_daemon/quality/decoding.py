@@ -9,36 +9,26 @@ Every measure is taken from luma, so luma is all that is decoded. Rules:
   displayed.
 """
 
-import contextlib
 import io
-import re
-import struct
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from imageguard_daemon.errors import ImageError
-from imageguard_daemon.quality import heic, integrity, jpeg, tiff
+from imageguard_daemon.quality import heic, integrity, isobmff, jpeg, opencv, png, tiff, tiff_tags
+from imageguard_daemon.quality.complaints import complaint, pillow_guard
 from imageguard_daemon.quality.exif import as_displayed, facts_of_exif, facts_of_image, one_line
 from imageguard_daemon.quality.luma import Grey as Grey  # noqa: PLC0414 - the features know it from here
 from imageguard_daemon.quality.luma import grey_of, grey_of_inverted_inks, scaled_to_8_bit
-from imageguard_daemon.quality.plain import plain_grey, png_exif
-from imageguard_daemon.quality.quiet import QUIET
 from imageguard_daemon.quality.signatures import HANDLED, recognise, resemblance
 
 MOST_SCANS = 100
 """Encoders write about ten; libtiff draws its line for JPEG here too."""
 _BAND_ROWS = 64
-_CLAIMED_PIXELS = re.compile(r"\((\d+) pixels\)")
-_PILLOW_COMPLAINTS = (
-    *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, struct.error),
-    *(zlib.error, ArithmeticError, AttributeError, RuntimeError),
-)
+_EIGHT_BITS = 8
+_INKS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +68,7 @@ def decode(data: bytes, limits: Limits) -> Picture:
         raise ImageError("corrupt", f"no image format recognised in the first bytes{hint}")
     if name not in HANDLED:
         raise ImageError("unsupported", f"{name} is not handled")
-    if name == "HEIC":
-        return _decode_heic(data, limits)
-    return _decode_jpeg(data, limits) if name == "JPEG" else _decode_other(data, name, limits)
+    return _DECODERS.get(name, _decode_by_pillow)(data, limits, name)
 
 
 def from_grey(grey: Grey, limits: Limits) -> Picture:
@@ -97,10 +85,17 @@ def from_grey(grey: Grey, limits: Limits) -> Picture:
 def from_pillow(image: Image.Image, limits: Limits) -> Picture:
     """Take the current frame of a Pillow image, with what it still knows of the file it came from.
 
+    One that was opened and not touched since is its file: that is judged, as it would be by its path.
+
     Raises:
         ImageError: `too_large`; `corrupt`, when the file behind it turns out to be damaged.
     """
     require_size(*image.size, limits)
+    data = _file_behind(image)
+    if recognise(data) in HANDLED:
+        picture = decode(data, limits)
+        if sorted((picture.width, picture.height)) == sorted(image.size):  # not where a smaller draft was asked for
+            return picture
     name = image.format or ""
     with pillow_guard(name or "image"):
         image.load()
@@ -109,6 +104,19 @@ def from_pillow(image: Image.Image, limits: Limits) -> Picture:
         tables = getattr(image, "quantization", {})
         quality = jpeg.equivalent_quality(jpeg.in_zigzag(tables[0])) if tables.get(0) else None
         return Picture(_pillow_grey(image), width, height, name, camera, quality)
+
+
+def _file_behind(image: Image.Image) -> bytes:
+    """Give the bytes of a file whose first picture is not loaded yet; nothing when there is no such file."""
+    file = getattr(image, "fp", None)
+    if file is None or getattr(image, "_im", image) is not None or image.tell() != 0:
+        return b""
+    at = file.tell()
+    try:
+        file.seek(0)
+        return bytes(file.read())
+    finally:
+        file.seek(at)
 
 
 def require_size(width: int, height: int, limits: Limits) -> None:
@@ -128,7 +136,7 @@ def require_size(width: int, height: int, limits: Limits) -> None:
 # --- JPEG
 
 
-def _decode_jpeg(data: bytes, limits: Limits) -> Picture:
+def _decode_jpeg(data: bytes, limits: Limits, _name: str) -> Picture:
     header = jpeg.read_header(data)
     require_size(header.width, header.height, limits)
     _require_few_scans(data, header)
@@ -149,23 +157,31 @@ def _require_few_scans(data: bytes, header: jpeg.JpegHeader) -> None:
 
 
 def _jpeg_grey(data: bytes, header: jpeg.JpegHeader) -> Grey:
-    inks = header.components == 4
     try:
-        decoded = np.asarray(simplejpeg.decode_jpeg(data, colorspace="CMYK" if inks else "GRAY"), np.uint8)
+        return _strictly_decoded(data, header)
+    except ValueError:
+        plain = jpeg.with_plain_header(data, header)  # what is said of it is said of the pixels
+    try:
+        return _strictly_decoded(plain, header)
     except ValueError as error:
-        complaint = one_line(error)
-        if complaint.startswith("Unsupported") and not header.is_common:  # lossless, 12-bit: nothing here reads them
-            raise ImageError("unsupported", f"JPEG: {complaint}") from error
+        told = one_line(error)
+        if told.startswith("Unsupported") and not header.is_common:  # lossless, 12-bit: nothing here reads them
+            raise ImageError("unsupported", f"JPEG: {told}") from error
         # Unusual subsampling is allowed by the standard, and Pillow reads it.
-        if "subsampling" in complaint or jpeg.is_harmless(complaint, data):
-            return _jpeg_by_pillow(data)
-        raise ImageError("corrupt", f"JPEG: {complaint}") from error
+        if "subsampling" in told or jpeg.is_harmless(told, plain):
+            return _jpeg_by_pillow(plain)
+        raise complaint("JPEG", error) from error
+
+
+def _strictly_decoded(data: bytes, header: jpeg.JpegHeader) -> Grey:
+    inks = header.components == _INKS
+    decoded = np.asarray(simplejpeg.decode_jpeg(data, colorspace="CMYK" if inks else "GRAY"), np.uint8)
     return grey_of_inverted_inks(decoded) if inks else decoded[:, :, 0]
 
 
 def _require_no_hole_in_scans(data: bytes, scan_at: int) -> None:
     # What follows the end of the picture (previews, films, makers' data) may be empty; it is looked for only then.
-    if integrity.hole_in(data, scan_at, len(data), dense=False) is not None:
+    if integrity.hole_in(data, scan_at, len(data)) is not None:
         end = data.find(b"\xff\xd9", scan_at)
         integrity.require_no_hole(data, scan_at, end if end != -1 else len(data), "JPEG")
 
@@ -178,86 +194,88 @@ def _jpeg_by_pillow(data: bytes) -> Grey:
 # --- HEIC
 
 
-def _decode_heic(data: bytes, limits: Limits) -> Picture:
-    for size in integrity.avif_sizes(data):
+def _decode_heic(data: bytes, limits: Limits, _name: str) -> Picture:
+    for size in isobmff.claimed_sizes(data):
         require_size(*size, limits)  # before libheif, which calls a claim beyond its own limit an error
     opened = heic.opened(data)
     width, height = opened.size
     require_size(width, height, limits)
     grey = grey_of(heic.pixels_of(opened))
-    heic.require_intact(data)
+    isobmff.require_no_hole(data, "HEIC")
     # The container says by itself how it is turned; EXIF only repeats it.
     _, camera = facts_of_exif((opened.info.get("exif") or b"").removeprefix(b"Exif\0\0"))
     return Picture(grey, width, height, "HEIC", camera)
 
 
+# --- PNG
+
+
+def _decode_png(data: bytes, limits: Limits, _name: str) -> Picture:
+    found = png.read(data)
+    require_size(found.width, found.height, limits)
+    grey = opencv.png_grey(found)
+    if grey is None:
+        with pillow_guard("PNG"), Image.open(io.BytesIO(found.pixels), formats=["PNG"]) as image:
+            grey = _pillow_grey(image)
+        png.require_all_rows(found)  # Pillow does not
+    orientation, camera = facts_of_exif(found.exif)
+    return Picture(grey, *as_displayed(found.width, found.height, orientation), "PNG", camera)
+
+
+# --- TIFF
+
+
+def _decode_tiff(data: bytes, limits: Limits, _name: str) -> Picture:
+    tags = tiff_tags.read(data)
+    tiff.refuse_raw(tags)
+    require_size(tags.width, tags.height, limits)
+    tiff.refuse_codec(tags)
+    tiff.require_parts(data, tags)
+    with pillow_guard("TIFF"):
+        image = _opened_tiff(data)
+        grey = None if image and tags.bits <= _EIGHT_BITS else tiff.grey_of_samples(data, tags)
+        if grey is None and image:
+            grey = _pillow_grey(image)
+        if grey is None:
+            raise tiff.not_handled(tags)
+        tiff.require_intact(data, tags, image)
+        _, camera = facts_of_image(image) if image else (1, "")
+    width, height = as_displayed(tags.width, tags.height, tags.orientation)
+    return Picture(grey, width, height, "TIFF", camera)
+
+
+def _opened_tiff(data: bytes) -> Image.Image | None:
+    """Read the header by Pillow; None when it has no mode for such a picture."""
+    try:
+        return Image.open(io.BytesIO(data), formats=["TIFF"])
+    except UnidentifiedImageError:
+        return None
+
+
 # --- every other format
 
 
-@contextlib.contextmanager
-def pillow_guard(name: str) -> Iterator[None]:
-    """Turn whatever Pillow says about a bad file into ImageError, and keep its warnings quiet."""
-    try:
-        with QUIET:
-            yield
-    except UnidentifiedImageError as error:
-        raise ImageError("corrupt", f"{name}: the header makes no sense") from error
-    except Image.DecompressionBombError as error:
-        # Pillow's own fence, which stands in front of ours unless a worker has taken it down.
-        pixels = _CLAIMED_PIXELS.search(str(error))
-        claim = f"{int(pixels[1]) / 1e6:.0f} megapixels" if pixels else "too many pixels"
-        raise ImageError("too_large", f"the header claims {claim}") from error
-    except _PILLOW_COMPLAINTS as error:
-        raise ImageError("corrupt", f"{name}: {one_line(error)}") from error
-
-
-def _decode_other(data: bytes, name: str, limits: Limits) -> Picture:
-    if name == "PNG":
-        data = integrity.intact_png(data)
-    for size in integrity.avif_sizes(data) if name == "AVIF" else ():
+def _decode_by_pillow(data: bytes, limits: Limits, name: str) -> Picture:
+    for size in isobmff.claimed_sizes(data) if name == "AVIF" else ():
         require_size(*size, limits)  # before libavif, which calls a claim beyond its own limit nonsense
     with pillow_guard(name), Image.open(io.BytesIO(data), formats=[name]) as image:
         require_size(*image.size, limits)
-        tiff.refuse_raw(image)
-        grey = plain_grey(data, name)
-        # Pillow would decode a PNG file to the end, in case its EXIF comes last.
-        is_decoded = name == "PNG" and grey is not None
-        orientation, camera = facts_of_exif(png_exif(data)) if is_decoded else facts_of_image(image)
-        # Pillow turns TIFF as displayed by itself, and says that size from the start.
-        width, height = as_displayed(*image.size, 1 if name == "TIFF" else orientation)
-        if grey is None:
-            grey = _deep_grey(data, image) if _bits(image, data) > 8 else _pillow_grey(image)
-        _require_intact(data, name, image)
-        return Picture(grey, width, height, name, camera)
+        grey = opencv.webp_grey(data) if name == "WEBP" else None
+        grey = _pillow_grey(image) if grey is None else grey
+        _require_intact(data, name)
+        # Only now: Pillow decodes some formats when asked for their EXIF, and would swallow what is wrong with them.
+        orientation, camera = facts_of_image(image)
+        return Picture(grey, *as_displayed(*image.size, orientation), name, camera)
 
 
-def _require_intact(data: bytes, name: str, image: Image.Image) -> None:
+def _require_intact(data: bytes, name: str) -> None:
     """Look for what the decoder has not noticed."""
     if name == "WEBP":
         integrity.require_intact_webp(data)
     elif name == "GIF":
         integrity.require_intact_gif(data)
     elif name == "AVIF":
-        integrity.require_intact_avif(data)
-    elif name == "TIFF":
-        tiff.require_intact(data, image)
-
-
-def _bits(image: Image.Image, data: bytes) -> int:
-    """Give the bits of a sample: Pillow reads deep colour as 8-bit by dropping the low byte."""
-    if image.format == "PNG":
-        return data[24]
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return 16
-    return int(max(getattr(image, "tag_v2", {}).get(258, (8,))))
-
-
-def _deep_grey(data: bytes, image: Image.Image) -> Grey:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype == np.uint8:
-        image.load()
-        pixels = np.asarray(image)
-    return grey_of(scaled_to_8_bit(pixels), bgr=True)
+        isobmff.require_no_hole(data, name)
 
 
 def _pillow_grey(image: Image.Image) -> Grey:
@@ -266,6 +284,8 @@ def _pillow_grey(image: Image.Image) -> Grey:
         return scaled_to_8_bit(np.asarray(image))
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("L", "LA", "1") else "RGBA")
+    elif image.mode == "LAB":
+        image = image.getchannel("L")
     elif image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
     return _grey_by_bands(image) if image.mode == "RGB" else grey_of(np.asarray(image))
@@ -279,3 +299,6 @@ def _grey_by_bands(image: Image.Image) -> Grey:
         bottom = min(top + _BAND_ROWS, height)
         grey[top:bottom] = grey_of(np.asarray(image.crop((0, top, width, bottom))))
     return grey
+
+
+_DECODERS = {"JPEG": _decode_jpeg, "HEIC": _decode_heic, "PNG": _decode_png, "TIFF": _decode_tiff}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.errors import ImageError
-from imageguard_daemon.quality import integrity
+from imageguard_daemon.quality.complaints import complaint
 
 _NOT_OURS = ("Unsupported feature", "Unsupported codec", "Unsupported file-type")
 
@@ -60,15 +60,6 @@ def pixels_of(opened_file: Any) -> NDArray[np.uint8]:
         raise _sorted(error) from error
 
 
-def require_intact(data: bytes) -> None:
-    """Look for what the decoder passes over: it conceals what is missing.
-
-    Raises:
-        ImageError: `corrupt`.
-    """
-    integrity.require_intact_avif(data)
-
-
 def _sorted(error: Exception) -> ImageError:
     told = " ".join(str(error).split()) or type(error).__name__
-    return ImageError("unsupported" if told.startswith(_NOT_OURS) else "corrupt", f"HEIC: {told}")
+    return ImageError("unsupported", f"HEIC: {told}") if told.startswith(_NOT_OURS) else complaint("HEIC", error)

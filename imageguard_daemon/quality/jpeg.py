@@ -29,6 +29,9 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 # Within a scan 0xFF stands before 0 (a byte of data), a restart marker, or another 0xFF (a fill byte).
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _STAND_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+# Tables, frames, the restart interval; of the rest, JFIF and Adobe tell how colours are stored.
+_NEEDED = frozenset({0xDB, 0xC4, 0xCC, 0xDD, *_START_OF_FRAME})
+_OF_COLOURS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,22 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
             length = int.from_bytes(data[at + 2 : at + 4], "big")
             yield marker, at, data[at + 4 : at + 2 + length]
             at += 2 + max(length, 2)
+
+
+def with_plain_header(data: bytes, header: JpegHeader) -> bytes:
+    """Give the file with nothing before its first scan but what pixels depend on.
+
+    Metadata, and junk between segments as some cameras leave it, are no part of the picture; libjpeg complains of
+    them as of damage.
+    """
+    kept = [b"\xff\xd8"]
+    for marker, at, segment in _segments(data):
+        if at >= header.scan_at:
+            break
+        name = _OF_COLOURS.get(marker)
+        if marker in _NEEDED or (name and segment.startswith(name)):
+            kept.append(data[at : at + 4] + segment)
+    return b"".join([*kept, data[header.scan_at :]])
 
 
 def has_more_scans(data: bytes, at: int, most: int) -> bool:

@@ -1,51 +1,51 @@
-"""Plain PNG and WebP stills, which OpenCV decodes in less time than Pillow; touches no disk.
+"""What OpenCV decodes, in less time than Pillow or where Pillow does not; touches no disk.
 
-Plain is 8 bits a sample, grey or RGB, one picture, nothing transparent. Everything else, and whatever OpenCV refuses,
-is for Pillow: it knows more kinds, and has the last word on what is damaged.
+Whatever it refuses is for Pillow, which has the last word on what is damaged.
 """
-
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from imageguard_daemon.quality.luma import Grey, grey_of
+from imageguard_daemon.quality.luma import Grey, grey_of, scaled_to_8_bit
+from imageguard_daemon.quality.png import Png
 
-_GREY_OR_RGB = (0, 2)
-_NOT_PLAIN = frozenset({b"tRNS", b"acTL"})
-_OLD_EXIF = b"Raw profile type"
 _ANIMATION, _ALPHA = 0x02, 0x10
 
 
-def plain_grey(data: bytes, name: str) -> Grey | None:
-    """Give the luma of a plain still, height x width uint8; None when it is none, or damaged."""
-    is_plain = (name == "PNG" and _is_plain_png(data)) or (name == "WEBP" and _is_plain_webp(data))
-    if not is_plain:
-        return None
+def pixels_of(data: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> NDArray[np.generic] | None:
+    """Decode to height x width or height x width x channels (BGR, BGRA), of any depth; None when it refuses.
+
+    Raises:
+        MemoryError: there is not enough.
+    """
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
         return None
-    return None if pixels is None else grey_of(np.asarray(pixels, np.uint8), bgr=True)
 
 
-def png_exif(data: bytes) -> bytes:
-    """Give the EXIF block of a PNG file whose chunks are whole; nothing when it has none."""
-    return next((data[start:end] for kind, start, end in _png_chunks(data) if kind == b"eXIf"), b"")
+def png_grey(png: Png) -> Grey | None:
+    """Give the luma of a PNG file, height x width uint8; None when OpenCV does not read it, or not to the last row."""
+    if png.has_transparent_grey:
+        return None
+    is_plain = png.depth <= 8 and png.is_opaque
+    return _grey(png.pixels, _IN_COLOUR if is_plain else cv2.IMREAD_UNCHANGED)
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    at = 8
-    while at + 12 <= len(data):
-        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        yield data[at + 4 : at + 8], at + 8, end
-        at = end + 4
+def webp_grey(data: bytes) -> Grey | None:
+    """Give the luma of a WebP still in which nothing is transparent; None when it is none, or damaged."""
+    return _grey(data, _IN_COLOUR) if _is_plain_webp(data) else None
 
 
-def _is_plain_png(data: bytes) -> bool:
-    if data[24] != 8 or data[25] not in _GREY_OR_RGB:
-        return False
-    return not any(kind in _NOT_PLAIN or data.startswith(_OLD_EXIF, start) for kind, start, _ in _png_chunks(data))
+_IN_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def _grey(data: bytes, flags: int) -> Grey | None:
+    pixels = pixels_of(data, flags)
+    return None if pixels is None else grey_of(scaled_to_8_bit(pixels), bgr=True)
 
 
 def _is_plain_webp(data: bytes) -> bool:

@@ -90,9 +90,9 @@ def test_deep_images_keep_their_brightness(bits, suffix, pixels):
 
 
 def test_floating_point_is_scaled_by_its_own_white():
-    """Samples of 0 to 1 fill the range; infinities and NaN do no harm."""
+    """Samples of 0 to 1 fill the range; infinities and NaN are no brightness, and become middle grey."""
     scaled = scaled_to_8_bit(np.array([[0, 0.5, 1.0, np.nan, np.inf, -3]], np.float32))
-    assert scaled.tolist() == [[0, 128, 255, 0, 0, 0]]
+    assert scaled.tolist() == [[0, 128, 255, 128, 128, 0]]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
