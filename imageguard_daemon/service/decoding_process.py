@@ -14,24 +14,28 @@ import resource
 import select
 import signal
 import socket
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, fields
+from functools import cache
 from typing import Any, NoReturn
 
+from imageguard_daemon.errors import RetryableError, UnavailableError
 from imageguard_daemon.model import Measurement, Measures
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality import heic, measurement
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.quality.signatures import HANDLED
 from imageguard_daemon.service import confinement
+from imageguard_daemon.service.losses import Cause, Loss
 
 _PR_SET_PDEATHSIG = 1
 _SOCKET = 3
 _ANSWER_BYTES = 1 << 18
 _LEAST_SECONDS = 0.1
 _SECONDS_TO_END = 1.0
+_SECONDS_TO_BEGIN = 60.0
+_PROVEN = "ready"
 _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 _TEXT_CHARACTERS = 2000
 _NOTES_CHARACTERS = 8000
@@ -39,33 +43,44 @@ _ISSUES = frozenset({"blank", "corrupt", "unsupported", "too_large"})
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _LOG = logging.getLogger(__name__)
 
+KNOWN_SIZE = (16, 16)
+KNOWN_PICTURE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000100000001008000000003a98a0bd000000144944415478da63646043058c1c68022c234a"
+    "000058a806537027ea260000000049454e44ae426082"
+)
+"""PNG: it goes through zlib, libpng, all features and the networks."""
+
 Work = Callable[[bytes, Limits], Measurement]
 
 
 class DecoderLostError(Exception):
     """The process ended, hung or talked nonsense over one file; it is gone, and the message says what it did."""
 
-    def __init__(self, told: str, *, from_outside: bool = False) -> None:
+    def __init__(self, told: str, cause: Cause = Cause.crashed) -> None:
         super().__init__(told)
-        self.from_outside = from_outside
-        """No decoder ends itself like this; the kernel short of memory does, and people do."""
-
-
-class DecoderHungError(DecoderLostError):
-    """It gave no answer in time, and was ended."""
+        self.loss = Loss(told, cause)
 
 
 class Decoder:
-    """One confined process and the socket to it. `work` is what it does with the bytes it is given."""
+    """One confined process and the socket to it. `work` is what it does with the bytes it is given.
+
+    It proves itself on a known picture before its answers count: what ends before that does so for no image's fault.
+
+    Raises:
+        UnavailableError: it cannot be set up here, or does not read what it must.
+        RetryableError: it was killed from outside before it could begin.
+    """
 
     def __init__(self, memory_bytes: int, work: Work = measurement.measure_bytes) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         worker = os.getpid()
-        self._ended = False
+        self._code: int | None = None
+        _load_what_comes_late()
         self.pid = os.fork()
         if not self.pid:
             _live(worker, theirs, memory_bytes, work)
         theirs.close()
+        self._require_proof()
 
     def measure(self, contents: int, limits: Limits, seconds: float | None = None) -> Measurement:
         """Have a sealed memory file measured, within `seconds` if given.
@@ -81,7 +96,7 @@ class Decoder:
                 answer = self._socket.recv(_ANSWER_BYTES)
         except TimeoutError:
             self.close()
-            raise DecoderHungError("took too long") from None
+            raise DecoderLostError("took too long", Cause.limited) from None
         if not answer:
             raise self._lost(limits)
         try:
@@ -93,10 +108,27 @@ class Decoder:
 
     def close(self) -> None:
         """End the process, if it has not ended."""
-        if not self._ended:
+        if self._code is None:
             os.kill(self.pid, signal.SIGKILL)
             self._exit_code()
         self._socket.close()
+
+    def _require_proof(self) -> None:
+        self._socket.settimeout(_SECONDS_TO_BEGIN)
+        told = ""
+        with suppress(OSError, ValueError, TypeError):
+            told = str(json.loads(self._socket.recv(_ANSWER_BYTES)).get("notes", ""))
+        if told == _PROVEN:
+            return
+        killed = self._ends_soon() and self._exit_code() in _KILLED_FROM_OUTSIDE
+        self.close()
+        if killed and not told:
+            raise RetryableError("a decoder was killed before it could begin, perhaps for want of memory")
+        reason = printable(told.strip().rpartition("\n")[2]) or "it ends without a word"
+        raise UnavailableError(
+            f"the process that decodes images does not work here: {reason} (if it is memory, "
+            "scoring.worker_memory_megabytes is too small)"
+        )
 
     def _lost(self, limits: Limits) -> DecoderLostError:
         """Say how it ended."""
@@ -106,9 +138,9 @@ class Decoder:
         code = self._exit_code()
         self.close()
         if code in _KILLED_FROM_OUTSIDE:
-            return DecoderLostError("was killed, perhaps for want of memory", from_outside=True)
+            return DecoderLostError("was killed, perhaps for want of memory", Cause.killed)
         if code == -signal.SIGXCPU:
-            return DecoderLostError(f"took more than {limits.cpu_seconds} s of processor time")
+            return DecoderLostError(f"took more than {limits.cpu_seconds} s of processor time", Cause.limited)
         return DecoderLostError(f"ended its decoder with code {code}")
 
     def _ends_soon(self) -> bool:
@@ -120,9 +152,15 @@ class Decoder:
             os.close(handle)
 
     def _exit_code(self) -> int:
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        self._ended = True
-        return code
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._code
+
+
+@cache
+def _load_what_comes_late() -> None:
+    """Measure the known picture here: what libraries load at first use cannot be loaded in the confined process."""
+    measurement.measure_bytes(KNOWN_PICTURE, Limits())
 
 
 def sealed_copy(data: bytes) -> int:
@@ -176,15 +214,31 @@ def _live(worker: int, theirs: socket.socket, memory_bytes: int, work: Work) -> 
         if os.getppid() == worker:  # or it was gone before it could take us with it
             notes = _Notes()
             logging.getLogger().handlers[:] = [notes]
-            with _alone_with(theirs) as connection:
-                confinement.confine(memory_bytes, threads_needed=heic.is_available())
-                while _serve_one(connection, work, notes):
-                    pass
+            connection = _alone_with(theirs)
+            _begin(connection, memory_bytes)
+            while _serve_one(connection, work, notes):
+                pass
     except BaseException:  # noqa: BLE001 - nothing of the forked worker must run on
-        with suppress(OSError):
-            os.write(_SOCKET, json.dumps({"notes": traceback.format_exc()[-_NOTES_CHARACTERS:]}).encode())
         os._exit(os.EX_SOFTWARE)
     os._exit(os.EX_OK)
+
+
+def _begin(connection: socket.socket, memory_bytes: int) -> None:
+    """Be confined and prove it works; say so, or why it does not."""
+    try:
+        confinement.confine(memory_bytes, threads_needed=heic.is_available())
+        said = _said_of_the_known_picture()
+    except Exception as error:
+        connection.send(json.dumps({"notes": f"{error}"[-_NOTES_CHARACTERS:]}).encode())
+        raise
+    connection.send(json.dumps({"notes": said}).encode())
+
+
+def _said_of_the_known_picture() -> str:
+    found = measurement.measure_bytes(KNOWN_PICTURE, Limits())
+    if found.measures and (found.measures.width, found.measures.height) == KNOWN_SIZE:
+        return _PROVEN
+    return f"it does not read a picture that is known to be good: {found.detail or 'another size'}"
 
 
 def _alone_with(theirs: socket.socket) -> socket.socket:

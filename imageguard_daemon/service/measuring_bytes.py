@@ -14,7 +14,8 @@ from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.model import Measurement, Measures
 from imageguard_daemon.service.confined_process import start
-from imageguard_daemon.service.decoding_process import DecoderHungError, DecoderLostError, sealed_copy
+from imageguard_daemon.service.decoding_process import DecoderLostError, sealed_copy
+from imageguard_daemon.service.losses import Cause, Loss, issue_of
 from imageguard_daemon.service.measuring_process import READY
 
 if TYPE_CHECKING:
@@ -41,12 +42,23 @@ class BytesMeasurer:
         self._lock = threading.Lock()
 
     def measure(self, data: bytes) -> Measurement:
-        """Measure an image in memory; a bad one gives its issue. The result has no SHA-256: the caller has the bytes.
+        """Measure an image in memory; a bad one gives its issue, as does one that takes its process down twice.
+
+        The result has no SHA-256: the caller has the bytes.
 
         Raises:
-            DecoderLostError: the image took its process down, or the process was killed; a new one is made next time.
-            UnavailableError: there is no process to be had.
+            RetryableError: its process was killed, more than once.
+            UnavailableError: there is no process to be had, or it cannot decode.
         """
+        losses: list[Loss] = []
+        while (issue := issue_of(losses)) is None:
+            try:
+                return self._measured_once(data)
+            except DecoderLostError as lost:
+                losses.append(lost.loss)
+        return Measurement("", issue=issue[0], detail=issue[1])
+
+    def _measured_once(self, data: bytes) -> Measurement:
         with self._lock:
             if self._process is not None and self._process.poll() is not None:
                 self.close()  # it had nothing to do for long
@@ -54,7 +66,7 @@ class BytesMeasurer:
                 self._start()
             answer = self._answer(data)
         if "lost" in answer:
-            raise DecoderLostError(answer["lost"], from_outside=answer["from_outside"])
+            raise DecoderLostError(answer["lost"], Cause(answer["cause"]))
         measures: Any = answer["measures"] and Measures(**answer["measures"])
         facts = (answer["issue"], answer["detail"], answer["camera"], answer["image_format"])
         return Measurement("", measures, *facts, duration_ms=answer["duration_ms"])
@@ -77,12 +89,12 @@ class BytesMeasurer:
                 answer = self._socket.recv(_ANSWER_BYTES)
         except TimeoutError:
             self.close()
-            raise DecoderHungError("took too long") from None
+            raise DecoderLostError("took too long", Cause.limited) from None
         finally:
             os.close(contents)
         if not answer:
             self.close()
-            raise DecoderLostError("was killed, perhaps for want of memory", from_outside=True)
+            raise DecoderLostError("was killed, perhaps for want of memory", Cause.killed)
         made: dict[str, Any] = json.loads(answer)
         return made
 
@@ -94,9 +106,11 @@ class BytesMeasurer:
         self._socket.settimeout(_SECONDS_TO_START)
         ready = b""
         with suppress(OSError):
-            ready = self._socket.recv(len(READY))
+            ready = self._socket.recv(_ANSWER_BYTES)
         if ready != READY:
             self.close()
+            if ready:  # it says why
+                raise UnavailableError(ready.decode(errors="replace"))
             raise UnavailableError(
                 "the process that measures images ends before it has done anything: the reason stands above, or else "
                 "scoring.worker_memory_megabytes is too small"

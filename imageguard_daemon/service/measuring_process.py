@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from imageguard_daemon.errors import ImageguardError
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service.decoding_process import Decoder, DecoderLostError
@@ -30,17 +31,21 @@ def main() -> None:
     limits = Limits(max_pixels=max_pixels, max_bytes=max_bytes, cpu_seconds=seconds)
     measurement.prepare_worker()
     with suppress(ConnectionError):  # the other side is gone
+        try:
+            decoder = Decoder(memory_bytes)
+        except ImageguardError as error:
+            connection.send(str(error).encode())
+            return
         connection.send(READY)
-        _serve(connection, limits, memory_bytes)
+        _serve(connection, limits, memory_bytes, decoder)
 
 
-def _serve(connection: socket.socket, limits: Limits, memory_bytes: int) -> None:
-    decoder = Decoder(memory_bytes)
+def _serve(connection: socket.socket, limits: Limits, memory_bytes: int, decoder: Decoder) -> None:
     while (contents := _next(connection)) is not None:
         try:
             answer: dict[str, Any] = asdict(decoder.measure(contents, limits, float(limits.cpu_seconds)))
         except DecoderLostError as error:
-            answer = {"lost": str(error), "from_outside": error.from_outside}
+            answer = {"lost": error.loss.told, "cause": error.loss.cause.value}
             decoder.close()
             decoder = Decoder(memory_bytes)
         finally:

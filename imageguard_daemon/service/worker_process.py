@@ -11,14 +11,16 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.sharedctypes import RawArray
 
 from imageguard_daemon.errors import ImageguardError
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decoding import Limits
-from imageguard_daemon.service.decoding_process import Decoder, DecoderHungError, DecoderLostError, sealed_copy
+from imageguard_daemon.service.decoding_process import Decoder, DecoderLostError, sealed_copy
+from imageguard_daemon.service.losses import Cause, Loss
 
 _PR_SET_PDEATHSIG = 1
 BATCH_SECONDS = 0.25
@@ -55,15 +57,7 @@ class Board:
         return self._slots[slot] > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Mishap:
-    """A file over which a process was lost: what it did, in words."""
-
-    told: str
-    from_outside: bool = False
-
-
-Answer = Measurement | OSError | ImageguardError | Mishap
+Answer = Measurement | OSError | ImageguardError | Loss
 
 _board = Board(1)
 _memory_bytes = 0
@@ -82,7 +76,8 @@ def begin(memory_bytes: int, board: Board) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     _silence_libraries()
     measurement.prepare_worker()
-    _decoder = Decoder(memory_bytes)
+    with suppress(OSError, ImageguardError):  # the first file tells of it
+        _decoder = Decoder(memory_bytes)
 
 
 def _silence_libraries() -> None:
@@ -116,14 +111,14 @@ def measure(path: str, limits: Limits, slot: int, timeout_seconds: float) -> Ans
 
     try:
         return measurement.measure_file(path, limits, decoded)
-    except DecoderHungError:
-        _decoder = None
-        return Mishap(f"took longer than {timeout_seconds:g} s")
     except DecoderLostError as lost:
         _decoder = None
-        return Mishap(str(lost), lost.from_outside)
+        # Part of the time went into reading, and the limit is that of both.
+        return replace(
+            lost.loss, told=lost.loss.told.replace("took too long", f"took longer than {timeout_seconds:g} s")
+        )
     except MemoryError:
-        return Mishap("needs more memory than a worker may have")
+        return Loss("needs more memory than a worker may have", Cause.limited)
     except (OSError, ImageguardError) as error:
         return error
 

@@ -18,12 +18,20 @@ import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import ChangedError, ImageguardError, RetryableError, StalledError, UnavailableError
+from imageguard_daemon.errors import (
+    ChangedError,
+    FatalError,
+    ImageguardError,
+    RetryableError,
+    StalledError,
+    UnavailableError,
+)
 from imageguard_daemon.model import Candidate, Measurement
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service import worker_process
-from imageguard_daemon.service.worker_process import BATCH_SECONDS, Answer, Board, Mishap
+from imageguard_daemon.service.losses import Cause, Loss, issue_of
+from imageguard_daemon.service.worker_process import BATCH_SECONDS, Answer, Board
 
 _MEGABYTE = 1 << 20
 _BATCHES_FOR_EACH_WORKER = 2
@@ -32,7 +40,6 @@ _FILES_IN_A_BATCH = 32
 _BYTES_IN_A_BATCH = 4 * _MEGABYTE
 """A message costs as much as measuring a small image; one about several pays for itself, and large ones need none."""
 _GRACE_SECONDS = 1.0
-_MISHAPS_ALLOWED = 2
 _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 """No decoder ends itself like this; the kernel short of memory does, and people do."""
 _POOLS_LOST_IN_A_ROW = 5
@@ -45,16 +52,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A candidate in work; `mishaps` tells what earlier attempts did to their workers."""
+    """A candidate in work; `losses` tells what earlier attempts did to their workers."""
 
     candidate: Candidate
     path: str
-    mishaps: tuple[str, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    issue: tuple[str, str] | None = None
 
     @property
     def is_dangerous(self) -> bool:
         """Whether the file is not to be decoded any more."""
-        return len(self.mishaps) >= _MISHAPS_ALLOWED
+        return self.issue is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -251,10 +259,12 @@ class Workers:
 
     def _outcome(self, task: Task, answer: Answer) -> Finished | None:
         """Interpret one file's answer; None when it was started again."""
-        if isinstance(answer, Mishap):
-            return self._after_mishap(task, answer)
+        if isinstance(answer, FatalError):  # no decoder can be had here: every file would meet the same
+            raise answer
+        if isinstance(answer, Loss):
+            return self._after_loss(task, answer)
         if isinstance(answer, Measurement):
-            return Finished(task.candidate, self._with_mishap(task, answer))
+            return Finished(task.candidate, self._with_issue(task, answer))
         return Finished(task.candidate, error=answer)
 
     def _after_lost_worker(self, batch: Batch, error: BaseException) -> list[Finished]:
@@ -273,33 +283,33 @@ class Workers:
             let_go = [Finished(other.candidate, error=ChangedError("not begun: its disk hangs")) for other in others]
             return [Finished(task.candidate, error=stalled), *let_go]
         self._go_on_with(others)
-        outcome = self._after_mishap(task, self._mishap(error))
+        outcome = self._after_loss(task, self._loss(error))
         return [] if outcome is None else [outcome]
 
-    def _mishap(self, error: BaseException) -> Mishap:
+    def _loss(self, error: BaseException) -> Loss:
         if isinstance(error, MemoryError):
-            return Mishap("needs more memory than a worker may have")
+            return Loss("needs more memory than a worker may have", Cause.limited)
         if not isinstance(error, ProcessExpired):
-            return Mishap(f"took longer than {self._timeout_seconds:g} s")
+            return Loss(f"took longer than {self._timeout_seconds:g} s", Cause.limited)
         if error.exitcode in _KILLED_FROM_OUTSIDE:
-            return Mishap("was killed, perhaps for want of memory", from_outside=True)
-        return Mishap(f"ended its worker process with code {error.exitcode}")
+            return Loss("was killed, perhaps for want of memory", Cause.killed)
+        return Loss(f"ended its worker process with code {error.exitcode}")
 
-    def _after_mishap(self, task: Task, mishap: Mishap) -> Finished | None:
+    def _after_loss(self, task: Task, loss: Loss) -> Finished | None:
         """Try a file that took its process down once more, then only take its fingerprint, then give up."""
         self.mishaps += 1
-        if mishap.from_outside:
-            return Finished(task.candidate, error=RetryableError(f"its worker process {mishap.told}"))
         if task.is_dangerous:
-            return Finished(task.candidate, error=RetryableError(f"cannot even be read: {mishap.told}"))
-        self._start([replace(task, mishaps=(*task.mishaps, mishap.told))])
+            return Finished(task.candidate, error=RetryableError(f"cannot even be read: {loss.told}"))
+        losses = (*task.losses, loss)
+        try:
+            self._start([replace(task, losses=losses, issue=issue_of(losses))])
+        except RetryableError as error:
+            return Finished(task.candidate, error=error)
         return None
 
     @staticmethod
-    def _with_mishap(task: Task, measurement: Measurement) -> Measurement:
-        if not task.is_dangerous:
-            return measurement
-        return replace(measurement, issue="corrupt", detail=f"tried twice: {'; '.join(task.mishaps)}")
+    def _with_issue(task: Task, measurement: Measurement) -> Measurement:
+        return replace(measurement, issue=task.issue[0], detail=task.issue[1]) if task.issue else measurement
 
 
 def _is_lost_worker(error: BaseException) -> bool:

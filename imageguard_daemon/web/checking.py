@@ -9,7 +9,6 @@ from imageguard_daemon.model import SCORE_NAMES, Decision, Measurement
 from imageguard_daemon.quality.policy import PRESETS, decide_on_file, thresholds_for
 from imageguard_daemon.quality.scoring import LIMITS, scores_by_threshold
 from imageguard_daemon.reporting.wording import measured_in_words
-from imageguard_daemon.service.decoding_process import DecoderLostError
 from imageguard_daemon.service.measuring_bytes import BytesMeasurer
 
 _MOST_SECONDS = 20.0
@@ -42,7 +41,7 @@ class Checker:
 
     def check(self, name: str, data: bytes) -> Checked:
         """Measure and judge; a hostile image gives decisions that are not ok. Any thread may call it."""
-        measurement = self._measure(data)
+        measurement = self._measurer.measure(data)
         decisions = {
             preset: decide_on_file(name, measurement, preset, thresholds) for preset, thresholds in PRESETS.items()
         }
@@ -51,12 +50,6 @@ class Checker:
     def close(self) -> None:
         """End the process."""
         self._measurer.close()
-
-    def _measure(self, data: bytes) -> Measurement:
-        try:
-            return self._measurer.measure(data)
-        except DecoderLostError as error:
-            return Measurement("", issue="corrupt", detail=f"its decoder {error}")
 
 
 def as_dict(checked: Checked) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from functools import partial
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.quality.measurement import measure_bytes
-from imageguard_daemon.service import worker_process
+from imageguard_daemon.service import confinement, worker_process
 from imageguard_daemon.service.decoding_process import Decoder
 from imageguard_daemon.service.worker_process import Answer, measure, measure_batch
 
@@ -36,6 +36,17 @@ def in_decoder(fault: DecoderFault, *batch: *Batch) -> list[Answer]:
         worker_process.Decoder = partial(Decoder, work=partial(_faulty_work, fault))
         worker_process._decoder.close()
         worker_process._decoder = None
+    return measure_batch(*batch)
+
+
+def where_nothing_is_confined(_fault: DecoderFault, *batch: *Batch) -> list[Answer]:
+    """Measure a batch where the kernel has a filter of system calls and refuses it."""
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(1, "seccomp: Operation not permitted")
+
+    confinement.confine = refuse
+    worker_process._decoder = None
     return measure_batch(*batch)
 
 

@@ -14,25 +14,22 @@ from imageguard_daemon.batch.backfill.shards import Line, Row, Shard, Terms
 from imageguard_daemon.batch.backfill.store import measure_at
 from imageguard_daemon.batch.judging import COLUMNS, judge, row_of
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import FatalError, ImageguardError, RetryableError, StalledError, UnavailableError
+from imageguard_daemon.errors import FatalError, ImageguardError, StalledError, UnavailableError
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.quality.version import SCORER_VERSION
-from imageguard_daemon.service.decoding_process import DecoderLostError
 from imageguard_daemon.service.measuring_bytes import BytesMeasurer
 
 _MEGABYTE = 1 << 20
-_TRIES = 2
-_TRIES_WHEN_KILLED = 3
 
 
 def score_shard(shard: Shard) -> list[Row]:
     """Give a row for each line of a shard, in its order, with the columns of `RESULT_COLUMNS`.
 
     Depends on nothing but the shard and the bytes of the images, writes nothing, and may run in any thread or process
-    and as often as need be. Each image is decoded in a confined process: one that crashes or hangs its decoder is
-    `corrupt`, and costs nobody else. What cannot be read has an `error` and no verdict. A path that stands in the
+    and as often as need be. Each image is decoded in a confined process: one that crashes or hangs its decoder
+    costs nobody else. What cannot be read has an `error` and no verdict. A path that stands in the
     shard several times is read once.
 
     Raises:
@@ -61,7 +58,7 @@ def _measured(paths: Sequence[str], terms: Terms, measurer: BytesMeasurer) -> "l
     limits = _limits_of(terms.scoring)
 
     def measure(data: bytes) -> Measurement:
-        return replace(_measure_safely(data, measurer), sha256=hashlib.sha256(data).hexdigest())
+        return replace(measurer.measure(data), sha256=hashlib.sha256(data).hexdigest())
 
     def read(one: Read[Measurement]) -> Measurement:
         return measure_at(one, limits, terms.reading, measure)
@@ -71,22 +68,6 @@ def _measured(paths: Sequence[str], terms: Terms, measurer: BytesMeasurer) -> "l
         return readers.results(paths)
     finally:
         readers.close()
-
-
-def _measure_safely(data: bytes, measurer: BytesMeasurer) -> Measurement:
-    """Measure bytes; what takes its decoder down twice is corrupt, as everywhere."""
-    mishaps: list[str] = []
-    killed = 0
-    while len(mishaps) < _TRIES:
-        try:
-            return measurer.measure(data)
-        except DecoderLostError as lost:
-            killed += lost.from_outside
-            if killed == _TRIES_WHEN_KILLED:
-                raise RetryableError(f"its process {lost}") from lost
-            if not lost.from_outside:
-                mishaps.append(str(lost))
-    return Measurement("", issue="corrupt", detail=f"tried twice: {'; '.join(mishaps)}")
 
 
 def _require_some(found: "Sequence[Measurement | BaseException]") -> None:

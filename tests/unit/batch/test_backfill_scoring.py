@@ -14,11 +14,9 @@ from imageguard_daemon.batch.backfill.reading import Read, Readers, ReadingHungE
 from imageguard_daemon.batch.backfill.scoring import score_shard
 from imageguard_daemon.batch.backfill.shards import RESULT_COLUMNS, Reading
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import RetryableError, StalledError, UnavailableError
+from imageguard_daemon.errors import StalledError, UnavailableError
 from imageguard_daemon.model import Measurement
-from imageguard_daemon.service.decoding_process import DecoderLostError
 from imageguard_daemon.service.measuring_bytes import BytesMeasurer
-from tests.helpers.bench import GOOD
 from tests.helpers.images import blurred, jpeg, photo
 from tests.helpers.shards import shard, terms
 
@@ -92,31 +90,6 @@ def test_a_worker_of_another_version_refuses(folder):
     """Results of two versions are never mixed: the worker says which it has and which is wanted."""
     with pytest.raises(UnavailableError, match=r"a worker has imageguard-daemon .* with scorer .* install the same"):
         score_shard(shard([folder / "good.jpg"], terms(scorer_version="0")))
-
-
-class _Measurer:
-    """A measurer whose decoder does what it is told."""
-
-    def __init__(self, *answers: object) -> None:
-        self._answers = list(answers)
-
-    def measure(self, _data: bytes) -> Measurement:
-        answer = self._answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def test_what_takes_its_decoder_down_twice_is_corrupt_and_what_is_killed_from_outside_is_not():
-    """Crashing twice is the image's doing; a kernel short of memory is not, and gives no verdict."""
-    crash, kill = DecoderLostError("ended with code -11"), DecoderLostError("was killed", from_outside=True)
-    good = Measurement("", GOOD)
-    assert scoring._measure_safely(b"", _Measurer(crash, good)) is good
-    assert scoring._measure_safely(b"", _Measurer(kill, kill, good)) is good
-    twice = scoring._measure_safely(b"", _Measurer(crash, crash))
-    assert (twice.issue, twice.detail) == ("corrupt", "tried twice: ended with code -11; ended with code -11")
-    with pytest.raises(RetryableError, match="was killed"):
-        scoring._measure_safely(b"", _Measurer(kill, kill, kill))
 
 
 def test_a_measuring_process_that_is_killed_is_made_anew(folder):

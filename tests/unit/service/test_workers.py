@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import ChangedError, RetryableError, StalledError
+from imageguard_daemon.errors import ChangedError, RetryableError, StalledError, UnavailableError
 from imageguard_daemon.model import Candidate, FileIdentity
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service import worker_process
@@ -90,20 +90,21 @@ def test_a_file_is_measured_in_another_process(workers, image, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("where", "fault", "words"),
+    ("where", "fault", "told"),
     [
-        (hostile_work.in_decoder, hostile_work.crash, "ended its decoder with code -11"),
-        (hostile_work.in_decoder, hostile_work.hang, "took longer than 2 s"),
-        (hostile_work.in_worker, hostile_work.crash, "ended its worker process with code -11"),
-        (hostile_work.in_worker, hostile_work.hang_decoding, "took longer than 2 s"),
+        (hostile_work.in_decoder, hostile_work.crash, "corrupt: ended its decoder with code -11"),
+        (hostile_work.in_decoder, hostile_work.hang, "too_large: took longer than 2 s"),
+        (hostile_work.in_worker, hostile_work.crash, "corrupt: ended its worker process with code -11"),
+        (hostile_work.in_worker, hostile_work.hang_decoding, "too_large: took longer than 2 s"),
     ],
 )
-def test_a_file_that_takes_a_process_down_twice_is_corrupt(workers, image, bad, monkeypatch, where, fault, words):
-    """Crashing and hanging files are tried twice, then `corrupt` with what happened; others are measured as usual."""
+def test_a_file_that_takes_a_process_down_twice_is_rejected(workers, image, bad, monkeypatch, where, fault, told):
+    """It is tried twice: crashing makes it `corrupt`, hanging `too_large`; others are measured as usual."""
     _let_fail(monkeypatch, where, fault)
     results = _measured(workers, bad, image)
     measurement = results["bad.jpg"].measurement
-    assert (measurement.issue, measurement.sha256) == ("corrupt", hashlib.sha256(b"bad").hexdigest())
+    issue, words = told.split(": ")
+    assert (measurement.issue, measurement.sha256) == (issue, hashlib.sha256(b"bad").hexdigest())
     assert measurement.detail.startswith("tried twice: ")
     assert measurement.detail.count(words) == 2
     assert measurement.identity is not None
@@ -124,7 +125,7 @@ def test_a_process_lost_with_a_batch_costs_one_file(workers, image, bad, tmp_pat
     assert {name for name, one in results.items() if one.measurement and one.measurement.measures} == set(names)
     assert not any(results[name].measurement.detail for name in names)
     assert results["bad.jpg"].error or results["bad.jpg"].measurement.issue == "corrupt"
-    assert workers.mishaps == (1 if fault is hostile_work.be_killed else 2)
+    assert workers.mishaps == 2
 
 
 def test_a_file_whose_worker_was_lost_once_is_judged_as_usual(workers, bad, image, monkeypatch):
@@ -215,3 +216,10 @@ def test_room_is_bounded(workers, image):
     for number in range(2):
         workers.submit([(Candidate("default", f"{number}.jpg"), str(image))])
     assert not workers.has_room
+
+
+def test_a_decoder_that_cannot_be_set_up_is_no_images_fault(workers, image, monkeypatch):
+    """Where the kernel refuses to confine it, all ends with the reason, and no image is called corrupt."""
+    _let_fail(monkeypatch, hostile_work.where_nothing_is_confined, hostile_work.crash)
+    with pytest.raises(UnavailableError, match=r"does not work here.*seccomp: Operation not permitted"):
+        _measured(workers, image)

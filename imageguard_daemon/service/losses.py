@@ -1,0 +1,49 @@
+"""What losing a decoder over an image means: one policy for daemon, scan, back-fill and pages.
+
+    it crashed by itself        twice: the image is `corrupt`
+    it met a limit of ours      twice, time or memory: the image is `too_large`
+    it was killed from outside  twice: the surroundings are at fault, and the image is tried again another time
+
+A loss alone says nothing: the image is tried once more, at once. Pure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from imageguard_daemon.errors import RetryableError
+
+ENOUGH = 2
+"""So many losses of one kind are no chance."""
+
+
+class Cause(Enum):
+    """Who ended a decoder."""
+
+    crashed = "crashed"
+    limited = "limited"
+    killed = "killed"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One process that was lost over an image: what it did, in words that go on after "it"."""
+
+    told: str
+    cause: Cause = Cause.crashed
+
+
+def issue_of(losses: Sequence[Loss]) -> tuple[str, str] | None:
+    """Give issue and detail of an image over which decoders were lost; None when it is to be tried once more.
+
+    Raises:
+        RetryableError: they were killed from outside, which says nothing about the image.
+    """
+    for cause, issue in ((Cause.crashed, "corrupt"), (Cause.limited, "too_large")):
+        told = [loss.told for loss in losses if loss.cause is cause]
+        if len(told) >= ENOUGH:
+            return issue, f"tried twice: {'; '.join(told)}"
+    killed = [loss.told for loss in losses if loss.cause is Cause.killed]
+    if len(killed) >= ENOUGH:
+        raise RetryableError(f"its process {killed[-1]}")
+    return None
