@@ -235,7 +235,8 @@ def _decode_tiff(data: bytes, limits: Limits, _name: str) -> Picture:
         image = _opened_tiff(data)
         grey = None if image and tags.bits <= _EIGHT_BITS else tiff.grey_of_samples(data, tags)
         if grey is None and image:
-            grey = _pillow_grey(image)
+            # Pillow reads colour differences of fewer samples only where they are packed as JPEG.
+            grey = tiff.grey_of_samples(data, tags) if tags.has_plain_colour_differences else _pillow_grey(image)
         if grey is None:
             raise tiff.not_handled(tags)
         tiff.require_intact(data, tags, image)
@@ -280,6 +281,8 @@ def _require_intact(data: bytes, name: str) -> None:
 
 def _pillow_grey(image: Image.Image) -> Grey:
     image.load()
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(image.mode.upper())
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return scaled_to_8_bit(np.asarray(image))
     if image.has_transparency_data:

@@ -59,7 +59,7 @@ def read(data: bytes) -> Png:
             `unsupported`, when Xcode wrote it.
     """
     kept: list[bytes | memoryview] = []
-    view, at, left, exif, kinds = memoryview(data), 8, 0, b"", set()
+    view, at, left, exif, kinds, last = memoryview(data), 8, 0, b"", set(), b""
     while at + 12 <= len(data):
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(view[at : at + 4], "big")
         if end > len(data):
@@ -69,7 +69,10 @@ def read(data: bytes) -> Png:
         is_whole = zlib.crc32(body, zlib.crc32(kind)) == int.from_bytes(view[end - 4 : end], "big")
         if not is_whole and (kind in _SEEN or not _is_optional(kind)):
             raise ImageError("corrupt", "PNG: a checksum does not fit its data")
+        if kind == b"IDAT" != last and kind in kinds:
+            raise ImageError("corrupt", "PNG: other chunks stand between its pixels")
         kinds.add(kind)
+        last = kind
         if kind not in _NEEDED:
             exif = exif or (_exif_in(kind, body) if is_whole else b"")
             kept.append(view[left:at])

@@ -31,7 +31,7 @@ _RAW_OF = {
     "EASTMAN KODAK": "Kodak RAW (DCR)",
     "KODAK": "Kodak RAW (DCR)",
 }
-_JPEG, _DEFLATE = 7, (8, 32946)
+_UNPACKED, _JPEG, _DEFLATE = 1, 7, (8, 32946)
 _NOT_READ = frozenset(
     {9, 10, 22610, 32766, 32809, 33003, 33004, 33005, 34661, 34676, 34677, 34712, 34887, 34892, 34927, 34933, 34934}
     | {48124, 50001, 50002, 52546}
@@ -39,7 +39,7 @@ _NOT_READ = frozenset(
 """Codecs that neither of the libraries here has."""
 _PREDICTED = 2
 _BITS_OF_A_BYTE = 8
-_WHITE_IS_ZERO, _RGB, _INKS, _LAB = 0, 2, 5, 8
+_WHITE_IS_ZERO, _RGB, _INKS, _YCBCR = 0, 2, 5, 6
 _GREY_LEVELS = (_WHITE_IS_ZERO, 1)
 _TRANSPARENCY = (1, 2)
 _MOST_BANDS = 4
@@ -87,6 +87,14 @@ def require_parts(data: bytes, tags: Tags) -> None:
     if there < needed:
         kind = "tiles" if tags.is_tiled else "strips"
         raise ImageError("corrupt", f"TIFF: {there} of {needed} {kind} are there")
+    if tags.compression == _UNPACKED and tags.photometric != _YCBCR:
+        for rows, part in _parts(data, tags):
+            if part and len(part) < _row_bytes(tags) * rows:
+                raise ImageError("corrupt", f"TIFF: {len(part) // _row_bytes(tags)} of {rows} rows of a part are there")
+
+
+def _row_bytes(tags: Tags) -> int:
+    return (tags.part_width * tags.bits * (1 if tags.is_planar else tags.bands) + 7) // 8
 
 
 def grey_of_samples(data: bytes, tags: Tags) -> Grey | None:
@@ -126,7 +134,7 @@ def require_intact(data: bytes, tags: Tags, image: Image.Image | None) -> None:
             _require_intact_jpeg_part(tags, rows, part)
     if tags.compression not in _DEFLATE or (image and _pixels_fit_checksums(image, data, tags)):
         return
-    expected = (tags.part_width * tags.bits * (1 if tags.is_planar else tags.bands) + 7) // 8 * tags.part_rows
+    expected = _row_bytes(tags) * tags.part_rows
     for _, part in _parts(data, tags):
         if not integrity.deflated_whole(part, expected):
             raise ImageError("corrupt", "TIFF: compressed data does not fit its checksum")

@@ -64,6 +64,11 @@ class Tags:
         return f"{bands} of {self.bits} {_FORMATS.get(self.sample_format, 'unknown ')}bits ({codec}{planes})"
 
     @property
+    def has_plain_colour_differences(self) -> bool:
+        """Whether it is YCbCr, in 8 bits and not packed as JPEG."""
+        return self.photometric == 6 and self.compression not in (6, 7)
+
+    @property
     def parts_across(self) -> int:
         """How many parts stand side by side."""
         return -(-self.width // self.part_width)

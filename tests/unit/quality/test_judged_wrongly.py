@@ -18,11 +18,7 @@ ACCEPTED = (
     *("j_00e1_jpegjs84.jpg", "j_com_short_dahua681.jpg"),
 )
 INTACT = ("separate_planar_extra_samples.tiff", "u_exif_noname.heic")
-REASONS = (
-    dict.fromkeys(CORRUPT, "corrupt")
-    | dict.fromkeys(UNSUPPORTED, "unsupported")
-    | dict.fromkeys(ACCEPTED, "")
-)
+REASONS = dict.fromkeys(CORRUPT, "corrupt") | dict.fromkeys(UNSUPPORTED, "unsupported") | dict.fromkeys(ACCEPTED, "")
 
 
 @pytest.mark.parametrize("name", REASONS)
