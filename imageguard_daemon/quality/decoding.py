@@ -226,6 +226,7 @@ def _decode_png(data: bytes, limits: Limits, _name: str) -> Picture:
 
 
 def _decode_tiff(data: bytes, limits: Limits, _name: str) -> Picture:
+    data = tiff_tags.without_broken_tags(data)
     tags = tiff_tags.read(data)
     tiff.refuse_raw(tags)
     require_size(tags.width, tags.height, limits)

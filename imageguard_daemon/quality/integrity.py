@@ -57,7 +57,7 @@ def require_intact_webp(data: bytes) -> None:
         ImageError: `corrupt`.
     """
     for kind, start, end in _riff_chunks(data, 12, len(data)):
-        if kind in (b"VP8 ", b"VP8L"):
+        if kind in (b"VP8 ", b"VP8L", b"ALPH"):
             require_no_hole(data, start, end, "WEBP")
 
 

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -15,6 +15,8 @@ _ORIENTATION, _BANDS, _ROWS_PER_STRIP, _PLANES, _PREDICTOR = 274, 277, 278, 284,
 _TILE_WIDTH, _TILE_ROWS, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES = 322, 323, 338, 339, 347
 _STARTS, _SIZES = (324, 273), (325, 279)  # of tiles or strips
 _NO_DATA = 42113  # GDAL's, as text
+_NEEDED = frozenset({*range(254, 260), 262, 266, 273, 277, 278, 279, 284, 317, 320, *range(322, 326)})
+_BYTES_OF_TYPE = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _BIG_TIFF = (b"II+\0", b"MM\0+")
 
 CODECS = {
@@ -77,6 +79,32 @@ class Tags:
     def parts_in_a_plane(self) -> int:
         """How many parts the picture needs, or each of its planes."""
         return self.parts_across * -(-self.height // self.part_rows)
+
+
+def without_broken_tags(data: bytes) -> bytes:
+    """Give the file without the tags of its first page whose values lie outside of it, if pixels do not need them.
+
+    Pillow reads no tag that comes after such a one, and libtiff goes on.
+    """
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    is_big = data[:4] in _BIG_TIFF
+    at = int.from_bytes(data[8:16] if is_big else data[4:8], order)
+    head, entry, value = (8, 20, 8) if is_big else (2, 12, 4)
+    count = int.from_bytes(data[at : at + head], order)
+    first, end = at + head, at + head + count * entry
+    entries = [data[start : start + entry] for start in range(first, min(end, len(data)), entry)]
+    kept = [one for one in entries if not _is_broken(one, order, value, len(data))]
+    if len(kept) == len(entries) or end + value > len(data):
+        return data
+    directory = len(kept).to_bytes(head, order) + b"".join(kept) + data[end : end + value]
+    return data[:at] + directory + data[at + len(directory) :]
+
+
+def _is_broken(entry: bytes, order: Literal["little", "big"], value: int, file_bytes: int) -> bool:
+    tag, kind = int.from_bytes(entry[:2], order), int.from_bytes(entry[2:4], order)
+    size = int.from_bytes(entry[4 : 4 + value], order) * _BYTES_OF_TYPE.get(kind, 1)
+    at = int.from_bytes(entry[4 + value :], order)
+    return tag not in _NEEDED and size > value and at + size > file_bytes
 
 
 def read(data: bytes) -> Tags:
