@@ -15,9 +15,6 @@ files that must not be called corrupt; `unsupported` is not counted against them
 """
 
 import argparse
-import contextlib
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +27,7 @@ from bench.damage import DAMAGES
 from bench.variants import VARIANTS, Rgb
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality.decoding import Limits, decode
+from imageguard_daemon.quality.quiet import silent_standard_error
 
 _LIMITS = Limits()
 
@@ -105,20 +103,6 @@ def false_alarms(folders: list[Path]) -> tuple[int, list[str]]:
     return seen, alarms
 
 
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep what the C libraries say of damaged files out of the terminal."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -131,7 +115,7 @@ def main() -> None:
     given = parser.parse_args()
     kinds = [kind for kind in VARIANTS if kind.startswith(given.only)]
     photos = list(scaled_photos(given.photos, given.count, Random(given.seed)))
-    with _silenced():
+    with silent_standard_error():
         tally = measure(photos, kinds, given.repeats, given.seed)
         seen, alarms = false_alarms(given.intact)
     print(f"{len(photos)} photos, {given.repeats} copies each, seed {given.seed}\n\n{table(tally, kinds)}\n")

@@ -1,4 +1,4 @@
-"""Writes the reference: docs/commands.md, docs/configuration.md, docs/library.md and the man page.
+"""Writes the reference: docs/commands.md, docs/configuration.md, docs/library.md, the man page, and parts of others.
 
     python -m reference
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from reference.command_page import command_page
 from reference.commands import all_commands
+from reference.formats_page import formats_page
 from reference.library_page import library_page
 from reference.man_page import man_page
 from reference.settings_page import settings_page
@@ -27,6 +28,7 @@ def written() -> dict[str, str]:
         "docs/commands.md": command_page(commands),
         "docs/configuration.md": settings_page(),
         "docs/library.md": library_page(),
+        "docs/formats.md": formats_page(_read("docs/formats.md")),
         "contrib/imageguard-daemon.1": man_page(commands, codes, _latest_release()),
     }
 

@@ -53,11 +53,13 @@ def _decide(
     files: list[Path], preset: str, thresholds: Mapping[str, float]
 ) -> "tuple[dict[Path, Decision], dict[Path, str]]":
     from imageguard_daemon import validate
+    from imageguard_daemon.quality.quiet import silent_standard_error
 
     decisions, unreadable = {}, {}
     for path in files:
         try:
-            decisions[path] = validate(path, preset=preset, thresholds=thresholds)
+            with silent_standard_error():
+                decisions[path] = validate(path, preset=preset, thresholds=thresholds)
         except OSError as error:
             unreadable[path] = error.strerror or str(error)
         except ValueError as error:

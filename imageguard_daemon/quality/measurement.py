@@ -51,6 +51,7 @@ def prepare_worker() -> None:
     cv2.setNumThreads(1)
     cv2.ocl.setUseOpenCL(False)
     heic.prepare_worker()
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what it says names no file, and is in the detail
     _load_what_comes_late()
 
 

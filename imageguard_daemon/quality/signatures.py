@@ -84,6 +84,8 @@ def recognise(data: bytes) -> str:
     """Give the format's name, one of `HANDLED` or another in words; empty when it is no format known."""
     head = data[:1024]
     by_prefix = next((name for prefix, name in _PREFIXES if head.startswith(prefix)), "")
+    if head[128:132] == b"DICM":  # before it may stand anything, a TIFF header for one
+        return "DICOM"
     return by_prefix or _by_box(head) or _by_text(head)
 
 

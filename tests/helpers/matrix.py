@@ -211,13 +211,16 @@ def tiff_kind(
     """Give a TIFF of strips of 16 rows from height x width x bands; compression 1 (none), 7 (JPEG) or 8 (Deflate)."""
     bands = samples.shape[2]
     tags: dict[int, tuple[int, ...]] = {
-        256: (WIDTH,), 257: (HEIGHT,), 258: (bits,) * bands, 259: (compression,), 262: (2 if bands >= 3 else 1,),
+        256: (samples.shape[1],), 257: (samples.shape[0],), 258: (bits,) * bands, 259: (compression,),
+        262: (2 if bands >= 3 else 1,),
         277: (bands,), 278: (16,), 284: (2 if planar else 1,), 339: (sample_format,) * bands,
     }  # fmt: skip
     if bands > 3:
         tags[338] = (0,) * (bands - 3)
     planes = [samples[:, :, band : band + 1] for band in range(bands)] if planar else [samples]
-    strips = [_strip(plane[top : top + 16], bits, compression) for plane in planes for top in range(0, HEIGHT, 16)]
+    strips = [
+        _strip(plane[top : top + 16], bits, compression) for plane in planes for top in range(0, len(samples), 16)
+    ]
     middle = len(strips) // 2
     few = _strip(samples[:2, :, :1] if planar else samples[:2], bits, compression)
     replaced = [
