@@ -61,11 +61,8 @@ class Judged:
     def is_broken_but_accepted(self) -> bool:
         """Whether we judge what every reference refuses that has such a kind; OpenCV never says whether it has."""
         known = {name: size for name, size in self.sizes.items() if size != references.UNKNOWN}
-        return (
-            not self.issue
-            and bool(known.keys() - {"OpenCV"} or "libvips" not in self.sizes)
-            and not any(known.values())
-        )
+        has_judge = bool(known) and ("libvips" not in self.sizes or bool(known.keys() - {"OpenCV"}))
+        return not self.issue and has_judge and not any(known.values())
 
 
 # --- one file, in a process within limits

@@ -137,6 +137,8 @@ def require_size(width: int, height: int, limits: Limits) -> None:
 
 
 def _decode_jpeg(data: bytes, limits: Limits, _name: str) -> Picture:
+    if data[2:3] != b"\xff":  # whatever others make of it
+        raise ImageError("corrupt", "JPEG: no marker stands at its beginning")
     header = jpeg.read_header(data)
     require_size(header.width, header.height, limits)
     _require_few_scans(data, header)
@@ -167,9 +169,9 @@ def _jpeg_grey(data: bytes, header: jpeg.JpegHeader) -> Grey:
         told = one_line(error)
         if told.startswith("Unsupported") and not header.is_common:  # lossless, 12-bit: nothing here reads them
             raise ImageError("unsupported", f"JPEG: {told}") from error
-        # Unusual subsampling is allowed by the standard, and Pillow reads it.
+        # Unusual subsampling is allowed by the standard, and Pillow reads it: without warnings, so the file as it is.
         if "subsampling" in told or jpeg.is_harmless(told, plain):
-            return _jpeg_by_pillow(plain)
+            return _jpeg_by_pillow(data if "subsampling" in told else plain)
         raise complaint("JPEG", error) from error
 
 
