@@ -56,6 +56,13 @@ def contents_of(path: Path, sha256: str) -> bytes:
     return b""
 
 
+def is_too_large_to_show(path: Path) -> bool:
+    """Tell whether a file is there, and larger than what pictures are made of."""
+    with suppress(OSError):
+        return os.stat(path, follow_symlinks=False).st_size > _MOST_BYTES
+    return False
+
+
 class ThumbnailMaker:
     """One confined process at a time; one that dies or hangs costs its image and is replaced."""
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from imageguard_daemon.service.maps import Areas, areas_of
+from imageguard_daemon.service.thumbnails import is_too_large_to_show
 from imageguard_daemon.web.decision import DecisionId
 from imageguard_daemon.web.drawing import clipping_map, sharpness_map
 from imageguard_daemon.web.pictures import MadeOnce, Place, place_of, whole
@@ -28,6 +29,7 @@ _PLACEHOLDER = (
 )
 _HAS_NO_MAP = ("no map:", "too small, or gone")
 _CANNOT_BE_SHOWN, _IS_NOT_THERE = ("no picture:", "cannot be decoded"), ("no picture:", "gone or changed")
+_IS_TOO_LARGE = ("no picture:", "too large to show")
 
 
 def pictures(site: Site, thumbnails: MadeOnce, maps: MadeOnce) -> APIRouter:
@@ -68,7 +70,7 @@ def _thumbnail(site: Site, thumbnails: MadeOnce, number: int) -> Response:
     place = _place(site, number)
     jpeg = thumbnails.of(*place) if place else None
     if not jpeg:
-        return _instead(_IS_NOT_THERE if jpeg is None else _CANNOT_BE_SHOWN)
+        return _instead(_CANNOT_BE_SHOWN if jpeg is not None else _why_not_there(place))
     return Response(jpeg, media_type="image/jpeg", headers=PICTURE_HEADERS)
 
 
@@ -76,8 +78,13 @@ def _image(site: Site, number: int) -> Response:
     place = _place(site, number)
     data, media_type = whole(*place) if place else (b"", "")
     if not data:
-        return _instead(_IS_NOT_THERE)
+        return _instead(_why_not_there(place))
     return Response(data, media_type=media_type, headers=PICTURE_HEADERS)
+
+
+def _why_not_there(place: Place | None) -> tuple[str, str]:
+    """Say why there are no bytes to show: an intact file may only be too large for it."""
+    return _IS_TOO_LARGE if place and is_too_large_to_show(place[0]) else _IS_NOT_THERE
 
 
 def _place(site: Site, number: int) -> Place | None:

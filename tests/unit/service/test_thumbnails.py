@@ -63,3 +63,14 @@ def test_the_process_says_what_it_made() -> None:
     assert (width, height, len(answer)) == (160, 120, HEADER.size + 3 * 160 * 120)
     assert thumbnail(b"no image", 10**6) == HEADER.pack(0, 0)
     assert thumbnail(jpeg(photo(320, 240)), 1000) == HEADER.pack(0, 0)
+
+
+def test_a_large_file_is_told_from_one_that_is_gone(tmp_path: Path) -> None:
+    """An intact file over the limit of pictures is too large to show, and nothing is wrong with it."""
+    path = tmp_path / "large.tif"
+    with path.open("wb") as file:
+        file.truncate(thumbnails._MOST_BYTES + 1)
+    assert thumbnails.is_too_large_to_show(path)
+    assert not thumbnails.is_too_large_to_show(tmp_path / "gone.tif")
+    path.write_bytes(b"small")
+    assert not thumbnails.is_too_large_to_show(path)
