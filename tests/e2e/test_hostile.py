@@ -60,7 +60,7 @@ def test_bombs_of_each_format_are_too_large_in_milliseconds(ingest):
 
 
 def test_a_decoder_taken_over_costs_only_its_file(ingest, monkeypatch):
-    """Files that crash, hang, end or take over their decoder are `corrupt` with what happened, good ones accepted."""
+    """Files that crash, hang, end or take over their decoder are rejected with what happened, good ones accepted."""
     one = ingest(scoring={"workers": 2, "timeout_seconds": 1.0})
     monkeypatch.setattr(daemon_process, "COMMAND", [sys.executable, "-m", "tests.helpers.poisoned"])
     one.start()
@@ -72,10 +72,15 @@ def test_a_decoder_taken_over_costs_only_its_file(ingest, monkeypatch):
         one.put(f"evil/{poison.decode()}.jpg", good + poison)
     one.put("cat/last.jpg", good)
     rows = {row["relative_path"]: row for row in one.wait_for_decisions(len(POISONS) + 2)}
-    told = {"crash": "code -11", "hang": "longer than 1 s", "spin": "1 s", "leave": "code 3"}
-    for name, words in told.items():
+    told = {
+        "crash": ("corrupt", "code -11"),
+        "hang": ("too_large", "longer than 1 s"),
+        "spin": ("too_large", "1 s"),
+        "leave": ("corrupt", "code 3"),
+    }
+    for name, (reason, words) in told.items():
         row = rows[f"evil/poison:{name}.jpg"]
-        assert (row["reason"], row["detail"].count(words)) == ("corrupt", 2), row["detail"]
+        assert (row["reason"], row["detail"].count(words)) == (reason, 2), row["detail"]
     assert rows["evil/poison:rave.jpg"]["detail"].startswith("tried twice")
     assert rows["cat/first.jpg"]["verdict"] == rows["cat/last.jpg"]["verdict"] == "accepted"
     wait_until(lambda: _zombies_of(one.process.pid) == 0, "nothing dead is left")
