@@ -32,7 +32,7 @@ _KINDS = {
     "avif": 0.01,
     "enlarge": 0.11,
     "pixelate": 0.06,
-    "over": 0.10,
+    "over": 0.12,
     "under": 0.10,
 }
 _SECOND_SHARE = 0.34
@@ -284,11 +284,11 @@ def _carry_out(plan: _Plan, source: Source, kinds: tuple[str, ...], rng: Rng) ->
 
 def _blurred(image: Rgb, plan: _Plan, rng: Rng) -> Rgb:
     way = rng.random()
-    if way < 0.35 or plan.sigma_px < 0.45:
+    if way < 0.3 or plan.sigma_px < 0.45:
         kernel = damage.gaussian_kernel(plan.sigma_px)
-    elif way < 0.65 or (plan.sharp_subject and way < 0.95):
+    elif way < 0.55 or (plan.sharp_subject and way < 0.95):
         kernel = damage.disc_kernel(plan.sigma_px, rng)
-    elif way < 0.75 and not plan.sharp_subject:
+    elif way < 0.67 and not plan.sharp_subject:
         return damage.average_frames(image, plan.sigma_px, rng)
     else:
         kernel = damage.path_kernel(plan.sigma_px, rng)

@@ -21,6 +21,7 @@ _LOST = ((0.0, 0.0), (0.02, 0.1), (0.06, 0.25), (0.16, 0.5), (0.31, 0.68), (0.44
 _GOOD = {"blur_sigma_px": 1.6, "overexposure": 0.3, "underexposure": 0.3}
 _FINE_QUALITY, _GOOD_ENLARGEMENT = 35, 1.6
 _SLACK = 0.04
+_INK, _PAPER, _MOST = 0.12, 0.85, 0.6
 _SEEN_GRADIENT, _FEWEST_GRADIENTS = 0.02, 100
 
 
@@ -63,14 +64,21 @@ def overexposure(stops: float, median: float) -> float:
 
 
 def overexposure_interval(stops: float, before: NDArray[np.float32], after: NDArray[np.float32]) -> Interval:
-    """Give what is known of the index: how much light there was too much, and how much detail that cost.
+    """Give what is known of the index: how much light there was too much; of pages and drawings, what that cost.
 
     White paper stays white and its ink black: a page that lost nothing is not over-exposed, however much light it
     got. Lumas are of 0 to 1, height x width.
     """
-    by_light = overexposure(stops, float(np.median(before)))
-    by_loss = _interpolate(1 - detail_kept(before, after), _LOST)
-    return max(0.0, min(by_light, by_loss) - _SLACK), min(1.0, (by_light + by_loss) / 2 + _SLACK)
+    low = high = overexposure(stops, float(np.median(before)))
+    if _is_page(before):
+        by_loss = _interpolate(1 - detail_kept(before, after), _LOST)
+        low, high = min(low, by_loss), (low + by_loss) / 2
+    return max(0.0, low - _SLACK), min(1.0, high + _SLACK)
+
+
+def _is_page(luma: NDArray[np.float32]) -> bool:
+    """Tell whether most of it is about black or about white: pages, drawings, cut-outs, hardly ever photos."""
+    return float(((luma < _INK) | (luma > _PAPER)).mean()) > _MOST
 
 
 def detail_kept(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:

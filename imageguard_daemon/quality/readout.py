@@ -36,8 +36,11 @@ _SMALLEST_SIDE_PX = 16
 """A few pixels say how many they are, and nothing else."""
 _BLANK = 0.9995
 """Share of clipped pixels from which on there is nothing else to be seen."""
-_BENEFIT = 1.0
-"""What the networks disagree on is not proved: so many standard deviations of their answers speak for the image."""
+_BENEFIT = {"overexposure": 0.0, "underexposure": 0.0}
+"""What the networks disagree on is not proved: one standard deviation of their answers speaks for the image.
+
+Not so of exposure, of which there is no proof: a good and a badly exposed picture differ by what was meant.
+"""
 _DOUBT = {"enlargement": (0.6, 0.88, 0.97), "overexposure": (0.5, 0.92, 0.98)}
 """Undamaged photos get such scores, too: beyond the first they are stretched so that the second becomes the third."""
 _SCALE_OF = {scale.measure: scale for scale in SCALES}
@@ -107,7 +110,7 @@ def _estimates(vector: Floats) -> dict[str, float]:
     found: dict[str, float] = {}
     for asked in _asked():
         answers = asked.networks(vector[None, asked.columns])[:, 0]
-        scores = answers.mean(axis=0) + _BENEFIT * answers.std(axis=0)
+        scores = answers.mean(axis=0) + asked.benefit * answers.std(axis=0)
         found |= {name: _measure(name, float(score)) for name, score in zip(asked.targets, scores, strict=True)}
     return found
 
@@ -130,16 +133,19 @@ class _Asked:
 
     columns: NDArray[np.intp]
     targets: tuple[str, ...]
+    benefit: Floats
     networks: Network
+
+
+def _as_run(panel: Panel) -> _Asked:
+    columns = np.array([NAMES.index(name) for name in panel.features])
+    benefit = np.array([_BENEFIT.get(name, 1.0) for name in panel.targets], np.float32)
+    return _Asked(columns, panel.targets, benefit, stacked(panel.networks))
 
 
 @functools.cache
 def _asked() -> tuple[_Asked, ...]:
-    columns = {name: number for number, name in enumerate(NAMES)}
-    return tuple(
-        _Asked(np.array([columns[name] for name in panel.features]), panel.targets, stacked(panel.networks))
-        for panel in panels()
-    )
+    return tuple(_as_run(panel) for panel in panels())
 
 
 @functools.cache
