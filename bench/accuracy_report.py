@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.kinds import KINDS
+from bench.tables import table
 from bench.tally import (
     KindFigures,
     Share,
@@ -47,16 +48,9 @@ def as_markdown(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    cells = [list(head), *([str(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
-
-
 def _kinds_table(photos: Sequence[PhotoTrials]) -> str:
     head = ("kind", "recall %", "reason %", "false alarm %", "rank", "n")
-    return _table(head, [_kind_row(name, kind_figures(name, photos)) for name in KINDS])
+    return table(head, [_kind_row(name, kind_figures(name, photos)) for name in KINDS])
 
 
 def _kind_row(name: str, found: KindFigures) -> tuple[str, ...]:
@@ -69,7 +63,7 @@ def _pairs_table(photos: Sequence[PhotoTrials]) -> str:
     shares = pair_shares(photos)
     total = Share(sum(share.hits for share in shares.values()), sum(share.trials for share in shares.values()))
     rows = [(" + ".join(pair), share, share.trials) for pair, share in shares.items()]
-    return _table(("two faults", "both raised %", "n"), [*rows, ("all pairs", total, total.trials)])
+    return table(("two faults", "both raised %", "n"), [*rows, ("all pairs", total, total.trials)])
 
 
 def _undamaged(judged: Sequence[Judged]) -> str:
@@ -95,7 +89,7 @@ def _labelled_table(judged: Sequence[Judged]) -> str:
     for label, images in by_label(judged).items():
         issues = ", ".join(f"{issue} {count}" for issue, count in issues_raised(images)[:4])
         rows.append((label, as_expected(images), len(images), issues or "-"))
-    return _table(("label", "as expected %", "n", "issues raised"), rows)
+    return table(("label", "as expected %", "n", "issues raised"), rows)
 
 
 def as_json(results: Results) -> dict[str, object]:

@@ -30,16 +30,21 @@ class Share:
         counted = Counter(map(bool, answers))
         return cls(counted[True], counted.total())
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of Wilson."""
+        return wilson_interval(self.hits, self.trials)
+
     def __str__(self) -> str:
-        """Give the share in per cent, with the 95 % interval of Wilson in brackets; a dash for nothing."""
+        """Give the share in per cent, with its interval in brackets; a dash for nothing."""
         if not self.trials:
             return "-"
-        low, high = wilson_interval(self.hits, self.trials)
+        low, high = self.interval
         return f"{100 * self.hits / self.trials:.3g} ({100 * low:.0f}-{100 * high:.0f})"
 
     def as_dict(self) -> dict[str, float | None]:
         """Give the share and its interval as numbers."""
-        low, high = wilson_interval(self.hits, self.trials)
+        low, high = self.interval
         share = self.hits / self.trials if self.trials else None
         return {"share": share, "low": low, "high": high, "n": self.trials}
 

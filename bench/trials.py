@@ -61,11 +61,6 @@ class Judged:
     """Width x height, 0 where nothing could be measured."""
 
 
-def prepare() -> None:
-    """Set up a process that tries and judges: one thread, as there are many processes."""
-    cv2.setNumThreads(1)
-
-
 def judge(job: tuple[Path, Label]) -> Judged:
     """Judge an image as it is."""
     path, label = job
@@ -91,7 +86,7 @@ def try_photo(job: tuple[Path, int]) -> PhotoTrials | None:
         return None
     return PhotoTrials(
         photo=path.name,
-        issues=frozenset(validate(_stored(rgb, None)).issues),
+        issues=frozenset(validate(stored(rgb, None)).issues),
         trials=tuple(trial for kind in KINDS for trial in _trials(rgb, kind, _generator(seed, path.name, kind))),
         pairs=tuple(_pair_trial(rgb, pair, _generator(seed, path.name, *pair)) for pair in PAIRS),
         qualities=_found_qualities(rgb, _generator(seed, path.name, "quality")),
@@ -114,7 +109,7 @@ def _scaled_photo(path: Path) -> Rgb | None:
     return rgb if scale >= 1 else np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _stored(rgb: Rgb, quality: int | None) -> bytes:
+def stored(rgb: Rgb, quality: int | None) -> bytes:
     """Give a file: JPEG of this quality, or PNG."""
     buffer = io.BytesIO()
     if quality is None:
@@ -133,7 +128,7 @@ def _trials(rgb: Rgb, name: str, rng: Generator) -> list[Trial]:
     # One container for all strengths of a photo: their scores are compared with each other.
     kind, container, trials = KINDS[name], _container(rng), []
     for strength in kind.strengths(STRENGTHS, rng):
-        decision = validate(_stored(kind.damaged(rgb, strength, rng), container))
+        decision = validate(stored(kind.damaged(rgb, strength, rng), container))
         score = decision.scores[f"{kind.signal}_score"]
         issues = frozenset(decision.issues)
         trials.append(Trial(name, kind.badness(strength), kind.zone(strength), issues, decision.reason, score))
@@ -143,7 +138,7 @@ def _trials(rgb: Rgb, name: str, rng: Generator) -> list[Trial]:
 def _pair_trial(rgb: Rgb, pair: tuple[str, str], rng: Generator) -> tuple[tuple[str, str], frozenset[str]]:
     for name in pair:
         rgb = KINDS[name].damaged(rgb, KINDS[name].fatal_strength(rng), rng)
-    return pair, frozenset(validate(_stored(rgb, _container(rng))).issues)
+    return pair, frozenset(validate(stored(rgb, _container(rng))).issues)
 
 
 def _found_qualities(rgb: Rgb, rng: Generator) -> tuple[tuple[int, float], ...]:
@@ -153,7 +148,7 @@ def _found_qualities(rgb: Rgb, rng: Generator) -> tuple[tuple[int, float], ...]:
     """
     half = np.asarray(cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
     drawn = [int(1 + 99 * (part + rng.random()) / QUALITIES) for part in range(QUALITIES)]
-    return tuple((quality, validate(_stored(half, quality)).measures["jpeg_quality"]) for quality in drawn)
+    return tuple((quality, validate(stored(half, quality)).measures["jpeg_quality"]) for quality in drawn)
 
 
 def draw(paths: list[Path], count: int, seed: int) -> list[Path]:

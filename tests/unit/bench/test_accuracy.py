@@ -71,7 +71,7 @@ def test_the_command_prints_tables_and_writes_the_same_figures(good: Path, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give --good, --labelled or both"),
+        ([], "give at least one of --good, --labelled and --datasets"),
         (["--good", "/nowhere/at/all"], "there is no /nowhere"),
         (["--good", "/", "--photos", "0"], "at least 1"),
         (["--good", "/", "--json", "/nowhere/x.json"], "there is no folder /nowhere"),

@@ -1,0 +1,157 @@
+"""Measured data sets to figures, and figures against those that were committed; pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.datasets import STANDARD_SIDES, Listed, Measured
+from bench.tally import Share
+from imageguard_daemon.calibration.collection import Collection, collect
+from imageguard_daemon.calibration.proposal import LEAST_IMAGES, make_proposal
+from imageguard_daemon.model import Decision, Measurement
+from imageguard_daemon.quality.policy import decide, thresholds_for
+from imageguard_daemon.quality.scoring import LIMITS
+
+MAX_REJECT = 0.02
+"""Of the half of a soft set from which thresholds are made."""
+Seen = Sequence[tuple[Listed, Decision]]
+
+
+@dataclass(frozen=True, slots=True)
+class SetFigures:
+    """How the images of one set were judged at the defaults; `issues` has the most frequent first."""
+
+    expect: str
+    kind: str
+    name: str
+    wrong: Share
+    borderline: Share
+    issues: tuple[tuple[str, int], ...]
+
+    @property
+    def counted(self) -> bool:
+        """Whether `wrong` is wrong, and not only shown."""
+        return self.expect not in {"soft_source", "any"}
+
+
+@dataclass(frozen=True, slots=True)
+class SoftFigures:
+    """How thresholds from one half of a soft set did on the other half.
+
+    `rejected` is of the other half as it is; `missed` is what is still accepted of it after a further blur.
+    """
+
+    thresholds: Mapping[str, float]
+    rejected: Share
+    missed: Share
+
+
+@dataclass(frozen=True, slots=True)
+class DataSetFigures:
+    """All figures of the data sets; `crops` are by preset and side, `soft` by set."""
+
+    sets: Sequence[SetFigures]
+    everyday: Share
+    everyday_borderline: Share
+    good: Share
+    crops: Mapping[tuple[str, int], Share]
+    soft: Mapping[str, SoftFigures]
+
+
+def dataset_figures(measured: Measured) -> DataSetFigures:
+    """Judge at the defaults of `general`, crops under each preset meant for them, and sum up."""
+    seen = [(listed, _judged(measurement)) for listed, measurement in measured.images]
+    everyday = [pair for pair in seen if pair[0].everyday]
+    return DataSetFigures(
+        sets=_sets(seen),
+        everyday=_wrong(everyday),
+        everyday_borderline=_borderline(everyday),
+        good=_wrong([pair for pair in seen if pair[0].good]),
+        crops=_crops(measured, {listed.path for listed, decision in everyday if decision.ok}),
+        soft=_soft_sets(measured),
+    )
+
+
+def _judged(
+    measurement: Measurement, preset: str = "general", thresholds: Mapping[str, float] | None = None
+) -> Decision:
+    return decide(measurement, preset, thresholds_for(preset, thresholds))
+
+
+def _wrong(seen: Seen) -> Share:
+    return Share.of(listed.wrong(decision.issues) for listed, decision in seen)
+
+
+def _borderline(seen: Seen) -> Share:
+    return Share.of(decision.borderline for _, decision in seen)
+
+
+def _sets(seen: Seen) -> list[SetFigures]:
+    groups: dict[tuple[str, str, str], list[tuple[Listed, Decision]]] = {}
+    for listed, decision in seen:
+        groups.setdefault((listed.expect, listed.kind, listed.set), []).append((listed, decision))
+    return [SetFigures(*key, _wrong(of), _borderline(of), _issues(of)) for key, of in sorted(groups.items())]
+
+
+def _issues(seen: Seen) -> tuple[tuple[str, int], ...]:
+    return tuple(Counter(issue for _, decision in seen for issue in decision.issues).most_common())
+
+
+def _crops(measured: Measured, accepted: set[object]) -> dict[tuple[str, int], Share]:
+    """Give, by preset and side, the share rejected of the crops of accepted photos."""
+    crops = [by_side for path, by_side in measured.crops.items() if path in accepted]
+    return {
+        (preset, side): Share.of(not _judged(one[side], preset).ok for one in crops if side in one)
+        for preset, sides in STANDARD_SIDES.items()
+        for side in sides
+    }
+
+
+def _soft_sets(measured: Measured) -> dict[str, SoftFigures]:
+    sets: dict[str, list[tuple[Listed, Measurement]]] = {}
+    for listed, measurement in measured.images:
+        if listed.expect == "soft_source":
+            sets.setdefault(listed.set, []).append((listed, measurement))
+    return {name: _soft(images, measured) for name, images in sorted(sets.items()) if len(images) >= LEAST_IMAGES}
+
+
+def _soft(images: Sequence[tuple[Listed, Measurement]], measured: Measured) -> SoftFigures:
+    """Calibrate on every second image, judge the others."""
+    collection = collect((str(listed.path), measurement) for listed, measurement in images[::2])
+    proposal = make_proposal(collection, Collection(), "general", MAX_REJECT)
+    thresholds = dict(zip(LIMITS, proposal.thresholds, strict=True))
+    others = images[1::2]
+    return SoftFigures(
+        thresholds,
+        rejected=Share.of(not _judged(measurement, thresholds=thresholds).ok for _, measurement in others),
+        missed=Share.of(_judged(measured.blurred[listed.path], thresholds=thresholds).ok for listed, _ in others),
+    )
+
+
+def held_figures(figures: DataSetFigures) -> dict[str, Share]:
+    """Give by name all shares that later work may not make worse; in each, hits are what is wrong."""
+    soft = figures.soft.items()
+    shares = {
+        **{f"{one.expect} {one.name} ({one.kind})": one.wrong for one in figures.sets if one.counted},
+        "all good sets": figures.good,
+        "everyday photos": figures.everyday,
+        "everyday photos, borderline": figures.everyday_borderline,
+        **{f"crops {preset} {side}": share for (preset, side), share in figures.crops.items()},
+        **{f"soft {name}, other half rejected": one.rejected for name, one in soft},
+        **{f"soft {name}, blurred further and accepted": one.missed for name, one in soft},
+    }
+    return {name: share for name, share in shares.items() if share.trials}
+
+
+def worse(now: Mapping[str, Share], committed: Mapping[str, Share]) -> list[str]:
+    """Name, in words, what is beyond the interval of the committed share, or is not measured any more."""
+    return [
+        f"{name}: {in_words(now[name])}, was {in_words(share)}" if name in now else f"{name}: not measured any more"
+        for name, share in committed.items()
+        if name not in now or now[name].hits / now[name].trials > share.interval[1]
+    ]
+
+
+def in_words(share: Share) -> str:
+    """Give `3 of 60`."""
+    return f"{share.hits} of {share.trials}"
