@@ -10,6 +10,7 @@ import anyio
 import httpx
 import pytest
 
+from imageguard_daemon import PRESETS
 from imageguard_daemon.web import reports, thresholds
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
@@ -197,7 +198,7 @@ async def test_uploads_are_judged_by_every_preset_and_not_stored(client, rejecti
     files = [("images", (name, data)) for name, data in (("a.jpg", jpeg(photo())), (HOSTILE, b"no image"))]
     answer = (await client.post("/api/check", files=files)).json()["images"]
     assert answer[0]["presets"]["general"]["ok"]
-    assert set(answer[0]["presets"]) == {"general", "fine_grained", "detection", "segmentation"}
+    assert set(answer[0]["presets"]) == set(PRESETS)
     assert not answer[1]["presets"]["general"]["ok"]
     page = await client.post("/check", files=files)
     assert page.status_code == 200
