@@ -55,7 +55,7 @@ NAMES = st.one_of(
     st.lists(st.sampled_from([*NASTY, "a", " "]), min_size=1, max_size=4).map("".join),
 )
 LIVE = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-REJECTED = decide(Measurement("0" * 64, issue="corrupt", detail="x\x1b[31m"), "general", {})
+REJECTED = decide(Measurement("0" * 64, issue="corrupt", detail="x\x1b[31m"), "general", thresholds_for("general"))
 
 
 def _harmless(text: str) -> None:
