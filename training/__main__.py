@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings(epochs=options.epochs)
     try:
         listed = jobs(options.good, options.labels, options.per_photo, options.drawn, options.seed)
+        listed = [job for job in listed if job.data_set not in options.without]
         examples = make_examples(listed, options.processes)
     except (OSError, ValueError) as error:
         sys.exit(f"python -m training: {error}")
@@ -48,6 +49,9 @@ def _options() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--labels", type=Path, metavar="CSV", help="real images with what is known of them (docs/training.md)"
+    )
+    parser.add_argument(
+        "--without", nargs="+", default=[], metavar="SET", help="sets, by the column `set`, that are left out to judge"
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="where the readout goes, such as readout.npz"

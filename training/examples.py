@@ -40,6 +40,11 @@ class Job:
     is_large: bool = False
     """Whether it stays as large as it is."""
 
+    @property
+    def data_set(self) -> str:
+        """The set that a labelled picture is from, if the table says so."""
+        return dict(self.labels).get("set", "")
+
 
 @dataclass(frozen=True, slots=True)
 class Examples:
@@ -60,17 +65,18 @@ def jobs(good: list[Path], labels: Path | None, per_photo: int, drawn: int, seed
         if _is_large(path):
             found.append(Job(int(next(seeds)), max(1, per_photo // 10), path, is_large=True))
     found += [Job(int(next(seeds)), per_photo) for _ in range(drawn)]
-    if labels:
-        with labels.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                path, known = str(labels.parent / row.pop("path")), tuple(row.items())
-                found.append(Job(int(next(seeds)), max(1, per_photo // 6), path, known))
-                if from_labels(row).is_good:
-                    found.append(Job(int(next(seeds)), max(1, per_photo // 3), path, known, is_damaged=True))
-                    if _is_large(path):
-                        count = max(1, per_photo // 10)
-                        found.append(Job(int(next(seeds)), count, path, known, is_damaged=True, is_large=True))
-    return found
+    return [*found, *(_labelled_jobs(labels, per_photo, seeds) if labels else ())]
+
+
+def _labelled_jobs(labels: Path, per_photo: int, seeds: Iterator[int]) -> Iterator[Job]:
+    with labels.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            path, known = str(labels.parent / row.pop("path")), tuple(row.items())
+            yield Job(int(next(seeds)), max(1, per_photo // 6), path, known)
+            if from_labels(row).is_good:
+                yield Job(int(next(seeds)), max(1, per_photo // 3), path, known, is_damaged=True)
+                if _is_large(path):
+                    yield Job(int(next(seeds)), max(1, per_photo // 10), path, known, is_damaged=True, is_large=True)
 
 
 def _pictures(folder: Path) -> Iterator[Path]:

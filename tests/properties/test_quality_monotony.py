@@ -16,6 +16,8 @@ from tests.helpers.images import photo
 ISSUES_OF_EXPOSURE = {scale.issue: scale for scale in SCALES if scale.signal == "exposure"}
 TOLERANCE = 5.0
 """Points that a score may rise by although the damage grew: a readout is an estimate."""
+LOST = 25.0
+"""Below so many points an exposure is beyond doubt, and so little is left that it may look like a drawing."""
 STEPS = 4
 """The range of strengths in steps of equal ratio; a step is a difference that people see."""
 
@@ -42,10 +44,12 @@ def score_of(kind: Kind, decision: Decision) -> float:
 @given(st.integers(0, 1000), st.floats(0, 1))
 @settings(max_examples=12, derandomize=True)
 def test_more_damage_never_raises_the_score_of_its_signal(name: str, seed: int, offset: float):
-    """Each score falls, or stays within five points, from step to step of growing damage."""
-    scores = series(KINDS[name], seed, offset)
-    best_yet = [min(scores[: index + 1]) for index in range(len(scores))]
-    assert all(score <= least + TOLERANCE for score, least in zip(scores, best_yet, strict=True)), scores
+    """Each score falls, or stays within five points, from step to step of growing damage; a lost picture stays lost."""
+    kind = KINDS[name]
+    scores = series(kind, seed, offset)
+    lost = LOST if kind.signal == "exposure" else 0.0
+    bounds = [max(min(scores[: index + 1]) + TOLERANCE, lost) for index in range(len(scores))]
+    assert all(score <= bound for score, bound in zip(scores, bounds, strict=True)), scores
 
 
 @pytest.mark.parametrize("name", KINDS)
