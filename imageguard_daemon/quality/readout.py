@@ -18,6 +18,7 @@ from imageguard_daemon.quality.features import AT_WORKING_SIZE, NAMES, Features
 from imageguard_daemon.quality.network import Network, Panel, load, stacked
 from imageguard_daemon.quality.scoring import SCALES, Scale
 from imageguard_daemon.quality.tiles import Floats
+from imageguard_daemon.quality.tones import Tones
 
 TARGETS = ("blur_sigma_px", "noise_sigma", "jpeg_quality", "enlargement", "overexposure", "underexposure")
 """The measures that are estimated."""
@@ -34,6 +35,8 @@ that is gone when it is reduced: networks that saw it took a blurred photo for s
 _DATA = "readout.npz"
 _SMALLEST_SIDE_PX = 16
 """A few pixels say how many they are, and nothing else."""
+_SMALL_SIDE_PX, _SMALL_NOISE_SIDE_PX, _LEAST_SAID = 64, 96, 0.3
+"""A picture with a shorter side is blamed less the smaller it is, and at half of that by so much of the estimate."""
 _BLANK = 0.9995
 """Share of clipped pixels from which on there is nothing else to be seen."""
 _BENEFIT = {"overexposure": 0.0, "underexposure": 0.0}
@@ -61,7 +64,7 @@ TARGET_SCALES = {measure: _target_scale(measure) for measure in TARGETS}
 
 def read_out(features: Features) -> Measures:
     """Give the measures of an image."""
-    estimates = _estimates(features.vector)
+    estimates = _estimates(features.vector, min(features.width, features.height))
     tones = features.tones
     measures = Measures(
         width=features.width,
@@ -75,10 +78,20 @@ def read_out(features: Features) -> Measures:
         tone_low=tones.low,
         tone_median=tones.median,
         tone_high=tones.high,
-        overexposure=1.0 if tones.clipped_high >= _BLANK else estimates["overexposure"],
-        underexposure=1.0 if tones.clipped_low >= _BLANK else estimates["underexposure"],
+        overexposure=1.0 if tones.clipped_high >= _BLANK else min(estimates["overexposure"], _most_over(tones)),
+        underexposure=1.0 if tones.clipped_low >= _BLANK else min(estimates["underexposure"], _most_under(tones)),
     )
     return _innocent(measures) if min(features.width, features.height) < _SMALLEST_SIDE_PX else measures
+
+
+def _most_over(tones: Tones) -> float:
+    """Give the most that a picture without bright places may be over-exposed."""
+    return float(np.interp(tones.high, (170, 215), (0, 1)))
+
+
+def _most_under(tones: Tones) -> float:
+    """Give the most that a picture may be under-exposed half of which is bright."""
+    return float(np.interp(tones.median, (90, 125), (1, 0)))
 
 
 def _jpeg_quality(estimate: float, features: Features) -> float:
@@ -106,19 +119,26 @@ def _innocent(measures: Measures) -> Measures:
     return replace(measures, blur_sigma_px=0.0, noise_sigma=0.0, enlargement=1.0, overexposure=0.0, underexposure=0.0)
 
 
-def _estimates(vector: Floats) -> dict[str, float]:
+def _estimates(vector: Floats, short_side: int) -> dict[str, float]:
     found: dict[str, float] = {}
     for asked in _asked():
         answers = asked.networks(vector[None, asked.columns])[:, 0]
         scores = answers.mean(axis=0) + asked.benefit * answers.std(axis=0)
-        found |= {name: _measure(name, float(score)) for name, score in zip(asked.targets, scores, strict=True)}
+        for name, score in zip(asked.targets, scores.tolist(), strict=True):
+            found[name] = _measure(name, score, _said_by(name, short_side))
     return found
 
 
-def _measure(name: str, score: float) -> float:
+def _said_by(name: str, short_side: int) -> float:
+    """Give how much so few pixels say, 0 to 1: of noise the least, for which few of them are flat."""
+    start = _SMALL_NOISE_SIDE_PX if name == "noise_sigma" else _SMALL_SIDE_PX
+    return float(np.interp(short_side, (start / 2, start), (_LEAST_SAID, 1)))
+
+
+def _measure(name: str, score: float, said: float) -> float:
     scale = TARGET_SCALES[name]
-    likely = _without_doubt(name, min(max(score, scale.anchors[-1][0] / 100), 1.0))
-    return scale.limit(100 * likely)
+    bounded = min(max(score, scale.anchors[-1][0] / 100), 1.0)
+    return scale.limit(100 * _without_doubt(name, 1 - said * (1 - bounded)))
 
 
 def _without_doubt(measure: str, score: float) -> float:

@@ -116,3 +116,21 @@ def test_lights_in_the_night_are_no_underexposure():
 def test_thumbnails_are_of_low_resolution():
     """A scene of 120 x 90 is too small for anything."""
     assert validate(photo(120, 90)).reason == "low_resolution"
+
+
+def test_ink_on_a_transparent_page_is_not_in_the_dark():
+    """A page of black on nothing, laid over middle grey, is half bright: it cannot be under-exposed."""
+    page = np.zeros((400, 300, 4), np.uint8)
+    page[60:64, 40:240, 3] = 255
+    page[90:94, 40:200, 3] = 255
+    found = validate(page)
+    assert found.measures["underexposure"] < 0.1
+    assert found.measures["overexposure"] < 0.1
+
+
+@pytest.mark.parametrize("side", [24, 48])
+def test_few_pixels_are_blamed_for_little_but_their_number(side: int):
+    """A tiny picture of fine detail is of low resolution, and neither noisy nor compressed nor pixelated."""
+    scene = photo(640, 480, 5)
+    tiny = np.asarray(Image.fromarray(scene).resize((side, side), Image.Resampling.NEAREST))
+    assert set(validate(tiny).issues) <= {"low_resolution"}
