@@ -86,12 +86,17 @@ def read_out(features: Features) -> Measures:
 
 def _most_over(tones: Tones) -> float:
     """Give the most that a picture without bright places may be over-exposed."""
-    return float(np.interp(tones.high, (170, 215), (0, 1)))
+    return _ramp(tones.high, 170, 215)
 
 
 def _most_under(tones: Tones) -> float:
     """Give the most that a picture may be under-exposed half of which is bright."""
-    return float(np.interp(tones.median, (90, 125), (1, 0)))
+    return 1 - _ramp(tones.median, 90, 125)
+
+
+def _ramp(value: float, start: float, end: float) -> float:
+    """Give 0 up to `start`, 1 from `end` on; many times as fast as `numpy.interp` for one number."""
+    return min(max((value - start) / (end - start), 0.0), 1.0)
 
 
 def _jpeg_quality(estimate: float, features: Features) -> float:
@@ -123,7 +128,9 @@ def _estimates(vector: Floats, short_side: int) -> dict[str, float]:
     found: dict[str, float] = {}
     for asked in _asked():
         answers = asked.networks(vector[None, asked.columns])[:, 0]
-        scores = answers.mean(axis=0) + asked.benefit * answers.std(axis=0)
+        mean = answers.sum(axis=0) / len(answers)
+        spread = np.sqrt(np.square(answers - mean).sum(axis=0) / len(answers))
+        scores = mean + asked.benefit * spread
         for name, score in zip(asked.targets, scores.tolist(), strict=True):
             found[name] = _measure(name, score, _said_by(name, short_side))
     return found
@@ -132,7 +139,7 @@ def _estimates(vector: Floats, short_side: int) -> dict[str, float]:
 def _said_by(name: str, short_side: int) -> float:
     """Give how much so few pixels say, 0 to 1: of noise the least, for which few of them are flat."""
     start = _SMALL_NOISE_SIDE_PX if name == "noise_sigma" else _SMALL_SIDE_PX
-    return float(np.interp(short_side, (start / 2, start), (_LEAST_SAID, 1)))
+    return _LEAST_SAID + (1 - _LEAST_SAID) * _ramp(short_side, start / 2, start)
 
 
 def _measure(name: str, score: float, said: float) -> float:
