@@ -39,6 +39,7 @@ _SMALL_SIDE_PX, _SMALL_NOISE_SIDE_PX, _LEAST_SAID = 64, 96, 0.3
 """A picture with a shorter side is blamed less the smaller it is, and at half of that by so much of the estimate."""
 _BLANK = 0.9995
 """Share of clipped pixels from which on there is nothing else to be seen."""
+_USED_LEVELS, _FEW_LEVELS = NAMES.index("used_levels"), 0.02
 _BENEFIT = {"overexposure": 0.0, "underexposure": 0.0}
 """What the networks disagree on is not proved: one standard deviation of their answers speaks for the image.
 
@@ -102,6 +103,8 @@ def _ramp(value: float, start: float, end: float) -> float:
 def _jpeg_quality(estimate: float, features: Features) -> float:
     """Prefer the steps that the pixels show, or the file's table, unless an older and worse compression shows."""
     table, grid = float(features.table_quality or 100), features.grid
+    if features.vector[_USED_LEVELS] < _FEW_LEVELS:
+        return table  # compression would have left more than black and white
     found = grid.is_found and _agree("jpeg_quality", estimate, float(grid.quality), 40)
     if found or _agree("jpeg_quality", estimate, table, 25):
         return min(table, float(grid.quality)) if found else table

@@ -1,5 +1,6 @@
 """Damage of a known strength is measured in its unit, and named."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -134,3 +135,12 @@ def test_few_pixels_are_blamed_for_little_but_their_number(side: int):
     scene = photo(640, 480, 5)
     tiny = np.asarray(Image.fromarray(scene).resize((side, side), Image.Resampling.NEAREST))
     assert set(validate(tiny).issues) <= {"low_resolution"}
+
+
+@pytest.mark.parametrize("module_px", [4, 8, 16])
+def test_a_code_of_black_and_white_squares_never_was_a_jpeg(module_px: int):
+    """Squares of 8 px lie on the grid of a JPEG, and only two levels say that there never was one."""
+    code = cv2.QRCodeEncoder.create().encode("x" * 300)
+    found = validate(cv2.resize(code, None, fx=module_px, fy=module_px, interpolation=cv2.INTER_NEAREST))
+    assert found.measures["jpeg_quality"] > 45
+    assert "compressed" not in found.issues
