@@ -18,6 +18,8 @@ from imageguard_daemon.quality.tiles import Floats
 
 _BAD = 0.75
 _FEW_PIXELS = 12_000
+_FEWEST_BATCHES = 4
+"""Of few examples, smaller batches are made: less than one would teach nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,9 @@ def fit(taught: Taught, settings: Settings, seed: int) -> Network:
     inputs = ((clipped - mean) / spread).astype(np.float32)
     layers = _start((features.shape[1], *settings.hidden, truths.shape[1]), rng)
     adam = _Adam([part for pair in layers for part in pair], settings.decay)
-    steps = settings.epochs * (len(inputs) // settings.batch)
-    for step, rows in enumerate(_batches(len(inputs), settings, rng), 1):
+    size = min(settings.batch, max(1, len(inputs) // _FEWEST_BATCHES))
+    steps = settings.epochs * (len(inputs) // size)
+    for step, rows in enumerate(_batches(len(inputs), size, settings.epochs, rng), 1):
         # The rate falls along a cosine to nothing.
         rate = settings.rate * 0.5 * (1 + np.cos(np.pi * step / max(1, steps)))
         batch = inputs[rows] + rng.normal(0, settings.jitter, (len(rows), inputs.shape[1])).astype(np.float32)
@@ -96,11 +99,11 @@ def _start(sizes: tuple[int, ...], rng: np.random.Generator) -> list[tuple[Float
     return layers
 
 
-def _batches(count: int, settings: Settings, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    for _ in range(settings.epochs):
+def _batches(count: int, size: int, epochs: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    for _ in range(epochs):
         order = rng.permutation(count)
-        for start in range(0, count - settings.batch + 1, settings.batch):
-            yield order[start : start + settings.batch]
+        for start in range(0, count - size + 1, size):
+            yield order[start : start + size]
 
 
 def _slopes(

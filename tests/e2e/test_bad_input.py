@@ -22,7 +22,7 @@ CASES = {
     "truncated.jpg": (GOOD[: len(GOOD) // 2], "corrupt"),
     "text.jpg": (b"<html><body>404 not found</body></html>", "corrupt"),
     "empty.png": (b"", "corrupt"),
-    "one_pixel.png": (encoded(Image.new("RGB", (1, 1)), "PNG"), "low_resolution"),
+    "one_pixel.png": (encoded(Image.new("RGB", (1, 1)), "PNG"), "blank"),
     "bomb.bmp": (HUGE, "too_large"),
     "document.jpg": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + bytes(500), "unsupported"),
     "cmyk.jpg": (encoded(Image.fromarray(RGB).convert("CMYK"), "JPEG", quality=92), ""),

@@ -17,8 +17,8 @@ def smears(tmp_path_factory):
     """Fifteen images as a microscope gives them, judged by a daemon at the defaults, and one that is far worse."""
     one = Ingest(tmp_path_factory.mktemp("lab") / "root", sources=[{"name": "smears"}])
     for number in range(FEWER):
-        one.put(f"cell/{number}.jpg", jpeg(blurred(photo(320, 240, number), 2.6 + number * 0.01), 95))
-    one.put("cell/out of focus.jpg", jpeg(blurred(photo(320, 240, 400), 7), 95))
+        one.put(f"cell/{number}.jpg", jpeg(blurred(photo(320, 240, number), 3.6 + number * 0.02), 95))
+    one.put("cell/out of focus.jpg", jpeg(blurred(photo(320, 240, 400), 12), 95))
     assert command("run", "--config", one.config_file, "--once").returncode == 0
     return one
 
@@ -39,7 +39,7 @@ def test_from_the_finding_to_released_images(tmp_path):
     """The finding names the command, its proposal fits in the configuration, and what it tells releases the images."""
     made = Ingest(tmp_path / "root", sources=[{"name": "smears"}])
     for number in range(IMAGES):
-        made.put(f"cell/{number}.jpg", jpeg(blurred(photo(320, 240, number), 2.6 + number * 0.01), 95))
+        made.put(f"cell/{number}.jpg", jpeg(blurred(photo(320, 240, number), 3.6 + number * 0.02), 95))
     assert command("run", "--config", made.config_file, "--once").returncode == 0
     report = json.loads(command("report", made.root, "--format", "json").stdout)
     [finding] = [each for each in report["findings"] if each["kind"] == "source_mostly_rejected"]
