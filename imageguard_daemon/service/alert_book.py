@@ -1,6 +1,6 @@
 """Which findings are news, and when a try that failed is made again. Pure: the time is handed in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -49,9 +49,10 @@ class AlertBook:
         waiting = (alert for alert in self._alerts.values() if not alert.succeeded)
         return sorted((one for one in waiting if next_try(one) <= now), key=lambda one: one.alert_id)
 
-    def next_due(self) -> datetime | None:
-        """Say when the next try is to be made; None when nothing waits."""
-        return min((next_try(one) for one in self._alerts.values() if not one.succeeded), default=None)
+    def next_due(self, apart_from: Container[int] = ()) -> datetime | None:
+        """Say when the next try is to be made, apart from those of some alerts; None when nothing waits."""
+        waiting = (one for one in self._alerts.values() if not one.succeeded and one.alert_id not in apart_from)
+        return min((next_try(one) for one in waiting), default=None)
 
     def _forget(self, now: datetime) -> None:
         # What seems to come from the future is forgotten, too: the clock was put back, and would silence us for long.

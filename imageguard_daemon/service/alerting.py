@@ -1,11 +1,13 @@
 """Tells people of new findings, while the daemon goes on.
 
-One thread looks for findings on a read-only connection and tells people; it may take its time. The daemon's loop hands
-it work and records what it reports: an alert before anybody is told, each try after it was made. So no try goes
-unrecorded but one that was made in the moment of a crash, which is then made again.
+One thread looks for findings on a read-only connection, and one for each channel tells people; they may take their
+time, and none waits for another. The daemon's loop hands them work and records what they report: an alert before
+anybody is told, each try after it was made. So no try goes unrecorded but one that was made in the moment of a crash,
+which is then made again.
 """
 
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,8 +122,8 @@ class Alerting:
         if not self._is_wanted:
             return now + 3600
         times = [self._next_look_at, self._record_at]
-        due = self._book.next_due()
-        if due is not None and not self._with_teller:
+        due = self._book.next_due(apart_from=self._with_teller)
+        if due is not None:
             times.append(now + (due - self._wall_clock()).total_seconds())
         later = [time for time in times if time > now]
         return min(later, default=now + RECORD_AGAIN_SECONDS)
@@ -162,24 +164,53 @@ class Alerting:
                 self._teller.tell(alert)
 
 
+class _Errands:
+    """A thread that does one thing after the other, begun with the first of them."""
+
+    def __init__(self, name: str, wake: Callable[[], None]) -> None:
+        self._name = name
+        self._wake = wake
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def order(self, work: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+        self._orders.put(work)
+
+    def ask_to_stop(self) -> None:
+        self._stopping = True
+        self._orders.put(None)
+
+    def wait(self, deadline: float) -> None:
+        """Wait for its end; what takes longer does not keep us alive."""
+        if self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _work(self) -> None:
+        while (work := self._orders.get()) is not None and not self._stopping:
+            work()
+            self._wake()
+
+
 class _Teller:
-    """The thread's side: looks and tells, one thing after the other."""
+    """The threads' side: looks, and tells by each channel apart from the others."""
 
     def __init__(self, settings: Settings, wake: Callable[[], None], wall_clock: Callable[[], datetime]) -> None:
         self.channels = channels_of(settings.alerts)
         self._settings = settings
-        self._wake = wake
         self._wall_clock = wall_clock
-        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._reports: deque[_Looked | Attempt] = deque()
-        self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._looks = _Errands("findings", wake)
+        self._errands = {name: _Errands(f"alerts by {name}", wake) for name in self.channels}
 
     def look(self) -> None:
-        self._order(self._look)
+        self._looks.order(self._look)
 
     def tell(self, alert: Alert) -> None:
-        self._order(lambda: self._tell(alert))
+        self._errands.get(alert.channel, self._looks).order(lambda: self._tell(alert))
 
     def reports(self) -> Sequence["_Looked | Attempt"]:
         taken = []
@@ -188,24 +219,14 @@ class _Teller:
         return taken
 
     def stop(self) -> None:
-        self._stopping = True
-        if self._thread is None:
-            return
-        self._orders.put(None)
+        all_errands = [self._looks, *self._errands.values()]
+        for errands in all_errands:
+            errands.ask_to_stop()
         for channel in self.channels.values():
             channel.kill()
-        self._thread.join(STOP_SECONDS)  # a web request is left to its time limit; the thread does not keep us alive
-
-    def _order(self, work: Callable[[], None]) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
-            self._thread.start()
-        self._orders.put(work)
-
-    def _work(self) -> None:
-        while (work := self._orders.get()) is not None and not self._stopping:
-            work()
-            self._wake()
+        deadline = time.monotonic() + STOP_SECONDS
+        for errands in all_errands:
+            errands.wait(deadline)
 
     def _look(self) -> None:
         try:

@@ -1,5 +1,6 @@
 """Telling people of a finding: by a command of theirs, or by a web request. Blocks; never in the daemon's loop."""
 
+import http.client
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from imageguard_daemon.audit.alerts import Alert
+from imageguard_daemon.names import printable
 
 _TOLD_BYTES = 300
 _STEERS_CHATS = str.maketrans({"<": "\u2039", ">": "\u203a", "@": "\uff20", "`": "'", "*": "\u2217"})
@@ -90,28 +92,63 @@ def _tail(errors: Any) -> str:
     return f": {told}" if told else ""
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows nobody elsewhere: a POST would arrive there as a GET, without what is told, and be called delivered."""
+
+    def redirect_request(self, *_arguments: Any) -> None:
+        """Give no request to go on with: the answer is an error as any other that is no success."""
+        return
+
+
 class Webhook:
-    """Posts each alert as JSON to an address."""
+    """Posts each alert as JSON to an address; the whole exchange has one deadline."""
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         self._url = url
         self._timeout_seconds = timeout_seconds
+        self._exchange: threading.Thread | None = None
 
     def tell(self, content: dict[str, Any]) -> None:
-        """Post it; DeliveryError unless the answer is a success."""
+        """Post it; DeliveryError unless the answer is a success, or when it takes too long."""
+        if self._exchange is not None and self._exchange.is_alive():
+            raise DeliveryError("the request before this one has not ended yet")
+        errors: list[DeliveryError] = []
+        # The library's time limit is for each step of its own: a name server that hangs, or an answer that comes byte
+        # by byte, would take any time.
+        self._exchange = threading.Thread(target=self._post, args=(content, errors), name="webhook", daemon=True)
+        self._exchange.start()
+        self._exchange.join(self._timeout_seconds)
+        if self._exchange.is_alive():
+            raise DeliveryError(f"timed out: took longer than {self._timeout_seconds:g} s")
+        if errors:
+            raise errors[0]
+
+    def _post(self, content: dict[str, Any], errors: list[DeliveryError]) -> None:
         request = urllib.request.Request(  # noqa: S310 - http and https only, by the configuration
             self._url, json.dumps(content).encode(), {"Content-Type": "application/json"}
         )
+        opener = urllib.request.build_opener(_NoRedirects)
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout_seconds) as answer:  # noqa: S310
+            with opener.open(request, timeout=self._timeout_seconds) as answer:
                 answer.read(_TOLD_BYTES)
         except urllib.error.HTTPError as error:
-            told = error.read(_TOLD_BYTES).decode(errors="replace").strip()
-            raise DeliveryError(f"answered {error.code} {error.reason}{': ' if told else ''}{told}") from error
+            errors.append(DeliveryError(_refusal(error)))
         except (OSError, ValueError) as error:  # URLError, timeouts, an answer that is no HTTP
-            raise DeliveryError(str(getattr(error, "reason", error)) or type(error).__name__) from error
-        except Exception as error:  # http.client's own
-            raise DeliveryError(f"{type(error).__name__}: {error}") from error
+            errors.append(DeliveryError(str(getattr(error, "reason", error)) or type(error).__name__))
+        except http.client.HTTPException as error:
+            errors.append(DeliveryError(f"{type(error).__name__}: {error}"))
 
     def kill(self) -> None:
         """A request cannot be ended from outside; it is left to its time limit."""
+
+
+def _refusal(error: urllib.error.HTTPError) -> str:
+    told = f"answered {error.code} {error.reason}"
+    if 300 <= error.code < 400:
+        where = printable(error.headers.get("Location", "nowhere"))
+        return f"{told}: redirects are not followed; if it is meant, configure {where}"
+    try:
+        body = error.read(_TOLD_BYTES).decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException):
+        body = ""
+    return f"{told}{': ' if body else ''}{body}"

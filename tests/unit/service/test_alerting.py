@@ -1,6 +1,7 @@
 """The daemon's alerts, with a real log, a real thread and real commands."""
 
 import json
+import socket
 import sqlite3
 import sys
 import time
@@ -155,6 +156,19 @@ def test_a_slow_command_stops_nobody(site: Site) -> None:
     assert {one[1:] for one in site.recorded()} == {(False, 0)}
 
 
+def test_a_slow_receiver_holds_up_no_other(site: Site) -> None:
+    """While a web server accepts and says nothing, all is told by command, and looks go on."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        webhook = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        changes = {"webhook": webhook, "timeout_seconds": 60.0}
+        site.settings = site.settings.model_copy(update={"alerts": site.settings.alerts.model_copy(update=changes)})
+        alerting = site.start()
+        turn_until(alerting, lambda: len(site.told()) == 3)
+        site.stop()
+
+
 def test_a_locked_log_loses_no_try(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be recorded now is recorded when the log is free; nobody is told twice for it."""
     monkeypatch.setattr("imageguard_daemon.audit.database.BUSY_TIMEOUT_MS", 10)
@@ -176,7 +190,7 @@ def test_without_a_channel_nothing_runs(tmp_path: Path) -> None:
     site = Site(tmp_path, command=())
     alerting = site.start()
     turn(alerting, 0.2)
-    assert alerting._teller._thread is None
+    assert alerting._teller._looks._thread is None
     assert site.recorded() == []
     site.stop()
 

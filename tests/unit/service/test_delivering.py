@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -91,6 +92,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     status = 200
     garbage = False
 
+    def do_GET(self) -> None:
+        self.server.told.append(("GET", None))  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.told.append((self.headers["Content-Type"], json.loads(body)))  # type: ignore[attr-defined]
@@ -98,6 +104,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"what?\r\n\r\n")
             return
         self.send_response(self.status)
+        if 300 <= self.status < 400:
+            self.send_header("Location", "/elsewhere")
         self.end_headers()
         self.wfile.write(b"no such channel")
 
@@ -136,6 +144,39 @@ def test_an_answer_that_is_no_success_is_a_failure(server, monkeypatch, status, 
     monkeypatch.setattr(_Handler, "garbage", garbage)
     with pytest.raises(DeliveryError, match=words):
         Webhook(f"http://127.0.0.1:{server.server_port}/", 20).tell({})
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_named_and_not_followed(server, monkeypatch, status) -> None:
+    """What is told by POST would arrive elsewhere as a GET without a word of it: that is no delivery."""
+    monkeypatch.setattr(_Handler, "status", status)
+    with pytest.raises(DeliveryError, match=rf"answered {status} .*redirects are not followed.*/elsewhere"):
+        Webhook(f"http://127.0.0.1:{server.server_port}/", 20).tell({})
+    assert [content_type for content_type, _ in server.told] == ["application/json"]
+
+
+def test_the_whole_exchange_has_one_deadline() -> None:
+    """A receiver that answers byte by byte, each in time, is given up all the same, and asked for nothing more."""
+    with socket.socket() as dripping:
+        dripping.bind(("127.0.0.1", 0))
+        dripping.listen()
+        enough = threading.Event()
+
+        def drip() -> None:
+            receiver, _ = dripping.accept()
+            with receiver, suppress(OSError):
+                while not enough.wait(0.05):
+                    receiver.sendall(b"H")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        webhook = Webhook(f"http://127.0.0.1:{dripping.getsockname()[1]}/", 0.5)
+        with pytest.raises(DeliveryError, match=r"took longer than 0\.5 s"):
+            webhook.tell({})
+        with pytest.raises(DeliveryError, match="has not ended yet"):
+            webhook.tell({})
+        enough.set()
+        thread.join()
 
 
 def test_nobody_there_is_a_failure() -> None:
