@@ -105,11 +105,10 @@ class _Scan:
         """Judge all images; a stop signal comes between two of them."""
 
         def take(path: str, measurement: Measurement) -> None:
-            with interrupts.held_off():
-                self._take(path, measurement)
-                progress.show(self._totals.total + self._measuring.unread.total, self._totals.rejected)
+            self._take(path, measurement)
+            progress.show(self._totals.total + self._measuring.unread.total, self._totals.rejected)
 
-        self._measuring.run(self._images, take)
+        self._measuring.run(self._images, take, interrupts.check)
         self._is_complete = True
 
     def result(self, exit_code: int = 0) -> Result:

@@ -9,6 +9,8 @@ from pathlib import Path
 from imageguard_daemon.intake.selection import Left, Selection
 from imageguard_daemon.intake.walking import walk
 
+_END_SECONDS = 1.0
+
 
 class ImagesOfFolder:
     """The paths of a folder's images. Links are not followed; what is left out is counted by reason.
@@ -57,7 +59,7 @@ class Count:
     def stop(self) -> None:
         """Give up counting."""
         self._stopped = True
-        self._thread.join()
+        self._thread.join(_END_SECONDS)  # it may hang in a mount, and keeps nothing alive
 
     def _count(self, folder: str, selection: Selection) -> None:
         for found in walk(folder, selection):

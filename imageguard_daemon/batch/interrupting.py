@@ -1,10 +1,13 @@
 """Ctrl-C and SIGTERM between two images, never in the middle of writing one."""
 
+import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from types import FrameType
 from typing import Self
+
+PATIENCE_SECONDS = 2.0
+"""Signals that come together, as from a terminal that is closed, are one."""
 
 
 class InterruptedRunError(BaseException):
@@ -21,13 +24,17 @@ class InterruptedRunError(BaseException):
 
 
 class Interrupts:
-    """Raises InterruptedRunError when a stop signal comes: at once while waiting, afterwards within `held_off`."""
+    """Notes stop signals; `check` raises InterruptedRunError once one has come.
+
+    A handler that raised would do so wherever the program is, in a library's lock for instance, which then stays held.
+    A second signal, some time after the first, ends the process at once, should no `check` be reached any more.
+    """
 
     _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
-        self._held_off = False
         self._came: int | None = None
+        self._came_at = 0.0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -40,18 +47,14 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    @contextmanager
-    def held_off(self) -> Iterator[None]:
-        """Let no stop signal interrupt what is done here."""
-        self._held_off = True
-        try:
-            yield
-        finally:
-            self._held_off = False
+    def check(self) -> None:
+        """Raise InterruptedRunError if a stop signal has come; call it between images and while waiting."""
         if self._came is not None:
             raise InterruptedRunError(self._came)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._came = number
-        if not self._held_off:
-            raise InterruptedRunError(number)
+        if self._came is None:
+            self._came, self._came_at = number, time.monotonic()
+        elif time.monotonic() - self._came_at > PATIENCE_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)

@@ -50,20 +50,22 @@ class Measuring:
         self._store = store
         self._scoring = scoring
         self._handle: Handle = _ignore
+        self._check: Callable[[], None] = lambda: None
         self._again: list[str] = []
         self.unread = unread if unread is not None else Unread()
         self.known = 0
         """How many were not measured, as an earlier run had measured them."""
 
-    def run(self, paths: Iterable[str], handle: Handle) -> None:
+    def run(self, paths: Iterable[str], handle: Handle, check: Callable[[], None] = lambda: None) -> None:
         """Measure them all; the iterator is read only as fast as the workers go.
 
-        `handle` is called with each path and its measurement, in the order in which they become known.
+        `handle` is called with each path and its measurement, in the order in which they become known;
+        `check` between any two, and while nothing is known: what it raises ends the run.
 
         Raises:
             UnavailableError: the workers do not work at all, or nothing can be kept in the store.
         """
-        self._handle = handle
+        self._handle, self._check = handle, check
         self._measure(self._unknown(paths), last=False)
         if self._again:  # a worker that was killed, a file that was being written: passing trouble, most often
             again, self._again = self._again, []
@@ -72,6 +74,7 @@ class Measuring:
     def _unknown(self, paths: Iterable[str]) -> Iterator[str]:
         """Handle what is known on the way to the next path that is not."""
         for path in paths:
+            self._check()
             known = self._known(path)
             if known is None:
                 yield path
@@ -86,7 +89,7 @@ class Measuring:
             return None  # whoever reads it finds out why
 
     def _measure(self, paths: Iterator[str], *, last: bool) -> None:
-        for one in measure_files(paths, self._scoring):
+        for one in measure_files(paths, self._scoring, self._check):
             path = one.candidate.relative_path
             if one.measurement is not None:
                 self._take(path, one.measurement)

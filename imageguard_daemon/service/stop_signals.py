@@ -14,11 +14,12 @@ class StopSignals:
         self.should_exit_at_once = False
         self.should_reload = False
 
-    def listen(self) -> None:
-        """Install the handlers for the whole process."""
+    def listen(self, *, reload: bool = True) -> None:
+        """Install the handlers for the whole process; without `reload` SIGHUP keeps its meaning."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_reload)
+        if reload:
+            signal.signal(signal.SIGHUP, self._on_reload)
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.should_exit_at_once = self.should_exit

@@ -4,6 +4,7 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -45,6 +46,7 @@ _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 _POOLS_LOST_IN_A_ROW = 5
 _SILENT_TIME_LIMITS = 3
 _SLOTS = 1 << 12
+_END_SECONDS = 10.0
 """More than batches there can be at a time: 256 workers, two each, and what is tried again."""
 
 log = structlog.get_logger(__name__)
@@ -161,7 +163,12 @@ class Workers:
         for process in multiprocessing.active_children():
             process.kill()  # asking politely first takes seconds when a decoder hangs
         self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        # The library's own join waits for its threads without a limit; they do not keep the process alive.
+        joining = threading.Thread(target=self._pool.join, name="workers' end", daemon=True)
+        joining.start()
+        joining.join(_END_SECONDS)
+        if joining.is_alive():
+            log.warning("worker processes do not end; they are left to the system")
 
     def _new_pool(self) -> ProcessPool:
         for library in ("OPENBLAS", "OMP"):  # whatever the user wants: a confined decoder can start no thread

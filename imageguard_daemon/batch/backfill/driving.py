@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from contextlib import AbstractContextManager
 
 import structlog
 
@@ -31,21 +30,21 @@ class Driver:
         self._give_up = give_up
         self._out: dict[Future[Made], Flight] = {}
 
-    def run(self, held_off: Callable[[], AbstractContextManager[None]], tick: Callable[[int], None]) -> None:
-        """Work until all is done. No stop signal comes while a result is taken; `tick` is told how many shards are out.
+    def run(self, check: Callable[[], None], tick: Callable[[int], None]) -> None:
+        """Work until all is done. What `check` raises ends it between results; `tick` is told how many shards are out.
 
         Raises:
             FatalError: no shard can be scored any more, for a reason that concerns all of them.
         """
         while True:
+            check()
             self._send()
             if not self._schedule.in_work:
                 return
             done, _ = wait(self._out, _LONGEST_WAIT_SECONDS, FIRST_COMPLETED)
             self._fleet.check()
-            with held_off():
-                self._collect(done)
-                tick(self._schedule.in_work)
+            self._collect(done)
+            tick(self._schedule.in_work)
 
     def _send(self) -> None:
         while (flight := self._schedule.next(time.monotonic(), self._fleet.slots)) is not None:

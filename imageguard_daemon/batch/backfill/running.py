@@ -140,7 +140,7 @@ class _Backfill:
         self._progress = progress
         self.describe()
         schedule = Schedule(self._tasks(), attempts=request.attempts, linger_seconds=request.linger_seconds)
-        Driver(fleet, schedule, self._take, self._give_up).run(interrupts.held_off, self._tick)
+        Driver(fleet, schedule, self._take, self._give_up).run(interrupts.check, self._tick)
         self._result.is_complete = not (self._result.failed or self._result.standing.unread)
 
     def describe(self) -> None:
