@@ -4,6 +4,7 @@
     ├── ImageError        the image is at fault: recorded with its issue, the next one goes on
     ├── RetryableError    the surroundings are at fault: nothing is lost, tried again after a pause
     │   ├── ChangedError  the file is not the one that was judged: it is looked at afresh
+    │   ├── ElsewhereError  a recorded path is in none of the folders in force: left as it is
     │   ├── NotPermittedError  this file may not be read: asked again until it may
     │   └── StalledError  not this file but the disk, mount or log is at fault: its source pauses
     └── FatalError        a person is needed: the command ends with `exit_code`
@@ -51,6 +52,10 @@ class RetryableError(ImageguardError):
 
 class ChangedError(RetryableError):
     """The file at this path is no longer the one that was judged."""
+
+
+class ElsewhereError(RetryableError):
+    """A recorded path lies in no folder that the configuration names, as after a move of the root."""
 
 
 class NotPermittedError(RetryableError):

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Self
 
-from imageguard_daemon.errors import DataError, StalledError
+from imageguard_daemon.errors import ElsewhereError, StalledError
 from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.filing.syncing import sync, sync_all
 from imageguard_daemon.names import printable
@@ -23,6 +23,7 @@ class Folders:
         self._mounts = mounts
         self._roots = sorted(roots, key=len, reverse=True)
         self._open: dict[str, int] = {}
+        self._gone: list[int] = []
 
     def __enter__(self) -> Self:
         return self
@@ -35,11 +36,20 @@ class Folders:
 
         With `make`, missing folders below the root are created durably. Raises OSError: ENOENT when it is missing,
         ENOTDIR or ELOOP when a file or a link is in its place; StalledError when the root itself is missing,
-        DataError when the path is in none.
+        ElsewhereError when the path is in none.
         """
         if path not in self._open:
             self._open[path] = self._reach(path, make=make)
         return self._open[path]
+
+    def made_anew(self, path: str) -> int:
+        """Give a descriptor of a folder that went while it was in use, made again; for errors see `descriptor`.
+
+        Whoever holds the old descriptor may go on using it.
+        """
+        if path in self._open:
+            self._gone.append(self._open.pop(path))
+        return self.descriptor(path, make=True)
 
     def sync(self) -> None:
         """Make all that changed in these folders durable.
@@ -51,16 +61,15 @@ class Folders:
 
     def close(self) -> None:
         """Let go of all folders."""
+        while self._gone:
+            os.close(self._gone.pop())
         while self._open:
             os.close(self._open.popitem()[1])
 
     def _reach(self, path: str, *, make: bool) -> int:
         root = next((r for r in self._roots if path == r or path.startswith(f"{r}/")), None)
         if root is None:
-            raise DataError(
-                f"{printable(path)} is in no folder that the configuration names; "
-                "if it was interrupted under another configuration, start once with that one"
-            )
+            raise ElsewhereError(f"{printable(path)} is in no folder that the configuration names")
         descriptor = self._open_root(root)
         for part in path[len(root) :].split("/"):
             if not part:

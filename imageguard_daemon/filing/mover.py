@@ -10,9 +10,10 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import PurePath
 from typing import NoReturn, Self
 
-from imageguard_daemon.errors import ChangedError, DataError, StalledError, StorageError, retryable
+from imageguard_daemon.errors import ChangedError, DataError, RetryableError, StalledError, StorageError, retryable
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.copying import copy_attributes, copy_hashing
 from imageguard_daemon.filing.destinations import alternatives
@@ -26,6 +27,10 @@ from imageguard_daemon.names import printable
 
 class NameTakenError(ChangedError):
     """Something came to lie at the destination since it was chosen."""
+
+
+class NotPutBackError(ChangedError):
+    """What is at the destination is not what was judged, and there is no folder left to put it back into."""
 
 
 def temporary_name(intent_id: int) -> str:
@@ -56,15 +61,19 @@ class Move:
 
         ChangedError: the file vanished, changed or is being written since it was judged, or the name was taken.
         RetryableError: the file system refused for a reason that may pass.
+        NotPutBackError: as ChangedError, but the file lies at the destination.
         DataError, StorageError: what was published cannot be taken back, or a disk failed while a name was being given,
             which may have happened nevertheless; the intent is left to recovery.
 
-    After the first two the file is in the inbox, as if nothing had moved.
+    After the first two the file is in the inbox, as if nothing had moved. That somebody deletes a name or a folder of
+    the inbox at any moment is no error: what was copied by then is whole, durable and all there is, so it has moved.
     """
 
     def __init__(self, recorded: RecordedIntent, folders: Folders) -> None:
         self.recorded = recorded
         self.renamed_again = False
+        self.detail = ""
+        """What the record of a move that is proved has to say about it."""
         self._intent = recorded.intent
         self._folders = folders
         self._held = ExitStack()
@@ -113,19 +122,27 @@ class Move:
         """Prove that nobody wrote to the file or is about to: who met its old name has met our lease by now."""
         with self._errors_sorted():
             if (self._leased and writer_waits(self._file)) or not self._is_as_judged(os.fstat(self._file)):
-                self.take_back()
-                raise ChangedError("was opened for writing while it was being moved")
-            if self._is_aside:
+                if self.take_back():
+                    raise ChangedError("was opened for writing while it was being moved")
+            elif self._is_aside:
                 self._drop_aside()
 
-    def take_back(self) -> None:
-        """Undo what `publish` did, the file first and then its copy, so that it is never nowhere."""
+    def take_back(self) -> bool:
+        """Undo what `publish` did, the file first and then its copy, so that it is never nowhere.
+
+        False when there is nothing left to undo, and the move has happened: somebody has taken the file on from the
+        destination, or has deleted the old one in the inbox, and with the copy all that there is would go.
+        """
         self.renamed_again = True
         if not self._doubled:
-            self._put_back_moved()
-            return
-        self._put_back_aside()
+            taken_back = self._put_back_moved()
+            self.detail = "" if taken_back else "taken on by others before it was proved"
+            return taken_back
+        if not self._put_back_aside():
+            self.detail = "the old file was deleted meanwhile"
+            return False
         self._withdraw()
+        return True
 
     @contextmanager
     def _errors_sorted(self) -> Iterator[None]:
@@ -199,15 +216,37 @@ class Move:
             self._put_back_moved()
             raise ChangedError("was replaced or linked while it was being moved")
 
-    def _put_back_moved(self) -> None:
+    def _put_back_moved(self) -> bool:
+        """Give the file its old name; False when it is no longer at the destination."""
+        folder = os.path.dirname(self._intent.source_path)
+        for path in (folder, folder, *map(str, PurePath(folder).parents)):
+            try:
+                put_back(self._target, self._source, self._intent.sha256)
+            except FileNotFoundError:
+                if not self._is_at_destination():
+                    return False
+            except OSError as error:
+                raise DataError(
+                    f"{printable(self._intent.destination_path)} is not the file that was judged, and cannot be put "
+                    f"back: {error.strerror}"
+                ) from error
+            else:
+                return True
+            # It is not the file that went but its old folder.
+            with suppress(
+                OSError, RetryableError
+            ):  # somebody's file may be in its place: then the folder above will do
+                self._source_folder = self._folders.made_anew(path)
+        raise NotPutBackError(
+            f"{printable(self._intent.destination_path)} is not the file that was judged, and its old folder is gone"
+        )
+
+    def _is_at_destination(self) -> bool:
         try:
-            put_back(self._target, self._source, self._intent.sha256)
+            os.stat(self._target_name, dir_fd=self._target_folder, follow_symlinks=False)
         except FileNotFoundError:
-            return  # taken on by others
-        except OSError as error:
-            raise DataError(
-                f"{printable(self._intent.destination_path)} is not the file that was judged, and cannot be put back"
-            ) from error
+            return False
+        return True
 
     def _link_over(self) -> None:
         """Publish a second name, which never replaces, and only when it is durable take the first away."""
@@ -260,28 +299,35 @@ class Move:
                 self._withdraw()  # it cannot leave the inbox: nothing has moved, and no attempt leaves a copy behind
             raise
         self._is_aside = True
-        if not self._is_as_judged(os.stat(self._aside, dir_fd=self._source_folder, follow_symlinks=False)):
-            self._put_back_aside()  # a new upload had come to bear the name
+        with suppress(FileNotFoundError):  # deleted at once: as if it had been before
+            if not self._is_as_judged(os.stat(self._aside, dir_fd=self._source_folder, follow_symlinks=False)):
+                self._put_back_aside()  # a new upload had come to bear the name
 
     def _drop_aside(self) -> None:
         self.renamed_again = True
         try:
             os.unlink(self._aside, dir_fd=self._source_folder)
+        except FileNotFoundError:
+            self.detail = "the old file was deleted meanwhile"
         except OSError:
-            self.take_back()
-            raise
+            if self.take_back():
+                raise
 
-    def _put_back_aside(self) -> None:
+    def _put_back_aside(self) -> bool:
+        """Give the old file its name again; False when it is no longer there."""
         if not self._is_aside:
-            return
+            return False
         aside = (self._source_folder, self._aside)
         try:
             put_back(aside, (self._source_folder, self._source_name), self._intent.sha256)
+        except FileNotFoundError:
+            return False
         except OSError as error:
             raise StorageError(
                 f"{printable(self._intent.source_path)} cannot get its name back: {error.strerror}"
             ) from error
         self._is_aside = False
+        return True
 
     def _withdraw(self) -> None:
         """Take back what was published; when even that is refused, the intent stays open for recovery to complete."""

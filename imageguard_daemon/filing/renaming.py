@@ -112,7 +112,8 @@ def move_name(source_folder: int, source_name: str, target_folder: int, target_n
         if error.errno not in CANNOT_RENAME_SAFELY:
             raise
         link(source_folder, source_name, target_folder, target_name)
-        os.unlink(source_name, dir_fd=source_folder)
+        with suppress(FileNotFoundError):  # somebody else dropped it
+            os.unlink(source_name, dir_fd=source_folder)
 
 
 def set_aside(folder: int, name: str, aside: str) -> None:

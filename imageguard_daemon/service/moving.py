@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from imageguard_daemon.errors import RetryableError
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.mover import Move
+from imageguard_daemon.filing.mover import Move, NotPutBackError
 from imageguard_daemon.filing.syncing import sync_all
-from imageguard_daemon.model import Candidate, Outcome, RecordedIntent
+from imageguard_daemon.model import Candidate, Outcome, OutcomeKind, RecordedIntent
 
 
 @dataclass(slots=True)
@@ -64,18 +64,19 @@ class Trip:
         """Find out what became of each move; what cannot be proved has been taken back."""
         for move in self._published:
             try:
-                if self.error is not None:
-                    move.take_back()
+                if self.error is None:
+                    move.confirm()
+                elif move.take_back():
                     self.outcomes.append(Outcome(move.recorded.intent_id, "abandoned", "its image stayed"))
                     continue
-                move.confirm()
             except RetryableError as error:
                 self._stays(move.recorded, error)
             else:
-                self.outcomes.append(Outcome(move.recorded.intent_id, "moved"))
+                self.outcomes.append(Outcome(move.recorded.intent_id, "moved", move.detail))
 
     def _stays(self, recorded: RecordedIntent, error: RetryableError) -> None:
-        self.outcomes.append(Outcome(recorded.intent_id, "abandoned", str(error)))
+        kind: OutcomeKind = "disputed" if isinstance(error, NotPutBackError) else "abandoned"
+        self.outcomes.append(Outcome(recorded.intent_id, kind, str(error)))
         if recorded.intent.role == self.candidate.role:
             self.error = error
 

@@ -10,6 +10,7 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import ChangedError, NotPermittedError, RetryableError, StalledError, retryable
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts
+from imageguard_daemon.filing.mover import NotPutBackError
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.model import Candidate, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
@@ -210,7 +211,8 @@ class Pipeline:
             # Others probe the end of the pause before this one does: it alone may be on the bad part of a disk.
             self._backlog.postponed(candidate, str(error), (source.next_probe() or now) + PROBE_OTHERS_SECONDS)
         elif isinstance(error, ChangedError):
-            log.info("looked at afresh", path=printable(candidate.relative_path), why=str(error))
+            tell = log.error if isinstance(error, NotPutBackError) else log.info
+            tell("looked at afresh", path=printable(candidate.relative_path), why=str(error))
             self._backlog.done(candidate)
             source.inbox.look_again_at(candidate, now)
         elif isinstance(error, NotPermittedError):

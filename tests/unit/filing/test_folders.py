@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.errors import DataError, StalledError, StorageError
+from imageguard_daemon.errors import ElsewhereError, StalledError, StorageError
 from imageguard_daemon.filing.folders import Folders
 from tests.helpers.records import UNDECODABLE
 
@@ -62,7 +62,7 @@ def test_a_missing_root_is_a_lost_mount(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/elsewhere", "{root}er/cat"])
 def test_no_other_folder_is_touched(root: Path, folders: Folders, path: str) -> None:
     """A path outside all roots, were it only by one letter, is refused."""
-    with pytest.raises(DataError, match="in no folder"):
+    with pytest.raises(ElsewhereError, match="in no folder"):
         folders.descriptor(path.format(root=root), make=True)
 
 
