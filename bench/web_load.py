@@ -44,7 +44,7 @@ PAGES = (
         "/thresholds",
         "/check",
         "/api",
-        "/review?reason=noisy&since=1h",
+        "/review?which=matching&reason=noisy&since=1h",
     ),
     *("/api/decisions", "/api/findings?since=24h"),
 )

@@ -10,9 +10,15 @@ from imageguard_daemon.audit.quarantined import STATES, Selection
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
 from imageguard_daemon.reporting.period import parse_period
+from imageguard_daemon.reporting.wording import shown
 
 ORDERS = ("newest", "nearest")
 STATE_NAMES = (*STATES, "all")
+_LONGEST = 4096
+"""Longer than the longest name that Linux allows, with every byte of it escaped."""
+_TYPED = ("since", "until", "low", "high")
+"""Moments and numbers, around which a space means nothing."""
+_SAID = ("class_name", "source", "state", "since", "until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +39,16 @@ class Filters:
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Filters":
-        """Read them from a query; unknown names are left alone, a control character is nothing anybody meant."""
-        known = {field.name: query[field.name].strip()[:200] for field in fields(cls) if query.get(field.name)}
-        return cls(**{name: value.replace("\0", "") for name, value in known.items()})
+        """Read them from a query, each as it was given: a name may begin or end with a space.
+
+        Raises:
+            UsageError: a value is nothing that can stand in a log; to leave it away would select more than was meant.
+        """
+        given = {field.name: query[field.name] for field in fields(cls) if query.get(field.name)}
+        for name, value in given.items():
+            if "\0" in value or len(value) > _LONGEST:
+                raise UsageError(f"{name} is not a value that a log can have")
+        return cls(**{name: value.strip() if name in _TYPED else value for name, value in given.items()})
 
     def query(self, **more: object) -> str:
         """Give them for an address; what is as usual is left out."""
@@ -45,6 +58,14 @@ class Filters:
     def pairs(self) -> list[tuple[str, str]]:
         """Give them as hidden fields of a form."""
         return [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
+
+    def in_words(self) -> str:
+        """Say what they select, as a person would check it before acting: `blurry, class cat, since 7d`."""
+        said = [self.reason, f"borderline {self.borderline}" if self.borderline else ""]
+        said += [f"{name.removesuffix('_name')} {shown(value)}" for name, value in self.pairs() if name in _SAID]
+        if self.score:
+            said.append(f"{self.score} from {self.low or 'any'} to {self.high or 'any'}")
+        return ", ".join(filter(None, said)) or "any reason, class and source"
 
     def selection(self, now: datetime, ids: tuple[int, ...] | None = None) -> Selection:
         """Turn them into a selection.
@@ -62,6 +83,9 @@ class Filters:
         return replace(made, borderline=self.borderline == "only")
 
     def _check(self) -> None:
+        # Left alone, a range would look as if it held while all images are meant.
+        if not self.score and (self.low or self.high):
+            raise UsageError("a range needs a score: choose which score goes from where to where")
         for what, value, known in (
             ("reason", self.reason, ("", *ISSUES)),
             ("state", self.state, STATE_NAMES),

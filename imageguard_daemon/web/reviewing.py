@@ -24,6 +24,9 @@ from imageguard_daemon.web.site import Site
 
 MOST_IMAGES = 5_000
 """Moving more takes longer than anybody waits for a page; the command line has no limit."""
+EXAMPLES_SHOWN = 12
+ALL_THAT_MATCH = "matching"
+"""What the field `which` says when no image is ticked and the filters alone select."""
 _LARGEST_ID = (1 << 63) - 1
 WHO = "imageguard_who"
 """The cookie with the name that was typed last, which the next form begins with."""
@@ -42,6 +45,7 @@ def routes(site: Site, render: Renderer) -> APIRouter:
         found, reasons, size_bytes = _count(site, replace(filters.selection(site.now(), ids), limit=MOST_IMAGES + 1))
         counted = {"count": len(found), "reasons": reasons.most_common(), "size": size_in_words(size_bytes)}
         chosen = {"filters": filters, "ids": ids, "action": _known(action), "newest": max(found, default=0)}
+        chosen["examples"] = found[:EXAMPLES_SHOWN]
         who = unquote(cookie_of(request.headers, WHO)) or site.who
         return render(request, "review.html", most=MOST_IMAGES, who=who, **counted, **chosen)
 
@@ -110,8 +114,13 @@ def _count(site: Site, selection: Selection) -> tuple[list[int], Counter[str], i
 
 
 def _ids(given: QueryParams) -> tuple[int, ...] | None:
+    """Give the images that were ticked, or None where all that match are meant, which has to be said."""
+    if given.get("which") == ALL_THAT_MATCH:
+        return None
     ids = tuple(dict.fromkeys(map(_number, given.getlist("ids"))))
-    return ids or None
+    if not ids:
+        raise UsageError("no image is ticked: tick those that are meant, or choose all that match")
+    return ids
 
 
 def _number(text: str) -> int:

@@ -25,7 +25,13 @@ CHROMIUM = shutil.which("chromium")
 HOSTILE = "evil/<img src=x onerror=alert(1)>.jpg"
 PAGES = (
     *("/", "/quarantine?order=nearest&state=all", "/check", "/thresholds", "/api"),
-    *("/decisions/{hostile}", "/decisions/{broken}", "/review?class_name=evil", "/review?ids=999", "/no/such/page"),
+    *(
+        "/decisions/{hostile}",
+        "/decisions/{broken}",
+        "/review?which=matching&class_name=evil",
+        "/review?ids=999",
+        "/no/such/page",
+    ),
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian package chromium)")
 

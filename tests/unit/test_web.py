@@ -9,8 +9,13 @@ from contextlib import asynccontextmanager
 import anyio
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from imageguard_daemon import PRESETS
+from imageguard_daemon.audit import quarantined
+from imageguard_daemon.cli.reviewing import reading
+from imageguard_daemon.review.acting import undo
 from imageguard_daemon.web import reports, thresholds
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
@@ -83,6 +88,10 @@ async def test_every_page_is_there_and_hostile_names_are_text(client, page):
     ("page", "status"),
     [
         ("/quarantine?reason=nonsense", 400),
+        ("/quarantine?reason=%00", 400),
+        ("/quarantine?reason=%20", 400),
+        ("/quarantine?class_name=%00", 400),
+        ("/quarantine?class_name=" + 5000 * "x", 400),
         ("/quarantine?since=never", 400),
         ("/quarantine?after=x", 422),
         ("/?since=9y", 400),
@@ -113,7 +122,7 @@ async def test_another_host_is_refused(client, host):
 
 async def test_a_release_says_how_many_first_and_can_be_undone(client, rejections):
     """The count comes first, exactly those move, who did it is recorded, and undo takes it back."""
-    asked = await client.get("/review?action=release&reason=blurry")
+    asked = await client.get("/review?action=release&which=matching&reason=blurry")
     assert "Release 2 images?" in asked.text
     assert (rejections.quarantine / "cat/2.jpg").exists()
     form = _form(asked.text) | {"who": "berta", "why": "fine"}
@@ -129,7 +138,7 @@ async def test_a_release_says_how_many_first_and_can_be_undone(client, rejection
 
 async def test_what_came_after_the_count_is_left_alone(client, rejections):
     """An image that was rejected while somebody read the count is not released with the others."""
-    form = _form((await client.get("/review?action=release&reason=blurry")).text) | {"who": "anna"}
+    form = _form((await client.get("/review?action=release&which=matching&reason=blurry")).text) | {"who": "anna"}
     rejections.file("cat/late.jpg", b"late")
     assert "2 released" in (await client.post("/review", data=form)).text
     assert (rejections.quarantine / "cat/late.jpg").exists()
@@ -137,10 +146,82 @@ async def test_what_came_after_the_count_is_left_alone(client, rejections):
 
 async def test_a_selection_that_shrank_is_counted_again(client, rejections):
     """When others acted meanwhile, nothing is done but say so."""
-    form = _form((await client.get("/review?action=release&reason=blurry")).text) | {"who": "anna"}
+    form = _form((await client.get("/review?action=release&which=matching&reason=blurry")).text) | {"who": "anna"}
     await client.post("/review", data=_form((await client.get("/review?action=confirm&ids=2")).text) | {"who": "x"})
     assert (await client.post("/review", data=form)).status_code == 409
     assert not (rejections.accepted / "cat").exists()
+
+
+@pytest.mark.parametrize("query", ["", "&reason=blurry", "&class_name=cat&state=waiting", "&ids=", "&which=ticked"])
+async def test_nothing_ticked_never_means_everything(client, rejections, query):
+    """A selection without a tick is a mistake, on the way to the count and on the way back."""
+    asked = await client.get(f"/review?action=release{query}")
+    assert asked.status_code == 400
+    form = _form((await client.get("/review?action=release&ids=2")).text) | {"who": "x", "count": "2", "newest": "9"}
+    del form["ids"]
+    assert (await client.post("/review", data=form)).status_code == 400
+    assert not (rejections.accepted / "cat").exists()
+
+
+@pytest.mark.parametrize("page", ["/quarantine?", "/review?which=matching&action=release&"])
+async def test_a_range_without_its_score_is_a_mistake(client, page):
+    """Ignored, it would look as if it held."""
+    assert (await client.get(f"{page}low=30&high=40")).status_code == 400
+    assert (await client.get(f"{page}score=blur_score&low=30&high=40")).status_code == 200
+
+
+async def test_a_confirmation_says_in_words_and_pictures_what_is_meant(client):
+    """Nobody has to trust a number alone."""
+    text = (await client.get("/review?action=release&which=matching&reason=blurry&class_name=cat&since=7d")).text
+    assert "All that match: blurry, class cat, since 7d." in text
+    assert 'src="/decisions/2/thumbnail"' in text
+    ticked = (await client.get("/review?action=release&ids=2&reason=blurry")).text
+    assert "Ticked: blurry." in ticked
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """Six rejected images, all of them blurry cats."""
+    made = Rejections(tmp_path_factory.mktemp("several") / "root")
+    for number in range(6):
+        made.file(f"cat/{number}.jpg")
+    yield made
+    made.close()
+
+
+_REASONS, _CLASSES = ("blurry", "noisy"), ("cat", "dog", "cat ", "ca")
+_QUESTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "reason": st.sampled_from(_REASONS),
+        "class_name": st.sampled_from(_CLASSES),
+        "source": st.sampled_from(["default", "other"]),
+        "ids": st.lists(st.integers(1, 7), max_size=4),
+        "which": st.sampled_from(["matching", "ticked", ""]),
+    },
+)
+_ALL_ARE = {"reason": "blurry", "class_name": "cat", "source": "default"}
+
+
+@settings(max_examples=50, deadline=None)
+@given(asked=_QUESTIONS)
+def test_no_request_acts_on_an_image_that_its_filter_does_not_match(several, asked):
+    """Whatever is ticked, filtered or left out: the images acted on are those that a reader of the address expects."""
+    expected = set(range(1, 7)) if asked.get("which") == "matching" else set(asked.get("ids", ())) - {7}
+    if any(asked.get(name, value) != value for name, value in _ALL_ARE.items()):
+        expected = set()
+    anyio.run(_confirm, several, asked)
+    with reading(several.root / "audit.db") as engine:
+        confirmed = {image.id for image in quarantined.page(engine, quarantined.Selection(states=("confirmed",)))}
+    several.do(undo, *confirmed)
+    assert confirmed == expected
+
+
+async def _confirm(several, asked):
+    async with _client(_site(several)) as client:
+        page = await client.get("/review", params={"action": "confirm", **asked})
+        if _form(page.text):
+            await client.post("/review", data=_form(page.text) | {"ids": asked.get("ids", []), "who": "anna"})
 
 
 @pytest.mark.parametrize(
