@@ -27,7 +27,7 @@ PAGES = {
     "quarantine": "/quarantine?order=nearest",
     "check": "/check",
     "thresholds": "/thresholds?preset=fine_grained",
-    "review": "/review?which=matching&action=release&reason=blurry",
+    "review": "/review?which=matching&action=release&reason=pixelated",
     "api": "/api",
 }
 VIEWS = {"light": ("light", 1200, 900), "dark": ("dark", 1200, 900), "phone": ("dark", 390, 844)}
