@@ -158,7 +158,13 @@ class Intake(Section):
             *("*.crdownload", "*.download", "*.opdownload", "*.aria2", "*.!qB", "*.swp", "*.bak"),
         ),
         description="Names of files and folders left alone: hidden ones (rsync's temporaries are), and temporaries of "
-        "SFTP clients, browsers and editors. Shell patterns, any case.",
+        "SFTP clients, browsers and editors. Shell patterns, any case. What is given here replaces all of these; "
+        "`ignore_also` adds to them.",
+    )
+    ignore_also: tuple[str, ...] = Field(
+        (),
+        description="Further names of files and folders left alone. Trash cans, and what NAS, systems and sync "
+        "programs make (@eaDir, $RECYCLE.BIN, Thumbs.db, *.sync-conflict-*), always are: docs/operations.md.",
     )
     other_files: Literal["leave", "quarantine"] = Field(
         "leave", description="Files with other endings stay in the inbox, or go to quarantine."

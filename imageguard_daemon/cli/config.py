@@ -32,7 +32,15 @@ def init(
 @app.command()
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Configuration to check.")]) -> None:
     """Find all mistakes of a configuration at once; exits 78 when there is one."""
+    from imageguard_daemon.intake.selection import unprotected
+
     settings = settings_for(None, file)
+    if names := unprotected(settings.intake):
+        typer.echo(
+            f"note: intake.ignore leaves out {' '.join(names)}: hidden or unfinished files of these names are judged; "
+            "intake.ignore_also would add to the defaults",
+            err=True,
+        )
     typer.echo(f"{file} is right: {len(settings.sources)} source(s), root {settings.root}")
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Self
 
@@ -13,11 +14,47 @@ from imageguard_daemon.config import Intake
 OUR_NAMES = ".imageguard-*"
 """Canary, copies under way, sources set aside: never candidates, whatever the configuration ignores."""
 
+PROTECTED = (
+    # Windows, and its FAT and exFAT disks.
+    *("$RECYCLE.BIN", "System Volume Information", "Thumbs.db", "Thumbs.db:encryptable", "ehthumbs*.db", "desktop.ini"),
+    *("FOUND.[0-9][0-9][0-9]", "lost+found"),
+    # macOS, its archives and what it leaves on shares and cards.
+    *("__MACOSX", "._*", ".DS_Store", ".AppleDouble", ".AppleDB", ".AppleDesktop", ".Spotlight-V100", ".fseventsd"),
+    *(".TemporaryItems", "Temporary Items", "Network Trash Folder", ".DocumentRevisions-V100"),
+    # Trash cans: freedesktop.org's, macOS's and Samba's vfs_recycle as its many users name it.
+    *(
+        ".Trash",
+        ".Trash-*",
+        ".Trashes",
+        ".recycle",
+        ".recycle.bin",
+        "#recycle",
+        "@Recycle",
+        ".trashed-*",
+        ".thumbnails",
+    ),
+    # Snapshots and indexes of Synology, QNAP, NetApp and ZFS.
+    *("#snapshot", "@Recently-Snapshot", "~snapshot", ".snapshot", ".snapshots", ".zfs"),
+    *("@eaDir", "@tmp", "*@SynoEAStream", "*@SynoResource", ".@*"),
+    # Sync programs: second versions of a file that is there, older versions and unfinished downloads.
+    *(
+        "*.sync-conflict-*",
+        "*conflicted copy*",
+        "*_conflict-[12][0-9][0-9][0-9][01][0-9][0-3][0-9]-*",
+        "*(SFConflict *",
+    ),
+    *(".stversions", ".stfolder", ".syncthing.*", "~syncthing~*", ".dropbox.cache", ".sync", ".owncloudsync.log*"),
+    # File systems: a file that is deleted while somebody has it open.
+    *(".nfs[0-9a-f][0-9a-f][0-9a-f][0-9a-f]*", ".fuse_hidden*"),
+)
+"""What systems, NAS and sync programs make beside people's images; left alone whatever the configuration ignores."""
+
 
 class Left(StrEnum):
     """Why a file stays in the inbox; the words are shown by `status`."""
 
     ignored = "hidden or temporary name"
+    protected = "made by a system, a NAS or a sync program"
     other = "not an image by its ending"
     lone_sidecar = "sidecar whose image has not been filed"
     link = "symbolic link"
@@ -30,6 +67,7 @@ class Selection:
     """The naming rules of the configuration, compiled."""
 
     ignored: re.Pattern[str]
+    protected: re.Pattern[str]
     image_suffixes: frozenset[str]
     sidecar_suffixes: tuple[str, ...]
     takes_other_files: bool
@@ -37,9 +75,9 @@ class Selection:
     @classmethod
     def from_settings(cls, settings: Intake) -> Self:
         """Compile the rules; sidecar endings count only when sidecars are on."""
-        patterns = [fnmatch.translate(pattern) for pattern in (OUR_NAMES, *settings.ignore)]
         return cls(
-            ignored=re.compile("|".join(patterns), re.IGNORECASE),
+            ignored=_any_of((OUR_NAMES, *settings.ignore, *settings.ignore_also)),
+            protected=_any_of(PROTECTED),
             image_suffixes=frozenset(settings.image_suffixes),
             sidecar_suffixes=settings.sidecar_suffixes if settings.sidecars else (),
             takes_other_files=settings.other_files == "quarantine",
@@ -47,7 +85,7 @@ class Selection:
 
     def ignores(self, name: str) -> bool:
         """Tell whether a file or a whole folder of this name is left alone."""
-        return self.ignored.match(name) is not None
+        return bool(self.protected.match(name) or self.ignored.match(name))
 
     def is_sidecar(self, name: str) -> bool:
         """Tell whether the name is that of a label file, which follows its image."""
@@ -61,6 +99,8 @@ class Selection:
 
     def why_left(self, name: str) -> Left | None:
         """Say why a regular file of this name is not judged, or None when it is."""
+        if self.protected.match(name):
+            return Left.protected
         if self.ignores(name):
             return Left.ignored
         if self.is_sidecar(name):
@@ -78,3 +118,15 @@ class Selection:
         for suffix in sorted(self.image_suffixes):
             yield str(PurePosixPath(sidecar_path).with_suffix(suffix))
             yield str(PurePosixPath(sidecar_path).with_suffix(suffix.upper()))
+
+
+def unprotected(settings: Intake) -> tuple[str, ...]:
+    """Give the patterns of `ignore`'s default whose names a configuration that replaces them lets through."""
+    selection = Selection.from_settings(settings)
+    defaults: tuple[str, ...] = Intake.model_fields["ignore"].default
+    return tuple(pattern for pattern in defaults if not selection.ignores(pattern.replace("*", "x")))
+
+
+@cache
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(fnmatch.translate, patterns)), re.IGNORECASE)

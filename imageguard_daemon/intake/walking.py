@@ -44,7 +44,7 @@ def walk(
 
 def _why_left(entry: "os.DirEntry[str]", selection: Selection) -> Left | None:
     if selection.ignores(entry.name):
-        return Left.ignored
+        return selection.why_left(entry.name)
     if entry.is_symlink():
         return Left.link
     if not entry.is_file(follow_symlinks=False):

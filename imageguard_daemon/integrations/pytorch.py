@@ -18,6 +18,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from imageguard_daemon.config import Intake
+from imageguard_daemon.intake.selection import Selection
 from imageguard_daemon.integrations.verdicts import Judging, Verdict, verdicts_on
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality import heic
@@ -26,6 +27,8 @@ OnError = Literal["replace", "raise"]
 _CANNOT_LOAD = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """What a loader says of a file that is gone, damaged or no image."""
 _MOST_REPLACED_IN_A_ROW = 10
+_SELECTION = Selection.from_settings(Intake())
+"""Names that the daemon leaves alone, trash cans for instance, are no classes and no images here either."""
 
 
 def pil_loader(path: str) -> Image.Image:
@@ -191,7 +194,7 @@ class ValidatedImageFolder(_ValidatedImages):
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
         """Give the names of the sub-folders in order, and the number of each; may be overridden, as torchvision's."""
         with os.scandir(directory) as entries:
-            classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            classes = sorted(entry.name for entry in entries if entry.is_dir() and not _SELECTION.ignores(entry.name))
         if not classes:
             raise FileNotFoundError(f"there is no class folder in {printable(directory)}")
         return classes, {name: number for number, name in enumerate(classes)}
@@ -222,13 +225,8 @@ class ValidatedImageFolder(_ValidatedImages):
 
 def _images_below(folder: str) -> list[str]:
     """Give the images of a class in a fixed order. Links to files count, links to folders are not entered."""
-    suffixes = tuple(Intake().image_suffixes)
     found = []
     for place, folders, names in os.walk(folder):
-        folders.sort()
-        found += [
-            os.path.join(place, name)
-            for name in sorted(names)
-            if name.lower().endswith(suffixes) and not name.startswith(".")
-        ]
+        folders[:] = sorted(name for name in folders if not _SELECTION.ignores(name))
+        found += [os.path.join(place, name) for name in sorted(names) if _SELECTION.is_image(name)]
     return found

@@ -48,6 +48,7 @@ class Daemon:
         try:
             self._signals.listen()
             preparation.warn_of_missing_log(self._settings)
+            preparation.warn_of_names_let_through(self._settings)
             patience = Patience("bringing the audit log up to date")
             audit = AuditWriter(self._settings.audit.database, self._settings.root, on_progress=patience.progress)
             try:

@@ -6,6 +6,7 @@ import structlog
 
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import NoInputError, PermissionDeniedError, UnavailableError
+from imageguard_daemon.intake.selection import unprotected
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,16 @@ def warn_of_missing_log(settings: Settings) -> None:
     filed = (folder for source in settings.sources for folder in (source.accepted, source.quarantine))
     if not database.exists() and any(any(folder.iterdir()) for folder in filed):
         log.warning("a new audit log is begun beside folders that have files already", database=str(database))
+
+
+def warn_of_names_let_through(settings: Settings) -> None:
+    """Say so when `intake.ignore` was replaced and names of unfinished uploads are judged now."""
+    if names := unprotected(settings.intake):
+        log.warning(
+            "intake.ignore leaves out defaults: hidden or unfinished files of these names are judged",
+            names=" ".join(names),
+            remedy="use intake.ignore_also, which adds to the defaults",
+        )
 
 
 def _make(folder: Path) -> None:

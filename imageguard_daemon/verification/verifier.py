@@ -23,7 +23,8 @@ _FINISHED_BY = {
     True: "the next start, or the next release, undo or purge, finishes this",
 }
 _TEMPORARY = re.compile(r"\.imageguard-(\d{1,18})\.(part|aside)")
-_EVERYTHING = Selection(re.compile(r"(?!)"), frozenset(), (), takes_other_files=True)
+_NO_NAME = re.compile(r"(?!)")
+_EVERYTHING = Selection(_NO_NAME, _NO_NAME, frozenset(), (), takes_other_files=True)
 
 Progress = Callable[[str, int, int | None], None]
 

@@ -1,9 +1,11 @@
 """Which names are candidates."""
 
+from pathlib import Path
+
 import pytest
 
 from imageguard_daemon.config import Intake
-from imageguard_daemon.intake.selection import Left, Selection
+from imageguard_daemon.intake.selection import PROTECTED, Left, Selection, unprotected
 
 DEFAULT = Selection.from_settings(Intake())
 WITH_SIDECARS = Selection.from_settings(Intake(sidecars=True))
@@ -37,9 +39,53 @@ def test_other_files_stay_or_are_judged_as_configured(name: str) -> None:
     assert Selection.from_settings(Intake(other_files="quarantine")).is_image(name)
 
 
-def test_without_patterns_nothing_is_ignored() -> None:
-    """An empty `ignore` ignores no name."""
+def test_without_patterns_nothing_temporary_is_ignored() -> None:
+    """An empty `ignore` ignores no hidden and no temporary name."""
     assert not Selection.from_settings(Intake(ignore=())).ignores(".hidden")
+
+
+@pytest.mark.parametrize("settings", [Intake(), Intake(ignore=()), Intake(ignore=(), other_files="quarantine")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("#recycle", "$RECYCLE.BIN", "$Recycle.Bin", "@Recycle", "@recycle", ".recycle", ".Trash-1000", ".Trashes"),
+        *("@Recently-Snapshot", "#snapshot", "~snapshot", "@eaDir", "@EaDir", "@tmp", ".@__thumb"),
+        *("System Volume Information", "lost+found", "FOUND.000", "__MACOSX", "._1.jpg", "Network Trash Folder"),
+        *("Thumbs.db", "thumbs.db", "desktop.ini", "Desktop.ini", ".DS_Store", "1.jpg@SynoEAStream"),
+        *("1.sync-conflict-20260101-120000-ABCDEFG.jpg", "1 (Bo's conflicted copy 2026-01-01).jpg"),
+        *(
+            "1_conflict-20260101-120000.jpg",
+            "1 (SFConflict bo@example.org 2026-01-01-12-00-00).jpg",
+            "~syncthing~1.tmp",
+        ),
+    ],
+)
+def test_what_systems_and_nas_make_is_left_alone_whatever_is_ignored(settings: Intake, name: str) -> None:
+    """Trash cans, snapshots, indexes and second versions are never judged, in any case of their letters."""
+    assert Selection.from_settings(settings).why_left(name) is Left.protected
+    assert Selection.from_settings(settings).ignores(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["recycle", "recycled", "snapshot", "trash", "lost", "found", "tmp", "sync", "conflict-3", "#1", "@home", "$1"],
+)
+def test_classes_are_not_taken_for_trash(name: str) -> None:
+    """Names that a class may well have are no protected ones."""
+    assert not DEFAULT.ignores(name)
+
+
+def test_further_names_add_to_the_defaults_and_replaced_ones_are_told() -> None:
+    """`ignore_also` extends; `ignore` replaces, and what it lets through is named, however it is spelt."""
+    extended = Selection.from_settings(Intake(ignore_also=("draft-*",)))
+    assert extended.ignores("DRAFT-1.jpg")
+    assert extended.ignores("1.jpg.part")
+    assert not unprotected(Intake())
+    assert not unprotected(Intake(ignore_also=("draft-*",)))
+    assert (
+        unprotected(Intake(ignore=(".*", "*~", "~*", "#*", "*.*[dpt]", "*.!q*", "*.bak", "*.partial", "*.aria2"))) == ()
+    )
+    assert {"*.part", ".*", "*.aria2"} <= set(unprotected(Intake(ignore=("*.tmp",))))
 
 
 def test_sidecars_count_only_when_they_are_on() -> None:
@@ -53,3 +99,9 @@ def test_an_image_and_its_sidecars_find_one_another() -> None:
     assert set(WITH_SIDECARS.sidecars_of("cat/a.b.jpg")) >= {"cat/a.b.txt", "cat/a.b.TXT", "cat/a.b.json"}
     assert {"cat/a.b.jpg", "cat/a.b.JPG"} <= set(WITH_SIDECARS.images_of("cat/a.b.txt"))
     assert not list(DEFAULT.sidecars_of("cat/1.jpg"))
+
+
+def test_every_protected_name_is_documented() -> None:
+    """Operators can look up what is never judged."""
+    documented = Path("docs/operations.md").read_text(encoding="utf-8")
+    assert not [name for name in PROTECTED if f"`{name}`" not in documented]

@@ -53,6 +53,8 @@ def test_a_walk_can_begin_at_a_folder(tmp_path: Path) -> None:
 
 def test_hidden_folders_are_not_entered(tmp_path: Path) -> None:
     """What lies in rsync's partial folder or a trash folder is no business of the walk."""
+    for folder in ("#recycle/cat", "cat/@eaDir/1.jpg", "$RECYCLE.BIN/S-1-5-21", "__MACOSX/cat", "lost+found"):
+        make(tmp_path / folder / "1.jpg")
     make(tmp_path / ".~tmp~/1.jpg")
     make(tmp_path / "cat.part/1.jpg")
     assert found(tmp_path) == {}

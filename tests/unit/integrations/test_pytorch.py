@@ -43,6 +43,18 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder, folder.parent / "cache"
 
 
+def test_what_a_nas_makes_is_no_class(originals):
+    """Trash cans and indexes are neither classes nor images, as in the daemon's inbox."""
+    root, cache = originals
+    copy = shutil.copytree(root, root.parent / "on a NAS")
+    for place in ("@eaDir/0.jpg", "#recycle/ant", "ant/@eaDir", "lost+found"):
+        (copy / place).mkdir(parents=True)
+        shutil.copy(root / "ant/deep/0.jpg", copy / place / "0.jpg")
+    dataset = _folder(copy, cache)
+    assert dataset.classes == ["ant", "bee", "cat"]
+    assert len(dataset) == 9
+
+
 def _folder(root: Path, cache: Path, **options) -> ValidatedImageFolder:
     with pytest.warns(UserWarning, match="no image was good enough in 1 of 3 classes: cat"):
         return ValidatedImageFolder(root, transform=to_tensor, cache=cache, workers=2, **options)

@@ -9,7 +9,7 @@ import time
 import pytest
 from rich.console import Console
 
-from imageguard_daemon.config import Source
+from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import load
 from imageguard_daemon.errors import AlreadyRunningError, NoInputError
 from imageguard_daemon.service import preparation, status
@@ -213,3 +213,13 @@ def test_a_file_in_place_of_a_folder_is_told(tmp_path):
     (tmp_path / "inbox").write_text("x")
     with pytest.raises(NoInputError, match="a file is in its place"):
         preparation.prepare(load(None, tmp_path))
+
+
+def test_a_start_names_the_defaults_that_were_replaced(capsys):
+    """Whoever replaces `intake.ignore` hears which unfinished uploads are judged from now on; the rest do not."""
+    preparation.warn_of_names_let_through(Settings())
+    assert not capsys.readouterr().out
+    preparation.warn_of_names_let_through(Settings(intake={"ignore": ["*.tmp"]}))
+    told = capsys.readouterr().out
+    assert "ignore_also" in told
+    assert "*.part" in told
