@@ -18,7 +18,7 @@ from imageguard_daemon.service.maps import MapMaker
 from imageguard_daemon.service.thumbnails import ThumbnailMaker
 from imageguard_daemon.web import api, decision, entering, gallery, overview, reviewing, showing, trying
 from imageguard_daemon.web.checking import Checker
-from imageguard_daemon.web.guarding import BodyTooLargeError, Guard
+from imageguard_daemon.web.guarding import BodyTooLargeError, BodyTooLateError, Guard
 from imageguard_daemon.web.pictures import MadeOnce
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.reports import Reports
@@ -82,7 +82,7 @@ class _Static(StaticFiles):
 
 def _add_doors(app: FastAPI, render: Renderer) -> None:
     @app.get("/healthz", include_in_schema=False)
-    def healthz() -> Response:
+    async def healthz() -> Response:  # in no thread of the pool: it answers while all of them are busy
         return PlainTextResponse("ok\n")
 
     @app.get("/api", include_in_schema=False)
@@ -124,3 +124,7 @@ def _add_errors(app: FastAPI, render: Renderer) -> None:
     @app.exception_handler(BodyTooLargeError)
     async def too_large(request: Request, _error: BodyTooLargeError) -> Response:
         return told(request, 413, "More was sent than is taken.")
+
+    @app.exception_handler(BodyTooLateError)
+    async def too_late(request: Request, _error: BodyTooLateError) -> Response:
+        return told(request, 408, "The rest of the request did not come.", {"Connection": "close"})

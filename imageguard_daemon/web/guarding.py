@@ -1,6 +1,8 @@
 """What every request passes before a page sees it: host, origin, token, size; and the headers of every answer."""
 
+from asyncio import timeout
 from http.cookies import CookieError, SimpleCookie
+from time import monotonic
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +16,10 @@ HOLDER = "imageguard.holder"
 """Where in the scope of a request the name of the token's holder is."""
 MOST_BODY_BYTES = 64 * 1024
 MOST_UPLOAD_BYTES = 64 * 1024 * 1024
+PART_SECONDS, BODY_SECONDS = 15.0, 120.0
+"""How long the next part of a body, and the whole of it, may take to arrive."""
+_TOO_LATE = "the rest of the request did not come\n"
+_CLOSE = {"Connection": "close"}
 _UPLOADS = {"/check", "/api/check"}
 _OPEN = {"/login", "/healthz"}
 _POLICY = (
@@ -34,6 +40,10 @@ HEADERS = {
 
 class BodyTooLargeError(Exception):
     """More was sent than is taken."""
+
+
+class BodyTooLateError(Exception):
+    """What was announced did not come."""
 
 
 class Guard:
@@ -57,6 +67,8 @@ class Guard:
             await self._app(scope, _bounded(receive, limit), sender)
         except BodyTooLargeError:
             await PlainTextResponse(f"more than {limit >> 10} kB were sent\n", 413)(scope, receive, sender)
+        except BodyTooLateError:
+            await PlainTextResponse(_TOO_LATE, 408, _CLOSE)(scope, receive, sender)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -125,14 +137,21 @@ def _netloc(origin: str) -> str:
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:
-    taken = 0
+    taken, deadline, is_whole = 0, monotonic() + BODY_SECONDS, False
 
     async def bounded() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, is_whole
+        if is_whole:  # all that can come is that the client goes
+            return await receive()
+        try:
+            async with timeout(min(PART_SECONDS, deadline - monotonic())):
+                message = await receive()
+        except TimeoutError:
+            raise BodyTooLateError from None
         taken += len(message.get("body", b""))
         if taken > limit:
             raise BodyTooLargeError
+        is_whole = not message.get("more_body", False)
         return message
 
     return bounded

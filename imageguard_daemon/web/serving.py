@@ -10,10 +10,9 @@ import uvicorn
 
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.web.app import make_app
+from imageguard_daemon.web.connections import KEEP_ALIVE_SECONDS, MAX_CONNECTIONS, BoundedConnection
 from imageguard_daemon.web.site import Site
 
-CLIENTS_AT_ONCE = 500
-"""Connections: a browser opens up to six."""
 _WAITING_CONNECTIONS = 512
 _PR_SET_PDEATHSIG = 1
 _LESS_URGENT = 5
@@ -47,9 +46,10 @@ def serve(site: Site, listening: socket.socket) -> None:
         log_level="error",
         access_log=False,
         server_header=False,
-        limit_concurrency=CLIENTS_AT_ONCE,
+        http=BoundedConnection,
+        limit_concurrency=MAX_CONNECTIONS + 100,  # requests at once: connections that only wait make room before
         timeout_graceful_shutdown=5,
-        timeout_keep_alive=75,
+        timeout_keep_alive=int(KEEP_ALIVE_SECONDS),
         proxy_headers=False,
     )
     uvicorn.Server(config).run(sockets=[listening])

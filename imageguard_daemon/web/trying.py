@@ -15,11 +15,14 @@ from imageguard_daemon.web.api import Problem
 from imageguard_daemon.web.checking import Checked, Checker, as_dict, bars_of
 from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
 from imageguard_daemon.web.rendering import Renderer
-from imageguard_daemon.web.site import RateLimit
+from imageguard_daemon.web.site import RateLimit, TooOftenError
 
 MOST_FILES = 20
 IMAGES_PER_MINUTE = 60
-UPLOADS_AT_ONCE = 2
+UPLOADS_AT_ONCE, CHECKS_AT_ONCE = 8, 2
+"""Uploads under way, each with its memory, and those of them that are being judged."""
+
+_BUSY_SECONDS = 5
 
 MultiPartParser.spool_max_size = 2 * MOST_UPLOAD_BYTES  # in memory: nothing of an upload is written to a disk
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -34,7 +37,8 @@ class Desk:
 
     def __init__(self, checker: Checker) -> None:
         self._checker = checker
-        self._room = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self._under_way = 0
+        self._room = asyncio.Semaphore(CHECKS_AT_ONCE)
         self._limit = RateLimit(IMAGES_PER_MINUTE)
 
     async def checked(self, request: Request) -> list[Checked]:
@@ -46,10 +50,16 @@ class Desk:
         """
         client = request.client.host if request.client else ""
         self._limit.take(client, 1)
-        async with self._room:
+        if self._under_way >= UPLOADS_AT_ONCE:
+            raise TooOftenError(_BUSY_SECONDS)
+        self._under_way += 1
+        try:
             files = await _files(request)
             self._limit.take(client, len(files) - 1)
-            return [await run_in_threadpool(self._checker.check, name, data) for name, data in files]
+            async with self._room:  # only now: an upload that stalls holds up nobody
+                return [await run_in_threadpool(self._checker.check, name, data) for name, data in files]
+        finally:
+            self._under_way -= 1
 
 
 async def _files(request: Request) -> list[tuple[str, bytes]]:
