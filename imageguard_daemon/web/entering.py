@@ -19,18 +19,18 @@ def pages(site: Site, render: Renderer) -> APIRouter:
 
     @router.get("/login")
     def login_page(request: Request) -> Response:
-        return render(request, "login.html", wrong=False)
+        return render(request, "login.html", wrong=False, next=_ours(request.query_params.get("next", "")))
 
     @router.post("/login")
     async def login(request: Request) -> Response:
         limit.take(request.client.host if request.client else "")
         async with request.form(max_files=0, max_fields=5) as form:
-            token = str(form.get("token", "")).strip()
+            token, asked = str(form.get("token", "")).strip(), _ours(str(form.get("next", "")))
         tokens = site.access.tokens
         sha256 = await run_in_threadpool(tokens.hash_of, token) if tokens else ""
         if not sha256:
-            return render(request, "login.html", 403, wrong=True)
-        answer = RedirectResponse("/", 303)
+            return render(request, "login.html", 403, wrong=True, next=asked)
+        answer = RedirectResponse(asked, 303)
         is_safe = request.url.scheme == "https"
         session = site.sessions.begin(sha256)
         answer.set_cookie(
@@ -46,3 +46,9 @@ def pages(site: Site, render: Renderer) -> APIRouter:
         return answer
 
     return router
+
+
+def _ours(address: str) -> str:
+    """Give the page that was asked for before the login; whatever might lead elsewhere is the first page."""
+    is_path = address.startswith("/") and not address.startswith(("//", "/\\", "/login"))
+    return address if is_path and address.isprintable() and "\\" not in address else "/"

@@ -3,7 +3,7 @@
 from asyncio import timeout
 from http.cookies import CookieError, SimpleCookie
 from time import monotonic
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -63,8 +63,10 @@ class Guard:
             await refusal(scope, receive, sender)
             return
         limit = MOST_UPLOAD_BYTES if scope["path"] in _UPLOADS else MOST_BODY_BYTES
+        # Every page can be asked for its headers alone; the server leaves the body of the answer out.
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
-            await self._app(scope, _bounded(receive, limit), sender)
+            await self._app(asked, _bounded(receive, limit), sender)
         except BodyTooLargeError:
             await PlainTextResponse(f"more than {limit >> 10} kB were sent\n", 413)(scope, receive, sender)
         except BodyTooLateError:
@@ -91,7 +93,10 @@ class Guard:
             return None
         if scope["path"].startswith("/api/"):
             return PlainTextResponse("a token is needed\n", 401, {"WWW-Authenticate": "Bearer"})
-        return RedirectResponse("/login", 303)
+        if "hx-request" in headers:  # a piece of a page: the whole page has to go to the door
+            return PlainTextResponse("a token is needed\n", 401, {"HX-Redirect": "/login"})
+        asked = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
+        return RedirectResponse(f"/login?{urlencode({'next': asked})}" if scope["method"] == "GET" else "/login", 303)
 
     def _holder(self, headers: Headers) -> str | None:
         """Name who asks: empty where no token is needed, None for somebody who has none."""

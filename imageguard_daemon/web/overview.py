@@ -15,7 +15,7 @@ from imageguard_daemon.web.site import Site
 WORST_SHOWN = 10
 _CHART_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
-    "Cache-Control": "private, max-age=10",
+    "Cache-Control": "private, max-age=600",
 }
 
 
@@ -32,8 +32,8 @@ def pages(site: Site, render: Renderer, reports: Reports) -> APIRouter:
         return render(request, "live.html", **_overview(site, reports, since))
 
     @router.get("/charts/{which}.svg")
-    def chart(which: str, since: str = "24h") -> Response:
-        drawn = _soon(reports, since)
+    def chart(which: str, made: str = "") -> Response:
+        drawn = reports.made(made)
         if drawn is None or which not in drawn.charts:
             return Response("no such chart\n", 404)
         return Response(drawn.charts[which], media_type="image/svg+xml", headers=_CHART_HEADERS)
@@ -60,6 +60,8 @@ def _overview(site: Site, reports: Reports, since: str) -> dict[str, Any]:
         "daemon": status.read(site.settings.state_folder) if process_id else None,
         "report": report,
         "has_chart": bool(drawn and drawn.charts),
+        "made": drawn.key if drawn else "",
+        "counted_at": f"{drawn.at:%H:%M:%S} UTC" if drawn else "",
         "worst": [(kind, _worst(groups)) for kind, groups in (("class", report.classes), ("camera", report.cameras))]
         if report
         else [],

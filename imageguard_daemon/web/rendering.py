@@ -43,6 +43,7 @@ class Renderer:
             "path": request.url.path,
             "csrf": self._site.csrf,
             "holder": request.scope.get(HOLDER) or "",
+            "may_see": request.scope.get(HOLDER) is not None,
             "may_act": self._site.may_act,
             "root": self._site.shown_as,
         }

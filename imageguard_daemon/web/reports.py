@@ -1,6 +1,9 @@
 """Reports and their charts for pages and API, each made once in a while however many ask."""
 
+import secrets
+from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from imageguard_daemon.audit.counts import Dimension, Scope
@@ -17,15 +20,19 @@ if TYPE_CHECKING:
 
 PERIODS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "365d": "a year"}
 _KEEPING = Keeping(fresh_seconds=15.0, stale_seconds=60.0)
+_SHOWN = 32
+"""Reports whose charts can still be asked for: a page asks a moment after it came."""
 _PATIENCE_SECONDS = 0.12
 """A page that took longer than this would feel slow; it then says that it is counting, and asks again by itself."""
 
 
 class Drawn(NamedTuple):
-    """A report with its charts as SVG, by name."""
+    """A report with its charts as SVG, by name, all of one moment; `key` finds them again."""
 
     report: Report
     charts: Mapping[str, str]
+    at: datetime
+    key: str
 
 
 class Reports:
@@ -35,6 +42,7 @@ class Reports:
         self._site = site
         self._reports: Remembered[Report] = Remembered(_KEEPING)
         self._drawn: Remembered[Drawn] = Remembered(_KEEPING)
+        self._shown: OrderedDict[str, Drawn] = OrderedDict()
 
     def of(self, since: str, by: tuple[Dimension, ...] = (Dimension.class_,)) -> Report:
         """Give the report on what was decided since then, however long it takes; UsageError for what is no time."""
@@ -51,6 +59,10 @@ class Reports:
             raise UsageError(f"there is no period {since!r} here; known are {', '.join(PERIODS)}")
         return self._drawn.get(since, self._drawing(since), _PATIENCE_SECONDS)
 
+    def made(self, key: str) -> Drawn | None:
+        """Give the report that a page shows, for its charts; None when it is long gone."""
+        return self._shown.get(key)
+
     def close(self) -> None:
         """Begin no more."""
         self._reports.close()
@@ -59,7 +71,12 @@ class Reports:
     def _drawing(self, since: str) -> "Callable[[], Drawn]":
         def draw() -> Drawn:
             report = self._make(since, (Dimension.class_,))
-            return Drawn(report, {name: str(svg) for name, svg in charts_over_time(report).items()})
+            charts = {name: str(svg) for name, svg in charts_over_time(report).items()}
+            drawn = Drawn(report, charts, self._site.now(), secrets.token_urlsafe(12))
+            self._shown[drawn.key] = drawn  # from the one thread that makes them
+            while len(self._shown) > _SHOWN:
+                self._shown.popitem(last=False)
+            return drawn
 
         return draw
 

@@ -65,8 +65,8 @@ def numbers(root):
 
 
 @contextmanager
-def _served(root, *options):
-    with socket.create_server(("127.0.0.1", 0)) as server:
+def _served(root, *options, port=0):
+    with socket.create_server(("127.0.0.1", port)) as server:
         port = server.getsockname()[1]
     arguments = ["web", "--config", str(root.config_file), "--port", str(port), *options]
     process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.DEVNULL)
@@ -307,6 +307,25 @@ def test_the_overview_renews_itself(page):
         page.clock.fast_forward(6_000)
     assert renewed.value.status == 200
     assert page.locator("h1[data-kept=yes]").count() == 1
+
+
+def test_a_page_whose_server_is_gone_says_so(browser, root):
+    """What it goes on showing is marked as old, and is live again once the server is back."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    context = browser.new_context(base_url=f"http://127.0.0.1:{port}")
+    page = context.new_page()
+    with _served(root, port=port):
+        page.clock.install()
+        page.goto("/")
+        page.locator("[role=status]").first.wait_for(state="detached")
+        assert page.get_by_text("No contact with the server").is_hidden()
+    page.clock.fast_forward(6_000)
+    page.get_by_text("No contact with the server").wait_for()
+    with _served(root, port=port):
+        page.clock.fast_forward(6_000)
+        page.get_by_text("No contact with the server").wait_for(state="hidden")
+    context.close()
 
 
 def test_a_token_opens_the_pages_under_its_holders_name(browser, root, numbers):

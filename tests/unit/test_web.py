@@ -20,7 +20,7 @@ from imageguard_daemon.web import reports, thresholds
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
 from imageguard_daemon.web.site import Access, RateLimit, Site
-from imageguard_daemon.web.tokens import Tokens
+from imageguard_daemon.web.tokens import Tokens, add
 from tests.helpers.images import blurred, jpeg, photo
 from tests.helpers.rejections import Rejections
 
@@ -334,6 +334,56 @@ async def test_elsewhere_a_token_is_needed(rejections):
         assert "confirm by carla" in (await client.get("/decisions/2")).text
         file.write_text("")
         assert (await client.get("/")).status_code == 303
+
+
+async def test_whoever_logs_in_comes_to_the_page_that_was_asked_for(rejections):
+    """A colleague's link survives the login, a piece of a page sends the whole page there, no link leads elsewhere."""
+    path = rejections.root / ".imageguard/tokens"
+    token = add(path, "carla")
+    async with _client(_site(rejections, access=Access(tokens=Tokens(path)))) as client:
+        asked = await client.get("/quarantine?reason=blurry")
+        assert asked.headers["location"] == "/login?next=%2Fquarantine%3Freason%3Dblurry"
+        door = (await client.get(asked.headers["location"])).text
+        assert str(rejections.root) not in door
+        assert "version" not in door
+        piece = await client.get("/live", headers={"HX-Request": "true"})
+        assert (piece.status_code, piece.headers["hx-redirect"]) == (401, "/login")
+        entered = await client.post("/login", data=_form(door) | {"token": token})
+        assert entered.headers["location"] == "/quarantine?reason=blurry"
+        for elsewhere in (
+            "https://evil.example/",
+            "//evil.example",
+            "/\\evil.example",
+            "\\\\evil",
+            "javascript:alert(1)",
+            "",
+        ):
+            answer = await client.post("/login", data={"token": token, "next": elsewhere})
+            assert answer.headers["location"] == "/"
+
+
+async def test_a_chart_is_of_the_moment_that_its_page_shows(client, rejections, monkeypatch):
+    """A page's chart and its numbers are of one report, even when a newer one has been made in between."""
+    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
+    text = (await client.get("/live")).text
+    chart = html.unescape(re.search(r'src="(/charts/rejections.svg[^"]*)"', text)[1])
+    first = await client.get(chart)
+    assert first.status_code == 200
+    monkeypatch.setattr(reports, "_KEEPING", None)
+    assert (await client.get(chart)).text == first.text
+    assert (await client.get("/charts/rejections.svg?made=guess")).status_code == 404
+
+
+async def test_the_page_that_counts_stops_asking_every_second_once_it_has_counted(client, monkeypatch):
+    """How often the page asks is part of what it gets."""
+    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
+    assert 'hx-trigger="every 5s" hx-swap="outerHTML"' in (await client.get("/live")).text
+
+
+@pytest.mark.parametrize("page", [*PAGES, "/healthz", "/decisions/1/image"])
+async def test_every_page_answers_to_head(client, page):
+    """Monitoring and link checkers ask for headers alone."""
+    assert (await client.head(page)).status_code == 200
 
 
 async def test_the_interface_pages_by_keys(client):

@@ -25,3 +25,13 @@ if (drop) {
     drop.requestSubmit();
   });
 }
+// A live page whose server is gone must not look alive: what it shows is from before, and says so.
+const lost = (event) => {
+  const live = event.target.closest("[data-live]");
+  const notice = live && live.querySelector("[data-no-contact]");
+  if (!notice || !notice.hidden) return;
+  notice.querySelector("span").textContent = new Date().toISOString().slice(11, 19);
+  notice.hidden = false;
+  live.classList.add("stale");
+};
+["htmx:sendError", "htmx:responseError", "htmx:timeout"].forEach((name) => document.addEventListener(name, lost));
