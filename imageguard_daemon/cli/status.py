@@ -127,6 +127,11 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             if s["paused_because"]
         ]
         rows += [(f"source {s['name']}", "the inbox is gone") for s in daemon["sources"] if not s["present"]]
+        rows += [
+            (f"source {s['name']}", f"who writes is not known: {', '.join(s['writers_unknown'])}")
+            for s in daemon["sources"]
+            if s.get("writers_unknown")
+        ]
         rows += [("left behind", _failure(failure)) for failure in daemon["failures"]]
     if found["forwarding"]:
         rows += _forwarding_rows(found["forwarding"])

@@ -190,7 +190,8 @@ class Move:
             raise ChangedError("is being written again")
         if FileIdentity.from_stat(os.fstat(self._file)) != self._intent.identity:
             raise ChangedError("changed after it was judged")
-        self._leased = writers is Writers.none
+        # Over FUSE a lease is no proof, but whoever meets it here is to be noticed all the same.
+        self._leased = writers is Writers.none or not writer_waits(self._file)
 
     def _rename_over(self) -> None:
         try:

@@ -3,18 +3,21 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
 import structlog
 
 from imageguard_daemon.config import Intake, Source
+from imageguard_daemon.file_systems import file_system_at
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.intake.selection import Left, Selection
 from imageguard_daemon.intake.settling import Seen, Settling
+from imageguard_daemon.intake.unknown_writers import UnknownWriters
 from imageguard_daemon.intake.walking import Found, walk
 from imageguard_daemon.intake.watcher import Hints, InboxWatcher
-from imageguard_daemon.leases import Writers, writers_of
+from imageguard_daemon.leases import Writers, ask
 from imageguard_daemon.model import Candidate, FileIdentity
 from imageguard_daemon.names import printable
 
@@ -36,6 +39,7 @@ class Inbox:
         self._settling = Settling(settings.settle_seconds, settings.backlog_limit)
         self._hints = Hints(wake)
         self._watcher = InboxWatcher(self._root, self._hints, settings.canary_seconds)
+        self._unknown_writers = UnknownWriters(self._root)
         self._watched: tuple[int, int] | None = None
         self._walk: Iterator[Found] | None = None
         self._walk_again = False
@@ -52,6 +56,11 @@ class Inbox:
     def settling(self) -> int:
         """How many files are waiting to be quiet for long enough."""
         return len(self._settling)
+
+    @property
+    def writers_unknown(self) -> tuple[str, ...]:
+        """Of which files the kernel does not say who is still writing, in words."""
+        return self._unknown_writers.told
 
     @property
     def canary_seen_at(self) -> float | None:
@@ -129,6 +138,8 @@ class Inbox:
         else:
             if self._walked_at is not None:
                 log.warning("the inbox is a new folder; watching and walking it", inbox=self._root)
+            with suppress(OSError):  # gone again
+                self._unknown_writers.note_file_system(file_system_at(self._root))
             self._watcher.start()
             self._next_walk_at = now
         self._watched = identity
@@ -250,9 +261,11 @@ class Inbox:
 
     def _has_writers(self, relative_path: str) -> bool:
         try:
-            return writers_of(os.path.join(self._root, relative_path)) is Writers.some
+            answer = ask(os.path.join(self._root, relative_path))
         except OSError:
             return False  # unreadable or gone: the worker finds out which
+        self._unknown_writers.note(answer)
+        return answer.writers is Writers.some
 
     def _follows_an_image(self, relative_path: str) -> bool:
         """Tell whether this is a sidecar whose image is here and will take it along."""

@@ -22,6 +22,8 @@ class SourceStatus:
     paused_because: str
     next_attempt_at: str = ""
     """When the end of the pause is probed next (ISO 8601, UTC); empty without a pause."""
+    writers_unknown: tuple[str, ...] = ()
+    """Of which files the kernel does not say who is still writing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from imageguard_daemon import file_systems
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease, writers_of
 
 HOLD_OPEN = "import sys; file = open(sys.argv[1], 'ab'); print('open', flush=True); sys.stdin.read()"
@@ -74,3 +75,36 @@ def test_traps_are_neither_followed_nor_waited_for(tmp_path: Path, make: object)
         assert writers_of(str(trap)) is Writers.unknown
     except OSError:
         assert trap.is_symlink()
+
+
+NFS, SMB, SMB2, FUSE, NEVER_HEARD_OF = 0x6969, 0xFF534D42, 0xFE534D42, 0x65735546, 0x12345678
+
+
+@pytest.mark.parametrize("magic", [NFS, SMB, SMB2, NEVER_HEARD_OF])
+def test_no_lease_is_asked_for_where_its_answer_means_something_else(
+    file: Path, monkeypatch: pytest.MonkeyPatch, magic: int
+) -> None:
+    """On NFS and SMB a refusal tells of no writer, and a lease granted stands in our own way: the answer is unknown."""
+    monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: magic)
+    with file.open("ab"):
+        assert writers_of(str(file)) is Writers.unknown
+    descriptor = os.open(file, READ_ONLY_NO_TRAPS)
+    with read_lease(descriptor) as writers:
+        os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))  # nobody has to wait for us
+        assert fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_UNLCK
+    os.close(descriptor)
+    assert writers is Writers.unknown
+
+
+def test_over_fuse_a_writer_here_is_seen_and_those_behind_it_are_not_known(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease that is refused tells the truth; one that is granted keeps writers off, but proves nothing."""
+    monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: FUSE)
+    with file.open("ab"):
+        assert writers_of(str(file)) is Writers.some
+    descriptor = os.open(file, READ_ONLY_NO_TRAPS)
+    with read_lease(descriptor) as writers, pytest.raises(BlockingIOError):
+        os.open(file, os.O_WRONLY | os.O_NONBLOCK)
+    os.close(descriptor)
+    assert writers is Writers.unknown

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from imageguard_daemon import file_systems
 from imageguard_daemon.errors import ChangedError, DataError, RetryableError, StalledError, StorageError
 from imageguard_daemon.filing import mover, renaming, syncing
 from imageguard_daemon.leases import Writers, writer_waits, writers_of
@@ -48,8 +49,9 @@ def test_a_file_that_is_being_written_stays(inbox: Path, accepted: Path) -> None
     assert os.listdir(accepted) == []
 
 
+@pytest.mark.parametrize("magic", [None, 0x65735546], ids=["local", "FUSE"])
 def test_an_upload_that_begins_during_the_move_is_not_lost(
-    inbox: Path, accepted: Path, way: str, monkeypatch: pytest.MonkeyPatch
+    inbox: Path, accepted: Path, way: str, monkeypatch: pytest.MonkeyPatch, magic: int | None
 ) -> None:
     """Who opens the old name while it moves writes into the file in the inbox, and what was judged is not rewritten."""
     if way == "copy and link":
@@ -58,6 +60,8 @@ def test_an_upload_that_begins_during_the_move_is_not_lost(
     source.write_bytes(b"judged")
     if writers_of(str(source)) is Writers.unknown:
         pytest.skip("the file system of the temporary folder grants no leases")
+    if magic:
+        monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: magic)
     uploader = threading.Thread(target=lambda: source.write_bytes(b"a new upload"))
 
     def sync_while_the_uploader_waits(descriptor: int, _what: str) -> None:

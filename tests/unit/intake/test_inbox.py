@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from imageguard_daemon import file_systems
 from imageguard_daemon.config import Intake, Source
 from imageguard_daemon.intake import inbox as inbox_module
 from imageguard_daemon.intake.backlog import Backlog
@@ -110,6 +111,32 @@ def test_a_file_open_for_writing_is_never_taken(folder: Path, opened: Opened) ->
         for second in range(0, 100, 5):
             assert inbox.step(NOW + second, 10) == []
     assert paths(inbox.step(NOW + 200, 10)) == ["1.jpg"]
+
+
+@pytest.mark.parametrize("magic", [0x6969, 0xFF534D42, 0xFE534D42])
+def test_where_a_lease_means_something_else_a_still_file_is_taken(
+    folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch, magic: int
+) -> None:
+    """NFS and SMB refuse leases as if somebody wrote, for ever: there stillness decides, and that is told."""
+    monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: magic)
+    file = folder / "1.jpg"
+    file.touch()
+    inbox = opened()
+    with file.open("ab"):  # as far as a lease can tell, this is how every file there looks
+        assert settled(inbox) == ["1.jpg"]
+    assert len(inbox.writers_unknown) == 1
+    assert inbox.writers_unknown[0].startswith(("files on NFS", "files on SMB"))
+
+
+def test_where_writers_are_known_nothing_is_told_of_them(folder: Path, opened: Opened) -> None:
+    """A local file system and files of one's own: the kernel knows all writers."""
+    file = folder / "1.jpg"
+    file.touch()
+    if writers_of(str(file)) is Writers.unknown:
+        pytest.skip("the file system of the temporary folder grants no leases")
+    inbox = opened()
+    assert settled(inbox) == ["1.jpg"]
+    assert inbox.writers_unknown == ()
 
 
 @pytest.mark.parametrize(
