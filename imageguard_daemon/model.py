@@ -190,6 +190,16 @@ class RecordedIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Which judgement, or review of it, an intent comes from; `depth` counts the parts of the path in the inbox."""
+
+    source: str
+    depth: int
+    verdict: Verdict
+    action: ReviewAction | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What really became of an intent."""
 

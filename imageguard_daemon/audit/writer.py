@@ -19,7 +19,7 @@ from imageguard_daemon.audit import chain, rollups
 from imageguard_daemon.audit.database import open_for_writing, translated_errors
 from imageguard_daemon.audit.schema import decision_records, intents, outcomes, relocations
 from imageguard_daemon.errors import UnavailableError
-from imageguard_daemon.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Outcome, RecordedIntent
+from imageguard_daemon.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Origin, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 
 _LARGEST_ID = (1 << 63) - 1
@@ -139,14 +139,32 @@ class AuditWriter:
             found = connection.execute(query.limit(lacking)).all() if lacking else []
         return [recorded_intent(row) for row in found if reviews or row.review_id is None][::-1]
 
+    def origins(self, intent_ids: Sequence[int]) -> dict[int, Origin]:
+        """Say of intents which judgements and reviews they come from."""
+        query = (
+            "SELECT i.id, d.source, d.relative_path, d.verdict, r.action FROM intents i "
+            "JOIN decision_records d ON d.id = i.decision_id LEFT JOIN review_records r ON r.id = i.review_id "
+            "WHERE i.id IN (SELECT value FROM json_each(?))"
+        )
+        with translated_errors(self._database), self._engine.connect() as connection:
+            rows = connection.exec_driver_sql(query, (json.dumps(list(intent_ids)),)).all()
+        return {row.id: Origin(row.source, row.relative_path.count("/") + 1, row.verdict, row.action) for row in rows}
+
     def image_lacking_sidecar(self, source: str, relative_paths: Sequence[str], suffix: str) -> tuple[int, str] | None:
-        """Find the latest decision on one of these files: its id and where the image went.
+        """Find the latest decision on one of these files: its id and where the image was last seen.
 
         None when there is no such file, when it was purged, or when it has its sidecar with this suffix: then the
         sidecar at hand belongs to an image that is still to come.
         """
+        found = (
+            sa.select(relocations.c.path)
+            .where(relocations.c.intent_id == intents.c.id)
+            .order_by(relocations.c.id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
         query = (
-            sa.select(decision_records.c.id, intents.c.destination_path)
+            sa.select(decision_records.c.id, intents.c.destination_path, found.label("found_at"))
             .join(intents, sa.and_(intents.c.decision_id == decision_records.c.id, intents.c.role == "image"))
             .join(outcomes, sa.and_(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome.in_(["moved", "purged"])))
             .where(
@@ -162,7 +180,7 @@ class AuditWriter:
                 return None
             if suffix.lower() in self._suffixes_of_sidecars(connection, row.id):
                 return None
-        return row.id, os.fsdecode(row.destination_path)
+        return row.id, os.fsdecode(row.found_at or row.destination_path)
 
     def _require_same_file(self) -> None:
         """Notice that the log was deleted or replaced under us: what is written would be seen by nobody."""

@@ -133,6 +133,10 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             if s.get("writers_unknown")
         ]
         rows += [("left behind", _failure(failure)) for failure in daemon["failures"]]
+        if daemon["left_open"]:
+            moves = "1 move" if daemon["left_open"] == 1 else f"{daemon['left_open']:,} moves"
+            rows.append(("unfinished", f"{moves} of an earlier run cannot be settled yet"))
+            rows += [("", example) for example in daemon["left_open_examples"]]
     if found["forwarding"]:
         rows += _forwarding_rows(found["forwarding"])
     for name, inbox in found["inboxes"].items():

@@ -23,7 +23,7 @@ from imageguard_daemon.service import mount_memory
 from imageguard_daemon.service.locking import ActingLock
 from imageguard_daemon.service.moving import Trip, carry_out
 from imageguard_daemon.service.opening import open_beside_daemon
-from imageguard_daemon.service.recovery import recover
+from imageguard_daemon.service.recovery import Recovery
 
 GROUP_SIZE = 50
 _TRIES = 3
@@ -121,7 +121,8 @@ class _Group:
         results: dict[int, Reviewed] = {}
         left = list(decision_ids)
         with self._acting.lock.held():
-            recover(self._acting.audit, self._acting.roots, self._acting.audit.unfinished_reviews())
+            audit = self._acting.audit
+            Recovery(audit, self._acting.roots, self._acting.sources).begin(audit.unfinished_reviews())
             for _ in range(_TRIES):  # another uploader may take a name that was free
                 again = []
                 for one, error in self._try(left):

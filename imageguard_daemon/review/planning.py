@@ -8,6 +8,7 @@ from imageguard_daemon.audit.quarantined import HeldFile, HeldImage
 from imageguard_daemon.audit.review_writer import PlannedReview
 from imageguard_daemon.config import Source
 from imageguard_daemon.filing import destinations
+from imageguard_daemon.filing.places import spelled_as_configured
 from imageguard_daemon.model import FileIdentity, Intent, ReviewAction
 from imageguard_daemon.names import printable
 from imageguard_daemon.review.transitions import refusal
@@ -150,23 +151,3 @@ class _Found:
 def _below(path: str, folder: str) -> str:
     """Give a path relative to a folder it lies in; empty when it lies elsewhere."""
     return os.path.relpath(path, folder) if path.startswith(os.path.join(folder, "")) else ""
-
-
-def spelled_as_configured(path: str, folders: Sequence[str]) -> str:
-    """Give a path below one of the folders with the folder's configured name, through whatever link it was recorded."""
-    if any(_below(path, folder) for folder in folders):
-        return path
-    parent = os.path.dirname(path)
-    while parent != os.path.dirname(parent):
-        for folder in folders:
-            if _same(parent, folder):
-                return os.path.join(folder, os.path.relpath(path, parent))
-        parent = os.path.dirname(parent)
-    return path
-
-
-def _same(one: str, other: str) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False

@@ -9,7 +9,7 @@ from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.locking import ActingLock, RootLock
 from imageguard_daemon.service.notifying import Patience, notify
 from imageguard_daemon.service.page_process import PageProcess
-from imageguard_daemon.service.recovery import recover
+from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.serving import Serving
 from imageguard_daemon.service.stop_signals import StopSignals
 from imageguard_daemon.service.waking import Waker
@@ -52,20 +52,22 @@ class Daemon:
             patience = Patience("bringing the audit log up to date")
             audit = AuditWriter(self._settings.audit.database, self._settings.root, on_progress=patience.progress)
             try:
-                folders = [str(folder) for source in self._settings.sources for folder in source.folders]
+                sources = {source.name: source for source in self._settings.sources}
+                folders = [str(folder) for source in sources.values() for folder in source.folders]
                 mount_memory.require_same_mounts(self._settings.state_folder)  # or recovery would call files lost
                 with ActingLock(self._settings.state_folder).held_if_free() as is_ours:
-                    recover(audit, folders, audit.unfinished(reviews=is_ours))  # a living command finishes its own
+                    recovery = Recovery(audit, folders, sources)
+                    recovery.begin(audit.unfinished(reviews=is_ours))  # a living command finishes its own
                 mount_memory.remember(self._settings.state_folder, folders)
-                return self._serve(audit, once=once)
+                return self._serve(recovery, once=once)
             finally:
                 audit.close()
         finally:
             notify(STOPPING=1)
             lock.release()
 
-    def _serve(self, audit: AuditWriter, *, once: bool) -> int:
-        serving = Serving(self._settings, audit, self._signals, self._waker, self._pages)
+    def _serve(self, recovery: Recovery, *, once: bool) -> int:
+        serving = Serving(self._settings, recovery, self._signals, self._waker, self._pages)
         try:
             with self._display:
                 return serving.run(self._reload, self._display, once=once)

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TypeVar
 
 import structlog
 
-from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import ChangedError, NotPermittedError, RetryableError, StalledError, retryable
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts
@@ -17,6 +18,7 @@ from imageguard_daemon.names import printable
 from imageguard_daemon.service.meters import Meters
 from imageguard_daemon.service.moving import Trip, carry_out
 from imageguard_daemon.service.planning import judge, late_sidecar_intent
+from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.sources import ServedSource
 from imageguard_daemon.service.workers import Finished, Workers
 
@@ -25,6 +27,8 @@ PERMISSION_PAUSE_SECONDS = 30.0
 PROBE_OTHERS_SECONDS = 5.0
 FILES_IN_A_GROUP = 64
 """With more the durable writes would hardly cost less for each, and all hold descriptors and a lease meanwhile."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +39,7 @@ class Stages:
 
     backlog: Backlog
     workers: Workers
-    audit: AuditWriter
+    recovery: Recovery
     meters: Meters = field(default_factory=Meters)
 
 
@@ -56,7 +60,8 @@ class Pipeline:
         self._sources = sources
         self._backlog = stages.backlog
         self._workers = stages.workers
-        self._audit = stages.audit
+        self._recovery = stages.recovery
+        self._audit = stages.recovery.audit
         self._meters = stages.meters
         self._on_filed = on_filed
         self._group_seconds = group_seconds
@@ -96,11 +101,34 @@ class Pipeline:
         source = self._sources[candidate.source]
         if source.is_paused(now):
             self._backlog.done(candidate)  # the walk at the end of the pause finds it again
+        elif self._is_held_up(candidate, source, now):
+            pass
         elif candidate.role == "sidecar":
             self._follow_image(candidate, source, now)
         else:
             return candidate, source.path_of(candidate.relative_path)
         return None
+
+    def settle_again(self, now: float) -> None:
+        """Try what recovery had to leave open once more."""
+        if self._recovery.left_open:
+            self._settling(self._recovery.settle_again, now)
+
+    def _is_held_up(self, candidate: Candidate, source: ServedSource, now: float) -> bool:
+        """Tell whether an earlier move of this very file is not settled yet; it waits then, and no other with it."""
+        path = source.path_of(candidate.relative_path)
+        why = self._settling(lambda: self._recovery.holds_up(path), now)
+        if why:
+            self._backlog.postponed(candidate, why, now + PERMISSION_PAUSE_SECONDS)
+        return bool(why)
+
+    def _settling(self, settle: Callable[[], T], now: float) -> T | str:
+        try:
+            return settle()
+        except StalledError as error:
+            for source in self._sources.values():
+                source.pause(str(error), now)
+            return str(error)
 
     def file_finished(self, now: float) -> None:
         """Decide, record, move and record again what the workers have finished, a group for each source.
@@ -179,7 +207,12 @@ class Pipeline:
                 why = "its image has not been filed"
                 self._backlog.postponed(candidate, why, now + LONE_SIDECAR_PAUSE_SECONDS)
                 return
-            intent = late_sidecar_intent(source.path_of(candidate.relative_path), filed[1])
+            image = self._place_of(filed[1], candidate)
+            if image is None:
+                why = f"its image was filed as {printable(filed[1])}, where the configuration has no folder any more"
+                self._backlog.postponed(candidate, why, now + LONE_SIDECAR_PAUSE_SECONDS)
+                return
+            intent = late_sidecar_intent(source.path_of(candidate.relative_path), image)
             if intent is not None:
                 trip = Trip(candidate, [self._audit.record_late_sidecar(filed[0], intent)])
                 with self._folders() as folders:
@@ -189,6 +222,14 @@ class Pipeline:
         except StalledError as error:
             source.pause(str(error), now)
         self._let_go([candidate])
+
+    def _place_of(self, image_path: str, sidecar: Candidate) -> str | None:
+        """Give where an image is by today's folders; None when it is in none of them."""
+        places = self._recovery.places
+        if places.has(image_path):
+            return image_path
+        today = places.of_filed(image_path, sidecar.source, len(PurePath(sidecar.relative_path).parts))
+        return next((path for path in today if places.has(path) and os.path.lexists(path)), None)
 
     def _record_outcomes(self, now: float) -> bool:
         """Record what has become of intents; when the log refuses, keep it, and take nothing new meanwhile."""

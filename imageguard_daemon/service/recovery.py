@@ -1,85 +1,236 @@
-"""Finish at start what a crash left: every intent gets its outcome before anything new is looked at."""
+"""Finish what a crash left: at the start every intent that can be settled gets its outcome before all else."""
 
 import errno
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.errors import DataError, retryable
+from imageguard_daemon.config import Source
+from imageguard_daemon.errors import DataError, ElsewhereError, RetryableError
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import aside_name, put_back, temporary_name
+from imageguard_daemon.filing.places import Places
 from imageguard_daemon.filing.recovery_plan import Presence, Repair, repair_for
 from imageguard_daemon.filing.syncing import sync
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease
 from imageguard_daemon.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 
+Place = tuple[int, str, str, int]
+"""Where the file of an intent was found: intent id, path, SHA-256, size in bytes."""
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOpen:
+    """An intent that cannot be given its outcome for now, and why."""
+
+    recorded: RecordedIntent
+    today: Intent
+    why: str
+
+
+class Recovery:
+    """Gives unfinished intents their outcomes, each by itself: one that cannot be settled holds up no other, no start.
+
+    It stays open and is tried again; `left_open` has those, and files they are about are not judged meanwhile: two
+    records for one file would come of it. One thread only.
+    """
+
+    def __init__(self, audit: AuditWriter, roots: Sequence[str], sources: Mapping[str, Source] | None = None) -> None:
+        self.audit = audit
+        self.places = Places(sources or {})
+        self._roots = list(roots)
+        self._left_open: dict[int, LeftOpen] = {}
+
+    @property
+    def left_open(self) -> tuple[LeftOpen, ...]:
+        """What could not be settled, oldest first."""
+        return tuple(self._left_open.values())
+
+    def settle(self, unfinished: Sequence[RecordedIntent]) -> list[Outcome]:
+        """Find out what became of these intents and record it; may be interrupted and run again at any point.
+
+        A move is completed where it had happened. A deletion is never completed: what is still there is kept.
+
+        Raises:
+            StalledError: the database cannot be written.
+            StorageError: the disk did not keep what was synced.
+        """
+        if not unfinished:
+            return []
+        todays = self._todays(unfinished)
+        elsewhere = {one.intent.destination_path for one in unfinished} - {one.destination_path for one in todays}
+        outcomes: list[Outcome] = []
+        relocated: list[Place] = []
+        with Folders([*self._roots, *map(os.path.dirname, elsewhere)]) as folders:
+            for recorded, today in zip(unfinished, todays, strict=True):
+                try:
+                    settled = _Settling(recorded, today, folders).outcome()
+                except (RetryableError, OSError) as error:
+                    self._leave_open(LeftOpen(recorded, today, _told_error(error)))
+                else:
+                    self._left_open.pop(recorded.intent_id, None)
+                    outcomes.append(settled.outcome)
+                    relocated += settled.relocations
+            folders.sync()  # before the records say that it is so
+        self.audit.record_outcomes(outcomes)
+        self.audit.record_relocations(relocated)
+        return outcomes
+
+    def begin(self, unfinished: Sequence[RecordedIntent]) -> list[Outcome]:
+        """Settle what an earlier run left, before anything new is looked at.
+
+        Raises:
+            DataError: something else lies where a judged file should be. It is recorded; the next start goes on.
+            StalledError, StorageError: as `settle` does.
+        """
+        outcomes = self.settle(unfinished)
+        disputed = [outcome for outcome in outcomes if outcome.outcome == "disputed"]
+        if disputed:
+            raise DataError(
+                "after an interruption, another file lies where a judged one was to go; look at it, then start again:\n"
+                + "\n".join(f"  {printable(outcome.detail)}" for outcome in disputed)
+            )
+        return outcomes
+
+    def settle_again(self) -> list[Outcome]:
+        """Try once more what was left open."""
+        return self.settle([one.recorded for one in self.left_open])
+
+    def holds_up(self, path: str) -> str:
+        """Say why a file of the inbox must not be judged now: its last move is not settled; empty when it may be.
+
+        Raises StalledError and StorageError as `settle` does.
+        """
+        concerned = [one for one in self.left_open if path in {one.today.source_path, one.recorded.intent.source_path}]
+        self.settle([one.recorded for one in concerned])
+        left = [self._left_open[i] for one in concerned if (i := one.recorded.intent_id) in self._left_open]
+        return f"an earlier move of it is not settled: {left[0].why}" if left else ""
+
+    def _todays(self, unfinished: Sequence[RecordedIntent]) -> list[Intent]:
+        """Give the intents with the paths their files have today."""
+        elsewhere = [
+            one.intent_id for one in unfinished if not all(self._in_force(path) for path in _ends(one.intent) if path)
+        ]
+        origins = self.audit.origins(elsewhere) if elsewhere else {}
+        return [
+            self.places.today(one.intent, origins[one.intent_id]) if one.intent_id in origins else one.intent
+            for one in unfinished
+        ]
+
+    def _in_force(self, path: str) -> bool:
+        return any(path.startswith(os.path.join(root, "")) for root in self._roots)
+
+    def _leave_open(self, one: LeftOpen) -> None:
+        known = self._left_open.get(one.recorded.intent_id)
+        self._left_open[one.recorded.intent_id] = one
+        if known is None or known.why != one.why:
+            intent = one.recorded.intent
+            path, destination = printable(intent.source_path), printable(intent.destination_path)
+            log.error("left unfinished", path=path, destination=destination, why=one.why)
 
 
 def recover(
     audit: AuditWriter, roots: Sequence[str], unfinished: Sequence[RecordedIntent] | None = None
 ) -> list[Outcome]:
-    """Give every unfinished intent, or those given, its outcome; may be interrupted and run again at any point.
-
-    A move is completed where it had happened. A deletion is never completed: what is still there is kept.
-
-    Raises:
-        DataError: something else lies where a judged file should be. It is recorded; the next start goes on.
-        RetryableError: a folder or file cannot be reached, or the database cannot be written.
-    """
-    if unfinished is None:
-        unfinished = audit.unfinished()
-    with Folders(roots) as folders:
-        outcomes = [_repair(recorded, folders) for recorded in unfinished]
-        folders.sync()  # before the records say that it is so
-    audit.record_outcomes(outcomes)
-    disputed = [outcome for outcome in outcomes if outcome.outcome == "disputed"]
-    if disputed:
-        raise DataError(
-            "after an interruption, another file lies where a judged one was to go; look at it, then start again:\n"
-            + "\n".join(f"  {printable(outcome.detail)}" for outcome in disputed)
-        )
-    return outcomes
+    """Give every unfinished intent, or those given, its outcome; see `Recovery.begin`."""
+    return Recovery(audit, roots).begin(audit.unfinished() if unfinished is None else unfinished)
 
 
-def _repair(recorded: RecordedIntent, folders: Folders) -> Outcome:
-    intent = recorded.intent
-    if intent.deletes:
-        return _keep_undeleted(recorded, folders)
-    try:
-        _remove_temporary(recorded, folders)
-        _settle_aside(recorded, folders)
-        source_before = _identity(intent.source_path, folders)
-        source = _at_source(intent.source_path, intent, folders)
-        repair = repair_for(source, _presence(intent.destination_path, intent, folders))
+def _ends(intent: Intent) -> tuple[str, str]:
+    return intent.source_path, intent.destination_path
+
+
+def _told_error(error: RetryableError | OSError) -> str:
+    if isinstance(error, OSError):
+        name = printable(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else ""
+        return f"{name}: {error.strerror}" if name else str(error.strerror or error)
+    return str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """An outcome, and where the file is when that is not where the intent says."""
+
+    outcome: Outcome
+    relocations: Sequence[Place] = ()
+
+
+class _Settling:
+    """One intent, as it was recorded and with the paths of today."""
+
+    def __init__(self, recorded: RecordedIntent, today: Intent, folders: Folders) -> None:
+        self._id = recorded.intent_id
+        self._written, self._today = recorded.intent, today
+        self._folders = folders
+
+    def outcome(self) -> _Settled:
+        """Bring both ends into order and say what became of the file.
+
+        Raises:
+            RetryableError, OSError: an end cannot be looked at, or is not where the log says; the intent stays open.
+        """
+        if self._written.deletes:
+            return self._keep_undeleted()
+        if self._today != self._written and self._is_at_old_place():
+            self._today = replace(self._today, destination_path=self._written.destination_path)
+        recorded, intent = RecordedIntent(self._id, self._today), self._today
+        _remove_temporary(recorded, self._folders)
+        _settle_aside(recorded, self._folders)
+        source_before = _identity(intent.source_path, self._folders)
+        source = _at_source(intent.source_path, intent, self._folders)
+        repair = repair_for(source, _presence(intent.destination_path, intent, self._folders))
+        if repair.outcome in {"lost", "disputed"}:
+            self._require_known_place(intent.source_path)
         if repair.remove_source:
-            _complete_move(intent, source_before, folders)
-    except OSError as error:
-        raise retryable(error, f"cannot finish moving {printable(intent.source_path)}") from error
-    return _told(recorded, repair)
+            _complete_move(intent, source_before, self._folders)
+        return self._told(repair)
 
+    def _is_at_old_place(self) -> bool:
+        """Tell whether the file was moved to a folder that the configuration has had, and is still there."""
+        try:
+            os.stat(os.path.dirname(self._written.destination_path))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return _presence(self._written.destination_path, self._written, self._folders) is Presence.same
 
-def _keep_undeleted(recorded: RecordedIntent, folders: Folders) -> Outcome:
-    path = recorded.intent.source_path
-    folder_path, name = os.path.split(path)
-    try:
-        folder = folders.descriptor(folder_path)
-        with suppress(FileNotFoundError):
-            put_back((folder, aside_name(recorded.intent_id)), (folder, name), recorded.intent.sha256)
-        gone = _presence(path, recorded.intent, folders) is Presence.absent
-    except (FileNotFoundError, NotADirectoryError):
-        gone = True
-    except OSError as error:
-        raise retryable(error, f"cannot look at {printable(path)}") from error
-    detail = "recorded after an interruption" if gone else "interrupted before it was deleted"
-    log.info("recovered", path=printable(path), outcome="purged" if gone else "abandoned", detail=detail)
-    return Outcome(recorded.intent_id, "purged" if gone else "abandoned", detail)
+    def _require_known_place(self, path: str) -> None:
+        """Conclude nothing from a file that is not where it would be today: nobody has said where it went."""
+        if self._today != self._written:
+            raise ElsewhereError(f"not found where it was recorded, nor at {printable(path)}")
+
+    def _keep_undeleted(self) -> _Settled:
+        path, intent = self._today.source_path, self._today
+        folder_path, name = os.path.split(path)
+        try:
+            folder = self._folders.descriptor(folder_path)
+            with suppress(FileNotFoundError):
+                put_back((folder, aside_name(self._id)), (folder, name), intent.sha256)
+            gone = _presence(path, intent, self._folders) is Presence.absent
+        except (FileNotFoundError, NotADirectoryError):
+            gone = True
+        if gone:
+            self._require_known_place(path)
+        detail = "recorded after an interruption" if gone else "interrupted before it was deleted"
+        log.info("recovered", path=printable(path), outcome="purged" if gone else "abandoned", detail=detail)
+        return _Settled(Outcome(self._id, "purged" if gone else "abandoned", detail))
+
+    def _told(self, repair: Repair) -> _Settled:
+        path = self._today.destination_path
+        tell = log.error if repair.outcome in {"lost", "disputed"} else log.info
+        tell("recovered", path=printable(path), outcome=repair.outcome, detail=repair.detail)
+        outcome = Outcome(self._id, repair.outcome, f"{repair.detail}: {path}")
+        if repair.outcome != "moved" or path == self._written.destination_path:
+            return _Settled(outcome)
+        return _Settled(outcome, [(self._id, path, self._written.sha256, self._written.identity.size_bytes)])
 
 
 def _complete_move(intent: Intent, source_before: FileIdentity | None, folders: Folders) -> None:
@@ -97,13 +248,6 @@ def _identity(path: str, folders: Folders) -> FileIdentity | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return FileIdentity.from_stat(status)
-
-
-def _told(recorded: RecordedIntent, repair: Repair) -> Outcome:
-    destination = printable(recorded.intent.destination_path)
-    tell = log.error if repair.outcome in {"lost", "disputed"} else log.info
-    tell("recovered", path=destination, outcome=repair.outcome, detail=repair.detail)
-    return Outcome(recorded.intent_id, repair.outcome, f"{repair.detail}: {recorded.intent.destination_path}")
 
 
 def _remove_temporary(recorded: RecordedIntent, folders: Folders) -> None:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import ImageguardError
 from imageguard_daemon.intake.backlog import Backlog, Failure
@@ -24,6 +23,7 @@ from imageguard_daemon.service.notifying import notify
 from imageguard_daemon.service.page_process import PageProcess
 from imageguard_daemon.service.pipeline import Pipeline, Stages
 from imageguard_daemon.service.progress import Progress
+from imageguard_daemon.service.recovery import LeftOpen, Recovery
 from imageguard_daemon.service.sources import ServedSource, remove_emptied_folders
 from imageguard_daemon.service.stop_signals import StopSignals
 from imageguard_daemon.service.waking import Waker
@@ -43,7 +43,7 @@ class Serving:
     """All parts of a running daemon, put together. One thread only; nothing else touches their state."""
 
     def __init__(
-        self, settings: Settings, audit: AuditWriter, signals: StopSignals, waker: Waker, pages: PageProcess
+        self, settings: Settings, recovery: Recovery, signals: StopSignals, waker: Waker, pages: PageProcess
     ) -> None:
         self._settings = settings
         self._pages = pages
@@ -58,9 +58,10 @@ class Serving:
         }
         self._meters = Meters()
         self._metrics_server = MetricsServer(settings.metrics, self._meters)
-        stages = Stages(self._backlog, self._workers, audit, self._meters)
+        self._recovery = recovery
+        stages = Stages(self._backlog, self._workers, recovery, self._meters)
         self._pipeline = Pipeline(self._sources, stages, self._on_filed, settings.filing.group_seconds)
-        self._alerting = Alerting(settings, audit, waker.wake)
+        self._alerting = Alerting(settings, recovery.audit, waker.wake)
         self._forwarding = ForwardingProcess(settings)
         self._started_at = datetime.now(UTC)
         self._state = "watching"
@@ -106,6 +107,7 @@ class Serving:
         if now >= self._next_review_at:
             self._next_review_at = now + REVIEW_SECONDS
             self._review_failures()
+            self._pipeline.settle_again(now)
         room = self._backlog.room // len(self._sources)
         for source in self._sources.values():
             for candidate in source.inbox.step(now, source.room(room, now)):
@@ -282,7 +284,13 @@ class Serving:
             sources=tuple(_source_status(source, now) for source in self._sources.values()),
             failures=tuple(_failed_file(failure, now) for failure in self._failures_to_show()),
             forwarding=self._forwarding.status(),
+            left_open=len(self._recovery.left_open),
+            left_open_examples=tuple(map(_told_left_open, self._recovery.left_open[: status.LEFT_OPEN_SHOWN])),
         )
+
+
+def _told_left_open(one: LeftOpen) -> str:
+    return f"{printable(one.recorded.intent.source_path)}: {one.why}"
 
 
 def _source_status(source: ServedSource, now: float) -> status.SourceStatus:

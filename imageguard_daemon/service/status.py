@@ -9,6 +9,7 @@ from typing import Any
 
 STATUS_FILE = "status.json"
 FAILURES_SHOWN = 100
+LEFT_OPEN_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,9 @@ class Status:
     confinement_lacks: tuple[str, ...] = ()
     forwarding: dict[str, Any] | None = None
     """What the forwarder last said of itself; None where nothing is forwarded."""
+    left_open: int = 0
+    """Moves of earlier runs that cannot be settled for now."""
+    left_open_examples: tuple[str, ...] = ()
 
 
 def write(status: Status, state_folder: Path) -> None:

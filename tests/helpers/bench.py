@@ -12,6 +12,7 @@ from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.model import Candidate, FileIdentity, JudgedFile, Measurement, Measures
 from imageguard_daemon.service.pipeline import Pipeline, Stages
+from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.sources import ServedSource
 from imageguard_daemon.service.workers import Finished
 
@@ -72,14 +73,16 @@ class Bench:
         self.root = root
         self.inbox, self.accepted, self.quarantine = (root / n for n in ("inbox", "accepted", "quarantine"))
         for folder in (self.inbox, self.accepted, self.quarantine):
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         self.source = Source(inbox=self.inbox, accepted=self.accepted, quarantine=self.quarantine)
         self.backlog = Backlog(limit=100, max_attempts=3)
         self.workers = InstantWorkers()
         self.audit = AuditWriter(root / "audit.db", root)
         self.served = ServedSource(self.source, Inbox(self.source, Intake(**intake), self.backlog, lambda: None))
         self.filed: list[JudgedFile] = []
-        stages = Stages(self.backlog, self.workers, self.audit)
+        folders = [str(folder) for folder in self.source.folders]
+        self.recovery = Recovery(self.audit, folders, {"default": self.source})
+        stages = Stages(self.backlog, self.workers, self.recovery)
         self.pipeline = Pipeline({"default": self.served}, stages, self.filed.append)
 
     def arrive(self, relative_path: str, data: bytes) -> Candidate:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_a_daemon_that_says_nothing_any_more_is_not_alive(locked):
     write(told(os.getpid(), STALE_SECONDS + 5), locked)
     with pytest.raises(UnavailableError, match="hangs"):
         status(locked.parent, alive=True)
+
+
+def test_moves_that_are_not_settled_are_counted_and_named(locked, capsys):
+    """Who asks sees how many moves of earlier runs wait, and what for."""
+    why = "/srv/inbox/1.jpg: Permission denied"
+    write(replace(told(os.getpid(), 1.0), left_open=2, left_open_examples=(why,)), locked)
+    status(locked.parent)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"unfinished 2 moves of an earlier run cannot be settled yet {why}" in shown
 
 
 def test_a_daemon_that_is_starting_is_not_alive_yet(locked):

@@ -141,6 +141,57 @@ def test_a_late_sidecar_follows_and_a_lone_one_waits(tmp_path):
     bench.audit.close()
 
 
+def test_a_late_label_finds_its_image_after_a_move_of_the_root(tmp_path):
+    """It goes to where its image is by now; one whose image is in no folder in force waits, and says why."""
+    first = Bench(tmp_path / "old", sidecars=True)
+    for name in ("cat/1.jpg", "cat/bad2.jpg", "cat/3.jpg"):
+        first.arrive(name, name.encode())
+    first.step()
+    first.audit.close()
+    (tmp_path / "old").rename(tmp_path / "new")
+    (tmp_path / "new/accepted/cat/3.jpg").unlink()
+    bench = Bench(tmp_path / "new", sidecars=True)
+    for name in ("cat/1.txt", "cat/bad2.txt"):
+        bench.arrive(name, b"label")
+    waits = bench.arrive("cat/3.txt", b"label")
+    bench.step()
+    assert set(bench.files()) == {
+        *("accepted/cat/1.jpg", "accepted/cat/1.txt"),
+        *("quarantine/cat/bad2.jpg", "quarantine/cat/bad2.txt", "inbox/cat/3.txt"),
+    }
+    [failure] = bench.backlog.failures
+    assert failure.candidate == waits
+    assert "the configuration has no folder any more" in failure.error
+    bench.audit.close()
+
+
+def test_a_file_whose_last_move_is_not_settled_waits_alone(bench):
+    """It is not judged again before it is known what became of it; others are, and it follows when that is known."""
+    bench.arrive("cat/1.jpg", b"1")
+    with pytest.MonkeyPatch.context() as crashing:
+        _crash(crashing, bench, "after intents")
+        with pytest.raises(_CrashError):
+            bench.step()
+    bench.quarantine.rename(bench.root / "away")
+    bench.accepted.rename(bench.root / "gone")
+    bench.recovery.begin(bench.audit.unfinished())
+    (bench.root / "away").rename(bench.quarantine)
+    held_up = bench.arrive("cat/1.jpg", b"1")
+    bench.backlog.done(held_up)
+    bench.backlog.offer(held_up)
+    bench.arrive("cat/bad2.jpg", b"2")
+    bench.step()
+    assert bench.files() == {"inbox/cat/1.jpg": b"1", "quarantine/cat/bad2.jpg": b"2"}
+    assert "an earlier move of it is not settled" in bench.backlog.failures[0].error
+    (bench.root / "gone").rename(bench.accepted)
+    bench.pipeline.settle_again(0.0)
+    bench.backlog.done(held_up)
+    bench.backlog.offer(held_up)
+    bench.step()
+    assert bench.files() == {"accepted/cat/1.jpg": b"1", "quarantine/cat/bad2.jpg": b"2"}
+    assert len(bench.decisions()) == 2
+
+
 @pytest.mark.parametrize(
     "crash_at", ["before intents", "after intents", "second move", "before the proof", "before outcomes"]
 )

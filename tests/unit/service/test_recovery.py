@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.errors import DataError, RetryableError, StalledError
+from imageguard_daemon.config import Source
+from imageguard_daemon.errors import DataError
 from imageguard_daemon.filing.mover import aside_name, temporary_name
 from imageguard_daemon.leases import Writers, writers_of
 from imageguard_daemon.model import RecordedIntent
 from imageguard_daemon.service import recovery
-from imageguard_daemon.service.recovery import recover
+from imageguard_daemon.service.recovery import Recovery, recover
 from tests.helpers.records import UNDECODABLE, Tree, intent, judged
 
 SOURCE, DESTINATION = "inbox/cat/1.jpg", "accepted/cat/1.jpg"
@@ -47,6 +48,26 @@ def lay(tree: Tree, source: bytes | None, destination: bytes | None) -> None:
         (tree.root / name).unlink(missing_ok=True)
         if content is not None:
             (tree.root / name).write_bytes(content)
+
+
+def moved_root(tree: Tree) -> tuple[Path, dict[str, Source]]:
+    """Move the whole root, as the pages say, and give it with the sources of the configuration that follows."""
+    new = tree.root / "moved"
+    new.mkdir()
+    for folder in (tree.inbox, tree.accepted):
+        folder.rename(new / folder.name)
+    return new, sources_at(new)
+
+
+def sources_at(root: Path) -> dict[str, Source]:
+    """Give the one source of a configuration with this root."""
+    (root / "quarantine").mkdir(exist_ok=True)
+    return {"default": Source(inbox=root / "inbox", accepted=root / "accepted", quarantine=root / "quarantine")}
+
+
+def recovery_of(audit: AuditWriter, sources: dict[str, Source]) -> Recovery:
+    """Give a recovery that works with the folders of these sources."""
+    return Recovery(audit, [str(folder) for one in sources.values() for folder in one.folders], sources)
 
 
 def files(tree: Tree) -> dict[str, bytes]:
@@ -188,8 +209,8 @@ def test_without_a_mount_nothing_is_concluded(tree: Tree, audit: AuditWriter) ->
     interrupted(tree, audit)
     lay(tree, None, OLD)
     tree.accepted.rename(tree.root / "unmounted")
-    with pytest.raises(StalledError):
-        recover(audit, tree.roots)
+    assert recover(audit, tree.roots) == []
+    assert len(audit.unfinished()) == 1
     (tree.root / "unmounted").rename(tree.accepted)
     assert [outcome.outcome for outcome in recover(audit, tree.roots)] == ["moved"]
 
@@ -235,7 +256,7 @@ def test_the_copy_is_durable_before_the_original_goes(
 
 
 def test_a_refusal_is_told_in_our_own_words(tree: Tree, audit: AuditWriter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A source that may not be removed ends the start with a message, not with a traceback, and nothing is recorded."""
+    """A source that may not be removed is said with its reason, nothing is recorded, and the start goes on."""
     interrupted(tree, audit)
     lay(tree, OLD, OLD)
 
@@ -243,8 +264,9 @@ def test_a_refusal_is_told_in_our_own_words(tree: Tree, audit: AuditWriter, monk
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "unlink", refuse)
-    with pytest.raises(RetryableError, match="Permission denied"):
-        recover(audit, tree.roots)
+    recovery = Recovery(audit, tree.roots)
+    assert recovery.begin(audit.unfinished()) == []
+    assert [one.why for one in recovery.left_open] == ["Permission denied"]
     assert len(audit.unfinished()) == 1
 
 
@@ -257,3 +279,90 @@ def test_recovery_leaves_no_descriptor_behind(tree: Tree, audit: AuditWriter) ->
     with pytest.raises(DataError):
         recover(audit, tree.roots)
     assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "outcome"),
+    [
+        (OLD, None, "abandoned"),
+        (None, OLD, "moved"),
+        (OLD, OLD, "moved"),
+        (NEW, OLD, "moved"),
+        (NEW, None, "abandoned"),
+    ],
+)
+def test_after_a_move_of_the_root_recovery_looks_where_the_files_are_now(
+    tree: Tree, audit: AuditWriter, source: bytes | None, destination: bytes | None, outcome: str
+) -> None:
+    """Recorded paths of the old root lead to the new one, nothing is lost or doubled, and the place is recorded."""
+    recorded = interrupted(tree, audit)
+    lay(tree, source, destination)
+    new, sources = moved_root(tree)
+    assert [found.outcome for found in recovery_of(audit, sources).begin(audit.unfinished())] == [outcome]
+    expected = {SOURCE: None if source == destination == OLD else source, DESTINATION: destination}
+    assert files(tree) == {f"moved/{name}": content for name, content in expected.items() if content is not None}
+    assert audit.unfinished() == []
+    if outcome == "moved":
+        assert audit.image_lacking_sidecar("default", ["cat/1.jpg"], ".txt") == (1, str(new / DESTINATION))
+    assert recorded.intent.destination_path == str(tree.root / DESTINATION)
+
+
+def test_a_file_at_a_place_of_an_earlier_configuration_has_moved(tree: Tree, audit: AuditWriter) -> None:
+    """With `accepted:` changed between crash and start, what lies in the old folder is recorded, not judged twice."""
+    interrupted(tree, audit)
+    lay(tree, OLD, OLD)
+    sources = sources_at(tree.root)
+    (tree.root / "good").mkdir()
+    sources["default"] = sources["default"].model_copy(update={"accepted": tree.root / "good"})
+    assert [found.outcome for found in recovery_of(audit, sources).begin(audit.unfinished())] == ["moved"]
+    assert files(tree) == {DESTINATION: OLD}
+
+
+def test_what_is_at_no_known_place_is_left_open_and_said(tree: Tree, audit: AuditWriter) -> None:
+    """A file of an older root that is nowhere is not called lost; each start says so, and goes on with the others."""
+    interrupted(tree, audit)
+    interrupted(tree, audit, "cat/2.jpg")
+    lay(tree, None, None)
+    _, sources = moved_root(tree)
+    for _start in range(2):
+        recovery = recovery_of(audit, sources)
+        recovery.begin(audit.unfinished())
+        [left] = recovery.left_open
+        assert left.recorded.intent_id == 1
+        assert "not found where it was recorded" in left.why
+    assert [one.intent_id for one in audit.unfinished()] == [1]
+
+
+def test_a_source_the_configuration_no_longer_has_stops_no_start(tree: Tree, audit: AuditWriter) -> None:
+    """Its intents stay open until it is back."""
+    interrupted(tree, audit)
+    _, sources = moved_root(tree)
+    recovery = recovery_of(audit, {"other": sources["default"]})
+    assert recovery.begin(audit.unfinished()) == []
+    assert "in no folder" in recovery.left_open[0].why
+    assert [found.outcome for found in recovery_of(audit, sources).begin(audit.unfinished())] == ["abandoned"]
+
+
+def test_a_root_reached_by_another_name_is_the_same_root(tree: Tree, audit: AuditWriter) -> None:
+    """A link in place of the old root changes nothing of what is found."""
+    interrupted(tree, audit)
+    lay(tree, None, OLD)
+    new, sources = moved_root(tree)
+    for name in ("inbox", "accepted"):
+        (tree.root / name).symlink_to(new / name)
+    assert [found.outcome for found in recovery_of(audit, sources).begin(audit.unfinished())] == ["moved"]
+
+
+def test_a_file_whose_last_move_is_open_waits_and_is_tried_again(tree: Tree, audit: AuditWriter) -> None:
+    """It is not judged a second time meanwhile; as soon as its destination can be looked at, all is settled."""
+    interrupted(tree, audit)
+    lay(tree, OLD, OLD)
+    tree.accepted.rename(tree.root / "away")
+    recovery = Recovery(audit, tree.roots)
+    recovery.begin(audit.unfinished())
+    assert recovery.holds_up(str(tree.root / SOURCE)).startswith("an earlier move of it is not settled")
+    assert recovery.holds_up(str(tree.inbox / "cat/2.jpg")) == ""
+    (tree.root / "away").rename(tree.accepted)
+    assert recovery.holds_up(str(tree.root / SOURCE)) == ""
+    assert recovery.left_open == ()
+    assert files(tree) == {DESTINATION: OLD}
