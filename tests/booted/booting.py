@@ -3,17 +3,20 @@
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import typer
+
 HERE = Path(__file__).resolve().parent
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 PATIENCE_SECONDS = 60.0
 UNIT = "imageguard-daemon"
+SITE_PACKAGES = Path(typer.__file__).parents[1]
+"""Where the dependencies are, also when an environment takes them from another one."""
 _GROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 
@@ -64,7 +67,7 @@ def booted() -> Iterator[Booted]:
     group = _groups() / f"imageguard-{os.getpid()}"
     group.mkdir()
     with tempfile.TemporaryDirectory(prefix="imageguard-boot-") as base:
-        arguments = [base, sys.base_prefix, sysconfig.get_path("platlib"), str(HERE.parents[1])]
+        arguments = [base, sys.base_prefix, str(SITE_PACKAGES), str(HERE.parents[1])]
         spaces = ["--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup"]
         enter = f'echo $$ > {group}/cgroup.procs && exec unshare {" ".join(spaces)} bash {HERE}/boot.sh "$@"'
         process = subprocess.Popen(["sh", "-c", enter, "sh", *arguments], stdout=subprocess.DEVNULL)
