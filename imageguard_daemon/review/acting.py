@@ -51,7 +51,7 @@ def acting_on(settings: Settings) -> Iterator[Acting]:
     """
     open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
     settings.state_folder.mkdir(exist_ok=True)
-    mount_memory.require_same_mounts(settings.state_folder)
+    mount_memory.require_same_disks(settings.state_folder)
     audit = open_beside_daemon(settings, ReviewWriter)
     try:
         roots = tuple(str(folder) for source in settings.sources for folder in source.folders)

@@ -54,7 +54,7 @@ class Daemon:
             try:
                 sources = {source.name: source for source in self._settings.sources}
                 folders = [str(folder) for source in sources.values() for folder in source.folders]
-                mount_memory.require_same_mounts(self._settings.state_folder)  # or recovery would call files lost
+                mount_memory.require_same_disks(self._settings.state_folder)  # or recovery would call files lost
                 with ActingLock(self._settings.state_folder).held_if_free() as is_ours:
                     recovery = Recovery(audit, folders, sources)
                     recovery.begin(audit.unfinished(reviews=is_ours))  # a living command finishes its own

@@ -1,38 +1,49 @@
-"""Remembers from start to start where the folders' disks were mounted, so that none is taken for an empty folder."""
+"""Remembers from start to start which disks the folders were on, so that none is taken for an empty folder."""
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from imageguard_daemon.errors import StalledError
 from imageguard_daemon.filing import mounts
+from imageguard_daemon.filing.disk_identity import disk_of
 from imageguard_daemon.names import printable
 
-MEMORY_FILE = "mounts.json"
+MEMORY_FILE = "disks.json"
 
 
-def require_same_mounts(state_folder: Path) -> None:
-    """Refuse to start while a disk that was there at the last start is not mounted.
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a folder was: the origin of its file system, and which one that was (empty: it cannot be told)."""
+
+    origin: str
+    disk: str
+
+
+def require_same_disks(state_folder: Path) -> None:
+    """Refuse to go on while a folder is not on the disk that it was on at the last start.
 
     Raises:
-        StalledError: with the folder, the mount point, and what to do if it is meant.
+        StalledError: with the folder, where it was, and what to do if it is meant.
     """
-    missing = mounts.missing(_remembered(state_folder))
-    if missing:
-        told = "".join(f"\n  {printable(folder)} was on {printable(point)}" for folder, point in missing.items())
+    told = list(_not_where_they_were(_remembered(state_folder), str(state_folder)))
+    if told:
+        lines = "".join(f"\n  {line}" for line in told)
         raise StalledError(
-            f"a disk is not mounted that was at the last start:{told}\n"
-            f"Mount it; if it is meant to be gone, remove {state_folder / MEMORY_FILE}"
+            f"a disk is not mounted that was at the last start:{lines}\n"
+            f"Mount it; if it is meant to be gone, or was replaced, remove {state_folder / MEMORY_FILE}"
         )
 
 
 def remember(state_folder: Path, folders: Sequence[str]) -> None:
-    """Note where the folders are mounted now; a full disk costs the note, not the start."""
+    """Note which disks the folders are on now; a full disk costs the note, not the start."""
     temporary = state_folder / f"{MEMORY_FILE}.new"
     with suppress(OSError):
-        text = json.dumps({os.fsencode(f).decode("latin-1"): mounts.mount_point(f) for f in folders})
+        places = {folder: _place_of(folder) for folder in (str(state_folder), *folders)}
+        text = json.dumps({_as_text(folder): asdict(place) for folder, place in places.items()})
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -40,11 +51,37 @@ def remember(state_folder: Path, folders: Sequence[str]) -> None:
         os.replace(temporary, state_folder / MEMORY_FILE)
 
 
-def _remembered(state_folder: Path) -> dict[str, str]:
+def _not_where_they_were(remembered: Mapping[str, _Place], state_folder: str) -> Iterator[str]:
+    """Tell of the folders that are on another disk than they were.
+
+    What was, and is, on the disk of the memory itself is where it belongs: then the whole root was moved.
+    """
+    own_before, own = remembered.get(state_folder), _place_of(state_folder)
+    for folder, before in remembered.items():
+        now = _place_of(folder)
+        if before == own_before and now == own:
+            continue
+        if mounts.missing({folder: before.origin}):
+            yield f"{printable(folder)} was on {printable(before.origin)}"
+        elif before.origin == now.origin and before.disk and now.disk and before.disk != now.disk:
+            yield f"{printable(folder)} was on the file system {before.disk}, and is on {now.disk}"
+
+
+def _place_of(folder: str) -> _Place:
+    return _Place(mounts.origin(folder), disk_of(folder))
+
+
+def _remembered(state_folder: Path) -> dict[str, _Place]:
     try:
         content = json.loads((state_folder / MEMORY_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {_as_path(folder): _Place(str(of["origin"]), str(of["disk"])) for folder, of in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return {}
-    if not isinstance(content, dict):
-        return {}
-    return {os.fsdecode(str(folder).encode("latin-1", "replace")): str(point) for folder, point in content.items()}
+
+
+def _as_text(folder: str) -> str:
+    return os.fsencode(folder).decode("latin-1")
+
+
+def _as_path(text: str) -> str:
+    return os.fsdecode(text.encode("latin-1", "replace"))

@@ -1,7 +1,9 @@
 """A disk that is not mounted is never taken for an empty folder."""
 
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,14 +11,30 @@ import pytest
 
 from imageguard_daemon.errors import StalledError
 from imageguard_daemon.filing import mounts
+from imageguard_daemon.filing.disk_identity import disk_of
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.mounts import Mounts, mount_point
+from imageguard_daemon.filing.mounts import Mounts, origin
 from imageguard_daemon.service import mount_memory
+
+MEGABYTE = 1 << 20
+XFS_BYTES = 300 * MEGABYTE
+"""The least that mkfs.xfs accepts."""
+ASK_IN_A_NAMESPACE = """
+import sys
+from pathlib import Path
+from imageguard_daemon.service import mount_memory
+state, *folders = sys.argv[1:]
+mount_memory.require_same_disks(Path(state))
+mount_memory.remember(Path(state), folders)
+"""
 
 
 def _mount(disk: Path) -> None:
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]
-    if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+    _run_or_skip("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk)
+
+
+def _run_or_skip(*command: object) -> None:
+    if os.geteuid() or subprocess.run([str(part) for part in command], check=False, capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
 
 
@@ -32,12 +50,40 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", path], check=True)
 
 
-def test_the_nearest_mount_point_counts(disk: Path, tmp_path: Path) -> None:
-    """A folder's mount point is that of its own file system, through links and strange names."""
+@pytest.fixture
+def state_folder(tmp_path: Path) -> Path:
+    path = tmp_path / "state"
+    path.mkdir()
+    return path
+
+
+def _disk_image(path: Path, kind: str) -> Path:
+    program = shutil.which(f"mkfs.{kind}", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if program is None:
+        pytest.skip(f"needs mkfs.{kind}")
+    with path.open("wb") as file:
+        file.truncate(XFS_BYTES)
+    subprocess.run([program, "-q", path], check=True, capture_output=True)
+    return path
+
+
+def test_the_origin_is_where_a_file_system_is_attached(disk: Path, tmp_path: Path) -> None:
+    """A folder's origin is that of its own file system, through links and strange names."""
     (tmp_path / "link").symlink_to(disk / "accepted")
-    assert mount_point(str(disk / "accepted")) == str(disk)
-    assert mount_point(str(tmp_path / "link")) == str(disk)
-    assert mount_point(str(tmp_path)) != str(disk)
+    assert origin(str(disk / "accepted")) == str(disk)
+    assert origin(str(tmp_path / "link")) == str(disk)
+    assert origin(str(tmp_path / "not" / "there")) == origin(str(tmp_path)) != str(disk)
+
+
+def test_a_folder_mounted_onto_itself_keeps_its_origin(tmp_path: Path, disk: Path) -> None:
+    """A unit's `ReadWritePaths=` does that: what it sees is what a shell beside it sees."""
+    for folder in (tmp_path, disk / "accepted"):
+        before = origin(str(folder))
+        _run_or_skip("mount", "--bind", folder, folder)
+        try:
+            assert origin(str(folder)) == before
+        finally:
+            subprocess.run(["umount", folder], check=True)
 
 
 def test_a_disk_unmounted_while_running_stalls_and_is_welcome_back(disk: Path) -> None:
@@ -55,23 +101,77 @@ def test_a_disk_unmounted_while_running_stalls_and_is_welcome_back(disk: Path) -
         folders.descriptor(accepted)
 
 
-def test_a_start_without_a_disk_that_was_there_is_refused(disk: Path, tmp_path: Path) -> None:
+def test_a_start_without_a_disk_that_was_there_is_refused(disk: Path, state_folder: Path) -> None:
     """The next start names the folder and the mount point, and how to say that it is meant."""
-    mount_memory.require_same_mounts(tmp_path)
-    mount_memory.remember(tmp_path, [str(disk / "accepted")])
-    mount_memory.require_same_mounts(tmp_path)
+    mount_memory.require_same_disks(state_folder)
+    mount_memory.remember(state_folder, [str(disk / "accepted")])
+    mount_memory.require_same_disks(state_folder)
     subprocess.run(["umount", disk], check=True)
-    with pytest.raises(StalledError, match=r"is not mounted(.|\n)*mounts\.json"):
-        mount_memory.require_same_mounts(tmp_path)
-    (tmp_path / mount_memory.MEMORY_FILE).unlink()
-    mount_memory.require_same_mounts(tmp_path)
+    with pytest.raises(StalledError, match=r"is not mounted(.|\n)*accepted was on(.|\n)*disks\.json"):
+        mount_memory.require_same_disks(state_folder)
+    _mount(disk)
+    mount_memory.require_same_disks(state_folder)
+    subprocess.run(["umount", disk], check=True)
+    (state_folder / mount_memory.MEMORY_FILE).unlink()
+    mount_memory.require_same_disks(state_folder)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{half", '{"/a": 1}'])
-def test_a_damaged_memory_stops_nothing(tmp_path: Path, content: str) -> None:
+def test_what_a_unit_remembers_holds_in_a_shell_and_the_other_way_round(disk: Path, state_folder: Path) -> None:
+    """In the unit's namespace each folder it may write to is a mount of its own; outside none is."""
+    folders = [str(disk / "accepted"), str(disk.parent / "inbox")]
+    (disk.parent / "inbox").mkdir()
+    asks = [sys.executable, "-c", ASK_IN_A_NAMESPACE, str(state_folder), *folders]
+    bound = 'for one in "$STATE" "$DISK/accepted"; do mount --rbind "$one" "$one"; done; exec "$@"'
+    unit = ["unshare", "--mount", "sh", "-ec", bound, "sh", *asks]
+    environment = {**os.environ, "STATE": str(disk.parent), "DISK": str(disk), "PYTHONPATH": os.pathsep.join(sys.path)}
+    for command in (unit, asks, unit):
+        subprocess.run(command, check=True, env=environment)
+    subprocess.run(["umount", disk], check=True)
+    for command in (unit, asks):
+        told = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+        assert "accepted was on" in told.stderr
+        assert "StalledError: a disk is not mounted" in told.stderr
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_a_disk_is_known_again_and_another_in_its_place_is_not(tmp_path: Path, kind: str, state_folder: Path) -> None:
+    """By its UUID, over boots and under other device numbers; what to remove when it was replaced is told."""
+    first, second = (_disk_image(tmp_path / name, kind) for name in ("first", "second"))
+    point = tmp_path / "accepted"
+    point.mkdir()
+    _run_or_skip("mount", "-o", "loop", first, point)
+    try:
+        mount_memory.remember(state_folder, [str(point)])
+        known = disk_of(str(point))
+        assert known.startswith(f"{kind}:")
+        subprocess.run(["umount", point], check=True)
+        subprocess.run(["mount", "-o", "loop", second, point], check=True)
+        with pytest.raises(StalledError, match=rf"{known}(.|\n)*or was replaced, remove .*disks\.json"):
+            mount_memory.require_same_disks(state_folder)
+        subprocess.run(["umount", point], check=True)
+        subprocess.run(["mount", "-o", "loop", first, point], check=True)
+        mount_memory.require_same_disks(state_folder)
+        assert disk_of(str(point / "not there yet")) == known
+    finally:
+        subprocess.run(["umount", point], check=True)
+
+
+def test_a_root_that_was_moved_as_a_whole_is_missing_nothing(disk: Path, tmp_path: Path) -> None:
+    """Its memory came along to another disk or server, where it is right about what is beside it, and only that."""
+    root = disk / "ingest"
+    (root / "state").mkdir(parents=True)
+    mount_memory.remember(root / "state", [str(root / "accepted")])
+    shutil.copytree(root, tmp_path / "copy")
+    subprocess.run(["umount", disk], check=True)
+    shutil.copytree(tmp_path / "copy", root)
+    mount_memory.require_same_disks(root / "state")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{half", '{"/a": 1}', '{"/a": {"origin": "/"}}', "1"])
+def test_a_damaged_memory_stops_nothing(state_folder: Path, content: str) -> None:
     """What cannot be read is as if it were not there."""
-    (tmp_path / mount_memory.MEMORY_FILE).write_text(content)
-    mount_memory.require_same_mounts(tmp_path)
+    (state_folder / mount_memory.MEMORY_FILE).write_text(content)
+    mount_memory.require_same_disks(state_folder)
 
 
 def test_folders_that_share_the_roots_disk_are_never_missing(tmp_path: Path) -> None:
