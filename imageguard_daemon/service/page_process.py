@@ -10,14 +10,18 @@ from collections.abc import Sequence
 
 import structlog
 
+from imageguard_daemon.names import printable
+
 STARTS_WITHIN_LIMIT = 5
 LIMIT_SECONDS = 600.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _TOLD_BYTES = 2_000
 _STOP_SECONDS = 7.0
 """Longer than it lets answers finish."""
-_FOR_GOOD = {os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_CONFIG}
-"""It will end so again: a package or an address is not to be had, or what it was told makes no sense."""
+_FOR_GOOD = {os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_NOPERM, os.EX_CONFIG}
+"""It will end so again: a package, an address or a file is not to be had, or what it was told makes no sense."""
+_LINES_PASSED_ON = 20
+"""At a time, of what it says while it runs; that is once a second."""
 
 log = structlog.get_logger(__name__)
 
@@ -89,11 +93,17 @@ class PageProcess:
         log.info("pages started", process_id=self._process.pid)
 
     def _listen(self) -> None:
-        """Take what it says, so that it never waits for us to read; the end is kept."""
+        """Take what it says, so that it never waits for us to read; lines are passed on, the end is kept."""
         assert self._process is not None  # noqa: S101 - for the type checker
         assert self._process.stderr  # noqa: S101 - for the type checker
+        new, end = b"", self._told.rpartition(b"\n")[2]
         while part := self._process.stderr.read(1 << 16):
-            self._told = (self._told + part)[-_TOLD_BYTES:]
+            new = (new + part)[-_TOLD_BYTES * _LINES_PASSED_ON :]
+        self._told = (self._told + new)[-_TOLD_BYTES:]
+        *lines, _unfinished = (end + new).decode(errors="replace").split("\n")
+        for line in lines[-_LINES_PASSED_ON:]:
+            if line.strip():
+                log.warning("pages say", line=printable(line[:_TOLD_BYTES]))
 
     def _ended(self, now: float, code: int) -> None:
         self._listen()

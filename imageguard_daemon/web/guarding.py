@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.web.site import Site
 
 SESSION = "imageguard_session"
@@ -88,8 +89,13 @@ class Guard:
         return None
 
     def _no_entry(self, scope: Scope, headers: Headers) -> Response | None:
-        scope[HOLDER] = holder = self._holder(headers)
-        if holder is not None or scope["path"] in _OPEN or scope["path"].startswith("/static/"):
+        scope[HOLDER] = holder = None
+        is_open = scope["path"] in _OPEN or scope["path"].startswith("/static/")
+        try:
+            scope[HOLDER] = holder = self._holder(headers)
+        except UnavailableError as error:
+            return None if is_open else PlainTextResponse(f"{error}\n", 503)
+        if holder is not None or is_open:
             return None
         if scope["path"].startswith("/api/"):
             return PlainTextResponse("a token is needed\n", 401, {"WWW-Authenticate": "Bearer"})

@@ -5,6 +5,7 @@ A token has 256 random bits; of so much chance a plain hash gives nothing away.
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import threading
@@ -12,9 +13,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from imageguard_daemon.errors import PermissionDeniedError, UnavailableError
+
 TOKEN_FILE = "web-token.sha256"  # noqa: S105 - the name of a file, in the state folder
 _HASH_CHARACTERS = 64
-_State = tuple[int, int, int] | None
+_State = tuple[int, int, int, int] | None
+
+_LOG = logging.getLogger(__name__)
 
 
 class Tokens:
@@ -24,14 +29,20 @@ class Tokens:
         self._path = path
         self._lock = threading.Lock()
         self._state: _State = None
-        self._holders: Mapping[str, str] = {}
+        self._holders: Mapping[str, str] | None = {}
 
     def holders(self) -> Mapping[str, str]:
-        """Give the names by hash, as the file has them now."""
+        """Give the names by hash, as the file has them now.
+
+        Raises:
+            UnavailableError: they cannot be read; where the file is and why is logged, and is no stranger's business.
+        """
         with self._lock:
             state = _state_of(self._path)
             if state != self._state:
-                self._holders, self._state = read(self._path), state
+                self._holders, self._state = _read_or_log(self._path), state
+            if self._holders is None:
+                raise UnavailableError("nobody can be let in: the tokens cannot be read; the log of the pages says why")
             return self._holders
 
     def hash_of(self, token: str) -> str:
@@ -42,13 +53,29 @@ class Tokens:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Give names by hash; nothing for a file that is not there or cannot be read."""
+    """Give names by hash; nothing for a file that is not there or makes no sense.
+
+    Raises:
+        PermissionDeniedError, UnavailableError: it cannot be read, so that nobody knows who has a token.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+    except (FileNotFoundError, UnicodeDecodeError):
         return {}
+    except PermissionError as error:
+        raise PermissionDeniedError(f"no permission to read the tokens in {path}; chown it to this account") from error
+    except OSError as error:
+        raise UnavailableError(f"cannot read the tokens in {path}: {error.strerror}") from error
     pairs = (line.strip().partition(" ") for line in lines)
     return {sha256: name.strip() or "token" for sha256, _, name in pairs if len(sha256) == _HASH_CHARACTERS}
+
+
+def _read_or_log(path: Path) -> dict[str, str] | None:
+    try:
+        return read(path)
+    except (PermissionDeniedError, UnavailableError) as error:
+        _LOG.error("%s", error)
+        return None
 
 
 def add(path: Path, name: str) -> str:
@@ -69,13 +96,18 @@ def remove(path: Path, name: str) -> bool:
 
 
 def _write(path: Path, holders: Mapping[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
-    with suppress(FileNotFoundError):
-        fresh.unlink()
-    with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-        file.writelines(f"{sha256} {name}\n" for sha256, name in holders.items())
-    fresh.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            fresh.unlink()
+        with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+            file.writelines(f"{sha256} {name}\n" for sha256, name in holders.items())
+        fresh.replace(path)
+    except PermissionError as error:
+        raise PermissionDeniedError(f"no permission to write {path}") from error
+    except OSError as error:
+        raise UnavailableError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _state_of(path: Path) -> _State:
@@ -83,4 +115,4 @@ def _state_of(path: Path) -> _State:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size  # the last but one: owner, mode

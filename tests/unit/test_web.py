@@ -386,6 +386,21 @@ async def test_every_page_answers_to_head(client, page):
     assert (await client.head(page)).status_code == 200
 
 
+async def test_tokens_that_cannot_be_read_are_told_and_nobody_is_called_wrong(rejections):
+    """Pages and API say that nobody can be let in; that the server lives can still be asked."""
+    path = rejections.root / "tokens"
+    path.mkdir()
+    site = _site(rejections, access=Access(frozenset({"127.0.0.1"}), Tokens(path)))
+    async with _client(site) as client:
+        for page in ("/", "/api/summary"):
+            answer = await client.get(page, headers={"Authorization": "Bearer any"})
+            assert (answer.status_code, str(path) in answer.text) == (503, False)
+            assert "cannot be read" in answer.text
+        assert (await client.get("/healthz")).status_code == 200
+        login = await client.post("/login", data={"token": "any"})
+        assert (login.status_code, str(path) in login.text) == (500, False)
+
+
 async def test_the_interface_pages_by_keys(client):
     """Every decision comes once, newest first; report and findings are those of the command."""
     first = (await client.get("/api/decisions?limit=2")).json()

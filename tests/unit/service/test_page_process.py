@@ -1,6 +1,7 @@
 """The process with the pages is started, restarted within limits, and stopped."""
 
 import sys
+import time
 
 import pytest
 
@@ -81,3 +82,15 @@ def test_it_is_stopped_and_killed_if_need_be(page, monkeypatch):
     assert process.returncode is not None
     one.step(10_000.0)
     assert one._process is None
+
+
+def test_what_it_says_while_it_runs_is_passed_on_line_by_line(page, caplog, capsys):
+    """A page that cannot read its tokens says so to whoever reads the daemon's log, while it goes on."""
+    one = page("import os, time; os.write(2, b'no perm'); time.sleep(0.3); os.write(2, b'ission\\n'); time.sleep(60)")
+    for _ in range(600):
+        one.step(0.0)
+        if "no permission" in (told := capsys.readouterr().out + caplog.text):
+            break
+        time.sleep(0.1)
+    assert told.count("no permission") == 1
+    assert one.is_up

@@ -2,7 +2,12 @@
 
 import os
 import stat
+import subprocess
+import sys
 
+import pytest
+
+from imageguard_daemon.errors import PermissionDeniedError, UnavailableError
 from imageguard_daemon.web import tokens
 from imageguard_daemon.web.sessions import SESSION_SECONDS, Sessions
 from imageguard_daemon.web.tokens import Tokens
@@ -62,3 +67,43 @@ def test_a_file_that_makes_no_sense_lets_nobody_in(tmp_path):
     assert known.hash_of(token) == ""
     path.unlink()
     assert known.holders() == {}
+
+
+def test_a_file_that_cannot_be_read_is_an_error_and_not_an_empty_one(tmp_path, caplog):
+    """Nobody can be let in, which is no reason to tell everybody that their token is wrong; the log has the path."""
+    path = tmp_path / tokens.TOKEN_FILE
+    path.mkdir()
+    known = Tokens(path)
+    for _ in range(3):
+        with pytest.raises(UnavailableError, match="cannot be read") as told:
+            known.hash_of("any")
+        assert str(path) not in str(told.value)
+    assert caplog.text.count(str(path)) == 1
+    path.rmdir()
+    token = tokens.add(path, "anna")
+    assert known.hash_of(token)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="taking another account needs root")
+def test_a_file_of_another_account_is_an_error_that_says_what_to_do(tmp_path):
+    """As root's, made for the pages of an account, is."""
+    path = tmp_path / tokens.TOKEN_FILE
+    tokens.add(path, "anna")
+    for folder in (tmp_path, *tmp_path.parents):
+        if "pytest" in folder.name:
+            folder.chmod(0o755)
+    program = f"""
+import os, pathlib
+from imageguard_daemon.web import tokens
+path = pathlib.Path({str(path)!r})
+os.setuid(65534)
+for act in (lambda: tokens.read(path), lambda: tokens._write(path, {{}})):
+    try:
+        act()
+    except tokens.{PermissionDeniedError.__name__} as error:
+        print(error)
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    read, written = told.stdout.splitlines()
+    assert "chown it to this account" in read
+    assert f"no permission to write {path}" in written
