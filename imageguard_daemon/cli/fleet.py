@@ -39,9 +39,11 @@ def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow =
 
     from imageguard_daemon.service import forwarding_process, logs
     from imageguard_daemon.service.forwarding import ForwardingLoop, address_of
+    from imageguard_daemon.service.ownership import require_own
 
     settings = settings_for(root, config_file)
     address_of(settings)
+    require_own(settings)
     logs.configure(settings.logging.format, settings.logging.level, Console(stderr=True))
     if follow:
         forwarding_process.follow(settings)

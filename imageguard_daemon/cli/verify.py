@@ -89,9 +89,11 @@ def _repairing(settings: "Settings") -> "Iterator[Repairer]":
     from imageguard_daemon.audit.database import open_for_reading
     from imageguard_daemon.audit.writer import AuditWriter
     from imageguard_daemon.service.locking import ActingLock, RootLock
+    from imageguard_daemon.service.ownership import require_own
     from imageguard_daemon.verification.repairing import LogRepairer
 
     open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
+    require_own(settings)
     settings.state_folder.mkdir(exist_ok=True)
     lock = RootLock(settings.state_folder)
     try:

@@ -97,11 +97,14 @@ def web(  # noqa: PLR0913, PLR0917 - one parameter for each option
 def _serve(settings: "Settings", database: str | None, place: _Place, with_process: int) -> None:
     from imageguard_daemon.audit.database import open_for_reviewing
     from imageguard_daemon.cli.reviewing import login_name
+    from imageguard_daemon.service.ownership import require_own
     from imageguard_daemon.web import serving
     from imageguard_daemon.web.site import Site
 
     if with_process:
         serving.follow(with_process)
+    if database is None:
+        require_own(settings)
     path = database or settings.audit.database
     open_for_reviewing(path).dispose()
     site = Site(settings, path, login_name(), _access(settings, place), may_act=database is None)
@@ -129,8 +132,10 @@ def _access(settings: "Settings", place: _Place) -> "Access":
 
 
 def _change_tokens(settings: "Settings", new: str | None, drop: str | None) -> None:
+    from imageguard_daemon.service.ownership import require_own
     from imageguard_daemon.web import tokens
 
+    require_own(settings)
     path = settings.state_folder / tokens.TOKEN_FILE
     if new is not None:
         if not new.strip() or not new.isprintable() or len(new) > 100:

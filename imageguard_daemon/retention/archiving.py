@@ -18,6 +18,7 @@ from imageguard_daemon.errors import StorageError, UsageError, retryable
 from imageguard_daemon.names import printable
 from imageguard_daemon.service.locking import ActingLock
 from imageguard_daemon.service.opening import open_beside_daemon
+from imageguard_daemon.service.ownership import require_own
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, how many links of how many."""
@@ -64,6 +65,7 @@ def archive(settings: Settings, request: Request, progress: Progress = lambda *_
     """
     _require_apart(settings, request.folder)
     open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
+    require_own(settings)
     settings.state_folder.mkdir(exist_ok=True)
     archiver = open_beside_daemon(settings, Archiver)
     try:

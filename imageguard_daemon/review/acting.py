@@ -23,6 +23,7 @@ from imageguard_daemon.service import mount_memory
 from imageguard_daemon.service.locking import ActingLock
 from imageguard_daemon.service.moving import Trip, carry_out
 from imageguard_daemon.service.opening import open_beside_daemon
+from imageguard_daemon.service.ownership import require_own
 from imageguard_daemon.service.recovery import Recovery
 
 GROUP_SIZE = 50
@@ -46,10 +47,12 @@ def acting_on(settings: Settings) -> Iterator[Acting]:
 
     Raises:
         NoInputError: there is no log, or a folder is missing.
+        PermissionDeniedError: the root belongs to another account.
         StalledError: the log is locked, or a disk is not mounted.
         UnavailableError: the log is damaged or of another version, which is not changed under a running daemon.
     """
     open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
+    require_own(settings)
     settings.state_folder.mkdir(exist_ok=True)
     mount_memory.require_same_disks(settings.state_folder)
     audit = open_beside_daemon(settings, ReviewWriter)

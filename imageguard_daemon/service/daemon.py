@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
-from imageguard_daemon.service import mount_memory, preparation
+from imageguard_daemon.service import mount_memory, ownership, preparation
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.locking import ActingLock, RootLock
 from imageguard_daemon.service.notifying import Patience, notify
@@ -43,6 +43,7 @@ class Daemon:
             FatalError: it cannot start, or going on would be wrong.
             StalledError: it cannot start for a reason that may pass.
         """
+        ownership.require_own(self._settings)
         preparation.prepare(self._settings)
         lock = RootLock(self._settings.state_folder)
         try:
