@@ -28,7 +28,7 @@ _MOST_IMAGES = 100_000
 """A batch ends when it has so many, or with its day."""
 Engine = sa.Engine
 """A log opened for reading, for those who only pass it on."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PACKED = ("moments", "<i8"), ("keys", "<u4"), ("flags", "u1"), ("ids", "<i8"), ("scores", "<f8")
 _FIRST_HOUR, _LAST_HOUR = -(1 << 62), 1 << 62
 
@@ -223,4 +223,4 @@ def _batch(day: int | None, rows: Sequence[Any]) -> Batch:
 
 def _ms(moment: datetime | None, otherwise: int) -> int:
     """Give a moment in milliseconds; what is recorded has no finer ones, so a later microsecond is the next."""
-    return otherwise if moment is None else -((_EPOCH - moment) // timedelta(milliseconds=1))
+    return otherwise if moment is None else -((EPOCH - moment) // timedelta(milliseconds=1))

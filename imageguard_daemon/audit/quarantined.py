@@ -47,8 +47,8 @@ _LAST_ID = (1 << 63) - 1
 class Selection:
     """Which rejected images; None means all. `scores` has ranges, both ends included, by the name of the score.
 
-    `ids` are those of the decisions; an empty tuple selects nothing. `action` and `reviewed_since` (with its zone) are
-    about the latest review.
+    `ids` are those of the decisions; an empty tuple selects nothing. `action`, `reviewed_since` (included) and
+    `reviewed_until` (not included; both with their zones) are about the latest review.
     """
 
     scope: Scope = _ANYTHING
@@ -61,6 +61,7 @@ class Selection:
     reviewed_since: datetime | None = None
     borderline: bool = False
     """Only those on which good and bad images mix."""
+    reviewed_until: datetime | None = None
 
 
 class Rejected(NamedTuple):
@@ -237,6 +238,8 @@ def _conditions(selection: Selection, before: int = _LAST_ID) -> list[sa.ColumnE
         conditions.append(_of_last_review("action").element == selection.action)
     if selection.reviewed_since is not None:
         conditions.append(_of_last_review("reviewed_at").element >= timestamp(selection.reviewed_since))
+    if selection.reviewed_until is not None:
+        conditions.append(_of_last_review("reviewed_at").element < timestamp(selection.reviewed_until))
     if set(selection.states) != set(STATES):
         actions = [action for action, state in STATE_AFTER.items() if state in selection.states]
         conditions.append(sa.func.coalesce(_of_last_review("action").element, "").in_(actions))

@@ -13,6 +13,8 @@ from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Root, setti
 from imageguard_daemon.errors import UsageError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from imageguard_daemon.config import Settings
     from imageguard_daemon.reporting.report import Report
 
@@ -103,11 +105,14 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
     output_format: Form = ReportFormat.table,
 ) -> None:
     """Show how many images were rejected, why, and what stands out."""
-    grouping = parse_grouping(by)
-    scope = _scope(since, until, source, class_name)
-    scope = _narrowed(scope, camera, host, preset)
+    from datetime import UTC, datetime
+
+    from imageguard_daemon.reporting.period import parse_period
+
+    grouping, now = parse_grouping(by), datetime.now(UTC)
+    scope = Scope(*parse_period(since, until, now), source, class_name, camera, host, preset)
     settings = settings_for(root, config_file)
-    made = _made(settings, database, grouping, scope)
+    made = _made(settings, database, grouping, scope, now)
     if output_format is ReportFormat.html:
         _write_page(made, settings, output, thumbnails=thumbnails)
     else:
@@ -128,29 +133,15 @@ def parse_grouping(text: str) -> tuple[Dimension, ...]:
     return by
 
 
-def _scope(since: str | None, until: str | None, source: str | None, class_name: str | None) -> Scope:
-    from datetime import UTC, datetime
-
-    from imageguard_daemon.reporting.period import parse_period
-
-    return Scope(*parse_period(since, until, datetime.now(UTC)), source, class_name)
-
-
-def _narrowed(scope: Scope, camera: str | None, host: str | None, preset: str | None) -> Scope:
-    from dataclasses import replace
-
-    return replace(scope, camera=camera, host=host, preset=preset)
-
-
-def _made(settings: "Settings", database: str | None, by: tuple[Dimension, ...], scope: Scope) -> "Report":
-    from datetime import UTC, datetime
-
+def _made(
+    settings: "Settings", database: str | None, by: tuple[Dimension, ...], scope: Scope, now: "datetime"
+) -> "Report":
     from imageguard_daemon.audit.database import open_for_reading
     from imageguard_daemon.reporting.gathering import report_on
 
     engine = open_for_reading(database or settings.audit.database)
     try:
-        return report_on(engine, by, scope, settings.reporting, datetime.now(UTC))
+        return report_on(engine, by, scope, settings.reporting, now)
     finally:
         engine.dispose()
 

@@ -132,6 +132,7 @@ def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[State
     if asked.reason is not None and asked.reason not in ISSUES:
         raise UsageError(f"--reason {asked.reason}: no such issue{did_you_mean(asked.reason, ISSUES)}")
     wanted = [asked.state] if asked.state is not None else list(StateName) if asked.ids or asked.paths else states
+    reviewed_since, reviewed_until = _reviewed_period(asked.reviewed_since)
     return Selection(
         _scope(asked),
         asked.reason,
@@ -140,8 +141,9 @@ def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[State
         None if ids is None else tuple(ids),
         asked.limit,
         asked.action,
-        _moment(asked.reviewed_since),
+        reviewed_since,
         bool(asked.borderline),
+        reviewed_until,
     )
 
 
@@ -177,12 +179,14 @@ def _scope(asked: Asked) -> "Scope":
     return Scope(*parse_period(asked.since, asked.until, datetime.now(UTC)), asked.source, asked.class_name)
 
 
-def _moment(text: str | None) -> "datetime | None":
+def _reviewed_period(since: str | None) -> "tuple[datetime | None, datetime | None]":
     from datetime import UTC, datetime
 
-    from imageguard_daemon.reporting.period import parse_since
+    from imageguard_daemon.reporting.period import end_of, parse_since
 
-    return None if text is None else parse_since("--reviewed-since", text, datetime.now(UTC))
+    now = datetime.now(UTC)
+    first = None if since is None else parse_since("--reviewed-since", since, now)
+    return first, end_of(first, None, now)
 
 
 def _score_range(text: str) -> tuple[str, tuple[float, float]]:

@@ -1,18 +1,23 @@
 """Asks the log for all that a report is made from, at one moment of it; memory does not grow with the log."""
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from imageguard_daemon.audit.cells import BatchCounter
-from imageguard_daemon.audit.columns import Columns, Engine, open_columns
+from imageguard_daemon.audit.columns import EPOCH, Columns, Engine, open_columns
 from imageguard_daemon.audit.counts import Count, Scope
 from imageguard_daemon.audit.queries import count_reviewed, images_by_id
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import forms
+from imageguard_daemon.reporting.later import CLOCKS_DIFFER, Later
+from imageguard_daemon.reporting.period import end_of
 from imageguard_daemon.reporting.report import (
     Facts,
     Grouping,
@@ -44,13 +49,15 @@ def report_on(
 ) -> Report:
     """Make a report from a log opened for reading; a daemon may be writing to it.
 
-    `now` is the end of a scope without one, for the comparison with the period before.
+    `now` is the end of a scope that has a beginning and no end, and what later decisions are told by.
 
     Raises:
         UsageError: the scope names a source, class, camera, host or preset that the log has never seen.
         RetryableError: the database is locked.
         UnavailableError: it is damaged, is no audit log, or was made by an older or a newer version.
     """
+    if now is not None:
+        scope = replace(scope, until=end_of(scope.since, scope.until, now))
     made = make_report(by, scope, gather(engine, by, scope, now), settings)
     return replace(made, reviewed=Reviewed(*count_reviewed(engine, scope)))
 
@@ -63,9 +70,10 @@ def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = No
         bands = _with_sizes(columns, bands)
         before = period_before(scope, now)
         earlier = _counted(columns, groupings_before(by), before) if before else None
+        later = _later(columns, scope, now) if now else None
     near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
     images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
-    return Facts(counts, earlier, survey, images, bands)
+    return Facts(counts, earlier, survey, images, bands, later=later)
 
 
 @contextmanager
@@ -109,6 +117,19 @@ def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:
         )
         for what, one in bands.items()
     }
+
+
+def _later(columns: Columns, scope: Scope, now: datetime) -> Later:
+    """Count what is stamped later than now; a period that is over has nothing to do with it."""
+    if scope.until is not None and scope.until < now:
+        return Later()
+    hosts, latest = Counter[str](), None
+    for batch in columns.batches(replace(scope, since=now + CLOCKS_DIFFER, until=None)):
+        for number, images in zip(*np.unique(batch.keys, return_counts=True), strict=True):
+            if key := columns.keys[int(number)]:
+                hosts[key.host] += int(images)
+        latest = max(latest or 0, int(batch.moments.max()))
+    return Later(hosts, EPOCH + timedelta(milliseconds=latest) if latest is not None else None)
 
 
 def _counted(columns: Columns, groupings: Sequence[Grouping], scope: Scope) -> dict[Grouping, list[Count]]:

@@ -3,7 +3,7 @@
 import base64
 import math
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,7 @@ from imageguard_daemon.reporting.percentiles import SHARES
 from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.reporting.tables import scope_in_words
 from imageguard_daemon.reporting.tallies import Tally, together
-from imageguard_daemon.reporting.wording import limit_percent, percent, points, shown
+from imageguard_daemon.reporting.wording import limit_percent, moment_in_words, percent, points, shown
 
 CLASSES_SHOWN = 25
 GROUPS_SHOWN = 60
@@ -30,7 +30,7 @@ def as_html(report: Report, thumbnails: Mapping[int, bytes], made_at: datetime) 
     return _template().render(
         report=report,
         scope=scope_in_words(report.scope),
-        made_at=made_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        made_at=moment_in_words(made_at),
         overall=report.overall,
         borderline=report.borderline,
         interval=[percent(end) for end in report.overall.interval],

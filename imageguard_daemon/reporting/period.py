@@ -13,7 +13,8 @@ def parse_period(since: str | None, until: str | None, now: datetime) -> tuple[d
     """Give the first moment of a period and the first after it, both in UTC; None is an open end.
 
     Times are relative to `now` (30m, 12h, 7d, 2w ago) or ISO 8601; without a zone they are UTC, as
-    the log is. A plain date is a whole day: `since` begins with it and `until` still includes it.
+    the log is. A plain date is a whole day: `since` begins with it and `until` still includes it. A period that began
+    and has no end ends now: see `end_of`.
 
     Raises:
         UsageError: one of them is no time, or the period ends before it begins.
@@ -22,7 +23,15 @@ def parse_period(since: str | None, until: str | None, now: datetime) -> tuple[d
     end = _moment("--until", until, now, whole_day=timedelta(days=1)) if until is not None else None
     if first is not None and end is not None and first >= end:
         raise UsageError(f"--since {since} is not before --until {until}")
-    return first, end
+    return first, end_of(first, end, now)
+
+
+def end_of(first: datetime | None, end: datetime | None, now: datetime) -> datetime | None:
+    """Give the end of a period: one that began before now and has no end of its own ends now.
+
+    Else what a wrong clock has stamped for 2031 would be among the decisions of the last week, every week.
+    """
+    return now if end is None and first is not None and first < now else end
 
 
 def parse_since(option: str, text: str, now: datetime) -> datetime:

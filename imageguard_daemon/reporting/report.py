@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedImage, Scope
 from imageguard_daemon.reporting.findings import Finding, Patterns, find_patterns
+from imageguard_daemon.reporting.later import Later, stamped_later
 from imageguard_daemon.reporting.percentiles import Percentiles, percentiles
 from imageguard_daemon.reporting.sizes import Bands
 from imageguard_daemon.reporting.statistics import wilson_interval
@@ -37,6 +38,7 @@ class Facts:
     bands: Mapping[str, Bands] = field(default_factory=dict)
     of_a_log: bool = True
     """Whether they are of a log, not of a folder judged in place."""
+    later: Later | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         scope=scope,
         overall=overall,
         groups=_groups(by, facts.counts),
-        findings=find_patterns(patterns, settings),
+        findings=(*find_patterns(patterns, settings), *stamped_later(facts.later)),
         rejection_rate_limit=settings.rejection_rate_limit,
         before=before,
         trend=trend(overall, tally(facts.earlier[EVERYTHING])) if facts.earlier is not None else None,

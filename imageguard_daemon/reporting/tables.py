@@ -1,7 +1,6 @@
 """A report for people, on a terminal or in a pipe."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,7 +11,7 @@ from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES
 from imageguard_daemon.reporting.report import Report, Reviewed
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import limit_percent, percent, points, share, shown
+from imageguard_daemon.reporting.wording import limit_percent, moment_in_words, percent, points, share, shown
 
 GROUPS_SHOWN = 40
 
@@ -39,8 +38,8 @@ def details(report: Report, most_groups: int = GROUPS_SHOWN, *, scores: bool = F
 def scope_in_words(scope: Scope) -> str:
     """Say which decisions were looked at, as the end of a sentence."""
     words = [
-        f"since {_minute(scope.since)}" if scope.since else "",
-        f"until {_minute(scope.until)}" if scope.until else "",
+        f"since {moment_in_words(scope.since)}" if scope.since else "",
+        f"until {moment_in_words(scope.until)}" if scope.until else "",
         f"from source '{shown(scope.source)}'" if scope.source is not None else "",
         f"of class '{shown(scope.class_name)}'" if scope.class_name else "",
         "without a class" if scope.class_name == "" else "",
@@ -188,7 +187,3 @@ def _findings(findings: tuple[Finding, ...]) -> Iterator[RenderableType]:
     for finding in findings:
         bullets.add_row("-", Text(finding.message, overflow="fold"))
     yield bullets
-
-
-def _minute(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

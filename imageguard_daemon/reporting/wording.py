@@ -1,5 +1,7 @@
 """How reports say rates, amounts and names, in the same words everywhere."""
 
+from datetime import UTC, datetime
+
 from imageguard_daemon.model import Measures
 from imageguard_daemon.names import printable
 
@@ -24,6 +26,11 @@ def limit_percent(limit: float) -> str:
 def share(part: int, whole: int) -> str:
     """Write how many of how many."""
     return f"{part:,} of {whole:,}"
+
+
+def moment_in_words(moment: datetime) -> str:
+    """Write a moment to the minute."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def shown(key: str) -> str:

@@ -22,7 +22,7 @@ NOW = datetime(2025, 3, 15, 10, 30, tzinfo=UTC)
 )
 def test_relative_times_count_back_from_now(text: str, ago: timedelta) -> None:
     """`7d` is exactly seven days before now."""
-    assert parse_period(text, None, NOW) == (NOW - ago, None)
+    assert parse_period(text, None, NOW) == (NOW - ago, NOW)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_relative_times_count_back_from_now(text: str, ago: timedelta) -> None:
 )
 def test_iso_times_are_utc_unless_they_say_otherwise(text: str, moment: datetime) -> None:
     """A time without a zone is read as the log is written, in UTC."""
-    assert parse_period(text, None, NOW) == (moment, None)
+    assert parse_period(text, None, NOW) == (moment, NOW)
 
 
 def test_a_plain_date_is_a_whole_day() -> None:
@@ -49,6 +49,14 @@ def test_a_plain_date_is_a_whole_day() -> None:
 def test_an_open_period_has_no_ends() -> None:
     """Without times all of the log is meant."""
     assert parse_period(None, None, NOW) == (None, None)
+
+
+def test_a_period_that_began_and_has_no_end_ends_now() -> None:
+    """What a wrong clock stamped for later is in no period of the past; who asks for what is to come gets it."""
+    day = datetime(2031, 1, 1, tzinfo=UTC)
+    assert parse_period("7d", None, NOW)[1] == NOW
+    assert parse_period("2031-01-01", None, NOW) == (day, None)
+    assert parse_period("7d", "2031-01-01", NOW)[1] == day + timedelta(days=1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""What a wrong clock stamped for later: in no period that ends now, and told."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.quarantined import page
+from imageguard_daemon.cli.report import report
+from imageguard_daemon.cli.selecting import Asked, StateName, selection_of
+from imageguard_daemon.cli.simulate import simulate
+from imageguard_daemon.config import Audit, Metrics, Reporting, Settings
+from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.service.alerting import current_findings
+from tests.helpers.audit_logs import Judged, write_log
+
+NOW = datetime.now(UTC)
+HOUR, YEAR = timedelta(hours=1), timedelta(days=365)
+app = Typer()
+app.command()(report)
+app.command()(simulate)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log with forty images of this hour and thirty of next year, all of those rejected."""
+    batches = (
+        Judged("cat", "", 36, decided_at=NOW - HOUR),
+        Judged("cat", "blurry", 4, decided_at=NOW - HOUR),
+        Judged("cat", "blurry", 30, decided_at=NOW + YEAR),
+    )
+    return write_log(tmp_path_factory.mktemp("log") / "audit.db", batches)
+
+
+def made(database: Path, scope: Scope, now: datetime = NOW) -> Report:
+    """Give a report on the log."""
+    engine = open_for_reading(database)
+    try:
+        return report_on(engine, (Dimension.class_,), scope, Reporting(), now)
+    finally:
+        engine.dispose()
+
+
+def test_a_report_since_then_has_nothing_of_next_year(database: Path) -> None:
+    """Forty images are of the last week; thirty of next year are no part of it, and of all of the log."""
+    assert made(database, Scope(NOW - 7 * 24 * HOUR)).overall.total == 40
+    assert made(database, Scope()).overall.total == 70
+
+
+def test_what_is_stamped_later_than_now_is_a_finding_of_its_own(database: Path) -> None:
+    """It says how many there are and until when, in any period that is not over."""
+    [told] = [one for one in made(database, Scope(NOW - 2 * HOUR)).findings if one.kind == "stamped_later_than_now"]
+    assert told.sentence.startswith("30 decisions are stamped later than now, the latest ")
+    assert told.evidence["total"] == 30
+    over = made(database, Scope(NOW - 2 * HOUR, NOW - HOUR / 2)).findings
+    assert "stamped_later_than_now" not in {one.kind for one in over}
+
+
+def test_clocks_that_differ_by_minutes_are_no_finding(database: Path) -> None:
+    """Hosts of a fleet are some seconds apart: what another one has just stamped is not told."""
+    shortly_before = NOW + YEAR - timedelta(minutes=4)
+    assert "stamped_later_than_now" not in {one.kind for one in made(database, Scope(), shortly_before).findings}
+
+
+def test_who_asks_for_what_is_to_come_gets_it(database: Path) -> None:
+    """`--since` of tomorrow shows what is stamped for later."""
+    assert made(database, Scope(NOW + 24 * HOUR)).overall.total == 30
+
+
+@pytest.mark.parametrize(("command", "total"), [("report", "total"), ("simulate", "total")])
+def test_commands_end_a_period_now(database: Path, command: str, total: str) -> None:
+    """`report` and `simulate` count the same images."""
+    more = ["--set", "blur_score=1"] if command == "simulate" else []
+    arguments = [command, "--db", str(database), "--since", "1d", "--format", "json", *more]
+    assert json.loads(CliRunner().invoke(app, arguments).stdout)[total] == 40
+
+
+def test_alerts_end_their_period_now(database: Path) -> None:
+    """Four of forty in the last day are no news; thirty of thirty next year are none of them."""
+    settings = Settings(root=database.parent, audit=Audit(database=database), metrics=Metrics(enabled=True))
+    assert {one.kind for one in current_findings(settings, NOW)} == {"stamped_later_than_now"}
+
+
+def test_a_selection_of_rejected_images_ends_now(database: Path) -> None:
+    """What is released or purged since yesterday is not what is stamped for next year."""
+    engine = open_for_reading(database)
+    try:
+        assert len(page(engine, selection_of(Asked(since="1d"), None, [StateName.all]))) == 4
+        assert len(page(engine, selection_of(Asked(), None, [StateName.all]))) == 34
+    finally:
+        engine.dispose()
