@@ -1,15 +1,19 @@
 """What other thresholds would have decided, from recorded scores; copied out as YAML, never applied from here."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.config import Source
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import THRESHOLD_NAMES
 from imageguard_daemon.quality.policy import PRESETS, thresholds_for
-from imageguard_daemon.quality.scoring import LIMITS
+from imageguard_daemon.quality.scoring import LIMITS, SCALES
 from imageguard_daemon.reporting.gathering import simulation_of
 from imageguard_daemon.reporting.period import parse_period
 from imageguard_daemon.reporting.simulation import Rules, Simulation
@@ -18,10 +22,52 @@ from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.site import Site
 
 PERIODS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "": "the whole log"}
+IN_FORCE = ""
+"""In place of a preset: what is in force for the source."""
+STEP = 0.1
+"""Of the sliders; one that stands as near as this to where it began was not moved: the browser rounds."""
 
 
 _KEEPING = Keeping(fresh_seconds=30.0, stale_seconds=60.0, most=64)
 _PATIENCE_SECONDS = 0.12
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The thresholds that are tried: what is in force for a source, or a preset, with some of them replaced."""
+
+    source: Source
+    preset: str
+    since: str
+    base: Mapping[str, float]
+    values: Mapping[str, float]
+    """What the sliders show, by `LIMITS`."""
+
+    @property
+    def moved(self) -> dict[str, float]:
+        """What differs from where the sliders began."""
+        return {name: value for name, value in self.values.items() if abs(value - self.base[name]) >= STEP}
+
+    @property
+    def rules(self) -> Rules:
+        """Judge again by what was in force when each image was judged: nothing moved, then nothing changes."""
+        return Rules(self.moved, self.preset or None)
+
+    @property
+    def address(self) -> str:
+        """What keeps this trial in the address bar."""
+        named = {"source": self.source.name, "preset": self.preset, "since": self.since}
+        return urlencode({**named, **{name: f"{value:g}" for name, value in self.moved.items()}})
+
+    @property
+    def yaml(self) -> str:
+        """Give the lines for the configuration, with what the source has of its own already."""
+        preset = self.preset or self.source.preset
+        own = thresholds_for(preset)
+        values = {**{name: self.base[name] for name in LIMITS}, **self.moved}
+        pairs = ", ".join(f"{name}: {value:g}" for name, value in values.items() if value != own[name])
+        thresholds = f"\n    thresholds: {{{pairs}}}" if pairs else ""
+        return f"sources:\n  - name: {self.source.name}\n    preset: {preset}{thresholds}\n"
 
 
 class Thresholds:
@@ -37,15 +83,16 @@ class Thresholds:
 
         @router.get("/thresholds")
         @router.get("/thresholds/effect")
-        def thresholds(request: Request, preset: str = "general", since: str = "7d") -> HTMLResponse:
-            chosen = _chosen(dict(request.query_params), preset)
-            if since not in PERIODS:
-                raise UsageError(f"there is no period {since!r} here; known are 24h, 7d, 30d")
+        def thresholds(request: Request) -> HTMLResponse:
+            trial = _trial({one.name: one for one in self._site.settings.sources}, request.query_params)
             is_whole = not request.url.path.endswith("/effect")
-            made = self._soon(chosen, since)
-            given: dict[str, Any] = {"preset": preset, "presets": tuple(PRESETS), "since": since, "periods": PERIODS}
-            given |= {"chosen": chosen, "made": made, "yaml": _yaml(preset, chosen), "query": request.url.query}
-            return render(request, "thresholds.html" if is_whole else "effect.html", **given)
+            given: dict[str, Any] = {"trial": trial, "made": self._soon(trial), "limits": _limits(trial.values)}
+            given |= {"sources": [one.name for one in self._site.settings.sources]}
+            given |= {"presets": tuple(PRESETS), "periods": PERIODS, "step": STEP}
+            page = render(request, "thresholds.html" if is_whole else "effect.html", **given)
+            if not is_whole:
+                page.headers["HX-Replace-Url"] = f"/thresholds?{trial.address}"
+            return page
 
         return router
 
@@ -53,34 +100,52 @@ class Thresholds:
         """Begin no more."""
         self._made.close()
 
-    def _soon(self, chosen: dict[str, float], since: str) -> Simulation | None:
+    def _soon(self, trial: Trial) -> Simulation | None:
         try:
-            key = (since, tuple(chosen.values()))
-            return self._made.get(key, lambda: _simulated(self._site, chosen, since), _PATIENCE_SECONDS)
+            return self._made.get(trial.address, lambda: self._simulated(trial), _PATIENCE_SECONDS)
         except NotYetError:
             return None
 
+    def _simulated(self, trial: Trial) -> Simulation:
+        since = parse_period(trial.since, None, self._site.now())[0] if trial.since else None
+        scope = Scope(since, source=None if self._site.is_fleet else trial.source.name)
+        try:
+            with self._site.log() as engine:
+                return simulation_of(engine, scope, trial.rules)
+        except UsageError:  # nothing of this source has been judged yet
+            return Simulation()
 
-def _chosen(query: dict[str, str], preset: str) -> dict[str, float]:
-    if preset not in PRESETS:
-        raise UsageError(f"there is no preset {preset!r}; known are {', '.join(PRESETS)}")
-    is_other = query.get("was", preset) != preset  # another preset was picked: its thresholds, not those on the sliders
+
+def _trial(sources: Mapping[str, Source], query: Mapping[str, str]) -> Trial:
+    """Read a trial from an address.
+
+    Raises:
+        UsageError: it names a source, a preset or a period that there is not, or a threshold that is no number.
+    """
+    name, preset, since = (
+        query.get("source", next(iter(sources))),
+        query.get("preset", IN_FORCE),
+        query.get("since", "7d"),
+    )
+    for what, value, known in (
+        ("source", name, sources),
+        ("preset", preset, ("", *PRESETS)),
+        ("period", since, PERIODS),
+    ):
+        if value not in known:
+            raise UsageError(f"there is no {what} {value!r} here; known are {', '.join(filter(None, known))}")
+    source = sources[name]
+    base = thresholds_for(preset) if preset else thresholds_for(source.preset, source.thresholds)
+    # Where another preset or source was picked, the sliders still send where they stood for the one before.
+    is_other = query.get("was", f"{preset} {name}") != f"{preset} {name}"
     try:
-        given = {} if is_other else {name: float(query[name]) for name in THRESHOLD_NAMES if query.get(name)}
-        chosen = thresholds_for(preset, given)
+        given = {} if is_other else {one: float(query[one]) for one in THRESHOLD_NAMES if query.get(one)}
+        values = thresholds_for(source.preset, {**base, **given})
     except ValueError:
         raise UsageError("a threshold is a number from 0 to 100") from None
-    return {name: chosen[name] for name in LIMITS}
+    return Trial(source, preset, since, base, {one: values[one] for one in LIMITS})
 
 
-def _simulated(site: Site, chosen: dict[str, float], since: str) -> Simulation:
-    scope = Scope(parse_period(since, None, site.now())[0] if since else None)
-    with site.log() as engine:
-        return simulation_of(engine, scope, Rules(chosen, "general"))
-
-
-def _yaml(preset: str, chosen: dict[str, float]) -> str:
-    of_preset = thresholds_for(preset)
-    changed = {name: value for name, value in chosen.items() if value != of_preset[name]}
-    pairs = ", ".join(f"{name}: {value:g}" for name, value in changed.items())
-    return f"preset: {preset}\nthresholds: {{{pairs}}}\n"
+def _limits(values: Mapping[str, float]) -> dict[str, str]:
+    """Say what each threshold means in the unit of its measure, such as `blur of 2.0 px`."""
+    return {one.threshold: f"{one.wording} {one.phrase(one.limit(values[one.threshold]))}" for one in SCALES}

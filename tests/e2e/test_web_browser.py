@@ -288,10 +288,13 @@ def test_thresholds_answer_to_the_slider_and_to_another_preset(page):
     """The effect and the YAML follow, the address can be kept, and other presets bring their own limits."""
     page.goto("/thresholds")
     _counted(page)
+    began = page.locator("#effect .cards").inner_text()
+    assert re.search(r"(\d+) → \1\nrejected\n0\nnewly rejected\n0\nnewly accepted", began), began
     page.locator("#blur_score").fill("100")
     page.locator("#effect pre", has_text="blur_score: 100").wait_for()
     page.locator("#effect", has_text="newly rejected").wait_for()
-    page.get_by_label("Preset").select_option("fine_grained")
+    page.wait_for_url("**blur_score=100*")
+    page.get_by_label("Begin with").select_option("fine_grained")
     page.wait_for_url("**preset=fine_grained*")
     page.locator("#effect pre", has_text="preset: fine_grained").wait_for()
     assert page.locator("#blur_score").input_value() == "60"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from imageguard_daemon import PRESETS
 from imageguard_daemon.audit import quarantined
 from imageguard_daemon.cli.reviewing import reading
+from imageguard_daemon.config import Settings
 from imageguard_daemon.review.acting import undo
 from imageguard_daemon.web import reports, thresholds
 from imageguard_daemon.web.app import make_app
@@ -443,5 +444,28 @@ async def test_thresholds_are_tried_and_never_applied(client, rejections):
     """The page shows an effect and YAML, and the log is as before."""
     before = (rejections.root / "audit.db").read_bytes()
     answer = await client.get("/thresholds?preset=detection&blur_score=80&since=")
-    assert "preset: detection\nthresholds: {blur_score: 80}" in answer.text
+    assert "  - name: default\n    preset: detection\n    thresholds: {blur_score: 80}" in html.unescape(answer.text)
+    assert "blur_score 80: blur of 1.0 px" in answer.text
     assert (rejections.root / "audit.db").read_bytes() == before
+
+
+async def test_thresholds_begin_with_what_is_in_force_for_the_source(rejections, monkeypatch):
+    """Each source has its own limits and its own YAML; the address keeps what was moved, and nothing else."""
+    monkeypatch.setattr(thresholds, "_PATIENCE_SECONDS", 60)
+    sources = [
+        {"name": "default", "thresholds": {"blur_score": 57.25, "noise_score": 35}},
+        {"name": "scraper", "inbox": "scraped", "accepted": "a2", "quarantine": "q2", "preset": "fine_grained"},
+    ]
+    settings = Settings.model_validate({"root": rejections.root, "sources": sources})
+    async with _client(Site(settings, rejections.root / "audit.db", "anna")) as client:
+        page = (await client.get("/thresholds?since=")).text
+        assert "thresholds: {blur_score: 57.25, noise_score: 35}" in page
+        rounded = dict(re.findall(r'type="range" id="(\w+)".*?value="([\d.]+)"', page)) | {"blur_score": "57.3"}
+        untouched = await client.get("/thresholds/effect", params={"since": "", **rounded})
+        assert "thresholds: {blur_score: 57.25, noise_score: 35}" in untouched.text
+        assert untouched.headers["hx-replace-url"] == "/thresholds?source=default&preset=&since="
+        moved = await client.get("/thresholds/effect", params={"since": "", **rounded, "blur_score": "76"})
+        assert moved.headers["hx-replace-url"] == "/thresholds?source=default&preset=&since=&blur_score=76"
+        other = (await client.get("/thresholds?source=scraper&was=+default&blur_score=12")).text
+        assert re.search(r"- name: scraper\n    preset: fine_grained\s*</pre>", other), other
+        assert (await client.get("/thresholds?source=nobody")).status_code == 400

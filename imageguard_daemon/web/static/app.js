@@ -11,7 +11,7 @@ document.querySelectorAll("[data-select]").forEach((button) => { button.hidden =
 document.addEventListener("input", (event) => {
   if (event.target.type !== "range") return;
   const output = document.querySelector(`output[for=${event.target.id}]`);
-  if (output) output.textContent = event.target.value;
+  if (output) output.textContent = Math.round(event.target.value * 10) / 10;
 });
 const drop = document.querySelector(".drop");
 if (drop) {
@@ -35,3 +35,15 @@ const lost = (event) => {
   live.classList.add("stale");
 };
 ["htmx:sendError", "htmx:responseError", "htmx:timeout"].forEach((name) => document.addEventListener(name, lost));
+// Copying needs a secure page or this machine; elsewhere the button stays away and the text can be selected.
+const offerCopy = () => {
+  if (navigator.clipboard) document.querySelectorAll("[data-copy]").forEach((button) => { button.hidden = false; });
+};
+document.addEventListener("htmx:load", offerCopy);
+offerCopy();
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+  button.textContent = "Copied";
+});
