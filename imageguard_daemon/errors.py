@@ -6,6 +6,7 @@
     │   ├── ChangedError  the file is not the one that was judged: it is looked at afresh
     │   ├── ElsewhereError  a recorded path is in none of the folders in force: left as it is
     │   ├── NotPermittedError  this file may not be read: asked again until it may
+    │   │   └── RefusedError  its folder does not let it go, or the one it is to go to does not take it
     │   └── StalledError  not this file but the disk, mount or log is at fault: its source pauses
     └── FatalError        a person is needed: the command ends with `exit_code`
         ├── UsageError, ConfigError, NoInputError, DataError, StorageError
@@ -59,7 +60,15 @@ class ElsewhereError(RetryableError):
 
 
 class NotPermittedError(RetryableError):
-    """This file may not be read; permissions change without a sign, so it is tried again for as long as it takes."""
+    """This file may not be read or moved; permissions change without a sign: it is tried for as long as it takes."""
+
+
+class RefusedError(NotPermittedError):
+    """Nothing may be moved out of, or into, `place`: a folder or a single file; what has to do with others goes on."""
+
+    def __init__(self, place: str, why: str) -> None:
+        super().__init__(why)
+        self.place = place
 
 
 class StalledError(RetryableError):

@@ -51,6 +51,17 @@ class Folders:
             self._gone.append(self._open.pop(path))
         return self.descriptor(path, make=True)
 
+    def root_of(self, path: str) -> str:
+        """Say in which of the roots a folder lies.
+
+        Raises:
+            ElsewhereError: it lies in none.
+        """
+        root = next((r for r in self._roots if path == r or path.startswith(f"{r}/")), None)
+        if root is None:
+            raise ElsewhereError(f"{printable(path)} is in no folder that the configuration names")
+        return root
+
     def sync(self) -> None:
         """Make all that changed in these folders durable.
 
@@ -67,9 +78,7 @@ class Folders:
             os.close(self._open.popitem()[1])
 
     def _reach(self, path: str, *, make: bool) -> int:
-        root = next((r for r in self._roots if path == r or path.startswith(f"{r}/")), None)
-        if root is None:
-            raise ElsewhereError(f"{printable(path)} is in no folder that the configuration names")
+        root = self.root_of(path)
         descriptor = self._open_root(root)
         for part in path[len(root) :].split("/"):
             if not part:

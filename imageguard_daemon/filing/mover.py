@@ -13,8 +13,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import PurePath
 from typing import NoReturn, Self
 
-from imageguard_daemon.errors import ChangedError, DataError, RetryableError, StalledError, StorageError, retryable
-from imageguard_daemon.filing import renaming
+from imageguard_daemon.errors import (
+    ChangedError,
+    DataError,
+    RefusedError,
+    RetryableError,
+    StalledError,
+    StorageError,
+    retryable,
+)
+from imageguard_daemon.filing import refusing, renaming
 from imageguard_daemon.filing.copying import copy_attributes, copy_hashing
 from imageguard_daemon.filing.destinations import alternatives
 from imageguard_daemon.filing.folders import Folders
@@ -163,9 +171,22 @@ class Move:
         if isinstance(error, FileExistsError):
             raise NameTakenError("the name at the destination was taken meanwhile") from error
         told = f"cannot move to {printable(os.path.dirname(self._intent.destination_path))}"
-        if isinstance(error, PermissionError):  # of a folder: the next file meets it, too
-            raise StalledError(f"{told}: {error.strerror}") from error
+        if error.errno in refusing.REFUSALS:
+            raise self._refusal(error, told) from error
         raise retryable(error, told) from error
+
+    def _refusal(self, error: OSError, told: str) -> RetryableError:
+        """Say which end refuses: one folder must not hold up the others, but a whole destination does."""
+        source, folder = self._intent.source_path, os.path.dirname(self._intent.destination_path)
+        if refusal := refusing.of_source(source):
+            return RefusedError(refusal.place, refusal.why)
+        root = self._folders.root_of(folder)
+        refusal = refusing.of_destination(folder, root)
+        if error.errno == errno.EROFS or (refusal and refusal.place == root):
+            return StalledError(f"{told}: {error.strerror}")
+        if refusal:
+            return RefusedError(refusal.place, refusal.why)
+        return RefusedError(source, f"cannot be moved from {printable(os.path.dirname(source))}: {error.strerror}")
 
     @contextmanager
     def _naming(self, file: Inode, source: Name) -> Iterator[None]:

@@ -8,17 +8,25 @@ from typing import TypeVar
 
 import structlog
 
-from imageguard_daemon.errors import ChangedError, NotPermittedError, RetryableError, StalledError, retryable
+from imageguard_daemon.errors import (
+    ChangedError,
+    NotPermittedError,
+    RefusedError,
+    RetryableError,
+    StalledError,
+    retryable,
+)
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.filing.mover import NotPutBackError
 from imageguard_daemon.intake.backlog import Backlog
-from imageguard_daemon.model import Candidate, JudgedFile, Outcome, RecordedIntent
+from imageguard_daemon.model import Candidate, Intent, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 from imageguard_daemon.service.meters import Meters
 from imageguard_daemon.service.moving import Trip, carry_out
 from imageguard_daemon.service.planning import judge, late_sidecar_intent
 from imageguard_daemon.service.recovery import Recovery
+from imageguard_daemon.service.refusals import Refusals, Waiting
 from imageguard_daemon.service.sources import ServedSource
 from imageguard_daemon.service.workers import Finished, Workers
 
@@ -69,6 +77,7 @@ class Pipeline:
         self._measured_since = 0.0
         self._unrecorded: list[Outcome] = []
         self._roots = [str(folder) for source in sources.values() for folder in source.settings.folders]
+        self._refusals = Refusals()
         self._mounts = Mounts(self._roots)
 
     @property
@@ -103,6 +112,8 @@ class Pipeline:
             self._backlog.done(candidate)  # the walk at the end of the pause finds it again
         elif self._is_held_up(candidate, source, now):
             pass
+        elif waiting := self._refusals.of_source(source.path_of(candidate.relative_path), now):
+            self._wait_with_folder(candidate, waiting)
         elif candidate.role == "sidecar":
             self._follow_image(candidate, source, now)
         else:
@@ -161,6 +172,7 @@ class Pipeline:
         with self._folders() as folders:
             try:
                 judged = judge([(f.candidate, f.measurement) for f in group if f.measurement], source)
+                judged = [file for file in judged if self._may_move(file, now)]
                 with self._meters.timed("record"):
                     recorded = self._audit.record_intents(judged)
                 moved = self._carry_out(judged, recorded, folders, now)
@@ -190,6 +202,8 @@ class Pipeline:
             self._unrecorded += trip.outcomes
             if trip.error is not None:
                 self._put_back(trip.candidate, trip.error, now)
+            elif trip.intents:
+                self._let_others_follow(trip.intents[0].intent, now)
 
     def _finish(self, moved: Sequence[JudgedFile], source: ServedSource) -> None:
         for file in moved:
@@ -256,6 +270,8 @@ class Pipeline:
             tell("looked at afresh", path=printable(candidate.relative_path), why=str(error))
             self._backlog.done(candidate)
             source.inbox.look_again_at(candidate, now)
+        elif isinstance(error, RefusedError):
+            self._wait_with_folder(candidate, self._refusals.refused(error.place, str(error), now))
         elif isinstance(error, NotPermittedError):
             self._wait_for_permission(candidate, error, now)
         else:
@@ -266,6 +282,30 @@ class Pipeline:
         if self._backlog.is_new_failure(candidate):
             log.warning("left in the inbox", path=printable(candidate.relative_path), why=str(error), given_up=False)
         self._backlog.postponed(candidate, str(error), now + PERMISSION_PAUSE_SECONDS)
+
+    def _may_move(self, file: JudgedFile, now: float) -> bool:
+        """Tell whether a judged file may be moved; others of its folder may have been refused since it was taken."""
+        image, settings = file.intents[0], self._sources[file.candidate.source].settings
+        root = str(settings.accepted if file.decision.ok else settings.quarantine)
+        waiting = self._refusals.of_move(image.source_path, image.destination_path, root, now)
+        if waiting is not None:
+            self._wait_with_folder(file.candidate, waiting)
+        return waiting is None
+
+    def _wait_with_folder(self, candidate: Candidate, waiting: Waiting) -> None:
+        """Set a file aside without an attempt; what its folder refuses is told once, not of each file."""
+        if not waiting.is_told:
+            log.warning("left in the inbox", path=printable(candidate.relative_path), why=waiting.why, given_up=False)
+            waiting.is_told = True
+        self._backlog.postponed(candidate, waiting.why, waiting.until)
+
+    def _let_others_follow(self, moved: Intent, now: float) -> None:
+        """Look again at the files that waited for the same folder as one that has moved."""
+        over = {waiting.why for waiting in self._refusals.moved(moved.source_path, moved.destination_path)}
+        for failure in self._backlog.failures if over else ():
+            if failure.error in over and self._backlog.is_set_aside(failure.candidate):
+                self._backlog.done(failure.candidate)
+                self._sources[failure.candidate.source].inbox.look_again_at(failure.candidate, now)
 
     def _set_aside(self, candidate: Candidate, error: Exception, now: float) -> None:
         why = str(error)

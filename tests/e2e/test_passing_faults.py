@@ -171,6 +171,28 @@ def test_a_forbidden_destination_pauses_and_resumes(ingest, unprivileged) -> Non
     wait_until(one.decisions, "it resumes", RESUMES_WITHIN_SECONDS)
 
 
+def test_a_folder_that_may_not_be_emptied_holds_up_no_other(ingest, unprivileged) -> None:
+    """Twenty images of another account stay and are listed with their folder; twenty others are filed, then these."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder to another account")
+    one = ingest()
+    theirs = [one.put(f"cat/{number}.jpg", GOOD + b"cat%d" % number) for number in range(20)]
+    os.chown(one.inbox / "cat", 65534, 65534)
+    unprivileged(one)
+    for number in range(20):
+        one.put(f"dog/{number}.jpg", GOOD + b"dog%d" % number)
+    one.wait_for_decisions(20)
+    wait_until(lambda: len(_status(one)["failures"]) == 20, "they are listed", 60)
+    assert {failure["error"] for failure in _status(one)["failures"]} == {
+        f"files cannot be moved out of {one.inbox / 'cat'}: this account has no write permission there"
+    }
+    assert not one.events("source paused")
+    assert all(path.exists() for path in theirs)
+    os.chown(one.inbox / "cat", 0, 0)
+    wait_until(lambda: len(one.decisions()) == 40, "they are filed", RESUMES_WITHIN_SECONDS)
+    one.check_books()
+
+
 def test_a_given_up_file_that_goes_is_no_longer_listed(ingest) -> None:
     """A failed file stays listed while it is there; taken away it disappears from `status` without a SIGHUP."""
     one = ingest(filing={"max_attempts": 1})

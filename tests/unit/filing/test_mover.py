@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.errors import RetryableError, StalledError
+from imageguard_daemon.errors import RefusedError, RetryableError, StalledError
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.mover import NameTakenError, temporary_name
 from tests.helpers.moving import carry_out, refusing
@@ -93,7 +93,7 @@ def test_a_copy_keeps_extended_attributes_and_lends_no_rights(inbox: Path, other
         assert os.getxattr(other_device / "1.jpg", name) == b"scraper"
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_a_refused_rename_is_tried_again_later(
     inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -104,6 +104,19 @@ def test_a_refused_rename_is_tried_again_later(
     with pytest.raises(RetryableError) as caught:
         carry_out(recorded(inbox / "1.jpg", tmp_path / "accepted/1.jpg"))
     assert isinstance(caught.value, StalledError)  # a folder or disk, not this file
+    assert (inbox / "1.jpg").exists()
+
+
+def test_a_file_that_may_not_be_moved_is_no_fault_of_the_disk(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A permission that is refused, nobody can tell where, concerns this file: others are tried."""
+    (tmp_path / "accepted").mkdir()
+    (inbox / "1.jpg").write_bytes(b"judged")
+    monkeypatch.setattr(renaming, "rename", refusing(errno.EACCES))
+    with pytest.raises(RefusedError, match="Permission denied") as caught:
+        carry_out(recorded(inbox / "1.jpg", tmp_path / "accepted/1.jpg"))
+    assert caught.value.place == str(inbox / "1.jpg")
     assert (inbox / "1.jpg").exists()
 
 

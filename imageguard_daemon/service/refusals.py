@@ -1,0 +1,99 @@
+"""Folders and files that the daemon may not move: what lies there waits, everything else goes on.
+
+What surely refuses is not even tried. For the rest one file at a time finds out, after pauses that grow, so that a
+folder that refuses for months leaves few abandoned intents in the log.
+"""
+
+import os
+from dataclasses import dataclass, field
+
+from imageguard_daemon.filing import refusing
+
+LOOK_AGAIN_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 600.0
+_PLACES_REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Why the files of a place wait, and until when; `prober` is the one that is tried meanwhile."""
+
+    why: str
+    until: float
+    pause_seconds: float = 0.0
+    """How long the next pause after an attempt is at least; 0 before the first attempt."""
+    prober: str = ""
+    is_told: bool = False
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What is known of places that refuse, folders or single files. One thread only."""
+
+    _known: dict[str, Waiting] = field(default_factory=dict)
+
+    def refused(self, place: str, why: str, now: float) -> Waiting:
+        """Note that an attempt was refused; each pause is twice the last one."""
+        known = self._known.get(place)
+        if known is not None and known.pause_seconds and not known.prober:
+            return known  # of the same group as the attempt that counted
+        last = 0.0 if known is None else known.pause_seconds
+        pause = min(max(last * 2, LOOK_AGAIN_SECONDS), LONGEST_PAUSE_SECONDS)
+        return self._note(place, Waiting(why, now + pause, pause))
+
+    def of_source(self, path: str, now: float) -> Waiting | None:
+        """Say why the file at `path` must wait; None when it may be tried, on behalf of all that wait with it."""
+        places = (path, os.path.dirname(path))
+        if waiting := next((w for place in places if (w := self._not_due(place, path, now))), None):
+            return waiting
+        return self._looked_up(refusing.of_source(path), places, path, now)
+
+    def of_move(self, path: str, destination: str, root: str, now: float) -> Waiting | None:
+        """Say why a file that has been judged must wait all the same; what a whole destination refuses is no reason."""
+        folder = os.path.dirname(destination)
+        found = refusing.of_destination(folder, root)
+        if found is not None and (found.place != folder or folder == root):
+            found = None  # an attempt says it of all
+        if waiting := self._not_due(folder, path, now):
+            return waiting
+        return self._looked_up(found, (path, os.path.dirname(path), folder), path, now)
+
+    def moved(self, path: str, destination: str) -> list[Waiting]:
+        """Forget what was said against the places of a move that has succeeded; give it."""
+        places = (path, os.path.dirname(path), os.path.dirname(destination))
+        return [self._known.pop(place) for place in places if place in self._known]
+
+    def _looked_up(
+        self, found: refusing.Refusal | None, places: tuple[str, ...], path: str, now: float
+    ) -> Waiting | None:
+        if found is None:
+            return self._unless_due(places, path, now)
+        known = self._known.get(found.place)
+        if known is not None and known.prober == path and now < known.until:
+            return None
+        may_be_tried = known is None and not found.is_certain
+        pause = 0.0 if known is None else known.pause_seconds
+        prober = path if may_be_tried else ""
+        waiting = self._note(found.place, Waiting(found.why, now + LOOK_AGAIN_SECONDS, pause, prober))
+        return None if may_be_tried else waiting
+
+    def _not_due(self, place: str, path: str, now: float) -> Waiting | None:
+        known = self._known.get(place)
+        return known if known is not None and now < known.until and known.prober != path else None
+
+    def _unless_due(self, places: tuple[str, ...], path: str, now: float) -> Waiting | None:
+        for place in places:
+            if waiting := self._not_due(place, path, now):
+                return waiting
+            known = self._known.get(place)
+            if known is not None and now >= known.until:
+                known.until, known.prober = now + max(known.pause_seconds, LOOK_AGAIN_SECONDS), path
+        return None
+
+    def _note(self, place: str, waiting: Waiting) -> Waiting:
+        known = self._known.pop(place, None)
+        waiting.is_told = known is not None and known.is_told and known.why == waiting.why
+        if len(self._known) >= _PLACES_REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[place] = waiting
+        return waiting
