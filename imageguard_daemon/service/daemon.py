@@ -6,11 +6,11 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
 from imageguard_daemon.service import mount_memory, ownership, preparation
 from imageguard_daemon.service.display import Display
-from imageguard_daemon.service.locking import ActingLock, RootLock
+from imageguard_daemon.service.locking import ActingLock, DaemonLocks
 from imageguard_daemon.service.notifying import Patience, notify
 from imageguard_daemon.service.page_process import PageProcess
 from imageguard_daemon.service.recovery import Recovery
-from imageguard_daemon.service.serving import Serving
+from imageguard_daemon.service.serving import Serving, Surroundings
 from imageguard_daemon.service.stop_signals import StopSignals
 from imageguard_daemon.service.waking import Waker
 
@@ -45,7 +45,7 @@ class Daemon:
         """
         ownership.require_own(self._settings)
         preparation.prepare(self._settings)
-        lock = RootLock(self._settings.state_folder)
+        locks = DaemonLocks(self._settings.state_folder, [source.inbox for source in self._settings.sources])
         try:
             self._signals.listen()
             preparation.warn_of_missing_log(self._settings)
@@ -60,15 +60,15 @@ class Daemon:
                     recovery = Recovery(audit, folders, sources)
                     recovery.begin(audit.unfinished(reviews=is_ours))  # a living command finishes its own
                 mount_memory.remember(self._settings.state_folder, folders)
-                return self._serve(recovery, once=once)
+                return self._serve(recovery, locks, once=once)
             finally:
                 audit.close()
         finally:
             notify(STOPPING=1)
-            lock.release()
+            locks.release()
 
-    def _serve(self, recovery: Recovery, *, once: bool) -> int:
-        serving = Serving(self._settings, recovery, self._signals, self._waker, self._pages)
+    def _serve(self, recovery: Recovery, locks: DaemonLocks, *, once: bool) -> int:
+        serving = Serving(self._settings, recovery, Surroundings(self._signals, self._waker, self._pages, locks))
         try:
             with self._display:
                 return serving.run(self._reload, self._display, once=once)

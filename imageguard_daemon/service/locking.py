@@ -1,38 +1,162 @@
-"""One daemon per root, and one at a time of those who act on rejected images."""
+"""One daemon per root and per inbox, and one at a time of those who act on rejected images."""
 
 import fcntl
 import os
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from imageguard_daemon.errors import AlreadyRunningError, PermissionDeniedError, StalledError, UnavailableError
+import structlog
+
+from imageguard_daemon.errors import (
+    AlreadyRunningError,
+    ImageguardError,
+    PermissionDeniedError,
+    StalledError,
+    UnavailableError,
+)
 
 ACTING_PATIENCE_SECONDS = 20.0
+START_PATIENCE_SECONDS = 1.0
+"""Commands that ask who is running hold a lock for a moment."""
 _LOOK_AGAIN_SECONDS = 0.05
+
+log = structlog.get_logger(__name__)
+
+
+class FolderLock:
+    """Held on a folder itself, whatever becomes of the names in it; the kernel lets go of it with the process.
+
+    `hold` may be called again and again: it follows the path to a folder that was made anew.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._folder: tuple[int, int] | None = None
+
+    def hold(self, patience_seconds: float = 0.0) -> bool:
+        """Lock the folder that is at the path now; False when somebody else has it.
+
+        Where there is no folder, or its file system knows no locks, nothing is refused.
+        """
+        try:
+            status = os.stat(self._path)
+            if (status.st_dev, status.st_ino) == self._folder:
+                return True
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:  # gone, or closed to us: whoever works in it finds out and says so
+            return True
+        try:
+            if not _flock_within(descriptor, patience_seconds):
+                os.close(descriptor)
+                return False
+        except OSError as error:  # NFS locks no folder
+            log.info("a folder cannot be locked against a second daemon", folder=str(self._path), why=error.strerror)
+        self.release()
+        status = os.fstat(descriptor)
+        self._descriptor, self._folder = descriptor, (status.st_dev, status.st_ino)
+        return True
+
+    def release(self) -> None:
+        """Let others have the folder."""
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a child process may have inherited the descriptor
+            os.close(self._descriptor)
+        self._descriptor, self._folder = -1, None
 
 
 class RootLock:
-    """Held from start to end of a daemon; the kernel lets go of it however the process ends."""
+    """Held from start to end of a daemon, on a file that says who holds it and on the root's folder itself.
+
+    The folder's lock counts when somebody removes the file beside a running daemon.
+    """
 
     def __init__(self, state_folder: Path) -> None:
-        self._descriptor = _opened(state_folder / "daemon.lock")
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        self._path = state_folder / "daemon.lock"
+        self._root = FolderLock(state_folder.parent)
+        self._descriptor = _opened(self._path)
+        if not _flock_within(self._descriptor, START_PATIENCE_SECONDS):
             owner = os.read(self._descriptor, 32).decode(errors="replace").strip() or "unknown"
             os.close(self._descriptor)
             raise AlreadyRunningError(
                 f"another daemon (process {owner}) is working on {state_folder.parent}; stop it, or use another root"
-            ) from None
+            )
+        if not self._root.hold(START_PATIENCE_SECONDS):
+            os.close(self._descriptor)
+            raise AlreadyRunningError(
+                f"another daemon is working on {state_folder.parent}, though its {state_folder.name} was removed; "
+                "stop it, or use another root"
+            )
+        self._write_owner()
+
+    def keep(self) -> None:
+        """Make the lock's file again when somebody has removed it: it tells others which process is at work."""
+        try:
+            if os.path.samestat(os.stat(self._path), os.fstat(self._descriptor)):
+                return
+        except OSError:
+            pass
+        try:
+            self._path.parent.mkdir(exist_ok=True)
+            descriptor = _opened(self._path)
+        except (OSError, ImageguardError):  # no space, read-only: the root's own lock still holds
+            return
+        if not _flock_within(descriptor, 0.0):  # whoever is about to find that the root is taken
+            os.close(descriptor)
+            return
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        self._write_owner()
+        log.warning("the lock was removed beside a running daemon; it is made again", path=str(self._path))
+
+    def release(self) -> None:
+        """Let another daemon have the root."""
+        self._root.release()
+        os.close(self._descriptor)
+
+    def _write_owner(self) -> None:
         with suppress(OSError):  # a full disk costs the name of the owner, not the lock
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
+
+class DaemonLocks:
+    """What a daemon holds from start to end: its root and its inboxes, so that no daemon of another root takes them.
+
+    Raises:
+        AlreadyRunningError: another daemon has one of them.
+    """
+
+    def __init__(self, state_folder: Path, inboxes: Sequence[Path]) -> None:
+        self._root = RootLock(state_folder)
+        self._inboxes = {inbox: FolderLock(inbox) for inbox in inboxes}
+        for inbox, lock in self._inboxes.items():
+            if not lock.hold(START_PATIENCE_SECONDS):
+                self.release()
+                raise AlreadyRunningError(f"{told_taken(inbox)}; stop it, or use another inbox")
+
+    def keep(self) -> None:
+        """Make the root's lock known again when somebody removed its file."""
+        self._root.keep()
+
+    def holds(self, inbox: Path) -> bool:
+        """Follow an inbox through being made anew; False while a daemon of another root has it."""
+        return self._inboxes[inbox].hold()
+
     def release(self) -> None:
-        """Let another daemon have the root."""
-        os.close(self._descriptor)
+        """Let others have them."""
+        for lock in self._inboxes.values():
+            lock.release()
+        self._root.release()
+
+
+def told_taken(inbox: Path) -> str:
+    """Say that an inbox is somebody else's."""
+    return f"a daemon of another root takes the images of {inbox}"
 
 
 class ActingLock:
@@ -93,13 +217,15 @@ def _opened(path: Path) -> int:
 
 
 def running_process(state_folder: Path) -> int | None:
-    """Give the process id of the daemon working on a root, or None when there is none."""
+    """Give the process id of the daemon working on a root, 0 where it is not known; None when there is none."""
     owner = _owner_of(state_folder / "daemon.lock")
+    if owner is None:
+        owner = _owner_of(state_folder.parent)
     return None if owner is None else int(owner or 0)
 
 
 def _owner_of(path: Path) -> bytes | None:
-    """Give what is written in a file that somebody has locked; None when nobody has."""
+    """Give what is written in a file that somebody has locked, nothing for a folder; None when nobody has."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -107,7 +233,9 @@ def _owner_of(path: Path) -> bytes | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.read(descriptor, 32)
+        return b"" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else os.read(descriptor, 32)
+    except OSError:  # NFS locks no folder
+        return None
     else:
         return None
     finally:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -17,6 +18,7 @@ from imageguard_daemon.service import confinement, logs, status
 from imageguard_daemon.service.alerting import Alerting
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.forwarding_process import ForwardingProcess
+from imageguard_daemon.service.locking import DaemonLocks, told_taken
 from imageguard_daemon.service.meters import Meters, SourceVitals, Vitals, forwarding_vitals
 from imageguard_daemon.service.metrics_server import MetricsServer
 from imageguard_daemon.service.notifying import notify
@@ -39,16 +41,24 @@ STUCK_AFTER_TIMEOUTS = 4
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a daemon has made and taken hold of before it serves."""
+
+    signals: StopSignals
+    waker: Waker
+    pages: PageProcess
+    locks: DaemonLocks
+
+
 class Serving:
     """All parts of a running daemon, put together. One thread only; nothing else touches their state."""
 
-    def __init__(
-        self, settings: Settings, recovery: Recovery, signals: StopSignals, waker: Waker, pages: PageProcess
-    ) -> None:
+    def __init__(self, settings: Settings, recovery: Recovery, surroundings: Surroundings) -> None:
         self._settings = settings
-        self._pages = pages
-        self._signals = signals
-        self._waker = waker
+        self._pages, self._locks = surroundings.pages, surroundings.locks
+        self._signals = surroundings.signals
+        self._waker = waker = surroundings.waker
         self._progress = Progress()
         self._backlog = Backlog(settings.intake.backlog_limit, settings.filing.max_attempts)
         self._workers = Workers(settings.scoring, waker.wake)
@@ -110,6 +120,7 @@ class Serving:
             self._pipeline.settle_again(now)
         room = self._backlog.room // len(self._sources)
         for source in self._sources.values():
+            self._require_inbox(source, now)
             for candidate in source.inbox.step(now, source.room(room, now)):
                 self._backlog.offer(candidate)
         self._pipeline.step(now)
@@ -118,7 +129,13 @@ class Serving:
         if now >= self._next_tell_at:
             self._next_tell_at = now + TELL_SECONDS
             self._pages.step(now)
+            self._locks.keep()
             self._tell(display, now)
+
+    def _require_inbox(self, source: ServedSource, now: float) -> None:
+        """Take nothing from an inbox that was made anew and locked by a daemon of another root meanwhile."""
+        if not source.is_paused(now) and not self._locks.holds(source.settings.inbox):
+            source.pause(told_taken(source.settings.inbox), now)
 
     def _review_failures(self) -> None:
         for failure in self._backlog.failures:

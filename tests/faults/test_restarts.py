@@ -1,8 +1,10 @@
 """Any restart: no state a run leaves behind makes each further start end the same way."""
 
 import os
+import shutil
 
 from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.service.locking import running_process
 from tests.faults.requirements import need_root
 from tests.faults.site import Site, wait_until
 from tests.faults.uploading import put, unique
@@ -45,3 +47,42 @@ def test_a_root_that_was_moved_starts_with_what_a_crash_left(launcher, tmp_path)
     launcher.recover(site)
     assert [name for name, *_ in site.decisions()] == ["cat/1.jpg"]
     assert site.waiting() == []
+
+
+def test_a_second_daemon_does_not_start_beside_one_whose_lock_was_removed(launcher, tmp_path):
+    """Whoever removes `.imageguard` makes no room for a second one, and the first goes on and is known again."""
+    site = Site(tmp_path)
+    daemon = launcher.start_and_wait(site)
+    shutil.rmtree(site.root / ".imageguard")
+    second = launcher.start(site)
+    assert second.wait() == os.EX_TEMPFAIL
+    assert "another daemon" in site.last_words()
+    state = site.root / ".imageguard"
+    wait_until(lambda: running_process(state) == daemon.pid, "the lock is made again")
+    put(site.inbox, "cat/1.jpg", unique("good"))
+    wait_until(site.decisions, "the first one goes on")
+    assert daemon.stop() == os.EX_OK
+
+
+def test_two_roots_on_one_inbox_are_refused(launcher, tmp_path):
+    """The second one ends with 75 and names the inbox."""
+    one, two = Site(tmp_path / "one"), Site(tmp_path / "two")
+    two.inbox.rmdir()
+    two.inbox.symlink_to(one.inbox)
+    launcher.start_and_wait(one)
+    second = launcher.start(two)
+    assert second.wait() == os.EX_TEMPFAIL
+    assert f"a daemon of another root takes the images of {two.inbox}" in two.last_words()
+
+
+def test_an_inbox_made_anew_is_not_shared_either(launcher, tmp_path):
+    """While a daemon runs its inbox is deleted and made again: a second root is refused it, as before."""
+    one, two = Site(tmp_path / "one"), Site(tmp_path / "two")
+    two.inbox.rmdir()
+    two.inbox.symlink_to(one.inbox)
+    launcher.start_and_wait(one)
+    one.inbox.rmdir()
+    one.inbox.mkdir()
+    put(one.inbox, "cat/1.jpg", unique("good"))
+    wait_until(one.decisions, "the first one goes on")
+    assert launcher.start(two).wait() == os.EX_TEMPFAIL

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -14,7 +15,7 @@ from imageguard_daemon.config_file import load
 from imageguard_daemon.errors import AlreadyRunningError, NoInputError
 from imageguard_daemon.service import preparation, status
 from imageguard_daemon.service.display import Display, status_line
-from imageguard_daemon.service.locking import RootLock, running_process
+from imageguard_daemon.service.locking import DaemonLocks, FolderLock, RootLock, running_process
 from imageguard_daemon.service.notifying import Patience, notify
 from imageguard_daemon.service.progress import Progress
 from imageguard_daemon.service.sources import ServedSource, remove_emptied_folders
@@ -156,6 +157,8 @@ def test_without_systemd_nothing_happens(monkeypatch, address):
 
 def test_a_root_has_one_owner(tmp_path):
     """A lock that is held names its owner, and is free again after its release."""
+    tmp_path = tmp_path / ".imageguard"
+    tmp_path.mkdir()
     assert running_process(tmp_path) is None
     lock = RootLock(tmp_path)
     assert running_process(tmp_path) == os.getpid()
@@ -164,6 +167,52 @@ def test_a_root_has_one_owner(tmp_path):
     lock.release()
     assert running_process(tmp_path) is None
     RootLock(tmp_path).release()
+
+
+def test_a_root_whose_lock_file_was_removed_still_has_its_owner(tmp_path):
+    """The lock is on the folder, too; the owner makes its file again, so that others can say who it is."""
+    state = tmp_path / ".imageguard"
+    state.mkdir()
+    lock = RootLock(state)
+    shutil.rmtree(state)
+    assert running_process(state) == 0
+    state.mkdir()
+    with pytest.raises(AlreadyRunningError, match="was removed"):
+        RootLock(state)
+    shutil.rmtree(state)
+    lock.keep()
+    assert running_process(state) == os.getpid()
+    lock.release()
+    assert running_process(state) is None
+
+
+def test_an_inbox_belongs_to_one_root(tmp_path):
+    """A second root is refused the same folder, by whatever name, until the first lets go."""
+    for name in ("one/state", "two/state", "inbox"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to("inbox")
+    first = DaemonLocks(tmp_path / "one" / "state", [tmp_path / "inbox"])
+    with pytest.raises(AlreadyRunningError, match="a daemon of another root takes the images of"):
+        DaemonLocks(tmp_path / "two" / "state", [tmp_path / "link"])
+    first.release()
+    DaemonLocks(tmp_path / "two" / "state", [tmp_path / "link"]).release()
+
+
+def test_an_inbox_made_anew_is_locked_again(tmp_path):
+    """Deleted and made again beside a running daemon, it is taken anew, or found to be another's."""
+    inbox = tmp_path / "root" / "inbox"
+    inbox.mkdir(parents=True)
+    locks = DaemonLocks(inbox.parent, [inbox])
+    inbox.rmdir()
+    assert locks.holds(inbox)
+    inbox.mkdir()
+    other = FolderLock(inbox)
+    assert other.hold()
+    assert not locks.holds(inbox)
+    other.release()
+    assert locks.holds(inbox)
+    assert not FolderLock(inbox).hold()
+    locks.release()
 
 
 def test_status_is_read_as_it_was_written(tmp_path):
