@@ -64,20 +64,6 @@ def recorded_row(row: tuple[Any, ...]) -> RecordedScores:
     return RecordedScores._make(values)
 
 
-def count_reviewed(engine: sa.Engine, scope: Scope) -> tuple[int, int]:
-    """Count the rejections in scope that people reviewed: how many were right, how many wrong.
-
-    What counts is the latest word on an image. One that was only rejudged nobody has looked at.
-    """
-    query = sa.select(reviews.c.action, sa.func.count()).select_from(with_latest_review())
-    query = query.where(*conditions_of(scope)).group_by(reviews.c.action)
-    with reading(engine, engine.url.database or "") as connection:
-        if not sa.inspect(connection).has_table("reviews"):
-            return 0, 0  # a log of before there were reviews, which the next start brings up to date
-        counts = {row[0]: int(row[1]) for row in connection.execute(query)}
-    return counts.get("confirm", 0) + counts.get("purge", 0), counts.get("release", 0)
-
-
 def with_latest_review() -> sa.FromClause:
     """Join each decision that was reviewed with its latest review. Begins with the reviews, which are few."""
     latest = sa.select(sa.func.max(reviews.c.id).label("id")).group_by(reviews.c.decision_id).subquery()

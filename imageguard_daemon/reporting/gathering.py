@@ -13,7 +13,8 @@ import numpy as np
 from imageguard_daemon.audit.cells import BatchCounter
 from imageguard_daemon.audit.columns import EPOCH, Columns, Engine, open_columns
 from imageguard_daemon.audit.counts import Count, Scope
-from imageguard_daemon.audit.queries import count_reviewed, images_by_id
+from imageguard_daemon.audit.queries import images_by_id
+from imageguard_daemon.audit.reviewed import count_reviews
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import forms
 from imageguard_daemon.reporting.later import CLOCKS_DIFFER, Later
@@ -22,7 +23,6 @@ from imageguard_daemon.reporting.report import (
     Facts,
     Grouping,
     Report,
-    Reviewed,
     groupings_before,
     groupings_for,
     make_report,
@@ -58,8 +58,7 @@ def report_on(
     """
     if now is not None:
         scope = replace(scope, until=end_of(scope.since, scope.until, now))
-    made = make_report(by, scope, gather(engine, by, scope, now), settings)
-    return replace(made, reviewed=Reviewed(*count_reviewed(engine, scope)))
+    return make_report(by, scope, gather(engine, by, scope, now), settings)
 
 
 def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = None) -> Facts:
@@ -73,7 +72,7 @@ def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = No
         later = _later(columns, scope, now) if now else None
     near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
     images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
-    return Facts(counts, earlier, survey, images, bands, later=later)
+    return Facts(counts, earlier, survey, images, bands, later=later, reviews=count_reviews(engine, scope))
 
 
 @contextmanager

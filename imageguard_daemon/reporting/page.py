@@ -14,7 +14,7 @@ from imageguard_daemon.model import SIGNALS
 from imageguard_daemon.reporting import charts
 from imageguard_daemon.reporting.percentiles import SHARES
 from imageguard_daemon.reporting.report import Report
-from imageguard_daemon.reporting.tables import scope_in_words
+from imageguard_daemon.reporting.tables import scope_in_words, since_in_words
 from imageguard_daemon.reporting.tallies import Tally, together
 from imageguard_daemon.reporting.wording import limit_percent, moment_in_words, percent, points, shown
 
@@ -32,6 +32,7 @@ def as_html(report: Report, thumbnails: Mapping[int, bytes], made_at: datetime) 
         scope=scope_in_words(report.scope),
         made_at=moment_in_words(made_at),
         overall=report.overall,
+        acted_on=since_in_words(report),
         borderline=report.borderline,
         interval=[percent(end) for end in report.overall.interval],
         charts=charts_over_time(report),

@@ -10,7 +10,8 @@ from imageguard_daemon.audit.counts import RecordedImage
 from imageguard_daemon.names import inert
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES, Percentiles
-from imageguard_daemon.reporting.report import Report, Reviewed
+from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.reviewed import Reviewed
 from imageguard_daemon.reporting.survey import Near
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import joined, shown
@@ -34,6 +35,8 @@ def as_dict(report: Report) -> dict[str, Any]:
         "total": overall.total,
         "accepted": overall.total - overall.rejected,
         "quarantined": overall.rejected,
+        "rejected": overall.rejected,
+        **_whereabouts(overall, report.reviewed),
         "rejection_rate": overall.rate,
         "low": low,
         "high": high,
@@ -94,7 +97,16 @@ def _group_as_dict(report: Report, keys: tuple[str, ...], one: Tally) -> dict[st
     crossed = {"keys": dict(zip(map(str, report.by), keys, strict=True))} if len(keys) > 1 else {}
     before = report.before.get(keys)
     earlier = {"before": _numbers(before)} if before else {}
-    return {"key": joined(keys), **crossed, **_numbers(one), "top_reason": one.top_reason, **earlier}
+    whereabouts = _whereabouts(one, report.reviewed and report.reviewed_groups.get(keys, Reviewed()))
+    return {"key": joined(keys), **crossed, **_numbers(one), **whereabouts, "top_reason": one.top_reason, **earlier}
+
+
+def _whereabouts(one: Tally, reviewed: Reviewed | None) -> dict[str, Any]:
+    """Say where rejected images are by now; nobody knows of those that were not filed."""
+    if reviewed is None:
+        return {}
+    in_quarantine = max(0, one.rejected - reviewed.left)
+    return {"released": reviewed.released, "purged": reviewed.purged, "in_quarantine": in_quarantine}
 
 
 def _trend_as_dict(report: Report) -> dict[str, Any] | None:
@@ -107,7 +119,7 @@ def _trend_as_dict(report: Report) -> dict[str, Any] | None:
 def _reviewed_as_dict(reviewed: Reviewed) -> dict[str, Any]:
     low, high = reviewed.interval
     counts = {"right": reviewed.right, "wrong": reviewed.wrong}
-    return counts | {"precision": reviewed.precision, "low": low, "high": high}
+    return counts | {"precision": reviewed.precision, "low": low, "high": high, "rejudged": reviewed.rejudged}
 
 
 def _finding_as_dict(finding: Finding) -> dict[str, Any]:

@@ -4,14 +4,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedImage, Scope
+from imageguard_daemon.audit.reviewed import ReviewCount
 from imageguard_daemon.reporting.findings import Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.later import Later, stamped_later
 from imageguard_daemon.reporting.percentiles import Percentiles, percentiles
+from imageguard_daemon.reporting.reviewed import Reviewed, reviewed, reviewed_by
 from imageguard_daemon.reporting.sizes import Bands
-from imageguard_daemon.reporting.statistics import wilson_interval
 from imageguard_daemon.reporting.survey import Near, Survey
 from imageguard_daemon.reporting.tallies import Tally, tallies_at, tallies_by, tally
 from imageguard_daemon.reporting.trend import Trend, trend
@@ -24,6 +25,8 @@ EVERYTHING: Grouping = (Dimension.class_, Dimension.source, Dimension.camera)
 """What findings look at, whatever a report is grouped by; also what totals are made from."""
 SERIES = (Dimension.source, Dimension.camera)
 """What may have been good until some day."""
+OVERRULED = (Dimension.reason, Dimension.class_, Dimension.source, Dimension.camera, Dimension.host)
+"""What verdicts may be wrong about more often than elsewhere."""
 _SHORT = timedelta(days=4)
 
 
@@ -39,6 +42,7 @@ class Facts:
     of_a_log: bool = True
     """Whether they are of a log, not of a folder judged in place."""
     later: Later | None = None
+    reviews: Sequence[ReviewCount] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +71,22 @@ class Report:
     """Days as `2025-01-31`, or hours as `2025-01-31T08` in a short report."""
     examples: tuple[RecordedImage, ...] = ()
     """The newest rejected images of the most frequent reasons, as far as they were not archived."""
-    reviewed: "Reviewed | None" = None
-    """What people said of rejections; None when it was not asked for."""
+    reviewed: Reviewed | None = None
+    """What people did with the rejected images; None of a folder that was judged in place."""
+    reviewed_groups: Mapping[tuple[str, ...], Reviewed] = field(default_factory=dict)
+    """The same of groups that have some."""
+    overruled: Mapping[Dimension, Mapping[str, Reviewed]] = field(default_factory=dict)
+    """The same by reason, class, source, camera and host, for each name that has some."""
 
     @property
     def borderline(self) -> int:
         """Images that a person should look at first, whatever their verdict."""
         return self.survey.borderline_images if self.survey else 0
 
-
-@dataclass(frozen=True, slots=True)
-class Reviewed:
-    """Of the rejections that people reviewed, how many were right and how many wrong."""
-
-    right: int = 0
-    wrong: int = 0
-
     @property
-    def precision(self) -> float:
-        """The share that was right; 0 of nothing is 0."""
-        return self.right / (self.right + self.wrong) if self.right + self.wrong else 0.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The Wilson 95 % interval of the share."""
-        return wilson_interval(self.right, self.right + self.wrong)
+    def in_quarantine(self) -> int:
+        """Rejected images that nobody released or deleted since."""
+        return max(0, self.overall.rejected - (self.reviewed.left if self.reviewed else 0))
 
 
 def groupings_for(by: Grouping, scope: Scope, now: datetime | None = None) -> tuple[Grouping, ...]:
@@ -164,7 +159,15 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         cameras=cameras,
         periods=tallies_at(1, _series_of(Dimension.source, facts.counts)),
         examples=_examples(facts, overall),
+        **_reviewed(by, facts.reviews),
     )
+
+
+def _reviewed(by: Grouping, reviews: Sequence[ReviewCount] | None) -> dict[str, Any]:
+    if reviews is None:
+        return {}
+    overruled = {one: {name: part for (name,), part in reviewed_by((one,), reviews).items()} for one in OVERRULED}
+    return {"reviewed": reviewed(reviews), "reviewed_groups": reviewed_by(by, reviews), "overruled": overruled}
 
 
 def _sources_of(position: int, everything: Sequence[Count]) -> dict[str, str]:

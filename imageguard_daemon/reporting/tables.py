@@ -9,7 +9,8 @@ from rich.text import Text
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES
-from imageguard_daemon.reporting.report import Report, Reviewed
+from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.reviewed import Reviewed
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import limit_percent, moment_in_words, percent, points, share, shown
 
@@ -69,14 +70,29 @@ def _summary(report: Report) -> Text:
     overall = report.overall
     lines = [
         f"{overall.total:,} {'image' if overall.total == 1 else 'images'} judged {scope_in_words(report.scope)}",
-        f"{overall.total - overall.rejected:,} accepted, {overall.rejected:,} quarantined",
+        f"{overall.total - overall.rejected:,} accepted, {rejected_in_words(report)}",
         *rate_in_words(report),
     ]
     if report.borderline:
         lines.append(borderline_in_words(report.borderline))
-    if report.reviewed is not None and report.reviewed.right + report.reviewed.wrong:
+    if report.reviewed and report.reviewed.total:
         lines.append(_precision(report.reviewed))
     return Text("\n".join(lines))
+
+
+def rejected_in_words(report: Report) -> str:
+    """Say how many were rejected, and where they are by now if anybody acted on them."""
+    since = since_in_words(report)
+    return f"{report.overall.rejected:,} rejected, {since}" if since else f"{report.overall.rejected:,} quarantined"
+
+
+def since_in_words(report: Report) -> str:
+    """Say what became of the rejected images; empty where all of them are in quarantine."""
+    if not report.reviewed or not report.reviewed.left:
+        return ""
+    acted = ((report.reviewed.released, "released"), (report.reviewed.purged, "deleted"))
+    since = (f"{images:,} {what} since" for images, what in acted if images)
+    return ", ".join((*since, f"{report.in_quarantine:,} in quarantine"))
 
 
 def borderline_in_words(images: int) -> str:
@@ -86,7 +102,7 @@ def borderline_in_words(images: int) -> str:
 
 def _precision(reviewed: Reviewed) -> str:
     low, high = reviewed.interval
-    of_reviewed = share(reviewed.right, reviewed.right + reviewed.wrong)
+    of_reviewed = share(reviewed.right, reviewed.total)
     told = f"{percent(reviewed.precision)}, 95 % interval {percent(low)} to {percent(high)}"
     return f"{of_reviewed} reviewed rejections were right ({told})"
 
@@ -127,11 +143,16 @@ def _groups(report: Report, most: int) -> Iterator[RenderableType]:
     table = plain_table(str(report.by[0]))
     for dimension in report.by[1:]:
         table.add_column(str(dimension), overflow="fold", min_width=6)
-    number_columns(table, "images", "rejected", "rate", "95 % interval", *(["before"] if compared else []))
+    left = any(one.left for one in report.reviewed_groups.values())
+    after = ["in quarantine"] if left else []
+    number_columns(table, "images", "rejected", *after, "rate", "95 % interval", *(["before"] if compared else []))
     if not by_reason:
         table.add_column("top reason", overflow="fold", min_width=14)
     for keys, one in list(report.groups.items())[_first_shown(report, most) :][:most]:
         row: list[RenderableType] = [*(Text(shown(key)) for key in keys), *_rates(one)]
+        if left:
+            reviewed = report.reviewed_groups.get(keys, Reviewed())
+            row.insert(len(keys) + 2, f"{max(0, one.rejected - reviewed.left):,}")
         if compared:
             before = report.before.get(keys)
             row.append(percent(before.rate) if before else "")

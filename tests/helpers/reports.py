@@ -10,12 +10,12 @@ DAY = "2025-03-01"
 
 
 def facts(by: Sequence[Dimension], rows: Iterable[Count], days: Sequence[Count] | None = None) -> Facts:
-    """Give the facts of counts by (class, source): no camera, all of one day unless `days` are given."""
+    """Give the facts of counts by (class, source): no camera, no reviews, one day unless `days` are given."""
     rows = list(rows)
     counts = {grouping: [_regrouped(row, grouping) for row in rows] for grouping in groupings_for(tuple(by), Scope())}
     if days is not None:
         counts[Dimension.day,] = list(days)
-    return Facts(counts)
+    return Facts(counts, reviews=())
 
 
 def report_of(

@@ -21,6 +21,7 @@ from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.audit.database import Engine, open_for_reviewing
 from imageguard_daemon.audit.paging import Place, Wanted, page_of_images
 from imageguard_daemon.audit.quarantined import Selection
+from imageguard_daemon.audit.reviewed import count_reviews
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.config import Reporting, Settings
@@ -173,7 +174,7 @@ def _quarantine(engine: Engine) -> list[object]:
         [[*quarantined.scores_of(engine, one)] for one in selections],
         sorted(quarantined.classes(engine)),
         sorted(quarantined.reviewed_measures(engine)),
-        queries.count_reviewed(engine, Scope()),
+        sorted(count_reviews(engine, Scope()), key=repr),
     ]
 
 

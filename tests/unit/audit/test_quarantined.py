@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import open_for_reading, open_for_reviewing
 from imageguard_daemon.audit.quarantined import Selection, ids_of, page, reviewed_measures, selected
-from imageguard_daemon.audit.queries import count_reviewed
+from imageguard_daemon.audit.reviewed import count_reviews
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.review.acting import confirm, release, undo
 from tests.helpers.audit_logs import NOON, Judged, write_log
@@ -98,7 +98,7 @@ def test_a_page_of_a_period_begins_with_the_period(engine: sa.Engine) -> None:
 
 def test_counting_reviews_begins_with_the_reviews(engine: sa.Engine) -> None:
     """A report over many decisions looks only at those that were reviewed."""
-    told = _plan_of(engine, lambda: count_reviewed(engine, Scope(since=NOON)))
+    told = _plan_of(engine, lambda: count_reviews(engine, Scope(since=NOON)))
     assert "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)" in told
     assert not any(line.startswith(("SCAN r", "SCAN o", "SCAN i")) for line in told)
 
@@ -141,9 +141,9 @@ def test_the_latest_word_counts(tmp_path: Path) -> None:
     rejections.do(release, second)
     rejections.do(undo, third)
     engine = open_for_reading(rejections.root / "audit.db")
-    assert count_reviewed(engine, Scope()) == (1, 1)
-    assert count_reviewed(engine, Scope(class_name="dog")) == (0, 0)
-    assert count_reviewed(engine, Scope(until=datetime(2020, 1, 1, tzinfo=UTC))) == (0, 0)
+    assert {one.action: one.images for one in count_reviews(engine, Scope())} == {"confirm": 1, "release": 1}
+    assert count_reviews(engine, Scope(class_name="dog")) == []
+    assert count_reviews(engine, Scope(until=datetime(2020, 1, 1, tzinfo=UTC))) == []
     assert sorted((right, name) for right, name, *_ in reviewed_measures(engine)) == [
         (False, "cat/1.jpg"),
         (True, "cat/0.jpg"),
@@ -160,7 +160,7 @@ def test_a_log_of_before_there_were_reviews_is_told_apart(tmp_path: Path) -> Non
     connection.execute("DROP TABLE review_records")
     connection.close()
     engine = open_for_reading(path)
-    assert count_reviewed(engine, Scope()) == (0, 0)
+    assert count_reviews(engine, Scope()) == []
     engine.dispose()
     with pytest.raises(UnavailableError, match="older version"):
         open_for_reviewing(path)

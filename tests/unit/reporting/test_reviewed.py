@@ -1,0 +1,96 @@
+"""What became of rejected images, in every form of a report."""
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.quarantined import classes
+from imageguard_daemon.config import Reporting
+from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.reporting.page import as_html
+from imageguard_daemon.reporting.rendering import as_dict
+from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.tables import as_table
+from imageguard_daemon.review.acting import confirm, purge, rejudge, release, undo
+from tests.helpers.rejections import ANNA, Rejections
+
+FAR = datetime(2099, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """A report on ten rejected images: three released, one rejudged, one deleted, one confirmed, one undone."""
+    rejections = Rejections(tmp_path_factory.mktemp("log") / "root")
+    ids = [rejections.file(f"cat/{number}.jpg") for number in range(10)]
+    rejections.file("cat/good.jpg", ok=True)
+    rejections.do(release, *ids[:3], ids[5])
+    rejections.do(undo, ids[5])
+    rejections.do(confirm, ids[3], ids[4])
+    rejections.do(purge, ids[4])
+    with rejections.acting() as acting:
+        list(rejudge(acting, [ids[6]], ANNA, {ids[6]: {"blur_score": 10.0}}))
+    engine = open_for_reading(rejections.root / "audit.db")
+    assert classes(engine) == ["cat"]
+    made = report_on(engine, (Dimension.class_, Dimension.day), Scope(), Reporting(), FAR)
+    engine.dispose()
+    rejections.close()
+    return made
+
+
+def printed(report: Report) -> str:
+    """Give the table as text."""
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(as_table(report))
+    return console.export_text()
+
+
+def test_people_read_how_many_are_in_quarantine_by_now(report: Report) -> None:
+    """Ten were rejected; four released and one deleted since leave five."""
+    words = "4 released since, 1 deleted since, 5 in quarantine"
+    assert f"1 accepted, 10 rejected, {words}" in printed(report)
+    assert f"({words})" in as_html(report, {}, FAR)
+    [line] = [line for line in printed(report).splitlines() if line.startswith("cat ")]
+    assert line.split()[2:5] == ["11", "10", "5"]
+
+
+def test_programs_get_the_same_numbers(report: Report) -> None:
+    """Keys of before keep their meaning; `quarantined` is the verdict, `in_quarantine` where the files are."""
+    made = as_dict(report)
+    assert (made["quarantined"], made["rejected"]) == (10, 10)
+    [group] = made["groups"]
+    for numbers in (made, group):
+        assert (numbers["released"], numbers["purged"], numbers["in_quarantine"]) == (4, 1, 5)
+    assert {name: made["reviewed"][name] for name in ("right", "wrong", "rejudged")} == {
+        "right": 2,
+        "wrong": 3,
+        "rejudged": 1,
+    }
+
+
+def test_findings_can_ask_where_people_overrule(report: Report) -> None:
+    """By reason, class, source, camera and host: three of five that people looked at were released."""
+    assert set(report.overruled) == {
+        *(Dimension.reason, Dimension.class_, Dimension.source, Dimension.camera, Dimension.host)
+    }
+    for dimension, name in ((Dimension.reason, "blurry"), (Dimension.class_, "cat"), (Dimension.source, "default")):
+        one = report.overruled[dimension][name]
+        assert (one.wrong, one.total, one.overruled) == (3, 5, 0.6)
+        assert one.overruled_interval[0] < 0.6 < one.overruled_interval[1]
+
+
+def test_a_log_that_nobody_reviewed_is_told_in_short(tmp_path: Path) -> None:
+    """All rejected images are in quarantine: one number says so."""
+    rejections = Rejections(tmp_path / "root")
+    rejections.file("cat/1.jpg")
+    engine = open_for_reading(rejections.root / "audit.db")
+    made = report_on(engine, (Dimension.class_,), Scope(), Reporting(), FAR)
+    engine.dispose()
+    rejections.close()
+    assert "0 accepted, 1 quarantined" in printed(made)
+    assert "in quarantine" not in printed(made)
+    assert as_dict(made)["in_quarantine"] == 1
