@@ -10,7 +10,7 @@
     │   └── StalledError  not this file but the disk, mount or log is at fault: its source pauses
     └── FatalError        a person is needed: the command ends with `exit_code`
         ├── UsageError, ConfigError, NoInputError, DataError, StorageError
-        └── AlreadyRunningError, PermissionDeniedError, UnavailableError
+        └── AlreadyRunningError, ReplacedError, PermissionDeniedError, UnavailableError
 
 Exit codes follow sysexits.h; docs/exit-codes.md lists them from these classes.
 """
@@ -111,6 +111,12 @@ class UnavailableError(FatalError):
 
 class AlreadyRunningError(FatalError):
     """Another daemon owns this root."""
+
+    exit_code = os.EX_TEMPFAIL
+
+
+class ReplacedError(FatalError):
+    """The program's files were replaced while it was running: it goes on when it is started anew."""
 
     exit_code = os.EX_TEMPFAIL
 

@@ -5,24 +5,29 @@ Imports nothing of the daemon but the measuring.
 
 import ctypes
 import hashlib
+import mmap
 import os
 import resource
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from multiprocessing.sharedctypes import RawArray
+from multiprocessing.reduction import DupFd
+from typing import Any
 
-from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.errors import ImageguardError, ReplacedError
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service.decoding_process import Decoder, DecoderLostError, sealed_copy
+from imageguard_daemon.service.edition import installed_edition
 from imageguard_daemon.service.losses import Cause, Loss
 
 _PR_SET_PDEATHSIG = 1
+REPLACED = "the program's files were replaced while it was running (an upgrade?); it has to be started anew"
 BATCH_SECONDS = 0.25
 """A batch that has taken so long ends with the file at hand; the others are handed out again, to whoever is free."""
 
@@ -31,10 +36,20 @@ class Board:
     """Where workers note which file of a batch they are at, for the daemon to read when one was lost.
 
     A slot holds 0 before the first file; then the file's number, from 1 on, while it is read, and its negative after.
+    It is memory without a name: /dev/shm, which every account may fill, is not needed.
     """
 
-    def __init__(self, slots: int) -> None:
-        self._slots: ctypes.Array[ctypes.c_short] = RawArray(ctypes.c_short, slots)
+    def __init__(self, slots: int, descriptor: int | None = None) -> None:
+        if descriptor is None:
+            descriptor = os.memfd_create("imageguard-board", os.MFD_CLOEXEC)
+            os.ftruncate(descriptor, slots * ctypes.sizeof(ctypes.c_short))
+        self._descriptor = descriptor
+        weakref.finalize(self, os.close, descriptor)
+        self._slots = memoryview(mmap.mmap(descriptor, os.fstat(descriptor).st_size)).cast("h")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to a process that is being started, as the same memory."""
+        return _received_board, (DupFd(self._descriptor),)
 
     def begin_reading(self, slot: int, number: int) -> None:
         """Note that a batch waits for the disk to give its file `number` from now on."""
@@ -57,17 +72,27 @@ class Board:
         return self._slots[slot] > 0
 
 
+def _received_board(descriptor: Any) -> Board:
+    return Board(0, descriptor.detach())
+
+
 Answer = Measurement | OSError | ImageguardError | Loss
 
 _board = Board(1)
 _memory_bytes = 0
 _decoder: Decoder | None = None
+_refusal: ReplacedError | None = None
 
 
-def begin(memory_bytes: int, board: Board) -> None:
-    """Prepare a fresh worker: bounded, deaf to the terminal's Ctrl-C, and gone when the daemon is gone."""
-    global _board, _memory_bytes, _decoder  # noqa: PLW0603 - a worker process has one of each, given to it once
+def begin(memory_bytes: int, board: Board, edition: str) -> None:
+    """Prepare a fresh worker: bounded, deaf to the terminal's Ctrl-C, and gone when the daemon is gone.
+
+    One that was loaded from other files than the daemon, which is of the given edition, does nothing for it.
+    """
+    global _board, _memory_bytes, _decoder, _refusal  # noqa: PLW0603 - a worker process has one of each
     _board, _memory_bytes = board, memory_bytes
+    if edition != installed_edition():
+        _refusal = ReplacedError(REPLACED)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -90,6 +115,8 @@ def _silence_libraries() -> None:
 
 def measure_batch(paths: Sequence[str], limits: Limits, slot: int, timeout_seconds: float) -> list[Answer]:
     """Measure files one after another, noting on the board which; give an answer for each that there was time for."""
+    if _refusal is not None:
+        return [_refusal]
     answers: list[Answer] = []
     end = time.monotonic() + BATCH_SECONDS
     for number, path in enumerate(paths):

@@ -1,5 +1,6 @@
 """Supervised worker processes: a crash, a hang or a bomb costs the one file that caused it."""
 
+import errno
 import math
 import multiprocessing
 import os
@@ -10,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -23,6 +23,7 @@ from imageguard_daemon.errors import (
     ChangedError,
     FatalError,
     ImageguardError,
+    ReplacedError,
     RetryableError,
     StalledError,
     UnavailableError,
@@ -31,6 +32,7 @@ from imageguard_daemon.model import Candidate, Measurement
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service import worker_process
+from imageguard_daemon.service.edition import installed_edition
 from imageguard_daemon.service.losses import Cause, Loss, issue_of
 from imageguard_daemon.service.worker_process import BATCH_SECONDS, Answer, Board
 
@@ -106,6 +108,7 @@ class Workers:
         self.pools_replaced = 0
         self._memory_bytes = settings.worker_memory_megabytes * _MEGABYTE
         self._board = Board(_SLOTS)
+        self._edition = installed_edition()
         self._pool = self._new_pool()
         self._pools_lost = 0
         self._last_news_at = 0.0
@@ -177,14 +180,20 @@ class Workers:
             max_workers=self._count,
             context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks
             initializer=worker_process.begin,
-            initargs=(self._memory_bytes, self._board),
+            initargs=(self._memory_bytes, self._board, self._edition),
         )
-        with suppress(OSError, RuntimeError):  # what hinders it hinders the first task, too, which says so
+        try:
             bool(pool.active)  # asking starts the processes now, to be warm when the first file has settled
+        except OSError as error:
+            where = " in /dev/shm, where their locks are made" if error.errno == errno.ENOSPC else ""
+            raise StalledError(f"worker processes cannot be started: {error.strerror}{where}") from error
+        except RuntimeError:
+            pass  # what hinders it hinders the first task, too, which says so
         return pool
 
     def _replace_pool(self) -> None:
         """Begin with new processes: the pool does not survive losing a worker that has no task."""
+        self._require_same_edition()
         self._pools_lost += 1
         if self._pools_lost > _POOLS_LOST_IN_A_ROW:
             raise UnavailableError(
@@ -199,6 +208,15 @@ class Workers:
         lost, self._sent = list(self._sent.values()), {}
         for batch in lost:
             self._start(batch.tasks)
+
+    def _require_same_edition(self) -> None:
+        """End when processes that start from now on would be of another edition.
+
+        Raises:
+            ReplacedError: always then.
+        """
+        if self._edition != installed_edition():
+            raise ReplacedError(worker_process.REPLACED)
 
     def _revive_if_silent(self) -> None:
         """Replace processes that neither answer nor end: the time limit counts only for tasks they have begun."""
@@ -252,6 +270,7 @@ class Workers:
             self._go_on_with(batch.tasks[len(answers) :])
             outcomes = map(self._outcome, batch.tasks, answers)
             return [outcome for outcome in outcomes if outcome is not None]
+        self._require_same_edition()
         if not _is_lost_worker(error):
             raise error
         return self._after_lost_worker(batch, error)

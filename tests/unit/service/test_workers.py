@@ -4,6 +4,8 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -11,10 +13,10 @@ from functools import partial
 import pytest
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import ChangedError, RetryableError, StalledError, UnavailableError
+from imageguard_daemon.errors import ChangedError, ReplacedError, RetryableError, StalledError, UnavailableError
 from imageguard_daemon.model import Candidate, FileIdentity
 from imageguard_daemon.quality.decoding import Limits
-from imageguard_daemon.service import worker_process
+from imageguard_daemon.service import edition, worker_process
 from imageguard_daemon.service.workers import Task, Workers
 from tests.helpers import hostile_work
 from tests.helpers.images import jpeg, photo
@@ -223,3 +225,68 @@ def test_a_decoder_that_cannot_be_set_up_is_no_images_fault(workers, image, monk
     _let_fail(monkeypatch, hostile_work.where_nothing_is_confined, hostile_work.crash)
     with pytest.raises(UnavailableError, match=r"does not work here.*seccomp: Operation not permitted"):
         _measured(workers, image)
+
+
+def test_workers_of_another_edition_do_nothing_for_an_older_daemon(image, monkeypatch):
+    """After an upgrade in place new workers refuse, and the daemon ends with the code that starts it anew."""
+    monkeypatch.setattr("imageguard_daemon.service.workers.installed_edition", lambda: "an older one")
+    workers = Workers(Scoring(workers=1), threading.Event().set)
+    try:
+        with pytest.raises(ReplacedError, match="were replaced while it was running") as told:
+            _measured(workers, image)
+        assert told.value.exit_code == os.EX_TEMPFAIL
+    finally:
+        workers.stop()
+
+
+def test_a_worker_lost_after_an_upgrade_ends_the_daemon_for_a_new_start(workers, image, bad, monkeypatch):
+    """Whatever the new files do with the old daemon's messages: it looks for new files before it blames anything."""
+    assert _measured(workers, image)["good.jpg"].measurement
+    monkeypatch.setattr("imageguard_daemon.service.workers.installed_edition", lambda: "a newer one")
+    _let_fail(monkeypatch, hostile_work.in_worker, hostile_work.crash)
+    with pytest.raises(ReplacedError):
+        _measured(workers, bad)
+
+
+def test_the_edition_is_that_of_the_files(tmp_path, monkeypatch):
+    """A file more, a newer or a longer one is another edition; files that come and go beside them are not."""
+    monkeypatch.setattr(edition, "_PACKAGE", str(tmp_path))
+    module = tmp_path / "module.py"
+    module.write_text("a")
+    known = edition.installed_edition()
+    (tmp_path / "module.pyc").write_text("b")
+    assert edition.installed_edition() == known
+    os.utime(module, (1, 1))
+    newer = edition.installed_edition()
+    assert newer != known
+    (tmp_path / "other.py").write_text("")
+    assert edition.installed_edition() != newer
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_full_dev_shm_of_others_is_told_and_passes(image):
+    """What every account may fill is needed for a moment at start: it is named, and the start is tried again."""
+    program = f"""
+import threading
+from pathlib import Path
+from imageguard_daemon.config import Scoring
+from imageguard_daemon.errors import StalledError
+from imageguard_daemon.service.workers import Workers
+from tests.unit.service.test_workers import _measured
+try:
+    Workers(Scoring(workers=1), threading.Event().set)
+except StalledError as error:
+    print(error)
+Path("/dev/shm/others").unlink()
+workers = Workers(Scoring(workers=1), threading.Event().set)
+print(_measured(workers, Path({str(image)!r}))["good.jpg"].measurement.measures.width)
+workers.stop()
+"""
+    fill = 'mount -t tmpfs -o size=64k tmpfs /dev/shm && yes >/dev/shm/others 2>/dev/null; exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", fill, "sh", sys.executable, "-c", program]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    told, width = done.stdout.splitlines()
+    assert told.startswith("worker processes cannot be started: No space left on device in /dev/shm")
+    assert width == "200"
