@@ -11,6 +11,8 @@ from imageguard_daemon.audit.schema import decision_records, decisions
 from imageguard_daemon.model import SCORE_NAMES
 
 _PAGE = 2_000
+_NEAR = 5_000
+"""So many decisions before one are looked through for others of its class: no index has accepted images by class."""
 _BEYOND = 2**63 - 1
 _SCORES = ", ".join(f"d.{name}" for name in SCORE_NAMES)
 _FILED = f"""
@@ -79,6 +81,19 @@ def newest_decisions(engine: sa.Engine, before: int, most: int) -> list[dict[str
             break
         before = ids[-1]
     return found[:most]
+
+
+def accepted_before(engine: sa.Engine, decision_id: int, class_name: str, most: int) -> list[tuple[int, str]]:
+    """Give number and path of accepted images of a class judged shortly before a decision, newest first."""
+    records = decision_records.c
+    query = sa.select(records.id, records.relative_path).where(
+        *(records.id < decision_id, records.id >= decision_id - _NEAR),
+        *(records["class"] == class_name, records.verdict == "accepted"),
+    )
+    with reading(engine, engine.url.database or "") as connection:
+        return [
+            (row.id, row.relative_path) for row in connection.execute(query.order_by(records.id.desc()).limit(most))
+        ]
 
 
 def filed_images(engine: sa.Engine) -> Iterator[dict[str, object]]:

@@ -139,6 +139,14 @@ def page(engine: sa.Engine, selection: Selection, after: int | None = None) -> l
     return [_rejected(tuple(row)) for row in rows]
 
 
+def number_before(engine: sa.Engine, selection: Selection, after: int) -> int | None:
+    """Give the number of the image that stands before `after` in a list with the newest first; None for the first."""
+    query = sa.select(decisions.c.id).where(*_conditions(selection), decisions.c.id > after)
+    with reading(engine, engine.url.database or "") as connection:
+        query = query.where(*ids_in_period(connection, selection.scope, decisions.c.id))
+        return connection.scalar(query.order_by(decisions.c.id).limit(1))
+
+
 def selected(engine: sa.Engine, selection: Selection) -> Iterator[tuple[int, str, int]]:
     """Stream id, reason and size in bytes of the images selected, newest first."""
     query = sa.select(decisions.c.id, decisions.c.reason, decisions.c.size_bytes).where(*_conditions(selection))

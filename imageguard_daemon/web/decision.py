@@ -1,22 +1,28 @@
 """One decision: the image, its scores and limits, where it is sharp and clipped, what people did, the raw record."""
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
-from imageguard_daemon.audit.listing import decision_row
-from imageguard_daemon.audit.quarantined import STATE_AFTER, reviews_of
+from imageguard_daemon.audit.database import Engine
+from imageguard_daemon.audit.listing import accepted_before, decision_row
+from imageguard_daemon.audit.nearest import nearest_page
+from imageguard_daemon.audit.quarantined import STATE_AFTER, Selection, number_before, page, reviews_of
 from imageguard_daemon.model import SCORE_NAMES, Measures
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.reporting.wording import measured_in_words
 from imageguard_daemon.web.checking import bars_of
 from imageguard_daemon.web.drawing import BLACK, SHARPNESS, WHITE
+from imageguard_daemon.web.filters import Filters
 from imageguard_daemon.web.pictures import SHOWABLE, place_of
 from imageguard_daemon.web.rendering import Renderer
+from imageguard_daemon.web.reviewing import name_typed_last
 from imageguard_daemon.web.site import Site
 
+ACCEPTED_SHOWN = 6
 _LARGEST_ID = (1 << 63) - 1
 DecisionId = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
 
@@ -27,17 +33,32 @@ def pages(site: Site, render: Renderer) -> APIRouter:
 
     @router.get("/decisions/{number}")
     def decision(request: Request, number: DecisionId) -> HTMLResponse:
+        filters = Filters.of(request.query_params)
         with site.log() as engine:
             row = decision_row(engine, number)
-            history = reviews_of(engine, number) if row else []
-            is_there = place_of(engine, site.settings, number) is not None if row else False
-        if row is None:
-            return render(request, "error.html", 404, message=f"There is no decision {number} in this log.")
-        state = STATE_AFTER[history[-1].action] if history else "waiting"
-        more = {"history": history, "is_there": is_there, "state": state}
+            if row is None:
+                return render(request, "error.html", 404, message=f"There is no decision {number} in this log.")
+            history = reviews_of(engine, number)
+            more = {
+                "is_there": place_of(engine, site.settings, number) is not None,
+                "accepted": accepted_before(engine, number, str(row["class"]), ACCEPTED_SHOWN),
+                "neighbours": _neighbours(engine, filters, filters.selection(site.now()), number),
+            }
+        more |= {"history": history, "state": STATE_AFTER[history[-1].action] if history else "waiting"}
+        more |= {"filters": filters, "who": name_typed_last(site, request)}
+        more["notice"] = site.notices.get(request.query_params.get("notice", ""))
         return render(request, "decision.html", **_told(row), **more, sharpness=SHARPNESS, white=WHITE, black=BLACK)
 
     return router
+
+
+def _neighbours(engine: Engine, filters: Filters, selection: Selection, number: int) -> dict[str, int | None]:
+    """Give the images before and after this one in the gallery with these filters."""
+    if filters.order == "nearest":  # backwards there is the way that one came
+        after = nearest_page(engine, selection, 1, number).images
+        return {"prev": None, "next": after[0].id if after else None}
+    after = tuple(page(engine, replace(selection, limit=1), number))
+    return {"prev": number_before(engine, selection, number), "next": after[0].id if after else None}
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,10 @@ class Filters:
         """Give them as hidden fields of a form."""
         return [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
 
+    def place(self) -> list[tuple[str, str]]:
+        """Give them as hidden fields that lead back to the gallery, where another field says which image is meant."""
+        return [(f"at_{name}", value) for name, value in self.pairs()]
+
     def in_words(self) -> str:
         """Say what they select, as a person would check it before acting: `blurry, class cat, since 7d`."""
         said = [self.reason, f"borderline {self.borderline}" if self.borderline else ""]

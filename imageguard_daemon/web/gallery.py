@@ -7,15 +7,20 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.nearest import Nearest, nearest_page
-from imageguard_daemon.audit.quarantined import page
+from imageguard_daemon.audit.quarantined import page, selected
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
 from imageguard_daemon.web.filters import ORDERS, STATE_NAMES, Filters
 from imageguard_daemon.web.rendering import Renderer
+from imageguard_daemon.web.reviewing import MOST_IMAGES, name_typed_last
 from imageguard_daemon.web.site import Site
 
 PAGE_SIZE = 24
+PAGES_BACK = 50
+"""Pages that lead back one by one; from further on there is the first page."""
 _LARGEST_ID = (1 << 63) - 1
 _CHOICES = {"reasons": ISSUES, "states": STATE_NAMES, "orders": ORDERS, "scores": ("score", *SCORE_NAMES)}
+Number = Annotated[int | None, Query(ge=0, le=_LARGEST_ID)]
+Trail = Annotated[str, Query(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19})*)?$", max_length=20 * PAGES_BACK)]
 
 
 def pages(site: Site, render: Renderer) -> APIRouter:
@@ -23,13 +28,35 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/quarantine")
-    def quarantine(request: Request, after: Annotated[int | None, Query(ge=0, le=_LARGEST_ID)] = None) -> HTMLResponse:
-        filters = Filters.of(request.query_params)
-        return render(
-            request, "quarantine.html", filters=filters, shown=_page(site, filters, after), after=after, **_CHOICES
-        )
+    def quarantine(
+        request: Request, after: Number = None, trail: Trail = "", notice: Annotated[str, Query(max_length=64)] = ""
+    ) -> HTMLResponse:
+        filters, been = Filters.of(request.query_params), [int(one) for one in trail.split(".") if one]
+        shown = {"shown": _page(site, filters, after), "after": after, "notice": site.notices.get(notice)}
+        places = {"onward": _trail([*been, after or 0]), "back": _back(been)}
+        who = name_typed_last(site, request)
+        return render(request, "quarantine.html", filters=filters, who=who, **shown, **places, **_CHOICES)
+
+    @router.get("/quarantine/count")
+    def count(request: Request) -> HTMLResponse:
+        selection = replace(Filters.of(request.query_params).selection(site.now()), limit=MOST_IMAGES + 1)
+        with site.log() as engine:
+            images = sum(1 for _ in selected(engine, selection))
+        return render(request, "count.html", images=images, most=MOST_IMAGES)
 
     return router
+
+
+def _trail(been: list[int]) -> str:
+    return ".".join(map(str, been[-PAGES_BACK:]))
+
+
+def _back(been: list[int]) -> dict[str, object] | None:
+    """Give where the page before this one began, and how one came there."""
+    if not been:
+        return None
+    *earlier, last = been
+    return {**({"after": last} if last else {}), **({"trail": _trail(earlier)} if earlier else {})}
 
 
 def _page(site: Site, filters: Filters, after: int | None) -> Nearest:

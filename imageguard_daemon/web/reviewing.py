@@ -9,16 +9,17 @@ from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import FormData, QueryParams
 
 from imageguard_daemon.audit.quarantined import Selection, selected
 from imageguard_daemon.errors import ImageguardError, UsageError
 from imageguard_daemon.review import acting
-from imageguard_daemon.review.rendering import PAST, size_in_words
+from imageguard_daemon.review.rendering import size_in_words
 from imageguard_daemon.review.values import Reviewed, Reviewer
 from imageguard_daemon.web.filters import Filters
 from imageguard_daemon.web.guarding import HOLDER, cookie_of
+from imageguard_daemon.web.notices import Notice
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.site import Site
 
@@ -45,13 +46,12 @@ def routes(site: Site, render: Renderer) -> APIRouter:
         found, reasons, size_bytes = _count(site, replace(filters.selection(site.now(), ids), limit=MOST_IMAGES + 1))
         counted = {"count": len(found), "reasons": reasons.most_common(), "size": size_in_words(size_bytes)}
         chosen = {"filters": filters, "ids": ids, "action": _known(action), "newest": max(found, default=0)}
-        chosen["examples"] = found[:EXAMPLES_SHOWN]
-        who = unquote(cookie_of(request.headers, WHO)) or site.who
-        return render(request, "review.html", most=MOST_IMAGES, who=who, **counted, **chosen)
+        chosen |= {"examples": found[:EXAMPLES_SHOWN], "after": _page_of(request.query_params).get("after")}
+        return render(request, "review.html", most=MOST_IMAGES, who=name_typed_last(site, request), **counted, **chosen)
 
     @router.post("/review")
-    async def carry_out(request: Request) -> HTMLResponse:
-        async with request.form(max_files=0, max_fields=MOST_IMAGES) as form:
+    async def carry_out(request: Request) -> Response:
+        async with request.form(max_files=0, max_fields=MOST_IMAGES + 50) as form:
             given = QueryParams([(name, str(value)) for name, value in form.multi_items()])
             if not _is_ours(form, site):
                 return render(request, "error.html", 403, message=_WRONG)
@@ -60,11 +60,16 @@ def routes(site: Site, render: Renderer) -> APIRouter:
     return router
 
 
+def name_typed_last(site: Site, request: Request) -> str:
+    """Give the name that a form begins with, where nobody needs a token."""
+    return unquote(cookie_of(request.headers, WHO)) or site.who
+
+
 def _is_ours(form: FormData, site: Site) -> bool:
     return hmac.compare_digest(str(form.get("csrf", "")).encode(), site.csrf.encode())
 
 
-def _carried_out(site: Site, render: Renderer, request: Request, given: QueryParams) -> HTMLResponse:
+def _carried_out(site: Site, render: Renderer, request: Request, given: QueryParams) -> Response:
     if not site.may_act:
         return render(request, "error.html", 403, message="With --db the log is only looked at.")
     action, filters, ids = _known(given.get("action", "")), Filters.of(given), _ids(given)
@@ -79,11 +84,22 @@ def _carried_out(site: Site, render: Renderer, request: Request, given: QueryPar
         return render(request, "error.html", 400, message=f"At most {MOST_IMAGES:,} images at once.")
     reviewer = _reviewer(site, request, given)
     results, stopped = _act(site, ACTIONS[action], chosen, reviewer)
-    done = [one for one in results if one.done]
-    told = {"done": done, "refused": [one for one in results if not one.done], "stopped": stopped}
-    page = render(request, "reviewed.html", action=action, verb=PAST[action], left=len(chosen) - len(results), **told)
-    page.set_cookie(WHO, quote(reviewer.who), httponly=True, samesite="strict")
-    return page
+    notice = site.notices.add(Notice(action, tuple(results), stopped, len(chosen) - len(results)))
+    answer = RedirectResponse(_way_back(given, filters, notice), 303)
+    answer.set_cookie(WHO, quote(reviewer.who), httponly=True, samesite="strict")
+    return answer
+
+
+def _way_back(given: QueryParams, filters: Filters, notice: str) -> str:
+    """Give the address of the page that the images were chosen on, or of the next image: nobody loses the place."""
+    at = {name.removeprefix("at_"): value for name, value in given.items() if name.startswith("at_")}
+    image = given.get("back", "").removeprefix("/decisions/")
+    place = f"/decisions/{image}" if image.isdecimal() else "/quarantine"
+    return f"{place}?{(Filters.of(at) if at or image else filters).query(notice=notice, **_page_of(given))}"
+
+
+def _page_of(given: QueryParams) -> dict[str, str]:
+    return {"after": after} if (after := given.get("after", "")).isdecimal() else {}
 
 
 def _act(site: Site, function: _Function, ids: Sequence[int], reviewer: Reviewer) -> tuple[list[Reviewed], str]:

@@ -14,6 +14,7 @@ from imageguard_daemon.audit.fleet_database import FleetAddress, is_fleet_url
 from imageguard_daemon.audit.writer import utc_now
 from imageguard_daemon.config import Settings
 from imageguard_daemon.web.log_connections import LogConnections
+from imageguard_daemon.web.notices import Notices
 from imageguard_daemon.web.sessions import Sessions
 from imageguard_daemon.web.tokens import Tokens
 
@@ -69,6 +70,7 @@ class Site:
     access: Access = Access()
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     sessions: Sessions = field(default_factory=Sessions)
+    notices: Notices = field(default_factory=Notices)
     now: Callable[[], datetime] = utc_now
     may_act: bool = True
     """Whether images can be released: with --db only the log is looked at."""

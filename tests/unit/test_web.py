@@ -127,8 +127,9 @@ async def test_a_release_says_how_many_first_and_can_be_undone(client, rejection
     assert "Release 2 images?" in asked.text
     assert (rejections.quarantine / "cat/2.jpg").exists()
     form = _form(asked.text) | {"who": "berta", "why": "fine"}
-    done = await client.post("/review", data=form)
+    done = await client.post("/review", data=form, follow_redirects=True)
     assert "2 released" in done.text
+    assert done.url.params["reason"] == "blurry"
     assert (rejections.accepted / "cat/2.jpg").exists()
     assert "release by berta: fine" in (await client.get("/decisions/2")).text
     undo = await client.get("/review?action=undo&ids=2")
@@ -141,7 +142,7 @@ async def test_what_came_after_the_count_is_left_alone(client, rejections):
     """An image that was rejected while somebody read the count is not released with the others."""
     form = _form((await client.get("/review?action=release&which=matching&reason=blurry")).text) | {"who": "anna"}
     rejections.file("cat/late.jpg", b"late")
-    assert "2 released" in (await client.post("/review", data=form)).text
+    assert "2 released" in (await client.post("/review", data=form, follow_redirects=True)).text
     assert (rejections.quarantine / "cat/late.jpg").exists()
 
 

@@ -1,13 +1,88 @@
 // What pages do beyond HTML and htmx; all of them can be read without.
 "use strict";
-document.addEventListener("click", (event) => {
-  const all = event.target.closest("[data-select]");
-  if (!all) return;
-  const boxes = document.querySelectorAll("input[name=ids]");
-  const on = [...boxes].some((box) => !box.checked);
-  boxes.forEach((box) => { box.checked = on; });
+// Ticks are kept over the pages of one gallery, for as long as the tab is open, and go along with the form.
+const gallery = document.querySelector("[data-gallery]");
+const boxes = () => [...document.querySelectorAll("input[name=ids][type=checkbox]")];
+const shelf = gallery && `ticked ${gallery.dataset.gallery}`;
+const ticked = () => new Set(JSON.parse(sessionStorage.getItem(shelf) || "[]"));
+const keep = () => {
+  const kept = ticked();
+  boxes().forEach((box) => { if (box.checked) kept.add(box.value); else kept.delete(box.value); });
+  sessionStorage.setItem(shelf, JSON.stringify([...kept]));
+  show(kept);
+};
+const show = (kept) => {
+  const elsewhere = [...kept].filter((value) => !boxes().some((box) => box.value === value)).length;
+  const words = kept.size ? `${kept.size} ticked${elsewhere ? `, ${elsewhere} on other pages` : ""}` : "";
+  document.querySelector("[data-ticked]").textContent = words;
+  document.querySelector("[data-untick]").hidden = !kept.size;
+};
+if (gallery) {
+  if (document.querySelector(".notice")) sessionStorage.removeItem(shelf);
+  boxes().forEach((box) => { box.checked = ticked().has(box.value); });
+  document.querySelector("[data-select]").hidden = false;
+  show(ticked());
+  let last = null;
+  document.addEventListener("click", (event) => {
+    const box = event.target.closest("input[name=ids][type=checkbox]");
+    if (box) {
+      const [from, to] = [boxes().indexOf(last), boxes().indexOf(box)].sort((one, other) => one - other);
+      if (event.shiftKey && from >= 0) boxes().slice(from, to + 1).forEach((one) => { one.checked = box.checked; });
+      last = box;
+      keep();
+    } else if (event.target.closest("[data-select]")) {
+      const on = boxes().some((one) => !one.checked);
+      boxes().forEach((one) => { one.checked = on; });
+      keep();
+    } else if (event.target.closest("[data-untick]")) {
+      boxes().forEach((one) => { one.checked = false; });
+      sessionStorage.removeItem(shelf);
+      show(new Set());
+    }
+  });
+  gallery.addEventListener("submit", () => {
+    const shown = new Set(boxes().map((box) => box.value));
+    ticked().forEach((value) => {
+      if (shown.has(value)) return;
+      const field = Object.assign(document.createElement("input"), { type: "hidden", name: "ids", value });
+      gallery.append(field);
+    });
+  });
+}
+// Keys, as in photo programs; never while somebody types, nor with Ctrl, Alt or the like.
+const zoom = document.querySelector("[data-zoom]");
+if (zoom) {
+  zoom.hidden = false;
+  zoom.addEventListener("click", () => document.querySelector(".whole").classList.toggle("fit"));
+}
+const cards = () => [...document.querySelectorAll(".gallery li")];
+let here = -1;
+const go = (step) => {
+  const list = cards();
+  if (!list.length) return false;
+  list.forEach((card) => card.classList.remove("here"));
+  here = Math.min(Math.max(here + step, 0), list.length - 1);
+  list[here].classList.add("here");
+  list[here].querySelector("a").focus();
+  return true;
+};
+const follow = (rel) => { const link = document.querySelector(`a[rel=${rel}]`); if (link) link.click(); };
+const help = document.getElementById("keys");
+const keys = {
+  j: () => (gallery ? go(1) : follow("next")), ArrowRight: () => (gallery ? go(1) : follow("next")),
+  k: () => (gallery ? go(-1) : follow("prev")), ArrowLeft: () => (gallery ? go(-1) : follow("prev")),
+  x: () => { if (gallery && here >= 0) cards()[here].querySelector("input[name=ids]").click(); },
+  n: () => follow("next"), p: () => follow("prev"),
+  "?": () => { if (help) help.open ? help.close() : help.showModal(); },
+};
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input:not([type=checkbox]), select, textarea, .whole");
+  if (typing || event.ctrlKey || event.altKey || event.metaKey) return;
+  const button = document.querySelector(`[data-key="${event.key}"]`);
+  if (!button && !keys[event.key]) return;
+  event.preventDefault();
+  if (button) button.click(); else keys[event.key]();
 });
-document.querySelectorAll("[data-select]").forEach((button) => { button.hidden = false; });
 document.addEventListener("input", (event) => {
   if (event.target.type !== "range") return;
   const output = document.querySelector(`output[for=${event.target.id}]`);
