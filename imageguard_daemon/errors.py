@@ -4,6 +4,7 @@
     ├── ImageError        the image is at fault: recorded with its issue, the next one goes on
     ├── RetryableError    the surroundings are at fault: nothing is lost, tried again after a pause
     │   ├── ChangedError  the file is not the one that was judged: it is looked at afresh
+    │   │   └── NotBegunError  nothing was done with it at all: that is not held against it
     │   ├── ElsewhereError  a recorded path is in none of the folders in force: left as it is
     │   ├── NotPermittedError  this file may not be read: asked again until it may
     │   │   └── RefusedError  its folder does not let it go, or the one it is to go to does not take it
@@ -53,6 +54,10 @@ class RetryableError(ImageguardError):
 
 class ChangedError(RetryableError):
     """The file at this path is no longer the one that was judged."""
+
+
+class NotBegunError(ChangedError):
+    """Nothing was done with this file, for a reason that is another's."""
 
 
 class ElsewhereError(RetryableError):

@@ -52,12 +52,11 @@ class FileIdentity:
 
     def same_content_as(self, other: Self) -> bool:
         """Tell whether both are one file with the same bytes; a rename changes only ctime."""
-        return (self.device, self.inode, self.size_bytes, self.mtime_ns) == (
-            other.device,
-            other.inode,
-            other.size_bytes,
-            other.mtime_ns,
-        )
+        return self.inode == other.inode and self.looks_like(other)
+
+    def looks_like(self, other: Self) -> bool:
+        """Tell whether both may have the same bytes; some file systems number a file anew with each of its names."""
+        return (self.device, self.size_bytes, self.mtime_ns) == (other.device, other.size_bytes, other.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)

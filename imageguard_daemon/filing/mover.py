@@ -22,8 +22,9 @@ from imageguard_daemon.errors import (
     StorageError,
     retryable,
 )
+from imageguard_daemon.file_systems import Reach, file_system_of
 from imageguard_daemon.filing import refusing, renaming
-from imageguard_daemon.filing.copying import copy_attributes, copy_hashing
+from imageguard_daemon.filing.copying import copy_attributes, copy_hashing, hash_of
 from imageguard_daemon.filing.destinations import alternatives
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.renaming import Inode, Name
@@ -55,7 +56,7 @@ def put_back(at: tuple[int, str], to: tuple[int, str], sha256: str) -> None:
     """Give a file its old name again, or one that tells it apart when a new upload has taken that."""
     for name in alternatives(to[1], (), sha256):
         try:
-            renaming.move_name(*at, to[0], name)
+            renaming.give_back(*at, to[0], name)
         except FileExistsError:
             continue
         return
@@ -234,7 +235,7 @@ class Move:
             moved = os.stat(self._target_name, dir_fd=self._target_folder, follow_symlinks=False)
         except FileNotFoundError:
             return  # whoever waits for files at the destination has taken it on already
-        if not self._is_as_judged(moved) or moved.st_nlink > 1:
+        if not self._bears_judged(self._target, moved) or moved.st_nlink > 1:
             self._put_back_moved()
             raise ChangedError("was replaced or linked while it was being moved")
 
@@ -278,7 +279,7 @@ class Move:
             linked = os.stat(self._target_name, dir_fd=self._target_folder, follow_symlinks=False)
         except FileNotFoundError as error:
             raise ChangedError("was taken away from the destination at once") from error
-        if not self._is_as_judged(linked):
+        if not self._bears_judged(self._target, linked):
             self._withdraw()
             raise ChangedError("was replaced while it was being moved")
         self._take_source_away()
@@ -322,7 +323,7 @@ class Move:
             raise
         self._is_aside = True
         with suppress(FileNotFoundError):  # deleted at once: as if it had been before
-            if not self._is_as_judged(os.stat(self._aside, dir_fd=self._source_folder, follow_symlinks=False)):
+            if not self._bears_judged(aside, os.stat(self._aside, dir_fd=self._source_folder, follow_symlinks=False)):
                 self._put_back_aside()  # a new upload had come to bear the name
 
     def _drop_aside(self) -> None:
@@ -362,6 +363,23 @@ class Move:
                 f"{printable(self._intent.destination_path)} cannot be taken back: {error.strerror}"
             ) from error
         self._in_doubt = False
+
+    def _bears_judged(self, name: Name, status: os.stat_result) -> bool:
+        """Tell whether what bears a name, with this status, is what was judged.
+
+        Where a file system numbers files by their names (mergerfs, sshfs), another number proves nothing: its bytes do.
+        """
+        found = FileIdentity.from_stat(status)
+        if found.same_content_as(self._intent.identity):
+            return True
+        if not found.looks_like(self._intent.identity) or file_system_of(self._file).reach is Reach.local:
+            return False
+        descriptor = os.open(name[1], READ_ONLY_NO_TRAPS, dir_fd=name[0])
+        try:
+            opened = FileIdentity.from_stat(os.fstat(descriptor))
+            return opened.same_content_as(found) and hash_of(descriptor) == self._intent.sha256
+        finally:
+            os.close(descriptor)
 
     def _is_as_judged(self, status: os.stat_result) -> bool:
         return FileIdentity.from_stat(status).same_content_as(self._intent.identity)

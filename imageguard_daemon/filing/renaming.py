@@ -16,6 +16,8 @@ from imageguard_daemon.names import printable
 _RENAME_NOREPLACE = 1
 CANNOT_RENAME_SAFELY = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _CANNOT_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK})
+_ODD_ANSWERS_TO_LINK = frozenset({errno.EIO, errno.EINVAL})
+"""What programs behind FUSE say of links that they do not know."""
 _REFUSALS = CANNOT_RENAME_SAFELY | {
     *(errno.ENOENT, errno.EEXIST, errno.EXDEV, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EBUSY),
     *(errno.EMLINK, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
@@ -106,14 +108,33 @@ def move_name(source_folder: int, source_name: str, target_folder: int, target_n
 
     An OSError other than that may leave the file with both names.
     """
-    try:
-        rename(source_folder, source_name, target_folder, target_name)
-    except OSError as error:
-        if error.errno not in CANNOT_RENAME_SAFELY:
-            raise
+    if not _renamed(source_folder, source_name, target_folder, target_name):
         link(source_folder, source_name, target_folder, target_name)
         with suppress(FileNotFoundError):  # somebody else dropped it
             os.unlink(source_name, dir_fd=source_folder)
+
+
+def give_back(source_folder: int, source_name: str, target_folder: int, target_name: str) -> None:
+    """Give a file of ours a name in the inbox; FileExistsError when it is taken, and wherever that can be refused.
+
+    Where a file system can neither rename safely nor link (exfat, rclone), the plain rename replaces an empty file of
+    our own: no other place is left for the file, and nobody should have to look for it under a hidden name.
+    """
+    names = (source_folder, source_name, target_folder, target_name)
+    if _renamed(*names):
+        return
+    try:
+        link(*names)
+    except StalledError:
+        pass
+    except OSError as error:
+        if error.errno not in _ODD_ANSWERS_TO_LINK:
+            raise
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(source_name, dir_fd=source_folder)
+        return
+    _rename_over_own(names[:2], names[2:])
 
 
 def set_aside(folder: int, name: str, aside: str) -> None:
@@ -121,18 +142,28 @@ def set_aside(folder: int, name: str, aside: str) -> None:
 
     Where the file system cannot refuse to replace, the plain rename replaces an empty file of our own.
     """
+    if not _renamed(folder, name, folder, aside):
+        _rename_over_own((folder, name), (folder, aside))
+
+
+def _renamed(source_folder: int, source_name: str, target_folder: int, target_name: str) -> bool:
+    """Rename, refusing to replace; False when the file system has no such thing."""
     try:
-        rename(folder, name, folder, aside)
+        rename(source_folder, source_name, target_folder, target_name)
     except OSError as error:
         if error.errno not in CANNOT_RENAME_SAFELY:
             raise
-    else:
-        return
-    os.close(os.open(aside, _PLACEHOLDER, 0o600, dir_fd=folder))
+        return False
+    return True
+
+
+def _rename_over_own(source: Name, target: Name) -> None:
+    """Rename over an empty file that is made for it, so that nothing of others is replaced."""
+    os.close(os.open(target[1], _PLACEHOLDER, 0o600, dir_fd=target[0]))
     try:
-        os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(source[1], target[1], src_dir_fd=source[0], dst_dir_fd=target[0])
     except OSError as error:
         if error.errno in _REFUSALS:  # otherwise it may be the file by now
             with suppress(OSError):
-                os.unlink(aside, dir_fd=folder)
+                os.unlink(target[1], dir_fd=target[0])
         raise

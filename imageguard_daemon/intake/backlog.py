@@ -5,9 +5,9 @@ Nothing here is durable, on purpose: the inbox is the queue, this only caches wh
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from imageguard_daemon.model import Candidate
+from imageguard_daemon.model import Candidate, FileIdentity
 
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 300.0
@@ -23,6 +23,8 @@ class Failure:
     retry_at: float | None
     """Monotonic time of the next attempt; None when it waits for a person or for the file to change."""
     error: str
+    other_content_only: bool = False
+    """Only other bytes are a reason to try again early: our own attempts change names, and so the rest of its state."""
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class Backlog:
     _held: set[Candidate] = field(default_factory=set)
     _set_aside: set[Candidate] = field(default_factory=set)
     _failures: dict[Candidate, Failure] = field(default_factory=dict)
+    _changed_underway: dict[Candidate, FileIdentity | None] = field(default_factory=dict)
 
     def __contains__(self, candidate: Candidate) -> bool:
         """Tell whether intake should leave this candidate alone for now."""
@@ -102,6 +105,19 @@ class Backlog:
         retry_at = now + pause if attempts < self.max_attempts else None
         return self._set(Failure(candidate, attempts, retry_at, error))
 
+    def changed_underway(self, candidate: Candidate, error: str, now: float) -> Failure | None:
+        """Count a file that was not the judged one in the end: None the first time, when it is to be looked at afresh.
+
+        When it happens again with the same content, it is no sender's doing but a failure like others.
+        """
+        before = self._changed_underway.pop(candidate, None)
+        self._changed_underway[candidate] = candidate.settled
+        if len(self._changed_underway) > REMEMBERED_FAILURES:
+            del self._changed_underway[next(iter(self._changed_underway))]
+        if before is None or candidate.settled is None or not before.looks_like(candidate.settled):
+            return None
+        return self._set(replace(self.failed(candidate, error, now), other_content_only=True))
+
     def postponed(self, candidate: Candidate, why: str, retry_at: float) -> Failure:
         """Set a candidate aside until a given time without counting it as an attempt."""
         return self._set(Failure(candidate, 0, retry_at, why))
@@ -119,9 +135,13 @@ class Backlog:
         pauses = (f.retry_at for f in self._failures.values() if f.candidate in self._set_aside)
         return min((pause for pause in pauses if pause is not None), default=None)
 
-    def changed(self, candidate: Candidate) -> None:
-        """Give a candidate that was set aside a fresh chance: its file is no longer the one that failed."""
-        if candidate in self._set_aside:
+    def changed(self, candidate: Candidate, seen: FileIdentity | None = None) -> None:
+        """Give a candidate that was set aside a fresh chance: its file, as `seen`, is not the one that failed."""
+        if candidate not in self._set_aside:
+            return
+        failure = self._failures.get(candidate)
+        failed = failure.candidate.settled if failure and failure.other_content_only else None
+        if not (seen and failed and failed.looks_like(seen)):
             self.done(candidate)
 
     def give_all_another_chance(self) -> None:

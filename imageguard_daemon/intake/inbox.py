@@ -108,7 +108,7 @@ class Inbox:
         if identity is None:
             self._forget(candidate.relative_path)
         elif candidate.settled is not None and identity != candidate.settled:
-            self._backlog.changed(candidate)
+            self._backlog.changed(candidate, identity)
 
     def walk_soon(self) -> None:
         """Walk the whole inbox at the next step."""
@@ -156,7 +156,7 @@ class Inbox:
                 self._follow_hint(path, relative_path, now)
 
     def _follow_hint(self, path: str, relative_path: str, now: float) -> None:
-        self._backlog.changed(self._candidate(relative_path))
+        self._backlog.changed(self._candidate(relative_path), self._identity(relative_path))
         if os.path.isdir(path) and not os.path.islink(path):
             self._observe_tree(relative_path, now)
         else:

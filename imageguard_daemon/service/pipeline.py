@@ -10,6 +10,7 @@ import structlog
 
 from imageguard_daemon.errors import (
     ChangedError,
+    NotBegunError,
     NotPermittedError,
     RefusedError,
     RetryableError,
@@ -19,7 +20,7 @@ from imageguard_daemon.errors import (
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.filing.mover import NotPutBackError
-from imageguard_daemon.intake.backlog import Backlog
+from imageguard_daemon.intake.backlog import Backlog, Failure
 from imageguard_daemon.model import Candidate, Intent, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 from imageguard_daemon.service.meters import Meters
@@ -266,16 +267,25 @@ class Pipeline:
             # Others probe the end of the pause before this one does: it alone may be on the bad part of a disk.
             self._backlog.postponed(candidate, str(error), (source.next_probe() or now) + PROBE_OTHERS_SECONDS)
         elif isinstance(error, ChangedError):
-            tell = log.error if isinstance(error, NotPutBackError) else log.info
-            tell("looked at afresh", path=printable(candidate.relative_path), why=str(error))
-            self._backlog.done(candidate)
-            source.inbox.look_again_at(candidate, now)
+            self._look_afresh(candidate, error, now)
         elif isinstance(error, RefusedError):
             self._wait_with_folder(candidate, self._refusals.refused(error.place, str(error), now))
         elif isinstance(error, NotPermittedError):
             self._wait_for_permission(candidate, error, now)
         else:
             self._set_aside(candidate, error, now)
+
+    def _look_afresh(self, candidate: Candidate, error: ChangedError, now: float) -> None:
+        """Let a file settle again; one that is never the judged one, though nobody changes it, has failed."""
+        tell = log.error if isinstance(error, NotPutBackError) else log.info
+        tell("looked at afresh", path=printable(candidate.relative_path), why=str(error))
+        counts = not isinstance(error, NotBegunError)
+        failure = self._backlog.changed_underway(candidate, str(error), now) if counts else None
+        if failure is None:
+            self._backlog.done(candidate)
+            self._sources[candidate.source].inbox.look_again_at(candidate, now)
+        else:
+            self._tell_of(failure)
 
     def _wait_for_permission(self, candidate: Candidate, error: Exception, now: float) -> None:
         """Permissions come back without an event and without an attempt of ours: ask again for as long as it takes."""
@@ -308,12 +318,14 @@ class Pipeline:
                 self._sources[failure.candidate.source].inbox.look_again_at(failure.candidate, now)
 
     def _set_aside(self, candidate: Candidate, error: Exception, now: float) -> None:
-        why = str(error)
-        failure = self._backlog.failed(candidate, why, now)
+        self._tell_of(self._backlog.failed(candidate, str(error), now))
+
+    @staticmethod
+    def _tell_of(failure: Failure) -> None:
         log.warning(
             "left in the inbox",
-            path=printable(candidate.relative_path),
-            why=why,
+            path=printable(failure.candidate.relative_path),
+            why=failure.error,
             attempts=failure.attempts,
             given_up=failure.retry_at is None,
         )

@@ -20,9 +20,9 @@ from pebble import ProcessExpired, ProcessPool
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import (
-    ChangedError,
     FatalError,
     ImageguardError,
+    NotBegunError,
     ReplacedError,
     RetryableError,
     StalledError,
@@ -306,7 +306,7 @@ class Workers:
             waited = f"reading {printable(os.path.basename(task.path))} took longer than {self._timeout_seconds:g} s"
             stalled = StalledError(f"{waited}; is its disk or mount in order?")
             # The others would hang one after another: the end of the pause finds them again.
-            let_go = [Finished(other.candidate, error=ChangedError("not begun: its disk hangs")) for other in others]
+            let_go = [Finished(other.candidate, error=NotBegunError("not begun: its disk hangs")) for other in others]
             return [Finished(task.candidate, error=stalled), *let_go]
         self._go_on_with(others)
         outcome = self._after_loss(task, self._loss(error))

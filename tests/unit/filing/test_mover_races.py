@@ -229,6 +229,65 @@ def test_a_file_with_a_further_name_is_copied(inbox: Path, tmp_path: Path) -> No
     assert os.listdir(inbox) == []
 
 
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EIO])
+def test_an_upload_during_the_move_is_not_lost_where_names_cannot_be_given_safely(
+    inbox: Path, other_device: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """On exfat and rclone there is no safe rename and no link: what was set aside gets a name back all the same."""
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    one = recorded(source, other_device / "1.jpg")
+    real_rename, real_link = renaming.rename, os.link
+
+    def rename(source_folder: int, *names: object) -> None:
+        if os.fstat(source_folder).st_dev == inbox.stat().st_dev:
+            refusing(errno.EINVAL if names[1:2] == (source_folder,) else errno.EXDEV)()
+        real_rename(source_folder, *names)  # type: ignore[arg-type]
+
+    def link(name: str, *names: object, src_dir_fd: int, **options: object) -> None:
+        if os.fstat(src_dir_fd).st_dev == inbox.stat().st_dev:
+            refusing(number)()
+        real_link(name, *names, src_dir_fd=src_dir_fd, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(renaming, "rename", rename)
+    monkeypatch.setattr(os, "link", link)
+    _swap_before(monkeypatch, renaming, "set_aside", source)
+    carry_out(one)
+    assert [path.read_bytes() for path in inbox.iterdir()] == [b"new upload"]
+    assert source.exists()
+    assert (other_device / "1.jpg").read_bytes() == b"judged"
+
+
+@pytest.mark.parametrize(("content", "moves"), [(b"judged", True), (b"others", False)])
+def test_a_file_that_is_numbered_by_its_name_is_known_by_its_bytes(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, moves: bool
+) -> None:
+    """On mergerfs and sshfs a second name has a number of its own: what it leads to is read, and only that counts."""
+    (tmp_path / "accepted").mkdir()
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    mtime_ns = source.stat().st_mtime_ns
+
+    def link(_source_folder: int, _source: str, target_folder: int, target: str) -> None:
+        with open(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=target_folder), "wb") as file:
+            file.write(content)
+        os.utime(target, ns=(mtime_ns, mtime_ns), dir_fd=target_folder)
+
+    monkeypatch.setattr(renaming, "rename", refusing(errno.EINVAL))
+    monkeypatch.setattr(renaming, "link", link)
+    monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: 0x65735546)
+    one = recorded(source, tmp_path / "accepted/1.jpg")
+    if moves:
+        carry_out(one)
+    else:
+        with pytest.raises(ChangedError, match="replaced"):
+            carry_out(one)
+    assert [(folder.name, os.listdir(folder)) for folder in (inbox, tmp_path / "accepted")] == [
+        ("inbox", [] if moves else ["1.jpg"]),
+        ("accepted", ["1.jpg"] if moves else []),
+    ]
+
+
 def test_a_second_name_made_during_the_move_is_noticed(
     inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from imageguard_daemon.intake import backlog as backlog_module
 from imageguard_daemon.intake.backlog import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Backlog
-from imageguard_daemon.model import Candidate
+from imageguard_daemon.model import Candidate, FileIdentity
 
 CAT, DOG = Candidate("default", "cat.jpg"), Candidate("default", "dog.jpg")
 NOW = 1000.0
@@ -81,6 +81,38 @@ def test_a_postponed_file_has_no_attempt_counted(backlog: Backlog) -> None:
     assert (list(backlog.take_retries(NOW)), backlog.next_retry()) == ([], NOW + 10)
     assert list(backlog.take_retries(NOW + 10)) == [CAT]
     assert backlog.failed(in_work(backlog, CAT), "no", NOW).attempts == 1
+
+
+def seen_as(size_bytes: int, ctime_ns: int = 0) -> FileIdentity:
+    """Give the state of a file."""
+    return FileIdentity(1, 2, size_bytes, 3, ctime_ns)
+
+
+def still(size_bytes: int) -> Candidate:
+    """Give a candidate that settled with this size."""
+    return Candidate("default", "cat.jpg", settled=seen_as(size_bytes))
+
+
+def test_a_file_that_is_never_the_judged_one_is_given_up_though_our_attempts_change_it(backlog: Backlog) -> None:
+    """The first time is a sender's doing; then pauses grow and end, whatever links and renames do to its ctime."""
+    assert backlog.changed_underway(in_work(backlog, still(5)), "replaced", NOW) is None
+    backlog.done(still(5))
+    for attempt in (1, 2, 3):
+        failure = backlog.changed_underway(in_work(backlog, still(5)), "replaced", NOW)
+        assert failure
+        assert (failure.attempts, failure.retry_at is None) == (attempt, attempt == 3)
+        backlog.changed(CAT, seen_as(5, ctime_ns=attempt))
+        assert backlog.is_set_aside(CAT)
+        list(backlog.take_retries(NOW + 1000))
+    backlog.changed(CAT, seen_as(6))
+    assert not backlog.failures
+
+
+def test_a_file_that_others_go_on_changing_is_no_failure(backlog: Backlog) -> None:
+    """A slow upload that is judged too early again and again is looked at afresh each time."""
+    for size_bytes in range(10):
+        assert backlog.changed_underway(in_work(backlog, still(size_bytes)), "changed", NOW) is None
+        backlog.done(CAT)
 
 
 def test_success_wipes_the_failures(backlog: Backlog) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from imageguard_daemon.errors import ChangedError, StalledError
+from imageguard_daemon.errors import ChangedError, NotBegunError, StalledError
 from imageguard_daemon.filing import mover
 from imageguard_daemon.filing.mover import Move
 from imageguard_daemon.model import FileIdentity
@@ -96,6 +96,35 @@ def test_a_file_that_changed_or_vanished_is_no_failure(bench, error):
     assert bench.decisions() == []
     assert bench.backlog.failures == ()
     assert bench.backlog.held == 0
+
+
+def test_a_file_that_never_is_the_judged_one_is_left_behind_and_no_longer_recorded(bench):
+    """On a file system whose answers never fit, attempts pause, end, and are shown; others go on."""
+    bench.workers.errors["cat/odd.jpg"] = ChangedError("was replaced while it was being moved")
+    bench.arrive("cat/good.jpg", b"1")
+    odd = bench.arrive("cat/odd.jpg", b"2")
+    state = FileIdentity.from_stat((bench.inbox / "cat/odd.jpg").stat())
+    bench.backlog.done(odd)
+    for now in (0.0, 10.0, 30.0, 100.0, 200.0):
+        list(bench.backlog.take_retries(now))
+        bench.backlog.offer(replace(odd, settled=state))
+        bench.step(now)
+    (failure,) = bench.backlog.failures
+    assert (failure.attempts, failure.retry_at) == (3, None)
+    assert bench.served.paused_because == ""
+    assert "accepted/cat/good.jpg" in bench.files()
+
+
+def test_a_file_that_waited_behind_a_hanging_one_has_nothing_held_against_it(bench):
+    """What was not begun is no failure, however often that happens."""
+    bench.workers.errors["cat/1.jpg"] = NotBegunError("not begun: its disk hangs")
+    one = bench.arrive("cat/1.jpg", b"1")
+    state = FileIdentity.from_stat((bench.inbox / "cat/1.jpg").stat())
+    bench.backlog.done(one)
+    for now in (0.0, 10.0, 30.0):
+        bench.backlog.offer(replace(one, settled=state))
+        bench.step(now)
+    assert bench.backlog.failures == ()
 
 
 def test_a_file_rewritten_after_it_was_measured_is_not_moved(bench):

@@ -1,0 +1,80 @@
+"""Inboxes and destinations on file systems that others made."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon_process import Ingest
+from tests.helpers.images import jpeg, photo
+
+FILES = 3
+WITH_SAFE_NAMES = ["mergerfs", "sshfs", "bindfs", "vfat", "overlayfs"]
+"""Where a rename can refuse to replace, or a second name can be made."""
+
+
+def _served(ingest, inbox: Path, destinations: Path, **settings) -> Ingest:
+    places = {
+        "inbox": inbox / "inbox",
+        "accepted": destinations / "accepted",
+        "quarantine": destinations / "quarantine",
+    }
+    for place in places.values():
+        place.mkdir(parents=True)
+    one: Ingest = ingest(sources=[{"name": "default"} | {name: str(p) for name, p in places.items()}], **settings)
+    one.inbox, one.accepted, one.quarantine = places.values()
+    return one
+
+
+def _send(one: Ingest) -> None:
+    for number in range(FILES):
+        one.put(f"cat/{number}.jpg", jpeg(photo(seed=number)))
+    one.put("cat/broken.jpg", b"no image at all")
+
+
+def _counts(one: Ingest) -> list[int]:
+    """Give how many decisions and how many intents of each outcome were recorded."""
+    connection = sqlite3.connect(one.root / "audit.db", timeout=10)
+    try:
+        queries = (
+            "SELECT count(*) FROM decision_records",
+            "SELECT count(*) FROM intents",
+            "SELECT count(*) FROM outcomes WHERE outcome = 'moved'",
+        )
+        return [connection.execute(query).fetchone()[0] for query in queries]
+    finally:
+        connection.close()
+
+
+def _check(one: Ingest, mounted_at: Path) -> None:
+    assert sorted(row["verdict"] for row in one.decisions()) == ["accepted"] * FILES + ["quarantined"]
+    assert _counts(one) == [FILES + 1] * 3
+    for row in one.decisions():
+        assert Path(row["destination"]).is_relative_to(mounted_at)
+    filed = [path for folder in (one.accepted, one.quarantine) for path in folder.rglob("*") if path.is_file()]
+    assert sorted(map(str, filed)) == sorted(row["destination"] for row in one.decisions())
+    assert [path for path in one.inbox.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("kind", WITH_SAFE_NAMES)
+def test_each_file_is_filed_once_and_recorded_once(kind, mounted, ingest):
+    """Whatever the file system makes of links and inode numbers: one decision, one intent, one place for each file."""
+    at = mounted(kind)
+    one = _served(ingest, at, at)
+    _send(one)
+    one.start()
+    one.wait_for_decisions(FILES + 1)
+    assert one.stop() == 0
+    _check(one, at)
+
+
+@pytest.mark.parametrize("kind", ["exfat"])
+def test_a_card_or_a_cloud_can_be_an_inbox(kind, mounted, ingest, tmp_path):
+    """Without links and without safe renames, files are taken from there all the same: the copy is what counts."""
+    at = mounted(kind)
+    one = _served(ingest, at, tmp_path)
+    _send(one)
+    one.start()
+    one.wait_for_decisions(FILES + 1)
+    assert one.stop() == 0
+    _check(one, tmp_path)
