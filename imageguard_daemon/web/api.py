@@ -1,16 +1,20 @@
 """Answers for programs: decisions in keyset pages, the report, its findings."""
 
+import itertools
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from imageguard_daemon.audit.counts import Dimension
+from imageguard_daemon.audit.counts import PERIODS, Dimension
 from imageguard_daemon.audit.listing import newest_decisions
+from imageguard_daemon.errors import UsageError
 from imageguard_daemon.reporting import rendering
-from imageguard_daemon.web.reports import Reports
+from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.web.reports import Asked, Reports
 from imageguard_daemon.web.site import Site
 
 _LARGEST_ID = (1 << 63) - 1
@@ -18,11 +22,48 @@ _DAY = (
     "20[0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
     "|20([02468][048]|[13579][26])-02-29"
 )
-_SINCE = f"^([0-9]{{1,4}}[mhdw]|({_DAY})(T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?Z?)?)?$"
+_CLOCK = "T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?"
+_TIME = f"^([0-9]{{1,4}}[mhdw]|({_DAY})({_CLOCK})?)?$"
 Since = Annotated[
-    str, Query(pattern=_SINCE, description="Decided since then: 24h, 7d, 2025-01-31, 2025-01-31T08:30; empty: all.")
+    str, Query(pattern=_TIME, description="Decided since then: 24h, 7d, 2025-01-31, 2025-01-31T08:30; empty: all.")
 ]
-By = Literal["class", "reason", "source", "camera", "host", "preset", "hour", "day", "week"]
+Until = Annotated[str, Query(pattern=_TIME, description="Decided before then; a plain date is included.")]
+
+
+def _crossings() -> Iterator[str]:
+    yield from map(str, Dimension)
+    for one, other in itertools.permutations(Dimension, 2):
+        if not {one, other} <= set(PERIODS):
+            yield f"{one},{other}"
+
+
+By = Annotated[
+    str,
+    Query(
+        pattern=f"^({'|'.join(_crossings())})$",
+        description="What to group by: class, reason, source, camera, host, preset, hour, day or week; two of them, as "
+        "class,reason, are crossed.",
+    ),
+]
+
+
+def _only(what: str, alias: str | None = None) -> Any:
+    return Query(alias=alias, max_length=4_096, pattern=r"^[^\x00]*$", description=f"Only {what}.")
+
+
+def _asked(  # noqa: PLR0913, PLR0917 - one parameter for each option of the command
+    since: Since = "",
+    until: Until = "",
+    source: Annotated[str | None, _only("this source")] = None,
+    class_name: Annotated[str | None, _only("this class; empty: images without one", "class")] = None,
+    camera: Annotated[str | None, _only("this camera; empty: images without one")] = None,
+    host: Annotated[str | None, _only("this host")] = None,
+    preset: Annotated[str | None, _only("what this preset judged")] = None,
+) -> Asked:
+    return Asked(since, until, source, class_name, camera, host, preset)
+
+
+AskedFor = Annotated[Asked, Depends(_asked)]
 
 
 class Problem(BaseModel):
@@ -33,6 +74,9 @@ class Problem(BaseModel):
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: {"model": Problem, "description": "The question makes no sense; `detail` says why."}
+}
+_NOT_THERE: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "The log has no such name, or there is no time from `since` to `until`."}
 }
 
 
@@ -53,15 +97,21 @@ def interface(site: Site, reports: Reports) -> APIRouter:
         more = rows[limit - 1]["id"] if len(rows) > limit else None
         return JSONResponse({"decisions": [_plain(row) for row in rows[:limit]], "next_before": more})
 
-    @router.get("/report", responses=PROBLEMS)
-    def report(since: Since = "7d", by: By = "class") -> JSONResponse:
-        """The same as `report --format json`."""
-        return JSONResponse(rendering.as_dict(reports.of(since, (Dimension(by),))))
+    @router.get("/report", responses=PROBLEMS | _NOT_THERE)
+    def report(asked: AskedFor, by: By = "class") -> JSONResponse:
+        """The same as `report --format json` with these options."""
+        return JSONResponse(rendering.as_dict(made(asked, tuple(map(Dimension, by.split(","))))))
 
-    @router.get("/findings", responses=PROBLEMS)
-    def findings(since: Since = "7d") -> JSONResponse:
+    @router.get("/findings", responses=PROBLEMS | _NOT_THERE)
+    def findings(asked: AskedFor) -> JSONResponse:
         """What stands out."""
-        return JSONResponse({"since": since, "findings": rendering.as_dict(reports.of(since))["findings"]})
+        return JSONResponse({"since": asked.since, "findings": rendering.as_dict(made(asked))["findings"]})
+
+    def made(asked: Asked, by: tuple[Dimension, ...] = (Dimension.class_,)) -> Report:
+        try:
+            return reports.of(asked, by)
+        except UsageError as error:  # each option is well formed: what is asked for is not there
+            raise HTTPException(404, str(error)) from error
 
     return router
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -19,6 +19,7 @@ from imageguard_daemon.service.thumbnails import ThumbnailMaker
 from imageguard_daemon.web import api, decision, entering, gallery, overview, reviewing, showing, trying
 from imageguard_daemon.web.checking import Checker
 from imageguard_daemon.web.guarding import BodyTooLargeError, BodyTooLateError, Guard
+from imageguard_daemon.web.parameters import UnknownParameterError, only_known
 from imageguard_daemon.web.pictures import MadeOnce
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.reports import Reports
@@ -46,6 +47,7 @@ def make_app(site: Site) -> Guard:
         title="imageguard-daemon",
         version=__version__,
         lifespan=life,
+        dependencies=[Depends(only_known)],
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
@@ -103,6 +105,10 @@ def _add_errors(app: FastAPI, render: Renderer) -> None:
         status = 400 if isinstance(error, UsageError) else 503 if isinstance(error, RetryableError) else 500
         return told(request, status, str(error))
 
+    @app.exception_handler(UnknownParameterError)
+    async def unknown(request: Request, error: UnknownParameterError) -> Response:
+        return told(request, 422, str(error))
+
     @app.exception_handler(TooOftenError)
     async def too_often(request: Request, error: TooOftenError) -> Response:
         return told(request, 429, f"Too often. Try again in {error} s.", {"Retry-After": str(error)})
@@ -117,7 +123,7 @@ def _add_errors(app: FastAPI, render: Renderer) -> None:
         return told(
             request,
             error.status_code,
-            "There is no such page." if error.status_code == 404 else error.detail,
+            "There is no such page." if error.detail == "Not Found" else error.detail,
             dict(error.headers or {}),
         )
 

@@ -16,7 +16,8 @@ from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.reporting.wording import measured_in_words
 from imageguard_daemon.web.checking import bars_of
 from imageguard_daemon.web.drawing import BLACK, SHARPNESS, WHITE
-from imageguard_daemon.web.filters import Filters
+from imageguard_daemon.web.filters import FILTERS, Filters
+from imageguard_daemon.web.parameters import reads
 from imageguard_daemon.web.pictures import SHOWABLE, place_of
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.reviewing import name_typed_last
@@ -32,6 +33,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/decisions/{number}")
+    @reads(*FILTERS, "notice")
     def decision(request: Request, number: DecisionId) -> HTMLResponse:
         filters = Filters.of(request.query_params)
         with site.log() as engine:

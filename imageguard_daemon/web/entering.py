@@ -5,6 +5,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
 from imageguard_daemon.web.guarding import SESSION, cookie_of
+from imageguard_daemon.web.parameters import reads, require_known
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.sessions import SESSION_SECONDS
 from imageguard_daemon.web.site import RateLimit, Site
@@ -18,6 +19,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     limit = RateLimit(_LOGINS_PER_MINUTE)
 
     @router.get("/login")
+    @reads("next")
     def login_page(request: Request) -> Response:
         return render(request, "login.html", wrong=False, next=_ours(request.query_params.get("next", "")))
 
@@ -25,6 +27,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     async def login(request: Request) -> Response:
         limit.take(request.client.host if request.client else "")
         async with request.form(max_files=0, max_fields=5) as form:
+            require_known(form, {"token", "next"})
             token, asked = str(form.get("token", "")).strip(), _ours(str(form.get("next", "")))
         tokens = site.access.tokens
         sha256 = await run_in_threadpool(tokens.hash_of, token) if tokens else ""

@@ -108,3 +108,7 @@ class Filters:
         if not low <= high:
             raise UsageError(f"from {self.low} to {self.high} is no range of scores")
         return low, high
+
+
+FILTERS = tuple(field.name for field in fields(Filters))
+"""The names of the filters."""

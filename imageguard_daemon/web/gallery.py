@@ -9,7 +9,8 @@ from fastapi.responses import HTMLResponse
 from imageguard_daemon.audit.nearest import Nearest, nearest_page
 from imageguard_daemon.audit.quarantined import page, selected
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
-from imageguard_daemon.web.filters import ORDERS, STATE_NAMES, Filters
+from imageguard_daemon.web.filters import FILTERS, ORDERS, STATE_NAMES, Filters
+from imageguard_daemon.web.parameters import reads
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.reviewing import MOST_IMAGES, name_typed_last
 from imageguard_daemon.web.site import Site
@@ -28,6 +29,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/quarantine")
+    @reads(*FILTERS)
     def quarantine(
         request: Request, after: Number = None, trail: Trail = "", notice: Annotated[str, Query(max_length=64)] = ""
     ) -> HTMLResponse:
@@ -38,6 +40,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
         return render(request, "quarantine.html", filters=filters, who=who, **shown, **places, **_CHOICES)
 
     @router.get("/quarantine/count")
+    @reads(*FILTERS)
     def count(request: Request) -> HTMLResponse:
         selection = replace(Filters.of(request.query_params).selection(site.now()), limit=MOST_IMAGES + 1)
         with site.log() as engine:

@@ -26,6 +26,22 @@ _PATIENCE_SECONDS = 0.12
 """A page that took longer than this would feel slow; it then says that it is counting, and asks again by itself."""
 
 
+class Asked(NamedTuple):
+    """What a report is to be about, as options of the command; without any, the whole log."""
+
+    since: str = ""
+    until: str = ""
+    source: str | None = None
+    class_name: str | None = None
+    camera: str | None = None
+    host: str | None = None
+    preset: str | None = None
+
+    def scope(self, now: datetime) -> Scope:
+        """Give the decisions that are meant; UsageError for what is no period."""
+        return Scope(*parse_period(self.since or None, self.until or None, now), *self[2:])
+
+
 class Drawn(NamedTuple):
     """A report with its charts as SVG, by name, all of one moment; `key` finds them again."""
 
@@ -44,9 +60,9 @@ class Reports:
         self._drawn: Remembered[Drawn] = Remembered(_KEEPING)
         self._shown: OrderedDict[str, Drawn] = OrderedDict()
 
-    def of(self, since: str, by: tuple[Dimension, ...] = (Dimension.class_,)) -> Report:
-        """Give the report on what was decided since then, however long it takes; UsageError for what is no time."""
-        return self._reports.get((since, by), lambda: self._make(since, by))
+    def of(self, asked: Asked, by: tuple[Dimension, ...] = (Dimension.class_,)) -> Report:
+        """Give the report on what was asked for, however long it takes; UsageError for what there is not."""
+        return self._reports.get((asked, by), lambda: self._make(asked, by))
 
     def soon(self, since: str) -> Drawn:
         """Give report and charts of one of `PERIODS` at once.
@@ -70,7 +86,7 @@ class Reports:
 
     def _drawing(self, since: str) -> "Callable[[], Drawn]":
         def draw() -> Drawn:
-            report = self._make(since, (Dimension.class_,))
+            report = self._make(Asked(since), (Dimension.class_,))
             charts = {name: str(svg) for name, svg in charts_over_time(report).items()}
             drawn = Drawn(report, charts, self._site.now(), secrets.token_urlsafe(12))
             self._shown[drawn.key] = drawn  # from the one thread that makes them
@@ -80,8 +96,7 @@ class Reports:
 
         return draw
 
-    def _make(self, since: str, by: tuple[Dimension, ...]) -> Report:
+    def _make(self, asked: Asked, by: tuple[Dimension, ...]) -> Report:
         now = self._site.now()
-        scope = Scope(parse_period(since, None, now)[0] if since else None)
         with self._site.log() as engine:
-            return report_on(engine, by, scope, self._site.settings.reporting, now)
+            return report_on(engine, by, asked.scope(now), self._site.settings.reporting, now)

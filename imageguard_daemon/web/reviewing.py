@@ -17,9 +17,10 @@ from imageguard_daemon.errors import ImageguardError, UsageError
 from imageguard_daemon.review import acting
 from imageguard_daemon.review.rendering import size_in_words
 from imageguard_daemon.review.values import Reviewed, Reviewer
-from imageguard_daemon.web.filters import Filters
+from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.guarding import HOLDER, cookie_of
 from imageguard_daemon.web.notices import Notice
+from imageguard_daemon.web.parameters import reads, require_known
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.site import Site
 
@@ -31,6 +32,9 @@ ALL_THAT_MATCH = "matching"
 _LARGEST_ID = (1 << 63) - 1
 WHO = "imageguard_who"
 """The cookie with the name that was typed last, which the next form begins with."""
+_FIELDS = frozenset({*FILTERS, "ids", "which", "action", "newest", "count", "csrf", "who", "why", "after", "back"})
+_PLACE = frozenset(f"at_{name}" for name in FILTERS)
+"""Where to go back to, which is another thing than what is acted on."""
 _Function = Callable[[acting.Acting, Sequence[int], Reviewer], Iterator[Reviewed]]
 ACTIONS: Mapping[str, _Function] = {"release": acting.release, "confirm": acting.confirm, "undo": acting.undo}
 _WRONG = "This form is not from this server's pages, or the server was started anew. Go back, reload and try again."
@@ -41,6 +45,7 @@ def routes(site: Site, render: Renderer) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/review")
+    @reads(*FILTERS, "ids", "which", "after")
     def review(request: Request, action: str = "release") -> HTMLResponse:
         filters, ids = Filters.of(request.query_params), _ids(request.query_params)
         found, reasons, size_bytes = _count(site, replace(filters.selection(site.now(), ids), limit=MOST_IMAGES + 1))
@@ -55,6 +60,7 @@ def routes(site: Site, render: Renderer) -> APIRouter:
             given = QueryParams([(name, str(value)) for name, value in form.multi_items()])
             if not _is_ours(form, site):
                 return render(request, "error.html", 403, message=_WRONG)
+        require_known(given, _FIELDS | _PLACE)
         return await run_in_threadpool(_carried_out, site, render, request, given)
 
     return router

@@ -17,6 +17,7 @@ from imageguard_daemon.quality.scoring import LIMITS, SCALES
 from imageguard_daemon.reporting.gathering import simulation_of
 from imageguard_daemon.reporting.period import parse_period
 from imageguard_daemon.reporting.simulation import Rules, Simulation
+from imageguard_daemon.web.parameters import reads
 from imageguard_daemon.web.remembered import Keeping, NotYetError, Remembered
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.site import Site
@@ -83,6 +84,7 @@ class Thresholds:
 
         @router.get("/thresholds")
         @router.get("/thresholds/effect")
+        @reads("was", "source", "preset", "since", *THRESHOLD_NAMES)
         def thresholds(request: Request) -> HTMLResponse:
             trial = _trial({one.name: one for one in self._site.settings.sources}, request.query_params)
             is_whole = not request.url.path.endswith("/effect")
@@ -107,8 +109,8 @@ class Thresholds:
             return None
 
     def _simulated(self, trial: Trial) -> Simulation:
-        since = parse_period(trial.since, None, self._site.now())[0] if trial.since else None
-        scope = Scope(since, source=None if self._site.is_fleet else trial.source.name)
+        period = parse_period(trial.since or None, None, self._site.now())
+        scope = Scope(*period, source=None if self._site.is_fleet else trial.source.name)
         try:
             with self._site.log() as engine:
                 return simulation_of(engine, scope, trial.rules)

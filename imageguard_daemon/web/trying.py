@@ -14,6 +14,7 @@ from imageguard_daemon.names import printable
 from imageguard_daemon.web.api import Problem
 from imageguard_daemon.web.checking import Checked, Checker, as_dict, bars_of
 from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
+from imageguard_daemon.web.parameters import require_known
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.site import RateLimit, TooOftenError
 
@@ -28,6 +29,7 @@ MultiPartParser.spool_max_size = 2 * MOST_UPLOAD_BYTES  # in memory: nothing of 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "No form with images."},
     413: {"description": "Too much at once."},
+    422: {"model": Problem, "description": "There is no such parameter or field; `detail` says which there are."},
     429: {"model": Problem, "description": "Too often; see Retry-After."},
 }
 
@@ -67,6 +69,7 @@ async def _files(request: Request) -> list[tuple[str, bytes]]:
         raise UsageError("send a form (multipart/form-data) with one or more files called 'images'")
     try:
         async with request.form(max_files=MOST_FILES, max_fields=10) as form:
+            require_known(form, {"images"})
             given = [
                 one for one in form.getlist("images") if isinstance(one, UploadFile) and (one.filename or one.size)
             ]
@@ -100,6 +103,7 @@ _BODY = {
             "schema": {
                 "type": "object",
                 "required": ["images"],
+                "additionalProperties": False,
                 "properties": {
                     "images": {
                         "type": "array",

@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import json
 import re
 import threading
 from contextlib import asynccontextmanager
@@ -11,9 +12,12 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer import Typer
+from typer.testing import CliRunner
 
 from imageguard_daemon import PRESETS
 from imageguard_daemon.audit import quarantined
+from imageguard_daemon.cli.report import report
 from imageguard_daemon.cli.reviewing import reading
 from imageguard_daemon.config import Settings
 from imageguard_daemon.review.acting import undo
@@ -25,6 +29,8 @@ from imageguard_daemon.web.tokens import Tokens, add
 from tests.helpers.images import blurred, jpeg, photo
 from tests.helpers.rejections import Rejections
 
+command = Typer()
+command.command()(report)
 pytestmark = pytest.mark.anyio
 HOSTILE = "cat/<img src=x onerror=alert(1)>'\"&.jpg"
 PAGES = ("/", "/live", "/quarantine", "/quarantine?order=nearest", "/review?ids=1", "/thresholds", "/check", "/api")
@@ -412,6 +418,79 @@ async def test_the_interface_pages_by_keys(client):
     assert (await client.get("/api/report")).json()["quarantined"] == 2
     assert "findings" in (await client.get("/api/findings")).json()
     assert "/api/check" in (await client.get("/api/openapi.json")).json()["paths"]
+
+
+REPORTS = (
+    {},
+    {"by": "reason"},
+    {"by": "class,day", "since": "2020-01-01", "until": "2020-12-31"},
+    {"by": "week,source", "since": "7d"},
+    {"source": "default", "class": "cat", "camera": "", "preset": "general"},
+    {"class": "cat", "until": "2020-01-01T08:30"},
+    {"since": "2020-01-01T08:30+01:00"},
+)
+
+
+@pytest.mark.parametrize("asked", REPORTS)
+async def test_the_interface_reports_what_the_command_does(client, rejections, asked):
+    """The same options with the same defaults give the same numbers."""
+    options = [part for name, value in asked.items() for part in (f"--{name}", value)]
+    printed = CliRunner().invoke(command, [str(rejections.root), "--format", "json", *options])
+    answered = (await client.get("/api/report", params=asked)).json()
+    ours, theirs = ({**one, "since": 0, "until": 0} for one in (json.loads(printed.stdout), answered))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "words"),
+    [
+        ("/api/report?untill=2020-01-01", 422, "'untill'; did you mean until"),
+        ("/api/report?class_name=cat", 422, "no parameter 'class_name'"),
+        ("/api/report?source=default&source=other", 422, "source is given more than once"),
+        ("/api/report?by=day,week", 422, "by"),
+        ("/api/report?by=class,class", 422, "by"),
+        ("/api/report?class=cta", 404, "no class 'cta'; did you mean 'cat'"),
+        ("/api/report?since=2020-01-02&until=2020-01-01", 404, "not before"),
+        ("/api/findings?by=class", 422, "no parameter 'by'"),
+        ("/api/decisions?class=cat", 422, "known are before, limit"),
+        ("/?period=7d", 422, "no parameter"),
+        ("/live?x=1", 422, "no parameter"),
+        ("/charts/rate.svg?x=1", 422, "no parameter"),
+        ("/quarantine?class=cat", 422, "no parameter"),
+        ("/review?class=cat&action=release", 422, "no parameter"),
+        ("/thresholds?blur=3", 422, "no parameter"),
+        ("/thresholds/effect?blur=3", 422, "no parameter"),
+        ("/decisions/1?x=1", 422, "no parameter"),
+        ("/decisions/1/thumbnail?x=1", 422, "no parameter"),
+        ("/check?x=1", 422, "no parameter"),
+        ("/api?x=1", 422, "no parameter"),
+        ("/nowhere?x=1", 404, "no such page"),
+    ],
+)
+async def test_a_parameter_that_nobody_reads_is_refused(client, address, status, words):
+    """A misspelt filter must not be answered by wider numbers, or a wider selection."""
+    answer = await client.get(address)
+    assert answer.status_code == status
+    assert words in html.unescape(answer.text)
+
+
+async def test_every_route_refuses_what_it_does_not_know(client):
+    """The rule is the application's: no page and no answer for programs is without it."""
+    described = (await client.get("/api/openapi.json")).json()["paths"]
+    for address in {*(page.partition("?")[0] for page in PAGES), *described, "/healthz"}:
+        method = "GET" if "get" in described.get(address, {"get": {}}) else "POST"
+        assert (await client.request(method, address, params={"nobody_reads": 1})).status_code == 422, address
+
+
+@pytest.mark.parametrize("address", ["/review", "/check", "/api/check", "/login"])
+async def test_a_field_that_nobody_reads_is_refused(client, rejections, address):
+    """A form with another field than its page has does nothing."""
+    form = _form((await client.get("/review?action=release&ids=2")).text) if address == "/review" else {"token": "x"}
+    form |= {"class": "cat"}
+    given = {"files": {"image": ("1.jpg", jpeg(photo()))}} if "check" in address else {"data": form}
+    answer = await client.post(address, **given)
+    assert (answer.status_code, "no parameter" in html.unescape(answer.text)) == (422, True)
+    assert (rejections.quarantine / "cat/2.jpg").exists()
 
 
 async def test_a_typed_name_is_remembered(client):
