@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -13,10 +15,11 @@ from imageguard_daemon.audit.counts import PERIODS, Dimension
 from imageguard_daemon.audit.listing import newest_decisions
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.reporting import rendering
-from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.web.reports import Asked, Reports
 from imageguard_daemon.web.site import Site
 
+MAX_WAITING = 16
+"""Questions that may wait for a report; further ones are told to come again."""
 _LARGEST_ID = (1 << 63) - 1
 _DAY = (
     "20[0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
@@ -78,6 +81,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 _NOT_THERE: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "The log has no such name, or there is no time from `since` to `until`."}
 }
+_BUSY: dict[int | str, dict[str, Any]] = {
+    503: {"model": Problem, "description": "Too many reports are waited for; see Retry-After."}
+}
 
 
 def interface(site: Site, reports: Reports) -> APIRouter:
@@ -97,19 +103,27 @@ def interface(site: Site, reports: Reports) -> APIRouter:
         more = rows[limit - 1]["id"] if len(rows) > limit else None
         return JSONResponse({"decisions": [_plain(row) for row in rows[:limit]], "next_before": more})
 
-    @router.get("/report", responses=PROBLEMS | _NOT_THERE)
-    def report(asked: AskedFor, by: By = "class") -> JSONResponse:
+    # Answers that may take long have threads of their own, and few may wait for one: pages never stand behind them.
+    room = CapacityLimiter(1)
+
+    @router.get("/report", responses=PROBLEMS | _NOT_THERE | _BUSY)
+    async def report(asked: AskedFor, by: By = "class") -> JSONResponse:
         """The same as `report --format json` with these options."""
-        return JSONResponse(rendering.as_dict(made(asked, tuple(map(Dimension, by.split(","))))))
+        return JSONResponse(await soon(asked, tuple(map(Dimension, by.split(",")))))
 
-    @router.get("/findings", responses=PROBLEMS | _NOT_THERE)
-    def findings(asked: AskedFor) -> JSONResponse:
+    @router.get("/findings", responses=PROBLEMS | _NOT_THERE | _BUSY)
+    async def findings(asked: AskedFor) -> JSONResponse:
         """What stands out."""
-        return JSONResponse({"since": asked.since, "findings": rendering.as_dict(made(asked))["findings"]})
+        return JSONResponse({"since": asked.since, "findings": (await soon(asked))["findings"]})
 
-    def made(asked: Asked, by: tuple[Dimension, ...] = (Dimension.class_,)) -> Report:
+    async def soon(asked: Asked, by: tuple[Dimension, ...] = (Dimension.class_,)) -> dict[str, Any]:
+        if room.statistics().tasks_waiting >= MAX_WAITING:
+            raise HTTPException(503, "Too many reports are waited for; ask again soon.", {"Retry-After": "5"})
+        return await run_sync(made, asked, by, limiter=room)
+
+    def made(asked: Asked, by: tuple[Dimension, ...]) -> dict[str, Any]:
         try:
-            return reports.of(asked, by)
+            return rendering.as_dict(reports.of(asked, by))
         except UsageError as error:  # each option is well formed: what is asked for is not there
             raise HTTPException(404, str(error)) from error
 

@@ -5,6 +5,7 @@ import html
 import json
 import re
 import threading
+from collections import Counter
 from contextlib import asynccontextmanager
 
 import anyio
@@ -21,7 +22,7 @@ from imageguard_daemon.cli.report import report
 from imageguard_daemon.cli.reviewing import reading
 from imageguard_daemon.config import Settings
 from imageguard_daemon.review.acting import undo
-from imageguard_daemon.web import reports, thresholds
+from imageguard_daemon.web import api, reports, thresholds
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
 from imageguard_daemon.web.site import Access, RateLimit, Site
@@ -518,6 +519,28 @@ async def test_a_page_that_is_still_counting_says_so_and_asks_again(client, monk
         while "refresh" in (first := await client.get("/?since=7d")).text:  # noqa: ASYNC110 - made by a thread
             await anyio.sleep(0.05)
     assert "Worst classes" in first.text
+
+
+async def test_questions_that_take_long_hold_up_no_page(client, monkeypatch):
+    """Thirty at once: pages answer, those that fit are answered in the end, the others are told to come again."""
+    may_end = threading.Event()
+    real = reports.report_on
+    monkeypatch.setattr(reports, "report_on", lambda *args: (may_end.wait(30), real(*args))[1])
+    answers = []
+
+    async def ask(number):
+        answers.append(await client.get(f"/api/report?since={number + 1}d"))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as asking:
+            for number in range(30):
+                asking.start_soon(ask, number)
+            await anyio.wait_all_tasks_blocked()
+            assert [(await client.get(page)).status_code for page in ("/healthz", "/quarantine", "/check")] == [200] * 3
+            may_end.set()
+    statuses = Counter(answer.status_code for answer in answers)
+    assert set(statuses) == {200, 503}
+    assert statuses[200] >= api.MAX_WAITING
 
 
 async def test_thresholds_are_tried_and_never_applied(client, rejections):
