@@ -107,9 +107,14 @@ class Source(Section):
         return self.model_copy(update=rules)
 
     @property
+    def destinations(self) -> tuple[Path, Path]:
+        """Where files are moved to."""
+        return self.accepted, self.quarantine
+
+    @property
     def folders(self) -> tuple[Path, Path, Path]:
         """Where files may be moved from and to."""
-        return self.inbox, self.accepted, self.quarantine
+        return self.inbox, *self.destinations
 
 
 class Intake(Section):

@@ -27,11 +27,14 @@ from imageguard_daemon.filing import refusing, renaming
 from imageguard_daemon.filing.copying import copy_attributes, copy_hashing, hash_of
 from imageguard_daemon.filing.destinations import alternatives
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.renaming import Inode, Name
+from imageguard_daemon.filing.probing import require_names
+from imageguard_daemon.filing.renaming import Inode, Name, UnsafeNamesError
 from imageguard_daemon.filing.syncing import sync
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease, writer_waits
 from imageguard_daemon.model import FileIdentity, RecordedIntent
 from imageguard_daemon.names import printable
+
+_MAY_BE_ABOUT_THE_NAME = renaming.CANNOT_RENAME_SAFELY | {errno.EIO, errno.EILSEQ}
 
 
 class NameTakenError(ChangedError):
@@ -92,6 +95,7 @@ class Move:
         self._source_folder = self._target_folder = self._file = -1
         self._inode: Inode = (-1, -1)
         self._leased = self._doubled = self._is_aside = False
+        self._refusal: OSError | None = None
         self._in_doubt = False  # a new name may have been given: an error does not say that nothing has moved
 
     def __enter__(self) -> Self:
@@ -160,11 +164,27 @@ class Move:
         except OSError as error:
             if self._in_doubt:
                 raise StorageError(self._told_in_doubt(error)) from error
+            if error is self._refusal:
+                self._blame(error)
             self._sort(error)
+        except UnsafeNamesError as error:
+            self._blame(error)
+            raise
 
     def _told_in_doubt(self, error: OSError) -> str:
         path = printable(self._intent.destination_path)
         return f"{path} may have got its file or not: {error.strerror}; the next start looks, nothing more is moved"
+
+    def _blame(self, error: Exception) -> None:
+        """Raise for the file alone when a harmless name is given in the folder that refused its name."""
+        cause = error if isinstance(error, OSError) else error.__cause__
+        why = cause.strerror if isinstance(cause, OSError) else str(error)
+        try:
+            require_names(self._target_folder)
+        except OSError:
+            return  # whatever hinders the harmless name hinders all: that is the folder's or the disk's fault
+        path = printable(self._intent.destination_path)
+        raise RetryableError(f"the file system refuses the name {path}: {why}") from error
 
     def _sort(self, error: OSError) -> NoReturn:
         if isinstance(error, FileNotFoundError):
@@ -197,6 +217,7 @@ class Move:
             yield
         except OSError as error:
             self._in_doubt = not renaming.changed_nothing(error, file, source, self._target)
+            self._refusal = error if error.errno in _MAY_BE_ABOUT_THE_NAME else None
             raise
         except StalledError:  # refused before it began
             self._in_doubt = False

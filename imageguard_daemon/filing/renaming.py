@@ -16,7 +16,7 @@ from imageguard_daemon.names import printable
 _RENAME_NOREPLACE = 1
 CANNOT_RENAME_SAFELY = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _CANNOT_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK})
-_ODD_ANSWERS_TO_LINK = frozenset({errno.EIO, errno.EINVAL})
+ODD_ANSWERS_TO_LINK = frozenset({errno.EIO, errno.EINVAL})
 """What programs behind FUSE say of links that they do not know."""
 _REFUSALS = CANNOT_RENAME_SAFELY | {
     *(errno.ENOENT, errno.EEXIST, errno.EXDEV, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EBUSY),
@@ -25,6 +25,10 @@ _REFUSALS = CANNOT_RENAME_SAFELY | {
 """What a file system answers before it begins. Others, such as EIO, may come after the change reached the journal."""
 _PLACEHOLDER = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class UnsafeNamesError(StalledError):
+    """No name can be given here without the risk of replacing, or this one is refused: a harmless one tells which."""
 
 
 Name = tuple[int, str]
@@ -89,18 +93,23 @@ def link(source_folder: int, source_name: str, target_folder: int, target_name: 
     """Give a file a second name, refusing to replace.
 
     Raises:
-        StalledError: this file system has no second names, and nothing else here is safe: a rename that may replace,
-            or a copy under the final name, would overwrite or leave half a file.
+        UnsafeNamesError: this file system has no second names, and nothing else here is safe: a rename that may
+            replace, or a copy under the final name, would overwrite or leave half a file.
     """
     try:
         os.link(source_name, target_name, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _CANNOT_LINK:
             raise
-        raise StalledError(
-            f"cannot give {printable(source_name)} its new name: this file system can neither rename without "
-            f"replacing nor make hard links ({error.strerror}); put the folder on one that can"
-        ) from error
+        raise UnsafeNamesError(told_of_unsafe_names(target_name, error)) from error
+
+
+def told_of_unsafe_names(name: str, error: OSError) -> str:
+    """Say what is wrong with a file system on which no name can be given safely."""
+    return (
+        f"cannot give {printable(name)} its name: this file system can neither rename without replacing nor make hard "
+        f"links ({error.strerror}); put the folder on one that can"
+    )
 
 
 def move_name(source_folder: int, source_name: str, target_folder: int, target_name: str) -> None:
@@ -108,7 +117,7 @@ def move_name(source_folder: int, source_name: str, target_folder: int, target_n
 
     An OSError other than that may leave the file with both names.
     """
-    if not _renamed(source_folder, source_name, target_folder, target_name):
+    if not renamed(source_folder, source_name, target_folder, target_name):
         link(source_folder, source_name, target_folder, target_name)
         with suppress(FileNotFoundError):  # somebody else dropped it
             os.unlink(source_name, dir_fd=source_folder)
@@ -121,14 +130,14 @@ def give_back(source_folder: int, source_name: str, target_folder: int, target_n
     our own: no other place is left for the file, and nobody should have to look for it under a hidden name.
     """
     names = (source_folder, source_name, target_folder, target_name)
-    if _renamed(*names):
+    if renamed(*names):
         return
     try:
         link(*names)
-    except StalledError:
+    except UnsafeNamesError:
         pass
     except OSError as error:
-        if error.errno not in _ODD_ANSWERS_TO_LINK:
+        if error.errno not in ODD_ANSWERS_TO_LINK:
             raise
     else:
         with suppress(FileNotFoundError):
@@ -142,11 +151,11 @@ def set_aside(folder: int, name: str, aside: str) -> None:
 
     Where the file system cannot refuse to replace, the plain rename replaces an empty file of our own.
     """
-    if not _renamed(folder, name, folder, aside):
+    if not renamed(folder, name, folder, aside):
         _rename_over_own((folder, name), (folder, aside))
 
 
-def _renamed(source_folder: int, source_name: str, target_folder: int, target_name: str) -> bool:
+def renamed(source_folder: int, source_name: str, target_folder: int, target_name: str) -> bool:
     """Rename, refusing to replace; False when the file system has no such thing."""
     try:
         rename(source_folder, source_name, target_folder, target_name)

@@ -20,6 +20,7 @@ from imageguard_daemon.errors import (
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.filing.mover import NotPutBackError
+from imageguard_daemon.filing.probing import require_names
 from imageguard_daemon.intake.backlog import Backlog, Failure
 from imageguard_daemon.model import Candidate, Intent, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
@@ -94,6 +95,24 @@ class Pipeline:
     def next_step(self) -> float | None:
         """Say when what has been measured is to be filed even if nothing more is; None when nothing waits."""
         return self._measured_since + self._group_seconds if self._measured else None
+
+    def probe_destinations(self, now: float) -> None:
+        """Find out, before any file is in work, where no name can be given; these sources pause, and say why."""
+        for source in self._sources.values():
+            self._can_file(source, now)
+
+    def _can_file(self, source: ServedSource, now: float) -> bool:
+        """Try the destinations of a source with a harmless name: no file and no record is needed to learn of this."""
+        with self._folders() as folders:
+            try:
+                for destination in source.settings.destinations:
+                    require_names(folders.descriptor(str(destination)))
+            except StalledError as error:
+                source.pause(str(error), now)
+                return False
+            except OSError:  # the files meet it, and tell more of it
+                return True
+        return True
 
     def _feed(self, now: float) -> None:
         """Hand waiting candidates to the workers as far as they have room."""
@@ -170,6 +189,9 @@ class Pipeline:
             self._file_group([one for one in measured if one.candidate.source == name], self._sources[name], now)
 
     def _file_group(self, group: Sequence[Finished], source: ServedSource, now: float) -> None:
+        if source.paused_because and not self._can_file(source, now):
+            self._let_go(one.candidate for one in group)
+            return
         with self._folders() as folders:
             try:
                 judged = judge([(f.candidate, f.measurement) for f in group if f.measurement], source)

@@ -85,6 +85,7 @@ class Serving:
         log.info("started", root=str(self._settings.root), process_id=os.getpid())
         if self._confinement_lacks:
             log.warning("image decoders are not fully confined", lacking=", ".join(self._confinement_lacks))
+        self._pipeline.probe_destinations(time.monotonic())
         self._step(display)
         self._metrics_server.start()
         notify(READY=1, STATUS="watching")

@@ -105,6 +105,16 @@ class Bench:
         paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
         return {str(path.relative_to(self.root)): path.read_bytes() for path in paths}
 
+    def recorded_intents(self) -> int:
+        """Count the intents in the log, whatever became of them."""
+        import sqlite3
+
+        connection = sqlite3.connect(self.root / "audit.db")
+        try:
+            return int(connection.execute("SELECT count(*) FROM intents").fetchone()[0])
+        finally:
+            connection.close()
+
     def decisions(self) -> list[tuple[str, str]]:
         """Give destination and verdict of each row of the public view."""
         import sqlite3

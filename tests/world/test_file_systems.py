@@ -78,3 +78,31 @@ def test_a_card_or_a_cloud_can_be_an_inbox(kind, mounted, ingest, tmp_path):
     one.wait_for_decisions(FILES + 1)
     assert one.stop() == 0
     _check(one, tmp_path)
+
+
+def test_a_destination_that_takes_no_names_safely_is_told_at_the_start(mounted, ingest, tmp_path):
+    """A memory card cannot refuse to replace: nothing is recorded or moved, and the other source goes on."""
+    card = mounted("exfat")
+    for place in ("a/inbox", "b/inbox", "b/accepted", "b/quarantine"):
+        (tmp_path / place).mkdir(parents=True)
+    for place in ("accepted", "quarantine"):
+        (card / place).mkdir()
+    one = ingest(
+        sources=[
+            {"name": name, "inbox": str(tmp_path / name / "inbox")}
+            | {place: str(where / place) for place in ("accepted", "quarantine")}
+            for name, where in (("a", card), ("b", tmp_path / "b"))
+        ]
+    )
+    for name in ("a", "b"):
+        one.inbox = tmp_path / name / "inbox"
+        one.put("cat/1.jpg", jpeg(photo()))
+    one.start()
+    one.wait_for_decisions(1)
+    [paused] = one.events("source paused")
+    assert paused["source"] == "a"
+    assert "neither rename without replacing nor make hard links" in paused["why"]
+    assert one.stop() == 0
+    assert _counts(one) == [1, 1, 1]
+    assert (tmp_path / "a/inbox/cat/1.jpg").exists()
+    assert list(card.rglob("*.jpg")) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.errors import StalledError, StorageError
+from imageguard_daemon.errors import RetryableError, StalledError, StorageError
 from imageguard_daemon.filing import renaming
 from tests.helpers.moving import carry_out, refusing
 from tests.helpers.records import recorded
@@ -73,6 +73,39 @@ def test_an_error_before_anything_happened_is_tried_again(
     with pytest.raises(StalledError):
         carry_out(recorded(judged, accepted / "1.jpg"))
     assert judged.read_bytes() == b"judged"
+    assert os.listdir(accepted) == []
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_name_that_is_refused_concerns_its_file_alone(
+    judged: Path, accepted: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Vfat refuses 12:30.jpg as if it could rename nothing, others say EIO: a harmless name tells which it is."""
+    really = renaming.rename
+
+    def rename(*names: object) -> None:
+        if ":" in str(names[3]):
+            refusing(number)()
+        really(*names)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(renaming, "rename", rename)
+    monkeypatch.setattr(os, "link", lambda *_names, **_options: refusing(errno.EPERM)())
+    with pytest.raises(RetryableError, match=r"refuses the name .*12:30\.jpg") as told:
+        carry_out(recorded(judged, accepted / "12:30.jpg"))
+    assert not isinstance(told.value, StalledError)
+    assert judged.read_bytes() == b"judged"
+    assert os.listdir(accepted) == []
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EIO])
+def test_a_file_system_that_knows_no_links_is_no_failing_disk(
+    judged: Path, accepted: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """What FUSE programs answer to a link they do not know is told as what it is, and stalls the source."""
+    monkeypatch.setattr(renaming, "rename", refusing(errno.EINVAL))
+    monkeypatch.setattr(os, "link", lambda *_names, **_options: refusing(number)())
+    with pytest.raises(StalledError, match="neither rename without replacing nor make hard links"):
+        carry_out(recorded(judged, accepted / "1.jpg"))
     assert os.listdir(accepted) == []
 
 

@@ -1,15 +1,18 @@
 """One image's trip, with everything real but the measuring."""
 
+import errno
+import os
 from dataclasses import replace
 
 import pytest
 
 from imageguard_daemon.errors import ChangedError, NotBegunError, StalledError
-from imageguard_daemon.filing import mover
+from imageguard_daemon.filing import mover, renaming
 from imageguard_daemon.filing.mover import Move
 from imageguard_daemon.model import FileIdentity
 from imageguard_daemon.service.recovery import recover
 from tests.helpers.bench import Bench
+from tests.helpers.moving import refusing
 
 
 class _CrashError(BaseException):
@@ -37,6 +40,23 @@ def test_two_files_with_one_destination_are_told_apart(tmp_path):
     assert len(bench.files()) == 2
     assert bench.files()["accepted/cat/1.jpg"] == b"old"
     bench.audit.close()
+
+
+def test_a_destination_that_takes_no_names_is_told_before_any_file_is_recorded(bench, monkeypatch):
+    """Where names cannot be given safely the source pauses at the start, says why, and makes no records meanwhile."""
+    with monkeypatch.context() as here:
+        here.setattr(renaming, "rename", refusing(errno.EINVAL))
+        here.setattr(os, "link", lambda *_names, **_options: refusing(errno.EIO)())
+        bench.pipeline.probe_destinations(0.0)
+        assert "neither rename without replacing nor make hard links" in bench.served.paused_because
+        for now in (10.0, 100.0):
+            bench.arrive("cat/good.jpg", b"1")
+            bench.step(now=now)
+        assert bench.recorded_intents() == 0
+    bench.arrive("cat/good.jpg", b"1")
+    bench.step(now=1000.0)
+    assert bench.served.paused_because == ""
+    assert bench.files() == {"accepted/cat/good.jpg": b"1"}
 
 
 def test_a_locked_log_moves_nothing(bench, monkeypatch):
