@@ -20,8 +20,7 @@ from types import FrameType
 from imageguard_daemon.errors import ImageguardError
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.model import Candidate, Intent, RecordedIntent
-from imageguard_daemon.quality.decoding import Limits
-from imageguard_daemon.quality.measurement import measure_file
+from imageguard_daemon.quality.measurement import fingerprint_file
 from imageguard_daemon.service.moving import Trip, carry_out
 
 JUDGED, EVIL, SECRET, FOREIGN = b"judged", b"evil", b"secret", b"foreign"
@@ -42,7 +41,7 @@ class Site:
 
     def move(self) -> bool:
         """Measure the file and move it, as the daemon does; tell whether it says that it has moved."""
-        measured = measure_file(str(self.file), Limits(max_bytes=0))
+        measured = fingerprint_file(str(self.file))
         intent = Intent("image", str(self.file), str(self.target), measured.sha256, measured.identity)
         trip = Trip(Candidate("default", "cat/a.png"), [RecordedIntent(1, intent)])
         with Folders([str(self.inbox), str(self.accepted)]) as folders:
@@ -164,7 +163,7 @@ class NaiveSite(Site):
 
     def move(self) -> bool:
         """Measure, then move whatever is there by then."""
-        measure_file(str(self.file), Limits(max_bytes=0))
+        fingerprint_file(str(self.file))
         self.target.parent.mkdir(exist_ok=True)
         shutil.move(self.file, self.target)
         return True
@@ -210,9 +209,7 @@ def _calls_before_reading(home: Path, site_type: type[Site]) -> int:
     def watch(frame: FrameType, event: str, argument: object) -> None:
         nonlocal read
         attacker(frame, event, argument)
-        if event == "c_return" and getattr(argument, "__name__", "") == "file_digest" and not read:
-            read = attacker.calls
-        if event == "return" and frame.f_code.co_name == "file_digest":
+        if event == "return" and frame.f_code.co_name == "_sha256":
             read = read or attacker.calls
 
     attacker = Attacker(site, {})

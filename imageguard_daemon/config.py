@@ -197,7 +197,13 @@ class Scoring(Section):
     max_pixels: int = Field(
         150_000_000, ge=1, description="Images that claim more are `too_large`, without being decoded."
     )
-    max_megabytes: int = Field(512, ge=1, le=65_536, description="Larger files are `too_large`, without being read in.")
+    max_megabytes: int = Field(
+        512,
+        ge=1,
+        le=65_536,
+        description="Larger files are `too_large`, without being read in; what is too large even to be hashed stays "
+        "in the inbox.",
+    )
     worker_memory_megabytes: int = Field(
         4096,
         ge=512,

@@ -77,6 +77,8 @@ def verdicts_on(paths: Sequence[str], judging: Judging) -> list[Verdict]:
 
 
 Troubles = dict[str, tuple[str, str]]
+_HASHED_BYTES = Scoring().max_megabytes << 20
+"""Larger files are no images, and not worth looking up by their content."""
 
 
 def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Measurement], Troubles]:
@@ -105,7 +107,9 @@ def _known(paths: Sequence[str], store: MeasuredFiles, log: RecordedMeasurements
             identity = FileIdentity.from_stat(os.stat(path))
             measurement = store.find(identity)
             if measurement is None and log is not None:
-                measurement = log.find(path, identity) or log.find_content(_sha256(path), identity)
+                measurement = log.find(path, identity)
+                if measurement is None and identity.size_bytes <= _HASHED_BYTES:
+                    measurement = log.find_content(_sha256(path), identity)
                 if measurement is not None:
                     store.add(measurement)
             if measurement is not None:

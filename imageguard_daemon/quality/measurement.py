@@ -4,6 +4,7 @@ import functools
 import hashlib
 import io
 import logging
+import math
 import os
 import stat
 import time
@@ -26,6 +27,10 @@ from imageguard_daemon.quality.signatures import HANDLED
 
 _LOG = logging.getLogger(__name__)
 _KEPT_BYTES = 24 * 1024 * 1024
+_BLOCK_BYTES = 512  # stat(2): of st_blocks, whatever the file system's own are
+_HASHED_AT_ONCE_BYTES = 1 << 20
+_HASHED_BYTES = 4 << 30
+"""Files of up to this, or eight times the limit on what is read in, are hashed, to be filed as `too_large`."""
 Measure = Callable[[bytes, Limits], Measurement]
 
 
@@ -72,10 +77,21 @@ def measure_file(
 ) -> Measurement:
     """Measure one file; `identity` is the state in which all of its bytes were read. `measure` gets those bytes.
 
+    A file that is too large even to be hashed has no SHA-256: none of its bytes were read.
+
     Raises:
         ChangedError: the path is no regular file, or it changed while being read.
         OSError: it cannot be opened or read.
     """
+    return _of_a_still_file(path, lambda file, status: _measured(file, status, limits, measure or measure_bytes))
+
+
+def fingerprint_file(path: str) -> Measurement:
+    """Give identity and SHA-256 of a file that is not to be decoded; for errors see `measure_file`."""
+    return _of_a_still_file(path, lambda file, status: Measurement(_sha256(file, status.st_size, math.inf)))
+
+
+def _of_a_still_file(path: str, look: Callable[[io.FileIO, os.stat_result], Measurement]) -> Measurement:
     started = time.perf_counter()
     descriptor = os.open(path, READ_ONLY_NO_TRAPS)
     try:
@@ -83,7 +99,8 @@ def measure_file(
         if not stat.S_ISREG(before.st_mode):
             raise ChangedError(f"not a regular file: {path!r}")
         identity = FileIdentity.from_stat(before)
-        result = _measure_descriptor(descriptor, before.st_size, limits, measure or measure_bytes)
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            result = look(file, before)
         if FileIdentity.from_stat(os.fstat(descriptor)) != identity:
             raise ChangedError(f"changed while being read: {path!r}")
     finally:
@@ -91,13 +108,34 @@ def measure_file(
     return replace(result, identity=identity, duration_ms=_milliseconds_since(started))
 
 
-def _measure_descriptor(descriptor: int, size_bytes: int, limits: Limits, measure: Measure) -> Measurement:
-    with open(descriptor, "rb", buffering=0, closefd=False) as file:
-        if size_bytes > limits.max_bytes:
-            return _too_many_bytes(hashlib.file_digest(file, "sha256").hexdigest(), size_bytes, limits)
-        # A file that grows or shrinks meanwhile is found out by the caller, who compares states.
-        data = _read_all(file, size_bytes + 1)
-    return measure(data, limits)
+def _measured(file: io.FileIO, status: os.stat_result, limits: Limits, measure: Measure) -> Measurement:
+    if status.st_size > limits.max_bytes:
+        return _too_large_a_file(file, status, limits)
+    # A file that grows or shrinks meanwhile is found out by the caller, who compares states.
+    return measure(_read_all(file, status.st_size + 1), limits)
+
+
+def _too_large_a_file(file: io.FileIO, status: os.stat_result, limits: Limits) -> Measurement:
+    """Hash a file that is not read in, unless that costs more than it cost to send."""
+    on_disk = status.st_blocks * _BLOCK_BYTES
+    if on_disk < status.st_size // 2:
+        found = _too_many_bytes("", status.st_size, limits)
+        return replace(found, detail=f"{found.detail}, of which {on_disk / 1e6:.0f} MB are on the disk")
+    may_be_hashed = status.st_size <= max(_HASHED_BYTES, 8 * limits.max_bytes)
+    deadline = time.monotonic() + limits.cpu_seconds / 2
+    sha256 = _sha256(file, status.st_size, deadline) if may_be_hashed else ""
+    return _too_many_bytes(sha256, status.st_size, limits)
+
+
+def _sha256(file: io.FileIO, most_bytes: int, deadline: float) -> str:
+    """Hash so many bytes at most; an empty text when it takes too long."""
+    digest = hashlib.sha256()
+    while most_bytes > 0 and (part := file.read(min(most_bytes, _HASHED_AT_ONCE_BYTES))):
+        if time.monotonic() > deadline:
+            return ""
+        digest.update(part)
+        most_bytes -= len(part)
+    return digest.hexdigest()
 
 
 def _read_all(file: io.FileIO, most_bytes: int) -> bytes:

@@ -138,9 +138,9 @@ class _Found:
             raise Refused("has no file any more")
         for file in files:
             path = spelled_as_configured(file.path, self._folders)
-            contents = contents_of(path)
+            contents = contents_of(path, file.size_bytes)  # what is larger than recorded is another file
             if contents is None or contents[0] != file.sha256:
-                what = "is not there" if contents is None else "is not the one that was recorded"
+                what = "is not the one that was recorded" if os.path.lexists(path) else "is not there"
                 if file.role == "image":
                     raise Refused(f"its file {printable(path)} {what}; see `verify`")
                 self._left.append(f"left behind: {printable(path)} {what}")

@@ -26,7 +26,7 @@ from imageguard_daemon.model import Candidate, Intent, JudgedFile, Outcome, Reco
 from imageguard_daemon.names import printable
 from imageguard_daemon.service.meters import Meters
 from imageguard_daemon.service.moving import Trip, carry_out
-from imageguard_daemon.service.planning import judge, late_sidecar_intent
+from imageguard_daemon.service.planning import SIDECAR_BYTES, is_too_large_for_a_sidecar, judge, late_sidecar_intent
 from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.refusals import Refusals, Waiting
 from imageguard_daemon.service.sources import ServedSource
@@ -168,7 +168,7 @@ class Pipeline:
         than the configuration says, and not at all when nothing else is in work.
         """
         for one in self._workers.finished():
-            error = one.error or _change_since_settled(one)
+            error = one.error or _change_since_settled(one) or _not_hashed(one)
             if error is not None:
                 self._put_back(one.candidate, error, now)
             else:
@@ -236,6 +236,9 @@ class Pipeline:
 
     def _follow_image(self, candidate: Candidate, source: ServedSource, now: float) -> None:
         """Send a sidecar that came late after its image; one whose image is not known waits in the inbox."""
+        if is_too_large_for_a_sidecar(source.path_of(candidate.relative_path)):
+            self._set_aside(candidate, RetryableError(f"larger than a sidecar may be ({SIDECAR_BYTES >> 20} MB)"), now)
+            return
         try:
             images = list(source.inbox.selection.images_of(candidate.relative_path))
             suffix = os.path.splitext(candidate.relative_path)[1]
@@ -368,6 +371,13 @@ def _change_since_settled(one: Finished) -> ChangedError | None:
     if one.measurement is None or settled is None or one.measurement.identity == settled:
         return None
     return ChangedError("changed after it had settled")
+
+
+def _not_hashed(one: Finished) -> RetryableError | None:
+    """Refuse to file what nobody can prove to be the same afterwards: it is too large to be read."""
+    if one.measurement is None or one.measurement.sha256:
+        return None
+    return RetryableError(f"{one.measurement.issue}: {one.measurement.detail}; it is not read, and stays here")
 
 
 def _sorted_by_handler(error: OSError) -> RetryableError:

@@ -11,6 +11,9 @@ from imageguard_daemon.model import Candidate, Decision, FileIdentity, Intent, J
 from imageguard_daemon.quality.policy import decide_on_file
 from imageguard_daemon.service.sources import ServedSource
 
+SIDECAR_BYTES = 16 << 20
+"""The loop itself reads sidecars, so their size is bounded."""
+
 
 def judge(group: Sequence[tuple[Candidate, Measurement]], source: ServedSource) -> list[JudgedFile]:
     """Decide on a group of one source's files and plan their moves; no two get the same destination."""
@@ -27,7 +30,7 @@ def judge(group: Sequence[tuple[Candidate, Measurement]], source: ServedSource) 
 
 def late_sidecar_intent(path: str, image_path: str) -> Intent | None:
     """Plan the move of a sidecar to the image that went before it; None when the sidecar is gone."""
-    contents = contents_of(path)
+    contents = contents_of(path, SIDECAR_BYTES)
     if contents is None:
         return None
     sha256, identity = contents
@@ -35,13 +38,13 @@ def late_sidecar_intent(path: str, image_path: str) -> Intent | None:
     return Intent("sidecar", path, destinations.free_path(wanted, (), sha256, os.path.lexists), sha256, identity)
 
 
-def contents_of(path: str) -> tuple[str, FileIdentity] | None:
-    """Give SHA-256 and identity of a regular file; None when there is none or it cannot be read."""
+def contents_of(path: str, most_bytes: int) -> tuple[str, FileIdentity] | None:
+    """Give SHA-256 and identity of a regular file; None when there is none, it cannot be read, or it is larger."""
     try:
         descriptor = os.open(path, READ_ONLY_NO_TRAPS)
         try:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(status.st_mode) or status.st_size > most_bytes:
                 return None
             with open(descriptor, "rb", buffering=0, closefd=False) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest(), FileIdentity.from_stat(status)
@@ -49,6 +52,14 @@ def contents_of(path: str) -> tuple[str, FileIdentity] | None:
             os.close(descriptor)
     except OSError:
         return None
+
+
+def is_too_large_for_a_sidecar(path: str) -> bool:
+    """Tell whether a file is larger than what is read of a sidecar, or claims to be."""
+    try:
+        return os.lstat(path).st_size > SIDECAR_BYTES
+    except OSError:
+        return False
 
 
 class _Target:
@@ -89,7 +100,7 @@ def _sidecars(candidate: Candidate, source: ServedSource) -> dict[str, tuple[str
     found = {}
     for relative_path in source.inbox.selection.sidecars_of(candidate.relative_path):
         path = source.path_of(relative_path)
-        contents = contents_of(path)
+        contents = contents_of(path, SIDECAR_BYTES)
         if contents is not None:
             found[os.path.splitext(relative_path)[1]] = (path, *contents)
     return found

@@ -45,6 +45,25 @@ def test_it_needs_no_network(ingest):
     one.check_books()
 
 
+def test_sparse_files_hold_up_nobody(ingest):
+    """Sixty files that claim 8 TB each cost nothing: all good ones are filed, and `status` says what the sixty are."""
+    one = ingest()
+    for number in range(60):
+        with (one.inbox / f"huge{number}.jpg").open("wb") as file:
+            try:
+                file.truncate(8 << 40)
+            except OSError as error:
+                pytest.skip(f"no such files here: {error.strerror}")
+        one.put(f"cat/{number}.jpg", GOOD + b"%d" % number)
+    assert one.start("--once").wait(120) == os.EX_TEMPFAIL
+    assert len(one.decisions()) == 60
+    assert not one.events("source paused")
+    told = json.loads(command("status", "--config", one.config_file, "--format", "json").stdout)["daemon"]["failures"]
+    assert len(told) == 60
+    size = "too_large: the file has 8796093 MB (limit 537 MB), of which 0 MB are on the disk"
+    assert {failure["error"] for failure in told} == {f"{size}; it is not read, and stays here"}
+
+
 def test_bombs_of_each_format_are_too_large_in_milliseconds(ingest):
     """A header that claims billions of pixels is `too_large` with the size it claims, before anything is decoded."""
     one = ingest()

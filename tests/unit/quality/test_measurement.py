@@ -14,7 +14,7 @@ from imageguard_daemon.errors import ChangedError
 from imageguard_daemon.model import FileIdentity
 from imageguard_daemon.quality import decoding, measurement
 from imageguard_daemon.quality.decoding import Limits
-from imageguard_daemon.quality.measurement import measure_bytes, measure_file
+from imageguard_daemon.quality.measurement import fingerprint_file, measure_bytes, measure_file
 from tests.helpers.images import encoded, jpeg, photo, png
 
 LIMITS = Limits()
@@ -95,6 +95,42 @@ def test_too_many_bytes_still_have_a_hash(good: Path):
     result = measure_file(str(good), Limits(max_bytes=100))
     assert result.issue == "too_large"
     assert result.sha256 == hashlib.sha256(good.read_bytes()).hexdigest()
+
+
+def sparse(path: Path, size_bytes: int) -> Path:
+    """Make a file that claims a size and has next to nothing on the disk."""
+    with path.open("wb") as file:
+        file.write(b"\xff\xd8\xff\xe0")
+        try:
+            file.truncate(size_bytes)
+        except OSError as error:
+            pytest.skip(f"no such files here: {error.strerror}")
+    return path
+
+
+@pytest.mark.parametrize("size_bytes", [8 << 40, 600 << 20])
+def test_a_sparse_file_beyond_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int):
+    """Holes cost the sender nothing: they are neither read nor hashed, and the detail says how much is there."""
+    path = sparse(tmp_path / "1.jpg", size_bytes)
+    monkeypatch.setattr(measurement.hashlib, "sha256", None)
+    result = measure_file(str(path), LIMITS)
+    assert (result.issue, result.sha256) == ("too_large", "")
+    assert result.detail.endswith(" MB (limit 537 MB), of which 0 MB are on the disk")
+    assert result.identity == FileIdentity.from_stat(path.stat())
+
+
+def test_what_takes_too_long_to_hash_is_given_up(good: Path):
+    """A real file too large for its disk holds nobody up for longer than half of what one image may take."""
+    result = measure_file(str(good), Limits(max_bytes=100, cpu_seconds=0))
+    assert (result.issue, result.sha256) == ("too_large", "")
+
+
+def test_a_file_that_is_not_to_be_decoded_is_only_hashed(good: Path, monkeypatch: pytest.MonkeyPatch):
+    """The fingerprint needs no decoder and no limit of memory."""
+    monkeypatch.setattr(measurement, "measure_bytes", None)
+    result = fingerprint_file(str(good))
+    assert result.sha256 == hashlib.sha256(good.read_bytes()).hexdigest()
+    assert result.identity == FileIdentity.from_stat(good.stat())
 
 
 def test_a_decoders_bug_costs_one_image(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):

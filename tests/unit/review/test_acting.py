@@ -44,6 +44,13 @@ def test_a_release_goes_where_the_image_would_have_gone_with_its_labels(rejectio
     assert rejections.wrong() == []
 
 
+def test_images_of_any_size_are_released(rejections: Rejections) -> None:
+    """What is bounded for labels, which a daemon reads by the way, is not for images."""
+    number = rejections.file("cat/1.tif", bytes(17 << 20))
+    [one] = rejections.do(release, number)
+    assert (one.done, one.detail) == (True, "")
+
+
 def test_decisions_stay_one_row_per_file(rejections: Rejections) -> None:
     """A release and its undo add nothing to the view `decisions`, whose destination is where the daemon filed it."""
     number = rejections.file("cat/1.jpg")

@@ -412,6 +412,40 @@ def test_a_file_that_may_not_be_read_is_asked_for_again_and_again(bench):
     assert bench.backlog.failures == ()
 
 
+def test_what_was_not_hashed_is_not_filed(bench):
+    """A file too large to be read stays, is counted as an attempt with its reason, and pauses nobody."""
+    mine = bench.arrive("cat/1.jpg", b"1")
+    bench.arrive("cat/2.jpg", b"2")
+    bench.workers.unhashed.add("cat/1.jpg")
+    bench.step()
+    assert bench.files() == {"inbox/cat/1.jpg": b"1", "accepted/cat/2.jpg": b"2"}
+    (failure,) = bench.backlog.failures
+    assert (failure.candidate, failure.attempts) == (mine, 1)
+    assert failure.error == "too_large: 8 TB; it is not read, and stays here"
+    assert bench.served.paused_because == ""
+
+
+@pytest.mark.parametrize("size_bytes", [8 << 40, (16 << 20) + 1], ids=["huge", "too long"])
+def test_a_sidecar_is_read_only_within_limits(tmp_path, size_bytes):
+    """What claims to be a label of terabytes stays and is told; its image goes without it."""
+    bench = Bench(tmp_path, sidecars=True)
+    label = bench.arrive("cat/1.txt", b"")
+    with (bench.inbox / "cat/1.txt").open("r+b") as file:
+        if size_bytes == (16 << 20) + 1:
+            file.write(b"x" * size_bytes)
+        try:
+            file.truncate(size_bytes)
+        except OSError as error:
+            pytest.skip(f"no such files here: {error.strerror}")
+    bench.arrive("cat/1.jpg", b"1")
+    bench.step()
+    assert (bench.accepted / "cat/1.jpg").exists()
+    assert (bench.inbox / "cat/1.txt").exists()
+    (failure,) = bench.backlog.failures
+    assert (failure.candidate, failure.attempts, failure.error) == (label, 1, "larger than a sidecar may be (16 MB)")
+    bench.audit.close()
+
+
 def test_an_interrupted_call_is_no_attempt(bench):
     """EINTR says nothing about a file: it settles once more."""
     bench.workers.errors["cat/1.jpg"] = InterruptedError(4, "Interrupted system call")
