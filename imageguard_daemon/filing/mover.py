@@ -193,10 +193,10 @@ class Move:
             raise NameTakenError("the name at the destination was taken meanwhile") from error
         told = f"cannot move to {printable(os.path.dirname(self._intent.destination_path))}"
         if error.errno in refusing.REFUSALS:
-            raise self._refusal(error, told) from error
+            raise self._refused_by(error, told) from error
         raise retryable(error, told) from error
 
-    def _refusal(self, error: OSError, told: str) -> RetryableError:
+    def _refused_by(self, error: OSError, told: str) -> RetryableError:
         """Say which end refuses: one folder must not hold up the others, but a whole destination does."""
         source, folder = self._intent.source_path, os.path.dirname(self._intent.destination_path)
         if refusal := refusing.of_source(source):
