@@ -67,7 +67,7 @@ class Archiver(AuditWriter):
         Raises:
             DataError: the log was archived by somebody else since it was planned.
         """
-        self._require_same_file()
+        self.require_same_files()
         with translated_errors(self._database):
             self._without_foreign_keys()  # kept rows may point at archived ones: duplicates at their original
             with self._engine.begin() as connection:

@@ -56,16 +56,24 @@ def newest_ids(connection: sa.Connection, tables: Sequence[str]) -> dict[str, in
     return dict(zip(tables, connection.exec_driver_sql(f"SELECT {questions}").one(), strict=True))
 
 
-def extend(connection: sa.Connection, after: Mapping[str, int]) -> None:
-    """Add links for all rows whose ids are larger than those in `after`, table by table.
+def head(connection: sa.Connection) -> tuple[int, bytes]:
+    """Give the last link: its number and its hash; the origin's where there is none."""
+    last = connection.exec_driver_sql("SELECT sequence, hash FROM chain ORDER BY sequence DESC LIMIT 1").first()
+    return (last.sequence, last.hash) if last else (0, ORIGIN)
+
+
+def extend(connection: sa.Connection, after: Mapping[str, int]) -> tuple[int, bytes]:
+    """Add links for all rows whose ids are larger than those in `after`, table by table, and give the last link.
 
     Must run in the transaction that adds the rows: then no row is ever without its link. Streams: memory does not
     grow with the number of rows.
     """
-    head = connection.exec_driver_sql("SELECT sequence, hash FROM chain ORDER BY sequence DESC LIMIT 1").first()
-    links = _links(connection, after, (head.sequence, head.hash) if head else (0, ORIGIN))
+    last = head(connection)
+    links = _links(connection, after, last)
     while batch := list(islice(links, _BATCH)):
         connection.exec_driver_sql(_INSERT, batch)
+        last = batch[-1][0], batch[-1][3]
+    return last
 
 
 def link_again(connection: sa.Connection, table: str, ids: Sequence[int]) -> None:

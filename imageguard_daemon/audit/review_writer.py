@@ -58,7 +58,6 @@ class ReviewWriter(AuditWriter):
         """
         if not planned:
             return []
-        self._require_same_file()
         with self.transaction(review_records, intents) as connection:
             now = held_images(connection, [review.image.decision_id for review in planned])
             for review in planned:

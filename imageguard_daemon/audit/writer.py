@@ -4,11 +4,13 @@ Several processes may have a writer: each transaction takes SQLite's write lock 
 head of the hash chain anew (docs/decisions/0008-acting-beside-a-daemon.md).
 """
 
+import ctypes
 import json
 import os
 import socket
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit import chain, rollups
 from imageguard_daemon.audit.database import open_for_writing, translated_errors
+from imageguard_daemon.audit.remembered import Head, HeadMemory, JournalGoneError, WatchedFiles, loss
 from imageguard_daemon.audit.schema import decision_records, intents, outcomes, relocations
-from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.errors import DataError, UnavailableError
 from imageguard_daemon.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Origin, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 
@@ -55,18 +58,23 @@ class AuditWriter:
         self._prefix = os.path.join(root, "")
         self._now = now
         self._host = socket.gethostname()
+        self._memory = HeadMemory(root, database)
+        self._require_remembered()
         self._engine = open_for_writing(database, on_progress, upgrade=upgrade)
-        self._file = which_file(database)
+        self._files = WatchedFiles(database)
+        self._files.note()
+        self._head = self._newest_head()
+        self._is_abandoned = False
 
     def close(self) -> None:
         """Fold the WAL into the database file and let go of it."""
-        self._engine.dispose()
+        if not self._is_abandoned:
+            self._engine.dispose()
 
     def record_intents(self, judged: Sequence[JudgedFile]) -> list[tuple[RecordedIntent, ...]]:
         """Record decisions together with the moves they call for, before anything moves."""
         if not judged:
             return []
-        self._require_same_file()
         with self.transaction(decision_records, intents) as connection:
             decision_id, intent_id = _newest_ids(connection, decision_records, intents)
             recorded: list[tuple[RecordedIntent, ...]] = []
@@ -182,13 +190,54 @@ class AuditWriter:
                 return None
         return row.id, os.fsdecode(row.found_at or row.destination_path)
 
-    def _require_same_file(self) -> None:
-        """Notice that the log was deleted or replaced under us: what is written would be seen by nobody."""
-        if which_file(self._database) != self._file:
-            raise UnavailableError(
-                f"the audit database {self._database} was removed or replaced while the daemon was running; "
-                "put it back, or start again to begin a new one"
+    def require_same_files(self) -> None:
+        """Notice that the log was deleted, replaced or cut under us: what is written would be seen by nobody.
+
+        Raises:
+            UnavailableError: what was in the journal alone is in the database by now, where that can still be done.
+        """
+        if self._is_abandoned:
+            raise UnavailableError(f"the audit database {self._database} was given up")
+        try:
+            self._files.require_same(self._head)
+        except UnavailableError as error:
+            self._give_up(fold=isinstance(error, JournalGoneError))
+            raise
+
+    def _give_up(self, *, fold: bool) -> None:
+        """Never close the log: SQLite would put what is left of a cut journal into it, and remove another's."""
+        self._is_abandoned = True
+        raw = self._engine.raw_connection()
+        connection = raw.driver_connection
+        if fold and connection is not None:
+            with suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(FULL)")
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # or the end of the process would close it
+
+    def _require_remembered(self) -> None:
+        """Refuse a log that lacks what it had when it was last written to.
+
+        Raises:
+            DataError: with what it lacks, and what to do.
+        """
+        remembered = self._memory.head()
+        lack = loss(self._database, remembered) if remembered else ""
+        if lack:
+            raise DataError(
+                f"the audit database {self._database} {lack}. Put the right one back. If what it lacks is lost for "
+                "good, say so with `imageguard-daemon audit accept`: that is recorded, and the log goes on without it"
             )
+
+    def _newest_head(self) -> Head:
+        with translated_errors(self._database), self._engine.connect() as connection:
+            sequence, link = chain.head(connection)
+        if self._is_to_be_remembered():
+            self._memory.remember(sequence, link)
+        return Head(sequence, link)
+
+    def _is_to_be_remembered(self) -> bool:
+        """Tell whether the log as it was opened is the one to go on with."""
+        return True
 
     @contextmanager
     def transaction(self, *tables: sa.Table) -> Iterator[sa.Connection]:
@@ -196,10 +245,13 @@ class AuditWriter:
 
         For this package alone: nobody else speaks SQL.
         """
+        self.require_same_files()
         with translated_errors(self._database), self._engine.begin() as connection:
             before = chain.newest_ids(connection, [table.name for table in tables])
             yield connection
-            chain.extend(connection, before)
+            head = chain.extend(connection, before)
+        self._memory.remember(*head)  # after the commit, and before anything moves because of it
+        self._head = Head(*head)
 
     @staticmethod
     def _suffixes_of_sidecars(connection: sa.Connection, decision_id: int) -> set[str]:

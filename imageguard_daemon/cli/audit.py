@@ -1,4 +1,4 @@
-"""`imageguard-daemon audit`: the log itself: old records to archives, and archives checked."""
+"""`imageguard-daemon audit`: the log itself: old records to archives, archives checked, a loss accepted."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
-from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.errors import ImageguardError, NoInputError
 
 if TYPE_CHECKING:
     from imageguard_daemon.audit.archive_plan import Plan
     from imageguard_daemon.config import Settings
     from imageguard_daemon.retention.archiving import Progress, Request
 
-app = typer.Typer(no_args_is_help=True, help="The audit log itself: old records to archives, archives checked.")
+app = typer.Typer(
+    no_args_is_help=True, help="The audit log itself: old records to archives, archives checked, a loss accepted."
+)
 
 OlderThan = Annotated[
     str,
@@ -36,6 +38,7 @@ Quarantined = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it, it is only said what would go.")]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="What happened, for the record.")]
 Folders = Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Archives, as `audit archive` made them.")]
 
 
@@ -116,6 +119,35 @@ def check_(folders: Folders) -> None:
             f"{manifest.rows['decision_records']:,} decisions, ends with {manifest.last_hash}"
         )
     raise typer.Exit(os.EX_DATAERR if failed else os.EX_OK)
+
+
+@app.command("accept")
+def accept_(root: Root = None, config_file: ConfigFile = None, why: Why = "") -> None:
+    """Let a log go on that lacks records it had: put back from a backup, begun anew, or with its journal lost.
+
+    A start refuses such a log. This records who accepted the loss, and why; what was filed by the lost records is
+    `foreign` to `verify` from then on. A log that lacks nothing is left as it is. Refuses while a daemon runs.
+    """
+    from imageguard_daemon.audit.accepting import AcceptingWriter
+    from imageguard_daemon.cli.reviewing import login_name
+    from imageguard_daemon.service.locking import ActingLock, RootLock
+
+    settings = settings_for(root, config_file)
+    if not settings.state_folder.is_dir():
+        raise NoInputError(f"no daemon has worked on {settings.root}; name the ROOT or --config FILE of one")
+    lock = RootLock(settings.state_folder)
+    try:
+        with ActingLock(settings.state_folder).held():
+            audit = AcceptingWriter(settings.audit.database, settings.root)
+            try:
+                lack = audit.lack
+                audit.accept(login_name(), why)
+            finally:
+                audit.close()
+    finally:
+        lock.release()
+    database = settings.audit.database
+    typer.echo(f"{database} {lack}\naccepted and recorded" if lack else f"{database} lacks nothing; nothing was done")
 
 
 def _told(plan: "Plan") -> Iterator[str]:

@@ -131,6 +131,7 @@ class Serving:
             self._next_tell_at = now + TELL_SECONDS
             self._pages.step(now)
             self._locks.keep()
+            self._recovery.audit.require_same_files()
             self._tell(display, now)
 
     def _require_inbox(self, source: ServedSource, now: float) -> None:

@@ -176,7 +176,7 @@ def test_systemd_hears_ready_status_watchdog_and_stopping(ingest, tmp_path):
 
 
 def test_a_log_removed_under_the_daemon_stops_it(ingest):
-    """When the audit log is deleted nothing more moves, the daemon ends with code 69, and a new log says it is new."""
+    """Nothing more moves, the daemon ends with 69, starts refuse to begin a new log, and a person may say to do so."""
     one = ingest()
     process = one.start()
     one.put("cat/0.jpg", GOOD)
@@ -187,8 +187,15 @@ def test_a_log_removed_under_the_daemon_stops_it(ingest):
     assert process.wait(60) == os.EX_UNAVAILABLE
     assert (one.inbox / "cat" / "1.jpg").exists()
     assert "removed or replaced" in one.log_file.read_text()
+    assert one.start("--once").wait(60) == os.EX_DATAERR
+    assert "audit.db is gone" in one.log_file.read_text()
+    assert (one.inbox / "cat" / "1.jpg").exists()
+    accepted = command("audit", "accept", one.root, "--why", "deleted by mistake")
+    assert accepted.returncode == 0
+    assert accepted.stdout.endswith("accepted and recorded\n")
     assert one.start("--once").wait(60) == 0
-    assert one.events("a new audit log is begun beside folders that have files already")
+    assert len(one.decisions()) == 1
+    assert "lacks nothing" in command("audit", "accept", one.root).stdout
 
 
 def test_closed_output_hinders_nothing(tmp_path):

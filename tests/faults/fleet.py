@@ -190,6 +190,9 @@ def _put_back(launcher: Launcher, hosts: list[Host], url: str, figures: Figures)
     for folder in (host.site.accepted, host.site.quarantine):
         for path in folder.rglob("*lost*"):
             path.unlink()
+    accepting = launcher.start(host.site, arguments=["audit", "accept", "--config", str(host.site.config_file)])
+    if accepting.wait() != 0:
+        figures.note(f"the older log was not accepted: {host.site.last_words()}")
     host.sent = host.sent[: -len(KINDS)]
     host.expected -= len(KINDS)
     host.daemon = launcher.start_and_wait(host.site, faults=["movable_clock"])
