@@ -13,14 +13,17 @@ from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import NoInputError
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import original, printable
+from imageguard_daemon.writing import PARTIAL_SUFFIX, is_hidden
 
 
 def entries_of_results(path: Path) -> Iterator[Entry]:
     """Read the JSON lines of a scan; a file that was moved or linked is where that has put it.
 
     Raises:
-        NoInputError: there is no such file, or a line in it is none of a scan.
+        NoInputError: there is no such file, it is not whole, or a line in it is none of a scan.
     """
+    if path.name.endswith(PARTIAL_SUFFIX) or is_hidden(path.name):
+        raise NoInputError(f"{printable(str(path))} is of a scan that did not come to its end; the same scan goes on")
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):

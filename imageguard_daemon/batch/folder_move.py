@@ -36,8 +36,10 @@ def run(request: Request, console: Console) -> Result:
         move = Move(settings, _MoveDisplay(console, request))
         exit_code = move.run()
         totals = _write(move, request, outputs)
+        if totals.total:
+            (outputs.set_aside if move.was_interrupted else outputs.publish)()
     finally:
-        outputs.close()
+        outputs.discard()
     left, remaining = _what_remains(request)
     unread = Unread(Counter(remaining))
     report = totals.report(request.settings.reporting)

@@ -18,7 +18,7 @@ from imageguard_daemon.batch.progress import ScanProgress
 from imageguard_daemon.batch.request import Request, Result
 from imageguard_daemon.batch.scanning import Measuring, version_of
 from imageguard_daemon.batch.summary import Summary, Totals
-from imageguard_daemon.errors import ChangedError, UsageError
+from imageguard_daemon.errors import ChangedError, NoInputError, UsageError
 from imageguard_daemon.intake.selection import Selection
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.names import printable
@@ -42,8 +42,10 @@ def run(request: Request, console: Console) -> Result:
         try:
             with Interrupts() as interrupts, ScanProgress(console, scan.count) as progress:
                 scan.run(interrupts, progress)
+            scan.finish()
         except InterruptedRunError as end:
             exit_code = end.exit_code
+            scan.set_aside()
     return scan.result(exit_code)
 
 
@@ -85,8 +87,10 @@ class _Scan:
         self._totals = Totals()
         self._linker = Linker(request.link, hard=request.hard_links) if request.link else None
         self._linked = 0
+        self._identity = _identity_of(request.folder)
         self._outputs = self._make_outputs()
-        stack.callback(self._outputs.close)
+        self._partial: tuple[str, ...] = ()
+        stack.callback(self._outputs.discard)
         self._state = state_path(request)
         if request.fresh:
             _forget(self._state)
@@ -109,7 +113,20 @@ class _Scan:
             progress.show(self._totals.total + self._measuring.unread.total, self._totals.rejected)
 
         self._measuring.run(self._images, take, interrupts.check)
+        if _identity_of(self._request.folder) != self._identity:
+            shown = printable(str(self._request.folder))
+            raise NoInputError(f"{shown} is no longer the folder that it was; was it unmounted? Earlier results stay")
         self._is_complete = True
+
+    def finish(self) -> None:
+        """Put the results in place; of nothing there are none, and those of an earlier run stay."""
+        if self._totals.total:
+            self._outputs.publish()
+
+    def set_aside(self) -> None:
+        """Keep the results so far, under names that say so."""
+        if self._totals.total:
+            self._partial = self._outputs.set_aside()
 
     def result(self, exit_code: int = 0) -> Result:
         """Give what has come of it by now."""
@@ -132,7 +149,9 @@ class _Scan:
     def _how_to_go_on(self, exit_code: int) -> str:
         if not exit_code:
             return ""
-        return f"interrupted; the same command goes on where it was ({printable(str(self._state))} knows what was done)"
+        so_far = "".join(f"; results so far are in {printable(path)}" for path in self._partial)
+        state = printable(str(self._state))
+        return f"interrupted; the same command goes on where it was ({state} knows what was done){so_far}"
 
     def _make_outputs(self) -> Outputs:
         request, wanted = self._request, dict(self._request.outputs)
@@ -164,6 +183,14 @@ class _Scan:
         before = measurement.identity
         if before is not None and now != before and now.same_content_as(before):
             self._store.add(replace(measurement, identity=now))
+
+
+def _identity_of(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _forget(state: Path) -> None:

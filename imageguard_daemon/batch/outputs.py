@@ -1,24 +1,24 @@
 """Where results are written while they come: CSV and JSON lines row by row, Parquet in groups of rows.
 
-A file that is already there is replaced only if a scan has made it, or if the user says so.
+Each bears its name only when all of it is there. A file that is there already is replaced only if a scan has made it,
+or if the user says so.
 """
 
 import csv
-import fcntl
 import io
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, BinaryIO, Protocol
 
 from imageguard_daemon.batch.judging import COLUMNS, Value, cells_of
-from imageguard_daemon.errors import AlreadyRunningError, StorageError, UsageError
+from imageguard_daemon.errors import StorageError, UsageError
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import inert, printable
+from imageguard_daemon.writing import NewFile, remove_partial
 
 TO_STANDARD_OUTPUT = "-"
 _FLUSH_SECONDS = 1.0
@@ -28,41 +28,36 @@ _WHOLE = {"width", "height", "size_bytes", "row"}
 _NUMBERS = {"score", *SCORE_NAMES, *COLUMNS[COLUMNS.index("blur_sigma_px") : COLUMNS.index("class")]}
 
 
-class Output(Protocol):
-    """One file of results."""
+class Form(Protocol):
+    """Rows as bytes of a stream, which belongs to whoever has opened it."""
 
     def write(self, row: Mapping[str, Value]) -> None:
         """Add one image."""
 
-    def close(self) -> None:
-        """Finish the file: afterwards it can be read as a whole."""
+    def finish(self) -> None:
+        """Write what is still to be written: afterwards it can be read as a whole."""
 
 
 class _Lines:
-    """A text file that is never far behind: it is flushed about once a second."""
+    """A text that is never far behind: it is flushed about once a second."""
 
-    def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
+    def __init__(self, stream: BinaryIO, now: Callable[[], float]) -> None:
         self._stream = stream
         self._now = now
         self._flushed_at = now()
 
     def write(self, line: str) -> None:
-        self._stream.write(line)
+        self._stream.write(line.encode())
         if self._now() - self._flushed_at >= _FLUSH_SECONDS:
             self._stream.flush()
             self._flushed_at = self._now()
 
-    def close(self) -> None:
-        if self._stream is sys.stdout:
-            self._stream.flush()
-        else:
-            self._stream.close()
 
-
-class CsvOutput:
+class CsvForm:
     """A table for spreadsheets and pandas: a header, then a row for each image; formulas in names are disarmed."""
 
-    def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: BinaryIO, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
         self._lines = _Lines(stream, now)
         self._lines.write(_csv_line(COLUMNS))
 
@@ -70,9 +65,9 @@ class CsvOutput:
         """Add one image."""
         self._lines.write(_csv_line(inert(cell) if isinstance(cell, str) else cell for cell in cells_of(row)))
 
-    def close(self) -> None:
-        """Finish the file."""
-        self._lines.close()
+    def finish(self) -> None:
+        """Write what is still to be written."""
+        self._stream.flush()
 
 
 def _csv_line(cells: Any) -> str:
@@ -81,29 +76,29 @@ def _csv_line(cells: Any) -> str:
     return line.getvalue()
 
 
-class JsonlOutput:
+class JsonlForm:
     """One JSON object a line, numbers unrounded."""
 
-    def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: BinaryIO, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
         self._lines = _Lines(stream, now)
 
     def write(self, row: Mapping[str, Value]) -> None:
         """Add one image."""
         self._lines.write(f"{json.dumps(row, allow_nan=False)}\n")
 
-    def close(self) -> None:
-        """Finish the file."""
-        self._lines.close()
+    def finish(self) -> None:
+        """Write what is still to be written."""
+        self._stream.flush()
 
 
-class ParquetOutput:
-    """A table for analysis; it bears its name only when it is finished, since half of one cannot be read."""
+class ParquetForm:
+    """A table for analysis."""
 
-    def __init__(self, path: Path) -> None:
-        self._arrow, self._parquet = pyarrow_for("--parquet")
-        self._path, self._temporary = path, path.with_name(f".imageguard-{path.name}.part")
+    def __init__(self, stream: BinaryIO) -> None:
+        self._arrow, parquet = pyarrow_for("--parquet")
         self._schema = arrow_schema(COLUMNS)
-        self._writer = self._parquet.ParquetWriter(self._temporary, self._schema, compression="zstd")
+        self._writer = parquet.ParquetWriter(stream, self._schema, compression="zstd")
         self._rows: list[Mapping[str, Value]] = []
 
     def write(self, row: Mapping[str, Value]) -> None:
@@ -112,12 +107,11 @@ class ParquetOutput:
         if len(self._rows) >= _ROWS_OF_A_GROUP:
             self._write_group()
 
-    def close(self) -> None:
-        """Finish the file and give it its name."""
+    def finish(self) -> None:
+        """Write the last rows, and what says where everything is."""
         if self._rows:
             self._write_group()
         self._writer.close()
-        os.replace(self._temporary, self._path)
 
     def _write_group(self) -> None:
         self._writer.write_table(self._arrow.Table.from_pylist(self._rows, schema=self._schema))
@@ -155,20 +149,26 @@ def pyarrow_for(what: str) -> tuple[Any, Any]:
 
 
 class Outputs:
-    """All outputs of one run. `only` gives the verdict whose images are written, `borderline`, or nothing for all."""
+    """All outputs of one run. `only` gives the verdict whose images are written, `borderline`, or nothing for all.
+
+    None of them bears its name before `publish`: until then, what was there before stays.
+
+    Raises:
+        AlreadyRunningError: another run is writing one of them; then this one has touched none.
+        UsageError, StorageError: one of them was not made by a scan, or cannot be written.
+    """
 
     def __init__(self, wanted: Mapping[str, str], *, only: str = "", overwrite: bool = False) -> None:
         self._only = only
-        self._open: list[Output] = []
+        self._open: list[_Output] = []
         self.paths: tuple[Path, ...] = tuple(Path(path) for path in wanted.values() if path != TO_STANDARD_OUTPUT)
         for form, path in wanted.items():
             if path != TO_STANDARD_OUTPUT and not overwrite:
                 _require_ours(Path(path), form)
         try:
-            for form, path in wanted.items():
-                self._open.append(_open(form, path))
+            self._open.extend(_Output(form, path) for form, path in wanted.items())
         except BaseException:
-            self.close()
+            self.discard()
             raise
 
     def write(self, row: Mapping[str, Value]) -> None:
@@ -177,21 +177,76 @@ class Outputs:
             for output in self._open:
                 output.write(row)
 
-    def close(self) -> None:
-        """Finish all of them."""
-        errors = []
+    def publish(self) -> None:
+        """Give all of them their names: the run has come to its end."""
+        self._end(_Output.publish)
+
+    def set_aside(self) -> tuple[str, ...]:
+        """Keep what is there by now under names that say that it is not whole; gives these names."""
+        names: list[str] = []
+        self._end(lambda output: names.extend(filter(None, [output.set_aside()])))
+        return tuple(names)
+
+    def discard(self) -> None:
+        """Leave nothing of what is not finished yet."""
         while self._open:
-            try:
-                self._open.pop().close()
-            except OSError as error:
-                errors.append(error)
-        if errors and isinstance(errors[0], BrokenPipeError):
-            raise errors[0]
-        if errors:
-            raise StorageError(f"results could not be written: {errors[0].strerror or errors[0]}") from errors[0]
+            self._open.pop().discard()
+
+    def _end(self, how: "Callable[[_Output], None]") -> None:
+        try:
+            while self._open:
+                how(self._open[0])
+                self._open.pop(0)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StorageError(f"results could not be written: {error.strerror or error}") from error
+        finally:
+            self.discard()
+
+
+class _Output:
+    """One file of results, or standard output."""
+
+    def __init__(self, form: str, path: str) -> None:
+        self._path = path
+        if form == "parquet" and path == TO_STANDARD_OUTPUT:
+            raise UsageError("--parquet needs a file: its end must be known before it can be read")
+        with _writing(path):
+            self._file = None if path == TO_STANDARD_OUTPUT else NewFile(path)
+        try:
+            self._form = _FORMS[form](self._file.stream if self._file else sys.stdout.buffer)
+        except BaseException:
+            if self._file:
+                self._file.discard()
+            raise
+
+    def write(self, row: Mapping[str, Value]) -> None:
+        self._form.write(row)
+
+    def publish(self) -> None:
+        self._form.finish()
+        if self._file:
+            self._file.keep()
+            remove_partial(self._path)
+
+    def set_aside(self) -> str:
+        self._form.finish()
+        return self._file.set_aside() if self._file else ""
+
+    def discard(self) -> None:
+        if self._file:
+            with suppress(Exception):  # a form that is not finished would try to be when it is forgotten
+                self._form.finish()
+            self._file.discard()
+
+
+_FORMS: dict[str, Callable[[BinaryIO], Form]] = {"csv": CsvForm, "jsonl": JsonlForm, "parquet": ParquetForm}
 
 
 def _require_ours(path: Path, form: str) -> None:
+    if path.exists() and not path.is_file():  # a pipe or a device has no content to be lost
+        return
     try:
         with path.open("rb") as file:
             beginning = file.read(len(_BEGINNINGS[form]))
@@ -203,34 +258,6 @@ def _require_ours(path: Path, form: str) -> None:
         raise UsageError(
             f"{printable(str(path))} is there already and was not made by a scan; name another file or give --overwrite"
         )
-
-
-def _open(form: str, path: str) -> Output:
-    if form == "parquet":
-        if path == TO_STANDARD_OUTPUT:
-            raise UsageError("--parquet needs a file: its end must be known before it can be read")
-        with _writing(path):
-            return ParquetOutput(Path(path))
-    stream: TextIO = sys.stdout
-    if path != TO_STANDARD_OUTPUT:
-        with _writing(path):
-            stream = _locked(path)
-    return CsvOutput(stream) if form == "csv" else JsonlOutput(stream)
-
-
-def _locked(path: str) -> TextIO:
-    """Open a file anew, unless another process is writing it."""
-    stream = open(path, "a", encoding="utf-8", newline="")  # noqa: SIM115 - closed with the output
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        stream.close()
-        raise AlreadyRunningError(f"another process is writing {printable(path)}") from None
-    except OSError:  # a file system without locks
-        pass
-    with suppress(OSError):  # a pipe or a device cannot be emptied, and need not be
-        stream.truncate(0)
-    return stream
 
 
 @contextmanager

@@ -5,9 +5,10 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +25,7 @@ from imageguard_daemon.cli.options import ConfigFile, Database, Root, settings_f
 from imageguard_daemon.cli.scan import Only
 from imageguard_daemon.errors import NoInputError, StorageError, UsageError
 from imageguard_daemon.names import printable
+from imageguard_daemon.writing import written_whole
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -68,12 +70,12 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter for each option
     _require_sense(to, output, coco, null=null)
     left = LeftOut(Counter())
     entries = _entries(root, config, database, results)
-    with _Target(output, overwrite=overwrite) as target:
+    with _target(output, overwrite=overwrite) as stream:
         if to is ManifestForm.coco and coco is not None:
-            written = _write_coco(entries, coco, only, target.stream, left)
+            written = _write_coco(entries, coco, only, stream, left)
         else:
             chosen = writable(_there(_chosen(entries, only), left), to, left, null=null)
-            written = _write_lines(chosen, to, os.path.dirname(os.path.realpath(output)), target.stream, null=null)
+            written = _write_lines(chosen, to, os.path.dirname(os.path.realpath(output)), stream, null=null)
     typer.echo(f"{written:,} {'image' if written == 1 else 'images'} written", err=True)
     for why, count in left.reasons.items():
         typer.echo(f"error: {count:,} left out: {why}", err=True)
@@ -145,29 +147,21 @@ def _write_coco(entries: Iterable[Entry], coco: Path, only: Only, stream: "Binar
     return len(made["images"])
 
 
-class _Target:
-    """The manifest's file, which bears its name only when it is whole; what is there already stays, unless asked."""
+@contextmanager
+def _target(path: str, *, overwrite: bool) -> "Iterator[BinaryIO]":
+    """Give the manifest's file, which bears its name only when it is whole; what is there already stays, unless asked.
 
-    def __init__(self, path: str, *, overwrite: bool) -> None:
-        self._path = Path(path)
-        self._is_file = path != "-"
-        self._temporary = self._path.with_name(f".imageguard-{self._path.name}.part")
-        if self._is_file and not overwrite and os.path.lexists(path):
-            raise UsageError(f"{printable(path)} is there already; name another file or give --overwrite")
-
-    def __enter__(self) -> Self:
-        try:
-            self.stream: BinaryIO = self._temporary.open("wb") if self._is_file else sys.stdout.buffer
-        except OSError as error:
-            raise StorageError(f"cannot write {printable(str(self._path))}: {error.strerror}") from error
-        return self
-
-    def __exit__(self, kind: object, *_exception: object) -> None:
-        if not self._is_file:
-            self.stream.flush()
-            return
-        self.stream.close()
-        if kind is None:
-            os.replace(self._temporary, self._path)
-        else:
-            self._temporary.unlink(missing_ok=True)
+    Raises:
+        UsageError: a file is there. StorageError: it cannot be written.
+    """
+    if path == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    if not overwrite and os.path.lexists(path):
+        raise UsageError(f"{printable(path)} is there already; name another file or give --overwrite")
+    try:
+        with written_whole(path) as stream:
+            yield stream
+    except OSError as error:
+        raise StorageError(f"cannot write {printable(path)}: {error.strerror or error}") from error

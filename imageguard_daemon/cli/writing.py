@@ -2,22 +2,20 @@
 
 import errno
 import io
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from imageguard_daemon.errors import UsageError
+from imageguard_daemon.writing import written_whole
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _FILE_WIDTH = 100
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
-_NEW_FILE_MODE = 0o666
 
 
 def write_table(table: "RenderableType", output: Path | None) -> None:
@@ -46,25 +44,12 @@ def write_bytes(content: bytes, output: Path | None, *, is_text: bool = True) ->
 def _replace(output: Path, content: bytes) -> None:
     """Put a file in place whole: who reads meanwhile has the old one or the new one."""
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(content)
-            os.chmod(temporary, _NEW_FILE_MODE & ~_umask())
-            os.replace(temporary, output)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with written_whole(output) as file:
+            file.write(content)
     except OSError as error:
         if error.errno in _FULL:
             raise  # the command line knows what to say
         raise UsageError(f"cannot write {output}: {error.strerror}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _tolerate_any_locale() -> None:

@@ -156,6 +156,7 @@ def test_what_was_released_counts_as_accepted_and_what_is_gone_is_told(tmp_path)
     [
         (["--from", "nowhere.jsonl", "--to", "list"], 66, "cannot read nowhere.jsonl"),
         (["--from", "{data}/cat/0.jpg", "--to", "list"], 66, "is not text in UTF-8"),
+        (["--from", "{results}.partial", "--to", "list"], 66, "did not come to its end"),
         (["--from", "{own}", "--to", "list"], 66, "line 1: this was not written by scan --jsonl"),
         (["--from", "{results}", "--to", "coco"], 64, "go together"),
         (["--from", "{results}", "--to", "coco", "--coco", "{results}"], 66, "is not JSON"),

@@ -175,7 +175,9 @@ def test_an_interrupted_scan_goes_on_where_it_was(data, tmp_path, number):
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), told
     if number != signal.SIGKILL:
         assert "interrupted; the same command goes on where it was" in told
-        assert 0 < len(_rows(out)) < 217
+        assert "results so far are in" in told
+        assert 0 < len(_rows(tmp_path / "out.jsonl.partial")) < 217
+    assert not out.exists()
     again = _scan(data, "--jsonl", out, "--format", "json")
     assert again.returncode == 0, again.stderr
     assert 0 < json.loads(again.stdout)["known_from_earlier"] < 217
@@ -183,6 +185,27 @@ def test_an_interrupted_scan_goes_on_where_it_was(data, tmp_path, number):
     assert len(rows) == 217
     for copy in range(16):  # each judged in its own run, and all alike
         assert rows[str(data / f"more{copy}/4.jpg")]["score"] == rows[str(data / "cat/4.jpg")]["score"]
+
+
+def test_a_folder_that_goes_away_meanwhile_takes_no_results_away(data, tmp_path):
+    """An unmounted disk is no smaller data set: the scan says so, and what an earlier one found stays."""
+    out = tmp_path / "out.jsonl"
+    assert _scan(data, "--jsonl", out).returncode == 0
+    before = out.read_bytes()
+    _many(data, 16)
+    process = subprocess.Popen(
+        [*COMMAND, "scan", str(data), "--jsonl", str(out), "--workers", "1", "--fresh"],
+        stderr=subprocess.PIPE,
+        text=True,
+        stdout=subprocess.DEVNULL,
+    )
+    hidden = tmp_path / ".imageguard-out.jsonl.part"
+    wait_until(lambda: hidden.exists() and hidden.stat().st_size, "the first rows")
+    data.rename(tmp_path / "away")
+    told = process.communicate(timeout=120)[1]
+    assert (process.returncode, out.read_bytes()) == (66, before), told
+    assert "is no longer the folder that it was" in told
+    assert not hidden.exists()
 
 
 def test_changed_files_are_judged_anew_and_thresholds_cost_nothing(data, tmp_path):
@@ -259,9 +282,12 @@ def test_links_are_made_and_the_files_stay(data, tmp_path):
     assert len([path for path in (links / "quarantine").rglob("*") if path.is_symlink()]) == again["rejected"]
 
 
-def test_an_empty_folder_is_told(tmp_path):
-    """A pipeline whose images went missing does not pass."""
+def test_an_empty_folder_is_told_and_takes_no_results_away(data, tmp_path):
+    """A pipeline whose images went missing, as with a disk that is not mounted, does not pass; what it had stays."""
+    assert _scan(data, "--csv", tmp_path / "out.csv").returncode == 0
+    before = (tmp_path / "out.csv").read_bytes()
     (tmp_path / "empty").mkdir()
     result = _scan(tmp_path / "empty", "--csv", tmp_path / "out.csv")
     assert result.returncode == 66
     assert "no images in" in result.stderr
+    assert (tmp_path / "out.csv").read_bytes() == before

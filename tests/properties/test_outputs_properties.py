@@ -14,7 +14,7 @@ from rich.console import Console
 
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.batch.judging import Rules, judge, row_of
-from imageguard_daemon.batch.outputs import CsvOutput, JsonlOutput
+from imageguard_daemon.batch.outputs import CsvForm, JsonlForm
 from imageguard_daemon.batch.summary import Summary, Totals, as_json, as_summary
 from imageguard_daemon.calibration import rendering as calibration
 from imageguard_daemon.calibration.collection import collect
@@ -91,13 +91,13 @@ def test_scans_are_safe_to_show_and_to_open(name: str, folder: str) -> None:
     """`scan`: CSV, JSON lines and the summary, for any name of a file and of its class."""
     measurement = Measurement("0" * 64, issue="corrupt", detail="x\x1b[31m", camera=folder)
     row = row_of(judge(name, f"{folder}/{name}", measurement, Rules("general", thresholds_for("general"))))
-    table, lines, totals = io.StringIO(), io.StringIO(), Totals()
-    CsvOutput(table).write(row)
-    JsonlOutput(lines).write(row)
+    table, lines, totals = io.BytesIO(), io.BytesIO(), Totals()
+    CsvForm(table).write(row)
+    JsonlForm(lines).write(row)
     totals.add(row)
-    assert all(map(_is_inert, _cells(table.getvalue())))
+    assert all(map(_is_inert, _cells(table.getvalue().decode())))
     assert json.loads(lines.getvalue()) == row
-    _harmless(lines.getvalue())
+    _harmless(lines.getvalue().decode())
     summary = Summary(printable(folder), totals, totals.report(Reporting()), 0, {}, {}, is_complete=True)
     _harmless(_on_terminal(as_summary(summary)))
     _harmless(json.dumps(as_json(summary), ensure_ascii=False))

@@ -1,7 +1,7 @@
 """The folder of results: a file a shard, each put there whole, and a description of the run.
 
-A file that is there is complete: it is written under another name, made durable, and renamed. In an object store an
-object appears as a whole by itself.
+A file that is there is complete: it bears its name only when it is whole and durable. In an object store an object
+appears as a whole by itself.
 """
 
 import fcntl
@@ -21,8 +21,8 @@ from imageguard_daemon.errors import (
     PermissionDeniedError,
     StorageError,
 )
-from imageguard_daemon.filing.syncing import sync
 from imageguard_daemon.names import printable
+from imageguard_daemon.writing import is_hidden, sync_folder, written_whole
 
 DESCRIPTION = "_backfill.json"
 _LOCK = "_backfill.lock"
@@ -69,42 +69,18 @@ class LocalPlace:
         return open(os.path.join(self._folder, name), "rb")
 
     def write(self, name: str, content: bytes) -> None:
-        """Write under a hidden name, sync, rename, and sync the folder."""
+        """Write it whole; a folder made for it is durable, too."""
         path = os.path.join(self._folder, name)
-        folder, last = os.path.split(path)
+        folder = os.path.dirname(path)
         if not os.path.isdir(folder):
             os.makedirs(folder, exist_ok=True)
-            _sync_folder(os.path.dirname(folder))
-        temporary = os.path.join(folder, f".{last}.part")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                sync(file.fileno(), temporary)
-            os.replace(temporary, path)
-        except BaseException:
-            _remove_if_there(temporary)
-            raise
-        _sync_folder(folder)
+            sync_folder(os.path.dirname(folder))
+        with written_whole(path) as file:
+            file.write(content)
 
     def remove(self, name: str) -> None:
         """Remove a file."""
         os.unlink(os.path.join(self._folder, name))
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        sync(descriptor, folder)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_if_there(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:  # a full or read-only disk is what brought us here
-        return
 
 
 class ObjectPlace:
@@ -242,7 +218,7 @@ class Results:
     def is_empty(self) -> bool:
         """Tell whether there is nothing there that is not ours."""
         with self._told("read"):
-            return not self._place.names("") - {_LOCK, DESCRIPTION}
+            return all(name in {_LOCK, DESCRIPTION} or is_hidden(name) for name in self._place.names(""))
 
     @contextmanager
     def _told(self, doing: str) -> Iterator[None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.batch.judging import Rules, Value, judge, row_of
-from imageguard_daemon.batch.outputs import CsvOutput, Outputs
+from imageguard_daemon.batch.outputs import CsvForm, Outputs
 from imageguard_daemon.errors import AlreadyRunningError, StorageError, UsageError
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.quality.policy import thresholds_for
@@ -24,7 +24,7 @@ def _write(path: Path, form: str, *rows: dict[str, Value], **options) -> None:
     outputs = Outputs({form: str(path)}, **options)
     for row in rows:
         outputs.write(row)
-    outputs.close()
+    outputs.publish()
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
@@ -55,31 +55,73 @@ def test_two_processes_cannot_write_one_file(tmp_path: Path) -> None:
     first.write(_row())
     with pytest.raises(AlreadyRunningError):
         Outputs({"csv": str(tmp_path / "out.csv")})
-    first.close()
+    first.publish()
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
 
 
 def test_rows_can_be_read_while_more_are_coming(tmp_path: Path) -> None:
     """What was written is on disk about a second later, not only at the end."""
     moments = iter([0.0, 0.1, 1.5, 1.5])
-    with (tmp_path / "out.csv").open("w", newline="") as stream:
-        output = CsvOutput(stream, now=lambda: next(moments))
-        output.write(_row())
+    with (tmp_path / "out.csv").open("wb") as stream:
+        form = CsvForm(stream, now=lambda: next(moments))
+        form.write(_row())
         assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
-        output.close()
 
 
-def test_parquet_bears_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_result_bears_its_name_only_when_it_is_whole(tmp_path: Path, form: str) -> None:
     """Nobody opens half a file, and what was there before stays until the new one is finished."""
+    if form == "parquet":
+        pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
+    path = tmp_path / f"out.{form}"
+    _write(path, form, _row("1.jpg"))
+    before = path.read_bytes()
+    outputs = Outputs({form: str(path)})
+    outputs.write(_row("2.jpg", BLURRY))
+    assert path.read_bytes() == before
+    outputs.discard()
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    _write(path, form, _row("2.jpg", BLURRY))
+    assert path.read_bytes() != before
+
+
+def test_rows_of_parquet_have_the_types_of_their_columns(tmp_path: Path) -> None:
+    """Lists stay lists, numbers numbers, and what is not there is null."""
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
-    path = tmp_path / "out.parquet"
-    outputs = Outputs({"parquet": str(path)})
-    outputs.write(_row("1.jpg", BLURRY))
-    assert not path.exists()
-    outputs.close()
-    (row,) = parquet.read_table(path).to_pylist()
+    _write(tmp_path / "out.parquet", "parquet", _row("1.jpg", BLURRY))
+    (row,) = parquet.read_table(tmp_path / "out.parquet").to_pylist()
     assert (row["path"], row["issues"], row["width"], row["destination"]) == ("d/1.jpg", ["blurry"], 2000, None)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out.parquet"]
+
+
+def test_results_of_an_interrupted_run_say_so_in_their_names(tmp_path: Path) -> None:
+    """What was there stays; what is known by now lies beside it, until a run comes to its end."""
+    path = tmp_path / "out.csv"
+    _write(path, "csv", _row("1.jpg"))
+    outputs = Outputs({"csv": str(path)})
+    outputs.write(_row("2.jpg"))
+    assert outputs.set_aside() == (f"{path}.partial",)
+    assert "1.jpg" in path.read_text()
+    assert "2.jpg" in Path(f"{path}.partial").read_text()
+    _write(path, "csv", _row("3.jpg"))
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_second_run_is_refused_before_it_has_touched_anything(tmp_path: Path, form: str) -> None:
+    """One output that another run is writing is enough: none of the others is begun."""
+    if form == "parquet":
+        pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
+    first = Outputs({form: str(tmp_path / "shared")})
+    mine = {"csv": "mine.csv", "jsonl": "mine.jsonl"}
+    with pytest.raises(AlreadyRunningError):
+        Outputs(
+            {name: str(tmp_path / file) for name, file in mine.items() if name != form}
+            | {form: str(tmp_path / "shared")}
+        )
+    first.write(_row())
+    first.publish()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["shared"]
 
 
 def test_only_one_verdict_on_request(tmp_path: Path) -> None:

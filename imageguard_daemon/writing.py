@@ -1,0 +1,194 @@
+"""Files that are written whole: under a hidden name, made durable, and only then under their own.
+
+Killed at any instruction, what had the name before still has it, or the new file has it complete. One process at a
+time writes a file; what a killed one left under the hidden name is written over by the next.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
+
+from imageguard_daemon.errors import AlreadyRunningError
+from imageguard_daemon.names import printable
+
+PARTIAL_SUFFIX = ".partial"
+"""What ends the name of a result that is not whole."""
+_HIDDEN = ".imageguard-"
+_MOST_BYTES = 255
+_NEW_FILE_MODE = 0o666
+_ANEW = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class NewFile:
+    """A file that is being written: `stream` takes bytes, then one of `keep`, `set_aside` and `discard` ends it.
+
+    A link is followed to the file it leads to. A pipe or a device is written as it is: nothing there is replaced.
+
+    Raises:
+        AlreadyRunningError: another process is writing it.
+        OSError: it cannot be written there.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.path.realpath(path)
+        self._temporary = ""
+        if _is_no_file(self._path):
+            self.stream: BinaryIO = open(self._path, "wb")  # noqa: SIM115 - closed at the end
+            return
+        descriptor, self._temporary = _opened_alone(self._path)
+        self.stream = open(descriptor, "wb")  # noqa: SIM115 - closed at the end
+
+    def keep(self) -> None:
+        """Make it durable and give it its name, in place of whatever had that."""
+        self._end(self._path)
+
+    def set_aside(self) -> str:
+        """Keep what is there by now under a name that says that it is not whole; gives that name."""
+        self._end(partial := f"{self._path}{PARTIAL_SUFFIX}")
+        return partial if self._temporary else ""
+
+    def discard(self) -> None:
+        """Leave nothing of it."""
+        with suppress(OSError):  # a full disk is perhaps what brought us here
+            self.stream.close()
+        if self._temporary:
+            with suppress(OSError):
+                os.unlink(self._temporary)
+
+    def _end(self, path: str) -> None:
+        try:
+            self.stream.flush()
+            if self._temporary:
+                _sync(self.stream.fileno())
+                os.replace(self._temporary, path)  # before the lock goes with the descriptor
+            self.stream.close()
+        except BaseException:
+            self.discard()
+            raise
+        if self._temporary:
+            sync_folder(os.path.dirname(path))
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a stream whose bytes get the name `path` at the end, or never, should anything go wrong; see NewFile."""
+    new = NewFile(path)
+    try:
+        yield new.stream
+    except BaseException:
+        new.discard()
+        raise
+    new.keep()
+
+
+def remove_partial(path: str | os.PathLike[str]) -> None:
+    """Take away what an earlier, interrupted run has set aside, now that there is the whole."""
+    with suppress(OSError):
+        os.unlink(f"{os.path.realpath(path)}{PARTIAL_SUFFIX}")
+
+
+def _is_no_file(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(mode)  # of a folder, opening it says what is wrong
+
+
+def _opened_alone(path: str) -> tuple[int, str]:
+    """Open the hidden name that belongs to a path, for this process alone, empty."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, _hidden(name))
+    while True:
+        descriptor = os.open(temporary, _ANEW, _NEW_FILE_MODE)
+        try:
+            if not _is_locked(descriptor, path):  # no locks on this file system: a name that nobody else can have
+                os.unlink(temporary)
+                temporary = os.path.join(folder, _hidden(f"{name}.{os.getpid()}"))
+                descriptor = _exchanged(descriptor, os.open(temporary, _ANEW, _NEW_FILE_MODE))
+            if _is_ours(descriptor, temporary):
+                os.ftruncate(descriptor, 0)
+                _take_mode(descriptor, path)
+                return descriptor, temporary
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _exchanged(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+def is_hidden(name: str) -> bool:
+    """Tell whether a name is one under which a file is written before it is whole; a killed run may leave it."""
+    return name.startswith(_HIDDEN) and name.endswith(".part")
+
+
+def _hidden(name: str) -> str:
+    hidden = f"{_HIDDEN}{name}.part"
+    if len(os.fsencode(hidden)) <= _MOST_BYTES:
+        return hidden
+    return f"{_HIDDEN}{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part"
+
+
+def _is_locked(descriptor: int, path: str) -> bool:
+    """Lock it; tell whether this file system has locks at all."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise AlreadyRunningError(f"another process is writing {printable(path)}") from None
+    except OSError:
+        return False
+    return True
+
+
+def _is_ours(descriptor: int, temporary: str) -> bool:
+    """Tell whether what is open still has that name, and is a plain file of this account alone.
+
+    Another run may have finished, and given its file its own name, between opening and locking. What is none of a run,
+    a link to another file for instance, loses this name.
+    """
+    here = os.fstat(descriptor)
+    try:
+        there = os.stat(temporary, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+        return False
+    if stat.S_ISREG(here.st_mode) and here.st_nlink == 1 and here.st_uid == os.geteuid():
+        return True
+    os.unlink(temporary)
+    return False
+
+
+def _take_mode(descriptor: int, path: str) -> None:
+    """Give the new file the permissions of the one it takes the place of, if there is one."""
+    with suppress(OSError):
+        os.fchmod(descriptor, stat.S_IMODE(os.stat(path).st_mode))
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # this kind of file system has no such thing, on FUSE for instance
+            raise
+
+
+def sync_folder(folder: str) -> None:
+    """Make the names in a folder durable."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:  # it may be written, not read: the name is there all the same
+        return
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
