@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from imageguard_daemon.config import Settings, Source, did_you_mean
-from imageguard_daemon.errors import ConfigError, NoInputError
+from imageguard_daemon.errors import ConfigError, NoInputError, PermissionDeniedError
 
 _MAY_HAVE_A_PASSWORD = ("forward", "url")
 
@@ -60,7 +60,7 @@ def load(config_file: Path | None = None, root: Path | None = None) -> Settings:
 
     Raises:
         ConfigError: with every mistake in the file at once.
-        NoInputError: the file is not there or cannot be read.
+        NoInputError, PermissionDeniedError: the file is not there, or cannot be read.
     """
     settings = parse(_read(config_file), str(config_file)) if config_file else Settings()
     if root is not None:
@@ -76,7 +76,8 @@ def _read(config_file: Path) -> str:
     try:
         return config_file.read_text(encoding="utf-8")
     except OSError as error:
-        raise NoInputError(f"cannot read the configuration {config_file}: {error.strerror}") from error
+        kind = PermissionDeniedError if isinstance(error, PermissionError) else NoInputError
+        raise kind(f"cannot read the configuration {config_file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"not UTF-8 text: {error.reason} at byte {error.start}"], str(config_file)) from error
 

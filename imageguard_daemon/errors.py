@@ -150,3 +150,11 @@ def retryable(error: OSError, what: str) -> RetryableError:
     """Sort an operating system error that came up while doing `what` with one file."""
     kind = StalledError if error.errno in _STALLING else RetryableError
     return kind(f"{what}: {error.strerror or error}")
+
+
+def hindrance(error: OSError, what: str) -> ImageguardError:
+    """Sort an operating system error that keeps a command from working at all: may it pass, or who can help?"""
+    told = f"{what}: {error.strerror or error}"
+    if isinstance(error, PermissionError):
+        return PermissionDeniedError(told)
+    return StalledError(told) if error.errno in _STALLING else UnavailableError(told)

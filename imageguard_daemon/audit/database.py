@@ -11,8 +11,17 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from imageguard_daemon.audit.fleet_database import is_fleet_url, open_fleet_for_reading, reading_fleet
+from imageguard_daemon.audit.hindrances import hindrance, refusal
 from imageguard_daemon.audit.schema import CHAINED
-from imageguard_daemon.errors import NoInputError, StalledError, StorageError, UnavailableError, UsageError, retryable
+from imageguard_daemon.errors import (
+    NoInputError,
+    PermissionDeniedError,
+    StalledError,
+    StorageError,
+    UnavailableError,
+    UsageError,
+    retryable,
+)
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -33,6 +42,7 @@ _TOLD = {
     "no such table": "holds no decisions of imageguard-daemon",
     "no such column": "was made by an older version; start the daemon once: it brings it up to date",
 }
+_VAGUE = ("disk I/O error", "is full", "readonly", "unable to open", "access permission")
 _FOR_GOOD = ("malformed", "not a database", *_TOLD)
 
 
@@ -45,9 +55,12 @@ def open_for_writing(path: Path, on_progress: Callable[[], None] = lambda: None,
 
     Raises:
         StalledError: it is locked or its disk is full or read-only.
+        PermissionDeniedError: this account may not write to it, or beside it.
         StorageError: its disk did not keep what was written.
         UnavailableError: it is damaged, was made by a newer version of this package, or must not be upgraded now.
     """
+    if path.parent.is_dir() and isinstance(refused := refusal(path), PermissionError):
+        raise PermissionDeniedError(f"audit database: no permission to write {refused.filename}")
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.StaticPool)
     sa.event.listen(engine, "connect", _prepare_writer)
     sa.event.listen(engine, "begin", _begin_immediately)
@@ -230,6 +243,8 @@ def translated_errors(what: object = "") -> Iterator[None]:
         yield
     except DBAPIError as error:
         told = next((words for mark, words in _TOLD.items() if mark in str(error.orig)), str(error.orig))
+        if isinstance(what, Path) and any(mark in told for mark in _VAGUE) and (found := hindrance(what)):
+            told = f"{(found.strerror or told).lower()} ({found.filename or what.parent})"
         raise _kind_of(error)(f"audit database {what}: {told}".replace(" :", ":")) from error
 
 

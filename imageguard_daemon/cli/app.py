@@ -28,6 +28,7 @@ from imageguard_daemon.cli import (
     web,
 )
 from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.names import printable
 
 _LIBRARY_USAGE_ERROR = 2
 
@@ -90,7 +91,31 @@ def _open_closed_streams() -> None:
 def run_command_line() -> None:
     """Run the command in argv and exit with its code; docs/exit-codes.md lists them."""
     _open_closed_streams()
+    _leave_a_folder_that_is_closed()
     sys.exit(_exit_code())
+
+
+def _end_with(error: OSError) -> int:
+    """Tell what the system refused to a command as a whole, and give the exit code."""
+    if error.errno in {errno.ENOSPC, errno.EIO}:
+        typer.echo(f"error: cannot write: {error.strerror}", err=True)
+        return os.EX_IOERR
+    if isinstance(error, PermissionError) and error.filename is not None:
+        typer.echo(f"error: no permission for {printable(os.fsdecode(error.filename))}", err=True)
+        return os.EX_NOPERM
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        typer.echo(f"error: {error.strerror}; raise the limit (ulimit -n, LimitNOFILE=)", err=True)
+        return os.EX_TEMPFAIL
+    traceback.print_exc()
+    return os.EX_SOFTWARE
+
+
+def _leave_a_folder_that_is_closed() -> None:
+    """Processes that are started go where this one is, and end where they may not: `sudo` keeps the caller's folder."""
+    try:
+        os.chdir(os.getcwd())
+    except OSError:
+        os.chdir("/")
 
 
 def _exit_code() -> int:
@@ -108,11 +133,7 @@ def _exit_code() -> int:
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EIO}:
-            traceback.print_exc()
-            return os.EX_SOFTWARE
-        typer.echo(f"error: cannot write: {error.strerror}", err=True)
-        return os.EX_IOERR
+        return _end_with(error)
     except Exception:  # noqa: BLE001 - a mistake of ours: told in full, with a code of its own
         traceback.print_exc()
         return os.EX_SOFTWARE

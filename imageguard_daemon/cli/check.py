@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Images to look at.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", readable=False, help="Images to look at.")],
     preset: Annotated[
         str,
         typer.Option(

@@ -30,7 +30,9 @@ def init(
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Configuration to check.")]) -> None:
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Configuration to check.")],
+) -> None:
     """Find all mistakes of a configuration at once; exits 78 when there is one."""
     from imageguard_daemon.intake.selection import unprotected
 

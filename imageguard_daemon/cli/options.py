@@ -20,10 +20,12 @@ class OutputFormat(StrEnum):
     csv = "csv"
 
 
+# `readable=False`: what cannot be read is told by who reads it, with its own exit code, not as a wrong command line.
 Root = Annotated[
     Path | None,
     typer.Argument(
         metavar="ROOT",
+        readable=False,
         help="Folder with inbox, accepted, quarantine and audit.db; ./ingest when left out.",
         show_default=False,
     ),
@@ -34,6 +36,7 @@ ConfigFile = Annotated[
         "--config",
         "-c",
         metavar="FILE",
+        readable=False,
         help="Configuration file (YAML).",
         envvar="IMAGEGUARD_CONFIG",
         show_default=False,
@@ -41,7 +44,13 @@ ConfigFile = Annotated[
 ]
 Database = Annotated[
     Path | None,
-    typer.Option("--db", metavar="FILE", help="Read this audit database instead of the root's.", show_default=False),
+    typer.Option(
+        "--db",
+        metavar="FILE",
+        readable=False,
+        help="Read this audit database instead of the root's.",
+        show_default=False,
+    ),
 ]
 DatabaseOrUrl = Annotated[
     str | None,

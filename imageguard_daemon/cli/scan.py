@@ -34,7 +34,9 @@ class Only(StrEnum):
     borderline = "borderline"
 
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder tree to judge; its first level is the class.")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", readable=False, help="Folder tree to judge; its first level is the class.")
+]
 Csv = Annotated[
     str | None,
     typer.Option("--csv", metavar="FILE", show_default=False, help="Write a row for each image; - is standard output."),

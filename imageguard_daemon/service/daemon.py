@@ -12,6 +12,7 @@ from imageguard_daemon.service.page_process import PageProcess
 from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.serving import Serving, Surroundings
 from imageguard_daemon.service.stop_signals import StopSignals
+from imageguard_daemon.service.trial import try_folders
 from imageguard_daemon.service.waking import Waker
 
 
@@ -59,6 +60,7 @@ class Daemon:
                 with ActingLock(self._settings.state_folder).held_if_free() as is_ours:
                     recovery = Recovery(audit, folders, sources)
                     recovery.begin(audit.unfinished(reviews=is_ours))  # a living command finishes its own
+                try_folders(self._settings.sources)
                 mount_memory.remember(self._settings.state_folder, folders)
                 return self._serve(recovery, locks, once=once)
             finally:

@@ -27,7 +27,7 @@ from imageguard_daemon.errors import (
     FatalError,
     ImageguardError,
     NoInputError,
-    UnavailableError,
+    hindrance,
 )
 
 STATUS_FILE = "forwarding.json"
@@ -221,7 +221,7 @@ class _ForwardingLock:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(state_folder / "forwarding.lock", flags, 0o644)
         except OSError as error:
-            raise UnavailableError(f"cannot write in {state_folder}: {error.strerror}") from error
+            raise hindrance(error, f"cannot write in {state_folder}") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

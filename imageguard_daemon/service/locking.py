@@ -15,7 +15,7 @@ from imageguard_daemon.errors import (
     ImageguardError,
     PermissionDeniedError,
     StalledError,
-    UnavailableError,
+    hindrance,
 )
 
 ACTING_PATIENCE_SECONDS = 20.0
@@ -213,7 +213,7 @@ def _opened(path: Path) -> int:
     except PermissionError as error:
         raise PermissionDeniedError(f"no permission to write {path}") from error
     except OSError as error:
-        raise UnavailableError(f"cannot write {path}: {error.strerror}") from error
+        raise hindrance(error, f"cannot write {path}") from error
 
 
 def running_process(state_folder: Path) -> int | None:

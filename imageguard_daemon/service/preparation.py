@@ -5,7 +5,7 @@ from pathlib import Path
 import structlog
 
 from imageguard_daemon.config import Settings
-from imageguard_daemon.errors import NoInputError, PermissionDeniedError, UnavailableError
+from imageguard_daemon.errors import NoInputError, PermissionDeniedError, hindrance
 from imageguard_daemon.intake.selection import unprotected
 
 log = structlog.get_logger(__name__)
@@ -18,7 +18,7 @@ def prepare(settings: Settings) -> None:
     images to the wrong disk.
 
     Raises:
-        NoInputError, PermissionDeniedError, UnavailableError: with the folder and what to do about it.
+        NoInputError, PermissionDeniedError, StalledError, UnavailableError: with the folder and what to do about it.
     """
     _make(settings.root)
     _make(settings.state_folder)
@@ -61,4 +61,4 @@ def _make(folder: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         raise NoInputError(f"{folder} cannot be a folder: a file is in its place") from error
     except OSError as error:
-        raise UnavailableError(f"cannot make {folder}: {error.strerror}") from error
+        raise hindrance(error, f"cannot make {folder}") from error

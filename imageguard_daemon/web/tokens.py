@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from imageguard_daemon.errors import PermissionDeniedError, UnavailableError
+from imageguard_daemon.errors import PermissionDeniedError, UnavailableError, hindrance
 
 TOKEN_FILE = "web-token.sha256"  # noqa: S105 - the name of a file, in the state folder
 _HASH_CHARACTERS = 64
@@ -104,10 +104,8 @@ def _write(path: Path, holders: Mapping[str, str]) -> None:
         with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
             file.writelines(f"{sha256} {name}\n" for sha256, name in holders.items())
         fresh.replace(path)
-    except PermissionError as error:
-        raise PermissionDeniedError(f"no permission to write {path}") from error
     except OSError as error:
-        raise UnavailableError(f"cannot write {path}: {error.strerror}") from error
+        raise hindrance(error, f"cannot write {path}") from error
 
 
 def _state_of(path: Path) -> _State:

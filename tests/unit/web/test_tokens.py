@@ -106,4 +106,4 @@ for act in (lambda: tokens.read(path), lambda: tokens._write(path, {{}})):
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     read, written = told.stdout.splitlines()
     assert "chown it to this account" in read
-    assert f"no permission to write {path}" in written
+    assert f"cannot write {path}: Permission denied" in written

@@ -1,0 +1,121 @@
+"""What the surroundings refuse at start is told with the file it is about, and a code that says whether it may pass."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import accounts
+from tests.helpers.accounts import NOBODY, run_as_nobody
+from tests.helpers.images import jpeg, photo
+
+pytestmark = pytest.mark.skipif(bool(accounts.lacking()), reason=f"needs {accounts.lacking()}")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that other accounts may enter."""
+    with tempfile.TemporaryDirectory(prefix="imageguard-") as folder:
+        os.chmod(folder, 0o755)  # noqa: S103 - that is what it is for
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root as a first run of root's leaves it."""
+    root = tmp_path_factory.mktemp("begun") / "ingest"
+    done = subprocess.run([sys.executable, "-m", "imageguard_daemon", "run", root, "--once"], check=True)
+    assert done.returncode == 0
+    return root
+
+
+@pytest.fixture
+def root(place: Path, begun: Path) -> Path:
+    """A root of the account, with an image that waits."""
+    root = place / "ingest"
+    shutil.copytree(begun, root)
+    (root / "inbox" / "1.jpg").write_bytes(jpeg(photo(640, 480), 95))
+    for path in (root, *root.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    return root
+
+
+def _refuse(path: Path) -> None:
+    for one in path.parent.glob(f"{path.name}*"):
+        os.chown(one, 0, 0)
+        one.chmod(0o444 if one.is_file() else 0o000 if path.name == "inbox" else 0o555)
+
+
+@pytest.mark.parametrize("name", ["", ".imageguard/daemon.lock", "audit.db", "accepted", "inbox"])
+def test_what_this_account_may_not_write_to_ends_with_77_and_its_path(root: Path, name: str) -> None:
+    """Whichever part of the program meets it: the folder, the lock, SQLite, or the first file that is moved."""
+    _refuse(root / name)
+    done = run_as_nobody("run", root, "--once")
+    assert done.returncode == os.EX_NOPERM, done.stderr
+    assert "Traceback" not in done.stderr
+    assert str(root / name) in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["run --once", "status", "quarantine list"])
+def test_a_folder_that_cannot_even_be_entered_ends_with_77(place: Path, command: str) -> None:
+    """No traceback, and no box that calls it a mistake of the command line."""
+    secret = place / "secret"
+    (secret / "ingest").mkdir(parents=True)
+    secret.chmod(0o700)
+    for arguments in (["--config", secret / "config.yaml"], [secret / "ingest"]):
+        done = run_as_nobody(*command.split(), *arguments)
+        assert done.returncode == os.EX_NOPERM, done.stderr
+        assert done.stderr.splitlines()[-1].startswith("error: ")
+        assert str(arguments[-1]) in done.stderr
+    config = place / "config.yaml"
+    config.write_text(f"root: {place}\n")
+    config.chmod(0o600)
+    done = run_as_nobody(*command.split(), "--config", config)
+    assert (done.returncode, f"error: cannot read the configuration {config}" in done.stderr) == (os.EX_NOPERM, True)
+
+
+def test_where_the_caller_stands_does_not_matter(root: Path, place: Path) -> None:
+    """A service command given from a folder that the account may not enter works as from anywhere."""
+    private = place / "private"
+    private.mkdir(mode=0o700)
+    done = run_as_nobody("run", root, "--once", cwd=private)
+    assert done.returncode == 0, done.stderr
+    assert (root / "accepted" / "1.jpg").exists()
+
+
+@pytest.mark.parametrize("limit", [12, 24])
+def test_too_few_open_files_is_a_sentence(root: Path, limit: int) -> None:
+    """With the limit's name; or the daemon makes do with them."""
+    done = run_as_nobody("run", root, "--once", before=f"ulimit -n {limit}")
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 0 or "Too many open files" in done.stderr, done.stderr
+    assert done.returncode in {0, os.EX_TEMPFAIL}
+
+
+def test_a_full_disk_at_the_start_may_pass(place: Path) -> None:
+    """It ends with the code that is tried again, and names the disk and what it lacks."""
+    disk = place / "ingest"
+    disk.mkdir(parents=True)
+    fill = f"mount -t tmpfs -o size=256k,uid={NOBODY} tmpfs {disk}; head -c 300k /dev/zero >{disk}/others || true"
+    done = run_as_nobody("run", disk, "--once", before=fill)
+    assert done.returncode == os.EX_TEMPFAIL, done.stderr
+    assert "no space left on device" in done.stderr.splitlines()[-1].lower()
+    assert str(disk) in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("what", ["ingest", "ingest/accepted"])
+def test_a_read_only_disk_is_told_before_anything_is_judged(root: Path, place: Path, what: str) -> None:
+    """A destination that the unit may not write to, or a disk that was remounted: its path, and how to open it."""
+    disk = place / what
+    done = run_as_nobody("run", root, "--once", before=f"mount --bind {disk} {disk}; mount -o remount,bind,ro {disk}")
+    assert done.returncode == os.EX_TEMPFAIL, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert f"{disk}" in last
+    assert "read-only file system" in last.lower()
+    assert "Traceback" not in done.stderr
