@@ -120,6 +120,8 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         if (age := _age(daemon)) > STALE_SECONDS:
             rows.append(("attention", f"this is {age:.0f} s old: the daemon hangs, or its disk is full"))
         rows += [("attention", f"image decoders lack {what}") for what in daemon["confinement_lacks"]]
+        if daemon["log_unsafe_because"]:
+            rows.append(("attention", daemon["log_unsafe_because"]))
         rows.append(("now", f"{daemon['backlog']} in work, {daemon['images_per_second']:.1f} images/s"))
         rows += [
             (f"source {s['name']}", f"paused: {s['paused_because']} ({_next_attempt(s)})")

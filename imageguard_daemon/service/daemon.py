@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
+from imageguard_daemon.errors import StalledError, UnavailableError
 from imageguard_daemon.service import mount_memory, ownership, preparation
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.locking import ActingLock, DaemonLocks
@@ -14,6 +17,8 @@ from imageguard_daemon.service.serving import Serving, Surroundings
 from imageguard_daemon.service.stop_signals import StopSignals
 from imageguard_daemon.service.trial import try_folders
 from imageguard_daemon.service.waking import Waker
+
+log = structlog.get_logger(__name__)
 
 
 class Daemon:
@@ -51,8 +56,7 @@ class Daemon:
             self._signals.listen()
             preparation.warn_of_missing_log(self._settings)
             preparation.warn_of_names_let_through(self._settings)
-            patience = Patience("bringing the audit log up to date")
-            audit = AuditWriter(self._settings.audit.database, self._settings.root, on_progress=patience.progress)
+            audit = self._open_log()
             try:
                 sources = {source.name: source for source in self._settings.sources}
                 folders = [str(folder) for source in sources.values() for folder in source.folders]
@@ -68,6 +72,19 @@ class Daemon:
         finally:
             notify(STOPPING=1)
             locks.release()
+
+    def _open_log(self) -> AuditWriter:
+        """Open the log; when it is where no log should be, say so before it shows in stranger ways."""
+        unsafe = preparation.why_log_is_unsafe(self._settings)
+        if unsafe:
+            log.error("the log is on no local disk", why=unsafe)
+        patience = Patience("bringing the audit log up to date")
+        try:
+            return AuditWriter(self._settings.audit.database, self._settings.root, on_progress=patience.progress)
+        except (StalledError, UnavailableError) as error:
+            if not unsafe:
+                raise
+            raise type(error)(f"{error}\n{unsafe}") from error
 
     def _serve(self, recovery: Recovery, locks: DaemonLocks, *, once: bool) -> int:
         serving = Serving(self._settings, recovery, Surroundings(self._signals, self._waker, self._pages, locks))

@@ -6,7 +6,9 @@ import structlog
 
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import NoInputError, PermissionDeniedError, hindrance
+from imageguard_daemon.file_systems import Reach, file_system_at
 from imageguard_daemon.intake.selection import unprotected
+from imageguard_daemon.names import printable
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +53,24 @@ def warn_of_names_let_through(settings: Settings) -> None:
             names=" ".join(names),
             remedy="use intake.ignore_also, which adds to the defaults",
         )
+
+
+def why_log_is_unsafe(settings: Settings) -> str:
+    """Say why the log should not be where it is, and what to do; empty when it is on a disk of this machine."""
+    folder = settings.audit.database.parent
+    try:
+        file_system = file_system_at(folder)
+    except OSError:
+        return ""  # who opens the log meets it, too
+    if file_system.reach not in {Reach.network, Reach.relayed}:
+        return ""
+    database = printable(str(settings.audit.database))
+    is_surely = "is" if file_system.reach is Reach.network else "may be"
+    return (
+        f"the audit log {database} is on {file_system.name}, which {is_surely} a network "
+        "file system: SQLite's locks and what it has synced cannot be relied on there; stop the daemon, move audit.db "
+        "to a local disk, and name that place as audit.database"
+    )
 
 
 def _make(folder: Path) -> None:

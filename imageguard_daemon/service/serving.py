@@ -14,7 +14,7 @@ from imageguard_daemon.intake.backlog import Backlog, Failure
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.model import JudgedFile
 from imageguard_daemon.names import printable
-from imageguard_daemon.service import confinement, logs, status
+from imageguard_daemon.service import confinement, logs, preparation, status
 from imageguard_daemon.service.alerting import Alerting
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.forwarding_process import ForwardingProcess
@@ -76,6 +76,7 @@ class Serving:
         self._started_at = datetime.now(UTC)
         self._state = "watching"
         self._confinement_lacks = tuple(confinement.lacking())
+        self._log_unsafe_because = preparation.why_log_is_unsafe(settings)
         self._next_tell_at = 0.0
         self._next_review_at = 0.0
         self._last_progress_at = 0.0
@@ -300,6 +301,7 @@ class Serving:
             in_work=self._workers.in_work,
             worker_mishaps=self._workers.mishaps,
             confinement_lacks=self._confinement_lacks,
+            log_unsafe_because=self._log_unsafe_because,
             sources=tuple(_source_status(source, now) for source in self._sources.values()),
             failures=tuple(_failed_file(failure, now) for failure in self._failures_to_show()),
             forwarding=self._forwarding.status(),

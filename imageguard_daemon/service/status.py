@@ -57,6 +57,8 @@ class Status:
     sources: tuple[SourceStatus, ...]
     failures: tuple[FailedFile, ...]
     confinement_lacks: tuple[str, ...] = ()
+    log_unsafe_because: str = ""
+    """Why the log should not be where it is; empty when it is on a local disk."""
     forwarding: dict[str, Any] | None = None
     """What the forwarder last said of itself; None where nothing is forwarded."""
     left_open: int = 0

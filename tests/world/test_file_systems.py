@@ -106,3 +106,13 @@ def test_a_destination_that_takes_no_names_safely_is_told_at_the_start(mounted, 
     assert _counts(one) == [1, 1, 1]
     assert (tmp_path / "a/inbox/cat/1.jpg").exists()
     assert list(card.rglob("*.jpg")) == []
+
+
+def test_a_log_on_another_machine_is_told_at_the_start(mounted, ingest):
+    """Before a locked database or nothing at all shows it: where the log is, why that is bad, and what to do."""
+    one = ingest(audit={"database": str(mounted("sshfs") / "audit.db")})
+    one.start()
+    [event] = one.events("the log is on no local disk")
+    assert "is on FUSE" in event["why"]
+    assert "name that place as audit.database" in event["why"]
+    one.stop()

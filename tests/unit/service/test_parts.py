@@ -10,6 +10,7 @@ import time
 import pytest
 from rich.console import Console
 
+from imageguard_daemon import file_systems
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import load
 from imageguard_daemon.errors import AlreadyRunningError, NoInputError
@@ -27,6 +28,17 @@ class _Inbox:
 
     def walk_soon(self) -> None:
         self.walks += 1
+
+
+@pytest.mark.parametrize(
+    ("magic", "told"), [(0x6969, "is on NFS"), (0xFE534D42, "is on SMB"), (0x65735546, "is on FUSE"), (0xEF53, "")]
+)
+def test_a_log_on_no_local_disk_is_told_with_what_to_do(tmp_path, monkeypatch, magic, told):
+    """NFS and SMB keep neither SQLite's locks nor its promises: that is said by name, and on a local disk nothing."""
+    monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: magic)
+    found = preparation.why_log_is_unsafe(load(None, tmp_path))
+    assert told in found
+    assert ("name that place as audit.database" in found) == bool(told)
 
 
 @pytest.fixture
