@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +22,9 @@ from imageguard_daemon.leases import Writers, ask
 from imageguard_daemon.model import Candidate, FileIdentity
 from imageguard_daemon.names import printable
 
+COMPANION_PAUSE_SECONDS = 5.0
+COMPANION_STALE_SECONDS = 86_400.0
+"""What a download program left behind so long ago says nothing any more."""
 ENTRIES_PER_STEP = 2_000
 """A walk over a huge tree is done in slices, so that files already settled don't wait for its end."""
 
@@ -229,7 +233,7 @@ class Inbox:
                 self._settling.restart(relative_path, seen, now)
             else:
                 self._settling.forget(relative_path)
-                if not self._follows_an_image(relative_path):
+                if not self._follows_an_image(relative_path) and not self._is_unfinished(relative_path, now):
                     yield replace(self._candidate(relative_path), settled=seen[0])
 
     def _forget(self, relative_path: str) -> None:
@@ -266,6 +270,29 @@ class Inbox:
             return False  # unreadable or gone: the worker finds out which
         self._unknown_writers.note(answer)
         return answer.writers is Writers.some
+
+    def _is_unfinished(self, relative_path: str, now: float) -> bool:
+        """Set a file aside while a download program keeps its own beside it; one that is long stale is told."""
+        companion = self._companion(relative_path)
+        if companion is None:
+            return False
+        path, changed_at = companion
+        if time.time() - changed_at > COMPANION_STALE_SECONDS:
+            log.warning("judged beside a download's leftover", path=printable(relative_path), leftover=printable(path))
+            return False
+        why = f"not complete: {printable(os.path.basename(path))} is beside it"
+        self._backlog.postponed(self._candidate(relative_path), why, now + COMPANION_PAUSE_SECONDS)
+        return True
+
+    def _companion(self, relative_path: str) -> tuple[str, float] | None:
+        """Give what a download program keeps beside a file, and when one of the two last changed."""
+        if self.selection.is_sidecar(relative_path):
+            return None
+        for path in self.selection.companions_of(relative_path):
+            with suppress(OSError):
+                both = [os.lstat(os.path.join(self._root, name)) for name in (path, relative_path)]
+                return path, max(status.st_ctime for status in both)
+        return None
 
     def _follows_an_image(self, relative_path: str) -> bool:
         """Tell whether this is a sidecar whose image is here and will take it along."""

@@ -1,6 +1,7 @@
 """Which names are candidates, which are left alone, and why. Pure: looks at names only."""
 
 import fnmatch
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,6 +50,14 @@ PROTECTED = (
 )
 """What systems, NAS and sync programs make beside people's images; left alone whatever the configuration ignores."""
 
+COMPANIONS = (
+    *(".aria2", ".lftp-pget-status", ".st"),  # aria2, lftp's pget, axel: beside the final name from the first byte on
+    *(".part", ".partial", ".filepart", ".crdownload", ".opdownload", ".fdmdownload", ".dtapart"),  # browsers, WinSCP
+    *(".!ut", ".!qB", ".bc!"),  # BitTorrent clients
+)
+"""Endings that download programs add: `x.jpg` beside `x.jpg.aria2` is not complete, however still it lies."""
+_COMPANIONS = frozenset(ending.lower() for ending in COMPANIONS)
+
 
 class Left(StrEnum):
     """Why a file stays in the inbox; the words are shown by `status`."""
@@ -91,9 +100,18 @@ class Selection:
         """Tell whether the name is that of a label file, which follows its image."""
         return PurePosixPath(name).suffix.lower() in self.sidecar_suffixes
 
+    def is_companion(self, name: str) -> bool:
+        """Tell whether the name is that of what a download program keeps beside an image."""
+        stem, ending = os.path.splitext(name)
+        return ending.lower() in _COMPANIONS and PurePosixPath(stem).suffix.lower() in self.image_suffixes
+
+    def companions_of(self, path: str) -> Iterator[str]:
+        """Give the paths at which download programs keep what says that a file is not complete."""
+        return (path + ending for ending in COMPANIONS)
+
     def is_image(self, name: str) -> bool:
         """Tell whether a file of this name is to be judged."""
-        if self.ignores(name) or self.is_sidecar(name):
+        if self.ignores(name) or self.is_sidecar(name) or self.is_companion(name):
             return False
         return self.takes_other_files or PurePosixPath(name).suffix.lower() in self.image_suffixes
 
@@ -101,7 +119,7 @@ class Selection:
         """Say why a regular file of this name is not judged, or None when it is."""
         if self.protected.match(name):
             return Left.protected
-        if self.ignores(name):
+        if self.ignores(name) or self.is_companion(name):
             return Left.ignored
         if self.is_sidecar(name):
             return Left.lone_sidecar

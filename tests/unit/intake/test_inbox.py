@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from imageguard_daemon.config import Intake, Source
 from imageguard_daemon.intake import inbox as inbox_module
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.intake.inbox import Inbox
+from imageguard_daemon.intake.selection import COMPANIONS
 from imageguard_daemon.leases import Writers, writers_of
 from imageguard_daemon.model import Candidate
 
@@ -111,6 +113,40 @@ def test_a_file_open_for_writing_is_never_taken(folder: Path, opened: Opened) ->
         for second in range(0, 100, 5):
             assert inbox.step(NOW + second, 10) == []
     assert paths(inbox.step(NOW + 200, 10)) == ["1.jpg"]
+
+
+@pytest.mark.parametrize("ending", COMPANIONS)
+def test_a_download_that_says_it_is_unfinished_waits(folder: Path, opened: Opened, ending: str) -> None:
+    """It lies still for hours beside what its program keeps; when that goes it is taken, and others never wait."""
+    for name in ("1.jpg", f"1.jpg{ending}", "2.jpg"):
+        (folder / name).write_bytes(name.encode())
+    inbox = opened()
+    backlog = inbox._backlog
+    assert settled(inbox) == ["2.jpg"]
+    for hour in range(1, 20):
+        now = NOW + hour * 3600.0
+        assert [candidate.relative_path for candidate in backlog.take_retries(now)] == ["1.jpg"]
+        assert settled(inbox, now) == (["2.jpg"])
+    (failure,) = backlog.failures
+    assert (failure.attempts, failure.error) == (0, f"not complete: 1.jpg{ending} is beside it")
+    (folder / f"1.jpg{ending}").unlink()
+    list(backlog.take_retries(NOW + 90_000))
+    assert settled(inbox, NOW + 90_000) == ["1.jpg", "2.jpg"]
+
+
+def test_a_download_given_up_a_day_ago_is_judged_and_told(
+    folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What its program left behind says nothing any more when neither of the two has changed for a day."""
+    (folder / "1.jpg.part").touch()
+    (folder / "1.jpg").touch()
+    inbox = opened()
+    assert settled(inbox) == []
+    at = time.time() + 86_500
+    monkeypatch.setattr(inbox_module.time, "time", lambda: at)
+    list(inbox._backlog.take_retries(NOW + 100))
+    assert settled(inbox, NOW + 100) == ["1.jpg"]
+    assert "leftover=1.jpg.part" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("magic", [0x6969, 0xFF534D42, 0xFE534D42])

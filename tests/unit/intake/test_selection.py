@@ -88,6 +88,16 @@ def test_further_names_add_to_the_defaults_and_replaced_ones_are_told() -> None:
     assert {"*.part", ".*", "*.aria2"} <= set(unprotected(Intake(ignore=("*.tmp",))))
 
 
+@pytest.mark.parametrize("name", ["1.jpg.st", "1.JPG.ARIA2", "1.png.lftp-pget-status", "1.jpg.!UT", "1.tif.bc!"])
+def test_what_download_programs_keep_is_no_image(name: str) -> None:
+    """Not even where all files are judged."""
+    everything = Selection.from_settings(Intake(other_files="quarantine", ignore=()))
+    assert everything.why_left(name) is Left.ignored
+    assert not everything.is_image(name)
+    assert everything.is_image("1.st")
+    assert everything.is_image("main.st")
+
+
 def test_sidecars_count_only_when_they_are_on() -> None:
     """A label file is another file by default, and waits for its image when sidecars are on."""
     assert DEFAULT.why_left("1.txt") is Left.other
