@@ -78,6 +78,7 @@ def test_the_unit_does_not_restart_what_a_restart_does_not_cure():
         errors.ConfigError,
     )
     assert set(excluded.split()) == {str(kind.exit_code) for kind in needing_a_person}
+    assert "StartLimitIntervalSec=0" in unit, "what may pass is tried again for as long as it takes"
     stop_seconds = int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[0])
     assert stop_seconds > Settings().service.drain_seconds
 

@@ -113,7 +113,15 @@ def test_the_wheel_has_everything_and_nothing_else(built):
     compiled = {f"imageguard_daemon/quality/{name}.abi3.so" for name in ("_native", "_native_avx2")}
     assert found - compiled == wanted
     given = {name.split(".data/data/")[1] for name in names if ".data/data/" in name}
-    assert {"share/man/man1/imageguard-daemon.1", "share/imageguard-daemon/imageguard-daemon.service"} <= given
+    assert given == {"share/man/man1/imageguard-daemon.1"} | {f"share/imageguard-daemon/{name}" for name in _told()}
+
+
+def _told():
+    """Give the names of all files that the documentation and the units tell people to install or to read."""
+    texts = [path.read_text() for path in (*ROOT.glob("docs/*.md"), ROOT / "README.md", *ROOT.glob("systemd/*"))]
+    named = set(re.findall(r"(?:systemd|contrib)/[\w.-]+\.(?:service|conf|ya?ml|json)", "\n".join(texts)))
+    assert {path.name for path in ROOT.glob("systemd/*")} <= {Path(name).name for name in named}
+    return {Path(name).name for name in named} - {"prometheus-rules-test.yaml"} | {"config.example.yaml"}
 
 
 def test_the_source_distribution_is_complete(built):

@@ -8,7 +8,7 @@ mount -t tmpfs tmpfs "$base"
 mkdir "$base"/{upper,work,root}
 mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$root"
 
-# The service as its first lines say, save that the interpreter is this one: it may lie where services cannot see it.
+# The package, by an interpreter that may lie where services cannot see it; booting.py installs the rest as is documented.
 opt=$root/opt/imageguard-daemon
 mkdir -p "$opt"/{bin,python,site,code} "$root/etc/systemd/system/imageguard-daemon.service.d"
 mount --bind "$prefix" "$opt/python"
@@ -21,12 +21,8 @@ export LD_LIBRARY_PATH=/opt/imageguard-daemon/python/lib # where it looks for it
 exec /opt/imageguard-daemon/python/bin/python3 -m imageguard_daemon "$@"
 END
 chmod 755 "$opt/bin/imageguard-daemon"
-mkdir -p "$root"/etc/{sysusers.d,tmpfiles.d,imageguard-daemon}
-cp "$repository/systemd/sysusers.conf" "$root/etc/sysusers.d/imageguard-daemon.conf"
-cp "$repository/systemd/tmpfiles.conf" "$root/etc/tmpfiles.d/imageguard-daemon.conf"
-cp "$repository/systemd/imageguard-daemon.service" "$root/etc/systemd/system/"
+mkdir "$opt/checkout" && cp -r "$repository/systemd" "$opt/checkout/"
 printf '[Service]\nWatchdogSec=4\nRestartSec=1\nStandardOutput=file:/run/imageguard.log\nStandardError=file:/run/imageguard.log\n' >"$root/etc/systemd/system/imageguard-daemon.service.d/quick.conf"
-printf 'root: /srv/ingest\nintake: {settle_seconds: 0.3}\n' >"$root/etc/imageguard-daemon/config.yaml"
 printf '[Unit]\nDescription=Nothing but the service\nRequires=sysinit.target dbus.service\nAfter=sysinit.target dbus.service\n' >"$root/etc/systemd/system/only.target"
 
 mount -t proc proc "$root/proc"

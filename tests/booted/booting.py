@@ -33,6 +33,12 @@ def _groups() -> Path | None:
     return next((one for one in _GROUPS if (one / "cgroup.procs").exists() and os.access(one, os.W_OK)), None)
 
 
+def documented_lines() -> str:
+    """Give the commands that docs/service.md says to install by."""
+    text = (HERE.parents[1] / "docs/service.md").read_text()
+    return text.split("## Install\n")[1].split("```sh\n")[1].split("```")[0]
+
+
 class Booted:
     """A running systemd; `root` is its root folder as seen from here."""
 
@@ -46,6 +52,17 @@ class Booted:
         done = subprocess.run(entered, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
         assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
+
+    def install(self) -> None:
+        """Install the service by the lines of docs/service.md, and set it to be quick."""
+        self.run("sh", "-ec", f"cd /opt/imageguard-daemon/checkout\n{documented_lines()}")
+        self.configure()
+        self.run("systemctl", "daemon-reload")
+
+    def configure(self, more: str = "") -> None:
+        """Write the configuration: the documented one, quick, and with `more`."""
+        text = f"root: /srv/ingest\nintake: {{settle_seconds: 0.3}}\n{more}"
+        (self.root / "etc/imageguard-daemon/config.yaml").write_text(text)
 
     def property(self, name: str) -> str:
         """Give a property of the unit."""
@@ -89,6 +106,7 @@ def _first_process_of(process: "subprocess.Popen[bytes]") -> int:
     wait_until(systemd, "systemd starts")
     one = Booted(systemd())
     wait_until(lambda: one.run("systemctl", "is-active", "only.target", check=False) == "active", "systemd is up")
+    one.install()
     return one.pid
 
 

@@ -13,46 +13,54 @@ from tests.booted.booting import UNIT, wait_until
 from tests.helpers.images import jpeg, photo
 
 UNIT_FILE = Path(__file__).resolve().parents[2] / "systemd" / "imageguard-daemon.service"
+UNITS = sorted(UNIT_FILE.parent.glob("*.service"))
 MOST_EXPOSED = 1.0
-WATCHDOG_SECONDS = 4.0
+SINCE_254 = ("RestartSteps", "RestartMaxDelaySec")
+"""Older ones say that they pass over these, which is meant."""
 
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 
 
+def _analyzed(*arguments):
+    """Give what systemd-analyze says, and whether it is content; but for settings that an older one does not know."""
+    command = ["systemd-analyze", *map(str, arguments)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = (told.stdout + told.stderr).splitlines()
+    new = [f"Unknown key {quote}{key}{quote}" for key in SINCE_254 for quote in ("'", "")]
+    return told.returncode == 0, "\n".join(line for line in lines if not any(known in line for known in new))
+
+
 @needs_analyze
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 @pytest.mark.parametrize("with_pages", [False, True])
-def test_the_unit_has_no_mistake(tmp_path, with_pages):
+def test_a_unit_has_no_mistake(tmp_path, unit, with_pages):
     """`systemd-analyze verify` has nothing to say; it passes unknown keys, so its silence is what counts."""
     if with_pages:
-        (tmp_path / f"{UNIT_FILE.name}.d").mkdir()
-        shutil.copy(UNIT_FILE.with_name("web.conf"), tmp_path / f"{UNIT_FILE.name}.d")
-    text = UNIT_FILE.read_text().replace("/opt/imageguard-daemon/bin/imageguard-daemon", "/bin/true")
-    (tmp_path / UNIT_FILE.name).write_text(text)
-    told = subprocess.run(
-        ["systemd-analyze", "verify", tmp_path / UNIT_FILE.name], capture_output=True, text=True, check=False
-    )
-    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+        (tmp_path / f"{unit.name}.d").mkdir()
+        shutil.copy(UNIT_FILE.with_name("web.conf"), tmp_path / f"{unit.name}.d")
+    text = unit.read_text().replace("/opt/imageguard-daemon/bin/imageguard-daemon", "/bin/true")
+    (tmp_path / unit.name).write_text(text)
+    assert _analyzed("verify", tmp_path / unit.name) == (True, "")
 
 
 @needs_analyze
-def test_the_unit_exposes_next_to_nothing():
-    """`systemd-analyze security` finds an exposure of at most 1.0 of 10."""
-    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSED * 10:.0f}", UNIT_FILE]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stdout
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_unit_exposes_next_to_nothing(unit):
+    """`systemd-analyze security` finds an exposure of at most 1.0 of 10, for every unit that is shipped."""
+    is_content, told = _analyzed("security", "--offline=true", f"--threshold={MOST_EXPOSED * 10:.0f}", unit)
+    assert is_content, told
 
 
 @pytest.mark.skipif(bool(booting.lacking()), reason=f"needs {booting.lacking()}")
 def test_under_a_real_systemd_it_starts_comes_back_when_hung_and_writes_only_where_it_may():
-    """Ready, judging, killed by the watchdog when stopped and back within two periods; everything else is read-only."""
+    """Ready, judging, killed by the watchdog when it hangs and back by itself; everything else is read-only."""
     with booting.booted() as system:
         system.run("systemctl", "start", UNIT)
         assert system.property("ActiveState") == "active"
         _send(system, "first")
         hung = int(system.property("MainPID"))
         system.run("kill", f"-{signal.SIGSTOP.value}", str(hung))
-        returned = wait_until(lambda: system.property("NRestarts") == "1" and _is_ready(system), "it comes back", 20)
-        assert returned < 2 * WATCHDOG_SECONDS
+        wait_until(lambda: system.property("NRestarts") == "1" and _is_ready(system), "it comes back")
         assert int(system.property("MainPID")) != hung
         _send(system, "second")
         inside = ["nsenter", "--target", system.property("MainPID"), "--mount"]
@@ -70,8 +78,7 @@ def _show_pages(system: booting.Booted) -> None:
     """With the drop-in for pages this machine's browsers reach them, and they let the daemon go first."""
     folder = system.root / f"etc/systemd/system/{UNIT}.service.d"
     shutil.copy(UNIT_FILE.with_name("web.conf"), folder / "web.conf")
-    with (system.root / "etc/imageguard-daemon/config.yaml").open("a") as file:
-        file.write("web: {enabled: true}\n")
+    system.configure("web: {enabled: true}\n")
     system.run("systemctl", "daemon-reload")
     system.run("systemctl", "restart", UNIT)
     ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8765/', timeout=5).read().decode())"

@@ -20,7 +20,7 @@ NOT_RUN: dict[str, str] = {
     "pip-audit": "asks a server for known vulnerabilities",
     ".venv/bin/python -m pytest": "is what runs this",
     ".ci/run": "is what runs this",
-    "cp systemd/": "writes where only root may; tests/booted installs the unit, the account and the folders",
+    "install -D -m 644 systemd/": "writes where only root may; tests/booted installs by these very lines",
     "/opt/imageguard-daemon/bin/imageguard-daemon config init": "writes where only root may",
     "systemctl ": "needs systemd as the system's first process; tests/booted boots one for the unit itself",
     "journalctl ": "needs systemd as the system's first process",
