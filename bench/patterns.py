@@ -19,6 +19,7 @@ from imageguard_daemon.audit.cells import BatchCounter
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
+from imageguard_daemon.reporting.panel import panel_of
 from imageguard_daemon.reporting.report import Facts, groupings_for, make_report
 from imageguard_daemon.reporting.sizes import SizeCounter
 from imageguard_daemon.reporting.survey import Surveyor
@@ -34,7 +35,8 @@ def findings_in(year: Year) -> tuple[Finding, ...]:
     for batch in batches:
         for one in (counter, surveyor, sizes):
             one.add(batch)
-    facts = Facts(dict(zip(BY, counter.counts(), strict=True)), survey=surveyor.survey(), bands=sizes.bands())
+    counts = dict(zip(BY, counter.counts(), strict=True))
+    facts = Facts(counts, survey=surveyor.survey(), bands=sizes.bands(), panel=panel_of(counter.cells))
     return make_report((), Scope(), facts, Reporting()).findings
 
 
@@ -48,7 +50,7 @@ def random_pattern(rng: np.random.Generator, days: int) -> Planted:
         Planted("source_high_rejection_rate", str(rng.choice(SOURCES)), 0.35, reason),
         Planted("high_rejection_rate", "all images", 0.3, reason),
         Planted(f"mostly_{REASONS[reason]}", REASONS[reason], 0.12, reason),
-        Planted("one_camera_behind_most", "Canon EOS R6 (scraper)", 0.8, reason),
+        Planted("differs_from_others", "camera Canon EOS R6 (scraper)", 0.8, reason),
         Planted("source_got_worse", str(rng.choice(SOURCES)), 0.3, reason, (begin, days)),
         Planted("camera_got_worse", str(rng.choice(cameras)), 0.35, reason, (begin, days)),
         Planted("camera_got_worse", str(rng.choice(cameras)), 0.6, reason, (begin, begin + max(days // 10, 3))),

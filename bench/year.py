@@ -137,11 +137,11 @@ class Year:
     def _hit(self, pattern: Planted, sources: Ints, classes: Ints, cameras: Ints) -> npt.NDArray[np.bool_]:
         if pattern.kind == "class_consistently_rejected":
             return classes == _ANIMALS.index(pattern.subject)
-        if "camera" in pattern.kind:
+        if "camera" in pattern.kind or pattern.subject.startswith("camera "):
             [(source, camera)] = [
-                (at, names.index(pattern.subject))
+                (at, names.index(pattern.subject.removeprefix("camera ")))
                 for at, names in enumerate(self.camera_names)
-                if pattern.subject in names
+                if pattern.subject.removeprefix("camera ") in names
             ]
             return (sources == source) & (cameras == camera)
         if "source" in pattern.kind:

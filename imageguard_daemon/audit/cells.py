@@ -9,9 +9,9 @@ from operator import attrgetter
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.audit.columns import HOURS_A_DAY, Batch, Key
+from imageguard_daemon.audit.columns import DAY_MS, HOURS_A_DAY, Batch, Key
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension
-from imageguard_daemon.audit.rollups import FLAG_DUPLICATE, HOUR_MS
+from imageguard_daemon.audit.rollups import FLAG_BORDERLINE, FLAG_DUPLICATE, HOUR_MS
 
 Numbers = npt.NDArray[np.int64]
 _EPOCH = date(1970, 1, 1)
@@ -27,39 +27,59 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """How many images one day (in days since 1970) has of one key, and how many of them were there before.
+    """How many images one slot of time has of one key, how many were there before, how many lie near a threshold.
 
-    All arrays are equally long; a day and a key may come together more than once.
+    `slots` are `slot_ms` long and counted from 1970; a day has a whole number of them. All arrays are equally long; a
+    slot and a key may come together more than once.
     """
 
     keys: Sequence[Key | None]
-    days: Numbers
+    slots: Numbers
     numbers: Numbers
     images: Numbers
     duplicates: Numbers
+    borderline: Numbers
+    slot_ms: int = DAY_MS
+
+    @property
+    def days(self) -> Numbers:
+        """The day of each cell, counted from 1970."""
+        return self.slots.astype(np.int64) // (DAY_MS // self.slot_ms)
 
 
 class CellCounter:
-    """Takes batches one after the other; memory grows with days times keys, not with images."""
+    """Takes batches one after the other; memory grows with slots times keys, not with images."""
 
-    def __init__(self, keys: Sequence[Key | None]) -> None:
+    def __init__(self, keys: Sequence[Key | None], slot_ms: int = DAY_MS) -> None:
         self._keys = keys
+        self._slot_ms = slot_ms
         self._parts: list[tuple[Numbers, ...]] = []
 
     def add(self, batch: Batch) -> None:
         """Count the images of a batch."""
+        if self._slot_ms == DAY_MS:
+            self._add(batch.day, batch)
+            return
+        slots = batch.moments // self._slot_ms
+        for slot in np.unique(slots).tolist():
+            self._add(slot, batch.where(slots == slot))
+
+    def _add(self, slot: int, batch: Batch) -> None:
         images = np.bincount(batch.keys, minlength=len(self._keys))
         numbers = np.flatnonzero(images)
-        again = np.bincount(batch.keys[batch.flags & FLAG_DUPLICATE > 0], minlength=len(self._keys))
+        flagged = (
+            np.bincount(batch.keys[batch.flags & flag > 0], minlength=len(self._keys))[numbers]
+            for flag in (FLAG_DUPLICATE, FLAG_BORDERLINE)
+        )
         # Half the size: a year of ten million images makes millions of cells.
-        parts = (np.full(len(numbers), batch.day), numbers, images[numbers], again[numbers])
+        parts = (np.full(len(numbers), slot), numbers, images[numbers], *flagged)
         self._parts.append(tuple(part.astype(np.int32) for part in parts))
 
     def cells(self) -> Cells:
         """Give what was counted."""
         columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
-        days, numbers, images, duplicates = columns or [np.empty(0, np.int32)] * 4
-        return Cells(self._keys, days, numbers, images, duplicates)
+        slots, numbers, images, duplicates, borderline = columns or [np.empty(0, np.int32)] * 5
+        return Cells(self._keys, slots, numbers, images, duplicates, borderline, self._slot_ms)
 
 
 class HourCounter:
@@ -114,7 +134,7 @@ class Grouping:
 
     def count(self, cells: Cells) -> list[Count]:
         """Count cells; an hour is beyond them."""
-        days = cells.days.astype(np.int64)
+        days = cells.days
         if self._period is None:
             days = np.zeros_like(days)
         elif self._period is Dimension.week:
@@ -150,20 +170,27 @@ class Grouping:
 class BatchCounter:
     """Counts batches once for each of several groupings; a grouping has one period at most."""
 
-    def __init__(self, keys: Sequence[Key | None], groupings: Sequence[Sequence[Dimension]]) -> None:
+    def __init__(
+        self, keys: Sequence[Key | None], groupings: Sequence[Sequence[Dimension]], slot_ms: int = DAY_MS
+    ) -> None:
         self._groupings = [Grouping(keys, by) for by in groupings]
-        self._cells = CellCounter(keys)
+        self._counted = CellCounter(keys, slot_ms)
         self._hours = {one: HourCounter(one) for one in self._groupings if one.is_by_hour}
 
     def add(self, batch: Batch) -> None:
         """Count the images of a batch."""
-        self._cells.add(batch)
+        self._counted.add(batch)
         for counter in self._hours.values():
             counter.add(batch)
 
+    @cached_property
+    def cells(self) -> Cells:
+        """What was counted, to be asked for when all was added."""
+        return self._counted.cells()
+
     def counts(self) -> list[list[Count]]:
         """Give what was counted, in the order of the groupings."""
-        cells = self._cells.cells()
+        cells = self.cells
         return [self._hours[one].counts() if one in self._hours else one.count(cells) for one in self._groupings]
 
 

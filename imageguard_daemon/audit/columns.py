@@ -98,6 +98,19 @@ class Columns:
             if mask.any():
                 yield batch if mask.all() else batch.where(mask)
 
+    def span_ms(self, scope: Scope) -> tuple[int, int]:
+        """Give the first and the last moment of the log, as far as they are within the period of a scope."""
+        query = "SELECT min(moment_ms), max(moment_ms) FROM rollup_images"
+        if not self._is_fleet:
+            query = (
+                f"SELECT min(begin), max(until) FROM (SELECT min(hour) * {HOUR_MS} AS begin, "  # noqa: S608
+                f"(max(hour) + 1) * {HOUR_MS} AS until FROM rollup_hours "
+                "UNION ALL SELECT min(moment_ms), max(moment_ms) FROM rollup_recent)"
+            )
+        first, last = self._connection.exec_driver_sql(query).one()
+        begin, end = max(_ms(scope.since, -_LAST_HOUR), first or 0), min(_ms(scope.until, _LAST_HOUR), last or 0)
+        return begin, max(begin, end)
+
     def names(self, field: str) -> set[str]:
         """Give all values that a field of the keys has."""
         return {getattr(key, field) for key in self.keys if key}

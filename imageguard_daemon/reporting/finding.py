@@ -1,14 +1,19 @@
 """What a finding is, and the words and numbers that all kinds share."""
 
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from urllib.parse import urlencode
 
+from imageguard_daemon.audit.counts import RecordedImage
+from imageguard_daemon.names import printable
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import percent, share, shown
 
 ALPHA = 0.002
-"""A difference that is more probable than this by chance alone is none; each kind corrects for how many it looks at.
-With five such kinds, fewer than one report in a hundred on data without a pattern has a false finding."""
+"""A difference that is more probable than this by chance alone is none; each kind corrects for how many it looks at."""
 DOUBT = 0.2
 """A rate counts as above a limit when, were it at the limit, so many would come less often than this. A limit is a line
 drawn by people, and being told of it a little early costs a look."""
@@ -30,11 +35,25 @@ ADVICE: dict[str, str] = {
 }
 
 
+_LISTED = frozenset({"class", "source", "reason", "since", "until"})
+"""What rejected images can be listed by."""
+
+
+class Shows(Enum):
+    """What of a log shows a finding."""
+
+    rejected = "rejected"
+    days = "days"
+    nothing = "nothing"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One pattern: `kind` for programs, `subject` its topic, a sentence and what to look at for people, `evidence`.
 
-    The evidence has numbers only, among them `total`, the images it rests on, and `p_value`.
+    The evidence has numbers only: `total`, the images it rests on; `p_value`, by chance alone, and the `limit` that
+    it is held against; `excess`, the rejections beyond that; `since` and `until`, seconds since 1970, where it has a
+    time. `where` selects its images, by the names of FIELDS, `reason`, and nothing for all.
     """
 
     kind: str
@@ -42,6 +61,12 @@ class Finding:
     sentence: str
     look_at: str
     evidence: Mapping[str, float]
+    where: Mapping[str, str] = field(default_factory=dict)
+    example: RecordedImage | None = None
+    """One of its rejected images, where the record is there."""
+    example_id: int = 0
+    shows: Shows = Shows.rejected
+    """What shows it to a person: its rejected images, its days, or nothing where there is no log."""
 
     @property
     def message(self) -> str:
@@ -49,9 +74,71 @@ class Finding:
         return f"{self.sentence} {self.look_at}"
 
     @property
+    def told(self) -> str:
+        """The same with the command that shows its images, for those who are told of it elsewhere."""
+        return f"{self.message} `{self.command}` shows them." if self.command else self.message
+
+    @property
     def sample_size(self) -> int:
         """How many images it rests on."""
         return int(self.evidence["total"])
+
+    @property
+    def excess(self) -> float:
+        """Its effect: how many more images were rejected than its limit or the others would have it."""
+        return self.evidence.get("excess", 0.0)
+
+    @property
+    def command(self) -> str:
+        """The command that shows its images, ROOT standing for the folder; empty where there is no log."""
+        if self.shows is Shows.nothing:
+            return ""
+        where = self._selected()
+        if self.shows is Shows.rejected and _LISTED.issuperset(where):
+            return _command("quarantine list ROOT --state all", where)
+        reported = {name: value for name, value in where.items() if name != "reason"}
+        form = " --by day" if self.shows is Shows.days else " --format html --output found.html"
+        return _command("report ROOT", reported) + form
+
+    @property
+    def query(self) -> str:
+        """The query of the page that shows its images; empty where none does."""
+        where = self._selected()
+        if self.shows is not Shows.rejected or not _LISTED.issuperset(where) or "" in where.values():
+            return ""
+        names = {"class": "class_name"}
+        return urlencode([("state", "all"), *((names.get(name, name), value) for name, value in where.items())])
+
+    def _selected(self) -> dict[str, str]:
+        moments = {name: moment_of(self.evidence[name]) for name in ("since", "until") if name in self.evidence}
+        return {**self.where, **moments}
+
+
+def moment_of(seconds: float) -> str:
+    """Write seconds since 1970 as commands and pages take a time."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M")
+
+
+def _command(what: str, options: Mapping[str, str]) -> str:
+    words = (f"--{name} {shlex.quote(printable(value))}" for name, value in options.items())
+    return " ".join(("imageguard-daemon", what, *words))
+
+
+def subject_of(where: Mapping[str, str]) -> str:
+    """Name a group of images for programs and lists: `class lynx, source web`."""
+    return ", ".join(f"{name} {value}" for name, value in where.items()) or "all images"
+
+
+def group_in_words(where: Mapping[str, str]) -> str:
+    """Name a group of images as a sentence begins: Class 'lynx' of source 'web'."""
+    if not where:
+        return "All images"
+    parts = [f"{name} '{shown(value)}'" if value else f"images without a {name}" for name, value in where.items()]
+    joined = {"source": " of ", "camera": " by "}
+    words = parts[0]
+    for name, part in zip(list(where)[1:], parts[1:], strict=True):
+        words += joined.get(name, " of ") + part
+    return words[0].upper() + words[1:]
 
 
 def rejected_in_words(one: Tally) -> str:
@@ -69,7 +156,7 @@ def reason_in_words(one: Tally) -> str:
 
 
 def evidence_of(one: Tally, limit: float, chance: float) -> dict[str, float]:
-    """Give the numbers that every finding has."""
+    """Give the numbers that every finding has; `chance` is that of such a rate were the true one `limit`."""
     low, high = one.interval
     return {
         "total": one.total,
@@ -78,5 +165,6 @@ def evidence_of(one: Tally, limit: float, chance: float) -> dict[str, float]:
         "low": low,
         "high": high,
         "limit": limit,
+        "excess": one.rejected - one.total * limit,
         "p_value": chance,
     }

@@ -1,120 +1,106 @@
 """Patterns in the counts that a person should hear of; docs/reports.md states the rules."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imageguard_daemon.reporting.changes import got_worse
-from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding
-from imageguard_daemon.reporting.origins import arriving_again, behind_most, just_below
-from imageguard_daemon.reporting.rates import (
+from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding, Shows
+from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.questions.boundary import just_below
+from imageguard_daemon.reporting.questions.change import Changed, changes
+from imageguard_daemon.reporting.questions.difference import Different, differing
+from imageguard_daemon.reporting.questions.level import (
+    arriving_again,
     dominating_reasons,
     high_rejection_rate,
-    high_source_rates,
+    lone_classes,
     mostly_rejected_sources,
-    rejected_classes,
 )
-from imageguard_daemon.reporting.sizes import Bands
 from imageguard_daemon.reporting.small_sizes import thumbnails_mixed_in
-from imageguard_daemon.reporting.survey import Borderline
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
-_SAME_TIME_SECONDS = 14 * 86_400
-"""When a change is found wavers by some days, since chance hides its beginning."""
-
 __all__ = ["ADVICE", "ALPHA", "DOUBT", "Finding", "Patterns", "find_patterns"]
-
-
-@dataclass(frozen=True, slots=True)
-class Patterns:
-    """What findings are looked for in.
-
-    `series` has for `source` and `camera` a tally for each (name, period); periods in text order are in time order.
-    """
-
-    overall: Tally
-    classes: Mapping[str, Tally]
-    sources: Mapping[str, Tally]
-    cameras: Mapping[str, Tally] = field(default_factory=dict)
-    series: Mapping[str, Mapping[tuple[str, ...], Tally]] = field(default_factory=dict)
-    borderline: Mapping[str, Borderline] = field(default_factory=dict)
-    source_of: Mapping[str, str] = field(default_factory=dict)
-    """The source that a camera's images come from, of cameras with one alone."""
-    source_of_class: Mapping[str, str] = field(default_factory=dict)
-    """The same of classes."""
-    bands: Mapping[str, Bands] = field(default_factory=dict)
-    """Small images of one size, for `source` and `class`."""
-    of_a_log: bool = True
-    """Whether they are of a log, not of a folder judged in place."""
 
 
 def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
     """Give what is worth telling: the overall rate first, then where it comes from, since when, and why."""
-    mostly = mostly_rejected_sources(seen.sources, settings, of_a_log=seen.of_a_log)
-    told = {finding.subject for finding in mostly}
-    high_sources = [one for one in high_source_rates(seen.sources, settings) if one.subject not in told]
-    told |= {finding.subject for finding in high_sources}  # that one of them is behind most says nothing more
-    worse_sources = got_worse("source", seen.series.get("source", {}), settings)
-    alone = bool(mostly) and len(seen.sources) == 1  # then the overall rate is its rate
-    classes = (_referring(one, mostly, seen) for one in rejected_classes(seen.classes, settings))
-    reasons = [one for one in dominating_reasons(seen.overall, settings) if not _is_reason_of(one, mostly, seen)]
+    if not seen.panel.overall.total:
+        return ()
+    sources = seen.panel.tallies("source")
+    mostly = mostly_rejected_sources(seen, settings)
+    changed = changes(seen, settings)
+    alone = bool(mostly) and len(sources) == 1  # then the overall rate is its rate
+    reasons = [one for one in dominating_reasons(seen, settings) if not _is_reason_of(one, mostly, seen)]
     thumbnails = thumbnails_mixed_in(seen.bands, settings, of_a_log=seen.of_a_log)
-    return (
-        *(() if alone else high_rejection_rate(seen.overall, settings)),
+    found = (
+        *(() if alone else high_rejection_rate(seen, settings)),
         *mostly,
-        *high_sources,
-        *filter(None, classes),
-        *(finding for finding in behind_most("source", seen.sources, settings) if finding.subject not in told),
-        *behind_most("camera", seen.cameras, settings),
-        *worse_sources,
-        *(
-            one
-            for one in got_worse("camera", seen.series.get("camera", {}), settings)
-            if not _is_told(one, worse_sources, seen)
-        ),
+        *(() if alone else lone_classes(seen, settings)),
+        *_different(seen, settings, mostly, [one for one, _ in changed]),
+        *(finding for _, finding in changed),
         *reasons,
         *just_below(seen.borderline, settings),
         *(one for one in thumbnails if not _are_rejected(one, (*mostly, *reasons), seen)),
-        *arriving_again(seen.sources, settings),
+        *arriving_again(seen, settings),
     )
+    return found if seen.of_a_log else tuple(replace(one, where={}, shows=Shows.nothing) for one in found)
 
 
-def _referring(one: Finding, mostly: Sequence[Finding], seen: Patterns) -> Finding | None:
-    """Have the finding about a class refer to that about its source; None where it would only repeat that one."""
-    source = seen.source_of_class.get(one.subject)
-    if source is None or source not in {each.subject for each in mostly}:
-        return one
-    if not one.evidence["others_total"]:
-        return None
-    return replace(one, look_at=f"Its images come from source '{shown(source)}' alone: see there. {one.look_at}")
+def _different(
+    seen: Patterns, settings: "Reporting", mostly: Sequence[Finding], changed: Sequence[Changed]
+) -> Iterator[Finding]:
+    """Give the groups that differ, but not what is told of a source already, nor what only its change makes differ."""
+    told = {one.subject for one in mostly}
+    for one, finding in differing(seen, settings):
+        if one.where.get("source") in told and len(one.where) == 1:
+            continue
+        if finding.kind != "class_consistently_rejected" and _is_its_change(one, changed, seen):
+            continue
+        yield _referring(one, finding, told, seen)
+
+
+def _is_its_change(one: Different, changed: Sequence[Changed], seen: Patterns) -> bool:
+    """Tell whether a group was like the others before it changed."""
+    others = one.others_rejected / max(one.others_total, 1)
+    for each in changed:
+        if each.where and (each.chosen & one.chosen).any():
+            before = seen.panel.tally(one.chosen, 0, each.rise.begin)
+            after = seen.panel.tally(one.chosen, each.rise.end)
+            if before.rejected + after.rejected < CLEARLY_HIGHER * others * (before.total + after.total):
+                return True
+    return False
+
+
+def _referring(one: Different, finding: Finding, told: set[str], seen: Patterns) -> Finding:
+    """Have the finding about a class refer to the one source that it comes from."""
+    sources = {seen.panel.streams[at][1] for at in one.chosen.nonzero()[0].tolist()}
+    if "source" in one.where or len(sources) != 1 or len(seen.panel.groups("source")) == 1:
+        return finding
+    [source] = sources
+    see_there = ": see there" if source in told else ""
+    return replace(
+        finding, look_at=f"Its images come from source '{shown(source)}' alone{see_there}. {finding.look_at}"
+    )
 
 
 def _are_rejected(thumbnails: Finding, told: Sequence[Finding], seen: Patterns) -> bool:
     """Tell whether most of the thumbnails are rejected for their size, and a finding has said so already."""
-    group = (seen.sources if seen.sources.get(thumbnails.subject) else seen.classes).get(thumbnails.subject, Tally())
+    sources, classes = seen.panel.tallies("source"), seen.panel.tallies("class")
+    group = (sources if sources.get(thumbnails.subject) else classes).get(thumbnails.subject, Tally())
     of_size = group.reasons.get("low_resolution", 0) * 2 > thumbnails.evidence["rejected"]
     return of_size and any(
         one.kind == "mostly_low_resolution"
-        or (one.kind == "source_mostly_rejected" and seen.sources[one.subject].top_reason == "low_resolution")
+        or (one.kind == "source_mostly_rejected" and sources[one.subject].top_reason == "low_resolution")
         for one in told
     )
 
 
 def _is_reason_of(one: Finding, mostly: Sequence[Finding], seen: Patterns) -> bool:
     """Tell whether most rejections for a reason are those of sources of which that is told."""
-    told = [each for each in mostly if seen.sources[each.subject].top_reason == one.subject]
+    sources = seen.panel.tallies("source")
+    told = [each for each in mostly if sources[each.subject].top_reason == one.subject]
     return sum(each.evidence["rejected"] for each in told) * 2 > one.evidence["rejected"]
-
-
-def _is_told(camera: Finding, sources: Sequence[Finding], seen: Patterns) -> bool:
-    """Tell whether a camera got worse just as its whole source did: then the camera is not what is wrong."""
-    return any(
-        seen.source_of.get(camera.subject) == source.subject
-        and abs(camera.evidence["since"] - source.evidence["since"]) <= _SAME_TIME_SECONDS
-        and camera.evidence["rate"] < CLEARLY_HIGHER * source.evidence["rate"]
-        for source in sources
-    )

@@ -18,6 +18,7 @@ from imageguard_daemon.audit.reviewed import count_reviews
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import forms
 from imageguard_daemon.reporting.later import CLOCKS_DIFFER, Later
+from imageguard_daemon.reporting.panel import Panel, panel_of
 from imageguard_daemon.reporting.period import end_of
 from imageguard_daemon.reporting.report import (
     Facts,
@@ -27,6 +28,7 @@ from imageguard_daemon.reporting.report import (
     groupings_for,
     make_report,
     period_before,
+    slot_ms,
 )
 from imageguard_daemon.reporting.simulation import Rules, Simulation, simulate
 from imageguard_daemon.reporting.sizes import Bands, SizeCounter
@@ -58,21 +60,24 @@ def report_on(
     """
     if now is not None:
         scope = replace(scope, until=end_of(scope.since, scope.until, now))
-    return make_report(by, scope, gather(engine, by, scope, now), settings)
+    made = make_report(by, scope, gather(engine, by, scope, now), settings)
+    images = images_by_id(engine, [one.example_id for one in made.findings if one.example_id])
+    return replace(made, findings=tuple(replace(one, example=images.get(one.example_id)) for one in made.findings))
 
 
 def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = None) -> Facts:
     """Give the facts for `make_report`; the errors are those of `report_on`."""
     groupings = groupings_for(by, scope, now)
     with columns_for(engine, scope) as columns:
-        counts, survey, bands = _pass(columns, groupings, scope)
+        counts, panel, survey, bands = _pass(columns, groupings, scope)
         bands = _with_sizes(columns, bands)
         before = period_before(scope, now)
         earlier = _counted(columns, groupings_before(by), before) if before else None
         later = _later(columns, scope, now) if now else None
     near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
     images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
-    return Facts(counts, earlier, survey, images, bands, later=later, reviews=count_reviews(engine, scope))
+    reviews = count_reviews(engine, scope)
+    return Facts(counts, earlier, survey, images, bands, later=later, reviews=reviews, panel=panel)
 
 
 @contextmanager
@@ -93,12 +98,15 @@ def simulation_of(engine: Engine, scope: Scope, rules: Rules) -> Simulation:
 
 def _pass(
     columns: Columns, groupings: Sequence[Grouping], scope: Scope
-) -> tuple[dict[Grouping, list[Count]], Survey, dict[str, Bands]]:
-    counter, surveyor, sizes = BatchCounter(columns.keys, groupings), Surveyor(columns.keys), SizeCounter(columns.keys)
+) -> tuple[dict[Grouping, list[Count]], Panel, Survey, dict[str, Bands]]:
+    first, last = columns.span_ms(scope)
+    counter = BatchCounter(columns.keys, groupings, slot_ms(last - first))
+    surveyor, sizes = Surveyor(columns.keys), SizeCounter(columns.keys)
     for batch in columns.batches(scope, scores=True):
         for one in (counter, surveyor, sizes):
             one.add(batch)
-    return dict(zip(groupings, counter.counts(), strict=True)), surveyor.survey(), sizes.bands()
+    counts = dict(zip(groupings, counter.counts(), strict=True))
+    return counts, panel_of(counter.cells), surveyor.survey(), sizes.bands()
 
 
 def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:

@@ -130,8 +130,18 @@ def _finding_as_dict(finding: Finding) -> dict[str, Any]:
         "sentence": finding.sentence,
         "look_at": finding.look_at,
         "sample_size": finding.sample_size,
+        "excess": finding.excess,
+        "since": _moment_of(finding, "since"),
+        "until": _moment_of(finding, "until"),
+        "where": dict(finding.where),
+        "example": finding.example and {"id": finding.example.id, "relative_path": finding.example.relative_path},
+        "command": finding.command,
         "evidence": dict(finding.evidence),
     }
+
+
+def _moment_of(finding: Finding, name: str) -> str | None:
+    return iso(datetime.fromtimestamp(finding.evidence[name], UTC)) if name in finding.evidence else None
 
 
 def _percentiles_as_dict(one: Percentiles) -> dict[str, Any]:

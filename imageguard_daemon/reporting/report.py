@@ -1,15 +1,17 @@
 """The report itself: what was asked, the numbers, and the findings, ready to be shown in any form."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedImage, Scope
 from imageguard_daemon.audit.reviewed import ReviewCount
 from imageguard_daemon.reporting.findings import Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.later import Later, stamped_later
+from imageguard_daemon.reporting.panel import Counts, Numbers, Panel, panel_of_tallies
 from imageguard_daemon.reporting.percentiles import Percentiles, percentiles
 from imageguard_daemon.reporting.reviewed import Reviewed, reviewed, reviewed_by
 from imageguard_daemon.reporting.sizes import Bands
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 Grouping = tuple[Dimension, ...]
 EVERYTHING: Grouping = (Dimension.class_, Dimension.source, Dimension.camera)
 """What findings look at, whatever a report is grouped by; also what totals are made from."""
-SERIES = (Dimension.source, Dimension.camera)
-"""What may have been good until some day."""
 OVERRULED = (Dimension.reason, Dimension.class_, Dimension.source, Dimension.camera, Dimension.host)
 """What verdicts may be wrong about more often than elsewhere."""
+_SLOTS_MS = (86_400_000, 3_600_000, 300_000)
+_LEAST_SLOTS = 6
+"""The longest part of time of which a report has so many is what changes are looked for in."""
 _SHORT = timedelta(days=4)
 
 
@@ -43,6 +46,8 @@ class Facts:
     """Whether they are of a log, not of a folder judged in place."""
     later: Later | None = None
     reviews: Sequence[ReviewCount] | None = None
+    panel: Panel | None = None
+    """The same counts by stream and time, for findings; without one they know nothing of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def groupings_for(by: Grouping, scope: Scope, now: datetime | None = None) -> tu
     """Give what must be counted for a report."""
     asked, period = _asked(by), series_period(scope, now)
     more = () if set(asked) <= set(EVERYTHING) else (asked,)
-    return tuple(dict.fromkeys((EVERYTHING, *more, *((dimension, period) for dimension in SERIES))))
+    return tuple(dict.fromkeys((EVERYTHING, *more, (period,))))
 
 
 def groupings_before(by: Grouping) -> tuple[Grouping, ...]:
@@ -126,19 +131,13 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
     """Turn the facts into a report."""
     everything = facts.counts[EVERYTHING]
     overall = tally(everything)
-    classes, sources, cameras = (tallies_at(position, everything) for position in range(len(EVERYTHING)))
-    series = {str(one): tallies_by((0, 1), _series_of(one, facts.counts)) for one in SERIES}
-    borderline = facts.survey.borderline if facts.survey else {}
+    classes, cameras = (tallies_at(position, everything) for position in (0, 2))
+    panel = facts.panel or _panel_of(everything)
     patterns = Patterns(
-        overall,
-        classes,
-        sources,
-        cameras,
-        series,
-        borderline,
-        source_of=_sources_of(2, everything),
-        source_of_class=_sources_of(0, everything),
-        bands=facts.bands,
+        panel,
+        facts.survey.borderline if facts.survey else {},
+        facts.bands,
+        *(_by_stream(facts.survey, panel) if facts.survey else (None, None)),
         of_a_log=facts.of_a_log,
     )
     in_time = any(dimension in PERIODS for dimension in by)
@@ -157,7 +156,7 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         survey=facts.survey,
         classes=classes,
         cameras=cameras,
-        periods=tallies_at(1, _series_of(Dimension.source, facts.counts)),
+        periods=tallies_at(0, _series_of(facts.counts)),
         examples=_examples(facts, overall),
         **_reviewed(by, facts.reviews),
     )
@@ -170,16 +169,31 @@ def _reviewed(by: Grouping, reviews: Sequence[ReviewCount] | None) -> dict[str, 
     return {"reviewed": reviewed(reviews), "reviewed_groups": reviewed_by(by, reviews), "overruled": overruled}
 
 
-def _sources_of(position: int, everything: Sequence[Count]) -> dict[str, str]:
-    """Give the source of each class (at position 0) or camera (2) whose images come from one alone."""
-    sources: defaultdict[str, set[str]] = defaultdict(set)
-    for count in everything:
-        sources[count.keys[position]].add(count.keys[1])
-    return {name: next(iter(names)) for name, names in sources.items() if len(names) == 1}
+def slot_ms(span_ms: int) -> int:
+    """Give the part of time in which a report of this length is looked at."""
+    return next((one for one in _SLOTS_MS if span_ms >= _LEAST_SLOTS * one), _SLOTS_MS[-1])
 
 
-def _series_of(one: Dimension, counts: Mapping[Grouping, Sequence[Count]]) -> Sequence[Count]:
-    return next((counts[one, period] for period in (Dimension.hour, Dimension.day) if (one, period) in counts), ())
+def _panel_of(everything: Sequence[Count]) -> Panel:
+    groups = tallies_by(range(len(EVERYTHING)), everything)
+    return panel_of_tallies((dict(zip(map(str, EVERYTHING), keys, strict=True)), one) for keys, one in groups.items())
+
+
+def _by_stream(survey: Survey, panel: Panel) -> tuple[Counts | None, Numbers | None]:
+    """Give what a survey has of keys for streams: rejections by one rule, and the newest rejected decision."""
+    known = np.flatnonzero(panel.stream_of_key >= 0)
+    if len(survey.newest) != len(panel.stream_of_key):
+        return None, None
+    streams = panel.stream_of_key[known]
+    newest = np.zeros(len(panel.streams), np.int64)
+    np.maximum.at(newest, streams, survey.newest[known])
+    if survey.by_one_rule is None:
+        return None, newest
+    return np.bincount(streams, survey.by_one_rule[known], minlength=len(newest)).astype(float), newest
+
+
+def _series_of(counts: Mapping[Grouping, Sequence[Count]]) -> Sequence[Count]:
+    return next((counts[period,] for period in (Dimension.hour, Dimension.day) if (period,) in counts), ())
 
 
 def _asked(by: Grouping) -> Grouping:

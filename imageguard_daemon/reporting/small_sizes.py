@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from imageguard_daemon.reporting.finding import ALPHA, CLEARLY_HIGHER, Finding, evidence_of
+from imageguard_daemon.reporting.finding import ALPHA, CLEARLY_HIGHER, Finding, Shows, evidence_of
 from imageguard_daemon.reporting.sizes import FAR_LARGER, Band, Bands
 from imageguard_daemon.reporting.statistics import holm_adjusted
 from imageguard_daemon.reporting.tallies import Tally
@@ -65,5 +65,14 @@ def _findings(what: str, found: Iterable[_Found]) -> Iterable[Finding]:
             "many pixels or more."
         )
         look_at = "Look at whether thumbnails or previews are collected in place of the originals."
+        where = {(what or "source").lower(): name}
         more = {"pixels": round(band.pixels), "larger": band.larger}
-        yield Finding("thumbnails_mixed_in", name, sentence, look_at, evidence_of(counted, LEAST_SHARE, chance) | more)
+        yield Finding(
+            "thumbnails_mixed_in",
+            name,
+            sentence,
+            look_at,
+            evidence_of(counted, LEAST_SHARE, chance) | more,
+            where,
+            shows=Shows.days,
+        )

@@ -4,6 +4,7 @@ import itertools
 import math
 import operator
 from collections.abc import Iterator, Sequence
+from statistics import NormalDist
 
 Z_95 = 1.959963984540054
 """The normal quantile of a two-sided 95 % interval."""
@@ -55,6 +56,67 @@ def chance_of_difference(ours: tuple[int, int], others: tuple[int, int]) -> floa
     (successes, trials), (other_successes, other_trials) = ours, others
     marked, population = successes + other_successes, trials + other_trials
     return _hypergeometric_tail(successes, trials, marked, population)
+
+
+def chance_with_scatter(ours: tuple[float, float], others: tuple[float, float], effect: float) -> float:
+    """Give `chance_of_difference` where so many images count as one (the design effect, at least 1).
+
+    Rao and Scott's first-order correction, DOI 10.1214/aos/1176346391, applied to counts rather than to the statistic,
+    so that few bursts are judged as few. Parts of a success count for nothing.
+    """
+    (successes, trials), (other_successes, other_trials) = ours, others
+    few, many = round(trials / effect), round(other_trials / effect)
+    return chance_of_difference(
+        (min(math.floor(successes / effect + 1e-9), few), few), (min(math.ceil(other_successes / effect), many), many)
+    )
+
+
+def chance_above(successes: float, trials: float, rate: float, effect: float = 1.0) -> float:
+    """Give `chance_of_at_least` where so many images count as one."""
+    few = round(trials / effect)
+    return chance_of_at_least(min(math.floor(successes / effect + 1e-9), few), few, rate)
+
+
+def normal_tail(z: float) -> float:
+    """Give the probability that a standard normal value is `z` or more."""
+    return 0.5 * math.erfc(z / math.sqrt(2))
+
+
+def student_tail(t: float, degrees: float) -> float:
+    """Give the probability that a value of Student's distribution is `t` or more, for t of 0 or more."""
+    return 0.5 * incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t))
+
+
+def with_doubt(chance: float, degrees: float) -> float:
+    """Give the probability where the scatter behind it is known from so many pairs alone: Student's for the normal."""
+    if chance <= 0 or chance >= 0.5:
+        return chance
+    return student_tail(-NormalDist().inv_cdf(chance), degrees)
+
+
+def incomplete_beta(a: float, b: float, x: float) -> float:
+    """Give the regularised incomplete beta function, by its continued fraction (Lentz; DLMF 8.17.22)."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - incomplete_beta(b, a, 1 - x)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    fraction = c = 1.0
+    d = 0.0
+    for step in range(500):
+        m = step // 2
+        if step == 0:
+            term = 1.0
+        elif step % 2 == 0:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        else:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        d = 1 / (1 + term * d or 1e-300)
+        c = 1 + term / c or 1e-300
+        fraction *= c * d
+        if abs(1 - c * d) < 1e-15:
+            break
+    return min(1.0, front * (fraction - 1))
 
 
 def holm_adjusted(p_values: Sequence[float]) -> list[float]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +67,10 @@ class Survey:
     """For each reason the ids of the newest images rejected for it, the newest first."""
     borderline_images: int = 0
     """Images whose deciding signal lies where good and bad images mix, whatever the verdict."""
+    newest: _Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    """The newest rejected decision of each key, 0 of none."""
+    by_one_rule: _Ints | None = None
+    """Images of each key that the thresholds of most keys would reject; None where all have the same."""
 
     @property
     def measured(self) -> int:
@@ -119,6 +123,10 @@ class Surveyor:
         reasons = ["" if not key or key.verdict == "accepted" else key.reason for key in keys]
         self._reasons = list(dict.fromkeys(["", *reasons]))
         self._reason_of_key = np.array([self._reasons.index(reason) for reason in reasons] or [0])
+        self._common = int(np.bincount(self._rules_of_key[1:], minlength=len(distinct)).argmax())
+        self._has_several = len({rule for rule, key in zip(self._rules_of_key.tolist(), keys, strict=False) if key}) > 1
+        self._by_one_rule = np.zeros(len(self._thresholds), np.int64)
+        self._newest_of_key = np.zeros(len(self._thresholds), np.int64)
         self._borderline_images = 0
         self._newest: dict[int, list[int]] = {}
         self._nearest: dict[bool, list[_Found]] = {False: [], True: []}
@@ -128,6 +136,8 @@ class Surveyor:
         self._keep_newest(batch)
         self._borderline_images += int(np.count_nonzero(batch.flags & FLAG_BORDERLINE))
         measured = ~np.isnan(batch.scores[:, 0])
+        if self._has_several and not measured.all():  # what cannot be measured is rejected by any rule
+            self._count_by_one_rule(batch.keys[~measured], self._reason_of_key[batch.keys[~measured]] > 0)
         if not measured.any():
             return
         kept = slice(None) if measured.all() else measured
@@ -147,8 +157,28 @@ class Surveyor:
         low = margins < 0
         self._count_borderline(keys, margins, low)
         worst = margins.min(axis=0)
+        if self._has_several:
+            self._rejudge(scores, keys, is_dark, worst < 0)
         for accepted, rows in ((True, np.flatnonzero(worst >= 0)), (False, np.flatnonzero(worst < 0))):
             self._keep_nearest(rows, np.abs(worst[rows]), _Judged(keys, ids, scores, margins), self._nearest[accepted])
+
+    def _rejudge(
+        self,
+        scores: _Floats,
+        keys: npt.NDArray[np.uint32],
+        is_dark: npt.NDArray[np.bool_],
+        rejected: npt.NDArray[np.bool_],
+    ) -> None:
+        """Count what the common thresholds would reject; only images of other thresholds are judged again."""
+        other = np.flatnonzero(self._rules_of_key[keys] != self._common)
+        limits = np.repeat(self._distinct[:-1, self._common, None], len(other), axis=1)
+        limits[_EXPOSURE][is_dark[other]] = self._distinct[-1, self._common]
+        again = rejected.copy()
+        again[other] = (scores[:, other] < limits).any(axis=0)
+        self._count_by_one_rule(keys, again)
+
+    def _count_by_one_rule(self, keys: npt.NDArray[np.uint32], rejected: npt.NDArray[np.bool_]) -> None:
+        self._by_one_rule += np.bincount(keys[rejected], minlength=len(self._by_one_rule))
 
     def _count_borderline(self, keys: npt.NDArray[np.uint32], margins: _Floats, low: npt.NDArray[np.bool_]) -> None:
         alone = np.flatnonzero(low.sum(axis=0, dtype=np.int8) == 1)
@@ -171,7 +201,9 @@ class Surveyor:
 
     def _keep_newest(self, batch: Batch) -> None:
         reasons = self._reason_of_key[batch.keys]
-        for reason in np.unique(reasons[reasons > 0]).tolist():
+        rejected = np.flatnonzero(reasons)
+        np.maximum.at(self._newest_of_key, batch.keys[rejected], batch.ids[rejected])
+        for reason in np.unique(reasons[rejected]).tolist():
             ids = np.sort(batch.ids[reasons == reason])[-EXAMPLES_KEPT:].tolist()
             self._newest[reason] = sorted((*self._newest.get(reason, ()), *ids))[-EXAMPLES_KEPT:]
 
@@ -187,6 +219,8 @@ class Surveyor:
             tuple(map(_near, self._nearest[False])),
             {self._reasons[reason]: tuple(ids[::-1]) for reason, ids in self._newest.items()},
             self._borderline_images,
+            self._newest_of_key,
+            self._by_one_rule if self._has_several else None,
         )
 
     def _borderline(self, signal: int) -> Borderline:

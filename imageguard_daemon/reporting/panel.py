@@ -1,0 +1,216 @@
+"""Images and rejections of every stream in every slot of time: what the questions of a report are asked of.
+
+A stream is what comes from one host, source and camera of one class by one preset. A slot is a day in a long report, an
+hour or a few minutes in a short one, so that there are enough of them to see how counts scatter.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imageguard_daemon.audit.cells import Cells
+from imageguard_daemon.audit.columns import Key
+from imageguard_daemon.reporting.tallies import Tally
+
+FIELDS = ("class", "source", "camera", "host", "preset")
+PAIRS = (("class", "source"), ("class", "camera"), ("source", "camera"))
+MOST_SLOTS = 400
+"""Longer reports are looked at in coarser steps."""
+_MOST_CELLS = 2_000_000
+"""So many of streams and slots at most: with very many streams, slots are coarser."""
+_STRAY_SHARE = 0.001
+"""So few images at either end may lie years off: a clock was wrong."""
+_ATTRIBUTES = ("class_name", "source", "camera", "host", "preset")
+_stream_of: Callable[[Key], tuple[str, ...]] = attrgetter(*_ATTRIBUTES)
+
+Counts = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
+
+
+class Slots(NamedTuple):
+    """Equal parts of time: slot `n` begins `first_second + n * seconds` after 1970."""
+
+    first_second: int = 0
+    seconds: int = 86_400
+    number: int = 1
+
+    def begin(self, slot: int) -> int:
+        """Give the first second of a slot, or of the one after the last."""
+        return self.first_second + slot * self.seconds
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Streams taken together by some of FIELDS: `names` of each group, `of_stream` the group of each stream."""
+
+    fields: tuple[str, ...]
+    names: Sequence[tuple[str, ...]]
+    of_stream: Numbers
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def sums(self, by_stream: npt.NDArray[np.number]) -> Counts:
+        """Add up what streams have: one value, or one for each slot."""
+        if by_stream.ndim == 1:
+            return np.bincount(self.of_stream, by_stream, minlength=len(self.names)).astype(float)
+        slots = by_stream.shape[1]
+        places = (self.of_stream[:, None] * slots + np.arange(slots)).ravel()
+        summed = np.bincount(places, by_stream.ravel(), minlength=len(self.names) * slots)
+        return summed.astype(float).reshape(-1, slots)
+
+
+class Rejections(NamedTuple):
+    """Rejected images: of a stream, in a slot, for a place in `Panel.reasons`."""
+
+    streams: Numbers
+    slots: Numbers
+    reasons: Numbers
+    images: Numbers
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All arrays have a row for each stream, and `images`, `rejected`, `borderline` a column for each slot."""
+
+    streams: Sequence[tuple[str, ...]]
+    """The values of FIELDS, in their order."""
+    slots: Slots
+    images: Counts
+    rejected: Counts
+    borderline: Counts
+    duplicates: Numbers
+    reasons: Sequence[str]
+    rejections: Rejections
+    stream_of_key: Numbers
+    """The stream of each key, -1 of none."""
+    _groups: dict[tuple[str, ...], Groups] = field(default_factory=dict, repr=False)
+
+    def groups(self, *fields: str) -> Groups:
+        """Take streams together by these of FIELDS; by none, all of them."""
+        if fields not in self._groups:
+            places = [FIELDS.index(name) for name in fields]
+            numbers: dict[tuple[str, ...], int] = {}
+            of_stream = [numbers.setdefault(tuple(one[at] for at in places), len(numbers)) for one in self.streams]
+            self._groups[fields] = Groups(fields, list(numbers), np.array(of_stream, np.int64))
+        return self._groups[fields]
+
+    @cached_property
+    def overall(self) -> Tally:
+        """All images."""
+        return self.tally(np.ones(len(self.streams), bool))
+
+    def tally(self, chosen: npt.NDArray[np.bool_], begin: int = 0, end: int | None = None) -> Tally:
+        """Count the images of some streams in some slots, with their reasons."""
+        end = self.slots.number if end is None else end
+        found = self.rejections
+        wanted = chosen[found.streams] & (found.slots >= begin) & (found.slots < end)
+        by_reason = np.bincount(found.reasons[wanted], found.images[wanted], minlength=len(self.reasons))
+        reasons = {self.reasons[at]: int(by_reason[at]) for at in np.flatnonzero(by_reason).tolist()}
+        return Tally(int(self.images[chosen, begin:end].sum()), reasons, int(self.duplicates[chosen].sum()))
+
+    def tallies(self, field_name: str) -> dict[str, Tally]:
+        """Count the images of each class, source and so on."""
+        groups, found = self.groups(field_name), self.rejections
+        totals, again = groups.sums(self.images.sum(axis=1)), groups.sums(self.duplicates)
+        reasons: list[Counter[str]] = [Counter() for _ in groups.names]
+        size = max(len(self.reasons), 1)
+        codes = groups.of_stream[found.streams] * size + found.reasons
+        for code, images in enumerate(np.bincount(codes, found.images).astype(int).tolist()):
+            if images:
+                reasons[code // size][self.reasons[code % size]] = images
+        return {
+            name: Tally(int(total), dict(why), int(twice))
+            for (name,), total, why, twice in zip(groups.names, totals, reasons, again, strict=True)
+        }
+
+    def by_reason(self, groups: Groups) -> Mapping[str, Counts]:
+        """Give the rejections of each group in each slot, for each reason."""
+        found, slots = self.rejections, self.slots.number
+        size = len(groups) * slots
+        codes = (found.reasons * len(groups) + groups.of_stream[found.streams]) * slots + found.slots
+        counted = np.bincount(codes, found.images, minlength=size * len(self.reasons)).astype(float)
+        return {
+            reason: counted[at * size : (at + 1) * size].reshape(-1, slots) for at, reason in enumerate(self.reasons)
+        }
+
+
+def panel_of(cells: Cells) -> Panel:
+    """Arrange what was counted by slot and key."""
+    kept, slots, of_slot = _slots(cells, len({_stream_of(key) for key in cells.keys if key}))
+    numbers, images = cells.numbers[kept], cells.images[kept].astype(np.int64)
+    numbers_seen = np.unique(numbers).tolist()
+    streams: dict[tuple[str, ...], int] = {}
+    reasons: dict[str, int] = {}
+    of_key = np.full(max(len(cells.keys), 1), -1, np.int64)
+    reason_of_key = np.full(len(of_key), -1, np.int64)
+    for number in sorted(numbers_seen, key=lambda at: _sorted_by(cells.keys[at])):
+        if key := cells.keys[number]:
+            of_key[number] = streams.setdefault(_stream_of(key), len(streams))
+            if key.verdict != "accepted":
+                reason_of_key[number] = reasons.setdefault(key.reason, len(reasons))
+    of_stream, why = of_key[numbers], reason_of_key[numbers]
+    shape = (max(len(streams), 1), slots.number)
+    places, bad = of_stream * slots.number + of_slot, why >= 0
+
+    def counted(weights: npt.NDArray[np.number]) -> Counts:
+        return np.bincount(places, weights, minlength=shape[0] * shape[1]).astype(float).reshape(shape)
+
+    return Panel(
+        list(streams) or [("",) * len(FIELDS)],
+        slots,
+        counted(images),
+        counted(images * bad),
+        counted(cells.borderline[kept]),
+        np.bincount(of_stream, cells.duplicates[kept], minlength=shape[0]).astype(np.int64),
+        tuple(reasons),
+        Rejections(of_stream[bad], of_slot[bad], why[bad], images[bad]),
+        of_key,
+    )
+
+
+def _sorted_by(key: Key | None) -> tuple[str, ...]:
+    """The numbers of keys follow the order in which they were first seen, and findings must not."""
+    return (*_stream_of(key), key.verdict, key.reason) if key else ()
+
+
+def _slots(cells: Cells, streams: int) -> tuple[npt.NDArray[np.bool_], Slots, Numbers]:
+    """Say which cells count, and give the slots and the slot of each of those."""
+    if not len(cells.slots):
+        return np.ones(0, bool), Slots(), np.empty(0, np.int64)
+    found = cells.slots.astype(np.int64)
+    first, last = int(found.min()), int(found.max())
+    if last - first >= 2 * MOST_SLOTS:
+        distinct, places = np.unique(found, return_inverse=True)
+        summed = np.bincount(places, cells.images).cumsum()
+        ends = np.searchsorted(summed, np.array([_STRAY_SHARE, 1 - _STRAY_SHARE]) * summed[-1])
+        first, last = int(distinct[ends[0]]), int(distinct[min(ends[1], len(distinct) - 1)])
+    most = max(1, min(MOST_SLOTS, _MOST_CELLS // max(streams, 1)))
+    step = -(-(last - first + 1) // most)
+    kept = (found >= first) & (found <= last)
+    number = -(-(last - first + 1) // step)
+    seconds = cells.slot_ms // 1_000
+    return kept, Slots(first * seconds, step * seconds, number), (found[kept] - first) // step
+
+
+def panel_of_tallies(tallies: Iterable[tuple[Mapping[str, str], Tally]]) -> Panel:
+    """Arrange counts without times: those of a folder that was judged in place."""
+    keys: list[Key | None] = []
+    rows: list[tuple[int, int]] = []
+    for names, one in tallies:
+        host, source, class_name, camera, preset = (
+            names.get(n, "") for n in ("host", "source", "class", "camera", "preset")
+        )
+        counts = [("accepted", "", one.total - one.rejected), *(("quarantined", *why) for why in one.reasons.items())]
+        for at, (verdict, reason, number) in enumerate(counts):
+            rows.append((number, one.duplicates if at == 0 else 0))
+            keys.append(Key(host, source, class_name, camera, preset, "", verdict, reason, ""))
+    images, duplicates = (np.array([row[at] for row in rows], np.int64) for at in (0, 1))
+    nothing = np.zeros(len(rows), np.int64)
+    return panel_of(Cells(keys, nothing, np.arange(len(rows)), images, duplicates, nothing))

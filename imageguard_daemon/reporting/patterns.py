@@ -1,0 +1,45 @@
+"""What findings are looked for in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from imageguard_daemon.reporting.panel import Counts, Panel
+from imageguard_daemon.reporting.scatter import Scatter, scatter_of
+from imageguard_daemon.reporting.sizes import Bands
+from imageguard_daemon.reporting.survey import Borderline
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """The counts of a report with what its pass over the scores saw; all but `panel` may be missing."""
+
+    panel: Panel
+    borderline: Mapping[str, Borderline] = field(default_factory=dict)
+    bands: Mapping[str, Bands] = field(default_factory=dict)
+    """Small images of one size, for `source` and `class`."""
+    by_one_rule: Counts | None = None
+    """Rejections of each stream by the thresholds of most images, where not all were judged by the same."""
+    newest: npt.NDArray[np.int64] | None = None
+    """The newest rejected decision of each stream, 0 of none."""
+    of_a_log: bool = True
+    """Whether they are of a log, not of a folder judged in place."""
+
+    @cached_property
+    def scatter(self) -> Scatter:
+        """How far rejections scatter beyond chance."""
+        return scatter_of(self.panel.images, self.panel.rejected)
+
+    @cached_property
+    def effect(self) -> float:
+        """How many images count as one where all are taken together."""
+        whole = self.panel.images.sum(axis=0, keepdims=True)
+        rate = self.panel.rejected.sum() / max(whole.sum(), 1)
+        return float(self.scatter.effects(whole, np.array([rate]))[0])
+
+    def example_of(self, chosen: npt.NDArray[np.bool_]) -> int:
+        """Give the newest rejected decision of some streams; 0 if none is known."""
+        return int(self.newest[chosen].max(initial=0)) if self.newest is not None else 0

@@ -1,0 +1,179 @@
+"""Since when, and where, are more images rejected than before?
+
+Model and null: `rises.py`, for all images together and for each class, source, camera, host and pair. Correction: for
+all times of a series (there), and Bonferroni with an equal part for each kind of series. A cause is told once: what
+explains most comes first, and what another series has beyond it is looked at without its streams.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from imageguard_daemon.reporting.finding import (
+    ADVICE,
+    ALPHA,
+    CLEARLY_HIGHER,
+    Finding,
+    evidence_of,
+    group_in_words,
+    reason_in_words,
+    subject_of,
+)
+from imageguard_daemon.reporting.panel import PAIRS, Panel, Slots
+from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.rises import Rise, Rises, with_drift
+from imageguard_daemon.reporting.tallies import Tally
+from imageguard_daemon.reporting.wording import percent
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Reporting
+
+SERIES = ((), ("class",), ("source",), ("camera",), ("host",), *PAIRS)
+MOST_TOLD = 10
+_LOOKED_AT = 40
+_DAY_SECONDS = 86_400
+_LOOK_AT = {
+    "": "Look at what changed then for all: thresholds, version, what is collected, light and season.",
+    "class": "Look at what changed then in how this class is collected.",
+    "source": "Look at what changed there then: software, settings, what is sent, who sends it.",
+    "camera": "Look at what changed there then: focus, lens, light, settings, firmware.",
+    "host": "Look at what changed then on this server.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A group of streams whose rate rose."""
+
+    where: Mapping[str, str]
+    chosen: npt.NDArray[np.bool_]
+    rise: Rise
+    series: int
+    """What its probability is corrected for."""
+
+
+def changes(seen: Patterns, settings: "Reporting") -> list[tuple[Changed, Finding]]:
+    """Give what got worse, what explains most first."""
+    found = _found(seen, settings)
+    told: list[Changed] = []
+    for one in sorted(found, key=lambda each: (-each.rise.z, len(each.where)))[:_LOOKED_AT]:
+        if len(told) < MOST_TOLD and _adds(one, told, seen):
+            told.append(one)
+    return [(one, _finding(one, seen.panel)) for one in told]
+
+
+def _found(seen: Patterns, settings: "Reporting") -> list[Changed]:
+    """Give what rose beyond chance for all series of its kind."""
+    panel, found = seen.panel, []
+    for fields in SERIES:
+        groups = panel.groups(*fields)
+        if fields and len(groups) < 2:  # it is all images
+            continue
+        alike = _singles(panel, fields)
+        images, rejected = groups.sums(panel.images), groups.sums(panel.rejected)
+        series = len(SERIES) * int((images.sum(axis=1) >= 2 * settings.min_sample).sum())
+        for number, rise in enumerate(Rises(images, rejected, seen.scatter, least=settings.min_sample).find()):
+            if rise and _has_names(fields, groups.names[number]) and not alike[number]:
+                where = dict(zip(fields, groups.names[number], strict=True))
+                rise = replace(rise, chance=min(1.0, rise.chance * series))  # noqa: PLW2901
+                found.append(Changed(where, groups.of_stream == number, rise, series))
+    return [one for one in found if one.rise.chance < ALPHA]
+
+
+def _singles(panel: Panel, fields: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Say which groups of a pair have the very streams of one of the two."""
+    groups = panel.groups(*fields)
+    alike = np.zeros(len(groups), bool)
+    for name in fields if len(fields) > 1 else ():
+        single = panel.groups(name)
+        sizes, of_single = np.bincount(groups.of_stream), np.bincount(single.of_stream)
+        first = np.unique(groups.of_stream, return_index=True)[1]
+        alike |= sizes == of_single[single.of_stream[first]]
+    return alike
+
+
+def _has_names(fields: Sequence[str], name: Sequence[str]) -> bool:
+    """Images without a camera have nothing in common."""
+    return all(value or of in {"class", "source"} for of, value in zip(fields, name, strict=True))
+
+
+def _adds(one: Changed, told: Sequence[Changed], seen: Patterns) -> bool:
+    """Tell whether it says something that those told do not: what is left without their streams rose as well."""
+    at_that_time = [each for each in told if _overlap(one.rise, each.rise)]
+    if not at_that_time:
+        return True
+    if any(not each.where for each in at_that_time):  # all images: then what rose more than they did is more
+        return _rate(one, one, seen) >= CLEARLY_HIGHER * max(_rate(each, one, seen) for each in at_that_time)
+    left = one.chosen.copy()
+    for each in at_that_time:
+        left &= ~each.chosen
+    if not left.any():
+        return False
+    images, rejected = (part[left].sum(axis=0, keepdims=True) for part in (seen.panel.images, seen.panel.rejected))
+    [again] = Rises(images, rejected, seen.scatter).find()
+    return again is not None and again.chance * one.series < ALPHA and _overlap(again, one.rise)
+
+
+def _rate(one: Changed, when: Changed, seen: Patterns) -> float:
+    return seen.panel.tally(one.chosen, when.rise.begin, when.rise.end).rate
+
+
+def _overlap(one: Rise, other: Rise) -> bool:
+    return one.begin < other.end and other.begin < one.end
+
+
+def _finding(one: Changed, panel: Panel) -> Finding:
+    rows = [part[one.chosen].sum(axis=0) for part in (panel.images, panel.rejected)]
+    rise = with_drift(one.rise, rows[0], rows[1])
+    slots = panel.slots
+    within = panel.tally(one.chosen, rise.begin, rise.end)
+    before, after = panel.tally(one.chosen, 0, rise.begin), panel.tally(one.chosen, rise.end)
+    outside = Tally(before.total + after.total, {"": before.rejected + after.rejected})
+    lasts = rise.end == slots.number
+    what = "_and_".join(one.where) or "all"
+    moments = {"since": slots.begin(rise.begin)} | ({} if lasts else {"until": slots.begin(rise.end)})
+    compared = {"others_total": outside.total, "others_rejected": outside.rejected, "others_rate": outside.rate}
+    evidence = evidence_of(within, outside.rate, rise.chance) | compared | moments
+    return Finding(
+        f"{what}_got_worse",
+        subject_of(one.where) if len(one.where) != 1 else next(iter(one.where.values())),
+        _sentence(one, rise, (within, outside), panel),
+        f"{_LOOK_AT[next(iter(one.where), '')]} {ADVICE.get(within.top_reason, '')}".strip(),
+        evidence,
+        one.where,
+    )
+
+
+def _sentence(one: Changed, rise: Rise, counts: tuple[Tally, Tally], panel: Panel) -> str:
+    within, outside = counts
+    slots, group = panel.slots, group_in_words(one.where)
+    excess = f"{within.rejected - within.total * outside.rate:,.0f} more than expected"
+    if rise.drifts:
+        last = panel.tally(one.chosen, max(rise.begin, slots.number - max((slots.number - rise.begin) // 4, 2)))
+        return (
+            f"{group}: more and more are rejected since {spoken(slots, rise.begin)}, {percent(last.rate)} of the last "
+            f"{last.total:,}, {reason_in_words(within)}; before, {percent(outside.rate)} of {outside.total:,}. That is "
+            f"{excess}."
+        )
+    lasts = rise.end == slots.number
+    until = "" if lasts else f" until before {spoken(slots, rise.end)}"
+    return (
+        f"{group}: {'since' if lasts else 'from'} {spoken(slots, rise.begin)}{until}, {percent(within.rate)} of "
+        f"{within.total:,} images were rejected, {reason_in_words(within)}; {'before' if lasts else 'at other times'}, "
+        f"{percent(outside.rate)} of {outside.total:,}. That is {excess}."
+    )
+
+
+def spoken(slots: Slots, slot: int) -> str:
+    """Name the beginning of a slot: a day with its weekday, and the time where slots are shorter."""
+    moment = datetime.fromtimestamp(slots.begin(slot), UTC)
+    return moment.strftime("%a %Y-%m-%d" if slots.seconds % _DAY_SECONDS == 0 else "%a %Y-%m-%d %H:%M UTC")
+
+
+def told_at(told: Sequence[tuple[Changed, Finding]], chosen: npt.NDArray[np.bool_]) -> Iterator[Changed]:
+    """Yield the changes that were told of streams, or of all images."""
+    return (one for one, _ in told if (one.chosen & chosen).any())

@@ -1,0 +1,191 @@
+"""Which classes, sources, cameras, hosts, presets and pairs of them are rejected more often than the others?
+
+Model: a group's rejections are binomial, with the scatter that neighbouring times show (`scatter.py`). Null: it has the
+rate of all others. Where sources have different thresholds, all are held against those of most images, by the recorded
+scores. Correction: Bonferroni, an equal part for each kind of group. What explains most is told first and set aside,
+and the rest looked at again: two bad groups do not hide one another, nor is a bad source told for each of its classes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from imageguard_daemon.reporting.finding import (
+    ALPHA,
+    DOUBT,
+    Finding,
+    evidence_of,
+    group_in_words,
+    rejected_in_words,
+    subject_of,
+)
+from imageguard_daemon.reporting.panel import FIELDS, PAIRS, Counts, Groups
+from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.rises import is_clear
+from imageguard_daemon.reporting.scatter import own_factors
+from imageguard_daemon.reporting.statistics import chance_above, chance_with_scatter, with_doubt
+from imageguard_daemon.reporting.tallies import Tally
+from imageguard_daemon.reporting.wording import percent, share
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Reporting
+
+MOST_TOLD = 20
+"""More groups than this are told by none: a person acts on the first of them."""
+_LEAST_BURSTS = 2
+_PROMISING = 2.5
+_CLOSE = 0.9
+"""Of groups that fit nearly as well the simplest is told: a class rather than the pair with its only source."""
+_LOOKED_AT = 8
+_LOOK_AT = {
+    "class": "Look at how this class is collected: a model could learn the flaw as the class.",
+    "source": "Look at what delivers to this inbox; the others need no change.",
+    "camera": "Look at this camera, its settings and where it stands.",
+    "host": "Look at what differs on this server: who delivers to it, its version, its configuration.",
+    "preset": "Look at whether this preset fits what is judged by it.",
+}
+_OF_PAIR = "Look at these images alone: neither has the fault elsewhere."
+
+
+@dataclass(frozen=True, slots=True)
+class Different:
+    """A group that differs: its streams, how many of `total` were rejected by one rule, and so of the others."""
+
+    where: Mapping[str, str]
+    chosen: npt.NDArray[np.bool_]
+    total: int
+    rejected: int
+    others_total: int
+    others_rejected: int
+    chance: float
+
+
+def differing(seen: Patterns, settings: "Reporting") -> Iterator[tuple[Different, Finding]]:
+    """Give the groups that differ, what explains most first."""
+    search = _Search(seen, settings.min_sample)
+    for _ in range(MOST_TOLD):
+        one = search.next()
+        if one is None:
+            return
+        yield one, _finding(one, seen, settings)
+
+
+class _Candidates:
+    """The groups of one kind, with their design effects. `looked_at` is what each probability is corrected for."""
+
+    looked_at = 1
+
+    def __init__(self, groups: Groups, seen: Patterns) -> None:
+        self.groups = groups
+        images, rejected = groups.sums(seen.panel.images), groups.sums(seen.panel.rejected)
+        rates = rejected.sum(axis=1) / np.maximum(images.sum(axis=1), 1)
+        effects = seen.scatter.effects(images, rates)
+        self.effects = effects * own_factors(images, rejected, effects)
+        self.allowed = np.array(
+            [all(name or of == "class" for name, of in zip(one, groups.fields, strict=True)) for one in groups.names]
+        )
+
+
+class _Search:
+    """Finds one group after the other, each in what those before leave."""
+
+    def __init__(self, seen: Patterns, least: int) -> None:
+        panel = seen.panel
+        self._images = panel.images.sum(axis=1)
+        self._rejected = panel.rejected.sum(axis=1) if seen.by_one_rule is None else seen.by_one_rule
+        self._least = least
+        self._alive = np.ones(len(panel.streams), bool)
+        singles = [panel.groups(name) for name in FIELDS]
+        self._kinds = [_Candidates(one, seen) for one in singles if len(one) > 1]
+        several = {one.fields[0] for one in singles if len(one) > 1}
+        pairs = (panel.groups(*pair) for pair in PAIRS if several.issuperset(pair))
+        self._kinds += [_Candidates(one, seen) for one in pairs]
+        for one in self._kinds:
+            one.looked_at = len(self._kinds) * int((one.groups.sums(self._images) >= least).sum())
+        self._degrees = seen.scatter.degrees
+
+    def next(self) -> Different | None:
+        """Give the group that differs most, and set it aside."""
+        images, rejected = self._images * self._alive, self._rejected * self._alive
+        whole = (images.sum(), rejected.sum())
+        found = sorted(self._promising(images, rejected, whole), key=lambda one: -one[0])[:_LOOKED_AT]
+        best: Different | None = None
+        for kind, number in self._simplest_first(found):
+            made = self._different(kind, number, images, rejected)
+            if made.chance < ALPHA and (best is None or made.chance == 0 < best.chance):
+                best = made
+                break
+        if best is not None:
+            self._alive &= ~best.chosen
+        return best
+
+    def _promising(
+        self, images: Counts, rejected: Counts, whole: tuple[float, float]
+    ) -> Iterator[tuple[float, int, int]]:
+        for at, kind in enumerate(self._kinds):
+            n, y = kind.groups.sums(images), kind.groups.sums(rejected)
+            others, other_y = whole[0] - n, whole[1] - y
+            pooled = whole[1] / max(whole[0], 1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                spread = np.sqrt(pooled * (1 - pooled) * kind.effects * (1 / n + 1 / others))
+                z = (y / n - other_y / others) / spread
+                told = kind.allowed & is_clear(y / n, other_y / others) & (y >= _LEAST_BURSTS * kind.effects)
+            told &= (n >= self._least) & (others >= self._least) & (z >= _PROMISING)
+            yield from ((float(z[number]), at, number) for number in np.flatnonzero(told).tolist())
+
+    def _simplest_first(self, found: Sequence[tuple[float, int, int]]) -> Iterator[tuple[_Candidates, int]]:
+        if found:
+            close = [one for one in found if one[0] >= _CLOSE * found[0][0]]
+            first = min(close, key=lambda one: (len(self._kinds[one[1]].groups.fields), one[1], -one[0]))
+            for _, kind, number in (first, *(one for one in found if one is not first)):
+                yield self._kinds[kind], number
+
+    def _different(self, kind: _Candidates, number: int, images: Counts, rejected: Counts) -> Different:
+        chosen = (kind.groups.of_stream == number) & self._alive
+        n, y = images[chosen].sum(), rejected[chosen].sum()
+        others, other_y = images.sum() - n, rejected.sum() - y
+        chance = chance_with_scatter((y, n), (other_y, others), float(kind.effects[number]))
+        chance = with_doubt(chance, self._degrees) * kind.looked_at
+        where = dict(zip(kind.groups.fields, kind.groups.names[number], strict=True))
+        counts = (int(n), int(y), int(others), int(other_y))
+        return Different(where, chosen, *counts, min(1.0, chance))
+
+
+def _finding(one: Different, seen: Patterns, settings: "Reporting") -> Finding:
+    tally = seen.panel.tally(one.chosen)
+    limits = {"class": settings.class_rate_limit, "source": settings.rejection_rate_limit}
+    limit = limits.get("".join(one.where))
+    above = limit is not None and chance_above(tally.rejected, tally.total, limit) < DOUBT
+    kind = {"class": "class_consistently_rejected", "source": "source_high_rejection_rate"} if above else {}
+    others = Tally(one.others_total, {"": one.others_rejected})
+    name = kind.get(next(iter(one.where)), "differs_from_others")
+    subject = subject_of(one.where) if name == "differs_from_others" else next(iter(one.where.values()))
+    excess = one.rejected - one.total * others.rate
+    return Finding(
+        name,
+        subject,
+        f"{group_in_words(one.where)}: {_counted(tally, one, others)}, {excess:,.0f} more than expected.",
+        _LOOK_AT[next(iter(one.where))] if len(one.where) == 1 else _OF_PAIR,
+        evidence_of(tally, others.rate, one.chance)
+        | {
+            "excess": excess,
+            "others_total": others.total,
+            "others_rejected": others.rejected,
+            "others_rate": others.rate,
+        },
+        one.where,
+        example_id=seen.example_of(one.chosen),
+    )
+
+
+def _counted(tally: Tally, one: Different, others: Tally) -> str:
+    told = rejected_in_words(tally) if tally.rejected else f"none of {tally.total:,} images was rejected"
+    if one.rejected == tally.rejected:
+        return f"{told}; other images: {percent(others.rate)} of {others.total:,}"
+    return (
+        f"{told}; by the thresholds of most images {share(one.rejected, one.total)} would be, of others "
+        f"{percent(others.rate)} of {others.total:,}"
+    )

@@ -1,0 +1,184 @@
+"""Which rates and shares are above the limits that people have set?
+
+Model: binomial, with the scatter that neighbouring times show. Null: the true rate is at the limit. A limit is no
+hypothesis: DOUBT says how sure one must be. Correction: Holm where several sources or classes are looked at.
+"""
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imageguard_daemon.names import printable
+from imageguard_daemon.quality.scoring import SCALES
+from imageguard_daemon.reporting.finding import (
+    ADVICE,
+    ALPHA,
+    CLEARLY_HIGHER,
+    DOUBT,
+    Finding,
+    Shows,
+    evidence_of,
+    group_in_words,
+    rejected_in_words,
+)
+from imageguard_daemon.reporting.panel import Counts
+from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.scatter import scatter_of
+from imageguard_daemon.reporting.statistics import (
+    chance_above,
+    chance_of_at_least,
+    chance_of_difference,
+    holm_adjusted,
+    wilson_interval,
+)
+from imageguard_daemon.reporting.tallies import Tally
+from imageguard_daemon.reporting.wording import limit_percent, percent, share, shown
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Reporting
+
+LEAST_OF_A_SOURCE = 30
+"""From so many images on a source can be one that thresholds do not fit; a bad first delivery has often fewer."""
+OF_THRESHOLDS = frozenset(scale.issue for scale in SCALES)
+"""The reasons that other thresholds would change."""
+
+
+def high_rejection_rate(seen: Patterns, settings: "Reporting") -> list[Finding]:
+    """Tell when the overall rate is above its limit."""
+    overall, limit = seen.panel.overall, settings.rejection_rate_limit
+    chance = chance_above(overall.rejected, overall.total, limit, seen.effect)
+    if overall.total < settings.min_sample or chance >= DOUBT:
+        return []
+    sentence = f"{rejected_in_words(overall)}; the limit is {limit_percent(limit)}."
+    look_at = (
+        "Look at some of them: if they are fine, the thresholds are too strict; if not, something is wrong "
+        "where images come from."
+    )
+    everything = np.ones(len(seen.panel.streams), bool)
+    evidence = evidence_of(overall, limit, chance)
+    return [
+        Finding(
+            "high_rejection_rate", "all images", sentence, look_at, evidence, example_id=seen.example_of(everything)
+        )
+    ]
+
+
+def mostly_rejected_sources(seen: Patterns, settings: "Reporting") -> list[Finding]:
+    """Tell which sources lose most of their images to one reason that is a matter of thresholds, and others do not."""
+    limit, sources = settings.mostly_share, seen.panel.tallies("source")
+    judged = {
+        name: Tally(one.total, {one.top_reason: one.reasons[one.top_reason]})
+        for name, one in large_enough(sources, settings.min_sample).items()
+        if one.total >= LEAST_OF_A_SOURCE and one.top_reason in OF_THRESHOLDS
+    }
+    chances = holm_adjusted([chance_of_at_least(one.rejected, one.total, limit) for one in judged.values()])
+    return [
+        _mostly_rejected(name, one, evidence_of(one, limit, chance), seen)
+        for (name, one), chance in zip(judged.items(), chances, strict=True)
+        if chance < DOUBT
+        and wilson_interval(one.rejected, one.total)[0] > limit
+        and _more_than_others(one, seen.panel.overall, alone=len(sources) == 1)
+    ]
+
+
+def _more_than_others(one: Tally, overall: Tally, *, alone: bool) -> bool:
+    """Where all sources are alike, what is told of all says it."""
+    others = Tally(overall.total - one.total, {"": overall.reasons[one.top_reason] - one.rejected})
+    differs = chance_of_difference((one.rejected, one.total), (others.rejected, others.total)) < ALPHA
+    return alone or (differs and one.rate >= CLEARLY_HIGHER * others.rate)
+
+
+def _mostly_rejected(name: str, one: Tally, evidence: dict[str, float], seen: Patterns) -> Finding:
+    what = f"Source '{shown(name)}': " if seen.of_a_log else ""
+    reason = one.top_reason
+    counted = f"{share(one.rejected, one.total)} images ({percent(one.rate)})"
+    # Whether the images or the thresholds are wrong nobody can tell from the scores: that is for people to say.
+    if seen.of_a_log:
+        source = shlex.quote(printable(name))
+        command = f"`imageguard-daemon calibrate --log ROOT --source {source}` proposes thresholds from the log"
+    else:
+        command = "`imageguard-daemon calibrate FOLDER` proposes thresholds from them"
+    look_at = (
+        f"Look at some of them: if they are fine for you, the thresholds do not fit this source, and {command}. If "
+        f"they are not: {ADVICE[reason][0].lower()}{ADVICE[reason][1:]}"
+    )
+    sentence = f"{what}{counted} were rejected for one reason, {shown(reason)}."
+    groups = seen.panel.groups("source")
+    chosen = groups.of_stream == groups.names.index((name,))
+    where = {"source": name, "reason": reason}
+    return Finding(
+        "source_mostly_rejected", name, sentence, look_at, evidence, where, example_id=seen.example_of(chosen)
+    )
+
+
+def lone_classes(seen: Patterns, settings: "Reporting") -> list[Finding]:
+    """Tell that a class is consistently rejected where there are too few others to compare with."""
+    classes, limit, everything = seen.panel.tallies("class"), settings.class_rate_limit, seen.panel.overall
+    return [
+        Finding(
+            "class_consistently_rejected",
+            name,
+            f"{group_in_words({'class': name})}: {rejected_in_words(one)}; the limit is {limit_percent(limit)}.",
+            "Look at how this class is collected: a model could learn the flaw as the class.",
+            evidence_of(one, limit, chance_of_at_least(one.rejected, one.total, limit)),
+            {"class": name},
+        )
+        for name, one in large_enough(classes, settings.min_sample).items()
+        if name
+        and everything.total - one.total < settings.min_sample
+        and chance_above(one.rejected, one.total, limit, seen.effect) < ALPHA
+    ]
+
+
+def dominating_reasons(seen: Patterns, settings: "Reporting") -> list[Finding]:
+    """Tell which reason is behind most rejections."""
+    overall, panel = seen.panel.overall, seen.panel
+    if overall.rejected < settings.min_sample or overall.reasons[overall.top_reason] * 2 < overall.rejected:
+        return []
+    reason = overall.top_reason
+    groups = panel.groups("class", "source", "camera")
+    effect = _effect_of_share(groups.sums(panel.rejected), panel.by_reason(groups)[reason])
+    chance = chance_above(overall.reasons[reason], overall.rejected, settings.mostly_share, effect)
+    one = Tally(overall.rejected, {reason: overall.reasons[reason]})
+    if chance >= DOUBT:
+        return []
+    sentence = f"{share(one.rejected, one.total)} rejections ({percent(one.rate)}) are for {shown(reason)}."
+    look_at = ADVICE.get(reason, "Look at these images.")
+    evidence = evidence_of(one, settings.mostly_share, chance)
+    return [Finding(f"mostly_{reason}", reason, sentence, look_at, evidence, {"reason": reason})]
+
+
+def _effect_of_share(rejected: Counts, for_reason: Counts) -> float:
+    whole = rejected.sum(axis=0, keepdims=True)
+    rate = for_reason.sum() / max(whole.sum(), 1)
+    return float(scatter_of(rejected, for_reason).effects(whole, np.array([rate]))[0])
+
+
+def arriving_again(seen: Patterns, settings: "Reporting") -> list[Finding]:
+    """Tell which sources send what was there before."""
+    enough = large_enough(seen.panel.tallies("source"), settings.min_sample)
+    limit = settings.duplicate_share_limit
+    chances = holm_adjusted([chance_of_at_least(one.duplicates, one.total, limit) for one in enough.values()])
+    return [
+        _arriving_again(name, Tally(one.total, {"": one.duplicates}), limit, chance)
+        for (name, one), chance in zip(enough.items(), chances, strict=True)
+        if chance < ALPHA
+    ]
+
+
+def _arriving_again(name: str, again: Tally, limit: float, chance: float) -> Finding:
+    sentence = (
+        f"Source '{shown(name)}': {share(again.rejected, again.total)} images ({percent(again.rate)}) had been filed "
+        f"before, byte for byte; the limit is {limit_percent(limit)}."
+    )
+    look_at = "Look at whether a job sends its files again, or collects the same images twice."
+    evidence = evidence_of(again, limit, chance)
+    return Finding("duplicates_arriving_again", name, sentence, look_at, evidence, {"source": name}, shows=Shows.days)
+
+
+def large_enough(tallies: Mapping[str, Tally], least: int) -> dict[str, Tally]:
+    """Keep those with enough images, the most rejected first."""
+    ranked = sorted(tallies.items(), key=lambda item: (-item[1].rate, -item[1].total, item[0]))
+    return {name: tally for name, tally in ranked if tally.total >= least}

@@ -1,0 +1,196 @@
+"""When the share of some images rose: change points in many series at once.
+
+Model: each series has one rate, but for one time in which it is higher. Null: one rate throughout, with the scatter of
+neighbouring times (`scatter.py`). Looked at are all times that last to the end, and times of 1, 2, 4, ... slots that
+ended; the best of each is corrected for how many there were (Bonferroni), and by whoever asks for how many series.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imageguard_daemon.reporting.finding import CLEARLY_HIGHER
+from imageguard_daemon.reporting.scatter import LEAST_SLOTS, Scatter, own_factors, scatter_of
+from imageguard_daemon.reporting.statistics import chance_with_scatter, with_doubt
+
+Counts = npt.NDArray[np.float64]
+POINTS = 0.01
+"""A rate that rose by less is no news, however certain it is."""
+_PROMISING = 3.0
+"""What is fewer standard errors away is not looked at closely."""
+_SHORT_SLOTS, _STANDS_OUT = 3, {True: 2.0, False: 1.3}
+"""A time must lie so many times as far above the rest as the next best of its length: more so if it is a day or two."""
+_LEAST_BURSTS = 3
+"""Rejections of fewer bursts are no change, whatever their number."""
+_ROWS_AT_A_TIME = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """The rate was higher in the slots from `begin` on and before `end`; `z` are standard errors.
+
+    `chance` is corrected for all the times that might have been it. `drifts`: it rose slowly from `begin` on.
+    """
+
+    begin: int
+    end: int
+    chance: float
+    z: float
+    drifts: bool = False
+
+
+class _Windows(NamedTuple):
+    begins: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+
+
+class Rises:
+    """Looks for rises in rows of counts; `images` and `hits` are (rows, slots), `scatter` that of their streams."""
+
+    def __init__(self, images: Counts, hits: Counts, scatter: Scatter | None = None, least: int = 10) -> None:
+        self.images, self.hits = images, hits
+        self._scatter = scatter or scatter_of(images, hits)
+        self._least = least
+        rates = hits.sum(axis=1) / np.maximum(images.sum(axis=1), 1)
+        self._factors = own_factors(images, hits, self._scatter.effects(images, rates))
+        self._slots = images.shape[1]
+
+    def find(self) -> list[Rise | None]:
+        """Give the rise of each row."""
+        found: list[Rise | None] = [None] * len(self.images)
+        if self._slots < LEAST_SLOTS:
+            return found
+        total, bad = self.images.sum(axis=1), self.hits.sum(axis=1)
+        rows = np.flatnonzero((total >= 2 * self._least) & (bad >= _LEAST_BURSTS) & (bad < total))
+        kinds = (_lasting(self._slots), _ended(self._slots))
+        for at in range(0, len(rows), _ROWS_AT_A_TIME):
+            part = rows[at : at + _ROWS_AT_A_TIME]
+            tables = [self._standard_errors(part, kind) for kind in kinds]
+            for place, row in enumerate(part.tolist()):
+                best = [self._best(row, kind, table[place]) for kind, table in zip(kinds, tables, strict=True)]
+                found[row] = _likelier(*best)
+        return found
+
+    def _standard_errors(self, rows: npt.NDArray[np.int64], windows: _Windows) -> Counts:
+        """Give how many standard errors each window of each row is above the rest; -inf where that is no news."""
+        images, hits = self.images[rows], self.hits[rows]
+        summed, summed_bad, squares = (_summed(part) for part in (images, hits, images**2))
+        inside, bad, square = (
+            part[:, windows.ends] - part[:, windows.begins] for part in (summed, summed_bad, squares)
+        )
+        outside, bad_outside = summed[:, -1:] - inside, summed_bad[:, -1:] - bad
+        overall = summed_bad[:, -1:] / summed[:, -1:]
+        factors = self._factors[rows][:, None]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            effect = factors * self._scatter.effect_of(square / inside, overall)
+            effect_outside = factors * self._scatter.effect_of((squares[:, -1:] - square) / outside, overall)
+            rate, other, before = bad / inside, bad_outside / outside, (summed_bad / summed)[:, windows.begins]
+            z = (rate - other) / np.sqrt(overall * (1 - overall) * (effect / inside + effect_outside / outside))
+            news = is_clear(rate, other) & is_clear(rate, before) & (bad >= _LEAST_BURSTS * effect)
+        enough = (inside >= self._least) & (summed[:, windows.begins] >= self._least)
+        return np.where(news & enough, z, -np.inf)
+
+    def _best(self, row: int, windows: _Windows, z: Counts) -> Rise | None:
+        if not len(z) or z.max() < _PROMISING:
+            return None
+        at = int(z.argmax())
+        begin, end = self._sharpened(row, int(windows.begins[at]), int(windows.ends[at]))
+        if not self._stands_out(row, begin, end):
+            return None
+        chance = self._chance(row, int(windows.begins[at]), int(windows.ends[at]))
+        return Rise(begin, end, min(1.0, 2 * len(z) * chance), float(z[at]))
+
+    def _chance(self, row: int, begin: int, end: int) -> float:
+        images, hits = self.images[row], self.hits[row]
+        n, y = images[begin:end].sum(), hits[begin:end].sum()
+        size = (images[begin:end] ** 2).sum() / n
+        effect = float(self._factors[row] * self._scatter.effect_of(size, hits.sum() / images.sum()))
+        exact = chance_with_scatter((y, n), (hits.sum() - y, images.sum() - n), effect)
+        return with_doubt(exact, self._scatter.degrees)
+
+    def _sharpened(self, row: int, begin: int, end: int) -> tuple[int, int]:
+        """Move the ends of a time that ended to where they fit best, by half its length at most."""
+        if end == self._slots:
+            return begin, end
+        room = max((end - begin) // 2, 1)
+        begins = np.arange(max(1, begin - room), begin + room // 2 + 1)
+        ends = np.arange(end - room // 2, min(self._slots - 1, end + room) + 1)
+        pairs = [(b, e) for b in begins.tolist() for e in ends.tolist() if e > b]
+        made = _Windows(*(np.array(part) for part in zip(*pairs, strict=True)))
+        z = self._standard_errors(np.array([row]), made)[0]
+        best = int(z.argmax())
+        return pairs[best] if np.isfinite(z[best]) else (begin, end)
+
+    def _stands_out(self, row: int, begin: int, end: int) -> bool:
+        """Tell whether no other time of its length comes near it: then it is no usual bad day."""
+        images, hits, length = self.images[row], self.hits[row], end - begin
+        starts = np.arange(self._slots - length + 1)
+        summed, summed_bad = _summed(images[None])[0], _summed(hits[None])[0]
+        inside, bad = summed[starts + length] - summed[starts], summed_bad[starts + length] - summed_bad[starts]
+        rate = (hits.sum() - bad[begin]) / max(images.sum() - inside[begin], 1)
+        above = (bad - inside * rate) / np.sqrt(np.maximum(inside, 1))
+        apart = (starts + length <= begin) | (starts >= end)
+        short = np.count_nonzero(images[begin:end]) < _SHORT_SLOTS
+        return not apart.any() or bool(above[begin] >= _STANDS_OUT[bool(short)] * above[apart].max())
+
+
+def is_clear(rate: Counts, other: Counts) -> npt.NDArray[np.bool_]:
+    """Tell whether rates are so much higher that it is worth telling."""
+    much = (rate >= CLEARLY_HIGHER * other) | ((1 - other >= CLEARLY_HIGHER * (1 - rate)) & (rate - other >= 0.1))
+    return much & (rate - other >= POINTS)
+
+
+def with_drift(rise: Rise, images: Counts, hits: Counts) -> Rise:
+    """Tell a slow rise to the end from a sudden one, by which of the two fits better (least squares, by images)."""
+    slots = len(images)
+    active = images > 0
+    if rise.end != slots or np.count_nonzero(active) < 10:
+        return rise
+    rates, weights = hits[active] / images[active], images[active]
+    times = np.flatnonzero(active)
+    step = _misfit((times >= rise.begin).astype(float), rates, weights)
+    starts = times[1:-3]
+    slopes = [_misfit(np.maximum(times - start, 0.0), rates, weights) for start in starts]
+    best = int(np.argmin(slopes))
+    noise = step / max(len(times) - 2, 1)
+    if step - slopes[best] < 4 * noise:
+        return rise
+    return Rise(int(starts[best]), slots, rise.chance, rise.z, drifts=True)
+
+
+def _misfit(shape: Counts, rates: Counts, weights: Counts) -> float:
+    """Give the weighted squares that a line through a shape leaves."""
+    mean = np.average(shape, weights=weights)
+    centred, level = shape - mean, rates - np.average(rates, weights=weights)
+    against = float((weights * centred**2).sum())
+    slope = max(float((weights * centred * level).sum()) / against, 0.0) if against else 0.0
+    return float((weights * (level - slope * centred) ** 2).sum())
+
+
+def _likelier(lasting: Rise | None, ended: Rise | None) -> Rise | None:
+    """Choose what lasts unless what ended fits clearly better: what still goes on must not be called over."""
+    if lasting is None or ended is None:
+        return lasting or ended
+    return ended if ended.z**2 - lasting.z**2 > 2 * math.log(1000) else lasting
+
+
+def _lasting(slots: int) -> _Windows:
+    begins = np.arange(1, slots)
+    return _Windows(begins, np.full(len(begins), slots))
+
+
+def _ended(slots: int) -> _Windows:
+    parts: list[tuple[int, int]] = []
+    length = 1
+    while length <= slots // 2:
+        parts += [(at, at + length) for at in range(1, slots - length, max(length // 2, 1))]
+        length *= 2
+    begins, ends = zip(*parts, strict=True) if parts else ((), ())
+    return _Windows(np.array(begins, np.int64), np.array(ends, np.int64))
+
+
+def _summed(rows: Counts) -> Counts:
+    return np.concatenate((np.zeros((len(rows), 1)), rows.cumsum(axis=1)), axis=1)

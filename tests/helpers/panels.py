@@ -1,0 +1,50 @@
+"""Counts by stream and day that a test writes down, as findings are asked of them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from imageguard_daemon.audit.cells import Cells
+from imageguard_daemon.audit.columns import Key
+from imageguard_daemon.reporting.panel import Panel, panel_of, panel_of_tallies
+from imageguard_daemon.reporting.tallies import Tally
+
+MONDAY = datetime(2025, 3, 3, tzinfo=UTC)
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+FIRST_DAY = int(MONDAY.timestamp() * 1000) // DAY_MS
+Series = Sequence[tuple[int, int]]
+"""Images and rejections of one slot after the other."""
+
+
+def series(*parts: tuple[int, float], images: int = 50) -> list[tuple[int, int]]:
+    """Give so many slots at this rate, then so many at that one."""
+    return [(images, round(images * rate)) for number, rate in parts for _ in range(number)]
+
+
+def panel_in_time(
+    streams: Mapping[tuple[str, str, str], Series], *, reason: str = "blurry", slot_ms: int = DAY_MS
+) -> Panel:
+    """Give the panel of streams named by class, source and camera, from a Monday on."""
+    first = int(MONDAY.timestamp() * 1000) // slot_ms
+    keys: list[Key | None] = []
+    rows: list[tuple[int, int, int]] = []
+    for (class_name, source, camera), counts in streams.items():
+        for verdict, why in (("accepted", ""), ("quarantined", reason)):
+            keys.append(Key("host", source, class_name, camera, "general", "{}", verdict, why, "1"))
+            rows += [
+                (first + at, len(keys) - 1, bad if why else images - bad)
+                for at, (images, bad) in enumerate(counts)
+                if (bad if why else images - bad)
+            ]
+    slots, numbers, images = (np.array([row[at] for row in rows], np.int64) for at in range(3))
+    nothing = np.zeros(len(rows), np.int64)
+    return panel_of(Cells(keys, slots, numbers, images, nothing, nothing, slot_ms))
+
+
+def panel_at_once(groups: Mapping[tuple[str, str], Tally], camera: str = "") -> Panel:
+    """Give the panel of classes and their sources without any times."""
+    return panel_of_tallies(
+        ({"class": class_name, "source": source, "camera": camera}, one) for (class_name, source), one in groups.items()
+    )
