@@ -16,20 +16,28 @@ from imageguard_daemon.reporting.survey import BINS_A_POINT
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 COLOURS = {
-    "blurry": "#4e79a7",
-    "low_resolution": "#e15759",
-    "noisy": "#59a14f",
-    "overexposed": "#edc948",
-    "underexposed": "#555555",
-    "compressed": "#f28e2b",
-    "pixelated": "#b07aa1",
-    "blank": "#d4a6c8",
-    "corrupt": "#9c755f",
-    "unsupported": "#bab0ac",
-    "too_large": "#76b7b2",
+    "blurry": "#837df9",
+    "low_resolution": "#a8481e",
+    "noisy": "#338050",
+    "overexposed": "#d8d68a",
+    "underexposed": "#444443",
+    "compressed": "#b0787d",
+    "pixelated": "#93539b",
+    "blank": "#d6b3a3",
+    "corrupt": "#a59b66",
+    "unsupported": "#b0a8f5",
+    "too_large": "#66c9c9",
 }
-_OTHER_COLOUR = "#999999"
+"""No two look alike, to colour-blind people either: at least 10 by CIEDE2000, as a test has it."""
+_OTHER_COLOUR = "#a5b824"
+_LINE, _LIMIT = "#3d7de0", "#d1242f"
+_DARK = (
+    "@media (prefers-color-scheme: dark) { .axis text, .legends text, text.no_data, .title "
+    "{ fill: #c9d1d9 !important; } .axis .line, .guide.line { stroke: #3d444d !important; } }"
+)
+"""Charts stand on the ground of their page: in the dark, words and lines turn light."""
 _LABELS_SHOWN = 8
+_NARROW_COLUMNS, _WIDE_COLUMNS, _LEGEND_LINE = 2, 6, 22
 _POINTS_A_BAR = 2
 _SVG = "{http://www.w3.org/2000/svg}"
 _DROPPED = {f"{_SVG}script", f"{_SVG}desc"}
@@ -41,9 +49,13 @@ def rejections_over_time(
 ) -> str:
     """Draw the rejected images of each period as bars, stacked by reason; narrow for a phone."""
     colours = [COLOURS.get(reason, _OTHER_COLOUR) for reason in reasons]
-    size, labels, columns = ((400, 280), 2, 3) if is_narrow else ((900, 250), _LABELS_SHOWN, len(reasons))
-    looks = _looks(colours, *size) | _time_axis(periods, labels)
-    chart = pygal.StackedBar(**looks, legend_at_bottom=True, legend_at_bottom_columns=max(columns, 1))
+    columns = _NARROW_COLUMNS if is_narrow else max(1, min(len(reasons), _WIDE_COLUMNS))
+    legend_lines = -(-len(reasons) // columns)
+    width, height, labels = (400, 240, 2) if is_narrow else (900, 250, _LABELS_SHOWN)
+    looks = _looks(colours, width, height + _LEGEND_LINE * legend_lines) | _time_axis(periods, labels)
+    chart = pygal.StackedBar(
+        **looks, legend_at_bottom=True, legend_at_bottom_columns=columns, y_title="images", margin_bottom=24
+    )
     for reason, images in reasons.items():
         chart.add(reason, [{"value": n, "label": period} for n, period in zip(images, periods, strict=True)])
     return _svg(chart, f"Rejected images over time, by reason, from {periods[0]} to {periods[-1]}")
@@ -52,9 +64,10 @@ def rejections_over_time(
 def rate_over_time(periods: Sequence[str], rates: Sequence[float | None], limit: float) -> str:
     """Draw the rejection rate of each period as a line, with its limit; a period without images is a gap."""
     chart = pygal.Line(
-        **_looks(["#333333", "#c00000"]),
+        **_looks([_LINE, _LIMIT]),
         **_time_axis(periods),
-        show_dots=False,
+        show_dots=len(periods) == 1,  # a line of one point is none
+        y_title="% of images",
         range=(0, max([limit, *(rate for rate in rates if rate is not None)]) * 105),
         value_formatter=lambda rate: f"{rate:.0f} %",
         legend_at_bottom=True,
@@ -70,10 +83,12 @@ def score_distribution(signal: str, histogram: npt.NDArray[np.int64], threshold:
     summed = np.add.reduceat(histogram[:-1], np.arange(0, len(histogram) - 1, width))
     summed[-1] += histogram[-1]
     chart = pygal.Histogram(
-        **_looks(["#4e79a7", "#c00000"], width=420, height=170),
+        **_looks([_LINE, _LIMIT], width=420, height=190),
         show_legend=False,
         max_scale=5,
         value_formatter=lambda images: f"{images:,.0f}",
+        x_title="score",
+        y_title="images",
         xrange=(0, 100),
         x_labels=[0, 20, 40, 60, 80, 100],
     )
@@ -100,6 +115,7 @@ def _looks(colours: Sequence[str], width: int = 900, height: int = 250) -> dict[
         label_font_size=11,
         major_label_font_size=11,
         legend_font_size=11,
+        title_font_size=11,
         opacity="1",
         colors=tuple(colours) or (_OTHER_COLOUR,),
     )
@@ -129,6 +145,7 @@ def _svg(chart: Any, title: str) -> str:
         for child in list(parent):
             if child.tag in _DROPPED:
                 parent.remove(child)
+    ET.SubElement(root, f"{_SVG}style").text = _DARK
     root.set("role", "img")
     root.set("aria-label", title)
     ET.register_namespace("", _SVG.strip("{}"))

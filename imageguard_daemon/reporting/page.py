@@ -21,6 +21,8 @@ from imageguard_daemon.reporting.wording import limit_percent, moment_in_words, 
 CLASSES_SHOWN = 25
 GROUPS_SHOWN = 60
 HEAT_STEPS = 10
+HEAT_REASONS = 8
+"""Columns that a page has room for; the rarest reasons beyond them are named below."""
 _WEEKS_FROM = 100
 """So many days are shown as weeks."""
 
@@ -82,11 +84,16 @@ def _gapless(periods: Mapping[str, Tally]) -> dict[str, Tally]:
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     filled: dict[str, Tally] = {}
     for day in days:
-        begin = day - timedelta(days=day.weekday()) if len(days) >= _WEEKS_FROM else day
-        filled[begin.isoformat()] = together(
-            (filled.get(begin.isoformat(), Tally()), periods.get(day.isoformat(), Tally()))
-        )
+        label = _week_of(day, first, last) if len(days) >= _WEEKS_FROM else day.isoformat()
+        filled[label] = together((filled.get(label, Tally()), periods.get(day.isoformat(), Tally())))
     return filled
+
+
+def _week_of(day: date, first: date, last: date) -> str:
+    """Name a week by its Monday; one of which the report has only some days says so, or it would look like a drop."""
+    monday = day - timedelta(days=day.weekday())
+    is_whole = first <= monday and monday + timedelta(days=6) <= last
+    return monday.isoformat() if is_whole else f"{monday.isoformat()} (part)"
 
 
 def _distributions(report: Report) -> list[tuple[str, Markup]]:
@@ -102,10 +109,12 @@ def _heat(classes: Mapping[str, Tally]) -> dict[str, Any]:
     """Give the classes with most rejections, each with the share of its images that each reason cost."""
     ranked = sorted(classes.items(), key=lambda item: (-item[1].rejected, item[0]))
     rows = [(name, one) for name, one in ranked if one.rejected][:CLASSES_SHOWN]
-    reasons = list(together(one for _, one in rows).ranked_reasons())
+    ranked_reasons = list(together(one for _, one in rows).ranked_reasons())
+    reasons, others = ranked_reasons[:HEAT_REASONS], ranked_reasons[HEAT_REASONS:]
     cells = [(name, one, [one.reasons.get(reason, 0) / one.total for reason in reasons]) for name, one in rows]
     return {
         "reasons": reasons,
+        "other_reasons": others,
         "rows": [(name, one, [(rate, _step(rate)) for rate in rates]) for name, one, rates in cells],
         "hidden": sum(1 for _, one in ranked if one.rejected) - len(rows),
     }

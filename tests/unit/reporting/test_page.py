@@ -83,7 +83,7 @@ def test_a_page_has_all_its_parts() -> None:
     ):
         assert heading in page.text
     labels = [attributes.get("aria-label", "") or "" for tag, attributes in page.seen if tag == "svg"]
-    assert len(labels) == 2 + 6
+    assert len(labels) == 3 + 6  # one of the two over time twice: for wide pages and for phones
     assert "Distribution of blur scores, threshold 40" in labels
     assert "Look at" in page.text
     assert "no picture" in page.text  # of the second example there is none
@@ -141,6 +141,8 @@ def test_days_without_images_are_gaps_and_long_times_are_weeks() -> None:
     short = _gapless({"2025-03-01": Tally(5), "2025-03-04": Tally(7, {"blurry": 1})})
     assert [one.total for one in short.values()] == [5, 0, 0, 7]
     year = _gapless({"2025-01-01": Tally(5), "2025-12-31": Tally(7, {"blurry": 1})})
-    assert (len(year), next(iter(year)), sum(one.total for one in year.values())) == (53, "2024-12-30", 12)
+    assert (len(year), next(iter(year)), sum(one.total for one in year.values())) == (*(53, "2024-12-30 (part)", 12),)
+    assert list(year)[1] == "2025-01-06"
+    assert list(year)[-1] == "2025-12-29 (part)"
     hours = {"2025-03-01T08": Tally(1), "2025-03-01T07": Tally(2)}
     assert list(_gapless(hours)) == sorted(hours)

@@ -1,0 +1,106 @@
+"""The HTML report in a real browser: many reasons, long names, from a phone to a wide screen, in the dark, on paper."""
+
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.config import Reporting
+from imageguard_daemon.model import ISSUES
+from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.reporting.page import as_html
+from tests.helpers.audit_logs import Judged, write_log
+
+AXE = Path(__file__).parents[1] / "data/axe-core-4.14.1.min.js"
+CHROMIUM = shutil.which("chromium")
+NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
+LONG_NAME = "a_class_whose_name_is_as_long_as_some_datasets_have_them_" * 3
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian package chromium)")
+
+
+def _page(folder, days):
+    """Write a report on images of three classes, rejected for every reason there is."""
+    batches = [
+        Judged(name, reason, 5, "default", decided_at=NOW - timedelta(days=day))
+        for day in days
+        for name in ("cat", "wild boar", LONG_NAME)
+        for reason in ("", *ISSUES)
+    ]
+    write_log(folder / "audit.db", batches)
+    engine = open_for_reading(folder / "audit.db")
+    try:
+        report = report_on(engine, (Dimension.class_,), Scope(), Reporting(), NOW)
+    finally:
+        engine.dispose()
+    (folder / "report.html").write_text(as_html(report, {}, NOW), encoding="utf-8")
+    return (folder / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A report of a month."""
+    return _page(tmp_path_factory.mktemp("report"), range(30))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 800, 1440])
+def test_nothing_is_cut_off_or_hard_to_read(browser, address, width, scheme):
+    """The page never scrolls sideways, rows stay rows, words stay whole, the legend has all reasons, axe is content."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    heights = page.locator(".heat tbody tr, .heat > tr").evaluate_all("rows => rows.map(row => row.offsetHeight)")
+    assert max(heights) < 300  # that of a name of 170 letters; no other is higher than a line or two
+    assert sorted(heights)[-2] < 60
+    legend = page.locator("svg:visible .legends").first.text_content()
+    assert all(reason in legend for reason in ISSUES)
+    lowest = "one => Math.max(...[...one.querySelectorAll('.legend')].map(each => each.getBoundingClientRect().bottom))"
+    for chart in page.locator("svg:visible").all():
+        assert chart.evaluate(lowest) <= chart.evaluate("one => one.getBoundingClientRect().bottom")
+    boxes = page.locator(".heat th.reason").evaluate_all("cells => cells.map(cell => cell.offsetHeight)")
+    assert max(boxes) < 160
+    assert min(page.locator(".heat th.reason").evaluate_all("cells => cells.map(cell => cell.offsetWidth)")) >= 18
+    page.add_script_tag(path=str(AXE))
+    found = page.evaluate(
+        "axe.run().then(result => result.violations.map(one => [one.impact, one.id, one.nodes[0].html]))"
+    )
+    assert [one for one in found if one[0] in {"serious", "critical"}] == []
+    context.close()
+
+
+def test_a_single_day_is_drawn(browser, tmp_path):
+    """One bucket has its bar and its dot."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(_page(tmp_path, [0]))
+    assert page.locator("svg:visible .bar rect").count() > 0
+    assert page.locator("svg .line-graph .dot, svg .dots circle").count() > 0
+    context.close()
+
+
+def test_paper_has_all_of_it(browser, address):
+    """Printed, nothing lies beyond the edge, and what was rolled up is there."""
+    context = browser.new_context(viewport={"width": 794, "height": 1123})
+    page = context.new_page()
+    page.goto(address)
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 794
+    assert page.pdf(format="A4")[:4] == b"%PDF"
+    context.close()
