@@ -125,6 +125,12 @@ class Intake(Section):
         description="A file is judged when nothing has it open for writing and it has not changed for this long. "
         "Raise it for uploaders that close a file and go on later, and on network file systems.",
     )
+    settle_unknown_seconds: Seconds = Field(
+        60.0,
+        description="Where the kernel does not say who writes (files of other accounts, network file systems), an "
+        "image that is empty, cut off or unreadable is judged only when it has not changed for this long. Whole "
+        "images do not wait. More than the longest pause of your scanners and uploads.",
+    )
     rescan_seconds: Seconds = Field(
         60.0,
         description="The whole inbox is walked this often: the kernel may drop events, and network mounts send none. "

@@ -43,6 +43,10 @@ class Answer:
     owner_id: int
 
 
+NOT_ASKED = Answer(Writers.none, FileSystem("", Reach.unknown), -1)
+"""Of a file that cannot be opened there is nothing to wait for."""
+
+
 @contextmanager
 def read_lease(descriptor: int) -> Iterator[Writers]:
     """Hold a read lease on an open file where possible; whoever opens it for writing waits until it is let go."""

@@ -63,13 +63,15 @@ class FileIdentity:
 class Candidate:
     """A quiet, complete file ready to be judged; paths are relative to the inbox of its source.
 
-    `settled` is the state in which it lay still; only that state is judged. It plays no part in equality.
+    `settled` is the state in which it lay still; only that state is judged. `still_since` is when that began, on the
+    monotonic clock, where the kernel does not say who writes to it, else None. Neither plays a part in equality.
     """
 
     source: str
     relative_path: str
     role: Role = "image"
     settled: FileIdentity | None = field(default=None, compare=False)
+    still_since: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from itertools import islice
 import structlog
 
 from imageguard_daemon.config import Intake, Source
-from imageguard_daemon.file_systems import file_system_at
+from imageguard_daemon.file_systems import Reach, file_system_at
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.intake.selection import Left, Selection
 from imageguard_daemon.intake.settling import Seen, Settling
 from imageguard_daemon.intake.unknown_writers import UnknownWriters
 from imageguard_daemon.intake.walking import Found, walk
 from imageguard_daemon.intake.watcher import Hints, InboxWatcher
-from imageguard_daemon.leases import Writers, ask
+from imageguard_daemon.leases import NOT_ASKED, Answer, Writers, ask
 from imageguard_daemon.model import Candidate, FileIdentity
 from imageguard_daemon.names import printable
 
@@ -60,6 +60,10 @@ class Inbox:
     def settling(self) -> int:
         """How many files are waiting to be quiet for long enough."""
         return len(self._settling)
+
+    def is_settling(self, relative_path: str) -> bool:
+        """Tell whether a file is waiting to be quiet for long enough."""
+        return relative_path in self._settling
 
     @property
     def writers_unknown(self) -> tuple[str, ...]:
@@ -229,12 +233,13 @@ class Inbox:
                 self._forget(relative_path)
             elif not self._settling.settled(relative_path, seen, now):
                 continue
-            elif self._is_being_written(relative_path):
+            elif (answer := self._answer(relative_path)).writers is Writers.some:
                 self._settling.restart(relative_path, seen, now)
             else:
+                since = self._still_since(relative_path, seen[0], answer, now)
                 self._settling.forget(relative_path)
                 if not self._follows_an_image(relative_path) and not self._is_unfinished(relative_path, now):
-                    yield replace(self._candidate(relative_path), settled=seen[0])
+                    yield replace(self._candidate(relative_path), settled=seen[0], still_since=since)
 
     def _forget(self, relative_path: str) -> None:
         """Drop a file that is gone, and that it once failed."""
@@ -257,19 +262,33 @@ class Inbox:
             return None
         return FileIdentity.from_stat(status) if stat.S_ISREG(status.st_mode) else None
 
-    def _is_being_written(self, relative_path: str) -> bool:
-        paths = [relative_path]
-        if not self.selection.is_sidecar(relative_path):
-            paths += [p for p in self.selection.sidecars_of(relative_path) if self._identity(p)]
-        return any(self._has_writers(path) for path in paths)
+    def _answer(self, relative_path: str) -> Answer:
+        """Ask who writes to a file; who writes to one of its sidecars writes to it."""
+        answer = self._ask(relative_path)
+        if not self.selection.is_sidecar(relative_path) and answer.writers is not Writers.some:
+            sidecars = (path for path in self.selection.sidecars_of(relative_path) if self._identity(path))
+            if any(self._ask(path).writers is Writers.some for path in sidecars):
+                return replace(answer, writers=Writers.some)
+        return answer
 
-    def _has_writers(self, relative_path: str) -> bool:
+    def _ask(self, relative_path: str) -> Answer:
         try:
             answer = ask(os.path.join(self._root, relative_path))
         except OSError:
-            return False  # unreadable or gone: the worker finds out which
+            return NOT_ASKED  # unreadable or gone: the worker finds out which
         self._unknown_writers.note(answer)
-        return answer.writers is Writers.some
+        return answer
+
+    def _still_since(
+        self, relative_path: str, identity: FileIdentity | None, answer: Answer, now: float
+    ) -> float | None:
+        """Say since when a file has lain still of which nobody knows who writes to it; None where that is known."""
+        if answer.writers is Writers.none or identity is None:
+            return None
+        since = self._settling.since(relative_path, now)
+        if answer.file_system.reach is not Reach.local:  # another machine's clock proves nothing
+            return since
+        return min(since, now - (time.time() - identity.ctime_ns / 1e9))
 
     def _is_unfinished(self, relative_path: str, now: float) -> bool:
         """Set a file aside while a download program keeps its own beside it; one that is long stale is told."""

@@ -67,6 +67,11 @@ class Settling:
         still = self._line.get(path)
         return still is not None and now >= still.since + self.settle_seconds
 
+    def since(self, path: str, now: float) -> float:
+        """Say since when a file has looked the same; now for one that is not known."""
+        still = self._line.get(path)
+        return still.since if still is not None else now
+
     def next_due(self) -> float | None:
         """Say when the next file's wait is over, if there is one."""
         first = next(iter(self._line.values()), None)

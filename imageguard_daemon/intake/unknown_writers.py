@@ -12,8 +12,8 @@ MOST_TOLD = 20
 """Of more accounts and file systems it is only told that there are more."""
 _MORE = "files of further accounts or file systems"
 _SO = (
-    "a file counts as complete when it has not changed for intake.settle_seconds; uploads are safest when they are "
-    "renamed into place once they are complete"
+    "an image that is empty, cut off or unreadable waits for intake.settle_unknown_seconds; uploads are safest when "
+    "they are renamed into place once they are complete"
 )
 
 log = structlog.get_logger(__name__)

@@ -24,6 +24,7 @@ from imageguard_daemon.filing.probing import require_names
 from imageguard_daemon.intake.backlog import Backlog, Failure
 from imageguard_daemon.model import Candidate, Intent, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
+from imageguard_daemon.service.doubting import Doubts, is_doubtful
 from imageguard_daemon.service.meters import Meters
 from imageguard_daemon.service.moving import Trip, carry_out
 from imageguard_daemon.service.planning import SIDECAR_BYTES, is_too_large_for_a_sidecar, judge, late_sidecar_intent
@@ -57,7 +58,7 @@ class Pipeline:
     """Carries candidates through the stages. One thread only; `step` never waits for a worker.
 
     `on_filed` is told of every image once it has moved; `group_seconds` is how long what has been measured may wait for
-    others, to be recorded and synced with them.
+    others, to be recorded and synced with them; `settle_unknown_seconds` is for doubtful files of unknown writers.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Pipeline:
         stages: Stages,
         on_filed: Callable[[JudgedFile], None],
         group_seconds: float = 0.0,
+        settle_unknown_seconds: float = 60.0,
     ) -> None:
         self._sources = sources
         self._backlog = stages.backlog
@@ -75,6 +77,7 @@ class Pipeline:
         self._meters = stages.meters
         self._on_filed = on_filed
         self._group_seconds = group_seconds
+        self._doubts = Doubts(settle_unknown_seconds)
         self._measured: list[Finished] = []
         self._measured_since = 0.0
         self._unrecorded: list[Outcome] = []
@@ -171,7 +174,7 @@ class Pipeline:
             error = one.error or _change_since_settled(one) or _not_hashed(one)
             if error is not None:
                 self._put_back(one.candidate, error, now)
-            else:
+            elif not self._waits_in_doubt(one, now):
                 self._measured_since = self._measured_since if self._measured else now
                 self._measured.append(one)
         due = now >= self._measured_since + self._group_seconds
@@ -180,6 +183,27 @@ class Pipeline:
             self._file(measured, now)
         if not self._measured:
             self._record_outcomes(now)
+
+    def _waits_in_doubt(self, one: Finished, now: float) -> bool:
+        """Let a file lie that may be an upload which pauses, until it has been still for long."""
+        measurement = one.measurement
+        if measurement is None or not is_doubtful(measurement):
+            return False
+        believe_at = self._doubts.believe_at(one.candidate, now)
+        if believe_at is None:
+            return False
+        why = f"{measurement.detail or measurement.issue}; who writes to it is not known, so it may be on its way"
+        if self._backlog.is_new_failure(one.candidate):
+            log.info("waits for the rest of an upload", path=printable(one.candidate.relative_path), why=why)
+        self._backlog.postponed(one.candidate, why, believe_at)
+        return True
+
+    def doubts(self, now: float) -> bool:
+        """Tell whether a file is on its way to being believed; one that went or goes on changing is not waited for."""
+        return any(
+            candidate in self._backlog or self._sources[candidate.source].inbox.is_settling(candidate.relative_path)
+            for candidate in self._doubts.worth_waiting_for(now)
+        )
 
     def _file(self, measured: Sequence[Finished], now: float) -> None:
         if not self._record_outcomes(now):  # the log is out of order: don't make more that it can't take

@@ -70,7 +70,13 @@ class Serving:
         self._metrics_server = MetricsServer(settings.metrics, self._meters)
         self._recovery = recovery
         stages = Stages(self._backlog, self._workers, recovery, self._meters)
-        self._pipeline = Pipeline(self._sources, stages, self._on_filed, settings.filing.group_seconds)
+        self._pipeline = Pipeline(
+            self._sources,
+            stages,
+            self._on_filed,
+            settings.filing.group_seconds,
+            settings.intake.settle_unknown_seconds,
+        )
         self._alerting = Alerting(settings, recovery.audit, waker.wake)
         self._forwarding = ForwardingProcess(settings)
         self._started_at = datetime.now(UTC)
@@ -159,7 +165,7 @@ class Serving:
         return max(0.0, min(times) - now)
 
     def _nothing_to_do(self) -> bool:
-        if self._backlog.held or self._pipeline.busy:
+        if self._backlog.held or self._pipeline.busy or self._pipeline.doubts(time.monotonic()):
             return False
         return all(
             source.inbox.exhausted or source.paused_because or not source.inbox.present

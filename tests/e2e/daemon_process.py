@@ -51,7 +51,8 @@ class Ingest:
 
     def configure(self, **settings) -> None:
         """Write the configuration; quick enough for a test unless told otherwise."""
-        intake = {"settle_seconds": 0.3, "rescan_seconds": 1.0} | settings.pop("intake", {})
+        quick = {"settle_seconds": 0.3, "rescan_seconds": 1.0, "settle_unknown_seconds": 1.0}
+        intake = quick | settings.pop("intake", {})
         scoring = {"workers": 2} | settings.pop("scoring", {})
         data = {"root": str(self.root), "intake": intake, "scoring": scoring} | settings
         self.config_file.write_text(yaml.safe_dump(data))

@@ -55,7 +55,8 @@ class Site:
 
     def configure(self, **settings) -> None:
         """Write the configuration; quick unless told otherwise."""
-        intake = {"settle_seconds": 0.1, "rescan_seconds": 1.0} | settings.pop("intake", {})
+        quick = {"settle_seconds": 0.1, "rescan_seconds": 1.0, "settle_unknown_seconds": 1.0}
+        intake = quick | settings.pop("intake", {})
         scoring = {"workers": 1} | settings.pop("scoring", {})
         where = {"accepted": str(self.accepted), "quarantine": str(self.quarantine)}
         sources = [{"name": os.path.basename(path), "inbox": path} | where for path in self.inboxes]

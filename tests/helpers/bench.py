@@ -10,7 +10,7 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Intake, Source
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.intake.inbox import Inbox
-from imageguard_daemon.model import Candidate, FileIdentity, JudgedFile, Measurement, Measures
+from imageguard_daemon.model import Candidate, FileIdentity, JudgedFile, Measurement, Measures, Role
 from imageguard_daemon.service.pipeline import Pipeline, Stages
 from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.sources import ServedSource
@@ -33,7 +33,7 @@ BLURRY = replace(GOOD, blur_sigma_px=6.0)
 
 
 class InstantWorkers:
-    """Workers that have measured a file as soon as it is submitted; files called bad* are blurry."""
+    """Workers that have measured a file as soon as it is submitted; files called bad* are blurry, cut* are cut off."""
 
     def __init__(self) -> None:
         self.in_work = 0
@@ -63,6 +63,10 @@ class InstantWorkers:
             return
         measures = BLURRY if os.path.basename(path).startswith("bad") else GOOD
         sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        if os.path.basename(path).startswith("cut"):
+            measured = Measurement(sha256, issue="corrupt", detail="the data end too early", identity=identity)
+            self._finished.append(Finished(candidate, measured))
+            return
         self._finished.append(Finished(candidate, Measurement(sha256, measures, identity=identity)))
 
     def finished(self) -> list[Finished]:
@@ -90,12 +94,14 @@ class Bench:
         stages = Stages(self.backlog, self.workers, self.recovery)
         self.pipeline = Pipeline({"default": self.served}, stages, self.filed.append)
 
-    def arrive(self, relative_path: str, data: bytes) -> Candidate:
-        """Put a file into the inbox and into the backlog."""
+    def arrive(self, relative_path: str, data: bytes, still_since: float | None = None) -> Candidate:
+        """Put a file into the inbox and into the backlog; of an unknown writer where it says since when it is still."""
         path = self.inbox / relative_path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        candidate = Candidate("default", relative_path, "sidecar" if path.suffix == ".txt" else "image")
+        role: Role = "sidecar" if path.suffix == ".txt" else "image"
+        state = FileIdentity.from_stat(path.stat()) if still_since is not None else None
+        candidate = Candidate("default", relative_path, role, state, still_since)
         self.backlog.offer(candidate)
         return candidate
 

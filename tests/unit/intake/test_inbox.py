@@ -10,11 +10,12 @@ import pytest
 
 from imageguard_daemon import file_systems
 from imageguard_daemon.config import Intake, Source
+from imageguard_daemon.file_systems import FileSystem, Reach
 from imageguard_daemon.intake import inbox as inbox_module
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.intake.selection import COMPANIONS
-from imageguard_daemon.leases import Writers, writers_of
+from imageguard_daemon.leases import Answer, Writers, writers_of
 from imageguard_daemon.model import Candidate
 
 NOW = 1000.0
@@ -162,6 +163,40 @@ def test_where_a_lease_means_something_else_a_still_file_is_taken(
         assert settled(inbox) == ["1.jpg"]
     assert len(inbox.writers_unknown) == 1
     assert inbox.writers_unknown[0].startswith(("files on NFS", "files on SMB"))
+
+
+def test_a_candidate_of_an_unknown_writer_says_since_when_it_lies_still(
+    folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server only what this machine saw counts; where writers are known there is nothing to say."""
+    (folder / "1.jpg").touch()
+    inbox = opened()
+    inbox.step(NOW, 10)
+    with monkeypatch.context() as there:
+        there.setattr(file_systems, "magic_of", lambda _descriptor: 0x6969)
+        [candidate] = inbox.step(NOW + SETTLE, 10)
+    assert candidate.still_since == NOW
+    if writers_of(str(folder / "1.jpg")) is Writers.unknown:
+        pytest.skip("the file system of the temporary folder grants no leases")
+    known = opened()
+    known.step(NOW, 10)
+    assert known.step(NOW + SETTLE, 10)[0].still_since is None
+
+
+def test_an_old_file_of_another_account_has_lain_still_for_long(
+    folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk of this machine its own clock counts: a start does not make an old file new."""
+    (folder / "1.jpg").touch()
+    hour = 3600.0
+    monkeypatch.setattr(inbox_module.time, "time", lambda: (folder / "1.jpg").stat().st_ctime + hour)
+    answer = Answer(Writers.unknown, FileSystem("ext4", Reach.local), 1234567)
+    monkeypatch.setattr(inbox_module, "ask", lambda _path: answer)
+    inbox = opened()
+    inbox.step(NOW, 10)
+    [candidate] = inbox.step(NOW + SETTLE, 10)
+    assert candidate.still_since == pytest.approx(NOW + SETTLE - hour)
+    assert inbox.writers_unknown == ("files of account 1234567",)
 
 
 def test_where_writers_are_known_nothing_is_told_of_them(folder: Path, opened: Opened) -> None:

@@ -59,6 +59,30 @@ def test_a_destination_that_takes_no_names_is_told_before_any_file_is_recorded(b
     assert bench.files() == {"accepted/cat/good.jpg": b"1"}
 
 
+def test_a_cut_off_image_of_an_unknown_writer_waits_and_a_whole_one_does_not(bench):
+    """Half of an upload that pauses is not filed as corrupt; when nothing comes for long, it is."""
+    cut = bench.arrive("cat/cut.jpg", b"half", still_since=0.0)
+    bench.arrive("cat/good.jpg", b"1", still_since=0.0)
+    bench.step(now=2.0)
+    assert bench.files() == {"accepted/cat/good.jpg": b"1", "inbox/cat/cut.jpg": b"half"}
+    (failure,) = bench.backlog.failures
+    assert (failure.attempts, failure.retry_at) == (0, 60.0)
+    assert "may be on its way" in failure.error
+    assert bench.pipeline.doubts(2.0)
+    assert list(bench.backlog.take_retries(60.0)) == [cut]
+    bench.backlog.offer(replace(cut, still_since=60.0))
+    bench.step(now=62.0)
+    assert bench.decisions()[1:] == [("quarantine/cat/cut.jpg", "quarantined")]
+    assert not bench.pipeline.doubts(62.0)
+
+
+def test_a_cut_off_image_that_nobody_writes_is_judged_at_once(bench):
+    """Where the kernel says that there is no writer, nothing waits."""
+    bench.arrive("cat/cut.jpg", b"half")
+    bench.step()
+    assert bench.decisions() == [("quarantine/cat/cut.jpg", "quarantined")]
+
+
 def test_a_locked_log_moves_nothing(bench, monkeypatch):
     """When intents cannot be recorded, no file moves, and the source pauses with the reason."""
     monkeypatch.setattr(bench.audit, "record_intents", _raising(StalledError("database is locked")))
