@@ -102,6 +102,16 @@ def _password(file: Path | None, environment: Mapping[str, str]) -> str:
         raise NoInputError(f"cannot read the password in {file}: {why}") from error
 
 
+def waiting_records(settings: Settings) -> int:
+    """Count what is recorded and not confirmed by the fleet's database; asks the log alone.
+
+    Raises:
+        StalledError, UnavailableError: the log cannot be read.
+    """
+    with closing(ForwardedLog(settings.audit.database)) as waiting:
+        return waiting.waiting()[0]
+
+
 class ForwardingLoop:
     """Sends what there is, step by step; goes on after every failure. One thread only.
 

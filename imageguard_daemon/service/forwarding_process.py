@@ -21,10 +21,12 @@ from rich.console import Console
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import ImageguardError
 from imageguard_daemon.service import logs
-from imageguard_daemon.service.forwarding import ForwardingLoop, read
+from imageguard_daemon.service.forwarding import ForwardingLoop, read, waiting_records
 
 STOP_SECONDS = 3.0
 """For so long what is left is still sent after a stop signal."""
+LEAST_PATIENCE_SECONDS = 60.0
+"""For so long, at least, `run --once` waits for a forwarder that says nothing new."""
 _GRACE_SECONDS = 2.0
 _START_AGAIN_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
@@ -81,6 +83,8 @@ class ForwardingProcess:
         self._is_wanted = bool(settings.forward.url) and settings.forward.with_daemon
         self._process: subprocess.Popen[bytes] | None = None
         self._start_at = 0.0
+        self._progress: tuple[object, ...] = ()
+        self._progress_at = 0.0
 
     def step(self, now: float) -> None:
         """Start it when it is due; one that has ended is started again after a pause."""
@@ -93,6 +97,30 @@ class ForwardingProcess:
         if self._process is None and now >= self._start_at:
             self._start_at = now + _START_AGAIN_SECONDS
             self._start()
+
+    def is_at_work(self, now: float) -> bool:
+        """Tell whether it is on its way to having sent all: it has not failed, and goes on."""
+        if self._process is None or self._process.poll() is not None:
+            return False
+        own = self.status() or {}
+        own = own if own.get("process_id") == self._process.pid else {}
+        if own.get("last_error") or (own.get("state") in {"up to date", "behind"} and not own.get("records_behind")):
+            return False
+        progress = (self._process.pid, own.get("state"), own.get("records_sent"))
+        if progress != self._progress:
+            self._progress, self._progress_at = progress, now
+        return now - self._progress_at < max(LEAST_PATIENCE_SECONDS, 2 * self._settings.forward.timeout_seconds)
+
+    def lacking(self) -> str:
+        """Say what is recorded and not confirmed by the fleet's database; empty for nothing, or nothing wanted."""
+        if not self._is_wanted:
+            return ""
+        try:
+            records = waiting_records(self._settings)
+        except ImageguardError as error:
+            return f"what is not forwarded is not known: {error}"
+        why = (self.status() or {}).get("last_error") or "the database did not confirm them in time"
+        return f"{records:,} records are not forwarded: {why}" if records else ""
 
     def stop(self) -> None:
         """Have it send what is left, for a bounded time, and end."""

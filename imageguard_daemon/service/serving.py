@@ -102,9 +102,13 @@ class Serving:
                 self._signals.should_reload = False
                 self._apply_new_settings(reload)
             self._step(display)
-        incomplete = once and self._left_something()
+        left = self._left() if once else {}
         self._drain()
-        return os.EX_TEMPFAIL if incomplete else os.EX_OK
+        if once and (lacking := self._forward_the_rest()):
+            left["not forwarded"] = lacking
+        for what, how in left.items():
+            log.warning("not all is done", what=what, how=how)
+        return os.EX_TEMPFAIL if left else os.EX_OK
 
     def release(self) -> None:
         """End everything that was started; what is unfinished is in the inbox or in the log."""
@@ -172,9 +176,27 @@ class Serving:
             for source in self._sources.values()
         )
 
-    def _left_something(self) -> bool:
-        failed = bool(self._failures_to_show())
-        return failed or any(s.paused_because or not s.inbox.present for s in self._sources.values())
+    def _left(self) -> dict[str, str]:
+        """Say what stays in the inboxes, by what keeps it there."""
+        sources = self._sources.values()
+        failed, unfinished = len(self._failures_to_show()), len(self._recovery.left_open)
+        settling = sum(source.inbox.settling for source in sources)
+        left = {
+            "failed": f"{failed} files are left in the inbox: see `status`" if failed else "",
+            "unfinished": f"{unfinished} moves of an earlier run" if unfinished else "",
+            "still changing": f"{settling} files are being written, changed or have just come" if settling else "",
+            "paused": "; ".join(source.paused_because for source in sources if source.paused_because),
+            "gone": "; ".join(str(source.settings.inbox) for source in sources if not source.inbox.present),
+        }
+        return {what: how for what, how in left.items() if how}
+
+    def _forward_the_rest(self) -> str:
+        """Wait until all that was recorded has reached the fleet's database, or will not; say what has not."""
+        while not self._signals.should_exit and self._forwarding.is_at_work(time.monotonic()):
+            notify(WATCHDOG=1, STATUS="forwarding what was recorded")
+            self._waker.wait(0.2)
+        self._forwarding.stop()  # sends what was recorded since it last looked
+        return self._forwarding.lacking()
 
     def _apply_new_settings(self, reload: Callable[[], Settings]) -> None:
         """Take over what can change while running; a configuration with mistakes changes nothing."""

@@ -55,15 +55,17 @@ def test_once_handles_what_is_there_and_exits_0(ingest):
 
 
 def test_once_does_not_wait_for_an_upload_that_goes_on(ingest):
-    """`run --once` leaves a file that is still being written for the next run."""
+    """A file still being written is left for the next run, which exit code 75 and the log say."""
     one = ingest()
     one.put("cat/done.jpg", GOOD)
     with (one.inbox / "open.jpg").open("wb") as stream:
         stream.write(GOOD)
         stream.flush()
-        assert one.start("--once").wait(60) == 0
+        assert one.start("--once").wait(60) == os.EX_TEMPFAIL
     assert [row["relative_path"] for row in one.decisions()] == ["cat/done.jpg"]
     assert (one.inbox / "open.jpg").exists()
+    [left] = one.events("not all is done")
+    assert (left["what"], left["how"]) == ("still changing", "1 files are being written, changed or have just come")
 
 
 def test_one_daemon_per_root(ingest):

@@ -93,6 +93,17 @@ def test_a_short_run_forwards_what_it_did(config: Path, fleet_url: str) -> None:
     assert differences(config.parent / "audit.db", fleet_url, 1) == []
 
 
+def test_a_short_run_says_what_it_could_not_forward(config: Path, fleet_url: str) -> None:
+    """It does not wait for ever for a database that is not there, and does not end as if all were well."""
+    config.write_text(config.read_text().replace(fleet_url, f"{fleet_url}-not"))
+    command = [sys.executable, "-m", "imageguard_daemon", "run", "--once", "--config", str(config)]
+    write_log(config.parent / "audit.db", [Judged(images=2)])
+    ended = subprocess.run(command, capture_output=True, check=False, timeout=120, text=True)
+    assert ended.returncode == os.EX_TEMPFAIL
+    assert "records are not forwarded" in ended.stderr
+    assert "does not exist" in ended.stderr
+
+
 def test_without_psycopg_it_is_said_what_to_install(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra is named; the daemon itself does not need it."""
     monkeypatch.setitem(sys.modules, "psycopg", None)

@@ -214,6 +214,15 @@ def test_a_late_sidecar_follows_and_a_lone_one_waits(tmp_path):
     bench.audit.close()
 
 
+def test_a_file_that_is_looked_at_afresh_is_still_there_to_be_counted(bench):
+    """Changed since it was judged, it settles again: `run --once` finds it among what it left."""
+    bench.workers.errors["cat/1.jpg"] = ChangedError("changed while it was read")
+    bench.arrive("cat/1.jpg", b"1")
+    bench.step()
+    assert bench.served.inbox.settling == 1
+    assert bench.backlog.held == 0
+
+
 def test_a_late_label_finds_its_image_after_a_move_of_the_root(tmp_path):
     """It goes to where its image is by now; one whose image is in no folder in force waits, and says why."""
     first = Bench(tmp_path / "old", sidecars=True)
