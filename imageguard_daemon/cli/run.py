@@ -1,12 +1,16 @@
 """`imageguard-daemon run`."""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
+from imageguard_daemon.errors import ImageguardError
 
 
 def run(
@@ -19,18 +23,40 @@ def run(
     ROOT alone is enough: ROOT/inbox, accepted, quarantine and audit.db are made. Put images into ROOT/inbox; the
     first folder below it is taken as their class. Stop with Ctrl-C or SIGTERM; SIGHUP reloads the configuration.
     """
-    settings = settings_for(root, config)
     from rich.console import Console
 
     from imageguard_daemon.service import logs
-    from imageguard_daemon.service.daemon import Daemon
-    from imageguard_daemon.service.display import Display
 
     console = Console(stderr=True)
-    logs.configure(settings.logging.format, settings.logging.level, console)
-    pages = _command_for_pages(root, config) if settings.web.enabled and not once else ()
-    daemon = Daemon(settings, lambda: settings_for(root, config), Display(console), pages)
-    raise typer.Exit(daemon.run(once=once))
+    logs.configure("auto", "info", console)
+    with _fatal_errors_logged():
+        settings = settings_for(root, config)
+        from imageguard_daemon.service.daemon import Daemon
+        from imageguard_daemon.service.display import Display
+
+        logs.configure(settings.logging.format, settings.logging.level, console)
+        pages = _command_for_pages(root, config) if settings.web.enabled and not once else ()
+        daemon = Daemon(settings, lambda: settings_for(root, config), Display(console), pages)
+        raise typer.Exit(daemon.run(once=once))
+
+
+@contextmanager
+def _fatal_errors_logged() -> Iterator[None]:
+    """Write what ends the daemon as a line of its log, in the form of all others."""
+    import structlog
+
+    log = structlog.get_logger(__name__)
+    try:
+        yield
+    except ImageguardError as error:
+        first, *others = [line.strip() for line in str(error).splitlines()] or [""]
+        log.critical("ended", exit_code=error.exit_code, why=f"{first} {'; '.join(others)}".strip())
+        raise typer.Exit(error.exit_code) from None
+    except (typer.Exit, KeyboardInterrupt):
+        raise
+    except Exception:
+        log.critical("ended", exit_code=os.EX_SOFTWARE, why="a mistake in the program", exc_info=True)
+        raise typer.Exit(os.EX_SOFTWARE) from None
 
 
 def _command_for_pages(root: Path | None, config: Path | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,7 +73,7 @@ def _age(told: dict[str, Any]) -> float:
 
 
 def _gather(settings: "Settings") -> dict[str, Any]:
-    from imageguard_daemon.service import forwarding, locking
+    from imageguard_daemon.service import ending, forwarding, locking
     from imageguard_daemon.service import status as live
 
     process_id = locking.running_process(settings.state_folder)
@@ -82,6 +83,7 @@ def _gather(settings: "Settings") -> dict[str, Any]:
         "process_id": process_id,
         "inboxes": {source.name: _inbox(settings, str(source.inbox)) for source in settings.sources},
         "daemon": live.read(settings.state_folder),
+        "last_end": asdict(last_end) if (last_end := ending.read(settings.state_folder)) else None,
         "forwarding": forwarding.read(settings.state_folder) if settings.forward.url else None,
     }
 
@@ -116,6 +118,8 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{daemon['accepted']} accepted, {daemon['quarantined']} quarantined ({since})",
             )
         )
+    if told := _last_end(found):
+        rows.append(("last end", told))
     if found["running"] and daemon:
         if (age := _age(daemon)) > STALE_SECONDS:
             rows.append(("attention", f"this is {age:.0f} s old: the daemon hangs, or its disk is full"))
@@ -147,6 +151,17 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             ("", f"{count} left: {why} ({', '.join(inbox['examples'][why])})") for why, count in inbox["left"].items()
         ]
     return rows
+
+
+def _last_end(found: dict[str, Any]) -> str:
+    """Say how the last run ended; nothing of one that was told to, beside a daemon that runs."""
+    daemon, end = found["daemon"] or {}, found["last_end"]
+    last_process = daemon.get("process_id")
+    if not found["running"] and daemon and (end is None or end["process_id"] != last_process):
+        return f"process {last_process} was killed, or the power went"
+    if end is None or (found["running"] and not end["exit_code"]):
+        return ""
+    return f"{end['at']}, exit code {end['exit_code']}: {end['why']}"
 
 
 def _forwarding_rows(forwarding: dict[str, Any]) -> "Iterator[tuple[str, str]]":

@@ -1,5 +1,6 @@
 """The daemon's life from start to end."""
 
+import os
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -7,7 +8,7 @@ import structlog
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import StalledError, UnavailableError
-from imageguard_daemon.service import mount_memory, ownership, preparation
+from imageguard_daemon.service import ending, mount_memory, ownership, preparation
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.locking import ActingLock, DaemonLocks
 from imageguard_daemon.service.notifying import Patience, notify
@@ -53,25 +54,35 @@ class Daemon:
         preparation.prepare(self._settings)
         locks = DaemonLocks(self._settings.state_folder, [source.inbox for source in self._settings.sources])
         try:
-            self._signals.listen()
-            preparation.warn_of_missing_log(self._settings)
-            preparation.warn_of_names_let_through(self._settings)
-            audit = self._open_log()
-            try:
-                sources = {source.name: source for source in self._settings.sources}
-                folders = [str(folder) for source in sources.values() for folder in source.folders]
-                mount_memory.require_same_disks(self._settings.state_folder)  # or recovery would call files lost
-                with ActingLock(self._settings.state_folder).held_if_free() as is_ours:
-                    recovery = Recovery(audit, folders, sources)
-                    recovery.begin(audit.unfinished(reviews=is_ours))  # a living command finishes its own
-                try_folders(self._settings.sources)
-                mount_memory.remember(self._settings.state_folder, folders)
-                return self._serve(recovery, locks, once=once)
-            finally:
-                audit.close()
+            code = self._run(locks, once=once)
+        except BaseException as error:
+            ending.write(ending.ending_of(error), self._settings.state_folder)
+            raise
+        else:
+            why = "told to stop" if self.was_told_to_stop else "all was handled" if not code else "not all was handled"
+            ending.write(ending.Ending(os.getpid(), code, why), self._settings.state_folder)
+            return code
         finally:
             notify(STOPPING=1)
             locks.release()
+
+    def _run(self, locks: DaemonLocks, *, once: bool) -> int:
+        self._signals.listen()
+        preparation.warn_of_missing_log(self._settings)
+        preparation.warn_of_names_let_through(self._settings)
+        audit = self._open_log()
+        try:
+            sources = {source.name: source for source in self._settings.sources}
+            folders = [str(folder) for source in sources.values() for folder in source.folders]
+            mount_memory.require_same_disks(self._settings.state_folder)  # or recovery would call files lost
+            with ActingLock(self._settings.state_folder).held_if_free() as is_ours:
+                recovery = Recovery(audit, folders, sources)
+                recovery.begin(audit.unfinished(reviews=is_ours))  # a living command finishes its own
+            try_folders(self._settings.sources)
+            mount_memory.remember(self._settings.state_folder, folders)
+            return self._serve(recovery, locks, once=once)
+        finally:
+            audit.close()
 
     def _open_log(self) -> AuditWriter:
         """Open the log; when it is where no log should be, say so before it shows in stranger ways."""

@@ -190,7 +190,11 @@ def test_a_log_removed_under_the_daemon_stops_it(ingest):
     assert (one.inbox / "cat" / "1.jpg").exists()
     assert "removed or replaced" in one.log_file.read_text()
     assert one.start("--once").wait(60) == os.EX_DATAERR
-    assert "audit.db is gone" in one.log_file.read_text()
+    ends = one.events("ended")
+    assert [(end["level"], end["exit_code"]) for end in ends] == [("critical", 69), ("critical", 65)]
+    assert "audit.db is gone" in ends[1]["why"]
+    assert "exit code 65: the audit database" in " ".join(command("status", one.root).stdout.split())
+    assert all(line.startswith("{") for line in one.log_file.read_text().splitlines())
     assert (one.inbox / "cat" / "1.jpg").exists()
     accepted = command("audit", "accept", one.root, "--why", "deleted by mistake")
     assert accepted.returncode == 0

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from imageguard_daemon.cli.options import OutputFormat
 from imageguard_daemon.cli.status import STALE_SECONDS, status
 from imageguard_daemon.config import STATE_FOLDER
 from imageguard_daemon.errors import NoInputError, UnavailableError
+from imageguard_daemon.service import ending
 from imageguard_daemon.service.locking import RootLock
 from imageguard_daemon.service.status import Status, write
 
@@ -53,6 +55,29 @@ def test_moves_that_are_not_settled_are_counted_and_named(locked, capsys):
     status(locked.parent)
     shown = " ".join(capsys.readouterr().out.split())
     assert f"unfinished 2 moves of an earlier run cannot be settled yet {why}" in shown
+
+
+def test_why_the_last_run_ended_is_kept(tmp_path, capsys):
+    """With time, exit code and sentence; a run that left none was killed."""
+    folder = tmp_path / STATE_FOLDER
+    folder.mkdir()
+    write(told(7, 60.0), folder)
+    status(tmp_path)
+    assert "process 7 was killed, or the power went" in " ".join(capsys.readouterr().out.split())
+    ending.write(replace(ending.ending_of(UnavailableError("the log was removed")), process_id=7), folder)
+    status(tmp_path)
+    assert "exit code 69: the log was removed" in " ".join(capsys.readouterr().out.split())
+    status(tmp_path, output=OutputFormat.json)
+    kept = json.loads(capsys.readouterr().out)["last_end"]
+    assert (kept["process_id"], kept["exit_code"], kept["why"]) == (7, 69, "the log was removed")
+    assert datetime.fromisoformat(kept["at"]).tzinfo
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"at": 1}'])
+def test_an_end_that_cannot_be_read_is_none(tmp_path, content):
+    """Half a note says nothing."""
+    (tmp_path / ending.ENDING_FILE).write_text(content)
+    assert ending.read(tmp_path) is None
 
 
 def test_a_daemon_that_is_starting_is_not_alive_yet(locked):
