@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CANARY_NAME = ".imageguard-canary"
 CANARY_PATIENCE_SECONDS = 5.0
+STOP_SECONDS = 5.0
+"""For so long a watching thread is waited for: its end must never hold up ours."""
 HINTS_LIMIT = 20_000
 
 # O_NONBLOCK: a pipe of this name, whoever made it, must not stop the daemon.
@@ -148,12 +150,14 @@ class InboxWatcher:
         _WATCHDOG_LOGGER.addHandler(self._listener)
 
     def stop(self) -> None:
-        """Stop watching and wait for the threads."""
+        """Stop watching and wait for the threads, for a bounded time."""
         _WATCHDOG_LOGGER.removeHandler(self._listener)
         self._canary_sent_at = None
         if self._observer is not None:
             self._observer.stop()
-            self._observer.join()
+            self._observer.join(STOP_SECONDS)
+            if self._observer.is_alive():  # it may hang in a call to a mount that does not answer
+                log.warning("the watching thread does not end; it is left behind", inbox=self._inbox)
             self._observer = None
 
     def step(self, now: float) -> None:

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -218,3 +219,18 @@ def test_a_real_watch_limit_is_noticed(
         watcher.stop()
     said = capsys.readouterr().out + caplog.text  # whichever way an earlier test has set up logging
     assert "not all folders are watched" in said or "no kernel events" in said
+
+
+def test_a_thread_that_hangs_does_not_hold_up_the_end(watcher: InboxWatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is stuck in a call to a dead mount is waited for a while, then left behind."""
+    monkeypatch.setattr("imageguard_daemon.intake.watcher.STOP_SECONDS", 0.01)
+    observer, let_go = watcher._observer, threading.Event()
+    assert observer is not None
+    stuck = threading.Thread(target=let_go.wait)
+    stuck.start()
+    monkeypatch.setattr(observer, "join", stuck.join)
+    monkeypatch.setattr(observer, "is_alive", stuck.is_alive)
+    watcher.stop()
+    assert not watcher.alive
+    let_go.set()
+    stuck.join()
