@@ -181,9 +181,9 @@ class Intake(Section):
         "leave", description="Files with other endings stay in the inbox, or go to quarantine."
     )
     sidecars: bool = Field(
-        default=False, description="Label files that share an image's stem move with it (1.jpg and 1.txt)."
+        default=False, description="Label files named after an image move with it (1.txt or 1.jpg.txt with 1.jpg)."
     )
-    sidecar_suffixes: Suffixes = Field((".txt", ".json", ".xml"), description="Which endings make a sidecar.")
+    sidecar_suffixes: Suffixes = Field((".txt", ".json", ".xml", ".xmp"), description="Which endings make a sidecar.")
 
     @model_validator(mode="after")
     def _images_are_no_sidecars(self) -> Self:

@@ -3,6 +3,7 @@ r"""File names are data: any byte but `/` and NUL may be in one, so they are esc
 Inside the program a name is a `str` with surrogate escapes (what `os.fsdecode` gives), so no byte is ever lost.
 """
 
+import os
 import re
 import sys
 
@@ -20,6 +21,14 @@ def printable(name: str) -> str:
     if name.isprintable() and "\\" not in name:
         return name
     return "".join(map(_escaped, name))
+
+
+def sidecar_ending(sidecar: str, image: str) -> str:
+    """Give what a sidecar's name has after the stem of its image's: `.json`, or `.jpg.json` where it was appended."""
+    name, base = os.path.basename(sidecar), os.path.basename(image)
+    if name.startswith(f"{base}."):
+        return os.path.splitext(base)[1] + name[len(base) :]
+    return os.path.splitext(name)[1]
 
 
 def forms(name: str) -> set[str]:

@@ -23,7 +23,7 @@ from imageguard_daemon.audit.remembered import Head, HeadMemory, JournalGoneErro
 from imageguard_daemon.audit.schema import decision_records, intents, outcomes, relocations
 from imageguard_daemon.errors import DataError, UnavailableError
 from imageguard_daemon.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Origin, Outcome, RecordedIntent
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import printable, sidecar_ending
 
 _LARGEST_ID = (1 << 63) - 1
 _ROOM_FOR_IDS = 1 << 20
@@ -158,11 +158,11 @@ class AuditWriter:
             rows = connection.exec_driver_sql(query, (json.dumps(list(intent_ids)),)).all()
         return {row.id: Origin(row.source, row.relative_path.count("/") + 1, row.verdict, row.action) for row in rows}
 
-    def image_lacking_sidecar(self, source: str, relative_paths: Sequence[str], suffix: str) -> tuple[int, str] | None:
+    def image_lacking_sidecar(self, source: str, relative_paths: Sequence[str], ending: str) -> tuple[int, str] | None:
         """Find the latest decision on one of these files: its id and where the image was last seen.
 
-        None when there is no such file, when it was purged, or when it has its sidecar with this suffix: then the
-        sidecar at hand belongs to an image that is still to come.
+        None when there is no such file, when it was purged, or when it has its sidecar with this ending (see
+        `names.sidecar_ending`): then the sidecar at hand belongs to an image that is still to come.
         """
         found = (
             sa.select(relocations.c.path)
@@ -186,7 +186,7 @@ class AuditWriter:
             row = connection.execute(query).first()
             if row is None or not row.destination_path:
                 return None
-            if suffix.lower() in self._suffixes_of_sidecars(connection, row.id):
+            if ending.lower() in self._endings_of_sidecars(connection, row.id, os.fsdecode(row.destination_path)):
                 return None
         return row.id, os.fsdecode(row.found_at or row.destination_path)
 
@@ -254,13 +254,13 @@ class AuditWriter:
         self._head = Head(*head)
 
     @staticmethod
-    def _suffixes_of_sidecars(connection: sa.Connection, decision_id: int) -> set[str]:
+    def _endings_of_sidecars(connection: sa.Connection, decision_id: int, image: str) -> set[str]:
         query = (
             sa.select(intents.c.destination_path)
             .join(outcomes, sa.and_(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome == "moved"))
             .where(intents.c.decision_id == decision_id, intents.c.role == "sidecar")
         )
-        return {os.path.splitext(os.fsdecode(path))[1].lower() for path in connection.scalars(query)}
+        return {sidecar_ending(os.fsdecode(path), image).lower() for path in connection.scalars(query)}
 
     def _decision_rows(
         self, connection: sa.Connection, judged: Sequence[JudgedFile], first_id: int

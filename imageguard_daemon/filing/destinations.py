@@ -43,7 +43,7 @@ def free_path(relative_path: str, companions: Sequence[str], sha256: str, taken:
 
 
 def renamed_like(suffix: str, image_path: str) -> str:
-    """Give the path of a sidecar with this suffix beside an image."""
+    """Give the path of a sidecar beside an image: `suffix` takes the place of the image's, and may repeat it."""
     return str(PurePosixPath(image_path).with_suffix(suffix))
 
 

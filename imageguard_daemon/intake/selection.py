@@ -126,16 +126,24 @@ class Selection:
         return None if self.is_image(name) else Left.other
 
     def sidecars_of(self, relative_path: str) -> Iterator[str]:
-        """Give the paths at which the sidecars of an image would be."""
-        for suffix in self.sidecar_suffixes:
-            yield str(PurePosixPath(relative_path).with_suffix(suffix))
-            yield str(PurePosixPath(relative_path).with_suffix(suffix.upper()))
+        """Give the paths at which the sidecars of an image would be: 1.txt and 1.jpg.txt for 1.jpg."""
+        stems = dict.fromkeys((os.path.splitext(relative_path)[0], relative_path))
+        for stem in stems:
+            for suffix in self.sidecar_suffixes:
+                yield stem + suffix
+                yield stem + suffix.upper()
 
     def images_of(self, sidecar_path: str) -> Iterator[str]:
         """Give the paths at which the image of a sidecar would be."""
-        for suffix in sorted(self.image_suffixes):
-            yield str(PurePosixPath(sidecar_path).with_suffix(suffix))
-            yield str(PurePosixPath(sidecar_path).with_suffix(suffix.upper()))
+        return (image for images, _ in self.owners_of(sidecar_path) for image in images)
+
+    def owners_of(self, sidecar_path: str) -> Iterator[tuple[list[str], str]]:
+        """Give the images that a sidecar may belong to, likeliest first, with what its name has after their stem."""
+        stem, ending = os.path.splitext(sidecar_path)
+        suffix = os.path.splitext(stem)[1]
+        if suffix.lower() in self.image_suffixes:
+            yield [stem], suffix + ending
+        yield [stem + either for one in sorted(self.image_suffixes) for either in (one, one.upper())], ending
 
 
 def unprotected(settings: Intake) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from imageguard_daemon.config import Source
 from imageguard_daemon.filing import destinations
 from imageguard_daemon.filing.places import spelled_as_configured
 from imageguard_daemon.model import FileIdentity, Intent, ReviewAction
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import printable, sidecar_ending
 from imageguard_daemon.review.transitions import refusal
 from imageguard_daemon.review.values import Reviewer
 from imageguard_daemon.service.planning import contents_of
@@ -78,7 +78,7 @@ class Planner:
             return path in self._reserved or os.path.lexists(path)
 
         image, *sidecars = found.present
-        suffixes = [os.path.splitext(one.path)[1] for one in sidecars]
+        suffixes = [sidecar_ending(one.path, image.path) for one in sidecars]
         chosen = destinations.free_path(wanted, suffixes, image.file.sha256, taken)
         moves = [image.moved_to(os.path.join(root, chosen))]
         for sidecar, suffix in zip(sidecars, suffixes, strict=True):

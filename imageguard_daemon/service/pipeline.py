@@ -264,9 +264,9 @@ class Pipeline:
             self._set_aside(candidate, RetryableError(f"larger than a sidecar may be ({SIDECAR_BYTES >> 20} MB)"), now)
             return
         try:
-            images = list(source.inbox.selection.images_of(candidate.relative_path))
-            suffix = os.path.splitext(candidate.relative_path)[1]
-            filed = self._audit.image_lacking_sidecar(candidate.source, images, suffix)
+            owners = source.inbox.selection.owners_of(candidate.relative_path)
+            lacking = ((self._audit.image_lacking_sidecar(candidate.source, *owner), owner[1]) for owner in owners)
+            filed, ending = next((found for found in lacking if found[0] is not None), (None, ""))
             if filed is None:
                 why = "its image has not been filed"
                 self._backlog.postponed(candidate, why, now + LONE_SIDECAR_PAUSE_SECONDS)
@@ -276,7 +276,7 @@ class Pipeline:
                 why = f"its image was filed as {printable(filed[1])}, where the configuration has no folder any more"
                 self._backlog.postponed(candidate, why, now + LONE_SIDECAR_PAUSE_SECONDS)
                 return
-            intent = late_sidecar_intent(source.path_of(candidate.relative_path), image)
+            intent = late_sidecar_intent(source.path_of(candidate.relative_path), ending, image)
             if intent is not None:
                 trip = Trip(candidate, [self._audit.record_late_sidecar(filed[0], intent)])
                 with self._folders() as folders:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from imageguard_daemon.filing import destinations
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import Candidate, Decision, FileIdentity, Intent, JudgedFile, Measurement
+from imageguard_daemon.names import sidecar_ending
 from imageguard_daemon.quality.policy import decide_on_file
 from imageguard_daemon.service.sources import ServedSource
 
@@ -28,13 +29,13 @@ def judge(group: Sequence[tuple[Candidate, Measurement]], source: ServedSource) 
     return judged
 
 
-def late_sidecar_intent(path: str, image_path: str) -> Intent | None:
+def late_sidecar_intent(path: str, ending: str, image_path: str) -> Intent | None:
     """Plan the move of a sidecar to the image that went before it; None when the sidecar is gone."""
     contents = contents_of(path, SIDECAR_BYTES)
     if contents is None:
         return None
     sha256, identity = contents
-    wanted = destinations.renamed_like(os.path.splitext(path)[1], image_path)
+    wanted = destinations.renamed_like(ending, image_path)
     return Intent("sidecar", path, destinations.free_path(wanted, (), sha256, os.path.lexists), sha256, identity)
 
 
@@ -96,11 +97,11 @@ def _intents(candidate: Candidate, measurement: Measurement, source: ServedSourc
 
 
 def _sidecars(candidate: Candidate, source: ServedSource) -> dict[str, tuple[str, str, FileIdentity]]:
-    """Find the sidecars beside an image: suffix -> path, SHA-256, identity."""
+    """Find the sidecars beside an image: ending -> path, SHA-256, identity."""
     found = {}
     for relative_path in source.inbox.selection.sidecars_of(candidate.relative_path):
         path = source.path_of(relative_path)
         contents = contents_of(path, SIDECAR_BYTES)
         if contents is not None:
-            found[os.path.splitext(relative_path)[1]] = (path, *contents)
+            found[sidecar_ending(relative_path, candidate.relative_path)] = (path, *contents)
     return found

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import printable, sidecar_ending
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,15 @@ def test_a_name_is_shown_in_one_escaped_form(name: str, shown: str) -> None:
 def test_an_escape_spelled_out_in_a_name_is_told_from_a_real_one() -> None:
     r"""A file called `caf\xe9`, backslash and all, does not pass for the one with that byte."""
     assert printable("caf\\xe9") != printable(os.fsdecode(b"caf\xe9"))
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "image", "ending"),
+    [
+        *(("a/1.txt", "a/1.jpg", ".txt"), ("a/1.jpg.txt", "a/1.jpg", ".jpg.txt"), ("1.JPG.XMP", "1.JPG", ".JPG.XMP")),
+        *(("1.3f.jpg.txt", "1.3f.jpg", ".jpg.txt"), ("1.jpg.txt", "1.jpg.jpg", ".txt"), ("1.txt", "1", ".txt")),
+    ],
+)
+def test_what_a_sidecars_name_adds_to_its_images(sidecar: str, image: str, ending: str) -> None:
+    """Its own ending, with that of the image where it was appended to the whole name."""
+    assert sidecar_ending(sidecar, image) == ending

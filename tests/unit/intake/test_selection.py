@@ -108,6 +108,9 @@ def test_an_image_and_its_sidecars_find_one_another() -> None:
     """Image and label files share folder and stem, in lower and in upper case."""
     assert set(WITH_SIDECARS.sidecars_of("cat/a.b.jpg")) >= {"cat/a.b.txt", "cat/a.b.TXT", "cat/a.b.json"}
     assert {"cat/a.b.jpg", "cat/a.b.JPG"} <= set(WITH_SIDECARS.images_of("cat/a.b.txt"))
+    assert set(WITH_SIDECARS.sidecars_of("cat/a.b.jpg")) >= {"cat/a.b.jpg.txt", "cat/a.b.jpg.XMP", "cat/a.b.jpg.json"}
+    assert next(WITH_SIDECARS.images_of("cat/a.b.JPG.xmp")) == "cat/a.b.JPG"
+    assert set(WITH_SIDECARS.sidecars_of("folder.d/no ending")) >= {"folder.d/no ending.txt"}
     assert not list(DEFAULT.sidecars_of("cat/1.jpg"))
 
 

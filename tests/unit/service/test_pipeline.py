@@ -223,6 +223,51 @@ def test_a_file_that_is_looked_at_afresh_is_still_there_to_be_counted(bench):
     assert bench.backlog.held == 0
 
 
+def test_labels_named_after_the_whole_name_travel_too(tmp_path):
+    """1.jpg.json and 1.jpg.xmp go with 1.jpg beside 1.json, also when the image gets another name."""
+    bench = Bench(tmp_path, sidecars=True)
+    (bench.accepted / "cat").mkdir()
+    (bench.accepted / "cat" / "1.jpg.json").write_bytes(b"in the way")
+    for name in ("1.json", "1.jpg.json", "1.jpg.XMP"):
+        path = bench.inbox / "cat" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(name.encode())
+    bench.arrive("cat/1.jpg", b"image")
+    bench.step()
+    files = bench.files()
+    (stem,) = [path.removesuffix(".jpg") for path, data in files.items() if data == b"image"]
+    assert stem != "accepted/cat/1"
+    assert {path.removeprefix(stem): data for path, data in files.items() if path.startswith(stem)} == {
+        ".jpg": b"image",
+        ".json": b"1.json",
+        ".jpg.json": b"1.jpg.json",
+        ".jpg.XMP": b"1.jpg.XMP",
+    }
+    assert len(files) == 5
+    bench.audit.close()
+
+
+def test_a_late_label_named_after_the_whole_name_finds_its_image(tmp_path):
+    """It follows though the image has its other label already, and a second one of the name waits."""
+    bench = Bench(tmp_path, sidecars=True)
+    bench.arrive("cat/1.txt", b"label")
+    bench.backlog.take()
+    bench.arrive("cat/1.jpg", b"image")
+    bench.step()
+    late = replace(bench.arrive("cat/1.jpg.txt", b"late"), role="sidecar")
+    bench.step()
+    assert bench.files() == {
+        "accepted/cat/1.jpg": b"image",
+        "accepted/cat/1.txt": b"label",
+        "accepted/cat/1.jpg.txt": b"late",
+    }
+    bench.arrive("cat/1.jpg.txt", b"again")
+    bench.step()
+    assert bench.backlog.is_set_aside(late)
+    assert bench.files()["inbox/cat/1.jpg.txt"] == b"again"
+    bench.audit.close()
+
+
 def test_a_late_label_finds_its_image_after_a_move_of_the_root(tmp_path):
     """It goes to where its image is by now; one whose image is in no folder in force waits, and says why."""
     first = Bench(tmp_path / "old", sidecars=True)
