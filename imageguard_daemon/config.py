@@ -185,6 +185,13 @@ class Intake(Section):
     )
     sidecar_suffixes: Suffixes = Field((".txt", ".json", ".xml", ".xmp"), description="Which endings make a sidecar.")
 
+    checksums: bool = Field(
+        default=True,
+        description="Hold an image against its sender's checksum where there is one: 1.jpg.sha256 or 1.jpg.md5, which "
+        "moves with it, or SHA256SUMS, MD5SUMS, sha256sum.txt or md5sum.txt in its folder, which stays. One that "
+        "differs is `corrupt`.",
+    )
+
     @model_validator(mode="after")
     def _images_are_no_sidecars(self) -> Self:
         both = sorted(set(self.image_suffixes) & set(self.sidecar_suffixes))

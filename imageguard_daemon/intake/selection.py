@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from pathlib import PurePosixPath
 from typing import Self
 
+from imageguard_daemon import checksums
 from imageguard_daemon.config import Intake
 
 OUR_NAMES = ".imageguard-*"
@@ -65,6 +65,7 @@ class Left(StrEnum):
     ignored = "hidden or temporary name"
     protected = "made by a system, a NAS or a sync program"
     other = "not an image by its ending"
+    checksums = "checksums of the files beside it"
     lone_sidecar = "sidecar whose image has not been filed"
     link = "symbolic link"
     special = "neither file nor folder (pipe, socket, device)"
@@ -80,6 +81,7 @@ class Selection:
     image_suffixes: frozenset[str]
     sidecar_suffixes: tuple[str, ...]
     takes_other_files: bool
+    checksums: bool = False
 
     @classmethod
     def from_settings(cls, settings: Intake) -> Self:
@@ -90,6 +92,7 @@ class Selection:
             image_suffixes=frozenset(settings.image_suffixes),
             sidecar_suffixes=settings.sidecar_suffixes if settings.sidecars else (),
             takes_other_files=settings.other_files == "quarantine",
+            checksums=settings.checksums,
         )
 
     def ignores(self, name: str) -> bool:
@@ -97,13 +100,19 @@ class Selection:
         return bool(self.protected.match(name) or self.ignored.match(name))
 
     def is_sidecar(self, name: str) -> bool:
-        """Tell whether the name is that of a label file, which follows its image."""
-        return PurePosixPath(name).suffix.lower() in self.sidecar_suffixes
+        """Tell whether the name is that of a label, or of the checksum of one image, which follow their image."""
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in self.sidecar_suffixes:
+            return not (self.checksums and checksums.is_list(os.path.basename(name)))
+        return self.checksums and ending.lower() in checksums.ENDINGS and self._has_image_suffix(stem)
+
+    def _has_image_suffix(self, name: str) -> bool:
+        return os.path.splitext(name)[1].lower() in self.image_suffixes
 
     def is_companion(self, name: str) -> bool:
         """Tell whether the name is that of what a download program keeps beside an image."""
         stem, ending = os.path.splitext(name)
-        return ending.lower() in _COMPANIONS and PurePosixPath(stem).suffix.lower() in self.image_suffixes
+        return ending.lower() in _COMPANIONS and self._has_image_suffix(stem)
 
     def companions_of(self, path: str) -> Iterator[str]:
         """Give the paths at which download programs keep what says that a file is not complete."""
@@ -113,7 +122,9 @@ class Selection:
         """Tell whether a file of this name is to be judged."""
         if self.ignores(name) or self.is_sidecar(name) or self.is_companion(name):
             return False
-        return self.takes_other_files or PurePosixPath(name).suffix.lower() in self.image_suffixes
+        if self.checksums and checksums.is_list(name):
+            return False
+        return self.takes_other_files or self._has_image_suffix(name)
 
     def why_left(self, name: str) -> Left | None:
         """Say why a regular file of this name is not judged, or None when it is."""
@@ -123,15 +134,19 @@ class Selection:
             return Left.ignored
         if self.is_sidecar(name):
             return Left.lone_sidecar
+        if self.checksums and checksums.is_list(name):
+            return Left.checksums
         return None if self.is_image(name) else Left.other
 
     def sidecars_of(self, relative_path: str) -> Iterator[str]:
         """Give the paths at which the sidecars of an image would be: 1.txt and 1.jpg.txt for 1.jpg."""
-        stems = dict.fromkeys((os.path.splitext(relative_path)[0], relative_path))
-        for stem in stems:
-            for suffix in self.sidecar_suffixes:
-                yield stem + suffix
-                yield stem + suffix.upper()
+        for stem in dict.fromkeys((os.path.splitext(relative_path)[0], relative_path)):
+            endings = self.sidecar_suffixes
+            if self.checksums and stem == relative_path and self._has_image_suffix(relative_path):
+                endings = (*endings, *checksums.ENDINGS)
+            for ending in endings:
+                yield stem + ending
+                yield stem + ending.upper()
 
     def images_of(self, sidecar_path: str) -> Iterator[str]:
         """Give the paths at which the image of a sidecar would be."""
@@ -143,7 +158,8 @@ class Selection:
         suffix = os.path.splitext(stem)[1]
         if suffix.lower() in self.image_suffixes:
             yield [stem], suffix + ending
-        yield [stem + either for one in sorted(self.image_suffixes) for either in (one, one.upper())], ending
+        if ending.lower() in self.sidecar_suffixes:
+            yield [stem + either for one in sorted(self.image_suffixes) for either in (one, one.upper())], ending
 
 
 def unprotected(settings: Intake) -> tuple[str, ...]:

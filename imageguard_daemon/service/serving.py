@@ -61,7 +61,7 @@ class Serving:
         self._waker = waker = surroundings.waker
         self._progress = Progress()
         self._backlog = Backlog(settings.intake.backlog_limit, settings.filing.max_attempts)
-        self._workers = Workers(settings.scoring, waker.wake)
+        self._workers = Workers(settings.scoring, waker.wake, checks=settings.intake.checksums)
         self._sources = {
             source.name: ServedSource(source, Inbox(source, settings.intake, self._backlog, waker.wake))
             for source in settings.sources

@@ -22,6 +22,7 @@ from imageguard_daemon.errors import ImageguardError, ReplacedError
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.service import sender_checksums
 from imageguard_daemon.service.decoding_process import Decoder, DecoderLostError, sealed_copy
 from imageguard_daemon.service.edition import installed_edition
 from imageguard_daemon.service.losses import Cause, Loss
@@ -113,28 +114,34 @@ def _silence_libraries() -> None:
     os.close(nowhere)
 
 
-def measure_batch(paths: Sequence[str], limits: Limits, slot: int, timeout_seconds: float) -> list[Answer]:
-    """Measure files one after another, noting on the board which; give an answer for each that there was time for."""
+def measure_batch(
+    paths: Sequence[str], limits: Limits, slot: int, timeout_seconds: float, checks: bool = False
+) -> list[Answer]:
+    """Measure files one after another, noting on the board which; give an answer for each that there was time for.
+
+    With `checks`, what their senders say of their bytes counts.
+    """
     if _refusal is not None:
         return [_refusal]
     answers: list[Answer] = []
     end = time.monotonic() + BATCH_SECONDS
     for number, path in enumerate(paths):
         _board.begin_reading(slot, number)
-        answers.append(measure(path, limits, slot, timeout_seconds))
+        answers.append(measure(path, limits, slot, timeout_seconds, checks))
         if time.monotonic() >= end:
             break
     return answers
 
 
-def measure(path: str, limits: Limits, slot: int, timeout_seconds: float) -> Answer:
+def measure(path: str, limits: Limits, slot: int, timeout_seconds: float, checks: bool = False) -> Answer:
     """Measure one file; whatever it does to the decoder is part of the answer."""
     global _decoder  # noqa: PLW0603 - one at a time
     deadline = time.monotonic() + timeout_seconds
 
     def decoded(data: bytes, limits: Limits) -> Measurement:
+        said = sender_checksums.said_of(path) if checks else []
         _board.end_reading(slot)
-        return _decoded(data, limits, deadline - time.monotonic())
+        return sender_checksums.compared(_decoded(data, limits, deadline - time.monotonic()), data, said)
 
     try:
         return measurement.measure_file(path, limits, decoded)

@@ -87,9 +87,12 @@ class Finished:
 
 
 class Workers:
-    """A pool of processes that measure. One thread only; `wake` is called from others when something finished."""
+    """A pool of processes that measure. One thread only; `wake` is called from others when something finished.
 
-    def __init__(self, settings: Scoring, wake: Callable[[], None]) -> None:
+    With `checks`, images are held against the checksums that their senders put beside them.
+    """
+
+    def __init__(self, settings: Scoring, wake: Callable[[], None], *, checks: bool = False) -> None:
         self._limits = Limits(
             max_pixels=settings.max_pixels,
             max_bytes=settings.max_megabytes * _MEGABYTE,
@@ -97,6 +100,7 @@ class Workers:
         )
         self._timeout_seconds = settings.timeout_seconds
         self._wake = wake
+        self._checks = checks
         self._count = settings.workers or len(os.sched_getaffinity(0))
         self._results: SimpleQueue[tuple[Batch, Future[list[Answer]]]] = SimpleQueue()
         self._in_work: dict[Candidate, Task] = {}
@@ -251,7 +255,8 @@ class Workers:
         paths = [task.path for task in batch.tasks]
         if batch.tasks[0].is_dangerous:
             return worker_process.fingerprint, (paths[0], batch.slot)
-        return worker_process.measure_batch, (paths, self._limits, batch.slot, self._timeout_seconds)
+        arguments = (paths, self._limits, batch.slot, self._timeout_seconds, self._checks)
+        return worker_process.measure_batch, arguments
 
     def _note(self, batch: Batch, future: "Future[list[Answer]]") -> None:
         self._results.put((batch, future))

@@ -1,5 +1,6 @@
 """Bad input is the normal case: each kind gets a clear answer, and none stops the others."""
 
+import hashlib
 import json
 import os
 
@@ -46,6 +47,30 @@ def test_every_kind_of_bad_file_gets_its_reason_and_stops_no_other(ingest):
     one.put("late/good.jpg", GOOD)
     assert one.start("--once").wait(60) == 0
     assert one.decisions()[-1]["duplicate_of"] is not None
+
+
+def test_a_senders_checksum_is_held_against_the_image(ingest):
+    """A good image whose checksum differs is corrupt, whoever wrote it; one image's own checksum goes with it."""
+    one = ingest()
+    for name in ("right.jpg", "changed.jpg", "listed.jpg", "changed by list.jpg", "not listed.jpg"):
+        one.put(f"cat/{name}", GOOD + name.encode())
+    right = hashlib.md5(GOOD + b"right.jpg", usedforsecurity=False).hexdigest()
+    (one.inbox / "cat/right.jpg.md5").write_text(f"{right}  right.jpg\n")
+    (one.inbox / "cat/changed.jpg.sha256").write_text(f"{hashlib.sha256(GOOD).hexdigest()}  changed.jpg\n")
+    listed = hashlib.sha256(GOOD + b"listed.jpg").hexdigest()
+    (one.inbox / "cat/SHA256SUMS").write_text(f"{listed}  listed.jpg\n{listed} *changed by list.jpg\nnonsense\n")
+    assert one.start("--once").wait(60) == 0
+    rows = {row["relative_path"].removeprefix("cat/"): row for row in one.decisions()}
+    assert {name for name, row in rows.items() if row["verdict"] == "accepted"} == {
+        *("right.jpg", "listed.jpg", "not listed.jpg")
+    }
+    assert rows["changed.jpg"]["reason"] == rows["changed by list.jpg"]["reason"] == "corrupt"
+    assert rows["changed.jpg"]["detail"] == "its SHA-256 is not the one in changed.jpg.sha256"
+    assert rows["changed by list.jpg"]["detail"] == "its SHA-256 is not the one in SHA256SUMS"
+    assert (one.accepted / "cat/right.jpg.md5").exists()
+    assert (one.quarantine / "cat/changed.jpg.sha256").exists()
+    assert [path.name for path in one.inbox.rglob("*") if path.is_file()] == ["SHA256SUMS"]
+    assert "1 lines are no checksums" in one.log_file.read_text()
 
 
 def test_check_answers_for_every_kind_of_file(tmp_path):

@@ -21,10 +21,10 @@ Batch = tuple[Sequence[str], Limits, int, float]
 def in_worker(fault: WorkerFault, *batch: *Batch) -> list[Answer]:
     """Measure a batch in a worker that meets `fault` over a bad file: gets its path and the slot on the board."""
 
-    def faulty(path: str, limits: Limits, slot: int, timeout_seconds: float) -> Answer:
+    def faulty(path: str, limits: Limits, slot: int, timeout_seconds: float, checks: bool = False) -> Answer:
         if os.path.basename(path).startswith("bad"):
             fault(path, slot)
-        return measure(path, limits, slot, timeout_seconds)
+        return measure(path, limits, slot, timeout_seconds, checks)
 
     worker_process.measure = faulty
     return measure_batch(*batch)

@@ -111,7 +111,24 @@ def test_an_image_and_its_sidecars_find_one_another() -> None:
     assert set(WITH_SIDECARS.sidecars_of("cat/a.b.jpg")) >= {"cat/a.b.jpg.txt", "cat/a.b.jpg.XMP", "cat/a.b.jpg.json"}
     assert next(WITH_SIDECARS.images_of("cat/a.b.JPG.xmp")) == "cat/a.b.JPG"
     assert set(WITH_SIDECARS.sidecars_of("folder.d/no ending")) >= {"folder.d/no ending.txt"}
-    assert not list(DEFAULT.sidecars_of("cat/1.jpg"))
+    assert not list(Selection.from_settings(Intake(checksums=False)).sidecars_of("cat/1.jpg"))
+
+
+def test_checksums_follow_their_image_or_stay(tmp_path: Path) -> None:
+    """1.jpg.sha256 is a sidecar of 1.jpg alone; lists of a folder are neither sidecars nor images, unless off."""
+    assert {"cat/1.jpg.sha256", "cat/1.jpg.MD5"} <= set(DEFAULT.sidecars_of("cat/1.jpg"))
+    assert "cat/1.sha256" not in set(WITH_SIDECARS.sidecars_of("cat/1.jpg"))
+    assert list(DEFAULT.images_of("cat/1.jpg.sha256")) == ["cat/1.jpg"]
+    assert DEFAULT.is_sidecar("1.JPG.md5")
+    assert not DEFAULT.is_sidecar("data.tar.sha256")
+    everything = Selection.from_settings(Intake(other_files="quarantine", sidecars=True))
+    for name in ("SHA256SUMS", "md5sum.txt"):
+        assert everything.why_left(name) is Left.checksums
+        assert not everything.is_image(name)
+        assert not everything.is_sidecar(name)
+    without = Selection.from_settings(Intake(checksums=False))
+    assert without.why_left("1.jpg.sha256") is Left.other
+    assert list(without.sidecars_of("cat/1.jpg")) == []
 
 
 def test_every_protected_name_is_documented() -> None:

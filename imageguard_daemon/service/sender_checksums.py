@@ -1,0 +1,100 @@
+"""What senders say of a file's content, looked up beside it by a worker and held against the bytes it has read."""
+
+import hashlib
+import logging
+import os
+import stat
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+from imageguard_daemon import checksums
+from imageguard_daemon.checksums import Digest, Listed
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.model import FileIdentity, Measurement
+from imageguard_daemon.names import printable
+
+LIST_BYTES = 4 << 20
+"""A list of some 50,000 files. What is larger is ignored, and told."""
+_OF_ONE_IMAGE_BYTES = 16 << 10
+_LISTS_REMEMBERED = 32
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A digest, and the name of the file it was found in."""
+
+    digest: Digest
+    by: str
+
+
+_lists: OrderedDict[str, tuple[FileIdentity, Listed]] = OrderedDict()
+
+
+def said_of(path: str) -> list[Said]:
+    """Give what is said of a file: beside it under its own name, and in the lists of its folder."""
+    folder, name = os.path.split(path)
+    said = []
+    for ending in (*checksums.ENDINGS, *(ending.upper() for ending in checksums.ENDINGS)):
+        contents = _contents(path + ending, _OF_ONE_IMAGE_BYTES)
+        digest = checksums.first_digest(contents[1]) if contents else None
+        if digest is not None:
+            said.append(Said(digest, name + ending))
+    for list_name in checksums.LISTS:
+        listed = _list(os.path.join(folder, list_name))
+        if listed is not None:
+            said += [Said(digest, list_name) for digest in listed.of_names.get(os.fsencode(name), ())]
+    return said
+
+
+def compared(found: Measurement, data: bytes, said: list[Said]) -> Measurement:
+    """Call an image `corrupt` whose bytes are not those that its sender had."""
+    for one in said:
+        algorithm, digits = one.digest.algorithm, one.digest.digits
+        has = found.sha256 if algorithm == "sha256" else hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if has != digits:
+            told = f"its {checksums.SHOWN[algorithm]} is not the one in {printable(one.by)}"
+            detail = f"{told}; {found.detail}" if found.detail else told
+            return replace(found, measures=None, issue="corrupt", detail=detail)
+    return found
+
+
+def _list(path: str) -> Listed | None:
+    try:
+        identity = FileIdentity.from_stat(os.lstat(path))
+    except OSError:
+        return None
+    known = _lists.get(path)
+    if known is not None and known[0] == identity:
+        return known[1]
+    contents = _contents(path, LIST_BYTES)
+    if contents is None:
+        return None
+    listed = checksums.listed(contents[1])
+    if listed.bad_lines:
+        _LOG.warning("%s: %d lines are no checksums and are ignored", printable(path), listed.bad_lines)
+    _lists[path] = contents[0], listed
+    _lists.move_to_end(path)
+    while len(_lists) > _LISTS_REMEMBERED:
+        _lists.popitem(last=False)
+    return listed
+
+
+def _contents(path: str, most_bytes: int) -> tuple[FileIdentity, bytes] | None:
+    try:
+        descriptor = os.open(path, READ_ONLY_NO_TRAPS)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if status.st_size > most_bytes:
+            _LOG.warning("%s is too large for checksums and is ignored", printable(path))
+            return FileIdentity.from_stat(status), b""
+        with open(descriptor, "rb", closefd=False) as file:
+            return FileIdentity.from_stat(status), file.read(most_bytes)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
