@@ -203,7 +203,13 @@ class Intake(Section):
 class Scoring(Section):
     """The worker processes and their limits."""
 
-    workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 means one for each processor.")
+    workers: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Worker processes; 0 means one for each processor, fewer where a container or "
+        "unit limits processors or memory.",
+    )
     timeout_seconds: Seconds = Field(
         60.0, description="A worker that takes longer for one image is killed, and the image tried once more."
     )
@@ -221,7 +227,8 @@ class Scoring(Section):
         4096,
         ge=512,
         le=1_048_576,
-        description="Address space of one worker; an image that needs more harms only itself.",
+        description="Address space of one worker, or the memory limit of its container or unit where that is less; an "
+        "image that needs more harms only itself.",
     )
 
 

@@ -28,6 +28,7 @@ from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.quality.signatures import HANDLED
 from imageguard_daemon.service import confinement
 from imageguard_daemon.service.losses import Cause, Loss
+from imageguard_daemon.service.sacrifice import DECODER_STEP, go_before_others
 
 _PR_SET_PDEATHSIG = 1
 _SOCKET = 3
@@ -211,6 +212,7 @@ def _text(value: object) -> str:
 def _live(worker: int, theirs: socket.socket, memory_bytes: int, work: Work) -> NoReturn:
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        go_before_others(DECODER_STEP)
         if os.getppid() == worker:  # or it was gone before it could take us with it
             notes = _Notes()
             logging.getLogger().handlers[:] = [notes]

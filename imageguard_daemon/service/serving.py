@@ -90,6 +90,7 @@ class Serving:
     def run(self, reload: Callable[[], Settings], display: Display, *, once: bool) -> int:
         """Serve, then stop in order; give the exit code."""
         log.info("started", root=str(self._settings.root), process_id=os.getpid())
+        self._workers.tell_plan()
         if self._confinement_lacks:
             log.warning("image decoders are not fully confined", lacking=", ".join(self._confinement_lacks))
         self._pipeline.probe_destinations(time.monotonic())

@@ -26,6 +26,7 @@ from imageguard_daemon.service import sender_checksums
 from imageguard_daemon.service.decoding_process import Decoder, DecoderLostError, sealed_copy
 from imageguard_daemon.service.edition import installed_edition
 from imageguard_daemon.service.losses import Cause, Loss
+from imageguard_daemon.service.sacrifice import WORKER_STEP, go_before_others
 
 _PR_SET_PDEATHSIG = 1
 REPLACED = "the program's files were replaced while it was running (an upgrade?); it has to be started anew"
@@ -98,6 +99,7 @@ def begin(memory_bytes: int, board: Board, edition: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    go_before_others(WORKER_STEP)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     _silence_libraries()

@@ -32,8 +32,10 @@ from imageguard_daemon.model import Candidate, Measurement
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service import worker_process
+from imageguard_daemon.service.allowance import allowance
 from imageguard_daemon.service.edition import installed_edition
 from imageguard_daemon.service.losses import Cause, Loss, issue_of
+from imageguard_daemon.service.worker_plan import plan_workers
 from imageguard_daemon.service.worker_process import BATCH_SECONDS, Answer, Board
 
 _MEGABYTE = 1 << 20
@@ -101,7 +103,8 @@ class Workers:
         self._timeout_seconds = settings.timeout_seconds
         self._wake = wake
         self._checks = checks
-        self._count = settings.workers or len(os.sched_getaffinity(0))
+        self.plan = plan_workers(settings, len(os.sched_getaffinity(0)), allowance())
+        self._count = self.plan.count
         self._results: SimpleQueue[tuple[Batch, Future[list[Answer]]]] = SimpleQueue()
         self._in_work: dict[Candidate, Task] = {}
         self._sent: dict[int, Batch] = {}
@@ -110,12 +113,16 @@ class Workers:
         self.messages = 0
         self.mishaps = 0
         self.pools_replaced = 0
-        self._memory_bytes = settings.worker_memory_megabytes * _MEGABYTE
         self._board = Board(_SLOTS)
         self._edition = installed_edition()
         self._pool = self._new_pool()
         self._pools_lost = 0
         self._last_news_at = 0.0
+
+    def tell_plan(self) -> None:
+        """Log how many workers there are, how large they may grow, and what made that less than it could be."""
+        limits = {"limited_by": self.plan.because} if self.plan.because else {}
+        log.info("workers", number=self.plan.count, megabytes_each=self.plan.megabytes, **limits)
 
     @property
     def in_work(self) -> int:
@@ -184,7 +191,7 @@ class Workers:
             max_workers=self._count,
             context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks
             initializer=worker_process.begin,
-            initargs=(self._memory_bytes, self._board, self._edition),
+            initargs=(self.plan.memory_bytes, self._board, self._edition),
         )
         try:
             bool(pool.active)  # asking starts the processes now, to be warm when the first file has settled

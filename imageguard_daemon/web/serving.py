@@ -9,6 +9,7 @@ from contextlib import suppress
 import uvicorn
 
 from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.service.sacrifice import PAGES_STEP, go_before_others
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.connections import KEEP_ALIVE_SECONDS, MAX_CONNECTIONS, BoundedConnection
 from imageguard_daemon.web.site import Site
@@ -56,7 +57,8 @@ def serve(site: Site, listening: socket.socket) -> None:
 
 
 def follow(process_id: int) -> None:
-    """End when this parent does, however it does, and let it go first where both want the processor."""
+    """End when this parent does, however it does; let it have the processor first, and memory longer."""
+    go_before_others(PAGES_STEP)
     with suppress(PermissionError):  # a service may be forbidden even this
         os.nice(_LESS_URGENT)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
