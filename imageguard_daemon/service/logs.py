@@ -3,7 +3,7 @@
 import logging
 import sys
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from imageguard_daemon.model import VERDICTS
 from imageguard_daemon.names import printable
+from imageguard_daemon.service.journal import leads_to_journal, with_priority
 
 _COLOURS = {
     "accepted": "\x1b[32m",
@@ -38,6 +39,18 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._console.print(Text.from_ansi(self.format(record)), soft_wrap=True)
+
+
+class _JournalHandler(logging.StreamHandler[TextIO]):
+    """Says with each line how urgent it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return with_priority(record.levelno, super().format(record))
+
+
+def go_to_journal() -> bool:
+    """Tell whether what is logged is kept by systemd's journal."""
+    return any(isinstance(handler, _JournalHandler) for handler in logging.getLogger().handlers)
 
 
 def _in_reading_order(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -69,7 +82,11 @@ def _in_line(value: object) -> str:
 def configure(form: Literal["auto", "console", "json"], level: str, console: Console) -> None:
     """Set up logging for the whole process; `auto` is JSON unless standard error is a terminal."""
     for_people = form == "console" or (form == "auto" and sys.stderr.isatty())
-    handler: logging.Handler = _ConsoleHandler(console) if for_people else logging.StreamHandler()
+    handler: logging.Handler
+    if leads_to_journal(sys.stderr):
+        handler = _JournalHandler()
+    else:
+        handler = _ConsoleHandler(console) if for_people else logging.StreamHandler()
     final: list[structlog.typing.Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,

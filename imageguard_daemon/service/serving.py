@@ -18,6 +18,7 @@ from imageguard_daemon.service import confinement, logs, preparation, status
 from imageguard_daemon.service.alerting import Alerting
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.forwarding_process import ForwardingProcess
+from imageguard_daemon.service.image_lines import ImageLines
 from imageguard_daemon.service.locking import DaemonLocks, told_taken
 from imageguard_daemon.service.meters import Meters, SourceVitals, Vitals, forwarding_vitals
 from imageguard_daemon.service.metrics_server import MetricsServer
@@ -67,6 +68,7 @@ class Serving:
             for source in settings.sources
         }
         self._meters = Meters()
+        self._image_lines = ImageLines(settings.logging)
         self._metrics_server = MetricsServer(settings.metrics, self._meters)
         self._recovery = recovery
         stages = Stages(self._backlog, self._workers, recovery, self._meters)
@@ -210,6 +212,7 @@ class Serving:
             if settings.name in self._sources:
                 self._sources[settings.name].apply(settings)
         logs.set_level(fresh.logging.level)
+        self._image_lines.apply(fresh.logging)
         self._backlog.give_all_another_chance()
         self._pages.give_another_chance()
         for source in self._sources.values():
@@ -255,18 +258,7 @@ class Serving:
         if self._settings.filing.remove_empty_folders:
             inbox = str(self._sources[file.candidate.source].settings.inbox)
             remove_emptied_folders(os.path.dirname(image.source_path), inbox)
-        log.info(
-            decision.verdict,
-            path=printable(file.candidate.relative_path),
-            reason=decision.reason,
-            detail=printable(decision.detail),
-            score=round(decision.score, 3),
-            source=file.candidate.source,
-            class_name=printable(file.class_name),
-            destination=printable(image.destination_path),
-            sha256=image.sha256,
-            duration_ms=round(file.measurement.duration_ms, 1),
-        )
+        self._image_lines.tell(file, now)
 
     def _tell(self, display: Display, now: float) -> None:
         current = self._status(now)
