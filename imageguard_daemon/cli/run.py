@@ -1,5 +1,6 @@
 """`imageguard-daemon run`."""
 
+import faulthandler
 import os
 import sys
 from collections.abc import Iterator
@@ -33,11 +34,15 @@ def run(
         settings = settings_for(root, config)
         from imageguard_daemon.service.daemon import Daemon
         from imageguard_daemon.service.display import Display
+        from imageguard_daemon.service.notifying import notify
 
         logs.configure(settings.logging.format, settings.logging.level, console)
         pages = _command_for_pages(root, config) if settings.web.enabled and not once else ()
         daemon = Daemon(settings, lambda: settings_for(root, config), Display(console), pages)
-        raise typer.Exit(daemon.run(once=once))
+        faulthandler.enable()  # systemd's watchdog ends a daemon that hangs by SIGABRT: it says where
+        code = daemon.run(once=once)
+        notify(STATUS="stopped")
+        raise typer.Exit(code)
 
 
 @contextmanager
@@ -45,11 +50,14 @@ def _fatal_errors_logged() -> Iterator[None]:
     """Write what ends the daemon as a line of its log, in the form of all others."""
     import structlog
 
+    from imageguard_daemon.service.notifying import notify
+
     log = structlog.get_logger(__name__)
     try:
         yield
     except ImageguardError as error:
         first, *others = [line.strip() for line in str(error).splitlines()] or [""]
+        notify(STATUS=f"ended: {error}")
         log.critical("ended", exit_code=error.exit_code, why=f"{first} {'; '.join(others)}".strip())
         raise typer.Exit(error.exit_code) from None
     except (typer.Exit, KeyboardInterrupt):

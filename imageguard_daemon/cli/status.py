@@ -123,6 +123,11 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     if found["running"] and daemon:
         if (age := _age(daemon)) > STALE_SECONDS:
             rows.append(("attention", f"this is {age:.0f} s old: the daemon hangs, or its disk is full"))
+        if daemon["configuration_refused"]:
+            told = (
+                f"the configuration was not reloaded, and the next start would fail: {daemon['configuration_refused']}"
+            )
+            rows.append(("attention", told))
         rows += [("attention", f"image decoders lack {what}") for what in daemon["confinement_lacks"]]
         if daemon["log_unsafe_because"]:
             rows.append(("attention", daemon["log_unsafe_because"]))

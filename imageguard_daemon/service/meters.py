@@ -94,6 +94,7 @@ class Vitals:
     findings_at: float | None = None
     pages_up: bool | None = None
     """None where the daemon brings no pages along."""
+    configuration_refused: bool = False
 
 
 class Meters:
@@ -182,6 +183,11 @@ def _gauges(vitals: Vitals) -> Iterator[Metric]:
         ("oldest_waiting_seconds", "How long ago the file that has waited longest arrived; 0 for none.", waited),
         ("set_aside_files", "Files left in the inbox that will be tried again.", vitals.set_aside),
         ("given_up_files", "Files left in the inbox after the last attempt; they need a person.", vitals.given_up),
+        (
+            "configuration_refused",
+            "1 while the configuration has mistakes, found by a reload: the next start would fail.",
+            vitals.configuration_refused,
+        ),
         ("last_step_timestamp_seconds", "When the loop last came round, in seconds since 1970.", vitals.at),
     ):
         yield GaugeMetricFamily(f"imageguard_{name}", told, value)

@@ -34,7 +34,7 @@ def notify(**state: object) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
-    message = "\n".join(f"{key}={value}" for key, value in state.items())
+    message = "\n".join(f"{key}={' '.join(str(value).split())}" for key, value in state.items())  # one line each
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
         try:
             connection.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)

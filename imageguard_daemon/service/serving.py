@@ -85,6 +85,7 @@ class Serving:
         self._state = "watching"
         self._confinement_lacks = tuple(confinement.lacking())
         self._log_unsafe_because = preparation.why_log_is_unsafe(settings)
+        self._configuration_refused = ""
         self._next_tell_at = 0.0
         self._next_review_at = 0.0
         self._last_progress_at = 0.0
@@ -207,7 +208,9 @@ class Serving:
             fresh = reload()
         except ImageguardError as error:
             log.error("configuration not reloaded", why=str(error))  # noqa: TRY400 - the mistake is the user's
+            self._configuration_refused = " ".join(str(error).split())
             return
+        self._configuration_refused = ""
         for settings in fresh.sources:
             if settings.name in self._sources:
                 self._sources[settings.name].apply(settings)
@@ -266,6 +269,8 @@ class Serving:
         status.write(current, self._settings.state_folder)
         display.show(current)
         summary = f"{current.accepted} accepted, {current.quarantined} quarantined, {current.backlog} waiting"
+        if self._configuration_refused:
+            summary = f"configuration not reloaded: {self._configuration_refused}; {summary}"
         summary = "; ".join([*(f"{name} paused: {s.paused_because}" for name, s in self._paused()), summary])
         if self._makes_progress(now):
             notify(WATCHDOG=1, STATUS=summary)
@@ -306,6 +311,7 @@ class Serving:
             findings=found.kinds if found else {},
             findings_at=found.at if found else None,
             pages_up=self._pages.is_up,
+            configuration_refused=bool(self._configuration_refused),
         )
 
     def _status(self, now: float) -> status.Status:
@@ -325,6 +331,7 @@ class Serving:
             log_unsafe_because=self._log_unsafe_because,
             sources=tuple(_source_status(source, now) for source in self._sources.values()),
             failures=tuple(_failed_file(failure, now) for failure in self._failures_to_show()),
+            configuration_refused=self._configuration_refused,
             forwarding=self._forwarding.status(),
             left_open=len(self._recovery.left_open),
             left_open_examples=tuple(map(_told_left_open, self._recovery.left_open[: status.LEFT_OPEN_SHOWN])),

@@ -59,6 +59,8 @@ class Status:
     confinement_lacks: tuple[str, ...] = ()
     log_unsafe_because: str = ""
     """Why the log should not be where it is; empty when it is on a local disk."""
+    configuration_refused: str = ""
+    """Why the configuration as it is now was not taken over, by a reload; empty when the last one was."""
     forwarding: dict[str, Any] | None = None
     """What the forwarder last said of itself; None where nothing is forwarded."""
     left_open: int = 0

@@ -90,6 +90,10 @@ class Ingest:
         temporary.write_bytes(data)
         return temporary.rename(path)
 
+    def status(self) -> dict:
+        """Give what the daemon last wrote of itself."""
+        return json.loads((self.root / ".imageguard" / "status.json").read_text())
+
     def events(self, name: str) -> list[dict]:
         """Give the log lines of one kind."""
         if not self.log_file.exists():

@@ -129,12 +129,56 @@ def test_sighup_applies_new_thresholds(ingest):
     one.config_file.write_text("intake: {settle: 1}")
     process.send_signal(signal.SIGHUP)
     wait_until(lambda: one.events("configuration not reloaded"), "refusal")
+    wait_until(lambda: "intake.settle" in one.status()["configuration_refused"], "it is kept in the status")
     one.put("cat/2.jpg", GOOD)
     one.wait_for_decisions(3)
+    one.configure(sources=[moved])
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: not one.status()["configuration_refused"], "it is forgotten once it is corrected")
     first, second, third = one.decisions()
     assert (first["verdict"], second["verdict"], third["verdict"]) == ("accepted", "quarantined", "quarantined")
     assert json.loads(second["profile"])["resolution_score"] == 99
-    assert [event["settings"] for event in one.events("some changes need a restart")] == ["sources (default)"]
+    assert [event["settings"] for event in one.events("some changes need a restart")] == ["sources (default)"] * 2
+
+
+def test_a_daemon_that_the_watchdog_ends_says_where_it_was(ingest):
+    """SIGABRT leaves the stack of every thread, as of the loop that hangs somewhere."""
+    one = ingest()
+    one.start()
+    wait_until((one.root / ".imageguard" / "status.json").exists, "it watches")
+    assert one.stop(signal.SIGABRT) == -signal.SIGABRT
+    text = one.log_file.read_text()
+    assert "Fatal Python error: Aborted" in text
+    assert "serving.py" in text
+
+
+def test_systemd_is_told_how_it_ended(ingest, tmp_path):
+    """STATUS= says stopped after a stop, and why after an end; one line each, whatever a message has in it."""
+    one = ingest()
+    told = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
+        ours.bind(str(tmp_path / "notify"))
+        ours.settimeout(0.2)
+
+        def hear():
+            while True:
+                try:
+                    told.extend(ours.recv(65_536).decode().splitlines())
+                except TimeoutError:
+                    return told
+
+        one.start(env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        wait_until(lambda: "READY=1" in hear(), "it is ready")
+        one.config_file.write_text("intake:\n  settle: 1\n  rescan: 2\n")
+        one.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: any("configuration not reloaded" in line and "rescan" in line for line in hear()), "refusal")
+        one.stop()
+        assert [line for line in hear() if line.startswith("STATUS=")][-1] == "STATUS=stopped"
+        one.configure()
+        (one.root / "audit.db").write_bytes(b"no database" * 100)
+        one.start(env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        one.process.wait(60)
+        assert [line for line in hear() if line.startswith("STATUS=")][-1].startswith("STATUS=ended: audit database")
 
 
 def test_a_killed_worker_costs_no_file(ingest):

@@ -80,6 +80,14 @@ def test_an_end_that_cannot_be_read_is_none(tmp_path, content):
     assert ending.read(tmp_path) is None
 
 
+def test_a_configuration_that_was_refused_is_shown(locked, capsys):
+    """Who reloaded and looked no further learns it here, before the next start fails."""
+    write(replace(told(os.getpid(), 1.0), configuration_refused="intake.settle: unknown setting"), locked)
+    status(locked.parent)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "not reloaded, and the next start would fail: intake.settle: unknown setting" in shown
+
+
 def test_a_daemon_that_is_starting_is_not_alive_yet(locked):
     """What the last run has left says nothing about this one."""
     write(told(os.getpid() + 1, 1.0), locked)

@@ -35,6 +35,7 @@ def meters(tmp_path):
     with made.timed("record"):
         pass
     made.vitals = replace(WELL, at=time.time(), findings={"just_below": 2}, findings_at=990.0, pages_up=True)
+    made.vitals = replace(made.vitals, configuration_refused=True)
     return made
 
 
