@@ -9,6 +9,7 @@ from imageguard_daemon.errors import NoInputError, PermissionDeniedError, hindra
 from imageguard_daemon.file_systems import Reach, file_system_at
 from imageguard_daemon.intake.selection import unprotected
 from imageguard_daemon.names import printable
+from imageguard_daemon.service import inbox_memory
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +25,7 @@ def prepare(settings: Settings) -> None:
     """
     _make(settings.root)
     _make(settings.state_folder)
+    inbox_memory.make_missing(settings)
     folders = [settings.audit.database.parent]
     for source in settings.sources:
         folders += source.folders
@@ -35,6 +37,7 @@ def prepare(settings: Settings) -> None:
                 f"{folder} is not there; folders outside the root ({settings.root}) are not made by themselves. "
                 "Mount or create it, then start again."
             )
+    inbox_memory.remember(settings)
 
 
 def warn_of_missing_log(settings: Settings) -> None:

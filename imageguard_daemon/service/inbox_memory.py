@@ -1,0 +1,81 @@
+"""Remembers who may write into each inbox: one that went and is made anew lets the same uploaders in."""
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from imageguard_daemon.config import Settings
+
+MEMORY_FILE = "inboxes.json"
+
+log = structlog.get_logger(__name__)
+
+
+def make_missing(settings: Settings) -> None:
+    """Make the inboxes below the root that are not there, with group and mode as at the last start; say so.
+
+    What the system refuses is left to whoever needs the inbox. One thread only: the umask is that of the process.
+    """
+    known = _read(settings.state_folder)
+    for source in settings.sources:
+        if source.inbox.is_relative_to(settings.root) and not source.inbox.exists():
+            with suppress(OSError):
+                _make(source.inbox, known.get(os.fsencode(source.inbox).decode("latin-1")))
+
+
+def remember(settings: Settings) -> None:
+    """Note group and mode of each inbox as they are now; a full disk costs the note, not the start."""
+    noted = {}
+    with suppress(OSError):
+        for source in settings.sources:
+            status = os.stat(source.inbox)
+            noted[os.fsencode(source.inbox).decode("latin-1")] = [stat.S_IMODE(status.st_mode), status.st_gid]
+        if noted != _read(settings.state_folder):
+            temporary = settings.state_folder / f"{MEMORY_FILE}.new"
+            temporary.write_text(json.dumps(noted), encoding="utf-8")
+            os.replace(temporary, settings.state_folder / MEMORY_FILE)
+
+
+def _make(inbox: Path, known: object) -> None:
+    inbox.parent.mkdir(parents=True, exist_ok=True)
+    if not (isinstance(known, list) and len(known) == 2 and all(isinstance(number, int) for number in known)):
+        inbox.mkdir()
+        _tell(inbox, None)
+        return
+    mode, group = known
+    before = os.umask(0)
+    try:
+        inbox.mkdir(mode & 0o777)  # not by chmod: a unit may be forbidden to set what a folder inherits
+    finally:
+        os.umask(before)
+    with suppress(OSError):
+        if inbox.stat().st_gid != group:
+            os.chown(inbox, -1, group)
+        if stat.S_IMODE(inbox.stat().st_mode) != mode:
+            inbox.chmod(mode)
+    status = inbox.stat()
+    _tell(inbox, (stat.S_IMODE(status.st_mode), status.st_gid) == (mode, group))
+
+
+def _tell(inbox: Path, is_as_it_was: bool | None) -> None:
+    mode = f"{stat.S_IMODE(inbox.stat().st_mode):04o}"
+    if is_as_it_was is None:
+        log.info("the inbox was not there and has been made", inbox=str(inbox), mode=mode)
+    elif is_as_it_was:
+        log.warning("the inbox was gone and has been made anew, with group and mode as before", inbox=str(inbox))
+    else:
+        hint = "uploaders may be locked out; systemd-tmpfiles --create makes it as it was installed"
+        log.error("the inbox was gone and has been made anew, but not as it was", inbox=str(inbox), mode=mode, why=hint)
+
+
+def _read(state_folder: Path) -> Mapping[str, object]:
+    try:
+        content = json.loads((state_folder / MEMORY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
