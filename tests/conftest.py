@@ -1,7 +1,21 @@
 """What holds for all tests."""
 
+import logging
+
+import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says what else the machine is doing.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """A command that is run inside of a test sets up logging for its process, which is that of all tests."""
+    root = logging.getLogger()
+    before, configured = (root.handlers[:], root.level), structlog.get_config()
+    yield
+    root.handlers[:], root.level = before
+    structlog.configure(**configured)
