@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import typer
@@ -17,6 +18,12 @@ shift 3
 export PYTHONPATH=/mnt/code:/mnt/site PYTHONDONTWRITEBYTECODE=1 LD_LIBRARY_PATH=/mnt/python/lib
 """
 _AS_NOBODY = f"setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups"
+
+
+def own_folders(path: Path) -> list[Path]:
+    """Give a folder of a test with those around it that were made for tests: opened, other accounts reach the file."""
+    around = Path(tempfile.gettempdir()).resolve()
+    return [folder for folder in (path, *path.parents) if folder != around and folder.is_relative_to(around)]
 
 
 def lacking() -> str:

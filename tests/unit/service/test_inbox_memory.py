@@ -9,6 +9,7 @@ import pytest
 
 from imageguard_daemon.config import Settings
 from imageguard_daemon.service import inbox_memory, preparation
+from tests.helpers.accounts import own_folders
 
 UPLOADERS = 4321
 
@@ -61,6 +62,7 @@ def test_a_damaged_memory_stops_nothing(settings, content):
 def test_what_cannot_be_given_back_is_an_error(tmp_path):
     """An account that is not in the uploaders' group cannot give it back, and says that they may be locked out."""
     os.chown(tmp_path, 65534, 65534)
+    opened = own_folders(tmp_path)
     program = f"""
 import os
 from pathlib import Path
@@ -75,9 +77,8 @@ for path in (settings.root, settings.state_folder):
     os.chown(path, 65534, 65534)
 preparation.prepare(settings)
 inbox.rmdir()
-for folder in (Path({str(tmp_path)!r}), *Path({str(tmp_path)!r}).parents):
-    if "pytest" in folder.name:
-        folder.chmod(0o755)
+for folder in {[str(folder) for folder in opened]!r}:
+    os.chmod(folder, 0o755)
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

@@ -11,6 +11,7 @@ from imageguard_daemon.errors import PermissionDeniedError, UnavailableError
 from imageguard_daemon.web import tokens
 from imageguard_daemon.web.sessions import SESSION_SECONDS, Sessions
 from imageguard_daemon.web.tokens import Tokens
+from tests.helpers.accounts import own_folders
 
 
 def test_a_token_is_known_by_its_holder_and_never_stored(tmp_path):
@@ -89,9 +90,8 @@ def test_a_file_of_another_account_is_an_error_that_says_what_to_do(tmp_path):
     """As root's, made for the pages of an account, is."""
     path = tmp_path / tokens.TOKEN_FILE
     tokens.add(path, "anna")
-    for folder in (tmp_path, *tmp_path.parents):
-        if "pytest" in folder.name:
-            folder.chmod(0o755)
+    for folder in own_folders(tmp_path):
+        folder.chmod(0o755)
     program = f"""
 import os, pathlib
 from imageguard_daemon.web import tokens
