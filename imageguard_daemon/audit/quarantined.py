@@ -26,7 +26,7 @@ from imageguard_daemon.audit.schema import decision_records, decisions, intents,
 from imageguard_daemon.model import SCORE_NAMES, Role
 from imageguard_daemon.names import forms
 
-State = Literal["waiting", "confirmed", "released", "purged"]
+State = Literal["waiting", "confirmed", "released", "purged", "returned"]
 STATES: tuple[State, ...] = get_args(State)
 STATE_AFTER: Mapping[str, State] = {
     "": "waiting",
@@ -35,6 +35,7 @@ STATE_AFTER: Mapping[str, State] = {
     "release": "released",
     "rejudge": "released",
     "purge": "purged",
+    "return": "returned",
 }
 """What an image is after its latest review; the empty action stands for none."""
 

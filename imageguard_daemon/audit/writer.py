@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from imageguard_daemon.audit import chain, rollups
 from imageguard_daemon.audit.database import open_for_writing, translated_errors
 from imageguard_daemon.audit.remembered import Head, HeadMemory, JournalGoneError, WatchedFiles, loss
-from imageguard_daemon.audit.schema import decision_records, intents, outcomes, relocations
+from imageguard_daemon.audit.schema import decision_records, intents, outcomes, relocations, review_records
 from imageguard_daemon.errors import DataError, UnavailableError
 from imageguard_daemon.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Origin, Outcome, RecordedIntent
 from imageguard_daemon.names import printable, sidecar_ending
@@ -92,6 +92,29 @@ class AuditWriter:
         """Record that a sidecar is about to follow an image that has already moved."""
         with self.transaction(intents) as connection:
             return self._insert_intent(connection, decision_id, intent)
+
+    def record_return(self, files: Sequence[tuple[Intent, int]], why: str) -> list[RecordedIntent]:
+        """Record that a filed image and its sidecars are about to go back into the inbox, where they are judged again.
+
+        Each file comes with the number of the intent that had filed it, the image's own first. The caller holds the
+        root's `ActingLock`, as for any review: that is what this is, by the daemon itself.
+        """
+        filed_by = sa.select(intents.c.decision_id).where(intents.c.id == files[0][1])
+        with self.transaction(review_records, intents) as connection:
+            decision_id = connection.execute(filed_by).scalar_one()
+            review = {
+                "decision_id": decision_id,
+                "reviewed_at": timestamp(self._now()),
+                "host": self._host,
+                "action": "return",
+                "who": "imageguard-daemon",
+                "why": why,
+            }
+            review_id = new_id(connection.execute(review_records.insert(), review))
+            return [
+                self._insert_intent(connection, decision_id, intent, review_id=review_id, previous_id=previous_id)
+                for intent, previous_id in files
+            ]
 
     def record_outcomes(self, results: Sequence[Outcome]) -> None:
         """Record what became of intents."""

@@ -27,6 +27,7 @@ class StateName(StrEnum):
     confirmed = "confirmed"
     released = "released"
     purged = "purged"
+    returned = "returned"
     all = "all"
 
 

@@ -45,7 +45,11 @@ class Places:
 
     def today(self, intent: Intent, origin: Origin) -> Intent:
         """Give an intent with the paths its file would have in the folders in force; as it is where they do not say."""
-        ends = _ENDS[origin.action] if origin.action in _ENDS else (_INBOX, _FILED_IN[origin.verdict])
+        filed_in = _FILED_IN[origin.verdict]
+        if origin.action == "return":  # taken from where it was filed; the inbox has it by then
+            ends = (filed_in, filed_in)
+        else:
+            ends = _ENDS[origin.action] if origin.action in _ENDS else (_INBOX, filed_in)
         source, destination = (
             path and self._moved(path, origin.source, origin.depth, stage)
             for path, stage in zip((intent.source_path, intent.destination_path), ends, strict=True)

@@ -24,6 +24,7 @@ PAST: Mapping[str, str] = {
     "confirm": "confirmed",
     "undo": "undone",
     "purge": "purged",
+    "return": "put back into the inbox",
 }
 _COLUMNS = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "size_bytes")
 _RESULT_COLUMNS = ("id", "action", "done", "relative_path", "destination", "detail", "review_id")

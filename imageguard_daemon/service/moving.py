@@ -33,6 +33,11 @@ class Trip:
         """Whether names changed after the folders were synced."""
         return any(move.renamed_again for move in self._published)
 
+    def moved_files(self) -> list[RecordedIntent]:
+        """Give the intents whose files have moved, in their order; known once the trip has been proved."""
+        moved = {outcome.intent_id for outcome in self.outcomes if outcome.outcome == "moved"}
+        return [recorded for recorded in self.intents if recorded.intent_id in moved]
+
     def hold(self, folders: Folders, held: ExitStack) -> None:
         """Get hold of the files, so that nobody writes to them from now on."""
         for recorded in self.intents:

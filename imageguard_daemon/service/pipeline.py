@@ -25,11 +25,13 @@ from imageguard_daemon.intake.backlog import Backlog, Failure
 from imageguard_daemon.model import Candidate, Intent, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 from imageguard_daemon.service.doubting import Doubts, is_doubtful
+from imageguard_daemon.service.locking import ActingLock
 from imageguard_daemon.service.meters import Meters
 from imageguard_daemon.service.moving import Trip, carry_out
 from imageguard_daemon.service.planning import SIDECAR_BYTES, is_too_large_for_a_sidecar, judge, late_sidecar_intent
 from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.refusals import Refusals, Waiting
+from imageguard_daemon.service.returning import Returning
 from imageguard_daemon.service.sources import ServedSource
 from imageguard_daemon.service.workers import Finished, Workers
 
@@ -52,6 +54,12 @@ class Stages:
     workers: Workers
     recovery: Recovery
     meters: Meters = field(default_factory=Meters)
+    acting_lock: ActingLock | None = None
+    """Held by whoever acts on filed images; without it, none is looked after."""
+
+    def returning(self, folders: Callable[[], Folders]) -> Returning | None:
+        """Give what looks after images of unknown writers."""
+        return Returning(self.recovery.audit, self.acting_lock, folders) if self.acting_lock else None
 
 
 class Pipeline:
@@ -84,6 +92,7 @@ class Pipeline:
         self._roots = [str(folder) for source in sources.values() for folder in source.settings.folders]
         self._refusals = Refusals()
         self._mounts = Mounts(self._roots)
+        self._returning = stages.returning(self._folders)
 
     @property
     def busy(self) -> bool:
@@ -93,6 +102,7 @@ class Pipeline:
     def step(self, now: float) -> None:
         """Move everything on by one stage."""
         self.file_finished(now)
+        self._return_changed(now)
         self._feed(now)
 
     def next_step(self) -> float | None:
@@ -205,6 +215,12 @@ class Pipeline:
             for candidate in self._doubts.worth_waiting_for(now)
         )
 
+    def _return_changed(self, now: float) -> None:
+        """Put back what somebody went on writing to after it was filed."""
+        if self._returning is not None and not self._unrecorded:
+            self._unrecorded += self._returning.step(now)
+            self._record_outcomes(now)
+
     def _file(self, measured: Sequence[Finished], now: float) -> None:
         if not self._record_outcomes(now):  # the log is out of order: don't make more that it can't take
             self._let_go(one.candidate for one in measured)
@@ -240,6 +256,10 @@ class Pipeline:
         """Move what was recorded, and give the files whose image has moved."""
         trips = [Trip(file.candidate, intents) for file, intents in zip(judged, recorded, strict=True)]
         self._make_trips(trips, folders, now)
+        if self._returning is not None:
+            for trip in trips:
+                if trip.moved and trip.candidate.still_since is not None:
+                    self._returning.remember(trip.moved_files(), now)
         return [file for file, trip in zip(judged, trips, strict=True) if trip.moved]
 
     def _make_trips(self, trips: Sequence[Trip], folders: Folders, now: float) -> None:

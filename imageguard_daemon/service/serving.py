@@ -19,7 +19,7 @@ from imageguard_daemon.service.alerting import Alerting
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.forwarding_process import ForwardingProcess
 from imageguard_daemon.service.image_lines import ImageLines
-from imageguard_daemon.service.locking import DaemonLocks, told_taken
+from imageguard_daemon.service.locking import ActingLock, DaemonLocks, told_taken
 from imageguard_daemon.service.meters import Meters, SourceVitals, Vitals, forwarding_vitals
 from imageguard_daemon.service.metrics_server import MetricsServer
 from imageguard_daemon.service.notifying import notify
@@ -71,7 +71,7 @@ class Serving:
         self._image_lines = ImageLines(settings.logging)
         self._metrics_server = MetricsServer(settings.metrics, self._meters)
         self._recovery = recovery
-        stages = Stages(self._backlog, self._workers, recovery, self._meters)
+        stages = Stages(self._backlog, self._workers, recovery, self._meters, ActingLock(settings.state_folder))
         self._pipeline = Pipeline(
             self._sources,
             stages,

@@ -11,6 +11,7 @@ from imageguard_daemon.config import Intake, Source
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.model import Candidate, FileIdentity, JudgedFile, Measurement, Measures, Role
+from imageguard_daemon.service.locking import ActingLock
 from imageguard_daemon.service.pipeline import Pipeline, Stages
 from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.sources import ServedSource
@@ -91,7 +92,8 @@ class Bench:
         self.filed: list[JudgedFile] = []
         folders = [str(folder) for folder in self.source.folders]
         self.recovery = Recovery(self.audit, folders, {"default": self.source})
-        stages = Stages(self.backlog, self.workers, self.recovery)
+        (root / ".imageguard").mkdir(exist_ok=True)
+        stages = Stages(self.backlog, self.workers, self.recovery, acting_lock=ActingLock(root / ".imageguard"))
         self.pipeline = Pipeline({"default": self.served}, stages, self.filed.append)
 
     def arrive(self, relative_path: str, data: bytes, still_since: float | None = None) -> Candidate:

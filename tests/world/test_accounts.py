@@ -42,6 +42,22 @@ def test_an_upload_that_pauses_is_not_filed_as_corrupt(begun, unknowing):
     one.check_books()
 
 
+def test_a_whole_image_that_goes_on_growing_is_judged_again(unknowing):
+    """A film behind a still picture: what is filed in the end is what is recorded, and all of it."""
+    one = unknowing()
+    one.start()
+    with Uploader(one.inbox / "cat/1.jpg") as uploader:
+        uploader.write(PHOTO)
+        one.wait_for_decisions(1)
+        uploader.write(bytes(5000))
+        wait_until(lambda: one.events("put back into the inbox"), "it is put back")
+    rows = one.wait_for_decisions(2)
+    assert [row["size_bytes"] for row in rows] == [len(PHOTO), len(PHOTO) + 5000]
+    assert one.stop() == 0
+    verified = command("verify", "--config", one.config_file)
+    assert verified.returncode == 0, verified.stdout
+
+
 def _status(one):
     return " ".join(command("status", "--config", one.config_file).stdout.split())
 

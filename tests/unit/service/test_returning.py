@@ -1,0 +1,109 @@
+"""Images of unknown writers that go on growing after they were filed."""
+
+from dataclasses import replace
+
+import pytest
+
+from imageguard_daemon.audit.database import open_for_reviewing
+from imageguard_daemon.audit.quarantined import held_image
+from imageguard_daemon.service import returning
+from imageguard_daemon.service.locking import ActingLock
+from imageguard_daemon.service.recovery import recover
+from imageguard_daemon.service.returning import LOOK_AFTER_SECONDS
+from tests.helpers.bench import Bench
+
+
+@pytest.mark.parametrize("name", ["good", "bad"])
+def test_an_image_that_grows_after_it_was_filed_is_put_back_and_judged_again(bench, name):
+    """Whoever holds the file open writes on into the filed one: it gets its old name back, and one decision holds."""
+    folder = "accepted" if name == "good" else "quarantine"
+    one = bench.arrive(f"cat/{name}.jpg", b"half", still_since=0.0)
+    bench.step(now=1.0)
+    with (bench.root / folder / f"cat/{name}.jpg").open("ab") as file:
+        file.write(b", and the rest")
+    bench.step(now=10.0)
+    assert bench.files() == {f"inbox/cat/{name}.jpg": b"half, and the rest"}
+    bench.backlog.offer(replace(one, settled=None))
+    bench.step(now=20.0)
+    assert bench.files() == {f"{folder}/cat/{name}.jpg": b"half, and the rest"}
+    assert bench.audit.unfinished() == []
+    if name == "bad":
+        engine = open_for_reviewing(bench.root / "audit.db")
+        states = [image.state for number in (1, 2) if (image := held_image(engine, number))]
+        engine.dispose()
+        assert states == ["returned", "waiting"]
+
+
+def test_a_label_goes_back_with_its_image(tmp_path):
+    """The image is judged again with its label, wherever it goes then."""
+    bench = Bench(tmp_path, sidecars=True)
+    (bench.inbox / "cat").mkdir()
+    (bench.inbox / "cat/good.txt").write_bytes(b"label")
+    bench.arrive("cat/good.jpg", b"half", still_since=0.0)
+    bench.step(now=1.0)
+    with (bench.accepted / "cat/good.jpg").open("ab") as file:
+        file.write(b", and the rest")
+    bench.step(now=10.0)
+    assert bench.files() == {"inbox/cat/good.jpg": b"half, and the rest", "inbox/cat/good.txt": b"label"}
+    bench.audit.close()
+
+
+def test_what_nobody_can_be_writing_and_what_was_filed_long_ago_is_left_alone(bench):
+    """Files of known writers, and after some minutes all, may be changed by whoever they belong to."""
+    bench.arrive("cat/known.jpg", b"1")
+    bench.arrive("cat/old.jpg", b"2", still_since=0.0)
+    bench.step(now=1.0)
+    (bench.accepted / "cat/known.jpg").write_bytes(b"edited")
+    bench.step(now=10.0)
+    bench.step(now=LOOK_AFTER_SECONDS + 20.0)
+    (bench.accepted / "cat/old.jpg").write_bytes(b"edited, too")
+    bench.step(now=LOOK_AFTER_SECONDS + 30.0)
+    assert bench.files() == {"accepted/cat/known.jpg": b"edited", "accepted/cat/old.jpg": b"edited, too"}
+
+
+def test_a_name_that_a_new_upload_has_taken_is_not_replaced(bench):
+    """The file that goes back gets a name that tells it apart."""
+    bench.arrive("cat/good.jpg", b"half", still_since=0.0)
+    bench.step(now=1.0)
+    (bench.inbox / "cat/good.jpg").write_bytes(b"new")
+    with (bench.accepted / "cat/good.jpg").open("ab") as file:
+        file.write(b" rest")
+    bench.step(now=10.0)
+    assert sorted(bench.files().values()) == [b"half rest", b"new"]
+    assert bench.files()["inbox/cat/good.jpg"] == b"new"
+
+
+def test_a_command_at_work_is_waited_for(bench):
+    """While somebody acts on images nothing is put back; afterwards it is."""
+    bench.arrive("cat/good.jpg", b"half", still_since=0.0)
+    bench.step(now=1.0)
+    with (bench.accepted / "cat/good.jpg").open("ab") as file:
+        file.write(b" rest")
+    with ActingLock(bench.root / ".imageguard").held():
+        bench.step(now=10.0)
+        assert "accepted/cat/good.jpg" in bench.files()
+    bench.step(now=20.0)
+    assert "inbox/cat/good.jpg" in bench.files()
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_kill_on_the_way_back_is_finished_at_the_next_start(bench, monkeypatch, moved):
+    """Before the name goes back or after it: no intent stays open, and the file is in one place."""
+    bench.arrive("cat/good.jpg", b"half", still_since=0.0)
+    bench.step(now=1.0)
+    with (bench.accepted / "cat/good.jpg").open("ab") as file:
+        file.write(b" rest")
+
+    def killed(*ends):
+        if moved:
+            really(*ends)
+        raise KeyboardInterrupt
+
+    really = returning.put_back
+    with monkeypatch.context() as here:
+        here.setattr(returning, "put_back", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bench.step(now=10.0)
+    [outcome] = recover(bench.audit, [str(f) for f in (bench.inbox, bench.accepted, bench.quarantine)])
+    assert outcome.outcome == ("purged" if moved else "abandoned")
+    assert list(bench.files()) == ["inbox/cat/good.jpg" if moved else "accepted/cat/good.jpg"]
