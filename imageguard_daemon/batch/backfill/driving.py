@@ -10,7 +10,7 @@ from imageguard_daemon.batch.backfill.executors import Fleet
 from imageguard_daemon.batch.backfill.schedule import Flight, Schedule
 from imageguard_daemon.batch.backfill.shard_file import Made, make_result
 from imageguard_daemon.batch.backfill.shards import Task
-from imageguard_daemon.errors import FatalError
+from imageguard_daemon.errors import FatalError, UnavailableError
 from imageguard_daemon.names import printable
 
 _LONGEST_WAIT_SECONDS = 1.0
@@ -55,6 +55,8 @@ class Driver:
                     raise
                 self._begin_anew(error)
             else:
+                if not isinstance(future, Future):
+                    raise UnavailableError(f"the executor gave {_kind(future)} where a Future was due")
                 self._out[future] = flight
 
     def _collect(self, done: "set[Future[Made]]") -> None:
@@ -62,8 +64,9 @@ class Driver:
         for future in done:
             flight, error = self._out.pop(future), _error_of(future)
             if error is None:
+                made = _checked(future.result(), flight.task)
                 if self._schedule.done(flight, time.monotonic()):
-                    self._take(flight.task, future.result())
+                    self._take(flight.task, made)
             elif self._fleet.is_lost(error):
                 lost = error  # what came back well beside it is taken first
             else:
@@ -87,6 +90,24 @@ class Driver:
             self._give_up(flight.task, why)
         log.warning("what was in work is lost; it goes out again", why=in_words(error))
         self._fleet.renew()
+
+
+def _checked(made: object, task: Task) -> Made:
+    """Give what came back, if it is the result of that task.
+
+    Raises:
+        UnavailableError: it is not: the executor does not run what it is given, or mixes up the answers.
+    """
+    if not isinstance(made, Made):
+        raise UnavailableError(f"the executor gave {_kind(made)} where the result of a shard was due")
+    facts = made.facts
+    if (facts.number, facts.digest, facts.terms) != (task.shard.number, task.digest, task.terms):
+        raise UnavailableError(f"the executor gave the result of shard {facts.number} for shard {task.shard.number}")
+    return made
+
+
+def _kind(thing: object) -> str:
+    return f"something of type {printable(type(thing).__name__)}"
 
 
 def _error_of(future: "Future[Made]") -> BaseException | None:

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 
 import pytest
 
 from imageguard_daemon.batch.backfill.driving import Driver
 from imageguard_daemon.batch.backfill.executors import GivenFleet, open_fleet
 from imageguard_daemon.batch.backfill.schedule import Schedule
+from imageguard_daemon.batch.backfill.shard_file import Facts, Made
 from imageguard_daemon.batch.backfill.shards import Shard, Task
 from imageguard_daemon.errors import UnavailableError, UsageError
 
@@ -51,8 +53,17 @@ class _Scripted(Executor):
         if isinstance(answer, BaseException):
             future.set_exception(answer)
         else:
-            future.set_result((task.shard.number, answer))
+            content = answer.encode() if isinstance(answer, str) else b""
+            made = Made(content, Facts(task.shard.number, 0, task.digest, task.terms, {}))
+            future.set_result(answer.result if isinstance(answer, _Nonsense) else made)
         return future
+
+
+@dataclass
+class _Nonsense:
+    """What an executor that does something else gives."""
+
+    result: object
 
 
 class _Renewed(GivenFleet):
@@ -70,7 +81,7 @@ def _drive(answers: list[object], shards: int, kind: type[GivenFleet] = _Renewed
     driver = Driver(
         fleet,
         schedule,
-        lambda task, made: taken.append(made),
+        lambda task, made: taken.append((task.shard.number, made.content.decode())),
         lambda task, why: given_up.append((task.shard.number, why)),
     )
     try:
@@ -99,6 +110,28 @@ def test_an_error_that_concerns_all_shards_ends_the_run():
     """A worker of another version, or without what the store needs, would fail them all."""
     with pytest.raises(UnavailableError, match="another version"):
         _drive([UnavailableError("another version"), "b"], 3)
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (None, "something of type NoneType where the result of a shard was due"),
+        ("done", "something of type str where the result of a shard was due"),
+        (Made(b"", Facts(7, 0, "", "", {})), "the result of shard 7 for shard 0"),
+        (Made(b"", Facts(0, 0, "of others", "", {})), "the result of shard 0 for shard 0"),
+    ],
+)
+def test_an_executor_that_answers_nonsense_is_told_in_a_sentence(result, told):
+    """Who does not run what is given, or mixes up answers, ends the run, and nothing of it is kept."""
+    with pytest.raises(UnavailableError, match=told):
+        _drive([_Nonsense(result), "b"], 1)
+
+
+def test_an_executor_that_gives_no_futures_is_told(monkeypatch):
+    """What `submit` gives must be waited for."""
+    monkeypatch.setattr(_Scripted, "submit", lambda *_: "queued")
+    with pytest.raises(UnavailableError, match="something of type str where a Future was due"):
+        _drive(["a"], 1)
 
 
 def test_an_executor_brought_along_cannot_be_made_anew():
