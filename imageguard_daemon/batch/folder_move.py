@@ -48,15 +48,15 @@ def run(request: Request, console: Console) -> Result:
     summary = Summary(told, totals, report, 0, left, dict(unread.reasons), is_complete=complete)
     filed = f"; moved to {printable(str(request.move))}"
     if move.was_interrupted:
-        go_on = "interrupted; the same command goes on with what is left"
-        return Result(summary, Unread(), EX_INTERRUPTED, filed, go_on, request.uses_standard_output)
-    go_on = "files were left behind; the same command tries them again" if exit_code else ""
+        used = request.uses_standard_output
+        return Result(summary, Unread(), EX_INTERRUPTED, filed, "", used, is_interrupted=True)
+    go_on = ": files were left behind" if exit_code else ""
     return Result(summary, unread, exit_code, filed, go_on, request.uses_standard_output)
 
 
 def _write(move: Move, request: Request, outputs: Outputs) -> Totals:
     totals = Totals()
-    folder, root = printable(str(request.folder)), printable(str(request.move))
+    folder, root = str(request.folder), str(request.move)
     for record in move.rows():
         row = row_of_record(record, folder, root)
         totals.add(row)

@@ -13,6 +13,7 @@ from imageguard_daemon.batch.images import Count, ImagesOfFolder
 from imageguard_daemon.batch.interrupting import InterruptedRunError, Interrupts
 from imageguard_daemon.batch.judging import judge, row_of
 from imageguard_daemon.batch.linking import Linker
+from imageguard_daemon.batch.old_links import OldLinks
 from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT, Outputs
 from imageguard_daemon.batch.progress import ScanProgress
 from imageguard_daemon.batch.request import Request, Result
@@ -86,7 +87,7 @@ class _Scan:
         self._selection = Selection.from_settings(request.settings.intake)
         self._totals = Totals()
         self._linker = Linker(request.link, hard=request.hard_links) if request.link else None
-        self._linked = 0
+        self._linked, self._old_links = 0, OldLinks()
         self._identity = _identity_of(request.folder)
         self._outputs = self._make_outputs()
         self._partial: tuple[str, ...] = ()
@@ -120,8 +121,12 @@ class _Scan:
 
     def finish(self) -> None:
         """Put the results in place; of nothing there are none, and those of an earlier run stay."""
-        if self._totals.total:
-            self._outputs.publish()
+        if not self._totals.total:
+            return
+        if self._linker is not None:
+            keep = bool(self._measuring.unread.total)  # what could not be read may have been linked
+            self._old_links = self._linker.take_old_away(self._request.folder, keep=keep)
+        self._outputs.publish()
 
     def set_aside(self) -> None:
         """Keep the results so far, under names that say so."""
@@ -143,15 +148,22 @@ class _Scan:
         )
         link = self._request.link
         filed = f"; {self._linked:,} linked in {printable(str(link))}" if link else ""
+        filed += f", {self._old_links.removed:,} old links removed" if self._old_links.removed else ""
         used = self._request.uses_standard_output
-        return Result(summary, unread, exit_code, filed, self._how_to_go_on(exit_code), used)
+        return Result(
+            summary,
+            unread,
+            exit_code,
+            filed,
+            self._how_to_go_on(),
+            used,
+            is_interrupted=bool(exit_code),
+            old_links=self._old_links,
+        )
 
-    def _how_to_go_on(self, exit_code: int) -> str:
-        if not exit_code:
-            return ""
+    def _how_to_go_on(self) -> str:
         so_far = "".join(f"; results so far are in {printable(path)}" for path in self._partial)
-        state = printable(str(self._state))
-        return f"interrupted; the same command goes on where it was ({state} knows what was done){so_far}"
+        return f" ({printable(str(self._state))} knows what was done){so_far}"
 
     def _make_outputs(self) -> Outputs:
         request, wanted = self._request, dict(self._request.outputs)

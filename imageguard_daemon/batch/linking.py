@@ -1,7 +1,8 @@
 """Accepted and quarantined images as links in folders of their own; the files themselves stay where they are.
 
 A link is all that is ever made or removed here. One that an earlier run made for the same file, and that no longer
-fits its verdict, is removed; whatever else has the name is left alone and told apart by the content's hash.
+fits its verdict, is removed, as is one that leads nowhere; whatever else has the name is left alone and told apart by
+the content's hash.
 """
 
 import errno
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imageguard_daemon.batch.judging import JudgedImage
+from imageguard_daemon.batch.old_links import Marks, OldLinks, file_mark, is_dangling, take_away
 from imageguard_daemon.errors import ChangedError, StalledError, StorageError
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.destinations import free_path
@@ -27,6 +29,7 @@ class Linker:
         self._destination = Path(os.path.abspath(destination))
         self._hard = hard
         self._roots = {name: str(self._destination / name) for name in (ACCEPTED, QUARANTINE)}
+        self._made, self._sources = Marks(), Marks()
         try:
             for root in self._roots.values():
                 os.makedirs(root, exist_ok=True)
@@ -48,13 +51,27 @@ class Linker:
                 self._remove_ours(source, image, other)
                 relative_path = self._place(source, image, wanted)
                 path = os.path.join(self._roots[wanted], relative_path)
-                if self._is_ours(path, source) and os.path.islink(path) == self._hard:
-                    os.unlink(path)  # a link of the other kind
+                if self._is_ours(path, source) and (os.path.islink(path) == self._hard or is_dangling(path)):
+                    os.unlink(path)  # a link of the other kind, or one that leads nowhere
                 if not self._is_ours(path, source):
                     self._make(source, path, folders)
         except OSError as error:
             raise StorageError(f"cannot link {printable(image.path)}: {error.strerror or error}") from error
+        self._made.add(path)
+        if self._hard:
+            self._sources.add(file_mark(os.lstat(path)))
         return replace(image, destination=path)
+
+    def take_old_away(self, folder: Path, *, keep: bool) -> OldLinks:
+        """Remove the links of earlier runs that this one, now at its end, has not made; `keep` only counts them.
+
+        Raises:
+            StorageError: the file system refuses.
+        """
+        try:
+            return take_away(list(self._roots.values()), self._made, self._sources, str(folder), keep=keep)
+        except OSError as error:
+            raise StorageError(f"cannot remove old links: {error.strerror or error}") from error
 
     def _require_unchanged(self, source: str, image: JudgedImage) -> None:
         judged = image.measurement.identity
@@ -84,7 +101,7 @@ class Linker:
         """Tell whether a name is a link to this very file, so that removing it loses nothing."""
         try:
             if os.path.islink(path):
-                return os.readlink(path) == source
+                return os.readlink(path) == source or is_dangling(path)
             here, there = (os.stat(name, follow_symlinks=False) for name in (path, source))
         except OSError:
             return False

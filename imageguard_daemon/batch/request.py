@@ -1,10 +1,11 @@
 """What a scan is asked for, and what it gives back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from imageguard_daemon.batch.judging import Rules
+from imageguard_daemon.batch.old_links import OldLinks
 from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT
 from imageguard_daemon.batch.scanning import Unread
 from imageguard_daemon.batch.summary import Summary
@@ -53,3 +54,5 @@ class Result:
     filed: str = ""
     how_to_go_on: str = ""
     used_standard_output: bool = False
+    is_interrupted: bool = False
+    old_links: OldLinks = field(default_factory=OldLinks)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imageguard_daemon.cli.incomplete import tell_how_to_go_on, tell_unread
 from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
 from imageguard_daemon.cli.rules import Preset, Set, SourceName, Workers, settings_of, source_of, with_rules
 from imageguard_daemon.errors import UsageError
@@ -199,16 +200,13 @@ def _tell(
 
 
 def _tell_what_is_missing(result: "BackfillResult", console: "Console") -> None:
-    for path, why in result.examples:
-        console.print(f"error: {printable(path)}: {why}", soft_wrap=True)
-    if (hidden := result.standing.unread - len(result.examples)) > 0:
-        console.print(f"error: {hidden:,} more images could not be read")
+    tell_unread(console, result.examples, result.standing.unread)
     for number, why in list(result.failed.items())[:_FAILED_SHOWN]:
         console.print(f"error: shard {number} failed: {why}", soft_wrap=True)
     if (hidden := len(result.failed) - _FAILED_SHOWN) > 0:
         console.print(f"error: {hidden:,} more shards failed")
     if not result.is_complete:
-        console.print("not complete; the same command goes on from here")
+        tell_how_to_go_on(console, interrupted=bool(result.exit_code))
 
 
 def _leave_at_once(exit_code: int) -> None:

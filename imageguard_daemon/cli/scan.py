@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imageguard_daemon.cli.incomplete import tell_how_to_go_on, tell_unread
 from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
 from imageguard_daemon.cli.rules import Preset, Set, SourceName, Workers, settings_of, source_of, with_rules
 from imageguard_daemon.errors import NoInputError, UsageError
@@ -185,14 +186,15 @@ def _tell(result: "Result", output: OutputFormat, console: "Console") -> None:
         Console(file=to_file, highlight=False, markup=False, emoji=False).print(as_summary(summary, filed=result.filed))
     for why, count in summary.left.items():
         console.print(f"{count:,} left out: {why}")
-    for path, why in result.unread.examples:
-        console.print(f"error: {printable(path)}: {why}", soft_wrap=True)
-    if (hidden := result.unread.total - len(result.unread.examples)) > 0:
-        console.print(f"error: {hidden:,} more could not be read")
+    for path in result.old_links.examples:
+        console.print(f"left from an earlier run: {printable(path)}", soft_wrap=True)
+    if (hidden := result.old_links.left - len(result.old_links.examples)) > 0:
+        console.print(f"left from an earlier run: {hidden:,} more")
+    tell_unread(console, result.unread.examples, result.unread.total)
     if not (summary.totals.total or result.unread.total or result.exit_code):
         console.print(f"error: no images in {summary.folder}", soft_wrap=True)
-    if result.how_to_go_on:
-        console.print(result.how_to_go_on, soft_wrap=True)
+    if result.exit_code or result.unread.total:
+        tell_how_to_go_on(console, interrupted=result.is_interrupted, detail=result.how_to_go_on)
 
 
 def _exit_code(result: "Result", *, fail_on_reject: bool) -> int:
