@@ -1,6 +1,7 @@
 r"""File names are data: any byte but `/` and NUL may be in one, so they are escaped wherever people read them.
 
-Inside the program a name is a `str` with surrogate escapes (what `os.fsdecode` gives), so no byte is ever lost.
+Results that programs read (CSV, JSON lines, Parquet) have them as they are. Inside the program a name is a `str` with
+surrogate escapes (what `os.fsdecode` gives), so no byte is ever lost.
 """
 
 import os
@@ -47,9 +48,32 @@ def _escaped(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+def is_text(name: str) -> bool:
+    """Tell whether a name is Unicode, and not just bytes: only then JSON and Parquet can have it as it is."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def inert(text: str) -> str:
-    """Give a text an apostrophe where a spreadsheet would run it as a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(_LIVE_IN_SPREADSHEETS) else text
+    """Give a text an apostrophe where a spreadsheet would run it as a formula; `live` takes it away again."""
+    return f"'{text}" if _is_live(text.lstrip("'")) else text
+
+
+def live(text: str) -> str:
+    """Give the text that `inert` was given."""
+    return text[1:] if text.startswith("'") and _is_live(text.lstrip("'")) else text
+
+
+def inert_path(path: str) -> str:
+    """Give another name of the same file, which no spreadsheet runs as a formula."""
+    return f"./{path}" if _is_live(path) else path
+
+
+def _is_live(text: str) -> bool:
+    return text.lstrip(" ").startswith(_LIVE_IN_SPREADSHEETS)
 
 
 def original(shown: str) -> str:

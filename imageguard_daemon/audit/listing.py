@@ -18,6 +18,7 @@ _SCORES = ", ".join(f"d.{name}" for name in SCORE_NAMES)
 _FILED = f"""
 SELECT i.id, coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
                       i.destination_path) AS place,
+       i.size_bytes, i.mtime_ns, i.sha256,
        d.relative_path, d.class, d.verdict, d.reason, d.issues, d.score, d.borderline, {_SCORES}
 FROM intents i JOIN outcomes o ON o.intent_id = i.id AND o.outcome = 'moved'
                JOIN decision_records d ON d.id = i.decision_id

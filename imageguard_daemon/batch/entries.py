@@ -8,6 +8,7 @@ from typing import Any
 
 from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.audit.listing import filed_images
+from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.manifests import Entry
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import NoInputError
@@ -38,15 +39,18 @@ def _entry_of_line(line: str, where: str) -> Entry:
     try:
         row: Mapping[str, Any] = json.loads(line)
         return Entry(
-            path=os.path.abspath(original(row.get("destination") or row["path"])),
-            relative_path=original(row["relative_path"]),
-            class_name=original(row["class"]),
+            path=os.path.abspath(real_name(row, "destination" if row.get("destination") else "path")),
+            relative_path=real_name(row, "relative_path"),
+            class_name=real_name(row, "class"),
             verdict=row["verdict"],
             reason=row["reason"],
             issues=tuple(row["issues"]),
             score=float(row["score"]),
             scores={name: row[name] for name in SCORE_NAMES},
             borderline=bool(row.get("borderline")),
+            size_bytes=row.get("size_bytes"),
+            mtime_ns=row.get("mtime_ns"),
+            sha256=str(row.get("sha256") or ""),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NoInputError(f"{where}: this was not written by scan --jsonl") from error
@@ -84,4 +88,7 @@ def _entry_of_row(row: Mapping[str, Any], accepted: tuple[str, ...], quarantine:
         score=row["score"],
         scores={name: row[name] for name in SCORE_NAMES},
         borderline=row["borderline"] == 1,
+        size_bytes=row["size_bytes"],
+        mtime_ns=row["mtime_ns"],
+        sha256=row["sha256"],
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from imageguard_daemon.filing.destinations import class_of
 from imageguard_daemon.model import SCORE_NAMES, Decision, Measurement, Measures
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import inert, inert_path, is_text, original, printable
 from imageguard_daemon.quality.policy import decide_on_file
 
 Value = str | float | int | bool | list[str] | None
@@ -18,8 +18,14 @@ COLUMNS: tuple[str, ...] = (
     *("class", "relative_path", "size_bytes", "sha256", "image_format", "camera", "preset", "scorer_version", "detail"),
     "destination",
     "borderline",
+    *("names_escaped", "mtime_ns"),
 )
 """What every output has of an image, in this order; new ones are only ever added at the end."""
+
+
+PATHS = ("path", "relative_path", "destination")
+NAMES = (*PATHS, "class")
+"""The columns that have names of files and folders, as the file system has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +56,46 @@ def judge(path: str, relative_path: str, measurement: Measurement, rules: Rules)
 
 
 def row_of(image: JudgedImage) -> dict[str, Value]:
-    """Give the columns of an image; names are escaped, what could not be measured is None."""
+    """Give the columns of an image; what could not be measured is None."""
     decision, measurement = image.decision, image.measurement
-    measured = measurement.measures is not None
+    measured, identity = measurement.measures is not None, measurement.identity
     values: tuple[Value, ...] = (
-        *(printable(image.path), decision.score, list(decision.issues), decision.reason, decision.verdict),
+        *(image.path, decision.score, list(decision.issues), decision.reason, decision.verdict),
         *(decision.scores[name] if measured else None for name in SCORE_NAMES),
         *(decision.measures[name] if measured else None for name in MEASURES),
-        printable(image.class_name),
-        printable(image.relative_path),
-        measurement.identity.size_bytes if measurement.identity else None,
+        image.class_name,
+        image.relative_path,
+        identity.size_bytes if identity else None,
         measurement.sha256,
         *map(printable, (measurement.image_format, measurement.camera)),
         decision.preset,
         decision.scorer_version,
         printable(decision.detail),
-        printable(image.destination) or None,
-        decision.borderline,
+        image.destination or None,
+        *(decision.borderline, False, (identity.mtime_ns or None) if identity else None),
     )
-    return dict(zip(COLUMNS, values, strict=True))
+    return with_names(dict(zip(COLUMNS, values, strict=True)))
+
+
+def with_names(row: dict[str, Value]) -> dict[str, Value]:
+    """Have names that are no Unicode in the escaped form, in which everything can have them, and say so.
+
+    Then all names of the row are escaped, and `real_name` gives each back; in all other rows they are as they are.
+    """
+    names = {column: str(row[column]) for column in NAMES if row.get(column) is not None}
+    escaped = not all(map(is_text, names.values()))
+    return row | {"names_escaped": escaped} | ({c: printable(name) for c, name in names.items()} if escaped else {})
+
+
+def real_name(row: Mapping[str, Any], column: str) -> str:
+    """Give a name of a row as the file system has it; rows of earlier versions had all of them escaped."""
+    name = str(row[column])
+    return original(name) if row.get("names_escaped", True) else name
+
+
+def shown_name(row: Mapping[str, Any], column: str) -> str:
+    """Give a name of a row as people may read it."""
+    return str(row[column]) if row.get("names_escaped") else printable(str(row[column]))
 
 
 def row_of_record(record: Mapping[str, object], folder: str, root: str) -> dict[str, Value]:
@@ -76,13 +103,14 @@ def row_of_record(record: Mapping[str, object], folder: str, root: str) -> dict[
     measures = record["measures"]
     values: dict[str, Any] = {**(measures if isinstance(measures, Mapping) else {}), **record}
     values["borderline"] = record["borderline"] == 1
-    values["path"] = os.path.join(folder, str(record["relative_path"]))
-    values["destination"] = os.path.join(root, str(record["destination"]))
-    return {name: values.get(name) for name in COLUMNS}
+    values |= {name: original(str(record[name])) for name in ("class", "relative_path", "destination")}
+    values["path"] = os.path.join(folder, values["relative_path"])
+    values["destination"] = os.path.join(root, values["destination"])
+    return with_names({name: values.get(name) for name in COLUMNS})
 
 
 def cells_of(row: Mapping[str, Value]) -> Iterator[str | float | int]:
-    """Give the cells of a row for CSV: a list as words, rounded numbers, nothing for None.
+    """Give the cells of a row for CSV: a list as words, rounded numbers, nothing for None, no formula.
 
     A score that is just too low stays below the threshold it missed.
     """
@@ -95,6 +123,8 @@ def cells_of(row: Mapping[str, Value]) -> Iterator[str | float | int]:
             yield str(value).lower()
         elif isinstance(value, float):
             yield _rounded_down(value) if rejected and name == "score" else round(value, 4)
+        elif isinstance(value, str):
+            yield inert_path(value) if name in PATHS else inert(value)
         else:
             yield "" if value is None else value
 

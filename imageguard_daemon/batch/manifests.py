@@ -10,7 +10,7 @@ from typing import Any
 
 from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.model import SCORE_NAMES
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import is_text, printable
 
 
 class ManifestForm(StrEnum):
@@ -35,15 +35,14 @@ class Entry:
     score: float
     scores: Mapping[str, float | None]
     borderline: bool = False
+    size_bytes: int | None = None
+    mtime_ns: int | None = None
+    sha256: str = ""
 
     @property
     def is_text(self) -> bool:
         """Whether its path can be written in JSON, which has Unicode only."""
-        try:
-            self.path.encode()
-        except UnicodeEncodeError:
-            return False
-        return True
+        return is_text(self.path)
 
 
 def huggingface_line(entry: Entry, folder: str) -> str:

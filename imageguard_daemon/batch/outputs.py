@@ -17,14 +17,15 @@ from typing import Any, BinaryIO, Protocol
 from imageguard_daemon.batch.judging import COLUMNS, Value, cells_of
 from imageguard_daemon.errors import StorageError, UsageError
 from imageguard_daemon.model import SCORE_NAMES
-from imageguard_daemon.names import inert, printable
+from imageguard_daemon.names import printable
 from imageguard_daemon.writing import NewFile, remove_partial
 
 TO_STANDARD_OUTPUT = "-"
 _FLUSH_SECONDS = 1.0
 _ROWS_OF_A_GROUP = 5_000
 _BEGINNINGS = {"csv": b"path,score,issues,reason", "jsonl": b'{"path": ', "parquet": b"PAR1"}
-_WHOLE = {"width", "height", "size_bytes", "row"}
+_WHOLE = {"width", "height", "size_bytes", "row", "mtime_ns"}
+_YES_OR_NO = {"borderline", "names_escaped"}
 _NUMBERS = {"score", *SCORE_NAMES, *COLUMNS[COLUMNS.index("blur_sigma_px") : COLUMNS.index("class")]}
 
 
@@ -54,16 +55,20 @@ class _Lines:
 
 
 class CsvForm:
-    """A table for spreadsheets and pandas: a header, then a row for each image; formulas in names are disarmed."""
+    """A table for spreadsheets and pandas: a header, then a row for each image; on a terminal, names are escaped."""
 
     def __init__(self, stream: BinaryIO, now: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._lines = _Lines(stream, now)
+        self._is_for_people = stream.isatty()
         self._lines.write(_csv_line(COLUMNS))
 
     def write(self, row: Mapping[str, Value]) -> None:
         """Add one image."""
-        self._lines.write(_csv_line(inert(cell) if isinstance(cell, str) else cell for cell in cells_of(row)))
+        cells = cells_of(row)
+        if self._is_for_people:
+            cells = (printable(cell) if isinstance(cell, str) else cell for cell in cells)
+        self._lines.write(_csv_line(cells))
 
     def finish(self) -> None:
         """Write what is still to be written."""
@@ -72,8 +77,8 @@ class CsvForm:
 
 def _csv_line(cells: Any) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # by which it knows what to quote
+    return f"{line.getvalue()[:-2]}\n"
 
 
 class JsonlForm:
@@ -127,7 +132,7 @@ def arrow_schema(columns: Sequence[str]) -> Any:
 def _type_of(column: str, arrow: Any) -> Any:
     if column == "issues":
         return arrow.list_(arrow.string())
-    if column == "borderline":
+    if column in _YES_OR_NO:
         return arrow.bool_()
     if column in _WHOLE:
         return arrow.int64()

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
-from imageguard_daemon.batch.judging import Value
+from imageguard_daemon.batch.judging import Value, shown_name
 from imageguard_daemon.reporting.rendering import as_dict
 from imageguard_daemon.reporting.report import EVERYTHING, Facts, Report, make_report
 from imageguard_daemon.reporting.sizes import Bands, bands_of, bin_of
@@ -44,13 +44,16 @@ class Totals:
     def add(self, row: Mapping[str, Value]) -> None:
         """Count one image, given by its columns."""
         reason, detail = str(row["reason"]), str(row["detail"])
-        self._count(str(row["class"]), reason, 1)
+        class_name = shown_name(row, "class")
+        self._count(class_name, reason, 1)
         self.borderline += bool(row.get("borderline"))
         if row.get("resolution_score") is not None and row["width"] and row["height"]:
             size = int(float(str(row["width"]))), int(float(str(row["height"])))
-            self._count_size(str(row["class"]), bin_of(float(str(row["resolution_score"]))), (1, *size))
+            self._count_size(class_name, bin_of(float(str(row["resolution_score"]))), (1, *size))
         if reason:
-            self._keep((-float(str(row["score"])), str(row["path"]), f"{reason}: {detail}" if detail else reason))
+            self._keep(
+                (-float(str(row["score"])), shown_name(row, "path"), f"{reason}: {detail}" if detail else reason)
+            )
 
     def as_plain(self) -> dict[str, Any]:
         """Give the counts in a form for files, for `merge` to take elsewhere."""

@@ -21,6 +21,7 @@ from imageguard_daemon.batch.manifests import (
     huggingface_line,
     writable,
 )
+from imageguard_daemon.batch.vouching import vouched
 from imageguard_daemon.cli.options import ConfigFile, Database, Root, settings_for
 from imageguard_daemon.cli.scan import Only
 from imageguard_daemon.errors import NoInputError, StorageError, UsageError
@@ -28,7 +29,10 @@ from imageguard_daemon.names import printable
 from imageguard_daemon.writing import written_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
+
+    Choose = Callable[[Iterable[Entry]], Iterator[Entry]]
 
 To = Annotated[
     ManifestForm,
@@ -48,6 +52,9 @@ Coco = Annotated[
 ]
 OnlyThese = Annotated[Only, typer.Option("--only", help="Which images it has.")]
 Null = Annotated[bool, typer.Option("--null", "-0", help="With --to list: end each path with a NUL, for xargs -0.")]
+ByContent = Annotated[
+    bool, typer.Option("--verify-content", help="Read each file, too, to see that it is what was judged.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")]
 
 
@@ -61,20 +68,26 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter for each option
     only: OnlyThese = Only.accepted,
     coco: Coco = None,
     null: Null = False,
+    verify_content: ByContent = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a manifest of the accepted images for other tools: from an audit log, or from the results of a scan.
 
-    Files that are not there any more are left out and counted; then the exit code is 66.
+    Files that are not there any more, or changed since they were judged, are left out and counted; then the exit code
+    is 66.
     """
     _require_sense(to, output, coco, null=null)
     left = LeftOut(Counter())
+
+    def good(every: Iterable[Entry]) -> Iterator[Entry]:
+        return vouched((entry for entry in every if _is_wanted(entry, only)), left, by_content=verify_content)
+
     entries = _entries(root, config, database, results)
     with _target(output, overwrite=overwrite) as stream:
         if to is ManifestForm.coco and coco is not None:
-            written = _write_coco(entries, coco, only, stream, left)
+            written = _write_coco(entries, coco, stream, left, good)
         else:
-            chosen = writable(_there(_chosen(entries, only), left), to, left, null=null)
+            chosen = writable(good(entries), to, left, null=null)
             written = _write_lines(chosen, to, os.path.dirname(os.path.realpath(output)), stream, null=null)
     typer.echo(f"{written:,} {'image' if written == 1 else 'images'} written", err=True)
     for why, count in left.reasons.items():
@@ -102,17 +115,11 @@ def _entries(root: Path | None, config: Path | None, database: Path | None, resu
     return entries_of_log(database or settings.audit.database, settings)
 
 
-def _chosen(entries: Iterable[Entry], only: Only) -> Iterator[Entry]:
-    wanted = {Only.all: ("accepted", "quarantined"), Only.accepted: ("accepted",), Only.rejected: ("quarantined",)}
-    return (entry for entry in entries if entry.verdict in wanted[only])
-
-
-def _there(entries: Iterable[Entry], left: LeftOut) -> Iterator[Entry]:
-    for entry in entries:
-        if os.path.isfile(entry.path):
-            yield entry
-        else:
-            left.reasons["a file that is not there any more"] += 1
+def _is_wanted(entry: Entry, only: Only) -> bool:
+    if only is Only.borderline:
+        return entry.borderline
+    verdicts = {Only.all: ("accepted", "quarantined"), Only.accepted: ("accepted",), Only.rejected: ("quarantined",)}
+    return entry.verdict in verdicts[only]
 
 
 def _write_lines(entries: Iterable[Entry], to: ManifestForm, folder: str, stream: "BinaryIO", *, null: bool) -> int:
@@ -130,16 +137,15 @@ def _write_lines(entries: Iterable[Entry], to: ManifestForm, folder: str, stream
     return written
 
 
-def _write_coco(entries: Iterable[Entry], coco: Path, only: Only, stream: "BinaryIO", left: LeftOut) -> int:
+def _write_coco(entries: Iterable[Entry], coco: Path, stream: "BinaryIO", left: LeftOut, good: "Choose") -> int:
     try:
         wanted = CocoFilter(json.loads(coco.read_bytes()))
     except OSError as error:
         raise NoInputError(f"cannot read {printable(str(coco))}: {error.strerror}") from error
     except ValueError as error:
         raise NoInputError(f"{printable(str(coco))} is not JSON: {error}") from error
-    kept = {"accepted": only is not Only.rejected, "quarantined": only is not Only.accepted}
     for entry in entries:
-        wanted.note(entry, kept=kept.get(entry.verdict, False))
+        wanted.note(entry, kept=any(good([entry])))
     made = wanted.filtered()
     if wanted.unjudged:
         left.reasons["an image of the COCO file that was not judged"] += wanted.unjudged

@@ -151,6 +151,25 @@ def test_what_was_released_counts_as_accepted_and_what_is_gone_is_told(tmp_path)
     assert rejected == [str(root / "quarantine/cat/2.jpg")]
 
 
+@pytest.mark.parametrize("form", ["list", "fiftyone", "huggingface", "coco"])
+def test_what_changed_since_it_was_judged_is_in_no_manifest(tmp_path, form):
+    """A manifest vouches for what was judged, whatever its form; the file that changed is counted."""
+    data, results = tmp_path / "data", tmp_path / "results.jsonl"
+    data.mkdir()
+    for number in range(2):
+        (data / f"{number}.jpg").write_bytes(jpeg(photo(280, 200, number)))
+    assert command("scan", data, "--jsonl", results).returncode == 0
+    (data / "1.jpg").write_bytes(b"another file")
+    coco = tmp_path / "coco.json"
+    coco.write_text(json.dumps({"images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(2)]}))
+    output = data / "metadata.jsonl"
+    words = ["--from", results, "--to", form, "--output", output, *(["--coco", coco] if form == "coco" else [])]
+    made = command("export", *words)
+    assert made.returncode == 66
+    assert "1 left out: a file that changed since it was judged" in made.stderr
+    assert ("0.jpg" in output.read_text(), "1.jpg" in output.read_text()) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.batch.judging import Rules, judge, row_of
+from imageguard_daemon.batch.judging import Rules, judge, real_name, row_of
 from imageguard_daemon.batch.outputs import CsvForm, JsonlForm
 from imageguard_daemon.batch.summary import Summary, Totals, as_json, as_summary
 from imageguard_daemon.calibration import rendering as calibration
@@ -23,7 +23,7 @@ from imageguard_daemon.cli import status
 from imageguard_daemon.cli.verdicts import verdict_panel, verdicts_csv
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.model import Measurement
-from imageguard_daemon.names import inert, printable
+from imageguard_daemon.names import inert, is_text, live, printable
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.reporting import simulation_rendering as simulation
 from imageguard_daemon.reporting.rendering import as_csv, as_dict
@@ -86,12 +86,43 @@ def test_check_is_safe_to_show_and_to_open(name: str) -> None:
     assert all(map(_is_inert, _cells(verdicts_csv({printable(name): REJECTED}))))
 
 
+class Terminal(io.BytesIO):
+    """What a person looks at."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+@given(NAMES, NAMES)
+def test_names_in_results_are_those_of_the_files(name: str, folder: str) -> None:
+    """CSV and JSON lines: whatever bytes a name has, it is there as it is or, and then that is said, escaped."""
+    path = f"{folder}/{name}"
+    measurement = Measurement("0" * 64, issue="corrupt", detail="x", camera=folder)
+    row = row_of(judge(name, path, measurement, Rules("general", thresholds_for("general"))))
+    table, lines = io.BytesIO(), io.BytesIO()
+    CsvForm(table).write(row)
+    JsonlForm(lines).write(row)
+    read = json.loads(lines.getvalue())
+    (cells,) = csv.DictReader(io.StringIO(table.getvalue().decode(), newline=""))
+    assert all(map(_is_inert, cells.values()))
+    for column, wanted in (("path", name), ("relative_path", path)):
+        assert real_name(read, column) == wanted
+        assert os.path.normpath(real_name(cells | {"names_escaped": cells["names_escaped"] == "true"}, column)) == (
+            os.path.normpath(wanted)
+        )
+    assert real_name(read, "class") == folder
+    assert live(cells["class"]) == read["class"]
+    if is_text(path):
+        assert (read["path"], read["relative_path"], read["class"]) == (name, path, folder)
+
+
 @given(NAMES, NAMES)
 def test_scans_are_safe_to_show_and_to_open(name: str, folder: str) -> None:
-    """`scan`: CSV, JSON lines and the summary, for any name of a file and of its class."""
+    """`scan`: CSV and JSON lines on a terminal, and the summary, for any name of a file and of its class."""
     measurement = Measurement("0" * 64, issue="corrupt", detail="x\x1b[31m", camera=folder)
     row = row_of(judge(name, f"{folder}/{name}", measurement, Rules("general", thresholds_for("general"))))
-    table, lines, totals = io.BytesIO(), io.BytesIO(), Totals()
+    table, lines, totals = Terminal(), io.BytesIO(), Totals()
     CsvForm(table).write(row)
     JsonlForm(lines).write(row)
     totals.add(row)
@@ -182,5 +213,7 @@ def test_log_lines_are_safe_in_a_terminal_and_cannot_be_forged(name: str) -> Non
 
 @given(NAMES)
 def test_an_apostrophe_is_all_that_is_added(name: str) -> None:
-    """Text that is no formula stays as it is, and the other keeps all its characters."""
-    assert inert(name).removeprefix("'") == name.removeprefix("'") or inert(name) == name
+    """Text that is no formula stays as it is, and the other keeps all its characters; it can be taken away again."""
+    assert inert(name) in {name, f"'{name}"}
+    assert live(inert(name)) == name
+    assert live(inert(f"'{name}")) == f"'{name}"

@@ -7,7 +7,7 @@ from typing import Any
 from imageguard_daemon.batch.backfill.shards import FORMAT, ManifestRequest, Terms, fingerprint_of
 from imageguard_daemon.errors import DataError
 
-_OF_RESULTS = ("shard_size", "rules", "limits", "scorer_version")
+_OF_RESULTS = ("format", "shard_size", "rules", "limits", "scorer_version")
 """What must be the same for results to belong together; the rows of the manifest are compared shard by shard."""
 FAILED_SHOWN = 1_000
 

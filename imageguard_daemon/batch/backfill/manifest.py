@@ -1,10 +1,9 @@
 """The list of images to judge, as a stream: Parquet, CSV, JSON lines, or a path a line; memory holds a batch of it.
 
-It may be a file, a folder of Parquet files, or a URL that fsspec can open.
+It may be a file, a folder of Parquet files, or a URL that fsspec can open; text may be compressed. Results of a scan or
+of a back-fill are such lists, too: their names are taken as the file system has them.
 """
 
-import csv
-import io
 import json
 import os
 from collections.abc import Generator, Iterator, Sequence
@@ -16,14 +15,25 @@ from typing import Any, BinaryIO
 
 from imageguard_daemon.batch.backfill.shards import Line, ManifestRequest
 from imageguard_daemon.batch.backfill.store import filesystem_of, is_url
+from imageguard_daemon.batch.backfill.text_files import as_text, decompressed, lines, plain_name, table
 from imageguard_daemon.batch.outputs import pyarrow_for
 from imageguard_daemon.errors import FatalError, NoInputError
 from imageguard_daemon.filing.destinations import class_of
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import live, original, printable
 
 _ROWS_AT_A_TIME = 10_000
 _BLOCK = 1 << 20
-_FORMS = {"parquet": "parquet", "pq": "parquet", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl"}
+_FORMS = {
+    "parquet": "parquet",
+    "pq": "parquet",
+    "csv": "csv",
+    "tsv": "csv",
+    "tab": "csv",
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+}
+_ESCAPED = "names_escaped"
+"""The column by which results say which of their names are in the escaped form."""
 _RULES_OF_FOLDERS = frozenset({"first_folder", "parent_folder", "none"})
 Cells = tuple[str, str | None]
 """Of one row: the path, and the class, if the manifest has one."""
@@ -45,8 +55,8 @@ class Manifest:
         self._form = _form_of(self._files[0])
         self.rows: int | None = self._rows_of_parquet() if self._form == "parquet" else None
         """How many there are, where that is known beforehand."""
-        with closing(iter(self)) as lines:
-            is_empty = next(lines, None) is None
+        with closing(iter(self)) as every:
+            is_empty = next(every, None) is None
         if is_empty:
             raise NoInputError(f"{self._shown} has no rows: there is nothing to judge")
 
@@ -58,8 +68,8 @@ class Manifest:
 
     def shards(self, size: int) -> Iterator[tuple[Line, ...]]:
         """Yield so many lines at a time."""
-        lines = iter(self)
-        while shard := tuple(islice(lines, size)):
+        every = iter(self)
+        while shard := tuple(islice(every, size)):
             yield shard
 
     def count(self) -> int:
@@ -68,7 +78,7 @@ class Manifest:
             return self.rows
         ends = 0
         for path in self._files:
-            with self._opened(path) as file:
+            with self._opened(path) as packed, decompressed(packed, path) as file:
                 last = b"\n"
                 while block := file.read(_BLOCK):
                     ends += block.count(b"\n")
@@ -146,25 +156,30 @@ class Manifest:
         _, parquet = pyarrow_for("a Parquet manifest")
         with self._opened(path) as file:
             # Piece by piece: otherwise memory holds a column of a whole row group, and a list may be one group.
-            table = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BLOCK)
-            has_class = self._require_columns(table.schema_arrow.names)
+            content = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BLOCK)
+            names = content.schema_arrow.names
+            has_class = self._require_columns(names)
             wanted = [self._request.path_column, *([self._request.class_column] if has_class else [])]
-            for batch in table.iter_batches(_ROWS_AT_A_TIME, columns=wanted):
+            told = [_ESCAPED] if _ESCAPED in names else []
+            for batch in content.iter_batches(_ROWS_AT_A_TIME, columns=wanted + told):
                 paths = _texts(batch.column(wanted[0]))
                 classes = _texts(batch.column(wanted[1])) if has_class else [None] * len(paths)
-                yield from ((shown or "", label) for shown, label in zip(paths, classes, strict=True))
+                escaped = batch.column(_ESCAPED).to_pylist() if told else [False] * len(paths)
+                yield from map(_named, paths, classes, escaped)
 
     def _csv(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as file, _as_text(file, newline="") as text:
-            rows = csv.DictReader(text)
-            has_class = self._require_columns(rows.fieldnames or ())
+        with self._opened(path) as packed, decompressed(packed, path) as file, as_text(file, newline="") as text:
+            rows = table(text, self._request.path_column)
+            names = rows.fieldnames or ()
+            has_class, is_ours = self._require_columns(names), _ESCAPED in names
             for row in rows:
                 label = row[self._request.class_column] or "" if has_class else None
-                yield row[self._request.path_column] or "", label
+                label = live(label) if label and is_ours else label
+                yield _named(row[self._request.path_column], label, is_ours and row[_ESCAPED] == "true")
 
     def _jsonl(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as file, _as_text(file) as lines:
-            for number, line in enumerate(lines, 1):
+        with self._opened(path) as packed, decompressed(packed, path) as file, as_text(file) as text:
+            for number, line in enumerate(text, 1):
                 try:
                     row = json.loads(line)
                 except ValueError as error:
@@ -176,17 +191,15 @@ class Manifest:
                 shown, label = row.get(self._request.path_column), row.get(self._request.class_column)
                 if not isinstance(shown, str | None):
                     raise NoInputError(f"{self._shown}, line {number}: the path is no text")
-                yield shown or "", None if label is None else str(label)
+                yield _named(shown, None if label is None else str(label), row.get(_ESCAPED) is True)
 
     def _list(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as file:
-            first = file.read(4)
-            if first == b"PAR1":
+        with self._opened(path) as packed, decompressed(packed, path) as file:
+            if file.read(4) == b"PAR1":
                 raise NoInputError(f"{self._shown} is Parquet: give it a name that ends in .parquet")
             file.seek(0)
-            with _as_text(file, newline="\n") as lines:
-                for line in lines:
-                    yield line.removesuffix("\n"), None
+            with as_text(file, newline="\n") as text:
+                yield from ((line, None) for line in lines(text))
 
     def _require_columns(self, names: Sequence[str]) -> bool:
         """Tell whether there is a column with the class; one with the path there must be."""
@@ -210,16 +223,18 @@ def _class_of_folder(folder: str, rule: str) -> str:
     return class_of(f"{folder}x", rule)
 
 
+def _named(path: str | None, class_name: str | None, is_escaped: object) -> Cells:
+    if is_escaped is True:
+        return original(path or ""), class_name and original(class_name)
+    return path or "", class_name
+
+
 def _form_of(path: str) -> str:
-    return _FORMS.get(PurePosixPath(path).suffix.lower().lstrip("."), "list")
+    return _FORMS.get(PurePosixPath(plain_name(path)).suffix.lower().lstrip("."), "list")
 
 
 def _is_hidden(path: str) -> bool:
     return PurePosixPath(path).name.startswith((".", "_"))
-
-
-def _as_text(file: BinaryIO, newline: str | None = None) -> io.TextIOWrapper:
-    return io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline=newline)
 
 
 def _texts(column: Any) -> list[Any]:

@@ -5,7 +5,6 @@ appears as a whole by itself.
 """
 
 import fcntl
-import io
 import json
 import os
 from collections.abc import Iterator
@@ -173,14 +172,10 @@ class Results:
                     if name.startswith("shard-") and name.endswith(".parquet"):
                         yield int(name[len("shard-") : -len(".parquet")])
 
-    def open(self, number: int) -> BinaryIO:
-        """Open the result of a shard."""
-        with self._told("read"):
-            file = self._place.open(name_of(number))
-            if not self.is_far:
-                return file
-            with file:  # it is small: one request for all of it, and not one for each part
-                return io.BytesIO(file.read())
+    def read(self, number: int) -> bytes:
+        """Give the result of a shard."""
+        with self._told("read"), self._place.open(name_of(number)) as file:
+            return file.read()
 
     def write(self, number: int, content: bytes) -> None:
         """Put the result of a shard in place."""

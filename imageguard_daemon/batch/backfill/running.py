@@ -195,8 +195,7 @@ class _Backfill:
     def _facts(self, number: int) -> Facts | None:
         """Read the footer of a result; None if it cannot be gone by."""
         try:
-            with self._results.open(number) as file:
-                return read_facts(file)
+            return read_facts(self._results.read(number))
         except (DamagedShardError, FileNotFoundError) as error:
             log.warning("a result is damaged, and made anew", shard=number, why=str(error))
             return None
@@ -215,8 +214,7 @@ class _Backfill:
 
     def _rows_read(self, number: int) -> tuple[Any, ...] | None:
         try:
-            with self._results.open(number) as file:
-                return tuple(row for row in read_rows(file) if row["error"] is None)
+            return tuple(row for row in read_rows(self._results.read(number)) if row["error"] is None)
         except DamagedShardError as error:
             log.warning("a result is damaged, and made anew", shard=number, why=str(error))
             return None
@@ -267,8 +265,8 @@ class _Backfill:
         if standing.done == standing.unread >= _NONE_READ_ROWS:
             (why, _), (path, _) = self._result.unread.most_common(1)[0], self._result.examples[0]
             raise NoInputError(
-                f"none of the first {standing.done:,} images could be read ({why}), as {path}; do the paths of the "
-                "manifest begin here? --root says where"
+                f"none of the first {standing.done:,} images could be read ({why}), as {printable(path)}; do the paths "
+                "of the manifest begin here? --root says where"
             )
 
     def _tick(self, shards_out: int) -> None:

@@ -12,7 +12,7 @@ from imageguard_daemon import __version__
 from imageguard_daemon.batch.backfill.reading import Read, Readers
 from imageguard_daemon.batch.backfill.shards import Line, Row, Shard, Terms
 from imageguard_daemon.batch.backfill.store import measure_at
-from imageguard_daemon.batch.judging import COLUMNS, judge, row_of
+from imageguard_daemon.batch.judging import COLUMNS, judge, row_of, with_names
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import FatalError, ImageguardError, StalledError, UnavailableError
 from imageguard_daemon.model import Measurement
@@ -85,7 +85,7 @@ def _row(line: Line, found: "Measurement | BaseException", terms: Terms) -> Row:
         return {**row_of(image), "row": line.row, "error": None}
     named = {"path": line.path, "relative_path": line.relative_path, "class": line.class_name}
     empty: Row = dict.fromkeys(COLUMNS)
-    return {**empty, **{k: printable(v) for k, v in named.items()}, "row": line.row, "error": _in_words(found)}
+    return {**with_names({**empty, **named}), "row": line.row, "error": _in_words(found)}
 
 
 def _in_words(error: BaseException) -> str:

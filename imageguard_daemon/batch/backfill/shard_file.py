@@ -1,23 +1,28 @@
 """The result of one shard as a Parquet file. Its footer says what it is made of, and repeats the counts.
 
-So that which shards are done, and what all of them come to, is known without reading a single row.
+So that which shards are done, and what all of them come to, is known without reading a single row. It has a digest of
+the whole file, too: one that is damaged anywhere is not taken for done.
 """
 
+import hashlib
 import io
 import json
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
 from imageguard_daemon.batch.backfill.scoring import score_shard
 from imageguard_daemon.batch.backfill.shards import FORMAT, RESULT_COLUMNS, Row, Task
+from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.outputs import arrow_schema, pyarrow_for
 from imageguard_daemon.batch.summary import Totals
 from imageguard_daemon.errors import DataError
 
-_KEY = b"imageguard_backfill"
+_KEY, _DIGEST_KEY = b"imageguard_backfill", b"imageguard_sha256"
+_NO_DIGEST = b"0" * 64
+"""What stands in place of the digest while it is taken: a file cannot have a digest of itself."""
 _EXAMPLES = 5
 
 
@@ -62,7 +67,7 @@ def make_result(task: Task) -> Made:
     started = time.perf_counter()
     rows = sorted((*task.kept, *score_shard(task.shard)), key=_row_number)
     unread = Counter(str(row["error"]) for row in rows if row["error"] is not None)
-    examples = [(str(row["path"]), str(row["error"])) for row in rows if row["error"] is not None][:_EXAMPLES]
+    examples = [(real_name(row, "path"), str(row["error"])) for row in rows if row["error"] is not None][:_EXAMPLES]
     totals = Totals()
     for row in rows:
         if row["error"] is None:
@@ -80,34 +85,54 @@ def _row_number(row: Row) -> int:
 def encoded(rows: Sequence[Row], facts: Facts) -> bytes:
     """Give a result as a file."""
     arrow, parquet = pyarrow_for("back-fill")
-    schema = arrow_schema(RESULT_COLUMNS).with_metadata({_KEY: json.dumps(asdict(facts)).encode()})
-    file = io.BytesIO()
-    parquet.write_table(
-        arrow.Table.from_pylist(list(rows), schema=schema), file, compression="zstd", write_page_checksum=True
-    )
-    return file.getvalue()
+    schema, file = arrow_schema(RESULT_COLUMNS), io.BytesIO()
+    with parquet.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+        writer.write_table(arrow.Table.from_pylist(list(rows), schema=schema))
+        writer.add_key_value_metadata({_KEY: json.dumps(asdict(facts)).encode(), _DIGEST_KEY: _NO_DIGEST})
+    content = bytearray(file.getvalue())
+    at = _digest_at(content)
+    content[at : at + len(_NO_DIGEST)] = hashlib.sha256(content).hexdigest().encode()
+    return bytes(content)
 
 
-def read_facts(file: BinaryIO) -> Facts:
-    """Read the footer of a result.
+def _digest_at(content: bytes | bytearray) -> int:
+    """Say where the digest stands: in the footer, behind its key and two bytes with its length."""
+    return content.rindex(_DIGEST_KEY) + len(_DIGEST_KEY) + 2
+
+
+def _require_whole(content: bytes) -> None:
+    at = content.rfind(_DIGEST_KEY)
+    if at < 0:
+        return  # of an earlier version, or no result at all
+    at, end = _digest_at(content), _digest_at(content) + len(_NO_DIGEST)
+    if hashlib.sha256(content[:at] + _NO_DIGEST + content[end:]).hexdigest().encode() != content[at:end]:
+        raise DamagedShardError("a damaged result: its bytes are not those that were written")
+
+
+def read_facts(content: bytes) -> Facts:
+    """Read the footer of a result, and prove that all of the file is as it was written.
 
     Raises:
-        DamagedShardError: it is no result, was cut off, or has other columns or fewer rows than it says.
+        DamagedShardError: it is no result, was cut off, is damaged, or has other columns or fewer rows than it says.
     """
     _, parquet = pyarrow_for("back-fill")
+    _require_whole(content)
     try:
-        schema = parquet.ParquetFile(file).schema_arrow
-        file.seek(0)
-        rows = parquet.read_metadata(file).num_rows
-        facts = Facts(**json.loads(schema.metadata[_KEY]))
+        read = parquet.ParquetFile(io.BytesIO(content))
+        schema, rows, told = read.schema_arrow, read.metadata.num_rows, read.metadata.metadata
+        facts = Facts(**json.loads(told[_KEY]))
     except Exception as error:
         raise DamagedShardError(f"no result of a back-fill, or a damaged one ({type(error).__name__})") from error
-    if facts.format == FORMAT and (facts.rows != rows or tuple(schema.names) != RESULT_COLUMNS):
-        raise DamagedShardError("a result with other columns, or fewer rows, than it should have")
+    if facts.format == FORMAT and (
+        facts.rows != rows or tuple(schema.names) != RESULT_COLUMNS or _DIGEST_KEY not in told
+    ):
+        raise DamagedShardError(
+            "a result with other columns, or fewer rows, than it should have, or without its digest"
+        )
     return facts
 
 
-def read_rows(file: BinaryIO) -> list[Row]:
+def read_rows(content: bytes) -> list[Row]:
     """Read the rows of a result.
 
     Raises:
@@ -115,7 +140,7 @@ def read_rows(file: BinaryIO) -> list[Row]:
     """
     _, parquet = pyarrow_for("back-fill")
     try:
-        rows: list[Row] = parquet.ParquetFile(file, page_checksum_verification=True).read().to_pylist()
+        rows: list[Row] = parquet.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read().to_pylist()
     except Exception as error:
         raise DamagedShardError(f"its rows cannot be read ({type(error).__name__})") from error
     return rows

@@ -10,8 +10,8 @@ from imageguard_daemon.batch.judging import COLUMNS, Rules, Value
 from imageguard_daemon.config import Scoring
 
 Row = dict[str, Value]
-FORMAT = 1
-"""Of the results; raised when older ones are not to be read as if they were new ones."""
+FORMAT = 2
+"""Of the results; raised when older ones are not to be read as if they were new ones: before 2, names were escaped."""
 RESULT_COLUMNS: tuple[str, ...] = (*COLUMNS, "row", "error")
 """What a result has of each row of the manifest: the columns of a scan, the row's number, why it could not be read."""
 

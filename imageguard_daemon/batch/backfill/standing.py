@@ -22,8 +22,7 @@ def standing_of(out: str) -> tuple[BackfillResult, dict[str, Any]]:
     result = BackfillResult()
     for number in results.numbers():
         try:
-            with results.open(number) as file:
-                result.add(read_facts(file), is_known=0)
+            result.add(read_facts(results.read(number)), is_known=0)
         except (DamagedShardError, FileNotFoundError) as error:
             result.failed[number] = str(error)
     for number, why in description.get("failed", {}).items():

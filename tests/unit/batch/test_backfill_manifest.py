@@ -1,13 +1,19 @@
 """Manifests in all their forms, good and bad."""
 
+import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from imageguard_daemon.batch.backfill.manifest import Manifest
 from imageguard_daemon.batch.backfill.shards import Line, ManifestRequest, digest_of
+from imageguard_daemon.batch.judging import Rules, judge, row_of
+from imageguard_daemon.batch.outputs import Outputs
 from imageguard_daemon.errors import NoInputError
+from imageguard_daemon.model import Measurement
+from imageguard_daemon.quality.policy import thresholds_for
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
@@ -49,6 +55,58 @@ def test_a_plain_list_has_a_path_a_line_whatever_its_bytes(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"/a/cat/1.jpg\n/a/\xff/2.jpg\n/a/dog/ 3.jpg")
     assert [line.path for line in _lines(tmp_path / "list.txt")] == ["/a/cat/1.jpg", "/a/\udcff/2.jpg", "/a/dog/ 3.jpg"]
     assert Manifest(ManifestRequest(str(tmp_path / "list.txt"))).count() == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+@pytest.mark.parametrize(("name", "mark"), [("l.csv", ","), ("l.csv", ";"), ("l.csv", "\t"), ("l.tsv", "\t")])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_tables_are_read_as_excel_writes_them(tmp_path, encoding, name, mark, end):
+    """A byte order mark, Windows' line ends, semicolons, tabs, and the note which of them it is."""
+    text = end.join([mark.join(cells) for cells in (("path", "class"), ("/a/ä 1.jpg", "cat"), ("/a/2.jpg", ""))])
+    for note in ("", f"sep={mark}{end}"):
+        (tmp_path / name).write_bytes((note + text + end).encode(encoding))
+        assert [(line.path, line.class_name) for line in _lines(tmp_path / name)] == [
+            ("/a/ä 1.jpg", "cat"),
+            ("/a/2.jpg", ""),
+        ]
+
+
+@pytest.mark.parametrize("name", ["l.csv.gz", "l.jsonl.gz", "l.txt.gz", "l.gz", "L.CSV.GZ"])
+def test_lists_may_be_compressed(tmp_path, name):
+    """As lists of millions are kept; what is inside decides the form, and a damaged one is told."""
+    lines = {"csv": "path\n/a/1.jpg\n", "jsonl": '{"path": "/a/1.jpg"}\n'}
+    text = next((text for form, text in lines.items() if form in name.lower()), "/a/1.jpg\n")
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    assert [line.path for line in _lines(tmp_path / name)] == ["/a/1.jpg"]
+    assert Manifest(ManifestRequest(str(tmp_path / name))).count() == 1
+    for damage in (text.encode(), gzip.compress(text.encode())[:-9]):
+        (tmp_path / name).write_bytes(damage)
+        with pytest.raises(NoInputError, match="cannot read"):
+            _lines(tmp_path / name)
+
+
+def test_a_list_of_windows_has_no_line_ends_in_its_paths(tmp_path):
+    """Where the first line ends so, all do; elsewhere a name may have that byte at its end."""
+    (tmp_path / "w.txt").write_bytes(b"\xef\xbb\xbf/a/1.jpg\r\n/a/2.jpg\r\n")
+    assert [line.path for line in _lines(tmp_path / "w.txt")] == ["/a/1.jpg", "/a/2.jpg"]
+    (tmp_path / "u.txt").write_bytes(b"/a/1.jpg\n/a/2.jpg\r\n")
+    assert [line.path for line in _lines(tmp_path / "u.txt")] == ["/a/1.jpg", "/a/2.jpg\r"]
+
+
+ODD = ["=1+1/a.jpg", "'=x/b\\n.jpg", "caf\udce9/\u202f\n\r.jpg", "\U0001f600/\xa0.jpg", '-/,;\t".jpg']
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_results_of_a_scan_are_a_list_of_the_same_files(tmp_path, form):
+    """Names of any kind survive the way through a result: formulas, backslashes, line breaks, any bytes."""
+    outputs = Outputs({form: str(tmp_path / f"list.{form}")})
+    for name in ODD:
+        rules = Rules("general", thresholds_for("general"))
+        outputs.write(row_of(judge(name, name, Measurement("ab", issue="corrupt"), rules)))
+    outputs.publish()
+    lines = _lines(tmp_path / f"list.{form}", root="/data")
+    assert [os.path.normpath(line.address) for line in lines] == [f"/data/{name}" for name in ODD]
+    assert [line.class_name for line in lines] == [name.split("/")[0] for name in ODD]
 
 
 def test_relative_paths_begin_at_the_root(tmp_path):

@@ -181,9 +181,34 @@ def test_results_of_a_newer_version_are_left_alone(data):
     """Whoever cannot understand them does not touch them."""
     _run(data)
     description = data / "out" / "_backfill.json"
-    description.write_text(description.read_text().replace('"format": 1', '"format": 2'))
+    description.write_text(description.read_text().replace('"format": 2', '"format": 3'))
     with pytest.raises(DataError, match="begun by a newer version"):
         _run(data)
+
+
+def test_results_of_an_older_version_are_told_apart(data):
+    """Those in which names were escaped are not mixed with new ones; it takes --refresh."""
+    _run(data)
+    description = data / "out" / "_backfill.json"
+    description.write_text(description.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(DataError, match="format was 1, and is 2"):
+        _run(data)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.99])
+def test_a_damaged_result_is_told_by_status_and_mended_by_the_next_run(data, share):
+    """A flipped bit in the rows or in the footer, or a zeroed block: it counts as done nowhere."""
+    _run(data)
+    path = data / "out/000000/shard-000000001.parquet"
+    good = bytearray(path.read_bytes())
+    at = int(len(good) * share)
+    good[at : at + 1] = bytes([good[at] ^ 4])
+    path.write_bytes(good)
+    told, _ = standing_of(str(data / "out"))
+    assert (list(told.failed), told.is_complete) == ([1], False)
+    result = _run(data)
+    assert (result.is_complete, result.standing.known) == (True, IMAGES - 5)
+    assert standing_of(str(data / "out"))[0].is_complete
 
 
 def test_a_run_of_which_nothing_will_come_ends_soon(data, monkeypatch):

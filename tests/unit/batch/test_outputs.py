@@ -141,7 +141,7 @@ def test_formulas_in_names_are_disarmed(tmp_path: Path) -> None:
     row = _row("1.jpg") | {"path": "=HYPERLINK(1)", "class": "@x"}
     _write(tmp_path / "out.csv", "csv", row)
     (read,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
-    assert (read["path"], read["class"]) == ("'=HYPERLINK(1)", "'@x")
+    assert (read["path"], read["class"]) == ("./=HYPERLINK(1)", "'@x")
 
 
 def test_without_pyarrow_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
