@@ -3,14 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.reporting.panel import Counts, Panel
-from imageguard_daemon.reporting.scatter import Scatter, scatter_of
+from imageguard_daemon.reporting.panel import Counts, Groups, Panel
+from imageguard_daemon.reporting.scatter import Scatter, own_factors, scatter_of
 from imageguard_daemon.reporting.sizes import Bands
 from imageguard_daemon.reporting.survey import Borderline
+
+
+class Series(NamedTuple):
+    """Groups with their counts by slot; `effects` says how many images count as one, and `factors` how many more."""
+
+    groups: Groups
+    images: Counts
+    rejected: Counts
+    effects: Counts
+    factors: Counts
 
 
 @dataclass(frozen=True)
@@ -27,11 +38,21 @@ class Patterns:
     """The newest rejected decision of each stream, 0 of none."""
     of_a_log: bool = True
     """Whether they are of a log, not of a folder judged in place."""
+    _series: dict[tuple[str, ...], Series] = field(default_factory=dict, repr=False)
 
     @cached_property
     def scatter(self) -> Scatter:
         """How far rejections scatter beyond chance."""
         return scatter_of(self.panel.images, self.panel.rejected)
+
+    def series(self, *fields: str) -> Series:
+        """Take streams together by some of FIELDS, with how far they scatter."""
+        if fields not in self._series:
+            groups = self.panel.groups(*fields)
+            images, rejected = groups.sums(self.panel.images), groups.sums(self.panel.rejected)
+            effects = self.scatter.effects(images, rejected.sum(axis=1) / np.maximum(images.sum(axis=1), 1))
+            self._series[fields] = Series(groups, images, rejected, effects, own_factors(images, rejected, effects))
+        return self._series[fields]
 
     @cached_property
     def effect(self) -> float:

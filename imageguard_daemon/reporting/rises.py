@@ -19,8 +19,10 @@ from imageguard_daemon.reporting.statistics import chance_with_scatter, with_dou
 Counts = npt.NDArray[np.float64]
 POINTS = 0.01
 """A rate that rose by less is no news, however certain it is."""
-_PROMISING = 3.0
-"""What is fewer standard errors away is not looked at closely."""
+_PROMISING, _OF_MANY, _MANY_SLOTS = 3.0, 4.0, 12
+"""What is fewer standard errors away is not looked at closely; with many slots it would be chance anyway."""
+_LIKELY = 0.01
+"""More than this by chance is nothing, whatever it is corrected for."""
 _SHORT_SLOTS, _STANDS_OUT = 3, {True: 2.0, False: 1.3}
 """A time must lie so many times as far above the rest as the next best of its length: more so if it is a day or two."""
 _LEAST_BURSTS = 3
@@ -50,12 +52,22 @@ class _Windows(NamedTuple):
 class Rises:
     """Looks for rises in rows of counts; `images` and `hits` are (rows, slots), `scatter` that of their streams."""
 
-    def __init__(self, images: Counts, hits: Counts, scatter: Scatter | None = None, least: int = 10) -> None:
+    def __init__(
+        self,
+        images: Counts,
+        hits: Counts,
+        scatter: Scatter | None = None,
+        factors: Counts | None = None,
+        *,
+        least: int = 10,
+    ) -> None:
         self.images, self.hits = images, hits
         self._scatter = scatter or scatter_of(images, hits)
         self._least = least
-        rates = hits.sum(axis=1) / np.maximum(images.sum(axis=1), 1)
-        self._factors = own_factors(images, hits, self._scatter.effects(images, rates))
+        if factors is None:
+            rates = hits.sum(axis=1) / np.maximum(images.sum(axis=1), 1)
+            factors = own_factors(images, hits, self._scatter.effects(images, rates))
+        self._factors = factors
         self._slots = images.shape[1]
 
     def find(self) -> list[Rise | None]:
@@ -94,14 +106,14 @@ class Rises:
         return np.where(news & enough, z, -np.inf)
 
     def _best(self, row: int, windows: _Windows, z: Counts) -> Rise | None:
-        if not len(z) or z.max() < _PROMISING:
+        if not len(z) or z.max() < (_OF_MANY if self._slots > _MANY_SLOTS else _PROMISING):
             return None
         at = int(z.argmax())
-        begin, end = self._sharpened(row, int(windows.begins[at]), int(windows.ends[at]))
-        if not self._stands_out(row, begin, end):
+        chance = 2 * len(z) * self._chance(row, int(windows.begins[at]), int(windows.ends[at]))
+        if chance > _LIKELY:
             return None
-        chance = self._chance(row, int(windows.begins[at]), int(windows.ends[at]))
-        return Rise(begin, end, min(1.0, 2 * len(z) * chance), float(z[at]))
+        begin, end = self._sharpened(row, int(windows.begins[at]), int(windows.ends[at]))
+        return Rise(begin, end, chance, float(z[at])) if self._stands_out(row, begin, end) else None
 
     def _chance(self, row: int, begin: int, end: int) -> float:
         images, hits = self.images[row], self.hits[row]

@@ -74,9 +74,10 @@ def _found(seen: Patterns, settings: "Reporting") -> list[Changed]:
         if fields and len(groups) < 2:  # it is all images
             continue
         alike = _singles(panel, fields)
-        images, rejected = groups.sums(panel.images), groups.sums(panel.rejected)
-        series = len(SERIES) * int((images.sum(axis=1) >= 2 * settings.min_sample).sum())
-        for number, rise in enumerate(Rises(images, rejected, seen.scatter, least=settings.min_sample).find()):
+        of_group = seen.series(*fields)
+        series = len(SERIES) * int((of_group.images.sum(axis=1) >= 2 * settings.min_sample).sum())
+        looked = Rises(of_group.images, of_group.rejected, seen.scatter, of_group.factors, least=settings.min_sample)
+        for number, rise in enumerate(looked.find()):
             if rise and _has_names(fields, groups.names[number]) and not alike[number]:
                 where = dict(zip(fields, groups.names[number], strict=True))
                 rise = replace(rise, chance=min(1.0, rise.chance * series))  # noqa: PLW2901

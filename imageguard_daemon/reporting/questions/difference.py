@@ -25,7 +25,6 @@ from imageguard_daemon.reporting.finding import (
 from imageguard_daemon.reporting.panel import FIELDS, PAIRS, Counts, Groups
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.rises import is_clear
-from imageguard_daemon.reporting.scatter import own_factors
 from imageguard_daemon.reporting.statistics import chance_above, chance_with_scatter, with_doubt
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import percent, share
@@ -80,10 +79,8 @@ class _Candidates:
 
     def __init__(self, groups: Groups, seen: Patterns) -> None:
         self.groups = groups
-        images, rejected = groups.sums(seen.panel.images), groups.sums(seen.panel.rejected)
-        rates = rejected.sum(axis=1) / np.maximum(images.sum(axis=1), 1)
-        effects = seen.scatter.effects(images, rates)
-        self.effects = effects * own_factors(images, rejected, effects)
+        series = seen.series(*groups.fields)
+        self.effects = series.effects * series.factors
         self.allowed = np.array(
             [all(name or of == "class" for name, of in zip(one, groups.fields, strict=True)) for one in groups.names]
         )
