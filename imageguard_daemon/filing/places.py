@@ -46,10 +46,11 @@ class Places:
     def today(self, intent: Intent, origin: Origin) -> Intent:
         """Give an intent with the paths its file would have in the folders in force; as it is where they do not say."""
         filed_in = _FILED_IN[origin.verdict]
+        ends = (_INBOX, filed_in)
         if origin.action == "return":  # taken from where it was filed; the inbox has it by then
             ends = (filed_in, filed_in)
-        else:
-            ends = _ENDS[origin.action] if origin.action in _ENDS else (_INBOX, filed_in)
+        elif origin.action is not None:
+            ends = _ENDS.get(origin.action, ends)
         source, destination = (
             path and self._moved(path, origin.source, origin.depth, stage)
             for path, stage in zip((intent.source_path, intent.destination_path), ends, strict=True)
