@@ -192,6 +192,13 @@ class Intake(Section):
         "differs is `corrupt`.",
     )
 
+    duplicates: Literal["accept", "quarantine", "skip"] = Field(
+        "accept",
+        description="What becomes of an image whose very bytes were filed before: it is judged like any other, "
+        "quarantined as `duplicate`, or left where it is until it changes (skip, for senders that keep their files, as "
+        "rsync without --remove-source-files).",
+    )
+
     @model_validator(mode="after")
     def _images_are_no_sidecars(self) -> Self:
         both = sorted(set(self.image_suffixes) & set(self.sidecar_suffixes))

@@ -29,6 +29,7 @@ ISSUES: tuple[str, ...] = (
     "corrupt",
     "unsupported",
     "too_large",
+    "duplicate",
 )
 
 PROVABLE_ENLARGEMENT = 1.15

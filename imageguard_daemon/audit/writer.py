@@ -213,6 +213,16 @@ class AuditWriter:
                 return None
         return row.id, os.fsdecode(row.found_at or row.destination_path)
 
+    def filed_before(self, hashes: Sequence[str]) -> dict[str, str]:
+        """Say of contents, by SHA-256, where each that was filed before was filed first."""
+        query = (
+            "SELECT sha256, min(id), destination FROM decisions "
+            "WHERE sha256 IN (SELECT value FROM json_each(?)) GROUP BY sha256"
+        )
+        with translated_errors(self._database), self._engine.connect() as connection:
+            rows = connection.exec_driver_sql(query, (json.dumps(list(hashes)),)).all()
+        return {row.sha256: row.destination for row in rows}
+
     def require_same_files(self) -> None:
         """Notice that the log was deleted, replaced or cut under us: what is written would be seen by nobody.
 

@@ -143,6 +143,11 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             for s in daemon["sources"]
             if s.get("writers_unknown")
         ]
+        rows += [
+            (f"source {s['name']}", f"{s['skipped']} files skipped: their content was filed before")
+            for s in daemon["sources"]
+            if s.get("skipped")
+        ]
         rows += [("left behind", _failure(failure)) for failure in daemon["failures"]]
         if daemon["left_open"]:
             moves = "1 move" if daemon["left_open"] == 1 else f"{daemon['left_open']:,} moves"

@@ -22,6 +22,7 @@ from imageguard_daemon.leases import NOT_ASKED, Answer, Writers, ask
 from imageguard_daemon.model import Candidate, FileIdentity
 from imageguard_daemon.names import printable
 
+SKIPPED_REMEMBERED = 500_000
 COMPANION_PAUSE_SECONDS = 5.0
 COMPANION_STALE_SECONDS = 86_400.0
 """What a download program left behind so long ago says nothing any more."""
@@ -37,6 +38,7 @@ class Inbox:
     def __init__(self, source: Source, settings: Intake, backlog: Backlog, wake: Callable[[], None]) -> None:
         self.source = source
         self.selection = Selection.from_settings(settings)
+        self.duplicates = settings.duplicates
         self._root = str(source.inbox)
         self._rescan_seconds = settings.rescan_seconds
         self._backlog = backlog
@@ -50,6 +52,8 @@ class Inbox:
         self._next_walk_at = 0.0
         self._walked_at: float | None = None
         self._folders_walked = 0
+        self._skipped: dict[int, None] = {}
+        self._met_again: dict[int, None] = {}
 
     @property
     def present(self) -> bool:
@@ -69,6 +73,11 @@ class Inbox:
     def writers_unknown(self) -> tuple[str, ...]:
         """Of which files the kernel does not say who is still writing, in words."""
         return self._unknown_writers.told
+
+    @property
+    def skipped(self) -> int:
+        """How many files are left where they are because their content was filed before."""
+        return len(self._skipped)
 
     @property
     def canary_seen_at(self) -> float | None:
@@ -109,6 +118,13 @@ class Inbox:
     def look_again_at(self, candidate: Candidate, now: float) -> None:
         """Let a candidate settle that was found before."""
         self._observe(candidate.relative_path, now)
+
+    def skip(self, candidate: Candidate, state: FileIdentity | None) -> None:
+        """Leave a file alone as long as it is in this state."""
+        key = hash((candidate.relative_path, state))
+        self._skipped[key] = self._met_again[key] = None
+        if len(self._skipped) > SKIPPED_REMEMBERED:
+            del self._skipped[next(iter(self._skipped))]  # it is merely measured once more
 
     def review(self, candidate: Candidate) -> None:
         """Forget a failed file that went, and give one that changed, if only its permissions, another chance."""
@@ -196,6 +212,7 @@ class Inbox:
             found = next(self._walk, None)
             if found is None:
                 self._walk = None
+                self._skipped, self._met_again = self._met_again, {}
                 self._watcher.compare_with_walk(self._folders_walked)
                 self._walked_at = now if self._walked_at is None else self._walked_at
                 self._next_walk_at = now + self._rescan_seconds
@@ -221,10 +238,19 @@ class Inbox:
         seen = self._look(relative_path)
         if seen is None:
             self._forget(relative_path)
+        elif self._skipped and self._is_skipped(relative_path, seen[0]):
+            self._settling.forget(relative_path)
         elif self._settling.full and relative_path not in self._settling:
             self._walk_again = True
         else:
             self._settling.observe(relative_path, seen, now)
+
+    def _is_skipped(self, relative_path: str, state: FileIdentity | None) -> bool:
+        key = hash((relative_path, state))
+        if key in self._skipped:
+            self._met_again[key] = None
+            return True
+        return False
 
     def _settled(self, now: float, room: int) -> Iterator[Candidate]:
         for relative_path in self._settling.due(now, room):

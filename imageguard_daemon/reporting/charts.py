@@ -27,6 +27,7 @@ COLOURS = {
     "corrupt": "#a59b66",
     "unsupported": "#b0a8f5",
     "too_large": "#66c9c9",
+    "duplicate": "#5a3264",
 }
 """No two look alike, to colour-blind people either: at least 10 by CIEDE2000, as a test has it."""
 _OTHER_COLOUR = "#a5b824"

@@ -32,6 +32,7 @@ ADVICE: dict[str, str] = {
     "corrupt": "Look at how these files are transferred: they arrive damaged or cut off.",
     "unsupported": "Look at what is delivered: these files are no images in a known format.",
     "too_large": "Look at the limits scoring.max_pixels and scoring.max_megabytes.",
+    "duplicate": "Have the sender remove what it has sent, or see intake.duplicates.",
 }
 
 

@@ -25,6 +25,7 @@ from imageguard_daemon.intake.backlog import Backlog, Failure
 from imageguard_daemon.model import Candidate, Intent, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 from imageguard_daemon.service.doubting import Doubts, is_doubtful
+from imageguard_daemon.service.duplicates import Pair, sort_out
 from imageguard_daemon.service.locking import ActingLock
 from imageguard_daemon.service.meters import Meters
 from imageguard_daemon.service.moving import Trip, carry_out
@@ -234,7 +235,7 @@ class Pipeline:
             return
         with self._folders() as folders:
             try:
-                judged = judge([(f.candidate, f.measurement) for f in group if f.measurement], source)
+                judged = judge(self._without_duplicates(group, source, now), source)
                 judged = [file for file in judged if self._may_move(file, now)]
                 with self._meters.timed("record"):
                     recorded = self._audit.record_intents(judged)
@@ -361,6 +362,21 @@ class Pipeline:
         if self._backlog.is_new_failure(candidate):
             log.warning("left in the inbox", path=printable(candidate.relative_path), why=str(error), given_up=False)
         self._backlog.postponed(candidate, str(error), now + PERMISSION_PAUSE_SECONDS)
+
+    def _without_duplicates(self, group: Sequence[Finished], source: ServedSource, now: float) -> list[Pair]:
+        """Give what is to be judged; what was filed before stays, if it is to, until it changes."""
+        pairs = [(one.candidate, one.measurement) for one in group if one.measurement]
+        policy, filed = source.inbox.duplicates, {}
+        if policy != "accept":
+            filed = self._audit.filed_before([measurement.sha256 for _, measurement in pairs])
+        found = sort_out(pairs, filed, policy)
+        for candidate, measurement, place in found.skipped:
+            log.info("skipped, filed before", path=printable(candidate.relative_path), filed_as=place)
+            source.inbox.skip(candidate, measurement.identity)
+        for candidate in found.later:
+            self._backlog.done(candidate)
+            source.inbox.look_again_at(candidate, now)
+        return found.to_judge
 
     def _may_move(self, file: JudgedFile, now: float) -> bool:
         """Tell whether a judged file may be moved; others of its folder may have been refused since it was taken."""

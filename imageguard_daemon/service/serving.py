@@ -345,9 +345,8 @@ def _told_left_open(one: LeftOpen) -> str:
 def _source_status(source: ServedSource, now: float) -> status.SourceStatus:
     settings, inbox = source.settings, source.inbox
     paused, next_at = source.paused_because, _wall_clock(source.next_probe(), now)
-    return status.SourceStatus(
-        settings.name, str(settings.inbox), inbox.present, inbox.settling, paused, next_at, inbox.writers_unknown
-    )
+    now_of_source = (settings.name, str(settings.inbox), inbox.present, inbox.settling, paused, next_at)
+    return status.SourceStatus(*now_of_source, inbox.writers_unknown, inbox.skipped)
 
 
 def _source_vitals(source: ServedSource, now: float) -> SourceVitals:

@@ -25,6 +25,8 @@ class SourceStatus:
     """When the end of the pause is probed next (ISO 8601, UTC); empty without a pause."""
     writers_unknown: tuple[str, ...] = ()
     """Of which files the kernel does not say who is still writing."""
+    skipped: int = 0
+    """How many files are left where they are because their content was filed before (`intake.duplicates: skip`)."""
 
 
 @dataclass(frozen=True, slots=True)

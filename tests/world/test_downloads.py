@@ -1,4 +1,4 @@
-"""Download programs that write into the inbox under the final name, are killed in the middle, and go on later."""
+"""Programs that fetch or copy into the inbox, as people use them: killed in the middle, or sending all again."""
 
 import json
 import shutil
@@ -74,3 +74,28 @@ def test_wget_says_nothing_of_its_end(ingest):
         cut_off.send_signal(signal.SIGKILL)
         cut_off.wait()
         assert [row["reason"] for row in one.wait_for_decisions(1)] == ["corrupt"]
+
+
+def test_a_nightly_rsync_that_removes_nothing_is_filed_once(ingest, tmp_path):
+    """With `duplicates: skip` the second night's copies stay and are counted; the third night sends nothing."""
+    if shutil.which("rsync") is None:
+        pytest.skip("rsync is not installed")
+    one = ingest(intake={"duplicates": "skip"})
+    source = tmp_path / "camera"
+    (source / "cat").mkdir(parents=True)
+    for number in range(3):
+        (source / f"cat/{number}.jpg").write_bytes(jpeg(photo(seed=number)))
+    for night in range(3):
+        sent = subprocess.run(["rsync", "-ai", f"{source}/", one.inbox], capture_output=True, text=True, check=True)
+        assert sent.stdout.count(".jpg") == (0 if night == 2 else 3)
+        assert one.start("--once").wait(60) == 0
+        assert len(one.decisions()) == 3
+    told = json.loads(command("status", "--config", one.config_file, "--format", "json").stdout)["daemon"]
+    assert [part["skipped"] for part in told["sources"]] == [3]
+    assert sorted(path.name for path in (one.inbox / "cat").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
+    skipped = one.events("skipped, filed before")  # by the second start and the third
+    assert sorted(event["filed_as"] for event in skipped) == sorted(f"accepted/cat/{n}.jpg" for n in (0, 0, 1, 1, 2, 2))
+    (source / "cat/0.jpg").write_bytes(jpeg(photo(seed=10)))
+    subprocess.run(["rsync", "-a", f"{source}/", one.inbox], check=True)
+    assert one.start("--once").wait(60) == 0
+    assert len(one.decisions()) == 4

@@ -175,6 +175,18 @@ def test_duplicates_point_at_the_first_that_was_filed(
     assert [(row["id"], row["duplicate_of"]) for row in view(other)] == [(2, None), (3, 2), (4, 2), (5, None)]
 
 
+def test_only_content_that_moved_was_filed_before(writer: AuditWriter, tmp_path: Path) -> None:
+    """The first place of each content is known; what was abandoned, or is under way, was not filed."""
+    first, abandoned, under_way = (about(tmp_path, name) for name in ("1.jpg", "2.jpg", "3.jpg"))
+    record(writer, judged(first))
+    record(writer, judged(abandoned, relative_path="cat/2.jpg"), outcome="abandoned")
+    hashes = [one.sha256 for one in (first, abandoned, under_way)]
+    found = writer.filed_before([*hashes, "0" * 64])
+    assert set(found) == {first.sha256}
+    assert found[first.sha256].endswith("1.jpg")
+    assert writer.filed_before([]) == {}
+
+
 def test_a_late_sidecar_finds_its_image(writer: AuditWriter, other: sqlite3.Connection, tmp_path: Path) -> None:
     """The latest place an image of that name and source was filed at is known, and its sidecar's move is an intent."""
     old, new, abandoned = (about(tmp_path, name) for name in ("1.jpg", "1.3fa2c1d0.jpg", "2.jpg"))
