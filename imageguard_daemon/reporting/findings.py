@@ -16,6 +16,7 @@ from imageguard_daemon.reporting.questions.level import (
     lone_classes,
     mostly_rejected_sources,
 )
+from imageguard_daemon.reporting.questions.twins import class_twins
 from imageguard_daemon.reporting.small_sizes import thumbnails_mixed_in
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import shown
@@ -46,6 +47,7 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
         *just_below(seen.borderline, settings),
         *(one for one in thumbnails if not _are_rejected(one, (*mostly, *reasons), seen)),
         *arriving_again(seen, settings),
+        *class_twins(seen, settings),
     )
     return found if seen.of_a_log else tuple(replace(one, where={}, shows=Shows.nothing) for one in found)
 
