@@ -20,6 +20,7 @@ from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.panel import panel_of
+from imageguard_daemon.reporting.questions.boundary import missed_by_little, tried
 from imageguard_daemon.reporting.report import Facts, groupings_for, make_report
 from imageguard_daemon.reporting.sizes import SizeCounter
 from imageguard_daemon.reporting.survey import Surveyor
@@ -36,7 +37,9 @@ def findings_in(year: Year) -> tuple[Finding, ...]:
         for one in (counter, surveyor, sizes):
             one.add(batch)
     counts = dict(zip(BY, counter.counts(), strict=True))
-    facts = Facts(counts, survey=surveyor.survey(), bands=sizes.bands(), panel=panel_of(counter.cells))
+    survey = surveyor.survey()
+    missed = tried(missed_by_little(survey.boundaries, Reporting()), keyed.keys, batches, lambda _: {})
+    facts = Facts(counts, survey=survey, bands=sizes.bands(), panel=panel_of(counter.cells), missed=missed)
     return make_report((), Scope(), facts, Reporting()).findings
 
 
@@ -93,8 +96,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     asked = parser.parse_args()
     results = recall(asked.trials, asked.images)
-    for kind, (found, tried) in results.items():
-        print(f"{kind:36} {found:4} of {tried:4} found")
+    for kind, (found, planted) in results.items():
+        print(f"{kind:36} {found:4} of {planted:4} found")
     all_found, all_tried = (sum(numbers) for numbers in zip(*results.values(), strict=True))
     print(f"{'all':36} {all_found:4} of {all_tried:4} found ({all_found / all_tried:.1%})")
     for shuffled, what in ((True, "shuffled"), (False, "quiet")):

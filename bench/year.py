@@ -114,8 +114,10 @@ class Year:
         scores = self._scores(low, sources)
         scores[corrupt] = np.nan
         if self.shuffled:
-            order = rng.permutation(images)
-            scores, duplicates = scores[order], duplicates[order]
+            # Among images of one preset: under another one a score means another verdict.
+            preset = np.array([sorted(set(_PRESETS)).index(one) for one in _PRESETS])[sources]
+            to, order = np.argsort(preset, kind="stable"), np.lexsort((rng.random(images), preset))
+            scores[to], duplicates[to] = scores[order], duplicates[order]
         return DecidedDay(FIRST_DAY + day, moments, sources, classes, cameras, scores, duplicates, self.camera_names)
 
     def _moments(self, day: int, images: int) -> Ints:

@@ -44,7 +44,7 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
         *_different(seen, settings, mostly, [one for one, _ in changed]),
         *(finding for _, finding in changed),
         *reasons,
-        *just_below(seen.borderline, settings),
+        *just_below(seen.missed, seen.scope, settings),
         *(one for one in thumbnails if not _are_rejected(one, (*mostly, *reasons), seen)),
         *arriving_again(seen, settings),
         *class_twins(seen, settings),

@@ -20,6 +20,7 @@ from imageguard_daemon.names import forms
 from imageguard_daemon.reporting.later import CLOCKS_DIFFER, Later
 from imageguard_daemon.reporting.panel import Panel, panel_of
 from imageguard_daemon.reporting.period import end_of
+from imageguard_daemon.reporting.questions.boundary import Missed, missed_by_little, tried
 from imageguard_daemon.reporting.report import (
     Facts,
     Grouping,
@@ -60,12 +61,12 @@ def report_on(
     """
     if now is not None:
         scope = replace(scope, until=end_of(scope.since, scope.until, now))
-    made = make_report(by, scope, gather(engine, by, scope, now), settings)
+    made = make_report(by, scope, gather(engine, by, scope, settings, now), settings)
     images = images_by_id(engine, [one.example_id for one in made.findings if one.example_id])
     return replace(made, findings=tuple(replace(one, example=images.get(one.example_id)) for one in made.findings))
 
 
-def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = None) -> Facts:
+def gather(engine: Engine, by: Grouping, scope: Scope, settings: "Reporting", now: datetime | None = None) -> Facts:
     """Give the facts for `make_report`; the errors are those of `report_on`."""
     groupings = groupings_for(by, scope, now)
     with columns_for(engine, scope) as columns:
@@ -73,11 +74,12 @@ def gather(engine: Engine, by: Grouping, scope: Scope, now: datetime | None = No
         bands = _with_sizes(columns, bands)
         before = period_before(scope, now)
         earlier = _counted(columns, groupings_before(by), before) if before else None
+        missed = _missed(columns, scope, survey, settings)
         later = _later(columns, scope, now) if now else None
     near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
     images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
     reviews = count_reviews(engine, scope)
-    return Facts(counts, earlier, survey, images, bands, later=later, reviews=reviews, panel=panel)
+    return Facts(counts, earlier, survey, images, bands, later=later, reviews=reviews, panel=panel, missed=missed)
 
 
 @contextmanager
@@ -124,6 +126,14 @@ def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:
         )
         for what, one in bands.items()
     }
+
+
+def _missed(columns: Columns, scope: Scope, survey: Survey, settings: "Reporting") -> Sequence[Missed]:
+    """Find thresholds that many miss by little; what lower ones would decide takes a second look, if there are any."""
+    missed = missed_by_little(survey.boundaries, settings)
+    if not missed:
+        return ()
+    return tried(missed, columns.keys, columns.batches(scope, scores=True), columns.measures)
 
 
 def _later(columns: Columns, scope: Scope, now: datetime) -> Later:

@@ -1,6 +1,6 @@
 """What findings are looked for in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.reporting.panel import Counts, Groups, Panel
+from imageguard_daemon.reporting.questions.boundary import Missed
 from imageguard_daemon.reporting.scatter import Scatter, own_factors, scatter_of
 from imageguard_daemon.reporting.sizes import Bands
-from imageguard_daemon.reporting.survey import Borderline
 
 
 class Series(NamedTuple):
@@ -29,7 +30,8 @@ class Patterns:
     """The counts of a report with what its pass over the scores saw; all but `panel` may be missing."""
 
     panel: Panel
-    borderline: Mapping[str, Borderline] = field(default_factory=dict)
+    missed: Sequence[Missed] = ()
+    """Thresholds that many images miss by little."""
     bands: Mapping[str, Bands] = field(default_factory=dict)
     """Small images of one size, for `source` and `class`."""
     by_one_rule: Counts | None = None
@@ -38,6 +40,8 @@ class Patterns:
     """The newest rejected decision of each stream, 0 of none."""
     of_a_log: bool = True
     """Whether they are of a log, not of a folder judged in place."""
+    scope: Scope = field(default_factory=Scope)
+    """Which decisions the report is on, for commands that are to be about the same."""
     _series: dict[tuple[str, ...], Series] = field(default_factory=dict, repr=False)
 
     @cached_property

@@ -13,6 +13,7 @@ from imageguard_daemon.reporting.findings import Finding, Patterns, find_pattern
 from imageguard_daemon.reporting.later import Later, stamped_later
 from imageguard_daemon.reporting.panel import Counts, Numbers, Panel, panel_of_tallies
 from imageguard_daemon.reporting.percentiles import Percentiles, percentiles
+from imageguard_daemon.reporting.questions.boundary import Missed
 from imageguard_daemon.reporting.reviewed import Reviewed, reviewed, reviewed_by
 from imageguard_daemon.reporting.sizes import Bands
 from imageguard_daemon.reporting.survey import Near, Survey
@@ -48,6 +49,8 @@ class Facts:
     reviews: Sequence[ReviewCount] | None = None
     panel: Panel | None = None
     """The same counts by stream and time, for findings; without one they know nothing of time."""
+    missed: Sequence[Missed] = ()
+    """Thresholds that many images miss by little, with what lower ones would decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +138,11 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
     panel = facts.panel or _panel_of(everything)
     patterns = Patterns(
         panel,
-        facts.survey.borderline if facts.survey else {},
+        facts.missed,
         facts.bands,
         *(_by_stream(facts.survey, panel) if facts.survey else (None, None)),
         of_a_log=facts.of_a_log,
+        scope=scope,
     )
     in_time = any(dimension in PERIODS for dimension in by)
     before = _groups(by, facts.earlier) if facts.earlier is not None and not in_time else {}

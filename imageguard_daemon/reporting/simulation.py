@@ -153,14 +153,17 @@ def simulate(keys: Sequence[Key | None], batches: Iterable[Batch], rules: Rules,
     differ, `measures` is asked; it passes if it is not known any more. The examples are the newest images, without
     their paths: see `with_paths`.
     """
-    simulator = _Simulator(keys, rules, measures)
+    simulator = Simulator(keys, rules, measures)
     for batch in batches:
         simulator.add(batch)
     return simulator.simulation()
 
 
-class _Simulator:
-    """Counts, for each key, what its images would be: a row for each key, a column for each outcome."""
+class Simulator:
+    """Takes batches with their scores as `simulate` says; memory does not grow with them.
+
+    Counts, for each key, what its images would be: a row for each key, a column for each outcome.
+    """
 
     def __init__(self, keys: Sequence[Key | None], rules: Rules, measures: MeasuresOf) -> None:
         self._keys = keys

@@ -1,7 +1,8 @@
 """One pass over the images of a report: how their scores are distributed, and which lie nearest to a threshold."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,12 +16,16 @@ from imageguard_daemon.quality.policy import thresholds_for
 
 BINS_A_POINT = 10
 BINS = 100 * BINS_A_POINT + 1
-NEAR_POINTS = 5.0
-"""So many points of a score below its threshold are `just below`."""
+NEAR_SHARE = 1 / 8
+"""So large a part of the threshold, or a smaller one, is what an image near to it lacks."""
 NEAREST_KEPT = 5
 EXAMPLES_KEPT = 3
 _EXPOSURE = SCORE_NAMES.index("exposure_score")
-_DARK = "underexposure_score"
+_LIMITS = (
+    *("overexposure_score" if name == "exposure_score" else name for name in SCORE_NAMES),
+    "underexposure_score",
+)
+"""The thresholds in the order of the scores; that of the dark end comes last."""
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
@@ -41,13 +46,18 @@ class Near:
 
 
 @dataclass(frozen=True, slots=True)
-class Borderline:
-    """Of the images rejected for one signal alone, how many lie at most NEAR_POINTS below its threshold."""
+class Boundary:
+    """Of one source's images rejected for one score alone, how many lack at most NEAR_SHARE of its threshold."""
 
+    source: str
+    name: str
+    """The threshold's name; exposure has one for each end."""
     rejected: int
     near: int
     threshold: float
-    """The threshold that most of them were judged by."""
+    """The one that most of them were judged by."""
+    is_one: bool = True
+    """Whether all of them were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,6 @@ class Survey:
 
     histogram: _Ints
     thresholds: Mapping[str, float]
-    borderline: Mapping[str, Borderline]
     accepted_nearest: tuple[Near, ...]
     rejected_nearest: tuple[Near, ...]
     examples: Mapping[str, tuple[int, ...]]
@@ -71,6 +80,7 @@ class Survey:
     """The newest rejected decision of each key, 0 of none."""
     by_one_rule: _Ints | None = None
     """Images of each key that the thresholds of most keys would reject; None where all have the same."""
+    boundaries: tuple[Boundary, ...] = ()
 
     @property
     def measured(self) -> int:
@@ -104,22 +114,21 @@ class Surveyor:
 
     def __init__(self, keys: Sequence[Key | None]) -> None:
         # Of exposure a batch has the worse end: a row of the distinct ones has both limits, the dark one last.
-        names = (*SCORE_NAMES, _DARK)
-        self._thresholds = np.full((max(len(keys), 1), len(names)), np.nan)
+        self._thresholds = np.full((max(len(keys), 1), len(_LIMITS)), np.nan)
         known: dict[tuple[str, str], dict[str, float] | None] = {}
         for number, key in enumerate(keys):
             if key and (key.preset, key.profile) not in known:
                 known[key.preset, key.profile] = recorded_thresholds(key)
             if key and (found := known[key.preset, key.profile]):
-                light = {**found, "exposure_score": found["overexposure_score"]}
-                self._thresholds[number] = [light[name] for name in names]
+                self._thresholds[number] = [found[name] for name in _LIMITS]
         # Few different rules lie behind many keys: picking from few columns is what memory likes.
         distinct, self._rules_of_key = np.unique(self._thresholds, axis=0, return_inverse=True, equal_nan=True)
         self._distinct = np.ascontiguousarray(distinct.T)
         self._histogram = np.zeros((len(SCORE_NAMES), BINS), np.int64)
         self._by_key = np.zeros(len(self._thresholds), np.int64)
-        self._alone = np.zeros((len(SCORE_NAMES), len(self._thresholds)), np.int64)
-        self._near = np.zeros(len(SCORE_NAMES), np.int64)
+        self._sources = [key.source if key else "" for key in keys] or [""]
+        self._alone = np.zeros((len(_LIMITS), len(self._thresholds)), np.int64)
+        self._near = np.zeros_like(self._alone)
         reasons = ["" if not key or key.verdict == "accepted" else key.reason for key in keys]
         self._reasons = list(dict.fromkeys(["", *reasons]))
         self._reason_of_key = np.array([self._reasons.index(reason) for reason in reasons] or [0])
@@ -155,7 +164,7 @@ class Surveyor:
         limits[_EXPOSURE][is_dark] = limits[-1][is_dark]
         margins = scores - limits[:-1]
         low = margins < 0
-        self._count_borderline(keys, margins, low)
+        self._count_boundaries(keys, margins, low, is_dark)
         worst = margins.min(axis=0)
         if self._has_several:
             self._rejudge(scores, keys, is_dark, worst < 0)
@@ -180,12 +189,16 @@ class Surveyor:
     def _count_by_one_rule(self, keys: npt.NDArray[np.uint32], rejected: npt.NDArray[np.bool_]) -> None:
         self._by_one_rule += np.bincount(keys[rejected], minlength=len(self._by_one_rule))
 
-    def _count_borderline(self, keys: npt.NDArray[np.uint32], margins: _Floats, low: npt.NDArray[np.bool_]) -> None:
+    def _count_boundaries(
+        self, keys: npt.NDArray[np.uint32], margins: _Floats, low: npt.NDArray[np.bool_], is_dark: npt.NDArray[np.bool_]
+    ) -> None:
         alone = np.flatnonzero(low.sum(axis=0, dtype=np.int8) == 1)
-        signals = low[:, alone].argmax(axis=0)
-        np.add.at(self._alone, (signals, keys[alone]), 1)
-        near = margins[signals, alone] >= -NEAR_POINTS
-        self._near += np.bincount(signals[near], minlength=len(SCORE_NAMES))
+        signals, of_key = low[:, alone].argmax(axis=0), keys[alone]
+        lacking = -margins[signals, alone]
+        limits = np.where((signals == _EXPOSURE) & is_dark[alone], len(_LIMITS) - 1, signals)
+        near = lacking <= NEAR_SHARE * self._thresholds[of_key, limits]
+        np.add.at(self._alone, (limits, of_key), 1)
+        np.add.at(self._near, (limits[near], of_key[near]), 1)
 
     def _keep_nearest(self, rows: _Ints, distance: _Floats, judged: "_Judged", kept: list[_Found]) -> None:
         limit = kept[-1][0] if len(kept) == NEAREST_KEPT else np.inf
@@ -214,18 +227,27 @@ class Surveyor:
         return Survey(
             self._histogram,
             {name: value for name, value in thresholds.items() if not np.isnan(value)},
-            {name: self._borderline(n) for n, name in enumerate(SCORE_NAMES) if self._alone[n].any()},
             tuple(map(_near, self._nearest[True])),
             tuple(map(_near, self._nearest[False])),
             {self._reasons[reason]: tuple(ids[::-1]) for reason, ids in self._newest.items()},
             self._borderline_images,
             self._newest_of_key,
             self._by_one_rule if self._has_several else None,
+            tuple(self._boundaries()),
         )
 
-    def _borderline(self, signal: int) -> Borderline:
-        by_key = self._alone[signal]
-        return Borderline(int(by_key.sum()), int(self._near[signal]), float(self._thresholds[by_key.argmax(), signal]))
+    def _boundaries(self) -> Iterator[Boundary]:
+        """Yield one for each threshold and source that has any, in the order of both."""
+        for at, name in enumerate(_LIMITS):
+            keys_of: defaultdict[str, list[int]] = defaultdict(list)
+            for number in np.flatnonzero(self._alone[at]).tolist():
+                keys_of[self._sources[number]].append(number)
+            for source, numbers in sorted(keys_of.items()):
+                alone, judged_by = self._alone[at, numbers], self._thresholds[numbers, at]
+                values, places = np.unique(judged_by, return_inverse=True)
+                most = float(values[np.bincount(places, weights=alone).argmax()])
+                near = int(self._near[at, numbers].sum())
+                yield Boundary(source, name, int(alone.sum()), near, most, len(values) == 1)
 
 
 def _near(found: _Found) -> Near:

@@ -1,43 +1,170 @@
-"""Do images lie just below a threshold, or more and more of them near one?
+"""Do images lie just below a threshold, and what would a lower one decide?
 
-Model of the first: of the images rejected for one score alone, a share lies within a few points of its threshold. Null:
-half. Model of the second: `rises.py`, of images near a threshold among all. Correction: Holm over scores; over sources.
+Model: of the images of a source rejected for one score alone, a share lacks at most an eighth of its threshold. Null:
+half. Correction: Holm over scores and sources. What a lower threshold would decide is tried on them, never supposed.
 """
 
-from collections.abc import Mapping
+import math
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.model import EXPOSURE_LIMITS
+from imageguard_daemon.names import printable
+from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of
+from imageguard_daemon.reporting.simulation import MeasuresOf, Rules, Simulator
 from imageguard_daemon.reporting.statistics import chance_of_at_least, holm_adjusted
-from imageguard_daemon.reporting.survey import NEAR_POINTS, Borderline
+from imageguard_daemon.reporting.survey import NEAR_SHARE, Boundary
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import percent, share
+from imageguard_daemon.reporting.wording import percent, share, shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
-
-def just_below(borderline: Mapping[str, Borderline], settings: "Reporting") -> list[Finding]:
-    """Tell which threshold rejects images that mostly lie just below it."""
-    found = {name: Tally(one.rejected, {"": one.near}) for name, one in borderline.items()}
-    enough = {name: one for name, one in found.items() if one.total >= settings.min_sample}
-    limit = settings.mostly_share
-    chances = holm_adjusted([chance_of_at_least(one.rejected, one.total, limit) for one in enough.values()])
-    return [
-        _just_below(name, one, borderline[name].threshold, evidence_of(one, limit, chance))
-        for (name, one), chance in zip(enough.items(), chances, strict=True)
-        if chance < ALPHA
-    ]
+SOURCES_NAMED = 3
+"""So many sources are named in one finding, those with most images first; each has its own command."""
+_MOST_ENDS_READ = 20_000
+"""Of so many images rejected for exposure the records are read, as roll-ups have only the worse of its two ends."""
 
 
-def _just_below(name: str, near: Tally, threshold: float, evidence: dict[str, float]) -> Finding:
-    signal = name.removesuffix("_score")
-    sentence = (
-        f"{share(near.rejected, near.total)} images rejected for {signal} alone ({percent(near.rate)}) lie within "
-        f"{NEAR_POINTS:g} points of its threshold, {threshold:g}."
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A source with many images just below a threshold, and what `lowered` in its place would decide.
+
+    `accepts` and `rejects` count the images whose verdict would change; None where nobody has tried it.
+    """
+
+    boundary: Boundary
+    p_value: float
+    accepts: int | None = None
+    rejects: int | None = None
+
+    @property
+    def lowered(self) -> float:
+        """Give the threshold that accepts those that are near, to a tenth."""
+        return math.floor(self.boundary.threshold * (1 - NEAR_SHARE) * 10) / 10
+
+
+def missed_by_little(boundaries: Sequence[Boundary], settings: "Reporting") -> tuple[Missed, ...]:
+    """Find sources most of whose images rejected for one score alone lie just below its threshold."""
+    enough = [one for one in boundaries if one.rejected >= settings.min_sample and one.threshold > 0]
+    chances = holm_adjusted([chance_of_at_least(one.near, one.rejected, settings.mostly_share) for one in enough])
+    return tuple(Missed(one, chance) for one, chance in zip(enough, chances, strict=True) if chance < ALPHA)
+
+
+def tried(
+    missed: Sequence[Missed], keys: Sequence[Key | None], batches: Iterable[Batch], measures: MeasuresOf
+) -> tuple[Missed, ...]:
+    """Judge the images that a lower threshold can change again, as `simulate` does; the batches have scores."""
+    trials = [_Trial(one, keys, measures) for one in missed]
+    for batch in batches:
+        for trial in trials:
+            trial.add(batch)
+    return tuple(trial.result() for trial in trials)
+
+
+class _Trial:
+    """One lower threshold for one source."""
+
+    def __init__(self, missed: Missed, keys: Sequence[Key | None], measures: MeasuresOf) -> None:
+        self._missed, boundary = missed, missed.boundary
+        in_force = Rules({})
+
+        def can_change(key: Key | None) -> bool:
+            if key is None or key.source != boundary.source:
+                return False
+            limits = in_force.thresholds(key.source, key.preset, key.profile) or {}
+            return key.verdict != "accepted" or limits.get(boundary.name, math.inf) < missed.lowered
+
+        self._chosen = np.array([can_change(key) for key in keys] or [False])
+        self._simulator = Simulator(keys, Rules({boundary.name: missed.lowered}), measures)
+        self._is_wanted = boundary.name not in EXPOSURE_LIMITS or boundary.rejected <= _MOST_ENDS_READ
+
+    def add(self, batch: Batch) -> None:
+        chosen = self._chosen[batch.keys]
+        if self._is_wanted and chosen.any():
+            self._simulator.add(batch.where(chosen))
+
+    def result(self) -> Missed:
+        if not self._is_wanted:
+            return self._missed
+        overall = self._simulator.simulation().overall
+        return replace(self._missed, accepts=overall.newly_accepted, rejects=overall.newly_rejected)
+
+
+def just_below(missed: Iterable[Missed], scope: Scope, settings: "Reporting") -> list[Finding]:
+    """Tell of each threshold once, whichever sources have it."""
+    by_name: defaultdict[str, list[Missed]] = defaultdict(list)
+    for one in missed:
+        by_name[one.boundary.name].append(one)
+    ranked = (sorted(found, key=lambda one: (-one.boundary.near, one.boundary.source)) for found in by_name.values())
+    return [_finding(found, scope, settings) for found in ranked]
+
+
+def _finding(missed: Sequence[Missed], scope: Scope, settings: "Reporting") -> Finding:
+    named, name = missed[:SOURCES_NAMED], missed[0].boundary.name
+    hidden = len(missed) - len(named)
+    more = [f"So do those of {hidden:,} more {'source' if hidden == 1 else 'sources'}."] if hidden else []
+    sentence = " ".join((*map(_sentence, named), *more))
+    advice = (_advice(one, scope) for one in named)
+    near = sum(one.boundary.near for one in missed)
+    counted = Tally(sum(one.boundary.rejected for one in missed), {"": near})
+    evidence = evidence_of(counted, settings.mostly_share, min(one.p_value for one in missed))
+    evidence |= {"threshold": named[0].boundary.threshold, "lowered": named[0].lowered, "sources": len(missed)}
+    known = [one for one in missed if one.accepts is not None and one.rejects is not None]
+    if known:
+        evidence["would_accept"] = sum(one.accepts or 0 for one in known)
+        evidence["would_reject"] = sum(one.rejects or 0 for one in known)
+    look_at = " ".join(("Look at some of them.", *filter(None, advice)))
+    where = {"reason": next(one.issue for one in SCALES if one.threshold == name)}
+    where |= {"source": named[0].boundary.source} if len(missed) == 1 else {}
+    return Finding(f"many_just_below_{name}", name, sentence, look_at, evidence, where)
+
+
+def _sentence(missed: Missed) -> str:
+    one = missed.boundary
+    counted = f"{share(one.near, one.rejected)} images rejected for {one.name.removesuffix('_score')} alone"
+    needed = (
+        f"score {one.threshold * (1 - NEAR_SHARE):g} or more, where {one.threshold:g} is needed"
+        if one.is_one
+        else f"lack at most an eighth of what was needed at their time, mostly {one.threshold:g}"
     )
-    look_at = (
-        f"Look at some of them; `simulate --set {name}={max(threshold - NEAR_POINTS, 0):g}` shows what a lower "
-        "threshold would accept."
+    return f"Source '{shown(one.source)}': {counted} ({percent(one.near / one.rejected)}) {needed}."
+
+
+def _advice(missed: Missed, scope: Scope) -> str:
+    """Say what the lower threshold would decide; nothing where it was not tried, or does more harm than good."""
+    one = missed.boundary
+    if missed.accepts is None or missed.rejects is None:
+        return ""
+    if missed.accepts <= missed.rejects:
+        return (
+            f"For source '{shown(one.source)}' no one threshold helps: {missed.lowered:g} would accept "
+            f"{missed.accepts:,} of them and reject {missed.rejects:,} others, since its thresholds have changed."
+        )
+    cost = f", and reject {missed.rejects:,} others" if missed.rejects else ""
+    return (
+        f"`{' '.join(_command(missed, scope))}` would accept {share(missed.accepts, one.rejected)} of these more{cost}."
     )
-    return Finding(f"many_just_below_{name}", name, sentence, look_at, evidence | {"threshold": threshold})
+
+
+def _command(missed: Missed, scope: Scope) -> Iterator[str]:
+    yield "imageguard-daemon simulate ROOT"
+    yield f"--source {_quoted(missed.boundary.source)}"
+    yield f"--set {missed.boundary.name}={missed.lowered:g}"
+    if scope.class_name is not None:
+        yield f"--class {_quoted(scope.class_name)}"
+    for option, moment in (("--since", scope.since), ("--until", scope.until)):
+        if moment is not None:
+            yield f"{option} {moment.isoformat(timespec='milliseconds')}"
+
+
+def _quoted(name: str) -> str:
+    return shlex.quote(printable(name))

@@ -1,23 +1,153 @@
-"""Thresholds that many images miss by little."""
+"""Thresholds that many images miss by little, and advice that does what it says."""
 
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
 import pytest
+from typer import Typer
+from typer.testing import CliRunner
 
+from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.cli.simulate import simulate
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.reporting.questions.boundary import just_below
-from imageguard_daemon.reporting.survey import Borderline
+from imageguard_daemon.model import (
+    SCORE_NAMES,
+    Candidate,
+    Decision,
+    FileIdentity,
+    Intent,
+    JudgedFile,
+    Measurement,
+    Measures,
+    Outcome,
+)
+from imageguard_daemon.quality.policy import thresholds_for
+from imageguard_daemon.quality.scoring import SCALES
+from imageguard_daemon.reporting.finding import Finding
+from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.reporting.questions.boundary import missed_by_little
+from imageguard_daemon.reporting.survey import Boundary
+
+ROOT = Path("/srv/ingest")
+SETTINGS = Reporting()
+app = Typer()
+app.command()(simulate)
+_numbers = itertools.count()
 
 
-def test_a_threshold_that_many_miss_by_little_is_told() -> None:
-    """The finding names the threshold and the command that tries a lower one."""
-    [finding] = just_below({"blur_score": Borderline(200, 150, 40.0)}, Reporting())
-    assert "150 of 200 images rejected for blur alone (75.0 %) lie within 5 points of its threshold, 40." in (
-        finding.sentence
+def judged(
+    source: str, blur: Iterable[float], threshold: float = 40.0, class_name: str = "cat"
+) -> list[tuple[str, str, float, float]]:
+    """Give images of a source with these scores of blur, judged by this threshold; all else is fine."""
+    return [(source, class_name, score, threshold) for score in blur]
+
+
+def log_of(folder: Path, images: Iterable[tuple[str, str, float, float]]) -> Path:
+    """Record them as the daemon does."""
+    writer = AuditWriter(folder / "audit.db", ROOT)
+    recorded = writer.record_intents([_judged_file(*one) for one in images])
+    writer.record_outcomes([Outcome(one.intent_id, "moved") for (one, *_) in recorded])
+    writer.close()
+    return folder / "audit.db"
+
+
+def _judged_file(source: str, class_name: str, blur: float, threshold: float) -> JudgedFile:
+    number = next(_numbers)
+    name, sha256 = f"{class_name}/{number}.jpg", f"{number:064x}"
+    measures = Measures(640, 480, 1.0, 1.0, 95.0, 1.0, 0.0, 0.0, 3.0, 120.0, 240.0, 0.0, 0.0)
+    scores = {**dict.fromkeys(SCORE_NAMES, 99.0), "blur_score": blur}
+    limits = thresholds_for("general", {"blur_score": threshold})
+    issues = () if blur >= threshold else (next(one.issue for one in SCALES if one.signal == "blur"),)
+    decision = Decision(blur / 100, issues, scores, measures.as_dict(), "general", limits, "test", "", False)
+    folder = "quarantine" if issues else "accepted"
+    target = str(ROOT / folder / source / name)
+    intent = Intent("image", str(ROOT / "in" / name), target, sha256, FileIdentity(1, number, 1, 1, 1))
+    return JudgedFile(Candidate(source, name), class_name, Measurement(sha256, measures), decision, (intent,))
+
+
+def told(database: Path, scope: Scope | None = None) -> list[Finding]:
+    """Give the findings of this kind."""
+    engine = open_for_reading(database)
+    try:
+        made = report_on(engine, (Dimension.class_,), scope or Scope(), SETTINGS)
+    finally:
+        engine.dispose()
+    return [one for one in made.findings if one.kind.startswith("many_just_below")]
+
+
+SOFT = judged("microscope", [*np.linspace(35.2, 39.8, 61), *np.linspace(0, 30, 20), *[80.0] * 300])
+
+
+def test_many_that_miss_a_threshold_by_little_are_told_with_what_a_lower_one_accepts(tmp_path: Path) -> None:
+    """The finding names source and threshold; its command, run as it stands, accepts as many as it says."""
+    other = judged("studio", [*np.linspace(0, 34, 50), *[90.0] * 300])
+    database = log_of(tmp_path, SOFT + other)
+    [one] = told(database)
+    assert (one.kind, one.subject) == ("many_just_below_blur_score", "blur_score")
+    assert "'microscope': 61 of 81 images rejected for blur alone (75.3 %) score 35 or more, where 40 is needed" in (
+        one.sentence
     )
-    assert "`simulate --set blur_score=35`" in finding.look_at
-    assert finding.evidence["threshold"] == 40.0
+    assert "`imageguard-daemon simulate ROOT --source microscope --set blur_score=35`" in one.look_at
+    assert "would accept 61 of 81 of these more." in one.look_at
+    assert run(one, database) == (61, 0)
+    assert (one.evidence["would_accept"], one.evidence["would_reject"]) == (61, 0)
 
 
-@pytest.mark.parametrize("borderline", [Borderline(200, 104, 40.0), Borderline(9, 9, 40.0), Borderline(200, 0, 40.0)])
-def test_a_threshold_with_images_all_below_it_is_not_told(borderline: Borderline) -> None:
-    """About half is no pattern, and nine images are none."""
-    assert just_below({"blur_score": borderline}, Reporting()) == []
+def run(one: Finding, database: Path) -> tuple[int, int]:
+    """Run the command of a finding, and give how many images it accepts and rejects more."""
+    [command] = re.findall(r"`imageguard-daemon simulate ROOT (.*?)`", one.look_at)
+    arguments = ["--db", str(database), "--format", "json", *shlex.split(command)]
+    made = json.loads(CliRunner().invoke(app, arguments).stdout)
+    return made["newly_accepted"], made["newly_rejected"]
+
+
+def test_a_source_with_a_threshold_of_its_own_is_not_advised_another_ones(tmp_path: Path) -> None:
+    """Where one source needs 40 and another 10, what is advised for the one changes no verdict of the other."""
+    strict = judged("fabric", [*np.linspace(11, 39, 200), *[95.0] * 100], threshold=10.0)
+    database = log_of(tmp_path, SOFT + strict)
+    [one] = told(database)
+    assert "fabric" not in one.message
+    assert run(one, database) == (61, 0)
+
+
+def test_a_low_threshold_does_not_make_everything_near(tmp_path: Path) -> None:
+    """Below a threshold of 5 all scores are within five points; evenly spread, an eighth of them is near."""
+    assert told(log_of(tmp_path, judged("default", [*np.linspace(0, 4.99, 200), *[80.0] * 300], threshold=5.0))) == []
+
+
+def test_a_threshold_that_was_changed_meanwhile_is_not_advised_against(tmp_path: Path) -> None:
+    """Where a lower threshold of its time accepted more than the advice would, the finding says so and no command."""
+    before = judged("microscope", [*np.linspace(20, 34, 150), *[80.0] * 20], threshold=20.0)
+    [one] = told(log_of(tmp_path, SOFT + before))
+    assert "simulate" not in one.look_at
+    assert "35 would accept 61 of them and reject 1" in one.look_at
+    assert one.evidence["would_reject"] > one.evidence["would_accept"]
+
+
+def test_names_of_sources_are_quoted(tmp_path: Path) -> None:
+    """A source with a space and a quote stands in the command as a shell reads it."""
+    database = log_of(tmp_path, [("it's one", *rest) for _, *rest in SOFT])
+    [one] = told(database)
+    assert run(one, database) == (61, 0)
+
+
+def test_the_command_is_about_the_images_of_the_report(tmp_path: Path) -> None:
+    """A report on one class advises by that class alone."""
+    other = [(source, "dog", blur, threshold) for source, _, blur, threshold in SOFT]
+    database = log_of(tmp_path, SOFT + other)
+    [one] = told(database, Scope(class_name="dog"))
+    assert "--class dog" in one.look_at
+    assert run(one, database) == (61, 0)
+
+
+@pytest.mark.parametrize("boundary", [(200, 104, 40.0), (9, 9, 40.0), (200, 0, 40.0), (200, 200, 0.0)])
+def test_what_is_no_pattern_is_not_told(boundary: tuple[int, int, float]) -> None:
+    """About half is none, nine images are none, and below 0 there is nothing."""
+    assert missed_by_little([Boundary("default", "blur_score", *boundary)], SETTINGS) == ()

@@ -61,7 +61,7 @@ def report_with(name: str = "lynx") -> Report:
     histogram = np.zeros((6, BINS), np.int64)
     histogram[:, ::50] = 7
     near = Near(7, "blur_score", 39.9, 40.0)
-    survey = Survey(histogram, {"blur_score": 40.0}, {}, (), (near,), {name: (7, 8)})
+    survey = Survey(histogram, {"blur_score": 40.0}, (), (near,), {name: (7, 8)})
     recorded = {
         number: RecordedImage(number, "", name, name, f"{name}/{number}.jpg", "", "", "quarantined", name, name)
         for number in (7, 8)
