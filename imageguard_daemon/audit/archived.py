@@ -1,4 +1,8 @@
-"""What the log still says of the files whose records were archived."""
+"""What the log still says of images whose records were archived: their files, and what people did with rejections.
+
+`rollup_reviews` has a row for each rejected image that was reviewed: the latest review that took effect, and what
+reports and thresholds made from reviews ask of such an image. The `archived` ones went before there was this table.
+"""
 
 import hashlib
 
@@ -14,3 +18,27 @@ def files_digest(connection: sa.Connection, archive_id: int) -> bytes:
             part = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
             digest.update(b"%d:%b," % (len(part), part))
     return digest.digest()
+
+
+_KEPT = ("decided_at", "host", "source", "class", "camera", "preset", "verdict", "reason", "relative_path", "sha256")
+_KEEP_REVIEWS = f"""
+INSERT OR REPLACE INTO rollup_reviews (decision_id, action, {", ".join(_KEPT)}, scorer_version, measures)
+SELECT d.id, v.action, {", ".join("d." + name for name in _KEPT)}, d.scorer_version,
+       CASE WHEN v.action = 'rejudge' THEN '{{}}' ELSE CAST(d.measures AS TEXT) END
+FROM reviews v CROSS JOIN decisions d ON d.id = v.decision_id
+WHERE v.decision_id IN going AND d.verdict <> 'accepted' AND v.action <> 'undo'
+AND v.id = (SELECT max(id) FROM reviews WHERE decision_id = v.decision_id)
+"""  # noqa: S608 - names of ours
+
+
+def keep_reviews(connection: sa.Connection) -> None:
+    """Keep what reports need of reviews of the decisions in the table `going`, in the transaction that takes them out.
+
+    Of what was only rejudged nobody makes thresholds, so its measures go.
+    """
+    connection.exec_driver_sql(_KEEP_REVIEWS)
+
+
+def has_archived_reviews(connection: sa.Connection) -> bool:
+    """Tell whether there can be any: not in a fleet's database, nor in a log of an older version."""
+    return connection.dialect.name == "sqlite" and sa.inspect(connection).has_table("rollup_reviews")

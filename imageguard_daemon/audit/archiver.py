@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit import chain
 from imageguard_daemon.audit.archive_plan import Plan, going_query, last_anchor, make_plan, parameters_of
-from imageguard_daemon.audit.archived import files_digest
+from imageguard_daemon.audit.archived import files_digest, keep_reviews
 from imageguard_daemon.audit.database import translated_errors
 from imageguard_daemon.audit.schema import CHAINED, archives
 from imageguard_daemon.audit.writer import AuditWriter, new_id, timestamp
@@ -84,6 +84,7 @@ class Archiver(AuditWriter):
         before = chain.newest_ids(connection, ["archives"])
         archive_id = 1 + before["archives"]
         connection.exec_driver_sql(_FILES, (archive_id,))
+        keep_reviews(connection)
         self._insert_anchor(connection, plan, copy, archive_id)
         chain.extend(connection, before)
         with _deleting(connection):

@@ -3,14 +3,16 @@
 An image's state follows from the latest review that took effect; the view `reviews` has no others.
 """
 
+import heapq
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
 
+from imageguard_daemon.audit.archived import has_archived_reviews
 from imageguard_daemon.audit.counts import RecordedScores, Scope
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.likelihood import likely
@@ -22,7 +24,7 @@ from imageguard_daemon.audit.queries import (
     timestamp,
     with_latest_review,
 )
-from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews
+from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews, rollup_reviews
 from imageguard_daemon.model import SCORE_NAMES, Role
 from imageguard_daemon.names import forms
 
@@ -179,17 +181,30 @@ def reviews_of(engine: sa.Engine, decision_id: int) -> list[Review]:
 def reviewed_measures(engine: sa.Engine) -> Iterator[tuple[bool, str, str, str, str]]:
     """Stream the images that people reviewed: whether the rejection was right, path, SHA-256, scorer, measures (JSON).
 
-    What was only rejudged, or undone since, is no person's word.
+    What was only rejudged, or undone since, is no person's word. Archived ones are among them; the order is that of
+    the decisions.
     """
-    query = sa.select(
-        reviews.c.action.in_(["confirm", "purge"]),
-        *(decisions.c[name] for name in ("relative_path", "sha256", "scorer_version")),
-        sa.cast(decisions.c.measures, sa.Text),
-    )
-    query = query.select_from(with_latest_review()).where(reviews.c.action.in_(["release", "confirm", "purge"]))
     with reading(engine, engine.url.database or "") as connection:
-        for row in connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query):
-            yield bool(row[0]), row[1], row[2], row[3], row[4]
+        streams = [_said_of(connection, with_latest_review(), decisions, reviews.c.action)]
+        if has_archived_reviews(connection):
+            streams.append(_said_of(connection, rollup_reviews, rollup_reviews, rollup_reviews.c.action))
+        for row in heapq.merge(*streams, key=lambda row: row[0]):
+            yield bool(row[1]), row[2], row[3], row[4], row[5]
+
+
+def _said_of(
+    connection: sa.Connection, found: sa.FromClause, images: sa.FromClause, action: sa.ColumnElement[str]
+) -> Iterable[Sequence[Any]]:
+    number = images.c.id if "id" in images.c else images.c.decision_id
+    names = ("relative_path", "sha256", "scorer_version")
+    query = sa.select(
+        number,
+        action.in_(["confirm", "purge"]),
+        *(images.c[name] for name in names),
+        sa.cast(images.c.measures, sa.Text),
+    )
+    query = query.select_from(found).where(action.in_(["release", "confirm", "purge"])).order_by(number)
+    return connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
 
 
 def ids_of(engine: sa.Engine, names: Sequence[str], root: str) -> dict[str, list[int]]:

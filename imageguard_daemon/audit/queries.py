@@ -72,17 +72,17 @@ def with_latest_review() -> sa.FromClause:
     return joined.join(decisions, decisions.c.id == reviewed)
 
 
-def conditions_of(scope: Scope) -> list[sa.ColumnElement[bool]]:
-    """Give what a decision in scope must fulfil."""
+def conditions_of(scope: Scope, table: sa.FromClause = decisions) -> list[sa.ColumnElement[bool]]:
+    """Give what a decision in scope must fulfil; another table has columns of the same names."""
     conditions: list[sa.ColumnElement[bool]] = []
     if scope.since is not None:
-        conditions.append(_rare(decisions.c.decided_at >= timestamp(scope.since)))
+        conditions.append(_rare(table.c.decided_at >= timestamp(scope.since)))
     if scope.until is not None:
-        conditions.append(_rare(decisions.c.decided_at < timestamp(scope.until)))
+        conditions.append(_rare(table.c.decided_at < timestamp(scope.until)))
     named = {"source": scope.source, "class": scope.class_name, "camera": scope.camera, "host": scope.host}
     for column, name in (named | {"preset": scope.preset}).items():
         if name is not None:
-            conditions.append(decisions.c[column].in_(forms(name)))
+            conditions.append(table.c[column].in_(forms(name)))
     return conditions
 
 

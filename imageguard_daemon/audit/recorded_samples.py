@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
+from imageguard_daemon.audit.archived import has_archived_reviews
 from imageguard_daemon.audit.columns import Batch, Columns
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.queries import conditions_of, in_parts, with_latest_review
 from imageguard_daemon.audit.rollups import FLAG_UNREADABLE
-from imageguard_daemon.audit.schema import decision_records, decisions, reviews
+from imageguard_daemon.audit.schema import decision_records, decisions, reviews, rollup_reviews
 
 MOST_SAMPLES = 20_000
 """So many images are read, spread evenly over those in scope: a share of 1 % is then known within 0.15 points."""
@@ -64,7 +65,10 @@ def census(columns: Columns, scope: Scope, version: str) -> tuple[Census, list[i
 
 
 def samples(engine: sa.Engine, scope: Scope, ids: Sequence[int]) -> Iterator[RecordedSample]:
-    """Stream the records of these images and of all others in scope that people reviewed; not of archived ones."""
+    """Stream the records of these images and of all others in scope that people reviewed.
+
+    Of archived ones there are those that people reviewed.
+    """
     said = _reviewed(engine, scope)
     names = ("id", "relative_path", "sha256")
     query = sa.select(*(decision_records.c[name] for name in names), sa.cast(decision_records.c.measures, sa.Text))
@@ -72,6 +76,17 @@ def samples(engine: sa.Engine, scope: Scope, ids: Sequence[int]) -> Iterator[Rec
         for part in in_parts(sorted({*ids, *said})):
             for row in connection.execute(query.where(decision_records.c.id.in_(part))).all():
                 yield RecordedSample(row[1], row[2], row[3], said.get(row[0]))
+        yield from _archived(connection, scope)
+
+
+def _archived(connection: sa.Connection, scope: Scope) -> Iterator[RecordedSample]:
+    if not has_archived_reviews(connection):
+        return
+    table = rollup_reviews
+    query = sa.select(table.c.relative_path, table.c.sha256, table.c.measures, table.c.action)
+    query = query.where(table.c.action.in_([*_RIGHT, *_WRONG]), *conditions_of(scope, table))
+    for row in connection.execute(query.order_by(table.c.decision_id).limit(MOST_SAMPLES)).all():
+        yield RecordedSample(row[0], row[1], row[2], row[3] in _RIGHT)
 
 
 def _reviewed(engine: sa.Engine, scope: Scope) -> dict[int, bool]:

@@ -1,15 +1,17 @@
 """What became of rejected images: how many people released, confirmed or deleted, of which kind and hour."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from imageguard_daemon.audit.archived import has_archived_reviews
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.queries import conditions_of, with_latest_review
-from imageguard_daemon.audit.schema import decisions, reviews
+from imageguard_daemon.audit.schema import decisions, reviews, rollup_reviews
 
 _LEAVING_A_TRACE = ("confirm", "release", "rejudge", "purge")
 """What an undo took back leaves none."""
@@ -25,15 +27,31 @@ class ReviewCount(NamedTuple):
 
 
 def count_reviews(engine: sa.Engine, scope: Scope) -> list[ReviewCount]:
-    """Count the reviewed rejections in scope; what counts is the latest word on an image. The order is undefined."""
-    columns = [*(decisions.c[str(one)] for one in _COLUMNS), sa.func.substr(decisions.c.decided_at, 1, 13)]
-    query = sa.select(reviews.c.action, *columns, sa.func.count()).select_from(with_latest_review())
-    query = query.where(reviews.c.action.in_(_LEAVING_A_TRACE), *conditions_of(scope))
+    """Count the reviewed rejections in scope, archived ones too; what counts is the latest word on an image.
+
+    Those whose action is `archived` left the log when nobody noted yet what had become of them. The order is undefined.
+    """
     with reading(engine, engine.url.database or "") as connection:
-        if not sa.inspect(connection).has_table("reviews"):
-            return []  # a log of before there were reviews, which the next start brings up to date
-        rows = connection.execute(query.group_by(reviews.c.action, *columns)).all()
-    return [ReviewCount(_labels(*row[1:-1]), row[0], int(row[-1])) for row in rows]
+        counts = Counter[tuple[str, ...]]()
+        if sa.inspect(connection).has_table("reviews"):  # else a log of before there were, which a start brings up
+            columns = [reviews.c.action, *_columns(decisions)]
+            query = sa.select(*columns, sa.func.count()).select_from(with_latest_review()).group_by(*columns)
+            query = query.where(reviews.c.action.in_(_LEAVING_A_TRACE), *conditions_of(scope))
+            _add(counts, connection.execute(query))
+        if has_archived_reviews(connection):
+            columns = [rollup_reviews.c.action, *_columns(rollup_reviews)]
+            query = sa.select(*columns, sa.func.count()).where(*conditions_of(scope, rollup_reviews))
+            _add(counts, connection.execute(query.group_by(*columns)))
+    return [ReviewCount(_labels(*labels), action, images) for (action, *labels), images in counts.items()]
+
+
+def _columns(table: sa.FromClause) -> list[sa.ColumnElement[str]]:
+    return [*(table.c[str(one)] for one in _COLUMNS), sa.func.substr(table.c.decided_at, 1, 13)]
+
+
+def _add(counts: Counter[tuple[str, ...]], rows: Iterable[Sequence[Any]]) -> None:
+    for *labels, images in rows:
+        counts[tuple(labels)] += int(images)
 
 
 def _labels(*texts: str) -> dict[Dimension, str]:

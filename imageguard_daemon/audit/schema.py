@@ -8,7 +8,8 @@ of findings, `alert_attempts` each try to do so. `archives` says which beginning
 `archived_files` which of its files should still be where. `chain` has one row for each row of all these but the last,
 in the one order of the log; `chain.py` says how it is made. The views `decisions` (one row per file judged and moved)
 and `reviews` (one row per review that took effect) are the public face; the tables may change with a migration.
-The three `rollup_...` tables repeat what reports need (`rollups.py`). `forwarding` has one row and is no record: which
+The `rollup_...` tables repeat what reports need (`rollups.py`), `rollup_reviews` of reviewed images that were archived
+(`archived.py`). `forwarding` has one row and is no record: which
 log this is, and up to which link a fleet's database has confirmed it (`forwarded_log.py`).
 """
 
@@ -215,6 +216,15 @@ rollup_hours = Table(
     *(Column(name, WholeNumber, nullable=False) for name in ("hour", "images", "rejected")),
     *(Column(name, LargeBinary, nullable=False) for name in ("moments", "keys", "flags", "ids", "scores")),
     Index("ix_rollup_hours_hour", "hour"),
+)
+
+rollup_reviews = Table(
+    "rollup_reviews",
+    metadata,
+    Column("decision_id", WholeNumber, primary_key=True),
+    *(Column(name, Text, nullable=False) for name in ("action", "decided_at", "host", "source", "class", "camera")),
+    *(Column(name, Text, nullable=False) for name in ("preset", "verdict", "reason", "relative_path", "sha256")),
+    *(Column(name, Text, nullable=False) for name in ("scorer_version", "measures")),
 )
 
 forwarding = Table(

@@ -106,7 +106,8 @@ def _whereabouts(one: Tally, reviewed: Reviewed | None) -> dict[str, Any]:
     if reviewed is None:
         return {}
     in_quarantine = max(0, one.rejected - reviewed.left)
-    return {"released": reviewed.released, "purged": reviewed.purged, "in_quarantine": in_quarantine}
+    archived = {"archived": reviewed.archived} if reviewed.archived else {}
+    return {"released": reviewed.released, "purged": reviewed.purged, **archived, "in_quarantine": in_quarantine}
 
 
 def _trend_as_dict(report: Report) -> dict[str, Any] | None:

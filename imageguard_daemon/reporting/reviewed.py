@@ -14,13 +14,14 @@ class Reviewed:
     """Of rejected images, by the latest word on each: how many rejections people called right and how many wrong.
 
     `rejudged` were released by other thresholds, on which people have said nothing. `purged` are deleted ones, which
-    are among the right.
+    are among the right. `archived` left the log when nobody noted yet whether they had been released or deleted.
     """
 
     right: int = 0
     wrong: int = 0
     rejudged: int = 0
     purged: int = 0
+    archived: int = 0
 
     @property
     def total(self) -> int:
@@ -35,7 +36,7 @@ class Reviewed:
     @property
     def left(self) -> int:
         """How many are in quarantine no more."""
-        return self.released + self.purged
+        return self.released + self.purged + self.archived
 
     @property
     def precision(self) -> float:
@@ -64,7 +65,7 @@ def reviewed(counts: Iterable[ReviewCount]) -> Reviewed:
     for count in counts:
         actions[count.action] += count.images
     right = actions["confirm"] + actions["purge"]
-    return Reviewed(right, actions["release"], actions["rejudge"], actions["purge"])
+    return Reviewed(right, actions["release"], actions["rejudge"], actions["purge"], actions["archived"])
 
 
 def reviewed_by(by: Sequence[Dimension], counts: Iterable[ReviewCount]) -> dict[tuple[str, ...], Reviewed]:

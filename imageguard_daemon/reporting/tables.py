@@ -90,8 +90,13 @@ def since_in_words(report: Report) -> str:
     """Say what became of the rejected images; empty where all of them are in quarantine."""
     if not report.reviewed or not report.reviewed.left:
         return ""
-    acted = ((report.reviewed.released, "released"), (report.reviewed.purged, "deleted"))
-    since = (f"{images:,} {what} since" for images, what in acted if images)
+    one = report.reviewed
+    acted = (
+        (one.released, "released since"),
+        (one.purged, "deleted since"),
+        (one.archived, "released or deleted and archived"),
+    )
+    since = (f"{images:,} {what}" for images, what in acted if images)
     return ", ".join((*since, f"{report.in_quarantine:,} in quarantine"))
 
 
