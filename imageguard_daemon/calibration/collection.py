@@ -15,6 +15,7 @@ class Sample:
     name: str
     measures: Measures
     scores: Scores
+    sha256: str = ""
 
 
 @dataclass(slots=True)
@@ -43,9 +44,9 @@ def collect(measured: Iterable[tuple[str, Measurement]], elsewhere: frozenset[st
             collection.duplicates.append(name)
         else:
             seen.add(measurement.sha256)
-            collection.samples.append(_sample(name, measurement.measures))
+            collection.samples.append(_sample(name, measurement.measures, measurement.sha256))
     return collection
 
 
-def _sample(name: str, measures: Measures) -> Sample:
-    return Sample(name, measures, tuple(scale_scores(measures).values()))
+def _sample(name: str, measures: Measures, sha256: str) -> Sample:
+    return Sample(name, measures, tuple(scale_scores(measures).values()), sha256)

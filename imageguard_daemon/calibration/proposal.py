@@ -8,6 +8,8 @@ from functools import cached_property
 
 from imageguard_daemon.calibration.collection import Collection, Sample
 from imageguard_daemon.calibration.thresholds import Scores, decisive, propose, rejects
+from imageguard_daemon.calibration.tolerance import Limit, Line, images_needed, most_rejected
+from imageguard_daemon.errors import NoInputError
 from imageguard_daemon.model import Decision, Measurement
 from imageguard_daemon.quality.policy import decide, thresholds_for, with_overrides
 from imageguard_daemon.quality.scoring import LIMITS
@@ -61,6 +63,15 @@ class SwitchedOff:
     images: tuple[tuple[str, float], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """That thresholds hold for unseen images: so many were rejected of those that they were not chosen from."""
+
+    confidence: float
+    checked: Share
+    chosen_from: int
+
+
 @dataclass(frozen=True)
 class Proposal:
     """Thresholds for a preset's place, and the images they were made from."""
@@ -71,6 +82,8 @@ class Proposal:
     bad: Collection
     preset: Scores
     thresholds: Scores
+    held: Held | None = None
+    """None where the limit is of the images at hand."""
 
     @cached_property
     def rejected_good(self) -> list[tuple[Sample, Decision]]:
@@ -138,6 +151,35 @@ def make_proposal(good: Collection, bad: Collection, preset_name: str, max_rejec
     allowed = math.floor(max_reject * len(good.samples) + 1e-9)
     thresholds = propose(_scores(good), _scores(bad), preset, allowed)
     return Proposal(preset_name, max_reject, good, bad, preset, thresholds)
+
+
+def make_held_proposal(
+    good: Collection, bad: Collection, preset_name: str, max_reject: float, confidence: float
+) -> Proposal:
+    """Propose thresholds by which at most the share `max_reject` of unseen good images is rejected.
+
+    The images are divided by their content: the same ones in each run, and no order or name has a part in it.
+
+    Raises:
+        NoInputError: there are too few; the message says how many it takes.
+    """
+    limit, by_name = Limit(max_reject, confidence), thresholds_for(preset_name)
+    preset = tuple(by_name[name] for name in LIMITS)
+    needed, images = images_needed(limit), len(good.samples)
+    if images < needed + LEAST_IMAGES:
+        raise NoInputError(
+            f"{images:,} different good images are too few to hold {max_reject:.6g} for unseen ones with confidence "
+            f"{confidence:.6g}; it takes {needed + LEAST_IMAGES:,}: {needed:,} to hold the thresholds against, and "
+            f"{LEAST_IMAGES} others to choose them from"
+        )
+    mixed = [sample.scores for sample in sorted(good.samples, key=lambda one: (one.sha256, one.name))]
+    chosen_from = min(images // 2, images - needed)
+    checked = mixed[chosen_from:]
+    line = Line(mixed[:chosen_from], _scores(bad), preset)
+    allowed = math.floor(max_reject * chosen_from + 1e-9)
+    thresholds = line.thresholds(allowed, checked, most_rejected(len(checked), limit))
+    held = Held(confidence, Share(sum(rejects(thresholds, one) for one in checked), len(checked)), chosen_from)
+    return Proposal(preset_name, max_reject, good, bad, preset, thresholds, held)
 
 
 def _scores(collection: Collection) -> list[Scores]:

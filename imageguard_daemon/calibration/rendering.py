@@ -35,6 +35,7 @@ def as_yaml(proposal: Proposal, source: str = "default") -> str:
     lines = [
         f"# Calibrated on {_images(rejected.total, 'good')}{_and_bad(proposal)}, scorer version {SCORER_VERSION}:",
         f"# rejects {_share(rejected)} of the good ones (limit {limit_percent(proposal.max_reject)}).",
+        *(f"# {line}" for line in _held(proposal)),
         *(f"# {line}" for line in _checks_off(proposal)),
         "sources:",
         f"  - name: {json.dumps(printable(source)) if set(source) - _PLAIN else source}",
@@ -60,6 +61,7 @@ def as_dict(proposal: Proposal) -> dict[str, Any]:
         "good": _folder(proposal.good) | _both(proposal, proposal.good),
         "bad": _folder(proposal.bad) | _both(proposal, proposal.bad),
         "expected_good_rejected": _share_as_dict(proposal.expected),
+        "held": _held_as_dict(proposal),
         "signals": [dict(zip(CSV_COLUMNS, row, strict=True)) for row in _rows(proposal)],
         "rejected_good": [
             {
@@ -173,10 +175,22 @@ def _totals(proposal: Proposal) -> Iterator[str]:
         if proposal.bad.samples:
             line += f"; catches {_share(proposal.rejected(thresholds, proposal.bad))} of the bad ones"
         yield line
+    if proposal.held:
+        yield from _held(proposal)
+        return
     yield (
         f"of new good images like these, expect {percent(proposal.expected.rate)} to be rejected, "
         f"{_interval(proposal.expected)} (leave-one-out)"
     )
+
+
+def _held(proposal: Proposal) -> Iterator[str]:
+    if held := proposal.held:
+        yield (
+            f"of new good images like these at most {limit_percent(proposal.max_reject)} are rejected, with "
+            f"{limit_percent(held.confidence)} confidence: {_share(held.checked)} of those that the thresholds were "
+            "not chosen from"
+        )
 
 
 def _rejected_good(rejected: list[tuple[Sample, Decision]]) -> Iterator[RenderableType]:
@@ -246,6 +260,19 @@ def _both(proposal: Proposal, collection: Collection) -> dict[str, Any]:
     return {
         "rejected": _share_as_dict(proposal.rejected(proposal.thresholds, collection)),
         "rejected_by_preset": _share_as_dict(proposal.rejected(proposal.preset, collection)),
+    }
+
+
+def _held_as_dict(proposal: Proposal) -> dict[str, Any] | None:
+    held = proposal.held
+    if held is None:
+        return None
+    rejected, images = held.checked.images, held.checked.total
+    return {
+        "confidence": held.confidence,
+        "checked_rejected": rejected,
+        "checked": images,
+        "chosen_from": held.chosen_from,
     }
 
 

@@ -46,6 +46,15 @@ def propose(good: Sequence[Scores], bad: Sequence[Scores], preset: Scores, max_r
     return _nearest_to_preset(search.ceilings(), preset, bad)
 
 
+def proposals(good: Sequence[Scores], bad: Sequence[Scores], preset: Scores, most_rejected: int) -> Iterator[Scores]:
+    """Yield what `propose` gives for none, one, two and so many rejected good images, as far as there are any."""
+    search = _Search(good, bad, preset)
+    yield _nearest_to_preset(search.ceilings(), preset, bad)
+    for index in islice(search.order(), most_rejected):
+        search.give_up(index)
+        yield _nearest_to_preset(search.ceilings(), preset, bad)
+
+
 def decisive(good: Sequence[Scores], thresholds: Scores, preset: Scores) -> int:
     """Count the accepted good images that alone hold a threshold away from where it would be without them.
 

@@ -60,6 +60,15 @@ Bad = Annotated[
 MaxReject = Annotated[
     str, typer.Option(metavar="SHARE", help="Share of the good images that may be rejected in all, as 1% or 0.01.")
 ]
+Confidence = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHARE",
+        show_default=False,
+        help="Have --max-reject hold for images that are not at hand, with this confidence, as 95%: takes 309 good "
+        "images for 1%.",
+    ),
+]
 Preset = Annotated[
     str | None,
     typer.Option(
@@ -90,6 +99,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     log: Log = None,
     bad: Bad = None,
     max_reject: MaxReject = "1%",
+    confidence: Confidence = None,
     preset: Preset = None,
     reviews: Reviews = None,
     source: SourceName = None,
@@ -103,7 +113,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     The preset's thresholds are lowered only as far as it takes to accept enough of the good images; none becomes
     stricter, except with --bad and on evidence. At least 10 good images are needed, 300 for 1%. Sub-folders are
-    looked at, links are not followed, and nothing is moved or recorded.
+    looked at, links are not followed, and nothing is moved or recorded. With --confidence the share is that of images
+    to come, not of those at hand.
 
     With --log no images are needed: those that people confirmed as rejected count as bad, all others of the source as
     good, so look at some first. Told is what the proposal would have decided, and the commands that follow.
@@ -112,11 +123,11 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     from rich.console import Console
 
-    from imageguard_daemon.calibration.proposal import make_proposal
+    from imageguard_daemon.calibration.proposal import make_held_proposal, make_proposal
     from imageguard_daemon.calibration.rendering import warnings
     from imageguard_daemon.service import logs
 
-    share = _parse_share(max_reject)
+    share, sure = _parse_share(max_reject), _parse_confidence(confidence, max_reject)
     _require_preset(preset or "general")
     asked = _asked_of_log(good, log, (source, class_name, since, until), config_file)
     _require_apart(good, bad)
@@ -128,7 +139,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
         measured = _with_logged(measured, found.images)
     if reviews is not None:
         measured = _with_reviewed(measured, reviews, console)
-    proposal = make_proposal(*_collections(measured), found.preset if found else preset or "general", share)
+    made_from = (*_collections(measured), found.preset if found else preset or "general", share)
+    proposal = make_proposal(*made_from) if sure is None else make_held_proposal(*made_from, sure)
     for warning in warnings(proposal):
         console.print(f"warning: {warning}", style="yellow")
     _write(proposal, output, console, judged_by(proposal, found, asked) if found and asked else None)
@@ -167,11 +179,27 @@ def _with_logged(measured: list[_Measured], images: "LoggedImages") -> list[_Mea
 
 
 def _parse_share(text: str) -> float:
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*", text)
-    share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    share = _share_of(text)
     if not 0 <= share <= 0.5:
         raise UsageError(f"--max-reject {text}: expected a share from 0 to 50 %, as 1% or 0.01")
     return share
+
+
+def _parse_confidence(text: str | None, max_reject: str) -> float | None:
+    if text is None:
+        return None
+    confidence = _share_of(text)
+    if not 0.5 <= confidence <= 0.9999:
+        raise UsageError(f"--confidence {text}: expected a share from 50 to 99.99 %, as 95% or 0.95")
+    if not _parse_share(max_reject):
+        raise UsageError(f"--max-reject {max_reject}: that none is rejected no number of images can show; give a share")
+    return confidence
+
+
+def _share_of(text: str) -> float:
+    """Read a share as people write it; below 0 where it is none."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*", text)
+    return float(match[1]) / (100 if match[2] else 1) if match else -1.0
 
 
 def _require_preset(name: str) -> None:
