@@ -14,6 +14,7 @@ from imageguard_daemon.model import Decision, Measurement
 from imageguard_daemon.quality.policy import decide, thresholds_for, with_overrides
 from imageguard_daemon.quality.scoring import LIMITS
 from imageguard_daemon.reporting.statistics import wilson_interval
+from imageguard_daemon.reporting.wording import limit_percent
 
 LEAST_IMAGES = 10
 """Fewer good images than this say nothing, and are refused."""
@@ -168,9 +169,9 @@ def make_held_proposal(
     needed, images = images_needed(limit), len(good.samples)
     if images < needed + LEAST_IMAGES:
         raise NoInputError(
-            f"{images:,} different good images are too few to hold {max_reject:.6g} for unseen ones with confidence "
-            f"{confidence:.6g}; it takes {needed + LEAST_IMAGES:,}: {needed:,} to hold the thresholds against, and "
-            f"{LEAST_IMAGES} others to choose them from"
+            f"{images:,} different good images are too few to hold {limit_percent(max_reject)} for unseen ones with "
+            f"{limit_percent(confidence)} confidence; it takes {needed + LEAST_IMAGES:,}: {needed:,} to hold the "
+            f"thresholds against, and {LEAST_IMAGES} others to choose them from"
         )
     mixed = [sample.scores for sample in sorted(good.samples, key=lambda one: (one.sha256, one.name))]
     chosen_from = min(images // 2, images - needed)

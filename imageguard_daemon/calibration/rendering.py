@@ -45,7 +45,8 @@ def as_yaml(proposal: Proposal, source: str = "default") -> str:
     for index, name in enumerate(LIMITS):
         threshold, preset = proposal.thresholds[index], proposal.preset[index]
         told = "as in the preset" if threshold == preset else f"{_limit(index, threshold)}; the preset has {preset:g}"
-        told = f"never an issue: good images go down to 0; the preset has {preset:g}" if threshold == 0 else told
+        why = "" if proposal.held else ": good images go down to 0"
+        told = f"never an issue{why}; the preset has {preset:g}" if threshold == 0 else told
         lines.append(f"      {name}: {threshold}  # {told}")
     return "\n".join(lines) + "\n"
 
@@ -141,6 +142,9 @@ def warnings(proposal: Proposal) -> Iterator[str]:
 
 def _checks_off(proposal: Proposal) -> Iterator[str]:
     for off in proposal.switched_off:
+        if not off.images:
+            yield f"{off.name} {off.threshold:g} switches this check off: fewer images than it takes to hold it higher"
+            continue
         named = _list([f"{printable(name)} ({score:.1f})" for name, score in off.images])
         yield (
             f"{off.name} {off.threshold:g} switches this check off; {_images(len(off.images), 'good')} "

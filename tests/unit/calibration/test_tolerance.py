@@ -86,6 +86,8 @@ def test_too_few_images_are_refused_with_the_number_it_takes() -> None:
     """299 to hold thresholds against and ten to choose them from, for 1 % at 95 %."""
     with pytest.raises(NoInputError, match=r"308 different good images are too few .* it takes 309: 299 to hold"):
         held(seeded(1), 308, 0.01)
+    with pytest.raises(NoInputError, match="hold 1 % for unseen ones with 95 % confidence"):
+        held(seeded(1), 100, 0.01)
     made = held(seeded(1), 309, 0.01)
     assert made.held is not None
     assert (made.held.chosen_from, made.held.checked.total, made.held.checked.images) == (10, 299, 0)
