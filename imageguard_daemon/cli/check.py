@@ -52,7 +52,11 @@ def check(
 def _decide(
     files: list[Path], preset: str, thresholds: Mapping[str, float]
 ) -> "tuple[dict[Path, Decision], dict[Path, str]]":
-    from imageguard_daemon import validate
+    from imageguard_daemon.quality import OPENCV_ENVIRONMENT
+
+    for name, value in OPENCV_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from imageguard_daemon import validate  # which reads them
     from imageguard_daemon.quality.quiet import silent_standard_error
 
     decisions, unreadable = {}, {}

@@ -6,14 +6,11 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from PIL import Image, UnidentifiedImageError
-
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality.exif import one_line
-from imageguard_daemon.quality.quiet import QUIET
+from imageguard_daemon.quality.pillow import UnidentifiedImageError
 
 NO_MEMORY = "it takes more memory than a worker may have"
-_CLAIMED_PIXELS = re.compile(r"\((\d+) pixels\)")
 _WANTS_MEMORY = re.compile(
     r"out of memory|insufficient memory|memory (allocation|exhausted)|(cannot|failed to|unable to) allocate",
     re.IGNORECASE,
@@ -34,16 +31,10 @@ def complaint(name: str, error: Exception) -> ImageError:
 
 @contextlib.contextmanager
 def pillow_guard(name: str) -> Iterator[None]:
-    """Turn whatever Pillow says about a bad file into ImageError, and keep its warnings quiet."""
+    """Turn whatever Pillow says about a bad file into ImageError."""
     try:
-        with QUIET:
-            yield
+        yield
     except UnidentifiedImageError as error:
         raise ImageError("corrupt", f"{name}: the header makes no sense") from error
-    except Image.DecompressionBombError as error:
-        # Pillow's own fence, which stands in front of ours unless a worker has taken it down.
-        pixels = _CLAIMED_PIXELS.search(str(error))
-        claim = f"{int(pixels[1]) / 1e6:.0f} megapixels" if pixels else "too many pixels"
-        raise ImageError("too_large", f"the header claims {claim}") from error
     except _PILLOW_COMPLAINTS as error:
         raise complaint(name, error) from error

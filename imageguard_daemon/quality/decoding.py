@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
 
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality import heic, integrity, isobmff, jpeg, opencv, png, tiff, tiff_tags
@@ -22,6 +21,8 @@ from imageguard_daemon.quality.complaints import complaint, pillow_guard
 from imageguard_daemon.quality.exif import as_displayed, facts_of_exif, facts_of_image, one_line
 from imageguard_daemon.quality.luma import Grey as Grey  # noqa: PLC0414 - the features know it from here
 from imageguard_daemon.quality.luma import grey_of, grey_of_inverted_inks, scaled_to_8_bit
+from imageguard_daemon.quality.pillow import Image, UnidentifiedImageError
+from imageguard_daemon.quality.quiet_tiff import QUIET_TIFF
 from imageguard_daemon.quality.signatures import HANDLED, recognise, resemblance
 
 MOST_SCANS = 100
@@ -89,7 +90,10 @@ def from_pillow(image: Image.Image, limits: Limits) -> Picture:
 
     Raises:
         ImageError: `too_large`; `corrupt`, when the file behind it turns out to be damaged.
+        ValueError: it was closed.
     """
+    if _is_closed(image):
+        raise ValueError("the Pillow image is closed: judge it before its `with` ends, or a copy of it")
     require_size(*image.size, limits)
     data = _file_behind(image)
     if recognise(data) in HANDLED:
@@ -104,6 +108,13 @@ def from_pillow(image: Image.Image, limits: Limits) -> Picture:
         tables = getattr(image, "quantization", {})
         quality = jpeg.equivalent_quality(jpeg.in_zigzag(tables[0])) if tables.get(0) else None
         return Picture(_pillow_grey(image), width, height, name, camera, quality)
+
+
+def _is_closed(image: Image.Image) -> bool:
+    if hasattr(getattr(image, "_im", None), "ex"):  # in place of pixels, the error that whoever asks for them gets
+        return True
+    file = getattr(image, "fp", None)
+    return bool(getattr(image, "tile", None)) and (file is None or bool(getattr(file, "closed", False)))
 
 
 def _file_behind(image: Image.Image) -> bytes:
@@ -234,7 +245,7 @@ def _decode_tiff(data: bytes, limits: Limits, _name: str) -> Picture:
     require_size(tags.width, tags.height, limits)
     tiff.refuse_codec(tags)
     tiff.require_parts(data, tags)
-    with pillow_guard("TIFF"):
+    with pillow_guard("TIFF"), QUIET_TIFF:
         image = _opened_tiff(data)
         grey = None if image and tags.bits <= _EIGHT_BITS else tiff.grey_of_samples(data, tags)
         if grey is None and image:

@@ -2,9 +2,7 @@
 
 import re
 
-from PIL import Image
-
-from imageguard_daemon.quality.quiet import QUIET
+from imageguard_daemon.quality.pillow import Image
 
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 _TAG_MAKE, _TAG_MODEL, _TAG_ORIENTATION = 0x010F, 0x0110, 0x0112
@@ -17,9 +15,8 @@ def facts_of_exif(exif: bytes) -> tuple[int, str]:
         return 1, ""
     tags = Image.Exif()
     try:
-        with QUIET:
-            tags.load(b"Exif\0\0" + exif)
-            return _facts_of_tags(tags)
+        tags.load(b"Exif\0\0" + exif)
+        return _facts_of_tags(tags)
     except Exception:  # noqa: BLE001 - metadata is not the image; whatever is wrong in it, the pixels are judged
         return 1, ""
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from PIL import AvifImagePlugin, Image
 
 from imageguard_daemon.errors import ChangedError, ImageError
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
@@ -22,6 +21,7 @@ from imageguard_daemon.quality import decoding, heic
 from imageguard_daemon.quality.blank import nothing_shown
 from imageguard_daemon.quality.decoding import Limits, Picture
 from imageguard_daemon.quality.features import extract
+from imageguard_daemon.quality.pillow import AvifImagePlugin, Image
 from imageguard_daemon.quality.readout import read_out
 from imageguard_daemon.quality.signatures import HANDLED
 
@@ -46,23 +46,17 @@ def keep_freed_memory() -> None:
 
 
 def prepare_worker() -> None:
-    """Set up a process that measures and does nothing else.
-
-    One thread, as the pool of workers is the parallelism; and Pillow's own limit on pixels gives way to `Limits`.
-    """
+    """Set up a process that measures and does nothing else: one thread, as the pool of workers is the parallelism."""
     keep_freed_memory()
-    Image.MAX_IMAGE_PIXELS = None
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     cv2.setNumThreads(1)
     cv2.ocl.setUseOpenCL(False)
     heic.prepare_worker()
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what it says names no file, and is in the detail
     _load_what_comes_late()
 
 
 def _load_what_comes_late() -> None:
     """Read an image of each format once: what libraries load at first use must be there when files are out of reach."""
-    Image.init()
     pixels = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
     picture, deep = Image.fromarray(pixels).convert("RGB"), Image.fromarray(pixels.astype(np.uint16) * 257)
     for image, name in (*((picture, name) for name in sorted(HANDLED)), (deep, "PNG"), (deep, "TIFF")):
@@ -154,7 +148,6 @@ def _too_many_bytes(sha256: str, size_bytes: int, limits: Limits) -> Measurement
 
 def measure_bytes(data: bytes, limits: Limits) -> Measurement:
     """Measure an image in memory; a bad one gives its issue, never an exception."""
-    keep_freed_memory()
     started = time.perf_counter()
     sha256 = hashlib.sha256(data).hexdigest()
     if len(data) > limits.max_bytes:

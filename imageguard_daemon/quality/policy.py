@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from types import MappingProxyType
 
 from imageguard_daemon.model import EXPOSURE_LIMITS, SCORE_NAMES, THRESHOLD_NAMES, Decision, Measurement, Measures
@@ -74,12 +75,13 @@ def _require_known(name: str, known: Iterable[str], what: str) -> None:
     raise ValueError(f"unknown {what} {name!r}{hint}")
 
 
-def _checked(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _checked(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if not 0 <= value <= 100:
+    number = float(value)
+    if not 0 <= number <= 100:
         raise ValueError(f"{name} must be within 0 and 100, not {value}")
-    return float(value)
+    return number
 
 
 def decide(measurement: Measurement, preset: str, thresholds: Mapping[str, float]) -> Decision:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import Image
 
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality import integrity, jpeg, opencv, tiff_samples
 from imageguard_daemon.quality.complaints import complaint
 from imageguard_daemon.quality.exif import one_line
 from imageguard_daemon.quality.luma import Grey, grey_of, grey_of_inverted_inks, scaled_to_8_bit
+from imageguard_daemon.quality.pillow import Image
 from imageguard_daemon.quality.tiff_tags import CODECS, Tags
 
 # DNG's version, a colour filter's pattern; the parts of which a camera's raw file has the picture.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from imageguard_daemon.quality.pillow import Image
 from imageguard_daemon.quality.tiff_tags import Tags
 
 _UNSIGNED, _SIGNED, _REAL, _UNDEFINED = 1, 2, 3, 4

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality.complaints import pillow_guard
+from imageguard_daemon.quality.pillow import TiffImagePlugin
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _ORIENTATION, _BANDS, _ROWS_PER_STRIP, _PLANES, _PREDICTOR = 274, 277, 278, 284, 317
@@ -119,7 +118,7 @@ def read(data: bytes) -> Tags:
 
 def _directory(data: bytes) -> Mapping[int, Any]:
     head = 16 if data[:4] in _BIG_TIFF else 8
-    directory: Any = ImageFileDirectory_v2(data[:head])
+    directory: Any = TiffImagePlugin.ImageFileDirectory_v2(data[:head])
     file = io.BytesIO(data)
     file.seek(directory.next)
     directory.load(file)

@@ -33,12 +33,16 @@ def validate(
 
     An array is height x width (grey), or height x width x 1, 3 (RGB) or 4 (RGBA), of uint8, of uint16 (scaled as
     a file's: 12-bit data is no dark picture) or of bool; neither contiguous nor writable need it be. Of a Pillow
-    image the current frame is judged. It may be called from any thread and in any process, forked or spawned.
+    image the current frame is judged. Thresholds may be NumPy's numbers.
+
+    It may be called from any thread and in any process, forked or spawned, and leaves the process as it was: settings
+    of Pillow and OpenCV, warnings, environment and random numbers are the caller's, and do not decide a verdict. One
+    array or path may be judged by several threads at once; a Pillow image is for one at a time, as Pillow has it.
 
     Raises:
         FileNotFoundError: there is no such path. Other `OSError` as the system gives them.
         TypeError: the image is nothing of the above, or an array is of another type.
-        ValueError: an unknown preset or threshold, or an array of another shape.
+        ValueError: an unknown preset or threshold, an array of another shape, or a Pillow image that is closed.
     """
     in_force = thresholds_for(preset, thresholds)
     return decide(_measure(image), preset, in_force)
@@ -53,7 +57,12 @@ def _measure(image: Any) -> Measurement:
         return _measure_array(image)
     if isinstance(image, str | os.PathLike):
         return _measure_path(os.fsdecode(image))
-    raise TypeError(f"an image must be a path, bytes, a Pillow image or an array, not {type(image).__name__}")
+    kind, hint = type(image), ""
+    if hasattr(image, "read"):
+        hint = "; of an open file give its content: file.read()"
+    elif hasattr(image, "numpy"):
+        hint = "; of a tensor give an array, as tensor.permute(1, 2, 0).numpy(), of uint8"
+    raise TypeError(f"an image must be a path, bytes, a Pillow image or an array, not {kind.__name__}{hint}")
 
 
 def _measure_path(path: str) -> Measurement:
@@ -69,10 +78,14 @@ def _measure_path(path: str) -> Measurement:
 
 def _measure_array(array: NDArray[Any]) -> Measurement:
     if array.dtype not in (np.uint8, np.uint16, np.bool_):
-        hint = "; scale it to 0 ... 255 first" if array.dtype.kind in "fiu" else ""
+        hint = (
+            "; scale it to 0 ... 255 first, as (array * 255).astype(numpy.uint8)" if array.dtype.kind in "fiu" else ""
+        )
         raise TypeError(f"an array must be of uint8, uint16 or bool, not {array.dtype}{hint}")
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise ValueError(f"an array must be height x width or height x width x 1, 3 or 4, not {array.shape}")
+        is_turned = array.ndim == 3 and 0 not in array.shape and array.shape[0] in (1, 3, 4)
+        hint = "; channels come last: array.transpose(1, 2, 0)" if is_turned else ""
+        raise ValueError(f"an array must be height x width or height x width x 1, 3 or 4, not {array.shape}{hint}")
     # A float copy of a 16-bit array is not made before its size is known to be allowed.
     return _measure_picture(lambda: from_grey(_checked_grey(array), _LIMITS))
 

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
+from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 from imageguard_daemon.service.decoding_process import sealed_copy
 
 
@@ -91,4 +92,4 @@ def _environment() -> dict[str, str]:
     can start no thread.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    return kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return OPENCV_ENVIRONMENT | kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -10,7 +10,6 @@ import struct
 import sys
 
 import numpy as np
-from PIL import Image
 
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality import heic
@@ -18,6 +17,7 @@ from imageguard_daemon.quality.area_map import AreaMap, area_map, turned
 from imageguard_daemon.quality.decoding import Limits, decode
 from imageguard_daemon.quality.exif import facts_of_image
 from imageguard_daemon.quality.measurement import prepare_worker
+from imageguard_daemon.quality.pillow import Image
 from imageguard_daemon.quality.tiles import Floats
 from imageguard_daemon.service import confinement
 from imageguard_daemon.service.answering import answer_all

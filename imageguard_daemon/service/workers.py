@@ -30,6 +30,7 @@ from imageguard_daemon.errors import (
 )
 from imageguard_daemon.model import Candidate, Measurement
 from imageguard_daemon.names import printable
+from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.service import worker_process
 from imageguard_daemon.service.allowance import allowance
@@ -187,6 +188,8 @@ class Workers:
     def _new_pool(self) -> ProcessPool:
         for library in ("OPENBLAS", "OMP"):  # whatever the user wants: a confined decoder can start no thread
             os.environ[f"{library}_NUM_THREADS"] = "1"
+        for name, value in OPENCV_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         pool = ProcessPool(
             max_workers=self._count,
             context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks

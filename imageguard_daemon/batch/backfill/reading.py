@@ -51,8 +51,9 @@ class Readers(Generic[Found]):
         self._read = read
         self._not_hung = at_a_time
         self._reads: SimpleQueue[Read[Found] | None] = SimpleQueue()
-        for _ in range(at_a_time):
-            threading.Thread(target=self._live, name="reader", daemon=True).start()
+        self._threads = [threading.Thread(target=self._live, name="reader", daemon=True) for _ in range(at_a_time)]
+        for thread in self._threads:
+            thread.start()
 
     def results(self, paths: Sequence[str]) -> "list[Found | BaseException]":
         """Read all of them; gives what came or what went wrong, in their order.
@@ -65,11 +66,14 @@ class Readers(Generic[Found]):
         return [self._result(read) for read in reads]
 
     def close(self) -> None:
-        """Let go of what has not begun, and let the threads end."""
+        """Let go of what has not begun, and let the threads end; those that hang are left to it."""
         while not self._reads.empty():
             self._reads.get()
-        for _ in range(self._not_hung):
+        for _ in self._threads:
             self._reads.put(None)
+        if self._not_hung == len(self._threads):
+            for thread in self._threads:
+                thread.join(_LOOK_SECONDS)
 
     def _result(self, read: Read[Found]) -> "Found | BaseException":
         while self._not_hung:

@@ -30,17 +30,30 @@ def score_shard(shard: Shard) -> list[Row]:
     Depends on nothing but the shard and the bytes of the images, writes nothing, and may run in any thread or process
     and as often as need be. Each image is decoded in a confined process: one that crashes or hangs its decoder
     costs nobody else. What cannot be read has an `error` and no verdict. A path that stands in the
-    shard several times is read once.
+    shard several times is read once. No thread or process of it is left when it returns, but for reads that hang.
 
     Raises:
         UnavailableError: this worker has another version of the package, cannot start processes, or lacks what the
             store needs.
         StalledError: none of the images could be read, and the reason may pass.
     """
+    measurer = BytesMeasurer(shard.terms.scoring)
+    try:
+        return _rows(shard, measurer)
+    finally:
+        measurer.close()
+
+
+def score_in_worker(shard: Shard) -> list[Row]:
+    """Do the same in a worker that gets shard after shard: the process that measures stays for the next one."""
+    with _measurer(shard.terms.scoring) as measurer:
+        return _rows(shard, measurer)
+
+
+def _rows(shard: Shard, measurer: BytesMeasurer) -> list[Row]:
     _require_same_version(shard.terms)
     paths = list(dict.fromkeys(line.address for line in shard.lines))
-    with _measurer(shard.terms.scoring) as measurer:
-        found = dict(zip(paths, _measured(paths, shard.terms, measurer), strict=True))
+    found = dict(zip(paths, _measured(paths, shard.terms, measurer), strict=True))
     _require_some(list(found.values()))
     return [_row(line, found[line.address], shard.terms) for line in shard.lines]
 

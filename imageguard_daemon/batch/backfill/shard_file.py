@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from imageguard_daemon.batch.backfill.scoring import score_shard
+from imageguard_daemon.batch.backfill.scoring import score_in_worker
 from imageguard_daemon.batch.backfill.shards import FORMAT, RESULT_COLUMNS, Row, Task
 from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.outputs import arrow_schema, pyarrow_for
@@ -65,7 +65,7 @@ class Made:
 def make_result(task: Task) -> Made:
     """Score a shard and put its rows into the form they are kept in. This is what runs on an executor."""
     started = time.perf_counter()
-    rows = sorted((*task.kept, *score_shard(task.shard)), key=_row_number)
+    rows = sorted((*task.kept, *score_in_worker(task.shard)), key=_row_number)
     unread = Counter(str(row["error"]) for row in rows if row["error"] is not None)
     examples = [(real_name(row, "path"), str(row["error"])) for row in rows if row["error"] is not None][:_EXAMPLES]
     totals = Totals()

@@ -22,6 +22,7 @@ _FOR_GOOD = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirector
 _FIRST_PAUSE_SECONDS = 0.5
 _STATUSES_IN_PASSING = {408, 429}
 _HTTP = {"http", "https"}
+_own_random = random.Random()  # noqa: S311 - no secret, and the program's own numbers stay what they are
 
 
 class StoreError(StalledError):
@@ -97,7 +98,7 @@ def patiently(call: "Callable[[], Given]", attempts: int) -> "Given":
             return call()
         except StoreError:
             # Not all of a thousand workers at once.
-            time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
+            time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * _own_random.uniform(0.5, 1.5))
     return call()
 
 

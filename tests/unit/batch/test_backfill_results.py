@@ -30,7 +30,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> shard_file.Made:
             {**dict.fromkeys(RESULT_COLUMNS), "path": "gone.jpg", "row": 3, "error": "No such file"},
         ]
 
-    monkeypatch.setattr(shard_file, "score_shard", rows)
+    monkeypatch.setattr(shard_file, "score_in_worker", rows)
     kept = {**rows(None)[1], "row": 2}
     return make_result(Task(shard(["a", "b", "c"]), "digest", "mark", (kept,)))
 

@@ -3,17 +3,16 @@
 import io
 import multiprocessing
 import os
-import threading
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from imageguard_daemon import validate
-from imageguard_daemon.quality.quiet import Quiet
 from tests.helpers.images import encoded, jpeg, photo, png, with_orientation
 
 RGB = photo(320, 240)
@@ -70,6 +69,65 @@ def test_an_array_of_another_type_is_a_mistake(dtype):
         validate(np.zeros((20, 20), dtype))
 
 
+@pytest.mark.parametrize(
+    ("given", "error", "told"),
+    [
+        (RGB / 255.0, TypeError, r"\(array \* 255\)\.astype"),
+        (RGB.transpose(2, 0, 1), ValueError, r"transpose\(1, 2, 0\)"),
+        (io.BytesIO(b"x"), TypeError, r"file\.read\(\)"),
+        (SimpleNamespace(numpy=lambda: RGB), TypeError, r"tensor\.permute"),
+    ],
+)
+def test_who_gives_something_near_is_told_what_to_give(given, error, told):
+    """Floats, channels first, open files and tensors: the message has the way from there."""
+    with pytest.raises(error, match=told):
+        validate(given)
+
+
+@pytest.mark.parametrize("number", [np.float32(99), np.int64(99), np.float64(99)])
+def test_numbers_of_numpy_are_numbers(number):
+    """Thresholds that were computed need no conversion."""
+    assert validate(RGB, thresholds={"blur_score": number}).thresholds["blur_score"] == 99.0
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"])
+@pytest.mark.parametrize("how", ["with", "close", "file"])
+def test_a_closed_image_is_a_mistake_and_no_damage(tmp_path, form, how):
+    """Whoever closed it hears so; nobody's photo is called corrupt for it."""
+    path = tmp_path / "image"
+    path.write_bytes(encoded(Image.fromarray(RGB), form))
+    with path.open("rb") as file:
+        image = Image.open(file if how == "file" else path)
+    if how == "with":
+        with image:
+            pass
+    elif how == "close":
+        image.close()
+    try:
+        assert validate(image).reason != "corrupt"  # some formats have all bytes in memory
+    except ValueError as error:
+        assert "closed" in str(error)  # noqa: PT017 - either is right
+    copy = Image.fromarray(RGB)
+    copy.close()
+    with pytest.raises(ValueError, match="is closed"):
+        validate(copy)
+
+
+@pytest.mark.parametrize(("mode", "of"), [("La", "LA"), ("RGBa", "RGBA")])
+def test_premultiplied_modes_are_read(mode, of):
+    """Pillow's modes of intermediate results are images, too."""
+    image = Image.fromarray(RGB).convert("RGBA").convert(of)
+    assert validate(image.convert(mode)).measures == validate(image).measures
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_deep_arrays_are_scaled_as_their_files_are(bits):
+    """An array of uint16 is judged as the PNG that has it."""
+    deep = RGB.astype(np.uint16) << (bits - 8)
+    _, file = cv2.imencode(".png", deep[:, :, ::-1])
+    assert validate(deep).measures == pytest.approx(validate(file.tobytes()).measures)
+
+
 @pytest.mark.parametrize("quality", [12, 40, 92])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_pillow_image_gives_what_its_file_gives(quality, orientation):
@@ -94,26 +152,6 @@ def test_eight_threads_judge_as_one_does():
     serial = [validate(data) for data in FILES] * 8
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(validate, FILES * 8)) == serial
-
-
-def test_overlapping_silences_leave_the_filters_as_they_were():
-    """Two threads that overlap do not silence the process for good."""
-    quiet, before = Quiet(), list(warnings.filters)
-    inside, leave = threading.Event(), threading.Event()
-
-    def overlap() -> None:
-        with quiet:
-            inside.set()
-            leave.wait(10)
-
-    thread = threading.Thread(target=overlap)
-    with quiet:
-        thread.start()
-        assert inside.wait(10)
-    assert warnings.filters[0][0] == "ignore"
-    leave.set()
-    thread.join()
-    assert list(warnings.filters) == before
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
