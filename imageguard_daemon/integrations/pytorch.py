@@ -10,6 +10,7 @@ Needs torch; torchvision is not needed, but its transforms and what expects its 
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,14 +19,23 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from imageguard_daemon.config import Intake
+from imageguard_daemon.errors import ChangedError
 from imageguard_daemon.intake.selection import Selection
 from imageguard_daemon.integrations.verdicts import Judging, Verdict, verdicts_on
+from imageguard_daemon.model import FileIdentity
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality import heic
 
+try:
+    from torchvision.datasets import ImageFolder as _Folder  # what expects one, as v2's wrapper does, gets one
+except (ImportError, RuntimeError, OSError):  # not there, or made for another torch
+    _Folder = Dataset
+
 OnError = Literal["replace", "raise"]
-_CANNOT_LOAD = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""What a loader says of a file that is gone, damaged or no image."""
+_CANNOT_LOAD = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, ChangedError)
+"""What a loader says of a file that is gone, damaged or no image; and what is said here of one that was overwritten."""
+_ENDINGS_OF_TORCHVISION = (".ppm", ".pgm")
+"""Those that torchvision's ImageFolder takes, and nothing here judges."""
 _MOST_REPLACED_IN_A_ROW = 10
 _SELECTION = Selection.from_settings(Intake())
 """Names that the daemon leaves alone, trash cans for instance, are no classes and no images here either."""
@@ -68,6 +78,7 @@ class _ValidatedImages(Dataset[Any]):
         if on_error not in ("replace", "raise"):
             raise ValueError(f"on_error must be 'replace' or 'raise', not {on_error!r}")
         verdicts = verdicts_on([path for path, _ in samples], judging)
+        self._states = {path: _state_of(verdict) for (path, _), verdict in zip(samples, verdicts, strict=True)}
         judged = list(zip(samples, verdicts, strict=True))
         self.samples = [sample for sample, verdict in judged if _is_good(verdict, min_score)]
         self.scores = [verdict.score for verdict in verdicts if _is_good(verdict, min_score)]
@@ -79,6 +90,10 @@ class _ValidatedImages(Dataset[Any]):
         self.loader = loader
         self._on_error = on_error
         self._warned: set[str] = set()
+        if samples and not self.samples:
+            reasons = Counter(rejected.reason or "below min_score" for rejected in self.rejected)
+            told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+            warnings.warn(f"none of {len(samples):,} images was kept: {told}", UserWarning, stacklevel=3)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -90,6 +105,7 @@ class _ValidatedImages(Dataset[Any]):
         for step in range(min(_MOST_REPLACED_IN_A_ROW, len(self.samples)) + 1):
             path, target = self.samples[(index + step) % len(self.samples)]
             try:
+                self._require_unchanged(path)
                 return self.loader(path), target
             except _CANNOT_LOAD as error:
                 if self._on_error == "raise":
@@ -100,12 +116,22 @@ class _ValidatedImages(Dataset[Any]):
             "is their disk or mount in order?"
         )
 
+    def _require_unchanged(self, path: str) -> None:
+        """Leave out a file that is no longer the one that was judged: nobody knows whether it is good."""
+        state = self._states.get(path)  # none of a path that the caller has put there
+        if state is not None and state != hash(FileIdentity.from_stat(os.stat(path))):
+            raise ChangedError("it was overwritten since it was judged")
+
     def _warn(self, path: str, error: Exception) -> None:
         """Say once in each process that a sample is replaced."""
         if path not in self._warned:
             self._warned.add(path)
             told = f"{printable(path)} can no longer be loaded ({error}); the next sample takes its place"
             warnings.warn(told, RuntimeWarning, stacklevel=4)
+
+
+def _state_of(verdict: Verdict) -> int | None:
+    return None if verdict.identity is None else hash(verdict.identity)  # eight bytes for each of millions
 
 
 def _is_good(verdict: Verdict, min_score: float) -> bool:
@@ -139,6 +165,8 @@ class ValidatedImageDataset(_ValidatedImages):
         on_error: OnError = "replace",
         **judging: Any,
     ) -> None:
+        if isinstance(paths, str | bytes | os.PathLike):
+            raise TypeError(f"paths must be a list of paths, not a single {type(paths).__name__}")
         names = [os.fsdecode(path) for path in paths]
         if targets is not None and len(targets) != len(names):
             raise ValueError(f"{len(targets)} targets for {len(names)} paths")
@@ -159,15 +187,16 @@ class ValidatedImageDataset(_ValidatedImages):
         return (image, target) if self._has_targets else image
 
 
-class ValidatedImageFolder(_ValidatedImages):
+class ValidatedImageFolder(_ValidatedImages, _Folder):
     """The good images of a folder with a sub-folder for each class, as torchvision's `ImageFolder` is of all images.
 
     It has the attributes of `ImageFolder`: `root`, `classes`, `class_to_idx`, `samples`, `imgs`, `targets`, `loader`,
-    `transform`, `target_transform`. `classes` are all sub-folders, whether or not an image of theirs is good: the
-    number of a class does not change with the images. Otherwise it is like ValidatedImageDataset.
+    `transform`, `target_transform`, `transforms`, and is one where torchvision is installed: its v2 transforms may wrap
+    it. `classes` are all sub-folders, whether or not an image of theirs is good: the number of a class does not change
+    with the images. `is_valid_file` and `allow_empty` are torchvision's. Otherwise it is like ValidatedImageDataset.
 
     Raises:
-        FileNotFoundError: there is no such folder, no sub-folder, or a sub-folder without any image.
+        FileNotFoundError: there is no such folder, no sub-folder, or (but for `allow_empty`) one without any image.
         ValueError, UnavailableError: as ValidatedImageDataset.
     """
 
@@ -179,16 +208,21 @@ class ValidatedImageFolder(_ValidatedImages):
         min_score: float = 0.5,
         *,
         loader: Callable[[str], Any] = pil_loader,
+        is_valid_file: Callable[[str], bool] | None = None,
+        allow_empty: bool = False,
         on_error: OnError = "replace",
         **judging: Any,
     ) -> None:
         self.root = os.fsdecode(root)
         self.classes, self.class_to_idx = self.find_classes(self.root)
+        self.is_valid_file = is_valid_file
+        self._allow_empty = allow_empty
         super().__init__(self._found(), min_score, Judging(**judging), loader=loader, on_error=on_error)
         self.targets = [target for _, target in self.samples]
         self.imgs = self.samples
         self.transform = transform
         self.target_transform = target_transform
+        self.transforms = _Transforms(transform, target_transform) if transform or target_transform else None
         self._warn_of_empty_classes()
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
@@ -201,16 +235,30 @@ class ValidatedImageFolder(_ValidatedImages):
 
     def _found(self) -> list[tuple[str, int]]:
         samples = []
+        others: Counter[str] = Counter()
         for name, number in self.class_to_idx.items():
-            images = _images_below(os.path.join(self.root, name))
-            if not images:
+            files = _files_below(os.path.join(self.root, name))
+            images = [path for path in files if self._is_image(path, others)]
+            if not images and not self._allow_empty:
                 raise FileNotFoundError(f"there is no image of class {printable(name)} in {printable(self.root)}")
             samples += [(path, number) for path in images]
+        if others:
+            told = ", ".join(f"{count:,} {ending}" for ending, count in sorted(others.items()))
+            warnings.warn(f"left out, though torchvision's ImageFolder takes them: {told}", UserWarning, stacklevel=3)
         return samples
+
+    def _is_image(self, path: str, others: Counter[str]) -> bool:
+        """Tell whether a file is to be judged; endings that only torchvision knows are counted."""
+        if self.is_valid_file is not None:
+            return self.is_valid_file(path)
+        ending = os.path.splitext(path)[1].lower()
+        others.update([ending] if ending in _ENDINGS_OF_TORCHVISION else [])
+        return _SELECTION.is_image(os.path.basename(path))
 
     def _warn_of_empty_classes(self) -> None:
         kept = set(self.targets)
-        if empty := [name for name, number in self.class_to_idx.items() if number not in kept]:
+        empty = [name for name, number in self.class_to_idx.items() if number not in kept]
+        if kept and empty:  # of nothing at all there is a warning already
             told = f"no image was good enough in {len(empty)} of {len(self.classes)} classes: "
             warnings.warn(told + ", ".join(map(printable, empty[:10])), UserWarning, stacklevel=3)
 
@@ -223,10 +271,25 @@ class ValidatedImageFolder(_ValidatedImages):
         return image, target
 
 
-def _images_below(folder: str) -> list[str]:
-    """Give the images of a class in a fixed order. Links to files count, links to folders are not entered."""
+@dataclass(frozen=True, slots=True)
+class _Transforms:
+    """Both transforms as one, as torchvision's datasets have them."""
+
+    transform: Callable[[Any], Any] | None
+    target_transform: Callable[[Any], Any] | None
+
+    def __call__(self, image: Any, target: Any) -> tuple[Any, Any]:
+        """Apply both."""
+        return (
+            image if self.transform is None else self.transform(image),
+            target if self.target_transform is None else self.target_transform(target),
+        )
+
+
+def _files_below(folder: str) -> list[str]:
+    """Give the files of a class in a fixed order. Links to files count, links to folders are not entered."""
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _SELECTION.ignores(name))
-        found += [os.path.join(place, name) for name in sorted(names) if _SELECTION.is_image(name)]
+        found += [os.path.join(place, name) for name in sorted(names) if not _SELECTION.ignores(name)]
     return found

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import FileIdentity, Measurement
+from imageguard_daemon.names import printable
 from imageguard_daemon.quality.policy import decide_on_file, thresholds_for
 from imageguard_daemon.quality.version import SCORER_VERSION
 
@@ -43,12 +46,16 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The overall score of a file, 0 to 1, and what is wrong with it; `is_readable` when it could be measured."""
+    """The overall score of a file, 0 to 1, and what is wrong with it; `is_readable` when it could be measured.
+
+    `identity` is the state of the file that was judged.
+    """
 
     score: float
     reason: str
     detail: str
     is_readable: bool
+    identity: FileIdentity | None = None
 
 
 def verdicts_on(paths: Sequence[str], judging: Judging) -> list[Verdict]:
@@ -72,7 +79,7 @@ def verdicts_on(paths: Sequence[str], judging: Judging) -> list[Verdict]:
             continue
         decision = decide_on_file(path, measurement, judging.preset, thresholds)
         is_readable = measurement.measures is not None
-        verdicts.append(Verdict(decision.score, decision.reason, decision.detail, is_readable))
+        verdicts.append(Verdict(decision.score, decision.reason, decision.detail, is_readable, measurement.identity))
     return verdicts
 
 
@@ -82,9 +89,10 @@ _HASHED_BYTES = Scoring().max_megabytes << 20
 
 
 def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Measurement], Troubles]:
-    cache = Path(judging.cache) if judging.cache is not None else cache_folder() / "datasets.state"
     version = version_of(Scoring())
-    with _alone(cache), ExitStack() as stack:
+    with ExitStack() as stack:
+        cache = stack.enter_context(_cache_for(judging))
+        stack.enter_context(_alone(cache))
         store = MeasuredFiles(cache, version)
         stack.callback(store.close)
         log = None
@@ -135,6 +143,25 @@ def _measure(paths: Sequence[str], cache: Path, workers: int) -> Troubles:
         raise UnavailableError(f"the images could not be judged: the measuring process ended with {made.returncode}")
     told = [json.loads(line) for line in made.stdout.splitlines()]
     return {one["path"]: (one["reason"], one["detail"]) for one in told}
+
+
+@contextmanager
+def _cache_for(judging: Judging) -> Iterator[Path]:
+    """Give the file that measurements are kept in; where none can be written, one for this time alone."""
+    wanted = Path(judging.cache) if judging.cache is not None else cache_folder() / "datasets.state"
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        for path in (f"{wanted}.lock", wanted):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    except OSError as error:
+        why = (
+            f"measurements cannot be kept in {printable(str(wanted))} ({error.strerror}): they are taken anew each time"
+        )
+        warnings.warn(why, RuntimeWarning, stacklevel=2)
+        with tempfile.TemporaryDirectory(prefix="imageguard-") as folder:
+            yield Path(folder, "datasets.state")
+    else:
+        yield wanted
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imageguard_daemon.errors import ChangedError
 from imageguard_daemon.model import SCORE_NAMES
 from tests.helpers.images import blurred, jpeg, photo
 
@@ -101,7 +102,8 @@ def test_a_list_of_paths_with_and_without_targets(originals):
     pairs = ValidatedImageDataset(paths, targets=list("abcdef"), cache=cache)
     assert [pairs[index][1] for index in range(3)] == ["a", "c", "e"]
     assert len(ValidatedImageDataset(paths, min_score=0.0, cache=cache)) == 6
-    assert len(ValidatedImageDataset(paths, min_score=1.0, cache=cache)) == 0
+    with pytest.warns(UserWarning, match="3 below min_score, 3 blurry"):
+        assert len(ValidatedImageDataset(paths, min_score=1.0, cache=cache)) == 0
     assert len(ValidatedImageDataset(paths, cache=cache, thresholds=dict.fromkeys(SCORE_NAMES, 0.0))) == 6
     for arguments in ({"min_score": 2}, {"on_error": "ignore"}, {"targets": [1]}, {"preset": "genral"}):
         with pytest.raises(ValueError):  # noqa: PT011 - four messages
@@ -157,6 +159,79 @@ def test_a_folder_without_classes_or_images_is_an_error(tmp_path, names):
         (tmp_path / name).mkdir()
     with pytest.raises(FileNotFoundError, match=r"no class folder|no image of class empty"):
         ValidatedImageFolder(tmp_path, cache=tmp_path / "cache")
+
+
+def test_a_single_path_is_no_list_of_paths(originals):
+    """A string has letters, and none of them is an image."""
+    path = originals[0] / "ant/deep/0.jpg"
+    for one in (str(path), path, bytes(path)):
+        with pytest.raises(TypeError, match="a list of paths"):
+            ValidatedImageDataset(one, cache=originals[1])
+
+
+def test_keeping_nothing_is_told_with_the_reasons(originals):
+    """An empty dataset is no silent result: how many there were, and why none is kept."""
+    with pytest.warns(UserWarning, match="none of 6 images was kept: 6 blurry"):
+        assert len(ValidatedImageDataset(sorted((originals[0] / "cat").rglob("*.jpg")), cache=originals[1])) == 0
+    with pytest.warns(UserWarning, match=r"none of 1 images was kept: 1 unreadable"):
+        ValidatedImageDataset(["/nowhere.jpg"], cache=originals[1])
+
+
+def test_files_that_only_torchvision_takes_are_named(originals, tmp_path):
+    """Who moves from ImageFolder hears which of the files are not there any more."""
+    root = shutil.copytree(originals[0] / "ant", tmp_path / "data/ant").parent
+    Image.fromarray(photo(280, 200)).save(root / "ant/1.ppm")
+    Image.fromarray(photo(280, 200)).convert("L").save(root / "ant/2.PGM")
+    with pytest.warns(UserWarning, match=r"ImageFolder takes them: 1 \.pgm, 1 \.ppm"):
+        assert len(ValidatedImageFolder(root, cache=tmp_path / "cache")) == 6
+
+
+def test_which_files_count_and_empty_classes_are_as_in_torchvision(originals, tmp_path):
+    """`is_valid_file` is asked of every file in place of its ending; `allow_empty` lets a class have none."""
+    root = shutil.copytree(originals[0] / "ant", tmp_path / "data/ant").parent
+    (root / "ant/deep/0.jpg").rename(root / "ant/deep/0.dat")
+    (root / "bee").mkdir()
+    with pytest.raises(FileNotFoundError, match="no image of class bee"):
+        ValidatedImageFolder(root, cache=tmp_path / "cache")
+    with pytest.warns(UserWarning, match="1 of 2 classes: bee"):
+        found = ValidatedImageFolder(
+            root,
+            cache=tmp_path / "cache",
+            allow_empty=True,
+            is_valid_file=lambda path: path.endswith(("0.dat", "1.jpg")),
+        )
+    assert [Path(path).name for path, _ in found.samples] == ["0.dat", "1.jpg"]
+    assert found.classes == ["ant", "bee"]
+
+
+def test_a_file_that_was_overwritten_is_left_out(originals, tmp_path):
+    """Nobody knows whether the new one is good: the next sample takes its place, or the error comes through."""
+    root = shutil.copytree(originals[0] / "ant", tmp_path / "data/ant").parent
+    dataset = ValidatedImageFolder(root, to_tensor, cache=tmp_path / "cache")
+    Path(dataset.samples[0][0]).write_bytes(jpeg(blurred(photo(280, 200), 6)))
+    with pytest.warns(RuntimeWarning, match="overwritten since it was judged"):
+        assert torch.equal(dataset[0][0], dataset[1][0])
+    strict = ValidatedImageFolder(root, to_tensor, cache=tmp_path / "cache", on_error="raise")
+    assert len(strict) == 5  # a dataset that is made anew judges it
+    Path(strict.samples[0][0]).write_bytes(jpeg(photo(280, 200, 9)))
+    with pytest.raises(ChangedError, match="overwritten"):
+        strict[0]
+
+
+def test_v2_transforms_of_torchvision_may_wrap_it(originals):
+    """Where torchvision is installed, it is an ImageFolder for everything that asks."""
+    try:
+        from torchvision import datasets
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"needs torchvision, made for this torch: {error}")
+    dataset = _folder(*originals)
+    assert isinstance(dataset, datasets.ImageFolder)
+    expected = dataset[0]
+    wrapped = datasets.wrap_dataset_for_transforms_v2(dataset)
+    image, target = wrapped[0]
+    assert torch.equal(image, expected[0])
+    assert (target, len(wrapped)) == (0, 9)
+    assert "ValidatedImageFolder" in repr(_folder(*originals))
 
 
 def test_an_unguarded_script_is_not_run_again(originals, tmp_path):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from imageguard_daemon import validate
 from imageguard_daemon.integrations import verdicts
 from imageguard_daemon.integrations.verdicts import Judging, Verdict, verdicts_on
+from imageguard_daemon.model import FileIdentity
 from tests.e2e.daemon_process import command
 from tests.helpers.images import blurred, jpeg, photo
 
@@ -47,7 +49,8 @@ def test_verdicts_are_the_librarys_and_files_are_measured_once(files, tmp_path, 
     for path, verdict in zip(files[:4], found, strict=False):
         decision = validate(path)
         expected = Verdict(decision.score, decision.reason, decision.detail, bool(decision.measures))
-        assert verdict == expected
+        assert replace(verdict, identity=None) == expected
+        assert verdict.identity == (FileIdentity.from_stat(os.stat(path)) if verdict.reason != "unsupported" else None)
     assert (found[4].reason, found[4].is_readable) == ("unreadable", False)
     assert [verdict.reason for verdict in found[:4]] == ["", "blurry", "corrupt", "unsupported"]
     assert verdicts_on(files[:3][::-1], judging) == found[:3][::-1]
@@ -95,3 +98,11 @@ def test_an_unknown_preset_is_refused_before_anything_is_measured(files, tmp_pat
     with pytest.raises(ValueError, match="did you mean 'general'"):
         verdicts_on(files, Judging(preset="genral", cache=tmp_path / "cache"))
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning_and_not_the_end(files, tmp_path):
+    """A read-only home or a full disk costs the memory of what was measured, nothing else."""
+    (tmp_path / "file").touch()
+    with pytest.warns(RuntimeWarning, match=r"cannot be kept in .*file/cache.* taken anew each time"):
+        found = verdicts_on(files[:2], Judging(cache=tmp_path / "file" / "cache", workers=1))
+    assert [verdict.reason for verdict in found] == ["", "blurry"]
