@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults import blind, clock, early, fleet, kills, names, passing, power, reviews
+from tests.faults import blind, clock, early, fleet, kills, names, passing, planted, power, reviews
 from tests.faults.figures import Figures
 from tests.faults.launching import Launcher
 
@@ -67,6 +67,10 @@ def _caught(figures: Figures) -> Figures:
     return figures
 
 
+def _planted(_share: float) -> Iterator[Campaign]:
+    yield lambda _launcher, home: planted.plant_each(home)
+
+
 def _early(share: float) -> Iterator[Campaign]:
     yield lambda launcher, home: early.upload_slowly(launcher, home, _part(SLOW_UPLOADS, share))
 
@@ -112,6 +116,7 @@ def _fleet(share: float) -> Iterator[Campaign]:
 
 CAMPAIGNS: dict[str, Callable[[float], Iterator[Campaign]]] = {
     "seeded": _seeded,
+    "planted": _planted,
     "passing": _passing,
     "clock": _clock,
     "blind": _blind,

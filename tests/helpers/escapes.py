@@ -1,6 +1,7 @@
 """What a decoder taken over would try; each runs inside a real, confined decoder and tells how it went."""
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -64,6 +65,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "write and execute memory": lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC),
     "duplicate descriptors": lambda: fcntl.fcntl(0, fcntl.F_DUPFD, 5),
     "exhaust the memory": _exhaust_memory,
+    "hold many files open": lambda: [os.dup(0) for _ in range(10)],
 }
 
 
@@ -82,6 +84,24 @@ def attempt_all(_data: bytes, _limits: Limits) -> Measurement:
         else:
             through.append(name)
     return Measurement("", issue="corrupt", detail="; ".join(through) or "all denied")
+
+
+def attempting(*names: str) -> Callable[[bytes, Limits], Measurement]:
+    """Give what tries only these, and names those that were not denied."""
+
+    def attempt(_data: bytes, _limits: Limits) -> Measurement:
+        through = []
+        for name in names:
+            try:
+                ATTEMPTS[name]()
+            except OSError as error:
+                denied = error.errno in {errno.EPERM, errno.EACCES, errno.EMFILE}
+                through += [] if denied else [f"{name} ({error!r})"]
+            else:
+                through.append(name)
+        return Measurement("", issue="corrupt", detail="; ".join(through) or "all denied")
+
+    return attempt
 
 
 def change_the_image(_data: bytes, _limits: Limits) -> Measurement:

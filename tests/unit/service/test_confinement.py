@@ -1,6 +1,8 @@
 """A decoder that was taken over can compute, answer and die; nothing else."""
 
+import fcntl
 import logging
+import mmap
 import os
 import select
 import subprocess
@@ -49,6 +51,55 @@ def test_the_attempts_would_succeed_elsewhere(tmp_path):
     environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[3]}"}
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, env=environment, check=True, timeout=60)
     assert os.listdir(tmp_path) == ["escaped"]
+
+
+def test_landlock_alone_denies_every_file(tmp_path, monkeypatch):
+    """With the filter of system calls and the limits off, no file is opened, made or listed: this layer holds."""
+    if confinement._landlock_version() <= 0:
+        pytest.skip("the kernel has no Landlock")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(confinement, "_filter_known", lambda: False)
+    monkeypatch.setattr(confinement, "_limit", lambda _memory, **_named: None)
+    files = ("open a file for writing", "open a file elsewhere for reading", "open with openat2", "list a folder")
+    assert _in_decoder(escapes.attempting(*files)).detail == "all denied"
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_filter_alone_denies_every_call_that_is_not_needed(tmp_path, monkeypatch):
+    """With Landlock and the limits off, nothing is opened, connected, executed or forked: this layer holds."""
+    if not confinement._filter_known():
+        pytest.skip("there is no filter for this machine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(confinement, "_landlock_version", lambda: 0)
+    monkeypatch.setattr(confinement, "_limit", lambda _memory, **_named: None)
+    unsafe = {"exhaust the memory", "raise its limits", "write and execute memory", "hold many files open"}
+    safe = [name for name in escapes.ATTEMPTS if name not in unsafe and "kill" not in name]
+    assert _in_decoder(escapes.attempting(*safe)).detail == "all denied"
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_limits_alone_hold(monkeypatch):
+    """With both other layers off, a decoder still cannot hold more than a few files open."""
+    monkeypatch.setattr(confinement, "_landlock_version", lambda: 0)
+    monkeypatch.setattr(confinement, "_filter_known", lambda: False)
+    assert _in_decoder(escapes.attempting("hold many files open")).detail == "all denied"
+
+
+def test_the_copy_a_decoder_gets_is_sealed():
+    """Whoever holds it can neither write to it, nor map it for writing, nor change its length, nor take the seals."""
+    contents = sealed_copy(b"image")
+    attempts = {
+        "write": lambda: os.pwrite(contents, b"I", 0),
+        "shrink": lambda: os.ftruncate(contents, 1),
+        "grow": lambda: os.ftruncate(contents, 10),
+        "map": lambda: mmap.mmap(contents, 5),
+        "seal": lambda: fcntl.fcntl(contents, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE),
+    }
+    for attempt in attempts.values():
+        with pytest.raises(PermissionError):
+            attempt()
+    assert os.pread(contents, 10, 0) == b"image"
+    os.close(contents)
 
 
 def test_a_decoder_holds_no_file_that_it_could_write():

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -366,3 +367,12 @@ def test_a_file_whose_last_move_is_open_waits_and_is_tried_again(tree: Tree, aud
     assert recovery.holds_up(str(tree.root / SOURCE)) == ""
     assert recovery.left_open == ()
     assert files(tree) == {DESTINATION: OLD}
+
+
+def test_a_deletion_that_was_interrupted_gives_the_file_its_name_back(tree: Tree, audit: AuditWriter) -> None:
+    """Set aside and not deleted yet, the file is kept: a deletion is never completed by recovery."""
+    source = tree.arrive(content=OLD)
+    [(recorded,)] = audit.record_intents([judged(replace(intent(source, source), destination_path=""))])
+    source.rename(source.with_name(aside_name(recorded.intent_id)))
+    assert [found.outcome for found in recover(audit, tree.roots)] == ["abandoned"]
+    assert files(tree) == {SOURCE: OLD}

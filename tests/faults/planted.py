@@ -1,0 +1,192 @@
+"""The test of the normal tests: mistakes planted in a copy of the package, each of which must turn a test red.
+
+Kills and power cuts meet some of these once in many rounds; the tests named here see them each time, by the calls that
+are made and their order.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.figures import Figures
+
+ROOT = Path(__file__).resolve().parents[2]
+ORDER = "tests/unit/service/test_sync_order.py"
+CONFINEMENT = "tests/unit/service/test_confinement.py"
+RECOVERY = "tests/unit/service/test_recovery.py"
+REMEMBERED = "tests/unit/audit/test_remembered.py"
+TEST_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is wrong, in which file which text becomes which other, and the tests that must see it."""
+
+    what: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+    def plant(self, package: Path) -> None:
+        """Put it into a copy of the package."""
+        path = package / self.file
+        text = path.read_text()
+        assert text.count(self.right) == 1, f"{self.what}: what is to be wrong is no longer in {self.file}"
+        path.write_text(text.replace(self.right, self.wrong))
+
+
+MISTAKES = (
+    Mistake(
+        "bytes are not synced before the move",
+        "service/moving.py",
+        "        sync_all([move.held for trip in trips for move in trip.held])",
+        "        sync_all([])",
+        ORDER,
+    ),
+    Mistake(
+        "folders are not synced after the moves",
+        "service/moving.py",
+        "            trip.publish()\n        folders.sync()\n",
+        "            trip.publish()\n",
+        ORDER,
+    ),
+    Mistake(
+        "folders that were made are not synced",
+        "filing/folders.py",
+        "        sync(parent, name)\n",
+        "        pass\n",
+        ORDER,
+    ),
+    Mistake(
+        "copies are not synced",
+        "filing/mover.py",
+        "            sync(copy, self._intent.destination_path)\n",
+        "",
+        ORDER,
+    ),
+    Mistake(
+        "an original goes before the name of its copy is synced",
+        "filing/mover.py",
+        '        sync(self._target_folder, "a new name")\n',
+        "",
+        ORDER,
+    ),
+    Mistake(
+        "an original that went is recorded before that is synced",
+        "service/moving.py",
+        "        if any(trip.renamed_again for trip in trips):\n            folders.sync()\n",
+        "",
+        ORDER,
+    ),
+    Mistake(
+        "a purge is recorded before its sync",
+        "review/acting.py",
+        "        folders.sync()\n        self._acting.audit.record_outcomes(outcomes)\n",
+        "        self._acting.audit.record_outcomes(outcomes)\n        folders.sync()\n",
+        ORDER,
+    ),
+    Mistake(
+        "recovery does not sync",
+        "service/recovery.py",
+        "            folders.sync()  # before the records say that it is so\n",
+        "",
+        ORDER,
+    ),
+    Mistake(
+        "recovery forgets the aside of a copy",
+        "service/recovery.py",
+        "        _settle_aside(recorded, self._folders)\n",
+        "",
+        RECOVERY,
+    ),
+    Mistake(
+        "recovery forgets the aside of a deletion",
+        "service/recovery.py",
+        "                put_back((folder, aside_name(self._id)), (folder, name), intent.sha256)\n",
+        "                pass\n",
+        RECOVERY,
+    ),
+    Mistake(
+        "Landlock is removed",
+        "service/confinement.py",
+        "        _deny_files_and_network(version)\n",
+        "        pass\n",
+        CONFINEMENT,
+    ),
+    Mistake(
+        "the filter of system calls is removed",
+        "service/confinement.py",
+        "        _filter_system_calls(threads_needed=threads_needed)\n",
+        "        pass\n",
+        CONFINEMENT,
+    ),
+    Mistake(
+        "the limits are removed",
+        "service/confinement.py",
+        "    _limit(memory_bytes, threads_needed=threads_needed)\n",
+        "",
+        CONFINEMENT,
+    ),
+    Mistake(
+        "what a decoder gets is not sealed",
+        "service/decoding_process.py",
+        "    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)\n",
+        "",
+        CONFINEMENT,
+    ),
+    Mistake(
+        "the head of the log is not remembered",
+        "audit/writer.py",
+        "        self._memory.remember(*head)",
+        "        tuple(head)",
+        REMEMBERED,
+    ),
+    Mistake(
+        "the head of the log is remembered before its commit",
+        "audit/writer.py",
+        "            head = chain.extend(connection, before)\n",
+        "            head = chain.extend(connection, before)\n            self._memory.remember(*head)\n",
+        REMEMBERED,
+    ),
+    Mistake(
+        "a commit returns before it is on disk",
+        "audit/database.py",
+        '        "synchronous=FULL",\n',
+        '        "synchronous=NORMAL",\n',
+        "tests/unit/audit/test_database.py",
+    ),
+)
+
+
+def plant_each(home: Path) -> Figures:
+    """Plant one mistake after another, and see that the tests named turn red; without any they are green."""
+    figures = Figures("planted mistakes")
+    copy = home / "copy"
+    for name in ("imageguard_daemon", "tests", "pyproject.toml"):
+        place = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy.mkdir(exist_ok=True)
+        place(ROOT / name, copy / name)
+    for tests in sorted({mistake.tests for mistake in MISTAKES}):
+        if (code := _run(copy, tests)) != 0:
+            figures.note(f"{tests} ends with {code} without any mistake")
+    for mistake in MISTAKES:
+        mistake.plant(copy / "imageguard_daemon")
+        code = _run(copy, mistake.tests)
+        shutil.copy(ROOT / "imageguard_daemon" / mistake.file, copy / "imageguard_daemon" / mistake.file)
+        figures.rounds += 1
+        figures.counts["seen"] += code == 1
+        if code != 1:
+            figures.note(f"went unseen by {mistake.tests} (code {code}): {mistake.what}")
+    return figures
+
+
+def _run(copy: Path, tests: str) -> int:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", tests]
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        command, cwd=copy, env=environment, capture_output=True, check=False, timeout=TEST_SECONDS
+    ).returncode
