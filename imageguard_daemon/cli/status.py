@@ -75,13 +75,20 @@ def _age(told: dict[str, Any]) -> float:
 def _gather(settings: "Settings") -> dict[str, Any]:
     from imageguard_daemon.service import ending, forwarding, locking
     from imageguard_daemon.service import status as live
+    from imageguard_daemon.service.touching import waiting
 
     process_id = locking.running_process(settings.state_folder)
+    waits = waiting(settings.state_folder, process_id)
     return {
         "root": str(settings.root),
         "running": process_id is not None,
         "process_id": process_id,
-        "inboxes": {source.name: _inbox(settings, str(source.inbox)) for source in settings.sources},
+        "waiting_for": waits,
+        "inboxes": {
+            source.name: _inbox(settings, str(source.inbox))
+            for source in settings.sources
+            if waits is None or waits["source"] not in {"", source.name}  # or this command would hang, too
+        },
         "daemon": live.read(settings.state_folder),
         "last_end": asdict(last_end) if (last_end := ending.read(settings.state_folder)) else None,
         "forwarding": forwarding.read(settings.state_folder) if settings.forward.url else None,
@@ -106,61 +113,59 @@ def _inbox(settings: "Settings", inbox: str) -> dict[str, Any]:
     return {"path": inbox, "waiting": waiting, "left": dict(left), "examples": examples}
 
 
-def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(found: dict[str, Any]) -> "Iterator[tuple[str, str]]":
     daemon = found["daemon"] or {}
-    state = f"running (process {found['process_id']})" if found["running"] else "not running"
-    rows = [("daemon", state), ("root", found["root"])]
+    yield "daemon", f"running (process {found['process_id']})" if found["running"] else "not running"
+    yield "root", found["root"]
+    if waits := found["waiting_for"]:
+        whose = f" (source {waits['source']})" if waits["source"] else ""
+        told = f"waits since {waits['since']} for {waits['waiting_for']}{whose}, which does not answer"
+        yield "attention", f"{told}; all sources wait, and its inbox is not looked into here"
     if daemon:
-        since = daemon.get("started_at", "")
-        rows.append(
-            (
-                "since start" if found["running"] else "last run",
-                f"{daemon['accepted']} accepted, {daemon['quarantined']} quarantined ({since})",
-            )
-        )
+        counts = f"{daemon['accepted']} accepted, {daemon['quarantined']} quarantined"
+        yield "since start" if found["running"] else "last run", f"{counts} ({daemon.get('started_at', '')})"
     if told := _last_end(found):
-        rows.append(("last end", told))
+        yield "last end", told
     if found["running"] and daemon:
-        if (age := _age(daemon)) > STALE_SECONDS:
-            rows.append(("attention", f"this is {age:.0f} s old: the daemon hangs, or its disk is full"))
-        if daemon["configuration_refused"]:
-            told = (
-                f"the configuration was not reloaded, and the next start would fail: {daemon['configuration_refused']}"
-            )
-            rows.append(("attention", told))
-        rows += [("attention", f"image decoders lack {what}") for what in daemon["confinement_lacks"]]
-        if daemon["log_unsafe_because"]:
-            rows.append(("attention", daemon["log_unsafe_because"]))
-        rows.append(("now", f"{daemon['backlog']} in work, {daemon['images_per_second']:.1f} images/s"))
-        rows += [
-            (f"source {s['name']}", f"paused: {s['paused_because']} ({_next_attempt(s)})")
-            for s in daemon["sources"]
-            if s["paused_because"]
-        ]
-        rows += [(f"source {s['name']}", "the inbox is gone") for s in daemon["sources"] if not s["present"]]
-        rows += [
-            (f"source {s['name']}", f"who writes is not known: {', '.join(s['writers_unknown'])}")
-            for s in daemon["sources"]
-            if s.get("writers_unknown")
-        ]
-        rows += [
-            (f"source {s['name']}", f"{s['skipped']} files skipped: their content was filed before")
-            for s in daemon["sources"]
-            if s.get("skipped")
-        ]
-        rows += [("left behind", _failure(failure)) for failure in daemon["failures"]]
-        if daemon["left_open"]:
-            moves = "1 move" if daemon["left_open"] == 1 else f"{daemon['left_open']:,} moves"
-            rows.append(("unfinished", f"{moves} of an earlier run cannot be settled yet"))
-            rows += [("", example) for example in daemon["left_open_examples"]]
+        yield from (("attention", told) for told in _attention(daemon))
+        yield "now", f"{daemon['backlog']} in work, {daemon['images_per_second']:.1f} images/s"
+        yield from ((f"source {one['name']}", told) for one in daemon["sources"] for told in _of_source(one))
+        yield from (("left behind", _failure(failure)) for failure in daemon["failures"])
+        yield from _unfinished(daemon)
     if found["forwarding"]:
-        rows += _forwarding_rows(found["forwarding"])
+        yield from _forwarding_rows(found["forwarding"])
     for name, inbox in found["inboxes"].items():
-        rows.append((f"inbox {name}", f"{inbox['waiting']} waiting to be judged"))
-        rows += [
-            ("", f"{count} left: {why} ({', '.join(inbox['examples'][why])})") for why, count in inbox["left"].items()
-        ]
-    return rows
+        yield f"inbox {name}", f"{inbox['waiting']} waiting to be judged"
+        for why, count in inbox["left"].items():
+            yield "", f"{count} left: {why} ({', '.join(inbox['examples'][why])})"
+
+
+def _attention(daemon: dict[str, Any]) -> "Iterator[str]":
+    if (age := _age(daemon)) > STALE_SECONDS:
+        yield f"this is {age:.0f} s old: the daemon hangs, or its disk is full"
+    if daemon["configuration_refused"]:
+        yield f"the configuration was not reloaded, and the next start would fail: {daemon['configuration_refused']}"
+    yield from (f"image decoders lack {what}" for what in daemon["confinement_lacks"])
+    if daemon["log_unsafe_because"]:
+        yield daemon["log_unsafe_because"]
+
+
+def _of_source(source: dict[str, Any]) -> "Iterator[str]":
+    if source["paused_because"]:
+        yield f"paused: {source['paused_because']} ({_next_attempt(source)})"
+    if not source["present"]:
+        yield "the inbox is gone"
+    if unknown := source.get("writers_unknown"):
+        yield f"who writes is not known: {', '.join(unknown)}"
+    if skipped := source.get("skipped"):
+        yield f"{skipped} files skipped: their content was filed before"
+
+
+def _unfinished(daemon: dict[str, Any]) -> "Iterator[tuple[str, str]]":
+    if number := daemon["left_open"]:
+        moves = "1 move" if number == 1 else f"{number:,} moves"
+        yield "unfinished", f"{moves} of an earlier run cannot be settled yet"
+        yield from (("", example) for example in daemon["left_open_examples"])
 
 
 def _last_end(found: dict[str, Any]) -> str:

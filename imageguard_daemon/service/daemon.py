@@ -16,6 +16,7 @@ from imageguard_daemon.service.page_process import PageProcess
 from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.serving import Serving, Surroundings
 from imageguard_daemon.service.stop_signals import StopSignals
+from imageguard_daemon.service.touching import Touching
 from imageguard_daemon.service.trial import try_folders
 from imageguard_daemon.service.waking import Waker
 
@@ -35,6 +36,7 @@ class Daemon:
         self._reload = reload
         self._display = display
         self._pages = PageProcess(pages)
+        self._touching = Touching(settings.state_folder, settings.service.drain_seconds)
         self._waker = Waker()
         self._signals = StopSignals(self._waker.wake)
 
@@ -64,22 +66,25 @@ class Daemon:
             return code
         finally:
             notify(STOPPING=1)
+            self._touching.stop()
             locks.release()
 
     def _run(self, locks: DaemonLocks, *, once: bool) -> int:
         self._signals.listen()
         preparation.warn_of_missing_log(self._settings)
         preparation.warn_of_names_let_through(self._settings)
+        self._touching.start()
         audit = self._open_log()
         try:
             sources = {source.name: source for source in self._settings.sources}
             folders = [str(folder) for source in sources.values() for folder in source.folders]
-            mount_memory.require_same_disks(self._settings.state_folder)  # or recovery would call files lost
-            with ActingLock(self._settings.state_folder).held_if_free() as is_ours:
-                recovery = Recovery(audit, folders, sources)
-                recovery.begin(audit.unfinished(reviews=is_ours))  # a living command finishes its own
-            try_folders(self._settings.sources)
-            mount_memory.remember(self._settings.state_folder, folders)
+            with self._touching.of("", "the folders of all sources, at the start"):
+                mount_memory.require_same_disks(self._settings.state_folder)  # or recovery would call files lost
+                with ActingLock(self._settings.state_folder).held_if_free() as is_ours:
+                    recovery = Recovery(audit, folders, sources)
+                    recovery.begin(audit.unfinished(reviews=is_ours))  # a living command finishes its own
+                try_folders(self._settings.sources)
+                mount_memory.remember(self._settings.state_folder, folders)
             return self._serve(recovery, locks, once=once)
         finally:
             audit.close()
@@ -98,7 +103,8 @@ class Daemon:
             raise type(error)(f"{error}\n{unsafe}") from error
 
     def _serve(self, recovery: Recovery, locks: DaemonLocks, *, once: bool) -> int:
-        serving = Serving(self._settings, recovery, Surroundings(self._signals, self._waker, self._pages, locks))
+        surroundings = Surroundings(self._signals, self._waker, self._pages, locks, self._touching)
+        serving = Serving(self._settings, recovery, surroundings)
         try:
             with self._display:
                 return serving.run(self._reload, self._display, once=once)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TypeVar
@@ -57,6 +58,8 @@ class Stages:
     meters: Meters = field(default_factory=Meters)
     acting_lock: ActingLock | None = None
     """Held by whoever acts on filed images; without it, none is looked after."""
+    touching: Callable[[str, str], AbstractContextManager[None]] = field(default=lambda _source, _what: nullcontext())
+    """Told of which source's folders are about to be touched, by source and in words."""
 
     def returning(self, folders: Callable[[], Folders]) -> Returning | None:
         """Give what looks after images of unknown writers."""
@@ -93,6 +96,7 @@ class Pipeline:
         self._roots = [str(folder) for source in sources.values() for folder in source.settings.folders]
         self._refusals = Refusals()
         self._mounts = Mounts(self._roots)
+        self._touching = stages.touching
         self._returning = stages.returning(self._folders)
 
     @property
@@ -113,7 +117,8 @@ class Pipeline:
     def probe_destinations(self, now: float) -> None:
         """Find out, before any file is in work, where no name can be given; these sources pause, and say why."""
         for source in self._sources.values():
-            self._can_file(source, now)
+            with self._touching(source.settings.name, _destinations(source)):
+                self._can_file(source, now)
 
     def _can_file(self, source: ServedSource, now: float) -> bool:
         """Try the destinations of a source with a harmless name: no file and no record is needed to learn of this."""
@@ -149,7 +154,8 @@ class Pipeline:
         elif waiting := self._refusals.of_source(source.path_of(candidate.relative_path), now):
             self._wait_with_folder(candidate, waiting)
         elif candidate.role == "sidecar":
-            self._follow_image(candidate, source, now)
+            with self._touching(candidate.source, f"{source.settings.inbox}, or {_destinations(source)}"):
+                self._follow_image(candidate, source, now)
         else:
             return candidate, source.path_of(candidate.relative_path)
         return None
@@ -219,7 +225,8 @@ class Pipeline:
     def _return_changed(self, now: float) -> None:
         """Put back what somebody went on writing to after it was filed."""
         if self._returning is not None and not self._unrecorded:
-            self._unrecorded += self._returning.step(now)
+            with self._touching("", "where files were filed lately"):
+                self._unrecorded += self._returning.step(now)
             self._record_outcomes(now)
 
     def _file(self, measured: Sequence[Finished], now: float) -> None:
@@ -227,7 +234,9 @@ class Pipeline:
             self._let_go(one.candidate for one in measured)
             return
         for name in dict.fromkeys(one.candidate.source for one in measured):
-            self._file_group([one for one in measured if one.candidate.source == name], self._sources[name], now)
+            source = self._sources[name]
+            with self._touching(name, f"{source.settings.inbox}, or {_destinations(source)}"):
+                self._file_group([one for one in measured if one.candidate.source == name], source, now)
 
     def _file_group(self, group: Sequence[Finished], source: ServedSource, now: float) -> None:
         if source.paused_because and not self._can_file(source, now):
@@ -423,6 +432,10 @@ class Pipeline:
 
     def _folders(self) -> Folders:
         return Folders(self._roots, self._mounts)
+
+
+def _destinations(source: ServedSource) -> str:
+    return " or ".join(map(str, source.settings.destinations))
 
 
 def _change_since_settled(one: Finished) -> ChangedError | None:

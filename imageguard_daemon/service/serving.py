@@ -29,6 +29,7 @@ from imageguard_daemon.service.progress import Progress
 from imageguard_daemon.service.recovery import LeftOpen, Recovery
 from imageguard_daemon.service.sources import ServedSource, remove_emptied_folders
 from imageguard_daemon.service.stop_signals import StopSignals
+from imageguard_daemon.service.touching import Touching
 from imageguard_daemon.service.waking import Waker
 from imageguard_daemon.service.workers import Workers
 
@@ -50,12 +51,14 @@ class Surroundings:
     waker: Waker
     pages: PageProcess
     locks: DaemonLocks
+    touching: Touching
 
 
 class Serving:
     """All parts of a running daemon, put together. One thread only; nothing else touches their state."""
 
     def __init__(self, settings: Settings, recovery: Recovery, surroundings: Surroundings) -> None:
+        self._touching = touching = surroundings.touching
         self._settings = settings
         self._pages, self._locks = surroundings.pages, surroundings.locks
         self._signals = surroundings.signals
@@ -71,7 +74,8 @@ class Serving:
         self._image_lines = ImageLines(settings.logging)
         self._metrics_server = MetricsServer(settings.metrics, self._meters)
         self._recovery = recovery
-        stages = Stages(self._backlog, self._workers, recovery, self._meters, ActingLock(settings.state_folder))
+        lock = ActingLock(settings.state_folder)
+        stages = Stages(self._backlog, self._workers, recovery, self._meters, lock, touching.of)
         self._pipeline = Pipeline(
             self._sources,
             stages,
@@ -135,10 +139,11 @@ class Serving:
             self._review_failures()
             self._pipeline.settle_again(now)
         room = self._backlog.room // len(self._sources)
-        for source in self._sources.values():
-            self._require_inbox(source, now)
-            for candidate in source.inbox.step(now, source.room(room, now)):
-                self._backlog.offer(candidate)
+        for name, source in self._sources.items():
+            with self._touching.of(name, str(source.settings.inbox)):
+                self._require_inbox(source, now)
+                for candidate in source.inbox.step(now, source.room(room, now)):
+                    self._backlog.offer(candidate)
         self._pipeline.step(now)
         self._alerting.step(now)
         self._forwarding.step(now)
@@ -158,7 +163,8 @@ class Serving:
         for failure in self._backlog.failures:
             source = self._sources[failure.candidate.source]
             if source.inbox.present and self._backlog.is_set_aside(failure.candidate):
-                source.inbox.review(failure.candidate)
+                with self._touching.of(source.settings.name, str(source.settings.inbox)):
+                    source.inbox.review(failure.candidate)
 
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()

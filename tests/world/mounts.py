@@ -35,7 +35,7 @@ def sshfs(home: Path) -> Iterator[Path]:
     need(SFTP_SERVER.exists(), "OpenSSH's sftp-server")
     (home / "remote").mkdir()
     ours, theirs = socket.socketpair()
-    server = subprocess.Popen([SFTP_SERVER], stdin=theirs, stdout=theirs)
+    server = subprocess.Popen([SFTP_SERVER, "-d", f"{home}/remote"], stdin=theirs, stdout=theirs)
     try:
         command = ["sshfs", "-f", "-o", "passive,allow_other", f"server:{home}/remote"]
         with _mounted(home, lambda at: [*command, str(at)], stdin=ours, stdout=ours) as at:
