@@ -10,8 +10,9 @@ import structlog
 
 from imageguard_daemon.config import Source
 from imageguard_daemon.errors import ImageguardError, hindrance
+from imageguard_daemon.filing.probing import require_names
+from imageguard_daemon.filing.renaming import UnsafeNamesError
 
-_TRIAL_NAME = f".imageguard-trial-{os.getpid()}"
 _UNIT_HINT = " (in a systemd unit ReadWritePaths= says where it may write)"
 
 log = structlog.get_logger(__name__)
@@ -52,13 +53,14 @@ def _look_into(folder: Path) -> None:
 
 
 def _write_to(folder: Path) -> None:
-    trial = folder / _TRIAL_NAME
     try:
-        os.close(os.open(trial, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        trial.unlink()
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(UnsafeNamesError):  # that pauses the one source, once it runs
+                require_names(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        with suppress(OSError):
-            trial.unlink()
         told = hindrance(error, f"cannot write to {folder}")
         if error.errno == errno.EROFS:
             told = type(told)(f"{told}{_UNIT_HINT}")
