@@ -9,4 +9,5 @@ from tests.faults import planted
 def test_a_mistake_can_be_planted(mistake):
     """What it makes wrong is in the package, once, and the tests that must see it are there."""
     assert (planted.ROOT / "imageguard_daemon" / mistake.file).read_text().count(mistake.right) == 1
-    assert (planted.ROOT / mistake.tests).exists()
+    file, _, test = mistake.tests.partition("::")
+    assert f"def {test}" in (planted.ROOT / file).read_text()
