@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.service.locking import running_process
@@ -15,7 +16,9 @@ def interrupted(site, name):
     """Leave a file in the inbox whose move was recorded and never happened."""
     put(site.inbox, name, unique("good"))
     audit = AuditWriter(site.database, site.root)
-    audit.record_intents([judged(intent(site.inbox / name, site.accepted / name), relative_path=name)])
+    file = judged(intent(site.inbox / name, site.accepted / name), relative_path=name)
+    candidate = replace(file.candidate, source=site.inbox.name)
+    audit.record_intents([replace(file, candidate=candidate)])
     audit.close()
 
 
@@ -46,7 +49,7 @@ def test_a_root_that_was_moved_starts_with_what_a_crash_left(launcher, tmp_path)
     site = Site(tmp_path / "new")
     launcher.recover(site)
     assert [name for name, *_ in site.decisions()] == ["cat/1.jpg"]
-    assert site.waiting() == []
+    assert site.waiting() == site.events("left unfinished") == []
 
 
 def test_a_second_daemon_does_not_start_beside_one_whose_lock_was_removed(launcher, tmp_path):
