@@ -46,6 +46,16 @@ _VAGUE = ("disk I/O error", "is full", "readonly", "unable to open", "access per
 _FOR_GOOD = ("malformed", "not a database", *_TOLD)
 
 
+def require_permission(path: Path) -> None:
+    """Find out whether this account may write to a log.
+
+    Raises:
+        PermissionDeniedError: with the file or folder that it may not write to.
+    """
+    if path.parent.is_dir() and isinstance(refused := refusal(path), PermissionError):
+        raise PermissionDeniedError(f"audit database: no permission to write {refused.filename}")
+
+
 def open_for_writing(path: Path, on_progress: Callable[[], None] = lambda: None, *, upgrade: bool = True) -> sa.Engine:
     """Open or create the database at `path` and bring its schema up to date.
 
@@ -59,8 +69,7 @@ def open_for_writing(path: Path, on_progress: Callable[[], None] = lambda: None,
         StorageError: its disk did not keep what was written.
         UnavailableError: it is damaged, was made by a newer version of this package, or must not be upgraded now.
     """
-    if path.parent.is_dir() and isinstance(refused := refusal(path), PermissionError):
-        raise PermissionDeniedError(f"audit database: no permission to write {refused.filename}")
+    require_permission(path)
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.StaticPool)
     sa.event.listen(engine, "connect", _prepare_writer)
     sa.event.listen(engine, "begin", _begin_immediately)

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from imageguard_daemon.audit import chain, rollups
-from imageguard_daemon.audit.database import open_for_writing, translated_errors
+from imageguard_daemon.audit.database import open_for_writing, require_permission, translated_errors
 from imageguard_daemon.audit.remembered import Head, HeadMemory, JournalGoneError, WatchedFiles, loss
 from imageguard_daemon.audit.schema import decision_records, intents, outcomes, relocations, review_records
 from imageguard_daemon.errors import DataError, UnavailableError
@@ -58,6 +58,7 @@ class AuditWriter:
         self._prefix = os.path.join(root, "")
         self._now = now
         self._host = socket.gethostname()
+        require_permission(database)
         self._memory = HeadMemory(root, database)
         self._require_remembered()
         self._engine = open_for_writing(database, on_progress, upgrade=upgrade)

@@ -1,6 +1,5 @@
 """The command line as a whole: which commands there are, and how their errors end."""
 
-import errno
 import io
 import os
 import sys
@@ -27,8 +26,8 @@ from imageguard_daemon.cli import (
     verify,
     web,
 )
+from imageguard_daemon.cli.refused import refused
 from imageguard_daemon.errors import ImageguardError
-from imageguard_daemon.names import printable
 
 _LIBRARY_USAGE_ERROR = 2
 
@@ -96,18 +95,12 @@ def run_command_line() -> None:
 
 
 def _end_with(error: OSError) -> int:
-    """Tell what the system refused to a command as a whole, and give the exit code."""
-    if error.errno in {errno.ENOSPC, errno.EIO}:
-        typer.echo(f"error: cannot write: {error.strerror}", err=True)
-        return os.EX_IOERR
-    if isinstance(error, PermissionError) and error.filename is not None:
-        typer.echo(f"error: no permission for {printable(os.fsdecode(error.filename))}", err=True)
-        return os.EX_NOPERM
-    if error.errno in {errno.EMFILE, errno.ENFILE}:
-        typer.echo(f"error: {error.strerror}; raise the limit (ulimit -n, LimitNOFILE=)", err=True)
-        return os.EX_TEMPFAIL
-    traceback.print_exc()
-    return os.EX_SOFTWARE
+    told = refused(error)
+    if told is None:
+        traceback.print_exc()
+        return os.EX_SOFTWARE
+    typer.echo(f"error: {told[1]}", err=True)
+    return told[0]
 
 
 def _leave_a_folder_that_is_closed() -> None:

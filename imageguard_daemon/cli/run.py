@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
+from imageguard_daemon.cli.refused import refused
 from imageguard_daemon.errors import ImageguardError
 
 
@@ -62,9 +63,11 @@ def _fatal_errors_logged() -> Iterator[None]:
         raise typer.Exit(error.exit_code) from None
     except (typer.Exit, KeyboardInterrupt):
         raise
-    except Exception:
-        log.critical("ended", exit_code=os.EX_SOFTWARE, why="a mistake in the program", exc_info=True)
-        raise typer.Exit(os.EX_SOFTWARE) from None
+    except Exception as error:
+        told = refused(error) if isinstance(error, OSError) else None
+        code, why = told or (os.EX_SOFTWARE, "a mistake in the program")
+        log.critical("ended", exit_code=code, why=why, exc_info=not told)
+        raise typer.Exit(code) from None
 
 
 def _command_for_pages(root: Path | None, config: Path | None) -> tuple[str, ...]:

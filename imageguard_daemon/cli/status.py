@@ -172,7 +172,8 @@ def _last_end(found: dict[str, Any]) -> str:
     """Say how the last run ended; nothing of one that was told to, beside a daemon that runs."""
     daemon, end = found["daemon"] or {}, found["last_end"]
     last_process = daemon.get("process_id")
-    if not found["running"] and daemon and (end is None or end["process_id"] != last_process):
+    is_of_another = end is None or (end["process_id"] != last_process and end["at"] < daemon.get("updated_at", ""))
+    if not found["running"] and daemon and is_of_another:
         return f"process {last_process} was killed, or the power went"
     if end is None or (found["running"] and not end["exit_code"]):
         return ""

@@ -70,13 +70,13 @@ def test_a_folder_that_cannot_even_be_entered_ends_with_77(place: Path, command:
     for arguments in (["--config", secret / "config.yaml"], [secret / "ingest"]):
         done = run_as_nobody(*command.split(), *arguments)
         assert done.returncode == os.EX_NOPERM, done.stderr
-        assert done.stderr.splitlines()[-1].startswith("error: ")
+        assert done.stderr.splitlines()[-1].startswith(("error: ", '{"timestamp"'))  # of a daemon: a line of its log
         assert str(arguments[-1]) in done.stderr
     config = place / "config.yaml"
     config.write_text(f"root: {place}\n")
     config.chmod(0o600)
     done = run_as_nobody(*command.split(), "--config", config)
-    assert (done.returncode, f"error: cannot read the configuration {config}" in done.stderr) == (os.EX_NOPERM, True)
+    assert (done.returncode, f"cannot read the configuration {config}" in done.stderr) == (os.EX_NOPERM, True)
 
 
 def test_where_the_caller_stands_does_not_matter(root: Path, place: Path) -> None:
@@ -93,7 +93,7 @@ def test_too_few_open_files_is_a_sentence(root: Path, limit: int) -> None:
     """With the limit's name; or the daemon makes do with them."""
     done = run_as_nobody("run", root, "--once", before=f"ulimit -n {limit}")
     assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == 0 or "Too many open files" in done.stderr, done.stderr
+    assert done.returncode == 0 or "too many open files" in done.stderr.lower(), done.stderr
     assert done.returncode in {0, os.EX_TEMPFAIL}
 
 
