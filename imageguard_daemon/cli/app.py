@@ -26,6 +26,7 @@ from imageguard_daemon.cli import (
     verify,
     web,
 )
+from imageguard_daemon.cli.first_process import step_in_front_if_first
 from imageguard_daemon.cli.refused import refused
 from imageguard_daemon.errors import ImageguardError
 
@@ -90,6 +91,7 @@ def _open_closed_streams() -> None:
 def run_command_line() -> None:
     """Run the command in argv and exit with its code; docs/exit-codes.md lists them."""
     _open_closed_streams()
+    step_in_front_if_first()
     _leave_a_folder_that_is_closed()
     sys.exit(_exit_code())
 
