@@ -94,6 +94,8 @@ def open_for_reading(place: Place) -> sa.Engine:
     path = Path(place)
     if path.parts[:1] in {("postgresql:",), ("postgres:",)}:
         raise UsageError("this command needs the log on the server that wrote it, not a fleet's database")
+    if _is_closed_to_us(path):
+        raise PermissionDeniedError(f"no permission to read the audit database {path}")
     if not _is_readable_file(path):
         raise NoInputError(
             f"no audit database at {path} that can be read; name a ROOT, --config or --db FILE that has one"
@@ -159,6 +161,15 @@ def reading(engine: sa.Engine, what: object = "") -> Iterator[sa.Connection]:
         # Without this, sqlite3 reads outside a transaction and every statement sees a newer log.
         connection.exec_driver_sql("BEGIN")
         yield connection
+
+
+def _is_closed_to_us(path: Path) -> bool:
+    try:
+        return path.is_file() and not os.access(path, os.R_OK, effective_ids=True)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def _is_readable_file(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """A systemd booted beside the machine's own, in namespaces and a control group, with the service installed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,13 +9,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 
+from tests.helpers.images import jpeg, photo
+
 HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 PATIENCE_SECONDS = 60.0
+INSTALL_SECONDS = 900.0
 UNIT = "imageguard-daemon"
+COMMAND = "/opt/imageguard-daemon/bin/imageguard-daemon"
 SITE_PACKAGES = Path(typer.__file__).parents[1]
 """Where the dependencies are, also when an environment takes them from another one."""
 _GROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
@@ -35,8 +42,15 @@ def _groups() -> Path | None:
 
 def documented_lines() -> str:
     """Give the commands that docs/service.md says to install by."""
-    text = (HERE.parents[1] / "docs/service.md").read_text()
+    text = (REPOSITORY / "docs/service.md").read_text()
     return text.split("## Install\n")[1].split("```sh\n")[1].split("```")[0]
+
+
+def documented_package_lines() -> str:
+    """Give the commands at the top of the unit that install the package."""
+    lines = (REPOSITORY / "systemd/imageguard-daemon.service").read_text().splitlines()
+    (line,) = (line for line in lines if "pip install" in line)
+    return line.lstrip("# ").replace("/path/to/this/checkout", "/root/checkout")
 
 
 class Booted:
@@ -45,28 +59,83 @@ class Booted:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.root = Path(f"/proc/{pid}/root")
+        self.ingest = self.root / "srv/ingest"
 
-    def run(self, *command: str, check: bool = True) -> str:
+    def run(self, *command: str, check: bool = True, seconds: float = PATIENCE_SECONDS) -> str:
         """Run a command inside and give what it prints."""
-        entered = ["nsenter", "--target", str(self.pid), "--all", *command]
-        done = subprocess.run(entered, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+        done = self.ended(*command, seconds=seconds)
         assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def install(self) -> None:
-        """Install the service by the lines of docs/service.md, and set it to be quick."""
-        self.run("sh", "-ec", f"cd /opt/imageguard-daemon/checkout\n{documented_lines()}")
+    def ended(self, *command: str, seconds: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
+        """Run a command inside and give how it ended."""
+        entered = ["nsenter", "--target", str(self.pid), "--all", *command]
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+        options = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+        return subprocess.run(entered, timeout=seconds, env=environment, check=False, **options)
+
+    def install(self, *, package: bool) -> None:
+        """Install the service by the lines of docs/service.md, the package too if need be, and set it to be quick."""
+        if package:
+            self.run("sh", "-ec", documented_package_lines(), seconds=INSTALL_SECONDS)
+        self.run("sh", "-ec", f"cd /root/checkout\n{documented_lines()}")
         self.configure()
         self.run("systemctl", "daemon-reload")
 
-    def configure(self, more: str = "") -> None:
-        """Write the configuration: the documented one, quick, and with `more`."""
+    def configure(self, more: str = "", drop_in: str = "") -> None:
+        """Write the configuration: the documented one, quick, and with `more`; and what a drop-in adds to the unit."""
         text = f"root: /srv/ingest\nintake: {{settle_seconds: 0.3}}\n{more}"
         (self.root / "etc/imageguard-daemon/config.yaml").write_text(text)
+        path = self.root / f"etc/systemd/system/{UNIT}.service.d/scenario.conf"
+        path.unlink(missing_ok=True)
+        if drop_in:
+            path.write_text(drop_in)
+        self.run("systemctl", "daemon-reload")
 
-    def property(self, name: str) -> str:
+    def value_of(self, name: str) -> str:
         """Give a property of the unit."""
         return self.run("systemctl", "show", UNIT, f"--property={name}", "--value")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the service has said that it is ready."""
+        return self.value_of("SubState") == "running"
+
+    def start(self) -> None:
+        """Start the service, and wait until it is ready."""
+        self.run("systemctl", "start", UNIT)
+        assert self.is_ready
+
+    def stop(self) -> None:
+        """Stop the service, and forget how it failed."""
+        self.run("systemctl", "stop", UNIT)
+        self.run("systemctl", "reset-failed", UNIT, check=False)
+
+    def status(self) -> dict[str, Any]:
+        """Give what the daemon last wrote of itself."""
+        written: dict[str, Any] = json.loads((self.ingest / ".imageguard/status.json").read_text())
+        return written
+
+    def journal(self, *options: str) -> str:
+        """Give what the journal has of the service, as it was written."""
+        return self.run("journalctl", "--unit", UNIT, "--output=cat", "--no-pager", *options)
+
+    def as_account(self, *arguments: str) -> str:
+        """Give a command of ours, in a shell beside the unit, as the service's account."""
+        return self.run("setpriv", "--reuid=imageguard", "--regid=imageguard", "--init-groups", COMMAND, *arguments)
+
+    def send(self, name: str, data: bytes | None = None) -> Path:
+        """Let an image arrive, owned by the service's account; give its path in the inbox."""
+        inbox = self.ingest / "inbox"
+        upload = inbox / f".{name}"
+        upload.write_bytes(jpeg(photo(640, 480, seed=len(name)), 95) if data is None else data)
+        os.chown(upload, inbox.stat().st_uid, inbox.stat().st_gid)
+        return upload.rename(inbox / f"{name}.jpg")
+
+    def judge(self, name: str) -> None:
+        """Let an image arrive, and wait until it has been accepted."""
+        self.send(name)
+        wait_until((self.ingest / f"accepted/{name}.jpg").exists, f"{name} is accepted")
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> float:
@@ -79,17 +148,26 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = PATI
 
 
 @contextmanager
-def booted() -> Iterator[Booted]:
-    """Boot, give the system, and end all that came from it."""
-    group = _groups() / f"imageguard-{os.getpid()}"
+def booted(bare_root: Path | None = None) -> Iterator[Booted]:
+    """Boot, install, give the system, and end all that came from it.
+
+    What is booted is this machine's own root, or a bare one, which gets the package as is documented.
+    """
+    groups = _groups()
+    assert groups is not None
+    group = groups / f"imageguard-{os.getpid()}"
     group.mkdir()
     with tempfile.TemporaryDirectory(prefix="imageguard-boot-") as base:
-        arguments = [base, sys.base_prefix, str(SITE_PACKAGES), str(HERE.parents[1])]
+        arguments = [base, str(REPOSITORY), str(bare_root or "/")]
+        if bare_root is None:
+            arguments += [sys.base_prefix, str(SITE_PACKAGES)]
         spaces = ["--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup"]
         enter = f'echo $$ > {group}/cgroup.procs && exec unshare {" ".join(spaces)} bash {HERE}/boot.sh "$@"'
         process = subprocess.Popen(["sh", "-c", enter, "sh", *arguments], stdout=subprocess.DEVNULL)
         try:
-            yield Booted(_first_process_of(process))
+            system = Booted(_first_process_of(process))
+            system.install(package=bare_root is not None)
+            yield system
         finally:
             process.kill()
             process.wait(PATIENCE_SECONDS)
@@ -104,10 +182,11 @@ def _first_process_of(process: "subprocess.Popen[bytes]") -> int:
         return next((int(p) for p in children.read_text().split() if _name(p) == "systemd"), None)
 
     wait_until(systemd, "systemd starts")
-    one = Booted(systemd())
+    pid = systemd()
+    assert pid is not None
+    one = Booted(pid)
     wait_until(lambda: one.run("systemctl", "is-active", "only.target", check=False) == "active", "systemd is up")
-    one.install()
-    return one.pid
+    return pid
 
 
 def _name(pid: str) -> str:

@@ -61,6 +61,15 @@ def test_what_this_account_may_not_write_to_ends_with_77_and_its_path(root: Path
     assert str(root / name) in done.stderr.splitlines()[-1]
 
 
+def test_a_log_that_this_account_may_not_read_is_there(root: Path) -> None:
+    """It is no missing log, which might pass or be begun anew."""
+    for one in root.glob("audit.db*"):
+        os.chown(one, 0, 0)
+        one.chmod(0o600)
+    done = run_as_nobody("run", root, "--once")
+    assert (done.returncode, str(root / "audit.db") in done.stderr) == (os.EX_NOPERM, True), done.stderr
+
+
 @pytest.mark.parametrize("command", ["run --once", "status", "quarantine list"])
 def test_a_folder_that_cannot_even_be_entered_ends_with_77(place: Path, command: str) -> None:
     """No traceback, and no box that calls it a mistake of the command line."""
