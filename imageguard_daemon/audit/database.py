@@ -46,16 +46,6 @@ _VAGUE = ("disk I/O error", "is full", "readonly", "unable to open", "access per
 _FOR_GOOD = ("malformed", "not a database", *_TOLD)
 
 
-def require_permission(path: Path) -> None:
-    """Find out whether this account may write to a log.
-
-    Raises:
-        PermissionDeniedError: with the file or folder that it may not write to.
-    """
-    if path.parent.is_dir() and isinstance(refused := refusal(path), PermissionError):
-        raise PermissionDeniedError(f"audit database: no permission to write {refused.filename}")
-
-
 def open_for_writing(path: Path, on_progress: Callable[[], None] = lambda: None, *, upgrade: bool = True) -> sa.Engine:
     """Open or create the database at `path` and bring its schema up to date.
 
@@ -80,6 +70,16 @@ def open_for_writing(path: Path, on_progress: Callable[[], None] = lambda: None,
         engine.dispose()
         raise
     return engine
+
+
+def require_permission(path: Path) -> None:
+    """Look whether this account may write to a log, its other files and its folder, before SQLite puts it vaguely.
+
+    Raises:
+        PermissionDeniedError: naming the one that it may not write to.
+    """
+    if path.parent.is_dir() and isinstance(refused := refusal(path), PermissionError):
+        raise PermissionDeniedError(f"audit database: no permission to write {refused.filename}")
 
 
 def open_for_reading(place: Place) -> sa.Engine:

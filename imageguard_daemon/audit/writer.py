@@ -58,8 +58,8 @@ class AuditWriter:
         self._prefix = os.path.join(root, "")
         self._now = now
         self._host = socket.gethostname()
-        require_permission(database)
         self._memory = HeadMemory(root, database)
+        require_permission(database)
         self._require_remembered()
         self._engine = open_for_writing(database, on_progress, upgrade=upgrade)
         self._files = WatchedFiles(database)

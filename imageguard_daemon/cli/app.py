@@ -1,5 +1,6 @@
 """The command line as a whole: which commands there are, and how their errors end."""
 
+import errno
 import io
 import os
 import sys
@@ -27,7 +28,7 @@ from imageguard_daemon.cli import (
     web,
 )
 from imageguard_daemon.cli.first_process import step_in_front_if_first
-from imageguard_daemon.cli.refused import refused
+from imageguard_daemon.cli.system_errors import in_our_words
 from imageguard_daemon.errors import ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
@@ -97,12 +98,16 @@ def run_command_line() -> None:
 
 
 def _end_with(error: OSError) -> int:
-    told = refused(error)
+    """Tell what the system refused to a command as a whole, and give the exit code."""
+    if error.errno == errno.ENOSPC:
+        typer.echo(f"error: cannot write: {error.strerror}", err=True)
+        return os.EX_IOERR
+    told = in_our_words(error)
     if told is None:
         traceback.print_exc()
         return os.EX_SOFTWARE
-    typer.echo(f"error: {told[1]}", err=True)
-    return told[0]
+    typer.echo(f"error: {told}", err=True)
+    return told.exit_code
 
 
 def _leave_a_folder_that_is_closed() -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
-from imageguard_daemon.cli.refused import refused
+from imageguard_daemon.cli.system_errors import in_our_words
 from imageguard_daemon.errors import ImageguardError
 
 
@@ -56,18 +56,17 @@ def _fatal_errors_logged() -> Iterator[None]:
     log = structlog.get_logger(__name__)
     try:
         yield
-    except ImageguardError as error:
-        first, *others = [line.strip() for line in str(error).splitlines()] or [""]
-        notify(STATUS=f"ended: {error}")
-        log.critical("ended", exit_code=error.exit_code, why=f"{first} {'; '.join(others)}".strip())
-        raise typer.Exit(error.exit_code) from None
     except (typer.Exit, KeyboardInterrupt):
         raise
     except Exception as error:
-        told = refused(error) if isinstance(error, OSError) else None
-        code, why = told or (os.EX_SOFTWARE, "a mistake in the program")
-        log.critical("ended", exit_code=code, why=why, exc_info=not told)
-        raise typer.Exit(code) from None
+        told = in_our_words(error) if isinstance(error, OSError) else error
+        if not isinstance(told, ImageguardError):
+            log.critical("ended", exit_code=os.EX_SOFTWARE, why="a mistake in the program", exc_info=True)
+            raise typer.Exit(os.EX_SOFTWARE) from None
+        first, *others = [line.strip() for line in str(told).splitlines()] or [""]
+        notify(STATUS=f"ended: {told}")
+        log.critical("ended", exit_code=told.exit_code, why=f"{first} {'; '.join(others)}".strip())
+        raise typer.Exit(told.exit_code) from None
 
 
 def _command_for_pages(root: Path | None, config: Path | None) -> tuple[str, ...]:

@@ -1,0 +1,19 @@
+"""What the system refused to a command as a whole, as an error of ours: with the file, and a fitting exit code."""
+
+import errno
+import os
+
+from imageguard_daemon.errors import ImageguardError, PermissionDeniedError, StalledError, StorageError
+from imageguard_daemon.names import printable
+
+
+def in_our_words(error: OSError) -> ImageguardError | None:
+    """Give an error that says it in a sentence; None for what the system cannot be blamed for."""
+    name = "" if error.filename is None else f": {printable(os.fsdecode(error.filename))}"
+    if isinstance(error, PermissionError) and name:
+        return PermissionDeniedError(f"no permission{name}")
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return StalledError(f"{error.strerror}{name}; raise the limit (ulimit -n, LimitNOFILE=)")
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StalledError(f"{error.strerror}{name}")
+    return StorageError(f"cannot write: {error.strerror}{name}") if error.errno == errno.EIO else None
