@@ -26,7 +26,7 @@ END
     chmod 755 "$opt/bin/imageguard-daemon"
     cp -r "$repository/systemd" "$root/root/checkout/"
 else
-    (cd "$repository" && git ls-files -z | xargs -0 cp --parents --target-directory="$root/root/checkout" --)
+    (cd "$repository" && git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory="$root/root/checkout" --)
     cp /etc/resolv.conf "$root/etc/"
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
     [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
