@@ -1,0 +1,87 @@
+"""Real shortage of memory: the kernel takes what holds the pixels, the daemon lives, and no verdict comes of it."""
+
+import itertools
+import os
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon_process import Ingest, wait_until
+from tests.helpers.images import jpeg, photo
+
+_GROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
+_LIMITS = ("memory.max", "memory.limit_in_bytes")
+LIMIT_BYTES = 330 << 20
+"""Room for daemon, worker and decoder, and for no image of `SIDE` pixels."""
+SIDE = 11_000
+
+
+@pytest.fixture
+def group() -> Iterator[tuple[Path, str]]:
+    """A control group of memory, without a limit yet, and the name of its limit."""
+    for parent, limit in itertools.product(_GROUPS, _LIMITS):
+        folder = parent / f"imageguard-{os.getpid()}"
+        if not os.access(parent, os.W_OK) or not (parent / "cgroup.procs").exists():
+            continue
+        folder.mkdir()
+        has_limit = (folder / limit).exists()
+        if has_limit:
+            yield folder, limit
+        wait_until(partial(_is_removed, folder), "its processes have ended")
+        if has_limit:
+            return
+    pytest.skip("needs a control group of memory that may be made")
+
+
+def _is_removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _png(side: int) -> bytes:
+    """Give a valid colour image that is small as a file and large in memory."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+    header = side.to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    row = bytes([0]) + bytes(range(256)) * (side * 3 // 256 + 1)
+    packer = zlib.compressobj(1)
+    packed = b"".join(packer.compress(row[: side * 3 + 1]) for _ in range(side)) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+@pytest.mark.timeout(400)
+def test_out_of_memory_costs_the_decoder_and_no_image_its_verdict(tmp_path, group):
+    """The daemon goes on and judges what fits; what does not stays in the inbox, and is said to."""
+    folder, limit = group
+    one = Ingest(tmp_path / "ingest", scoring={"workers": 1}, filing={"max_attempts": 1})
+    process = one.start()
+    try:
+        wait_until((one.root / ".imageguard" / "status.json").exists, "it watches")
+        for pid in [process.pid, *_below(process.pid)]:
+            (folder / "cgroup.procs").write_text(str(pid))
+        (folder / limit).write_text(str(LIMIT_BYTES))
+        one.put("huge.png", _png(SIDE))
+        wait_until(lambda: one.status()["failures"], "it is given up", 300)
+        assert process.poll() is None
+        (failure,) = one.status()["failures"]
+        assert failure["relative_path"] == "huge.png"
+        assert "perhaps for want of memory" in failure["error"]
+        one.put("small.jpg", jpeg(photo(640, 480), 95))
+        wait_until((one.accepted / "small.jpg").exists, "what fits is judged")
+        assert (one.inbox / "huge.png").exists()
+        assert one.stop() == 0
+    finally:
+        one.close()
+
+
+def _below(pid: int) -> list[int]:
+    children = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return children + [one for child in children for one in _below(child)]
