@@ -26,7 +26,6 @@ from imageguard_daemon.errors import (
     ReplacedError,
     RetryableError,
     StalledError,
-    UnavailableError,
 )
 from imageguard_daemon.model import Candidate, Measurement
 from imageguard_daemon.names import printable
@@ -210,9 +209,9 @@ class Workers:
         self._require_same_edition()
         self._pools_lost += 1
         if self._pools_lost > _POOLS_LOST_IN_A_ROW:
-            raise UnavailableError(
-                "worker processes end before they have done anything: the reason stands above, or else "
-                "scoring.worker_memory_megabytes is too small"
+            raise StalledError(  # too little memory is the usual cause, and passes
+                "worker processes end before they have done anything: the reason stands above, or they were killed "
+                "for want of memory, or scoring.worker_memory_megabytes is too small"
             )
         log.warning("worker processes were lost; starting new ones")
         self.pools_replaced += 1

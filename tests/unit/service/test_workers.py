@@ -200,6 +200,16 @@ def test_losing_idle_processes_costs_nothing(workers, image):
     assert workers.mishaps == 0
 
 
+def test_processes_that_are_lost_again_and_again_end_the_daemon_for_another_try(workers, image, monkeypatch):
+    """Mostly memory is short: the code is one that systemd tries again, not the end."""
+    monkeypatch.setattr("imageguard_daemon.service.workers._POOLS_LOST_IN_A_ROW", 0)
+    _measured(workers, image)
+    for process in multiprocessing.active_children():
+        process.kill()
+    with pytest.raises(StalledError, match="before they have done anything"):
+        _measured(workers, image)
+
+
 def test_processes_that_neither_answer_nor_end_are_replaced(image):
     """Workers stopped before they take a task, which no time limit sees, don't hold it for ever."""
     workers = Workers(Scoring(workers=1, timeout_seconds=1.0), threading.Event().set)
