@@ -144,3 +144,40 @@ def test_a_code_of_black_and_white_squares_never_was_a_jpeg(module_px: int):
     found = validate(cv2.resize(code, None, fx=module_px, fy=module_px, interpolation=cv2.INTER_NEAREST))
     assert found.measures["jpeg_quality"] > 45
     assert "compressed" not in found.issues
+
+
+def _diagram(seed: int) -> np.ndarray:
+    """Boxes, lines and a few words, black on white without a level between, as a program draws them."""
+    rng = np.random.default_rng(seed)
+    page = np.full((348, 702, 3) if seed % 2 else (638, 437, 3), 255, np.uint8)
+    for _ in range(2 + seed % 5):
+        left, top = (int(rng.integers(10, side - 60)) for side in page.shape[1::-1])
+        width, height = (int(side) for side in rng.integers(20, 90, 2))
+        filled = -1 if rng.random() < 0.5 else 1
+        cv2.rectangle(page, (left, top), (left + width, top + height), (0, 0, 0), filled)
+        cv2.line(page, (left, top), (int(rng.integers(0, page.shape[1])), top), (0, 0, 0))
+    for line in range(3):
+        cv2.putText(page, "sheet before mask", (12, 120 + 12 * line), cv2.FONT_HERSHEY_PLAIN, 0.7, (0, 0, 0))
+    return page
+
+
+@pytest.mark.parametrize("seed", [2, 16, 18, 29, 40, 41, 44, 53])
+def test_a_drawn_page_is_not_overexposed_however_little_ink_it_has(seed: int):
+    """Black on white, and next to nothing between, is what a program draws and no camera sees."""
+    assert validate(png(_diagram(seed))).ok
+
+
+@pytest.mark.parametrize("stops", [2.5, 3.3, 4.4])
+def test_too_much_light_on_a_grey_photo_leaves_few_levels_and_is_seen(stops: float):
+    """A brightened photo without colours has as few levels as a drawing, but tones between and no black."""
+    for scene in SCENES:
+        grey = np.repeat(cv2.cvtColor(scene, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+        assert "overexposed" in validate(png(exposed(grey, stops))).issues
+
+
+@pytest.mark.parametrize("seed", [5, 6, 7])
+def test_a_washed_out_photo_of_a_page_is_overexposed(seed: int):
+    """Ink that has turned grey, on paper that has turned white, is what too much light leaves of a page."""
+    page = 90 + _diagram(seed).astype(np.float32) / 2
+    lit = cv2.GaussianBlur(page, (0, 0), 0.8) + np.random.default_rng(1).normal(0, 1.5, page.shape)
+    assert "overexposed" in validate(png(exposed(np.clip(lit, 0, 255).astype(np.uint8), 1))).issues
