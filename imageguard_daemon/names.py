@@ -10,6 +10,9 @@ import sys
 
 _LIVE_IN_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _ESCAPE = re.compile(r"\\(\\|x[89a-f][0-9a-f]|u[0-9a-f]{4}|U[0-9a-f]{8})")
+NONE = "(none)"
+"""How it is shown that there is no name."""
+_NAMED_NONE, _SPACE = r"\u0028none)", r"\u0020"
 _FIRST_BYTE_ESCAPE, _LAST_BYTE_ESCAPE = "\udc80", "\udcff"
 
 
@@ -33,8 +36,47 @@ def sidecar_ending(sidecar: str, image: str) -> str:
 
 
 def forms(name: str) -> set[str]:
-    """Give the forms a name may have in the log: escaped from the folder's, or copied from a report."""
-    return {printable(name), name} if name.isprintable() else {printable(name)}
+    """Give the forms a name may have in the log: escaped from the folder's, or copied from a report or a list."""
+    found = {printable(name), name} if name.isprintable() else {printable(name)}
+    return found | {_as_logged(name)} if name.isprintable() else found
+
+
+def distinct(name: str) -> str:
+    r"""Show a name of the log so that what a person reads alike is told apart: never empty, harmless to a terminal.
+
+    None at all is `(none)`, which a name may be: that becomes `\u0028none)`. Spaces at the ends become `\u0020`.
+    """
+    name = harmless(name)
+    if name == NONE:
+        return _NAMED_NONE
+    inner = name.strip(" ")
+    if not name or inner == name:
+        return name or NONE
+    begin = len(name) - len(name.lstrip(" "))
+    return _SPACE * begin + inner + _SPACE * (len(name) - begin - len(inner))
+
+
+def harmless(name: str) -> str:
+    """Give a name of the log, escaped once more only where the log is not ours and it could steer a terminal."""
+    return name if name.isprintable() else printable(name)
+
+
+def _as_logged(shown: str) -> str:
+    """Give the name that `distinct` has shown so."""
+    if shown == _NAMED_NONE:
+        return NONE
+    rest = shown
+    begin = end = 0
+    while rest.startswith(_SPACE):
+        rest, begin = rest[len(_SPACE) :], begin + 1
+    while rest.endswith(_SPACE) and not _is_escaped(rest, len(rest) - len(_SPACE)):
+        rest, end = rest[: -len(_SPACE)], end + 1
+    return " " * begin + rest + " " * end
+
+
+def _is_escaped(text: str, at: int) -> bool:
+    """Tell whether the backslash at a place belongs to the one before it: each is doubled in the log."""
+    return (at - len(text[:at].rstrip("\\"))) % 2 == 1
 
 
 def _escaped(character: str) -> str:

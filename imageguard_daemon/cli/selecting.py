@@ -163,10 +163,10 @@ def require_known_class(asked: Asked, engine: "Engine") -> None:
     """Say so when nothing was found because no rejected image is of such a class."""
     from imageguard_daemon.audit.quarantined import classes
     from imageguard_daemon.config import did_you_mean
-    from imageguard_daemon.names import printable
+    from imageguard_daemon.names import forms, printable
 
     known = classes(engine)
-    if asked.class_name is not None and not {asked.class_name, printable(asked.class_name)} & set(known):
+    if asked.class_name is not None and not forms(asked.class_name) & set(known):
         hint = did_you_mean(asked.class_name, known) if known else ""
         raise NoInputError(f"no rejected image is of class {printable(asked.class_name)!r}{hint}")
 

@@ -8,7 +8,7 @@ from enum import Enum
 from urllib.parse import urlencode
 
 from imageguard_daemon.audit.counts import RecordedImage
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import harmless
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import percent, share, shown
 
@@ -121,7 +121,7 @@ def moment_of(seconds: float) -> str:
 
 
 def _command(what: str, options: Mapping[str, str]) -> str:
-    words = (f"--{name} {shlex.quote(printable(value))}" for name, value in options.items())
+    words = (f"--{name} {shlex.quote(harmless(value))}" for name, value in options.items())
     return " ".join(("imageguard-daemon", what, *words))
 
 

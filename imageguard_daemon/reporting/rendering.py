@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imageguard_daemon.audit.counts import RecordedImage
-from imageguard_daemon.names import inert
+from imageguard_daemon.names import harmless, inert
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES, Percentiles
 from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.reporting.reviewed import Reviewed
 from imageguard_daemon.reporting.survey import Near
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import joined, shown
+from imageguard_daemon.reporting.wording import joined
 
 NUMBERS = ("total", "rejected", "rate", "low", "high")
 
@@ -80,7 +80,7 @@ def cell(content: object) -> object:
     """Make a text harmless to a spreadsheet; numbers stay as they are."""
     if not isinstance(content, str) or not content:
         return content
-    return shown(inert(content))
+    return harmless(inert(content))
 
 
 def iso(moment: datetime) -> str:

@@ -3,9 +3,7 @@
 from datetime import UTC, datetime
 
 from imageguard_daemon.model import Measures
-from imageguard_daemon.names import printable
-
-NO_KEY = "(none)"
+from imageguard_daemon.names import distinct
 
 
 def percent(rate: float) -> str:
@@ -34,10 +32,8 @@ def moment_in_words(moment: datetime) -> str:
 
 
 def shown(key: str) -> str:
-    """Show a key of the log to a person: never empty, harmless to a terminal even if the log is not ours."""
-    if not key:
-        return NO_KEY
-    return key if key.isprintable() else printable(key)
+    """Show a key of the log to a person; two keys never look the same, and none is empty."""
+    return distinct(key)
 
 
 def joined(keys: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from imageguard_daemon.audit.columns import Batch, Key
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.model import EXPOSURE_LIMITS
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import harmless
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of
 from imageguard_daemon.reporting.simulation import MeasuresOf, Rules, Simulator
@@ -167,4 +167,4 @@ def _command(missed: Missed, scope: Scope) -> Iterator[str]:
 
 
 def _quoted(name: str) -> str:
-    return shlex.quote(printable(name))
+    return shlex.quote(harmless(name))
