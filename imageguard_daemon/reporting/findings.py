@@ -8,7 +8,8 @@ from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, D
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.boundary import just_below
 from imageguard_daemon.reporting.questions.change import Changed, changes
-from imageguard_daemon.reporting.questions.difference import Different, differing
+from imageguard_daemon.reporting.questions.cycle import cycles
+from imageguard_daemon.reporting.questions.difference import Different, differing, small_classes
 from imageguard_daemon.reporting.questions.level import (
     arriving_again,
     dominating_reasons,
@@ -16,6 +17,9 @@ from imageguard_daemon.reporting.questions.level import (
     lone_classes,
     mostly_rejected_sources,
 )
+from imageguard_daemon.reporting.questions.mix import reasons_changed
+from imageguard_daemon.reporting.questions.nearness import more_near_thresholds
+from imageguard_daemon.reporting.questions.silence import volumes
 from imageguard_daemon.reporting.questions.twins import class_twins
 from imageguard_daemon.reporting.small_sizes import thumbnails_mixed_in
 from imageguard_daemon.reporting.tallies import Tally
@@ -34,6 +38,7 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
     sources = seen.panel.tallies("source")
     mostly = mostly_rejected_sources(seen, settings)
     changed = changes(seen, settings)
+    groups = [one for one, _ in changed]
     alone = bool(mostly) and len(sources) == 1  # then the overall rate is its rate
     reasons = [one for one in dominating_reasons(seen, settings) if not _is_reason_of(one, mostly, seen)]
     thumbnails = thumbnails_mixed_in(seen.bands, settings, of_a_log=seen.of_a_log)
@@ -41,9 +46,14 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
         *(() if alone else high_rejection_rate(seen, settings)),
         *mostly,
         *(() if alone else lone_classes(seen, settings)),
-        *_different(seen, settings, mostly, [one for one, _ in changed]),
+        *_different(seen, settings, mostly, groups),
+        *small_classes(seen, settings),
         *(finding for _, finding in changed),
+        *cycles(seen, settings),
+        *volumes(seen, settings),
         *reasons,
+        *reasons_changed(seen, settings, groups),
+        *more_near_thresholds(seen, settings, groups),
         *just_below(seen.missed, seen.scope, settings),
         *(one for one in thumbnails if not _are_rejected(one, (*mostly, *reasons), seen)),
         *arriving_again(seen, settings),

@@ -78,8 +78,13 @@ def gather(engine: Engine, by: Grouping, scope: Scope, settings: "Reporting", no
         later = _later(columns, scope, now) if now else None
     near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
     images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
-    reviews = count_reviews(engine, scope)
-    return Facts(counts, earlier, survey, images, bands, later=later, reviews=reviews, panel=panel, missed=missed)
+    facts = Facts(counts, earlier, survey, images, bands, later=later, panel=panel, missed=missed)
+    return replace(facts, reviews=count_reviews(engine, scope), end=_end(scope, now))
+
+
+def _end(scope: Scope, now: datetime | None) -> datetime | None:
+    """Give the end of a report; what is yet to come is no silence."""
+    return min(filter(None, (scope.until, now)), default=None)
 
 
 @contextmanager

@@ -38,6 +38,8 @@ class Patterns:
     """Rejections of each stream by the thresholds of most images, where not all were judged by the same."""
     newest: npt.NDArray[np.int64] | None = None
     """The newest rejected decision of each stream, 0 of none."""
+    end_second: float | None = None
+    """When the report ends, if it does so after its last image, in seconds since 1970."""
     of_a_log: bool = True
     """Whether they are of a log, not of a folder judged in place."""
     scope: Scope = field(default_factory=Scope)

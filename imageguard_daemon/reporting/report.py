@@ -47,6 +47,8 @@ class Facts:
     """Whether they are of a log, not of a folder judged in place."""
     later: Later | None = None
     reviews: Sequence[ReviewCount] | None = None
+    end: datetime | None = None
+    """When the report ends; None with its last image."""
     panel: Panel | None = None
     """The same counts by stream and time, for findings; without one they know nothing of time."""
     missed: Sequence[Missed] = ()
@@ -141,6 +143,7 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         facts.missed,
         facts.bands,
         *(_by_stream(facts.survey, panel) if facts.survey else (None, None)),
+        end_second=facts.end.timestamp() if facts.end else None,
         of_a_log=facts.of_a_log,
         scope=scope,
     )

@@ -15,6 +15,8 @@ LEAST_SLOTS = 4
 """Fewer times say nothing of scatter."""
 LEAST_PAIRS = 4
 """Nor do fewer pairs of times with images."""
+_DOUBT = 3.0
+"""So many times the inverse root of the pairs is what a row's own scatter is uncertain by."""
 _TRUST = 10
 """So many pairs of times of its own weigh as much as what a group is by its kind."""
 
@@ -62,7 +64,8 @@ def scatter_of(images: Counts, hits: Counts) -> Scatter:
     """
     if images.shape[1] < LEAST_SLOTS or not hits.any():
         return Scatter()
-    rows = _with_single_slots(_sums(images, hits), images, hits)
+    first = _ratios(_with_single_slots(_sums(images, hits), images, hits))[0]
+    rows = _with_single_slots(_sums(images, hits, max(first, 1.0)), images, hits)
     whole = _sums(images.sum(axis=0, keepdims=True), hits.sum(axis=0, keepdims=True))
     (fine, fine_days, many), (coarse, coarse_days, few) = (_ratios(one) for one in (rows, whole))
     if few < LEAST_PAIRS:  # a batch beside a few old images: nothing is known of days, and bursts would be guessed
@@ -77,7 +80,8 @@ def scatter_of(images: Counts, hits: Counts) -> Scatter:
 def own_factors(images: Counts, hits: Counts, effects: Counts) -> Counts:
     """Say for each row how many times its counts scatter more than `effects` has it, never less than once.
 
-    What a row has of its own is drawn to what all rows have together: few times say little.
+    What a row has of its own is drawn to what all rows have together, and counts only beyond its own uncertainty: the
+    squares of few bursts scatter themselves.
     """
     if images.shape[1] < LEAST_SLOTS:
         return np.ones(len(images))
@@ -86,8 +90,9 @@ def own_factors(images: Counts, hits: Counts, effects: Counts) -> Counts:
         return np.ones(len(images))
     expected = sums.chance * effects
     together = max(1.0, sums.squares.sum() / max(expected.sum(), 1e-9))
+    doubt = 1 + _DOUBT / np.sqrt(np.maximum(sums.pairs, 1))
     mean = np.where(sums.pairs > 0, expected / np.maximum(sums.pairs, 1), 0)
-    own = (sums.squares + _TRUST * together * mean) / np.maximum(expected + _TRUST * mean, 1e-12)
+    own = (sums.squares / doubt + _TRUST * together * mean) / np.maximum(expected + _TRUST * mean, 1e-12)
     factors: Counts = np.where(sums.chance > 0, np.maximum(own, together), together)
     return factors
 
@@ -97,8 +102,11 @@ def _ratios(sums: _Sums) -> tuple[float, float, float]:
     return float(sums.squares.sum()) / chance, float(sums.days.sum()) / chance, float(sums.pairs.sum())
 
 
-def _sums(images: Counts, hits: Counts) -> _Sums:
-    """Compare each slot of a row that has images with the next one that has."""
+def _sums(images: Counts, hits: Counts, burst: float = 1.0) -> _Sums:
+    """Compare each slot of a row that has images with the next one that has.
+
+    A row's own rate makes p (1 - p) too small, by one of its bursts.
+    """
     row, slot = np.nonzero(images)
     n, y = images[row, slot], hits[row, slot]
     rates = hits.sum(axis=1) / np.maximum(images.sum(axis=1), 1)
@@ -107,7 +115,8 @@ def _sums(images: Counts, hits: Counts) -> _Sums:
     weight = n[at] * n[at + 1] / (n[at] + n[at + 1])
     rate = rates[ours]
     squares = (weight * (y[at] / n[at] - y[at + 1] / n[at + 1])) ** 2
-    parts = (squares, weight * rate * (1 - rate), 2 * (weight * rate) ** 2, np.ones(len(at)))
+    bursts = np.maximum(images.sum(axis=1) / burst, 2.0)[ours]
+    parts = (squares, weight * rate * (1 - rate) * bursts / (bursts - 1), 2 * (weight * rate) ** 2, np.ones(len(at)))
     return _Sums(*(np.bincount(ours, part, minlength=len(images)).astype(float) for part in parts))
 
 

@@ -26,6 +26,7 @@ from imageguard_daemon.reporting.finding import (
 from imageguard_daemon.reporting.panel import PAIRS, Panel, Slots
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.rises import Rise, Rises, with_drift
+from imageguard_daemon.reporting.statistics import chance_with_scatter
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import percent
 
@@ -108,7 +109,7 @@ def _adds(one: Changed, told: Sequence[Changed], seen: Patterns) -> bool:
     if not at_that_time:
         return True
     if any(not each.where for each in at_that_time):  # all images: then what rose more than they did is more
-        return _rate(one, one, seen) >= CLEARLY_HIGHER * max(_rate(each, one, seen) for each in at_that_time)
+        return _rose_more(one, seen)
     left = one.chosen.copy()
     for each in at_that_time:
         left &= ~each.chosen
@@ -119,8 +120,16 @@ def _adds(one: Changed, told: Sequence[Changed], seen: Patterns) -> bool:
     return again is not None and again.chance * one.series < ALPHA and _overlap(again, one.rise)
 
 
-def _rate(one: Changed, when: Changed, seen: Patterns) -> float:
-    return seen.panel.tally(one.chosen, when.rise.begin, when.rise.end).rate
+def _rose_more(one: Changed, seen: Patterns) -> bool:
+    """Tell whether a group is clearly worse at its time than all others are then."""
+    begin, end = one.rise.begin, one.rise.end
+    ours, others = (seen.panel.tally(chosen, begin, end) for chosen in (one.chosen, ~one.chosen))
+    if not others.total or ours.rate < CLEARLY_HIGHER * others.rate:
+        return False
+    images = seen.panel.images[one.chosen, begin:end].sum(axis=0, keepdims=True)
+    effect = float(seen.scatter.effects(images, np.array([others.rate]))[0])
+    chance = chance_with_scatter((ours.rejected, ours.total), (others.rejected, others.total), effect)
+    return chance * one.series < ALPHA
 
 
 def _overlap(one: Rise, other: Rise) -> bool:

@@ -17,6 +17,7 @@ from imageguard_daemon.reporting.finding import (
     ALPHA,
     DOUBT,
     Finding,
+    Shows,
     evidence_of,
     group_in_words,
     rejected_in_words,
@@ -25,9 +26,9 @@ from imageguard_daemon.reporting.finding import (
 from imageguard_daemon.reporting.panel import FIELDS, PAIRS, Counts, Groups
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.rises import is_clear
-from imageguard_daemon.reporting.statistics import chance_above, chance_with_scatter, with_doubt
+from imageguard_daemon.reporting.statistics import chance_above, chance_of_at_least, chance_with_scatter, with_doubt
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import percent, share
+from imageguard_daemon.reporting.wording import percent, share, shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
@@ -39,6 +40,8 @@ _PROMISING = 2.5
 _CLOSE = 0.9
 """Of groups that fit nearly as well the simplest is told: a class rather than the pair with its only source."""
 _LOOKED_AT = 8
+SMALL_CLASS, SMALL_CHANCE = 20, 0.01
+"""Classes with so many images or fewer are looked at together; one of so many of them may seem bad by chance."""
 _LOOK_AT = {
     "class": "Look at how this class is collected: a model could learn the flaw as the class.",
     "source": "Look at what delivers to this inbox; the others need no change.",
@@ -186,3 +189,36 @@ def _counted(tally: Tally, one: Different, others: Tally) -> str:
         f"{told}; by the thresholds of most images {share(one.rejected, one.total)} would be, of others "
         f"{percent(others.rate)} of {others.total:,}"
     )
+
+
+def small_classes(seen: Patterns, settings: "Reporting") -> list[Finding]:
+    """Tell of many classes with few images that lose most of them: each alone proves nothing, together they do.
+
+    Model: each class is rejected at the rate of all, in bursts. Null: of so many small classes, one in SMALL_CHANCE
+    has so many rejections by chance (its binomial tail); their number is binomial.
+    """
+    groups, whole = seen.panel.groups("class"), seen.panel.overall
+    n, y = groups.sums(seen.panel.images.sum(axis=1)), groups.sums(seen.panel.rejected.sum(axis=1))
+    small = np.flatnonzero((n > 0) & (n <= SMALL_CLASS) & np.array([bool(name) for (name,) in groups.names]))
+    rate = max(whole.rate, 0.01)
+    if rate >= 0.5:  # that is told of all
+        return []
+    bad = [at for at in small.tolist() if y[at] * 2 > n[at] and _is_odd(n[at], y[at], rate, seen.scatter.burst)]
+    chance = chance_of_at_least(len(bad), len(small), SMALL_CHANCE)
+    if len(bad) < max(settings.min_sample, 3 * SMALL_CHANCE * len(small)) or chance >= ALPHA:
+        return []
+    chosen = np.isin(groups.of_stream, bad)
+    tally = seen.panel.tally(chosen)
+    excess = tally.rejected - tally.total * rate
+    names = ", ".join(f"'{shown(groups.names[at][0])}'" for at in sorted(bad, key=lambda at: -y[at])[:3])
+    sentence = (
+        f"Of {len(small):,} classes with {SMALL_CLASS} images or fewer, {len(bad):,} lose most of them, such as "
+        f"{names}: {rejected_in_words(tally)}, {excess:,.0f} more than expected."
+    )
+    evidence = evidence_of(tally, rate, chance) | {"excess": excess, "classes": len(bad), "small_classes": len(small)}
+    look_at = "Look at what these classes have in common: who collected them, from where."
+    return [Finding("small_classes_rejected", "small classes", sentence, look_at, evidence, shows=Shows.nothing)]
+
+
+def _is_odd(images: float, rejected: float, rate: float, burst: float) -> bool:
+    return chance_above(rejected, max(images, burst), rate, burst) < SMALL_CHANCE

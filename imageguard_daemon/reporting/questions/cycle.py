@@ -1,0 +1,149 @@
+"""Are more images rejected on certain days of the week, at weekends, or at certain hours?
+
+Model: the rate of some recurring slots is higher. Null: that of all others, with the scatter of neighbouring times.
+Correction: Bonferroni over all recurring times and groups. One bad day is no cycle: in most weeks (days) it must show.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of, group_in_words, reason_in_words, subject_of
+from imageguard_daemon.reporting.panel import Slots
+from imageguard_daemon.reporting.patterns import Patterns, Series
+from imageguard_daemon.reporting.rises import is_clear
+from imageguard_daemon.reporting.scatter import Scatter, scatter_of
+from imageguard_daemon.reporting.statistics import chance_with_scatter, with_doubt
+from imageguard_daemon.reporting.tallies import Tally
+from imageguard_daemon.reporting.wording import percent
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Reporting
+
+_GROUPS = ((), ("class",), ("source",), ("camera",))
+_LEAST_TURNS = 3
+_MOSTLY = 0.75
+"""In so many of the weeks (days) the time must be worse than the rest."""
+_DAY_SECONDS, _HOUR_SECONDS = 86_400, 3_600
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_LEAST_BURSTS = 3
+
+
+class Recurring(NamedTuple):
+    """A time that comes again: its name in a sentence, its slots, and the turn (week or day) of each slot.
+
+    `scatter` is that of all other slots: were it that of all, a cycle would hide itself.
+    """
+
+    name: str
+    slots: npt.NDArray[np.bool_]
+    turns: npt.NDArray[np.int64]
+    scatter: Scatter = Scatter()
+
+
+class _Found(NamedTuple):
+    z: float
+    chance: float
+    where: dict[str, str]
+    chosen: npt.NDArray[np.bool_]
+    time: Recurring
+
+
+def cycles(seen: Patterns, settings: "Reporting") -> list[Finding]:
+    """Give the times that are worse again and again, for all images or for a group, each cause once."""
+    sources = seen.series("source")
+    times = [
+        one._replace(scatter=scatter_of(sources.images[:, ~one.slots], sources.rejected[:, ~one.slots]))
+        for one in recurring(seen.panel.slots)
+    ]
+    found = sorted(_found(seen, times, settings.min_sample), key=lambda one: -one.z) if times else []
+    told: list[_Found] = []
+    for one in found:
+        if not any((one.chosen & each.chosen).any() for each in told):
+            told.append(one)
+    return [_finding(one, seen) for one in told]
+
+
+def recurring(slots: Slots) -> list[Recurring]:
+    """Give the times that recur often enough in a report: days of the week, or hours of the day."""
+    begins = np.array([slots.begin(at) for at in range(slots.number)])
+    days = begins // _DAY_SECONDS
+    weekdays = (days + 3) % 7  # 1 January 1970 was a Thursday
+    if slots.seconds == _DAY_SECONDS:
+        weeks = (days + 3) // 7
+        made = [Recurring(f"on {name}s", weekdays == at, weeks) for at, name in enumerate(_DAYS)]
+        made.append(Recurring("at weekends", weekdays >= 5, weeks))
+    elif slots.seconds == _HOUR_SECONDS:
+        hours = begins % _DAY_SECONDS // _HOUR_SECONDS
+        spans = [(first, length) for length in (1, 4) for first in range(0, 24, length)]
+        made = [
+            Recurring(f"from {a:02}:00 to {a + n:02}:00 UTC", (hours >= a) & (hours < a + n), days) for a, n in spans
+        ]
+    else:
+        made = []
+    return [one for one in made if len(np.unique(one.turns[one.slots])) >= _LEAST_TURNS]
+
+
+def _found(seen: Patterns, times: Sequence[Recurring], least: int) -> Iterator[_Found]:
+    for fields in _GROUPS:
+        series = seen.series(*fields)
+        if fields and len(series.groups) < 2:
+            continue
+        looked_at = len(_GROUPS) * len(times) * int((series.images.sum(axis=1) >= 2 * least).sum())
+        for number, name in enumerate(series.groups.names):
+            if (fields == () or any(name)) and series.rejected[number].sum() >= _LEAST_BURSTS:
+                made = (_judged(series, number, time, least) for time in times)
+                best = max(filter(None, made), key=lambda one: one[0], default=None)
+                if best and best[1] * looked_at < ALPHA:
+                    where = dict(zip(fields, name, strict=True))
+                    chosen = series.groups.of_stream == number
+                    yield _Found(best[0], best[1] * looked_at, where, chosen, best[2])
+
+
+def _judged(series: Series, number: int, time: Recurring, least: int) -> tuple[float, float, Recurring] | None:
+    images, rejected = series.images[number], series.rejected[number]
+    n, y = images[time.slots].sum(), rejected[time.slots].sum()
+    others, other_y = images.sum() - n, rejected.sum() - y
+    if min(n, others) < least or not is_clear(np.array(y / n), np.array(other_y / others)):
+        return None
+    pooled = rejected.sum() / images.sum()
+    size = (images[time.slots] ** 2).sum() / n
+    effect = float(series.factors[number] * time.scatter.effect_of(size, pooled))
+    z = (y / n - other_y / others) / (pooled * (1 - pooled) * effect * (1 / n + 1 / others)) ** 0.5
+    if y < _LEAST_BURSTS * effect or not _recurs(images, rejected, time, other_y / others):
+        return None
+    chance = chance_with_scatter((y, n), (other_y, others), effect)
+    return float(z), with_doubt(chance, time.scatter.degrees), time
+
+
+def _recurs(images: npt.NDArray[np.float64], rejected: npt.NDArray[np.float64], time: Recurring, rate: float) -> bool:
+    """Tell whether it is worse in most turns that have images then, and in three at least."""
+    turns = np.unique(time.turns[time.slots], return_inverse=True)[1]
+    n, y = (np.bincount(turns, part[time.slots]) for part in (images, rejected))
+    worse, had = np.count_nonzero(y[n > 0] > rate * n[n > 0]), np.count_nonzero(n)
+    return bool(worse >= _LEAST_TURNS and worse >= _MOSTLY * had)
+
+
+def _finding(one: _Found, seen: Patterns) -> Finding:
+    panel, slots = seen.panel, np.flatnonzero(one.time.slots)
+    tallies = [panel.tally(one.chosen, at, at + 1) for at in slots.tolist()]
+    reasons: dict[str, int] = {}
+    for each in tallies:
+        for reason, images in each.reasons.items():
+            reasons[reason] = reasons.get(reason, 0) + images
+    within, whole = Tally(sum(each.total for each in tallies), reasons), panel.tally(one.chosen)
+    others = Tally(whole.total - within.total, {"": whole.rejected - within.rejected})
+    excess = within.rejected - within.total * others.rate
+    sentence = (
+        f"{group_in_words(one.where)}: {one.time.name}, {percent(within.rate)} of {within.total:,} images are "
+        f"rejected, {reason_in_words(within)}; else, {percent(others.rate)} of {others.total:,}. That is "
+        f"{excess:,.0f} more than expected."
+    )
+    compared = {"others_total": others.total, "others_rejected": others.rejected, "others_rate": others.rate}
+    newest = datetime.fromtimestamp(panel.slots.begin(int(slots[-1])), UTC)
+    look_at = f"Look at who and what delivers then, and at the light; the last such time was {newest:%Y-%m-%d}."
+    evidence = evidence_of(within, others.rate, one.chance) | compared
+    return Finding("recurs", subject_of(one.where), sentence, look_at, evidence, one.where)
