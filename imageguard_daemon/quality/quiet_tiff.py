@@ -25,15 +25,18 @@ class QuietTiff:
         self._here = threading.local()
         self._set_handler = _found()
         self._ours = _Handler(self._on_error)
-        self._reset()
-        os.register_at_fork(after_in_child=self._reset)
-
-    def _reset(self) -> None:
-        """Begin anew: in a forked child, no other thread is there to leave."""
         self._lock = threading.Lock()
         self._inside = 0
         self._theirs: int | None = None
         self._level = _SILENT_LEVEL
+        os.register_at_fork(after_in_child=self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """Leave for the threads that a forked child does not have."""
+        self._lock = threading.Lock()
+        if self._inside:
+            self._inside = 0
+            self._put_back()
 
     def __enter__(self) -> None:
         self._here.depth = getattr(self._here, "depth", 0) + 1
@@ -48,10 +51,13 @@ class QuietTiff:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                cv2.utils.logging.setLogLevel(self._level)
-                if self._set_handler:
-                    self._set_handler(self._theirs)
+                self._put_back()
         self._here.depth -= 1
+
+    def _put_back(self) -> None:
+        cv2.utils.logging.setLogLevel(self._level)
+        if self._set_handler:
+            self._set_handler(self._theirs)
 
     def _on_error(self, module: int | None, told: int | None, values: int | None) -> None:
         if not getattr(self._here, "depth", 0) and self._theirs:

@@ -259,3 +259,33 @@ validate(numpy.zeros((9, 9), numpy.uint8))
 assert not [name for name in os.environ if name.startswith("OPENCV")]
 """
     _run(program)
+
+
+def test_a_child_forked_while_a_file_is_decoded_has_libtiff_as_it_was() -> None:
+    """The thread that would put the handler back is not in the child; what the child decodes prints as ever."""
+    program = f"""{SNAPSHOT}
+import warnings
+from imageguard_daemon import validate
+from imageguard_daemon.quality.quiet_tiff import QUIET_TIFF
+warnings.simplefilter("ignore")
+before = snapshot()["libtiff"], cv2.utils.logging.getLogLevel()
+inside, leave = threading.Event(), threading.Event()
+def decode():
+    with QUIET_TIFF:
+        inside.set()
+        leave.wait(60)
+thread = threading.Thread(target=decode)
+thread.start()
+assert inside.wait(60)
+assert libtiffs_handler() != before[0]
+child = os.fork()
+if not child:
+    with QUIET_TIFF:
+        pass
+    os._exit((libtiffs_handler(), cv2.utils.logging.getLogLevel()) != before)
+assert os.waitpid(child, 0)[1] == 0
+leave.set()
+thread.join()
+assert (libtiffs_handler(), cv2.utils.logging.getLogLevel()) == before
+"""
+    _run(program)
