@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from typing import Any
 from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import is_text, printable
+
+_TAKEN_FOR_ELSE = re.compile(r"::|\$(\w|\{)")
+"""What fsspec, by which `datasets` opens files, makes other names of."""
 
 
 class ManifestForm(StrEnum):
@@ -142,5 +146,10 @@ def writable(entries: Iterable[Entry], form: ManifestForm, left: LeftOut, *, nul
                 continue
         elif not entry.is_text:
             left.reasons["a name that is not UTF-8"] += 1
+            continue
+        elif form is ManifestForm.huggingface and _TAKEN_FOR_ELSE.search(entry.path):
+            left.reasons[
+                "a name with :: or a $VARIABLE, which keeps `datasets` from loading its folder: rename it"
+            ] += 1
             continue
         yield entry
