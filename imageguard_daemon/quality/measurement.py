@@ -22,7 +22,7 @@ from imageguard_daemon.quality.blank import nothing_shown
 from imageguard_daemon.quality.decoding import Limits, Picture
 from imageguard_daemon.quality.features import extract
 from imageguard_daemon.quality.pillow import AvifImagePlugin, Image
-from imageguard_daemon.quality.readout import read_out
+from imageguard_daemon.quality.readout import Readout, read_out
 from imageguard_daemon.quality.signatures import HANDLED
 
 _LOG = logging.getLogger(__name__)
@@ -146,14 +146,14 @@ def _too_many_bytes(sha256: str, size_bytes: int, limits: Limits) -> Measurement
     return Measurement(sha256, issue="too_large", detail=detail)
 
 
-def measure_bytes(data: bytes, limits: Limits) -> Measurement:
-    """Measure an image in memory; a bad one gives its issue, never an exception."""
+def measure_bytes(data: bytes, limits: Limits, readout: Readout | None = None) -> Measurement:
+    """Measure an image in memory, by a `readout` of one's own if need be; a bad one gives its issue, no exception."""
     started = time.perf_counter()
     sha256 = hashlib.sha256(data).hexdigest()
     if len(data) > limits.max_bytes:
         return _too_many_bytes(sha256, len(data), limits)
     try:
-        result = measure_picture(decoding.decode(data, limits), limits)
+        result = measure_picture(decoding.decode(data, limits), limits, readout)
     except ImageError as error:
         result = Measurement("", issue=error.issue, detail=error.detail)
     except MemoryError:
@@ -164,11 +164,11 @@ def measure_bytes(data: bytes, limits: Limits) -> Measurement:
     return replace(result, sha256=sha256, duration_ms=_milliseconds_since(started))
 
 
-def measure_picture(picture: Picture, limits: Limits) -> Measurement:
+def measure_picture(picture: Picture, limits: Limits, readout: Readout | None = None) -> Measurement:
     """Measure decoded pixels; of those that show nothing there is nothing to measure."""
     if shows := nothing_shown(picture.grey):
         return Measurement("", None, "blank", shows, picture.camera, picture.image_format)
-    measures = read_out(extract(picture, limits.working_long_side))
+    measures = read_out(extract(picture, limits.working_long_side), readout)
     return Measurement("", measures, camera=picture.camera, image_format=picture.image_format)
 
 

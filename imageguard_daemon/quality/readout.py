@@ -6,19 +6,24 @@ turns these back into the measure that has this score.
 """
 
 import functools
+import hashlib
 import importlib.resources
 import io
+import os
 from dataclasses import dataclass, replace
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.model import Measures
+from imageguard_daemon.names import printable
 from imageguard_daemon.quality.features import AT_WORKING_SIZE, NAMES, Features
 from imageguard_daemon.quality.network import Network, Panel, load, stacked
 from imageguard_daemon.quality.scoring import SCALES, Scale
 from imageguard_daemon.quality.tiles import Floats
 from imageguard_daemon.quality.tones import Tones
+from imageguard_daemon.quality.version import SCORER_VERSION
 
 TARGETS = ("blur_sigma_px", "noise_sigma", "jpeg_quality", "enlargement", "overexposure", "underexposure")
 """The measures that are estimated."""
@@ -67,9 +72,10 @@ TARGET_SCALES = {measure: _target_scale(measure) for measure in TARGETS}
 """How a measure becomes what a network gives for it, times 100: its scale, of blur a longer one."""
 
 
-def read_out(features: Features) -> Measures:
-    """Give the measures of an image."""
-    estimates = _estimates(features.vector, min(features.width, features.height))
+def read_out(features: Features, readout: "Readout | None" = None) -> Measures:
+    """Give the measures of an image, by the package's own readout or another."""
+    asked = readout.asked if readout else _asked()
+    estimates = _estimates(features.vector, min(features.width, features.height), asked)
     tones = features.tones
     measures = Measures(
         width=features.width,
@@ -138,9 +144,9 @@ def _innocent(measures: Measures) -> Measures:
     return replace(measures, blur_sigma_px=0.0, noise_sigma=0.0, enlargement=1.0, overexposure=0.0, underexposure=0.0)
 
 
-def _estimates(vector: Floats, short_side: int) -> dict[str, float]:
+def _estimates(vector: Floats, short_side: int, panels_asked: "tuple[_Asked, ...]") -> dict[str, float]:
     found: dict[str, float] = {}
-    for asked in _asked():
+    for asked in panels_asked:
         answers = asked.networks(vector[None, asked.columns])[:, 0]
         mean = answers.sum(axis=0) / len(answers)
         spread = np.sqrt(np.square(answers - mean).sum(axis=0) / len(answers))
@@ -196,8 +202,43 @@ def panels() -> tuple[Panel, ...]:
     Raises:
         ValueError: they were trained for other features or measures than these.
     """
-    data = importlib.resources.files(__package__).joinpath(_DATA).read_bytes()
+    return _panels(importlib.resources.files(__package__).joinpath(_DATA).read_bytes())
+
+
+def _panels(data: bytes) -> tuple[Panel, ...]:
     found = load(io.BytesIO(data))
     if tuple((panel.features, panel.targets) for panel in found) != PANELS:
         raise ValueError("the readout was trained for other features: run `python -m training`")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """Networks of somebody's own. `identity` is the code's number and the file's hash: what records say."""
+
+    identity: str
+    asked: tuple[_Asked, ...]
+
+
+def readout_of(path: str) -> Readout:
+    """Give the readout in a file that `python -m training` has written; an unchanged file is read once.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no readout, or was trained for other features than these.
+    """
+    real = os.path.realpath(path)
+    state = os.stat(real)
+    return _read(real, (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=4)
+def _read(path: str, _state: tuple[int, ...]) -> Readout:
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        found = _panels(data)
+    except (BadZipFile, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{printable(path)} is no readout: {error}") from error
+    digest = hashlib.sha256(data).hexdigest()[:12]
+    return Readout(f"{SCORER_VERSION}+{digest}", tuple(map(_as_run, found)))

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from imageguard_daemon.quality.decoding import Limits, Picture, from_grey, from_
 from imageguard_daemon.quality.luma import Grey, grey_of, scaled_to_8_bit
 from imageguard_daemon.quality.measurement import measure_bytes, measure_file, measure_picture
 from imageguard_daemon.quality.policy import decide, thresholds_for
+from imageguard_daemon.quality.readout import Readout, readout_of
 
 _LIMITS = Limits()
 
@@ -25,11 +27,13 @@ def validate(
     image: str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any],
     preset: str = "general",
     thresholds: Mapping[str, float] | None = None,
+    readout: str | os.PathLike[str] | None = None,
 ) -> Decision:
     """Judge one image: a path, a file's bytes, a Pillow image, or an RGB or grey array.
 
     A damaged or hostile image gives a decision that is not `ok`. `thresholds` replaces some of the preset's,
-    such as `{"blur_score": 55}`. `bytes` are a file's content, never its name.
+    such as `{"blur_score": 55}`. `bytes` are a file's content, never its name. `readout` is a file that
+    `python -m training` has written, in place of the package's own; `scorer_version` of the decision then has its hash.
 
     An array is height x width (grey), or height x width x 1, 3 (RGB) or 4 (RGBA), of uint8, of uint16 (scaled as
     a file's: 12-bit data is no dark picture) or of bool; neither contiguous nor writable need it be. Of a Pillow
@@ -42,21 +46,24 @@ def validate(
     Raises:
         FileNotFoundError: there is no such path. Other `OSError` as the system gives them.
         TypeError: the image is nothing of the above, or an array is of another type.
-        ValueError: an unknown preset or threshold, an array of another shape, or a Pillow image that is closed.
+        ValueError: an unknown preset or threshold, an array of another shape, a Pillow image that is closed, or a
+            `readout` that is none or was trained for other features.
     """
     in_force = thresholds_for(preset, thresholds)
-    return decide(_measure(image), preset, in_force)
+    own = None if readout is None else readout_of(os.fsdecode(readout))
+    decision = decide(_measure(image, own), preset, in_force)
+    return decision if own is None else replace(decision, scorer_version=own.identity)
 
 
-def _measure(image: Any) -> Measurement:
+def _measure(image: Any, readout: Readout | None) -> Measurement:
     if isinstance(image, bytes | bytearray | memoryview):
-        return measure_bytes(bytes(image), _LIMITS)
+        return measure_bytes(bytes(image), _LIMITS, readout)
     if isinstance(image, Image.Image):
-        return _measure_pillow(image)
+        return _measure_pillow(image, readout)
     if isinstance(image, np.ndarray):
-        return _measure_array(image)
+        return _measure_array(image, readout)
     if isinstance(image, str | os.PathLike):
-        return _measure_path(os.fsdecode(image))
+        return _measure_path(os.fsdecode(image), readout)
     kind, hint = type(image), ""
     if hasattr(image, "read"):
         hint = "; of an open file give its content: file.read()"
@@ -65,7 +72,7 @@ def _measure(image: Any) -> Measurement:
     raise TypeError(f"an image must be a path, bytes, a Pillow image or an array, not {kind.__name__}{hint}")
 
 
-def _measure_path(path: str) -> Measurement:
+def _measure_path(path: str, readout: Readout | None) -> Measurement:
     # Unlike the daemon, a caller who names a link means what it points to.
     real = os.path.realpath(path)
     mode = Path(real).stat().st_mode
@@ -73,10 +80,10 @@ def _measure_path(path: str) -> Measurement:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(mode):
         raise ValueError(f"not a regular file: {path!r}")
-    return measure_file(real, _LIMITS)
+    return measure_file(real, _LIMITS, lambda data, limits: measure_bytes(data, limits, readout))
 
 
-def _measure_array(array: NDArray[Any]) -> Measurement:
+def _measure_array(array: NDArray[Any], readout: Readout | None) -> Measurement:
     if array.dtype not in (np.uint8, np.uint16, np.bool_):
         hint = (
             "; scale it to 0 ... 255 first, as (array * 255).astype(numpy.uint8)" if array.dtype.kind in "fiu" else ""
@@ -87,7 +94,7 @@ def _measure_array(array: NDArray[Any]) -> Measurement:
         hint = "; channels come last: array.transpose(1, 2, 0)" if is_turned else ""
         raise ValueError(f"an array must be height x width or height x width x 1, 3 or 4, not {array.shape}{hint}")
     # A float copy of a 16-bit array is not made before its size is known to be allowed.
-    return _measure_picture(lambda: from_grey(_checked_grey(array), _LIMITS))
+    return _measure_picture(lambda: from_grey(_checked_grey(array), _LIMITS), readout)
 
 
 def _checked_grey(array: NDArray[Any]) -> Grey:
@@ -95,15 +102,15 @@ def _checked_grey(array: NDArray[Any]) -> Grey:
     return grey_of(scaled_to_8_bit(np.ascontiguousarray(array)))
 
 
-def _measure_pillow(image: Image.Image) -> Measurement:
+def _measure_pillow(image: Image.Image, readout: Readout | None) -> Measurement:
     if 0 in image.size:
         raise ValueError("a Pillow image must have at least one pixel")
-    return _measure_picture(lambda: from_pillow(image, _LIMITS))
+    return _measure_picture(lambda: from_pillow(image, _LIMITS), readout)
 
 
-def _measure_picture(take: Callable[[], Picture]) -> Measurement:
+def _measure_picture(take: Callable[[], Picture], readout: Readout | None) -> Measurement:
     try:
-        return measure_picture(take(), _LIMITS)
+        return measure_picture(take(), _LIMITS, readout)
     except ImageError as error:
         return Measurement("", issue=error.issue, detail=error.detail)
     except MemoryError:
