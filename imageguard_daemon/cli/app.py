@@ -63,8 +63,9 @@ app.add_typer(config.app, name="config")
 def _show_version(wanted: bool) -> None:
     if wanted:
         from imageguard_daemon import __version__
+        from imageguard_daemon.quality.version import SCORER_VERSION, loops_here
 
-        typer.echo(f"imageguard-daemon {__version__}")
+        typer.echo(f"imageguard-daemon {__version__} (scorer {SCORER_VERSION}, {loops_here()})")
         raise typer.Exit
 
 
