@@ -8,6 +8,7 @@ import numpy as np
 
 from imageguard_daemon.quality.tiles import Floats
 
+_ABOUT = "about"
 _SCALES = ("low", "high", "mean", "spread")
 
 
@@ -58,9 +59,9 @@ class Panel:
     networks: tuple[Network, ...]
 
 
-def save(file: BinaryIO, panels: Sequence[Panel]) -> None:
-    """Write panels with the names of what they look at and answer."""
-    arrays = {"panels": np.array(len(panels))}
+def save(file: BinaryIO, panels: Sequence[Panel], about: str = "") -> None:
+    """Write panels with the names of what they look at and answer; `about` says in JSON how they were made."""
+    arrays = {"panels": np.array(len(panels)), _ABOUT: np.array(about)}
     for at, panel in enumerate(panels):
         arrays[f"{at}_features"], arrays[f"{at}_targets"] = np.array(panel.features), np.array(panel.targets)
         arrays[f"{at}_count"] = np.array(len(panel.networks))
@@ -82,6 +83,18 @@ def load(file: BinaryIO) -> tuple[Panel, ...]:
         if "panels" not in arrays:
             raise ValueError("the readout is of another version: run `python -m training`")
         return tuple(_panel(arrays, at) for at in range(int(arrays["panels"])))
+
+
+def about(file: BinaryIO) -> str:
+    """Give what was said of how it was made, in JSON; nothing of a file that has no such words.
+
+    Raises:
+        ValueError: it is no readout.
+    """
+    with np.load(file, allow_pickle=False) as arrays:
+        if "panels" not in arrays:
+            raise ValueError("this is no readout, or one of another version")
+        return str(arrays[_ABOUT]) if _ABOUT in arrays else ""
 
 
 def _panel(arrays: Mapping[str, Any], at: int) -> Panel:
