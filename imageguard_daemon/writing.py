@@ -86,6 +86,24 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     new.keep()
 
 
+@contextmanager
+def held(path: str | os.PathLike[str], told: str) -> Iterator[None]:
+    """Hold a lock file for one process at a time; on a file system without locks, nothing keeps a second one away.
+
+    Raises:
+        AlreadyRunningError: another process holds it; `told` says what that does.
+        OSError: it cannot be made there.
+    """
+    with open(path, "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunningError(told) from None
+        except OSError:  # no locks here
+            pass
+        yield
+
+
 def remove_partial(path: str | os.PathLike[str]) -> None:
     """Take away what an earlier, interrupted run has set aside, now that there is the whole."""
     with suppress(OSError):

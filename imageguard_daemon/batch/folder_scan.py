@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +20,15 @@ from imageguard_daemon.batch.progress import ScanProgress
 from imageguard_daemon.batch.request import Request, Result
 from imageguard_daemon.batch.scanning import Measuring, version_of
 from imageguard_daemon.batch.summary import Summary, Totals
-from imageguard_daemon.errors import ChangedError, NoInputError, UsageError
+from imageguard_daemon.errors import ChangedError, NoInputError, StorageError, UsageError
 from imageguard_daemon.intake.selection import Selection
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.names import printable
+from imageguard_daemon.writing import held
 
 LINKS_RECORD = "scan.jsonl"
 """What lies where below the folder of links, and why."""
+LOCK = "scan.lock"
 STATE_SUFFIX = ".state"
 
 
@@ -38,6 +41,8 @@ def run(request: Request, console: Console) -> Result:
     if request.link is not None:
         _require_apart(request.folder, request.link)
     with ExitStack() as stack:
+        if request.link is not None:
+            stack.enter_context(_alone_in(request.link))
         scan = _Scan(request, stack)
         exit_code = 0
         try:
@@ -70,6 +75,19 @@ def cache_folder() -> Path:
 
 def _mark(folder: Path) -> str:
     return hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
+
+
+@contextmanager
+def _alone_in(destination: Path) -> Iterator[None]:
+    """Let one scan at a time make and remove links below a folder, whatever else it writes."""
+    shown = printable(str(destination))
+    with ExitStack() as stack:
+        try:
+            destination.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(destination / LOCK, f"another scan is making links in {shown}"))
+        except OSError as error:
+            raise StorageError(f"cannot make {shown}: {error.strerror}") from error
+        yield
 
 
 def _require_apart(folder: Path, destination: Path) -> None:

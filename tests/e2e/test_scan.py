@@ -282,6 +282,26 @@ def test_links_are_made_and_the_files_stay(data, tmp_path):
     assert len([path for path in (links / "quarantine").rglob("*") if path.is_symlink()]) == again["rejected"]
 
 
+@pytest.mark.parametrize("option", ["--csv", "--jsonl", "--parquet", "--link"])
+def test_a_second_scan_into_the_same_place_is_refused(data, tmp_path, option):
+    """Two at once: the second ends with 75 and has touched nothing, the first comes to its end."""
+    if option == "--parquet":
+        pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
+    _many(data, 8)
+    place = tmp_path / "place"
+    arguments = ["scan", str(data), option, str(place), "--workers", "1"]
+    first = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
+    begun = place / "scan.lock" if option == "--link" else tmp_path / ".imageguard-place.part"
+    wait_until(lambda: begun.exists() or first.poll() is not None, "the first scan begins")
+    first.send_signal(signal.SIGSTOP)  # or it might be at its end before the second has begun
+    other = _scan(data, option, place, "--csv" if option != "--csv" else "--jsonl", tmp_path / "other")
+    first.send_signal(signal.SIGCONT)
+    told = first.communicate(timeout=150)[1]
+    assert first.returncode == 0, told
+    assert (other.returncode, "another" in other.stderr) == (75, True), other.stderr
+    assert not list(tmp_path.glob("*other*"))
+
+
 def test_an_empty_folder_is_told_and_takes_no_results_away(data, tmp_path):
     """A pipeline whose images went missing, as with a disk that is not mounted, does not pass; what it had stays."""
     assert _scan(data, "--csv", tmp_path / "out.csv").returncode == 0

@@ -4,16 +4,14 @@ A file that is there is complete: it bears its name only when it is whole and du
 appears as a whole by itself.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, Protocol
 
 from imageguard_daemon.batch.backfill.store import filesystem_of, is_url, local_path, patiently, sorted_error
 from imageguard_daemon.errors import (
-    AlreadyRunningError,
     DataError,
     FatalError,
     NoInputError,
@@ -21,7 +19,7 @@ from imageguard_daemon.errors import (
     StorageError,
 )
 from imageguard_daemon.names import printable
-from imageguard_daemon.writing import is_hidden, sync_folder, written_whole
+from imageguard_daemon.writing import held, is_hidden, sync_folder, written_whole
 
 DESCRIPTION = "_backfill.json"
 _LOCK = "_backfill.lock"
@@ -139,16 +137,11 @@ class Results:
         if not self._folder:
             yield
             return
-        with self._told("write"):
-            os.makedirs(self._folder, exist_ok=True)
-            lock = open(os.path.join(self._folder, _LOCK), "a")  # noqa: SIM115 - closed below
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AlreadyRunningError(f"another back-fill is writing to {self._shown}") from None
-            except OSError:  # a file system without locks
-                pass
+        with ExitStack() as stack:
+            with self._told("write"):
+                os.makedirs(self._folder, exist_ok=True)
+                lock = os.path.join(self._folder, _LOCK)
+                stack.enter_context(held(lock, f"another back-fill is writing to {self._shown}"))
             yield
 
     @property
