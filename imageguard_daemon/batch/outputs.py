@@ -18,7 +18,7 @@ from imageguard_daemon.batch.judging import COLUMNS, Value, cells_of
 from imageguard_daemon.errors import StorageError, UsageError
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import printable
-from imageguard_daemon.writing import NewFile, remove_partial
+from imageguard_daemon.writing import PARTIAL_SUFFIX, NewFile, remove_partial
 
 TO_STANDARD_OUTPUT = "-"
 _FLUSH_SECONDS = 1.0
@@ -170,6 +170,7 @@ class Outputs:
         for form, path in wanted.items():
             if path != TO_STANDARD_OUTPUT and not overwrite:
                 _require_ours(Path(path), form)
+                _require_ours(Path(f"{path}{PARTIAL_SUFFIX}"), form)  # it will be replaced, or taken away
         try:
             self._open.extend(_Output(form, path) for form, path in wanted.items())
         except BaseException:

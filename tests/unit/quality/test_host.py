@@ -173,6 +173,19 @@ compare("score_shard", start)
     assert _run(program).stderr == ""
 
 
+def test_a_program_is_as_it_was_after_a_list_of_files(tmp_path: Path) -> None:
+    """Verdicts for datasets are taken in processes that are gone afterwards."""
+    (tmp_path / "a.jpg").write_bytes(jpeg(RGB))
+    program = f"""{SNAPSHOT}
+from imageguard_daemon.integrations.verdicts import Judging, verdicts_on
+start = snapshot()
+found = verdicts_on([{str(tmp_path / "a.jpg")!r}], Judging(cache={str(tmp_path / "cache")!r}, workers=1))
+assert found[0].score > 0.5
+compare("verdicts_on", start)
+"""
+    assert _run(program).stderr == ""
+
+
 @pytest.mark.parametrize(
     "settings",
     [
