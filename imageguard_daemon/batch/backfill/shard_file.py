@@ -19,6 +19,7 @@ from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.outputs import arrow_schema, pyarrow_for
 from imageguard_daemon.batch.summary import Totals
 from imageguard_daemon.errors import DataError
+from imageguard_daemon.quality.version import loops_here
 
 _KEY, _DIGEST_KEY = b"imageguard_backfill", b"imageguard_sha256"
 _NO_DIGEST = b"0" * 64
@@ -47,6 +48,8 @@ class Facts:
     examples: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     format: int = FORMAT
+    code: str = ""
+    """What took the features: `compiled` code or `NumPy`."""
 
     @property
     def unread_rows(self) -> int:
@@ -74,7 +77,7 @@ def make_result(task: Task) -> Made:
             totals.add(row)
     seconds = round(time.perf_counter() - started, 3)
     made = (task.digest, task.terms, totals.as_plain(), dict(unread), examples, seconds)
-    facts = Facts(task.shard.number, len(rows), *made)
+    facts = Facts(task.shard.number, len(rows), *made, code=loops_here())
     return Made(encoded(rows, facts), facts)
 
 

@@ -12,6 +12,7 @@ from imageguard_daemon.batch.judging import judge, row_of
 from imageguard_daemon.batch.summary import OTHER_CLASSES, Totals
 from imageguard_daemon.errors import AlreadyRunningError, DataError, NoInputError, StorageError
 from imageguard_daemon.model import Measurement
+from imageguard_daemon.quality.version import loops_here
 from tests.helpers.bench import BLURRY, GOOD
 from tests.helpers.shards import shard, terms
 
@@ -39,6 +40,7 @@ def test_a_result_says_in_its_footer_what_it_is(made):
     """Number, rows, digest, terms, counts and what was not read are known without reading a row."""
     facts = read_facts(made.content)
     assert (facts.number, facts.rows, facts.digest, facts.terms) == (0, 4, "digest", "mark")
+    assert facts.code == loops_here()
     assert (facts.unread, facts.unread_rows, facts.examples) == ({"No such file": 1}, 1, [["gone.jpg", "No such file"]])
     totals = Totals()
     totals.merge(facts.totals)
