@@ -314,8 +314,12 @@ class Alerts(Section):
     check_seconds: Seconds = Field(
         300.0, description="How often findings are looked for. Intake does not wait for that."
     )
-    period_hours: Hours = Field(24.0, description="Findings are looked for in the decisions of so many hours.")
-    cooldown_hours: Hours = Field(24.0, description="The same finding is not told again for so many hours.")
+    period_hours: Hours = Field(
+        672.0, description="Findings are looked for in the decisions of so many hours; four weeks make a good baseline."
+    )
+    cooldown_hours: Hours = Field(
+        24.0, description="A finding is over, and told as such, when it was not found for so many hours."
+    )
     timeout_seconds: Seconds = Field(
         30.0, description="A command that takes longer is killed, a request given up; both are tried again later."
     )

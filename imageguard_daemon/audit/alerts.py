@@ -39,6 +39,11 @@ class Alert:
         """What makes two alerts one piece of news."""
         return self.kind, self.subject, self.channel
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it says that what was found is there no more."""
+        return bool(self.evidence.get("over"))
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

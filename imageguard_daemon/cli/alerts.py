@@ -17,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Findings that people were told of,
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many, newest first.")]
 _COLUMNS = (
     "id",
+    "state",
     "found_at",
     "kind",
     "subject",
@@ -44,7 +45,7 @@ def list_(
 
     engine = open_for_reviewing(database or settings_for(root, config_file).audit.database)
     try:
-        rows = [_as_dict(alert) for alert in recorded_alerts(engine, limit=limit)]
+        rows = _rows(recorded_alerts(engine, limit=limit))
     finally:
         engine.dispose()
     if output is OutputFormat.json:
@@ -83,9 +84,21 @@ def try_channels(root: Root = None, config_file: ConfigFile = None) -> None:
         raise UnavailableError(f"{failed} of {len(channels)} channels did not work")
 
 
-def _as_dict(alert: "Alert") -> dict[str, Any]:
+def _rows(alerts: "list[Alert]") -> list[dict[str, Any]]:
+    """Give rows, newest first; what is the latest word on its finding and does not say that it is over goes on."""
+    latest: set[tuple[str, str, str]] = set()
+    rows = []
+    for alert in alerts:
+        state = "over" if alert.is_over else "new" if alert.key in latest else "going on"
+        latest.add(alert.key)
+        rows.append(_as_dict(alert, state))
+    return rows
+
+
+def _as_dict(alert: "Alert", state: str) -> dict[str, Any]:
     return {
         "id": alert.alert_id,
+        "state": state,
         "found_at": alert.found_at.isoformat(timespec="seconds"),
         "kind": alert.kind,
         "subject": alert.subject,
@@ -108,11 +121,11 @@ def _show(rows: list[dict[str, Any]]) -> None:
         console.print("Nobody was told anything yet.")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("found (UTC)", "channel", "reached", "finding"):
+    for name in ("found (UTC)", "state", "channel", "reached", "finding"):
         table.add_column(name, overflow="fold", no_wrap=name != "finding")
     for row in rows:
         tries = f"{row['attempts']} {'try' if row['attempts'] == 1 else 'tries'}"
         reached = "yes" if row["succeeded"] else f"no, {tries}"
         told = row["message"] + (f" ({row['detail']})" if row["detail"] else "")
-        table.add_row(row["found_at"][:16].replace("T", " "), row["channel"], reached, Text(told))
+        table.add_row(row["found_at"][:16].replace("T", " "), row["state"], row["channel"], reached, Text(told))
     console.print(table)

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imageguard_daemon.audit.cells import BatchCounter
+from imageguard_daemon.audit.cells import BatchCounter, CellCounter
 from imageguard_daemon.audit.columns import EPOCH, Columns, Engine, open_columns
 from imageguard_daemon.audit.counts import Count, Scope
 from imageguard_daemon.audit.queries import images_by_id
 from imageguard_daemon.audit.reviewed import count_reviews
+from imageguard_daemon.audit.rollups import HOUR_MS
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import forms
+from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.later import CLOCKS_DIFFER, Later
 from imageguard_daemon.reporting.panel import Panel, panel_of
+from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.period import end_of
 from imageguard_daemon.reporting.questions.boundary import Missed, missed_by_little, tried
+from imageguard_daemon.reporting.questions.now import risen_now
 from imageguard_daemon.reporting.report import (
     Facts,
     Grouping,
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
 _NAMES = {"source": "source", "class_name": "class", "camera": "camera", "host": "host", "preset": "preset"}
+_MOST_HOURS = 24 * 60
 _MOST_SIZES = 1_000
 """A log of ten thousand classes must not have all their examples read."""
 
@@ -85,6 +90,15 @@ def gather(engine: Engine, by: Grouping, scope: Scope, settings: "Reporting", no
 def _end(scope: Scope, now: datetime | None) -> datetime | None:
     """Give the end of a report; what is yet to come is no silence."""
     return min(filter(None, (scope.until, now)), default=None)
+
+
+def risen_in(engine: Engine, scope: Scope, settings: "Reporting") -> list[Finding]:
+    """Give what rose in the last hours of a scope and is not over; the errors are those of `report_on`."""
+    with columns_for(engine, scope) as columns:
+        counter = CellCounter(columns.keys, HOUR_MS)
+        for batch in columns.batches(scope):
+            counter.add(batch)
+    return risen_now(Patterns(panel_of(counter.cells(), most_slots=_MOST_HOURS)), settings)
 
 
 @contextmanager

@@ -141,9 +141,9 @@ class Panel:
         }
 
 
-def panel_of(cells: Cells) -> Panel:
+def panel_of(cells: Cells, most_slots: int = MOST_SLOTS) -> Panel:
     """Arrange what was counted by slot and key."""
-    kept, slots, of_slot = _slots(cells, len({_stream_of(key) for key in cells.keys if key}))
+    kept, slots, of_slot = _slots(cells, len({_stream_of(key) for key in cells.keys if key}), most_slots)
     numbers, images = cells.numbers[kept], cells.images[kept].astype(np.int64)
     numbers_seen = np.unique(numbers).tolist()
     streams: dict[tuple[str, ...], int] = {}
@@ -180,18 +180,18 @@ def _sorted_by(key: Key | None) -> tuple[str, ...]:
     return (*_stream_of(key), key.verdict, key.reason) if key else ()
 
 
-def _slots(cells: Cells, streams: int) -> tuple[npt.NDArray[np.bool_], Slots, Numbers]:
+def _slots(cells: Cells, streams: int, most_slots: int) -> tuple[npt.NDArray[np.bool_], Slots, Numbers]:
     """Say which cells count, and give the slots and the slot of each of those."""
     if not len(cells.slots):
         return np.ones(0, bool), Slots(), np.empty(0, np.int64)
     found = cells.slots.astype(np.int64)
     first, last = int(found.min()), int(found.max())
-    if last - first >= 2 * MOST_SLOTS:
+    if last - first >= 2 * most_slots:
         distinct, places = np.unique(found, return_inverse=True)
         summed = np.bincount(places, cells.images).cumsum()
         ends = np.searchsorted(summed, np.array([_STRAY_SHARE, 1 - _STRAY_SHARE]) * summed[-1])
         first, last = int(distinct[ends[0]]), int(distinct[min(ends[1], len(distinct) - 1)])
-    most = max(1, min(MOST_SLOTS, _MOST_CELLS // max(streams, 1)))
+    most = max(1, min(most_slots, _MOST_CELLS // max(streams, 1)))
     step = -(-(last - first + 1) // most)
     kept = (found >= first) & (found <= last)
     number = -(-(last - first + 1) // step)

@@ -13,8 +13,10 @@ import numpy.typing as npt
 Counts = npt.NDArray[np.float64]
 LEAST_SLOTS = 4
 """Fewer times say nothing of scatter."""
-LEAST_PAIRS = 4
-"""Nor do fewer pairs of times with images."""
+_LEAST_PAIRS = 20
+"""Fewer pairs of times say nothing of scatter."""
+_RARE = 20
+_MOST_ROWS, _FOLDED_ROWS = 64, 16
 _DOUBT = 3.0
 """So many times the inverse root of the pairs is what a row's own scatter is uncertain by."""
 _TRUST = 10
@@ -60,21 +62,41 @@ class Scatter:
 def scatter_of(images: Counts, hits: Counts) -> Scatter:
     """Estimate the scatter of hits among images from all rows (streams) and slots.
 
-    Two moment equations: bursts show in the rows, what is common to all shows in their sum.
+    What days have in common shows where different rows move together, and only there: a class that came in one day is
+    no bad day. What remains within the rows are bursts.
     """
     if images.shape[1] < LEAST_SLOTS or not hits.any():
         return Scatter()
-    first = _ratios(_with_single_slots(_sums(images, hits), images, hits))[0]
-    rows = _with_single_slots(_sums(images, hits, max(first, 1.0)), images, hits)
-    whole = _sums(images.sum(axis=0, keepdims=True), hits.sum(axis=0, keepdims=True))
-    (fine, fine_days, many), (coarse, coarse_days, few) = (_ratios(one) for one in (rows, whole))
-    if few < LEAST_PAIRS:  # a batch beside a few old images: nothing is known of days, and bursts would be guessed
+    first = _ratios(_with_rare_rows(_sums(images, hits), images, hits))[0]
+    fine, fine_days, many = _ratios(_with_rare_rows(_sums(images, hits, max(first, 1.0)), images, hits))
+    if many < _LEAST_PAIRS:
         return Scatter()
-    doubt = (2 / max(few, 1)) ** 0.5
-    if coarse <= max(fine, 1.0) * (1 + doubt) or coarse_days <= fine_days:
-        return Scatter(max(1.0, fine), 0.0, max(many, 1.0))
-    day = (coarse * (1 + doubt) - max(fine, 1.0)) / (coarse_days - fine_days)  # few pairs: it may be that much more
-    return Scatter(max(1.0, fine - day * fine_days), day, max(few, 1.0))
+    day, few = _common(images, hits, max(fine, 1.0))
+    return Scatter(max(1.0, fine - day * fine_days), day, few if day else many)
+
+
+def _common(images: Counts, hits: Counts, burst: float) -> tuple[float, float]:
+    """Give the squared coefficient of variation that slots have for all rows, and of how many pairs it is known.
+
+    It is the mean product of what two rows do between neighbouring slots. 0 where that may be chance.
+    """
+    if len(images) > _MOST_ROWS:  # rare streams have no neighbouring slots of their own
+        images, hits = (_folded(part) for part in (images, hits))
+    rates = (hits.sum(axis=1) / np.maximum(images.sum(axis=1), 1))[:, None]
+    now, after = images[:, :-1], images[:, 1:]
+    weight = now * after / np.maximum(now + after, 1)
+    moved = weight * (hits[:, :-1] / np.maximum(now, 1) - hits[:, 1:] / np.maximum(after, 1))
+    expected, chance = weight * rates, (burst * weight * rates * (1 - rates)).sum(axis=0)
+    together = float((moved.sum(axis=0) ** 2 - (moved**2).sum(axis=0)).sum())
+    share = float((expected.sum(axis=0) ** 2 - (expected**2).sum(axis=0)).sum())
+    pairs = float(np.count_nonzero(chance))
+    if share <= 0 or together <= (2 * float((chance**2).sum())) ** 0.5:
+        return 0.0, pairs
+    return together / (2 * share) * (1 + (2 / pairs) ** 0.5), pairs  # few pairs: it may be that much more
+
+
+def _folded(rows: Counts) -> Counts:
+    return np.array([rows[at::_FOLDED_ROWS].sum(axis=0) for at in range(_FOLDED_ROWS)])
 
 
 def own_factors(images: Counts, hits: Counts, effects: Counts) -> Counts:
@@ -86,7 +108,7 @@ def own_factors(images: Counts, hits: Counts, effects: Counts) -> Counts:
     if images.shape[1] < LEAST_SLOTS:
         return np.ones(len(images))
     sums = _sums(images, hits)
-    if _sums(images.sum(axis=0, keepdims=True), hits.sum(axis=0, keepdims=True)).pairs.sum() < LEAST_PAIRS:
+    if sums.pairs.sum() < _LEAST_PAIRS:
         return np.ones(len(images))
     expected = sums.chance * effects
     together = max(1.0, sums.squares.sum() / max(expected.sum(), 1e-9))
@@ -120,14 +142,19 @@ def _sums(images: Counts, hits: Counts, burst: float = 1.0) -> _Sums:
     return _Sums(*(np.bincount(ours, part, minlength=len(images)).astype(float) for part in parts))
 
 
-def _with_single_slots(sums: _Sums, images: Counts, hits: Counts) -> _Sums:
-    """Add rows that have one slot alone, such as rare classes: held against the rate of all."""
-    alone = ((images > 0).sum(axis=1) == 1) & (images.sum(axis=1) > 1)
-    n, y, rate = images[alone].sum(axis=1), hits[alone].sum(axis=1), hits.sum() / max(images.sum(), 1)
-    squares, chance = ((y - n * rate) ** 2).sum(), (n * rate * (1 - rate)).sum()
+def _with_rare_rows(sums: _Sums, images: Counts, hits: Counts) -> _Sums:
+    """Add rows that have few images in one slot alone, such as rare classes: held against the rate of all.
+
+    A class that was delivered at once is not among them: that it differs is what others ask.
+    """
+    n, y = images.sum(axis=1), hits.sum(axis=1)
+    alone = ((images > 0).sum(axis=1) == 1) & (n > 1) & (n <= _RARE)
+    if np.count_nonzero(alone) < _LEAST_PAIRS:
+        return sums
+    n, y, rate = n[alone], y[alone], hits.sum() / max(images.sum(), 1)
     return _Sums(
-        np.append(sums.squares, squares),
-        np.append(sums.chance, chance),
+        np.append(sums.squares, ((y - n * rate) ** 2).sum()),
+        np.append(sums.chance, (n * rate * (1 - rate)).sum()),
         np.append(sums.days, ((n * rate) ** 2).sum()),
         np.append(sums.pairs, alone.sum()),
     )

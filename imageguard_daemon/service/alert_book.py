@@ -1,4 +1,9 @@
-"""Which findings are news, and when a try that failed is made again. Pure: the time is handed in."""
+"""Which findings are news, what goes on, what is over, and when a try that failed is made again.
+
+Pure: the time is handed in. A finding is new when it was not there before. It goes on, and is told no more, until it
+has not been found for the whole cool-down; then people are told that it is over. What comes back within the cool-down
+after that is no news either: a pattern at the edge of being one would else be told every hour.
+"""
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
@@ -13,24 +18,52 @@ MOST_AT_ONCE = 20
 """More new findings than this wait for the next look: a flood of messages is read by nobody."""
 
 
-class AlertBook:
-    """What was found lately and whom it has reached. Forgets what is older than the cool-down."""
+_SETTLED = "Over, or usual by now: "
 
-    def __init__(self, cooldown: timedelta, recorded: Iterable[Alert] = ()) -> None:
+
+class AlertBook:
+    """What was found and whom it has reached: the latest alert of each piece of news."""
+
+    def __init__(self, cooldown: timedelta, recorded: Iterable[Alert] = (), now: datetime | None = None) -> None:
         self._cooldown = cooldown
         self._alerts: dict[tuple[str, str, str], Alert] = {}
         for alert in sorted(recorded, key=lambda one: one.alert_id):
             self._alerts[alert.key] = alert
+        # What was found before a restart counts as there until a look has missed it for the whole cool-down.
+        self._seen_at = {key[:2]: now or alert.found_at for key, alert in self._alerts.items()}
 
     def news(self, findings: Sequence[Finding], channels: Sequence[str], now: datetime) -> list[Alert]:
-        """Give the alerts to make of findings: those that no channel was told of within the cool-down."""
+        """Give the alerts to make after a look: of findings that are new, and of those that are over."""
         self._forget(now)
+        there = {(one.kind, one.subject) for one in findings}
+        self._seen_at.update(dict.fromkeys(there, now))
         made = [
             Alert(now, finding.kind, finding.subject, finding.told, channel, finding.evidence)
             for finding in findings
             for channel in channels
         ]
-        return [alert for alert in made if alert.key not in self._alerts][:MOST_AT_ONCE]
+        new = [alert for alert in made if alert.key not in self._alerts]
+        return [*new, *self._over(channels, now)][:MOST_AT_ONCE]
+
+    def _over(self, channels: Sequence[str], now: datetime) -> list[Alert]:
+        gone = [one for one in self._alerts.values() if self._is_gone(one, now)]
+        for one in gone:
+            if not one.succeeded or one.channel not in channels:  # nobody knows of it
+                del self._alerts[one.key]
+        return [
+            Alert(now, one.kind, one.subject, _SETTLED + one.message, one.channel, {**one.evidence, "over": 1})
+            for one in gone
+            if one.key in self._alerts
+        ]
+
+    def _is_gone(self, alert: Alert, now: datetime) -> bool:
+        seen_at = self._seen_at.get(alert.key[:2], alert.found_at)
+        return not alert.is_over and now - seen_at >= self._cooldown
+
+    def going_on(self, now: datetime) -> int:
+        """Say how many pieces of news were told and are not over."""
+        self._forget(now)
+        return len({key[:2] for key, one in self._alerts.items() if not one.is_over})
 
     def add(self, alerts: Iterable[Alert]) -> None:
         """Take in alerts that were recorded."""
@@ -46,21 +79,28 @@ class AlertBook:
     def due(self, now: datetime) -> list[Alert]:
         """Give the alerts that have not reached anybody and are to be tried now, the oldest first."""
         self._forget(now)
-        waiting = (alert for alert in self._alerts.values() if not alert.succeeded)
+        waiting = (one for one in self._alerts.values() if self._is_waiting(one, now))
         return sorted((one for one in waiting if next_try(one) <= now), key=lambda one: one.alert_id)
 
-    def next_due(self, apart_from: Container[int] = ()) -> datetime | None:
+    def next_due(self, now: datetime, apart_from: Container[int] = ()) -> datetime | None:
         """Say when the next try is to be made, apart from those of some alerts; None when nothing waits."""
-        waiting = (one for one in self._alerts.values() if not one.succeeded and one.alert_id not in apart_from)
+        waiting = (
+            one for one in self._alerts.values() if self._is_waiting(one, now) and one.alert_id not in apart_from
+        )
         return min((next_try(one) for one in waiting), default=None)
+
+    def _is_waiting(self, alert: Alert, now: datetime) -> bool:
+        return not alert.succeeded and now - alert.found_at < self._cooldown
 
     def _forget(self, now: datetime) -> None:
         # What seems to come from the future is forgotten, too: the clock was put back, and would silence us for long.
-        kept = {key: one for key, one in self._alerts.items() if self._is_recent(one, now)}
+        kept = {key: one for key, one in self._alerts.items() if self._is_kept(one, now)}
         self._alerts = kept
+        self._seen_at = {key: min(seen_at, now) for key, seen_at in self._seen_at.items()}
 
-    def _is_recent(self, alert: Alert, now: datetime) -> bool:
-        return -FIRST_PAUSE <= now - alert.found_at < self._cooldown
+    def _is_kept(self, alert: Alert, now: datetime) -> bool:
+        age = now - alert.found_at
+        return age >= -FIRST_PAUSE and (not alert.is_over or age < self._cooldown)
 
 
 def next_try(alert: Alert) -> datetime:

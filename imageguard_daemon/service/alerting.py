@@ -23,11 +23,13 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Alerts, Settings
 from imageguard_daemon.errors import ImageguardError, StalledError
 from imageguard_daemon.reporting.findings import Finding
-from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.reporting.gathering import report_on, risen_in
 from imageguard_daemon.service.alert_book import AlertBook
 from imageguard_daemon.service.delivering import Command, DeliveryError, Webhook, content_of
 
 STOP_SECONDS = 2.0
+_REMEMBERED = timedelta(days=400)
+"""What was told longer ago and still goes on is told again after a restart."""
 RECORD_AGAIN_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
@@ -46,13 +48,21 @@ def channels_of(settings: Alerts) -> dict[str, Channel]:
 
 
 def current_findings(settings: Settings, now: datetime) -> tuple[Finding, ...]:
-    """Give what stands out in the decisions of the configured period, as `report` would tell it."""
-    scope = Scope(since=now - timedelta(hours=settings.alerts.period_hours))
+    """Give what stands out in the decisions of the configured period, as `report` would tell it, and is not over.
+
+    What rose in the last hours comes first; where a report tells it too, in the report's words.
+    """
+    # Up to now: a clock that was years ahead must not fill the period with what is yet to come.
+    scope = Scope(since=now - timedelta(hours=settings.alerts.period_hours), until=now)
     engine = open_for_reading(settings.audit.database)
     try:
-        return report_on(engine, (Dimension.class_,), scope, settings.reporting, now).findings
+        reported = report_on(engine, (Dimension.class_,), scope, settings.reporting, now).findings
+        risen = risen_in(engine, scope, settings.reporting)
     finally:
         engine.dispose()
+    lasting = [one for one in reported if "until" not in one.evidence]
+    known = {(one.kind, one.subject) for one in lasting}
+    return (*(one for one in risen if (one.kind, one.subject) not in known), *lasting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +102,7 @@ class Alerting:
         self._next_look_at = 0.0
         self._record_at = 0.0
         cooldown = timedelta(hours=settings.alerts.cooldown_hours)
-        self._book = AlertBook(cooldown, self._recorded(cooldown) if self._teller.channels else ())
+        self._book = AlertBook(cooldown, self._recorded() if self._teller.channels else (), self._wall_clock())
 
     def step(self, now: float) -> None:
         """Take what the thread reports, record it, and give it what is due. Never waits."""
@@ -122,7 +132,7 @@ class Alerting:
         if not self._is_wanted:
             return now + 3600
         times = [self._next_look_at, self._record_at]
-        due = self._book.next_due(apart_from=self._with_teller)
+        due = self._book.next_due(self._wall_clock(), apart_from=self._with_teller)
         if due is not None:
             times.append(now + (due - self._wall_clock()).total_seconds())
         later = [time for time in times if time > now]
@@ -132,19 +142,20 @@ class Alerting:
         """End the thread; what was not told is told after the next start."""
         self._teller.stop()
 
-    def _recorded(self, cooldown: timedelta) -> list[Alert]:
+    def _recorded(self) -> list[Alert]:
         engine = open_for_reading(self._settings.audit.database)
         try:
-            return recorded_alerts(engine, self._wall_clock() - cooldown)
+            return recorded_alerts(engine, self._wall_clock() - _REMEMBERED)
         finally:
             engine.dispose()
 
     def _take(self, report: _Looked) -> None:
         self._looking = False
-        if report.findings is not None:
-            kinds = Counter(finding.kind for finding in report.findings)
-            self.found = Found(self._wall_clock().timestamp(), dict(kinds))
-        news = self._book.news(report.findings or (), list(self._teller.channels), self._wall_clock())
+        if report.findings is None:  # that it was not seen does not mean that it is over
+            return
+        kinds = Counter(finding.kind for finding in report.findings)
+        self.found = Found(self._wall_clock().timestamp(), dict(kinds))
+        news = self._book.news(report.findings, list(self._teller.channels), self._wall_clock())
         if news:
             self._book.add(self._log.record_alerts(news))
 

@@ -35,6 +35,7 @@ def content_of(alert: Alert, root: Path) -> dict[str, Any]:
         "kind": alert.kind,
         "subject": alert.subject,
         "message": alert.message,
+        "state": "over" if alert.is_over else "new",
         "evidence": dict(alert.evidence),
         "found_at": alert.found_at.isoformat(timespec="seconds"),
         "host": host,

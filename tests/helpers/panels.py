@@ -7,7 +7,7 @@ import numpy as np
 
 from imageguard_daemon.audit.cells import Cells
 from imageguard_daemon.audit.columns import Key
-from imageguard_daemon.reporting.panel import Panel, panel_of, panel_of_tallies
+from imageguard_daemon.reporting.panel import MOST_SLOTS, Panel, panel_of, panel_of_tallies
 from imageguard_daemon.reporting.tallies import Tally
 
 MONDAY = datetime(2025, 3, 3, tzinfo=UTC)
@@ -24,7 +24,11 @@ def series(*parts: tuple[int, float], images: int = 50) -> list[tuple[int, int]]
 
 
 def panel_in_time(
-    streams: Mapping[tuple[str, str, str], Series], *, reason: str = "blurry", slot_ms: int = DAY_MS
+    streams: Mapping[tuple[str, str, str], Series],
+    *,
+    reason: str = "blurry",
+    slot_ms: int = DAY_MS,
+    most_slots: int = MOST_SLOTS,
 ) -> Panel:
     """Give the panel of streams named by class, source and camera, from a Monday on."""
     first = int(MONDAY.timestamp() * 1000) // slot_ms
@@ -40,7 +44,7 @@ def panel_in_time(
             ]
     slots, numbers, images = (np.array([row[at] for row in rows], np.int64) for at in range(3))
     nothing = np.zeros(len(rows), np.int64)
-    return panel_of(Cells(keys, slots, numbers, images, nothing, nothing, slot_ms))
+    return panel_of(Cells(keys, slots, numbers, images, nothing, nothing, slot_ms), most_slots)
 
 
 def panel_at_once(groups: Mapping[tuple[str, str], Tally], camera: str = "") -> Panel:

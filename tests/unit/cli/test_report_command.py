@@ -107,6 +107,7 @@ def test_another_database_can_be_named(root: Path, tmp_path: Path) -> None:
 
 def test_limits_come_from_the_configuration(root: Path, tmp_path: Path) -> None:
     """A limit set in the file decides what is a finding; what differs from the rest differs whatever the limits."""
+    """A limit set in the file decides what is above it; a class that differs is told as that, whatever the limits."""
     (tmp_path / "config.yaml").write_text("reporting: {rejection_rate_limit: 0.9, class_rate_limit: 0.95}")
     made = json.loads(run(root, "--config", tmp_path / "config.yaml", "--format", "json").stdout)
     assert [finding["kind"] for finding in made["findings"]] == ["source_mostly_rejected", "differs_from_others"]

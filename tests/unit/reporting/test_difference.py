@@ -108,3 +108,12 @@ def test_what_is_told_of_all_is_not_told_of_each_source() -> None:
     """Sources above the limit that are all alike are one finding about all images."""
     panel = panel_at_once({("", f"source{n}"): blurry(150, 500) for n in range(6)})
     assert [one.kind for one in find_patterns(Patterns(panel), SETTINGS)] == ["high_rejection_rate", "mostly_blurry"]
+
+
+def test_a_class_that_came_in_one_day_is_no_bad_day() -> None:
+    """Twenty classes, each delivered on a day of its own: the one of which most is rejected is found."""
+    streams = {
+        (f"class{n}", "upload", ""): [(0, 0)] * n + [(500, 450 if n == 7 else 40)] + [(0, 0)] * (19 - n)
+        for n in range(20)
+    }
+    assert [one.subject for one in found(panel_in_time(streams))] == ["class7"]

@@ -26,14 +26,56 @@ def recorded(alerts: list[Alert]) -> list[Alert]:
     return [dataclasses.replace(one, alert_id=number) for number, one in enumerate(alerts, 1)]
 
 
+def delivered(book: AlertBook, alerts: list[Alert], now: datetime) -> None:
+    """Record alerts, and that they reached somebody."""
+    book.add(alerts)
+    for one in alerts:
+        book.note(Attempt(one.alert_id, now, True))
+
+
 def test_a_new_finding_is_news_for_every_channel_once() -> None:
-    """Told by both, then silent for the cool-down, then told again if it is still there."""
+    """Told by both, then never again while it goes on, for weeks."""
     book = AlertBook(DAY)
     news = book.news([finding()], CHANNELS, NOON)
     assert [one.channel for one in news] == ["command", "webhook"]
     book.add(recorded(news))
-    assert book.news([finding()], CHANNELS, NOON + DAY * 0.99) == []
-    assert len(book.news([finding()], CHANNELS, NOON + DAY)) == 2
+    assert [book.news([finding()], CHANNELS, NOON + timedelta(hours=hour)) for hour in range(1, 900)] == [[]] * 899
+    assert book.going_on(NOON + 37 * DAY) == 1
+
+
+def test_what_is_gone_for_the_cool_down_is_over_and_told_once() -> None:
+    """A day without it: told as over, by the channel that told of it; then it may be new again."""
+    book = AlertBook(DAY)
+    delivered(book, recorded(book.news([finding()], ["command"], NOON)), NOON)
+    assert book.news([], ["command"], NOON + DAY * 0.99) == []
+    [over] = book.news([], ["command"], NOON + DAY)
+    assert over.is_over
+    assert over.message.startswith("Over, or usual by now: Class lynx is bad")
+    delivered(book, [dataclasses.replace(over, alert_id=2)], NOON + DAY)
+    assert book.going_on(NOON + DAY) == 0
+    assert book.news([], ["command"], NOON + 1.5 * DAY) == []
+    assert book.news([finding()], ["command"], NOON + 1.9 * DAY) == []  # back so soon is no news
+    [again] = book.news([finding()], ["command"], NOON + 2 * DAY)
+    assert not again.is_over
+
+
+def test_a_finding_that_comes_and_goes_is_told_once() -> None:
+    """At the edge of being one, found every third hour for a month: one alert."""
+    book = AlertBook(DAY)
+    delivered(book, recorded(book.news([finding()], ["command"], NOON)), NOON)
+    looks = [
+        book.news([finding()] if hour % 3 == 0 else [], ["command"], NOON + timedelta(hours=hour))
+        for hour in range(1, 700)
+    ]
+    assert looks == [[]] * 699
+
+
+def test_what_nobody_was_told_of_is_not_told_to_be_over() -> None:
+    """An alert that never arrived ends in silence."""
+    book = AlertBook(DAY)
+    book.add(recorded(book.news([finding()], ["command"], NOON)))
+    assert book.news([], ["command"], NOON + 2 * DAY) == []
+    assert book.next_due(NOON + 2 * DAY) is None
 
 
 def test_another_subject_or_kind_is_other_news() -> None:
@@ -50,6 +92,11 @@ def test_what_was_told_before_a_restart_is_known_after_it() -> None:
     book = AlertBook(DAY, made)
     assert book.news([finding()], ["command"], NOON + timedelta(hours=1)) == []
     assert book.due(NOON) == made
+    later = NOON + 40 * DAY
+    book = AlertBook(DAY, [dataclasses.replace(one, succeeded=True) for one in made], later)
+    assert book.news([finding()], ["command"], later) == []
+    assert book.news([], ["command"], later + DAY * 0.9) == []
+    assert len(book.news([], ["command"], later + DAY)) == 1
 
 
 def test_a_clock_that_was_put_back_silences_nobody() -> None:
@@ -78,7 +125,7 @@ def test_what_failed_is_tried_again_until_it_reaches_somebody() -> None:
         [alert] = book.due(now)
         book.note(Attempt(alert.alert_id, now, False, "no network"))
         assert book.due(now) == []
-        due = book.next_due()
+        due = book.next_due(now)
         assert due is not None
         pauses.append(due - now)
         now = due
@@ -86,7 +133,7 @@ def test_what_failed_is_tried_again_until_it_reaches_somebody() -> None:
     assert pauses == sorted(pauses)
     assert pauses[-1] == LONGEST_PAUSE
     book.note(Attempt(1, now, True))
-    assert (book.next_due(), book.due(now + timedelta(hours=2))) == (None, [])
+    assert (book.next_due(now), book.due(now + timedelta(hours=2))) == (None, [])
 
 
 @given(st.integers(1, 10**6))

@@ -110,21 +110,23 @@ def test_each_finding_is_told_once_and_recorded(site: Site) -> None:
     engine.dispose()
 
 
-def test_a_restart_tells_nothing_twice_and_the_end_of_the_cool_down_does(site: Site) -> None:
-    """What was told is known after a restart; a day later, if it is still so, it is told again."""
+def test_a_restart_tells_nothing_twice_and_what_is_gone_is_told_to_be_over(site: Site) -> None:
+    """What was told is known after a restart and while it goes on; a day after it is gone, people hear that."""
     turn_until(site.start(), all_told(site))
     site.stop()
     again = site.start()
     turn(again, 0.4)
     assert len(site.told()) == 3
     site.stop()
-    site.settings = site.settings.model_copy(
-        update={"alerts": site.settings.alerts.model_copy(update={"period_hours": 72.0})}
-    )
-    site.now += timedelta(hours=25)
+    site.now += timedelta(days=3)
     later = site.start()
+    turn(later, 0.4)
+    assert len(site.told()) == 3
+    site.now += timedelta(days=28)  # out of the period
+    turn(later, 0.5)
+    site.now += timedelta(days=2)
     turn_until(later, all_told(site, 6))
-    assert len(site.told()) == 6
+    assert [one["state"] for one in site.told()] == ["new"] * 3 + ["over"] * 3
 
 
 def test_a_failure_is_recorded_and_tried_again(site: Site) -> None:

@@ -1,0 +1,81 @@
+"""Rates that rose in the last hours: told soon, rarely by mistake, and over when they are."""
+
+import numpy as np
+import pytest
+
+from imageguard_daemon.config import Reporting
+from imageguard_daemon.reporting.finding import Finding
+from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.questions.now import alarms, by_day, daily_effects, limit_for, risen_now
+from imageguard_daemon.reporting.scatter import scatter_of
+from tests.helpers.panels import HOUR_MS, panel_in_time
+
+WEEKS = 28 * 24
+Counts = np.ndarray
+
+
+def hours(seed: int, rates: Counts, a_day: float, burst: int = 1, rows: int = 1) -> tuple[Counts, Counts]:
+    """Give images and rejections of every hour, in bursts that share a verdict."""
+    rng = np.random.default_rng(seed)
+    number = rng.poisson(a_day / 24 / burst, (rows, len(rates)))
+    return number * float(burst), rng.binomial(number, rates) * float(burst)
+
+
+def stepped(before: float, after: float, after_hours: int) -> Counts:
+    """Give four weeks at one rate and so many hours at another."""
+    return np.concatenate((np.full(WEEKS, before), np.full(after_hours, after)))
+
+
+def delay(seed: int, before: float, after: float, a_day: float) -> int:
+    """Give the hours from a step to the alarm."""
+    images, rejected = hours(seed, stepped(before, after, 14 * 24), a_day)
+    effects = daily_effects(images, rejected, scatter_of(by_day(images[:, :WEEKS]), by_day(rejected[:, :WEEKS])))
+    [found] = alarms(images, rejected, effects, limit_for(20))
+    return next((one.told - WEEKS for one in found if one.told >= WEEKS), 10_000)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "a_day", "most"), [(0.05, 0.1, 500, 60), (0.05, 0.15, 250, 36), (0.01, 0.05, 2_000, 24)]
+)
+def test_a_step_is_told_within_days(before: float, after: float, a_day: float, most: int) -> None:
+    """From 5 to 10 % at 500 a day in two days or so; in the median of nine streams."""
+    assert sorted(delay(seed, before, after, a_day) for seed in range(9))[4] <= most
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(0.02, 1), (0.05, 3), (0.18, 1), (0.35, 10)])
+def test_a_quarter_without_a_change_has_no_alarm(rate: float, burst: int) -> None:
+    """Twenty groups looked at in each of 2,500 hours."""
+    images, rejected = hours(7, np.full(2_500, rate), 200, burst, rows=20)
+    effects = daily_effects(images, rejected, scatter_of(by_day(images), by_day(rejected)))
+    assert sum(map(len, alarms(images, rejected, effects, limit_for(20)))) == 0
+
+
+def found(rates: Counts) -> list[Finding]:
+    """Give what is told of one source with these rates beside a quiet one."""
+    images, rejected = hours(3, rates, 600)
+    quiet_images, quiet = hours(4, np.full(len(rates), 0.05), 600)
+    counts = {
+        ("cat", name, ""): list(zip(n[0].astype(int).tolist(), y[0].astype(int).tolist(), strict=True))
+        for name, n, y in (("web", images, rejected), ("gate", quiet_images, quiet))
+    }
+    panel = panel_in_time(counts, slot_ms=HOUR_MS, most_slots=1_440)
+    return risen_now(Patterns(panel), Reporting())
+
+
+def test_an_alarm_names_the_source_the_hour_and_both_rates() -> None:
+    """A person knows where and when to look."""
+    [finding] = found(stepped(0.05, 0.4, 12))
+    assert (finding.kind, finding.subject) == ("source_got_worse", "web")
+    assert abs(finding.evidence["since"] - 1_743_379_200) <= 3 * 3_600  # Monday, 31 March 2025, 0:00
+    assert "in the four weeks before, 4.9 %" in finding.sentence
+    assert finding.evidence["false_alarms_a_year"] == 1
+
+
+def test_an_alarm_ends_when_the_rate_is_as_before() -> None:
+    """A bad day that ended days ago is no alarm now."""
+    assert found(np.concatenate((stepped(0.05, 0.4, 24), np.full(72, 0.05)))) == []
+
+
+def test_a_young_log_has_no_alarms() -> None:
+    """Three days are no baseline."""
+    assert found(np.concatenate((np.full(48, 0.05), np.full(24, 0.5)))) == []
