@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SOURCES_NAMED = 3
 """So many sources are named in one finding, those with most images first; each has its own command."""
+_IMAGES_AT_ONCE = 20_000
 _MOST_ENDS_READ = 20_000
 """Of so many images rejected for exposure the records are read, as roll-ups have only the worse of its two ends."""
 
@@ -62,12 +63,15 @@ def missed_by_little(boundaries: Sequence[Boundary], settings: "Reporting") -> t
 def tried(
     missed: Sequence[Missed], keys: Sequence[Key | None], batches: Iterable[Batch], measures: MeasuresOf
 ) -> tuple[Missed, ...]:
-    """Judge the images that a lower threshold can change again, as `simulate` does; the batches have scores."""
-    trials = [_Trial(one, keys, measures) for one in missed]
+    """Judge the images that a lower threshold can change again, as `simulate` does; the batches have scores.
+
+    Only the sources that a finding names are tried.
+    """
+    trials = {one: _Trial(one, keys, measures) for found in _by_name(missed) for one in found[:SOURCES_NAMED]}
     for batch in batches:
-        for trial in trials:
+        for trial in trials.values():
             trial.add(batch)
-    return tuple(trial.result() for trial in trials)
+    return tuple(trials[one].result() if one in trials else one for one in missed)
 
 
 class _Trial:
@@ -85,27 +89,43 @@ class _Trial:
 
         self._chosen = np.array([can_change(key) for key in keys] or [False])
         self._simulator = Simulator(keys, Rules({boundary.name: missed.lowered}), measures)
+        self._waiting: list[Batch] = []
         self._is_wanted = boundary.name not in EXPOSURE_LIMITS or boundary.rejected <= _MOST_ENDS_READ
 
     def add(self, batch: Batch) -> None:
-        chosen = self._chosen[batch.keys]
-        if self._is_wanted and chosen.any():
-            self._simulator.add(batch.where(chosen))
+        chosen = np.flatnonzero(self._chosen[batch.keys])
+        if self._is_wanted and len(chosen):
+            self._waiting.append(batch.where(chosen))
+            if sum(map(len, self._waiting)) >= _IMAGES_AT_ONCE:
+                self._judge()
+
+    def _judge(self) -> None:
+        """Judge many at once: a source has few images of a day, and each call costs as much as some hundred."""
+        fields = ("moments", "keys", "flags", "ids", "scores")
+        arrays = [np.concatenate([getattr(one, name) for one in self._waiting]) for name in fields]
+        self._simulator.add(Batch(0, *arrays))
+        self._waiting = []
 
     def result(self) -> Missed:
         if not self._is_wanted:
             return self._missed
+        if self._waiting:
+            self._judge()
         overall = self._simulator.simulation().overall
         return replace(self._missed, accepts=overall.newly_accepted, rejects=overall.newly_rejected)
 
 
 def just_below(missed: Iterable[Missed], scope: Scope, settings: "Reporting") -> list[Finding]:
     """Tell of each threshold once, whichever sources have it."""
+    return [_finding(found, scope, settings) for found in _by_name(missed)]
+
+
+def _by_name(missed: Iterable[Missed]) -> list[list[Missed]]:
+    """Give for each threshold the sources that have it, those with most images first."""
     by_name: defaultdict[str, list[Missed]] = defaultdict(list)
     for one in missed:
         by_name[one.boundary.name].append(one)
-    ranked = (sorted(found, key=lambda one: (-one.boundary.near, one.boundary.source)) for found in by_name.values())
-    return [_finding(found, scope, settings) for found in ranked]
+    return [sorted(found, key=lambda one: (-one.boundary.near, one.boundary.source)) for found in by_name.values()]
 
 
 def _finding(missed: Sequence[Missed], scope: Scope, settings: "Reporting") -> Finding:
