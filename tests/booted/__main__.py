@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.booted import booting, scenarios
 
-PACKAGES = "systemd,dbus,procps,util-linux,python3,python3-venv,ca-certificates"
+PACKAGES = "systemd,dbus,python3,python3-venv,ca-certificates"
 """All that a bare root needs for the documented lines, and for looking at what they do."""
 
 

@@ -4,7 +4,6 @@ Each takes a system whose service is installed and stopped, and leaves it so. do
 """
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +14,7 @@ TEMPORARY, NO_PERMISSION, WRONG_CONFIGURATION = os.EX_TEMPFAIL, os.EX_NOPERM, os
 _BIG = "[Unit]\nRequiresMountsFor=/data/big\n[Service]\nReadWritePaths=/data/big\n"
 _ON_BIG = "sources: [{name: default, accepted: /data/big/accepted}]\n"
 
+_PROCESSES = "/sys/fs/cgroup/system.slice/imageguard-daemon.service/cgroup.procs"
 _FIND_PACKAGE = "find /opt/imageguard-daemon -maxdepth 5 -name imageguard_daemon -type d"
 
 Scenario = Callable[[Booted], None]
@@ -40,7 +40,7 @@ def hangs(system: Booted) -> None:
     """The watchdog ends it, the journal has the stack of every thread, and it is back by itself."""
     with _running(system):
         hung, restarts = system.value_of("MainPID"), int(system.value_of("NRestarts"))
-        system.run("kill", f"-{signal.SIGSTOP.value}", hung)
+        system.run("systemctl", "kill", "--kill-who=main", "--signal=SIGSTOP", "imageguard-daemon")
         wait_until(lambda: int(system.value_of("NRestarts")) > restarts and system.is_ready, "it comes back")
         assert system.value_of("MainPID") != hung
         assert "Fatal Python error: Aborted" in system.journal()
@@ -192,7 +192,7 @@ def workers_go_first(system: Booted) -> None:
     with _running(system):
         system.judge("scored")
         main = system.value_of("MainPID")
-        script = "for one in $(pgrep -u imageguard); do echo $one $(cat /proc/$one/oom_score_adj); done"
+        script = f"for one in $(cat {_PROCESSES}); do echo $one $(cat /proc/$one/oom_score_adj); done"
         scores = dict(line.split() for line in system.run("sh", "-c", script).splitlines())
         assert int(scores.pop(main)) == 0
         assert {int(score) for score in scores.values()} >= {400, 600}
@@ -205,7 +205,8 @@ def upgrade_in_place(system: Booted) -> None:
         restarts = int(system.value_of("NRestarts"))
         (package,) = system.run("sh", "-c", _FIND_PACKAGE).split()
         system.run("touch", f"{package}/model.py")
-        system.run("sh", "-c", "pkill -u imageguard -f spawn_main || true")
+        main = system.value_of("MainPID")
+        system.run("sh", "-c", f"for one in $(cat {_PROCESSES}); do [ $one = {main} ] || kill -9 $one; done")
         system.send("of-the-new-version")
         wait_until((system.ingest / "accepted/of-the-new-version.jpg").exists, "it is judged after the new start")
         assert int(system.value_of("NRestarts")) > restarts

@@ -31,7 +31,6 @@ HARDENED = [
     "ALL",
     "--security-opt",
     "no-new-privileges",
-    "--init",
 ]
 ACCOUNT = 10001
 PATIENCE_SECONDS = 60.0
@@ -149,6 +148,17 @@ def test_a_killed_worker_leaves_nothing_behind(start):
     wait_until((daemon.root / "accepted/cat/next.jpg").exists, "the next image")
     wait_until(lambda: not daemon.ask("python3", "-c", ZOMBIES).stdout.strip(), "no process is left unreaped")
     assert daemon.stop() == 0
+
+
+def test_the_limits_of_a_container_decide_how_many_workers_start(start):
+    """What it may have of memory bounds their number and size, and the first lines say so."""
+    daemon = start(options=("--memory", "600m"))
+    wait_until((daemon.root / "accepted/cat/good.jpg").exists, "it works within that")
+    said = engine("logs", daemon.name)
+    (line,) = [line for line in (said.stdout + said.stderr).splitlines() if '"event": "workers"' in line]
+    told = json.loads(line)
+    assert (told["number"], told["megabytes_each"]) == (1, 600)
+    assert told["limited_by"] == "the memory limit of 600 MB"
 
 
 def test_pages_beside_the_daemon_ask_for_a_token(start, root):
