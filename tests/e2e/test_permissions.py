@@ -70,7 +70,7 @@ def test_a_log_that_this_account_may_not_read_is_there(root: Path) -> None:
     assert (done.returncode, str(root / "audit.db") in done.stderr) == (os.EX_NOPERM, True), done.stderr
 
 
-@pytest.mark.parametrize("command", ["run --once", "status", "quarantine list"])
+@pytest.mark.parametrize("command", ["run --once", "status"])
 def test_a_folder_that_cannot_even_be_entered_ends_with_77(place: Path, command: str) -> None:
     """No traceback, and no box that calls it a mistake of the command line."""
     secret = place / "secret"
