@@ -65,6 +65,10 @@ class Inbox:
         """How many files are waiting to be quiet for long enough."""
         return len(self._settling)
 
+    def settling_now(self) -> int:
+        """Count those that are waiting to be quiet and are there: one that an image has taken along is not."""
+        return sum(self._identity(path) is not None for path in self._settling.paths())
+
     def is_settling(self, relative_path: str) -> bool:
         """Tell whether a file is waiting to be quiet for long enough."""
         return relative_path in self._settling

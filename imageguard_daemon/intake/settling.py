@@ -67,6 +67,10 @@ class Settling:
         still = self._line.get(path)
         return still is not None and now >= still.since + self.settle_seconds
 
+    def paths(self) -> list[str]:
+        """Give all that are waiting, the one that has waited longest first."""
+        return list(self._line)
+
     def since(self, path: str, now: float) -> float:
         """Say since when a file has looked the same; now for one that is not known."""
         still = self._line.get(path)

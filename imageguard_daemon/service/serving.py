@@ -190,7 +190,7 @@ class Serving:
         """Say what stays in the inboxes, by what keeps it there."""
         sources = self._sources.values()
         failed, unfinished = len(self._failures_to_show()), len(self._recovery.left_open)
-        settling = sum(source.inbox.settling for source in sources)
+        settling = sum(source.inbox.settling_now() for source in sources)
         left = {
             "failed": f"{failed} files are left in the inbox: see `status`" if failed else "",
             "unfinished": f"{unfinished} moves of an earlier run" if unfinished else "",

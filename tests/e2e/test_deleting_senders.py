@@ -47,10 +47,11 @@ def test_a_mirror_that_deletes_what_it_does_not_know_ends_nothing(
     while time.monotonic() < deadline:
         data = GOOD[rounds % len(GOOD)] + str(rounds).encode()
         (tmp_path / f"sent/cat/{rounds % 5}.jpg").write_bytes(data)
-        subprocess.run(["rsync", "-a", "--delete", f"{tmp_path}/sent/", one.inbox], check=True)
+        done = subprocess.run(["rsync", "-a", "--delete", f"{tmp_path}/sent/", one.inbox], check=False)
+        assert done.returncode in {0, 23, 24}  # the last two say that files went while it was at work
         assert one.process.poll() is None, one.log_file.read_text()[-2000:]
         rounds += 1
-    shutil.rmtree(one.inbox / "cat")
+    shutil.rmtree(one.inbox / "cat", ignore_errors=True)
     last = one.put("last/1.jpg", GOOD[0] + b"last")
     wait_until(lambda: not last.exists(), "the last image is filed")
     assert one.stop() == 0

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = "tests/unit/service/test_sync_order.py"
 CONFINEMENT = "tests/unit/service/test_confinement.py"
 RECOVERY = "tests/unit/service/test_recovery.py"
-REMEMBERED = "tests/unit/audit/test_remembered.py"
+REMEMBERED = "tests/unit/audit/test_head_memory.py"
 TEST_SECONDS = 600
 
 

@@ -157,12 +157,16 @@ def test_status_is_safe_to_show_and_to_open(name: str) -> None:
     """`status`: names of files left in the inbox and left behind, as CSV."""
     failure = {"relative_path": printable(name), "error": "no", "given_up": True, "attempts": 1}
     daemon = {"accepted": 0, "quarantined": 0, "updated_at": "2026-01-01T00:00:00+00:00", "backlog": 0}
-    daemon |= {"images_per_second": 0.0, "sources": [], "failures": [failure], "confinement_lacks": []}
+    daemon |= {"images_per_second": 0.0, "sources": [], "failures": [failure], "confinement_lacks": [printable(name)]}
+    daemon |= {"configuration_refused": printable(name), "log_unsafe_because": printable(name), "process_id": 1}
+    daemon |= {"left_open": 1, "left_open_examples": [printable(name)]}
     inbox = {"waiting": 0, "left": {"link": 1}, "examples": {"link": [printable(name)]}}
     forwarding = {"state": "waiting", "host": printable(name), "database": "d", "records_behind": 2, "odd_records": 1}
     forwarding |= {"oldest_behind_at": "", "last_error": printable(name), "failing_since": "", "next_attempt_at": ""}
     found = {"root": "/r", "running": True, "process_id": 1, "daemon": daemon, "inboxes": {"default": inbox}}
     found["forwarding"] = forwarding
+    found["last_end"] = {"process_id": 1, "exit_code": 65, "why": printable(name), "at": "2026-01-02T00:00:00+00:00"}
+    found["waiting_for"] = {"source": printable(name), "since": "", "waiting_for": printable(name)}
     assert all(map(_is_inert, _cells(status._as_csv(found))))
 
 

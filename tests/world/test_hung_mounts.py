@@ -1,5 +1,6 @@
 """A mount whose server is gone: every access waits for it inside the kernel."""
 
+import json
 import os
 import signal
 from contextlib import contextmanager
@@ -46,8 +47,9 @@ def test_status_names_a_mount_that_hangs_and_a_stop_signal_ends_the_daemon(mount
     one.wait_for_decisions(1)
     with _hung(at.parent / "remote"):
         wait_until(lambda: one.events("a disk or mount does not answer"), "the log says so")
-        shown = " ".join(command("status", "--config", one.config_file).stdout.split())
-        assert f"for {at}/inbox (source nas), which does not answer" in shown
+        told = json.loads(command("status", "--config", one.config_file, "--format", "json").stdout)["waiting_for"]
+        assert (told["waiting_for"], told["source"]) == (f"{at}/inbox", "nas")
+        assert "which does not answer" in command("status", "--config", one.config_file).stdout
         one.process.send_signal(signal.SIGTERM)
         wait_until(lambda: one.events("stopped without waiting any longer"), "the stop signal is heard")
     # What a FUSE program has been asked for the kernel waits out, even after a SIGKILL: now it answers.

@@ -4,6 +4,7 @@ import io
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,12 +72,14 @@ def reports(made: Rejections) -> list[Report]:
 
 
 def written(made: Rejections) -> str:
-    """Give all forms of them; of images near a threshold an archived one has no path any more."""
+    """Give all forms of them; of an example, and of images near a threshold, an archived one has no path any more."""
     text = io.StringIO()
     console = Console(width=100, file=text)
     for report in reports(made):
         plain = as_dict(report)
         plain["nearest"] = [one | {"relative_path": None, "class": None} for one in plain["nearest"]]
+        plain["findings"] = [one | {"example": None} for one in plain["findings"]]
+        report = replace(report, findings=tuple(replace(one, example=None) for one in report.findings))
         console.print(as_table(report))
         text.write(json.dumps(plain, indent=2) + as_csv(report))
     return text.getvalue()
