@@ -144,6 +144,12 @@ def _exchanged(old: int, new: int) -> int:
     return new
 
 
+def is_partial(path: str | os.PathLike[str]) -> bool:
+    """Tell by its name whether a result is not whole: one set aside, or one that is or was being written."""
+    name = os.path.basename(os.fspath(path))
+    return name.endswith(PARTIAL_SUFFIX) or is_hidden(name)
+
+
 def is_hidden(name: str) -> bool:
     """Tell whether a name is one under which a file is written before it is whole; a killed run may leave it."""
     return name.startswith(_HIDDEN) and name.endswith(".part")

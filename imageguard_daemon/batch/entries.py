@@ -14,7 +14,7 @@ from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import NoInputError
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import original, printable
-from imageguard_daemon.writing import PARTIAL_SUFFIX, is_hidden
+from imageguard_daemon.writing import is_partial
 
 
 def entries_of_results(path: Path) -> Iterator[Entry]:
@@ -23,7 +23,7 @@ def entries_of_results(path: Path) -> Iterator[Entry]:
     Raises:
         NoInputError: there is no such file, it is not whole, or a line in it is none of a scan.
     """
-    if path.name.endswith(PARTIAL_SUFFIX) or is_hidden(path.name):
+    if is_partial(path):
         raise NoInputError(f"{printable(str(path))} is of a scan that did not come to its end; the same scan goes on")
     try:
         with path.open(encoding="utf-8") as lines:

@@ -20,6 +20,7 @@ from imageguard_daemon.batch.outputs import pyarrow_for
 from imageguard_daemon.errors import FatalError, NoInputError
 from imageguard_daemon.filing.destinations import class_of
 from imageguard_daemon.names import live, original, printable
+from imageguard_daemon.writing import is_partial
 
 _ROWS_AT_A_TIME = 10_000
 _BLOCK = 1 << 20
@@ -51,6 +52,8 @@ class Manifest:
         self._request = request
         self._shown = printable(request.path)
         self._base = (request.root or os.getcwd()).rstrip("/") + "/"
+        if is_partial(request.path):
+            raise NoInputError(f"{self._shown} is a result that is not whole; the scan that wrote it goes on")
         self._files = self._parts()
         self._form = _form_of(self._files[0])
         self.rows: int | None = self._rows_of_parquet() if self._form == "parquet" else None

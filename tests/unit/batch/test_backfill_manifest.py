@@ -85,6 +85,14 @@ def test_lists_may_be_compressed(tmp_path, name):
             _lines(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["out.csv.partial", ".imageguard-out.csv.part"])
+def test_a_result_that_is_not_whole_is_no_list(tmp_path, name):
+    """What an interrupted scan has left is refused by its name, not taken for the whole."""
+    (tmp_path / name).write_text("path\n/a/1.jpg\n")
+    with pytest.raises(NoInputError, match="is not whole"):
+        Manifest(ManifestRequest(str(tmp_path / name)))
+
+
 def test_a_list_of_windows_has_no_line_ends_in_its_paths(tmp_path):
     """Where the first line ends so, all do; elsewhere a name may have that byte at its end."""
     (tmp_path / "w.txt").write_bytes(b"\xef\xbb\xbf/a/1.jpg\r\n/a/2.jpg\r\n")
