@@ -1,10 +1,11 @@
 """How often findings are wrong, and how often patterns are missed: `python -m bench.findings`.
 
-    python -m bench.findings --reports 500 --trials 50 --steps 20
+    python -m bench.findings --reports 500 --trials 50 --steps 20 --alarms 20
 
 A stream without a pattern comes in bursts and has days that differ for all; a finding about anything but limits that
 its rate is above is false. So is one in a year with patterns whose verdicts were dealt out anew, in blocks of images
-that came one after the other. Patterns are planted one at a time. `--steps` counts the days until a step is told.
+that came one after the other. Patterns are planted one at a time. `--steps` counts the days until a step is told,
+`--alarms` the hours, and false alarms in a year.
 """
 
 import argparse
@@ -15,14 +16,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.streams import REASONS, Bursts, Planted, Stream, panel_of_bursts, planted, raised
+from bench.streams import REASONS, Bursts, Floats, Planted, Stream, panel_of_bursts, planted, raised
 from bench.year import Year, patterns_of_a_bad_year
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.findings import Patterns, find_patterns
 from imageguard_daemon.reporting.panel import Panel
+from imageguard_daemon.reporting.questions.now import BASELINE_SLOTS, alarms, by_day, daily_effects, limit_for
+from imageguard_daemon.reporting.scatter import scatter_of
 
 SETTINGS = Reporting()
+_STEPS = ((0.01, 0.05, 2_000), (0.05, 0.1, 500), (0.05, 0.15, 250), (0.05, 0.15, 50), (0.1, 0.2, 100))
+_GROUPS = 20
+_BY_HOUR = np.array([2, 1, 1, 1, 1, 2, 3, 5, 8, 10, 11, 11, 10, 10, 11, 11, 10, 9, 8, 7, 6, 5, 4, 3], float)
 LEVELS = ("high_rejection_rate", "mostly_", "source_mostly_rejected")
 """What is true of a stream above the limits."""
 
@@ -141,17 +147,42 @@ def _print_recall(trials: int) -> None:
 
 def _print_steps(trials: int) -> None:
     print(f"Days until a step of all images is told (median of {trials}; most 28)\n")
-    for before, after, a_day in (
-        (0.01, 0.05, 2_000),
-        (0.05, 0.1, 500),
-        (0.05, 0.15, 250),
-        (0.05, 0.15, 50),
-        (0.1, 0.2, 100),
-    ):
+    for before, after, a_day in _STEPS:
         days = sorted(days_until_told(before, after, a_day, seed) or 99 for seed in range(trials))
         print(
             f"{before:.0%} to {after:.0%} at {a_day:,} a day: {days[len(days) // 2]} (slowest {days[-1]})", flush=True
         )
+
+
+def hours_of(seed: int, rates: Floats, a_day: float, burst: int, rows: int) -> tuple[Floats, Floats, Floats]:
+    """Give images and rejections of every hour, more by day than by night, and the effects of four weeks."""
+    rng = np.random.default_rng(seed)
+    by_hour = np.resize(_BY_HOUR / _BY_HOUR.sum(), len(rates))
+    number = rng.poisson(a_day / burst * by_hour, (rows, len(rates)))
+    images, rejected = number * float(burst), rng.binomial(number, rates) * float(burst)
+    known = [part[:, :BASELINE_SLOTS] for part in (images, rejected)]
+    return images, rejected, daily_effects(*known, scatter_of(*map(by_day, known)))
+
+
+def _print_alarms(trials: int) -> None:
+    print(f"False alarms by the hour, in one year of {_GROUPS} groups\n")
+    for a_day, rate, burst in itertools.product((50, 500), (0.05, 0.18), (1, 3)):
+        images, rejected, effects = hours_of(1, np.full(366 * 24, rate), a_day, burst, _GROUPS)
+        number = sum(map(len, alarms(images, rejected, effects, limit_for(_GROUPS))))
+        print(f"{rate:.0%} at {a_day} a day, bursts of {burst}: {number}", flush=True)
+    print(f"\nHours until an alarm (median of {trials}; 672 is none within four weeks)\n")
+    for before, after, a_day in _STEPS:
+        for burst in (1, 3):
+            rates = np.concatenate((np.full(BASELINE_SLOTS, before), np.full(BASELINE_SLOTS, after)))
+            told = sorted(_delay(hours_of(seed, rates, a_day, burst, 1)) for seed in range(trials))
+            what = f"{before:.0%} to {after:.0%} at {a_day:,} a day, bursts of {burst}"
+            print(f"{what}: {told[len(told) // 2]} (slowest {told[-1]})", flush=True)
+    print()
+
+
+def _delay(made: tuple[Floats, Floats, Floats]) -> int:
+    [found_in] = alarms(*made, limit_for(_GROUPS))
+    return next((one.told - BASELINE_SLOTS for one in found_in if one.told >= BASELINE_SLOTS), BASELINE_SLOTS)
 
 
 def main() -> None:
@@ -160,7 +191,10 @@ def main() -> None:
     parser.add_argument("--reports", type=int, default=20)
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--alarms", type=int, default=5)
     asked = parser.parse_args()
+    if asked.alarms:
+        _print_alarms(asked.alarms)
     if asked.reports:
         _print_false(asked.reports)
     if asked.trials:

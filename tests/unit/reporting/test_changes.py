@@ -157,3 +157,16 @@ def test_many_series_are_corrected_for() -> None:
     few, many = ({("", "a", f"camera{n}"): series((10, 0.04)) for n in range(number)} for number in (12, 1_000))
     assert [each.subject for each in found(odd | few)] == ["odd"]
     assert found(odd | many) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_time_of_a_change_is_that_of_ruptures(seed: int) -> None:
+    """Where a known library sees the change of a mean (least squares), the finding does, to two days."""
+    ruptures = pytest.importorskip("ruptures", reason="ruptures is not installed")
+    rng = np.random.default_rng(seed)
+    counts = [(200, int(rng.binomial(200, 0.05 if day < 41 else 0.2))) for day in range(60)]
+    [finding] = found({("cat", "scraper", ""): counts})
+    rates = np.array([bad / images for images, bad in counts])
+    begin, _ = ruptures.Binseg(model="l2", min_size=2, jump=1).fit(rates).predict(n_bkps=1)
+    told = (finding.evidence["since"] - datetime(2025, 3, 3, tzinfo=UTC).timestamp()) / 86_400
+    assert abs(told - begin) <= 2

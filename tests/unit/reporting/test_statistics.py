@@ -8,8 +8,12 @@ import pytest
 from imageguard_daemon.reporting.statistics import (
     chance_of_at_least,
     chance_of_difference,
+    chance_with_scatter,
     holm_adjusted,
+    incomplete_beta,
+    student_tail,
     wilson_interval,
+    with_doubt,
 )
 
 
@@ -69,3 +73,34 @@ def test_holm_multiplies_step_by_step() -> None:
     assert holm_adjusted([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm_adjusted([0.9, 0.8]) == [1.0, 1.0]
     assert holm_adjusted([]) == []
+
+
+@pytest.mark.parametrize("a", [0.5, 3, 40, 900])
+@pytest.mark.parametrize("x", [1e-6, 0.02, 0.5, 0.97])
+def test_the_incomplete_beta_function_is_that_of_scipy(a: float, x: float) -> None:
+    """The continued fraction agrees to twelve digits."""
+    special = pytest.importorskip("scipy.special", reason="scipy is not installed")
+    for b in (0.5, 2, 70):
+        assert incomplete_beta(a, b, x) == pytest.approx(float(special.betainc(a, b, x)), rel=1e-9, abs=1e-300)
+
+
+@pytest.mark.parametrize("degrees", [1, 5, 59, 1_000])
+def test_students_tail_and_what_scatter_makes_of_a_chance_are_those_of_scipy(degrees: float) -> None:
+    """A probability is turned into a normal quantile, and that into Student's."""
+    stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
+    for t in (0.0, 0.7, 4.0, 12.0):
+        assert student_tail(t, degrees) == pytest.approx(float(stats.t.sf(t, degrees)), rel=1e-9)
+    for chance in (0.2, 1e-5, 1e-30):
+        expected = float(stats.t.sf(stats.norm.isf(chance), degrees))
+        assert with_doubt(chance, degrees) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("ours", [(3, 40), (30, 100), (0, 10), (200, 900)])
+def test_fishers_test_is_that_of_scipy(ours: tuple[int, int]) -> None:
+    """One-sided, in tables small and large."""
+    stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
+    (bad, total), others = ours, (25, 500)
+    table = [[bad, total - bad], [others[0], others[1] - others[0]]]
+    expected = stats.fisher_exact(table, alternative="greater").pvalue
+    assert chance_of_difference(ours, others) == pytest.approx(float(expected), rel=1e-7)
+    assert chance_with_scatter((bad * 4, total * 4), (100, 2_000), 4.0) == pytest.approx(float(expected), rel=1e-7)
