@@ -1,7 +1,7 @@
 """What findings are looked for in."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -50,6 +50,11 @@ class Patterns:
     def scatter(self) -> Scatter:
         """How far rejections scatter beyond chance."""
         return scatter_of(self.panel.images, self.panel.rejected)
+
+    def scatter_of_shares(self, images: Counts, hits: Counts) -> Scatter:
+        """Estimate the scatter of other shares; a burst shares its reasons as it shares its verdict."""
+        own = scatter_of(images, hits)
+        return replace(own, burst=max(own.burst, self.scatter.burst))
 
     def series(self, *fields: str) -> Series:
         """Take streams together by some of FIELDS, with how far they scatter."""

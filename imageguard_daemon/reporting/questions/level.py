@@ -25,7 +25,6 @@ from imageguard_daemon.reporting.finding import (
 )
 from imageguard_daemon.reporting.panel import Counts
 from imageguard_daemon.reporting.patterns import Patterns
-from imageguard_daemon.reporting.scatter import scatter_of
 from imageguard_daemon.reporting.statistics import (
     chance_above,
     chance_of_at_least,
@@ -139,7 +138,7 @@ def dominating_reasons(seen: Patterns, settings: "Reporting") -> list[Finding]:
         return []
     reason = overall.top_reason
     groups = panel.groups("class", "source", "camera")
-    effect = _effect_of_share(groups.sums(panel.rejected), panel.by_reason(groups)[reason])
+    effect = _effect_of_share(seen, groups.sums(panel.rejected), panel.by_reason(groups)[reason])
     chance = chance_above(overall.reasons[reason], overall.rejected, settings.mostly_share, effect)
     one = Tally(overall.rejected, {reason: overall.reasons[reason]})
     if chance >= DOUBT:
@@ -150,10 +149,10 @@ def dominating_reasons(seen: Patterns, settings: "Reporting") -> list[Finding]:
     return [Finding(f"mostly_{reason}", reason, sentence, look_at, evidence, {"reason": reason})]
 
 
-def _effect_of_share(rejected: Counts, for_reason: Counts) -> float:
+def _effect_of_share(seen: Patterns, rejected: Counts, for_reason: Counts) -> float:
     whole = rejected.sum(axis=0, keepdims=True)
     rate = for_reason.sum() / max(whole.sum(), 1)
-    return float(scatter_of(rejected, for_reason).effects(whole, np.array([rate]))[0])
+    return float(seen.scatter_of_shares(rejected, for_reason).effects(whole, np.array([rate]))[0])
 
 
 def arriving_again(seen: Patterns, settings: "Reporting") -> list[Finding]:

@@ -49,7 +49,8 @@ def _found(seen: Patterns, least: int) -> Iterator[_Found]:
             continue
         looked_at = len(_GROUPS) * len(panel.reasons) * int((series.rejected.sum(axis=1) >= 2 * least).sum())
         for reason, hits in panel.by_reason(series.groups).items():
-            for number, rise in enumerate(Rises(series.rejected, hits, least=least).find()):
+            scatter = seen.scatter_of_shares(series.rejected, hits)
+            for number, rise in enumerate(Rises(series.rejected, hits, scatter, least=least).find()):
                 if rise and rise.chance * looked_at < ALPHA:
                     where = dict(zip(fields, series.groups.names[number], strict=True))
                     chosen = series.groups.of_stream == number
