@@ -79,8 +79,8 @@ def written(made: Rejections) -> str:
         plain = as_dict(report)
         plain["nearest"] = [one | {"relative_path": None, "class": None} for one in plain["nearest"]]
         plain["findings"] = [one | {"example": None} for one in plain["findings"]]
-        report = replace(report, findings=tuple(replace(one, example=None) for one in report.findings))
-        console.print(as_table(report))
+        shown = replace(report, findings=tuple(replace(one, example=None) for one in report.findings))
+        console.print(as_table(shown))
         text.write(json.dumps(plain, indent=2) + as_csv(report))
     return text.getvalue()
 
