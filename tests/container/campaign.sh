@@ -16,5 +16,5 @@ for file in /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
 done
 $engine build --network host --runtime runc "${given[@]}" --build-arg BASE=localhost/imageguard-base \
     --build-arg BUILD_PACKAGES="gcc libc6-dev python3-dev" --tag imageguard-daemon .
-IMAGEGUARD_IMAGE=localhost/imageguard-daemon IMAGEGUARD_ENGINE=$engine IMAGEGUARD_RUN="--runtime runc" \
+IMAGEGUARD_IMAGE=localhost/imageguard-daemon IMAGEGUARD_ENGINE=$engine IMAGEGUARD_RUN="--runtime runc --ulimit nofile=1024:4096" \
     ${PYTHON:-.venv/bin/python} -m pytest -p no:randomly tests/container
