@@ -14,7 +14,7 @@ given=()
 for file in /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
     [ ! -e "$file" ] || given+=(--volume "$file:$file:ro")
 done
-$engine build --network host --runtime runc "${given[@]}" --build-arg BASE=localhost/imageguard-base \
+$engine build --format docker --network host --runtime runc "${given[@]}" --build-arg BASE=localhost/imageguard-base \
     --build-arg BUILD_PACKAGES="gcc libc6-dev python3-dev" --tag imageguard-daemon .
-IMAGEGUARD_IMAGE=localhost/imageguard-daemon IMAGEGUARD_ENGINE=$engine IMAGEGUARD_RUN="--runtime runc --ulimit nofile=1024:4096" \
+IMAGEGUARD_IMAGE=localhost/imageguard-daemon IMAGEGUARD_ENGINE=$engine IMAGEGUARD_RUN="--runtime runc --ulimit nofile=1024:4096 --ulimit nproc=4096:4096" \
     ${PYTHON:-.venv/bin/python} -m pytest -p no:randomly tests/container
