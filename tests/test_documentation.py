@@ -79,6 +79,12 @@ def test_the_unit_does_not_restart_what_a_restart_does_not_cure():
     )
     assert set(excluded.split()) == {str(kind.exit_code) for kind in needing_a_person}
     assert "StartLimitIntervalSec=0" in unit, "what may pass is tried again for as long as it takes"
+    table = (ROOT / "docs/exit-codes.md").read_text().split("## What the systemd unit makes of them")[1]
+    told = dict(re.findall(r"^\| ([\d, ]+) \| (no|yes)", table, re.MULTILINE))
+    answers = {code: answer for codes, answer in told.items() for code in codes.split(", ")}
+    assert {code for code, answer in answers.items() if answer == "no"} == {*excluded.split(), "0"}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert {str(kind.exit_code) for kind in kinds} <= set(answers)
     stop_seconds = int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[0])
     assert stop_seconds > Settings().service.drain_seconds
 
