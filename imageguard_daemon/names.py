@@ -13,6 +13,7 @@ _ESCAPE = re.compile(r"\\(\\|x[89a-f][0-9a-f]|u[0-9a-f]{4}|U[0-9a-f]{8})")
 NONE = "(none)"
 """How it is shown that there is no name."""
 _NAMED_NONE, _SPACE = r"\u0028none)", r"\u0020"
+_SET_ASIDE = re.compile(r"\.imageguard-(\d{1,18})\.aside")
 _FIRST_BYTE_ESCAPE, _LAST_BYTE_ESCAPE = "\udc80", "\udcff"
 
 
@@ -33,6 +34,12 @@ def sidecar_ending(sidecar: str, image: str) -> str:
     if name.startswith(f"{base}."):
         return os.path.splitext(base)[1] + name[len(base) :]
     return os.path.splitext(name)[1]
+
+
+def number_of_set_aside(name: str) -> int | None:
+    """Say by which intent a file of this name was set aside; None when it is no such name."""
+    found = _SET_ASIDE.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 def forms(name: str) -> set[str]:

@@ -171,6 +171,14 @@ class AuditWriter:
             found = connection.execute(query.limit(lacking)).all() if lacking else []
         return [recorded_intent(row) for row in found if reviews or row.review_id is None][::-1]
 
+    def moved_by(self, intent_id: int) -> RecordedIntent | None:
+        """Give an intent whose file has moved; None when there is no such intent, or it did not come to that."""
+        moved = sa.exists().where(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome == "moved")
+        query = sa.select(intents).where(intents.c.id == intent_id, moved)
+        with translated_errors(self._database), self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else recorded_intent(row)
+
     def origins(self, intent_ids: Sequence[int]) -> dict[int, Origin]:
         """Say of intents which judgements and reviews they come from."""
         query = (

@@ -77,12 +77,14 @@ class Move:
         DataError, StorageError: what was published cannot be taken back, or a disk failed while a name was being given,
             which may have happened nevertheless; the intent is left to recovery.
 
+    With `keeps_source` the old file of a copy keeps a hidden name; the caller looks after it.
     After the first two the file is in the inbox, as if nothing had moved. That somebody deletes a name or a folder of
     the inbox at any moment is no error: what was copied by then is whole, durable and all there is, so it has moved.
     """
 
-    def __init__(self, recorded: RecordedIntent, folders: Folders) -> None:
+    def __init__(self, recorded: RecordedIntent, folders: Folders, *, keeps_source: bool = False) -> None:
         self.recorded = recorded
+        self._keeps_source = keeps_source
         self.renamed_again = False
         self.detail = ""
         """What the record of a move that is proved has to say about it."""
@@ -117,6 +119,13 @@ class Move:
         """The open file and what it is called: its bytes must be durable before it is published."""
         return self._file, self._intent.source_path
 
+    @property
+    def kept_at(self) -> str:
+        """Where the old file of a copy stays under its hidden name; empty if it has gone or has other names."""
+        if not (self._keeps_source and self._is_aside and os.fstat(self._file).st_nlink == 1):
+            return ""
+        return os.path.join(os.path.dirname(self._intent.source_path), self._aside)
+
     def hold(self) -> None:
         """Open the judged file, keep writers out from now on where the file system can, and reach its destination."""
         with self._errors_sorted():
@@ -137,7 +146,7 @@ class Move:
             if (self._leased and writer_waits(self._file)) or not self._is_as_judged(os.fstat(self._file)):
                 if self.take_back():
                     raise ChangedError("was opened for writing while it was being moved")
-            elif self._is_aside:
+            elif self._is_aside and not self.kept_at:
                 self._drop_aside()
 
     def take_back(self) -> bool:

@@ -20,9 +20,10 @@ from imageguard_daemon.intake.walking import Found, walk
 from imageguard_daemon.intake.watcher import Hints, InboxWatcher
 from imageguard_daemon.leases import NOT_ASKED, Answer, Writers, ask
 from imageguard_daemon.model import Candidate, FileIdentity
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import number_of_set_aside, printable
 
 SKIPPED_REMEMBERED = 500_000
+SET_ASIDE_REMEMBERED = 1_000
 COMPANION_PAUSE_SECONDS = 5.0
 COMPANION_STALE_SECONDS = 86_400.0
 """What a download program left behind so long ago says nothing any more."""
@@ -52,6 +53,7 @@ class Inbox:
         self._next_walk_at = 0.0
         self._walked_at: float | None = None
         self._folders_walked = 0
+        self._set_aside: list[str] = []
         self._skipped: dict[int, None] = {}
         self._met_again: dict[int, None] = {}
 
@@ -137,6 +139,11 @@ class Inbox:
             self._forget(candidate.relative_path)
         elif candidate.settled is not None and identity != candidate.settled:
             self._backlog.changed(candidate, identity)
+
+    def take_set_aside(self) -> list[str]:
+        """Give the paths of files with the hidden name of one set aside that walks have met since the last time."""
+        found, self._set_aside = self._set_aside, []
+        return found
 
     def walk_soon(self) -> None:
         """Walk the whole inbox at the next step."""
@@ -229,8 +236,15 @@ class Inbox:
     def _observe_found(self, found: Found, now: float) -> None:
         if found.left is Left.unreadable:
             log.warning("a folder cannot be read", inbox=self._root, path=printable(found.relative_path))
+        elif found.left is Left.ignored:
+            self._note_set_aside(found.relative_path)
         elif found.relative_path not in self._settling:  # the others get their second look when they are due
             self._observe(found.relative_path, now)
+
+    def _note_set_aside(self, relative_path: str) -> None:
+        is_one = number_of_set_aside(os.path.basename(relative_path)) is not None
+        if is_one and len(self._set_aside) < SET_ASIDE_REMEMBERED:
+            self._set_aside.append(os.path.join(self._root, relative_path))
 
     def _observe(self, relative_path: str, now: float) -> None:
         """Begin or go on to wait for a file to settle."""

@@ -17,10 +17,14 @@ class Trip:
 
     candidate: Candidate
     intents: Sequence[RecordedIntent]
+    keeps_sources: bool = False
+    """Whether the old files of copies stay, each under a hidden name: nobody knows who may still write to them."""
     outcomes: list[Outcome] = field(default_factory=list)
     error: RetryableError | None = None
     """Why the candidate's own file stayed in the inbox, if it did."""
     held: list[Move] = field(default_factory=list)
+    kept: list[tuple[str, RecordedIntent]] = field(default_factory=list)
+    """Where old files of copies stayed."""
     _published: list[Move] = field(default_factory=list)
 
     @property
@@ -44,7 +48,7 @@ class Trip:
             if self.error is not None:
                 self.outcomes.append(Outcome(recorded.intent_id, "abandoned", "its image stayed"))
                 continue
-            move = held.enter_context(Move(recorded, folders))
+            move = held.enter_context(Move(recorded, folders, keeps_source=self.keeps_sources))
             try:
                 move.hold()
             except RetryableError as error:
@@ -78,6 +82,8 @@ class Trip:
                 self._stays(move.recorded, error)
             else:
                 self.outcomes.append(Outcome(move.recorded.intent_id, "moved", move.detail))
+                if kept_at := move.kept_at:
+                    self.kept.append((kept_at, move.recorded))
 
     def _stays(self, recorded: RecordedIntent, error: RetryableError) -> None:
         kind: OutcomeKind = "disputed" if isinstance(error, NotPutBackError) else "abandoned"

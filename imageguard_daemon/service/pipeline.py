@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TypeVar
@@ -27,6 +27,7 @@ from imageguard_daemon.model import Candidate, Intent, JudgedFile, Outcome, Reco
 from imageguard_daemon.names import printable
 from imageguard_daemon.service.doubting import Doubts, is_doubtful
 from imageguard_daemon.service.duplicates import Pair, sort_out
+from imageguard_daemon.service.keeping import Keeping
 from imageguard_daemon.service.locking import ActingLock
 from imageguard_daemon.service.meters import Meters
 from imageguard_daemon.service.moving import Trip, carry_out
@@ -60,6 +61,8 @@ class Stages:
     """Held by whoever acts on filed images; without it, none is looked after."""
     touching: Callable[[str, str], AbstractContextManager[None]] = field(default=lambda _source, _what: nullcontext())
     """Told of which source's folders are about to be touched, by source and in words."""
+    emptied: Callable[[str], None] = field(default=lambda _folder: None)
+    """Told of folders of the inboxes from which the last of a filed file has gone."""
 
     def returning(self, folders: Callable[[], Folders]) -> Returning | None:
         """Give what looks after images of unknown writers."""
@@ -98,6 +101,8 @@ class Pipeline:
         self._mounts = Mounts(self._roots)
         self._touching = stages.touching
         self._returning = stages.returning(self._folders)
+        self._settle_unknown_seconds = settle_unknown_seconds
+        self._keeping = Keeping(self._audit, self._folders, stages.emptied)
 
     @property
     def busy(self) -> bool:
@@ -108,6 +113,7 @@ class Pipeline:
         """Move everything on by one stage."""
         self.file_finished(now)
         self._return_changed(now)
+        self._look_after_kept(now)
         self._feed(now)
 
     def next_step(self) -> float | None:
@@ -203,17 +209,60 @@ class Pipeline:
 
     def _waits_in_doubt(self, one: Finished, now: float) -> bool:
         """Let a file lie that may be an upload which pauses, until it has been still for long."""
-        measurement = one.measurement
-        if measurement is None or not is_doubtful(measurement):
+        why = self._doubt(one)
+        if not why:
             return False
         believe_at = self._doubts.believe_at(one.candidate, now)
         if believe_at is None:
             return False
-        why = f"{measurement.detail or measurement.issue}; who writes to it is not known, so it may be on its way"
         if self._backlog.is_new_failure(one.candidate):
             log.info("waits for the rest of an upload", path=printable(one.candidate.relative_path), why=why)
         self._backlog.postponed(one.candidate, why, believe_at)
         return True
+
+    def _doubt(self, one: Finished) -> str:
+        """Say why a file may be an upload that pauses, and had better wait in the inbox; empty when it need not."""
+        if one.measurement is None or one.candidate.still_since is None:
+            return ""
+        if is_doubtful(one.measurement):
+            told = one.measurement.detail or one.measurement.issue
+            return f"{told}; who writes to it is not known, so it may be on its way"
+        if self._keeping.is_full and self._may_be_copied(one):
+            return "who writes to it is not known, and no more old files of copies can be kept for now"
+        return ""
+
+    def _may_be_copied(self, one: Finished) -> bool:
+        """Tell whether a measured file and a destination of its source are on different disks."""
+        if one.measurement is None or one.measurement.identity is None:
+            return False
+        for destination in self._sources[one.candidate.source].settings.destinations:
+            with suppress(OSError):
+                if os.stat(destination).st_dev != one.measurement.identity.device:
+                    return True
+        return False
+
+    def _trips(self, moves: Iterable[tuple[Candidate, Sequence[RecordedIntent]]], now: float) -> list[Trip]:
+        """Plan trips; old files of copies are kept where writers are unknown and may only be pausing."""
+        trips, files = [], 0
+        for candidate, intents in moves:
+            since = candidate.still_since
+            is_fresh = since is not None and (not self._keeping.is_full or now < since + self._settle_unknown_seconds)
+            files += len(intents) if is_fresh else 0
+            trips.append(Trip(candidate, intents, keeps_sources=is_fresh and self._keeping.room_for(files)))
+        return trips
+
+    def _look_after_kept(self, now: float) -> None:
+        """Look at the old files of copies, and at those that an earlier run has left to us."""
+        if not self._unrecorded:
+            with self._touching("", "where files were filed from lately"):
+                for source in self._sources.values():
+                    self._keeping.adopt(source.inbox.take_set_aside(), now)
+                self._keeping.step(now)
+
+    def keep_nothing(self) -> None:
+        """Look a last time at the old files of copies, when no further look will follow."""
+        with self._touching("", "where files were filed from lately"):
+            self._keeping.finish()
 
     def doubts(self, now: float) -> bool:
         """Tell whether a file is on its way to being believed; one that went or goes on changing is not waited for."""
@@ -264,7 +313,7 @@ class Pipeline:
         now: float,
     ) -> list[JudgedFile]:
         """Move what was recorded, and give the files whose image has moved."""
-        trips = [Trip(file.candidate, intents) for file, intents in zip(judged, recorded, strict=True)]
+        trips = self._trips(((file.candidate, intents) for file, intents in zip(judged, recorded, strict=True)), now)
         self._make_trips(trips, folders, now)
         if self._returning is not None:
             for trip in trips:
@@ -277,6 +326,8 @@ class Pipeline:
             carry_out(trips, folders)
         for trip in trips:
             self._unrecorded += trip.outcomes
+            for path, recorded in trip.kept:
+                self._keeping.remember(path, recorded, now)
             if trip.error is not None:
                 self._put_back(trip.candidate, trip.error, now)
             elif trip.intents:
@@ -308,7 +359,7 @@ class Pipeline:
                 return
             intent = late_sidecar_intent(source.path_of(candidate.relative_path), ending, image)
             if intent is not None:
-                trip = Trip(candidate, [self._audit.record_late_sidecar(filed[0], intent)])
+                [trip] = self._trips([(candidate, [self._audit.record_late_sidecar(filed[0], intent)])], now)
                 with self._folders() as folders:
                     self._make_trips([trip], folders, now)
                 if self._record_outcomes(now) and trip.moved:

@@ -17,6 +17,7 @@ from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import aside_name, put_back, temporary_name
 from imageguard_daemon.filing.places import Places
 from imageguard_daemon.filing.recovery_plan import Presence, Repair, repair_for
+from imageguard_daemon.filing.renaming import Name, set_aside
 from imageguard_daemon.filing.syncing import sync
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease
 from imageguard_daemon.model import FileIdentity, Intent, Outcome, RecordedIntent
@@ -47,6 +48,7 @@ class Recovery:
     def __init__(self, audit: AuditWriter, roots: Sequence[str], sources: Mapping[str, Source] | None = None) -> None:
         self.audit = audit
         self.places = Places(sources or {})
+        self._inboxes = [os.path.join(source.inbox, "") for source in (sources or {}).values()]
         self._roots = list(roots)
         self._left_open: dict[int, LeftOpen] = {}
 
@@ -73,7 +75,7 @@ class Recovery:
         with Folders([*self._roots, *map(os.path.dirname, elsewhere)]) as folders:
             for recorded, today in zip(unfinished, todays, strict=True):
                 try:
-                    settled = _Settling(recorded, today, folders).outcome()
+                    settled = _Settling(recorded, today, folders, keeps=self._keeps(today)).outcome()
                 except (RetryableError, OSError) as error:
                     self._leave_open(LeftOpen(recorded, today, _told_error(error)))
                 else:
@@ -126,6 +128,10 @@ class Recovery:
             for one in unfinished
         ]
 
+    def _keeps(self, today: Intent) -> bool:
+        """Tell whether an old file that may be written to may stay under a hidden name: the walks find it there."""
+        return any(today.source_path.startswith(inbox) for inbox in self._inboxes)
+
     def _in_force(self, path: str) -> bool:
         return any(path.startswith(os.path.join(root, "")) for root in self._roots)
 
@@ -167,10 +173,11 @@ class _Settled:
 class _Settling:
     """One intent, as it was recorded and with the paths of today."""
 
-    def __init__(self, recorded: RecordedIntent, today: Intent, folders: Folders) -> None:
+    def __init__(self, recorded: RecordedIntent, today: Intent, folders: Folders, *, keeps: bool) -> None:
         self._id = recorded.intent_id
         self._written, self._today = recorded.intent, today
         self._folders = folders
+        self._keeps = keeps
 
     def outcome(self) -> _Settled:
         """Bring both ends into order and say what became of the file.
@@ -184,14 +191,14 @@ class _Settling:
             self._today = replace(self._today, destination_path=self._written.destination_path)
         recorded, intent = RecordedIntent(self._id, self._today), self._today
         _remove_temporary(recorded, self._folders)
-        _settle_aside(recorded, self._folders)
+        _settle_aside(recorded, self._folders, keeps=self._keeps)
         source_before = _identity(intent.source_path, self._folders)
         source = _at_source(intent.source_path, intent, self._folders)
         repair = repair_for(source, _presence(intent.destination_path, intent, self._folders))
         if repair.outcome in {"lost", "disputed"}:
             self._require_known_place(intent.source_path)
         if repair.remove_source:
-            _complete_move(intent, source_before, self._folders)
+            _complete_move(recorded, source_before, self._folders, keeps=self._keeps)
         return self._told(repair)
 
     def _is_at_old_place(self) -> bool:
@@ -233,12 +240,29 @@ class _Settling:
         return _Settled(outcome, [(self._id, path, self._written.sha256, self._written.identity.size_bytes)])
 
 
-def _complete_move(intent: Intent, source_before: FileIdentity | None, folders: Folders) -> None:
+def _complete_move(
+    recorded: RecordedIntent, source_before: FileIdentity | None, folders: Folders, *, keeps: bool
+) -> None:
     """Drop the old name once the new one is durable, unless another file has come to bear it meanwhile."""
+    intent = recorded.intent
     sync(folders.descriptor(os.path.dirname(intent.destination_path)), intent.destination_path)
     if _identity(intent.source_path, folders) == source_before:
         folder, name = os.path.split(intent.source_path)
-        os.unlink(name, dir_fd=folders.descriptor(folder))
+        at = folders.descriptor(folder)
+        if keeps and _may_be_written((at, name)):
+            set_aside(at, name, aside_name(recorded.intent_id))
+        else:
+            os.unlink(name, dir_fd=at)
+
+
+def _may_be_written(name: Name) -> bool:
+    """Tell whether an old file has a writer that nobody knows of: then it keeps a hidden name, and is looked after."""
+    descriptor = os.open(name[1], READ_ONLY_NO_TRAPS, dir_fd=name[0])
+    try:
+        with read_lease(descriptor) as writers:
+            return writers is Writers.unknown and os.fstat(descriptor).st_nlink == 1
+    finally:
+        os.close(descriptor)
 
 
 def _identity(path: str, folders: Folders) -> FileIdentity | None:
@@ -256,7 +280,7 @@ def _remove_temporary(recorded: RecordedIntent, folders: Folders) -> None:
         os.unlink(temporary_name(recorded.intent_id), dir_fd=folder)
 
 
-def _settle_aside(recorded: RecordedIntent, folders: Folders) -> None:
+def _settle_aside(recorded: RecordedIntent, folders: Folders, *, keeps: bool) -> None:
     """Drop the hidden source of a copy that is complete; give any other its name back, and with it another look."""
     intent = recorded.intent
     folder, name = os.path.split(intent.source_path)
@@ -268,7 +292,8 @@ def _settle_aside(recorded: RecordedIntent, folders: Folders) -> None:
     published = _presence(intent.destination_path, intent, folders) is Presence.same
     if published and found is Presence.same:
         sync(folders.descriptor(os.path.dirname(intent.destination_path)), intent.destination_path)
-        os.unlink(aside[1], dir_fd=aside[0])
+        if not (keeps and _may_be_written(aside)):
+            os.unlink(aside[1], dir_fd=aside[0])
     elif found is Presence.other and status.size_bytes == 0:  # what only kept the name
         os.unlink(aside[1], dir_fd=aside[0])
     else:

@@ -52,9 +52,9 @@ class Returning:
     _next_look_at: float = 0.0
 
     def remember(self, files: Sequence[RecordedIntent], now: float) -> None:
-        """Look after the files of an image that has just moved; copies are nobody's open file."""
+        """Look after the files of an image that has just moved; for the old files of copies see `keeping`."""
         image = files[0].intent
-        seen = _at(image.destination_path)
+        seen = regular_file_at(image.destination_path)
         if seen is not None and seen.device == image.identity.device:
             self._filed.append(_Filed(tuple(files), seen, now + LOOK_AFTER_SECONDS))
         if len(self._filed) > CAPACITY:
@@ -69,7 +69,7 @@ class Returning:
         for _ in range(min(len(self._filed), LOOKS_AT_A_TIME)):
             filed = self._filed.popleft()
             image = filed.files[0].intent
-            found = _at(image.destination_path)
+            found = regular_file_at(image.destination_path)
             if found is None or found.inode != filed.seen.inode:
                 continue  # taken on by others
             if found.looks_like(image.identity):
@@ -116,7 +116,7 @@ def _taking_from(intent: Intent) -> Intent:
     return replace(intent, source_path=intent.destination_path, destination_path="")
 
 
-def _at(path: str) -> FileIdentity | None:
+def regular_file_at(path: str) -> FileIdentity | None:
     """See the file at a path as it is now."""
     with suppress(OSError):
         status = os.lstat(path)

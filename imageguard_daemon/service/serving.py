@@ -75,7 +75,8 @@ class Serving:
         self._metrics_server = MetricsServer(settings.metrics, self._meters)
         self._recovery = recovery
         lock = ActingLock(settings.state_folder)
-        stages = Stages(self._backlog, self._workers, recovery, self._meters, lock, touching.of)
+        around = (lock, touching.of, self._remove_emptied)
+        stages = Stages(self._backlog, self._workers, recovery, self._meters, *around)
         self._pipeline = Pipeline(
             self._sources,
             stages,
@@ -110,6 +111,8 @@ class Serving:
                 self._signals.should_reload = False
                 self._apply_new_settings(reload)
             self._step(display)
+        if once:
+            self._pipeline.keep_nothing()
         left = self._left() if once else {}
         self._drain()
         if once and (lacking := self._forward_the_rest()):
@@ -264,10 +267,13 @@ class Serving:
         self._last_progress_at = now
         self._progress.count(decision.verdict, decision.reason, now)
         self._meters.count(file)
-        if self._settings.filing.remove_empty_folders:
-            inbox = str(self._sources[file.candidate.source].settings.inbox)
-            remove_emptied_folders(os.path.dirname(image.source_path), inbox)
+        self._remove_emptied(os.path.dirname(image.source_path))
         self._image_lines.tell(file, now)
+
+    def _remove_emptied(self, folder: str) -> None:
+        if self._settings.filing.remove_empty_folders:
+            for source in self._sources.values():
+                remove_emptied_folders(folder, str(source.settings.inbox))
 
     def _tell(self, display: Display, now: float) -> None:
         current = self._status(now)

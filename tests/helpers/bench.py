@@ -79,9 +79,10 @@ class InstantWorkers:
 class Bench:
     """A pipeline on a root folder, driven by hand."""
 
-    def __init__(self, root: Path, **intake) -> None:
-        self.root = root
-        self.inbox, self.accepted, self.quarantine = (root / n for n in ("inbox", "accepted", "quarantine"))
+    def __init__(self, root: Path, filed_below: Path | None = None, **intake) -> None:
+        self.root, self._filed_below = root, filed_below or root
+        self.inbox = root / "inbox"
+        self.accepted, self.quarantine = (self._filed_below / n for n in ("accepted", "quarantine"))
         for folder in (self.inbox, self.accepted, self.quarantine):
             folder.mkdir(parents=True, exist_ok=True)
         self.source = Source(inbox=self.inbox, accepted=self.accepted, quarantine=self.quarantine)
@@ -114,9 +115,9 @@ class Bench:
 
     def files(self) -> dict[str, bytes]:
         """Give every file of the three folders with its content."""
-        folders = (self.inbox, self.accepted, self.quarantine)
-        paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-        return {str(path.relative_to(self.root)): path.read_bytes() for path in paths}
+        folders = {self.inbox: self.root, self.accepted: self._filed_below, self.quarantine: self._filed_below}
+        paths = [(path, home) for folder, home in folders.items() for path in folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(home)): path.read_bytes() for path, home in paths}
 
     def recorded_intents(self) -> int:
         """Count the intents in the log, whatever became of them."""

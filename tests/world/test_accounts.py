@@ -1,5 +1,9 @@
 """Uploaders of another account than the daemon's, of whom the kernel does not say whether they still write."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from tests.e2e.daemon_process import command, wait_until
@@ -56,6 +60,32 @@ def test_a_whole_image_that_goes_on_growing_is_judged_again(unknowing):
     assert one.stop() == 0
     verified = command("verify", "--config", one.config_file)
     assert verified.returncode == 0, verified.stdout
+
+
+def test_a_copied_image_that_goes_on_growing_loses_nothing(unknowing):
+    """On another disk the copy is filed; all that is written to the old file since comes as a new one, kills or not."""
+    memory = Path("/dev/shm")  # noqa: S108 - it is the other file system that counts
+    with tempfile.TemporaryDirectory(dir=memory) as disk:
+        one = unknowing(sources=[{"accepted": f"{disk}/accepted", "quarantine": f"{disk}/quarantine"}])
+        if os.stat(disk).st_dev == os.stat(one.root).st_dev:
+            pytest.skip("needs /dev/shm as a second file system")
+        for folder in ("accepted", "quarantine"):
+            Path(disk, folder).mkdir()
+        one.start()
+        with Uploader(one.inbox / "cat/1.jpg") as uploader:
+            uploader.write(PHOTO)
+            one.wait_for_decisions(1)
+            one.close()  # killed
+            uploader.write(bytes(5000))
+            one.start()
+            wait_until(lambda: one.events("put back into the inbox"), "it is put back")
+        rows = one.wait_for_decisions(2)
+        assert [row["size_bytes"] for row in rows] == [len(PHOTO), len(PHOTO) + 5000]
+        assert one.stop() == 0
+        filed = [path.read_bytes() for path in Path(disk).rglob("*.jpg")]
+        assert sorted(filed, key=len) == [PHOTO, PHOTO + bytes(5000)]
+        verified = command("verify", "--config", one.config_file)
+        assert verified.returncode == 0, verified.stdout
 
 
 def _status(one):

@@ -1,0 +1,148 @@
+"""Keeps the old files of copies for a while, under hidden names, where nobody knows whether somebody still writes.
+
+A whole image of an unknown writer whose destination is on another disk is filed as a copy. What its uploader writes
+after that goes into the old file, through its open descriptor. So that file keeps a name in its folder: when it
+changes, it gets its old name back and is a new arrival. Nothing is taken back; both are filed and recorded.
+
+The name outlives this process: a walk meets what an earlier one kept, and `adopt` looks after it from then on.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.errors import RetryableError
+from imageguard_daemon.filing.copying import hash_of
+from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.mover import put_back
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.model import FileIdentity, RecordedIntent
+from imageguard_daemon.names import number_of_set_aside, printable
+from imageguard_daemon.service.returning import LOOK_AFTER_SECONDS, LOOK_SECONDS, LOOKS_AT_A_TIME, regular_file_at
+
+FULL_AT_FILES = 256
+FULL_AT_BYTES = 1 << 30
+"""What is kept takes up room on the inbox's disk. From here on files wait in the inbox instead."""
+MOST_FILES = 2 * FULL_AT_FILES
+"""With those that were on their way when it got full."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    recorded: RecordedIntent
+    size_bytes: int
+    mtime_ns: int
+    until: float
+    is_told: bool = False
+
+
+@dataclass(slots=True)
+class Keeping:
+    """Remembers which old files are kept. One thread only; times are of the monotonic clock.
+
+    `emptied` is told of folders from which a hidden name went.
+    """
+
+    audit: AuditWriter
+    folders: Callable[[], Folders]
+    emptied: Callable[[str], None] = lambda _folder: None
+    _kept: dict[str, _Kept] = field(default_factory=dict)
+    _next_look_at: float = 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further files had better wait in the inbox until their uploads are surely over."""
+        if len(self._kept) >= FULL_AT_FILES:
+            return True
+        return sum(kept.size_bytes for kept in self._kept.values()) >= FULL_AT_BYTES
+
+    def room_for(self, files: int) -> bool:
+        """Tell whether so many more can be kept at all."""
+        return len(self._kept) + files <= MOST_FILES
+
+    def remember(self, path: str, recorded: RecordedIntent, now: float) -> None:
+        """Look after the old file of a copy, which is at `path` now."""
+        judged = recorded.intent.identity
+        self._kept[path] = _Kept(recorded, judged.size_bytes, judged.mtime_ns, now + LOOK_AFTER_SECONDS)
+
+    def adopt(self, paths: Iterable[str], now: float) -> None:
+        """Look after what an earlier run kept; what is not of a move that has happened is left to recovery."""
+        for path in paths:
+            if path in self._kept or not self.room_for(1):
+                continue  # the next walk meets it again
+            number = number_of_set_aside(os.path.basename(path))
+            try:
+                recorded = None if number is None else self.audit.moved_by(number)
+            except RetryableError:
+                return
+            if recorded is not None:
+                self.remember(path, recorded, now)
+
+    def step(self, now: float) -> None:
+        """Look at some of the files: what changed is a new arrival, what has been still for long goes."""
+        if now < self._next_look_at or not self._kept:
+            return
+        self._next_look_at = now + LOOK_SECONDS
+        for path in list(self._kept)[:LOOKS_AT_A_TIME]:
+            self._look(path, self._kept.pop(path), now)
+
+    def finish(self) -> None:
+        """Look a last time, and keep nothing that has not changed: nobody is going to look again."""
+        for path in list(self._kept):
+            self._look(path, self._kept.pop(path), float("inf"))
+        self._kept.clear()
+
+    def _look(self, path: str, kept: _Kept, now: float) -> None:
+        found = regular_file_at(path)
+        if found is None:
+            return  # taken away by others
+        try:
+            if (found.size_bytes, found.mtime_ns) != (kept.size_bytes, kept.mtime_ns):
+                if not _has_bytes_of(path, found, kept):
+                    self._give_back(path, kept)
+                    return
+                kept = replace(kept, mtime_ns=found.mtime_ns)  # only its time was set
+            if now >= kept.until:
+                self._drop(path)
+                return
+        except (OSError, RetryableError) as error:
+            if not kept.is_told:
+                log.error("the old file of a copy cannot be looked after", path=printable(path), why=str(error))  # noqa: TRY400
+            kept = replace(kept, is_told=True)
+        self._kept[path] = kept
+
+    def _give_back(self, path: str, kept: _Kept) -> None:
+        intent = kept.recorded.intent
+        folder, aside = os.path.split(path)
+        with self.folders() as folders:
+            at = folders.descriptor(folder)
+            put_back((at, aside), (at, os.path.basename(intent.source_path)), intent.sha256)
+            folders.sync()
+        log.warning(
+            "put back into the inbox",
+            path=printable(intent.source_path),
+            why="was written to after it was filed as a copy; the copy stays, and this is judged as a new file",
+            copy=printable(intent.destination_path),
+        )
+
+    def _drop(self, path: str) -> None:
+        folder, aside = os.path.split(path)
+        with self.folders() as folders:
+            os.unlink(aside, dir_fd=folders.descriptor(folder))
+        self.emptied(folder)
+
+
+def _has_bytes_of(path: str, found: FileIdentity, kept: _Kept) -> bool:
+    """Tell whether a file with another time has the judged bytes all the same."""
+    if found.size_bytes != kept.size_bytes:
+        return False
+    descriptor = os.open(path, READ_ONLY_NO_TRAPS)
+    try:
+        return hash_of(descriptor) == kept.recorded.intent.sha256
+    finally:
+        os.close(descriptor)
