@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,6 +56,25 @@ def test_json_is_the_whole_report(root: Path) -> None:
     assert (made["total"], made["accepted"], made["quarantined"]) == (100, 61, 39)
     kinds = {finding["kind"] for finding in made["findings"]}
     assert {"class_consistently_rejected", "source_mostly_rejected", "high_rejection_rate"} <= kinds
+
+
+@pytest.mark.parametrize("span", [timedelta(minutes=2), timedelta(hours=10), timedelta(days=9)], ids=str)
+@pytest.mark.parametrize("by_class", [True, False], ids=["a class after the other", "mixed"])
+def test_first_batch_shows_its_patterns(tmp_path: Path, span: timedelta, *, by_class: bool) -> None:
+    """What somebody sees after the first batch: which class fails, mostly for what, and that it is too many."""
+    of = {"dog": "low_resolution", "cat": ""}
+    names = ["dog"] * 60 + ["cat"] * 140
+    if not by_class:
+        random.Random(1).shuffle(names)  # noqa: S311
+    rows = [
+        Judged(name, of[name] if at % 10 else "", 5, decided_at=NOW - span * (1 - at / 200))
+        for at, name in enumerate(names)
+    ]
+    write_log(tmp_path / "audit.db", rows)
+    made = json.loads(run(tmp_path, "--format", "json").stdout)
+    found = {finding["kind"]: finding for finding in made["findings"]}
+    assert found["class_consistently_rejected"]["subject"] == "dog"
+    assert {"mostly_low_resolution", "high_rejection_rate"} <= found.keys()
 
 
 @pytest.mark.parametrize(
