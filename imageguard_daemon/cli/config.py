@@ -1,6 +1,7 @@
 """`imageguard-daemon config init | check | show | schema`."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,11 @@ def check(
             "intake.ignore_also would add to the defaults",
             err=True,
         )
+    for folder in {folder: None for source in settings.sources for folder in source.folders[1:]}:
+        if os.path.lexists(folder) and not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            typer.echo(f"note: {folder} cannot be written by this account, or its disk is read-only", err=True)
+        elif not os.path.lexists(folder) and not folder.is_relative_to(settings.root):
+            typer.echo(f"note: {folder} is not there; `run` makes no folder outside the root", err=True)
     typer.echo(f"{file} is right: {len(settings.sources)} source(s), root {settings.root}")
 
 

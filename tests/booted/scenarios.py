@@ -251,6 +251,7 @@ ALL: tuple[Scenario, ...] = (
 )
 QUICK: tuple[Scenario, ...] = (
     starts_judges_and_stops,
+    is_reviewed_from_a_shell,
     hangs,
     disk_of_accepted_is_missing,
     reload_is_refused,

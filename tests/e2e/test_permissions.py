@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.helpers import accounts
 from tests.helpers.accounts import NOBODY, run_as_nobody
@@ -128,3 +129,16 @@ def test_a_read_only_disk_is_told_before_anything_is_judged(root: Path, place: P
     assert f"{disk}" in last
     assert "read-only file system" in last.lower()
     assert "Traceback" not in done.stderr
+
+
+def test_a_check_of_the_configuration_names_destinations_that_will_be_refused(place: Path) -> None:
+    """It stays a note: who checks need not be who runs, nor see the same disks."""
+    (place / "closed").mkdir()
+    config = place / "config.yaml"
+    away, missing = {"name": "a", "inbox": "1", "accepted": str(place / "closed")}, {"name": "b", "inbox": "2"}
+    missing |= {"quarantine": str(place / "missing")}
+    config.write_text(yaml.safe_dump({"root": str(place / "ingest"), "sources": [away, missing]}))
+    done = run_as_nobody("config", "check", config)
+    assert done.returncode == 0, done.stderr
+    assert f"{place / 'closed'} cannot be written by this account" in done.stderr
+    assert f"{place / 'missing'} is not there" in done.stderr
