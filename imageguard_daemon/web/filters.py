@@ -9,6 +9,7 @@ from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.quarantined import STATES, Selection
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
+from imageguard_daemon.names import NONE
 from imageguard_daemon.reporting.period import parse_period
 from imageguard_daemon.reporting.wording import shown
 
@@ -21,9 +22,18 @@ _TYPED = ("since", "until", "low", "high")
 _SAID = ("class_name", "source", "state", "since", "until")
 
 
+def asked_for(name: str) -> str:
+    """Give a name of the log as a filter has it: empty means anything there, so that none at all is `(none)`."""
+    return shown(name) if name in {"", NONE} else name
+
+
+def _said(name: str) -> str:
+    return name if name == NONE else shown(name)
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What was asked for, as text; empty means anything."""
+    """What was asked for, as text; empty means anything, and of classes `(none)` means those without one."""
 
     reason: str = ""
     class_name: str = ""
@@ -66,7 +76,11 @@ class Filters:
     def in_words(self) -> str:
         """Say what they select, as a person would check it before acting: `blurry, class cat, since 7d`."""
         said = [self.reason, f"borderline {self.borderline}" if self.borderline else ""]
-        said += [f"{name.removesuffix('_name')} {shown(value)}" for name, value in self.pairs() if name in _SAID]
+        said += [
+            f"{name.removesuffix('_name')} {NONE if value == NONE else shown(value)}"
+            for name, value in self.pairs()
+            if name in _SAID
+        ]
         if self.score:
             said.append(f"{self.score} from {self.low or 'any'} to {self.high or 'any'}")
         return ", ".join(filter(None, said)) or "any reason, class and source"
@@ -78,9 +92,8 @@ class Filters:
             UsageError: one of them is nothing that can be selected by.
         """
         self._check()
-        scope = Scope(
-            *parse_period(self.since or None, self.until or None, now), self.source or None, self.class_name or None
-        )
+        class_name = "" if self.class_name == NONE else self.class_name or None
+        scope = Scope(*parse_period(self.since or None, self.until or None, now), self.source or None, class_name)
         states = STATES if self.state == "all" or ids is not None else (self.state,)
         scores = {self.score: self._range()} if self.score else {}
         made = Selection(scope, self.reason or None, states, scores, ids)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 
 from imageguard_daemon import __version__
 from imageguard_daemon.reporting.wording import percent, points, shown
+from imageguard_daemon.web.filters import asked_for
 from imageguard_daemon.web.guarding import HOLDER
 from imageguard_daemon.web.site import Site
 
@@ -31,6 +32,7 @@ class Renderer:
         self._environment.filters |= {
             "percent": percent,
             "shown": shown,
+            "asked_for": asked_for,
             "points": points,
             "number": lambda number: f"{number:,}",
             "moment": lambda text: str(text)[:19].replace("T", " "),

@@ -39,6 +39,7 @@ def judged(
     relative_path: str = "cat/1.jpg",
     camera: str = "",
     measures: Measures | None = None,
+    class_name: str = "cat",
 ) -> JudgedFile:
     """Give an accepted or blurry image with these intents; the first one is its own."""
     decision = Decision(
@@ -51,7 +52,7 @@ def judged(
         scorer_version="test",
     )
     measurement = Measurement(intents[0].sha256, measures, camera=camera, identity=intents[0].identity)
-    return JudgedFile(Candidate("default", relative_path), "cat", measurement, decision, intents)
+    return JudgedFile(Candidate("default", relative_path), class_name, measurement, decision, intents)
 
 
 @dataclass(frozen=True)

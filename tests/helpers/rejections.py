@@ -39,6 +39,7 @@ class Rejections:
         *,
         ok: bool = False,
         measures: Measures | None = None,
+        class_name: str = "cat",
     ) -> int:
         """File an image with its labels as a daemon does; give the number of its decision."""
         self._filed += 1
@@ -51,7 +52,8 @@ class Rejections:
             source.parent.mkdir(parents=True, exist_ok=True)
             source.write_bytes(content if one == name else f"label {self._filed}".encode())
             intents.append(intent(source, target / one, "image" if one == name else "sidecar"))
-        [recorded] = self.audit.record_intents([judged(*intents, ok=ok, relative_path=name, measures=measures)])
+        image = judged(*intents, ok=ok, relative_path=name, measures=measures, class_name=class_name)
+        [recorded] = self.audit.record_intents([image])
         for one in intents:
             os.makedirs(os.path.dirname(one.destination_path), exist_ok=True)
             os.rename(one.source_path, one.destination_path)

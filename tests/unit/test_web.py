@@ -188,6 +188,22 @@ async def test_a_confirmation_says_in_words_and_pictures_what_is_meant(client):
     assert "Ticked: blurry." in ticked
 
 
+@pytest.mark.parametrize("name", ["cat ", " cat", "(none)", "c" * 240, "K\u00f6ln \U0001f408", "a&b=c+d%20", ""])
+async def test_each_class_is_found_by_its_link(rejections, name):
+    """From the overview to its images and to the question before they are released: those, and no others."""
+    place = f"{name}/4.jpg" if name else "4.jpg"
+    number = rejections.file(place, class_name=name)
+    async with _client(_site(rejections)) as client:
+        links = re.findall(r'href="(/quarantine\?class_name=[^"]*)"', (await client.get("/live")).text)
+        pages = [(await client.get(html.unescape(link))).text for link in links]
+        [gallery] = [page for page in pages if f'value="{number}"' in page]
+        assert re.findall(r'name="ids" value="(\d+)"', gallery) == [str(number)]
+        [release] = re.findall(r'href="(/review\?[^"]*action=release)"', gallery)
+        asked = (await client.get(html.unescape(release))).text
+    assert f"/decisions/{number}/thumbnail" in asked
+    assert "/decisions/1/" not in asked
+
+
 @pytest.fixture(scope="module")
 def several(tmp_path_factory):
     """Six rejected images, all of them blurry cats."""
