@@ -375,6 +375,12 @@ def _fleet_address(text: str) -> str:
     return text
 
 
+def _network(text: str) -> str:
+    import ipaddress  # noqa: PLC0415 - few need it
+
+    return str(ipaddress.ip_network(text))
+
+
 class Forward(Section):
     """One database for the logs of many servers; docs/fleet.md. Nothing is forwarded unless `url` is set."""
 
@@ -426,6 +432,12 @@ class Web(Section):
         (),
         description="Names by which browsers reach the pages, through a proxy for instance; with one, a token is "
         "needed on loopback, too.",
+    )
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        (),
+        description="Addresses or networks of proxies, e.g. 127.0.0.1: whom X-Forwarded-For and X-Forwarded-Proto are "
+        "believed. Limits are then of each client, not of the proxy, and with TLS in front the session's cookie is "
+        "sent over TLS only. A token is needed on loopback, too.",
     )
 
 

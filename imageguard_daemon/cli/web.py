@@ -119,7 +119,7 @@ def _access(settings: "Settings", place: _Place) -> "Access":
     from imageguard_daemon.web.site import LOOPBACK, Access
     from imageguard_daemon.web.tokens import TOKEN_FILE, Tokens
 
-    if place.is_private:
+    if place.is_private and not settings.web.trusted_proxies:
         return Access(LOOPBACK | {place.host})
     tokens = Tokens(settings.state_folder / TOKEN_FILE)
     if not tokens.holders():

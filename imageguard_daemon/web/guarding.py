@@ -6,6 +6,7 @@ from time import monotonic
 from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -121,6 +122,11 @@ class Guard:
         except ValueError:
             return False
         return parts.netloc == host and "@" not in host and name in self._site.access.hosts
+
+
+def client_of(request: Request) -> str:
+    """Name who asks, for limits: the holder of a token, else an address."""
+    return request.scope.get(HOLDER) or (request.client.host if request.client else "")
 
 
 def cookie_of(headers: Headers, name: str) -> str:

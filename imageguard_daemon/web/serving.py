@@ -42,6 +42,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(site: Site, listening: socket.socket) -> None:
     """Answer requests until a stop signal."""
+    proxies = site.settings.web.trusted_proxies
     config = uvicorn.Config(
         make_app(site),
         log_level="error",
@@ -51,7 +52,8 @@ def serve(site: Site, listening: socket.socket) -> None:
         limit_concurrency=MAX_CONNECTIONS + 100,  # requests at once: connections that only wait make room before
         timeout_graceful_shutdown=5,
         timeout_keep_alive=int(KEEP_ALIVE_SECONDS),
-        proxy_headers=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
     )
     uvicorn.Server(config).run(sockets=[listening])
 

@@ -13,7 +13,7 @@ from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
 from imageguard_daemon.web.api import Problem
 from imageguard_daemon.web.checking import Checked, Checker, as_dict, bars_of
-from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
+from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES, client_of
 from imageguard_daemon.web.parameters import require_known
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.site import RateLimit, TooOftenError
@@ -50,7 +50,7 @@ class Desk:
             UsageError: the form has none, too many, or is none.
             TooOftenError: this client has to wait.
         """
-        client = request.client.host if request.client else ""
+        client = client_of(request)
         self._limit.take(client, 1)
         if self._under_way >= UPLOADS_AT_ONCE:
             raise TooOftenError(_BUSY_SECONDS)
