@@ -13,7 +13,7 @@ from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.queries import conditions_of, with_latest_review
 from imageguard_daemon.audit.schema import decisions, reviews, rollup_reviews
 
-_LEAVING_A_TRACE = ("confirm", "release", "rejudge", "purge")
+_LEAVING_A_TRACE = ("confirm", "release", "rejudge", "purge", "return")
 """What an undo took back leaves none."""
 _COLUMNS = (Dimension.class_, Dimension.reason, Dimension.source, Dimension.camera, Dimension.host, Dimension.preset)
 
@@ -37,6 +37,7 @@ def count_reviews(engine: sa.Engine, scope: Scope) -> list[ReviewCount]:
             columns = [reviews.c.action, *_columns(decisions)]
             query = sa.select(*columns, sa.func.count()).select_from(with_latest_review()).group_by(*columns)
             query = query.where(reviews.c.action.in_(_LEAVING_A_TRACE), *conditions_of(scope))
+            query = query.where(decisions.c.verdict != "accepted")  # accepted images may be returned, too
             _add(counts, connection.execute(query))
         if has_archived_reviews(connection):
             columns = [rollup_reviews.c.action, *_columns(rollup_reviews)]

@@ -106,8 +106,9 @@ def _whereabouts(one: Tally, reviewed: Reviewed | None) -> dict[str, Any]:
     if reviewed is None:
         return {}
     in_quarantine = max(0, one.rejected - reviewed.left)
-    archived = {"archived": reviewed.archived} if reviewed.archived else {}
-    return {"released": reviewed.released, "purged": reviewed.purged, **archived, "in_quarantine": in_quarantine}
+    some = {"archived": reviewed.archived, "returned": reviewed.returned}
+    some = {what: images for what, images in some.items() if images}
+    return {"released": reviewed.released, "purged": reviewed.purged, **some, "in_quarantine": in_quarantine}
 
 
 def _trend_as_dict(report: Report) -> dict[str, Any] | None:

@@ -14,7 +14,8 @@ class Reviewed:
     """Of rejected images, by the latest word on each: how many rejections people called right and how many wrong.
 
     `rejudged` were released by other thresholds, on which people have said nothing. `purged` are deleted ones, which
-    are among the right. `archived` left the log when nobody noted yet whether they had been released or deleted.
+    are among the right. `returned` were written to after they had been filed and went back into the inbox, where they
+    were judged again. `archived` left the log when nobody noted yet whether they had been released or deleted.
     """
 
     right: int = 0
@@ -22,6 +23,7 @@ class Reviewed:
     rejudged: int = 0
     purged: int = 0
     archived: int = 0
+    returned: int = 0
 
     @property
     def total(self) -> int:
@@ -36,7 +38,7 @@ class Reviewed:
     @property
     def left(self) -> int:
         """How many are in quarantine no more."""
-        return self.released + self.purged + self.archived
+        return self.released + self.purged + self.archived + self.returned
 
     @property
     def precision(self) -> float:
@@ -65,7 +67,8 @@ def reviewed(counts: Iterable[ReviewCount]) -> Reviewed:
     for count in counts:
         actions[count.action] += count.images
     right = actions["confirm"] + actions["purge"]
-    return Reviewed(right, actions["release"], actions["rejudge"], actions["purge"], actions["archived"])
+    gone = (actions["purge"], actions["archived"], actions["return"])
+    return Reviewed(right, actions["release"], actions["rejudge"], *gone)
 
 
 def reviewed_by(by: Sequence[Dimension], counts: Iterable[ReviewCount]) -> dict[tuple[str, ...], Reviewed]:

@@ -95,6 +95,7 @@ def since_in_words(report: Report) -> str:
         (one.released, "released since"),
         (one.purged, "deleted since"),
         (one.archived, "released or deleted and archived"),
+        (one.returned, "written to and judged again"),
     )
     since = (f"{images:,} {what}" for images, what in acted if images)
     return ", ".join((*since, f"{report.in_quarantine:,} in quarantine"))

@@ -1,6 +1,7 @@
 """What became of rejected images, in every form of a report."""
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.audit.quarantined import classes
 from imageguard_daemon.config import Reporting
+from imageguard_daemon.model import Outcome
 from imageguard_daemon.reporting.gathering import report_on
 from imageguard_daemon.reporting.page import as_html
 from imageguard_daemon.reporting.rendering import as_dict
@@ -47,6 +49,27 @@ def printed(report: Report) -> str:
     console = Console(width=100, file=io.StringIO(), record=True)
     console.print(as_table(report))
     return console.export_text()
+
+
+def test_what_went_back_into_the_inbox_is_not_in_quarantine(tmp_path: Path) -> None:
+    """Of two rejected images and a good one, one of each kind was written to: one rejected image is left."""
+    rejections = Rejections(tmp_path / "root")
+    returned = [rejections.file("cat/1.jpg"), rejections.file("cat/2.jpg"), rejections.file("cat/3.jpg", ok=True)][1:]
+    for number in returned:
+        moved = rejections.audit.moved_by(number)
+        assert moved
+        away = replace(moved.intent, source_path=moved.intent.destination_path, destination_path="")
+        [taken] = rejections.audit.record_return([(away, number)], "was written to")
+        Path(moved.intent.destination_path).unlink()
+        rejections.audit.record_outcomes([Outcome(taken.intent_id, "purged")])
+    engine = open_for_reading(rejections.root / "audit.db")
+    made = report_on(engine, (Dimension.class_,), Scope(), Reporting(), FAR)
+    engine.dispose()
+    rejections.close()
+    assert "2 rejected, 1 written to and judged again, 1 in quarantine" in printed(made)
+    whole = as_dict(made)
+    for part in (whole, whole["groups"][0]):
+        assert (part["released"], part["purged"], part["returned"], part["in_quarantine"]) == (0, 0, 1, 1)
 
 
 def test_people_read_how_many_are_in_quarantine_by_now(report: Report) -> None:
