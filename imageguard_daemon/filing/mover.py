@@ -96,7 +96,7 @@ class Move:
         self._temporary, self._aside = temporary_name(recorded.intent_id), aside_name(recorded.intent_id)
         self._source_folder = self._target_folder = self._file = -1
         self._inode: Inode = (-1, -1)
-        self._leased = self._doubled = self._is_aside = False
+        self._leased = self._doubled = self._is_copied = self._is_aside = False
         self._refusal: OSError | None = None
         self._in_doubt = False  # a new name may have been given: an error does not say that nothing has moved
 
@@ -122,7 +122,8 @@ class Move:
     @property
     def kept_at(self) -> str:
         """Where the old file of a copy stays under its hidden name; empty if it has gone or has other names."""
-        if not (self._keeps_source and self._is_aside and os.fstat(self._file).st_nlink == 1):
+        is_to_stay = self._keeps_source and self._is_copied and self._is_aside
+        if not (is_to_stay and os.fstat(self._file).st_nlink == 1):
             return ""
         return os.path.join(os.path.dirname(self._intent.source_path), self._aside)
 
@@ -327,6 +328,7 @@ class Move:
             with suppress(OSError):
                 os.unlink(self._temporary, dir_fd=self._target_folder)
             raise
+        self._is_copied = True
         self._take_source_away()
 
     def _fill(self, copy: int) -> None:

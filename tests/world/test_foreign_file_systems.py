@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from imageguard_daemon.names import number_of_set_aside
 from tests.e2e.daemon_process import Ingest
 from tests.helpers.images import jpeg, photo
 
@@ -46,14 +47,16 @@ def _counts(one: Ingest) -> list[int]:
         connection.close()
 
 
-def _check(one: Ingest, mounted_at: Path) -> None:
+def _check(one: Ingest, mounted_at: Path, *, keeps_sources: bool = False) -> None:
     assert sorted(row["verdict"] for row in one.decisions()) == ["accepted"] * FILES + ["quarantined"]
     assert _counts(one) == [FILES + 1] * 3
     for row in one.decisions():
         assert Path(row["destination"]).is_relative_to(mounted_at)
     filed = [path for folder in (one.accepted, one.quarantine) for path in folder.rglob("*") if path.is_file()]
     assert sorted(map(str, filed)) == sorted(row["destination"] for row in one.decisions())
-    assert [path for path in one.inbox.rglob("*") if path.is_file()] == []
+    left = [path for path in one.inbox.rglob("*") if path.is_file()]
+    assert all(number_of_set_aside(path.name) for path in left)
+    assert len(left) == (len(filed) if keeps_sources else 0)
 
 
 @pytest.mark.parametrize("kind", WITH_SAFE_NAMES)
@@ -77,6 +80,8 @@ def test_a_card_or_a_cloud_can_be_an_inbox(kind, mounted, ingest, tmp_path):
     one.start()
     one.wait_for_decisions(FILES + 1)
     assert one.stop() == 0
+    _check(one, tmp_path, keeps_sources=True)
+    assert one.start("--once").wait(60) == 0
     _check(one, tmp_path)
 
 
