@@ -4,11 +4,11 @@ rename(2) says "permission denied" for either end. Asked afterwards, what forbid
 before, what surely forbids it saves an attempt.
 """
 
-import array
 import errno
 import fcntl
 import os
 import stat
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -34,12 +34,20 @@ class Refusal:
 
 def of_source(path: str) -> Refusal | None:
     """Say what keeps the file at `path` where it is; None when nothing is known to."""
-    folder_path = os.path.dirname(path)
-    if refusal := _of_folder(folder_path, "files cannot be moved out of"):
-        return refusal
-    if _is_stuck(path):
-        why = f"files of other accounts cannot be moved out of {printable(folder_path)}: it has the sticky bit"
-        return Refusal(path, why)
+    folder = os.path.dirname(path)
+    return of_source_folder(folder) or of_file(path, in_sticky_folder=is_sticky(folder))
+
+
+def of_source_folder(folder: str) -> Refusal | None:
+    """Say what keeps all files of a folder where they are."""
+    return _of_folder(folder, "files cannot be moved out of")
+
+
+def of_file(path: str, *, in_sticky_folder: bool) -> Refusal | None:
+    """Say what keeps a single file where it is, in a folder that files may be moved out of."""
+    if in_sticky_folder and _is_stuck(path):
+        told = printable(os.path.dirname(path))
+        return Refusal(path, f"files of other accounts cannot be moved out of {told}: it has the sticky bit")
     if _flags(path, READ_ONLY_NO_TRAPS) & (_IMMUTABLE | _APPEND_ONLY):
         return Refusal(path, f"{printable(path)} cannot be moved: it is immutable or append-only (chattr -ia)")
     return None
@@ -65,25 +73,33 @@ def _of_folder(path: str, what: str) -> Refusal | None:
     return None
 
 
-def _is_stuck(path: str) -> bool:
-    """Tell whether a file is another account's in a sticky folder."""
+def is_sticky(folder: str) -> bool:
+    """Tell whether a folder lets everybody move their own files alone, and is not this account's."""
     with suppress(OSError):
-        folder = os.stat(os.path.dirname(path))
-        if folder.st_mode & stat.S_ISVTX and os.geteuid() != folder.st_uid:
-            return os.lstat(path).st_uid != os.geteuid() and not _may_pass_for_owner()
+        status = os.stat(folder)
+        return bool(status.st_mode & stat.S_ISVTX) and os.geteuid() != status.st_uid
+    return False
+
+
+def _is_stuck(path: str) -> bool:
+    """Tell whether a file in a sticky folder is another account's."""
+    with suppress(OSError):
+        return os.lstat(path).st_uid != os.geteuid() and not _may_pass_for_owner()
     return False
 
 
 def _flags(path: str, how: int) -> int:
     """Give the attributes of chattr(1); 0 where there are none or they cannot be known."""
-    flags = array.array("L", [0])
-    with suppress(OSError):
+    try:
         descriptor = os.open(path, how)
-        try:
-            fcntl.ioctl(descriptor, _GET_FLAGS, flags)
-        finally:
-            os.close(descriptor)
-    return flags[0]
+    except OSError:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8)), sys.byteorder)
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
 
 
 def _may_pass_for_owner() -> bool:

@@ -351,10 +351,13 @@ class Inbox:
         """Give what a download program keeps beside a file, and when one of the two last changed."""
         if self.selection.is_sidecar(relative_path):
             return None
-        for path in self.selection.companions_of(relative_path):
+        image = os.path.join(self._root, relative_path)
+        for path in self.selection.companions_of(image):
+            if not os.access(path, os.F_OK):  # asked a dozen times of each file: half of what a failed lstat(2) costs
+                continue
             with suppress(OSError):
-                both = [os.lstat(os.path.join(self._root, name)) for name in (path, relative_path)]
-                return path, max(status.st_ctime for status in both)
+                changed_at = max(os.lstat(name).st_ctime for name in (path, image))
+                return os.path.join(os.path.dirname(relative_path), os.path.basename(path)), changed_at
         return None
 
     def _follows_an_image(self, relative_path: str) -> bool:

@@ -1,7 +1,7 @@
 """Folders and files that the daemon may not move: what lies there waits, everything else goes on.
 
-What surely refuses is not even tried. For the rest one file at a time finds out, after pauses that grow, so that a
-folder that refuses for months leaves few abandoned intents in the log.
+What surely refused a second ago is not even tried. For the rest one file at a time finds out, after pauses that grow,
+so that a folder that refuses for months leaves few abandoned intents in the log.
 """
 
 import os
@@ -12,6 +12,8 @@ from imageguard_daemon.filing import refusing
 LOOK_AGAIN_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 600.0
 _PLACES_REMEMBERED = 10_000
+_FREE_SECONDS = 1.0
+"""For so long a folder that refused nothing is not looked at again: what it refuses since, an attempt finds out."""
 
 
 @dataclass(slots=True)
@@ -31,12 +33,16 @@ class Refusals:
     """What is known of places that refuse, folders or single files. One thread only."""
 
     _known: dict[str, Waiting] = field(default_factory=dict)
+    _free: dict[tuple[str, str], tuple[float, bool]] = field(default_factory=dict)
+    """Folders that refused nothing, as a source (with no root) or as a destination: until when that is believed, and
+    whether they are sticky."""
 
     def refused(self, place: str, why: str, now: float) -> Waiting:
         """Note that an attempt was refused; each pause is twice the last one."""
         known = self._known.get(place)
         if known is not None and known.pause_seconds and not known.prober:
             return known  # of the same group as the attempt that counted
+        self._free.clear()
         last = 0.0 if known is None else known.pause_seconds
         pause = min(max(last * 2, LOOK_AGAIN_SECONDS), LONGEST_PAUSE_SECONDS)
         return self._note(place, Waiting(why, now + pause, pause))
@@ -46,12 +52,12 @@ class Refusals:
         places = (path, os.path.dirname(path))
         if waiting := next((w for place in places if (w := self._not_due(place, path, now))), None):
             return waiting
-        return self._looked_up(refusing.of_source(path), places, path, now)
+        return self._looked_up(self._look_at_source(path, places[1], now), places, path, now)
 
     def of_move(self, path: str, destination: str, root: str, now: float) -> Waiting | None:
         """Say why a file that has been judged must wait all the same; what a whole destination refuses is no reason."""
         folder = os.path.dirname(destination)
-        found = refusing.of_destination(folder, root)
+        found = self._look_at_destination(folder, root, now)
         if found is not None and (found.place != folder or folder == root):
             found = None  # an attempt says it of all
         if waiting := self._not_due(folder, path, now):
@@ -62,6 +68,28 @@ class Refusals:
         """Forget what was said against the places of a move that has succeeded; give it."""
         places = (path, os.path.dirname(path), os.path.dirname(destination))
         return [self._known.pop(place) for place in places if place in self._known]
+
+    def _look_at_source(self, path: str, folder: str, now: float) -> refusing.Refusal | None:
+        until, is_sticky = self._free.get((folder, ""), (now, False))
+        if not now < until:
+            if refusal := refusing.of_source_folder(folder):
+                return refusal
+            is_sticky = refusing.is_sticky(folder)
+            self._is_free((folder, ""), now, is_sticky=is_sticky)
+        return refusing.of_file(path, in_sticky_folder=is_sticky)
+
+    def _look_at_destination(self, folder: str, root: str, now: float) -> refusing.Refusal | None:
+        if now < self._free.get((folder, root), (now, False))[0]:
+            return None
+        refusal = refusing.of_destination(folder, root)
+        if refusal is None:
+            self._is_free((folder, root), now)
+        return refusal
+
+    def _is_free(self, place: tuple[str, str], now: float, *, is_sticky: bool = False) -> None:
+        if len(self._free) >= _PLACES_REMEMBERED:
+            self._free.clear()
+        self._free[place] = now + _FREE_SECONDS, is_sticky
 
     def _looked_up(
         self, found: refusing.Refusal | None, places: tuple[str, ...], path: str, now: float

@@ -60,6 +60,8 @@ def compared(found: Measurement, data: bytes, said: list[Said]) -> Measurement:
 
 
 def _list(path: str) -> Listed | None:
+    if not os.access(path, os.F_OK):  # the rule, and asked of every image: cheaper than an error
+        return None
     try:
         identity = FileIdentity.from_stat(os.lstat(path))
     except OSError:
@@ -81,6 +83,8 @@ def _list(path: str) -> Listed | None:
 
 
 def _contents(path: str, most_bytes: int) -> tuple[FileIdentity, bytes] | None:
+    if not os.access(path, os.F_OK):
+        return None
     try:
         descriptor = os.open(path, READ_ONLY_NO_TRAPS)
     except OSError:

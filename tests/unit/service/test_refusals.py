@@ -207,6 +207,27 @@ def test_what_is_immutable_waits_without_an_attempt(place, locked):
         bench.audit.close()
 
 
+def test_a_folder_that_begins_to_refuse_is_found_out_by_one_attempt(place):
+    """A folder is looked at once a second; what it forbids in between costs one intent, and no file its place."""
+    bench = Bench(place)
+    try:
+        bench.arrive("cat/1.jpg", b"1")
+        bench.step(now=0.0)
+        bench.arrive("cat/2.jpg", b"2")
+        with immutable(bench.inbox / "cat"):
+            bench.step(now=0.5)
+            assert abandoned(place) == 1
+            (failure,) = bench.backlog.failures
+            assert failure.error.startswith(f"files cannot be moved out of {bench.inbox}/cat: it is immutable")
+            bench.arrive("dog/3.jpg", b"3")
+            bench.step(now=0.6)
+        try_again(bench, 80.0)
+        assert filed(bench) == {"accepted/cat/1.jpg": b"1", "accepted/cat/2.jpg": b"2", "accepted/dog/3.jpg": b"3"}
+        assert abandoned(place) == 1
+    finally:
+        bench.audit.close()
+
+
 @needs_root
 def test_a_read_only_card_in_the_inbox_waits_alone(place):
     """What cannot be taken off a card is not copied again and again, and others go on."""
