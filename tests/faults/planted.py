@@ -99,7 +99,7 @@ MISTAKES = (
     Mistake(
         "recovery forgets the aside of a copy",
         "service/recovery.py",
-        "        _settle_aside(recorded, self._folders)\n",
+        "        _settle_aside(recorded, self._folders, keeps=self._keeps)\n",
         "",
         f"{RECOVERY}::test_a_source_that_was_set_aside_is_settled",
     ),
