@@ -9,6 +9,7 @@ from imageguard_daemon.batch.images import Count, ImagesOfFolder
 from imageguard_daemon.batch.judging import row_of_record
 from imageguard_daemon.batch.moving import Move, settings_for_move
 from imageguard_daemon.batch.outputs import Outputs
+from imageguard_daemon.batch.page import Page
 from imageguard_daemon.batch.progress import ScanProgress
 from imageguard_daemon.batch.request import Request, Result
 from imageguard_daemon.batch.scanning import Unread
@@ -32,20 +33,21 @@ def run(request: Request, console: Console) -> Result:
         raise UsageError("there is nowhere to move to")
     settings = settings_for_move(request.settings, request.source, request.folder, request.move)
     outputs = Outputs(request.outputs, only=request.only, overwrite=request.overwrite)
+    page: Page | None = None
     try:
+        page = Page(request.page, request) if request.page else None
         move = Move(settings, _MoveDisplay(console, request))
         exit_code = move.run()
-        totals = _write(move, request, outputs)
+        totals = _write(move, request, outputs, page)
         if totals.total:
             (outputs.set_aside if move.was_interrupted else outputs.publish)()
+        summary, unread = _summary(totals, request, is_complete=not exit_code and not move.was_interrupted)
+        if totals.total and page is not None and not move.was_interrupted:
+            page.publish(summary)
     finally:
         outputs.discard()
-    left, remaining = _what_remains(request)
-    unread = Unread(Counter(remaining))
-    report = totals.report(request.settings.reporting)
-    told = printable(str(request.folder))
-    complete = not exit_code and not move.was_interrupted
-    summary = Summary(told, totals, report, 0, left, dict(unread.reasons), is_complete=complete)
+        if page is not None:
+            page.discard()
     filed = f"; moved to {printable(str(request.move))}"
     if move.was_interrupted:
         used = request.uses_standard_output
@@ -54,13 +56,23 @@ def run(request: Request, console: Console) -> Result:
     return Result(summary, unread, exit_code, filed, go_on, request.uses_standard_output)
 
 
-def _write(move: Move, request: Request, outputs: Outputs) -> Totals:
+def _summary(totals: Totals, request: Request, *, is_complete: bool) -> tuple[Summary, Unread]:
+    left, remaining = _what_remains(request)
+    unread = Unread(Counter(remaining))
+    report = totals.report(request.settings.reporting)
+    told = printable(str(request.folder))
+    return Summary(told, totals, report, 0, left, dict(unread.reasons), is_complete=is_complete), unread
+
+
+def _write(move: Move, request: Request, outputs: Outputs, page: Page | None) -> Totals:
     totals = Totals()
     folder, root = str(request.folder), str(request.move)
     for record in move.rows():
         row = row_of_record(record, folder, root)
         totals.add(row)
         outputs.write(row)
+        if page is not None:
+            page.add(row)
     return totals
 
 

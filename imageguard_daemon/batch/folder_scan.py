@@ -16,6 +16,7 @@ from imageguard_daemon.batch.judging import judge, row_of
 from imageguard_daemon.batch.linking import Linker
 from imageguard_daemon.batch.old_links import OldLinks
 from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT, Outputs
+from imageguard_daemon.batch.page import Page
 from imageguard_daemon.batch.progress import ScanProgress
 from imageguard_daemon.batch.request import Request, Result
 from imageguard_daemon.batch.scanning import Measuring, version_of
@@ -59,7 +60,7 @@ def state_path(request: Request) -> Path:
     """Say where measurements are kept: where the user wants, beside the first output, or in the user's cache."""
     if request.state is not None:
         return request.state
-    files = [path for path in request.outputs.values() if path != TO_STANDARD_OUTPUT]
+    files = [path for path in (*request.outputs.values(), request.page) if path not in {"", TO_STANDARD_OUTPUT}]
     if files:
         return Path(f"{files[0]}{STATE_SUFFIX}")
     if request.link is not None:
@@ -110,13 +111,16 @@ class _Scan:
         self._outputs = self._make_outputs()
         self._partial: tuple[str, ...] = ()
         stack.callback(self._outputs.discard)
+        self._page = Page(request.page, request) if request.page else None
+        if self._page is not None:
+            stack.callback(self._page.discard)
         self._state = state_path(request)
         if request.fresh:
             _forget(self._state)
         self._store = MeasuredFiles(self._state, version_of(request.settings.scoring))
         stack.callback(self._store.close)
         self._measuring = Measuring(self._store, request.settings.scoring)
-        spared = (*self._outputs.paths, self._state)
+        spared = (*self._outputs.paths, *filter(None, [Path(request.page) if request.page else None]), self._state)
         self._images = ImagesOfFolder(str(request.folder), self._selection, spared, self._note_unreadable_folder)
         self._is_complete = False
 
@@ -145,6 +149,8 @@ class _Scan:
             keep = bool(self._measuring.unread.total)  # what could not be read may have been linked
             self._old_links = self._linker.take_old_away(self._request.folder, keep=keep)
         self._outputs.publish()
+        if self._page is not None:
+            self._page.publish(self._summary())
 
     def set_aside(self) -> None:
         """Keep the results so far, under names that say so."""
@@ -153,17 +159,7 @@ class _Scan:
 
     def result(self, exit_code: int = 0) -> Result:
         """Give what has come of it by now."""
-        report = self._totals.report(self._request.settings.reporting)
-        unread = self._measuring.unread
-        summary = Summary(
-            folder=printable(str(self._request.folder)),
-            totals=self._totals,
-            report=report,
-            known=self._measuring.known,
-            left=dict(self._images.left),
-            unread=dict(unread.reasons),
-            is_complete=self._is_complete and not unread.total,
-        )
+        unread, summary = self._measuring.unread, self._summary()
         link = self._request.link
         filed = f"; {self._linked:,} linked in {printable(str(link))}" if link else ""
         filed += f", {self._old_links.removed:,} old links removed" if self._old_links.removed else ""
@@ -177,6 +173,18 @@ class _Scan:
             used,
             is_interrupted=bool(exit_code),
             old_links=self._old_links,
+        )
+
+    def _summary(self) -> Summary:
+        unread = self._measuring.unread
+        return Summary(
+            folder=printable(str(self._request.folder)),
+            totals=self._totals,
+            report=self._totals.report(self._request.settings.reporting),
+            known=self._measuring.known,
+            left=dict(self._images.left),
+            unread=dict(unread.reasons),
+            is_complete=self._is_complete and not unread.total,
         )
 
     def _how_to_go_on(self) -> str:
@@ -206,6 +214,8 @@ class _Scan:
         row = row_of(image)
         self._outputs.write(row)
         self._totals.add(row)
+        if self._page is not None:
+            self._page.add(row)
 
     def _keep_identity(self, path: str, measurement: Measurement) -> None:
         """Know a file again whose link count we have changed."""

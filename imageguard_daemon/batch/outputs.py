@@ -21,9 +21,10 @@ from imageguard_daemon.names import printable
 from imageguard_daemon.writing import PARTIAL_SUFFIX, NewFile, remove_partial
 
 TO_STANDARD_OUTPUT = "-"
+PAGE_BEGINNING = b'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<!-- imageguard-daemon -->'
 _FLUSH_SECONDS = 1.0
 _ROWS_OF_A_GROUP = 5_000
-_BEGINNINGS = {"csv": b"path,score,issues,reason", "jsonl": b'{"path": ', "parquet": b"PAR1"}
+_BEGINNINGS = {"csv": b"path,score,issues,reason", "jsonl": b'{"path": ', "parquet": b"PAR1", "html": PAGE_BEGINNING}
 _WHOLE = {"width", "height", "size_bytes", "row", "mtime_ns"}
 _YES_OR_NO = {"borderline", "names_escaped"}
 _NUMBERS = {"score", *SCORE_NAMES, *COLUMNS[COLUMNS.index("blur_sigma_px") : COLUMNS.index("class")]}
@@ -169,8 +170,8 @@ class Outputs:
         self.paths: tuple[Path, ...] = tuple(Path(path) for path in wanted.values() if path != TO_STANDARD_OUTPUT)
         for form, path in wanted.items():
             if path != TO_STANDARD_OUTPUT and not overwrite:
-                _require_ours(Path(path), form)
-                _require_ours(Path(f"{path}{PARTIAL_SUFFIX}"), form)  # it will be replaced, or taken away
+                require_ours(Path(path), form)
+                require_ours(Path(f"{path}{PARTIAL_SUFFIX}"), form)  # it will be replaced, or taken away
         try:
             self._open.extend(_Output(form, path) for form, path in wanted.items())
         except BaseException:
@@ -218,7 +219,7 @@ class _Output:
         self._path = path
         if form == "parquet" and path == TO_STANDARD_OUTPUT:
             raise UsageError("--parquet needs a file: its end must be known before it can be read")
-        with _writing(path):
+        with writing(path):
             self._file = None if path == TO_STANDARD_OUTPUT else NewFile(path)
         try:
             self._form = _FORMS[form](self._file.stream if self._file else sys.stdout.buffer)
@@ -250,7 +251,8 @@ class _Output:
 _FORMS: dict[str, Callable[[BinaryIO], Form]] = {"csv": CsvForm, "jsonl": JsonlForm, "parquet": ParquetForm}
 
 
-def _require_ours(path: Path, form: str) -> None:
+def require_ours(path: Path, form: str) -> None:
+    """Refuse a file that is there already and no scan has made; UsageError says so."""
     if path.exists() and not path.is_file():  # a pipe or a device has no content to be lost
         return
     try:
@@ -267,7 +269,7 @@ def _require_ours(path: Path, form: str) -> None:
 
 
 @contextmanager
-def _writing(path: str) -> Iterator[None]:
+def writing(path: str) -> Iterator[None]:
     """Translate what the file system says about an output."""
     try:
         yield

@@ -17,13 +17,15 @@ from imageguard_daemon.quality.policy import thresholds_for
 class Request:
     """A folder, the rules to judge it by, and what is to be written or filed.
 
-    `outputs` are paths by form (`csv`, `jsonl`, `parquet`); `only` is a verdict, `borderline`, or empty.
+    `outputs` are paths by form (`csv`, `jsonl`, `parquet`); `page` is where an HTML page goes, if
+    anywhere; `only` is a verdict, `borderline`, or empty.
     """
 
     folder: Path
     settings: Settings
     source: Source
     outputs: Mapping[str, str]
+    page: str = ""
     only: str = ""
     move: Path | None = None
     link: Path | None = None

@@ -52,6 +52,15 @@ Parquet = Annotated[
         "--parquet", metavar="FILE", show_default=False, help="Write a Parquet file (needs the extra `parquet`)."
     ),
 ]
+Html = Annotated[
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        show_default=False,
+        help="Write a page with findings, charts, and pictures of what was rejected; it needs nothing else.",
+    ),
+]
 OnlyThese = Annotated[Only, typer.Option("--only", help="Which images the files above have; totals are of all.")]
 Fail = Annotated[bool, typer.Option("--fail-on-reject", help="Exit 1 when an image was rejected.")]
 MoveTo = Annotated[
@@ -92,6 +101,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     csv: Csv = None,
     jsonl: Jsonl = None,
     parquet: Parquet = None,
+    html: Html = None,
     only: OnlyThese = Only.all,
     fail_on_reject: Fail = False,
     move: MoveTo = None,
@@ -128,7 +138,8 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
         folder=_checked(folder),
         settings=settings,
         source=with_rules(source_of(settings, source), preset, parse_thresholds(thresholds or [])),
-        outputs=_outputs(csv, jsonl, parquet),
+        outputs=_outputs(csv, jsonl, parquet, html),
+        page=html or "",
         only={Only.all: "", Only.rejected: "quarantined"}.get(only, only.value),
         move=move,
         link=link,
@@ -154,9 +165,10 @@ def _checked(folder: Path) -> Path:
     return folder
 
 
-def _outputs(csv: str | None, jsonl: str | None, parquet: str | None) -> dict[str, str]:
+def _outputs(csv: str | None, jsonl: str | None, parquet: str | None, html: str | None) -> dict[str, str]:
     wanted = {form: path for form, path in (("csv", csv), ("jsonl", jsonl), ("parquet", parquet)) if path}
-    if len(set(map(os.path.realpath, wanted.values()))) < len(wanted):
+    files = [*wanted.values(), *filter(None, [html])]
+    if len(set(map(os.path.realpath, files))) < len(files):
         raise UsageError("two outputs cannot go to the same file")
     return wanted
 

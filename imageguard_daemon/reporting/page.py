@@ -2,12 +2,15 @@
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
 
 import jinja2
+import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 
 from imageguard_daemon.model import SIGNALS
@@ -23,27 +26,57 @@ GROUPS_SHOWN = 60
 HEAT_STEPS = 10
 HEAT_REASONS = 8
 """Columns that a page has room for; the rarest reasons beyond them are named below."""
+_OF_A_LOG = "The newest rejected images of each frequent reason."
+_OF_A_SCAN = "Of each reason the worst images, then those nearest to being accepted."
 _WEEKS_FROM = 100
 """So many days are shown as weeks."""
 
 
-def as_html(report: Report, thumbnails: Mapping[int, bytes], made_at: datetime) -> str:
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A rejected image of a scan: why, what it is called for people, and where its bytes are."""
+
+    reason: str
+    relative_path: str
+    detail: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What a scan knows in place of a log. `place` ends "Images judged"; each picture has a JPEG, where there is one.
+
+    `histogram` is (signals, BINS), as that of a survey; thresholds are by their names.
+    """
+
+    place: str
+    pictures: Sequence[tuple[Picture, bytes | None]]
+    histogram: npt.NDArray[np.int64]
+    thresholds: Mapping[str, float]
+    borderline: int
+
+
+def as_html(report: Report, thumbnails: Mapping[int, bytes], made_at: datetime, scanned: Scanned | None = None) -> str:
     """Give the page; `thumbnails` are JPEG images by the ids of the report's examples, as many as could be had."""
+    examples = scanned.pictures if scanned else [(image, thumbnails.get(image.id)) for image in report.examples]
     return _template().render(
         report=report,
-        scope=scope_in_words(report.scope),
+        scope=scanned.place if scanned else scope_in_words(report.scope),
         made_at=moment_in_words(made_at),
         overall=report.overall,
         acted_on=since_in_words(report),
-        borderline=report.borderline,
+        borderline=scanned.borderline if scanned else report.borderline,
         interval=[percent(end) for end in report.overall.interval],
         charts=charts_over_time(report),
-        distributions=_distributions(report),
+        distributions=_distributions(report, scanned),
         heat=_heat(report.classes),
         groups=list(report.groups.items())[:GROUPS_SHOWN],
         hidden_groups=max(0, len(report.groups) - GROUPS_SHOWN),
         shares=["median" if share == 0.5 else f"{share * 100:.0f} %" for share in SHARES],
-        examples=[(image, _data_url(thumbnails.get(image.id))) for image in report.examples],
+        examples=[(image, _data_url(jpeg)) for image, jpeg in examples],
+        is_scan=scanned is not None,
+        examples_are=_OF_A_SCAN if scanned else _OF_A_LOG,
         limit=limit_percent(report.rejection_rate_limit),
     )
 
@@ -96,12 +129,13 @@ def _week_of(day: date, first: date, last: date) -> str:
     return monday.isoformat() if is_whole else f"{monday.isoformat()} (part)"
 
 
-def _distributions(report: Report) -> list[tuple[str, Markup]]:
-    if not report.survey or not report.survey.measured:
+def _distributions(report: Report, scanned: Scanned | None) -> list[tuple[str, Markup]]:
+    counted = scanned or report.survey
+    if counted is None or not counted.histogram[0].any():
         return []
     return [
-        (signal, _safe(charts.score_distribution(signal, histogram, report.survey.thresholds.get(f"{signal}_score"))))
-        for signal, histogram in zip(SIGNALS, report.survey.histogram, strict=True)
+        (signal, _safe(charts.score_distribution(signal, histogram, counted.thresholds.get(f"{signal}_score"))))
+        for signal, histogram in zip(SIGNALS, counted.histogram, strict=True)
     ]
 
 
