@@ -45,10 +45,14 @@ _SMALL_SIDE_PX, _SMALL_NOISE_SIDE_PX, _LEAST_SAID = 64, 96, 0.3
 _BLANK = 0.9995
 """Share of clipped pixels from which on there is nothing else to be seen."""
 _USED_LEVELS, _FEW_LEVELS = NAMES.index("used_levels"), 0.02
-_INK, _DARK, _BRIGHT = (NAMES.index(name) for name in ("darker_than_16", "darker_than_64", "brighter_than_224"))
-_LEAST_INK, _MOST_BETWEEN, _DRAWN_LEVELS, _DRAWN_PAGE = 0.004, 0.03, 0.6, 0.25
-"""A page that a program drew: shares of black, and of what is neither dark nor bright; the levels that are in use; and
-the most that it may be over-exposed. Of 120 photos given 3.3 to 4.4 stops too much none is like that."""
+_INK, _DARK, _BRIGHT = (NAMES.index(name) for name in ("darker_than_48", "darker_than_64", "brighter_than_224"))
+_LEAST_INK, _INK_FOR_TONES, _MOST_BETWEEN, _DRAWN_LEVELS, _DRAWN_PAGE = 0.01, 0.5, 0.05, 0.85, 0.25
+"""A page that a program drew: shares of ink, by itself and of the tones between it and the paper, which are few; the
+share of levels in use; and the most that it may be over-exposed.
+
+Too much light leaves a colour photo all levels; of 110 grey ones given 3.3 stops too much three are like that. A page
+whose ink is no longer that dark is not spared.
+"""
 _BENEFIT = {"overexposure": 0.0, "underexposure": 0.0}
 """What the networks disagree on is not proved: one standard deviation of their answers speaks for the image.
 
@@ -102,9 +106,11 @@ def _most_over(features: Features) -> float:
 
 
 def _is_ink_on_paper(vector: Floats) -> bool:
-    """Tell whether a program drew black on white: too much light leaves tones between in a photo, and no black."""
+    """Tell whether a program drew dark on white: too much light leaves tones between in a photo, and little dark."""
     ink, dark, bright = (float(vector[at]) ** 2 for at in (_INK, _DARK, _BRIGHT))
-    return ink >= _LEAST_INK and 1 - dark - bright <= _MOST_BETWEEN and vector[_USED_LEVELS] < _DRAWN_LEVELS
+    between = 1 - dark - bright
+    is_clear = between <= _MOST_BETWEEN and ink >= max(_LEAST_INK, _INK_FOR_TONES * between)
+    return is_clear and bool(vector[_USED_LEVELS] < _DRAWN_LEVELS)
 
 
 def _most_under(tones: Tones) -> float:
