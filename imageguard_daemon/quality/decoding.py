@@ -1,6 +1,7 @@
 """A file's bytes as grey pixels and container facts, within limits; touches no disk.
 
-Every measure is taken from luma, so luma is all that is decoded. Rules:
+Every measure is taken from luma, so luma is all that is decoded; of dark pictures the colours, too, as what has light
+in one channel alone is judged by that (`lone_channel.py`). Rules:
 
 - The content decides the format, never the suffix.
 - Of an animation or a file of several pages the first picture is judged.
@@ -10,7 +11,7 @@ Every measure is taken from luma, so luma is all that is decoded. Rules:
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import simplejpeg
@@ -19,6 +20,7 @@ from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality import heic, integrity, isobmff, jpeg, opencv, png, tiff, tiff_tags
 from imageguard_daemon.quality.complaints import complaint, pillow_guard
 from imageguard_daemon.quality.exif import as_displayed, facts_of_exif, facts_of_image, one_line
+from imageguard_daemon.quality.lone_channel import lone_channel, may_have_lone_channel
 from imageguard_daemon.quality.luma import Grey as Grey  # noqa: PLC0414 - the features know it from here
 from imageguard_daemon.quality.luma import grey_of, grey_of_inverted_inks, scaled_to_8_bit
 from imageguard_daemon.quality.pillow import Image, UnidentifiedImageError
@@ -30,6 +32,9 @@ MOST_SCANS = 100
 _BAND_ROWS = 64
 _EIGHT_BITS = 8
 _INKS = 4
+_MOST_IN_COLOUR_PX = 50_000_000
+"""Larger ones are not decoded in colour as well, which takes three times the memory."""
+_GLANCE = (256, 256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,34 @@ def decode(data: bytes, limits: Limits) -> Picture:
         raise ImageError("corrupt", f"no image format recognised in the first bytes{hint}")
     if name not in HANDLED:
         raise ImageError("unsupported", f"{name} is not handled")
-    return _DECODERS.get(name, _decode_by_pillow)(data, limits, name)
+    picture = _DECODERS.get(name, _decode_by_pillow)(data, limits, name)
+    if picture.grey.size > _MOST_IN_COLOUR_PX or not may_have_lone_channel(picture.grey):
+        return picture
+    channel = _lone_channel_of_file(data, name)
+    if channel is None or channel.shape != picture.grey.shape or channel.mean() < picture.grey.mean():
+        return picture  # Pillow takes the upper eight of 16 bits, which 12-bit data leave empty
+    return replace(picture, grey=channel)
+
+
+def _lone_channel_of_file(data: bytes, name: str) -> Grey | None:
+    """Decode in colour what was decoded in luma already: JPEG at a glance first, as most dark pictures are photos."""
+    try:
+        with pillow_guard(name), QUIET_TIFF:
+            if name == "JPEG":
+                with Image.open(io.BytesIO(data), formats=[name]) as image:
+                    image.draft("RGB", _GLANCE)
+                    if _lone_channel_of(image) is None:
+                        return None
+            with Image.open(io.BytesIO(data), formats=[name]) as image:
+                return _lone_channel_of(image)
+    except (ImageError, MemoryError):
+        return None  # Pillow cannot read what another decoder could, or there is no room for colours: luma it is
+
+
+def _lone_channel_of(image: Image.Image) -> Grey | None:
+    if image.mode not in ("RGB", "P") or image.has_transparency_data:
+        return None
+    return lone_channel(np.asarray(image.convert("RGB")))
 
 
 def from_grey(grey: Grey, limits: Limits) -> Picture:
@@ -107,7 +139,9 @@ def from_pillow(image: Image.Image, limits: Limits) -> Picture:
         width, height = as_displayed(*image.size, 1 if name == "TIFF" else orientation)
         tables = getattr(image, "quantization", {})
         quality = jpeg.equivalent_quality(jpeg.in_zigzag(tables[0])) if tables.get(0) else None
-        return Picture(_pillow_grey(image), width, height, name, camera, quality)
+        grey = _pillow_grey(image)
+        channel = _lone_channel_of(image) if may_have_lone_channel(grey) else None
+        return Picture(grey if channel is None else channel, width, height, name, camera, quality)
 
 
 def _is_closed(image: Image.Image) -> bool:

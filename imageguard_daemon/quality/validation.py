@@ -15,6 +15,7 @@ from PIL import Image
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.model import Decision, Measurement
 from imageguard_daemon.quality.decoding import Limits, Picture, from_grey, from_pillow, require_size
+from imageguard_daemon.quality.lone_channel import lone_channel, may_have_lone_channel
 from imageguard_daemon.quality.luma import Grey, grey_of, scaled_to_8_bit
 from imageguard_daemon.quality.measurement import measure_bytes, measure_file, measure_picture
 from imageguard_daemon.quality.policy import decide, thresholds_for
@@ -99,7 +100,11 @@ def _measure_array(array: NDArray[Any], readout: Readout | None) -> Measurement:
 
 def _checked_grey(array: NDArray[Any]) -> Grey:
     require_size(array.shape[1], array.shape[0], _LIMITS)
-    return grey_of(scaled_to_8_bit(np.ascontiguousarray(array)))
+    pixels = scaled_to_8_bit(np.ascontiguousarray(array))
+    grey = grey_of(pixels)
+    has_colours = pixels.ndim == 3 and pixels.shape[2] == 3
+    channel = lone_channel(pixels) if has_colours and may_have_lone_channel(grey) else None
+    return grey if channel is None else channel
 
 
 def _measure_pillow(image: Image.Image, readout: Readout | None) -> Measurement:

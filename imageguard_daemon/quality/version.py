@@ -2,7 +2,7 @@
 
 import importlib.util
 
-SCORER_VERSION = "6"
+SCORER_VERSION = "7"
 """Raised whenever the same pixels may get another measure; recorded with every decision."""
 
 
