@@ -228,9 +228,11 @@ def test_a_thread_that_hangs_does_not_hold_up_the_end(watcher: InboxWatcher, mon
     assert observer is not None
     stuck = threading.Thread(target=let_go.wait)
     stuck.start()
+    join = observer.join
     monkeypatch.setattr(observer, "join", stuck.join)
     monkeypatch.setattr(observer, "is_alive", stuck.is_alive)
     watcher.stop()
     assert not watcher.alive
     let_go.set()
     stuck.join()
+    join()

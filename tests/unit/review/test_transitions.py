@@ -8,7 +8,7 @@ from imageguard_daemon.audit.quarantined import STATE_AFTER, STATES
 from imageguard_daemon.model import ReviewAction
 from imageguard_daemon.review.transitions import refusal
 
-ALLOWED = {
+ALLOWED: dict[ReviewAction, set[str]] = {
     "release": {"waiting", "confirmed"},
     "rejudge": {"waiting"},
     "confirm": {"waiting"},
@@ -17,10 +17,15 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize("action", get_args(ReviewAction))
-def test_an_action_is_refused_in_every_other_state_with_a_reason(action: str) -> None:
+@pytest.mark.parametrize("action", ALLOWED)
+def test_an_action_is_refused_in_every_other_state_with_a_reason(action: ReviewAction) -> None:
     """What is allowed is exactly what the documents say; each refusal is a sentence's end."""
-    assert {state for state in STATES if not refusal(action, state)} == ALLOWED[action]  # type: ignore[arg-type]
+    assert {state for state in STATES if not refusal(action, state)} == ALLOWED[action]
+
+
+def test_every_action_of_people_is_looked_at() -> None:
+    """The only other one is the daemon's own: nobody is asked for a return."""
+    assert {*ALLOWED, "return"} == set(get_args(ReviewAction))
 
 
 def test_every_action_leads_to_a_state() -> None:
