@@ -73,10 +73,10 @@ class Decoder:
     """
 
     def __init__(self, memory_bytes: int, work: Work = measurement.measure_bytes) -> None:
+        _load_what_comes_late()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         worker = os.getpid()
         self._code: int | None = None
-        _load_what_comes_late()
         self.pid = os.fork()
         if not self.pid:
             _live(worker, theirs, memory_bytes, work)
@@ -160,8 +160,13 @@ class Decoder:
 
 @cache
 def _load_what_comes_late() -> None:
-    """Measure the known picture here: what libraries load at first use cannot be loaded in the confined process."""
-    measurement.measure_bytes(KNOWN_PICTURE, Limits())
+    """Measure the known picture here: what libraries load at first use cannot be loaded in the confined process.
+
+    Raises:
+        UnavailableError: it cannot be read even here.
+    """
+    if (said := _said_of_the_known_picture()) != _PROVEN:
+        raise UnavailableError(f"images cannot be decoded here: {said}")
 
 
 def sealed_copy(data: bytes) -> int:
