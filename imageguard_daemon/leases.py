@@ -44,7 +44,9 @@ class Answer:
 
 
 NOT_ASKED = Answer(Writers.none, FileSystem("", Reach.unknown), -1)
-"""Of a file that cannot be opened there is nothing to wait for."""
+"""Of a file that is gone, or that this account may not read, there is nothing to wait for."""
+NOT_ANSWERED = Answer(Writers.unknown, FileSystem("", Reach.unknown), -1)
+"""A disk or a network that fails just now has not said that nobody writes."""
 
 
 @contextmanager
@@ -81,8 +83,3 @@ def ask(path: str) -> Answer:
             return Answer(writers, file_system_of(descriptor), os.fstat(descriptor).st_uid)
     finally:
         os.close(descriptor)
-
-
-def writers_of(path: str) -> Writers:
-    """Ask about the file at `path`; OSError when it cannot be opened for reading."""
-    return ask(path).writers

@@ -264,9 +264,10 @@ class Move:
         """Put back another file that got the name before our rename, and one that was given a second name."""
         try:
             moved = os.stat(self._target_name, dir_fd=self._target_folder, follow_symlinks=False)
+            is_judged = self._bears_judged(self._target, moved)
         except FileNotFoundError:
             return  # whoever waits for files at the destination has taken it on already
-        if not self._bears_judged(self._target, moved) or moved.st_nlink > 1:
+        if not is_judged or moved.st_nlink > 1:
             self._put_back_moved()
             raise ChangedError("was replaced or linked while it was being moved")
 
@@ -308,9 +309,10 @@ class Move:
             renaming.link(*self._source, *self._target)
         try:
             linked = os.stat(self._target_name, dir_fd=self._target_folder, follow_symlinks=False)
+            is_judged = self._bears_judged(self._target, linked)
         except FileNotFoundError as error:
             raise ChangedError("was taken away from the destination at once") from error
-        if not self._bears_judged(self._target, linked):
+        if not is_judged:
             self._withdraw()
             raise ChangedError("was replaced while it was being moved")
         self._take_source_away()

@@ -18,7 +18,7 @@ from imageguard_daemon.intake.settling import Seen, Settling
 from imageguard_daemon.intake.unknown_writers import UnknownWriters
 from imageguard_daemon.intake.walking import Found, walk
 from imageguard_daemon.intake.watcher import Hints, InboxWatcher
-from imageguard_daemon.leases import NOT_ASKED, Answer, Writers, ask
+from imageguard_daemon.leases import NOT_ANSWERED, NOT_ASKED, Answer, Writers, ask
 from imageguard_daemon.model import Candidate, FileIdentity
 from imageguard_daemon.names import number_of_set_aside, printable
 
@@ -128,9 +128,10 @@ class Inbox:
     def skip(self, candidate: Candidate, state: FileIdentity | None) -> None:
         """Leave a file alone as long as it is in this state."""
         key = hash((candidate.relative_path, state))
-        self._skipped[key] = self._met_again[key] = None
-        if len(self._skipped) > SKIPPED_REMEMBERED:
-            del self._skipped[next(iter(self._skipped))]  # it is merely measured once more
+        for known in (self._skipped, self._met_again):
+            known[key] = None
+            if len(known) > SKIPPED_REMEMBERED:
+                del known[next(iter(known))]  # it is merely measured once more
 
     def review(self, candidate: Candidate) -> None:
         """Forget a failed file that went, and give one that changed, if only its permissions, another chance."""
@@ -265,10 +266,10 @@ class Inbox:
 
     def _is_skipped(self, relative_path: str, state: FileIdentity | None) -> bool:
         key = hash((relative_path, state))
-        if key in self._skipped:
-            self._met_again[key] = None
-            return True
-        return False
+        if key not in self._skipped:
+            return False
+        self._met_again[key] = None  # no more than were known, and those that `skip` bounds
+        return True
 
     def _settled(self, now: float, room: int) -> Iterator[Candidate]:
         for relative_path in self._settling.due(now, room):
@@ -318,8 +319,10 @@ class Inbox:
     def _ask(self, relative_path: str) -> Answer:
         try:
             answer = ask(os.path.join(self._root, relative_path))
+        except (FileNotFoundError, PermissionError):
+            return NOT_ASKED  # the worker finds out which
         except OSError:
-            return NOT_ASKED  # unreadable or gone: the worker finds out which
+            return NOT_ANSWERED
         self._unknown_writers.note(answer)
         return answer
 

@@ -91,30 +91,35 @@ class Keeping:
         for path in list(self._kept)[:LOOKS_AT_A_TIME]:
             self._look(path, self._kept.pop(path), now)
 
-    def finish(self) -> None:
-        """Look a last time, and keep nothing that has not changed: nobody is going to look again."""
-        for path in list(self._kept):
-            self._look(path, self._kept.pop(path), float("inf"))
-        self._kept.clear()
+    def finish(self) -> int:
+        """Look a last time, and keep nothing that has not changed: nobody is going to look again.
 
-    def _look(self, path: str, kept: _Kept, now: float) -> None:
+        Gives how many have changed and are new arrivals.
+        """
+        came_back = sum(self._look(path, self._kept.pop(path), float("inf")) for path in list(self._kept))
+        self._kept.clear()
+        return came_back
+
+    def _look(self, path: str, kept: _Kept, now: float) -> bool:
+        """Look at one file; tell whether it has changed and was given back."""
         found = regular_file_at(path)
         if found is None:
-            return  # taken away by others
+            return False  # taken away by others
         try:
             if (found.size_bytes, found.mtime_ns) != (kept.size_bytes, kept.mtime_ns):
                 if not _has_bytes_of(path, found, kept):
                     self._give_back(path, kept)
-                    return
+                    return True
                 kept = replace(kept, mtime_ns=found.mtime_ns)  # only its time was set
             if now >= kept.until:
                 self._drop(path)
-                return
+                return False
         except (OSError, RetryableError) as error:
             if not kept.is_told:
                 log.error("the old file of a copy cannot be looked after", path=printable(path), why=str(error))  # noqa: TRY400
             kept = replace(kept, is_told=True)
         self._kept[path] = kept
+        return False
 
     def _give_back(self, path: str, kept: _Kept) -> None:
         intent = kept.recorded.intent

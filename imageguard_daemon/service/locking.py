@@ -162,7 +162,8 @@ def told_taken(inbox: Path) -> str:
 class ActingLock:
     """Held by whoever acts on rejected images, for one group of them; the kernel lets go of it with the process.
 
-    A daemon may be at work meanwhile. It asks for the lock only at its start, before it finishes what reviews left.
+    A daemon may be at work meanwhile. It asks for the lock before it finishes what reviews left, and to put back filed
+    images that have changed.
     """
 
     def __init__(self, state_folder: Path) -> None:

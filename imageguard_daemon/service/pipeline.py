@@ -155,21 +155,23 @@ class Pipeline:
         source = self._sources[candidate.source]
         if source.is_paused(now):
             self._backlog.done(candidate)  # the walk at the end of the pause finds it again
-        elif self._is_held_up(candidate, source, now):
-            pass
-        elif waiting := self._refusals.of_source(source.path_of(candidate.relative_path), now):
-            self._wait_with_folder(candidate, waiting)
-        elif candidate.role == "sidecar":
-            with self._touching(candidate.source, f"{source.settings.inbox}, or {_destinations(source)}"):
+            return None
+        with self._touching(candidate.source, f"{source.settings.inbox}, or {_destinations(source)}"):
+            if self._is_held_up(candidate, source, now):
+                pass
+            elif waiting := self._refusals.of_source(source.path_of(candidate.relative_path), now):
+                self._wait_with_folder(candidate, waiting)
+            elif candidate.role == "sidecar":
                 self._follow_image(candidate, source, now)
-        else:
-            return candidate, source.path_of(candidate.relative_path)
+            else:
+                return candidate, source.path_of(candidate.relative_path)
         return None
 
     def settle_again(self, now: float) -> None:
         """Try what recovery had to leave open once more."""
         if self._recovery.left_open:
-            self._settling(self._recovery.settle_again, now)
+            with self._touching("", "where earlier moves are unfinished"):
+                self._settling(self._recovery.settle_again, now)
 
     def _is_held_up(self, candidate: Candidate, source: ServedSource, now: float) -> bool:
         """Tell whether an earlier move of this very file is not settled yet; it waits then, and no other with it."""
@@ -235,10 +237,12 @@ class Pipeline:
         """Tell whether a measured file and a destination of its source are on different disks."""
         if one.measurement is None or one.measurement.identity is None:
             return False
-        for destination in self._sources[one.candidate.source].settings.destinations:
-            with suppress(OSError):
-                if os.stat(destination).st_dev != one.measurement.identity.device:
-                    return True
+        source = self._sources[one.candidate.source]
+        with self._touching(one.candidate.source, _destinations(source)):
+            for destination in source.settings.destinations:
+                with suppress(OSError):
+                    if os.stat(destination).st_dev != one.measurement.identity.device:
+                        return True
         return False
 
     def _trips(self, moves: Iterable[tuple[Candidate, Sequence[RecordedIntent]]], now: float) -> list[Trip]:
@@ -259,10 +263,10 @@ class Pipeline:
                     self._keeping.adopt(source.inbox.take_set_aside(), now)
                 self._keeping.step(now)
 
-    def keep_nothing(self) -> None:
-        """Look a last time at the old files of copies, when no further look will follow."""
+    def keep_nothing(self) -> int:
+        """Look a last time at the old files of copies, when no further look will follow; give how many came back."""
         with self._touching("", "where files were filed from lately"):
-            self._keeping.finish()
+            return self._keeping.finish()
 
     def doubts(self, now: float) -> bool:
         """Tell whether a file is on its way to being believed; one that went or goes on changing is not waited for."""

@@ -79,12 +79,13 @@ class Recovery:
                 except (RetryableError, OSError) as error:
                     self._leave_open(LeftOpen(recorded, today, _told_error(error)))
                 else:
-                    self._left_open.pop(recorded.intent_id, None)
                     outcomes.append(settled.outcome)
                     relocated += settled.relocations
             folders.sync()  # before the records say that it is so
+        self.audit.record_relocations(relocated)  # first: without an outcome all of this is done again
         self.audit.record_outcomes(outcomes)
-        self.audit.record_relocations(relocated)
+        for outcome in outcomes:
+            self._left_open.pop(outcome.intent_id, None)
         return outcomes
 
     def begin(self, unfinished: Sequence[RecordedIntent]) -> list[Outcome]:
@@ -250,7 +251,8 @@ def _complete_move(
         folder, name = os.path.split(intent.source_path)
         at = folders.descriptor(folder)
         if keeps and _may_be_written((at, name)):
-            set_aside(at, name, aside_name(recorded.intent_id))
+            with suppress(FileExistsError):  # it is aside already: what bears the name is a new upload
+                set_aside(at, name, aside_name(recorded.intent_id))
         else:
             os.unlink(name, dir_fd=at)
 

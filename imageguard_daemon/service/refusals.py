@@ -6,6 +6,7 @@ so that a folder that refuses for months leaves few abandoned intents in the log
 
 import os
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from imageguard_daemon.filing import refusing
 
@@ -40,7 +41,7 @@ class Refusals:
     def refused(self, place: str, why: str, now: float) -> Waiting:
         """Note that an attempt was refused; each pause is twice the last one."""
         known = self._known.get(place)
-        if known is not None and known.pause_seconds and not known.prober:
+        if known is not None and known.pause_seconds and not known.prober and now < known.until:
             return known  # of the same group as the attempt that counted
         self._free.clear()
         last = 0.0 if known is None else known.pause_seconds
@@ -56,17 +57,17 @@ class Refusals:
 
     def of_move(self, path: str, destination: str, root: str, now: float) -> Waiting | None:
         """Say why a file that has been judged must wait all the same; what a whole destination refuses is no reason."""
-        folder = os.path.dirname(destination)
-        found = self._look_at_destination(folder, root, now)
-        if found is not None and (found.place != folder or folder == root):
+        folders = _below(root, os.path.dirname(destination))
+        found = self._look_at_destination(os.path.dirname(destination), root, now)
+        if found is not None and found.place not in folders:
             found = None  # an attempt says it of all
-        if waiting := self._not_due(folder, path, now):
+        if waiting := next((w for place in folders if (w := self._not_due(place, path, now))), None):
             return waiting
-        return self._looked_up(found, (path, os.path.dirname(path), folder), path, now)
+        return self._looked_up(found, (path, os.path.dirname(path), *folders), path, now)
 
     def moved(self, path: str, destination: str) -> list[Waiting]:
         """Forget what was said against the places of a move that has succeeded; give it."""
-        places = (path, os.path.dirname(path), os.path.dirname(destination))
+        places = (path, os.path.dirname(path), *map(str, PurePath(destination).parents))
         return [self._known.pop(place) for place in places if place in self._known]
 
     def _look_at_source(self, path: str, folder: str, now: float) -> refusing.Refusal | None:
@@ -125,3 +126,12 @@ class Refusals:
             del self._known[next(iter(self._known))]
         self._known[place] = waiting
         return waiting
+
+
+def _below(root: str, folder: str) -> tuple[str, ...]:
+    """Give a folder and those above it, up to the root but without it: the nearest one that is there may refuse."""
+    found = []
+    while len(folder) > len(root):
+        found.append(folder)
+        folder = os.path.dirname(folder)
+    return tuple(found)

@@ -9,13 +9,13 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 
 import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.errors import RetryableError
+from imageguard_daemon.errors import ImageguardError, RetryableError
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import put_back
 from imageguard_daemon.model import FileIdentity, Intent, Outcome, RecordedIntent
@@ -80,7 +80,11 @@ class Returning:
         return outcomes
 
     def _return(self, filed: _Filed) -> list[Outcome]:
-        with self.lock.held_if_free() as is_ours:
+        with ExitStack() as stack:
+            try:
+                is_ours = stack.enter_context(self.lock.held_if_free())
+            except ImageguardError as error:  # a disk that is full or read-only just now ends nobody's day
+                return self._later(filed, str(error))
             if not is_ours:  # a command is acting on images just now
                 self._filed.append(filed)
                 return []
@@ -88,11 +92,14 @@ class Returning:
                 taking = [(_taking_from(one.intent), one.intent_id) for one in filed.files]
                 recorded = self.audit.record_return(taking, WHY)
             except RetryableError as error:
-                log.warning("cannot be put back yet", why=str(error))
-                self._filed.append(filed)
-                return []
+                return self._later(filed, str(error))
             with self.folders() as folders:
                 return [self._put_back(*pair, folders) for pair in zip(filed.files, recorded, strict=True)]
+
+    def _later(self, filed: _Filed, why: str) -> list[Outcome]:
+        log.warning("cannot be put back yet", path=printable(filed.files[0].intent.destination_path), why=why)
+        self._filed.append(filed)
+        return []
 
     def _put_back(self, filed: RecordedIntent, recorded: RecordedIntent, folders: Folders) -> Outcome:
         intent = filed.intent

@@ -111,9 +111,10 @@ class Serving:
                 self._signals.should_reload = False
                 self._apply_new_settings(reload)
             self._step(display)
-        if once:
-            self._pipeline.keep_nothing()
+        came_back = self._pipeline.keep_nothing() if once else 0
         left = self._left() if once else {}
+        if came_back:
+            left["came back"] = f"{came_back} files were written to after they had been filed as copies"
         self._drain()
         if once and (lacking := self._forward_the_rest()):
             left["not forwarded"] = lacking
@@ -136,7 +137,9 @@ class Serving:
     def _step(self, display: Display) -> None:
         now = time.monotonic()
         for candidate in self._backlog.take_retries(now):
-            self._sources[candidate.source].inbox.look_again_at(candidate, now)
+            source = self._sources[candidate.source]
+            with self._touching.of(candidate.source, str(source.settings.inbox)):
+                source.inbox.look_again_at(candidate, now)
         if now >= self._next_review_at:
             self._next_review_at = now + REVIEW_SECONDS
             self._review_failures()

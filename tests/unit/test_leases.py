@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon import file_systems
-from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease, writers_of
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, ask, read_lease
 
 HOLD_OPEN = "import sys; file = open(sys.argv[1], 'ab'); print('open', flush=True); sys.stdin.read()"
 
@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> Path:
     """A file on a file system that grants leases."""
     path = tmp_path / "1.jpg"
     path.write_bytes(b"content")
-    if writers_of(str(path)) is Writers.unknown:
+    if ask(str(path)).writers is Writers.unknown:
         pytest.skip("the file system of the temporary folder grants no leases")
     return path
 
@@ -27,7 +27,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_file_at_rest_has_no_writers(file: Path) -> None:
     """A file that nobody has open for writing is free, also while others read it."""
     with file.open("rb"):
-        assert writers_of(str(file)) is Writers.none
+        assert ask(str(file)).writers is Writers.none
 
 
 def test_a_writer_in_another_process_is_seen(file: Path) -> None:
@@ -37,14 +37,14 @@ def test_a_writer_in_another_process_is_seen(file: Path) -> None:
     ) as writer:
         assert writer.stdout
         assert writer.stdout.readline() == "open\n"
-        assert writers_of(str(file)) is Writers.some
+        assert ask(str(file)).writers is Writers.some
         writer.communicate()
-    assert writers_of(str(file)) is Writers.none
+    assert ask(str(file)).writers is Writers.none
 
 
 def test_the_lease_is_let_go(file: Path) -> None:
     """After the question a writer opens the file without waiting for anybody."""
-    writers_of(str(file))
+    ask(str(file))
     os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))
 
 
@@ -72,7 +72,7 @@ def test_traps_are_neither_followed_nor_waited_for(tmp_path: Path, make: object)
     trap = tmp_path / "1.jpg"
     make(trap)  # type: ignore[operator]
     try:
-        assert writers_of(str(trap)) is Writers.unknown
+        assert ask(str(trap)).writers is Writers.unknown
     except OSError:
         assert trap.is_symlink()
 
@@ -87,7 +87,7 @@ def test_no_lease_is_asked_for_where_its_answer_means_something_else(
     """On NFS and SMB a refusal tells of no writer, and a lease granted stands in our own way: the answer is unknown."""
     monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: magic)
     with file.open("ab"):
-        assert writers_of(str(file)) is Writers.unknown
+        assert ask(str(file)).writers is Writers.unknown
     descriptor = os.open(file, READ_ONLY_NO_TRAPS)
     with read_lease(descriptor) as writers:
         os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))  # nobody has to wait for us
@@ -102,7 +102,7 @@ def test_over_fuse_a_writer_here_is_seen_and_those_behind_it_are_not_known(
     """A lease that is refused tells the truth; one that is granted keeps writers off, but proves nothing."""
     monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: FUSE)
     with file.open("ab"):
-        assert writers_of(str(file)) is Writers.some
+        assert ask(str(file)).writers is Writers.some
     descriptor = os.open(file, READ_ONLY_NO_TRAPS)
     with read_lease(descriptor) as writers, pytest.raises(BlockingIOError):
         os.open(file, os.O_WRONLY | os.O_NONBLOCK)

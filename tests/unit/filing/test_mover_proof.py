@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.errors import ChangedError
-from imageguard_daemon.leases import Writers, writers_of
+from imageguard_daemon.leases import Writers, ask
 from tests.helpers.moving import carry_out
 from tests.helpers.records import recorded
 
@@ -89,7 +89,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         for part in ("inbox", "accepted", "elsewhere"):
             (Path(name) / part).mkdir()
         (Path(name) / "probe").touch()
-        if writers_of(f"{name}/probe") is Writers.unknown:
+        if ask(f"{name}/probe").writers is Writers.unknown:
             pytest.skip("the file system grants no leases")
         yield Path(name)
 

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from imageguard_daemon import file_systems
 from imageguard_daemon.errors import ChangedError, DataError, RetryableError, StalledError, StorageError
 from imageguard_daemon.filing import mover, renaming, syncing
-from imageguard_daemon.leases import Writers, writer_waits, writers_of
+from imageguard_daemon.leases import Writers, ask, writer_waits
 from tests.helpers.moving import carry_out, refusing
 from tests.helpers.records import recorded
 
@@ -42,7 +43,7 @@ def test_a_file_that_is_being_written_stays(inbox: Path, accepted: Path) -> None
     """A writer that came back after the judgement keeps its file."""
     source = inbox / "1.jpg"
     source.write_bytes(b"judged")
-    if writers_of(str(source)) is Writers.unknown:
+    if ask(str(source)).writers is Writers.unknown:
         pytest.skip("the file system of the temporary folder grants no leases")
     with source.open("ab"), pytest.raises(ChangedError, match="being written"):
         carry_out(recorded(source, accepted / "1.jpg"))
@@ -58,7 +59,7 @@ def test_an_upload_that_begins_during_the_move_is_not_lost(
         pytest.skip("the faked file system cannot rename back and forth")
     source = inbox / "1.jpg"
     source.write_bytes(b"judged")
-    if writers_of(str(source)) is Writers.unknown:
+    if ask(str(source)).writers is Writers.unknown:
         pytest.skip("the file system of the temporary folder grants no leases")
     if magic:
         monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: magic)
@@ -77,6 +78,23 @@ def test_an_upload_that_begins_during_the_move_is_not_lost(
     uploader.join()
     assert source.read_bytes() == b"a new upload"
     assert os.listdir(accepted) == []
+
+
+def test_a_file_that_is_taken_on_while_its_bytes_are_asked_for_is_no_disks_failure(
+    inbox: Path, accepted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits at the destination is quick: where names make the inode number, its bytes are out of reach."""
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+
+    def taken_on(_move: object, name: tuple[int, str], _status: object) -> bool:
+        os.unlink(name[1], dir_fd=name[0])
+        os.open(name[1], os.O_RDONLY, dir_fd=name[0])
+        return True
+
+    monkeypatch.setattr(mover.Move, "_bears_judged", taken_on)
+    with suppress(ChangedError):  # by links it is still in the inbox
+        carry_out(recorded(source, accepted / "1.jpg"))
 
 
 def test_a_temporary_that_cannot_be_removed_hinders_no_move(

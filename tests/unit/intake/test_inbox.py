@@ -1,5 +1,6 @@
 """From files on disk to candidates, with the clock in hand and walks alone: no event is needed for any of this."""
 
+import errno
 import os
 import shutil
 import time
@@ -15,7 +16,7 @@ from imageguard_daemon.intake import inbox as inbox_module
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.intake.selection import COMPANIONS
-from imageguard_daemon.leases import Answer, Writers, writers_of
+from imageguard_daemon.leases import Answer, Writers, ask
 from imageguard_daemon.model import Candidate
 
 NOW = 1000.0
@@ -107,7 +108,7 @@ def test_a_file_open_for_writing_is_never_taken(folder: Path, opened: Opened) ->
     """A writer that pauses longer than the settle time still has its file for itself until it closes it."""
     file = folder / "1.jpg"
     file.touch()
-    if writers_of(str(file)) is Writers.unknown:
+    if ask(str(file)).writers is Writers.unknown:
         pytest.skip("the file system of the temporary folder grants no leases")
     inbox = opened()
     with file.open("ab"):
@@ -176,7 +177,7 @@ def test_a_candidate_of_an_unknown_writer_says_since_when_it_lies_still(
         there.setattr(file_systems, "magic_of", lambda _descriptor: 0x6969)
         [candidate] = inbox.step(NOW + SETTLE, 10)
     assert candidate.still_since == NOW
-    if writers_of(str(folder / "1.jpg")) is Writers.unknown:
+    if ask(str(folder / "1.jpg")).writers is Writers.unknown:
         pytest.skip("the file system of the temporary folder grants no leases")
     known = opened()
     known.step(NOW, 10)
@@ -199,11 +200,28 @@ def test_an_old_file_of_another_account_has_lain_still_for_long(
     assert inbox.writers_unknown == ("files of account 1234567",)
 
 
+@pytest.mark.parametrize(("number", "is_known"), [(errno.EIO, False), (errno.ESTALE, False), (errno.EACCES, True)])
+def test_a_disk_that_fails_when_it_is_asked_has_not_said_that_nobody_writes(
+    folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch, number: int, *, is_known: bool
+) -> None:
+    """Such a file is treated as one of an unknown writer; one that may not be read is for the worker to tell."""
+    (folder / "1.jpg").touch()
+
+    def failing(_path: str) -> Answer:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(inbox_module, "ask", failing)
+    inbox = opened()
+    inbox.step(NOW, 10)
+    [candidate] = inbox.step(NOW + SETTLE, 10)
+    assert (candidate.still_since is None) == is_known
+
+
 def test_where_writers_are_known_nothing_is_told_of_them(folder: Path, opened: Opened) -> None:
     """A local file system and files of one's own: the kernel knows all writers."""
     file = folder / "1.jpg"
     file.touch()
-    if writers_of(str(file)) is Writers.unknown:
+    if ask(str(file)).writers is Writers.unknown:
         pytest.skip("the file system of the temporary folder grants no leases")
     inbox = opened()
     assert settled(inbox) == ["1.jpg"]

@@ -10,9 +10,9 @@ import pytest
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Source
-from imageguard_daemon.errors import DataError
+from imageguard_daemon.errors import DataError, StalledError
 from imageguard_daemon.filing.mover import aside_name, temporary_name
-from imageguard_daemon.leases import Writers, writers_of
+from imageguard_daemon.leases import Writers, ask
 from imageguard_daemon.model import RecordedIntent
 from imageguard_daemon.service import recovery
 from imageguard_daemon.service.recovery import Recovery, recover
@@ -188,7 +188,7 @@ def test_an_upload_under_way_is_not_removed_by_recovery(tree: Tree, audit: Audit
     """A source that somebody has open for writing is a new upload, even if it still has the old content."""
     interrupted(tree, audit)
     lay(tree, OLD, OLD)
-    if writers_of(str(tree.root / SOURCE)) is Writers.unknown:
+    if ask(str(tree.root / SOURCE)).writers is Writers.unknown:
         pytest.skip("the file system of the temporary folder grants no leases")
     with (tree.root / SOURCE).open("r+b") as upload:
         assert [outcome.outcome for outcome in recover(audit, tree.roots)] == ["moved"]
@@ -367,6 +367,27 @@ def test_a_file_whose_last_move_is_open_waits_and_is_tried_again(tree: Tree, aud
     assert recovery.holds_up(str(tree.root / SOURCE)) == ""
     assert recovery.left_open == ()
     assert files(tree) == {DESTINATION: OLD}
+
+
+def test_what_the_log_does_not_take_stays_open(tree: Tree, audit: AuditWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the file would be judged and moved under a second intent, and both would say that they moved it."""
+    interrupted(tree, audit)
+    lay(tree, OLD, OLD)
+    tree.accepted.rename(tree.root / "away")
+    recovery = Recovery(audit, tree.roots)
+    recovery.begin(audit.unfinished())
+    (tree.root / "away").rename(tree.accepted)
+
+    def locked(*_arguments: object) -> None:
+        raise StalledError("the log is locked")
+
+    with monkeypatch.context() as here:
+        here.setattr(audit, "record_outcomes", locked)
+        with pytest.raises(StalledError):
+            recovery.holds_up(str(tree.root / SOURCE))
+    assert len(recovery.left_open) == 1
+    assert recovery.holds_up(str(tree.root / SOURCE)) == ""
+    assert audit.unfinished() == []
 
 
 def test_a_deletion_that_was_interrupted_gives_the_file_its_name_back(tree: Tree, audit: AuditWriter) -> None:

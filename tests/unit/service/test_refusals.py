@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from imageguard_daemon.filing import refusing as refusing_folders
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.model import Candidate
-from imageguard_daemon.service.refusals import LONGEST_PAUSE_SECONDS
+from imageguard_daemon.service.refusals import LONGEST_PAUSE_SECONDS, Refusals
 from tests.helpers.bench import Bench
 from tests.helpers.moving import refusing
 
@@ -270,3 +271,33 @@ def test_a_refusal_that_nothing_explains_is_tried_ever_more_rarely(place, monkey
         assert not bench.backlog.failures
     finally:
         bench.audit.close()
+
+
+def test_a_refusing_folder_above_a_missing_one_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`accepted/a` refuses and `accepted/a/b` is not there yet: one file finds out, and the others wait."""
+    refusal = refusing_folders.Refusal("/accepted/a", "no", is_certain=False)
+    monkeypatch.setattr(refusing_folders, "of_destination", lambda *_: refusal)
+    known = Refusals()
+
+    def tried(now: float) -> list[int]:
+        names = range(5)
+        return [n for n in names if not known.of_move(f"/inbox/{n}.jpg", f"/accepted/a/b/{n}.jpg", "/accepted", now)]
+
+    attempts = []
+    for now in range(0, 400, 5):
+        for number in tried(float(now)):
+            known.refused("/accepted/a", "no", float(now))
+            attempts.append((now, number))
+    assert attempts == [(0, 0)]
+    monkeypatch.setattr(refusing_folders, "of_destination", lambda *_: None)
+    assert tried(460.0) == [0]
+    known.moved("/inbox/0.jpg", "/accepted/a/b/0.jpg")
+    assert tried(461.0) == [0, 1, 2, 3, 4]
+
+
+def test_an_attempt_after_the_pause_is_counted_though_nobody_probed() -> None:
+    """A place that only attempts know of never says "again at once"."""
+    known = Refusals()
+    assert known.refused("/accepted/a", "no", 0.0).until == 30.0
+    assert known.refused("/accepted/a", "no", 1.0).until == 30.0
+    assert known.refused("/accepted/a", "no", 31.0).until == 91.0

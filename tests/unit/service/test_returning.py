@@ -1,5 +1,7 @@
 """Images of unknown writers that go on growing after they were filed."""
 
+import errno
+import os
 from dataclasses import replace
 
 import pytest
@@ -84,6 +86,30 @@ def test_a_command_at_work_is_waited_for(bench):
         assert "accepted/cat/good.jpg" in bench.files()
     bench.step(now=20.0)
     assert "inbox/cat/good.jpg" in bench.files()
+
+
+def test_a_lock_that_cannot_be_opened_just_now_ends_nothing(bench, monkeypatch):
+    """The root's disk is full or read-only: the file is put back when it no longer is."""
+    bench.arrive("cat/good.jpg", b"half", still_since=0.0)
+    bench.step(now=1.0)
+    with (bench.accepted / "cat/good.jpg").open("ab") as file:
+        file.write(b" rest")
+    for number in (errno.EROFS, errno.EMFILE, errno.ENOENT, errno.EACCES):
+        with monkeypatch.context() as here:
+            here.setattr(os, "open", _failing_for("acting.lock", OSError(number, os.strerror(number)), os.open))
+            bench.step(now=10.0 + number)
+        assert "accepted/cat/good.jpg" in bench.files()
+    bench.step(now=100.0)
+    assert "inbox/cat/good.jpg" in bench.files()
+
+
+def _failing_for(name, error, really):
+    def opened(path, *arguments, **options):
+        if str(path).endswith(name):
+            raise error
+        return really(path, *arguments, **options)
+
+    return opened
 
 
 @pytest.mark.parametrize("moved", [False, True])

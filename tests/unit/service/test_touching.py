@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
 from imageguard_daemon.service import touching
 from imageguard_daemon.service.touching import Touching, waiting
+from tests.helpers.bench import Bench
 
 PATIENCE_SECONDS = 60.0
 HANGING = """
@@ -47,6 +49,34 @@ def noting(tmp_path, monkeypatch):
     one.start()
     yield one
     one.stop()
+
+
+@pytest.mark.parametrize("name", ["1.jpg", "1.txt"])
+def test_the_loop_touches_no_inbox_unnoted(tmp_path, monkeypatch, name):
+    """What is looked at before a file is judged may hang as well as what is looked at afterwards."""
+    noted = []
+
+    @contextmanager
+    def noting(source, what):
+        noted.append((source, what))
+        yield
+        noted.pop()
+
+    bench = Bench(tmp_path, sidecars=True)
+    bench.pipeline._touching = noting
+    asked = []
+
+    def of_source(*_):
+        asked.append(list(noted))
+
+    monkeypatch.setattr(type(bench.pipeline._refusals), "of_source", of_source)
+    bench.arrive(f"cat/{name}", b"1")
+    bench.step()
+    assert asked
+    assert all(
+        ("default", str(bench.inbox)) in [(one, what.partition(",")[0]) for one, what in notes] for notes in asked
+    )
+    bench.audit.close()
 
 
 def test_what_does_not_answer_is_named_until_it_does(noting, tmp_path):
