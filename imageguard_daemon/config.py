@@ -129,7 +129,7 @@ class Intake(Section):
         60.0,
         description="Where the kernel does not say who writes (files of other accounts, network file systems), an "
         "image that is empty, cut off or unreadable is judged only when it has not changed for this long. Whole "
-        "images do not wait. More than the longest pause of your scanners and uploads.",
+        "images do not wait. Make it longer than the longest pause of your scanners and uploads.",
     )
     rescan_seconds: Seconds = Field(
         60.0,
@@ -195,8 +195,8 @@ class Intake(Section):
     duplicates: Literal["accept", "quarantine", "skip"] = Field(
         "accept",
         description="What becomes of an image whose very bytes were filed before: it is judged like any other, "
-        "quarantined as `duplicate`, or left where it is until it changes (skip, for senders that keep their files, as "
-        "rsync without --remove-source-files).",
+        "quarantined as `duplicate`, or left where it is until it changes (skip, for senders that keep their files, "
+        "e.g. rsync without --remove-source-files).",
     )
 
     @model_validator(mode="after")
@@ -315,10 +315,11 @@ class Alerts(Section):
         300.0, description="How often findings are looked for. Intake does not wait for that."
     )
     period_hours: Hours = Field(
-        672.0, description="Findings are looked for in the decisions of so many hours; four weeks make a good baseline."
+        672.0,
+        description="Findings are looked for in the decisions of this many hours; four weeks make a good baseline.",
     )
     cooldown_hours: Hours = Field(
-        24.0, description="A finding is over, and told as such, when it was not found for so many hours."
+        24.0, description="A finding is over, and told as such, when it was not found for this many hours."
     )
     timeout_seconds: Seconds = Field(
         30.0, description="A command that takes longer is killed, a request given up; both are tried again later."
@@ -435,9 +436,9 @@ class Web(Section):
     )
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
         (),
-        description="Addresses or networks of proxies, e.g. 127.0.0.1: whom X-Forwarded-For and X-Forwarded-Proto are "
-        "believed. Limits are then of each client, not of the proxy, and with TLS in front the session's cookie is "
-        "sent over TLS only. A token is needed on loopback, too.",
+        description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, "
+        "e.g. 127.0.0.1. Limits are then of each client, not of the proxy, and with TLS in front the session's cookie "
+        "is sent over TLS only. A token is needed on loopback, too.",
     )
 
 

@@ -69,7 +69,7 @@ DaskScheduler = Annotated[
         "--dask",
         metavar="ADDRESS",
         show_default=False,
-        help="Score on the workers of this Dask scheduler, as tcp://host:8786, in place of an executor.",
+        help="Score on the workers of this Dask scheduler, e.g. tcp://host:8786, in place of an executor.",
     ),
 ]
 Attempts = Annotated[int, typer.Option("--attempts", min=1, max=100, help="How often a shard may fail in one run.")]

@@ -58,14 +58,14 @@ Bad = Annotated[
     typer.Option("--bad", metavar="FOLDER", show_default=False, help="Images that should be rejected."),
 ]
 MaxReject = Annotated[
-    str, typer.Option(metavar="SHARE", help="Share of the good images that may be rejected in all, as 1% or 0.01.")
+    str, typer.Option(metavar="SHARE", help="Share of the good images that may be rejected in all, e.g. 1% or 0.01.")
 ]
 Confidence = Annotated[
     str | None,
     typer.Option(
         metavar="SHARE",
         show_default=False,
-        help="Have --max-reject hold for images that are not at hand, with this confidence, as 95%: takes 309 good "
+        help="Have --max-reject hold for images that are not at hand, with this confidence, e.g. 95%: takes 309 good "
         "images for 1%.",
     ),
 ]
@@ -181,7 +181,7 @@ def _with_logged(measured: list[_Measured], images: "LoggedImages") -> list[_Mea
 def _parse_share(text: str) -> float:
     share = _share_of(text)
     if not 0 <= share <= 0.5:
-        raise UsageError(f"--max-reject {text}: expected a share from 0 to 50 %, as 1% or 0.01")
+        raise UsageError(f"--max-reject {text}: expected a share from 0 to 50 %, e.g. 1% or 0.01")
     return share
 
 
@@ -190,9 +190,9 @@ def _parse_confidence(text: str | None, max_reject: str) -> float | None:
         return None
     confidence = _share_of(text)
     if not 0.5 <= confidence <= 0.9999:
-        raise UsageError(f"--confidence {text}: expected a share from 50 to 99.99 %, as 95% or 0.95")
+        raise UsageError(f"--confidence {text}: expected a share from 50 to 99.99 %, e.g. 95% or 0.95")
     if not _parse_share(max_reject):
-        raise UsageError(f"--max-reject {max_reject}: that none is rejected no number of images can show; give a share")
+        raise UsageError(f"--max-reject {max_reject}: no number of images can show that none is rejected; give another")
     return confidence
 
 

@@ -81,5 +81,5 @@ def parse_thresholds(assignments: list[str]) -> dict[str, float]:
         try:
             thresholds[name.strip()] = float(value)
         except ValueError:
-            raise UsageError(f"--set {assignment}: expected NAME=NUMBER, as blur_score=55") from None
+            raise UsageError(f"--set {assignment}: expected NAME=NUMBER, e.g. blur_score=55") from None
     return thresholds

@@ -27,7 +27,7 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Another threshold, as blur_score=55.",
+        help="Another threshold, e.g. blur_score=55.",
         autocompletion=completing.thresholds,
     ),
 ]

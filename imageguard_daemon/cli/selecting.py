@@ -58,7 +58,7 @@ Reason = Annotated[
         "--reason",
         metavar="ISSUE",
         show_default=False,
-        help="Only for this reason, as blurry.",
+        help="Only for this reason, e.g. blurry.",
         autocompletion=completing.issues,
     ),
 ]
@@ -68,7 +68,7 @@ ScoreRanges = Annotated[
         "--score",
         metavar="NAME=LOW..HIGH",
         show_default=False,
-        help="Only with this score in this range, as blur_score=30..40 or score=0.4..; may be repeated.",
+        help="Only with this score in this range, e.g. blur_score=30..40 or score=0.4..; may be repeated.",
         autocompletion=completing.score_ranges,
     ),
 ]
@@ -85,7 +85,7 @@ Action = Annotated[
 ]
 ReviewedSince = Annotated[
     str | None,
-    typer.Option(metavar="TIME", show_default=False, help="Only those whose latest review was since then, as 2h."),
+    typer.Option(metavar="TIME", show_default=False, help="Only those whose latest review was since then, e.g. 2h."),
 ]
 Limit = Annotated[
     int | None, typer.Option("--limit", metavar="N", min=1, show_default=False, help="At most so many, newest first.")
@@ -201,7 +201,7 @@ def _score_range(text: str) -> tuple[str, tuple[float, float]]:
     try:
         ends = float(low or "-inf"), float((high or "inf") if dots else low)
     except ValueError:
-        raise UsageError(f"--score {text}: expected NAME=LOW..HIGH, as blur_score=30..40") from None
+        raise UsageError(f"--score {text}: expected NAME=LOW..HIGH, e.g. blur_score=30..40") from None
     if not ends[0] <= ends[1]:
         raise UsageError(f"--score {text}: {low} is not below {high}")
     return name, ends

@@ -29,7 +29,7 @@ Thresholds = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Another threshold, as blur_score=55; may be repeated.",
+        help="Another threshold, e.g. blur_score=55; may be repeated.",
         autocompletion=completing.thresholds,
     ),
 ]
