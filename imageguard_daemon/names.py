@@ -13,7 +13,7 @@ _ESCAPE = re.compile(r"\\(\\|x[89a-f][0-9a-f]|u[0-9a-f]{4}|U[0-9a-f]{8})")
 NONE = "(none)"
 """How it is shown that there is no name."""
 _NAMED_NONE, _SPACE = r"\u0028none)", r"\u0020"
-_SET_ASIDE = re.compile(r"\.imageguard-(\d{1,18})\.aside")
+_HIDDEN = re.compile(r"\.imageguard-(\d{1,18})\.(part|aside)")
 _FIRST_BYTE_ESCAPE, _LAST_BYTE_ESCAPE = "\udc80", "\udcff"
 
 
@@ -36,10 +36,26 @@ def sidecar_ending(sidecar: str, image: str) -> str:
     return os.path.splitext(name)[1]
 
 
+def temporary_name(intent_id: int) -> str:
+    """Name the hidden file a copy is made in; recovery finds it by the intent's number."""
+    return f".imageguard-{intent_id}.part"
+
+
+def aside_name(intent_id: int) -> str:
+    """Name the hidden file that a copied source is until nobody can write to it; recovery finds it, too."""
+    return f".imageguard-{intent_id}.aside"
+
+
+def hidden_for(name: str) -> tuple[int, str] | None:
+    """Say for which intent a file bears a hidden name, and which one, `part` or `aside`; None for other names."""
+    found = _HIDDEN.fullmatch(name)
+    return (int(found[1]), found[2]) if found else None
+
+
 def number_of_set_aside(name: str) -> int | None:
     """Say by which intent a file of this name was set aside; None when it is no such name."""
-    found = _SET_ASIDE.fullmatch(name)
-    return int(found[1]) if found else None
+    found = hidden_for(name)
+    return found[0] if found and name == aside_name(found[0]) else None
 
 
 def forms(name: str) -> set[str]:

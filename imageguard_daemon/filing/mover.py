@@ -32,7 +32,7 @@ from imageguard_daemon.filing.renaming import Inode, Name, UnsafeNamesError
 from imageguard_daemon.filing.syncing import sync
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease, writer_waits
 from imageguard_daemon.model import FileIdentity, RecordedIntent
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import aside_name, printable, temporary_name
 
 _MAY_BE_ABOUT_THE_NAME = renaming.CANNOT_RENAME_SAFELY | {errno.EIO, errno.EILSEQ}
 
@@ -43,16 +43,6 @@ class NameTakenError(ChangedError):
 
 class NotPutBackError(ChangedError):
     """What is at the destination is not what was judged, and there is no folder left to put it back into."""
-
-
-def temporary_name(intent_id: int) -> str:
-    """Name the hidden file a copy is made in; recovery finds it by the intent's number."""
-    return f".imageguard-{intent_id}.part"
-
-
-def aside_name(intent_id: int) -> str:
-    """Name the hidden file that a copied source is until nobody can write to it; recovery finds it, too."""
-    return f".imageguard-{intent_id}.aside"
 
 
 def put_back(at: tuple[int, str], to: tuple[int, str], sha256: str) -> None:

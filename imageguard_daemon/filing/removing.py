@@ -6,9 +6,9 @@ import stat
 from imageguard_daemon.errors import ChangedError, StorageError, retryable
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.mover import aside_name, put_back
+from imageguard_daemon.filing.mover import put_back
 from imageguard_daemon.model import FileIdentity, RecordedIntent
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import aside_name, printable
 
 
 def remove(recorded: RecordedIntent, folders: Folders) -> None:

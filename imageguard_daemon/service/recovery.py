@@ -14,14 +14,14 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Source
 from imageguard_daemon.errors import DataError, ElsewhereError, RetryableError
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.mover import aside_name, put_back, temporary_name
+from imageguard_daemon.filing.mover import put_back
 from imageguard_daemon.filing.places import Places
 from imageguard_daemon.filing.recovery_plan import Presence, Repair, repair_for
 from imageguard_daemon.filing.renaming import Name, set_aside
 from imageguard_daemon.filing.syncing import sync
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease
 from imageguard_daemon.model import FileIdentity, Intent, Outcome, RecordedIntent
-from imageguard_daemon.names import printable
+from imageguard_daemon.names import aside_name, printable, temporary_name
 
 Place = tuple[int, str, str, int]
 """Where the file of an intent was found: intent id, path, SHA-256, size in bytes."""

@@ -13,6 +13,7 @@ from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.filed import FiledFile, FiledFiles, MissingFiles
 from imageguard_daemon.intake.selection import Left, Selection
 from imageguard_daemon.intake.walking import Found, walk
+from imageguard_daemon.names import hidden_for
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 from imageguard_daemon.verification.inspection import inspect, sha256_of
 from imageguard_daemon.verification.spelling import Spellings
@@ -22,7 +23,6 @@ _FINISHED_BY = {
     False: "the daemon finishes this at its next start",
     True: "the next start, or the next release, undo or purge, finishes this",
 }
-_TEMPORARY = re.compile(r"\.imageguard-(\d{1,18})\.(part|aside)")
 _NO_NAME = re.compile(r"(?!)")
 _EVERYTHING = Selection(_NO_NAME, _NO_NAME, frozenset(), (), takes_other_files=True)
 
@@ -152,8 +152,8 @@ class Verifier:
             yield Discrepancy(Kind.missing, detail, file.path, f"intents {file.intent_id}")
 
     def _explain(self, path: str, found: Found) -> Iterator[Discrepancy]:
-        temporary = _TEMPORARY.fullmatch(os.path.basename(path))
-        if temporary and not self._filed.has_outcome(int(temporary[1])):
+        hidden = hidden_for(os.path.basename(path))
+        if hidden and not self._filed.has_outcome(hidden[0]):
             return  # of a move that goes on, or is told as unfinished
         if not os.path.lexists(path):
             return  # gone since the walk
@@ -161,8 +161,8 @@ class Verifier:
             yield Discrepancy(Kind.unreadable, str(found.left), path)
         elif found.left is not None:
             yield Discrepancy(Kind.foreign, str(found.left), path)
-        elif temporary and temporary[2] == "part":  # what was set aside may be the only copy
-            yield Discrepancy(Kind.leftover, "", path, f"intents {temporary[1]}")
+        elif hidden and hidden[1] == "part":  # what was set aside may be the only copy
+            yield Discrepancy(Kind.leftover, "", path, f"intents {hidden[0]}")
         else:
             yield self._foreign_or_relocated(path)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.filing.mover import aside_name
 from imageguard_daemon.leases import Writers
+from imageguard_daemon.names import aside_name
 from imageguard_daemon.service import keeping, recovery
 from imageguard_daemon.service.returning import LOOK_AFTER_SECONDS
 from tests.helpers.bench import Bench

@@ -11,9 +11,9 @@ import pytest
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Source
 from imageguard_daemon.errors import DataError, StalledError
-from imageguard_daemon.filing.mover import aside_name, temporary_name
 from imageguard_daemon.leases import Writers, ask
 from imageguard_daemon.model import RecordedIntent
+from imageguard_daemon.names import aside_name, temporary_name
 from imageguard_daemon.service import recovery
 from imageguard_daemon.service.recovery import Recovery, recover
 from tests.helpers.records import UNDECODABLE, Tree, intent, judged

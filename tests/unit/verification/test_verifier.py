@@ -11,8 +11,8 @@ from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking
 from imageguard_daemon.audit.filed import FiledFiles
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.filing.mover import temporary_name
 from imageguard_daemon.model import Outcome
+from imageguard_daemon.names import temporary_name
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 from imageguard_daemon.verification.repairing import LogRepairer
 from imageguard_daemon.verification.verifier import Task, Verifier
