@@ -28,7 +28,7 @@ OlderThan = Annotated[
 ]
 Into = Annotated[
     Path | None,
-    typer.Option("--to", metavar="FOLDER", show_default=False, help="Where archives go; ROOT/archive when left out."),
+    typer.Option("--to", metavar="FOLDER", show_default=False, help="Where archives go (default: ROOT/archive)."),
 ]
 Quarantined = Annotated[
     bool,

@@ -47,7 +47,7 @@ RootOfPaths = Annotated[
         "--root",
         metavar="FOLDER",
         show_default=False,
-        help="Where relative paths begin; here when left out. May be a URL.",
+        help="Where relative paths begin (default: the current folder). May be a URL.",
     ),
 ]
 PathColumn = Annotated[str, typer.Option("--path-column", metavar="NAME", help="Column with the path.")]

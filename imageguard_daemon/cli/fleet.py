@@ -22,7 +22,7 @@ Url = Annotated[
         "--db",
         metavar="URL",
         show_default=False,
-        help="The database, e.g. postgresql://owner@db.example.org/imageguard; the configuration's when left out.",
+        help="The database, e.g. postgresql://owner@db.example.org/imageguard (default: the configuration's).",
     ),
 ]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on with what is recorded later, until stopped.")]

@@ -26,7 +26,7 @@ Root = Annotated[
     typer.Argument(
         metavar="ROOT",
         readable=False,
-        help="Folder with inbox, accepted, quarantine and audit.db; ./ingest when left out.",
+        help="Folder with inbox, accepted, quarantine and audit.db (default: ./ingest).",
         show_default=False,
     ),
 ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Who = Annotated[
     str | None,
-    typer.Option("--who", metavar="NAME", show_default=False, help="Who decides; your login name when left out."),
+    typer.Option("--who", metavar="NAME", show_default=False, help="Who decides (default: your login name)."),
 ]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", show_default=False, help="Why; recorded with the rest.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it a selection is counted, and you are asked.")]

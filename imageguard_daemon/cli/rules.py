@@ -43,7 +43,7 @@ SourceName = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=1, max=256, show_default=False, help="Worker processes; one for each processor when left out."
+        "--workers", min=1, max=256, show_default=False, help="Worker processes (default: one for each processor)."
     ),
 ]
 

@@ -88,7 +88,7 @@ State = Annotated[
         "--state",
         metavar="FILE",
         show_default=False,
-        help="Where measurements are kept, so that an interrupted scan goes on; beside the first output when left out.",
+        help="Where measurements are kept, so that an interrupted scan goes on (default: beside the first output).",
     ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget what earlier scans have measured.")]
