@@ -2,7 +2,8 @@
 
 Pure: the time is handed in. A finding is new when it was not there before. It goes on, and is told no more, until it
 has not been found for the whole cool-down; then people are told that it is over. What comes back within the cool-down
-after that is no news either: a pattern at the edge of being one would else be told every hour.
+after that is no news either: a pattern at the edge of being one would else be told every hour. What reached nobody for
+a whole cool-down and still goes on is new again.
 """
 
 from collections.abc import Container, Iterable, Sequence
@@ -15,7 +16,7 @@ from imageguard_daemon.reporting.findings import Finding
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)
 MOST_AT_ONCE = 20
-"""More new findings than this wait for the next look: a flood of messages is read by nobody."""
+"""More findings with news than this wait for the next look: a flood of messages is read by nobody."""
 
 
 _SETTLED = "Over, or usual by now: "
@@ -43,7 +44,7 @@ class AlertBook:
             for channel in channels
         ]
         new = [alert for alert in made if alert.key not in self._alerts]
-        return [*new, *self._over(channels, now)][:MOST_AT_ONCE]
+        return _of_first_findings([*new, *self._over(channels, now)])
 
     def _over(self, channels: Sequence[str], now: datetime) -> list[Alert]:
         gone = [one for one in self._alerts.values() if self._is_gone(one, now)]
@@ -59,11 +60,6 @@ class AlertBook:
     def _is_gone(self, alert: Alert, now: datetime) -> bool:
         seen_at = self._seen_at.get(alert.key[:2], alert.found_at)
         return not alert.is_over and now - seen_at >= self._cooldown
-
-    def going_on(self, now: datetime) -> int:
-        """Say how many pieces of news were told and are not over."""
-        self._forget(now)
-        return len({key[:2] for key, one in self._alerts.items() if not one.is_over})
 
     def add(self, alerts: Iterable[Alert]) -> None:
         """Take in alerts that were recorded."""
@@ -100,7 +96,14 @@ class AlertBook:
 
     def _is_kept(self, alert: Alert, now: datetime) -> bool:
         age = now - alert.found_at
-        return age >= -FIRST_PAUSE and (not alert.is_over or age < self._cooldown)
+        goes_on = alert.succeeded and not alert.is_over  # what reached nobody silences nothing for longer
+        return age >= -FIRST_PAUSE and (goes_on or age < self._cooldown)
+
+
+def _of_first_findings(alerts: Sequence[Alert]) -> list[Alert]:
+    """Keep the alerts of so many findings, by all channels: none is to know of a finding that another does not."""
+    first = list(dict.fromkeys(one.key[:2] for one in alerts))[:MOST_AT_ONCE]
+    return [one for one in alerts if one.key[:2] in first]
 
 
 def next_try(alert: Alert) -> datetime:

@@ -38,9 +38,26 @@ def test_a_new_finding_is_news_for_every_channel_once() -> None:
     book = AlertBook(DAY)
     news = book.news([finding()], CHANNELS, NOON)
     assert [one.channel for one in news] == ["command", "webhook"]
-    book.add(recorded(news))
+    delivered(book, recorded(news), NOON)
     assert [book.news([finding()], CHANNELS, NOON + timedelta(hours=hour)) for hour in range(1, 900)] == [[]] * 899
-    assert book.going_on(NOON + 37 * DAY) == 1
+
+
+def test_what_reached_nobody_for_a_whole_cool_down_is_told_again_while_it_goes_on() -> None:
+    """A day without the chat server: another alert, tried again; the channel that works stays silent."""
+    book = AlertBook(DAY)
+    command, webhook = recorded(book.news([finding()], CHANNELS, NOON))
+    delivered(book, [command], NOON)
+    book.add([webhook])
+    for hour in range(1, 24):
+        now = NOON + timedelta(hours=hour)
+        assert book.news([finding()], CHANNELS, now) == []
+        book.note(Attempt(webhook.alert_id, now, False, "no network"))
+    [again] = book.news([finding()], CHANNELS, NOON + DAY)
+    assert (again.channel, again.found_at, again.succeeded) == ("webhook", NOON + DAY, False)
+    book.add([dataclasses.replace(again, alert_id=3)])
+    assert [one.alert_id for one in book.due(NOON + DAY)] == [3]
+    book.note(Attempt(3, NOON + DAY, True))
+    assert book.news([finding()], CHANNELS, NOON + 5 * DAY) == []
 
 
 def test_what_is_gone_for_the_cool_down_is_over_and_told_once() -> None:
@@ -52,7 +69,6 @@ def test_what_is_gone_for_the_cool_down_is_over_and_told_once() -> None:
     assert over.is_over
     assert over.message.startswith("Over, or usual by now: Class lynx is bad")
     delivered(book, [dataclasses.replace(over, alert_id=2)], NOON + DAY)
-    assert book.going_on(NOON + DAY) == 0
     assert book.news([], ["command"], NOON + 1.5 * DAY) == []
     assert book.news([finding()], ["command"], NOON + 1.9 * DAY) == []  # back so soon is no news
     [again] = book.news([finding()], ["command"], NOON + 2 * DAY)
@@ -107,13 +123,15 @@ def test_a_clock_that_was_put_back_silences_nobody() -> None:
 
 
 def test_a_flood_is_told_in_parts() -> None:
-    """No more than so many at once; the others at the next looks."""
+    """No more than so many findings at once, each by all channels; the others at the next looks."""
     book = AlertBook(DAY)
     findings = [finding(str(number)) for number in range(MOST_AT_ONCE + 5)]
-    first = book.news(findings, ["command"], NOON)
-    assert len(first) == MOST_AT_ONCE
+    first = book.news(findings, CHANNELS, NOON)
+    assert {one.key for one in first} == {
+        (one.kind, one.subject, channel) for one in findings[:MOST_AT_ONCE] for channel in CHANNELS
+    }
     book.add(recorded(first))
-    assert len(book.news(findings, ["command"], NOON)) == 5
+    assert len(book.news(findings, CHANNELS, NOON)) == 5 * len(CHANNELS)
 
 
 def test_what_failed_is_tried_again_until_it_reaches_somebody() -> None:
