@@ -14,8 +14,8 @@ MONDAY = datetime(2025, 3, 3, tzinfo=UTC)
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 FIRST_DAY = int(MONDAY.timestamp() * 1000) // DAY_MS
-Series = Sequence[tuple[int, int]]
-"""Images and rejections of one slot after the other."""
+Series = Sequence[tuple[int, int | Mapping[str, int]]]
+"""Images and rejections, or those for each reason, of one slot after the other."""
 
 
 def series(*parts: tuple[int, float], images: int = 50) -> list[tuple[int, int]]:
@@ -35,13 +35,15 @@ def panel_in_time(
     keys: list[Key | None] = []
     rows: list[tuple[int, int, int]] = []
     for (class_name, source, camera), counts in streams.items():
-        for verdict, why in (("accepted", ""), ("quarantined", reason)):
+        rejected = [bad if isinstance(bad, Mapping) else {reason: bad} for _, bad in counts]
+        for why in dict.fromkeys(["", *(name for bad in rejected for name in bad)]):
+            verdict = "quarantined" if why else "accepted"
             keys.append(Key("host", source, class_name, camera, "general", "{}", verdict, why, "1"))
-            rows += [
-                (first + at, len(keys) - 1, bad if why else images - bad)
-                for at, (images, bad) in enumerate(counts)
-                if (bad if why else images - bad)
+            numbers_of = [
+                bad.get(why, 0) if why else images - sum(bad.values())
+                for (images, _), bad in zip(counts, rejected, strict=True)
             ]
+            rows += [(first + at, len(keys) - 1, number) for at, number in enumerate(numbers_of) if number]
     slots, numbers, images = (np.array([row[at] for row in rows], np.int64) for at in range(3))
     nothing = np.zeros(len(rows), np.int64)
     return panel_of(Cells(keys, slots, numbers, images, nothing, nothing, slot_ms), most_slots)

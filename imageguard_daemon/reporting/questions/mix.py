@@ -1,7 +1,8 @@
 """Have the reasons changed while the rate did not?
 
 Model and null: `rises.py`, of the rejections for one reason among all rejections, for all images and for each source.
-Correction: for all times (there), Bonferroni over reasons and sources. Where the rate rose then, that says it already.
+Correction: for all times (there), Bonferroni over reasons and sources. Where the rate rose then, that says it already;
+where it fell, other reasons may only have gone, so the reason must be clearly more frequent among all images, too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.reporting.finding import ADVICE, ALPHA, Finding, evidence_of, group_in_words, subject_of
+from imageguard_daemon.reporting.panel import Panel
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.change import Changed, spoken
-from imageguard_daemon.reporting.rises import Rise, Rises
+from imageguard_daemon.reporting.rises import Rise, Rises, is_clear
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import percent, shown
 
@@ -29,6 +31,14 @@ class _Found(NamedTuple):
     where: dict[str, str]
     chosen: npt.NDArray[np.bool_]
     reason: str
+
+    def within(self, panel: Panel) -> Tally:
+        """Count its images at its time."""
+        return panel.tally(self.chosen, self.rise.begin, self.rise.end)
+
+    def outside(self, panel: Panel) -> Tally:
+        """Count its images at other times."""
+        return panel.tally(self.chosen).without(self.within(panel))
 
 
 def reasons_changed(seen: Patterns, settings: "Reporting", changed: Sequence[Changed]) -> list[Finding]:
@@ -54,21 +64,34 @@ def _found(seen: Patterns, least: int) -> Iterator[_Found]:
                 if rise and rise.chance * looked_at < ALPHA:
                     where = dict(zip(fields, series.groups.names[number], strict=True))
                     chosen = series.groups.of_stream == number
-                    yield _Found(rise, rise.chance * looked_at, where, chosen, reason)
+                    one = _Found(rise, rise.chance * looked_at, where, chosen, reason)
+                    if _is_worse(one, panel):
+                        yield one
+
+
+def _is_worse(one: _Found, panel: Panel) -> bool:
+    """Tell whether the reason did not merely lose the company of others."""
+    within, outside = one.within(panel), one.outside(panel)
+    of_all = (each.reasons.get(one.reason, 0) / max(each.total, 1) for each in (within, outside))
+    return not _is_clear(outside.rate, within.rate) or _is_clear(*of_all)
+
+
+def _is_clear(rate: float, other: float) -> bool:
+    return bool(is_clear(np.array(rate), np.array(other)))
 
 
 def _finding(one: _Found, seen: Patterns) -> Finding:
     panel, rise = seen.panel, one.rise
-    within = panel.tally(one.chosen, rise.begin, rise.end)
-    before = panel.tally(one.chosen, 0, rise.begin)
+    within, outside = one.within(panel), one.outside(panel)
     now = Tally(within.rejected, {one.reason: within.reasons[one.reason]})
-    then = before.reasons.get(one.reason, 0) / max(before.rejected, 1)
+    then = outside.reasons.get(one.reason, 0) / max(outside.rejected, 1)
     lasts = rise.end == panel.slots.number
-    until = "" if lasts else f" until before {spoken(panel.slots, rise.end)}"
+    until, other = ("", "before") if lasts else (f" until before {spoken(panel.slots, rise.end)}", "at other times")
     sentence = (
         f"{group_in_words(one.where)}: {'since' if lasts else 'from'} {spoken(panel.slots, rise.begin)}{until}, "
-        f"{percent(now.rate)} of {now.total:,} rejections are for {shown(one.reason)}; before, {percent(then)} of "
-        f"{before.rejected:,}. The rate itself hardly changed ({percent(within.rate)}, before {percent(before.rate)})."
+        f"{percent(now.rate)} of {now.total:,} rejections are for {shown(one.reason)}; {other}, {percent(then)} of "
+        f"{outside.rejected:,}. The rate itself {_moved(within.rate, outside.rate)} ({percent(within.rate)}, {other} "
+        f"{percent(outside.rate)})."
     )
     look_at = f"Look at what changed then. {ADVICE.get(one.reason, '')}".strip()
     moments = {"since": panel.slots.begin(rise.begin)} | ({} if lasts else {"until": panel.slots.begin(rise.end)})
@@ -76,3 +99,9 @@ def _finding(one: _Found, seen: Patterns) -> Finding:
     return Finding(
         "reasons_changed", subject_of(one.where), sentence, look_at, evidence, one.where | {"reason": one.reason}
     )
+
+
+def _moved(rate: float, before: float) -> str:
+    if _is_clear(rate, before):
+        return "rose, too"
+    return "fell" if _is_clear(before, rate) else "hardly changed"
