@@ -89,7 +89,9 @@ def _is_its_change(one: Different, changed: Sequence[Changed], seen: Patterns) -
 
 def _referring(one: Different, finding: Finding, told: set[str], seen: Patterns) -> Finding:
     """Have the finding about a class refer to the one source that it comes from."""
-    sources = {seen.panel.streams[at][1] for at in one.chosen.nonzero()[0].tolist()}
+    groups = seen.panel.groups(*one.where)
+    whole = groups.of_stream == groups.names.index(tuple(one.where.values()))  # some of it may be told already
+    sources = {seen.panel.streams[at][1] for at in whole.nonzero()[0].tolist()}
     if "source" in one.where or len(sources) != 1 or len(seen.panel.groups("source")) == 1:
         return finding
     [source] = sources

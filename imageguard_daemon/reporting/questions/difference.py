@@ -40,6 +40,8 @@ _PROMISING = 2.5
 _CLOSE = 0.9
 """Of groups that fit nearly as well the simplest is told: a class rather than the pair with its only source."""
 _LOOKED_AT = 8
+_NAMED = 2
+"""So many of the groups that were told before are named where they are not counted again."""
 SMALL_CLASS, SMALL_CHANCE = 20, 0.01
 """Classes with so many images or fewer are looked at together; one of so many of them may seem bad by chance."""
 _LOOK_AT = {
@@ -54,7 +56,10 @@ _OF_PAIR = "Look at these images alone: neither has the fault elsewhere."
 
 @dataclass(frozen=True, slots=True)
 class Different:
-    """A group that differs: its streams, how many of `total` were rejected by one rule, and so of the others."""
+    """A group that differs: its streams, how many of `total` were rejected by one rule, and so of the others.
+
+    `apart_from` are groups told before that it has streams in common with; those are not among `chosen`.
+    """
 
     where: Mapping[str, str]
     chosen: npt.NDArray[np.bool_]
@@ -63,6 +68,7 @@ class Different:
     others_total: int
     others_rejected: int
     chance: float
+    apart_from: tuple[Mapping[str, str], ...] = ()
 
 
 def differing(seen: Patterns, settings: "Reporting") -> Iterator[tuple[Different, Finding]]:
@@ -98,6 +104,7 @@ class _Search:
         self._rejected = panel.rejected.sum(axis=1) if seen.by_one_rule is None else seen.by_one_rule
         self._least = least
         self._alive = np.ones(len(panel.streams), bool)
+        self._told: list[Different] = []
         singles = [panel.groups(name) for name in FIELDS]
         self._kinds = [_Candidates(one, seen) for one in singles if len(one) > 1]
         several = {one.fields[0] for one in singles if len(one) > 1}
@@ -112,14 +119,11 @@ class _Search:
         images, rejected = self._images * self._alive, self._rejected * self._alive
         whole = (images.sum(), rejected.sum())
         found = sorted(self._promising(images, rejected, whole), key=lambda one: -one[0])[:_LOOKED_AT]
-        best: Different | None = None
-        for kind, number in self._simplest_first(found):
-            made = self._different(kind, number, images, rejected)
-            if made.chance < ALPHA and (best is None or made.chance == 0 < best.chance):
-                best = made
-                break
+        made = (self._different(kind, number, images, rejected) for kind, number in self._simplest_first(found))
+        best = next((one for one in made if one.chance < ALPHA), None)
         if best is not None:
             self._alive &= ~best.chosen
+            self._told.append(best)
         return best
 
     def _promising(
@@ -144,14 +148,16 @@ class _Search:
                 yield self._kinds[kind], number
 
     def _different(self, kind: _Candidates, number: int, images: Counts, rejected: Counts) -> Different:
-        chosen = (kind.groups.of_stream == number) & self._alive
+        whole = kind.groups.of_stream == number
+        chosen = whole & self._alive
         n, y = images[chosen].sum(), rejected[chosen].sum()
         others, other_y = images.sum() - n, rejected.sum() - y
         chance = chance_with_scatter((y, n), (other_y, others), float(kind.effects[number]))
         chance = with_doubt(chance, self._degrees) * kind.looked_at
         where = dict(zip(kind.groups.fields, kind.groups.names[number], strict=True))
         counts = (int(n), int(y), int(others), int(other_y))
-        return Different(where, chosen, *counts, min(1.0, chance))
+        apart_from = tuple(one.where for one in self._told if (one.chosen & whole).any())
+        return Different(where, chosen, *counts, min(1.0, chance), apart_from)
 
 
 def _finding(one: Different, seen: Patterns, settings: "Reporting") -> Finding:
@@ -164,10 +170,11 @@ def _finding(one: Different, seen: Patterns, settings: "Reporting") -> Finding:
     name = kind.get(next(iter(one.where)), "differs_from_others")
     subject = subject_of(one.where) if name == "differs_from_others" else next(iter(one.where.values()))
     excess = one.rejected - one.total * others.rate
+    group = f"{group_in_words(one.where)}{_apart_from(one)}"
     return Finding(
         name,
         subject,
-        f"{group_in_words(one.where)}: {_counted(tally, one, others)}, {excess:,.0f} more than expected.",
+        f"{group}: {_counted(tally, one, others)}, {excess:,.0f} more than expected.",
         _LOOK_AT[next(iter(one.where))] if len(one.where) == 1 else _OF_PAIR,
         evidence_of(tally, others.rate, one.chance)
         | {
@@ -179,6 +186,14 @@ def _finding(one: Different, seen: Patterns, settings: "Reporting") -> Finding:
         one.where,
         example_id=seen.example_of(one.chosen),
     )
+
+
+def _apart_from(one: Different) -> str:
+    """Say what was told before and is not counted again."""
+    names = [group_in_words(where) for where in one.apart_from]
+    words = [name[0].lower() + name[1:] for name in names[:_NAMED]]
+    more = [f"{len(names) - _NAMED:,} more that are told"] if len(names) > _NAMED else []
+    return f", apart from {' and '.join([*words, *more])}" if names else ""
 
 
 def _counted(tally: Tally, one: Different, others: Tally) -> str:

@@ -61,6 +61,24 @@ def test_a_bad_source_is_not_told_for_each_of_its_classes() -> None:
     assert {one.subject for one in found(panel_at_once(groups))} == {"class3", "source2"}
 
 
+def test_what_is_left_of_a_group_is_not_told_as_the_whole() -> None:
+    """A class that is bad beside the bad source, too: its number is of the rest, and the finding says so."""
+    groups = {(f"class{c}", f"source{s}"): blurry(80 if s == 2 else 10, 150) for c in range(6) for s in range(4)}
+    groups["class3", "source0"] = groups["class3", "source1"] = groups["class3", "source3"] = blurry(60, 150)
+    source, rest = found(panel_at_once(groups))
+    assert source.sentence.startswith("Source 'source2': 480 of 900 images")
+    assert rest.sentence.startswith("Class 'class3', apart from source 'source2': 180 of 450 images")
+
+
+def test_a_class_of_two_sources_comes_from_neither_alone() -> None:
+    """Where one of its two sources was told, what is left is of the other: that is not where the class comes from."""
+    groups = {(f"class{c}", source): blurry(bad, 150) for c in range(6) for source, bad in (("web", 90), ("good", 8))}
+    groups["class3", "good"] = blurry(60, 150)
+    told = find_patterns(Patterns(panel_at_once(groups)), SETTINGS)
+    [of_class] = [one for one in told if "class3" in one.subject]
+    assert "alone" not in of_class.message
+
+
 def test_two_bad_groups_do_not_hide_one_another() -> None:
     """The second is compared with those that are left when the first is set aside."""
     groups = {("a", "web"): blurry(60, 100), ("b", "web"): blurry(50, 100), ("c", "web"): blurry(10, 200)}
