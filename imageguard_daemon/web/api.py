@@ -15,12 +15,12 @@ from imageguard_daemon.audit.counts import PERIODS, Dimension
 from imageguard_daemon.audit.listing import newest_decisions
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.reporting import rendering
+from imageguard_daemon.web.parameters import LARGEST_NUMBER, WholeNumber
 from imageguard_daemon.web.reports import Asked, Reports
 from imageguard_daemon.web.site import Site
 
 MAX_WAITING = 16
 """Questions that may wait for a report; further ones are told to come again."""
-_LARGEST_ID = (1 << 63) - 1
 _DAY = (
     "20[0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
     "|20([02468][048]|[13579][26])-02-29"
@@ -93,9 +93,9 @@ def interface(site: Site, reports: Reports) -> APIRouter:
     @router.get("/decisions", responses=PROBLEMS)
     def decisions(
         before: Annotated[
-            int, Query(ge=1, le=_LARGEST_ID, description="`next_before` of the last page.")
-        ] = _LARGEST_ID,
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+            WholeNumber, Query(ge=1, le=LARGEST_NUMBER, description="`next_before` of the last page.")
+        ] = LARGEST_NUMBER,
+        limit: Annotated[WholeNumber, Query(ge=1, le=500)] = 50,
     ) -> JSONResponse:
         """Decisions, newest first, by the columns of the view `decisions`."""
         with site.log() as engine:

@@ -17,15 +17,14 @@ from imageguard_daemon.reporting.wording import measured_in_words
 from imageguard_daemon.web.checking import bars_of
 from imageguard_daemon.web.drawing import BLACK, SHARPNESS, WHITE
 from imageguard_daemon.web.filters import FILTERS, Filters
-from imageguard_daemon.web.parameters import reads
+from imageguard_daemon.web.parameters import LARGEST_NUMBER, WholeNumber, reads
 from imageguard_daemon.web.pictures import SHOWABLE, place_of
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.reviewing import name_typed_last
 from imageguard_daemon.web.site import Site
 
 ACCEPTED_SHOWN = 6
-_LARGEST_ID = (1 << 63) - 1
-DecisionId = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
+DecisionId = Annotated[WholeNumber, Path(ge=1, le=LARGEST_NUMBER)]
 
 
 def pages(site: Site, render: Renderer) -> APIRouter:

@@ -27,7 +27,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     async def login(request: Request) -> Response:
         limit.take(request.client.host if request.client else "")
         async with request.form(max_files=0, max_fields=5) as form:
-            require_known(form, {"token", "next"})
+            require_known(form.multi_items(), {"token", "next"})
             token, asked = str(form.get("token", "")).strip(), _ours(str(form.get("next", "")))
         tokens = site.access.tokens
         sha256 = await run_in_threadpool(tokens.hash_of, token) if tokens else ""

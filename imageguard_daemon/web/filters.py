@@ -1,5 +1,7 @@
 """The filters of the gallery: from the address bar to a selection, and back. Pure."""
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -20,6 +22,20 @@ _LONGEST = 4096
 _TYPED = ("since", "until", "low", "high")
 """Moments and numbers, around which a space means nothing."""
 _SAID = ("class_name", "source", "state", "since", "until")
+
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.ASCII | re.IGNORECASE)
+
+
+def number_of(text: str) -> float:
+    """Read a number as people and browsers write them; float() would take `nan`, `1e400`, ` 5` and `1_0`, too.
+
+    Raises:
+        ValueError: it is none, or too large for one.
+    """
+    if not _NUMBER.fullmatch(text) or not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:30]!r} is no number")
+    return number
 
 
 def asked_for(name: str) -> str:
@@ -115,10 +131,10 @@ class Filters:
 
     def _range(self) -> tuple[float, float]:
         try:
-            low, high = float(self.low or "-inf"), float(self.high or "inf")
+            low, high = number_of(self.low) if self.low else -math.inf, number_of(self.high) if self.high else math.inf
         except ValueError:
             raise UsageError(f"from {self.low!r} to {self.high!r} is no range of scores") from None
-        if not low <= high:
+        if low > high:
             raise UsageError(f"from {self.low} to {self.high} is no range of scores")
         return low, high
 

@@ -8,9 +8,10 @@ from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.nearest import Nearest, nearest_page
 from imageguard_daemon.audit.quarantined import page, selected
+from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
 from imageguard_daemon.web.filters import FILTERS, ORDERS, STATE_NAMES, Filters
-from imageguard_daemon.web.parameters import reads
+from imageguard_daemon.web.parameters import LARGEST_NUMBER, WholeNumber, reads, whole_number
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.reviewing import MOST_IMAGES, name_typed_last
 from imageguard_daemon.web.site import Site
@@ -18,9 +19,8 @@ from imageguard_daemon.web.site import Site
 PAGE_SIZE = 24
 PAGES_BACK = 50
 """Pages that lead back one by one; from further on there is the first page."""
-_LARGEST_ID = (1 << 63) - 1
 _CHOICES = {"reasons": ISSUES, "states": STATE_NAMES, "orders": ORDERS, "scores": ("score", *SCORE_NAMES)}
-Number = Annotated[int | None, Query(ge=0, le=_LARGEST_ID)]
+Number = Annotated[WholeNumber | None, Query(ge=0, le=LARGEST_NUMBER)]
 Trail = Annotated[str, Query(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19})*)?$", max_length=20 * PAGES_BACK)]
 
 
@@ -33,7 +33,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     def quarantine(
         request: Request, after: Number = None, trail: Trail = "", notice: Annotated[str, Query(max_length=64)] = ""
     ) -> HTMLResponse:
-        filters, been = Filters.of(request.query_params), [int(one) for one in trail.split(".") if one]
+        filters, been = Filters.of(request.query_params), _been(trail)
         shown = {"shown": _page(site, filters, after), "after": after, "notice": site.notices.get(notice)}
         places = {"onward": _trail([*been, after or 0]), "back": _back(been)}
         who = name_typed_last(site, request)
@@ -48,6 +48,13 @@ def pages(site: Site, render: Renderer) -> APIRouter:
         return render(request, "count.html", images=images, most=MOST_IMAGES)
 
     return router
+
+
+def _been(trail: str) -> list[int]:
+    try:
+        return [whole_number(one) for one in trail.split(".") if one]
+    except ValueError as error:
+        raise UsageError(f"trail: {error}") from None
 
 
 def _trail(been: list[int]) -> str:

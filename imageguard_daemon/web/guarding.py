@@ -1,5 +1,6 @@
 """What every request passes before a page sees it: host, origin, token, size; and the headers of every answer."""
 
+import re
 from asyncio import timeout
 from http.cookies import CookieError, SimpleCookie
 from time import monotonic
@@ -20,6 +21,7 @@ MOST_BODY_BYTES = 64 * 1024
 MOST_UPLOAD_BYTES = 64 * 1024 * 1024
 PART_SECONDS, BODY_SECONDS = 15.0, 120.0
 """How long the next part of a body, and the whole of it, may take to arrive."""
+_LENGTH = re.compile("[0-9]{1,19}")
 _TOO_LATE = "the rest of the request did not come\n"
 _CLOSE = {"Connection": "close"}
 _UPLOADS = {"/check", "/api/check"}
@@ -85,7 +87,7 @@ class Guard:
     def _too_large(self, scope: Scope, headers: Headers) -> Response | None:
         limit = MOST_UPLOAD_BYTES if scope["path"] in _UPLOADS else MOST_BODY_BYTES
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > limit:
+        if not _LENGTH.fullmatch(length) or int(length) > limit:
             return PlainTextResponse(f"at most {limit >> 10} kB are taken\n", 413)
         return None
 
@@ -143,14 +145,13 @@ def _is_from_here(headers: Headers) -> bool:
     if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return False
     origin = headers.get("origin")
-    return origin is None or (urlsplit(origin).scheme in {"http", "https"} and _netloc(origin) == headers.get("host"))
-
-
-def _netloc(origin: str) -> str:
+    if origin is None:
+        return True
     try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ""
+        parts = urlsplit(origin)
+    except ValueError:  # no address at all
+        return False
+    return parts.scheme in {"http", "https"} and parts.netloc == headers.get("host")
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -1,29 +1,53 @@
-"""Refuses what a route does not know: who misspells a filter would get the answer to a wider question."""
+"""Refuses what a route does not know, or gets twice: it would answer another question than the one that was asked."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
+from pydantic import BeforeValidator
 
 from imageguard_daemon.config import did_you_mean
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
 
 _Route = TypeVar("_Route", bound=Callable[..., Any])
-_READS = "imageguard_reads"
+_READS, _MANY = "imageguard_reads", "imageguard_many"
+LARGEST_NUMBER = (1 << 63) - 1
+"""Of what a log can have numbered."""
+_DIGITS = re.compile(r"[0-9]{1,19}")
+
+
+def whole_number(text: str) -> int:
+    """Read a number as a log has them: digits alone, no sign, no space.
+
+    Raises:
+        ValueError: it is none, or larger than any.
+    """
+    if not _DIGITS.fullmatch(text) or int(text) > LARGEST_NUMBER:
+        raise ValueError(f"{printable(text[:30])!r} is no whole number that a log can have")
+    return int(text)
+
+
+WholeNumber = Annotated[int, BeforeValidator(lambda given: whole_number(given) if isinstance(given, str) else given)]
+"""A number in an address. Of itself pydantic would take ` 5`, `5.0` and `1_0`, too."""
 
 
 class UnknownParameterError(UsageError):
     """A parameter or field of a form that the route does not know, or one that is given twice."""
 
 
-def reads(*names: str) -> Callable[[_Route], _Route]:
-    """Say which parameters a route reads from the request by itself; those in its signature are known anyway."""
+def reads(*names: str, many: Collection[str] = ()) -> Callable[[_Route], _Route]:
+    """Say which parameters a route reads from the request by itself; those in its signature are known anyway.
+
+    All that it gets of `many` are used; of any other there can be one.
+    """
 
     def mark(route: _Route) -> _Route:
         setattr(route, _READS, names)
+        setattr(route, _MANY, many)
         return route
 
     return mark
@@ -33,25 +57,25 @@ def only_known(request: Request) -> None:
     """Refuse parameters in the address that the route does not know: a dependency of every route.
 
     Raises:
-        UnknownParameterError: there is one, or one that the route declares comes twice.
+        UnknownParameterError: there is one, or one of which the route uses one comes twice.
     """
     route = request.scope["route"]
-    once, more = set(_declared(route.dependant)), getattr(route.endpoint, _READS, ())
-    given = [name for name, _ in request.query_params.multi_items()]
-    require_known(given, {*once, *more})
-    if twice := [name for name, times in Counter(given).items() if times > 1 and name in once]:
-        raise UnknownParameterError(f"{twice[0]} is given more than once")
+    once, many = getattr(route.endpoint, _READS, ()), getattr(route.endpoint, _MANY, ())
+    require_known(request.query_params.multi_items(), {*_declared(route.dependant), *once}, many)
 
 
-def require_known(given: Iterable[str], known: Collection[str]) -> None:
-    """Refuse names that are not known.
+def require_known(given: Iterable[tuple[str, object]], once: Collection[str], many: Collection[str] = ()) -> None:
+    """Refuse names that are not known, and a second value where only one would be used.
 
     Raises:
         UnknownParameterError: there is one; the message has the names there are.
     """
-    if unknown := next((name for name in given if name not in known), None):
+    times, known = Counter(name for name, _ in given), {*once, *many}
+    if unknown := next((name for name in times if name not in known), None):
         hint = did_you_mean(unknown, sorted(known)) if known else ": there are none here"
         raise UnknownParameterError(f"there is no parameter {printable(unknown[:60])!r}{hint}")
+    if twice := next((name for name in times if times[name] > 1 and name not in many), None):
+        raise UnknownParameterError(f"{twice} is given more than once")
 
 
 def _declared(dependant: Dependant) -> Iterable[str]:

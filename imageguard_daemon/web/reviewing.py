@@ -20,7 +20,7 @@ from imageguard_daemon.review.values import Reviewed, Reviewer
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.guarding import HOLDER, cookie_of
 from imageguard_daemon.web.notices import Notice
-from imageguard_daemon.web.parameters import reads, require_known
+from imageguard_daemon.web.parameters import reads, require_known, whole_number
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.site import Site
 
@@ -29,10 +29,10 @@ MOST_IMAGES = 5_000
 EXAMPLES_SHOWN = 12
 ALL_THAT_MATCH = "matching"
 """What the field `which` says when no image is ticked and the filters alone select."""
-_LARGEST_ID = (1 << 63) - 1
+_TICKED = "ticked"
 WHO = "imageguard_who"
 """The cookie with the name that was typed last, which the next form begins with."""
-_FIELDS = frozenset({*FILTERS, "ids", "which", "action", "newest", "count", "csrf", "who", "why", "after", "back"})
+_FIELDS = frozenset({*FILTERS, "which", "action", "newest", "count", "csrf", "who", "why", "after", "back"})
 _PLACE = frozenset(f"at_{name}" for name in FILTERS)
 """Where to go back to, which is another thing than what is acted on."""
 _Function = Callable[[acting.Acting, Sequence[int], Reviewer], Iterator[Reviewed]]
@@ -45,7 +45,7 @@ def routes(site: Site, render: Renderer) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/review")
-    @reads(*FILTERS, "ids", "which", "after")
+    @reads(*FILTERS, "which", "after", many=("ids",))
     def review(request: Request, action: str = "release") -> HTMLResponse:
         filters, ids = Filters.of(request.query_params), _ids(request.query_params)
         found, reasons, size_bytes = _count(site, replace(filters.selection(site.now(), ids), limit=MOST_IMAGES + 1))
@@ -60,7 +60,7 @@ def routes(site: Site, render: Renderer) -> APIRouter:
             given = QueryParams([(name, str(value)) for name, value in form.multi_items()])
             if not _is_ours(form, site):
                 return render(request, "error.html", 403, message=_WRONG)
-        require_known(given, _FIELDS | _PLACE)
+        require_known(given.multi_items(), _FIELDS | _PLACE, {"ids"})
         return await run_in_threadpool(_carried_out, site, render, request, given)
 
     return router
@@ -79,9 +79,11 @@ def _carried_out(site: Site, render: Renderer, request: Request, given: QueryPar
     if not site.may_act:
         return render(request, "error.html", 403, message="With --db the log is only looked at.")
     action, filters, ids = _known(given.get("action", "")), Filters.of(given), _ids(given)
+    counted, way_back = _number("count", given.get("count", "")), _way_back(given, filters)
     found, _, _ = _count(site, filters.selection(site.now(), ids))
-    chosen = [one for one in found if one <= _number(given.get("newest", "0"))]  # what came since was not counted
-    if str(len(chosen)) != given.get("count"):
+    newest = _number("newest", given.get("newest", "0"))
+    chosen = [one for one in found if one <= newest]  # what came since was not counted
+    if len(chosen) != counted:
         message = (
             f"The selection changed meanwhile: there are {len(chosen):,} images now. Nothing was done; count again."
         )
@@ -91,21 +93,25 @@ def _carried_out(site: Site, render: Renderer, request: Request, given: QueryPar
     reviewer = _reviewer(site, request, given)
     results, stopped = _act(site, ACTIONS[action], chosen, reviewer)
     notice = site.notices.add(Notice(action, tuple(results), stopped, len(chosen) - len(results)))
-    answer = RedirectResponse(_way_back(given, filters, notice), 303)
+    answer = RedirectResponse(way_back(notice), 303)
     answer.set_cookie(WHO, quote(reviewer.who), httponly=True, samesite="strict")
     return answer
 
 
-def _way_back(given: QueryParams, filters: Filters, notice: str) -> str:
-    """Give the address of the page that the images were chosen on, or of the next image: nobody loses the place."""
+def _way_back(given: QueryParams, filters: Filters) -> Callable[[str], str]:
+    """Give what makes the address of the page that the images were chosen on, or of the next image.
+
+    Nobody loses the place; and whatever is wrong with it is told before anything is done.
+    """
     at = {name.removeprefix("at_"): value for name, value in given.items() if name.startswith("at_")}
-    image = given.get("back", "").removeprefix("/decisions/")
-    place = f"/decisions/{image}" if image.isdecimal() else "/quarantine"
-    return f"{place}?{(Filters.of(at) if at or image else filters).query(notice=notice, **_page_of(given))}"
+    back, page = given.get("back", ""), _page_of(given)
+    place = f"/decisions/{_number('back', back.removeprefix('/decisions/'))}" if back else "/quarantine"
+    seen = Filters.of(at) if at or back else filters
+    return lambda notice: f"{place}?{seen.query(notice=notice, **page)}"
 
 
-def _page_of(given: QueryParams) -> dict[str, str]:
-    return {"after": after} if (after := given.get("after", "")).isdecimal() else {}
+def _page_of(given: QueryParams) -> dict[str, int]:
+    return {"after": _number("after", after)} if (after := given.get("after", "")) else {}
 
 
 def _act(site: Site, function: _Function, ids: Sequence[int], reviewer: Reviewer) -> tuple[list[Reviewed], str]:
@@ -137,18 +143,24 @@ def _count(site: Site, selection: Selection) -> tuple[list[int], Counter[str], i
 
 def _ids(given: QueryParams) -> tuple[int, ...] | None:
     """Give the images that were ticked, or None where all that match are meant, which has to be said."""
-    if given.get("which") == ALL_THAT_MATCH:
+    which, ticked = given.get("which", ""), given.getlist("ids")
+    if which not in {"", _TICKED, ALL_THAT_MATCH}:
+        raise UsageError(f"there is no choice {which[:30]!r}; known are {_TICKED}, {ALL_THAT_MATCH}")
+    if which == ALL_THAT_MATCH:
+        if ticked:
+            raise UsageError("images are ticked, and all that match are asked for: it is the one or the other")
         return None
-    ids = tuple(dict.fromkeys(map(_number, given.getlist("ids"))))
+    ids = tuple(dict.fromkeys(_number("ids", one) for one in ticked))
     if not ids:
         raise UsageError("no image is ticked: tick those that are meant, or choose all that match")
     return ids
 
 
-def _number(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text[:30]) > _LARGEST_ID:
-        raise UsageError(f"{text[:30]!r} is no number of an image")
-    return int(text)
+def _number(name: str, text: str) -> int:
+    try:
+        return whole_number(text)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
 
 
 def _known(action: str) -> Any:

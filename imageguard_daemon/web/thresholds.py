@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,11 +13,12 @@ from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.config import Source
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import THRESHOLD_NAMES
-from imageguard_daemon.quality.policy import PRESETS, thresholds_for
+from imageguard_daemon.quality.policy import PRESETS, spread, thresholds_for
 from imageguard_daemon.quality.scoring import LIMITS, SCALES
 from imageguard_daemon.reporting.gathering import simulation_of
 from imageguard_daemon.reporting.period import parse_period
 from imageguard_daemon.reporting.simulation import Rules, Simulation
+from imageguard_daemon.web.filters import number_of
 from imageguard_daemon.web.parameters import reads
 from imageguard_daemon.web.remembered import Keeping, NotYetError, Remembered
 from imageguard_daemon.web.rendering import Renderer
@@ -25,10 +27,8 @@ from imageguard_daemon.web.site import Site
 PERIODS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "": "the whole log"}
 IN_FORCE = ""
 """In place of a preset: what is in force for the source."""
-STEP = 0.1
-"""Of the sliders; one that stands as near as this to where it began was not moved: the browser rounds."""
-
-
+DECIMALS = 1
+"""Of the steps of a slider; one that begins with more moves by finer steps: the browser rounds to them."""
 _KEEPING = Keeping(fresh_seconds=30.0, stale_seconds=60.0, most=64)
 _PATIENCE_SECONDS = 0.12
 
@@ -47,7 +47,7 @@ class Trial:
     @property
     def moved(self) -> dict[str, float]:
         """What differs from where the sliders began."""
-        return {name: value for name, value in self.values.items() if abs(value - self.base[name]) >= STEP}
+        return {name: value for name, value in self.values.items() if value != self.base[name]}
 
     @property
     def rules(self) -> Rules:
@@ -58,7 +58,12 @@ class Trial:
     def address(self) -> str:
         """What keeps this trial in the address bar."""
         named = {"source": self.source.name, "preset": self.preset, "since": self.since}
-        return urlencode({**named, **{name: f"{value:g}" for name, value in self.moved.items()}})
+        return urlencode({**named, **{name: plain(value) for name, value in self.moved.items()}})
+
+    @property
+    def sliders(self) -> dict[str, tuple[str, str]]:
+        """The value of each slider, and the step that has it, and where it began, among its places."""
+        return {name: (plain(value), _step(value, self.base[name])) for name, value in self.values.items()}
 
     @property
     def yaml(self) -> str:
@@ -66,7 +71,7 @@ class Trial:
         preset = self.preset or self.source.preset
         own = thresholds_for(preset)
         values = {**{name: self.base[name] for name in LIMITS}, **self.moved}
-        pairs = ", ".join(f"{name}: {value:g}" for name, value in values.items() if value != own[name])
+        pairs = ", ".join(f"{name}: {plain(value)}" for name, value in values.items() if value != own[name])
         thresholds = f"\n    thresholds: {{{pairs}}}" if pairs else ""
         return f"sources:\n  - name: {self.source.name}\n    preset: {preset}{thresholds}\n"
 
@@ -90,7 +95,7 @@ class Thresholds:
             is_whole = not request.url.path.endswith("/effect")
             given: dict[str, Any] = {"trial": trial, "made": self._soon(trial), "limits": _limits(trial.values)}
             given |= {"sources": [one.name for one in self._site.settings.sources]}
-            given |= {"presets": tuple(PRESETS), "periods": PERIODS, "step": STEP}
+            given |= {"presets": tuple(PRESETS), "periods": PERIODS}
             page = render(request, "thresholds.html" if is_whole else "effect.html", **given)
             if not is_whole:
                 page.headers["HX-Replace-Url"] = f"/thresholds?{trial.address}"
@@ -141,11 +146,21 @@ def _trial(sources: Mapping[str, Source], query: Mapping[str, str]) -> Trial:
     # Where another preset or source was picked, the sliders still send where they stood for the one before.
     is_other = query.get("was", f"{preset} {name}") != f"{preset} {name}"
     try:
-        given = {} if is_other else {one: float(query[one]) for one in THRESHOLD_NAMES if query.get(one)}
-        values = thresholds_for(source.preset, {**base, **given})
+        given = {} if is_other else {one: number_of(query[one]) for one in THRESHOLD_NAMES if query.get(one)}
+        values = thresholds_for(source.preset, {**base, **spread(given)})
     except ValueError:
         raise UsageError("a threshold is a number from 0 to 100") from None
     return Trial(source, preset, since, base, {one: values[one] for one in LIMITS})
+
+
+def plain(value: float) -> str:
+    """Write a threshold with all its digits, and no more: the page, the address and the YAML have the same."""
+    return f"{Decimal(repr(float(value))).normalize():f}"
+
+
+def _step(*values: float) -> str:
+    decimals = max(DECIMALS, *(len(plain(one).partition(".")[2]) for one in values))
+    return f"{Decimal(1).scaleb(-decimals):f}"
 
 
 def _limits(values: Mapping[str, float]) -> dict[str, str]:

@@ -69,7 +69,7 @@ async def _files(request: Request) -> list[tuple[str, bytes]]:
         raise UsageError("send a form (multipart/form-data) with one or more files called 'images'")
     try:
         async with request.form(max_files=MOST_FILES, max_fields=10) as form:
-            require_known(form, {"images"})
+            require_known(form.multi_items(), (), {"images"})
             given = [
                 one for one in form.getlist("images") if isinstance(one, UploadFile) and (one.filename or one.size)
             ]

@@ -2,11 +2,14 @@
 
 import hashlib
 import html
+import itertools
 import json
 import re
 import threading
 from collections import Counter
 from contextlib import asynccontextmanager
+from decimal import Decimal
+from urllib.parse import quote
 
 import anyio
 import httpx
@@ -122,7 +125,9 @@ async def test_what_makes_no_sense_is_told(client, page, status):
     assert "Traceback" not in answer.text
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil@127.0.0.1", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "evil@127.0.0.1", "", "[", "[::1", "127.0.0.1:8765]"]
+)
 async def test_another_host_is_refused(client, host):
     """A page elsewhere whose name leads here reads nothing."""
     assert (await client.get("/", headers={"Host": host})).status_code == 421
@@ -189,8 +194,9 @@ async def test_a_confirmation_says_in_words_and_pictures_what_is_meant(client):
 
 
 @pytest.mark.parametrize("name", ["cat ", " cat", "(none)", "c" * 240, "K\u00f6ln \U0001f408", "a&b=c+d%20", ""])
-async def test_each_class_is_found_by_its_link(rejections, name):
+async def test_each_class_is_found_by_its_link(rejections, monkeypatch, name):
     """From the overview to its images and to the question before they are released: those, and no others."""
+    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
     place = f"{name}/4.jpg" if name else "4.jpg"
     number = rejections.file(place, class_name=name)
     async with _client(_site(rejections)) as client:
@@ -232,7 +238,8 @@ _ALL_ARE = {"reason": "blurry", "class_name": "cat", "source": "default"}
 @given(asked=_QUESTIONS)
 def test_no_request_acts_on_an_image_that_its_filter_does_not_match(several, asked):
     """Whatever is ticked, filtered or left out: the images acted on are those that a reader of the address expects."""
-    expected = set(range(1, 7)) if asked.get("which") == "matching" else set(asked.get("ids", ())) - {7}
+    is_all, ids = asked.get("which") == "matching", set(asked.get("ids", ()))
+    expected = (set() if ids else set(range(1, 7))) if is_all else ids - {7}
     if any(asked.get(name, value) != value for name, value in _ALL_ARE.items()):
         expected = set()
     anyio.run(_confirm, several, asked)
@@ -256,6 +263,9 @@ async def _confirm(several, asked):
         ({"csrf": "guess"}, {}),
         ({}, {"Origin": "http://evil.example"}),
         ({}, {"Origin": "null"}),
+        ({}, {"Origin": "http://["}),
+        ({}, {"Origin": "http://[::1"}),
+        ({}, {"Origin": ""}),
         ({}, {"Sec-Fetch-Site": "cross-site"}),
     ],
 )
@@ -491,6 +501,97 @@ async def test_a_parameter_that_nobody_reads_is_refused(client, address, status,
     assert words in html.unescape(answer.text)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/quarantine?reason=blurry&reason=noisy",
+        "/quarantine?class_name=cat&class_name=dog",
+        "/quarantine?order=newest&order=newest",
+        "/quarantine/count?state=waiting&state=all",
+        "/review?which=matching&source=a&source=b",
+        "/review?which=ticked&which=matching&ids=1",
+        "/decisions/1?low=1&score=blur_score&low=2",
+        "/thresholds?blur_score=1&blur_score=2",
+        "/thresholds/effect?preset=general&preset=detection",
+        "/?since=24h&since=7d",
+        "/api/report?class=cat&class=dog",
+        "/login?next=/a&next=/b",
+    ],
+)
+async def test_a_parameter_given_twice_is_refused(client, address):
+    """Of two filters of one name none is left out in silence."""
+    answer = await client.get(address)
+    assert (answer.status_code, "given more than once" in answer.text) == (422, True)
+
+
+@pytest.mark.parametrize("field", ["reason", "class_name", "action", "newest", "count", "at_reason", "csrf"])
+async def test_a_field_given_twice_is_refused(client, rejections, field):
+    """A form of which one of two values would be left out does nothing."""
+    form = _form((await client.get("/review?action=release&ids=2")).text)
+    form |= {"who": "anna", field: 2 * [form.get(field, "noisy")]}
+    answer = await client.post("/review", data=form)
+    assert (answer.status_code, "given more than once" in answer.text) == (422, True)
+    assert (rejections.quarantine / "cat/2.jpg").exists()
+
+
+async def test_ticks_beside_all_that_match_are_refused(client, rejections):
+    """It is the one or the other: neither the ticks nor the filters are left out in silence."""
+    asked = await client.get("/review?action=release&which=matching&ids=2")
+    assert (asked.status_code, "the one or the other" in asked.text) == (400, True)
+    form = _form((await client.get("/review?action=release&which=matching")).text) | {"who": "anna", "ids": ["2"]}
+    answer = await client.post("/review", data=form)
+    assert (answer.status_code, "the one or the other" in answer.text) == (400, True)
+    assert (rejections.quarantine / "cat/2.jpg").exists()
+    assert (await client.get("/review?action=release&which=all&ids=2")).status_code == 400
+
+
+_NO_WHOLE_NUMBERS = ("-1", " 5", "5 ", "+5", "5.0", "1_0", "nan", "inf", "1e3", "٣", 5000 * "0", 5000 * "9")
+_WHOLE_NUMBERS = (
+    ("/quarantine", "after"),
+    ("/review?which=matching", "after"),
+    ("/review", "ids"),
+    ("/api/decisions", "before"),
+    ("/api/decisions", "limit"),
+)
+
+
+async def test_no_odd_number_is_read_as_another(client):
+    """Numbers of images and pages are digits alone; anything else is told, whatever could be made of it."""
+    for odd, (address, name) in itertools.product(_NO_WHOLE_NUMBERS, _WHOLE_NUMBERS):
+        answer = await client.get(httpx.URL(address).copy_merge_params({name: odd}))
+        assert (answer.status_code in {400, 422}, name in answer.text) == (True, True), (odd, address, answer.text)
+    for odd in set(_NO_WHOLE_NUMBERS) - {"5.0"} | {"9999999999999999999"}:  # a dot stands between two pages
+        assert (await client.get("/quarantine", params={"trail": odd})).status_code in {400, 422}, odd
+    for odd in _NO_WHOLE_NUMBERS:
+        assert (await client.get(f"/decisions/{quote(odd)}")).status_code == 422
+
+
+async def test_an_odd_number_in_a_form_is_told_before_anything_is_done(client, rejections):
+    """Also where only the way back is concerned."""
+    form = _form((await client.get("/review?action=release&ids=2")).text) | {"who": "anna"}
+    for odd, field in itertools.product(_NO_WHOLE_NUMBERS, ("ids", "count", "newest", "after", "back")):
+        answer = await client.post("/review", data=form | {field: odd})
+        assert (answer.status_code, field in answer.text) == (400, True), (odd, field, answer.text)
+    assert (rejections.quarantine / "cat/2.jpg").exists()
+
+
+async def test_a_limit_that_is_no_number_is_told(client):
+    """A range that nothing can be in, or that anything is in, looks like an answer."""
+    for odd in ("nan", "inf", "-inf", "1e400", "1_0", "0x5", "٣", "5,5", 4000 * "9", 5000 * "9"):
+        for name in ("low", "high"):
+            answer = await client.get("/quarantine", params={"score": "blur_score", name: odd})
+            assert answer.status_code == 400, odd
+        assert (await client.get("/thresholds", params={"blur_score": odd})).status_code == 400, odd
+    for odd in (" 5", "-1", "100.1"):
+        assert (await client.get("/thresholds/effect", params={"blur_score": odd})).status_code == 400, odd
+
+
+async def test_a_length_that_is_no_number_is_refused(client):
+    """However many digits it has."""
+    for odd in (5000 * "9", "²", "-1", "1e3"):
+        assert (await client.get("/", headers={"Content-Length": odd.encode()})).status_code == 413
+
+
 async def test_every_route_refuses_what_it_does_not_know(client):
     """The rule is the application's: no page and no answer for programs is without it."""
     described = (await client.get("/api/openapi.json")).json()["paths"]
@@ -579,12 +680,29 @@ async def test_thresholds_begin_with_what_is_in_force_for_the_source(rejections,
     async with _client(Site(settings, rejections.root / "audit.db", "anna")) as client:
         page = (await client.get("/thresholds?since=")).text
         assert "thresholds: {blur_score: 57.25, noise_score: 35}" in page
-        rounded = dict(re.findall(r'type="range" id="(\w+)".*?value="([\d.]+)"', page)) | {"blur_score": "57.3"}
-        untouched = await client.get("/thresholds/effect", params={"since": "", **rounded})
+        sliders = re.findall(r'type="range" id="(\w+)".*? step="([\d.]+)" value="([\d.]+)"', page)
+        assert {name: step for name, step, _ in sliders if step != "0.1"} == {"blur_score": "0.01"}
+        assert all(Decimal(value) % Decimal(step) == 0 for _, step, value in sliders)  # the browser rounds to steps
+        stand = {name: value for name, _, value in sliders}
+        untouched = await client.get("/thresholds/effect", params={"since": "", **stand})
         assert "thresholds: {blur_score: 57.25, noise_score: 35}" in untouched.text
         assert untouched.headers["hx-replace-url"] == "/thresholds?source=default&preset=&since="
-        moved = await client.get("/thresholds/effect", params={"since": "", **rounded, "blur_score": "76"})
+        moved = await client.get("/thresholds/effect", params={"since": "", **stand, "blur_score": "76"})
         assert moved.headers["hx-replace-url"] == "/thresholds?source=default&preset=&since=&blur_score=76"
         other = (await client.get("/thresholds?source=scraper&was=+default&blur_score=12")).text
         assert re.search(r"- name: scraper\n    preset: fine_grained\s*</pre>", other), other
         assert (await client.get("/thresholds?source=nobody")).status_code == 400
+
+
+async def test_the_smallest_move_of_a_slider_is_one(client):
+    """What differs from what is in force is tried, in the address and in the YAML, with all its digits."""
+    tried = await client.get("/thresholds/effect?since=&blur_score=57.2512345")
+    assert "blur_score: 57.2512345}" in tried.text
+    assert "blur_score=57.2512345" in tried.headers["hx-replace-url"]
+
+
+async def test_exposure_score_sets_both_sliders(client):
+    """As it does in a configuration: it is not left out where the ends have sliders of their own."""
+    page = (await client.get("/thresholds?since=&exposure_score=12")).text
+    stand = dict(re.findall(r'type="range" id="(\w+)".*? value="([\d.]+)"', page))
+    assert (stand["overexposure_score"], stand["underexposure_score"]) == ("12", "12")

@@ -86,7 +86,7 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("input", (event) => {
   if (event.target.type !== "range") return;
   const output = document.querySelector(`output[for=${event.target.id}]`);
-  if (output) output.textContent = Math.round(event.target.value * 10) / 10;
+  if (output) output.textContent = event.target.value;
 });
 const drop = document.querySelector(".drop");
 if (drop) {
