@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -93,9 +92,10 @@ def _describe(path: Path) -> int:
     try:
         with path.open("rb") as file:
             told = network.about(file)
-    except (OSError, ValueError, BadZipFile) as error:
+        words = json.dumps(json.loads(told), indent=2) if told else "nothing is said of how it was made"
+    except (OSError, ValueError) as error:
         sys.exit(f"python -m training: {path}: {error}")
-    sys.stdout.write(f"{json.dumps(json.loads(told), indent=2) if told else 'nothing is said of how it was made'}\n")
+    sys.stdout.write(f"{words}\n")
     return 0
 
 

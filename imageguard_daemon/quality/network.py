@@ -1,15 +1,21 @@
 """A small feed-forward network, run by NumPy alone; pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
+from zipfile import ZipInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
+from imageguard_daemon.names import printable
 from imageguard_daemon.quality.tiles import Floats
 
 _ABOUT = "about"
 _SCALES = ("low", "high", "mean", "spread")
+MOST_BYTES = 256 << 20
+"""Hundreds of times what training writes; no more is unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +83,13 @@ def load(file: BinaryIO) -> tuple[Panel, ...]:
     """Read what `save` wrote.
 
     Raises:
-        ValueError: it was written by another version.
+        ValueError: it was written by another version, is damaged, or is nothing of the kind; with the file's name,
+            where it has one.
     """
-    with np.load(file, allow_pickle=False) as arrays:
+    with _arrays_of(file) as arrays:
         if "panels" not in arrays:
             raise ValueError("the readout is of another version: run `python -m training`")
-        return tuple(_panel(arrays, at) for at in range(int(arrays["panels"])))
+        return tuple(_panel(arrays, at) for at in range(_count(arrays, "panels")))
 
 
 def about(file: BinaryIO) -> str:
@@ -91,20 +98,77 @@ def about(file: BinaryIO) -> str:
     Raises:
         ValueError: it is no readout.
     """
-    with np.load(file, allow_pickle=False) as arrays:
+    with _arrays_of(file) as arrays:
         if "panels" not in arrays:
             raise ValueError("this is no readout, or one of another version")
+        _count(arrays, "panels")
         return str(arrays[_ABOUT]) if _ABOUT in arrays else ""
 
 
+@contextmanager
+def _arrays_of(file: BinaryIO) -> Iterator[Mapping[str, Any]]:
+    name = getattr(file, "name", "")
+    called = f"{printable(str(name))}: " if name else ""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            _require_size(arrays.zip.infolist())
+            yield arrays
+    except ValueError as error:
+        raise ValueError(f"{called}{error}") from error
+    except Exception as error:  # zipfile, zlib and NumPy have a dozen for bytes that are damaged
+        raise ValueError(f"{called}it is damaged, or no readout ({type(error).__name__}: {error})") from error
+
+
+def _require_size(members: Iterable[ZipInfo]) -> None:
+    if sum(member.file_size for member in members) > MOST_BYTES:
+        raise ValueError(f"unpacked it is larger than any readout ({MOST_BYTES >> 20} MB)")
+
+
+def _count(arrays: Mapping[str, Any], name: str) -> int:
+    number = arrays[name]
+    if number.shape or number.dtype.kind not in "iu" or number < 1:
+        raise ValueError(f"its {name!r} is no number of what it has")
+    return int(number)
+
+
 def _panel(arrays: Mapping[str, Any], at: int) -> Panel:
-    features, targets = (tuple(map(str, arrays[f"{at}_{what}"])) for what in ("features", "targets"))
-    numbers = range(int(arrays[f"{at}_count"]))
-    return Panel(features, targets, tuple(_network(arrays, f"{at}_{number}") for number in numbers))
+    features, targets = (_names(arrays, f"{at}_{what}") for what in ("features", "targets"))
+    numbers = range(_count(arrays, f"{at}_count"))
+    networks = tuple(_network(arrays, f"{at}_{number}", len(features), len(targets)) for number in numbers)
+    if len({tuple(matrix.shape for matrix, _ in network.layers) for network in networks}) > 1:
+        raise ValueError(f"its networks of panel {at} are not of one shape")
+    return Panel(features, targets, networks)
 
 
-def _network(arrays: Mapping[str, Any], name: str) -> Network:
+def _names(arrays: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    names = arrays[name]
+    if names.ndim != 1 or not names.size or names.dtype.kind != "U":
+        raise ValueError(f"its {name!r} are no names")
+    return tuple(map(str, names))
+
+
+def _network(arrays: Mapping[str, Any], name: str, inputs: int, outputs: int) -> Network:
     depths = range(sum(key.startswith(f"{name}_matrix") for key in arrays))
-    layers = tuple((arrays[f"{name}_matrix{depth}"], arrays[f"{name}_bias{depth}"]) for depth in depths)
-    low, high, mean, spread = (arrays[f"{name}_{key}"] for key in _SCALES)
-    return Network(low, high, mean, spread, layers)
+    low, high, mean, spread = (_numbers(arrays, f"{name}_{key}", (inputs,)) for key in _SCALES)
+    if not depths or (low > high).any() or (spread <= 0).any():
+        raise ValueError(f"its network {name!r} has no layers or no range")
+    layers, wide = [], inputs
+    for depth in depths:
+        bias = arrays[f"{name}_bias{depth}"]
+        wider = outputs if depth == depths[-1] else bias.size
+        matrix = _numbers(arrays, f"{name}_matrix{depth}", (wide, wider))
+        layers.append((matrix, _numbers(arrays, f"{name}_bias{depth}", (wider,))))
+        wide = wider
+    made = Network(low, high, mean, spread, tuple(layers))
+    with np.errstate(all="ignore"):  # numbers that are finite may have answers that are not
+        is_sane = np.isfinite(made(np.stack([low, mean, high]))).all()
+    if not is_sane:
+        raise ValueError(f"its network {name!r} has answers that are no numbers")
+    return made
+
+
+def _numbers(arrays: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    numbers = arrays[name]
+    if numbers.dtype.kind != "f" or numbers.shape != shape or not np.isfinite(numbers).all():
+        raise ValueError(f"its {name!r} are not {' x '.join(map(str, shape))} finite numbers")
+    return numbers  # type: ignore[no-any-return]

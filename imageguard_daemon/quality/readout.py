@@ -10,8 +10,8 @@ import hashlib
 import importlib.resources
 import io
 import os
+import stat
 from dataclasses import dataclass, replace
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from imageguard_daemon.model import Measures
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.features import AT_WORKING_SIZE, NAMES, Features
-from imageguard_daemon.quality.network import Network, Panel, load, stacked
+from imageguard_daemon.quality.network import MOST_BYTES, Network, Panel, load, stacked
 from imageguard_daemon.quality.scoring import SCALES, Scale
 from imageguard_daemon.quality.tiles import Floats
 from imageguard_daemon.quality.tones import Tones
@@ -230,21 +230,35 @@ def readout_of(path: str) -> Readout:
     """Give the readout in a file that `python -m training` has written; an unchanged file is read once.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is no readout, or was trained for other features than these.
+        OSError: it is not there, or cannot be read.
+        ValueError: it is no readout, is damaged, or was trained for other features than these.
     """
     real = os.path.realpath(path)
     state = os.stat(real)
-    return _read(real, (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
+    return _read(real, (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
 
 
 @functools.lru_cache(maxsize=4)
 def _read(path: str, _state: tuple[int, ...]) -> Readout:
-    with open(path, "rb") as file:
-        data = file.read()
     try:
+        data = _bytes_of(path)
         found = _panels(data)
-    except (BadZipFile, EOFError, KeyError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{printable(path)} is no readout: {error}") from error
     digest = hashlib.sha256(data).hexdigest()[:12]
     return Readout(f"{SCORER_VERSION}+{digest}", tuple(map(_as_run, found)))
+
+
+def _bytes_of(path: str) -> bytes:
+    # O_NONBLOCK: a pipe of this name must not hold up who asks.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise ValueError("it is no regular file")
+        if state.st_size > MOST_BYTES:
+            raise ValueError(f"it is larger than any readout ({MOST_BYTES >> 20} MB)")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)

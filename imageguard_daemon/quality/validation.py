@@ -48,7 +48,7 @@ def validate(
         FileNotFoundError: there is no such path. Other `OSError` as the system gives them.
         TypeError: the image is nothing of the above, or an array is of another type.
         ValueError: an unknown preset or threshold, an array of another shape, a Pillow image that is closed, or a
-            `readout` that is none or was trained for other features.
+            `readout` that is none, is damaged in any way, or was trained for other features.
     """
     in_force = thresholds_for(preset, thresholds)
     own = None if readout is None else readout_of(os.fsdecode(readout))

@@ -1,7 +1,15 @@
 """A readout of one's own in place of the package's."""
 
+import io
+import json
+import os
+import struct
+import sys
+import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +21,7 @@ from imageguard_daemon.quality.network import Network
 from imageguard_daemon.quality.readout import panels
 from imageguard_daemon.quality.version import SCORER_VERSION
 from tests.helpers.images import photo, png
+from training.__main__ import main as training
 
 RGB = photo(320, 240)
 
@@ -61,3 +70,177 @@ def test_what_is_no_readout_is_an_error(tmp_path: Path) -> None:
             validate(RGB, readout=tmp_path / name)
     with pytest.raises(FileNotFoundError):
         validate(RGB, readout=tmp_path / "nowhere")
+
+
+Arrays = dict[str, Any]
+
+
+def _arrays(path: Path) -> Arrays:
+    with np.load(path) as file:
+        return dict(file)
+
+
+def _set(**changes: Any) -> Callable[[Arrays], Arrays]:
+    return lambda arrays: {name: value for name, value in {**arrays, **changes}.items() if value is not None}
+
+
+def _filled(name: str, value: float) -> Callable[[Arrays], Arrays]:
+    return lambda arrays: arrays | {name: np.full_like(arrays[name], value)}
+
+
+_WRONG_ARRAYS: dict[str, Callable[[Arrays], Arrays]] = {
+    "no member": _set(**{"0_0_low": None}),
+    "no layer in between": _set(**{"0_0_matrix1": None}),
+    "no layers": lambda arrays: {name: value for name, value in arrays.items() if "_matrix" not in name},
+    "no networks": _set(**{"0_count": np.array(0)}),
+    "fewer than none": _set(**{"0_count": np.array(-1)}),
+    "too many": _set(**{"0_count": np.array(2**62)}),
+    "no panels": _set(panels=np.array(0)),
+    "panels in words": _set(panels=np.array("two")),
+    "panels in a row": _set(panels=np.arange(3)),
+    "panels not finite": _set(panels=np.array(np.inf)),
+    "objects": _set(**{"0_0_low": np.array([{}], object)}),
+    "an object for names": _set(**{"0_features": np.array(None, object)}),
+    "names that are one": _set(**{"0_features": np.array("blur")}),
+    "names that are numbers": _set(**{"0_targets": np.arange(4)}),
+    "words for numbers": _set(**{"0_0_mean": np.array(["a", "b"])}),
+    "complex numbers": lambda arrays: arrays | {"0_0_mean": arrays["0_0_mean"].astype(complex)},
+    "too short a range": _set(**{"0_0_high": np.zeros(3, np.float32)}),
+    "a range of one": _set(**{"0_0_spread": np.float32(1)}),
+    "a matrix that is none": _set(**{"0_0_matrix0": np.zeros(162, np.float32)}),
+    "a turned matrix": lambda arrays: arrays | {"0_0_matrix0": arrays["0_0_matrix0"].T},
+    "too short a bias": _set(**{"0_0_bias2": np.zeros(3, np.float32)}),
+    "a wider network beside": lambda arrays: (
+        arrays
+        | {name: np.repeat(arrays[name], 2, axis=-1) for name in ("0_1_matrix0", "0_1_bias0")}
+        | {"0_1_matrix1": np.repeat(arrays["0_1_matrix1"], 2, axis=0)}
+    ),
+    "not a number": _filled("0_0_matrix1", np.nan),
+    "without end": _filled("0_0_bias0", np.inf),
+    "beyond all numbers": _filled("0_0_matrix1", 3e38),
+    "nothing to divide by": _filled("0_0_spread", 0),
+    "a range that ends before it begins": _filled("0_0_low", 1e9),
+}
+
+
+def _refused(path: Path) -> None:
+    with pytest.raises(ValueError, match="is no readout") as raised:
+        validate(RGB, readout=path)
+    assert str(path) in str(raised.value)
+    with path.open("rb") as file, pytest.raises(ValueError, match=path.name):
+        network.load(file)
+
+
+@pytest.mark.parametrize("what", _WRONG_ARRAYS)
+def test_a_readout_with_wrong_arrays_is_named(tmp_path: Path, what: str) -> None:
+    """Whatever its members are: no image is judged by it, and the sentence says which file it is."""
+    arrays = _WRONG_ARRAYS[what](_arrays(_write(tmp_path / "own.npz", moved=False)))
+    np.savez(tmp_path / "wrong.npz", **arrays)
+    _refused(tmp_path / "wrong.npz")
+
+
+def _as_zip(members: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        for name, data in members.items():
+            made.writestr(name, data)
+    return file.getvalue()
+
+
+def _npy(header: str) -> bytes:
+    padded = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(padded)) + padded
+
+
+def _as_npy(array: Any, *, allow_pickle: bool = False) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=allow_pickle)
+    return file.getvalue()
+
+
+_HUGE = "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,)}"
+_WRONG_BYTES: dict[str, bytes] = {
+    "empty": b"",
+    "text": b"text",
+    "one array": _as_npy(np.arange(3)),
+    "a pickle": _as_npy(np.array([{}], object), allow_pickle=True),
+    "a zip of text": _as_zip({"a.txt": b"text"}),
+    "members that are text": _as_zip({"panels.npy": b"2"}),
+    "an empty member": _as_zip({"panels.npy": b""}),
+    "a huge shape": _as_zip({"panels.npy": _npy(_HUGE)}),
+    "a header that is none": _as_zip({"panels.npy": _npy("{'descr': 5}")}),
+    "a header without end": _as_zip({"panels.npy": _npy(3000 * "(")}),
+}
+
+
+@pytest.mark.parametrize("what", _WRONG_BYTES)
+def test_a_file_of_something_else_is_named(tmp_path: Path, what: str) -> None:
+    """What NumPy and its zip reader make of it is told in one way."""
+    (tmp_path / "wrong.npz").write_bytes(_WRONG_BYTES[what])
+    _refused(tmp_path / "wrong.npz")
+
+
+def test_a_damaged_readout_is_named(tmp_path: Path) -> None:
+    """Cut off or overwritten anywhere: it is refused, or is whole all the same."""
+    whole = _write(tmp_path / "own.npz", moved=False).read_bytes()
+    step = len(whole) // 40
+    damaged = [whole[:at] for at in range(0, len(whole), step)]
+    damaged += [whole[:at] + bytes(64) + whole[at + 64 :] for at in range(0, len(whole), step)]
+    damaged += [whole[:at] + b"\xff" + whole[at + 1 :] for at in (4, 6, 8, 9, 26, 28, len(whole) - 22, len(whole) - 6)]
+    damaged += [bytes([*whole[:-200], *(byte ^ 0x55 for byte in whole[-200:])])]
+    judged = validate(RGB).measures
+    told = []
+    for number, data in enumerate(damaged):
+        path = tmp_path / f"{number}.npz"
+        path.write_bytes(data)
+        try:
+            assert validate(RGB, readout=path).measures == judged
+        except ValueError as error:
+            told.append(f"{path} is no readout" in str(error))
+    assert all(told)
+    assert len(told) > len(damaged) / 2
+
+
+def test_what_is_no_file_is_no_readout(tmp_path: Path) -> None:
+    """A folder, and a pipe that nobody writes to, which must hold up no one."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "folder", tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(ValueError, match=f"{path} is no readout: it is no regular file"):
+            validate(RGB, readout=path)
+
+
+def test_a_file_too_large_for_a_readout_is_not_read(tmp_path: Path) -> None:
+    """Nor is what would unpack to more than memory has."""
+    with (tmp_path / "large.npz").open("wb") as file:
+        file.truncate(1 << 40)
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as made,
+        made.open("panels.npy", "w", force_zip64=True) as member,
+    ):
+        for _ in range(300):
+            member.write(bytes(1 << 20))
+    for name in ("large.npz", "bomb.npz"):
+        with pytest.raises(ValueError, match=f"{name} is no readout: .*larger"):
+            validate(RGB, readout=tmp_path / name)
+
+
+def test_describe_says_what_is_wrong_with_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence with its name, whatever is wrong."""
+    wrong = {**_WRONG_BYTES, "words that are none": b""}
+    for what, data in wrong.items():
+        path = tmp_path / "wrong.npz"
+        path.write_bytes(data)
+        if what == "words that are none":
+            np.savez(path, panels=np.array(2), about=np.array("{"))
+        monkeypatch.setattr(sys, "argv", ["training", "--describe", str(path)])
+        with pytest.raises(SystemExit, match=f"{path}"):
+            training()
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    """What is checked of a readout is true of one that training writes."""
+    with _write(tmp_path / "own.npz", moved=True).open("rb") as file:
+        assert network.about(file) == ""
+        file.seek(0)
+        assert json.dumps([panel.features for panel in network.load(file)])

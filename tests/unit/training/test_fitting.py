@@ -69,11 +69,11 @@ def test_a_saved_network_answers_as_before():
     truths = np.repeat(SCORES[..., None], 2, axis=2)
     trained = fit(taught(truths), Settings(hidden=(8,), epochs=1), 5)
     file = io.BytesIO()
-    network.save(file, [Panel(NAMES, TARGETS, (trained, trained)), Panel(NAMES[:3], TARGETS[:1], (trained,))])
+    network.save(file, [Panel(NAMES, TARGETS, (trained, trained)), Panel(NAMES[::-1], TARGETS[::-1], (trained,))])
     file.seek(0)
     whole, other = network.load(file)
     assert (whole.features, whole.targets, len(whole.networks)) == (NAMES, TARGETS, 2)
-    assert (other.features, other.targets, len(other.networks)) == (NAMES[:3], TARGETS[:1], 1)
+    assert (other.features, other.targets, len(other.networks)) == (NAMES[::-1], TARGETS[::-1], 1)
     assert np.array_equal(whole.networks[1](FEATURES), trained(FEATURES))
 
 
