@@ -20,7 +20,10 @@ PARTIAL_SUFFIX = ".partial"
 """What ends the name of a result that is not whole."""
 _HIDDEN = ".imageguard-"
 _MOST_BYTES = 255
+_IN_THE_WAY = "under which the file is written first"
 _NEW_FILE_MODE = 0o666
+_MOST_TRIES = 100
+"""Far more than runs that end just then can take from one that begins."""
 _ANEW = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -122,14 +125,15 @@ def _opened_alone(path: str) -> tuple[int, str]:
     """Open the hidden name that belongs to a path, for this process alone, empty."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, _hidden(name))
-    while True:
-        descriptor = os.open(temporary, _ANEW, _NEW_FILE_MODE)
+    for _ in range(_MOST_TRIES):
+        descriptor, is_new = _opened(temporary)
         try:
             if not _is_locked(descriptor, path):  # no locks on this file system: a name that nobody else can have
-                os.unlink(temporary)
+                _remove(temporary)
                 temporary = os.path.join(folder, _hidden(f"{name}.{os.getpid()}"))
-                descriptor = _exchanged(descriptor, os.open(temporary, _ANEW, _NEW_FILE_MODE))
-            if _is_ours(descriptor, temporary):
+                other, is_new = _opened(temporary)
+                descriptor = _exchanged(descriptor, other)
+            if _is_ours(descriptor, temporary, is_new=is_new):
                 os.ftruncate(descriptor, 0)
                 _take_mode(descriptor, path)
                 return descriptor, temporary
@@ -137,6 +141,33 @@ def _opened_alone(path: str) -> tuple[int, str]:
             os.close(descriptor)
             raise
         os.close(descriptor)
+    raise FileExistsError(errno.EEXIST, f"what has the name {_IN_THE_WAY} comes back whenever it is removed", temporary)
+
+
+def _opened(temporary: str) -> tuple[int, bool]:
+    """Open a file under the hidden name; tell whether this call has made it."""
+    try:
+        return os.open(temporary, _ANEW | os.O_EXCL, _NEW_FILE_MODE), True
+    except FileExistsError:
+        pass
+    try:
+        return os.open(temporary, _ANEW, _NEW_FILE_MODE), False
+    except PermissionError as error:
+        raise _not_permitted(error, "opened", temporary) from error
+
+
+def _remove(temporary: str) -> None:
+    try:
+        os.unlink(temporary)
+    except FileNotFoundError:  # another run has
+        pass
+    except PermissionError as error:
+        raise _not_permitted(error, "removed", temporary) from error
+
+
+def _not_permitted(error: PermissionError, what: str, temporary: str) -> PermissionError:
+    told = f"{error.strerror}: what has the name {_IN_THE_WAY} cannot be {what}"
+    return PermissionError(error.errno, told, temporary)
 
 
 def _exchanged(old: int, new: int) -> int:
@@ -173,8 +204,10 @@ def _is_locked(descriptor: int, path: str) -> bool:
     return True
 
 
-def _is_ours(descriptor: int, temporary: str) -> bool:
+def _is_ours(descriptor: int, temporary: str, *, is_new: bool) -> bool:
     """Tell whether what is open still has that name, and is a plain file of this account alone.
+
+    What this process has just made is its own whoever seems to own it: some mounts give all files one owner.
 
     Another run may have finished, and given its file its own name, between opening and locking. What is none of a run,
     a link to another file for instance, loses this name.
@@ -186,9 +219,9 @@ def _is_ours(descriptor: int, temporary: str) -> bool:
         return False
     if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
         return False
-    if stat.S_ISREG(here.st_mode) and here.st_nlink == 1 and here.st_uid == os.geteuid():
+    if stat.S_ISREG(here.st_mode) and here.st_nlink == 1 and (is_new or here.st_uid == os.geteuid()):
         return True
-    os.unlink(temporary)
+    _remove(temporary)
     return False
 
 

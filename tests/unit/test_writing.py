@@ -1,5 +1,6 @@
 """Files that are written whole."""
 
+import errno
 import fcntl
 import os
 import re
@@ -134,6 +135,70 @@ def test_a_trap_under_the_hidden_name_is_not_written_through(tmp_path: Path, tra
         with written_whole(tmp_path / "out") as file:
             file.write(NEW)
     assert precious.read_bytes() == OLD
+
+
+def _owned_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+
+
+def test_where_all_files_seem_to_be_another_accounts_a_new_one_is_taken(tmp_path: Path, monkeypatch) -> None:
+    """As on a mount that gives all files one owner: what this process has just made is its own, whoever has it."""
+    _owned_by_another(monkeypatch)
+    for _ in range(2):
+        with written_whole(tmp_path / "out") as file:
+            file.write(NEW)
+    (tmp_path / ".imageguard-out.part").write_bytes(OLD)  # as a killed run leaves it
+    with written_whole(tmp_path / "out") as file:
+        file.write(NEW)
+    assert (tmp_path / "out").read_bytes() == NEW
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_file_of_another_account_that_comes_back_is_told(tmp_path: Path, monkeypatch) -> None:
+    """Whoever makes it again each time it is removed: the writing ends, with the name that stands in the way."""
+    _owned_by_another(monkeypatch)
+    hidden, unlink = tmp_path / ".imageguard-out.part", os.unlink
+    hidden.write_bytes(OLD)
+
+    def comes_back(path: str) -> None:
+        unlink(path)
+        hidden.write_bytes(OLD)
+
+    monkeypatch.setattr(os, "unlink", comes_back)
+    with pytest.raises(FileExistsError, match=r"comes back .*\.imageguard-out\.part"):
+        NewFile(tmp_path / "out")
+
+
+def test_a_name_that_never_stays_the_same_file_is_told(tmp_path: Path, monkeypatch) -> None:
+    """As where each look gives another number of the file: no lock can be trusted, and the writing ends."""
+    stat_of, numbers = os.stat, iter(range(1_000_000_000, 2_000_000_000))
+
+    def another(path: str, **how: bool) -> os.stat_result:
+        found = stat_of(path, **how)
+        return os.stat_result((found.st_mode, next(numbers), *found[2:10])) if "follow_symlinks" in how else found
+
+    monkeypatch.setattr(os, "stat", another)
+    with pytest.raises(FileExistsError, match=r"\.imageguard-out\.part"):
+        NewFile(tmp_path / "out")
+
+
+@pytest.mark.parametrize("call", ["open", "unlink"])
+def test_a_file_that_cannot_be_removed_is_told(tmp_path: Path, monkeypatch, call: str) -> None:
+    """The sentence says which name is in the way, and that it is not the result's."""
+    _owned_by_another(monkeypatch)
+    hidden, real = tmp_path / ".imageguard-out.part", getattr(os, call)
+    hidden.write_bytes(OLD)
+
+    def refused(path: str, *how: int) -> int | None:
+        if path == str(hidden) and not (how and how[0] & os.O_EXCL):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+        return real(path, *how)
+
+    monkeypatch.setattr(os, call, refused)
+    with pytest.raises(PermissionError, match="under which the file is written first") as raised:
+        NewFile(tmp_path / "out")
+    assert str(hidden) in str(raised.value)
+    assert hidden.read_bytes() == OLD
 
 
 def test_a_name_of_full_length_can_be_written(tmp_path: Path) -> None:
