@@ -15,26 +15,27 @@ from imageguard_daemon.errors import ConfigError, NoInputError, PermissionDenied
 _MAY_HAVE_A_PASSWORD = ("forward", "url")
 
 
-def folder_conflicts(settings: Settings) -> list[str]:
-    """Find folders that would feed the daemon its own output, or one file to two sources."""
+def folder_conflicts(settings: Settings, *, follow_links: bool = True) -> list[str]:
+    """Find folders that would feed the daemon its own output, or one file to two sources.
+
+    With `follow_links` by whatever names, for which each folder's disk has to answer.
+    """
+    real = os.path.realpath if follow_links else os.path.normpath
     folders = [
-        (f"sources[{number}].{key}", key, getattr(source, key))
+        (f"sources[{number}].{key}", key, folder, Path(real(folder)))
         for number, source in enumerate(settings.sources)
-        for key in ("inbox", "accepted", "quarantine")
+        for key, folder in (("inbox", source.inbox), ("accepted", source.accepted), ("quarantine", source.quarantine))
     ]
+    database = Path(real(settings.audit.database))
     return [
-        f"{where}: {path} and {other_where} ({other}) must not be the same or lie in one another"
-        for (where, key, path), (other_where, other_key, other) in itertools.combinations(folders, 2)
-        if (key != other_key or key == "inbox") and (_lies_in(path, other) or _lies_in(other, path))
+        f"{where}: {told} and {other_where} ({other_told}) must not be the same or lie in one another"
+        for (where, key, told, path), (other_where, other_key, other_told, other) in itertools.combinations(folders, 2)
+        if (key != other_key or key == "inbox") and (path.is_relative_to(other) or other.is_relative_to(path))
     ] + [
-        f"audit.database: {settings.audit.database} must not lie in {where} ({path})"
-        for where, key, path in folders
-        if key == "inbox" and _lies_in(settings.audit.database, path)
+        f"audit.database: {settings.audit.database} must not lie in {where} ({told})"
+        for where, key, told, path in folders
+        if key == "inbox" and database.is_relative_to(path)
     ]
-
-
-def _lies_in(path: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -52,11 +53,12 @@ def _mapping_without_repeats(loader: _StrictLoader, node: yaml.MappingNode) -> d
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
 
 
-def load(config_file: Path | None = None, root: Path | None = None) -> Settings:
+def load(config_file: Path | None = None, root: Path | None = None, *, follow_links: bool = True) -> Settings:
     """Read the configuration and make its paths absolute.
 
     Without a file everything has its default. A `root` given on the command line replaces the file's and is
-    relative to the working directory.
+    relative to the working directory. Without `follow_links` no folder of a source is touched, so that a mount that
+    hangs holds up nothing.
 
     Raises:
         ConfigError: with every mistake in the file at once.
@@ -67,7 +69,7 @@ def load(config_file: Path | None = None, root: Path | None = None) -> Settings:
         settings = settings.model_copy(update={"root": root})
     relative_to_file = config_file is not None and root is None
     settings = settings.anchored(config_file.absolute().parent if config_file and relative_to_file else Path.cwd())
-    if conflicts := folder_conflicts(settings):
+    if conflicts := folder_conflicts(settings, follow_links=follow_links):
         raise ConfigError(conflicts, str(config_file or root))
     return settings
 

@@ -43,7 +43,7 @@ def list_(
     from imageguard_daemon.audit.database import open_for_reviewing
     from imageguard_daemon.review.rendering import as_csv
 
-    engine = open_for_reviewing(database or settings_for(root, config_file).audit.database)
+    engine = open_for_reviewing(database or settings_for(root, config_file, touches_folders=False).audit.database)
     try:
         rows = _rows(recorded_alerts(engine, limit=limit))
     finally:
@@ -66,7 +66,7 @@ def try_channels(root: Root = None, config_file: ConfigFile = None) -> None:
     from imageguard_daemon.service.alerting import channels_of
     from imageguard_daemon.service.delivering import DeliveryError, content_of
 
-    settings = settings_for(root, config_file)
+    settings = settings_for(root, config_file, touches_folders=False)
     channels = channels_of(settings.alerts)
     if not channels:
         raise ConfigError(["alerts: nobody would be told; set alerts.command or alerts.webhook"])

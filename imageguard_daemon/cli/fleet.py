@@ -41,7 +41,7 @@ def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow =
     from imageguard_daemon.service.forwarding import ForwardingLoop, address_of
     from imageguard_daemon.service.ownership import require_own
 
-    settings = settings_for(root, config_file)
+    settings = settings_for(root, config_file, touches_folders=False)
     address_of(settings)
     require_own(settings)
     logs.configure(settings.logging.format, settings.logging.level, Console(stderr=True))
@@ -111,7 +111,7 @@ def _address(root: "Path | None", config_file: "Path | None", url: str | None) -
         if not is_fleet_url(url):
             raise UsageError("--db: not the address of a PostgreSQL; it begins with postgresql://")
         return FleetAddress(url)
-    return address_of(settings_for(root, config_file))
+    return address_of(settings_for(root, config_file, touches_folders=False))
 
 
 def _write(found: "list[ReceivedLog]", output: OutputFormat) -> None:

@@ -64,13 +64,16 @@ DatabaseOrUrl = Annotated[
 Format = Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the output.")]
 
 
-def settings_for(root: Path | None, config_file: Path | None) -> "Settings":
-    """Load the configuration a command was given; its mistakes end the command with exit code 78."""
+def settings_for(root: Path | None, config_file: Path | None, *, touches_folders: bool = True) -> "Settings":
+    """Load the configuration a command was given; its mistakes end the command with exit code 78.
+
+    A command that has nothing to do with the folders of the sources works while their mount hangs.
+    """
     from imageguard_daemon.config_file import load
 
     if root is not None and root.is_file():
         raise NoInputError(f"{root} is a file, not a folder; a configuration is named with --config")
-    return load(config_file, root)
+    return load(config_file, root, follow_links=touches_folders)
 
 
 def parse_thresholds(assignments: list[str]) -> dict[str, float]:

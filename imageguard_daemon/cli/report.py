@@ -111,7 +111,7 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     grouping, now = parse_grouping(by), datetime.now(UTC)
     scope = Scope(*parse_period(since, until, now), source, class_name, camera, host, preset)
-    settings = settings_for(root, config_file)
+    settings = settings_for(root, config_file, touches_folders=False)
     made = _made(settings, database, grouping, scope, now)
     if output_format is ReportFormat.html:
         _write_page(made, settings, output, thumbnails=thumbnails)

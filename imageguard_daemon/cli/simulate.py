@@ -71,7 +71,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     overrides = parse_thresholds(thresholds or [])
     if not overrides and preset is None and config_file is None:
         raise UsageError("name what should differ: --set blur_score=60, --preset NAME or --config FILE")
-    settings = settings_for(root, config_file)
+    settings = settings_for(root, config_file, touches_folders=False)
     rules = rules_for(overrides, preset, settings if config_file else None)
     engine = open_for_reading(database or settings.audit.database)
     try:

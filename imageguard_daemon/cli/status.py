@@ -34,7 +34,7 @@ def status(
     root: Root = None, config: ConfigFile = None, alive: Alive = False, output: Format = OutputFormat.table
 ) -> None:
     """Show whether a daemon runs on ROOT, what it is doing, and what is left in the inbox and why."""
-    settings = settings_for(root, config)
+    settings = settings_for(root, config, touches_folders=False)
     if not settings.root.is_dir():
         raise NoInputError(f"there is no folder {settings.root}; name the ROOT or --config FILE of a daemon")
     if alive:

@@ -253,3 +253,16 @@ def test_an_address_keeps_the_options_of_its_library() -> None:
         "postgresql://forwarder@one,two:5433/fleet?sslmode=verify-full&sslrootcert=/etc/ca.pem&target_session_attrs=any"
     )
     assert parse(json.dumps({"forward": {"url": url}})).forward.url == url
+
+
+def test_no_disk_is_asked_for_commands_that_touch_no_folder(tmp_path: Path) -> None:
+    """A folder that is another one through a link is found only where links are followed; by its name, always."""
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "accepted").symlink_to("inbox")
+    with pytest.raises(ConfigError, match="must not be the same or lie in one another"):
+        load(root=tmp_path)
+    assert load(root=tmp_path, follow_links=False).root == tmp_path
+    file = tmp_path / "config.yaml"
+    file.write_text("root: .\nsources: [{inbox: inbox, accepted: inbox/../inbox/good}]\n")
+    with pytest.raises(ConfigError, match="must not be the same or lie in one another"):
+        load(file, follow_links=False)

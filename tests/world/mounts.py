@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ def mergerfs(home: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def sshfs(home: Path) -> Iterator[Path]:
+def sshfs(home: Path, *options: str) -> Iterator[Path]:
     """A folder of an SFTP server of this machine, which it talks to through a pair of sockets in place of ssh."""
     _need_fuse("sshfs")
     need(SFTP_SERVER.exists(), "OpenSSH's sftp-server")
@@ -37,7 +37,7 @@ def sshfs(home: Path) -> Iterator[Path]:
     ours, theirs = socket.socketpair()
     server = subprocess.Popen([SFTP_SERVER, "-d", f"{home}/remote"], stdin=theirs, stdout=theirs)
     try:
-        command = ["sshfs", "-f", "-o", "passive,allow_other", f"server:{home}/remote"]
+        command = ["sshfs", "-f", "-o", ",".join(["passive,allow_other", *options]), f"server:{home}/remote"]
         with _mounted(home, lambda at: [*command, str(at)], stdin=ours, stdout=ours) as at:
             for one in (ours, theirs):
                 one.close()
@@ -45,6 +45,11 @@ def sshfs(home: Path) -> Iterator[Path]:
     finally:
         server.kill()
         server.wait(END_SECONDS)
+
+
+def uncached(home: Path) -> AbstractContextManager[Path]:
+    """The same, with each look at a file asking the server, as NFS and SMB do after a while."""
+    return sshfs(home, "dir_cache=no", "attr_timeout=0", "entry_timeout=0")
 
 
 @contextmanager
@@ -95,7 +100,7 @@ def overlayfs(home: Path) -> Iterator[Path]:
 
 
 KINDS: dict[str, Callable[[Path], object]] = {
-    kind.__name__: kind for kind in (mergerfs, sshfs, bindfs, exfat, vfat, overlayfs)
+    kind.__name__: kind for kind in (mergerfs, sshfs, uncached, bindfs, exfat, vfat, overlayfs)
 }
 
 

@@ -35,7 +35,7 @@ def _is_server_of(process: Path, remote: Path) -> bool:
 
 def test_status_names_a_mount_that_hangs_and_a_stop_signal_ends_the_daemon(mounted, ingest, tmp_path):
     """While the loop waits inside the kernel: `status` says for what, SIGTERM is heard, and nothing more is done."""
-    at = mounted("sshfs")
+    at = mounted("uncached")
     for place in ("accepted", "quarantine"):
         (tmp_path / place).mkdir()
     (at / "inbox").mkdir()
