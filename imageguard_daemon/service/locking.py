@@ -17,6 +17,7 @@ from imageguard_daemon.errors import (
     StalledError,
     hindrance,
 )
+from imageguard_daemon.file_systems import Reach, file_system_of
 
 ACTING_PATIENCE_SECONDS = 20.0
 START_PATIENCE_SECONDS = 1.0
@@ -40,7 +41,8 @@ class FolderLock:
     def hold(self, patience_seconds: float = 0.0) -> bool:
         """Lock the folder that is at the path now; False when somebody else has it.
 
-        Where there is no folder, or its file system knows no locks, nothing is refused.
+        Where there is no folder, or its file system knows no locks, nothing is refused. On a network file system only
+        daemons of this machine are: told in the log.
         """
         try:
             status = os.stat(self._path)
@@ -53,7 +55,10 @@ class FolderLock:
             if not _flock_within(descriptor, patience_seconds):
                 os.close(descriptor)
                 return False
-        except OSError as error:  # NFS locks no folder
+            found = file_system_of(descriptor)
+            if found.reach is not Reach.local:  # a client's kernel locks a folder by itself, without asking the server
+                log.info("only daemons of this machine are kept out", folder=str(self._path), on=found.name)
+        except OSError as error:  # its file system knows no locks
             log.info("a folder cannot be locked against a second daemon", folder=str(self._path), why=error.strerror)
         self.release()
         status = os.fstat(descriptor)

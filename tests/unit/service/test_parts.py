@@ -9,6 +9,7 @@ import time
 
 import pytest
 from rich.console import Console
+from structlog.testing import capture_logs
 
 from imageguard_daemon import file_systems
 from imageguard_daemon.config import Settings, Source
@@ -225,6 +226,18 @@ def test_an_inbox_made_anew_is_locked_again(tmp_path):
     assert locks.holds(inbox)
     assert not FolderLock(inbox).hold()
     locks.release()
+
+
+@pytest.mark.parametrize(("magic", "told"), [(0x6969, ["NFS"]), (0xFE534D42, ["SMB"]), (0xEF53, [])])
+def test_a_lock_that_other_machines_do_not_see_is_told(tmp_path, monkeypatch, magic, told):
+    """Clients of NFS and SMB lock a folder by themselves: daemons of other machines are not kept out; that is said."""
+    monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: magic)
+    lock = FolderLock(tmp_path)
+    with capture_logs() as logs:
+        assert lock.hold()
+        assert lock.hold()
+    lock.release()
+    assert [line["on"] for line in logs if line["event"] == "only daemons of this machine are kept out"] == told
 
 
 def test_status_is_read_as_it_was_written(tmp_path):
