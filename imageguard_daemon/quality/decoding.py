@@ -11,6 +11,7 @@ in one channel alone is judged by that (`lone_channel.py`). Rules:
 """
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality import heic, integrity, isobmff, jpeg, opencv, png, tiff, tiff_tags
 from imageguard_daemon.quality.complaints import complaint, pillow_guard
 from imageguard_daemon.quality.exif import as_displayed, facts_of_exif, facts_of_image, one_line
-from imageguard_daemon.quality.lone_channel import lone_channel, may_have_lone_channel
+from imageguard_daemon.quality.lone_channel import judged
 from imageguard_daemon.quality.luma import Grey as Grey  # noqa: PLC0414 - the features know it from here
 from imageguard_daemon.quality.luma import grey_of, grey_of_inverted_inks, scaled_to_8_bit
 from imageguard_daemon.quality.pillow import Image, UnidentifiedImageError
@@ -75,33 +76,32 @@ def decode(data: bytes, limits: Limits) -> Picture:
     if name not in HANDLED:
         raise ImageError("unsupported", f"{name} is not handled")
     picture = _DECODERS.get(name, _decode_by_pillow)(data, limits, name)
-    if picture.grey.size > _MOST_IN_COLOUR_PX or not may_have_lone_channel(picture.grey):
+    if picture.grey.size > _MOST_IN_COLOUR_PX:
         return picture
-    channel = _lone_channel_of_file(data, name)
-    if channel is None or channel.shape != picture.grey.shape or channel.mean() < picture.grey.mean():
-        return picture  # Pillow takes the upper eight of 16 bits, which 12-bit data leave empty
-    return replace(picture, grey=channel)
+    return replace(picture, grey=judged(picture.grey, lambda: _looks_at_file(data, name)))
 
 
-def _lone_channel_of_file(data: bytes, name: str) -> Grey | None:
+def _looks_at_file(data: bytes, name: str) -> Iterator[Grey | None]:
     """Decode in colour what was decoded in luma already: JPEG at a glance first, as most dark pictures are photos."""
+    if name == "JPEG":
+        yield _colours_of_file(data, name, at_a_glance=True)
+    yield _colours_of_file(data, name, at_a_glance=False)
+
+
+def _colours_of_file(data: bytes, name: str, *, at_a_glance: bool) -> Grey | None:
     try:
-        with pillow_guard(name), QUIET_TIFF:
-            if name == "JPEG":
-                with Image.open(io.BytesIO(data), formats=[name]) as image:
-                    image.draft("RGB", _GLANCE)
-                    if _lone_channel_of(image) is None:
-                        return None
-            with Image.open(io.BytesIO(data), formats=[name]) as image:
-                return _lone_channel_of(image)
-    except (ImageError, MemoryError):
-        return None  # Pillow cannot read what another decoder could, or there is no room for colours: luma it is
+        with pillow_guard(name), QUIET_TIFF, Image.open(io.BytesIO(data), formats=[name]) as image:
+            if at_a_glance:
+                image.draft("RGB", _GLANCE)
+            return _colours_of(image)
+    except ImageError:
+        return None  # Pillow cannot read what another decoder could
 
 
-def _lone_channel_of(image: Image.Image) -> Grey | None:
+def _colours_of(image: Image.Image) -> Grey | None:
     if image.mode not in ("RGB", "P") or image.has_transparency_data:
         return None
-    return lone_channel(np.asarray(image.convert("RGB")))
+    return np.asarray(image.convert("RGB"))
 
 
 def from_grey(grey: Grey, limits: Limits) -> Picture:
@@ -139,9 +139,8 @@ def from_pillow(image: Image.Image, limits: Limits) -> Picture:
         width, height = as_displayed(*image.size, 1 if name == "TIFF" else orientation)
         tables = getattr(image, "quantization", {})
         quality = jpeg.equivalent_quality(jpeg.in_zigzag(tables[0])) if tables.get(0) else None
-        grey = _pillow_grey(image)
-        channel = _lone_channel_of(image) if may_have_lone_channel(grey) else None
-        return Picture(grey if channel is None else channel, width, height, name, camera, quality)
+        grey = judged(_pillow_grey(image), lambda: (_colours_of(image),))
+        return Picture(grey, width, height, name, camera, quality)
 
 
 def _is_closed(image: Image.Image) -> bool:

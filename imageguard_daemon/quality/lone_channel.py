@@ -1,7 +1,10 @@
 """Pictures that have light in one channel alone, as those of a blue dye: luma makes them dark, and they are not; pure.
 
 Luma has a ninth of blue and less than a third of red. What has hardly any other light is judged by that channel.
+Here alone it is decided, for files, Pillow images and arrays alike.
 """
+
+from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
@@ -17,14 +20,40 @@ _LEAST_LIGHT, _OTHERS = 8, 0.1
 """Mean level of the channel, below which colours are chance; and most of that in another one."""
 
 
-def may_have_lone_channel(grey: Grey) -> bool:
-    """Tell whether luma is so dark that a look at the colours is worth it."""
+def judged(grey: Grey, looks: Callable[[], Iterable[Grey | None]]) -> Grey:
+    """Give what a picture is judged by: its luma, or the one channel that has its light.
+
+    `looks` gives its colours, height x width x 3, and is asked only where luma is so dark that they are worth it: the
+    whole picture last, before it smaller ones that cost less, if there are such. None of them may have another
+    channel with light; None is a picture whose colours cannot be had.
+    """
+    if not _is_dark(grey):
+        return grey
+    channel: Grey | None = None
+    try:
+        for pixels in looks():
+            channel = None if pixels is None else _lone_channel(pixels)
+            if channel is None:
+                return grey
+    except MemoryError:  # no room for colours: luma it is
+        return grey
+    # What reads colours may take the upper eight of 16 bits, which 12-bit data leave empty.
+    is_usable = channel is not None and channel.shape == grey.shape and channel.mean() >= grey.mean()
+    return channel if channel is not None and is_usable else grey
+
+
+def judged_of_colours(grey: Grey, pixels: Grey | None) -> Grey:
+    """Give what a picture is judged by whose colours are in memory already; see `judged`."""
+    return judged(grey, lambda: (pixels,))
+
+
+def _is_dark(grey: Grey) -> bool:
     some = grey[::_EVERY, ::_EVERY]
     return int(np.count_nonzero(some > _BRIGHTEST)) <= _LEGEND * some.size
 
 
-def lone_channel(pixels: Grey) -> Grey | None:
-    """Give the channel that alone has light, of height x width x 3; None when another one has some, too."""
+def _lone_channel(pixels: Grey) -> Grey | None:
+    """Give the channel that alone has light; None when another one has some, too."""
     light = np.array(cv2.mean(pixels)[:3])
     order = np.argsort(light)
     brightest, second = light[order[2]], light[order[1]]

@@ -15,7 +15,7 @@ from PIL import Image
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.model import Decision, Measurement
 from imageguard_daemon.quality.decoding import Limits, Picture, from_grey, from_pillow, require_size
-from imageguard_daemon.quality.lone_channel import lone_channel, may_have_lone_channel
+from imageguard_daemon.quality.lone_channel import judged_of_colours
 from imageguard_daemon.quality.luma import Grey, grey_of, scaled_to_8_bit
 from imageguard_daemon.quality.measurement import measure_bytes, measure_file, measure_picture
 from imageguard_daemon.quality.policy import decide, thresholds_for
@@ -103,8 +103,7 @@ def _checked_grey(array: NDArray[Any]) -> Grey:
     pixels = scaled_to_8_bit(np.ascontiguousarray(array))
     grey = grey_of(pixels)
     has_colours = pixels.ndim == 3 and pixels.shape[2] == 3
-    channel = lone_channel(pixels) if has_colours and may_have_lone_channel(grey) else None
-    return grey if channel is None else channel
+    return judged_of_colours(grey, pixels if has_colours else None)
 
 
 def _measure_pillow(image: Image.Image, readout: Readout | None) -> Measurement:

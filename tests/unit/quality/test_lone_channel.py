@@ -1,6 +1,7 @@
 """What has light in one channel alone is judged by that channel, however it comes in."""
 
 import io
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -9,6 +10,8 @@ from PIL import Image
 
 from imageguard_daemon import validate
 from imageguard_daemon.quality.decoding import Limits, decode
+from imageguard_daemon.quality.lone_channel import judged, judged_of_colours
+from imageguard_daemon.quality.luma import Grey, grey_of
 from tests.helpers.images import encoded, exposed, photo
 
 SCENE = photo(seed=3)
@@ -84,3 +87,59 @@ def test_transparency_is_not_judged_by_a_channel():
     alpha = np.full(SCENE.shape[:2], 128, np.uint8)
     data = encoded(Image.fromarray(np.dstack([_in_one_channel(SCENE, "blue"), alpha])), "PNG")
     assert validate(data).measures["tone_median"] < 110
+
+
+BLUE = _in_one_channel(SCENE, "blue")
+DARK = grey_of(BLUE)
+
+
+def _each(*looks: Grey | None) -> tuple[list[int], Callable[[], Iterator[Grey | None]]]:
+    """Give looks one after another, and note which were taken."""
+    taken: list[int] = []
+
+    def looking() -> Iterator[Grey | None]:
+        for number, look in enumerate(looks):
+            taken.append(number)
+            yield look
+
+    return taken, looking
+
+
+def test_colours_are_asked_for_only_where_luma_is_dark():
+    """Most pictures are not decoded a second time."""
+    taken, looks = _each(BLUE)
+    bright = grey_of(SCENE)
+    assert judged(bright, looks) is bright
+    assert taken == []
+
+
+def test_a_glance_that_shows_another_colour_spares_the_whole():
+    """And one that shows none does not decide: the whole picture is the last word."""
+    taken, looks = _each(SCENE[::8, ::8], BLUE)
+    assert judged(DARK, looks) is DARK
+    assert taken == [0]
+    taken, looks = _each(BLUE[::8, ::8], BLUE)
+    assert np.array_equal(judged(DARK, looks), BLUE[..., 2])
+    assert taken == [0, 1]
+
+
+@pytest.mark.parametrize("whole", [None, BLUE[::2], BLUE >> 4])
+def test_colours_that_are_not_those_of_the_luma_do_not_count(whole: Grey | None):
+    """Those that cannot be had, are of another size, or are darker than what they are colours of."""
+    assert judged(DARK, lambda: (BLUE[::8, ::8], whole)) is DARK
+
+
+def test_without_room_for_colours_luma_is_judged():
+    """A verdict on what is there is better than none."""
+
+    def full() -> Iterator[Grey]:
+        raise MemoryError
+        yield BLUE
+
+    assert judged(DARK, full) is DARK
+
+
+def test_colours_in_memory_are_judged_alike():
+    """A grey picture has none."""
+    assert np.array_equal(judged_of_colours(DARK, BLUE), BLUE[..., 2])
+    assert judged_of_colours(DARK, None) is DARK
