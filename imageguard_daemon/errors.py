@@ -19,10 +19,12 @@ Exit codes follow sysexits.h; docs/exit-codes.md lists them from these classes.
 import errno
 import os
 
-_STALLING = frozenset(
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What a write meets where there is no room: on the disk, or in what this account may have of it."""
+_STALLING = NO_ROOM | frozenset(
     getattr(errno, name)
     for name in (
-        *("ENOSPC", "EDQUOT", "EROFS", "EIO", "ENODEV", "ENXIO", "ENOMEM", "EMFILE", "ENFILE"),
+        *("EROFS", "EIO", "ENODEV", "ENXIO", "ENOMEM", "EMFILE", "ENFILE"),
         *("ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "EREMOTEIO", "ESHUTDOWN"),
     )
 )

@@ -5,6 +5,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from imageguard_daemon.errors import NO_ROOM
+
 _ROOM_BYTES = 1 << 18
 """As much as opening a log may need: its shared memory takes 32 kB, a page of its WAL 4."""
 
@@ -38,7 +40,7 @@ def _want_of_room(folder: Path) -> OSError | None:
     try:
         descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        return error if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE} else None
+        return error if error.errno in NO_ROOM | {errno.EROFS, errno.EMFILE, errno.ENFILE} else None
     try:
         os.write(descriptor, bytes(_ROOM_BYTES))
         os.fsync(descriptor)

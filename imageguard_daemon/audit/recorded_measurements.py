@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from imageguard_daemon.model import FileIdentity, Measurement, Measures
 _COLUMNS = (
     *(decision_records.c[name] for name in ("sha256", "measures", "reason", "detail", "camera", "image_format")),
     *(intents.c[name] for name in ("size_bytes", "mtime_ns")),
+    outcomes.c.recorded_at,
 )
 
 
@@ -28,10 +30,16 @@ class RecordedMeasurements:
         self._engine.dispose()
 
     def find(self, path: str, identity: FileIdentity) -> Measurement | None:
-        """Give what a file was measured as that lies where the daemon filed it, unchanged since, by this scorer."""
+        """Give what a file was measured as that lies where the daemon filed it, unchanged since, by this scorer.
+
+        Size and mtime can be given to other bytes, as `cp -p` and archives do; ctime cannot: what changed after it was
+        filed, if only its permissions, is not known by its place.
+        """
         where = (intents.c.destination_path == os.fsencode(path), intents.c.role == "image")
         row = self._latest(*where)
         if row is None or (row.size_bytes, row.mtime_ns) != (identity.size_bytes, identity.mtime_ns):
+            return None
+        if identity.ctime_ns > datetime.fromisoformat(row.recorded_at).timestamp() * 1e9:
             return None
         return _measurement(row, identity)
 

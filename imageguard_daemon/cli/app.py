@@ -1,6 +1,5 @@
 """The command line as a whole: which commands there are, and how their errors end."""
 
-import errno
 import io
 import os
 import sys
@@ -29,7 +28,7 @@ from imageguard_daemon.cli import (
 )
 from imageguard_daemon.cli.first_process import step_in_front_if_first
 from imageguard_daemon.cli.system_errors import in_our_words
-from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.errors import NO_ROOM, ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
 
@@ -100,7 +99,7 @@ def run_command_line() -> None:
 
 def _end_with(error: OSError) -> int:
     """Tell what the system refused to a command as a whole, and give the exit code."""
-    if error.errno == errno.ENOSPC:
+    if error.errno in NO_ROOM:
         typer.echo(f"error: cannot write: {error.strerror}", err=True)
         return os.EX_IOERR
     told = in_our_words(error)

@@ -131,8 +131,10 @@ def accept_(root: Root = None, config_file: ConfigFile = None, why: Why = "") ->
     from imageguard_daemon.audit.accepting import AcceptingWriter
     from imageguard_daemon.cli.reviewing import login_name
     from imageguard_daemon.service.locking import ActingLock, RootLock
+    from imageguard_daemon.service.ownership import require_own
 
     settings = settings_for(root, config_file)
+    require_own(settings)
     if not settings.state_folder.is_dir():
         raise NoInputError(f"no daemon has worked on {settings.root}; name the ROOT or --config FILE of one")
     lock = RootLock(settings.state_folder)

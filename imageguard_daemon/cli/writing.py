@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from imageguard_daemon.errors import UsageError
+from imageguard_daemon.errors import NO_ROOM, UsageError
 from imageguard_daemon.writing import written_whole
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _FILE_WIDTH = 100
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+_FULL = NO_ROOM | {errno.EIO}
 
 
 def write_table(table: "RenderableType", output: Path | None) -> None:

@@ -9,7 +9,7 @@ import errno
 import os
 from contextlib import suppress
 
-from imageguard_daemon.errors import StalledError
+from imageguard_daemon.errors import NO_ROOM, StalledError
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.names import printable
 
@@ -18,10 +18,14 @@ CANNOT_RENAME_SAFELY = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _CANNOT_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK})
 ODD_ANSWERS_TO_LINK = frozenset({errno.EIO, errno.EINVAL})
 """What programs behind FUSE say of links that they do not know."""
-_REFUSALS = CANNOT_RENAME_SAFELY | {
-    *(errno.ENOENT, errno.EEXIST, errno.EXDEV, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EBUSY),
-    *(errno.EMLINK, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
-}
+_REFUSALS = (
+    CANNOT_RENAME_SAFELY
+    | NO_ROOM
+    | {
+        *(errno.ENOENT, errno.EEXIST, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EBUSY),
+        *(errno.EMLINK, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+    }
+)
 """What a file system answers before it begins. Others, such as EIO, may come after the change reached the journal."""
 _PLACEHOLDER = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -48,6 +48,7 @@ class Inbox:
         self._watcher = InboxWatcher(self._root, self._hints, settings.canary_seconds)
         self._unknown_writers = UnknownWriters(self._root)
         self._watched: tuple[int, int] | None = None
+        self._was_looked_at = False
         self._walk: Iterator[Found] | None = None
         self._walk_again = False
         self._next_walk_at = 0.0
@@ -162,7 +163,8 @@ class Inbox:
             identity = (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
         except OSError:
             identity = None
-        if identity != self._watched:
+        if identity != self._watched or not self._was_looked_at:  # one that is gone before the first look is told, too
+            self._was_looked_at = True
             self._root_changed(identity, now)
         return identity is not None
 

@@ -1,6 +1,5 @@
 """Supervised worker processes: a crash, a hang or a bomb costs the one file that caused it."""
 
-import errno
 import math
 import multiprocessing
 import os
@@ -20,6 +19,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import (
+    NO_ROOM,
     FatalError,
     ImageguardError,
     NotBegunError,
@@ -198,7 +198,7 @@ class Workers:
         try:
             bool(pool.active)  # asking starts the processes now, to be warm when the first file has settled
         except OSError as error:
-            where = " in /dev/shm, where their locks are made" if error.errno == errno.ENOSPC else ""
+            where = " in /dev/shm, where their locks are made" if error.errno in NO_ROOM else ""
             raise StalledError(f"worker processes cannot be started: {error.strerror}{where}") from error
         except RuntimeError:
             pass  # what hinders it hinders the first task, too, which says so

@@ -3,10 +3,13 @@
 import errno
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 
+import imageguard_daemon
 from imageguard_daemon import errors
+from imageguard_daemon.cli import app
 from imageguard_daemon.errors import ConfigError, FatalError, ImageError, RetryableError, StalledError, retryable
 
 
@@ -42,3 +45,17 @@ def test_every_fatal_error_has_an_exit_code_of_sysexits() -> None:
     known = {value for name, value in vars(os).items() if name.startswith("EX_")} - {os.EX_OK}
     fatal = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, FatalError)]
     assert {kind.exit_code for kind in fatal} <= known
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_quota_is_like_a_full_disk(number, capsys):
+    """A command that meets either ends with the same code and the system's words."""
+    assert app._end_with(OSError(number, os.strerror(number))) == os.EX_IOERR
+    assert os.strerror(number) in capsys.readouterr().err
+
+
+def test_what_no_room_is_stands_in_one_place():
+    """Who names ENOSPC alone forgets quotas."""
+    package = Path(imageguard_daemon.__file__).parent
+    naming = [path.name for path in package.rglob("*.py") if "ENOSPC" in path.read_text(encoding="utf-8")]
+    assert naming == ["errors.py"]

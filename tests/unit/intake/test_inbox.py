@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from imageguard_daemon import file_systems
 from imageguard_daemon.config import Intake, Source
@@ -413,3 +414,19 @@ def test_once_is_done_when_the_first_walk_is_handed_out(folder: Path, opened: Op
     assert not inbox.exhausted
     inbox.step(NOW + SETTLE, 10)
     assert inbox.exhausted
+
+
+def test_an_inbox_that_is_gone_before_the_first_look_is_told(folder: Path, opened: Opened) -> None:
+    """As one that vanishes later: once, and not as a new folder when it is there for the first time."""
+    folder.rmdir()
+    inbox = opened()
+    with capture_logs() as told:
+        for now in (NOW, NOW + 1):
+            assert inbox.step(now, 1) == []
+    assert [one["event"] for one in told] == ["the inbox is gone; waiting for it to come back"]
+    assert not inbox.present
+    folder.mkdir()
+    with capture_logs() as told:
+        inbox.step(NOW + 2, 1)
+    assert inbox.present
+    assert told == []

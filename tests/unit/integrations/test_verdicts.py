@@ -78,6 +78,27 @@ def test_what_the_daemon_has_recorded_is_not_measured_again(files, tmp_path, mon
     assert asked == []
 
 
+def test_a_filed_image_that_was_overwritten_is_measured_anew(files, tmp_path, monkeypatch):
+    """Also where the new bytes have the old size and mtime: what the log says of the place is of other bytes."""
+    inbox = tmp_path / "root" / "inbox"
+    inbox.mkdir(parents=True)
+    shutil.copy(files[0], inbox)
+    config = tmp_path / "quick.yaml"
+    config.write_text(f"root: {tmp_path / 'root'}\nintake: {{settle_seconds: 0.2}}\n")
+    assert command("run", "--config", config, "--once").returncode == 0
+    filed = tmp_path / "root" / "accepted" / "good.jpg"
+    judging = Judging(cache=tmp_path / "cache", audit=tmp_path / "root" / "audit.db")
+    asked = _count(monkeypatch)
+    assert (verdicts_on([str(filed)], judging)[0].reason, asked) == ("", [])
+    before = filed.stat()
+    worse = Path(files[1]).read_bytes()
+    filed.write_bytes(worse + bytes(before.st_size - len(worse)))
+    os.utime(filed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (filed.stat().st_size, filed.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert verdicts_on([str(filed)], judging)[0].reason == "blurry"
+    assert asked == [["good.jpg"]]
+
+
 def test_a_process_waits_while_another_measures(files, tmp_path, monkeypatch):
     """Ranks of one training do not all measure the same files: the lock is held while one does."""
     cache = tmp_path / "cache"

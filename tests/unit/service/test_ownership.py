@@ -42,6 +42,7 @@ def root(tmp_path_factory):
         "quarantine release --yes --id 1",
         "verify --repair",
         "fleet forward",
+        "audit accept",
     ],
 )
 def test_root_is_refused_in_a_root_of_another_account(root, command, tmp_path):
