@@ -5,7 +5,7 @@ from pathlib import Path
 import structlog
 
 from imageguard_daemon.config import Settings
-from imageguard_daemon.errors import NoInputError, PermissionDeniedError, hindrance
+from imageguard_daemon.errors import ConfigError, NoInputError, PermissionDeniedError, hindrance
 from imageguard_daemon.file_systems import Reach, file_system_at
 from imageguard_daemon.intake.selection import unprotected
 from imageguard_daemon.names import printable
@@ -21,7 +21,9 @@ def prepare(settings: Settings) -> None:
     images to the wrong disk.
 
     Raises:
-        NoInputError, PermissionDeniedError, StalledError, UnavailableError: with the folder and what to do about it.
+        NoInputError: a folder is not there, which a disk that is mounted later may mend.
+        ConfigError: something else is in a folder's place, which only a person mends.
+        PermissionDeniedError, StalledError, UnavailableError: with the folder and what to do about it.
     """
     _make(settings.root)
     _make(settings.state_folder)
@@ -33,6 +35,7 @@ def prepare(settings: Settings) -> None:
         if folder.is_relative_to(settings.root):
             _make(folder)
         elif not folder.is_dir():
+            _refuse_what_is_no_folder(folder)
             raise NoInputError(
                 f"{folder} is not there; folders outside the root ({settings.root}) are not made by themselves. "
                 "Mount or create it, then start again."
@@ -82,6 +85,14 @@ def _make(folder: Path) -> None:
     except PermissionError as error:
         raise PermissionDeniedError(f"no permission to make {folder}; make it, or run as a user who may") from error
     except (FileExistsError, NotADirectoryError) as error:
-        raise NoInputError(f"{folder} cannot be a folder: a file is in its place") from error
+        _refuse_what_is_no_folder(folder)
+        raise NoInputError(f"{folder} is a link, or lies below one, that leads nowhere; mount its disk") from error
     except OSError as error:
         raise hindrance(error, f"cannot make {folder}") from error
+
+
+def _refuse_what_is_no_folder(folder: Path) -> None:
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            what = "a file is in its place" if place == folder else f"{place} is a file"
+            raise ConfigError([f"{folder} cannot be a folder: {what}"], "folders")

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from imageguard_daemon import file_systems
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import load
-from imageguard_daemon.errors import AlreadyRunningError, NoInputError
+from imageguard_daemon.errors import AlreadyRunningError, ConfigError, NoInputError
 from imageguard_daemon.service import preparation, status
 from imageguard_daemon.service.display import Display, status_line
 from imageguard_daemon.service.locking import DaemonLocks, FolderLock, RootLock, running_process
@@ -282,11 +282,23 @@ def test_folders_below_the_root_are_made_and_others_must_exist(tmp_path):
         preparation.prepare(load(tmp_path / "config.yaml"))
 
 
-def test_a_file_in_place_of_a_folder_is_told(tmp_path):
-    """Who has a file called inbox hears of it."""
-    (tmp_path / "inbox").write_text("x")
-    with pytest.raises(NoInputError, match="a file is in its place"):
-        preparation.prepare(load(None, tmp_path))
+@pytest.mark.parametrize("place", ["inbox", "accepted", "elsewhere/quarantine", "elsewhere"])
+def test_a_file_in_place_of_a_folder_needs_a_person(tmp_path, place):
+    """Who has a file called inbox hears of it, and the unit does not try again: no disk that comes late mends that."""
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("x")
+    (tmp_path / "config.yaml").write_text(f"root: .\nsources: [{{quarantine: {tmp_path}/elsewhere/quarantine}}]")
+    with pytest.raises(ConfigError, match=f"{place}( cannot be a folder: a file is in its place| is a file)$"):
+        preparation.prepare(load(tmp_path / "config.yaml"))
+
+
+@pytest.mark.parametrize("place", ["inbox", "accepted", "accepted/deep"])
+def test_a_link_to_a_disk_that_is_not_there_may_pass(tmp_path, place):
+    """A link to a mount point that comes late is no file in the way: such a start is tried again."""
+    (tmp_path / place.split("/")[0]).symlink_to(tmp_path / "disk" / "folder")
+    (tmp_path / "config.yaml").write_text(f"root: .\nsources: [{{{place.split('/')[0]}: {place}}}]")
+    with pytest.raises(NoInputError, match="leads nowhere; mount its disk"):
+        preparation.prepare(load(tmp_path / "config.yaml"))
 
 
 def test_a_start_names_the_defaults_that_were_replaced(capsys):
