@@ -2,15 +2,15 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from urllib.parse import urlencode
 
-from imageguard_daemon.audit.counts import RecordedImage
+from imageguard_daemon.audit.counts import RecordedImage, Scope
 from imageguard_daemon.names import harmless
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import percent, share, shown
+from imageguard_daemon.reporting.wording import asked_for, percent, share, shown
 
 ALPHA = 0.002
 """A difference that is more probable than this by chance alone is none; each kind corrects for how many it looks at."""
@@ -44,7 +44,9 @@ class Shows(Enum):
     """What of a log shows a finding."""
 
     rejected = "rejected"
+    page = "page"
     days = "days"
+    hours = "hours"
     nothing = "nothing"
 
 
@@ -54,7 +56,7 @@ class Finding:
 
     The evidence has numbers only: `total`, the images it rests on; `p_value`, by chance alone, and the `limit` that
     it is held against; `excess`, the rejections beyond that; `since` and `until`, seconds since 1970, where it has a
-    time. `where` selects its images, by the names of FIELDS, `reason`, and nothing for all.
+    time. `where` selects its images among those in `scope`, by the names of FIELDS, `reason`, and nothing for all.
     """
 
     kind: str
@@ -67,7 +69,13 @@ class Finding:
     """One of its rejected images, where the record is there."""
     example_id: int = 0
     shows: Shows = Shows.rejected
-    """What shows it to a person: its rejected images, its days, or nothing where there is no log."""
+    """What shows it to a person: its rejected images, a page, its days or hours, or nothing where there is no log."""
+    scope: Scope = field(default_factory=Scope)
+    """Which decisions the report is on."""
+    score: tuple[str, float, float] | None = None
+    """A score of its rejected images, and from where to where it lies."""
+    is_silence: bool = False
+    """Whether nothing came in its time: what shows it came before."""
 
     @property
     def message(self) -> str:
@@ -95,34 +103,68 @@ class Finding:
         if self.shows is Shows.nothing:
             return ""
         where = self._selected()
-        if self.shows is Shows.rejected and _LISTED.issuperset(where):
-            return _command("quarantine list ROOT --state all", where)
-        reported = {name: value for name, value in where.items() if name != "reason"}
-        form = " --by day" if self.shows is Shows.days else " --format html --output found.html"
-        return _command("report ROOT", reported) + form
+        if self._is_listed(where):
+            ranges = "" if self.score is None else " --score {}={:g}..{:g}".format(*self.score)
+            return f"imageguard-daemon quarantine list ROOT --state all{options_of(where)}{ranges}"
+        where.pop("reason", None)
+        form = f"--by {self.shows.value.removesuffix('s')}" if self.shows in _IN_TIME else _PAGE
+        return f"imageguard-daemon report ROOT{options_of(where)} {form}"
 
     @property
     def query(self) -> str:
         """The query of the page that shows its images; empty where none does."""
         where = self._selected()
-        if self.shows is not Shows.rejected or not _LISTED.issuperset(where) or "" in where.values():
+        if not self._is_listed(where) or where.get("source") == "":
             return ""
-        names = {"class": "class_name"}
-        return urlencode([("state", "all"), *((names.get(name, name), value) for name, value in where.items())])
+        if "class" in where:
+            where["class_name"] = asked_for(where.pop("class"))
+        ranges = {} if self.score is None else dict(zip(("score", "low", "high"), self.score, strict=True))
+        return urlencode({"state": "all", **where, **ranges})
+
+    def _is_listed(self, where: Mapping[str, str]) -> bool:
+        return self.shows is Shows.rejected and _LISTED.issuperset(where)
 
     def _selected(self) -> dict[str, str]:
-        moments = {name: moment_of(self.evidence[name]) for name in ("since", "until") if name in self.evidence}
-        return {**self.where, **moments}
+        """Give what the options select by: what the report does, and within that the finding."""
+        times = [self.evidence.get("since"), self.evidence.get("until")]
+        since, until = (datetime.fromtimestamp(one, UTC) if one is not None else None for one in times)
+        if self.is_silence:
+            since, until = None, since
+        since = max(filter(None, (self.scope.since, since)), default=None)
+        until = min(filter(None, (self.scope.until, until)), default=None)
+        return selected(replace(self.scope, since=since, until=until), self.where)
 
 
-def moment_of(seconds: float) -> str:
-    """Write seconds since 1970 as commands and pages take a time."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M")
+_IN_TIME = (Shows.days, Shows.hours)
+_PAGE = "--format html --output found.html"
 
 
-def _command(what: str, options: Mapping[str, str]) -> str:
-    words = (f"--{name} {shlex.quote(harmless(value))}" for name, value in options.items())
-    return " ".join(("imageguard-daemon", what, *words))
+def selected(scope: Scope, where: Mapping[str, str]) -> dict[str, str]:
+    """Give what selects a part of a scope, by the names of options."""
+    names = {
+        "class": scope.class_name,
+        "source": scope.source,
+        "camera": scope.camera,
+        "host": scope.host,
+        "preset": scope.preset,
+    }
+    times = {"since": scope.since, "until": scope.until}
+    return (
+        {name: value for name, value in names.items() if value is not None}
+        | dict(where)
+        | {name: moment_of(moment) for name, moment in times.items() if moment is not None}
+    )
+
+
+def moment_of(moment: datetime) -> str:
+    """Write a time as commands and pages take it."""
+    is_whole = not (moment.second or moment.microsecond)
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="minutes" if is_whole else "milliseconds")
+
+
+def options_of(chosen: Mapping[str, str]) -> str:
+    """Write what selects as options of a command, each with a space before it."""
+    return "".join(f" --{name} {shlex.quote(harmless(value))}" for name, value in chosen.items())
 
 
 def subject_of(where: Mapping[str, str]) -> str:

@@ -59,7 +59,9 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
         *arriving_again(seen, settings),
         *class_twins(seen, settings),
     )
-    return found if seen.of_a_log else tuple(replace(one, where={}, shows=Shows.nothing) for one in found)
+    if not seen.of_a_log:
+        return tuple(replace(one, where={}, shows=Shows.nothing) for one in found)
+    return tuple(replace(one, scope=seen.scope) for one in found)
 
 
 def _different(

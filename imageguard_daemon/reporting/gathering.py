@@ -98,7 +98,7 @@ def risen_in(engine: Engine, scope: Scope, settings: "Reporting") -> list[Findin
         counter = CellCounter(columns.keys, HOUR_MS)
         for batch in columns.batches(scope):
             counter.add(batch)
-    return risen_now(Patterns(panel_of(counter.cells(), most_slots=_MOST_HOURS)), settings)
+    return risen_now(Patterns(panel_of(counter.cells(), most_slots=_MOST_HOURS), scope=scope), settings)
 
 
 @contextmanager
@@ -159,13 +159,13 @@ def _later(columns: Columns, scope: Scope, now: datetime) -> Later:
     """Count what is stamped later than now; a period that is over has nothing to do with it."""
     if scope.until is not None and scope.until < now:
         return Later()
-    hosts, latest = Counter[str](), None
-    for batch in columns.batches(replace(scope, since=now + CLOCKS_DIFFER, until=None)):
+    hosts, latest, since = Counter[str](), None, now + CLOCKS_DIFFER
+    for batch in columns.batches(replace(scope, since=since, until=None)):
         for number, images in zip(*np.unique(batch.keys, return_counts=True), strict=True):
             if key := columns.keys[int(number)]:
                 hosts[key.host] += int(images)
         latest = max(latest or 0, int(batch.moments.max()))
-    return Later(hosts, EPOCH + timedelta(milliseconds=latest) if latest is not None else None)
+    return Later(hosts, since, EPOCH + timedelta(milliseconds=latest)) if latest is not None else Later()
 
 
 def _counted(columns: Columns, groupings: Sequence[Grouping], scope: Scope) -> dict[Grouping, list[Count]]:

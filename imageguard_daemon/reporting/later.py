@@ -1,10 +1,11 @@
 """The finding about decisions that are stamped later than now: no pattern in the images, but a clock that was wrong."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from imageguard_daemon.reporting.finding import Finding
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.reporting.finding import Finding, Shows
 from imageguard_daemon.reporting.wording import moment_in_words, shown
 
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -14,9 +15,10 @@ _HOSTS_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """The decisions in scope that are stamped later than now, of any period: how many on which host, up to when."""
+    """Decisions in scope that are stamped later than now, of any period: how many on which host, from when to when."""
 
     hosts: Mapping[str, int] = field(default_factory=dict)
+    since: datetime | None = None
     latest: datetime | None = None
 
     @property
@@ -25,9 +27,9 @@ class Later:
         return sum(self.hosts.values())
 
 
-def stamped_later(later: Later | None) -> list[Finding]:
-    """Tell of them, in whatever period; they count in none that ends now."""
-    if later is None or later.latest is None:
+def stamped_later(later: Later | None, scope: Scope) -> list[Finding]:
+    """Tell of those in scope, whatever its period; they count in none that ends now."""
+    if later is None or later.latest is None or later.since is None:
         return []
     hosts = sorted(later.hosts, key=lambda host: (-later.hosts[host], host))
     named = ", ".join(f"'{shown(host)}'" for host in hosts[:_HOSTS_NAMED])
@@ -39,4 +41,8 @@ def stamped_later(later: Later | None) -> list[Finding]:
     )
     look_at = "Look at the clock there. They count in no period that ends now, only in the whole log."
     evidence = {"total": later.images, "hosts": len(hosts), "latest": later.latest.timestamp(), "p_value": 0.0}
-    return [Finding("stamped_later_than_now", "clock", sentence, look_at, evidence)]
+    theirs = replace(scope, since=later.since, until=later.latest + timedelta(minutes=1))
+    where = {"host": hosts[0]} if len(hosts) == 1 else {}
+    return [
+        Finding("stamped_later_than_now", "clock", sentence, look_at, evidence, where, shows=Shows.days, scope=theirs)
+    ]

@@ -154,7 +154,7 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         scope=scope,
         overall=overall,
         groups=_groups(by, facts.counts),
-        findings=(*find_patterns(patterns, settings), *stamped_later(facts.later)),
+        findings=(*find_patterns(patterns, settings), *stamped_later(facts.later, scope)),
         rejection_rate_limit=settings.rejection_rate_limit,
         before=before,
         trend=trend(overall, tally(facts.earlier[EVERYTHING])) if facts.earlier is not None else None,

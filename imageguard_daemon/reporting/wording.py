@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from imageguard_daemon.model import Measures
-from imageguard_daemon.names import distinct
+from imageguard_daemon.names import NONE, distinct
 
 
 def percent(rate: float) -> str:
@@ -34,6 +34,11 @@ def moment_in_words(moment: datetime) -> str:
 def shown(key: str) -> str:
     """Show a key of the log to a person; two keys never look the same, and none is empty."""
     return distinct(key)
+
+
+def asked_for(name: str) -> str:
+    """Give a class of the log as the pages' filter has it: empty means any there, so that none at all is `(none)`."""
+    return shown(name) if name in {"", NONE} else name
 
 
 def joined(keys: tuple[str, ...]) -> str:

@@ -38,11 +38,6 @@ def number_of(text: str) -> float:
     return number
 
 
-def asked_for(name: str) -> str:
-    """Give a name of the log as a filter has it: empty means anything there, so that none at all is `(none)`."""
-    return shown(name) if name in {"", NONE} else name
-
-
 def _said(name: str) -> str:
     return name if name == NONE else shown(name)
 

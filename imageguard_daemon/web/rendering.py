@@ -7,8 +7,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon import __version__
-from imageguard_daemon.reporting.wording import percent, points, shown
-from imageguard_daemon.web.filters import asked_for
+from imageguard_daemon.reporting.wording import asked_for, percent, points, shown
 from imageguard_daemon.web.guarding import HOLDER
 from imageguard_daemon.web.site import Site
 

@@ -5,9 +5,8 @@ half. Correction: Holm over scores and sources. What a lower threshold would dec
 """
 
 import math
-import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,8 @@ import numpy as np
 from imageguard_daemon.audit.columns import Batch, Key
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.model import EXPOSURE_LIMITS
-from imageguard_daemon.names import harmless
 from imageguard_daemon.quality.scoring import SCALES
-from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of
+from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of, options_of, selected
 from imageguard_daemon.reporting.simulation import MeasuresOf, Rules, Simulator
 from imageguard_daemon.reporting.statistics import chance_of_at_least, holm_adjusted
 from imageguard_daemon.reporting.survey import NEAR_SHARE, Boundary
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
 
 SOURCES_NAMED = 3
 """So many sources are named in one finding, those with most images first; each has its own command."""
+_SIMULATED = frozenset({"source", "class", "since", "until"})
+"""What `simulate` can be asked about."""
 _IMAGES_AT_ONCE = 20_000
 _MOST_ENDS_READ = 20_000
 """Of so many images rejected for exposure the records are read, as roll-ups have only the worse of its two ends."""
@@ -143,9 +143,12 @@ def _finding(missed: Sequence[Missed], scope: Scope, settings: "Reporting") -> F
         evidence["would_accept"] = sum(one.accepts or 0 for one in known)
         evidence["would_reject"] = sum(one.rejects or 0 for one in known)
     look_at = " ".join(("Look at some of them.", *filter(None, advice)))
-    where = {"reason": next(one.issue for one in SCALES if one.threshold == name)}
-    where |= {"source": named[0].boundary.source} if len(missed) == 1 else {}
-    return Finding(f"many_just_below_{name}", name, sentence, look_at, evidence, where)
+    scale = next(one for one in SCALES if one.threshold == name)
+    where = {"source": named[0].boundary.source} if len(missed) == 1 else {}
+    where |= {"reason": scale.issue}
+    is_one = len(missed) == 1 and named[0].boundary.is_one
+    score = (f"{scale.signal}_score", named[0].lowered, named[0].boundary.threshold) if is_one else None
+    return Finding(f"many_just_below_{name}", name, sentence, look_at, evidence, where, score=score)
 
 
 def _sentence(missed: Missed) -> str:
@@ -170,21 +173,12 @@ def _advice(missed: Missed, scope: Scope) -> str:
             f"{missed.accepts:,} of them and reject {missed.rejects:,} others, since its thresholds have changed."
         )
     cost = f", and reject {missed.rejects:,} others" if missed.rejects else ""
-    return (
-        f"`{' '.join(_command(missed, scope))}` would accept {share(missed.accepts, one.rejected)} of these more{cost}."
-    )
+    return f"{_what(missed, scope)} would accept {share(missed.accepts, one.rejected)} of these more{cost}."
 
 
-def _command(missed: Missed, scope: Scope) -> Iterator[str]:
-    yield "imageguard-daemon simulate ROOT"
-    yield f"--source {_quoted(missed.boundary.source)}"
-    yield f"--set {missed.boundary.name}={missed.lowered:g}"
-    if scope.class_name is not None:
-        yield f"--class {_quoted(scope.class_name)}"
-    for option, moment in (("--since", scope.since), ("--until", scope.until)):
-        if moment is not None:
-            yield f"{option} {moment.isoformat(timespec='milliseconds')}"
-
-
-def _quoted(name: str) -> str:
-    return shlex.quote(harmless(name))
+def _what(missed: Missed, scope: Scope) -> str:
+    """Give the command that shows what the lower threshold does, in words where none selects the same images."""
+    one, chosen = missed.boundary, selected(scope, {"source": missed.boundary.source})
+    if not _SIMULATED.issuperset(chosen):
+        return f"For source '{shown(one.source)}' {one.name}={missed.lowered:g}"
+    return f"`imageguard-daemon simulate ROOT{options_of(chosen)} --set {one.name}={missed.lowered:g}`"

@@ -5,7 +5,7 @@ all times of a series (there), and Bonferroni with an equal part for each kind o
 explains most comes first, and what another series has beyond it is looked at without its streams.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from imageguard_daemon.reporting.finding import (
     ALPHA,
     CLEARLY_HIGHER,
     Finding,
+    Shows,
     evidence_of,
     group_in_words,
     reason_in_words,
@@ -184,6 +185,6 @@ def spoken(slots: Slots, slot: int) -> str:
     return moment.strftime("%a %Y-%m-%d" if slots.seconds % _DAY_SECONDS == 0 else "%a %Y-%m-%d %H:%M UTC")
 
 
-def told_at(told: Sequence[tuple[Changed, Finding]], chosen: npt.NDArray[np.bool_]) -> Iterator[Changed]:
-    """Yield the changes that were told of streams, or of all images."""
-    return (one for one, _ in told if (one.chosen & chosen).any())
+def times_of(slots: Slots) -> Shows:
+    """Say in which steps a report shows what is found in slots."""
+    return Shows.days if slots.seconds >= _DAY_SECONDS else Shows.hours

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of, group_in_words, reason_in_words, subject_of
 from imageguard_daemon.reporting.panel import Slots
 from imageguard_daemon.reporting.patterns import Patterns, Series
+from imageguard_daemon.reporting.questions.change import times_of
 from imageguard_daemon.reporting.rises import is_clear
 from imageguard_daemon.reporting.scatter import Scatter, scatter_of
 from imageguard_daemon.reporting.statistics import chance_with_scatter, with_doubt
@@ -146,4 +147,5 @@ def _finding(one: _Found, seen: Patterns) -> Finding:
     newest = datetime.fromtimestamp(panel.slots.begin(int(slots[-1])), UTC)
     look_at = f"Look at who and what delivers then, and at the light; the last such time was {newest:%Y-%m-%d}."
     evidence = evidence_of(within, others.rate, one.chance) | compared
-    return Finding("recurs", subject_of(one.where), sentence, look_at, evidence, one.where)
+    shows = times_of(panel.slots)
+    return Finding("recurs", subject_of(one.where), sentence, look_at, evidence, one.where, shows=shows)

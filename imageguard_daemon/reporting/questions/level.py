@@ -4,13 +4,11 @@ Model: binomial, with the scatter that neighbouring times show. Null: the true r
 hypothesis: DOUBT says how sure one must be. Correction: Holm where several sources or classes are looked at.
 """
 
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imageguard_daemon.names import printable
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import (
     ADVICE,
@@ -21,7 +19,9 @@ from imageguard_daemon.reporting.finding import (
     Shows,
     evidence_of,
     group_in_words,
+    options_of,
     rejected_in_words,
+    selected,
 )
 from imageguard_daemon.reporting.panel import Counts
 from imageguard_daemon.reporting.patterns import Patterns
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 LEAST_OF_A_SOURCE = 30
 """From so many images on a source can be one that thresholds do not fit; a bad first delivery has often fewer."""
+_LOGGED = frozenset({"source", "class", "since", "until"})
+"""What of a log `calibrate` can be asked about."""
 OF_THRESHOLDS = frozenset(scale.issue for scale in SCALES)
 """The reasons that other thresholds would change."""
 
@@ -95,8 +97,8 @@ def _mostly_rejected(name: str, one: Tally, evidence: dict[str, float], seen: Pa
     counted = f"{share(one.rejected, one.total)} images ({percent(one.rate)})"
     # Whether the images or the thresholds are wrong nobody can tell from the scores: that is for people to say.
     if seen.of_a_log:
-        source = shlex.quote(printable(name))
-        command = f"`imageguard-daemon calibrate --log ROOT --source {source}` proposes thresholds from the log"
+        asked = {option: value for option, value in selected(seen.scope, {"source": name}).items() if option in _LOGGED}
+        command = f"`imageguard-daemon calibrate --log ROOT{options_of(asked)}` proposes thresholds from the log"
     else:
         command = "`imageguard-daemon calibrate FOLDER` proposes thresholds from them"
     look_at = (

@@ -6,7 +6,7 @@ Model: `rises.py`, of images near a threshold among all. Null: their share stays
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of, group_in_words, subject_of
+from imageguard_daemon.reporting.finding import ALPHA, Finding, Shows, evidence_of, group_in_words, subject_of
 from imageguard_daemon.reporting.panel import Counts
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.change import Changed, spoken
@@ -56,4 +56,4 @@ def _more_near(
     )
     look_at = "Look at them before the rate rises: `quarantine list --borderline` and the page show the rejected ones."
     evidence = evidence_of(now, before.rate, chance) | {"since": slots.begin(rise.begin)}
-    return Finding("more_near_threshold", subject_of(where), sentence, look_at, evidence, where)
+    return Finding("more_near_threshold", subject_of(where), sentence, look_at, evidence, where, shows=Shows.page)

@@ -159,4 +159,4 @@ def _finding(where: dict[str, str], chosen: npt.NDArray[np.bool_], alarm: Alarm,
     subject = subject_of(where) if len(where) != 1 else next(iter(where.values()))
     look_at = "Look at what changed there then. `report` of the last days has examples."
     evidence |= {"since": panel.slots.begin(alarm.begin), "false_alarms_a_year": FALSE_A_YEAR}
-    return Finding(f"{what}_got_worse", subject, sentence, look_at, evidence, where)
+    return Finding(f"{what}_got_worse", subject, sentence, look_at, evidence, where, scope=seen.scope)

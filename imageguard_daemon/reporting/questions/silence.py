@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imageguard_daemon.reporting.finding import ALPHA, Finding, Shows
+from imageguard_daemon.reporting.finding import ALPHA, Finding
 from imageguard_daemon.reporting.panel import Counts, Slots
 from imageguard_daemon.reporting.patterns import Patterns
-from imageguard_daemon.reporting.questions.change import spoken
+from imageguard_daemon.reporting.questions.change import spoken, times_of
 from imageguard_daemon.reporting.statistics import student_tail
 from imageguard_daemon.reporting.wording import shown
 
@@ -61,9 +61,9 @@ def _silent(images: Counts, name: str, slots: Slots, whole: int, sources: int) -
     if not 2 <= silent <= _MOST_SILENT or silent < _LONGER * longest or chance >= ALPHA:
         return None
     usual = float(np.median(images[active]))
-    subject = f"Source '{shown(name)}'" if name else "All sources"
+    who = f"Source '{shown(name)}'" if name else "All sources"
     sentence = (
-        f"{subject}: nothing since {spoken(slots, int(active[-1]) + 1)}, after images {_on(slots, len(active), span)}, "
+        f"{who}: nothing since {spoken(slots, int(active[-1]) + 1)}, after images {_on(slots, len(active), span)}, "
         f"{usual:,.0f} in a usual one: about {usual * silent * len(active) / span:,.0f} are missing."
     )
     look_at = "Look at whether what delivers here still runs, and reaches this inbox."
@@ -76,7 +76,8 @@ def _silent(images: Counts, name: str, slots: Slots, whole: int, sources: int) -
         "since": slots.begin(int(active[-1]) + 1),
     }
     where = {"source": name} if name else {}
-    return Finding("source_stopped", name or "all sources", sentence, look_at, evidence, where, shows=Shows.days)
+    shows, subject = times_of(slots), name or "all sources"
+    return Finding("source_stopped", subject, sentence, look_at, evidence, where, shows=shows, is_silence=True)
 
 
 def _silent_all(images: Counts, slots: Slots, whole: int) -> Finding | None:
@@ -119,7 +120,6 @@ def _plenty(images: Counts, name: str, slots: Slots, sources: int) -> Finding | 
                 "p_value": chance,
                 "since": slots.begin(since),
             }
-            return Finding(
-                "source_delivers_more", name, sentence, look_at, evidence, {"source": name}, shows=Shows.days
-            )
+            where, shows = {"source": name}, times_of(slots)
+            return Finding("source_delivers_more", name, sentence, look_at, evidence, where, shows=shows)
     return None

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import shlex
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -145,6 +146,21 @@ def test_the_command_is_about_the_images_of_the_report(tmp_path: Path) -> None:
     [one] = told(database, Scope(class_name="dog"))
     assert "--class dog" in one.look_at
     assert run(one, database) == (61, 0)
+
+
+def test_a_period_that_simulate_cannot_be_asked_about_has_no_command(tmp_path: Path) -> None:
+    """A report on one host says what the lower threshold does, and gives no command that would count other images."""
+    [one] = told(log_of(tmp_path, SOFT), Scope(host=socket.gethostname()))
+    assert "simulate" not in one.look_at
+    assert "For source 'microscope' blur_score=35 would accept 61 of 81 of these more." in one.look_at
+
+
+def test_those_that_are_near_are_shown(tmp_path: Path) -> None:
+    """The list has the images just below the threshold, not all that were rejected for blur."""
+    database = log_of(tmp_path, SOFT)
+    [one] = told(database)
+    assert one.command.endswith("--source microscope --reason blurry --score blur_score=35..40")
+    assert one.query.endswith("score=blur_score&low=35.0&high=40.0")
 
 
 @pytest.mark.parametrize("boundary", [(200, 104, 40.0), (9, 9, 40.0), (200, 0, 40.0), (200, 200, 0.0)])

@@ -25,7 +25,7 @@ def test_a_source_that_stopped_is_told_with_what_is_missing() -> None:
     assert (finding.kind, finding.subject) == ("source_stopped", "web")
     assert "nothing since Fri 2025-05-02, after images on 60 of 60 days" in finding.sentence
     assert finding.evidence["missing"] == pytest.approx(200)
-    assert finding.command == "imageguard-daemon report ROOT --source web --since 2025-05-02T00:00 --by day"
+    assert finding.command == "imageguard-daemon report ROOT --source web --until 2025-05-02T00:00 --by day"
 
 
 @pytest.mark.parametrize(
