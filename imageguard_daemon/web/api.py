@@ -9,12 +9,12 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 
 from imageguard_daemon.audit.counts import PERIODS, Dimension
 from imageguard_daemon.audit.listing import newest_decisions
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.reporting import rendering
+from imageguard_daemon.web import answers
 from imageguard_daemon.web.parameters import LARGEST_NUMBER, WholeNumber
 from imageguard_daemon.web.reports import Asked, Reports
 from imageguard_daemon.web.site import Site
@@ -69,28 +69,11 @@ def _asked(  # noqa: PLR0913, PLR0917 - one parameter for each option of the com
 AskedFor = Annotated[Asked, Depends(_asked)]
 
 
-class Problem(BaseModel):
-    """What was wrong with a question, in words."""
-
-    detail: str
-
-
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    422: {"model": Problem, "description": "The question makes no sense; `detail` says why."}
-}
-_NOT_THERE: dict[int | str, dict[str, Any]] = {
-    404: {"model": Problem, "description": "The log has no such name, or there is no time from `since` to `until`."}
-}
-_BUSY: dict[int | str, dict[str, Any]] = {
-    503: {"model": Problem, "description": "Too many reports are waited for; see Retry-After."}
-}
-
-
 def interface(site: Site, reports: Reports) -> APIRouter:
     """Give the routes."""
     router = APIRouter(prefix="/api", tags=["log"])
 
-    @router.get("/decisions", responses=PROBLEMS)
+    @router.get("/decisions", response_model=answers.Decisions, responses=answers.ALWAYS)
     def decisions(
         before: Annotated[
             WholeNumber, Query(ge=1, le=LARGEST_NUMBER, description="`next_before` of the last page.")
@@ -106,12 +89,12 @@ def interface(site: Site, reports: Reports) -> APIRouter:
     # Answers that may take long have threads of their own, and few may wait for one: pages never stand behind them.
     room = CapacityLimiter(1)
 
-    @router.get("/report", responses=PROBLEMS | _NOT_THERE | _BUSY)
+    @router.get("/report", response_model=answers.Report, responses=answers.ALWAYS | answers.NOT_THERE)
     async def report(asked: AskedFor, by: By = "class") -> JSONResponse:
         """The same as `report --format json` with these options."""
         return JSONResponse(await soon(asked, tuple(map(Dimension, by.split(",")))))
 
-    @router.get("/findings", responses=PROBLEMS | _NOT_THERE | _BUSY)
+    @router.get("/findings", response_model=answers.Findings, responses=answers.ALWAYS | answers.NOT_THERE)
     async def findings(asked: AskedFor) -> JSONResponse:
         """What stands out."""
         return JSONResponse({"since": asked.since, "findings": (await soon(asked))["findings"]})

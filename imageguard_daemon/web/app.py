@@ -7,23 +7,21 @@ from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
-from starlette.exceptions import HTTPException
 
 from imageguard_daemon import __version__
-from imageguard_daemon.errors import ImageguardError, RetryableError, UsageError
 from imageguard_daemon.service.maps import MapMaker
 from imageguard_daemon.service.thumbnails import ThumbnailMaker
-from imageguard_daemon.web import api, decision, entering, gallery, overview, reviewing, showing, trying
+from imageguard_daemon.web import answers, api, decision, entering, gallery, overview, reviewing, showing, trying
 from imageguard_daemon.web.checking import Checker
-from imageguard_daemon.web.guarding import BodyTooLargeError, BodyTooLateError, Guard
-from imageguard_daemon.web.parameters import UnknownParameterError, only_known
+from imageguard_daemon.web.guarding import Guard
+from imageguard_daemon.web.parameters import only_known
 from imageguard_daemon.web.pictures import MadeOnce
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.reports import Reports
-from imageguard_daemon.web.site import Site, TooOftenError
+from imageguard_daemon.web.site import Site
+from imageguard_daemon.web.telling import Teller
 from imageguard_daemon.web.thresholds import Thresholds
 
 REQUESTS_AT_ONCE = 6
@@ -67,9 +65,11 @@ def make_app(site: Site) -> Guard:
     ):
         app.include_router(router)
     _add_doors(app, render)
-    _add_errors(app, render)
+    teller = Teller(render)
+    teller.add_to(app)
+    _describe(app, needs_token=site.access.tokens is not None)
     app.mount("/static", _Static(directory=Path(__file__).parent / "static"))
-    return Guard(app, site)
+    return Guard(app, site, teller)
 
 
 class _Static(StaticFiles):
@@ -92,45 +92,10 @@ def _add_doors(app: FastAPI, render: Renderer) -> None:
         return render(request, "api.html", paths=app.openapi()["paths"])
 
 
-def _add_errors(app: FastAPI, render: Renderer) -> None:
-    def told(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-        if request.url.path.startswith("/api/"):
-            return JSONResponse({"detail": message}, status, headers)
-        page = render(request, "error.html", status, message=message)
-        page.headers.update(headers or {})
-        return page
+def _describe(app: FastAPI, *, needs_token: bool) -> None:
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = answers.with_security(FastAPI.openapi(app), needs_token=needs_token)
+        return app.openapi_schema
 
-    @app.exception_handler(ImageguardError)
-    async def ours(request: Request, error: ImageguardError) -> Response:
-        status = 400 if isinstance(error, UsageError) else 503 if isinstance(error, RetryableError) else 500
-        return told(request, status, str(error))
-
-    @app.exception_handler(UnknownParameterError)
-    async def unknown(request: Request, error: UnknownParameterError) -> Response:
-        return told(request, 422, str(error))
-
-    @app.exception_handler(TooOftenError)
-    async def too_often(request: Request, error: TooOftenError) -> Response:
-        return told(request, 429, f"Too often. Try again in {error} s.", {"Retry-After": str(error)})
-
-    @app.exception_handler(RequestValidationError)
-    async def not_valid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        return told(request, 422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
-
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        return told(
-            request,
-            error.status_code,
-            "There is no such page." if error.detail == "Not Found" else error.detail,
-            dict(error.headers or {}),
-        )
-
-    @app.exception_handler(BodyTooLargeError)
-    async def too_large(request: Request, _error: BodyTooLargeError) -> Response:
-        return told(request, 413, "More was sent than is taken.")
-
-    @app.exception_handler(BodyTooLateError)
-    async def too_late(request: Request, _error: BodyTooLateError) -> Response:
-        return told(request, 408, "The rest of the request did not come.", {"Connection": "close"})
+    app.openapi = described  # type: ignore[method-assign]

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.database import Engine
@@ -38,7 +38,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
         with site.log() as engine:
             row = decision_row(engine, number)
             if row is None:
-                return render(request, "error.html", 404, message=f"There is no decision {number} in this log.")
+                raise HTTPException(404, f"There is no decision {number} in this log.")
             history = reviews_of(engine, number)
             more = {
                 "is_there": place_of(engine, site.settings, number) is not None,

@@ -2,13 +2,14 @@
 
 import re
 from asyncio import timeout
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from time import monotonic
 from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imageguard_daemon.errors import UnavailableError
@@ -22,8 +23,8 @@ MOST_UPLOAD_BYTES = 64 * 1024 * 1024
 PART_SECONDS, BODY_SECONDS = 15.0, 120.0
 """How long the next part of a body, and the whole of it, may take to arrive."""
 _LENGTH = re.compile("[0-9]{1,19}")
-_TOO_LATE = "the rest of the request did not come\n"
-_CLOSE = {"Connection": "close"}
+_TOO_LATE = "The rest of the request did not come."
+CLOSE = {"Connection": "close"}
 _UPLOADS = {"/check", "/api/check"}
 _OPEN = {"/login", "/healthz"}
 _POLICY = (
@@ -53,8 +54,8 @@ class BodyTooLateError(Exception):
 class Guard:
     """Refuses what no page should see, and marks every answer with the headers above."""
 
-    def __init__(self, app: ASGIApp, site: Site) -> None:
-        self._app, self._site = app, site
+    def __init__(self, app: ASGIApp, site: Site, told: Callable[..., Response]) -> None:
+        self._app, self._site, self._told = app, site, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -66,46 +67,41 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, sender)
             return
-        limit = MOST_UPLOAD_BYTES if scope["path"] in _UPLOADS else MOST_BODY_BYTES
+        limit = _limit(scope)
         # Every page can be asked for its headers alone; the server leaves the body of the answer out.
         asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
             await self._app(asked, _bounded(receive, limit), sender)
-        except BodyTooLargeError:
-            await PlainTextResponse(f"more than {limit >> 10} kB were sent\n", 413)(scope, receive, sender)
-        except BodyTooLateError:
-            await PlainTextResponse(_TOO_LATE, 408, _CLOSE)(scope, receive, sender)
+        except BodyTooLargeError as error:
+            await self._told(Request(scope), 413, str(error))(scope, receive, sender)
+        except BodyTooLateError as error:
+            await self._told(Request(scope), 408, str(error), CLOSE)(scope, receive, sender)
 
     def _refusal(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
+        headers, asked = Headers(scope=scope), Request(scope)
         if not self._is_our_host(headers.get("host", "")):
-            return PlainTextResponse("this server is not called so; see --allow-host\n", 421)
-        if scope["method"] not in {"GET", "HEAD"} and not _is_from_here(headers):
-            return PlainTextResponse("sent by another site\n", 403)
-        return self._too_large(scope, headers) or self._no_entry(scope, headers)
-
-    def _too_large(self, scope: Scope, headers: Headers) -> Response | None:
-        limit = MOST_UPLOAD_BYTES if scope["path"] in _UPLOADS else MOST_BODY_BYTES
-        length = headers.get("content-length", "0")
-        if not _LENGTH.fullmatch(length) or int(length) > limit:
-            return PlainTextResponse(f"at most {limit >> 10} kB are taken\n", 413)
-        return None
-
-    def _no_entry(self, scope: Scope, headers: Headers) -> Response | None:
-        scope[HOLDER] = holder = None
+            return self._told(asked, 421, "This server is not called so; see --allow-host.")
         is_open = scope["path"] in _OPEN or scope["path"].startswith("/static/")
         try:
-            scope[HOLDER] = holder = self._holder(headers)
+            scope[HOLDER] = self._holder(headers)
         except UnavailableError as error:
-            return None if is_open else PlainTextResponse(f"{error}\n", 503)
-        if holder is not None or is_open:
-            return None
+            if not is_open:
+                return self._told(asked, 503, str(error))
+        if scope["method"] not in {"GET", "HEAD"} and not _is_from_here(headers):
+            return self._told(asked, 403, "This was sent by a page of another site. Nothing was done.")
+        limit, length = _limit(scope), headers.get("content-length", "0")
+        if not _LENGTH.fullmatch(length) or int(length) > limit:
+            return self._told(asked, 413, _too_much(limit))
+        return None if is_open or scope[HOLDER] is not None else self._to_the_door(scope, headers)
+
+    def _to_the_door(self, scope: Scope, headers: Headers) -> Response:
+        asked = Request(scope)
         if scope["path"].startswith("/api/"):
-            return PlainTextResponse("a token is needed\n", 401, {"WWW-Authenticate": "Bearer"})
+            return self._told(asked, 401, "A token is needed.", {"WWW-Authenticate": "Bearer"})
         if "hx-request" in headers:  # a piece of a page: the whole page has to go to the door
-            return PlainTextResponse("a token is needed\n", 401, {"HX-Redirect": "/login"})
-        asked = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
-        return RedirectResponse(f"/login?{urlencode({'next': asked})}" if scope["method"] == "GET" else "/login", 303)
+            return self._told(asked, 401, "A token is needed.", {"HX-Redirect": "/login"})
+        place = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
+        return RedirectResponse(f"/login?{urlencode({'next': place})}" if scope["method"] == "GET" else "/login", 303)
 
     def _holder(self, headers: Headers) -> str | None:
         """Name who asks: empty where no token is needed, None for somebody who has none."""
@@ -124,6 +120,16 @@ class Guard:
         except ValueError:
             return False
         return parts.netloc == host and "@" not in host and name in self._site.access.hosts
+
+
+def _limit(scope: Scope) -> int:
+    """Give how many bytes a body may have: of uploads the files, and the form around them."""
+    return MOST_BODY_BYTES + (MOST_UPLOAD_BYTES if scope["path"] in _UPLOADS else 0)
+
+
+def _too_much(limit: int) -> str:
+    size = f"{limit >> 20} MB" if limit >= 1 << 20 else f"{limit >> 10} kB"
+    return f"More was sent than is taken: at most {size} at a time. Nothing was done."
 
 
 def client_of(request: Request) -> str:
@@ -165,10 +171,10 @@ def _bounded(receive: Receive, limit: int) -> Receive:
             async with timeout(min(PART_SECONDS, deadline - monotonic())):
                 message = await receive()
         except TimeoutError:
-            raise BodyTooLateError from None
+            raise BodyTooLateError(_TOO_LATE) from None
         taken += len(message.get("body", b""))
         if taken > limit:
-            raise BodyTooLargeError
+            raise BodyTooLargeError(_too_much(limit))
         is_whole = not message.get("more_body", False)
         return message
 

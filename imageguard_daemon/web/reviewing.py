@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import FormData, QueryParams
@@ -59,9 +59,9 @@ def routes(site: Site, render: Renderer) -> APIRouter:
         async with request.form(max_files=0, max_fields=MOST_IMAGES + 50) as form:
             given = QueryParams([(name, str(value)) for name, value in form.multi_items()])
             if not _is_ours(form, site):
-                return render(request, "error.html", 403, message=_WRONG)
+                raise HTTPException(403, _WRONG)
         require_known(given.multi_items(), _FIELDS | _PLACE, {"ids"})
-        return await run_in_threadpool(_carried_out, site, render, request, given)
+        return await run_in_threadpool(_carried_out, site, request, given)
 
     return router
 
@@ -75,9 +75,9 @@ def _is_ours(form: FormData, site: Site) -> bool:
     return hmac.compare_digest(str(form.get("csrf", "")).encode(), site.csrf.encode())
 
 
-def _carried_out(site: Site, render: Renderer, request: Request, given: QueryParams) -> Response:
+def _carried_out(site: Site, request: Request, given: QueryParams) -> Response:
     if not site.may_act:
-        return render(request, "error.html", 403, message="With --db the log is only looked at.")
+        raise HTTPException(403, "With --db the log is only looked at.")
     action, filters, ids = _known(given.get("action", "")), Filters.of(given), _ids(given)
     counted, way_back = _number("count", given.get("count", "")), _way_back(given, filters)
     found, _, _ = _count(site, filters.selection(site.now(), ids))
@@ -87,9 +87,9 @@ def _carried_out(site: Site, render: Renderer, request: Request, given: QueryPar
         message = (
             f"The selection changed meanwhile: there are {len(chosen):,} images now. Nothing was done; count again."
         )
-        return render(request, "error.html", 409, message=message)
+        raise HTTPException(409, message)
     if len(chosen) > MOST_IMAGES:
-        return render(request, "error.html", 400, message=f"At most {MOST_IMAGES:,} images at once.")
+        raise HTTPException(400, f"At most {MOST_IMAGES:,} images at once.")
     reviewer = _reviewer(site, request, given)
     results, stopped = _act(site, ACTIONS[action], chosen, reviewer)
     notice = site.notices.add(Notice(action, tuple(results), stopped, len(chosen) - len(results)))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 from imageguard_daemon.service.maps import Areas, areas_of
@@ -32,6 +32,14 @@ _CANNOT_BE_SHOWN, _IS_NOT_THERE = ("no picture:", "cannot be decoded"), ("no pic
 _IS_TOO_LARGE = ("no picture:", "too large to show")
 
 
+class _NoPictureError(Exception):
+    """There is nothing to show; `words` say so in two lines."""
+
+    def __init__(self, words: tuple[str, str]) -> None:
+        super().__init__(words)
+        self.words = words
+
+
 def pictures(site: Site, thumbnails: MadeOnce, maps: MadeOnce) -> APIRouter:
     """Give the routes of pictures."""
     router = APIRouter(include_in_schema=False)
@@ -39,38 +47,47 @@ def pictures(site: Site, thumbnails: MadeOnce, maps: MadeOnce) -> APIRouter:
     # Few at a time, and in threads of their own: pages must not wait behind pictures that are being decoded.
     room = CapacityLimiter(PICTURES_AT_ONCE)
 
+    async def shown(request: Request, make: Callable[..., Response], *given: object) -> Response:
+        try:
+            return await run_sync(make, site, *given, limiter=room)
+        except _NoPictureError as error:
+            if "text/html" in request.headers.get("accept", ""):  # a person opened it by itself
+                raise HTTPException(404, f"There is no such picture: {error.words[1]}.") from error
+            # With status 404 a drawing, which browsers show all the same.
+            return Response(_PLACEHOLDER.format(*error.words), 404, _PLACEHOLDER_HEADERS, "image/svg+xml")
+
     @router.get("/decisions/{number}/thumbnail")
-    async def thumbnail(number: DecisionId) -> Response:
-        return await run_sync(_thumbnail, site, thumbnails, number, limiter=room)
+    async def thumbnail(request: Request, number: DecisionId) -> Response:
+        return await shown(request, _thumbnail, number, thumbnails)
 
     @router.get("/decisions/{number}/image")
-    async def image(number: DecisionId) -> Response:
-        return await run_sync(_image, site, number, limiter=room)
+    async def image(request: Request, number: DecisionId) -> Response:
+        return await shown(request, _image, number)
 
     @router.get("/decisions/{number}/sharpness.svg")
-    async def sharpness(number: DecisionId) -> Response:
-        return await run_sync(_map, site, maps, number, sharpness_map, limiter=room)
+    async def sharpness(request: Request, number: DecisionId) -> Response:
+        return await shown(request, _map, number, maps, sharpness_map)
 
     @router.get("/decisions/{number}/clipping.svg")
-    async def clipping(number: DecisionId) -> Response:
-        return await run_sync(_map, site, maps, number, clipping_map, limiter=room)
+    async def clipping(request: Request, number: DecisionId) -> Response:
+        return await shown(request, _map, number, maps, clipping_map)
 
     return router
 
 
-def _map(site: Site, maps: MadeOnce, number: int, draw: Callable[[Areas], str]) -> Response:
+def _map(site: Site, number: int, maps: MadeOnce, draw: Callable[[Areas], str]) -> Response:
     place = _place(site, number)
     areas = areas_of(maps.of(*place) or b"") if place else None
     if areas is None:
-        return _instead(_HAS_NO_MAP)
+        raise _NoPictureError(_HAS_NO_MAP)
     return Response(draw(areas), media_type="image/svg+xml", headers=PICTURE_HEADERS)
 
 
-def _thumbnail(site: Site, thumbnails: MadeOnce, number: int) -> Response:
+def _thumbnail(site: Site, number: int, thumbnails: MadeOnce) -> Response:
     place = _place(site, number)
     jpeg = thumbnails.of(*place) if place else None
     if not jpeg:
-        return _instead(_CANNOT_BE_SHOWN if jpeg is not None else _why_not_there(place))
+        raise _NoPictureError(_CANNOT_BE_SHOWN if jpeg is not None else _why_not_there(place))
     return Response(jpeg, media_type="image/jpeg", headers=PICTURE_HEADERS)
 
 
@@ -78,7 +95,7 @@ def _image(site: Site, number: int) -> Response:
     place = _place(site, number)
     data, media_type = whole(*place) if place else (b"", "")
     if not data:
-        return _instead(_why_not_there(place))
+        raise _NoPictureError(_why_not_there(place))
     return Response(data, media_type=media_type, headers=PICTURE_HEADERS)
 
 
@@ -90,8 +107,3 @@ def _why_not_there(place: Place | None) -> tuple[str, str]:
 def _place(site: Site, number: int) -> Place | None:
     with site.log() as engine:
         return place_of(engine, site.settings, number)
-
-
-def _instead(words: tuple[str, str]) -> Response:
-    """Give a drawing with status 404, which browsers show all the same."""
-    return Response(_PLACEHOLDER.format(*words), 404, _PLACEHOLDER_HEADERS, "image/svg+xml")

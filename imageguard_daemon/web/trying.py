@@ -1,7 +1,6 @@
 """Uploads that are judged and forgotten, for people and for programs."""
 
 import asyncio
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -11,7 +10,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
-from imageguard_daemon.web.api import Problem
+from imageguard_daemon.web import answers
 from imageguard_daemon.web.checking import Checked, Checker, as_dict, bars_of
 from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES, client_of
 from imageguard_daemon.web.parameters import require_known
@@ -26,12 +25,6 @@ UPLOADS_AT_ONCE, CHECKS_AT_ONCE = 8, 2
 _BUSY_SECONDS = 5
 
 MultiPartParser.spool_max_size = 2 * MOST_UPLOAD_BYTES  # in memory: nothing of an upload is written to a disk
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "No form with images."},
-    413: {"description": "Too much at once."},
-    422: {"model": Problem, "description": "There is no such parameter or field; `detail` says which there are."},
-    429: {"model": Problem, "description": "Too often; see Retry-After."},
-}
 
 
 class Desk:
@@ -84,14 +77,15 @@ async def _files(request: Request) -> list[tuple[str, bytes]]:
 def pages(render: Renderer, desk: Desk) -> APIRouter:
     """Give the page for people."""
     router = APIRouter(include_in_schema=False)
+    shared = {"bars_of": bars_of, "most_files": MOST_FILES, "most_bytes": MOST_UPLOAD_BYTES}
 
     @router.get("/check")
     def empty(request: Request) -> HTMLResponse:
-        return render(request, "check.html", checked=(), bars_of=bars_of)
+        return render(request, "check.html", checked=(), **shared)
 
     @router.post("/check")
     async def check(request: Request) -> HTMLResponse:
-        return render(request, "check.html", checked=await desk.checked(request), bars_of=bars_of)
+        return render(request, "check.html", checked=await desk.checked(request), **shared)
 
     return router
 
@@ -122,7 +116,12 @@ def interface(desk: Desk) -> APIRouter:
     """Give the route for programs."""
     router = APIRouter(tags=["check"])
 
-    @router.post("/api/check", openapi_extra={"requestBody": _BODY}, responses=_ANSWERS)
+    @router.post(
+        "/api/check",
+        response_model=answers.Checked,
+        responses=answers.ALWAYS | answers.UPLOADS,
+        openapi_extra={"requestBody": _BODY},
+    )
     async def check_images(request: Request) -> Response:
         """Six scores of each image and the verdict under each preset. Nothing is stored."""
         return JSONResponse({"images": [as_dict(one) for one in await desk.checked(request)]})

@@ -330,6 +330,29 @@ def test_images_that_are_dropped_are_judged_and_not_stored(page, root):
     assert root.contents() == before
 
 
+def test_too_much_for_the_checker_is_told_before_anything_is_sent(page):
+    """Twenty-five files, or a hundred megabytes, chosen or dropped: a sentence says the limit, nothing is sent."""
+    page.goto("/check")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+    many = [{"name": f"{n}.jpg", "mimeType": "image/jpeg", "buffer": b"x"} for n in range(25)]
+    page.set_input_files("input[type=file]", many)
+    page.get_by_role("alert").get_by_text(
+        "These are 25 files; at most 20 are taken at a time. Nothing was sent."
+    ).wait_for()
+    page.get_by_role("button", name="Check").click()
+    make = """() => { const all = new DataTransfer();
+        all.items.add(new File([new Uint8Array(100 * 1048576)], "large.tif")); return all; }"""
+    page.dispatch_event(".drop", "drop", {"dataTransfer": page.evaluate_handle(make)})
+    page.get_by_role("alert").get_by_text("These files have 100 MB together; at most 64 MB").wait_for()
+    page.wait_for_timeout(300)
+    assert asked == []
+    page.set_input_files("input[type=file]", many[:1])
+    page.get_by_role("alert").wait_for(state="hidden")
+    page.get_by_role("button", name="Check").click()
+    page.get_by_role("heading", name="0.jpg").wait_for()
+
+
 def test_thresholds_answer_to_the_slider_and_to_another_preset(page):
     """The effect and the YAML follow, the address can be kept, and other presets bring their own limits."""
     page.goto("/thresholds")
@@ -410,14 +433,18 @@ def test_a_token_opens_the_pages_under_its_holders_name(browser, root, numbers):
         context.close()
 
 
-def test_the_api_is_as_its_description_says(root, tmp_path):
-    """`schemathesis`, with all its checks, finds nothing: odd input, wrong types, other methods, headers, statuses."""
+@pytest.mark.parametrize("has_tokens", [False, True])
+def test_the_api_is_as_its_description_says(root, tmp_path, has_tokens):
+    """`schemathesis`, with all its checks, finds nothing: statuses, types and fields of answers, odd input, methods."""
     program = Path(sys.executable).with_name("schemathesis")
     if not program.exists():
         pytest.skip("needs schemathesis, which is among the extras for development")
-    with _served(root) as address:  # one of its own, since it uses up how much may be checked in a minute
+    token = command("web", "--config", root.config_file, "--new-token", "schemathesis").stdout.strip()
+    options = ["--allow-host", "pages.example"] if has_tokens else []
+    headers = ["--header", f"Authorization: Bearer {token}"] if has_tokens else []
+    with _served(root, *options) as address:  # one of its own, since it uses up how much may be checked in a minute
         arguments = ["run", f"{address}/api/openapi.json", "--checks", "all", "--max-examples", "10", "--no-color"]
         found = subprocess.run(
-            [program, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120
+            [program, *arguments, *headers], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120
         )
     assert found.returncode == 0, found.stdout[-8000:] + found.stderr

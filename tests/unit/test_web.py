@@ -24,10 +24,11 @@ from imageguard_daemon.audit import quarantined
 from imageguard_daemon.cli.report import report
 from imageguard_daemon.cli.reviewing import reading
 from imageguard_daemon.config import Settings
-from imageguard_daemon.review.acting import undo
-from imageguard_daemon.web import api, reports, thresholds
+from imageguard_daemon.errors import DataError, StalledError
+from imageguard_daemon.review.acting import release, undo
+from imageguard_daemon.web import answers, api, reports, thresholds
 from imageguard_daemon.web.app import make_app
-from imageguard_daemon.web.guarding import MOST_UPLOAD_BYTES
+from imageguard_daemon.web.guarding import MOST_BODY_BYTES, MOST_UPLOAD_BYTES
 from imageguard_daemon.web.site import Access, RateLimit, Site
 from imageguard_daemon.web.tokens import Tokens, add
 from tests.helpers.images import blurred, jpeg, photo
@@ -324,7 +325,10 @@ async def test_uploads_are_judged_by_every_preset_and_not_stored(client, rejecti
 
 async def test_uploads_are_bounded(client):
     """Too large, too many or no form at all are refused before anything is measured."""
-    too_much = {"Content-Length": str(MOST_UPLOAD_BYTES + 1), "Content-Type": "multipart/form-data; boundary=x"}
+    too_much = {
+        "Content-Length": str(MOST_UPLOAD_BYTES + MOST_BODY_BYTES + 1),
+        "Content-Type": "multipart/form-data; boundary=x",
+    }
     assert (await client.post("/api/check", content=b"", headers=too_much)).status_code == 413
     many = [("images", (f"{n}.jpg", b"x")) for n in range(21)]
     assert (await client.post("/api/check", files=many)).status_code == 400
@@ -706,3 +710,135 @@ async def test_exposure_score_sets_both_sliders(client):
     page = (await client.get("/thresholds?since=&exposure_score=12")).text
     stand = dict(re.findall(r'type="range" id="(\w+)".*? value="([\d.]+)"', page))
     assert (stand["overexposure_score"], stand["underexposure_score"]) == ("12", "12")
+
+
+ANSWERS = {
+    "/api/decisions": answers.Decisions,
+    "/api/report": answers.Report,
+    "/api/report?by=class,day&since=7d": answers.Report,
+    "/api/findings": answers.Findings,
+}
+
+
+@pytest.mark.parametrize("address", ANSWERS)
+async def test_what_the_interface_answers_has_the_form_that_it_describes(client, rejections, address):
+    """No field is missing, none is more, and each has its type: of decisions, reports with reviews, and findings."""
+    rejections.do(release, 1)
+    for number in range(40):
+        rejections.file(f"bad/{number}.jpg", class_name="bad")
+    answer = await client.get(address)
+    assert answer.status_code == 200
+    ANSWERS[address].model_validate_json(answer.content)
+
+
+async def test_what_an_upload_is_answered_has_the_form_that_is_described(client):
+    """Of what can be measured, and of what cannot."""
+    files = [("images", (name, data)) for name, data in (("a.jpg", jpeg(photo())), ("b.jpg", b"no image"))]
+    answers.Checked.model_validate_json((await client.post("/api/check", files=files)).content)
+
+
+@pytest.mark.parametrize("has_tokens", [True, False])
+async def test_the_description_has_every_answer_and_how_to_be_let_in(rejections, has_tokens):
+    """Each answer that can come is described with its form; a token is needed exactly where it says so."""
+    path = rejections.root / ".imageguard/tokens"
+    headers = {"Authorization": f"Bearer {add(path, 'carla')}"}
+    site = _site(rejections, access=Access(tokens=Tokens(path))) if has_tokens else _site(rejections)
+    async with _client(site) as client:
+        described = (await client.get("/api/openapi.json", headers=headers)).json()
+    for address, methods in described["paths"].items():
+        for method, one in methods.items():
+            needed = {"200", "401", "408", "413", "421", "422", "500", "503"}
+            needed |= {"400", "403", "429"} if method == "post" else set()
+            needed |= {"404"} if address in {"/api/report", "/api/findings"} else set()
+            assert set(one["responses"]) == needed, address
+            for status, answer in one["responses"].items():
+                assert answer["content"]["application/json"]["schema"], (address, status)
+    assert described["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    assert ({} in described["security"]) == (not has_tokens)
+
+
+WRONG = {
+    "/decisions/99": (404, "Not found"),
+    "/nowhere": (404, "Not found"),
+    "/static/nothing.js": (404, "Not found"),
+    "/quarantine?after=x": (422, "That makes no sense"),
+    "/quarantine?trail=x": (422, "That makes no sense"),
+    "/decisions/0": (422, "That makes no sense"),
+    "/decisions/99999999999999999999": (422, "That makes no sense"),
+    "/quarantine?reason=nonsense": (400, "That makes no sense"),
+    "/decisions/99/image": (404, "Not found"),
+}
+_OF_LIBRARIES = (
+    "Input should",
+    "String should",
+    "Not Found",
+    "Method Not",
+    "Internal Server",
+    "parsing",
+    "Value error",
+)
+
+
+def _is_told(answer, status, title):
+    assert (answer.status_code, f"<title>{title} - imageguard-daemon</title>" in answer.text) == (status, True)
+    assert 'href="/quarantine"' in answer.text
+    assert not any(words in answer.text for words in _OF_LIBRARIES), answer.text
+
+
+@pytest.mark.parametrize("address", WRONG)
+async def test_a_page_that_there_is_not_says_so_and_shows_the_way_on(client, address):
+    """With its title, in words of ours, with all pages to go to; a person who opens a picture gets that, too."""
+    _is_told(await client.get(address, headers={"Accept": "text/html,*/*"}), *WRONG[address])
+
+
+async def test_what_is_refused_or_fails_is_told_with_the_way_on(client, rejections, monkeypatch):
+    """Forms of others, too much, too often, a locked log, and what nobody foresaw."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    _is_told(await client.post("/review", headers={"Origin": "http://evil.example"}), 403, "Not allowed")
+    _is_told(await client.post("/review", data={"csrf": "guess"}), 403, "Not allowed")
+    _is_told(await client.post("/quarantine"), 405, "Not allowed")
+    _is_told(await client.post("/review", content=b"x" * 70_000, headers=form), 413, "Too large")
+    _is_told(
+        await client.post("/check", headers={"Content-Length": str(MOST_UPLOAD_BYTES + MOST_BODY_BYTES + 1)}),
+        413,
+        "Too large",
+    )
+    for _ in range(61):
+        often = await client.post("/check")
+    _is_told(often, 429, "Too often")
+    for error, status, title in (
+        (StalledError("the log is locked"), 503, "Not now"),
+        (DataError("the log is damaged"), 500, "Something is wrong at the server"),
+        (RuntimeError("Internal Server Error"), 500, "Something is wrong at the server"),
+    ):
+
+        def fails(*_arguments, error=error):
+            raise error
+
+        monkeypatch.setattr("imageguard_daemon.web.gallery.page", fails)
+        _is_told(await client.get("/quarantine"), status, title)
+        monkeypatch.setattr("imageguard_daemon.web.api.newest_decisions", fails)
+        answer = await client.get("/api/decisions")
+        assert (answer.status_code, list(answer.json())) == (status, ["detail"])
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("limit=0", "limit is at least 1."),
+        ("limit=501", "limit is at most 500."),
+        ("before=x", "before: 'x' is no whole number that a log can have"),
+        ("before=%20", "before: ' ' is no whole number that a log can have"),
+    ],
+)
+async def test_a_wrong_parameter_is_named_with_what_it_may_be(client, address, words):
+    """Programs are told in the same words as people, always as JSON."""
+    answer = await client.get(f"/api/decisions?{address}")
+    assert (answer.status_code, answer.json()["detail"]) == (422, words)
+    for wrong in (
+        await client.post("/api/check", headers={"Origin": "http://evil.example"}),
+        await client.get("/api/report", headers={"Host": "evil.example"}),
+        await client.get("/api/nowhere"),
+        await client.post("/api/report"),
+    ):
+        assert isinstance(wrong.json()["detail"], str)

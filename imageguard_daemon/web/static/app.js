@@ -91,6 +91,20 @@ document.addEventListener("input", (event) => {
 const drop = document.querySelector(".drop");
 if (drop) {
   const field = drop.querySelector("input[type=file]");
+  const told = drop.querySelector("[data-too-much]");
+  const mb = (bytes) => Math.ceil(bytes / 1048576);
+  // Told before anything is sent: a server that refuses a hundred megabytes can only close the connection.
+  const tooMuch = () => {
+    const files = [...field.files], bytes = files.reduce((sum, file) => sum + file.size, 0);
+    const [mostFiles, mostBytes] = [Number(drop.dataset.mostFiles), Number(drop.dataset.mostBytes)];
+    const said = files.length > mostFiles ? `These are ${files.length} files; at most ${mostFiles} are taken at a time.`
+      : bytes > mostBytes ? `These files have ${mb(bytes)} MB together; at most ${mb(mostBytes)} MB are taken at a time.` : "";
+    told.textContent = said && `${said} Nothing was sent.`;
+    told.hidden = !said;
+    return Boolean(said);
+  };
+  field.addEventListener("change", tooMuch);
+  drop.addEventListener("submit", (event) => { if (tooMuch()) event.preventDefault(); });
   drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
   drop.addEventListener("dragleave", () => drop.classList.remove("over"));
   drop.addEventListener("drop", (event) => {
