@@ -29,6 +29,8 @@ COMPANION_STALE_SECONDS = 86_400.0
 """What a download program left behind so long ago says nothing any more."""
 ENTRIES_PER_STEP = 2_000
 """A walk over a huge tree is done in slices, so that files already settled don't wait for its end."""
+SECONDS_PER_STEP = 0.2
+"""For so long a step looks at files before other sources have their turn: a slow disk takes long for few."""
 
 log = structlog.get_logger(__name__)
 
@@ -105,8 +107,8 @@ class Inbox:
             return []
         self._watcher.step(now)
         self._follow_hints(now)
-        self._continue_walk(now)
-        return list(self._settled(now, room))
+        self._continue_walk(now, time.monotonic() + SECONDS_PER_STEP)
+        return list(self._settled(now, room, time.monotonic() + SECONDS_PER_STEP))
 
     def next_step(self, now: float, room: int) -> float:
         """Say when `step` should be called again at the latest."""
@@ -213,7 +215,7 @@ class Inbox:
         if len(found) == ENTRIES_PER_STEP:
             self._walk_again = True
 
-    def _continue_walk(self, now: float) -> None:
+    def _continue_walk(self, now: float, until: float) -> None:
         if self._walk is None and (self._walk_again or now >= self._next_walk_at):
             self._folders_walked = 0
             self._walk = walk(self._root, self.selection, entered=self._count_folder)
@@ -232,6 +234,8 @@ class Inbox:
                 self._next_walk_at = now + self._rescan_seconds
                 return
             self._observe_found(found, now)
+            if time.monotonic() >= until:
+                return
 
     def _count_folder(self) -> None:
         self._folders_walked += 1
@@ -273,8 +277,10 @@ class Inbox:
         self._met_again[key] = None  # no more than were known, and those that `skip` bounds
         return True
 
-    def _settled(self, now: float, room: int) -> Iterator[Candidate]:
-        for relative_path in self._settling.due(now, room):
+    def _settled(self, now: float, room: int, until: float) -> Iterator[Candidate]:
+        for number, relative_path in enumerate(self._settling.due(now, room)):
+            if number and time.monotonic() >= until:
+                return  # what is left is due at the next step
             seen = self._look(relative_path)
             if seen is None:
                 self._forget(relative_path)

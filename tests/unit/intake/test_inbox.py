@@ -430,3 +430,29 @@ def test_an_inbox_that_is_gone_before_the_first_look_is_told(folder: Path, opene
         inbox.step(NOW + 2, 1)
     assert inbox.present
     assert told == []
+
+
+def test_a_slow_disk_lets_others_have_their_turn(folder, opened, monkeypatch):
+    """A look at a file that takes long ends the step soon after, at every stage; the next steps go on from there."""
+    count = 30
+    for number in range(count):
+        (folder / f"{number}.jpg").write_bytes(b"x")
+    inbox, clock, looks = opened(), [NOW], []
+    fast = inbox._identity
+
+    def slow(path):
+        clock[0] += inbox_module.SECONDS_PER_STEP / 4
+        looks.append(path)
+        return fast(path)
+
+    monkeypatch.setattr(inbox_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(inbox, "_identity", slow)
+    found, most_looks = [], 0
+    while len(found) < count:
+        looks.clear()
+        found += inbox.step(clock[0], count)
+        most_looks = max(most_looks, len(looks))
+        assert clock[0] < NOW + 120, "some are never handed out"
+        clock[0] = max(clock[0], min(inbox.next_step(clock[0], count), clock[0] + 1.0))
+    assert paths(found) == sorted(f"{number}.jpg" for number in range(count))
+    assert most_looks <= 16  # in both stages, with what belongs to the file that was begun last; without an end, 90
