@@ -123,6 +123,8 @@ def _pass(
     first, last = columns.span_ms(scope)
     counter = BatchCounter(columns.keys, groupings, slot_ms(last - first))
     surveyor, sizes = Surveyor(columns.keys), SizeCounter(columns.keys)
+    if surveyor.has_several:
+        surveyor.weigh(columns.batches(scope))
     for batch in columns.batches(scope, scores=True):
         for one in (counter, surveyor, sizes):
             one.add(batch)

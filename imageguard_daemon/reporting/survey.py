@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -79,7 +79,7 @@ class Survey:
     newest: _Ints = field(default_factory=lambda: np.empty(0, np.int64))
     """The newest rejected decision of each key, 0 of none."""
     by_one_rule: _Ints | None = None
-    """Images of each key that the thresholds of most keys would reject; None where all have the same."""
+    """Images of each key that the thresholds of most images would reject; None where all have the same."""
     boundaries: tuple[Boundary, ...] = ()
 
     @property
@@ -110,7 +110,10 @@ class _Judged(NamedTuple):
 
 
 class Surveyor:
-    """Takes batches with their scores, one after the other; memory does not grow with them."""
+    """Takes batches with their scores, one after the other; memory does not grow with them.
+
+    Where keys have several thresholds, `weigh` comes first.
+    """
 
     def __init__(self, keys: Sequence[Key | None]) -> None:
         # Of exposure a batch has the worse end: a row of the distinct ones has both limits, the dark one last.
@@ -132,20 +135,31 @@ class Surveyor:
         reasons = ["" if not key or key.verdict == "accepted" else key.reason for key in keys]
         self._reasons = list(dict.fromkeys(["", *reasons]))
         self._reason_of_key = np.array([self._reasons.index(reason) for reason in reasons] or [0])
-        self._common = int(np.bincount(self._rules_of_key[1:], minlength=len(distinct)).argmax())
-        self._has_several = len({rule for rule, key in zip(self._rules_of_key.tolist(), keys, strict=False) if key}) > 1
+        self.has_several = len({rule for rule, key in zip(self._rules_of_key.tolist(), keys, strict=False) if key}) > 1
+        """Whether keys have several thresholds; those of years ago count, whatever the report is on."""
+        self._common, self._is_mixed = 0, False
         self._by_one_rule = np.zeros(len(self._thresholds), np.int64)
         self._newest_of_key = np.zeros(len(self._thresholds), np.int64)
         self._borderline_images = 0
         self._newest: dict[int, list[int]] = {}
         self._nearest: dict[bool, list[_Found]] = {False: [], True: []}
 
+    def weigh(self, batches: Iterable[Batch]) -> None:
+        """Find by which thresholds most of all images were judged; no scores are needed."""
+        images = np.zeros(len(self._thresholds), np.int64)
+        for batch in batches:
+            images += np.bincount(batch.keys, minlength=len(images))
+        by_rule = np.bincount(self._rules_of_key, images, minlength=self._distinct.shape[1])
+        known = ~np.isnan(self._distinct).any(axis=0)
+        self._common = int(np.where(known, by_rule, -1).argmax())
+        self._is_mixed = bool(np.count_nonzero(by_rule) > 1)
+
     def add(self, batch: Batch) -> None:
         """Take in the images of a batch."""
         self._keep_newest(batch)
         self._borderline_images += int(np.count_nonzero(batch.flags & FLAG_BORDERLINE))
         measured = ~np.isnan(batch.scores[:, 0])
-        if self._has_several and not measured.all():  # what cannot be measured is rejected by any rule
+        if self._is_mixed and not measured.all():  # what cannot be measured is rejected by any rule
             self._count_by_one_rule(batch.keys[~measured], self._reason_of_key[batch.keys[~measured]] > 0)
         if not measured.any():
             return
@@ -166,7 +180,7 @@ class Surveyor:
         low = margins < 0
         self._count_boundaries(keys, margins, low, is_dark)
         worst = margins.min(axis=0)
-        if self._has_several:
+        if self._is_mixed:
             self._rejudge(scores, keys, is_dark, worst < 0)
         for accepted, rows in ((True, np.flatnonzero(worst >= 0)), (False, np.flatnonzero(worst < 0))):
             self._keep_nearest(rows, np.abs(worst[rows]), _Judged(keys, ids, scores, margins), self._nearest[accepted])
@@ -232,7 +246,7 @@ class Surveyor:
             {self._reasons[reason]: tuple(ids[::-1]) for reason, ids in self._newest.items()},
             self._borderline_images,
             self._newest_of_key,
-            self._by_one_rule if self._has_several else None,
+            self._by_one_rule if self._is_mixed else None,
             tuple(self._boundaries()),
         )
 
