@@ -56,6 +56,8 @@ class Changed:
     rise: Rise
     series: int
     """What its probability is corrected for."""
+    factor: float
+    """How many times its counts scatter more than those of all."""
 
 
 def changes(seen: Patterns, settings: "Reporting") -> list[tuple[Changed, Finding]]:
@@ -63,7 +65,7 @@ def changes(seen: Patterns, settings: "Reporting") -> list[tuple[Changed, Findin
     found = _found(seen, settings)
     told: list[Changed] = []
     for one in sorted(found, key=lambda each: (-each.rise.z, len(each.where)))[:_LOOKED_AT]:
-        if len(told) < MOST_TOLD and _adds(one, told, seen):
+        if len(told) < MOST_TOLD and _adds(one, told, seen, settings.min_sample):
             told.append(one)
     return [(one, _finding(one, seen.panel)) for one in told]
 
@@ -83,7 +85,8 @@ def _found(seen: Patterns, settings: "Reporting") -> list[Changed]:
             if rise and _has_names(fields, groups.names[number]) and not alike[number]:
                 where = dict(zip(fields, groups.names[number], strict=True))
                 rise = replace(rise, chance=min(1.0, rise.chance * series))  # noqa: PLW2901
-                found.append(Changed(where, groups.of_stream == number, rise, series))
+                factor = float(of_group.factors[number])
+                found.append(Changed(where, groups.of_stream == number, rise, series, factor))
     return [one for one in found if one.rise.chance < ALPHA]
 
 
@@ -104,7 +107,7 @@ def _has_names(fields: Sequence[str], name: Sequence[str]) -> bool:
     return all(value or of in {"class", "source"} for of, value in zip(fields, name, strict=True))
 
 
-def _adds(one: Changed, told: Sequence[Changed], seen: Patterns) -> bool:
+def _adds(one: Changed, told: Sequence[Changed], seen: Patterns, least: int) -> bool:
     """Tell whether it says something that those told do not: what is left without their streams rose as well."""
     at_that_time = [each for each in told if _overlap(one.rise, each.rise)]
     if not at_that_time:
@@ -117,7 +120,7 @@ def _adds(one: Changed, told: Sequence[Changed], seen: Patterns) -> bool:
     if not left.any():
         return False
     images, rejected = (part[left].sum(axis=0, keepdims=True) for part in (seen.panel.images, seen.panel.rejected))
-    [again] = Rises(images, rejected, seen.scatter).find()
+    [again] = Rises(images, rejected, seen.scatter, np.array([one.factor]), least=least).find()
     return again is not None and again.chance * one.series < ALPHA and _overlap(again, one.rise)
 
 
