@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 Grouping = tuple[Dimension, ...]
 EVERYTHING: Grouping = (Dimension.class_, Dimension.source, Dimension.camera)
 """What findings look at, whatever a report is grouped by; also what totals are made from."""
-OVERRULED = (Dimension.reason, Dimension.class_, Dimension.source, Dimension.camera, Dimension.host)
-"""What verdicts may be wrong about more often than elsewhere."""
 _SLOTS_MS = (86_400_000, 3_600_000, 300_000)
 _LEAST_SLOTS = 6
 """The longest part of time of which a report has so many is what changes are looked for in."""
@@ -85,8 +83,6 @@ class Report:
     """What people did with the rejected images; None of a folder that was judged in place."""
     reviewed_groups: Mapping[tuple[str, ...], Reviewed] = field(default_factory=dict)
     """The same of groups that have some."""
-    overruled: Mapping[Dimension, Mapping[str, Reviewed]] = field(default_factory=dict)
-    """The same by reason, class, source, camera and host, for each name that has some."""
 
     @property
     def borderline(self) -> int:
@@ -172,8 +168,7 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
 def _reviewed(by: Grouping, reviews: Sequence[ReviewCount] | None) -> dict[str, Any]:
     if reviews is None:
         return {}
-    overruled = {one: {name: part for (name,), part in reviewed_by((one,), reviews).items()} for one in OVERRULED}
-    return {"reviewed": reviewed(reviews), "reviewed_groups": reviewed_by(by, reviews), "overruled": overruled}
+    return {"reviewed": reviewed(reviews), "reviewed_groups": reviewed_by(by, reviews)}
 
 
 def slot_ms(span_ms: int) -> int:

@@ -50,16 +50,6 @@ class Reviewed:
         """The Wilson 95 % interval of the share that was right."""
         return wilson_interval(self.right, self.total)
 
-    @property
-    def overruled(self) -> float:
-        """The share that people released; 0 of nothing is 0."""
-        return self.wrong / self.total if self.total else 0.0
-
-    @property
-    def overruled_interval(self) -> tuple[float, float]:
-        """The Wilson 95 % interval of the share that people released."""
-        return wilson_interval(self.wrong, self.total)
-
 
 def reviewed(counts: Iterable[ReviewCount]) -> Reviewed:
     """Take all counts together."""

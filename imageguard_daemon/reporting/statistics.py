@@ -77,11 +77,6 @@ def chance_above(successes: float, trials: float, rate: float, effect: float = 1
     return chance_of_at_least(min(math.floor(successes / effect + 1e-9), few), few, rate)
 
 
-def normal_tail(z: float) -> float:
-    """Give the probability that a standard normal value is `z` or more."""
-    return 0.5 * math.erfc(z / math.sqrt(2))
-
-
 def student_tail(t: float, degrees: float) -> float:
     """Give the probability that a value of Student's distribution is `t` or more, for t of 0 or more."""
     return 0.5 * incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t))

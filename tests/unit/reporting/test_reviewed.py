@@ -95,17 +95,6 @@ def test_programs_get_the_same_numbers(report: Report) -> None:
     }
 
 
-def test_findings_can_ask_where_people_overrule(report: Report) -> None:
-    """By reason, class, source, camera and host: three of five that people looked at were released."""
-    assert set(report.overruled) == {
-        *(Dimension.reason, Dimension.class_, Dimension.source, Dimension.camera, Dimension.host)
-    }
-    for dimension, name in ((Dimension.reason, "blurry"), (Dimension.class_, "cat"), (Dimension.source, "default")):
-        one = report.overruled[dimension][name]
-        assert (one.wrong, one.total, one.overruled) == (3, 5, 0.6)
-        assert one.overruled_interval[0] < 0.6 < one.overruled_interval[1]
-
-
 def test_a_log_that_nobody_reviewed_is_told_in_short(tmp_path: Path) -> None:
     """All rejected images are in quarantine: one number says so."""
     rejections = Rejections(tmp_path / "root")
