@@ -24,7 +24,7 @@ from imageguard_daemon.reporting.panel import Panel, panel_of
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.period import end_of
 from imageguard_daemon.reporting.questions.boundary import Missed, missed_by_little, tried
-from imageguard_daemon.reporting.questions.now import risen_now
+from imageguard_daemon.reporting.questions.now import hourly_panel, risen_now
 from imageguard_daemon.reporting.report import (
     Facts,
     Grouping,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
 _NAMES = {"source": "source", "class_name": "class", "camera": "camera", "host": "host", "preset": "preset"}
-_MOST_HOURS = 24 * 60
 _MOST_SIZES = 1_000
 """A log of ten thousand classes must not have all their examples read."""
 
@@ -98,7 +97,7 @@ def risen_in(engine: Engine, scope: Scope, settings: "Reporting") -> list[Findin
         counter = CellCounter(columns.keys, HOUR_MS)
         for batch in columns.batches(scope):
             counter.add(batch)
-    return risen_now(Patterns(panel_of(counter.cells(), most_slots=_MOST_HOURS), scope=scope), settings)
+    return risen_now(Patterns(hourly_panel(counter.cells()), scope=scope), settings)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ FIELDS = ("class", "source", "camera", "host", "preset")
 PAIRS = (("class", "source"), ("class", "camera"), ("source", "camera"))
 MOST_SLOTS = 400
 """Longer reports are looked at in coarser steps."""
-_MOST_CELLS = 2_000_000
+MOST_CELLS = 2_000_000
 """So many of streams and slots at most: with very many streams, slots are coarser."""
 _STRAY_SHARE = 0.001
 """So few images at either end may lie years off: a clock was wrong."""
@@ -143,7 +143,7 @@ class Panel:
 
 def panel_of(cells: Cells, most_slots: int = MOST_SLOTS) -> Panel:
     """Arrange what was counted by slot and key."""
-    kept, slots, of_slot = _slots(cells, len({_stream_of(key) for key in cells.keys if key}), most_slots)
+    kept, slots, of_slot = _slots(cells, len(streams_in(cells)), most_slots)
     numbers, images = cells.numbers[kept], cells.images[kept].astype(np.int64)
     numbers_seen = np.unique(numbers).tolist()
     streams: dict[tuple[str, ...], int] = {}
@@ -175,6 +175,12 @@ def panel_of(cells: Cells, most_slots: int = MOST_SLOTS) -> Panel:
     )
 
 
+def streams_in(cells: Cells) -> set[tuple[str, ...]]:
+    """Give the streams of what was counted; a log may have keys of others, of long ago."""
+    keys = (cells.keys[number] for number in np.unique(cells.numbers).tolist())
+    return {_stream_of(key) for key in keys if key}
+
+
 def _sorted_by(key: Key | None) -> tuple[str, ...]:
     """The numbers of keys follow the order in which they were first seen, and findings must not."""
     return (*_stream_of(key), key.verdict, key.reason) if key else ()
@@ -191,7 +197,7 @@ def _slots(cells: Cells, streams: int, most_slots: int) -> tuple[npt.NDArray[np.
         summed = np.bincount(places, cells.images).cumsum()
         ends = np.searchsorted(summed, np.array([_STRAY_SHARE, 1 - _STRAY_SHARE]) * summed[-1])
         first, last = int(distinct[ends[0]]), int(distinct[min(ends[1], len(distinct) - 1)])
-    most = max(1, min(most_slots, _MOST_CELLS // max(streams, 1)))
+    most = max(1, min(most_slots, MOST_CELLS // max(streams, 1)))
     step = -(-(last - first + 1) // most)
     kept = (found >= first) & (found <= last)
     number = -(-(last - first + 1) // step)

@@ -31,6 +31,13 @@ def panel_in_time(
     most_slots: int = MOST_SLOTS,
 ) -> Panel:
     """Give the panel of streams named by class, source and camera, from a Monday on."""
+    return panel_of(cells_in_time(streams, reason=reason, slot_ms=slot_ms), most_slots)
+
+
+def cells_in_time(
+    streams: Mapping[tuple[str, str, str], Series], *, reason: str = "blurry", slot_ms: int = DAY_MS
+) -> Cells:
+    """Give the counts of such streams."""
     first = int(MONDAY.timestamp() * 1000) // slot_ms
     keys: list[Key | None] = []
     rows: list[tuple[int, int, int]] = []
@@ -46,7 +53,7 @@ def panel_in_time(
             rows += [(first + at, len(keys) - 1, number) for at, number in enumerate(numbers_of) if number]
     slots, numbers, images = (np.array([row[at] for row in rows], np.int64) for at in range(3))
     nothing = np.zeros(len(rows), np.int64)
-    return panel_of(Cells(keys, slots, numbers, images, nothing, nothing, slot_ms), most_slots)
+    return Cells(keys, slots, numbers, images, nothing, nothing, slot_ms)
 
 
 def panel_at_once(groups: Mapping[tuple[str, str], Tally], camera: str = "") -> Panel:

@@ -8,14 +8,15 @@ year, of all groups together: the mean time to a false alarm is at least exp(lim
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from imageguard_daemon.audit.cells import Cells
 from imageguard_daemon.reporting.finding import Finding, evidence_of, group_in_words, reason_in_words, subject_of
-from imageguard_daemon.reporting.panel import Counts
+from imageguard_daemon.reporting.panel import MOST_CELLS, Counts, Panel, panel_of, streams_in
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.change import spoken
 from imageguard_daemon.reporting.scatter import Scatter, own_factors, scatter_of
@@ -36,6 +37,8 @@ _OVER = math.log(24 * 28)
 _LEAST_RATE = 0.005
 _LEAST_REJECTED = 3
 _GROUPS = ((), ("source",), ("camera",), ("class",))
+MOST_HOURS = 24 * 60
+_ARRAYS = ("slots", "numbers", "images", "duplicates", "borderline")
 _MOST_GROUPS = 500
 """Of each kind, those with the most images: classes by the thousand are left to reports."""
 
@@ -146,11 +149,13 @@ def risen_now(seen: Patterns, settings: "Reporting") -> list[Finding]:
 
 def _finding(where: dict[str, str], chosen: npt.NDArray[np.bool_], alarm: Alarm, seen: Patterns) -> Finding:
     panel = seen.panel
-    now, before = panel.tally(chosen, alarm.begin), panel.tally(chosen, 0, alarm.begin)
+    first = max(0, alarm.begin - BASELINE_SLOTS)
+    now, before = panel.tally(chosen, alarm.begin), panel.tally(chosen, first, alarm.begin)
     why = f", {reason_in_words(now)}" if now.rejected else ""
     sentence = (
         f"{group_in_words(where)}: since {spoken(panel.slots, alarm.begin)}, {percent(now.rate)} of {now.total:,} "
-        f"images were rejected{why}; in the four weeks before, {percent(before.rate)} of {before.total:,}."
+        f"images were rejected{why}; in the {_days(alarm.begin - first)} before, {percent(before.rate)} of "
+        f"{before.total:,}."
     )
     others = Tally(before.total, {"": before.rejected})
     compared = {"others_total": others.total, "others_rejected": others.rejected, "others_rate": others.rate}
@@ -160,3 +165,25 @@ def _finding(where: dict[str, str], chosen: npt.NDArray[np.bool_], alarm: Alarm,
     look_at = "Look at what changed there then. `report` of the last days has examples."
     evidence |= {"since": panel.slots.begin(alarm.begin), "false_alarms_a_year": FALSE_A_YEAR}
     return Finding(f"{what}_got_worse", subject, sentence, look_at, evidence, where, scope=seen.scope)
+
+
+def _days(hours: int) -> str:
+    days = round(hours / DAY_SLOTS)
+    return "four weeks" if days * DAY_SLOTS == BASELINE_SLOTS else f"{days} days"
+
+
+def hourly_panel(cells: Cells) -> Panel:
+    """Arrange counts by hour so that there are not too many streams: names are left out, those with most of them first.
+
+    What has no names left is looked at with the rest of its kind only, as part of all images.
+    """
+    last = int(cells.slots.max(initial=0))
+    hours = last - max(int(cells.slots.min(initial=last)), last - MOST_HOURS + 1) + 1
+    recent = cells.slots > last - hours
+    cells = replace(cells, **{name: getattr(cells, name)[recent] for name in _ARRAYS})
+    for left_out in (("host", "preset"), ("class_name",), ("camera",), ("source",)):
+        if len(streams_in(cells)) <= MOST_CELLS // hours:
+            break
+        keys = [key and key._replace(**dict.fromkeys(left_out, "")) for key in cells.keys]
+        cells = replace(cells, keys=keys)
+    return panel_of(cells, MOST_HOURS)

@@ -6,9 +6,9 @@ import pytest
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.patterns import Patterns
-from imageguard_daemon.reporting.questions.now import alarms, by_day, daily_effects, limit_for, risen_now
+from imageguard_daemon.reporting.questions.now import alarms, by_day, daily_effects, hourly_panel, limit_for, risen_now
 from imageguard_daemon.reporting.scatter import scatter_of
-from tests.helpers.panels import HOUR_MS, panel_in_time
+from tests.helpers.panels import HOUR_MS, Series, cells_in_time
 
 WEEKS = 28 * 24
 Counts = np.ndarray
@@ -50,16 +50,16 @@ def test_a_quarter_without_a_change_has_no_alarm(rate: float, burst: int) -> Non
     assert sum(map(len, alarms(images, rejected, effects, limit_for(20)))) == 0
 
 
-def found(rates: Counts) -> list[Finding]:
-    """Give what is told of one source with these rates beside a quiet one."""
+def found(rates: Counts, others: dict[tuple[str, str, str], Series] | None = None) -> list[Finding]:
+    """Give what is told of one source with these rates beside a quiet one, and others."""
     images, rejected = hours(3, rates, 600)
     quiet_images, quiet = hours(4, np.full(len(rates), 0.05), 600)
     counts = {
         ("cat", name, ""): list(zip(n[0].astype(int).tolist(), y[0].astype(int).tolist(), strict=True))
         for name, n, y in (("web", images, rejected), ("gate", quiet_images, quiet))
     }
-    panel = panel_in_time(counts, slot_ms=HOUR_MS, most_slots=1_440)
-    return risen_now(Patterns(panel), Reporting())
+    cells = cells_in_time(counts | (others or {}), slot_ms=HOUR_MS)
+    return risen_now(Patterns(hourly_panel(cells)), Reporting())
 
 
 def test_an_alarm_names_the_source_the_hour_and_both_rates() -> None:
@@ -69,6 +69,24 @@ def test_an_alarm_names_the_source_the_hour_and_both_rates() -> None:
     assert abs(finding.evidence["since"] - 1_743_379_200) <= 3 * 3_600  # Monday, 31 March 2025, 0:00
     assert "in the four weeks before, 4.9 %" in finding.sentence
     assert finding.evidence["false_alarms_a_year"] == 1
+
+
+def test_a_young_log_is_not_said_to_be_four_weeks_old() -> None:
+    """With six days behind it the finding says six days."""
+    [finding] = found(np.concatenate((np.full(6 * 24, 0.05), np.full(12, 0.5))))
+    assert "; in the 6 days before, 4." in finding.sentence
+
+
+def test_a_source_among_thousands_of_classes_is_told() -> None:
+    """More streams than fit into memory by the hour leave classes out, not the question."""
+    classes = {(f"class{number}", "shop", ""): [(1, 0)] for number in range(4_000)}
+    assert [one.subject for one in found(stepped(0.05, 0.4, 12), classes)] == ["web"]
+
+
+def test_a_long_period_is_looked_at_by_its_last_hours() -> None:
+    """Where alerts look at a hundred days, what rose in the last hours is told all the same."""
+    [finding] = found(np.concatenate((np.full(72 * 24, 0.05), stepped(0.05, 0.4, 12))))
+    assert "in the four weeks before" in finding.sentence
 
 
 def test_an_alarm_ends_when_the_rate_is_as_before() -> None:
