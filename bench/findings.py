@@ -10,6 +10,7 @@ that came one after the other. Patterns are planted one at a time. `--steps` cou
 
 import argparse
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -85,8 +86,9 @@ def recall(pattern: Planted, trials: int) -> int:
 
 
 def is_told(pattern: Planted, findings: Iterable[Finding]) -> bool:
-    """Tell whether the finding is there that names the pattern."""
-    return any(one.kind in pattern.kinds and pattern.subject in one.subject for one in findings)
+    """Tell whether all findings are there that name the pattern."""
+    named = [set(re.findall(r"\w+", one.subject)) for one in findings if one.kind in pattern.kinds]
+    return all(any(name in words for words in named) for name in pattern.names) if pattern.names else bool(named)
 
 
 def days_until_told(before: float, after: float, a_day: int, seed: int, most: int = 28) -> int | None:

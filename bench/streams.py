@@ -116,11 +116,11 @@ def gone(chosen: Callable[[Bursts], npt.NDArray[np.bool_]]) -> Callable[[Bursts]
 
 @dataclass(frozen=True)
 class Planted:
-    """A pattern: the stream that has it, and the finding that tells it (kind and what its subject contains)."""
+    """A pattern: the stream that has it, and the findings that tell it (their kinds, and the names they must have)."""
 
     stream: Stream
     kinds: tuple[str, ...]
-    subject: str = ""
+    names: tuple[str, ...] = ()
 
 
 def _drift(bursts: Bursts) -> Bursts:
@@ -153,35 +153,37 @@ def planted(burst: int = 1) -> Mapping[str, Planted]:
     differs = ("differs_from_others", "class_consistently_rejected", "source_high_rejection_rate")
     return {
         "a class at 45 % of a thousand, others 8 %": Planted(
-            replace(more, change=raised(lambda b: b.classes == 3, 0.45)), differs, "class3"
+            replace(more, change=raised(lambda b: b.classes == 3, 0.45)), differs, ("class3",)
         ),
         "a class at three times the base": Planted(
-            replace(more, change=raised(lambda b: b.classes == 3, 0.24)), differs, "class3"
+            replace(more, change=raised(lambda b: b.classes == 3, 0.24)), differs, ("class3",)
         ),
         "a source at twice the base": Planted(
-            replace(base, change=raised(lambda b: b.sources == 1, 0.16)), differs, "source1"
+            replace(base, change=raised(lambda b: b.sources == 1, 0.16)), differs, ("source1",)
         ),
         "a camera at three times the base": Planted(
-            replace(base, change=raised(lambda b: b.cameras == 5, 0.24)), differs, "camera5"
+            replace(base, change=raised(lambda b: b.cameras == 5, 0.24)), differs, ("camera5",)
         ),
         "one class in one source at 90 %": Planted(
-            replace(base, change=raised(lambda b: (b.classes == 3) & (b.sources == 1), 0.9)), differs, "class3"
+            replace(base, change=raised(lambda b: (b.classes == 3) & (b.sources == 1), 0.9)), differs, ("class3",)
         ),
-        "two classes at 60 %": Planted(replace(base, change=raised(lambda b: b.classes < 2, 0.6)), differs, "class"),
+        "two classes at 60 %": Planted(
+            replace(base, change=raised(lambda b: b.classes < 2, 0.6)), differs, ("class0", "class1")
+        ),
         "a class 30 points worse since 20 days": Planted(
             replace(more, change=raised(lambda b: (b.classes == 3) & (b.days >= 40), 0.38)),
             ("class_got_worse",),
-            "class3",
+            ("class3",),
         ),
         "a source at twice the base since 20 days": Planted(
             replace(more, change=raised(lambda b: (b.sources == 1) & (b.days >= 40), 0.16)),
             ("source_got_worse",),
-            "source1",
+            ("source1",),
         ),
         "a camera out of focus for a week": Planted(
             replace(more, change=raised(lambda b: (b.cameras == 5) & (b.days >= 30) & (b.days < 37), 0.6)),
             ("camera_got_worse",),
-            "camera5",
+            ("camera5",),
         ),
         "1 to 5 % at 2,000 a day since 4 days": Planted(
             replace(base, images=120_000, rate=0.01, change=raised(lambda b: b.days >= 56, 0.05)), ("all_got_worse",)
@@ -194,15 +196,17 @@ def planted(burst: int = 1) -> Mapping[str, Planted]:
         ),
         "5 to 15 % slowly, common to all": Planted(replace(more, change=_drift), ("all_got_worse",)),
         "every Tuesday at 25 %": Planted(
-            replace(more, change=raised(lambda b: b.days % 7 == 1, 0.25)), ("recurs",), "all"
+            replace(more, change=raised(lambda b: b.days % 7 == 1, 0.25)), ("recurs",), ("all",)
         ),
-        "week-ends at 20 %": Planted(replace(more, change=raised(lambda b: b.days % 7 >= 5, 0.2)), ("recurs",), "all"),
+        "week-ends at 20 %": Planted(
+            replace(more, change=raised(lambda b: b.days % 7 >= 5, 0.2)), ("recurs",), ("all",)
+        ),
         "the reasons flip at the same rate": Planted(replace(more, change=_mix), ("reasons_changed",)),
         "a source stopped 4 days ago": Planted(
-            replace(base, change=gone(lambda b: (b.sources == 1) & (b.days >= 56))), ("source_stopped",), "source1"
+            replace(base, change=gone(lambda b: (b.sources == 1) & (b.days >= 56))), ("source_stopped",), ("source1",)
         ),
         "a source delivers ten times as much": Planted(
-            replace(more, change=_tenfold), ("source_delivers_more",), "source1"
+            replace(more, change=_tenfold), ("source_delivers_more",), ("source1",)
         ),
         "200 tiny classes of 2,000 at 90 %": Planted(
             replace(base, images=10_000 * burst, classes=2_000, change=_tiny), ("small_classes_rejected",)
