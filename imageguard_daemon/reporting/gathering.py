@@ -35,6 +35,7 @@ from imageguard_daemon.reporting.report import (
     period_before,
     slot_ms,
 )
+from imageguard_daemon.reporting.scatter import scatter_of
 from imageguard_daemon.reporting.simulation import Rules, Simulation, simulate
 from imageguard_daemon.reporting.sizes import Bands, SizeCounter
 from imageguard_daemon.reporting.survey import Survey, Surveyor
@@ -78,7 +79,7 @@ def gather(engine: Engine, by: Grouping, scope: Scope, settings: "Reporting", no
         bands = _with_sizes(columns, bands)
         before = period_before(scope, now)
         earlier = _counted(columns, groupings_before(by), before) if before else None
-        missed = _missed(columns, scope, survey, settings)
+        missed = _missed(columns, scope, survey, panel, settings)
         later = _later(columns, scope, now) if now else None
     near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
     images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
@@ -148,9 +149,11 @@ def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:
     }
 
 
-def _missed(columns: Columns, scope: Scope, survey: Survey, settings: "Reporting") -> Sequence[Missed]:
+def _missed(columns: Columns, scope: Scope, survey: Survey, panel: Panel, settings: "Reporting") -> Sequence[Missed]:
     """Find thresholds that many miss by little; what lower ones would decide takes a second look, if there are any."""
     missed = missed_by_little(survey.boundaries, settings)
+    if missed:  # what independent images would not prove is no pattern in bursts either
+        missed = missed_by_little(survey.boundaries, settings, scatter_of(panel.images, panel.rejected).burst)
     if not missed:
         return ()
     return tried(missed, columns.keys, columns.batches(scope, scores=True), columns.measures)

@@ -65,6 +65,12 @@ class Patterns:
             self._series[fields] = Series(groups, images, rejected, effects, own_factors(images, rejected, effects))
         return self._series[fields]
 
+    def effects_at(self, limit: float, *fields: str) -> dict[tuple[str, ...], float]:
+        """Give for each group how many of its images count as one where its rate is held against a limit."""
+        series = self.series(*fields)
+        effects = self.scatter.effects_at(series.images, limit) * series.factors
+        return dict(zip(series.groups.names, effects.tolist(), strict=True))
+
     @cached_property
     def effect(self) -> float:
         """How many images count as one where all are taken together."""

@@ -53,6 +53,10 @@ class Scatter:
         size = (images**2).sum(axis=1) / np.maximum(images.sum(axis=1), 1)
         return self.effect_of(size, rates)
 
+    def effects_at(self, images: Counts, rate: float) -> Counts:
+        """Give the design effect of each row were its rate this one: that of a limit it is held against."""
+        return self.effects(images, np.full(len(images), rate))
+
     def effect_of(self, size: Counts, rates: Counts) -> Counts:
         """Give the design effect where a typical image shares its slot with `size` - 1 others of its row."""
         odds = np.clip(rates, 1e-4, 0.999) / (1 - np.clip(rates, 1e-4, 0.999))

@@ -10,7 +10,7 @@ Z_95 = 1.959963984540054
 """The normal quantile of a two-sided 95 % interval."""
 
 
-def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: float, z: float = Z_95) -> tuple[float, float]:
     """Give the range of true rates that fits `successes` of `trials`.
 
     The score interval of Wilson (1927), DOI 10.1080/01621459.1927.10502953: the rates p for which

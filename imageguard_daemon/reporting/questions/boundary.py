@@ -18,7 +18,7 @@ from imageguard_daemon.model import EXPOSURE_LIMITS
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of, options_of, selected
 from imageguard_daemon.reporting.simulation import MeasuresOf, Rules, Simulator
-from imageguard_daemon.reporting.statistics import chance_of_at_least, holm_adjusted
+from imageguard_daemon.reporting.statistics import chance_above, holm_adjusted
 from imageguard_daemon.reporting.survey import NEAR_SHARE, Boundary
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import percent, share, shown
@@ -53,10 +53,13 @@ class Missed:
         return math.floor(self.boundary.threshold * (1 - NEAR_SHARE) * 10) / 10
 
 
-def missed_by_little(boundaries: Sequence[Boundary], settings: "Reporting") -> tuple[Missed, ...]:
-    """Find sources most of whose images rejected for one score alone lie just below its threshold."""
+def missed_by_little(boundaries: Sequence[Boundary], settings: "Reporting", burst: float = 1.0) -> tuple[Missed, ...]:
+    """Find sources most of whose images rejected for one score alone lie just below its threshold.
+
+    So many images as a `burst` has count as one.
+    """
     enough = [one for one in boundaries if one.rejected >= settings.min_sample and one.threshold > 0]
-    chances = holm_adjusted([chance_of_at_least(one.near, one.rejected, settings.mostly_share) for one in enough])
+    chances = holm_adjusted([chance_above(one.near, one.rejected, settings.mostly_share, burst) for one in enough])
     return tuple(Missed(one, chance) for one, chance in zip(enough, chances, strict=True) if chance < ALPHA)
 
 

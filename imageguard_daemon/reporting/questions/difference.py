@@ -68,6 +68,8 @@ class Different:
     others_total: int
     others_rejected: int
     chance: float
+    effect: float = 1.0
+    """How many images count as one."""
     apart_from: tuple[Mapping[str, str], ...] = ()
 
 
@@ -157,14 +159,14 @@ class _Search:
         where = dict(zip(kind.groups.fields, kind.groups.names[number], strict=True))
         counts = (int(n), int(y), int(others), int(other_y))
         apart_from = tuple(one.where for one in self._told if (one.chosen & whole).any())
-        return Different(where, chosen, *counts, min(1.0, chance), apart_from)
+        return Different(where, chosen, *counts, min(1.0, chance), float(kind.effects[number]), apart_from)
 
 
 def _finding(one: Different, seen: Patterns, settings: "Reporting") -> Finding:
     tally = seen.panel.tally(one.chosen)
     limits = {"class": settings.class_rate_limit, "source": settings.rejection_rate_limit}
     limit = limits.get("".join(one.where))
-    above = limit is not None and chance_above(tally.rejected, tally.total, limit) < DOUBT
+    above = limit is not None and chance_above(tally.rejected, tally.total, limit, one.effect) < DOUBT
     kind = {"class": "class_consistently_rejected", "source": "source_high_rejection_rate"} if above else {}
     others = Tally(one.others_total, {"": one.others_rejected})
     name = kind.get(next(iter(one.where)), "differs_from_others")

@@ -27,8 +27,7 @@ from imageguard_daemon.reporting.panel import Counts
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.statistics import (
     chance_above,
-    chance_of_at_least,
-    chance_of_difference,
+    chance_with_scatter,
     holm_adjusted,
     wilson_interval,
 )
@@ -74,21 +73,27 @@ def mostly_rejected_sources(seen: Patterns, settings: "Reporting") -> list[Findi
         for name, one in large_enough(sources, settings.min_sample).items()
         if one.total >= LEAST_OF_A_SOURCE and one.top_reason in OF_THRESHOLDS
     }
-    chances = holm_adjusted([chance_of_at_least(one.rejected, one.total, limit) for one in judged.values()])
+    effects = seen.effects_at(limit, "source")
+    chances = _chances(judged, limit, effects)
     return [
         _mostly_rejected(name, one, evidence_of(one, limit, chance), seen)
         for (name, one), chance in zip(judged.items(), chances, strict=True)
         if chance < DOUBT
-        and wilson_interval(one.rejected, one.total)[0] > limit
-        and _more_than_others(one, seen.panel.overall, alone=len(sources) == 1)
+        and wilson_interval(one.rejected / effects[name,], one.total / effects[name,])[0] > limit
+        and (len(sources) == 1 or _more_than_others(one, seen.panel.overall, effects[name,]))
     ]
 
 
-def _more_than_others(one: Tally, overall: Tally, *, alone: bool) -> bool:
+def _chances(judged: Mapping[str, Tally], limit: float, effects: Mapping[tuple[str, ...], float]) -> list[float]:
+    """Give the corrected probability that each is above a limit by chance alone."""
+    return holm_adjusted([chance_above(one.rejected, one.total, limit, effects[name,]) for name, one in judged.items()])
+
+
+def _more_than_others(one: Tally, overall: Tally, effect: float) -> bool:
     """Where all sources are alike, what is told of all says it."""
     others = Tally(overall.total - one.total, {"": overall.reasons[one.top_reason] - one.rejected})
-    differs = chance_of_difference((one.rejected, one.total), (others.rejected, others.total)) < ALPHA
-    return alone or (differs and one.rate >= CLEARLY_HIGHER * others.rate)
+    chance = chance_with_scatter((one.rejected, one.total), (others.rejected, others.total), effect)
+    return chance < ALPHA and one.rate >= CLEARLY_HIGHER * others.rate
 
 
 def _mostly_rejected(name: str, one: Tally, evidence: dict[str, float], seen: Patterns) -> Finding:
@@ -117,19 +122,24 @@ def _mostly_rejected(name: str, one: Tally, evidence: dict[str, float], seen: Pa
 def lone_classes(seen: Patterns, settings: "Reporting") -> list[Finding]:
     """Tell that a class is consistently rejected where there are too few others to compare with."""
     classes, limit, everything = seen.panel.tallies("class"), settings.class_rate_limit, seen.panel.overall
+    lone = {
+        name: one
+        for name, one in large_enough(classes, settings.min_sample).items()
+        if name and everything.total - one.total < settings.min_sample
+    }
     return [
         Finding(
             "class_consistently_rejected",
             name,
             f"{group_in_words({'class': name})}: {rejected_in_words(one)}; the limit is {limit_percent(limit)}.",
             "Look at how this class is collected: a model could learn the flaw as the class.",
-            evidence_of(one, limit, chance_of_at_least(one.rejected, one.total, limit)),
+            evidence_of(one, limit, chance),
             {"class": name},
         )
-        for name, one in large_enough(classes, settings.min_sample).items()
-        if name
-        and everything.total - one.total < settings.min_sample
-        and chance_above(one.rejected, one.total, limit, seen.effect) < ALPHA
+        for (name, one), chance in zip(
+            lone.items(), _chances(lone, limit, seen.effects_at(limit, "class")), strict=True
+        )
+        if chance < ALPHA
     ]
 
 
@@ -161,10 +171,12 @@ def arriving_again(seen: Patterns, settings: "Reporting") -> list[Finding]:
     """Tell which sources send what was there before."""
     enough = large_enough(seen.panel.tallies("source"), settings.min_sample)
     limit = settings.duplicate_share_limit
-    chances = holm_adjusted([chance_of_at_least(one.duplicates, one.total, limit) for one in enough.values()])
+    again = {name: Tally(one.total, {"": one.duplicates}) for name, one in enough.items()}
+    # By the hour nobody counts what came again; a burst that shares its verdict came together, and comes so again.
+    bursts: dict[tuple[str, ...], float] = {(name,): seen.scatter.burst for name in again}
     return [
-        _arriving_again(name, Tally(one.total, {"": one.duplicates}), limit, chance)
-        for (name, one), chance in zip(enough.items(), chances, strict=True)
+        _arriving_again(name, one, limit, chance)
+        for (name, one), chance in zip(again.items(), _chances(again, limit, bursts), strict=True)
         if chance < ALPHA
     ]
 
