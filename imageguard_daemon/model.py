@@ -9,7 +9,7 @@ Signal = Literal["blur", "resolution", "noise", "exposure", "compression", "pixe
 Verdict = Literal["accepted", "quarantined"]
 Role = Literal["image", "sidecar"]
 OutcomeKind = Literal["moved", "abandoned", "lost", "disputed", "purged"]
-ReviewAction = Literal["release", "rejudge", "confirm", "purge", "undo", "return"]
+ReviewAction = Literal["release", "rejudge", "confirm", "reject", "approve", "purge", "undo", "return"]
 
 VERDICTS: tuple[Verdict, ...] = ("accepted", "quarantined")
 SIGNALS: tuple[Signal, ...] = ("blur", "resolution", "noise", "exposure", "compression", "pixelation")

@@ -1,7 +1,7 @@
-"""What the log still says of images whose records were archived: their files, and what people did with rejections.
+"""What the log still says of images whose records were archived: their files, and what people said and did.
 
-`rollup_reviews` has a row for each rejected image that was reviewed: the latest review that took effect, and what
-reports and thresholds made from reviews ask of such an image. The `archived` ones went before there was this table.
+`rollup_reviews` has a row for each image that was reviewed: the latest review that took effect, and what reports and
+thresholds made from reviews ask of such an image. The `archived` ones went before there was this table.
 """
 
 import hashlib
@@ -26,7 +26,8 @@ INSERT OR REPLACE INTO rollup_reviews (decision_id, action, {", ".join(_KEPT)}, 
 SELECT d.id, v.action, {", ".join("d." + name for name in _KEPT)}, d.scorer_version,
        CASE WHEN v.action = 'rejudge' THEN '{{}}' ELSE CAST(d.measures AS TEXT) END
 FROM reviews v CROSS JOIN decisions d ON d.id = v.decision_id
-WHERE v.decision_id IN going AND d.verdict <> 'accepted' AND v.action <> 'undo'
+WHERE v.decision_id IN going AND (d.verdict <> 'accepted' OR v.action IN ('reject', 'approve', 'purge'))
+AND v.action <> 'undo'
 AND v.id = (SELECT max(id) FROM reviews WHERE decision_id = v.decision_id)
 """  # noqa: S608 - names of ours
 

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.quarantined import Rejected, Selection, page
+from imageguard_daemon.audit.quarantined import STATE_AFTER, Rejected, Selection, page
 from imageguard_daemon.audit.queries import ids_in_period, timestamp
-from imageguard_daemon.audit.schema import decision_records
+from imageguard_daemon.audit.schema import decision_records, reviews
 from imageguard_daemon.names import forms
 
 MOST_LOOKED_AT = 10_000
@@ -41,7 +41,7 @@ def nearest_page(engine: sa.Engine, selection: Selection, limit: int, after: int
         UnavailableError: it is damaged, or is no audit log.
     """
     found: list[Rejected] = []
-    among, rest = _narrowed(engine, selection), _without_narrowing(selection)
+    among, rest = _among(engine, selection), _without_narrowing(selection)
     looked_at = 0
     while looked_at < MOST_LOOKED_AT:
         size = next((one for one in _AT_A_TIME if one > looked_at), _AT_A_TIME[-1])
@@ -57,9 +57,18 @@ def nearest_page(engine: sa.Engine, selection: Selection, limit: int, after: int
     return Nearest(tuple(found), after, is_short=True)
 
 
+def _among(engine: sa.Engine, selection: Selection) -> list[list[sa.ColumnElement[bool]]]:
+    """Give the conditions on candidates: the daemon's rejections, and the few images that people rejected."""
+    narrowed, states = _narrowed(engine, selection), set(selection.states)
+    among = [[_REJECTED, *narrowed]] if states & {*STATE_AFTER["quarantined"].values()} else []
+    if states & {*STATE_AFTER["accepted"].values()}:
+        among.append([_RECORDS.verdict == "accepted", _RECORDS.id.in_(sa.select(reviews.c.decision_id)), *narrowed])
+    return among
+
+
 def _narrowed(engine: sa.Engine, selection: Selection) -> list[sa.ColumnElement[bool]]:
     """Give the conditions that an index on the score answers by itself."""
-    among: list[sa.ColumnElement[bool]] = [_REJECTED]
+    among: list[sa.ColumnElement[bool]] = []
     if selection.reason is not None:
         among.append(_RECORDS.reason == selection.reason)
     if selection.scope.class_name is not None:
@@ -86,13 +95,14 @@ def _is_in_time(image: Rejected, scope: Scope) -> bool:
 
 
 def _candidates(
-    engine: sa.Engine, among: Sequence[sa.ColumnElement[bool]], after: int | None, size: int
+    engine: sa.Engine, among: Sequence[Sequence[sa.ColumnElement[bool]]], after: int | None, size: int
 ) -> Sequence[int]:
-    query = sa.select(_RECORDS.id).where(*among)
+    query = sa.select(_RECORDS.score, _RECORDS.id).order_by(_RECORDS.score.desc(), _RECORDS.id.desc()).limit(size)
     with reading(engine, engine.url.database or "") as connection:
         if after is not None:
             query = query.where(_beyond(connection, after))
-        return connection.scalars(query.order_by(_RECORDS.score.desc(), _RECORDS.id.desc()).limit(size)).all()
+        found = [tuple(row) for conditions in among for row in connection.execute(query.where(*conditions))]
+    return [number for _, number in sorted(found, reverse=True)[:size]]
 
 
 def _beyond(connection: sa.Connection, after: int) -> Any:

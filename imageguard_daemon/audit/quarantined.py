@@ -1,6 +1,7 @@
-"""Questions about rejected images: which there are, what people said of them, and where their files are.
+"""Questions about images to be reviewed: which there are, what people said of them, and where their files are.
 
-An image's state follows from the latest review that took effect; the view `reviews` has no others.
+An image's state follows from the daemon's verdict, which stays as it is, and the latest review that took effect; the
+view `reviews` has no others.
 """
 
 import heapq
@@ -8,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
@@ -25,21 +27,33 @@ from imageguard_daemon.audit.queries import (
     with_latest_review,
 )
 from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews, rollup_reviews
-from imageguard_daemon.model import SCORE_NAMES, Role
+from imageguard_daemon.model import SCORE_NAMES, Role, Verdict
 from imageguard_daemon.names import forms
 
-State = Literal["waiting", "confirmed", "released", "purged", "returned"]
+State = Literal["waiting", "confirmed", "released", "purged", "returned", "accepted", "approved", "rejected"]
 STATES: tuple[State, ...] = get_args(State)
-STATE_AFTER: Mapping[str, State] = {
-    "": "waiting",
-    "undo": "waiting",
-    "confirm": "confirmed",
-    "release": "released",
-    "rejudge": "released",
-    "purge": "purged",
-    "return": "returned",
+STATE_AFTER: Mapping[Verdict, Mapping[str, State]] = {
+    "quarantined": {
+        "": "waiting",
+        "undo": "waiting",
+        "confirm": "confirmed",
+        "release": "released",
+        "rejudge": "released",
+        "purge": "purged",
+        "return": "returned",
+    },
+    "accepted": {
+        "": "accepted",
+        "undo": "accepted",
+        "approve": "approved",
+        "reject": "rejected",
+        "purge": "purged",
+        "return": "returned",
+    },
 }
-"""What an image is after its latest review; the empty action stands for none."""
+"""What an image is after its latest review, by the daemon's verdict; the empty action stands for none."""
+REJECTED_ONCE: tuple[State, ...] = tuple(state for state in STATES if state not in {"accepted", "approved"})
+"""What all images are that the daemon or a person rejected; those that were put back into the inbox are among them."""
 
 _ROWS_AT_A_TIME = 5_000
 _ANYTHING = Scope()
@@ -48,7 +62,7 @@ _LAST_ID = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rejected images; None means all. `scores` has ranges, both ends included, by the name of the score.
+    """Which images; None means all. `scores` has ranges, both ends included, by the name of the score.
 
     `ids` are those of the decisions; an empty tuple selects nothing. `action`, `reviewed_since` (included) and
     `reviewed_until` (not included; both with their zones) are about the latest review.
@@ -65,10 +79,12 @@ class Selection:
     borderline: bool = False
     """Only those on which good and bad images mix."""
     reviewed_until: datetime | None = None
+    rejected_until: datetime | None = None
+    """Of those that people rejected only what they rejected before then."""
 
 
 class Rejected(NamedTuple):
-    """One rejected image, as listings show it; names are escaped."""
+    """One image as listings show it, most of them rejected; names are escaped. An accepted one has no reason."""
 
     id: int
     decided_at: str
@@ -113,7 +129,7 @@ class HeldFile:
 
 @dataclass(frozen=True, slots=True)
 class HeldImage:
-    """A rejected image with what is needed to act on it; the image's own file comes first.
+    """An image with what is needed to act on it; the image's own file comes first.
 
     `last_review` is the latest that took effect, `came_from` the path at which the image lay before that one moved it.
     """
@@ -121,6 +137,7 @@ class HeldImage:
     decision_id: int
     source: str
     relative_path: str
+    verdict: Verdict
     state: State
     last_review: int | None
     files: tuple[HeldFile, ...]
@@ -134,39 +151,35 @@ def page(engine: sa.Engine, selection: Selection, after: int | None = None) -> l
     columns = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "size_bytes")
     query = sa.select(
         *(decisions.c[name] for name in (*columns, "reason", "detail", "score", *SCORE_NAMES, "borderline")),
+        decisions.c.verdict,
         _of_last_review("action"),
-    ).where(*_conditions(selection, _LAST_ID if after is None else after))
+    )
     with reading(engine, engine.url.database or "") as connection:
-        query = query.where(*ids_in_period(connection, selection.scope, decisions.c.id))
-        rows = connection.execute(query.order_by(decisions.c.id.desc()).limit(selection.limit)).all()
+        rows = list(_newest_first(connection, query, selection, _LAST_ID if after is None else after))
     return [_rejected(tuple(row)) for row in rows]
 
 
 def number_before(engine: sa.Engine, selection: Selection, after: int) -> int | None:
     """Give the number of the image that stands before `after` in a list with the newest first; None for the first."""
-    query = sa.select(decisions.c.id).where(*_conditions(selection), decisions.c.id > after)
+    query = sa.select(decisions.c.id).where(decisions.c.id > after)
     with reading(engine, engine.url.database or "") as connection:
         query = query.where(*ids_in_period(connection, selection.scope, decisions.c.id))
-        return connection.scalar(query.order_by(decisions.c.id).limit(1))
+        queries = [query.where(*part).order_by(decisions.c.id).limit(1) for part in _parts(selection)]
+        return min(filter(None, map(connection.scalar, queries)), default=None)
 
 
 def selected(engine: sa.Engine, selection: Selection) -> Iterator[tuple[int, str, int]]:
     """Stream id, reason and size in bytes of the images selected, newest first."""
-    query = sa.select(decisions.c.id, decisions.c.reason, decisions.c.size_bytes).where(*_conditions(selection))
-    query = query.order_by(decisions.c.id.desc()).limit(selection.limit)
+    query = sa.select(decisions.c.id, decisions.c.reason, decisions.c.size_bytes)
     with reading(engine, engine.url.database or "") as connection:
-        query = query.where(*ids_in_period(connection, selection.scope, decisions.c.id))
-        rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
-        for row in rows:
+        for row in _newest_first(connection, query, selection):
             yield row.id, row.reason, row.size_bytes
 
 
 def scores_of(engine: sa.Engine, selection: Selection) -> Iterator[RecordedScores]:
     """Stream the images selected, newest first, with all it takes to judge them again."""
-    query = sa.select(*recorded_columns()).where(*_conditions(selection)).order_by(decisions.c.id.desc())
     with reading(engine, engine.url.database or "") as connection:
-        rows = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query.limit(selection.limit))
-        for row in rows:
+        for row in _newest_first(connection, sa.select(*recorded_columns()), selection):
             yield recorded_row(tuple(row))
 
 
@@ -207,49 +220,87 @@ def _said_of(
     return connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
 
 
-def ids_of(engine: sa.Engine, names: Sequence[str], root: str) -> dict[str, list[int]]:
-    """Find rejected images by path: as listings show it, below the inbox, or of the file in quarantine."""
+def ids_of(engine: sa.Engine, names: Sequence[str], root: str, *, accepted: bool = False) -> dict[str, list[int]]:
+    """Find images by path: as listings show it, below the inbox, or of the file where it was filed.
+
+    Found are those that the daemon accepted, or else those that it rejected and those that people have reviewed.
+    """
     with reading(engine, engine.url.database or "") as connection:
-        return {name: _ids_of(connection, name, root) for name in names}
+        return {name: _ids_of(connection, name, root, accepted=accepted) for name in names}
 
 
 def classes(engine: sa.Engine) -> list[str]:
-    """Give the classes that have rejected images."""
+    """Give the classes that have images rejected by the daemon."""
     query = sa.select(decision_records.c["class"]).where(decision_records.c.verdict == "quarantined").distinct()
     with reading(engine, engine.url.database or "") as connection:
         return list(connection.scalars(query))
 
 
 def held_image(engine: sa.Engine, decision_id: int) -> HeldImage | None:
-    """Give one rejected image as it is at this moment of the log."""
+    """Give one image as it is at this moment of the log."""
     with reading(engine, engine.url.database or "") as connection:
         return held_images(connection, [decision_id]).get(decision_id)
 
 
 def held_images(connection: sa.Connection, decision_ids: Sequence[int]) -> dict[int, HeldImage]:
-    """Give the rejected images among these decisions, by id, as they are at this moment of the log."""
+    """Give the images of these decisions, by id, as they are at this moment of the log."""
     query = sa.select(
-        decisions.c.id, decisions.c.source, decisions.c.relative_path, _of_last_review("action"), _of_last_review("id")
-    )
-    query = query.where(decisions.c.id.in_(decision_ids), decisions.c.verdict == "quarantined")
+        *(decisions.c[name] for name in ("id", "source", "relative_path", "verdict")),
+        *(_of_last_review(name) for name in ("action", "id")),
+    ).where(decisions.c.id.in_(decision_ids))
     return {row.id: _held(connection, row) for row in connection.execute(query).all()}
 
 
-def _ids_of(connection: sa.Connection, name: str, root: str) -> list[int]:
+def _ids_of(connection: sa.Connection, name: str, root: str, *, accepted: bool) -> list[int]:
     paths = {os.path.normpath(os.path.join(folder, name)) for folder in (root, os.getcwd())}
     at = sa.select(intents.c.decision_id).where(intents.c.destination_path.in_(map(os.fsencode, sorted(paths))))
     called = sa.select(decision_records.c.id).where(decision_records.c.relative_path.in_(forms(name)))
-    query = sa.select(decisions.c.id).where(decisions.c.id.in_(at.union(called)), decisions.c.verdict == "quarantined")
-    return sorted(connection.scalars(query))
+    if accepted:
+        meant = decisions.c.verdict == "accepted"
+    else:
+        meant = (decisions.c.verdict == "quarantined") | decisions.c.id.in_(_reviewed())
+    return sorted(connection.scalars(sa.select(decisions.c.id).where(decisions.c.id.in_(at.union(called)), meant)))
 
 
-def _conditions(selection: Selection, before: int = _LAST_ID) -> list[sa.ColumnElement[bool]]:
+def _newest_first(
+    connection: sa.Connection, query: sa.Select[Any], selection: Selection, before: int = _LAST_ID
+) -> Iterator[sa.Row[Any]]:
+    """Stream the rows of the images selected; the query's first column is their number."""
+    query = query.where(*ids_in_period(connection, selection.scope, decisions.c.id))
+    query = query.order_by(decisions.c.id.desc()).limit(selection.limit)
+    connection = connection.execution_options(yield_per=_ROWS_AT_A_TIME)
+    streams = [connection.execute(query.where(*part)) for part in _parts(selection, before)]
+    return islice(heapq.merge(*streams, key=lambda row: -row[0]), selection.limit)
+
+
+def _parts(selection: Selection, before: int = _LAST_ID) -> Iterator[list[sa.ColumnElement[bool]]]:
+    """Yield conditions for the images of each verdict: asked for both at once, SQLite would go through all the log."""
+    for verdict, state_after in STATE_AFTER.items():
+        actions = [action for action, state in state_after.items() if state in selection.states]
+        if actions:
+            yield [*_conditions(selection, before), *_in_state(verdict, actions, selection)]
+
+
+def _in_state(verdict: Verdict, actions: Sequence[str], selection: Selection) -> Iterator[sa.ColumnElement[bool]]:
+    action = _of_last_review("action").element
     # SQLite is to go down the ids, or an index on class or reason: then a page is as quick in a long log as in a short.
-    conditions: list[sa.ColumnElement[bool]] = [
-        decisions.c.id < before,
-        likely(decisions.c.verdict == "quarantined", 0.0000001),
-        *conditions_of(selection.scope),
-    ]
+    yield likely(decisions.c.verdict == verdict, 0.0000001)
+    if verdict == "accepted":
+        if "" not in actions:  # most are accepted, and few of them are reviewed
+            yield decisions.c.id.in_(_reviewed())
+        if selection.rejected_until is not None:
+            until = timestamp(selection.rejected_until)
+            yield (action != "reject") | (_of_last_review("reviewed_at").element < until)
+    if len(actions) < len(STATE_AFTER[verdict]):
+        yield sa.func.coalesce(action, "").in_(actions)
+
+
+def _reviewed() -> sa.Select[tuple[int]]:
+    return sa.select(reviews.c.decision_id)
+
+
+def _conditions(selection: Selection, before: int) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = [decisions.c.id < before, *conditions_of(selection.scope)]
     if selection.reason is not None:
         conditions.append(decisions.c.reason == selection.reason)
     for name, (low, high) in selection.scores.items():
@@ -264,9 +315,6 @@ def _conditions(selection: Selection, before: int = _LAST_ID) -> list[sa.ColumnE
         conditions.append(_of_last_review("reviewed_at").element >= timestamp(selection.reviewed_since))
     if selection.reviewed_until is not None:
         conditions.append(_of_last_review("reviewed_at").element < timestamp(selection.reviewed_until))
-    if set(selection.states) != set(STATES):
-        actions = [action for action, state in STATE_AFTER.items() if state in selection.states]
-        conditions.append(sa.func.coalesce(_of_last_review("action").element, "").in_(actions))
     return conditions
 
 
@@ -283,7 +331,8 @@ FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id WHERE i.decision_id = 
 
 
 def _rejected(row: tuple[Any, ...]) -> Rejected:
-    return Rejected._make([*row[:11], tuple(row[11:17]), row[17] == 1, STATE_AFTER[row[18] or ""]])
+    *values, borderline, verdict, action = row
+    return Rejected._make([*values[:11], tuple(values[11:]), borderline == 1, STATE_AFTER[verdict][action or ""]])
 
 
 def _held(connection: sa.Connection, image: Any) -> HeldImage:
@@ -305,5 +354,6 @@ def _held(connection: sa.Connection, image: Any) -> HeldImage:
             file = HeldFile(row.id, row.role, os.fsdecode(row.place), origin, row.sha256, row.size_bytes)
             places[row.id] = file
     files = sorted(places.values(), key=lambda file: file.role != "image")
-    state = STATE_AFTER[image.last_action or ""]
-    return HeldImage(image.id, image.source, image.relative_path, state, image.last_id, tuple(files), came_from, busy)
+    state = STATE_AFTER[image.verdict][image.last_action or ""]
+    about = (image.id, image.source, image.relative_path, image.verdict, state)
+    return HeldImage(*about, image.last_id, tuple(files), came_from, busy)

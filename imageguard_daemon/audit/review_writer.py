@@ -1,4 +1,4 @@
-"""Records what is said and done about rejected images, from any process, beside a daemon's own records."""
+"""Records what people say and do about images, from any process, beside a daemon's own records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,10 +43,10 @@ class RecordedReview:
 
 
 class ReviewWriter(AuditWriter):
-    """A writer for those who act on rejected images; the caller holds the root's `ActingLock`."""
+    """A writer for those who act on images; the caller holds the root's `ActingLock`."""
 
     def held_images(self, decision_ids: Sequence[int]) -> dict[int, HeldImage]:
-        """Give the rejected images among these decisions, as they are now."""
+        """Give the images of these decisions, as they are now."""
         with translated_errors(self._database), self._engine.connect() as connection:
             return held_images(connection, decision_ids)
 

@@ -42,6 +42,7 @@ def count_reviews(engine: sa.Engine, scope: Scope) -> list[ReviewCount]:
         if has_archived_reviews(connection):
             columns = [rollup_reviews.c.action, *_columns(rollup_reviews)]
             query = sa.select(*columns, sa.func.count()).where(*conditions_of(scope, rollup_reviews))
+            query = query.where(rollup_reviews.c.verdict != "accepted")
             _add(counts, connection.execute(query.group_by(*columns)))
     return [ReviewCount(_labels(*labels), action, images) for (action, *labels), images in counts.items()]
 

@@ -1,4 +1,4 @@
-"""`imageguard-daemon quarantine`: look through what was rejected, and act on it."""
+"""`imageguard-daemon quarantine`: look through what was rejected or accepted, and act on it."""
 
 import json
 from dataclasses import dataclass, replace
@@ -8,8 +8,18 @@ import typer
 
 from imageguard_daemon.cli.grouping import with_groups
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Format, OutputFormat, Root, settings_for
-from imageguard_daemon.cli.reviewing import Order, Said, act_on, print_table, reading, require_any, require_paths
+from imageguard_daemon.cli.reviewing import (
+    Order,
+    Said,
+    act_on,
+    print_table,
+    reading,
+    require_any,
+    require_paths,
+    require_some_accepted,
+)
 from imageguard_daemon.cli.selecting import (
+    ACCEPTED_STATES,
     Asked,
     StateName,
     named_ids,
@@ -19,6 +29,7 @@ from imageguard_daemon.cli.selecting import (
 from imageguard_daemon.errors import UsageError
 
 PAGE_SIZE = 50
+_UNDONE = (StateName.released, StateName.confirmed, StateName.rejected, StateName.approved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,10 @@ class Shape:
     output: Format = OutputFormat.table
 
 
-app = typer.Typer(no_args_is_help=True, help="Look through rejected images, and release, confirm or purge them.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Look through images, and release, confirm or purge rejected ones, reject or approve accepted ones.",
+)
 
 After = Annotated[
     int | None,
@@ -47,7 +61,9 @@ OlderThan = Annotated[
 @app.command("list")
 @with_groups
 def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile = None, after: After = None) -> None:
-    """List rejected images, newest first: those that wait for a review, or those selected.
+    """List images, newest first: the rejected ones that wait for a review, or those selected.
+
+    --state accepted lists what the daemon accepted and nobody has reviewed.
 
     A page has 50 of them unless --limit says otherwise; --after goes on where a page ended.
     """
@@ -57,11 +73,11 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
     size = asked.limit or PAGE_SIZE
     settings = settings_for(root, config_file)
     with reading(shape.database or settings.audit.database) as engine:
-        ids, unknown = named_ids(asked, engine, str(settings.root))
+        ids, unknown = named_ids(asked, engine, str(settings.root), accepted=asked.state in ACCEPTED_STATES)
         require_paths(unknown)
         selection = replace(selection_of(asked, ids, [StateName.waiting]), limit=size + 1)
         images = page(engine, selection, after)
-        if not images:
+        if not images and asked.state not in ACCEPTED_STATES:
             require_known_class(asked, engine)
     images, more = images[:size], images[size - 1].id if len(images) > size else None
     if shape.output is OutputFormat.json:
@@ -76,7 +92,10 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
 @app.command()
 @with_groups
 def show(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile = None) -> None:
-    """Show single images named by --id or --path: why they were rejected, and what was said and done since."""
+    """Show single images named by --id or --path: why they were rejected, and what was said and done since.
+
+    Accepted images, too; by --path those that people have reviewed.
+    """
     from imageguard_daemon.audit.quarantined import page, reviews_of
     from imageguard_daemon.review import rendering
 
@@ -102,7 +121,10 @@ def show(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile 
 def release(
     asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None, everything: All = False
 ) -> None:
-    """Move images, with their sidecars, to where they would have gone in accepted. `undo` takes that back."""
+    """Move images, with their sidecars, to where they would have gone in accepted. `undo` takes that back.
+
+    What a person rejected goes back to where it was: that is an `undo`.
+    """
     from imageguard_daemon.review import acting
 
     order = Order("release", acting.release, said)
@@ -125,8 +147,33 @@ def confirm(
 
 @app.command()
 @with_groups
+def reject(asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None) -> None:
+    """Move accepted images, with their sidecars, to where they would have gone in quarantine. `undo` takes that back.
+
+    They count as bad images that the daemon missed, in reports and for `calibrate --reviews`.
+    """
+    from imageguard_daemon.review import acting
+
+    require_some_accepted(asked)
+    order = Order("reject", acting.reject, said, about_accepted=True)
+    act_on(settings_for(root, config_file), asked, order, [StateName.accepted])
+
+
+@app.command()
+@with_groups
+def approve(asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None) -> None:
+    """Record that images were accepted rightly. Nothing moves; they are listed as accepted no more."""
+    from imageguard_daemon.review import acting
+
+    require_some_accepted(asked)
+    order = Order("approve", acting.approve, said, about_accepted=True)
+    act_on(settings_for(root, config_file), asked, order, [StateName.accepted])
+
+
+@app.command()
+@with_groups
 def undo(asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None, everything: All = False) -> None:
-    """Take back releases (the files return to quarantine) and confirmations.
+    """Take back releases (files return to quarantine), rejections by people (to accepted), and what was only said.
 
     `--action rejudge` takes back what `rejudge` released; `--reviewed-since 2h` what was done lately.
     """
@@ -134,7 +181,7 @@ def undo(asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = 
 
     order = Order("undo", acting.undo, said)
     require_any(asked, everything=everything)
-    act_on(settings_for(root, config_file), asked, order, [StateName.released, StateName.confirmed])
+    act_on(settings_for(root, config_file), asked, order, _UNDONE)
 
 
 @app.command()
@@ -142,7 +189,8 @@ def undo(asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = 
 def purge(asked: Asked, said: Said, older_than: OlderThan, root: Root = None, config_file: ConfigFile = None) -> None:
     """Delete confirmed images of a certain age, with their sidecars, for good. Without --yes it only says which.
 
-    The record of what they were and who confirmed them stays.
+    What a person rejected needs no confirmation; its age is also that of the rejection. The record of what they were,
+    and who confirmed or rejected them, stays.
     """
     from datetime import UTC, datetime
 
@@ -153,5 +201,6 @@ def purge(asked: Asked, said: Said, older_than: OlderThan, root: Root = None, co
     until = f"{before:%Y-%m-%dT%H:%M:%S.%fZ}"
     if asked.until is not None:
         raise UsageError("purge takes --older-than in place of --until")
-    order = Order("purge", acting.purge, said, irrevocable=True)
-    act_on(settings_for(root, config_file), replace(asked, until=until), order, [StateName.confirmed])
+    order = Order("purge", acting.purge, said, irrevocable=True, rejected_until=before)
+    states = [StateName.confirmed, StateName.rejected]
+    act_on(settings_for(root, config_file), replace(asked, until=until), order, states)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -64,13 +65,15 @@ def rejudge(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 
 def _judge(settings: "Settings", asked: Asked, rules: "Rules") -> "Rejudged":
-    from imageguard_daemon.audit.quarantined import scores_of
+    from imageguard_daemon.audit.quarantined import STATE_AFTER, scores_of
     from imageguard_daemon.review.rejudging import judge_again
 
     with reading(settings.audit.database) as engine:
         ids, unknown = named_ids(asked, engine, str(settings.root))
         require_paths(unknown)
-        made = judge_again(scores_of(engine, selection_of(asked, ids, [StateName.waiting])), rules)
+        selection = selection_of(asked, ids, [StateName.waiting])
+        rejected = tuple(state for state in selection.states if state in STATE_AFTER["quarantined"].values())
+        made = judge_again(scores_of(engine, replace(selection, states=rejected)), rules)
         if not made.total:
             require_known_class(asked, engine)
     return made

@@ -1,4 +1,4 @@
-"""What the commands that act on rejected images share: how many, are you sure, and what became of each."""
+"""What the commands that act on images share: how many, are you sure, and what became of each."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +17,8 @@ from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.names import printable
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import RenderableType
 
     from imageguard_daemon.audit.database import Engine, Place
@@ -52,6 +54,15 @@ class Order:
     said: Said
     irrevocable: bool = False
     """Not even at a terminal is a nod enough: it takes --yes."""
+    about_accepted: bool = False
+    """It is about images that the daemon accepted."""
+    rejected_until: "datetime | None" = None
+    """Of what people rejected only what they rejected before then."""
+
+    @property
+    def kind(self) -> str:
+        """Say which images it is about."""
+        return "accepted" if self.about_accepted else "rejected"
 
 
 @contextmanager
@@ -82,11 +93,12 @@ def print_table(content: "RenderableType") -> None:
 def act_on(settings: "Settings", asked: Asked, order: Order, states: Sequence[StateName]) -> None:
     """Select images, say how many, and do it when that was asked for; ends the command."""
     with reading(settings.audit.database) as engine:
-        ids, unknown = named_ids(asked, engine, str(settings.root))
+        ids, unknown = named_ids(asked, engine, str(settings.root), accepted=order.about_accepted)
         for path in unknown:
-            typer.echo(f"error: no rejected image is called {printable(path)}", err=True)
-        chosen, words = _count(selection_of(asked, ids, states), engine)
-        if not chosen and not unknown:
+            typer.echo(f"error: no {order.kind} image is called {printable(path)}", err=True)
+        selection = replace(selection_of(asked, ids, states), rejected_until=order.rejected_until)
+        chosen, words = _count(selection, engine)
+        if not chosen and not unknown and not order.about_accepted:
             require_known_class(asked, engine)
     if asked.by_name:
         chosen = ids or []
@@ -199,7 +211,15 @@ def login_name() -> str:
         return str(os.getuid())
 
 
-def require_any(asked: Asked, *, everything: bool) -> None:
+def require_any(asked: Asked, *, everything: bool = False) -> None:
     """Refuse to act on all images just because nothing was said."""
     if not (asked.ids or asked.paths or asked.narrows or everything):
         raise UsageError("say which images: --id, --path, --reason, --class, ... or --all")
+
+
+def require_some_accepted(asked: Asked) -> None:
+    """Refuse to act on all accepted images, or on those of a reason, which none has."""
+    if asked.reason is not None:
+        raise UsageError("an accepted image has no --reason; what you have against it goes into --why")
+    if not (asked.ids or asked.paths or asked.narrows):
+        raise UsageError("say which images: --id, --path, --class, --since, --score, ...")

@@ -1,4 +1,4 @@
-"""The options by which rejected images are selected, the same for every command that lists or acts on them."""
+"""The options by which images are selected, the same for every command that lists or acts on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -18,17 +18,25 @@ if TYPE_CHECKING:
     from imageguard_daemon.audit.counts import Scope
     from imageguard_daemon.audit.database import Engine
     from imageguard_daemon.audit.quarantined import Selection
+    from imageguard_daemon.audit.quarantined import State as ImageState
 
 
 class StateName(StrEnum):
-    """What people have said of a rejected image."""
+    """What became of an image, by the daemon's verdict and what people have said of it."""
 
     waiting = "waiting"
     confirmed = "confirmed"
     released = "released"
+    rejected = "rejected"
     purged = "purged"
     returned = "returned"
+    accepted = "accepted"
+    approved = "approved"
     all = "all"
+
+
+ACCEPTED_STATES = (StateName.accepted, StateName.approved)
+"""The states of images that nobody ever rejected."""
 
 
 class ActionName(StrEnum):
@@ -37,6 +45,8 @@ class ActionName(StrEnum):
     release = "release"
     rejudge = "rejudge"
     confirm = "confirm"
+    reject = "reject"
+    approve = "approve"
 
 
 Ids = Annotated[
@@ -49,7 +59,7 @@ Paths = Annotated[
         "--path",
         metavar="PATH",
         show_default=False,
-        help="The image with this path below the inbox, or in quarantine; may be repeated.",
+        help="The image with this path below the inbox, or where it was filed; may be repeated.",
     ),
 ]
 Reason = Annotated[
@@ -78,7 +88,12 @@ Borderline = Annotated[
         "--borderline", show_default=False, help="Only those whose reason lies where good and bad images mix."
     ),
 ]
-State = Annotated[StateName | None, typer.Option("--state", show_default=False, help="Only in this state of review.")]
+State = Annotated[
+    StateName | None,
+    typer.Option(
+        "--state", show_default=False, help="Only in this state of review; all: every one that was ever rejected."
+    ),
+]
 Action = Annotated[
     ActionName | None,
     typer.Option("--action", show_default=False, help="Only those whose latest review was of this kind."),
@@ -127,17 +142,16 @@ def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[State
 
     Single images are meant in whatever state they are: what makes no sense for one is told of that one.
     """
-    from imageguard_daemon.audit.quarantined import STATES, Selection
+    from imageguard_daemon.audit.quarantined import Selection
     from imageguard_daemon.config import did_you_mean
 
     if asked.reason is not None and asked.reason not in ISSUES:
         raise UsageError(f"--reason {asked.reason}: no such issue{did_you_mean(asked.reason, ISSUES)}")
-    wanted = [asked.state] if asked.state is not None else list(StateName) if asked.ids or asked.paths else states
     reviewed_since, reviewed_until = _reviewed_period(asked.reviewed_since)
     return Selection(
         _scope(asked),
         asked.reason,
-        STATES if StateName.all in wanted else tuple(state.value for state in wanted),  # type: ignore[misc]
+        _states(asked, states),
         dict(map(_score_range, asked.scores or ())),
         None if ids is None else tuple(ids),
         asked.limit,
@@ -148,13 +162,29 @@ def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[State
     )
 
 
-def named_ids(asked: Asked, engine: "Engine", root: str) -> tuple[list[int] | None, list[str]]:
-    """Give the numbers of the images named, None when none is, and the paths that no rejected image has."""
+def _states(asked: Asked, otherwise: Sequence[StateName]) -> "tuple[ImageState, ...]":
+    from imageguard_daemon.audit.quarantined import REJECTED_ONCE, STATES
+
+    if asked.state is StateName.all:
+        return STATES if asked.ids or asked.paths else REJECTED_ONCE
+    if asked.state is None and (asked.ids or asked.paths):
+        return STATES
+    wanted = otherwise if asked.state is None else [asked.state]
+    return tuple(state.value for state in wanted)  # type: ignore[misc]
+
+
+def named_ids(
+    asked: Asked, engine: "Engine", root: str, *, accepted: bool = False
+) -> tuple[list[int] | None, list[str]]:
+    """Give the numbers of the images named, None when none is, and the paths that no image has.
+
+    Looked for are those that the daemon accepted, or else those that it rejected and those that people have reviewed.
+    """
     from imageguard_daemon.audit.quarantined import ids_of
 
     if not asked.ids and not asked.paths:
         return None, []
-    found = ids_of(engine, asked.paths or [], root)
+    found = ids_of(engine, asked.paths or [], root, accepted=accepted)
     ids = [*(asked.ids or []), *(one for ids in found.values() for one in ids)]
     return list(dict.fromkeys(ids)), [path for path, ids in found.items() if not ids]
 

@@ -13,10 +13,10 @@ _FILED_IN = {"accepted": _ACCEPTED, "quarantined": _QUARANTINE}
 _ENDS: dict[ReviewAction, tuple[int, int]] = {
     "release": (_QUARANTINE, _ACCEPTED),
     "rejudge": (_QUARANTINE, _ACCEPTED),
-    "undo": (_ACCEPTED, _QUARANTINE),
+    "reject": (_ACCEPTED, _QUARANTINE),
     "purge": (_QUARANTINE, _QUARANTINE),
 }
-"""Between which folders of its source a review moves a file."""
+"""Between which folders of its source a review moves a file; an undo brings it back to where the daemon filed it."""
 
 
 def spelled_as_configured(path: str, folders: Sequence[str]) -> str:
@@ -49,6 +49,8 @@ class Places:
         ends = (_INBOX, filed_in)
         if origin.action == "return":  # taken from where it was filed; the inbox has it by then
             ends = (filed_in, filed_in)
+        elif origin.action == "undo":
+            ends = (_QUARANTINE if filed_in == _ACCEPTED else _ACCEPTED, filed_in)
         elif origin.action is not None:
             ends = _ENDS.get(origin.action, ends)
         source, destination = (

@@ -1,4 +1,4 @@
-"""Acts on rejected images: release, confirm, undo, purge. Plain functions; beside a running daemon or without one.
+"""Acts on images: release, confirm, reject, approve, undo, purge. Plain functions; beside a running daemon or without.
 
 Each group of images is recorded, moved and recorded again under the root's `ActingLock`, after what an earlier command
 may have left unfinished was finished. docs/decisions/0008-acting-beside-a-daemon.md says why that is enough.
@@ -32,7 +32,7 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """What it takes to act on the rejected images of one root; from `acting_on`. One thread at a time."""
+    """What it takes to act on the images of one root; from `acting_on`. One thread at a time."""
 
     audit: ReviewWriter
     lock: ActingLock
@@ -43,7 +43,7 @@ class Acting:
 
 @contextmanager
 def acting_on(settings: Settings) -> Iterator[Acting]:
-    """Open a root's log to act on its rejected images.
+    """Open a root's log to act on its images.
 
     Raises:
         NoInputError: there is no log, or a folder is missing.
@@ -67,6 +67,8 @@ def acting_on(settings: Settings) -> Iterator[Acting]:
 def release(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
     """Move images, each with its sidecars, to where they would have gone in accepted; yield what became of each.
 
+    What a person rejected goes back to where it was: that is an `undo`, and recorded as one.
+
     Nothing happens before the results are asked for. What can't be done is told and passed over.
 
     Raises:
@@ -81,8 +83,18 @@ def confirm(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> 
     return act(acting, decision_ids, Task("confirm", reviewer))
 
 
+def reject(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
+    """Move accepted images, each with its sidecars, to where they would have gone in quarantine; see `release`."""
+    return act(acting, decision_ids, Task("reject", reviewer))
+
+
+def approve(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
+    """Record that these images were accepted rightly; for results and errors see `release`."""
+    return act(acting, decision_ids, Task("approve", reviewer))
+
+
 def undo(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
-    """Take back the latest release, rejudgement or confirmation of each image; for the rest see `release`."""
+    """Take back what was last done with each image or said of it, but for a purge; for the rest see `release`."""
     return act(acting, decision_ids, Task("undo", reviewer))
 
 
@@ -97,7 +109,7 @@ def rejudge(
 
 
 def purge(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
-    """Delete confirmed images, each with its sidecars, for good; for results and errors see `release`."""
+    """Delete images that people confirmed or rejected, each with its sidecars, for good; see `release`."""
     return act(acting, decision_ids, Task("purge", reviewer))
 
 
@@ -157,7 +169,7 @@ class _Group:
             name = image.relative_path if image else ""
             try:
                 if image is None:
-                    raise Refused("no rejected image has this number")  # noqa: TRY301 - told like the others
+                    raise Refused("no image has this number")  # noqa: TRY301 - told like the others
                 plans.append(planner.plan(image))
             except Refused as why:
                 refused.append(Reviewed(decision_id, self._task.action, False, name, str(why)))
@@ -197,7 +209,7 @@ class _Group:
         return errors
 
     def _result(self, plan: Plan, review: RecordedReview, error: RetryableError | None) -> Reviewed:
-        image, action = plan.review.image, self._task.action
+        image, action = plan.review.image, plan.review.action
         if error is not None:
             return Reviewed(image.decision_id, action, False, image.relative_path, str(error))
         destination = review.intents[0].intent.destination_path if review.intents else ""

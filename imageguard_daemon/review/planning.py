@@ -1,4 +1,4 @@
-"""From a rejected image and what is to be done with it to the moves that takes, or to the reason why not."""
+"""From an image and what is to be done with it to the moves that takes, or to the reason why not."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +11,13 @@ from imageguard_daemon.filing import destinations
 from imageguard_daemon.filing.places import spelled_as_configured
 from imageguard_daemon.model import FileIdentity, Intent, ReviewAction
 from imageguard_daemon.names import printable, sidecar_ending
-from imageguard_daemon.review.transitions import refusal
+from imageguard_daemon.review.transitions import recorded_as, refusal
 from imageguard_daemon.review.values import Reviewer
 from imageguard_daemon.service.planning import contents_of
+
+_SAYING = frozenset({"confirm", "approve"})
+_SAID = frozenset({"confirmed", "approved"})
+"""What says that the daemon was right, and moves nothing; and the states that it leads to."""
 
 
 class Refused(Exception):  # noqa: N818 - not an error of anybody's
@@ -51,28 +55,28 @@ class Planner:
         Raises:
             Refused: it makes no sense for this image, or its file is not the one that was judged.
         """
-        action = self._task.action
-        why_not = refusal(action, image.state) or ("is being acted on" if image.busy else "")
+        why_not = refusal(self._task.action, image.state) or ("is being acted on" if image.busy else "")
         if why_not:
             raise Refused(why_not)
-        if action == "confirm" or (action == "undo" and image.state == "confirmed"):
-            return Plan(self._review(image))
+        action = recorded_as(self._task.action, image.state)
+        if action in _SAYING or (action == "undo" and image.state in _SAID):
+            return Plan(self._review(image, action))
         source = self._sources.get(image.source)
         if source is None:
             raise Refused(f"came from source '{printable(image.source)}', which the configuration does not have")
         found = _Found(image, source)
-        intents = found.deletions() if action == "purge" else self._moves(found)
-        return Plan(self._review(image, intents), found.told())
+        intents = found.deletions() if action == "purge" else self._moves(*found.way(action), found)
+        return Plan(self._review(image, action, intents), found.told())
 
-    def _review(self, image: HeldImage, intents: Sequence[tuple[Intent, int]] = ()) -> PlannedReview:
-        reviewer, action = self._task.reviewer, self._task.action
+    def _review(
+        self, image: HeldImage, action: ReviewAction, intents: Sequence[tuple[Intent, int]] = ()
+    ) -> PlannedReview:
+        reviewer = self._task.reviewer
         undoes = image.last_review if action == "undo" else None
         profile = self._task.profiles.get(image.decision_id)
         return PlannedReview(image, action, reviewer.who, reviewer.why, tuple(intents), undoes, profile)
 
-    def _moves(self, found: "_Found") -> list[tuple[Intent, int]]:
-        root, wanted = found.back() if self._task.action == "undo" else found.onward()
-
+    def _moves(self, root: str, wanted: str, found: "_Found") -> list[tuple[Intent, int]]:
         def taken(relative_path: str) -> bool:
             path = os.path.join(root, relative_path)
             return path in self._reserved or os.path.lexists(path)
@@ -116,19 +120,17 @@ class _Found:
     def deletions(self) -> list[tuple[Intent, int]]:
         return [one.moved_to("") for one in self.present]
 
-    def onward(self) -> tuple[str, str]:
-        """Give the accepted folder, and where in it the image would have gone."""
+    def way(self, action: ReviewAction) -> tuple[str, str]:
+        """Give the folder that the image is to go to, and where in it: an undo brings it back to where it was."""
         inbox, accepted, quarantine = self._folders
-        origin = spelled_as_configured(self.present[0].file.origin, self._folders)
-        below = _below(origin, inbox) or _below(self.present[0].path, quarantine)
-        return accepted, below or os.path.basename(self.present[0].path)
-
-    def back(self) -> tuple[str, str]:
-        """Give the quarantine folder, and where in it the image was."""
-        _, accepted, quarantine = self._folders
-        came_from = spelled_as_configured(self._image.came_from, self._folders)
-        below = _below(came_from, quarantine) or _below(self.present[0].path, accepted)
-        return quarantine, below or os.path.basename(self.present[0].path)
+        path, origin, came_from = (
+            spelled_as_configured(one, self._folders)
+            for one in (self.present[0].path, self.present[0].file.origin, self._image.came_from)
+        )
+        is_rejecting = action == "reject" or (action == "undo" and self._image.state == "released")
+        here, there = (accepted, quarantine) if is_rejecting else (quarantine, accepted)
+        wanted = _below(came_from, there) if action == "undo" else _below(origin, inbox)
+        return there, wanted or _below(path, here) or os.path.basename(path)
 
     def told(self) -> str:
         return "; ".join(self._left)

@@ -1,4 +1,4 @@
-"""Listings of rejected images and results of reviews, as tables for people, dictionaries for JSON, and CSV."""
+"""Listings of images and results of reviews, as tables for people, dictionaries for JSON, and CSV."""
 
 import csv
 import io
@@ -22,6 +22,8 @@ PAST: Mapping[str, str] = {
     "release": "released",
     "rejudge": "released",
     "confirm": "confirmed",
+    "reject": "rejected",
+    "approve": "approved",
     "undo": "undone",
     "purge": "purged",
     "return": "put back into the inbox",
@@ -64,7 +66,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = _RESULT_C
 def listing_as_table(images: Sequence[Rejected], more_after: int | None) -> RenderableType:
     """Give a page of images for a terminal or a pipe; names are text and never markup."""
     if not images:
-        return Text("No rejected images match.")
+        return Text("No images match.")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     number_columns(table, "id")
     table.add_column("decided (UTC)", no_wrap=True)
@@ -73,9 +75,9 @@ def listing_as_table(images: Sequence[Rejected], more_after: int | None) -> Rend
     table.add_column("file", overflow="fold", ratio=4)
     for image in images:
         moment = image.decided_at[:16].replace("T", " ")
-        why = f"{image.reason}: {image.detail}" if image.detail else image.reason
-        why += " (borderline)" if image.borderline else ""
-        table.add_row(str(image.id), Text(moment), image.state, Text(shown(why)), Text(shown(image.destination)))
+        why = " ".join(filter(None, (_why(image), "(borderline)" if image.borderline else "")))
+        told = Text(shown(why) if why else ""), Text(shown(image.destination))
+        table.add_row(str(image.id), Text(moment), image.state, *told)
     parts: list[RenderableType] = [table]
     if more_after is not None:
         parts.append(Text(f"There are more: add --after {more_after} for the next page."))
@@ -134,7 +136,7 @@ def reasons_in_words(reasons: Mapping[str, int]) -> str:
     """Say how many images there are for which reason."""
     total = sum(reasons.values())
     ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    told = ", ".join(f"{count:,} {shown(reason)}" for reason, count in ranked)
+    told = ", ".join(f"{count:,} {shown(reason)}" for reason, count in ranked if reason)  # accepted ones have none
     return f"{total:,} {'image' if total == 1 else 'images'}" + (f" ({told})" if told else "")
 
 
@@ -148,7 +150,8 @@ def size_in_words(size_bytes: int) -> str:
 
 def _facts(image: Rejected) -> Iterator[tuple[str, str]]:
     yield "state", image.state
-    yield "reason", f"{image.reason}: {image.detail}" if image.detail else image.reason
+    if why := _why(image):
+        yield "reason", why
     yield "borderline", "yes: good and bad images mix here" if image.borderline else "no"
     yield "decided", image.decided_at
     yield "source", image.source
@@ -158,6 +161,12 @@ def _facts(image: Rejected) -> Iterator[tuple[str, str]]:
     by_name = zip(SCORE_NAMES, image.scores, strict=True)
     scores = (f"{name.removesuffix('_score')} {score:.0f}" for name, score in by_name if score is not None)
     yield "scores", ", ".join(scores) or "nothing could be measured"
+
+
+def _why(image: Rejected) -> str:
+    if not image.reason:
+        return "rejected by a person" if image.state in {"rejected", "purged"} else ""
+    return f"{image.reason}: {image.detail}" if image.detail else image.reason
 
 
 def _told(one: Review) -> str:

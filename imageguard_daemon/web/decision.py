@@ -45,7 +45,8 @@ def pages(site: Site, render: Renderer) -> APIRouter:
                 "accepted": accepted_before(engine, number, str(row["class"]), ACCEPTED_SHOWN),
                 "neighbours": _neighbours(engine, filters, filters.selection(site.now()), number),
             }
-        more |= {"history": history, "state": STATE_AFTER[history[-1].action] if history else "waiting"}
+        action = history[-1].action if history else ""
+        more |= {"history": history, "state": STATE_AFTER[str(row["verdict"])][action]}  # type: ignore[index]
         more |= {"filters": filters, "who": name_typed_last(site, request)}
         more["notice"] = site.notices.get(request.query_params.get("notice", ""))
         return render(request, "decision.html", **_told(row), **more, sharpness=SHARPNESS, white=WHITE, black=BLACK)

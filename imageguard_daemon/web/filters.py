@@ -8,7 +8,7 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.quarantined import STATES, Selection
+from imageguard_daemon.audit.quarantined import REJECTED_ONCE, STATES, Selection
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
 from imageguard_daemon.names import NONE
@@ -16,7 +16,7 @@ from imageguard_daemon.reporting.period import parse_period
 from imageguard_daemon.reporting.wording import shown
 
 ORDERS = ("newest", "nearest")
-STATE_NAMES = (*STATES, "all")
+STATE_NAMES = (*REJECTED_ONCE, "all")
 _LONGEST = 4096
 """Longer than the longest name that Linux allows, with every byte of it escaped."""
 _TYPED = ("since", "until", "low", "high")
@@ -105,7 +105,7 @@ class Filters:
         self._check()
         class_name = "" if self.class_name == NONE else self.class_name or None
         scope = Scope(*parse_period(self.since or None, self.until or None, now), self.source or None, class_name)
-        states = STATES if self.state == "all" or ids is not None else (self.state,)
+        states = STATES if ids is not None else REJECTED_ONCE if self.state == "all" else (self.state,)
         scores = {self.score: self._range()} if self.score else {}
         made = Selection(scope, self.reason or None, states, scores, ids)  # type: ignore[arg-type]
         return replace(made, borderline=self.borderline == "only")

@@ -82,7 +82,7 @@ def place_of(engine: Engine, settings: Settings, decision_id: int) -> Place | No
     Paths come from the log alone, and none leads out of the folders of the configuration.
     """
     held = held_image(engine, decision_id)
-    if held is not None:
+    if held is not None and (held.last_review is not None or held.verdict == "quarantined"):
         found: Place | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
     else:
         row = decision_row(engine, decision_id)

@@ -103,9 +103,10 @@ def _reviews(share: float) -> Iterator[Campaign]:
     points = None if share >= 1 else kills.some(round(100 * share))
     for action in reviews.ACTIONS:
         yield lambda launcher, home, action=action: reviews.kill_at_system_calls(launcher, home, None, action, points)
-    yield lambda launcher, home: _with_elsewhere(
-        True, lambda folder: reviews.kill_at_system_calls(launcher, home, folder, "release", points)
-    )
+    for action in ("release", "reject"):
+        yield lambda launcher, home, action=action: _with_elsewhere(
+            True, lambda folder: reviews.kill_at_system_calls(launcher, home, folder, action, points)
+        )
 
 
 def _fleet(share: float) -> Iterator[Campaign]:

@@ -1,4 +1,4 @@
-"""SIGKILL at each system call of acting on rejected images, beside a running daemon and without one."""
+"""SIGKILL at each system call of acting on filed images, beside a running daemon and without one."""
 
 import os
 import signal
@@ -18,7 +18,9 @@ from tests.faults.oracle import sha256_of
 from tests.faults.site import Site
 from tests.faults.uploading import put, unique
 
-ACTIONS = ("release", "rejudge", "undo", "purge", "archive")
+ACTIONS = ("release", "rejudge", "undo", "reject", "take back", "purge", "archive")
+"""All but the last two move images, the first three rejected ones; to take back is to undo a rejection by a person."""
+_BEFORE = {"undo": "release", "take back": "reject", "purge": "confirm"}
 EFFECTS = tuple(call for call in OF_A_DAEMON if call not in {"openat", "close", "fcntl", "write"})
 """Without those by which a command reads its modules and prints, which are most of all."""
 
@@ -41,7 +43,7 @@ def kill_at_system_calls(
 
 
 def _calls_of_one(launcher: Launcher, site: Site, action: str) -> list[tuple[str, int]]:
-    _reject_two(launcher, site, action)
+    _file_two(launcher, site, action)
     command = launcher.start(site, held=True, arguments=_arguments(site, action))
     output = site.home / "trace"
     tracer = tracing.trace_from_start(command, "-e", f"trace={','.join(EFFECTS)}", output=output)
@@ -51,14 +53,15 @@ def _calls_of_one(launcher: Launcher, site: Site, action: str) -> list[tuple[str
     return [(call, number) for call in EFFECTS for number in range(1, counts[call] + 1)]
 
 
-def _reject_two(launcher: Launcher, site: Site, action: str) -> dict[str, str]:
-    """Have two images with labels rejected, and brought into the state the action begins from; give their hashes."""
+def _file_two(launcher: Launcher, site: Site, action: str) -> dict[str, str]:
+    """Have two images with labels filed, and brought into the state the action begins from; give their hashes."""
+    kind = "good" if action in {"reject", "take back"} else "blurry"
     site.clear()
     for name in ("cat/a.jpg", "cat/b.jpg"):
         put(site.inbox, str(Path(name).with_suffix(".txt")), b"label" + os.urandom(8))
-        put(site.inbox, name, unique("blurry"))
+        put(site.inbox, name, unique(kind))
     launcher.recover(site)
-    before = {"undo": "release", "purge": "confirm"}.get(action)
+    before = _BEFORE.get(action)
     if before:
         assert launcher.start(site, arguments=_arguments(site, before)).wait() == 0, site.last_words()
     return {sha256_of(path): path for path in _filed(site)}
@@ -70,8 +73,9 @@ def _arguments(site: Site, action: str) -> list[str]:
     if action == "rejudge":
         nothing = (f"--set={name}=0" for name in SCORE_NAMES)
         return [action, "--config", str(site.config_file), "--yes", *nothing]
-    which = ["--older-than", "0m"] if action == "purge" else ["--all"]
-    return ["quarantine", action, "--config", str(site.config_file), "--yes", *which]
+    which = {"purge": ["--older-than", "0m"], "reject": ["--class", "cat"]}.get(action, ["--all"])
+    verb = "undo" if action == "take back" else action
+    return ["quarantine", verb, "--config", str(site.config_file), "--yes", *which]
 
 
 def _filed(site: Site) -> list[str]:
@@ -81,7 +85,7 @@ def _filed(site: Site) -> list[str]:
 
 def _kill_once(launcher: Launcher, site: Site, figures: Figures, action: str, point: tuple[str, int]) -> None:
     call, number = point
-    contents = _reject_two(launcher, site, action)
+    contents = _file_two(launcher, site, action)
     daemon = launcher.start_and_wait(site) if number % 2 else None
     command = launcher.start(site, held=True, arguments=_arguments(site, action))
     tracer = tracing.trace_from_start(
@@ -104,8 +108,8 @@ def _finish(launcher: Launcher, site: Site, daemon: Daemon | None) -> None:
     if daemon is None:
         launcher.recover(site)
         return
-    again = ["quarantine", "confirm", "--config", str(site.config_file), "--all", "--yes"]
-    assert launcher.start(site, arguments=[*again, "--state", "all"]).wait() in {0, 65}, site.last_words()
+    again = ["quarantine", "confirm", "--config", str(site.config_file), "--id", "1", "--id", "2"]
+    assert launcher.start(site, arguments=again).wait() in {0, 65}, site.last_words()
     assert daemon.stop() == 0, site.last_words()
 
 

@@ -9,8 +9,8 @@ from imageguard_daemon.audit import nearest
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import open_for_reviewing
 from imageguard_daemon.audit.nearest import nearest_page
-from imageguard_daemon.audit.quarantined import STATES, Selection, page
-from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.audit.quarantined import REJECTED_ONCE, Selection, page
+from imageguard_daemon.audit.review_writer import PlannedReview, ReviewWriter
 from imageguard_daemon.model import Outcome
 from tests.helpers.records import intent, judged
 
@@ -20,12 +20,15 @@ ISSUES = ("blurry", "noisy", "corrupt")
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    """Three hundred rejected images of three reasons, two classes and a month, and some accepted ones."""
+    """Three hundred rejected images of three reasons, two classes and a month, and fifty accepted ones.
+
+    People have rejected four of these.
+    """
     root = tmp_path_factory.mktemp("nearest")
     file = root / "image"
     file.write_bytes(b"image")
     moment = iter(BEGIN + timedelta(hours=2 * number) for number in range(10_000))
-    writer = AuditWriter(root / "audit.db", root, now=lambda: next(moment))
+    writer = ReviewWriter(root / "audit.db", root, now=lambda: next(moment))
     for number in range(350):
         ok = number % 7 == 6
         one = judged(intent(file, root / f"{number}.jpg"), ok=ok, relative_path=f"{number}.jpg")
@@ -35,6 +38,8 @@ def log(tmp_path_factory):
         one = replace(one, decision=decision, class_name=("cat", "dog")[number % 2])
         [recorded] = writer.record_intents([one])
         writer.record_outcomes([Outcome(each.intent_id, "moved") for each in recorded])
+    rejected = writer.held_images([7, 14, 49, 350]).values()
+    writer.record_reviews([PlannedReview(image, "reject", "anna", "") for image in rejected])
     writer.close()
     engine = open_for_reviewing(root / "audit.db")
     yield engine
@@ -45,7 +50,9 @@ def log(tmp_path_factory):
     "selection",
     [
         Selection(),
-        Selection(states=STATES),
+        Selection(states=REJECTED_ONCE),
+        Selection(states=("rejected",)),
+        Selection(states=("rejected", "waiting"), scope=Scope(class_name="cat")),
         Selection(reason="noisy"),
         Selection(scope=Scope(class_name="dog")),
         Selection(scope=Scope(class_name="dog"), reason="blurry"),

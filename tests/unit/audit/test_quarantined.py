@@ -10,10 +10,18 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import open_for_reading, open_for_reviewing
-from imageguard_daemon.audit.quarantined import Selection, ids_of, page, reviewed_measures, selected
+from imageguard_daemon.audit.quarantined import (
+    STATES,
+    Selection,
+    ids_of,
+    number_before,
+    page,
+    reviewed_measures,
+    selected,
+)
 from imageguard_daemon.audit.reviewed import count_reviews
 from imageguard_daemon.errors import UnavailableError
-from imageguard_daemon.review.acting import confirm, release, undo
+from imageguard_daemon.review.acting import confirm, reject, release, undo
 from tests.helpers.audit_logs import NOON, Judged, write_log
 from tests.helpers.records import UNDECODABLE
 from tests.helpers.rejections import Rejections
@@ -51,6 +59,9 @@ def engine(tmp_path: Path) -> Iterator[sa.Engine]:
         (Selection(ids=(1, 2, 9)), 2),
         (Selection(ids=()), 0),
         (Selection(states=("confirmed",)), 0),
+        (Selection(states=("rejected",)), 0),
+        (Selection(states=("waiting", "rejected")), 7),
+        (Selection(states=("waiting", "rejected"), limit=2), 2),
         (Selection(action="release"), 0),
     ],
 )
@@ -60,6 +71,40 @@ def test_what_is_selected_is_what_was_asked_for(engine: sa.Engine, selection: Se
     assert len(images) == count
     assert [image.id for image in images] == [row[0] for row in selected(engine, selection)]
     assert all(image.reason and image.state == "waiting" for image in images)
+
+
+@pytest.mark.parametrize(
+    ("selection", "count"),
+    [
+        (Selection(states=("accepted",)), 5),
+        (Selection(Scope(class_name="dog"), states=("accepted",)), 0),
+        (Selection(Scope(since=NOON + timedelta(hours=1)), states=("accepted",)), 0),
+        (Selection(borderline=True, states=("accepted",)), 5),
+        (Selection(states=("accepted",), limit=2), 2),
+        (Selection(states=("approved",)), 0),
+        (Selection(ids=(1, 8, 9), states=("accepted",)), 2),
+    ],
+)
+def test_accepted_images_are_selected_where_that_is_asked_for(
+    engine: sa.Engine, selection: Selection, count: int
+) -> None:
+    """In pages and in bulk, by the same filters, and none that was rejected is among them."""
+    images = page(engine, selection)
+    assert [image.id for image in images] == [row[0] for row in selected(engine, selection)]
+    assert (len(images), {(image.reason, image.state) for image in images}) == (
+        count,
+        {("", "accepted")} if count else set(),
+    )
+
+
+def test_pages_of_both_verdicts_are_one_list(engine: sa.Engine) -> None:
+    """Newest first over all, without gap or repeat, and the same way back."""
+    everything, found, after = Selection(states=STATES, limit=5), [], None
+    while images := page(engine, everything, after):
+        found += [image.id for image in images]
+        after = found[-1]
+    assert found == list(range(12, 0, -1))
+    assert [number_before(engine, everything, number) for number in (12, 8, 7, 1)] == [None, 9, 8, 2]
 
 
 def test_pages_follow_one_another_without_gap_or_repeat(engine: sa.Engine) -> None:
@@ -78,6 +123,7 @@ def test_pages_follow_one_another_without_gap_or_repeat(engine: sa.Engine) -> No
         (Selection(limit=50), "SEARCH r USING INTEGER PRIMARY KEY (rowid<?)"),
         (Selection(Scope(class_name="cat"), limit=50), "SEARCH r USING INDEX ix_quarantined_class"),
         (Selection(reason="blurry", limit=50), "SEARCH r USING INDEX ix_quarantined_reason"),
+        (Selection(states=("accepted",), limit=50), "SEARCH r USING INTEGER PRIMARY KEY (rowid<?)"),
     ],
 )
 def test_a_page_goes_down_an_index_and_sorts_nothing(engine: sa.Engine, selection: Selection, plan: str) -> None:
@@ -86,6 +132,12 @@ def test_a_page_goes_down_an_index_and_sorts_nothing(engine: sa.Engine, selectio
     assert plan in told[0]
     assert "SEARCH i USING INDEX ix_intents_decision_id (decision_id=?)" in told
     assert not any(line.startswith(("SCAN", "USE TEMP B-TREE FOR ORDER")) for line in told)
+
+
+def test_a_page_of_what_people_rejected_begins_with_the_reviews(engine: sa.Engine) -> None:
+    """Most images are accepted, and none of those that nobody reviewed is read."""
+    told = _plan_of(engine, lambda: page(engine, Selection(states=("rejected",), limit=50), after=10**9))
+    assert any(line.startswith("SEARCH r USING INTEGER PRIMARY KEY (rowid=?") for line in told), told
 
 
 def test_a_page_of_a_period_begins_with_the_period(engine: sa.Engine) -> None:
@@ -125,10 +177,17 @@ def test_images_are_found_by_each_of_their_names(tmp_path: Path, monkeypatch: py
     engine = open_for_reading(rejections.root / "audit.db")
     monkeypatch.chdir(rejections.quarantine)
     names = ["cat/1.jpg", "quarantine/cat/1.jpg", str(rejections.quarantine / "cat/1.jpg"), "./cat/1.jpg", "2.jpg"]
+    rejections.file("cat/1.jpg", ok=True)  # the next of that name
     found = ids_of(engine, names, str(rejections.root))
     assert [found[name] for name in names] == [[number]] * 4 + [[]]
     raw = [f"cat/{UNDECODABLE}", r"cat/caf\xe9\u000a\u001b[31m.jpg"]
     assert list(ids_of(engine, raw, str(rejections.root)).values()) == [[hostile]] * 2
+    assert ids_of(engine, ["cat/1.jpg", "3.jpg"], str(rejections.root), accepted=True) == {
+        "cat/1.jpg": [3],
+        "3.jpg": [],
+    }
+    rejections.do(reject, 3)
+    assert ids_of(engine, ["cat/1.jpg"], str(rejections.root)) == {"cat/1.jpg": [number, 3]}
     engine.dispose()
     rejections.close()
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pwd
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def made(tmp_path: Path) -> Iterator[Rejections]:
     one = Rejections(tmp_path / "root")
     for number in range(3):
         one.file(f"lynx/{number}.jpg", labels=[".txt"])
-    one.file("cat/good.jpg", ok=True)
+    one.file("dog/good.jpg", ok=True, class_name="dog")
     yield one
     one.close()
 
@@ -115,6 +116,69 @@ def test_a_purge_takes_age_confirmation_and_yes(made: Rejections) -> None:
     assert len(list(made.quarantine.rglob("*.*"))) == 4
     assert made.wrong() == []
     assert [image["id"] for image in listed(made, "--state", "purged")] == [number]
+
+
+def test_an_accepted_image_is_rejected_by_a_person_and_taken_back(made: Rejections) -> None:
+    """Counted first, recorded with who and why, listed as rejected, and `undo` or `release` brings it back."""
+    [good] = listed(made, "--state", "accepted")
+    assert (good["relative_path"], good["reason"], good["state"]) == ("dog/good.jpg", "", "accepted")
+    result = quarantine(made, "reject", "--class", "dog")
+    assert (result.exit_code, "reject: 1 image, " in result.stderr, "--yes" in result.stderr) == (0, True, True)
+    assert listed(made, "--state", "rejected") == []
+    result = quarantine(made, "reject", "--class", "dog", "--yes", "--why", "wrong animal")
+    assert result.stdout.splitlines()[-1] == "1 rejected"
+    assert [one["state"] for one in listed(made, "--state", "all", "--class", "dog")] == ["rejected"]
+    assert len(listed(made)) == 3, "nobody is asked again about what a person rejected"
+    assert "rejected by a person" in quarantine(made, "list", "--state", "rejected").stdout
+    told = quarantine(made, "show", "--path", "quarantine/dog/good.jpg").stdout
+    assert "wrong animal" in told
+    assert quarantine(made, "release", "--id", good["id"]).stdout.splitlines()[-1] == "1 undone"
+    assert quarantine(made, "reject", "--path", "accepted/dog/good.jpg").exit_code == 0
+    assert quarantine(made, "undo", "--action", "reject", "--yes").stdout.splitlines()[-1] == "1 undone"
+    assert [one["id"] for one in listed(made, "--state", "accepted")] == [good["id"]]
+    assert made.wrong() == []
+
+
+def test_accepted_images_that_people_looked_at_are_listed_no_more(made: Rejections) -> None:
+    """An approval is recorded, moves nothing, and can be taken back."""
+    assert quarantine(made, "approve", "--since", "1d", "--yes").stdout.splitlines()[-1] == "1 approved"
+    assert listed(made, "--state", "accepted") == []
+    [one] = listed(made, "--state", "approved")
+    assert (made.root / one["destination"]).exists()
+    assert quarantine(made, "undo", "--all", "--yes").stdout.splitlines()[-1] == "1 undone"
+
+
+@pytest.mark.parametrize("verb", ["reject", "approve"])
+def test_accepted_images_are_never_acted_on_in_bulk_by_nothing(made: Rejections, verb: str) -> None:
+    """No selection, a reason that none has, rejected images and names that nobody bears: told, and nothing moves."""
+    before = made.files()
+    assert code_and_words(quarantine(made, verb, "--yes")) == (
+        64,
+        "say which images: --id, --path, --class, --since, --score, ...",
+    )
+    assert code_and_words(quarantine(made, verb, "--reason", "blurry", "--yes"))[0] == 64
+    assert quarantine(made, verb, "--all").exit_code == 2
+    assert "0 images" in quarantine(made, verb, "--class", "cat", "--yes").stderr
+    assert quarantine(made, verb, "--id", listed(made)[0]["id"]).exit_code == 65
+    result = quarantine(made, verb, "--path", "lynx/0.jpg")
+    assert (result.exit_code, "no accepted image is called lynx/0.jpg" in result.stderr) == (66, True)
+    assert made.files() == before
+
+
+def test_a_purge_waits_for_the_age_of_a_rejection_by_a_person(made: Rejections) -> None:
+    """However old the image is: what was rejected by mistake just now can still be taken back."""
+    [good] = listed(made, "--state", "accepted")
+    first, *_ = listed(made)
+    quarantine(made, "reject", "--id", good["id"])
+    quarantine(made, "confirm", "--id", first["id"])
+    connection = sqlite3.connect(made.root / "audit.db")
+    connection.execute("DROP TRIGGER decision_records_no_update")
+    connection.execute("UPDATE decision_records SET decided_at = '2020' || substr(decided_at, 5)")
+    connection.commit()
+    connection.close()
+    assert "purge: 1 image (1 blurry)" in quarantine(made, "purge", "--older-than", "30d").stderr
+    assert "purge: 2 images (1 blurry)" in quarantine(made, "purge", "--older-than", "0m").stderr
+    assert quarantine(made, "purge", "--older-than", "0m", "--yes").stdout.splitlines()[-1] == "2 purged"
 
 
 def test_what_cannot_be_done_is_told_and_the_rest_is_done(made: Rejections) -> None:

@@ -1,4 +1,4 @@
-"""Release, confirm, undo and purge on real files and a real log."""
+"""Release, confirm, reject, approve, undo and purge on real files and a real log."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from imageguard_daemon.config import Source
 from imageguard_daemon.errors import NoInputError, StalledError, UnavailableError
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.review import acting as acting_module
-from imageguard_daemon.review.acting import confirm, purge, release, undo
+from imageguard_daemon.review.acting import approve, confirm, purge, reject, release, undo
 from imageguard_daemon.review.values import Reviewer
 from imageguard_daemon.service.locking import ActingLock, RootLock
 from tests.helpers.records import UNDECODABLE
@@ -129,13 +129,84 @@ def test_a_purge_deletes_a_confirmed_image_with_its_labels_and_keeps_the_record(
     assert not rejections.do(undo, number)[0].done
 
 
-@pytest.mark.parametrize("function", [release, purge])
+def test_a_person_rejects_an_accepted_image_with_its_labels(rejections: Rejections) -> None:
+    """They lie in quarantine under their names from the inbox, and undone they are back where they were."""
+    rejections.file("cat/1.jpg", b"rejected by the daemon")
+    number = rejections.file("cat/2.jpg", b"bad after all", labels=[".txt", ".json"], ok=True)
+    before = rejections.files()
+    [one] = rejections.do(reject, number)
+    assert (one.done, one.destination, one.detail) == (True, str(rejections.quarantine / "cat/2.jpg"), "")
+    assert set(rejections.files()) == {f"quarantine/cat/{name}" for name in ("1.jpg", "2.jpg", "2.txt", "2.json")}
+    assert rejections.wrong() == []
+    [back] = rejections.do(undo, number)
+    assert (back.done, back.destination, rejections.files()) == (True, str(rejections.accepted / "cat/2.jpg"), before)
+    [rejected, undone] = view(rejections)
+    assert (rejected["action"], rejected["who"], rejected["destination"]) == ("reject", "anna", "quarantine/cat/2.jpg")
+    assert (undone["action"], undone["undoes"], undone["destination"]) == ("undo", rejected["id"], "accepted/cat/2.jpg")
+    assert rejections.do(reject, number)[0].done
+    assert rejections.wrong() == []
+
+
+def test_to_release_what_a_person_rejected_is_recorded_as_an_undo(rejections: Rejections) -> None:
+    """The file is back, and the image is accepted as if nothing had been said."""
+    number = rejections.file("cat/1.jpg", ok=True)
+    rejections.do(reject, number)
+    [one] = rejections.do(release, number)
+    assert (one.done, one.action, list(rejections.files())) == (True, "undo", ["accepted/cat/1.jpg"])
+    assert rejections.do(undo, number)[0].detail == "has nothing to undo"
+
+
+def test_a_rejection_by_a_person_overwrites_nothing_in_quarantine(rejections: Rejections) -> None:
+    """Another image of that name lies there: the new one gets a part of its hash into its name."""
+    number = rejections.file("cat/1.jpg", b"image", ok=True)
+    (rejections.quarantine / "cat").mkdir()
+    (rejections.quarantine / "cat/1.jpg").write_bytes(b"somebody's")
+    [one] = rejections.do(reject, number)
+    assert Path(one.destination).read_bytes() == b"image"
+    assert (rejections.quarantine / "cat/1.jpg").read_bytes() == b"somebody's"
+    assert rejections.do(undo, number)[0].destination == str(rejections.accepted / "cat/1.jpg")
+
+
+def test_an_approval_is_a_word_that_can_be_taken_back_or_overruled(rejections: Rejections) -> None:
+    """Nothing moves; an approved image can still be rejected, and is never purged."""
+    number = rejections.file("cat/1.jpg", ok=True)
+    assert rejections.do(approve, number)[0].done
+    assert rejections.do(approve, number)[0].detail == "is approved already"
+    assert rejections.do(purge, number)[0].detail == "is accepted"
+    assert rejections.do(undo, number)[0].done
+    rejections.do(approve, number)
+    assert list(rejections.files()) == ["accepted/cat/1.jpg"]
+    assert rejections.do(reject, number)[0].done
+    assert list(rejections.files()) == ["quarantine/cat/1.jpg"]
+
+
+def test_what_a_person_rejected_can_be_purged(rejections: Rejections) -> None:
+    """It takes no confirmation; the record stays, and nothing brings the file back."""
+    number = rejections.file("cat/1.jpg", labels=[".txt"], ok=True)
+    rejections.do(reject, number)
+    assert rejections.do(purge, number)[0].done
+    assert rejections.files() == {}
+    assert rejections.wrong() == []
+    assert rejections.do(undo, number)[0].detail == "was purged; nothing brings it back"
+
+
+def test_a_person_can_only_reject_what_is_accepted(rejections: Rejections) -> None:
+    """What the daemon rejected is refused, also when a review released it, and told what to do."""
+    waiting, released = rejections.file("cat/1.jpg"), rejections.file("cat/2.jpg")
+    rejections.do(release, released)
+    results = [one.detail for one in rejections.do(reject, waiting, released)]
+    assert results == ["is rejected already", "was rejected by the daemon and released by a review; undo that"]
+
+
+@pytest.mark.parametrize(("function", "ok"), [(release, False), (purge, False), (reject, True)])
 @pytest.mark.parametrize("disturb", ["changed", "gone", "link", "folder"])
-def test_only_the_file_that_was_judged_is_moved_or_deleted(rejections: Rejections, function, disturb: str) -> None:
+def test_only_the_file_that_was_judged_is_moved_or_deleted(
+    rejections: Rejections, function, ok: bool, disturb: str
+) -> None:
     """A file that vanished or changed since is refused, the next one is done, and nothing foreign is touched."""
-    first, second = rejections.file("cat/1.jpg"), rejections.file("cat/2.jpg")
+    first, second = rejections.file("cat/1.jpg", ok=ok), rejections.file("cat/2.jpg", ok=ok)
     rejections.do(confirm, first, second)
-    path = rejections.quarantine / "cat/1.jpg"
+    path = (rejections.accepted if ok else rejections.quarantine) / "cat/1.jpg"
     path.unlink()
     if disturb == "changed":
         path.write_bytes(b"other")
