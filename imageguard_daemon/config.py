@@ -237,6 +237,12 @@ class Scoring(Section):
         description="Address space of one worker, or the memory limit of its container or unit where that is less; an "
         "image that needs more harms only itself.",
     )
+    readout: Path | None = Field(
+        None,
+        description="A readout of your own, as `python -m training` writes it, in place of the package's; "
+        "docs/training.md. It is read once, at the start; `scorer_version` of every record has its hash. Relative "
+        "paths are relative to `root`.",
+    )
 
 
 class Filing(Section):
@@ -481,10 +487,13 @@ class Settings(Section):
             for source in self.sources
         )
         audit = self.audit.model_copy(update={"database": _absolute(root, self.audit.database)})
-        forward = self.forward
+        scoring, forward = self.scoring, self.forward
+        if scoring.readout is not None:
+            scoring = scoring.model_copy(update={"readout": _absolute(root, scoring.readout)})
         if forward.password_file is not None:
             forward = forward.model_copy(update={"password_file": _absolute(root, forward.password_file)})
-        return self.model_copy(update={"root": root, "sources": sources, "audit": audit, "forward": forward})
+        changed = {"root": root, "sources": sources, "scoring": scoring, "audit": audit, "forward": forward}
+        return self.model_copy(update=changed)
 
     def needing_restart(self, fresh: Self) -> list[str]:
         """Name the settings of `fresh` that a daemon running on these takes over only when it is started anew."""

@@ -114,7 +114,8 @@ class Measures:
 class Measurement:
     """What one worker found out about one file: facts and measures, no verdict.
 
-    Exactly one of `measures` and `issue` is set: an image that cannot be measured has an issue.
+    Exactly one of `measures` and `issue` is set: an image that cannot be measured has an issue. `readout` is the hash
+    of the readout that took the measures, empty for the package's own.
     """
 
     sha256: str
@@ -125,6 +126,7 @@ class Measurement:
     image_format: str = ""
     duration_ms: float = 0.0
     identity: FileIdentity | None = None
+    readout: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,10 +112,11 @@ def _key(identity: FileIdentity) -> bytes:
 def _content(measurement: Measurement) -> str:
     measures = measurement.measures and [getattr(measurement.measures, field.name) for field in fields(Measures)]
     facts = (measurement.sha256, measurement.issue, measurement.detail, measurement.camera, measurement.image_format)
-    return json.dumps([measures, *facts, round(measurement.duration_ms, 1)], separators=(",", ":"))
+    readout = [measurement.readout] if measurement.readout else []
+    return json.dumps([measures, *facts, round(measurement.duration_ms, 1), *readout], separators=(",", ":"))
 
 
 def _measurement(content: str, identity: FileIdentity) -> Measurement:
-    measures, sha256, issue, detail, camera, image_format, duration_ms = json.loads(content)
+    measures, sha256, issue, detail, camera, image_format, duration_ms, *readout = json.loads(content)
     made: Any = measures and Measures(*measures)
-    return Measurement(sha256, made, issue, detail, camera, image_format, duration_ms, identity)
+    return Measurement(sha256, made, issue, detail, camera, image_format, duration_ms, identity, *readout)

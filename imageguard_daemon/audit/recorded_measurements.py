@@ -24,6 +24,7 @@ class RecordedMeasurements:
     def __init__(self, database: Path, scorer_version: str) -> None:
         self._engine = open_for_reading(database)
         self._scorer_version = scorer_version
+        self._readout = scorer_version.partition("+")[2]
 
     def close(self) -> None:
         """Let go of the log."""
@@ -41,12 +42,12 @@ class RecordedMeasurements:
             return None
         if identity.ctime_ns > datetime.fromisoformat(row.recorded_at).timestamp() * 1e9:
             return None
-        return _measurement(row, identity)
+        return self._measurement(row, identity)
 
     def find_content(self, sha256: str, identity: FileIdentity) -> Measurement | None:
         """Give what a file of this content was measured as by this scorer, wherever it lies."""
         row = self._latest(decision_records.c.sha256 == sha256, intents.c.role == "image")
-        return None if row is None else _measurement(row, identity)
+        return None if row is None else self._measurement(row, identity)
 
     def _latest(self, *where: sa.ColumnElement[bool]) -> "sa.Row[tuple[object, ...]] | None":
         query = (
@@ -60,13 +61,12 @@ class RecordedMeasurements:
         with reading(self._engine) as connection:
             return connection.execute(query).first()
 
-
-def _measurement(row: "sa.Row[tuple[object, ...]]", identity: FileIdentity) -> Measurement | None:
-    measures = json.loads(row.measures) if isinstance(row.measures, str) else row.measures
-    facts = {"camera": row.camera, "image_format": row.image_format, "identity": identity}
-    if not measures:
-        return Measurement(row.sha256, issue=row.reason, detail=row.detail, **facts)
-    try:
-        return Measurement(row.sha256, Measures(**measures), **facts)
-    except TypeError:  # recorded by a version with other measures
-        return None
+    def _measurement(self, row: "sa.Row[tuple[object, ...]]", identity: FileIdentity) -> Measurement | None:
+        measures = json.loads(row.measures) if isinstance(row.measures, str) else row.measures
+        facts = {"camera": row.camera, "image_format": row.image_format, "identity": identity, "readout": self._readout}
+        if not measures:
+            return Measurement(row.sha256, issue=row.reason, detail=row.detail, **facts)
+        try:
+            return Measurement(row.sha256, Measures(**measures), **facts)
+        except TypeError:  # recorded by a version with other measures
+            return None

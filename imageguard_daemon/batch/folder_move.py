@@ -17,6 +17,8 @@ from imageguard_daemon.batch.summary import Summary, Totals
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.intake.selection import Selection
 from imageguard_daemon.names import printable
+from imageguard_daemon.quality.readout import scorer_of
+from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.status import Status
 
@@ -61,7 +63,8 @@ def _summary(totals: Totals, request: Request, *, is_complete: bool) -> tuple[Su
     unread = Unread(Counter(remaining))
     report = totals.report(request.settings.reporting)
     told = printable(str(request.folder))
-    return Summary(told, totals, report, 0, left, dict(unread.reasons), is_complete=is_complete), unread
+    measured_by = {"scorer_version": scorer_of(request.settings.scoring.readout), "code": loops_here()}
+    return Summary(told, totals, report, 0, left, dict(unread.reasons), is_complete=is_complete, **measured_by), unread
 
 
 def _write(move: Move, request: Request, outputs: Outputs, page: Page | None) -> Totals:

@@ -25,6 +25,8 @@ from imageguard_daemon.errors import ChangedError, NoInputError, StorageError, U
 from imageguard_daemon.intake.selection import Selection
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.names import printable
+from imageguard_daemon.quality.readout import scorer_of
+from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.writing import held
 
 LINKS_RECORD = "scan.jsonl"
@@ -117,6 +119,7 @@ class _Scan:
         self._state = state_path(request)
         if request.fresh:
             _forget(self._state)
+        self._scorer_version = scorer_of(request.settings.scoring.readout)
         self._store = MeasuredFiles(self._state, version_of(request.settings.scoring))
         stack.callback(self._store.close)
         self._measuring = Measuring(self._store, request.settings.scoring)
@@ -185,6 +188,8 @@ class _Scan:
             left=dict(self._images.left),
             unread=dict(unread.reasons),
             is_complete=self._is_complete and not unread.total,
+            scorer_version=self._scorer_version,
+            code=loops_here(),
         )
 
     def _how_to_go_on(self) -> str:

@@ -1,6 +1,9 @@
-"""A process that measures files into a store: `python -m imageguard_daemon.batch.measuring_process STORE [WORKERS]`.
+"""A process that measures files into a store.
 
-Paths come on standard input, each ended by a NUL. What could not be kept in the store is told on standard output, a
+    python -m imageguard_daemon.batch.measuring_process STORE WORKERS VERSION [READOUT]
+
+VERSION is what the caller takes the store's to be: a readout that was replaced meanwhile has another. Paths come on
+standard input, each ended by a NUL. What could not be kept in the store is told on standard output, a
 JSON object a line. A process of its own, because worker processes begin by importing the main module of whoever
 starts them: a training script or a notebook must not be run again by that.
 """
@@ -17,15 +20,20 @@ from typing import BinaryIO
 from imageguard_daemon.audit.measured_files import MeasuredFiles
 from imageguard_daemon.batch.scanning import Measuring, Unread, version_of
 from imageguard_daemon.config import Scoring
+from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.model import Measurement
+from imageguard_daemon.names import printable
 
 _BLOCK = 1 << 16
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure what comes in; Ctrl-C ends it, and what was measured is kept."""
-    scoring = Scoring(workers=int(arguments[1]) if len(arguments) > 1 else 0)
-    store = MeasuredFiles(Path(arguments[0]), version_of(scoring))
+    path, workers, version, *readout = arguments
+    scoring = Scoring(workers=int(workers), readout=Path(readout[0]) if readout else None)
+    if version_of(scoring) != version:
+        raise UnavailableError(f"{printable(str(scoring.readout))} was replaced meanwhile; begin again")
+    store = MeasuredFiles(Path(path), version)
     measuring = Measuring(store, scoring, _Told())
 
     def tell(path: str, measurement: Measurement) -> None:

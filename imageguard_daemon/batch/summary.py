@@ -126,7 +126,10 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A scan in numbers. `known` images were taken from an earlier run; `unread` says why others could not be read."""
+    """A scan in numbers. `known` images were taken from an earlier run; `unread` says why others could not be read.
+
+    `scorer_version` is by whom images were measured, as records name it, `code` which code took the features.
+    """
 
     folder: str
     totals: Totals
@@ -135,6 +138,8 @@ class Summary:
     left: dict[str, int]
     unread: dict[str, int]
     is_complete: bool
+    scorer_version: str
+    code: str
 
 
 def as_summary(summary: Summary, *, filed: str = "") -> RenderableType:
@@ -179,5 +184,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "known_from_earlier": summary.known,
         "left_out": summary.left,
         "unread": summary.unread,
+        "scorer_version": summary.scorer_version,
+        "code": summary.code,
         "worst": [{"path": path, "reason": told} for path, told in summary.totals.worst()],
     }

@@ -13,6 +13,7 @@ from imageguard_daemon.errors import NoInputError
 from imageguard_daemon.model import Decision, Measurement
 from imageguard_daemon.quality.policy import decide, thresholds_for, with_overrides
 from imageguard_daemon.quality.scoring import LIMITS
+from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.statistics import wilson_interval
 from imageguard_daemon.reporting.wording import limit_percent
 
@@ -85,6 +86,8 @@ class Proposal:
     thresholds: Scores
     held: Held | None = None
     """None where the limit is of the images at hand."""
+    scorer_version: str = SCORER_VERSION
+    """Who gave the scores: to another's, these thresholds mean nothing."""
 
     @cached_property
     def rejected_good(self) -> list[tuple[Sample, Decision]]:

@@ -16,7 +16,6 @@ from imageguard_daemon.calibration.proposal import Missed, Proposal, Share
 from imageguard_daemon.model import Decision
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.scoring import LIMITS, SCALES, scores_by_threshold
-from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.wording import limit_percent, percent
 
 NAMES_SHOWN = 5
@@ -33,7 +32,7 @@ def as_yaml(proposal: Proposal, source: str = "default") -> str:
     """Give a complete configuration: what differs from the defaults is one source with its thresholds."""
     rejected = proposal.rejected(proposal.thresholds, proposal.good)
     lines = [
-        f"# Calibrated on {_images(rejected.total, 'good')}{_and_bad(proposal)}, scorer version {SCORER_VERSION}:",
+        f"# Calibrated on {_images(rejected.total, 'good')}{_and_bad(proposal)}, scorer {proposal.scorer_version}:",
         f"# rejects {_share(rejected)} of the good ones (limit {limit_percent(proposal.max_reject)}).",
         *(f"# {line}" for line in _held(proposal)),
         *(f"# {line}" for line in _checks_off(proposal)),
@@ -56,7 +55,7 @@ def as_dict(proposal: Proposal) -> dict[str, Any]:
     thresholds, preset = proposal.thresholds, proposal.preset
     return {
         "preset": proposal.preset_name,
-        "scorer_version": SCORER_VERSION,
+        "scorer_version": proposal.scorer_version,
         "max_reject": proposal.max_reject,
         "thresholds": dict(zip(LIMITS, thresholds, strict=True)),
         "good": _folder(proposal.good) | _both(proposal, proposal.good),

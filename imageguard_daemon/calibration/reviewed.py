@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
 from imageguard_daemon.model import Measurement, Measures
-from imageguard_daemon.quality.version import SCORER_VERSION
 
 _MEASURES = {one.name for one in fields(Measures)}
 
@@ -20,11 +19,11 @@ class ReviewedImages:
     """Nothing could be measured, or another version of the scorer did."""
 
 
-def reviewed_images(rows: Iterable[tuple[bool, str, str, str, str]]) -> ReviewedImages:
+def reviewed_images(rows: Iterable[tuple[bool, str, str, str, str]], scorer_version: str) -> ReviewedImages:
     """Sort rows of the log: whether the rejection was right, path, SHA-256, scorer version, measures as JSON."""
     made = ReviewedImages()
     for was_right, name, sha256, version, text in rows:
-        measures = recorded_measures(text) if version == SCORER_VERSION else None
+        measures = recorded_measures(text) if version == scorer_version else None
         if measures is None:
             made.left_out += 1
         else:

@@ -3,17 +3,19 @@
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imageguard_daemon.cli.incomplete import tell_how_to_go_on, tell_unread
 from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
-from imageguard_daemon.cli.rules import Preset, Set, SourceName, Workers, settings_of, source_of, with_rules
+from imageguard_daemon.cli.rules import Preset, Readout, Set, SourceName, Workers, settings_of, source_of, with_rules
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from imageguard_daemon.batch.backfill.description import Plan
@@ -102,6 +104,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
     thresholds: Set = None,
     config: ConfigFile = None,
     source: SourceName = None,
+    readout: Readout = None,
     refresh: Refresh = False,
     output: Form = OutputFormat.table,
 ) -> None:
@@ -122,7 +125,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from imageguard_daemon.batch.backfill.shards import ManifestRequest, Reading
     from imageguard_daemon.service import logs
 
-    settings = settings_of(config, workers)
+    settings = settings_of(config, workers, readout)
     rules = _rules(with_rules(source_of(settings, source), preset, parse_thresholds(thresholds or [])))
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     logs.configure("console", "warning", console)
@@ -132,7 +135,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
         plan, out, executor, dask or "", settings.scoring.workers, attempts=attempts, refresh=refresh
     )
     result = run(request, console)
-    _tell(result, manifest, settings, output, console)
+    _tell(result, request.plan.as_plain(), settings, output, console)
     if result.exit_code:
         _leave_at_once(result.exit_code)
     raise typer.Exit(_exit_code(result))
@@ -151,7 +154,7 @@ def status(
 
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     result, description = standing_of(out)
-    _tell(result, description["manifest"]["path"], Settings(), output, console)
+    _tell(result, description, Settings(), output, console)
 
 
 def _rules(source: "Source") -> "Rules":
@@ -167,13 +170,18 @@ def _plan(
     from imageguard_daemon import __version__
     from imageguard_daemon.batch.backfill.description import Plan
     from imageguard_daemon.batch.backfill.shards import Terms
-    from imageguard_daemon.quality.version import SCORER_VERSION
+    from imageguard_daemon.quality.readout import scorer_of
 
-    return Plan(wanted, shard_size, Terms(rules, settings.scoring, SCORER_VERSION, __version__, reading))
+    scorer_version = scorer_of(settings.scoring.readout)
+    return Plan(wanted, shard_size, Terms(rules, settings.scoring, scorer_version, __version__, reading))
 
 
 def _tell(
-    result: "BackfillResult", manifest: str, settings: "Settings", output: OutputFormat, console: "Console"
+    result: "BackfillResult",
+    described: "Mapping[str, Any]",
+    settings: "Settings",
+    output: OutputFormat,
+    console: "Console",
 ) -> None:
     from rich.console import Console
 
@@ -181,13 +189,15 @@ def _tell(
     from imageguard_daemon.reporting.rendering import as_csv
 
     summary = Summary(
-        folder=printable(manifest),
+        folder=printable(described["manifest"]["path"]),
         totals=result.totals,
         report=result.totals.report(settings.reporting),
         known=result.standing.known,
         left={},
         unread=dict(result.unread),
         is_complete=result.is_complete,
+        scorer_version=described["scorer_version"],
+        code=", ".join(sorted(result.code)),
     )
     if output is OutputFormat.json:
         failed = {str(number): why for number, why in result.failed.items()}

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from imageguard_daemon.cli import completing
 from imageguard_daemon.cli.calibrating import AskedOfLog, examples_of, judged_by
 from imageguard_daemon.cli.options import ConfigFile
 from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
+from imageguard_daemon.cli.rules import Readout, settings_of
 from imageguard_daemon.errors import ImageguardError, NoInputError, UsageError
 from imageguard_daemon.names import printable
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from imageguard_daemon.calibration.collection import Collection
     from imageguard_daemon.calibration.logged import FromLog, LoggedImages
     from imageguard_daemon.calibration.proposal import Proposal
+    from imageguard_daemon.config import Scoring
     from imageguard_daemon.model import Measurement
 
 
@@ -107,6 +110,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     since: Since = None,
     until: Until = None,
     config_file: ConfigFile = None,
+    readout: Readout = None,
     output: Form = ProposalFormat.yaml,
 ) -> None:
     """Propose thresholds from your own images; print them as YAML for the configuration.
@@ -125,22 +129,26 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     from imageguard_daemon.calibration.proposal import make_held_proposal, make_proposal
     from imageguard_daemon.calibration.rendering import warnings
+    from imageguard_daemon.quality.readout import scorer_of
     from imageguard_daemon.service import logs
 
     share, sure = _parse_share(max_reject), _parse_confidence(confidence, max_reject)
     _require_preset(preset or "general")
     asked = _asked_of_log(good, log, (source, class_name, since, until), config_file)
     _require_apart(good, bad)
+    scoring = settings_of(config_file, None, readout, log if log and log.is_dir() else None).scoring
+    scorer_version = scorer_of(scoring.readout)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     logs.configure("console", "warning", console)
-    found = examples_of(asked, preset) if asked else None
-    measured, unreadable = _measure([one for one in (good, bad) if one], console)
+    found = examples_of(asked, preset, scorer_version) if asked else None
+    measured, unreadable = _measure([one for one in (good, bad) if one], scoring, console)
     if found:
         measured = _with_logged(measured, found.images)
     if reviews is not None:
-        measured = _with_reviewed(measured, reviews, console)
+        measured = _with_reviewed(measured, reviews, scorer_version, console)
     made_from = (*_collections(measured), found.preset if found else preset or "general", share)
     proposal = make_proposal(*made_from) if sure is None else make_held_proposal(*made_from, sure)
+    proposal = replace(proposal, scorer_version=scorer_version)
     for warning in warnings(proposal):
         console.print(f"warning: {warning}", style="yellow")
     _write(proposal, output, console, judged_by(proposal, found, asked) if found and asked else None)
@@ -220,9 +228,8 @@ def _require_apart(good: Path | None, bad: Path | None) -> None:
         raise UsageError("the folders of good and bad images must not be the same or lie in one another")
 
 
-def _measure(folders: Sequence[Path], console: "Console") -> tuple[list[_Measured], dict[str, str]]:
+def _measure(folders: Sequence[Path], scoring: "Scoring", console: "Console") -> tuple[list[_Measured], dict[str, str]]:
     """Measure all images of the folders; gives a list for each, and the files that could not be read."""
-    from imageguard_daemon.config import Scoring
     from imageguard_daemon.service.measuring import measure_files
 
     unreadable: dict[str, str] = {}
@@ -236,7 +243,7 @@ def _measure(folders: Sequence[Path], console: "Console") -> tuple[list[_Measure
     every = [path for found in paths for path in found]
     measured: dict[str, Measurement] = {}
     with _progress(console, len(every)) as advance:
-        for one in measure_files(every, Scoring()):
+        for one in measure_files(every, scoring):
             name = one.candidate.relative_path
             if one.measurement is None:
                 unreadable[name] = _in_words(one.error)
@@ -246,7 +253,7 @@ def _measure(folders: Sequence[Path], console: "Console") -> tuple[list[_Measure
     return [[(path, measured[path]) for path in found if path in measured] for found in paths], unreadable
 
 
-def _with_reviewed(measured: list[_Measured], place: Path, console: "Console") -> list[_Measured]:
+def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, console: "Console") -> list[_Measured]:
     """Add what people said of rejected images."""
     from imageguard_daemon.audit.database import open_for_reviewing
     from imageguard_daemon.audit.quarantined import reviewed_measures
@@ -254,12 +261,12 @@ def _with_reviewed(measured: list[_Measured], place: Path, console: "Console") -
 
     engine = open_for_reviewing(place / "audit.db" if place.is_dir() else place)
     try:
-        found = reviewed_images(reviewed_measures(engine))
+        found = reviewed_images(reviewed_measures(engine), scorer_version)
     finally:
         engine.dispose()
     console.print(f"reviews: {len(found.good):,} false rejections, {len(found.bad):,} confirmed")
     if found.left_out:
-        console.print(f"{found.left_out:,} reviewed images left out: not measured by today's scorer")
+        console.print(f"{found.left_out:,} reviewed images left out: not measured by scorer version {scorer_version}")
     good, bad = (*measured, [])[:2]
     return [[*good, *found.good], [*bad, *found.bad]]
 

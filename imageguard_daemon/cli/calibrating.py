@@ -38,25 +38,24 @@ class LoggedExamples:
     images: "LoggedImages"
 
 
-def examples_of(asked: AskedOfLog, preset: str | None) -> LoggedExamples:
-    """Read the examples from the log.
+def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> LoggedExamples:
+    """Read the examples from the log: images that the scorer of this version measured.
 
     Raises:
         UsageError: it has several sources and none is named, or not the one that is.
-        NoInputError: today's scorer measured none of them.
+        NoInputError: that scorer measured none of them.
     """
     from imageguard_daemon.audit.recorded_samples import census, samples
     from imageguard_daemon.calibration.logged import logged_images
-    from imageguard_daemon.quality.version import SCORER_VERSION
     from imageguard_daemon.reporting.gathering import columns_for
 
     settings = _settings(asked)
     engine = _open(asked, settings)
     try:
         with columns_for(engine, asked.scope) as columns:
-            made, ids = census(columns, asked.scope, SCORER_VERSION)
+            made, ids = census(columns, asked.scope, scorer_version)
         source = _the_source(made)
-        _require_measured(made)
+        _require_measured(made, scorer_version)
         images = logged_images(samples(engine, replace(asked.scope, source=source), ids))
     finally:
         engine.dispose()
@@ -72,9 +71,10 @@ def judged_by(proposal: "Proposal", found: LoggedExamples, asked: AskedOfLog) ->
     from imageguard_daemon.reporting.simulation import Rules
 
     scope = replace(asked.scope, source=found.source)
+    rules = Rules(changed(proposal), proposal.preset_name, scorer_version=proposal.scorer_version)
     engine = _open(asked, _settings(asked))
     try:
-        made = simulation_of(engine, scope, Rules(changed(proposal), proposal.preset_name))
+        made = simulation_of(engine, scope, rules)
     finally:
         engine.dispose()
     told = found.census
@@ -103,12 +103,13 @@ def _the_source(made: "Census") -> str:
     return next(iter(made.sources))
 
 
-def _require_measured(made: "Census") -> None:
+def _require_measured(made: "Census", scorer_version: str) -> None:
     if not made.measured and made.other_versions:
-        versions = ", ".join(made.other_versions)
+        versions = ", ".join(map(printable, made.other_versions))
+        own = "; --config or --readout names the readout that took them, or" if "+" in versions else ";"
         raise NoInputError(
-            f"none of the images was measured by today's scorer, but by version {versions}, whose scores mean other "
-            "things; calibrate on a folder of the images instead"
+            f"none of the images was measured by scorer version {scorer_version}, but by {versions}, whose scores mean "
+            f"other things{own} calibrate on a folder of the images"
         )
 
 

@@ -10,6 +10,7 @@ import typer
 
 from imageguard_daemon.cli import completing
 from imageguard_daemon.cli.options import Format, OutputFormat, parse_thresholds
+from imageguard_daemon.cli.rules import Readout, checked_readout
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
 
@@ -35,6 +36,7 @@ def check(
             autocompletion=completing.thresholds,
         ),
     ] = None,
+    readout: Readout = None,
     output: Format = OutputFormat.table,
 ) -> None:
     """Show six measures, scores and the verdict of single images. Nothing is moved or recorded.
@@ -42,7 +44,7 @@ def check(
     Exits 0 whatever the verdicts, and 66 when a file cannot be read.
     """
     chosen = parse_thresholds(thresholds or [])
-    decisions, unreadable = _decide(files, preset, chosen)
+    decisions, unreadable = _decide(files, {"preset": preset, "thresholds": chosen}, readout)
     _SHOW[output](decisions)
     for path, error in unreadable.items():
         typer.echo(f"error: {printable(str(path))}: {error}", err=True)
@@ -50,7 +52,7 @@ def check(
 
 
 def _decide(
-    files: list[Path], preset: str, thresholds: Mapping[str, float]
+    files: list[Path], rules: Mapping[str, Any], readout: Path | None
 ) -> "tuple[dict[Path, Decision], dict[Path, str]]":
     from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 
@@ -59,11 +61,12 @@ def _decide(
     from imageguard_daemon import validate  # which reads them
     from imageguard_daemon.quality.quiet import silent_standard_error
 
+    own = checked_readout(readout) if readout else None
     decisions, unreadable = {}, {}
     for path in files:
         try:
             with silent_standard_error():
-                decisions[path] = validate(path, preset=preset, thresholds=thresholds)
+                decisions[path] = validate(path, readout=own, **rules)
         except OSError as error:
             unreadable[path] = error.strerror or str(error)
         except ValueError as error:

@@ -34,10 +34,14 @@ def init(
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Configuration to check.")],
 ) -> None:
-    """Find all mistakes of a configuration at once; exits 78 when there is one."""
+    """Find all mistakes of a configuration at once; exits 78 when there is one, 66 when its readout cannot be read."""
     from imageguard_daemon.intake.selection import unprotected
 
     settings = settings_for(None, file)
+    if settings.scoring.readout:
+        from imageguard_daemon.quality.readout import configured
+
+        configured(settings.scoring.readout)
     if names := unprotected(settings.intake):
         typer.echo(
             f"note: intake.ignore leaves out {' '.join(names)}: hidden or unfinished files of these names are judged; "

@@ -1,4 +1,4 @@
-"""The options of commands that judge images where they lie: by whose rules, and by how many workers."""
+"""The options of commands that judge images where they lie: by whose rules and readout, and by how many workers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,12 +48,40 @@ Workers = Annotated[
 ]
 
 
-def settings_of(config: Path | None, workers: int | None) -> "Settings":
-    """Load the configuration a command was given; a number of workers goes on top of it."""
-    settings = settings_for(None, config)
-    if workers is None:
-        return settings
-    return settings.model_copy(update={"scoring": settings.scoring.model_copy(update={"workers": workers})})
+Readout = Annotated[
+    Path | None,
+    typer.Option(
+        "--readout",
+        metavar="FILE",
+        readable=False,
+        show_default=False,
+        help="A readout of your own, as `python -m training` writes it, in place of the package's or the "
+        "configuration's.",
+    ),
+]
+
+
+def settings_of(
+    config: Path | None, workers: int | None, readout: Path | None = None, root: Path | None = None
+) -> "Settings":
+    """Load the configuration a command was given; a number of workers and a readout go on top of it."""
+    settings = settings_for(root, config)
+    changes: dict[str, object] = {} if workers is None else {"workers": workers}
+    if readout is not None:
+        changes["readout"] = checked_readout(readout)
+    return settings.model_copy(update={"scoring": settings.scoring.model_copy(update=changes)}) if changes else settings
+
+
+def checked_readout(readout: Path) -> Path:
+    """Give the absolute path of a readout named on the command line, which must be one."""
+    from imageguard_daemon.errors import ConfigError
+    from imageguard_daemon.quality.readout import configured
+
+    try:
+        configured(readout, "--readout")
+    except ConfigError as error:
+        raise UsageError(error.problems[0]) from error
+    return readout.absolute()
 
 
 def source_of(settings: "Settings", name: str | None) -> "Source":

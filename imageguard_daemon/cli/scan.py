@@ -12,7 +12,7 @@ import typer
 
 from imageguard_daemon.cli.incomplete import tell_how_to_go_on, tell_unread
 from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
-from imageguard_daemon.cli.rules import Preset, Set, SourceName, Workers, settings_of, source_of, with_rules
+from imageguard_daemon.cli.rules import Preset, Readout, Set, SourceName, Workers, settings_of, source_of, with_rules
 from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.names import printable
 
@@ -112,6 +112,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     config: ConfigFile = None,
     source: SourceName = None,
     workers: Workers = None,
+    readout: Readout = None,
     state: State = None,
     fresh: Fresh = False,
     overwrite: Overwrite = False,
@@ -131,7 +132,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from imageguard_daemon.batch.request import Request
     from imageguard_daemon.service import logs
 
-    settings = settings_of(config, workers)
+    settings = settings_of(config, workers, readout)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     logs.configure("console", "warning", console)
     request = Request(

@@ -90,8 +90,19 @@ def rules_for(overrides: dict[str, float], preset: str | None, settings: "Settin
         thresholds_for(preset or "general", overrides)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    sources = settings.sources if settings else ()
-    return Rules(overrides, preset, {one.name: thresholds_for(one.preset, one.thresholds) for one in sources})
+    sources = {one.name: thresholds_for(one.preset, one.thresholds) for one in settings.sources} if settings else {}
+    return Rules(overrides, preset, sources, scorer_of(settings))
+
+
+def scorer_of(settings: "Settings | None") -> str:
+    """Name the scorer by which the daemon of this configuration measures; without one, the package's own."""
+    from imageguard_daemon.quality.version import SCORER_VERSION
+
+    if settings is None or settings.scoring.readout is None:
+        return SCORER_VERSION
+    from imageguard_daemon.quality import readout
+
+    return readout.scorer_of(settings.scoring.readout)
 
 
 def rules_in_words(overrides: dict[str, float], preset: str | None, *, is_configured: bool) -> str:

@@ -124,6 +124,8 @@ def _rows(found: dict[str, Any]) -> "Iterator[tuple[str, str]]":
     if daemon:
         counts = f"{daemon['accepted']} accepted, {daemon['quarantined']} quarantined"
         yield "since start" if found["running"] else "last run", f"{counts} ({daemon.get('started_at', '')})"
+        if scorer := daemon.get("scorer_version"):
+            yield "measures by", f"scorer {scorer}, {daemon['code']}"
     if told := _last_end(found):
         yield "last end", told
     if found["running"] and daemon:

@@ -144,7 +144,7 @@ class ValidatedImageDataset(_ValidatedImages):
     An item is the image, after `transform`; with `targets`, one for each path, it is a pair of image and target.
     Kept is what could be measured and has an overall score of at least `min_score`: 0.5 is the line between accepted
     and rejected. `paths`, `scores` and `rejected` tell what was made of it. Further arguments are those of `Judging`:
-    `preset`, `thresholds`, `cache`, `audit`, `workers`.
+    `preset`, `thresholds`, `cache`, `audit`, `workers`, `readout`.
 
     A sample that cannot be loaded any more is replaced by the next one, with a warning (`on_error="raise"` lets the
     error through); when eleven in a row are gone, a RuntimeError says so.

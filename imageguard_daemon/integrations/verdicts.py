@@ -24,7 +24,7 @@ from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.policy import decide_on_file, thresholds_for
-from imageguard_daemon.quality.version import SCORER_VERSION
+from imageguard_daemon.quality.readout import readout_of, scorer_of
 
 Path_ = str | os.PathLike[str]
 
@@ -34,7 +34,8 @@ class Judging:
     """How files are judged, and where it is remembered.
 
     `cache` is a file of measurements (in the user's cache folder when None), `audit` an audit log whose measurements
-    are used before any new is taken; `workers` of 0 means one for each processor.
+    are used before any new is taken; `workers` of 0 means one for each processor; `readout` is a file that
+    `python -m training` has written, by which images are measured in place of the package's own.
     """
 
     preset: str = "general"
@@ -42,6 +43,7 @@ class Judging:
     cache: Path_ | None = None
     audit: Path_ | None = None
     workers: int = 0
+    readout: Path_ | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ def verdicts_on(paths: Sequence[str], judging: Judging) -> list[Verdict]:
     Several processes may do this at once, as the ranks of a training do: one measures, the others wait for it.
 
     Raises:
-        ValueError: an unknown preset or threshold.
+        OSError: the readout cannot be read.
+        ValueError: an unknown preset or threshold, or a readout that is none.
         UnavailableError: the cache, the audit log or the workers do not work.
     """
     thresholds = thresholds_for(judging.preset, judging.thresholds)
@@ -89,22 +92,24 @@ _HASHED_BYTES = Scoring().max_megabytes << 20
 
 
 def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Measurement], Troubles]:
-    version = version_of(Scoring())
+    own = None if judging.readout is None else readout_of(os.fsdecode(judging.readout))
+    readout = None if judging.readout is None else Path(os.fsdecode(judging.readout)).absolute()
+    scoring = Scoring(workers=judging.workers, readout=readout)
     with ExitStack() as stack:
-        cache = stack.enter_context(_cache_for(judging))
+        cache = stack.enter_context(_cache_for(judging, f"-{own.digest}" if own else ""))
         stack.enter_context(_alone(cache))
-        store = MeasuredFiles(cache, version)
+        store = MeasuredFiles(cache, version_of(scoring))
         stack.callback(store.close)
         log = None
         if judging.audit is not None:
-            log = RecordedMeasurements(Path(judging.audit), SCORER_VERSION)
+            log = RecordedMeasurements(Path(judging.audit), scorer_of(readout))
             stack.callback(log.close)
         found = _known(paths, store, log)
         unknown = [path for path in dict.fromkeys(paths) if path not in found]
         store.commit()
         if not unknown:
             return found, {}
-        troubles = _measure(unknown, cache, judging.workers)
+        troubles = _measure(unknown, cache, scoring)
         return {**found, **_known(unknown, store, None)}, troubles
 
 
@@ -130,9 +135,10 @@ def _sha256(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _measure(paths: Sequence[str], cache: Path, workers: int) -> Troubles:
+def _measure(paths: Sequence[str], cache: Path, scoring: Scoring) -> Troubles:
     """Have a process of its own measure files into the cache; gives those it could not."""
-    command = [sys.executable, "-P", "-m", "imageguard_daemon.batch.measuring_process", str(cache), str(workers)]
+    command = [sys.executable, "-P", "-m", "imageguard_daemon.batch.measuring_process", str(cache)]
+    command += [str(scoring.workers), version_of(scoring), *([str(scoring.readout)] if scoring.readout else [])]
     here = str(Path(imageguard_daemon.__file__).parent.parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
     given = b"".join(os.fsencode(path) + b"\0" for path in paths)
@@ -146,9 +152,12 @@ def _measure(paths: Sequence[str], cache: Path, workers: int) -> Troubles:
 
 
 @contextmanager
-def _cache_for(judging: Judging) -> Iterator[Path]:
-    """Give the file that measurements are kept in; where none can be written, one for this time alone."""
-    wanted = Path(judging.cache) if judging.cache is not None else cache_folder() / "datasets.state"
+def _cache_for(judging: Judging, mark: str) -> Iterator[Path]:
+    """Give the file that measurements are kept in, by `mark` one for each readout, unless the caller names it.
+
+    Where none can be written, there is one for this time alone.
+    """
+    wanted = Path(judging.cache) if judging.cache is not None else cache_folder() / f"datasets{mark}.state"
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         for path in (f"{wanted}.lock", wanted):

@@ -4,12 +4,9 @@ The compiled ones (`native/`, in C) give the same numbers in a fraction of the t
 calls when a picture is small. A package that was built without a compiler does without them.
 """
 
-import contextlib
-import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,17 +16,9 @@ from imageguard_daemon.quality.decoding import Grey
 from imageguard_daemon.quality.enlargement import LineFeatures
 from imageguard_daemon.quality.strips import Grid
 from imageguard_daemon.quality.tones import Tones
+from imageguard_daemon.quality.version import compiled_loops
 
-
-def _compiled() -> Any:
-    """Give the extension module that suits this processor, or None where the package was built without a compiler."""
-    for name in ("_native_avx2", "_native"):
-        with contextlib.suppress(ImportError):  # not built, or not for this processor
-            return importlib.import_module(f"imageguard_daemon.quality.{name}")
-    return None
-
-
-_native = _compiled()
+_native = compiled_loops()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from imageguard_daemon.model import EXPOSURE_LIMITS, SCORE_NAMES, THRESHOLD_NAMES, Decision, Measurement, Measures
 from imageguard_daemon.quality.scoring import BANDS, SCALES, Scale, scale_scores, signal_scores
 from imageguard_daemon.quality.signatures import contradiction
-from imageguard_daemon.quality.version import SCORER_VERSION
+from imageguard_daemon.quality.version import scorer_with
 
 # A signal's score below its threshold is an issue. In the order of SCORE_NAMES.
 _PRESET_ROWS: Mapping[str, tuple[float, ...]] = {
@@ -99,7 +99,7 @@ def decide(measurement: Measurement, preset: str, thresholds: Mapping[str, float
         measures=measurement.measures.as_dict(),
         preset=preset,
         thresholds=thresholds,
-        scorer_version=SCORER_VERSION,
+        scorer_version=scorer_with(measurement.readout),
         detail="; ".join(_explanation(scale, measurement.measures, thresholds) for scale in bad),
         borderline=_is_borderline(by_measure, thresholds, bad),
     )
@@ -178,6 +178,6 @@ def _unmeasured(measurement: Measurement, preset: str, thresholds: dict[str, flo
         measures={},
         preset=preset,
         thresholds=thresholds,
-        scorer_version=SCORER_VERSION,
+        scorer_version=scorer_with(measurement.readout),
         detail=measurement.detail,
     )

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from imageguard_daemon.errors import ConfigError, NoInputError, PermissionDeniedError
 from imageguard_daemon.model import Measures
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.features import AT_WORKING_SIZE, NAMES, Features
@@ -23,7 +24,7 @@ from imageguard_daemon.quality.network import MOST_BYTES, Network, Panel, load, 
 from imageguard_daemon.quality.scoring import SCALES, Scale
 from imageguard_daemon.quality.tiles import Floats
 from imageguard_daemon.quality.tones import Tones
-from imageguard_daemon.quality.version import SCORER_VERSION
+from imageguard_daemon.quality.version import scorer_with
 
 TARGETS = ("blur_sigma_px", "noise_sigma", "jpeg_quality", "enlargement", "overexposure", "underexposure")
 """The measures that are estimated."""
@@ -220,10 +221,40 @@ def _panels(data: bytes) -> tuple[Panel, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """Networks of somebody's own. `identity` is the code's number and the file's hash: what records say."""
+    """Networks of somebody's own. `digest` is the hash of their file, `content` what stood in it."""
 
-    identity: str
+    digest: str
     asked: tuple[_Asked, ...]
+    content: bytes
+
+    @property
+    def identity(self) -> str:
+        """The code's number and the file's hash: what records say."""
+        return scorer_with(self.digest)
+
+
+def configured(path: str | os.PathLike[str] | None, setting: str = "scoring.readout") -> Readout | None:
+    """Give the readout that a setting names; None where it names none: the package's own is in force.
+
+    Raises:
+        NoInputError, PermissionDeniedError: it cannot be read.
+        ConfigError: it is no readout, or not one for these features.
+    """
+    if path is None:
+        return None
+    try:
+        return readout_of(os.fsdecode(path))
+    except OSError as error:
+        kind = PermissionDeniedError if isinstance(error, PermissionError) else NoInputError
+        raise kind(f"{setting}: cannot read {printable(os.fsdecode(path))}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError([f"{setting}: {error}"]) from error
+
+
+def scorer_of(path: str | os.PathLike[str] | None) -> str:
+    """Name the scorer, as records do, by which images are measured where a setting names this readout, or none."""
+    own = configured(path)
+    return scorer_with(own.digest if own else "")
 
 
 def readout_of(path: str) -> Readout:
@@ -241,12 +272,9 @@ def readout_of(path: str) -> Readout:
 @functools.lru_cache(maxsize=4)
 def _read(path: str, _state: tuple[int, ...]) -> Readout:
     try:
-        data = _bytes_of(path)
-        found = _panels(data)
+        return readout_from(_bytes_of(path))
     except ValueError as error:
         raise ValueError(f"{printable(path)} is no readout: {error}") from error
-    digest = hashlib.sha256(data).hexdigest()[:12]
-    return Readout(f"{SCORER_VERSION}+{digest}", tuple(map(_as_run, found)))
 
 
 def _bytes_of(path: str) -> bytes:
@@ -262,3 +290,13 @@ def _bytes_of(path: str) -> bytes:
             return file.read()
     finally:
         os.close(descriptor)
+
+
+def readout_from(content: bytes) -> Readout:
+    """Give the readout that stood in a file, whatever its name.
+
+    Raises:
+        ValueError: it is none, is damaged, or was trained for other features than these.
+    """
+    asked = tuple(map(_as_run, _panels(content)))
+    return Readout(hashlib.sha256(content).hexdigest()[:12], asked, content)

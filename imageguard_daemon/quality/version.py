@@ -1,14 +1,32 @@
 """The scorer's version, apart from the readout so that records can be re-judged without numpy."""
 
-import importlib.util
+import contextlib
+import importlib
+from typing import Any
 
 SCORER_VERSION = "7"
 """Raised whenever the same pixels may get another measure; recorded with every decision."""
 
 
-def loops_here() -> str:
-    """Say whether the features are taken by compiled code here or by NumPy; loads neither.
+def scorer_with(readout: str) -> str:
+    """Name the scorer in records: the code's number, and the hash of a readout that is not the package's."""
+    return f"{SCORER_VERSION}+{readout}" if readout else SCORER_VERSION
 
-    Both give the same numbers, one several times as fast; who wonders about speed, or about a difference, asks this.
+
+def compiled_loops() -> Any:
+    """Give the extension module that suits this processor, or None where the package was built without a compiler."""
+    for name in ("_native_avx2", "_native"):
+        with contextlib.suppress(ImportError):  # not built, or not for this processor
+            return importlib.import_module(f"imageguard_daemon.quality.{name}")
+    return None
+
+
+def loops_here() -> str:
+    """Say which code takes the features here: `compiled for AVX2`, `compiled`, or `NumPy`.
+
+    All give the same numbers, one several times as fast; who wonders about speed, or about a difference, asks this.
     """
-    return "compiled" if importlib.util.find_spec("imageguard_daemon.quality._native") else "NumPy"
+    module = compiled_loops()
+    if module is None:
+        return "NumPy"
+    return "compiled for AVX2" if module.__name__.endswith("_avx2") else "compiled"

@@ -36,7 +36,8 @@ class Rules:
     """Which thresholds a recorded decision is judged by again.
 
     They are those of `preset` if there is one; otherwise those that `sources` has for the decision's source; and
-    otherwise those that were in force when it was made. In each case `overrides` replaces some of them.
+    otherwise those that were in force when it was made. In each case `overrides` replaces some of them. Scores that
+    another scorer gave than `scorer_version` are counted.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Rules:
         overrides: Mapping[str, float],
         preset: str | None = None,
         sources: Mapping[str, Mapping[str, float]] | None = None,
+        scorer_version: str = SCORER_VERSION,
     ) -> None:
+        self.scorer_version = scorer_version
         self._overrides = overrides
         self._preset = preset
         self._sources = sources or {}
@@ -115,6 +118,8 @@ class Simulation:
     """Verdicts that stay because their scores or thresholds make no sense to this version."""
     other_versions: Counter[str] = field(default_factory=Counter)
     """Judged again from the scores that another version of the scorer gave."""
+    scorer_version: str = SCORER_VERSION
+    """Today's."""
 
     def count(self, key: Key, outcome: int, images: int) -> None:
         """Count images of a key that would have this outcome."""
@@ -126,7 +131,7 @@ class Simulation:
         else:
             is_rejected = outcome >= _FIRST_REASON
             reason = _REASONS[outcome - _FIRST_REASON] if is_rejected else ""
-            if key.scorer_version != SCORER_VERSION:
+            if key.scorer_version != self.scorer_version:
                 self.other_versions[key.scorer_version] += images
         for change in (self.overall, self.classes[key.class_name]):
             change.count(images, was_rejected=key.verdict != "accepted", is_rejected=is_rejected)
@@ -168,6 +173,7 @@ class Simulator:
     def __init__(self, keys: Sequence[Key | None], rules: Rules, measures: MeasuresOf) -> None:
         self._keys = keys
         self._measures = measures
+        self._scorer_version = rules.scorer_version
         thresholds = [key and rules.thresholds(key.source, key.preset, key.profile) for key in keys] or [None]
         self._by_name = [found or {} for found in thresholds]
         self._thresholds = np.array([[found.get(name, np.nan) for name in LIMITS] for found in self._by_name])
@@ -238,7 +244,11 @@ class Simulator:
 
     def simulation(self) -> Simulation:
         """Give the counts by class and reason."""
-        made = Simulation(newly_rejected=self._examples[True], newly_accepted=self._examples[False])
+        made = Simulation(
+            newly_rejected=self._examples[True],
+            newly_accepted=self._examples[False],
+            scorer_version=self._scorer_version,
+        )
         for number in np.flatnonzero(self._counts.any(axis=1)).tolist():
             key = self._keys[number]
             assert key is not None  # noqa: S101 - an image has a key

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.rendering import cell
 from imageguard_daemon.reporting.simulation import Change, Example, Simulation
 from imageguard_daemon.reporting.tables import number_columns, plain_table, scope_in_words
@@ -31,7 +30,7 @@ def simulation_as_dict(made: Simulation, rules: str) -> dict[str, Any]:
         "kept": dict(made.kept.most_common()),
         "unreadable": made.unreadable,
         "other_scorer_versions": dict(made.other_versions.most_common()),
-        "scorer_version": SCORER_VERSION,
+        "scorer_version": made.scorer_version,
         "examples": {
             "newly_rejected": [_example_as_dict(example) for example in made.newly_rejected],
             "newly_accepted": [_example_as_dict(example) for example in made.newly_accepted],
@@ -130,8 +129,8 @@ def _remarks(made: Simulation) -> Iterator[str]:
     if made.other_versions:
         versions = ", ".join(f"{count:,} of version {shown(name)}" for name, count in made.other_versions.most_common())
         yield (
-            f"{made.other_versions.total():,} were scored by another version than today's ({SCORER_VERSION}): "
-            f"{versions}; measured anew they may differ"
+            f"{made.other_versions.total():,} were scored by another version than today's "
+            f"({shown(made.scorer_version)}): {versions}; measured anew they may differ"
         )
 
 

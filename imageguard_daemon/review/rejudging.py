@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from imageguard_daemon.audit.counts import RecordedScores
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.quality.scoring import scores_by_threshold
-from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.simulation import Rules
 
 
@@ -47,7 +46,7 @@ def judge_again(rows: Iterable[RecordedScores], rules: Rules) -> Rejudged:
         elif verdict:
             made.accepted[row.id] = thresholds
             made.reasons[row.reason] += 1
-            made.other_versions += row.scorer_version != SCORER_VERSION
+            made.other_versions += row.scorer_version != rules.scorer_version
         else:
             made.still_rejected += 1
     return made

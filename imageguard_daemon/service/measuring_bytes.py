@@ -8,11 +8,14 @@ import os
 import socket
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.model import Measurement, Measures
+from imageguard_daemon.quality.readout import configured
+from imageguard_daemon.quality.version import scorer_with
 from imageguard_daemon.service.confined_process import start
 from imageguard_daemon.service.decoding_process import DecoderLostError, sealed_copy
 from imageguard_daemon.service.losses import Cause, Loss, issue_of
@@ -30,13 +33,19 @@ _GRACE_SECONDS = 5.0
 class BytesMeasurer:
     """One process that measures, made at first use. Any thread may call it; others wait meanwhile.
 
-    `seconds` is what one image may take; it is that of the settings when left out.
+    `seconds` is what one image may take; it is that of the settings when left out. The readout that the settings name
+    is read here, once.
+
+    Raises:
+        NoInputError, PermissionDeniedError, ConfigError: there is none to be had where they name one.
     """
 
     def __init__(self, settings: Scoring, seconds: float | None = None) -> None:
+        self._readout = configured(settings.readout)
         whole = max(1, round(settings.timeout_seconds if seconds is None else seconds))
         memory = settings.worker_memory_megabytes * _MEGABYTE
-        self._arguments = (memory, settings.max_pixels, settings.max_megabytes * _MEGABYTE, whole)
+        limits = (memory, settings.max_pixels, settings.max_megabytes * _MEGABYTE, whole)
+        self._arguments = (*limits, int(self._readout is not None))
         self._patience = whole + _GRACE_SECONDS
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
@@ -53,10 +62,18 @@ class BytesMeasurer:
         losses: list[Loss] = []
         while (issue := issue_of(losses)) is None:
             try:
-                return self._measured_once(data)
+                return self._by_readout(self._measured_once(data))
             except DecoderLostError as lost:
                 losses.append(lost.loss)
-        return Measurement("", issue=issue[0], detail=issue[1])
+        return self._by_readout(Measurement("", issue=issue[0], detail=issue[1]))
+
+    @property
+    def scorer_version(self) -> str:
+        """By which scorer it measures, as records name it."""
+        return scorer_with(self._readout.digest if self._readout else "")
+
+    def _by_readout(self, measurement: Measurement) -> Measurement:
+        return replace(measurement, readout=self._readout.digest) if self._readout else measurement
 
     def _measured_once(self, data: bytes) -> Measurement:
         with self._lock:
@@ -106,6 +123,7 @@ class BytesMeasurer:
         self._socket.settimeout(_SECONDS_TO_START)
         ready = b""
         with suppress(OSError):
+            self._send_readout()
             ready = self._socket.recv(_ANSWER_BYTES)
         if ready != READY:
             self.close()
@@ -115,3 +133,11 @@ class BytesMeasurer:
                 "the process that measures images ends before it has done anything: the reason stands above, or else "
                 "scoring.worker_memory_megabytes is too small"
             )
+
+    def _send_readout(self) -> None:
+        if self._readout is not None:
+            contents = sealed_copy(self._readout.content)
+            try:
+                socket.send_fds(self._socket, [b"r"], [contents])
+            finally:
+                os.close(contents)

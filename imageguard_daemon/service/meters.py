@@ -23,7 +23,7 @@ from prometheus_client.metrics_core import Metric
 
 from imageguard_daemon import __version__
 from imageguard_daemon.model import JudgedFile
-from imageguard_daemon.quality.version import SCORER_VERSION
+from imageguard_daemon.quality.version import SCORER_VERSION, loops_here
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half as many lines again, which no query of ours asks for
 
@@ -100,7 +100,8 @@ class Vitals:
 class Meters:
     """All numbers of one daemon. The loop counts and publishes; other threads only read."""
 
-    def __init__(self) -> None:
+    def __init__(self, scorer_version: str = SCORER_VERSION) -> None:
+        self._build = {"version": __version__, "scorer_version": scorer_version, "code": loops_here()}
         self.registry = CollectorRegistry(auto_describe=True)
         self.vitals: Vitals | None = None
         ProcessCollector(registry=self.registry)
@@ -141,9 +142,7 @@ class Meters:
 
     def collect(self) -> Iterator[Metric]:
         """Give the numbers of the last moment published; `prometheus_client` asks, from any thread."""
-        yield InfoMetricFamily(
-            "imageguard_build", "Versions.", {"version": __version__, "scorer_version": SCORER_VERSION}
-        )
+        yield InfoMetricFamily("imageguard_build", "Versions, and which code takes the features.", self._build)
         if self.vitals is not None:
             yield from _gauges(self.vitals)
             yield from _source_gauges(self.vitals)

@@ -1,4 +1,4 @@
-"""The folders a daemon needs before it can start."""
+"""The folders and files a daemon needs before it can start."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from imageguard_daemon.errors import ConfigError, NoInputError, PermissionDenied
 from imageguard_daemon.file_systems import Reach, file_system_at
 from imageguard_daemon.intake.selection import unprotected
 from imageguard_daemon.names import printable
+from imageguard_daemon.quality.readout import configured
 from imageguard_daemon.service import inbox_memory
 
 log = structlog.get_logger(__name__)
@@ -22,9 +23,11 @@ def prepare(settings: Settings) -> None:
 
     Raises:
         NoInputError: a folder is not there, which a disk that is mounted later may mend.
-        ConfigError: something else is in a folder's place, which only a person mends.
+        ConfigError: something else is in a folder's place, which only a person mends; the readout that the settings
+            name is none.
         PermissionDeniedError, StalledError, UnavailableError: with the folder and what to do about it.
     """
+    configured(settings.scoring.readout)  # before anything is made, or moved that an earlier run left
     _make(settings.root)
     _make(settings.state_folder)
     inbox_memory.make_missing(settings)

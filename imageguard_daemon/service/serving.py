@@ -14,6 +14,8 @@ from imageguard_daemon.intake.backlog import Backlog, Failure
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.model import JudgedFile
 from imageguard_daemon.names import printable
+from imageguard_daemon.quality.readout import scorer_of
+from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.service import confinement, logs, preparation, status
 from imageguard_daemon.service.alerting import Alerting
 from imageguard_daemon.service.display import Display
@@ -70,7 +72,7 @@ class Serving:
             source.name: ServedSource(source, Inbox(source, settings.intake, self._backlog, waker.wake))
             for source in settings.sources
         }
-        self._meters = Meters()
+        self._meters = Meters(self._workers.scorer_version)
         self._image_lines = ImageLines(settings.logging)
         self._metrics_server = MetricsServer(settings.metrics, self._meters)
         self._recovery = recovery
@@ -97,7 +99,8 @@ class Serving:
 
     def run(self, reload: Callable[[], Settings], display: Display, *, once: bool) -> int:
         """Serve, then stop in order; give the exit code."""
-        log.info("started", root=str(self._settings.root), process_id=os.getpid())
+        measured_by = {"scorer": self._workers.scorer_version, "code": loops_here()}
+        log.info("started", root=str(self._settings.root), process_id=os.getpid(), **measured_by)
         self._workers.tell_plan()
         if self._confinement_lacks:
             log.warning("image decoders are not fully confined", lacking=", ".join(self._confinement_lacks))
@@ -218,6 +221,7 @@ class Serving:
         """Take over what can change while running; a configuration with mistakes changes nothing."""
         try:
             fresh = reload()
+            scorer_version = scorer_of(fresh.scoring.readout)
         except ImageguardError as error:
             log.error("configuration not reloaded", why=str(error))  # noqa: TRY400 - the mistake is the user's
             self._configuration_refused = " ".join(str(error).split())
@@ -232,7 +236,10 @@ class Serving:
         self._pages.give_another_chance()
         for source in self._sources.values():
             source.inbox.walk_soon()
-        if changed := self._settings.needing_restart(fresh):
+        changed = self._settings.needing_restart(fresh)
+        if scorer_version != self._workers.scorer_version:  # the same name may have another content
+            changed.append(f"scoring.readout ({scorer_version} in place of {self._workers.scorer_version})")
+        if changed:
             log.warning("some changes need a restart", settings=", ".join(changed))
         log.info("configuration reloaded")
 
@@ -350,6 +357,8 @@ class Serving:
             forwarding=self._forwarding.status(),
             left_open=len(self._recovery.left_open),
             left_open_examples=tuple(map(_told_left_open, self._recovery.left_open[: status.LEFT_OPEN_SHOWN])),
+            scorer_version=self._workers.scorer_version,
+            code=loops_here(),
         )
 
 

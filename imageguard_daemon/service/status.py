@@ -68,6 +68,9 @@ class Status:
     left_open: int = 0
     """Moves of earlier runs that cannot be settled for now."""
     left_open_examples: tuple[str, ...] = ()
+    scorer_version: str = ""
+    """By which scorer images are measured, as records name it; `code` is which code takes the features."""
+    code: str = ""
 
 
 def write(status: Status, state_folder: Path) -> None:

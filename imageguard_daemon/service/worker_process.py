@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from multiprocessing.reduction import DupFd
 from typing import Any
 
@@ -22,6 +23,7 @@ from imageguard_daemon.errors import ImageguardError, ReplacedError
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.readout import Readout, readout_from
 from imageguard_daemon.service import sender_checksums
 from imageguard_daemon.service.decoding_process import Decoder, DecoderLostError, sealed_copy
 from imageguard_daemon.service.edition import installed_edition
@@ -83,18 +85,22 @@ Answer = Measurement | OSError | ImageguardError | Loss
 _board = Board(1)
 _memory_bytes = 0
 _decoder: Decoder | None = None
+_readout: Readout | None = None
 _refusal: ReplacedError | None = None
 
 
-def begin(memory_bytes: int, board: Board, edition: str) -> None:
+def begin(memory_bytes: int, board: Board, edition: str, readout: bytes | None = None) -> None:
     """Prepare a fresh worker: bounded, deaf to the terminal's Ctrl-C, and gone when the daemon is gone.
 
-    One that was loaded from other files than the daemon, which is of the given edition, does nothing for it.
+    One that was loaded from other files than the daemon, which is of the given edition, does nothing for it. `readout`
+    is the content of one that is to measure in place of the package's.
     """
-    global _board, _memory_bytes, _decoder, _refusal  # noqa: PLW0603 - a worker process has one of each
+    global _board, _memory_bytes, _decoder, _readout, _refusal  # noqa: PLW0603 - a worker process has one of each
     _board, _memory_bytes = board, memory_bytes
     if edition != installed_edition():
         _refusal = ReplacedError(REPLACED)
+    elif readout is not None:
+        _readout = readout_from(readout)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -105,7 +111,11 @@ def begin(memory_bytes: int, board: Board, edition: str) -> None:
     _silence_libraries()
     measurement.prepare_worker()
     with suppress(OSError, ImageguardError):  # the first file tells of it
-        _decoder = Decoder(memory_bytes)
+        _decoder = _new_decoder()
+
+
+def _new_decoder() -> Decoder:
+    return Decoder(_memory_bytes, partial(measurement.measure_bytes, readout=_readout))
 
 
 def _silence_libraries() -> None:
@@ -163,7 +173,7 @@ def _decoded(data: bytes, limits: Limits, seconds: float) -> Measurement:
     """Have the decoder look at bytes; what they hash to is found out here, where nobody can have taken over."""
     global _decoder  # noqa: PLW0603 - one at a time
     if _decoder is None:  # the last one did not survive its file
-        _decoder = Decoder(_memory_bytes)
+        _decoder = _new_decoder()
     contents = sealed_copy(data)
     try:
         found = _decoder.measure(contents, limits, seconds)

@@ -31,6 +31,8 @@ from imageguard_daemon.model import Candidate, Measurement
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.readout import configured
+from imageguard_daemon.quality.version import scorer_with
 from imageguard_daemon.service import worker_process
 from imageguard_daemon.service.allowance import allowance
 from imageguard_daemon.service.edition import installed_edition
@@ -91,10 +93,15 @@ class Finished:
 class Workers:
     """A pool of processes that measure. One thread only; `wake` is called from others when something finished.
 
-    With `checks`, images are held against the checksums that their senders put beside them.
+    With `checks`, images are held against the checksums that their senders put beside them. The readout that the
+    settings name is read here, once; all processes measure by what stood in it, also those that are started later.
+
+    Raises:
+        NoInputError, PermissionDeniedError, ConfigError: there is none to be had where they name one.
     """
 
     def __init__(self, settings: Scoring, wake: Callable[[], None], *, checks: bool = False) -> None:
+        self._readout = configured(settings.readout)
         self._limits = Limits(
             max_pixels=settings.max_pixels,
             max_bytes=settings.max_megabytes * _MEGABYTE,
@@ -123,6 +130,11 @@ class Workers:
         """Log how many workers there are, how large they may grow, and what made that less than it could be."""
         limits = {"limited_by": self.plan.because} if self.plan.because else {}
         log.info("workers", number=self.plan.count, megabytes_each=self.plan.megabytes, **limits)
+
+    @property
+    def scorer_version(self) -> str:
+        """By which scorer they measure, as records name it."""
+        return scorer_with(self._readout.digest if self._readout else "")
 
     @property
     def in_work(self) -> int:
@@ -193,7 +205,7 @@ class Workers:
             max_workers=self._count,
             context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks
             initializer=worker_process.begin,
-            initargs=(self.plan.memory_bytes, self._board, self._edition),
+            initargs=(self.plan.memory_bytes, self._board, self._edition, self._readout and self._readout.content),
         )
         try:
             bool(pool.active)  # asking starts the processes now, to be warm when the first file has settled
@@ -304,7 +316,10 @@ class Workers:
         if isinstance(answer, Loss):
             return self._after_loss(task, answer)
         if isinstance(answer, Measurement):
-            return Finished(task.candidate, self._with_issue(task, answer))
+            measured = self._with_issue(task, answer)
+            return Finished(
+                task.candidate, replace(measured, readout=self._readout.digest) if self._readout else measured
+            )
         return Finished(task.candidate, error=answer)
 
     def _after_lost_worker(self, batch: Batch, error: BaseException) -> list[Finished]:

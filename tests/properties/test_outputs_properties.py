@@ -129,7 +129,9 @@ def test_scans_are_safe_to_show_and_to_open(name: str, folder: str) -> None:
     assert all(map(_is_inert, _cells(table.getvalue().decode())))
     assert json.loads(lines.getvalue()) == row
     _harmless(lines.getvalue().decode())
-    summary = Summary(printable(folder), totals, totals.report(Reporting()), 0, {}, {}, is_complete=True)
+    summary = Summary(
+        printable(folder), totals, totals.report(Reporting()), 0, {}, {}, is_complete=True, scorer_version="7", code=""
+    )
     _harmless(_on_terminal(as_summary(summary)))
     _harmless(json.dumps(as_json(summary), ensure_ascii=False))
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from typer import Typer
 from typer.testing import CliRunner
 
-from imageguard_daemon import PRESETS
+from imageguard_daemon import PRESETS, validate
 from imageguard_daemon.audit import quarantined
 from imageguard_daemon.cli.report import report
 from imageguard_daemon.cli.reviewing import reading
@@ -32,6 +32,7 @@ from imageguard_daemon.web.guarding import MOST_BODY_BYTES, MOST_UPLOAD_BYTES
 from imageguard_daemon.web.site import Access, RateLimit, Site
 from imageguard_daemon.web.tokens import Tokens, add
 from tests.helpers.images import blurred, jpeg, photo
+from tests.helpers.readouts import write_readout
 from tests.helpers.rejections import Rejections
 
 command = Typer()
@@ -842,3 +843,15 @@ async def test_a_wrong_parameter_is_named_with_what_it_may_be(client, address, w
         await client.post("/api/report"),
     ):
         assert isinstance(wrong.json()["detail"], str)
+
+
+async def test_the_checker_judges_by_the_readout_in_force(rejections, tmp_path):
+    """An upload is judged as the daemon would judge it, and the answer names the scorer."""
+    own = write_readout(tmp_path / "own.npz")
+    scoring = rejections.settings.scoring.model_copy(update={"readout": own})
+    rejections.settings = rejections.settings.model_copy(update={"scoring": scoring})
+    good = jpeg(photo(280, 200))
+    async with _client(_site(rejections)) as client:
+        [told] = (await client.post("/api/check", files=[("images", ("1.jpg", good))])).json()["images"]
+    assert told["scorer_version"] == validate(good, readout=own).scorer_version
+    assert not told["presets"]["general"]["ok"]

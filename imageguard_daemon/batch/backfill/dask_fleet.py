@@ -9,13 +9,16 @@ import logging
 import time
 from concurrent.futures import CancelledError, Executor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from imageguard_daemon import __version__
 from imageguard_daemon.batch.backfill.executors import SHARDS_FOR_EACH_WORKER
-from imageguard_daemon.errors import UnavailableError, UsageError
+from imageguard_daemon.batch.backfill.scoring import told_other_version
+from imageguard_daemon.batch.backfill.shards import Terms
+from imageguard_daemon.errors import FatalError, UnavailableError, UsageError
 from imageguard_daemon.names import printable
-from imageguard_daemon.quality.version import SCORER_VERSION
+from imageguard_daemon.quality.readout import scorer_of
 
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
@@ -26,8 +29,9 @@ _WITHOUT_WORKERS_SECONDS = 120.0
 class DaskFleet:
     """The workers of one scheduler; they may come and go."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, terms: Terms) -> None:
         self._address = address
+        self._terms = terms
         self._shown = printable(address)
         self._client: Any = None
         self._threads = 0
@@ -112,22 +116,21 @@ class DaskFleet:
 
     def _require_same_version(self) -> None:
         """Ask the workers there are by now; those that come later refuse by themselves."""
-        answers = self._client.run(versions_here, on_error="return")
-        ours = versions_here()
+        readout = self._terms.scoring.readout
+        answers = self._client.run(versions_here, readout, on_error="return")
+        ours = (self._terms.package_version, self._terms.scorer_version)
         for worker, answer in sorted(answers.items()):
             if isinstance(answer, BaseException):
                 told = printable(" ".join(str(answer).split()) or type(answer).__name__)
-                raise UnavailableError(f"the Dask worker {worker} cannot load imageguard-daemon: {told}")
+                what = "the readout" if isinstance(answer, FatalError) else "imageguard-daemon"
+                raise UnavailableError(f"the Dask worker {worker} cannot load {what}: {told}")
             if answer != ours:
-                raise UnavailableError(
-                    f"the Dask worker {worker} has imageguard-daemon {answer[0]} with scorer {answer[1]}, and this "
-                    f"command {ours[0]} with scorer {ours[1]}: install the same version on both"
-                )
+                raise UnavailableError(told_other_version(f"the Dask worker {worker}", answer, ours, readout))
 
 
-def versions_here() -> tuple[str, str]:
-    """Give the versions of the package and of the scorer; workers are asked for theirs."""
-    return __version__, SCORER_VERSION
+def versions_here(readout: Path | None = None) -> tuple[str, str]:
+    """Give the versions of the package and of the scorer with this readout; workers are asked for theirs."""
+    return __version__, scorer_of(readout)
 
 
 def _client_class() -> Any:

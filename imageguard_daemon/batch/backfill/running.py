@@ -60,6 +60,8 @@ class BackfillResult:
     unread: Counter[str] = field(default_factory=Counter)
     examples: list[tuple[str, str]] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
+    code: set[str] = field(default_factory=set)
+    """Which code took the features: workers may differ in that."""
     is_complete: bool = False
     exit_code: int = 0
 
@@ -69,6 +71,7 @@ class BackfillResult:
         self.unread.update(facts.unread)
         room = _EXAMPLES - len(self.examples)
         self.examples += [(path, why) for path, why in facts.examples[:room]]
+        self.code.update(filter(None, [facts.code]))  # results of earlier versions have none
         self.standing.done += facts.rows
         self.standing.known += is_known
         self.standing.rejected = self.totals.rejected
@@ -105,7 +108,7 @@ def _fleet_for(request: BackfillRequest) -> Fleet:
         return open_fleet(request.executor, request.workers)
     from imageguard_daemon.batch.backfill.dask_fleet import DaskFleet  # noqa: PLC0415 - an extra, a second to load
 
-    return DaskFleet(request.dask)
+    return DaskFleet(request.dask, request.plan.terms)
 
 
 def _require_fitting(results: Results, request: BackfillRequest) -> None:
@@ -153,6 +156,7 @@ class _Backfill:
             "rows_of_manifest": result.standing.done if result.is_complete else self._manifest.rows,
             "failed": {str(number): why for number, why in failed.items()},
             "unread": dict(result.unread.most_common(20)),
+            "code": sorted(result.code),
         }
         self._results.describe(described(self._request.plan, result.standing, progress))
         self._described_at = time.monotonic()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 from imageguard_daemon import __version__
 from imageguard_daemon.batch.backfill.reading import Read, Readers
@@ -18,7 +19,6 @@ from imageguard_daemon.errors import FatalError, ImageguardError, StalledError, 
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.decoding import Limits
-from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.service.measuring_bytes import BytesMeasurer
 
 _MEGABYTE = 1 << 20
@@ -33,8 +33,9 @@ def score_shard(shard: Shard) -> list[Row]:
     shard several times is read once. No thread or process of it is left when it returns, but for reads that hang.
 
     Raises:
-        UnavailableError: this worker has another version of the package, cannot start processes, or lacks what the
-            store needs.
+        UnavailableError: this worker has another version of the package or another readout, cannot start processes,
+            or lacks what the store needs.
+        NoInputError, PermissionDeniedError, ConfigError: it has no such readout.
         StalledError: none of the images could be read, and the reason may pass.
     """
     measurer = BytesMeasurer(shard.terms.scoring)
@@ -46,25 +47,32 @@ def score_shard(shard: Shard) -> list[Row]:
 
 def score_in_worker(shard: Shard) -> list[Row]:
     """Do the same in a worker that gets shard after shard: the process that measures stays for the next one."""
-    with _measurer(shard.terms.scoring) as measurer:
+    with _measurer(shard.terms) as measurer:
         return _rows(shard, measurer)
 
 
 def _rows(shard: Shard, measurer: BytesMeasurer) -> list[Row]:
-    _require_same_version(shard.terms)
+    _require_same_version(shard.terms, measurer.scorer_version)
     paths = list(dict.fromkeys(line.address for line in shard.lines))
     found = dict(zip(paths, _measured(paths, shard.terms, measurer), strict=True))
     _require_some(list(found.values()))
     return [_row(line, found[line.address], shard.terms) for line in shard.lines]
 
 
-def _require_same_version(terms: Terms) -> None:
-    here = (SCORER_VERSION, __version__)
-    if here != (terms.scorer_version, terms.package_version):
-        raise UnavailableError(
-            f"a worker has imageguard-daemon {__version__} with scorer {SCORER_VERSION}, and this command "
-            f"{terms.package_version} with scorer {terms.scorer_version}: install the same version on both"
-        )
+def _require_same_version(terms: Terms, scorer_version: str) -> None:
+    here, there = (__version__, scorer_version), (terms.package_version, terms.scorer_version)
+    if here != there:
+        raise UnavailableError(told_other_version("a worker", here, there, terms.scoring.readout))
+
+
+def told_other_version(who: str, here: tuple[str, str], there: tuple[str, str], readout: Path | None) -> str:
+    """Say how a worker differs from the command: by the versions of package and scorer, or by its readout's file."""
+    is_readout = (here[0], here[1].partition("+")[0]) == (there[0], there[1].partition("+")[0])
+    what = f"have the same {printable(str(readout))} on both" if is_readout else "install the same version on both"
+    return (
+        f"{who} has imageguard-daemon {here[0]} with scorer {here[1]}, and this command {there[0]} with scorer "
+        f"{there[1]}: {what}"
+    )
 
 
 def _measured(paths: Sequence[str], terms: Terms, measurer: BytesMeasurer) -> "list[Measurement | BaseException]":
@@ -110,13 +118,13 @@ def _limits_of(scoring: Scoring) -> Limits:
 
 
 @contextmanager
-def _measurer(scoring: Scoring) -> Iterator[BytesMeasurer]:
+def _measurer(terms: Terms) -> Iterator[BytesMeasurer]:
     """Lend a process that measures; it stays for the next shard, as starting one takes a second."""
-    idle = _idle_for(os.getpid(), scoring)
+    idle = _idle_for(os.getpid(), terms.scoring, terms.scorer_version)
     try:
         measurer = idle.pop()
     except IndexError:
-        measurer = BytesMeasurer(scoring)
+        measurer = BytesMeasurer(terms.scoring)
     try:
         yield measurer
     except BaseException:
@@ -126,8 +134,8 @@ def _measurer(scoring: Scoring) -> Iterator[BytesMeasurer]:
 
 
 @cache
-def _idle_for(_process: int, _scoring: Scoring) -> list[BytesMeasurer]:
-    """Give the idle ones: not those of a process this one was forked from, nor those with other limits."""
+def _idle_for(_process: int, _scoring: Scoring, _scorer_version: str) -> list[BytesMeasurer]:
+    """Give the idle ones: not those of a process this one was forked from, nor those with other limits or readouts."""
     idle: list[BytesMeasurer] = []
     atexit.register(_close_all, os.getpid(), idle)
     return idle

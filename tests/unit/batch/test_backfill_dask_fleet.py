@@ -6,7 +6,8 @@ import pytest
 
 from imageguard_daemon.batch.backfill import dask_fleet
 from imageguard_daemon.batch.backfill.dask_fleet import DaskFleet, versions_here
-from imageguard_daemon.errors import UnavailableError, UsageError
+from imageguard_daemon.errors import NoInputError, UnavailableError, UsageError
+from tests.helpers.shards import terms
 
 
 class _Client:
@@ -27,7 +28,7 @@ class _Client:
     def nthreads(self) -> dict[str, int]:
         return dict.fromkeys(map(str, range(self.threads)), 1)
 
-    def run(self, function: object, on_error: str) -> dict[str, object]:
+    def run(self, function: object, *arguments: object, on_error: str) -> dict[str, object]:
         return {"tcp://10.0.0.7:1234": self.answer}
 
     def close(self, timeout: float) -> None:
@@ -52,7 +53,7 @@ class KilledWorker(Exception):  # noqa: N818 - Dask's name
 def test_as_many_shards_are_out_as_keep_its_threads_busy(client, monkeypatch):
     """Two for each thread, counted anew as workers come and go; two while there are none yet."""
     monkeypatch.setattr(dask_fleet, "_COUNT_SECONDS", 0)
-    fleet = DaskFleet("tcp://x:1")
+    fleet = DaskFleet("tcp://x:1", terms())
     assert fleet.slots == 6
     client.threads = 0
     assert fleet.slots == 2
@@ -62,7 +63,7 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(client, monkeypatc
     """After its time it is told; workers that come in between are enough to go on."""
     client.threads = 0
     monkeypatch.setattr(dask_fleet, "_COUNT_SECONDS", 0)
-    fleet = DaskFleet("tcp://x:1")
+    fleet = DaskFleet("tcp://x:1", terms())
     assert fleet.slots
     fleet.check()
     monkeypatch.setattr(dask_fleet, "_WITHOUT_WORKERS_SECONDS", -1)
@@ -81,28 +82,32 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(client, monkeypatc
             r"worker tcp://10\.0\.0\.7:1234 has imageguard-daemon 0\.0\.1 with scorer 0, and this command",
         ),
         (ModuleNotFoundError("No module named 'imageguard_daemon'"), "cannot load imageguard-daemon: No module named"),
+        (
+            NoInputError("scoring.readout: cannot read own.npz: gone"),
+            "cannot load the readout: scoring.readout: cannot",
+        ),
     ],
 )
 def test_a_worker_that_does_not_fit_is_named(client, answer, told):
     """Another version, or none at all, is told with the worker's address before anything is sent."""
     client.answer = answer
     with pytest.raises(UnavailableError, match=told):
-        DaskFleet("tcp://x:1")
+        DaskFleet("tcp://x:1", terms())
 
 
 def test_a_scheduler_that_is_not_there_is_told(client):
     """At the start in a sentence; when it goes later, with what is kept."""
-    fleet = DaskFleet("tcp://x:1")
+    fleet = DaskFleet("tcp://x:1", terms())
     client.connects = False
     with pytest.raises(UnavailableError, match=r"^no Dask scheduler at tcp://x:1: Timed out trying to connect"):
-        DaskFleet("tcp://x:1")
+        DaskFleet("tcp://x:1", terms())
     with pytest.raises(UnavailableError, match="what is done is kept, and the same command goes on"):
         fleet.renew()
 
 
 def test_what_ends_a_shard_is_told_from_what_ends_the_cluster(client):
     """Cancelled means lost, all of it; four dead workers end one shard for this run; an error may be tried again."""
-    fleet = DaskFleet("tcp://x:1")
+    fleet = DaskFleet("tcp://x:1", terms())
     assert fleet.is_lost(CancelledError())
     assert not fleet.is_lost(KilledWorker())
     assert fleet.is_final(KilledWorker())
@@ -115,4 +120,4 @@ def test_without_dask_it_says_what_to_install(monkeypatch):
     """The extra is named."""
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(UsageError, match=r"pip install 'imageguard-daemon\[dask\]'"):
-        DaskFleet("tcp://x:1")
+        DaskFleet("tcp://x:1", terms())

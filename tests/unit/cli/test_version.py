@@ -1,5 +1,7 @@
 """`--version`."""
 
+from pathlib import Path
+
 from typer.testing import CliRunner
 
 from imageguard_daemon import __version__
@@ -9,7 +11,8 @@ from imageguard_daemon.quality.version import SCORER_VERSION
 
 
 def test_the_version_says_what_measures() -> None:
-    """Package, scorer, and whether the features are compiled or NumPy's: what a report of a difference needs."""
+    """Package, scorer, and which code takes the features, AVX2's or not: what a report of a difference needs."""
     told = CliRunner().invoke(app, ["--version"]).output
-    kind = "compiled" if loops.COMPILED else "NumPy"
+    has_avx2 = " avx2 " in Path("/proc/cpuinfo").read_text()
+    kind = ("compiled for AVX2" if has_avx2 else "compiled") if loops.COMPILED else "NumPy"
     assert told == f"imageguard-daemon {__version__} (scorer {SCORER_VERSION}, {kind})\n"

@@ -15,6 +15,7 @@ from imageguard_daemon.integrations.verdicts import Judging, Verdict, verdicts_o
 from imageguard_daemon.model import FileIdentity
 from tests.e2e.daemon_process import command
 from tests.helpers.images import blurred, jpeg, photo
+from tests.helpers.readouts import write_readout
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +35,9 @@ def _count(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     asked: list[list[str]] = []
     measure = verdicts._measure
 
-    def noting(paths, cache, workers):
+    def noting(paths, cache, scoring):
         asked.append([os.path.basename(path) for path in paths])
-        return measure(paths, cache, workers)
+        return measure(paths, cache, scoring)
 
     monkeypatch.setattr(verdicts, "_measure", noting)
     return asked
@@ -127,3 +128,22 @@ def test_a_cache_that_cannot_be_written_is_a_warning_and_not_the_end(files, tmp_
     with pytest.warns(RuntimeWarning, match=r"cannot be kept in .*file/cache.* taken anew each time"):
         found = verdicts_on(files[:2], Judging(cache=tmp_path / "file" / "cache", workers=1))
     assert [verdict.reason for verdict in found] == ["", "blurry"]
+
+
+def test_a_readout_of_ones_own_has_measurements_of_its_own(files, tmp_path, monkeypatch):
+    """What one readout has measured is not taken for another's; what is no readout is a ValueError."""
+    own = write_readout(tmp_path / "own.npz")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked = _count(monkeypatch)
+    first, again, shipped = (verdicts_on(files[:1], Judging(readout=by))[0] for by in (own, own, None))
+    assert len(asked) == 2
+    assert first == again
+    assert first.score == pytest.approx(validate(files[0], readout=own).score)
+    assert first.score < 0.5 <= shipped.score
+    assert len(list((tmp_path / "cache/imageguard-daemon").glob("datasets*.state"))) == 2
+
+    own.write_bytes(b"none")
+    with pytest.raises(ValueError, match="is no readout"):
+        verdicts_on(files[:1], Judging(readout=own))
+    with pytest.raises(FileNotFoundError):
+        verdicts_on(files[:1], Judging(readout=tmp_path / "nowhere"))

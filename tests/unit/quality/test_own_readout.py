@@ -7,7 +7,6 @@ import struct
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +15,20 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon import validate
+from imageguard_daemon.errors import ConfigError, NoInputError
 from imageguard_daemon.quality import network
-from imageguard_daemon.quality.network import Network
-from imageguard_daemon.quality.readout import panels
+from imageguard_daemon.quality.readout import configured
 from imageguard_daemon.quality.version import SCORER_VERSION
 from tests.helpers.images import photo, png
+from tests.helpers.readouts import write_readout
 from training.__main__ import main as training
 
 RGB = photo(320, 240)
 
 
-def _moved(one: Network) -> Network:
-    *before, (matrix, bias) = one.layers
-    return replace(one, layers=(*before, (matrix, bias - np.float32(0.5))))
-
-
-def _write(path: Path, *, moved: bool) -> Path:
-    """Write the package's own networks, or such as call everything worse."""
-    made = [replace(panel, networks=tuple(map(_moved, panel.networks))) if moved else panel for panel in panels()]
-    with path.open("wb") as file:
-        network.save(file, made)
-    return path
-
-
 def test_another_readout_judges_and_is_named_in_the_decision(tmp_path: Path) -> None:
     """Every kind of image is judged by it; its hash stands beside the code's number, so that records are not mixed."""
-    own = _write(tmp_path / "own.npz", moved=True)
+    own = write_readout(tmp_path / "own.npz")
     (tmp_path / "a.png").write_bytes(png(RGB))
     for image in (RGB, png(RGB), tmp_path / "a.png", Image.fromarray(RGB)):
         shipped, decision = validate(image), validate(image, readout=own)
@@ -54,10 +41,10 @@ def test_another_readout_judges_and_is_named_in_the_decision(tmp_path: Path) -> 
 
 def test_the_file_decides_and_not_its_name(tmp_path: Path) -> None:
     """Another content under the same name is another readout, at once; the same networks measure the same."""
-    path = _write(tmp_path / "own.npz", moved=False)
+    path = write_readout(tmp_path / "own.npz", moved=0)
     same = validate(RGB, readout=path)
     assert same.measures == validate(RGB).measures
-    _write(path, moved=True)
+    write_readout(path)
     assert validate(RGB, readout=str(path)).scorer_version != same.scorer_version
 
 
@@ -134,7 +121,7 @@ def _refused(path: Path) -> None:
 @pytest.mark.parametrize("what", _WRONG_ARRAYS)
 def test_a_readout_with_wrong_arrays_is_named(tmp_path: Path, what: str) -> None:
     """Whatever its members are: no image is judged by it, and the sentence says which file it is."""
-    arrays = _WRONG_ARRAYS[what](_arrays(_write(tmp_path / "own.npz", moved=False)))
+    arrays = _WRONG_ARRAYS[what](_arrays(write_readout(tmp_path / "own.npz", moved=0)))
     np.savez(tmp_path / "wrong.npz", **arrays)
     _refused(tmp_path / "wrong.npz")
 
@@ -182,7 +169,7 @@ def test_a_file_of_something_else_is_named(tmp_path: Path, what: str) -> None:
 
 def test_a_damaged_readout_is_named(tmp_path: Path) -> None:
     """Cut off or overwritten anywhere: it is refused, or is whole all the same."""
-    whole = _write(tmp_path / "own.npz", moved=False).read_bytes()
+    whole = write_readout(tmp_path / "own.npz", moved=0).read_bytes()
     step = len(whole) // 40
     damaged = [whole[:at] for at in range(0, len(whole), step)]
     damaged += [whole[:at] + bytes(64) + whole[at + 64 :] for at in range(0, len(whole), step)]
@@ -240,7 +227,30 @@ def test_describe_says_what_is_wrong_with_a_file(tmp_path: Path, monkeypatch: py
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     """What is checked of a readout is true of one that training writes."""
-    with _write(tmp_path / "own.npz", moved=True).open("rb") as file:
+    with write_readout(tmp_path / "own.npz", moved=-0.5).open("rb") as file:
         assert network.about(file) == ""
         file.seek(0)
         assert json.dumps([panel.features for panel in network.load(file)])
+
+
+def test_networks_that_give_no_numbers_are_no_readout(tmp_path: Path) -> None:
+    """Found out when it is read, and not at every image, which would be called damaged for it."""
+    with pytest.raises(ValueError, match="is no readout: its .* are not 4 finite numbers"):
+        validate(RGB, readout=write_readout(tmp_path / "own.npz", moved=float("nan")))
+
+
+def test_a_setting_that_names_no_readout_is_told_with_its_name(tmp_path: Path) -> None:
+    """One that is not there may come with its disk; a damaged one is a mistake of the configuration."""
+    own = write_readout(tmp_path / "own.npz")
+    assert configured(None) is None
+    found = configured(own)
+    assert found is not None
+    assert found.identity == validate(RGB, readout=own).scorer_version
+    own.write_bytes(own.read_bytes()[:-1000])
+    for place, kind, told in (
+        (tmp_path / "nowhere.npz", NoInputError, "scoring.readout: cannot read .*nowhere.npz: No such file"),
+        (tmp_path, ConfigError, "scoring.readout: .* is no readout: it is no regular file"),
+        (own, ConfigError, r"scoring.readout: .*own.npz is no readout"),
+    ):
+        with pytest.raises(kind, match=told):
+            configured(place)

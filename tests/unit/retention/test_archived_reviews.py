@@ -17,10 +17,10 @@ pytest.importorskip("pyarrow", reason="needs the extra parquet")
 
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading, open_for_writing
-from imageguard_daemon.calibration import reviewed
 from imageguard_daemon.cli.calibrate import calibrate
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.model import Measures
+from imageguard_daemon.quality import version
 from imageguard_daemon.reporting.gathering import report_on
 from imageguard_daemon.reporting.rendering import as_csv, as_dict
 from imageguard_daemon.reporting.report import Report
@@ -107,7 +107,7 @@ def test_calibrate_learns_from_reviews_after_archiving_as_before(
     made: Rejections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, include_quarantined: bool
 ) -> None:
     """Byte for byte: the same images are good and bad, so the same thresholds come out."""
-    monkeypatch.setattr(reviewed, "SCORER_VERSION", "test")
+    monkeypatch.setattr(version, "SCORER_VERSION", "test")
     good = tmp_path / "good"
     good.mkdir()
     for number in range(12):

@@ -82,7 +82,7 @@ def test_no_path_or_class_is_told(meters):
     """Labels are sources, verdicts, reasons, stages and versions only."""
     text = meters.exposition().decode()
     labels = {name for found in re.findall(r"\{(.*?)\} ", text) for name in re.findall(r'(\w+)="', found)}
-    assert labels <= {"source", "verdict", "reason", "stage", "le", "version", "scorer_version", "kind"}
+    assert labels <= {"source", "verdict", "reason", "stage", "le", "version", "scorer_version", "code", "kind"}
     assert "cat" not in re.sub("#.*", "", text)
 
 

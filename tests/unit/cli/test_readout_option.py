@@ -1,0 +1,76 @@
+"""A readout that cannot be used ends each command with a sentence, before anything is made or moved."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from imageguard_daemon import validate
+from imageguard_daemon.cli.app import app
+from imageguard_daemon.errors import ImageguardError
+from tests.helpers.images import jpeg, photo
+from tests.helpers.readouts import write_readout
+
+CONFIGURED = (
+    ["scan", "good"],
+    ["scan", "good", "--move", "moved"],
+    ["backfill", "--manifest", "list", "--out", "out"],
+    ["calibrate", "good"],
+    ["simulate", "root"],
+    ["rejudge", "root"],
+)
+NAMED = (
+    ["check", "good/1.jpg"],
+    ["scan", "good"],
+    ["backfill", "--manifest", "list", "--out", "out"],
+    ["calibrate", "good"],
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a good image, a readout that calls everything worse, and a configuration that names it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good/1.jpg").write_bytes(jpeg(photo(280, 200)))
+    (tmp_path / "list").write_text("good/1.jpg\n")
+    write_readout(tmp_path / "own.npz")
+    (tmp_path / "config.yaml").write_text("root: root\nscoring: {readout: ../own.npz}\n")
+    return tmp_path
+
+
+def _told(arguments: list[str]) -> tuple[int, str]:
+    result = CliRunner().invoke(app, arguments)
+    error = result.exception
+    if isinstance(error, ImageguardError):
+        return error.exit_code, str(error)
+    return result.exit_code, result.stderr
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_one_that_cannot_be_used_ends_each_command_with_a_sentence(folder: Path, damage: str) -> None:
+    """66 for one that is not there; for a damaged one 78, or 64 where the command line names it."""
+    own = folder / "own.npz"
+    if damage == "missing":
+        own.unlink()
+    else:
+        own.write_bytes(own.read_bytes()[:1000])
+    before = sorted(folder.rglob("*"))
+    cases = [([*words, "--config", "config.yaml"], 78, "scoring.readout: ") for words in CONFIGURED]
+    cases += [([*words, "--readout", "own.npz"], 64, "--readout: ") for words in NAMED]
+    for arguments, code, word in [*cases, (["config", "check", "config.yaml"], 78, "scoring.readout: ")]:
+        found, told = _told(arguments)
+        assert found == (66 if damage == "missing" else code), (arguments, told)
+        assert word in told, (arguments, told)
+        assert ("cannot read" if damage == "missing" else "is no readout") in told, (arguments, told)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_good_one_is_right_and_counts(folder: Path) -> None:
+    """`config check` finds nothing, its path is relative to the root, and `check` looks by it."""
+    assert _told(["config", "check", "config.yaml"])[0] == 0
+    made = CliRunner().invoke(app, ["check", "good/1.jpg", "--readout", "own.npz", "--format", "json"])
+    [told] = json.loads(made.stdout)
+    expected = validate(folder / "good/1.jpg", readout=folder / "own.npz")
+    assert (told["scorer_version"], told["ok"]) == (expected.scorer_version, False)
