@@ -1,11 +1,12 @@
 """A small network from features to scores, trained by plain gradient descent (Adam) in NumPy.
 
 The truth is an interval, and only what lies outside of it is an error, so that one network learns from exact
-values, from "at least so blurred" and from "nobody knows". A few networks are averaged.
+values, from "at least so blurred" and from "nobody knows". A few networks are averaged. A network may start from
+another one and stay near it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,6 +21,8 @@ _BAD = 0.75
 _FEW_PIXELS = 12_000
 _FEWEST_BATCHES = 4
 """Of few examples, smaller batches are made: less than one would teach nothing."""
+_AS_BEFORE = 0.04
+"""So far, as a score of 0 to 1, a network may move from what the one it started from answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ class Settings:
     jitter: float = 0.03
     dropped: float = 0.02
     huber: float = 0.05
+
+
+FROM_A_START = Settings(epochs=12, rate=4e-4, decay=0.5)
+"""Much of what a network knows, this training cannot show it: few and small steps, and a pull back at each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +58,15 @@ class Taught:
     """
 
 
-def fit(taught: Taught, settings: Settings, seed: int) -> Network:
-    """Train one network."""
+def fit(taught: Taught, settings: Settings, seed: int, start: Network | None = None) -> Network:
+    """Train one network anew, or from where another one stands: with its ranges, its weights and a pull to these."""
     rng = np.random.default_rng(seed)
     features, truths, weights = taught.features, taught.truths, taught.weights
-    low, high = (np.quantile(features[taught.spans], share, axis=0) for share in (0.001, 0.999))
-    clipped = np.clip(features, low, high)
-    mean, spread = clipped.mean(axis=0), np.maximum(clipped.std(axis=0), 1e-4)
-    inputs = ((clipped - mean) / spread).astype(np.float32)
-    layers = _start((features.shape[1], *settings.hidden, truths.shape[1]), rng)
-    adam = _Adam([part for pair in layers for part in pair], settings.decay)
+    blank = start or _untrained(taught, settings, rng)
+    inputs = ((np.clip(features, blank.low, blank.high) - blank.mean) / blank.spread).astype(np.float32)
+    layers = [(matrix.copy(), bias.copy()) for matrix, bias in blank.layers]
+    parts = [part for pair in layers for part in pair]
+    adam = _Adam(parts, settings.decay, [part.copy() for part in parts] if start else [np.zeros_like(p) for p in parts])
     size = min(settings.batch, max(1, len(inputs) // _FEWEST_BATCHES))
     steps = settings.epochs * (len(inputs) // size)
     for step, rows in enumerate(_batches(len(inputs), size, settings.epochs, rng), 1):
@@ -70,13 +76,15 @@ def fit(taught: Taught, settings: Settings, seed: int) -> Network:
         batch *= rng.random(batch.shape, dtype=np.float32) >= settings.dropped
         slopes = _slopes(batch, truths[rows], weights[rows], layers, settings.huber)
         adam.move(slopes, rate)
-    return Network(
-        low.astype(np.float32),
-        high.astype(np.float32),
-        mean.astype(np.float32),
-        spread.astype(np.float32),
-        tuple(layers),
-    )
+    return replace(blank, layers=tuple(layers))
+
+
+def rehearsed(truths: Floats, answers: Floats) -> Floats:
+    """Narrow n x t truths to what a network answers, wherever that is no error: so it keeps what it knows."""
+    low, high = truths[..., 0], truths[..., 1]
+    is_right = (answers >= low) & (answers <= high)
+    nearest = np.maximum(low, answers - _AS_BEFORE), np.minimum(high, answers + _AS_BEFORE)
+    return np.where(is_right[..., None], np.stack(nearest, axis=-1), truths).astype(np.float32)
 
 
 def weights(features: Floats, truths: Floats, labelled: NDArray[np.bool_]) -> Floats:
@@ -90,7 +98,16 @@ def weights(features: Floats, truths: Floats, labelled: NDArray[np.bool_]) -> Fl
     return found.astype(np.float32)
 
 
-def _start(sizes: tuple[int, ...], rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
+def _untrained(taught: Taught, settings: Settings, rng: np.random.Generator) -> Network:
+    low, high = (np.quantile(taught.features[taught.spans], share, axis=0) for share in (0.001, 0.999))
+    clipped = np.clip(taught.features, low, high)
+    mean, spread = clipped.mean(axis=0), np.maximum(clipped.std(axis=0), 1e-4)
+    layers = _chance((taught.features.shape[1], *settings.hidden, taught.truths.shape[1]), rng)
+    low, high, mean, spread = (scale.astype(np.float32) for scale in (low, high, mean, spread))
+    return Network(low, high, mean, spread, tuple(layers))
+
+
+def _chance(sizes: tuple[int, ...], rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
     layers = [
         (rng.normal(0, (2 / shape[0]) ** 0.5, shape).astype(np.float32), np.zeros(shape[1], np.float32))
         for shape in pairwise(sizes)
@@ -125,18 +142,23 @@ def _slopes(
 
 
 class _Adam:
-    """Steps down the slopes (Kingma and Ba 2015, with the decoupled decay of Loshchilov and Hutter 2019)."""
+    """Steps down the slopes (Kingma and Ba 2015, with the decoupled decay of Loshchilov and Hutter 2019).
 
-    def __init__(self, parts: list[Floats], decay: float) -> None:
-        self._parts, self._decay, self._steps = parts, decay, 0
+    Matrices decay to what they are drawn to: to nothing, or to a start.
+    """
+
+    def __init__(self, parts: list[Floats], decay: float, drawn_to: list[Floats]) -> None:
+        self._parts, self._decay, self._drawn_to, self._steps = parts, decay, drawn_to, 0
         self._means = [np.zeros_like(part) for part in parts]
         self._squares = [np.zeros_like(part) for part in parts]
 
     def move(self, slopes: list[Floats], rate: float) -> None:
         """Change all parts in place."""
         self._steps += 1
-        for part, slope, mean, square in zip(self._parts, slopes, self._means, self._squares, strict=True):
+        for part, centre, slope, mean, square in zip(
+            self._parts, self._drawn_to, slopes, self._means, self._squares, strict=True
+        ):
             np.add(mean, 0.1 * (slope - mean), out=mean)
             np.add(square, 0.001 * (slope * slope - square), out=square)
             change = mean / (1 - 0.9**self._steps) / (np.sqrt(square / (1 - 0.999**self._steps)) + 1e-8)
-            np.subtract(part, rate * (change + (self._decay * part if part.ndim > 1 else 0)), out=part)
+            np.subtract(part, rate * (change + (self._decay * (part - centre) if part.ndim > 1 else 0)), out=part)

@@ -212,6 +212,18 @@ def panels() -> tuple[Panel, ...]:
     return _panels(importlib.resources.files(__package__).joinpath(_DATA).read_bytes())
 
 
+def panels_in(data: bytes, path: str) -> tuple[Panel, ...]:
+    """Give the networks in a file that `python -m training` has written, by its bytes; `path` is for the message.
+
+    Raises:
+        ValueError: it is no readout, or was trained for other features than these.
+    """
+    try:
+        return _panels(data)
+    except ValueError as error:
+        raise ValueError(f"{printable(path)} is no readout: {error}") from error
+
+
 def _panels(data: bytes) -> tuple[Panel, ...]:
     found = load(io.BytesIO(data))
     if tuple((panel.features, panel.targets) for panel in found) != PANELS:

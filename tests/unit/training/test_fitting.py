@@ -1,6 +1,7 @@
 """The network learns what it is shown."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from imageguard_daemon.quality.features import NAMES
 from imageguard_daemon.quality.network import Panel
 from imageguard_daemon.quality.readout import TARGETS
 from training.evaluation import lines
-from training.fitting import Settings, Taught, fit, weights
+from training.fitting import FROM_A_START, Settings, Taught, fit, rehearsed, weights
 
 RNG = np.random.default_rng(3)
 FEATURES = RNG.normal(0, 1, (3000, len(NAMES))).astype(np.float32)
@@ -56,6 +57,45 @@ def test_the_same_seed_trains_the_same_network():
     truths = np.repeat(SCORES[..., None], 2, axis=2)
     one, same = (fit(taught(truths), Settings(hidden=(8,), epochs=1), 5) for _ in range(2))
     assert np.array_equal(one(FEATURES), same(FEATURES))
+
+
+def test_a_network_goes_on_from_another_and_keeps_what_it_knows():
+    """A new kind of picture is learnt; of the others, of which nobody knows any more, the answers hardly change."""
+    before = fit(taught(np.repeat(SCORES[..., None], 2, axis=2), slice(2000)), SETTINGS, 1)
+    shown, is_new = FEATURES[2000:].copy(), np.arange(1000) < 300
+    shown[is_new, 11] = 4
+    truths = np.full((1000, len(TARGETS), 2), (-9, 9), np.float32)
+    truths[is_new] = 0.9, 9
+    settings = replace(FROM_A_START, epochs=40, rate=4e-3, jitter=0, dropped=0)
+    after, forgetful = (
+        fit(Taught(shown, known, np.ones_like(known[..., 0]), np.ones(1000, bool)), settings, 1, before)
+        for known in (rehearsed(truths, before(shown)), truths)
+    )
+    assert (before(shown[is_new]) < 0.7).mean() > 0.5
+    assert (after(shown[is_new]) < 0.8).mean() < 0.1
+    drift, without = (np.abs(one(FEATURES[:2000]) - before(FEATURES[:2000])).mean() for one in (after, forgetful))
+    assert drift < 0.07 < 2 * drift < without
+    assert np.array_equal(after.low, before.low)
+    assert np.array_equal(after.mean, before.mean)
+
+
+def test_a_start_pulls_back():
+    """The stronger the pull, the nearer the weights stay to those of the start."""
+    before = fit(taught(np.repeat(SCORES[..., None], 2, axis=2)), Settings(hidden=(8,), epochs=2), 1)
+    other = taught(np.repeat(1 - SCORES[..., None], 2, axis=2))
+    moved = [
+        np.abs(fit(other, replace(FROM_A_START, decay=pull), 1, before).layers[0][0] - before.layers[0][0]).mean()
+        for pull in (0, 5, 500)
+    ]
+    assert moved[0] > moved[1] > moved[2]
+
+
+def test_what_a_network_answers_rightly_is_what_it_must_go_on_answering():
+    """A truth that leaves room, or that nobody knows, is narrowed to the answer; a wrong answer changes none."""
+    truths = np.array([[(0.6, 9), (-9, 9), (0.6, 9), (0.5, 0.51)]], np.float32)
+    answers = np.array([[0.8, 0.3, 0.5, 0.505]], np.float32)
+    narrowed = [(0.76, 0.84), (0.26, 0.34), (0.6, 9), (0.5, 0.51)]
+    assert rehearsed(truths, answers)[0] == pytest.approx(np.array(narrowed, np.float32))
 
 
 def test_what_nobody_knows_has_no_weight():

@@ -1,5 +1,6 @@
 """`python -m training` makes a readout from any folder of good photos."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from training.__main__ import main
 def trained(folder, out, *more: str) -> np.ndarray:
     arguments = ["--good", str(folder), "--out", str(out), "--per-photo", "12", "--drawn", "1", "--networks", "2"]
     assert main([*arguments, "--epochs", "60", "--processes", "1", *more]) == 0
+    return answers(out)
+
+
+def answers(out) -> np.ndarray:
     with out.open("rb") as file:
         at_working_size, _native = network.load(file)
     scenes = [photo(320, 240, seed=seed) for seed in range(90, 96)]
@@ -53,6 +58,34 @@ def test_a_readout_says_how_it_was_made(good, tmp_path, capsys):
     assert main(["--describe", str(Path(network.__file__).with_name("readout.npz"))]) == 0
     with pytest.raises(SystemExit, match=r"notes\.txt"):
         main(["--describe", str(good / "notes.txt")])
+
+
+def test_training_goes_on_from_a_readout(good, tmp_path, capsys):
+    """Labelled images are enough then, the networks are as many as there were, and the record says from which file."""
+    start, out, labels = tmp_path / "start.npz", tmp_path / "readout.npz", tmp_path / "labels.csv"
+    before = trained(good, start, "--per-photo", "6")
+    Image.fromarray(photo(320, 240, seed=50)).save(tmp_path / "real.png")
+    labels.write_text("path,blur_sigma_px,overexposure\nreal.png,..1.4,..0.2\n")
+    arguments = ["--start", str(start), "--labels", str(labels), "--out", str(out), "--drawn", "0", "--processes", "1"]
+    assert main([*arguments, "--per-photo", "6"]) == 0
+    with out.open("rb") as file:
+        assert [len(panel.networks) for panel in network.load(file)] == [2, 2]
+    capsys.readouterr()
+    main(["--describe", str(out)])
+    told = json.loads(capsys.readouterr().out)
+    assert told["start_sha256"] == hashlib.sha256(start.read_bytes()).hexdigest()
+    assert told["command"]["start"] == str(start)
+    assert np.abs(answers(out) - before).mean() < 0.1
+
+
+@pytest.mark.parametrize("more", [["--networks", "3"], []])
+def test_a_start_that_makes_no_sense_is_refused_at_once(good, tmp_path, more, capsys):
+    """It is no readout, or another number of networks is asked for."""
+    with pytest.raises(SystemExit) as end:
+        main(["--start", str(good / "notes.txt"), "--good", str(good), "--out", str(tmp_path / "out.npz"), *more])
+    said = f"{capsys.readouterr().err}{end.value}"
+    assert ("--networks are as many" if more else "notes.txt is no readout") in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_where_a_readout_goes_is_looked_at_first(good, tmp_path):
