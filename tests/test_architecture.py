@@ -1,7 +1,9 @@
 """The structure that docs/architecture.md draws is the structure the code has."""
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -38,3 +40,39 @@ def test_a_worker_process_is_light():
     """What a worker loads to measure images includes nothing of the daemon around it."""
     heavy = {"pydantic", "sqlalchemy", "alembic", "watchdog", "structlog", "rich", "typer", "pebble"}
     assert not heavy & _modules_after("import imageguard_daemon.service.worker_process")
+
+
+_WRITERS_OF_OTHER_THINGS = {"cli/app.py", "cli/config.py", "web/tokens.py"}
+"""Closed standard streams lead nowhere; a configuration is made where there is none; tokens are no results."""
+
+
+def _opened_for_writing(tree: ast.AST) -> Iterator[int]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        words = [
+            each.value
+            for each in (*node.args, *(word.value for word in node.keywords))
+            if isinstance(each, ast.Constant)
+        ]
+        modes = [
+            word for word in words if isinstance(word, str) and set(word) <= set("rwaxbt+") and set(word) & set("wax+")
+        ]
+        is_method = isinstance(node.func, ast.Attribute)
+        if (called in {"open", "fdopen"} and modes) or (is_method and called in {"write_text", "write_bytes"}):
+            yield node.lineno
+
+
+def test_results_are_written_by_one_module():
+    """What tests/unit/test_writing.py proves at every system call holds for all results: `writing.py` makes them."""
+    package = ROOT / "imageguard_daemon"
+    folders = ("batch", "calibration", "cli", "integrations", "reporting", "review", "web")
+    found = {
+        f"{path.relative_to(package)}:{line}"
+        for folder in folders
+        for path in sorted((package / folder).rglob("*.py"))
+        for line in _opened_for_writing(ast.parse(path.read_text()))
+        if str(path.relative_to(package)) not in _WRITERS_OF_OTHER_THINGS
+    }
+    assert not found
