@@ -66,6 +66,7 @@ decision_records = Table(
     Index("ix_decision_records_sha256", "sha256"),
     Index("ix_decision_records_relative_path", "relative_path"),
     Index("ix_quarantined_class", "class", sqlite_where=text("verdict = 'quarantined'")),
+    Index("ix_quarantined_camera", "camera", sqlite_where=text("verdict = 'quarantined'")),
     Index("ix_quarantined_reason", "reason", sqlite_where=text("verdict = 'quarantined'")),
     Index("ix_quarantined_score", "score", sqlite_where=text("verdict = 'quarantined'")),
     Index("ix_quarantined_reason_score", "reason", "score", sqlite_where=text("verdict = 'quarantined'")),

@@ -16,6 +16,7 @@ from imageguard_daemon.service.thumbnails import ThumbnailMaker
 from imageguard_daemon.web import answers, api, decision, entering, gallery, overview, reviewing, showing, trying
 from imageguard_daemon.web.checking import Checker
 from imageguard_daemon.web.guarding import Guard
+from imageguard_daemon.web.narrowing import Narrowing
 from imageguard_daemon.web.parameters import only_known
 from imageguard_daemon.web.pictures import MadeOnce
 from imageguard_daemon.web.rendering import Renderer
@@ -30,7 +31,7 @@ REQUESTS_AT_ONCE = 6
 
 def make_app(site: Site) -> Guard:
     """Give the application for one root."""
-    render, reports, thresholds = Renderer(site), Reports(site), Thresholds(site)
+    render, reports, thresholds, narrowing = Renderer(site), Reports(site), Thresholds(site), Narrowing(site)
     scoring = site.settings.scoring
     thumbnails, maps, checker = MadeOnce(ThumbnailMaker(scoring)), MadeOnce(MapMaker(scoring)), Checker(scoring)
 
@@ -38,7 +39,7 @@ def make_app(site: Site) -> Guard:
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = REQUESTS_AT_ONCE
         yield
-        for one in (reports, thresholds, thumbnails, maps, checker, site.connections):
+        for one in (reports, thresholds, narrowing, thumbnails, maps, checker, site.connections):
             one.close()
 
     app = FastAPI(
@@ -55,6 +56,7 @@ def make_app(site: Site) -> Guard:
         entering.pages(site, render),
         overview.pages(site, render, reports),
         gallery.pages(site, render),
+        narrowing.pages(render),
         decision.pages(site, render),
         showing.pictures(site, thumbnails, maps),
         reviewing.routes(site, render),

@@ -21,7 +21,7 @@ _LONGEST = 4096
 """Longer than the longest name that Linux allows, with every byte of it escaped."""
 _TYPED = ("since", "until", "low", "high")
 """Moments and numbers, around which a space means nothing."""
-_SAID = ("class_name", "source", "state", "since", "until")
+_SAID = ("class_name", "source", "camera", "state", "since", "until")
 
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.ASCII | re.IGNORECASE)
@@ -44,11 +44,12 @@ def _said(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What was asked for, as text; empty means anything, and of classes `(none)` means those without one."""
+    """What was asked for, as text; empty means anything, and `(none)` the images without a class or camera."""
 
     reason: str = ""
     class_name: str = ""
     source: str = ""
+    camera: str = ""
     state: str = "waiting"
     since: str = ""
     until: str = ""
@@ -80,6 +81,11 @@ class Filters:
         """Give them as hidden fields of a form."""
         return [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
 
+    def narrowed(self, score: str = "", low: float | None = None, high: float | None = None) -> "Filters":
+        """Give the same with this range of this score in place of any other; without one, any score."""
+        from_to = ("" if one is None else f"{one:g}" for one in (low, high))
+        return replace(self, score=score, **dict(zip(("low", "high"), from_to, strict=True)))
+
     def place(self) -> list[tuple[str, str]]:
         """Give them as hidden fields that lead back to the gallery, where another field says which image is meant."""
         return [(f"at_{name}", value) for name, value in self.pairs()]
@@ -94,7 +100,7 @@ class Filters:
         ]
         if self.score:
             said.append(f"{self.score} from {self.low or 'any'} to {self.high or 'any'}")
-        return ", ".join(filter(None, said)) or "any reason, class and source"
+        return ", ".join(filter(None, said)) or "any reason, class, source and camera"
 
     def selection(self, now: datetime, ids: tuple[int, ...] | None = None) -> Selection:
         """Turn them into a selection.
@@ -103,8 +109,9 @@ class Filters:
             UsageError: one of them is nothing that can be selected by.
         """
         self._check()
-        class_name = "" if self.class_name == NONE else self.class_name or None
-        scope = Scope(*parse_period(self.since or None, self.until or None, now), self.source or None, class_name)
+        class_name, camera = ("" if name == NONE else name or None for name in (self.class_name, self.camera))
+        period = parse_period(self.since or None, self.until or None, now)
+        scope = Scope(*period, self.source or None, class_name, camera)
         states = STATES if ids is not None else REJECTED_ONCE if self.state == "all" else (self.state,)
         scores = {self.score: self._range()} if self.score else {}
         made = Selection(scope, self.reason or None, states, scores, ids)  # type: ignore[arg-type]

@@ -1,11 +1,14 @@
 """The overview: what the daemon does now, what was decided, what stands out; live without reloading."""
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from imageguard_daemon.reporting.tables import since_in_words
+from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.service import status
 from imageguard_daemon.service.locking import running_process
 from imageguard_daemon.web.remembered import NotYetError
@@ -14,6 +17,7 @@ from imageguard_daemon.web.reports import PERIODS, Drawn, Reports
 from imageguard_daemon.web.site import Site
 
 WORST_SHOWN = 10
+TIMES_SHOWN = 60
 _CHART_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     "Cache-Control": "private, max-age=600",
@@ -67,8 +71,20 @@ def _overview(site: Site, reports: Reports, since: str) -> dict[str, Any]:
         "worst": [(kind, _worst(groups)) for kind, groups in (("class", report.classes), ("camera", report.cameras))]
         if report
         else [],
+        "times": _times(report.periods) if report else [],
         "moment": site.now().strftime("%H:%M:%S UTC"),
     }
+
+
+def _times(periods: Mapping[str, Tally]) -> list[tuple[str, str, Tally]]:
+    """Give the days or hours with rejections, newest first: where each begins and ends, as filters take it."""
+    found = []
+    for name, one in sorted(periods.items(), reverse=True):
+        begin = datetime.fromisoformat(f"{name}:00" if "T" in name else name)
+        until = begin + (timedelta(hours=1) if "T" in name else timedelta(days=1))
+        if one.rejected:
+            found.append((f"{begin:%Y-%m-%dT%H:%M}", f"{until:%Y-%m-%dT%H:%M}", one))
+    return found[:TIMES_SHOWN]
 
 
 def _worst(groups: Any) -> list[tuple[str, Any]]:

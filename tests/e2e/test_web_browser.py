@@ -142,6 +142,10 @@ def test_pages_have_no_serious_fault_for_axe_and_fit_a_phone(address, browser, n
         _counted(page)
         assert _faults(page) == [], path
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    page.goto("/quarantine?score=blur_score&low=0&high=20")
+    page.locator(".histogram").wait_for()
+    assert _faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.goto("/check")
     page.set_input_files("input[type=file]", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": jpeg(photo())})
     page.get_by_role("button", name="Check").click()
@@ -310,6 +314,53 @@ def test_a_range_of_scores_filters(page):
     page.wait_for_url("**score=noise_score*")
     assert "kinds/noisy.jpg" in page.locator("main").inner_text()
     assert "keys/2.jpg" not in page.locator("main").inner_text()
+
+
+def _bar(page, low):
+    return page.locator(f".histogram a[data-low='{low}']")
+
+
+def test_a_range_of_scores_is_brushed_over_bars_by_pointer_and_by_keyboard(page):
+    """The bars count what matches; a drag, or Shift with arrows and Enter, chooses; the address has it."""
+    page.goto("/quarantine?class_name=bulk")
+    page.get_by_text("How many have which score").click()
+    page.locator(".histogram").wait_for()
+    page.goto("/quarantine?class_name=bulk&score=blur_score")
+    page.locator(".histogram").wait_for()
+    images = page.locator(".histogram a").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    assert sum(int(re.search(r": (\d+)", one)[1]) for one in images) == 3
+    _bar(page, 0).hover()
+    page.mouse.down()
+    _bar(page, 20).hover()
+    page.mouse.up()
+    page.wait_for_url("**low=0&high=25")
+    page.locator(".histogram .chosen").first.wait_for()
+    assert page.locator(".histogram .chosen").count() == 5
+    shown = page.locator("input[name=ids]").count()
+    _bar(page, 20).focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("Shift+ArrowLeft")
+    page.get_by_text("10 to 25").wait_for()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**low=10&high=25")
+    page.get_by_role("link", name="Any score").click()
+    page.get_by_text("3 images match").wait_for()
+    assert shown <= 3
+
+
+def test_a_class_is_found_by_typing_a_part_of_its_name(page):
+    """What fits is offered without loading all, and why a class is bad is two clicks from the overview."""
+    page.goto("/quarantine")
+    with page.expect_response(re.compile("/quarantine/classes")):
+        page.locator(".filters [name=class_name]").focus()
+    with page.expect_response(re.compile("class_name=ind")):
+        page.keyboard.type("ind")
+    page.locator("#classes option[value=kinds]").wait_for(state="attached")
+    assert page.locator("#classes option").count() == 1
+    page.goto("/")
+    page.get_by_role("region", name="Worst cameras").get_by_role("link").first.click()
+    page.wait_for_url("**/quarantine?camera=*")
+    assert page.locator(".gallery li").count() > 0
 
 
 def test_images_that_are_dropped_are_judged_and_not_stored(page, root):

@@ -40,6 +40,7 @@ class Rejections:
         ok: bool = False,
         measures: Measures | None = None,
         class_name: str = "cat",
+        camera: str = "",
     ) -> int:
         """File an image with its labels as a daemon does; give the number of its decision."""
         self._filed += 1
@@ -52,7 +53,7 @@ class Rejections:
             source.parent.mkdir(parents=True, exist_ok=True)
             source.write_bytes(content if one == name else f"label {self._filed}".encode())
             intents.append(intent(source, target / one, "image" if one == name else "sidecar"))
-        image = judged(*intents, ok=ok, relative_path=name, measures=measures, class_name=class_name)
+        image = judged(*intents, ok=ok, relative_path=name, measures=measures, class_name=class_name, camera=camera)
         [recorded] = self.audit.record_intents([image])
         for one in intents:
             os.makedirs(os.path.dirname(one.destination_path), exist_ok=True)

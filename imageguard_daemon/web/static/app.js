@@ -114,6 +114,57 @@ if (drop) {
     drop.requestSubmit();
   });
 }
+// A range of scores: drag over the bars, or stretch it with Shift and the arrow keys; each bar is a link of its own.
+const bars = (one) => [...one.closest(".histogram").querySelectorAll("a")];
+const stretch = (bar, other) => {
+  const all = bars(bar), [from, to] = [all.indexOf(bar), all.indexOf(other)].sort((one, two) => one - two);
+  all.forEach((one, at) => one.classList.toggle("brushed", at >= from && at <= to));
+  const words = `${all[from].dataset.low} to ${all[to].dataset.high}`;
+  bar.closest(".scores").querySelector("[data-range]").textContent = words;
+  return [all[from].dataset.low, all[to].dataset.high];
+};
+const brush = { start: null, end: null };
+const narrow = () => {
+  const [low, high] = stretch(brush.start, brush.end);
+  const address = new URL(brush.start.closest("[data-scores]").dataset.scores, location);
+  address.searchParams.set("low", low);
+  address.searchParams.set("high", high);
+  location.assign(address);
+};
+document.addEventListener("pointerdown", (event) => {
+  const bar = event.target.closest(".histogram a");
+  if (!bar || event.button) return;
+  bar.releasePointerCapture(event.pointerId);
+  Object.assign(brush, { start: bar, end: bar, isDragged: true });
+});
+document.addEventListener("pointermove", (event) => {
+  const bar = brush.isDragged && document.elementFromPoint(event.clientX, event.clientY)?.closest(".histogram a");
+  if (bar) { brush.end = bar; stretch(brush.start, bar); }
+});
+document.addEventListener("pointerup", () => {
+  if (brush.isDragged && brush.end !== brush.start) narrow();
+  brush.isDragged = false;
+});
+document.addEventListener("keydown", (event) => {
+  const bar = event.target.closest(".histogram a"), step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!bar || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (step) {
+    const next = bars(bar)[bars(bar).indexOf(bar) + step] || bar;
+    if (!event.shiftKey || !brush.start?.isConnected) brush.start = event.shiftKey ? bar : next;
+    brush.end = next;
+    stretch(brush.start, next);
+    next.focus();
+  } else if (event.key === "Enter" && brush.end === bar && brush.start !== bar) narrow();
+  else return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}, true);
+// What somebody opened stays open when a piece of a page comes anew.
+const opened = new Set();
+document.addEventListener("toggle", ({ target }) => { if (target.id) target.open ? opened.add(target.id) : opened.delete(target.id); }, true);
+document.addEventListener("htmx:load", ({ target }) => {
+  target.querySelectorAll("details[id]").forEach((one) => { one.open = one.open || opened.has(one.id); });
+});
 // A live page whose server is gone must not look alive: what it shows is from before, and says so.
 const lost = (event) => {
   const live = event.target.closest("[data-live]");

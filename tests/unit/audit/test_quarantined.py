@@ -122,6 +122,7 @@ def test_pages_follow_one_another_without_gap_or_repeat(engine: sa.Engine) -> No
     [
         (Selection(limit=50), "SEARCH r USING INTEGER PRIMARY KEY (rowid<?)"),
         (Selection(Scope(class_name="cat"), limit=50), "SEARCH r USING INDEX ix_quarantined_class"),
+        (Selection(Scope(camera="Canon"), limit=50), "SEARCH r USING INDEX ix_quarantined_camera"),
         (Selection(reason="blurry", limit=50), "SEARCH r USING INDEX ix_quarantined_reason"),
         (Selection(states=("accepted",), limit=50), "SEARCH r USING INTEGER PRIMARY KEY (rowid<?)"),
     ],

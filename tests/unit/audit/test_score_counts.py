@@ -1,0 +1,81 @@
+"""How many of the images selected have which score, held against the images themselves."""
+
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.audit.database import open_for_reviewing
+from imageguard_daemon.audit.quarantined import Selection, page
+from imageguard_daemon.audit.score_counts import BUCKETS, count_scores, highest
+from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.review.acting import confirm, release, undo
+from tests.helpers.audit_logs import NOON, Judged, write_log
+from tests.helpers.rejections import Rejections
+
+SCORES = ("score", *SCORE_NAMES)
+SELECTIONS = (
+    Selection(),
+    Selection(reason="blurry"),
+    Selection(Scope(class_name="dog")),
+    Selection(Scope(camera="Canon")),
+    Selection(Scope(camera="")),
+    Selection(Scope(since=NOON)),
+    Selection(borderline=True),
+    Selection(scores={"blur_score": (0, 60)}),
+    Selection(scores={"score": (0, 0.4)}),
+    Selection(states=("released", "confirmed")),
+    Selection(states=("waiting", "confirmed", "released", "purged", "returned")),
+)
+
+
+def _by_hand(engine: sa.Engine, selection: Selection, name: str) -> list[int]:
+    counts = [0] * BUCKETS
+    kept = {one: limits for one, limits in selection.scores.items() if one != name}
+    for image in page(engine, replace(selection, scores=kept)):
+        score = image.score if name == "score" else image.scores[SCORE_NAMES.index(name)]
+        if score is not None:
+            counts[min(int(score * BUCKETS / highest(name)), BUCKETS - 1)] += 1
+    return counts
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory: pytest.TempPathFactory):
+    """A log of rejected images in many states."""
+    made = Rejections(tmp_path_factory.mktemp("scores") / "root")
+    for number in range(9):
+        made.file(f"cat/{number}.jpg", class_name="dog" if number % 2 else "cat")
+    made.file("cat/good.jpg", ok=True)
+    made.do(release, 1, 2)
+    made.do(confirm, 3, 4)
+    made.do(undo, 2)
+    engine = open_for_reviewing(made.root / "audit.db")
+    yield engine
+    engine.dispose()
+    made.close()
+
+
+@pytest.mark.parametrize("selection", SELECTIONS, ids=str)
+@pytest.mark.parametrize("name", SCORES)
+def test_counts_by_score_are_those_of_the_images_selected(reviewed: sa.Engine, selection: Selection, name: str) -> None:
+    """Whatever the filters are, reviews included, each image is in the part that its score belongs to, and no other."""
+    assert count_scores(reviewed, selection, name) == _by_hand(reviewed, selection, name)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_counts_of_a_larger_log_agree(tmp_path, name: str) -> None:
+    """Images that were packed by the hour are counted as those that were not; unmoved and accepted ones never."""
+    batches = (
+        Judged("cat", "blurry", 40, camera="Canon", exposure=(0.0, 0.0)),
+        Judged("dog", "noisy", 30, borderline=True, exposure=(0.0, 0.0)),
+        Judged("dog", "corrupt", 3),
+        Judged("dog", "", 20),
+        Judged("dog", "blurry", 10, outcome="abandoned"),
+    )
+    engine = open_for_reviewing(write_log(tmp_path / "audit.db", batches))
+    for selection in (Selection(), Selection(reason="blurry"), Selection(Scope(camera="Canon")), SELECTIONS[6]):
+        counts = count_scores(engine, selection, name)
+        assert counts == _by_hand(engine, selection, name)
+        assert name not in {"score", "blur_score"} or sum(counts)
+    engine.dispose()
