@@ -52,6 +52,8 @@ STATE_AFTER: Mapping[Verdict, Mapping[str, State]] = {
     },
 }
 """What an image is after its latest review, by the daemon's verdict; the empty action stands for none."""
+CALLED_BAD, CALLED_GOOD = ("confirm", "purge", "reject"), ("release", "approve")
+"""What people say of an image by their latest review; by a rejudgement they say nothing."""
 REJECTED_ONCE: tuple[State, ...] = tuple(state for state in STATES if state not in {"accepted", "approved"})
 """What all images are that the daemon or a person rejected; those that were put back into the inbox are among them."""
 
@@ -192,7 +194,7 @@ def reviews_of(engine: sa.Engine, decision_id: int) -> list[Review]:
 
 
 def reviewed_measures(engine: sa.Engine) -> Iterator[tuple[bool, str, str, str, str]]:
-    """Stream the images that people reviewed: whether the rejection was right, path, SHA-256, scorer, measures (JSON).
+    """Stream the images that people reviewed: whether they called them bad, path, SHA-256, scorer, measures (JSON).
 
     What was only rejudged, or undone since, is no person's word. Archived ones are among them; the order is that of
     the decisions.
@@ -212,11 +214,11 @@ def _said_of(
     names = ("relative_path", "sha256", "scorer_version")
     query = sa.select(
         number,
-        action.in_(["confirm", "purge"]),
+        action.in_(CALLED_BAD),
         *(images.c[name] for name in names),
         sa.cast(images.c.measures, sa.Text),
     )
-    query = query.select_from(found).where(action.in_(["release", "confirm", "purge"])).order_by(number)
+    query = query.select_from(found).where(action.in_([*CALLED_BAD, *CALLED_GOOD])).order_by(number)
     return connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
 
 

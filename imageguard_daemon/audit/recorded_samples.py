@@ -13,6 +13,7 @@ from imageguard_daemon.audit.archived import has_archived_reviews
 from imageguard_daemon.audit.columns import Batch, Columns
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.quarantined import CALLED_BAD, CALLED_GOOD
 from imageguard_daemon.audit.queries import conditions_of, in_parts, with_latest_review
 from imageguard_daemon.audit.rollups import FLAG_UNREADABLE
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews, rollup_reviews
@@ -20,16 +21,15 @@ from imageguard_daemon.audit.schema import decision_records, decisions, reviews,
 MOST_SAMPLES = 20_000
 """So many images are read, spread evenly over those in scope: a share of 1 % is then known within 0.15 points."""
 _SPREAD = 0x9E3779B97F4A7C15
-_RIGHT, _WRONG = frozenset({"confirm", "purge"}), frozenset({"release"})
 
 
 class RecordedSample(NamedTuple):
-    """One image as it was measured; `verdict_was_right` is what people said of its rejection, None if nothing."""
+    """One image as it was measured; `is_bad` is what people said of it, None if nothing."""
 
     relative_path: str
     sha256: str
     measures: str
-    verdict_was_right: bool | None
+    is_bad: bool | None
 
 
 @dataclass(slots=True)
@@ -84,19 +84,19 @@ def _archived(connection: sa.Connection, scope: Scope) -> Iterator[RecordedSampl
         return
     table = rollup_reviews
     query = sa.select(table.c.relative_path, table.c.sha256, table.c.measures, table.c.action)
-    query = query.where(table.c.action.in_([*_RIGHT, *_WRONG]), *conditions_of(scope, table))
+    query = query.where(table.c.action.in_([*CALLED_BAD, *CALLED_GOOD]), *conditions_of(scope, table))
     for row in connection.execute(query.order_by(table.c.decision_id).limit(MOST_SAMPLES)).all():
-        yield RecordedSample(row[0], row[1], row[2], row[3] in _RIGHT)
+        yield RecordedSample(row[0], row[1], row[2], row[3] in CALLED_BAD)
 
 
 def _reviewed(engine: sa.Engine, scope: Scope) -> dict[int, bool]:
     """Give the latest word of people on images in scope: what was only rejudged, or undone since, is none."""
     query = sa.select(decisions.c.id, reviews.c.action).select_from(with_latest_review())
-    query = query.where(reviews.c.action.in_([*_RIGHT, *_WRONG]), *conditions_of(scope)).limit(MOST_SAMPLES)
+    query = query.where(reviews.c.action.in_([*CALLED_BAD, *CALLED_GOOD]), *conditions_of(scope)).limit(MOST_SAMPLES)
     with reading(engine, engine.url.database or "") as connection:
         if not sa.inspect(connection).has_table("reviews"):
             return {}  # a log of before there were reviews
-        return {number: action in _RIGHT for number, action in connection.execute(query)}
+        return {number: action in CALLED_BAD for number, action in connection.execute(query)}
 
 
 def _count(columns: Columns, batch: Batch, counters: dict[str, Counter[str]]) -> None:

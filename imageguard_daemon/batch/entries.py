@@ -16,6 +16,9 @@ from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import original, printable
 from imageguard_daemon.writing import is_partial
 
+REJECTED_BY_REVIEW = "rejected_by_review"
+"""The reason of an image that the daemon had accepted; it is no issue, since nothing was found wrong with it."""
+
 
 def entries_of_results(path: Path) -> Iterator[Entry]:
     """Read the JSON lines of a scan; a file that was moved or linked is where that has put it.
@@ -73,17 +76,17 @@ def entries_of_log(database: Path, settings: Settings) -> Iterator[Entry]:
 
 
 def _entry_of_row(row: Mapping[str, Any], accepted: tuple[str, ...], quarantine: tuple[str, ...]) -> Entry:
-    place, verdict = row["place"], row["verdict"]
+    place, verdict, reason = row["place"], row["verdict"], row["reason"]
     if place.startswith(accepted):
         verdict = "accepted"
     elif place.startswith(quarantine):
-        verdict = "quarantined"
+        verdict, reason = "quarantined", reason or REJECTED_BY_REVIEW
     return Entry(
         path=place,
         relative_path=original(row["relative_path"]),
         class_name=original(row["class"]),
         verdict=verdict,
-        reason=row["reason"],
+        reason=reason,
         issues=tuple(row["issues"]),
         score=row["score"],
         scores={name: row[name] for name in SCORE_NAMES},

@@ -1,4 +1,4 @@
-"""Images of a log as examples: those that nobody confirmed as bad are taken as good, which is for people to judge."""
+"""Images of a log as examples: those that nobody called bad are taken as good, which is for people to judge."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ class LoggedImages:
     good: list[tuple[str, Measurement]] = field(default_factory=list)
     bad: list[tuple[str, Measurement]] = field(default_factory=list)
     released: int = 0
-    """So many of the good ones were released by people."""
+    """So many of the good ones were released or approved by people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,13 @@ class FromLog:
 
 
 def logged_images(rows: Iterable[tuple[str, str, str, bool | None]]) -> LoggedImages:
-    """Sort rows of the log: path, SHA-256, measures as JSON, and whether people said that the rejection was right."""
+    """Sort rows of the log: path, SHA-256, measures as JSON, and whether people called it bad."""
     made = LoggedImages()
-    for name, sha256, text, was_right in rows:
+    for name, sha256, text, is_bad in rows:
         measures = recorded_measures(text)
         if measures is not None:
-            (made.bad if was_right else made.good).append((name, Measurement(sha256, measures)))
-            made.released += was_right is False
+            (made.bad if is_bad else made.good).append((name, Measurement(sha256, measures)))
+            made.released += is_bad is False
     return made
 
 
@@ -75,12 +75,12 @@ def in_words(told: FromLog) -> Iterator[str]:
     """Say what the proposal rests on, for people."""
     yield (
         f"{told.measured:,} images of source '{shown(told.source)}' in the log; those that nobody confirmed as "
-        "rejected are taken as good"
+        "rejected, or rejected, are taken as good"
     )
     if told.sampled < told.measured:
         yield f"{told.sampled:,} of them were read, spread evenly"
     if told.released:
-        yield f"{told.released:,} of them were released by people"
+        yield f"{told.released:,} of them were released or approved by people"
     if told.unmeasured:
         reasons = ", ".join(f"{n:,} {shown(reason)}" for reason, n in Counter(told.unmeasured).most_common())
         yield f"left out, since nothing could be measured: {reasons}"

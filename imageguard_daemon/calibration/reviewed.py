@@ -1,4 +1,4 @@
-"""What people said of rejected images, as examples: false rejections are good images, confirmed ones bad."""
+"""What people said of images, as examples: released and approved ones are good, confirmed and rejected ones bad."""
 
 import json
 from collections.abc import Iterable
@@ -20,14 +20,14 @@ class ReviewedImages:
 
 
 def reviewed_images(rows: Iterable[tuple[bool, str, str, str, str]], scorer_version: str) -> ReviewedImages:
-    """Sort rows of the log: whether the rejection was right, path, SHA-256, scorer version, measures as JSON."""
+    """Sort rows of the log: whether people called it bad, path, SHA-256, scorer version, measures as JSON."""
     made = ReviewedImages()
-    for was_right, name, sha256, version, text in rows:
+    for is_bad, name, sha256, version, text in rows:
         measures = recorded_measures(text) if version == scorer_version else None
         if measures is None:
             made.left_out += 1
         else:
-            (made.bad if was_right else made.good).append((name, Measurement(sha256, measures)))
+            (made.bad if is_bad else made.good).append((name, Measurement(sha256, measures)))
     return made
 
 

@@ -87,8 +87,8 @@ Reviews = Annotated[
         "--reviews",
         metavar="ROOT",
         show_default=False,
-        help="Rejected images that people released count as good, confirmed ones as bad: a root with an audit.db, or "
-        "an audit database. Their recorded measures are taken.",
+        help="Images that people released or approved count as good, those that they confirmed or rejected as bad: a "
+        "root with an audit.db, or an audit database. Their recorded measures are taken.",
     ),
 ]
 Form = Annotated[
@@ -120,8 +120,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     looked at, links are not followed, and nothing is moved or recorded. With --confidence the share is that of images
     to come, not of those at hand.
 
-    With --log no images are needed: those that people confirmed as rejected count as bad, all others of the source as
-    good, so look at some first. Told is what the proposal would have decided, and the commands that follow.
+    With --log no images are needed: those that people confirmed as rejected, or rejected, count as bad, all others of
+    the source as good, so look at some first. Told is what the proposal would have decided, and what follows.
 
     Exits 0 with a proposal, and 66 if a file could not be read or too few could be measured.
     """
@@ -254,7 +254,7 @@ def _measure(folders: Sequence[Path], scoring: "Scoring", console: "Console") ->
 
 
 def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, console: "Console") -> list[_Measured]:
-    """Add what people said of rejected images."""
+    """Add what people said of images."""
     from imageguard_daemon.audit.database import open_for_reviewing
     from imageguard_daemon.audit.quarantined import reviewed_measures
     from imageguard_daemon.calibration.reviewed import reviewed_images
@@ -264,7 +264,7 @@ def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, 
         found = reviewed_images(reviewed_measures(engine), scorer_version)
     finally:
         engine.dispose()
-    console.print(f"reviews: {len(found.good):,} false rejections, {len(found.bad):,} confirmed")
+    console.print(f"by reviews: {len(found.good):,} good, {len(found.bad):,} bad")
     if found.left_out:
         console.print(f"{found.left_out:,} reviewed images left out: not measured by scorer version {scorer_version}")
     good, bad = (*measured, [])[:2]

@@ -17,7 +17,7 @@ from imageguard_daemon.model import SIGNALS
 from imageguard_daemon.reporting import charts
 from imageguard_daemon.reporting.percentiles import SHARES
 from imageguard_daemon.reporting.report import Report
-from imageguard_daemon.reporting.tables import scope_in_words, since_in_words
+from imageguard_daemon.reporting.tables import reviewed_in_words, scope_in_words, since_in_words
 from imageguard_daemon.reporting.tallies import Tally, together
 from imageguard_daemon.reporting.wording import limit_percent, moment_in_words, percent, points, shown
 
@@ -66,6 +66,7 @@ def as_html(report: Report, thumbnails: Mapping[int, bytes], made_at: datetime, 
         made_at=moment_in_words(made_at),
         overall=report.overall,
         acted_on=since_in_words(report),
+        reviewed=list(reviewed_in_words(report)),
         borderline=scanned.borderline if scanned else report.borderline,
         interval=[percent(end) for end in report.overall.interval],
         charts=charts_over_time(report),

@@ -11,7 +11,7 @@ from imageguard_daemon.names import harmless, inert
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES, Percentiles
 from imageguard_daemon.reporting.report import Report
-from imageguard_daemon.reporting.reviewed import Reviewed
+from imageguard_daemon.reporting.reviewed import Recall, Reviewed
 from imageguard_daemon.reporting.survey import Near
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import joined
@@ -46,7 +46,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "trend": _trend_as_dict(report),
         "groups": [_group_as_dict(report, keys, one) for keys, one in report.groups.items()],
         "findings": [_finding_as_dict(finding) for finding in report.findings],
-        **({} if report.reviewed is None else {"reviewed": _reviewed_as_dict(report.reviewed)}),
+        **({} if report.reviewed is None else {"reviewed": _reviewed_as_dict(report.reviewed, report.recall)}),
         "percentiles": [_percentiles_as_dict(one) for one in report.percentiles],
         "nearest": [_near_as_dict(near, image) for near, image in report.nearest],
     }
@@ -102,13 +102,18 @@ def _group_as_dict(report: Report, keys: tuple[str, ...], one: Tally) -> dict[st
 
 
 def _whereabouts(one: Tally, reviewed: Reviewed | None) -> dict[str, Any]:
-    """Say where rejected images are by now; nobody knows of those that were not filed."""
+    """Say where images are by now; nobody knows of those that were not filed."""
     if reviewed is None:
         return {}
-    in_quarantine = max(0, one.rejected - reviewed.left)
     some = {"archived": reviewed.archived, "returned": reviewed.returned}
     some = {what: images for what, images in some.items() if images}
-    return {"released": reviewed.released, "purged": reviewed.purged, **some, "in_quarantine": in_quarantine}
+    return {
+        "released": reviewed.released,
+        "rejected_by_people": reviewed.missed,
+        "purged": reviewed.deleted,
+        **some,
+        "in_quarantine": reviewed.in_quarantine(one.rejected),
+    }
 
 
 def _trend_as_dict(report: Report) -> dict[str, Any] | None:
@@ -118,10 +123,25 @@ def _trend_as_dict(report: Report) -> dict[str, Any] | None:
     return {"change": trend.change, "low": trend.low, "high": trend.high, "before": _numbers(trend.before)}
 
 
-def _reviewed_as_dict(reviewed: Reviewed) -> dict[str, Any]:
+def _reviewed_as_dict(reviewed: Reviewed, recall: Recall | None) -> dict[str, Any]:
     low, high = reviewed.interval
-    counts = {"right": reviewed.right, "wrong": reviewed.wrong}
-    return counts | {"precision": reviewed.precision, "low": low, "high": high, "rejudged": reviewed.rejudged}
+    miss_low, miss_high = reviewed.miss_interval
+    return {
+        "right": reviewed.right,
+        "wrong": reviewed.wrong,
+        "precision": reviewed.precision,
+        "low": low,
+        "high": high,
+        "rejudged": reviewed.rejudged,
+        "approved": reviewed.approved,
+        "missed": reviewed.missed,
+        "miss_rate": reviewed.miss_rate,
+        "miss_low": miss_low,
+        "miss_high": miss_high,
+        "recall": recall and recall.share,
+        "recall_low": recall and recall.low,
+        "recall_high": recall and recall.high,
+    }
 
 
 def _finding_as_dict(finding: Finding) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from imageguard_daemon.reporting.later import Later, stamped_later
 from imageguard_daemon.reporting.panel import Counts, Numbers, Panel, panel_of_tallies
 from imageguard_daemon.reporting.percentiles import Percentiles, percentiles
 from imageguard_daemon.reporting.questions.boundary import Missed
-from imageguard_daemon.reporting.reviewed import Reviewed, reviewed, reviewed_by
+from imageguard_daemon.reporting.reviewed import Recall, Reviewed, recall, reviewed, reviewed_by
 from imageguard_daemon.reporting.sizes import Bands
 from imageguard_daemon.reporting.survey import Near, Survey
 from imageguard_daemon.reporting.tallies import Tally, tallies_at, tallies_by, tally
@@ -80,7 +80,7 @@ class Report:
     examples: tuple[RecordedImage, ...] = ()
     """The newest rejected images of the most frequent reasons, as far as they were not archived."""
     reviewed: Reviewed | None = None
-    """What people did with the rejected images; None of a folder that was judged in place."""
+    """What people said of the images; None of a folder that was judged in place."""
     reviewed_groups: Mapping[tuple[str, ...], Reviewed] = field(default_factory=dict)
     """The same of groups that have some."""
 
@@ -91,8 +91,14 @@ class Report:
 
     @property
     def in_quarantine(self) -> int:
-        """Rejected images that nobody released or deleted since."""
-        return max(0, self.overall.rejected - (self.reviewed.left if self.reviewed else 0))
+        """Images that the daemon or people rejected, and that nobody released or deleted since."""
+        return (self.reviewed or Reviewed()).in_quarantine(self.overall.rejected)
+
+    @property
+    def recall(self) -> Recall | None:
+        """The estimated share of the bad images that were rejected; None where reviews do not say."""
+        rejected = self.overall.rejected
+        return recall(self.reviewed, rejected, self.overall.total - rejected) if self.reviewed else None
 
 
 def groupings_for(by: Grouping, scope: Scope, now: datetime | None = None) -> tuple[Grouping, ...]:

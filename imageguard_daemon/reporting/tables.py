@@ -75,8 +75,7 @@ def _summary(report: Report) -> Text:
     ]
     if report.borderline:
         lines.append(borderline_in_words(report.borderline))
-    if report.reviewed and report.reviewed.total:
-        lines.append(_precision(report.reviewed))
+    lines += reviewed_in_words(report)
     return Text("\n".join(lines))
 
 
@@ -87,13 +86,14 @@ def rejected_in_words(report: Report) -> str:
 
 
 def since_in_words(report: Report) -> str:
-    """Say what became of the rejected images; empty where all of them are in quarantine."""
-    if not report.reviewed or not report.reviewed.left:
+    """Say what became of the images since; empty where all of them are where the daemon filed them."""
+    if not report.reviewed or not report.reviewed.moved:
         return ""
     one = report.reviewed
     acted = (
         (one.released, "released since"),
-        (one.purged, "deleted since"),
+        (one.missed, "accepted and rejected by people since"),
+        (one.deleted, "deleted since"),
         (one.archived, "released or deleted and archived"),
         (one.returned, "written to and judged again"),
     )
@@ -106,11 +106,22 @@ def borderline_in_words(images: int) -> str:
     return f"{images:,} borderline: near a threshold, where good and bad images mix"
 
 
-def _precision(reviewed: Reviewed) -> str:
-    low, high = reviewed.interval
-    of_reviewed = share(reviewed.right, reviewed.total)
-    told = f"{percent(reviewed.precision)}, 95 % interval {percent(low)} to {percent(high)}"
-    return f"{of_reviewed} reviewed rejections were right ({told})"
+def reviewed_in_words(report: Report) -> Iterator[str]:
+    """Say which verdicts people called right, and what follows for the share of the bad images that is found."""
+    one = report.reviewed or Reviewed()
+    if one.total:
+        told = _with_interval(one.precision, *one.interval)
+        yield f"{share(one.right, one.total)} reviewed rejections were right ({told})"
+    if one.looked_through:
+        told = _with_interval(one.miss_rate, *one.miss_interval)
+        yield f"{share(one.missed, one.looked_through)} reviewed acceptances were wrong ({told})"
+    if recall := report.recall:
+        told = f"{percent(recall.share)} of the bad images ({percent(recall.low)} to {percent(recall.high)})"
+        yield f"If the reviewed ones are like the rest, {told} were rejected"
+
+
+def _with_interval(rate: float, low: float, high: float) -> str:
+    return f"{percent(rate)}, 95 % interval {percent(low)} to {percent(high)}"
 
 
 def rate_in_words(report: Report) -> Iterator[str]:
@@ -149,7 +160,7 @@ def _groups(report: Report, most: int) -> Iterator[RenderableType]:
     table = plain_table(str(report.by[0]))
     for dimension in report.by[1:]:
         table.add_column(str(dimension), overflow="fold", min_width=6)
-    left = any(one.left for one in report.reviewed_groups.values())
+    left = any(one.moved for one in report.reviewed_groups.values())
     after = ["in quarantine"] if left else []
     number_columns(table, "images", "rejected", *after, "rate", "95 % interval", *(["before"] if compared else []))
     if not by_reason:
@@ -158,7 +169,7 @@ def _groups(report: Report, most: int) -> Iterator[RenderableType]:
         row: list[RenderableType] = [*(Text(shown(key)) for key in keys), *_rates(one)]
         if left:
             reviewed = report.reviewed_groups.get(keys, Reviewed())
-            row.insert(len(keys) + 2, f"{max(0, one.rejected - reviewed.left):,}")
+            row.insert(len(keys) + 2, f"{reviewed.in_quarantine(one.rejected):,}")
         if compared:
             before = report.before.get(keys)
             row.append(percent(before.rate) if before else "")

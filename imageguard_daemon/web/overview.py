@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from imageguard_daemon.reporting.tables import since_in_words
+from imageguard_daemon.reporting.tables import reviewed_in_words, since_in_words
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.service import status
 from imageguard_daemon.service.locking import running_process
@@ -65,6 +65,7 @@ def _overview(site: Site, reports: Reports, since: str) -> dict[str, Any]:
         "daemon": status.read(site.settings.state_folder) if process_id else None,
         "report": report,
         "acted_on": since_in_words(report) if report else "",
+        "reviewed": list(reviewed_in_words(report)) if report else [],
         "has_chart": bool(drawn and drawn.charts),
         "made": drawn.key if drawn else "",
         "counted_at": f"{drawn.at:%H:%M:%S} UTC" if drawn else "",

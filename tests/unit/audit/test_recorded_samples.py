@@ -81,4 +81,4 @@ def test_a_real_log_gives_names_and_measures(tmp_path: Path) -> None:
     assert made.measured == 4
     assert sorted(row.relative_path for row in rows) == [f"cat/{number}.jpg" for number in range(4)]
     assert all('"overexposure": 0.1' in row.measures for row in rows)
-    assert {row.verdict_was_right for row in rows} == {None}
+    assert {row.is_bad for row in rows} == {None}

@@ -45,7 +45,7 @@ def test_the_dictionary_has_the_documented_keys() -> None:
     assert (made["total"], made["accepted"], made["quarantined"]) == (100, 61, 39)
     assert made["rejection_rate"] == pytest.approx(0.39)
     assert made["reasons"] == {"blurry": 39}
-    whereabouts = {"released", "purged", "in_quarantine"}
+    whereabouts = {"released", "rejected_by_people", "purged", "in_quarantine"}
     assert set(made["groups"][0]) == {"key", "total", "rejected", "rate", "low", "high", "top_reason"} | whereabouts
     assert all(set(finding) == FINDING_KEYS for finding in made["findings"])
 

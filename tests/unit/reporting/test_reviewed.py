@@ -1,4 +1,4 @@
-"""What became of rejected images, in every form of a report."""
+"""What people said of images and what became of them, in every form of a report."""
 
 import io
 from dataclasses import replace
@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from imageguard_daemon.audit.counts import Dimension, Scope
@@ -17,8 +19,9 @@ from imageguard_daemon.reporting.gathering import report_on
 from imageguard_daemon.reporting.page import as_html
 from imageguard_daemon.reporting.rendering import as_dict
 from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.reviewed import Reviewed, recall
 from imageguard_daemon.reporting.tables import as_table
-from imageguard_daemon.review.acting import confirm, purge, rejudge, release, undo
+from imageguard_daemon.review.acting import approve, confirm, purge, reject, rejudge, release, undo
 from tests.helpers.rejections import ANNA, Rejections
 
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
@@ -49,6 +52,55 @@ def printed(report: Report) -> str:
     console = Console(width=100, file=io.StringIO(), record=True)
     console.print(as_table(report))
     return console.export_text()
+
+
+def test_what_people_reject_and_approve_is_told_with_what_follows_for_the_bad_ones(tmp_path: Path) -> None:
+    """Counts of the verdict stay; where images are, what was missed, and the recall with its ends come with them."""
+    rejections = Rejections(tmp_path / "root")
+    bad = [rejections.file(f"cat/{number}.jpg") for number in range(4)]
+    good = [rejections.file(f"cat/{number}.jpg", ok=True) for number in range(4, 10)]
+    rejections.do(confirm, *bad[:2])
+    rejections.do(release, bad[2])
+    rejections.do(reject, *good[:3])
+    rejections.do(undo, good[2])
+    rejections.do(purge, good[1])
+    rejections.do(approve, *good[3:])
+    engine = open_for_reading(rejections.root / "audit.db")
+    made = report_on(engine, (Dimension.class_,), Scope(), Reporting(), FAR)
+    engine.dispose()
+    rejections.close()
+    text = printed(made)
+    words = "1 released since, 2 accepted and rejected by people since, 1 deleted since, 4 in quarantine"
+    assert f"6 accepted, 4 rejected, {words}" in " ".join(text.split())
+    assert "2 of 3 reviewed rejections were right (66.7 %" in text
+    assert "2 of 5 reviewed acceptances were wrong (40.0 %" in text
+    assert "If the reviewed ones are like the rest, 52.6 % of the bad images (" in text
+    assert "2 of 5 reviewed acceptances were wrong (40.0 %" in as_html(made, {}, FAR)
+    for part in (whole := as_dict(made), whole["groups"][0]):
+        assert (part["released"], part["rejected_by_people"], part["purged"], part["in_quarantine"]) == (1, 2, 1, 4)
+    assert (whole["accepted"], whole["quarantined"]) == (6, 4)
+    told = whole["reviewed"]
+    assert (told["right"], told["wrong"], told["approved"], told["missed"]) == (2, 1, 3, 2)
+    assert told["recall"] == pytest.approx((2 / 3 * 4) / (2 / 3 * 4 + 2 / 5 * 6))
+    assert told["miss_low"] < told["miss_rate"] < told["miss_high"]
+
+
+counts = st.integers(0, 10_000)
+
+
+@given(counts, counts, counts, counts, counts, counts)
+def test_a_recall_lies_between_its_ends(
+    right: int, wrong: int, approved: int, missed: int, more: int, others: int
+) -> None:
+    """Whatever people said of however many; and where nobody knows how many they looked through, there is none."""
+    found = recall(
+        Reviewed(right, wrong, approved=approved, missed=missed), right + wrong + more, approved + missed + others
+    )
+    if not approved or not right + wrong:
+        assert found is None
+    else:
+        assert found is not None
+        assert 0 <= found.low <= found.share <= found.high <= 1
 
 
 def test_what_went_back_into_the_inbox_is_not_in_quarantine(tmp_path: Path) -> None:

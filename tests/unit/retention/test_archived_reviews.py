@@ -26,7 +26,7 @@ from imageguard_daemon.reporting.rendering import as_csv, as_dict
 from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.reporting.tables import as_table
 from imageguard_daemon.retention.archiving import Request, archive
-from imageguard_daemon.review.acting import confirm, purge, rejudge, release, undo
+from imageguard_daemon.review.acting import approve, confirm, purge, reject, rejudge, release, undo
 from tests.helpers.images import jpeg, photo
 from tests.helpers.rejections import ANNA, Rejections
 
@@ -39,11 +39,17 @@ app.command()(calibrate)
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Rejections]:
-    """Twenty rejected images, of which people released seven, confirmed four, deleted two of these, and so on."""
+    """Twenty rejected images, of which people released seven, confirmed four, deleted two of these, and so on.
+
+    Of five accepted ones they rejected three, took one of these back and deleted one, and approved one.
+    """
     one = Rejections(tmp_path / "root")
     ids = [one.file(f"cat/{number}.jpg", measures=_measures(number)) for number in range(20)]
-    for number in range(20, 25):
-        one.file(f"cat/{number}.jpg", ok=True, measures=_measures(number))
+    ids += [one.file(f"cat/{number}.jpg", ok=True, measures=_measures(number)) for number in range(20, 25)]
+    one.do(reject, *ids[20:23])
+    one.do(undo, ids[22])
+    one.do(purge, ids[21])
+    one.do(approve, ids[23])
     one.do(release, *ids[:8])
     one.do(undo, ids[7])
     one.do(confirm, *ids[8:12])
@@ -96,8 +102,10 @@ def archived(made: Rejections, *, include_quarantined: bool) -> None:
 def test_a_report_is_the_same_before_and_after_archiving(made: Rejections, include_quarantined: bool) -> None:
     """Byte for byte: totals, groups, precision, what was released and deleted since."""
     before = written(made)
-    assert "20 rejected, 10 released since, 2 deleted since, 8 in quarantine" in before
+    words = "20 rejected, 10 released since, 2 accepted and rejected by people since, 3 deleted since, 9 in quarantine"
+    assert words in " ".join(before.split())
     assert "4 of 11 reviewed rejections were right" in before
+    assert "2 of 3 reviewed acceptances were wrong" in before
     archived(made, include_quarantined=include_quarantined)
     assert written(made) == before
 
@@ -114,7 +122,7 @@ def test_calibrate_learns_from_reviews_after_archiving_as_before(
         (good / f"{number}.jpg").write_bytes(jpeg(photo(320, 240, seed=number)))
     arguments = [str(good), "--reviews", str(made.root), "--format", "json"]
     before = CliRunner().invoke(app, arguments)
-    assert (before.exit_code, "7 false rejections, 4 confirmed" in before.stderr) == (0, True)
+    assert (before.exit_code, "reviews: 8 good by the word of people, 6 bad" in before.stderr) == (0, True)
     archived(made, include_quarantined=include_quarantined)
     after = CliRunner().invoke(app, arguments)
     assert (after.stdout, after.stderr) == (before.stdout, before.stderr)
@@ -139,9 +147,9 @@ def test_an_older_log_is_brought_up_to_date_and_says_what_it_does_not_know(made:
         connection.execute("UPDATE alembic_version SET version_num = (SELECT '0009')")
     connection.close()
     [report, *_] = reports(made)  # read before anybody brought it up to date
-    assert (report.overall.rejected, report.in_quarantine) == (20, 20)
+    assert (report.overall.rejected, report.in_quarantine) == (20, 21)  # with one that a person rejected
     open_for_writing(database).dispose()
     [report, *_] = reports(made)
-    assert (report.overall.rejected, report.in_quarantine) == (20, 8)
+    assert (report.overall.rejected, report.in_quarantine) == (20, 9)
     assert as_dict(report)["archived"] == 12
-    assert "12 released or deleted and archived, 8 in quarantine" in written(made)
+    assert "12 released or deleted and archived, 9 in quarantine" in " ".join(written(made).split())
