@@ -74,8 +74,8 @@ def next_commands(proposal: Proposal, log: str, files: str, scope: str) -> tuple
 def in_words(told: FromLog) -> Iterator[str]:
     """Say what the proposal rests on, for people."""
     yield (
-        f"{told.measured:,} images of source '{shown(told.source)}' in the log; those that nobody confirmed as "
-        "rejected, or rejected, are taken as good"
+        f"{told.measured:,} images of source '{shown(told.source)}' in the log; all that nobody rejected, or confirmed "
+        "as rejected, are taken as good"
     )
     if told.sampled < told.measured:
         yield f"{told.sampled:,} of them were read, spread evenly"

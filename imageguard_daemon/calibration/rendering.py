@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import string
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from imageguard_daemon.quality.scoring import LIMITS, SCALES, scores_by_threshol
 from imageguard_daemon.reporting.wording import limit_percent, percent
 
 NAMES_SHOWN = 5
+_COMMENT_WIDTH = 78
 _PLAIN = frozenset(string.ascii_letters + "._-")
 """Letters of which a name means itself in YAML; digits alone would be a number."""
 _SIGNALS = tuple(name.removesuffix("_score") for name in LIMITS)
@@ -34,8 +36,7 @@ def as_yaml(proposal: Proposal, source: str = "default") -> str:
     lines = [
         f"# Calibrated on {_images(rejected.total, 'good')}{_and_bad(proposal)}, scorer {proposal.scorer_version}:",
         f"# rejects {_share(rejected)} of the good ones (limit {limit_percent(proposal.max_reject)}).",
-        *(f"# {line}" for line in _held(proposal)),
-        *(f"# {line}" for line in _checks_off(proposal)),
+        *(f"# {line}" for text in (*_held(proposal), *_checks_off(proposal)) for line in _wrapped(text)),
         "sources:",
         f"  - name: {json.dumps(printable(source)) if set(source) - _PLAIN else source}",
         f"    preset: {proposal.preset_name}",
@@ -48,6 +49,10 @@ def as_yaml(proposal: Proposal, source: str = "default") -> str:
         told = f"never an issue{why}; the preset has {preset:g}" if threshold == 0 else told
         lines.append(f"      {name}: {threshold}  # {told}")
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _COMMENT_WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def as_dict(proposal: Proposal) -> dict[str, Any]:
@@ -113,6 +118,7 @@ def as_preview(proposal: Proposal) -> RenderableType:
     return Group(
         *map(Text, _what_was_measured(proposal)),
         Text(),
+        Text("Thresholds, and how many images each of them rejects by itself"),
         table,
         Text(),
         *map(Text, _totals(proposal)),
@@ -142,12 +148,16 @@ def warnings(proposal: Proposal) -> Iterator[str]:
 def _checks_off(proposal: Proposal) -> Iterator[str]:
     for off in proposal.switched_off:
         if not off.images:
-            yield f"{off.name} {off.threshold:g} switches this check off: fewer images than it takes to hold it higher"
+            yield (
+                f"{off.name} {off.threshold:g} switches this check off: there are fewer images than it takes to hold "
+                "it higher"
+            )
             continue
         named = _list([f"{printable(name)} ({score:.1f})" for name, score in off.images])
         yield (
             f"{off.name} {off.threshold:g} switches this check off; {_images(len(off.images), 'good')} "
-            f"{'forces' if len(off.images) == 1 else 'force'} it, with their scores: {named}"
+            f"{'forces' if len(off.images) == 1 else 'force'} it, with their scores: {named}. If they are not "
+            "good, take them out, or give them up by a larger --max-reject"
         )
 
 

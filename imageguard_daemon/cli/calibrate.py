@@ -264,9 +264,10 @@ def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, 
         found = reviewed_images(reviewed_measures(engine), scorer_version)
     finally:
         engine.dispose()
-    console.print(f"by reviews: {len(found.good):,} good, {len(found.bad):,} bad")
+    told = f"{len(found.good):,} released or approved count as good, {len(found.bad):,} confirmed or rejected as bad"
+    console.print(f"by reviews: {told}")
     if found.left_out:
-        console.print(f"{found.left_out:,} reviewed images left out: not measured by scorer version {scorer_version}")
+        console.print(f"by reviews: {found.left_out:,} left out, not measured by scorer version {scorer_version}")
     good, bad = (*measured, [])[:2]
     return [[*good, *found.good], [*bad, *found.bad]]
 

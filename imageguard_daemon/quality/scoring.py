@@ -59,13 +59,15 @@ class Scale:
                 return _between(better, worse, share)
         return self.anchors[0 if score > self.anchors[0][0] else -1][1]
 
-    def number(self, value: float) -> str:
-        """Give a measure as it is spoken of, without its unit: `3.1`."""
-        return f"{value * self.factor:.{self.digits}f}"
+    def number(self, value: float, finer: int = 0) -> str:
+        """Give a measure as it is spoken of, without its unit: `3.1`; with `finer` so many digits more."""
+        shown = value * self.factor
+        digits = self.digits or int(shown < 1)  # 784 pixels are 0.8 kilopixels, and not 1 or 0
+        return f"{shown:.{digits + finer}f}"
 
-    def phrase(self, value: float) -> str:
+    def phrase(self, value: float, finer: int = 0) -> str:
         """Give a measure with its unit: `3.1 px`."""
-        return f"{self.number(value)} {self.unit}".rstrip()
+        return f"{self.number(value, finer)} {self.unit}".rstrip()
 
 
 @functools.cache

@@ -69,4 +69,6 @@ def measured_in_words(measures: Measures) -> dict[str, str]:
 
 
 def _size(pixels: float) -> str:
-    return f"{pixels / 1e6:.1f} megapixels" if pixels >= 1e6 else f"{pixels / 1e3:.0f} kilopixels"
+    if pixels >= 1e6:
+        return f"{pixels / 1e6:.1f} megapixels"
+    return f"{pixels / 1e3:.0f} kilopixels" if pixels >= 1e3 else f"{pixels / 1e3:.1f} kilopixels"

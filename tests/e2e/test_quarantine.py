@@ -140,7 +140,7 @@ def test_reviews_feed_report_and_calibrate(made):
     assert alone.returncode == 66  # nine are one too few
     together = command("calibrate", folder, "--reviews", made.root, "--format", "json")
     assert together.returncode == 0, together.stderr
-    assert "reviews: 1 good by the word of people, 2 bad" in together.stderr
+    assert "1 released or approved count as good, 2 confirmed or rejected as bad" in together.stderr
 
 
 def test_a_late_label_follows_its_released_image(made):

@@ -48,6 +48,8 @@ def test_a_good_image_is_accepted_without_words():
         ({"jpeg_quality": 9}, "compressed", "looks like JPEG quality 9 (limit 20)"),
         ({"enlargement": 4}, "pixelated", "enlarged about 4.0 times (limit 2.0)"),
         ({"width": 150, "height": 100}, "low_resolution", "effective size of 15 kilopixels (limit 40)"),
+        ({"width": 28, "height": 28}, "low_resolution", "effective size of 0.8 kilopixels (limit 40)"),
+        ({"noise_sigma": 16.02}, "noisy", "noise of 16.02 grey levels (limit 16.00)"),
         ({"overexposure": 0.9, "clipped_high": 0.31}, "overexposed", "31% of the pixels clipped"),
         ({"underexposure": 0.9, "clipped_low": 0.4}, "underexposed", "40% of the pixels clipped"),
     ],
