@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding, Shows
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.boundary import just_below
@@ -21,6 +24,7 @@ from imageguard_daemon.reporting.questions.mix import reasons_changed
 from imageguard_daemon.reporting.questions.nearness import more_near_thresholds
 from imageguard_daemon.reporting.questions.silence import volumes
 from imageguard_daemon.reporting.questions.twins import class_twins
+from imageguard_daemon.reporting.rises import is_clear
 from imageguard_daemon.reporting.small_sizes import thumbnails_mixed_in
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import shown
@@ -74,7 +78,10 @@ def _different(
             continue
         if finding.kind != "class_consistently_rejected" and _is_its_change(one, changed, seen):
             continue
-        yield _referring(one, finding, told, seen)
+        source = _only_source(one, seen)
+        if source in told and _is_like_its_source(one, seen, settings.min_sample):
+            continue
+        yield _referring(finding, source, told)
 
 
 def _is_its_change(one: Different, changed: Sequence[Changed], seen: Patterns) -> bool:
@@ -89,14 +96,33 @@ def _is_its_change(one: Different, changed: Sequence[Changed], seen: Patterns) -
     return False
 
 
-def _referring(one: Different, finding: Finding, told: set[str], seen: Patterns) -> Finding:
-    """Have the finding about a class refer to the one source that it comes from."""
+def _only_source(one: Different, seen: Patterns) -> str | None:
+    """Give the one of several sources that all images of a class or a camera come from; None if there is none."""
+    if "source" in one.where or len(seen.panel.groups("source")) == 1:
+        return None
+    sources = {seen.panel.streams[at][1] for at in _whole(one, seen).nonzero()[0].tolist()}
+    return sources.pop() if len(sources) == 1 else None
+
+
+def _whole(one: Different, seen: Patterns) -> npt.NDArray[np.bool_]:
+    """Give all streams of a group: some of them may have been told with another."""
     groups = seen.panel.groups(*one.where)
-    whole = groups.of_stream == groups.names.index(tuple(one.where.values()))  # some of it may be told already
-    sources = {seen.panel.streams[at][1] for at in whole.nonzero()[0].tolist()}
-    if "source" in one.where or len(sources) != 1 or len(seen.panel.groups("source")) == 1:
+    return np.equal(groups.of_stream, groups.names.index(tuple(one.where.values())))
+
+
+def _is_like_its_source(one: Different, seen: Patterns, least: int) -> bool:
+    """Tell whether other images of its only source are hardly better: then what is told of the source says it."""
+    ours = _whole(one, seen)
+    source = seen.panel.streams[int(ours.argmax())][1]
+    theirs = np.array([stream[1] == source for stream in seen.panel.streams]) & ~ours
+    rest = seen.panel.tally(theirs)
+    return rest.total >= least and not is_clear(np.array(seen.panel.tally(ours).rate), np.array(rest.rate))
+
+
+def _referring(finding: Finding, source: str | None, told: set[str]) -> Finding:
+    """Have the finding about a class refer to the one source that it comes from."""
+    if source is None:
         return finding
-    [source] = sources
     see_there = ": see there" if source in told else ""
     return replace(
         finding, look_at=f"Its images come from source '{shown(source)}' alone{see_there}. {finding.look_at}"

@@ -7,7 +7,7 @@ from imageguard_daemon.model import ISSUES
 from imageguard_daemon.reporting.findings import ADVICE, Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.sizes import Band, Bands
 from imageguard_daemon.reporting.tallies import Tally
-from tests.helpers.panels import panel_at_once
+from tests.helpers.panels import panel_at_once, panel_in_time
 
 SETTINGS = Reporting(min_sample=20, rejection_rate_limit=0.2, class_rate_limit=0.5, mostly_share=0.5)
 
@@ -184,6 +184,16 @@ def test_a_class_that_stands_out_refers_to_its_source() -> None:
     findings = found({"cell": blurry(90, 100), "cat": blurry(5, 900)}, {"cell": "smears", "cat": "studio"})
     [finding] = [each for each in findings if each.kind == "class_consistently_rejected"]
     assert finding.look_at.startswith("Its images come from source 'smears' alone: see there.")
+
+
+def test_classes_that_are_like_their_source_are_not_told_beside_it() -> None:
+    """Of a source that loses all it sends each class would only repeat it, though classes stand out more."""
+    days = {(f"digits{n}", "small", ""): [(20, 20) if day % 3 == n else (0, 0) for day in range(30)] for n in range(3)}
+    mixed = {(f"mixed{n}", "web", ""): [(20, 20 * n) if day % 2 == n else (0, 0) for day in range(30)] for n in (0, 1)}
+    seen = Patterns(panel_in_time(days | mixed | {("cat", "studio", ""): [(50, 1)] * 30}))
+    told = find_patterns(seen, SETTINGS)
+    assert [one.subject for one in told if one.kind == "source_mostly_rejected"] == ["small"]
+    assert [one.subject for one in told if "digits" in one.subject] == []
 
 
 def test_a_folder_judged_in_place_is_told_the_command_for_folders() -> None:
