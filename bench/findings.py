@@ -1,11 +1,12 @@
 """How often findings are wrong, and how often patterns are missed: `python -m bench.findings`.
 
     python -m bench.findings --reports 500 --trials 50 --steps 20 --alarms 20
+    python -m bench.findings --log LOG/audit.db --shuffles 500
 
 A stream without a pattern comes in bursts and has days that differ for all; a finding about anything but limits that
 its rate is above is false. So is one in a year with patterns whose verdicts were dealt out anew, in blocks of images
-that came one after the other. Patterns are planted one at a time. `--steps` counts the days until a step is told,
-`--alarms` the hours, and false alarms in a year.
+that came one after the other, or in a log of real images (`bench.real_log`). Patterns are planted one at a time.
+`--steps` counts the days until a step is told, `--alarms` the hours, and false alarms in a year.
 """
 
 import argparse
@@ -14,11 +15,27 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from bench.streams import REASONS, Bursts, Floats, Planted, Stream, panel_of_bursts, planted, raised
+from bench.streams import (
+    REASONS,
+    Bursts,
+    Floats,
+    Planted,
+    Stream,
+    Verdicts,
+    panel_of_bursts,
+    panel_of_verdicts,
+    planted,
+    raised,
+)
 from bench.year import Year, patterns_of_a_bad_year
+from imageguard_daemon.audit.columns import DAY_MS, open_columns
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.rollups import FLAG_BORDERLINE
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.findings import Patterns, find_patterns
@@ -28,10 +45,14 @@ from imageguard_daemon.reporting.scatter import scatter_of
 
 SETTINGS = Reporting()
 _STEPS = ((0.01, 0.05, 2_000), (0.05, 0.1, 500), (0.05, 0.15, 250), (0.05, 0.15, 50), (0.1, 0.2, 100))
-_GROUPS = 20
+_GROUPS, _YEARS = 20, 3
 _BY_HOUR = np.array([2, 1, 1, 1, 1, 2, 3, 5, 8, 10, 11, 11, 10, 10, 11, 11, 10, 9, 8, 7, 6, 5, 4, 3], float)
 LEVELS = ("high_rejection_rate", "mostly_", "source_mostly_rejected")
 """What is true of a stream above the limits."""
+
+
+NOT_OF_VERDICTS = frozenset({"source_stopped", "source_delivers_more", "class_twins"})
+"""What is as true after verdicts were dealt out anew."""
 
 
 def found(panel: Panel) -> tuple[Finding, ...]:
@@ -44,7 +65,7 @@ def false_kinds(panels: Iterable[Panel], rate: float) -> Counter[str]:
     kinds = Counter[str]()
     for panel in panels:
         wrong = {one.kind for one in found(panel) if rate <= SETTINGS.rejection_rate_limit or not is_level(one)}
-        wrong = {kind for kind in wrong if not kind.startswith("mostly_")}
+        wrong = {kind for kind in wrong if not kind.startswith("mostly_") and kind not in NOT_OF_VERDICTS}
         kinds.update([*wrong, *([""] if wrong else []), "reports"])
     return kinds
 
@@ -69,15 +90,38 @@ def dealt_anew(seed: int, block: int, images: int = 20_000, days: int = 90) -> P
     columns = [np.concatenate([getattr(day, name) for day in parts]) for name in ("classes", "sources", "cameras")]
     of_day = np.concatenate([np.full(len(day.sources), at) for at, day in enumerate(parts)])
     reasons = np.concatenate([day.reasons for day in parts])
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(-(-len(reasons) // block))
-    places = (order[:, None] * block + np.arange(block)).ravel()
-    reasons = reasons[places[places < len(reasons)]]
     nothing = np.zeros(len(reasons), np.int64)
+    reasons = np.where(reasons < 0, -1, reasons % len(REASONS))
+    reasons = Verdicts((), nothing, nothing, REASONS, reasons, nothing > 0).dealt_anew(seed, block).reasons
     bursts = Bursts(
         columns[0], columns[1], columns[2] + 100 * columns[1], of_day, nothing * 1.0, nothing * 1.0, nothing
     )
-    return panel_of_bursts(bursts, np.where(reasons < 0, -1, reasons % len(REASONS)), nothing > 0)
+    return panel_of_bursts(bursts, reasons, nothing > 0)
+
+
+def verdicts_in(log: Path) -> Verdicts:
+    """Give the verdicts of a log in the order in which the images came."""
+    engine = open_for_reading(log)
+    try:
+        with open_columns(engine) as columns:
+            keys, parts = columns.keys, list(columns.batches(Scope()))
+    finally:
+        engine.dispose()
+    ids, of_image, moments, flags = (
+        np.concatenate([getattr(one, name) for one in parts]) for name in ("ids", "keys", "moments", "flags")
+    )
+    order = np.argsort(ids)
+    names, reasons = dict[tuple[str, ...], int](), {"": -1}
+    streams, why = np.zeros(len(keys), np.int64), np.full(len(keys), -1)
+    for number, key in enumerate(keys):
+        if key:
+            stream = (key.class_name, key.source, key.camera, key.host, key.preset)
+            streams[number] = names.setdefault(stream, len(names))
+            why[number] = reasons.setdefault(key.reason if key.verdict != "accepted" else "", len(reasons) - 1)
+    days = moments[order] // DAY_MS
+    near = flags[order] & FLAG_BORDERLINE > 0
+    of_image = of_image[order]
+    return Verdicts(list(names), streams[of_image], days - days.min(), list(reasons)[1:], why[of_image], near)
 
 
 def recall(pattern: Planted, trials: int) -> int:
@@ -130,6 +174,24 @@ def _print_false(reports: int) -> None:
     print(f"worst stream: {worst:.1%}\n")
 
 
+def _print_logs(logs: Iterable[Path], shuffles: int) -> None:
+    print(f"False findings in {shuffles} reports each, of logs whose verdicts were dealt out anew in blocks\n")
+    total = Counter[str]()
+    for log in logs:
+        verdicts = verdicts_in(log)
+        rate = float((verdicts.reasons >= 0).mean())
+        sets, sources = (len({name[at] for name in verdicts.names}) for at in (0, 1))
+        of = f"{len(verdicts.reasons):,} images of {sets} classes and {sources} sources, {rate:.0%} rejected"
+        print(f"{log.parent.name}: {of}")
+        for block in (1, 5, 20):
+            panels = (panel_of_verdicts(verdicts.dealt_anew(seed, block)) for seed in range(shuffles))
+            kinds = false_kinds(panels, rate)
+            _print_kinds(f"in blocks of {block}", kinds)
+            total.update(kinds)
+    _print_kinds("all", total)
+    print()
+
+
 def _print_kinds(name: str, kinds: Counter[str]) -> None:
     each = ", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items()) if kind not in {"", "reports"})
     print(f"{name:60} {kinds['']:4} of {kinds['reports']:5} ({kinds[''] / kinds['reports']:.1%})  {each}", flush=True)
@@ -156,6 +218,12 @@ def _print_steps(trials: int) -> None:
         )
 
 
+def on_days(seed: int, rate: float, day: float, days: int = 366) -> Floats:
+    """Give the rate of every hour, where days differ (lognormal) for all alike."""
+    of_day = np.exp(np.random.default_rng(seed).normal(0, day, days) - day**2 / 2)
+    return np.minimum(rate * np.repeat(of_day, 24), 0.95)
+
+
 def hours_of(seed: int, rates: Floats, a_day: float, burst: int, rows: int) -> tuple[Floats, Floats, Floats]:
     """Give images and rejections of every hour, more by day than by night, and the effects of four weeks."""
     rng = np.random.default_rng(seed)
@@ -167,11 +235,15 @@ def hours_of(seed: int, rates: Floats, a_day: float, burst: int, rows: int) -> t
 
 
 def _print_alarms(trials: int) -> None:
-    print(f"False alarms by the hour, in one year of {_GROUPS} groups\n")
-    for a_day, rate, burst in itertools.product((50, 500), (0.05, 0.18), (1, 3)):
-        images, rejected, effects = hours_of(1, np.full(366 * 24, rate), a_day, burst, _GROUPS)
-        number = sum(map(len, alarms(images, rejected, effects, limit_for(_GROUPS))))
-        print(f"{rate:.0%} at {a_day} a day, bursts of {burst}: {number}", flush=True)
+    print(f"False alarms by the hour, in {_YEARS} years of {_GROUPS} groups\n")
+    total = 0
+    cases = list(itertools.product((50, 500), (0.05, 0.18), (1, 3), (0.0, 0.3)))
+    for a_day, rate, burst, day in cases:
+        years = (hours_of(seed, on_days(seed, rate, day), a_day, burst, _GROUPS) for seed in range(_YEARS))
+        number = sum(len(row) for year in years for row in alarms(*year, limit_for(_GROUPS)))
+        total += number
+        print(f"{rate:.0%} at {a_day} a day, bursts of {burst}, days {day:g}: {number}", flush=True)
+    print(f"all: {total} in {_YEARS * len(cases)} years")
     print(f"\nHours until an alarm (median of {trials}; 672 is none within four weeks)\n")
     for before, after, a_day in _STEPS:
         for burst in (1, 3):
@@ -194,7 +266,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--alarms", type=int, default=5)
+    parser.add_argument("--log", type=Path, action="append", default=[], help="shuffle the verdicts of this log")
+    parser.add_argument("--shuffles", type=int, default=500)
     asked = parser.parse_args()
+    if asked.log:
+        _print_logs(asked.log, asked.shuffles)
+        return
     if asked.alarms:
         _print_alarms(asked.alarms)
     if asked.reports:

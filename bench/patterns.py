@@ -33,6 +33,8 @@ def findings_in(year: Year) -> tuple[Finding, ...]:
     keyed = Keyed()
     batches = [keyed.batch(day) for day in year.batches()]
     counter, surveyor, sizes = BatchCounter(keyed.keys, BY), Surveyor(keyed.keys), SizeCounter(keyed.keys)
+    if surveyor.has_several:
+        surveyor.weigh(batches)
     for batch in batches:
         for one in (counter, surveyor, sizes):
             one.add(batch)

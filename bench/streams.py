@@ -3,7 +3,7 @@
 They are made as panels, the form in which findings are asked of a log.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -82,24 +82,50 @@ def panel_of_bursts(bursts: Bursts, reasons: Ints, near: npt.NDArray[np.bool_], 
         (f"class{code // 1_000_000}", f"source{code // 1_000 % 1_000}", f"camera{code % 1_000}", "host", "general")
         for code in distinct.tolist()
     ]
-    slots = int(bursts.days.max()) + 1
-    shape = (len(names), slots)
+    return panel_of_verdicts(Verdicts(names, streams, bursts.days, REASONS, reasons, near), size)
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """One value for each burst of images: its stream, the day it came, its reason (-1: accepted), if it is near."""
+
+    names: Sequence[tuple[str, ...]]
+    """Of the streams."""
+    streams: Ints
+    days: Ints
+    reason_names: Sequence[str]
+    reasons: Ints
+    near: npt.NDArray[np.bool_]
+
+    def dealt_anew(self, seed: int, block: int) -> "Verdicts":
+        """Give the same verdicts to other images, in blocks of such as came one after the other."""
+        order = np.random.default_rng(seed).permutation(-(-len(self.reasons) // block))
+        places = (order[:, None] * block + np.arange(block)).ravel()
+        places = places[places < len(self.reasons)]
+        return replace(self, reasons=self.reasons[places], near=self.near[places])
+
+
+def panel_of_verdicts(verdicts: Verdicts, size: int = 1, first_second: int = MONDAY) -> Panel:
+    """Give the panel of bursts of so many images."""
+    streams, days, reasons = verdicts.streams, verdicts.days, verdicts.reasons
+    slots = int(days.max()) + 1
+    shape = (len(verdicts.names), slots)
 
     def counted(chosen: npt.NDArray[np.bool_]) -> Floats:
-        places = streams[chosen] * slots + bursts.days[chosen]
+        places = streams[chosen] * slots + days[chosen]
         made: Floats = (np.bincount(places, minlength=shape[0] * slots) * float(size)).reshape(shape)
         return made
 
     bad = reasons >= 0
     return Panel(
-        names,
-        Slots(MONDAY, 86_400, slots),
+        verdicts.names,
+        Slots(first_second, 86_400, slots),
         counted(np.ones(len(bad), bool)),
         counted(bad),
-        counted(near),
-        np.zeros(len(names), np.int64),
-        REASONS,
-        Rejections(streams[bad], bursts.days[bad], reasons[bad], np.full(int(bad.sum()), size)),
+        counted(verdicts.near),
+        np.zeros(len(verdicts.names), np.int64),
+        verdicts.reason_names,
+        Rejections(streams[bad], days[bad], reasons[bad], np.full(int(bad.sum()), size)),
         np.empty(0, np.int64),
     )
 
