@@ -69,10 +69,11 @@ def _kill_once(launcher: Launcher, site: Site, figures: Figures, call: str, numb
     figures.rounds += 1
     figures.files += len(files)
     figures.counts["kills"] += code == -signal.SIGKILL
-    _recover(launcher, site, files, figures, f"killed at {call} number {number}")
+    recover(launcher, site, files, figures, f"killed at {call} number {number}")
 
 
-def _recover(launcher: Launcher, site: Site, files: list[Offered], figures: Figures, name: str) -> None:
+def recover(launcher: Launcher, site: Site, files: list[Offered], figures: Figures, name: str) -> None:
+    """Let the next start finish what a kill has left, and ask the oracle."""
     try:
         launcher.recover(site)
     except AssertionError as error:
@@ -89,22 +90,25 @@ def kill_under_load(launcher: Launcher, home: Path, elsewhere: Path | None, roun
         if number % 20 == 0:  # else reading everything again takes longer and longer
             site.clear()
             files = []
-        sent = _kill_while_uploading(launcher, site)
+        sent = kill_while_uploading(launcher, site)
         files += sent
         figures.rounds += 1
         figures.files += len(sent)
-        _recover(launcher, site, files, figures, f"kill {number}")
+        recover(launcher, site, files, figures, f"kill {number}")
     return figures
 
 
-def _kill_while_uploading(launcher: Launcher, site: Site) -> list[Offered]:
+def kill_while_uploading(
+    launcher: Launcher, site: Site, within_seconds: tuple[float, float] = (0.15, 0.9)
+) -> list[Offered]:
+    """Start a daemon, kill it at a moment between the two, and give what two uploaders have sent meanwhile."""
     sent: list[list[Offered]] = [[], []]
     enough = threading.Event()
     uploaders = [threading.Thread(target=_upload, args=(site, into, enough)) for into in sent]
     for uploader in uploaders:
         uploader.start()
     daemon = launcher.start(site)
-    time.sleep(random.uniform(0.15, 0.9))
+    time.sleep(random.uniform(*within_seconds))
     daemon.kill()
     enough.set()
     for uploader in uploaders:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from tests.faults.site import Site, wait_until
+from tests.faults.site import Site, patience, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,7 +72,7 @@ class Daemon:
     def stop(self) -> int | None:
         """Ask it to stop and give the exit code; one that does not stop is killed, and the code is None."""
         self.send(signal.SIGTERM)
-        code = self.wait(40)
+        code = self.wait(patience.seconds)
         if code is None:
             self.kill()
             return None
@@ -105,7 +105,7 @@ class Launcher:
     def __exit__(self, *_exception: object) -> None:
         self.end_all()
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(patience.seconds)
         self._process.stdout.close()
 
     def end_all(self) -> None:
@@ -141,10 +141,10 @@ class Launcher:
         assert daemon.running, site.last_words()
         return daemon
 
-    def recover(self, site: Site, seconds: float = 120.0) -> None:
+    def recover(self, site: Site, seconds: float | None = None) -> None:
         """Run the daemon once until all is settled, as the next start after an accident would."""
         daemon = self.start(site, once=True)
-        code = daemon.wait(seconds)
+        code = daemon.wait(2 * patience.seconds if seconds is None else seconds)
         if code is None:
             daemon.kill()
         assert code == 0, f"the start after the accident ended with {code}: {site.last_words()}"

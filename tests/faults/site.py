@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -114,11 +115,22 @@ class Site:
         ]
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> float:
+@dataclass
+class Patience:
+    """How long to wait for what is to come, and how often to look; a slow machine sets it once, for all."""
+
+    seconds: float = 60.0
+    look_seconds: float = 0.02
+
+
+patience = Patience()
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float | None = None) -> float:
     """Poll a condition and give how long it took; real processes take the time they take."""
-    began = time.monotonic()
+    began, most = time.monotonic(), patience.seconds if seconds is None else seconds
     while not condition():
         waited = time.monotonic() - began
-        assert waited < seconds, f"waited {seconds:.0f} s in vain: {what}"
-        time.sleep(0.02)
+        assert waited < most, f"waited {most:.0f} s in vain: {what}"
+        time.sleep(patience.look_seconds)
     return time.monotonic() - began
