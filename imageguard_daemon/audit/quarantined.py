@@ -7,6 +7,7 @@ view `reviews` has no others.
 import heapq
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -271,8 +272,9 @@ def _newest_first(
     query = query.where(*ids_in_period(connection, selection.scope, decisions.c.id))
     query = query.order_by(decisions.c.id.desc()).limit(selection.limit)
     connection = connection.execution_options(yield_per=_ROWS_AT_A_TIME)
-    streams = [connection.execute(query.where(*part)) for part in _parts(selection, before)]
-    return islice(heapq.merge(*streams, key=lambda row: -row[0]), selection.limit)
+    with ExitStack() as opened:  # with a limit, one of them is not read to its end
+        streams = [opened.enter_context(connection.execute(query.where(*part))) for part in _parts(selection, before)]
+        yield from islice(heapq.merge(*streams, key=lambda row: -row[0]), selection.limit)
 
 
 def _parts(selection: Selection, before: int = _LAST_ID) -> Iterator[list[sa.ColumnElement[bool]]]:
