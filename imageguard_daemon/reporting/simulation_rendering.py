@@ -132,6 +132,8 @@ def _remarks(made: Simulation) -> Iterator[str]:
             f"{made.other_versions.total():,} were scored by another version than today's "
             f"({shown(made.scorer_version)}): {versions}; measured anew they may differ"
         )
+        if any("+" in name for name in made.other_versions) and "+" not in made.scorer_version:
+            yield "what stands behind a + is the hash of a readout; --config names the one that is in force"
 
 
 def _reason_table(made: Simulation) -> Table:

@@ -115,6 +115,19 @@ def test_scores_of_another_scorer_are_told() -> None:
     assert (dict(made.other_versions), made.overall.after) == ({"0": 1}, 2)
 
 
+def test_scores_of_another_readout_are_told_with_what_names_it() -> None:
+    """Whose scores they are depends on the readout in force; who has not named it hears how."""
+    own = f"{SCORER_VERSION}+0123456789ab"
+    rows = [row(1, SOFT, scorer_version=own), row(2, SOFT)]
+    made = simulated(rows, Rules({"blur_score": 60}))
+    told = " ".join(printed(made).split())
+    assert f"1 of version {own}" in told
+    assert "--config names the one that is in force" in told
+    configured = simulated(rows, Rules({"blur_score": 60}, scorer_version=own))
+    assert dict(configured.other_versions) == {SCORER_VERSION: 1}
+    assert "--config" not in printed(configured)
+
+
 def test_thresholds_come_from_the_preset_or_the_source_or_the_record() -> None:
     """A preset goes before the rules of a source, and those before the thresholds of the time."""
     rows = [row(1, SOFT), row(2, SOFT, source="scraper")]
