@@ -24,7 +24,8 @@ TO_STANDARD_OUTPUT = "-"
 PAGE_BEGINNING = b'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<!-- imageguard-daemon -->'
 _FLUSH_SECONDS = 1.0
 _ROWS_OF_A_GROUP = 5_000
-_BEGINNINGS = {"csv": b"path,score,issues,reason", "jsonl": b'{"path": ', "parquet": b"PAR1", "html": PAGE_BEGINNING}
+BEGINNINGS = {"csv": b"path,score,issues,reason", "jsonl": b'{"path": ', "parquet": b"PAR1", "html": PAGE_BEGINNING}
+"""By which the files of a scan are known, by their form."""
 _WHOLE = {"width", "height", "size_bytes", "row", "mtime_ns"}
 _YES_OR_NO = {"borderline", "names_escaped"}
 _NUMBERS = {"score", *SCORE_NAMES, *COLUMNS[COLUMNS.index("blur_sigma_px") : COLUMNS.index("class")]}
@@ -257,12 +258,12 @@ def require_ours(path: Path, form: str) -> None:
         return
     try:
         with path.open("rb") as file:
-            beginning = file.read(len(_BEGINNINGS[form]))
+            beginning = file.read(len(BEGINNINGS[form]))
     except FileNotFoundError:
         return
     except OSError as error:
         raise StorageError(f"cannot write {printable(str(path))}: {error.strerror}") from error
-    if beginning and beginning != _BEGINNINGS[form]:
+    if beginning and beginning != BEGINNINGS[form]:
         raise UsageError(
             f"{printable(str(path))} is there already and was not made by a scan; name another file or give --overwrite"
         )

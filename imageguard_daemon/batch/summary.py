@@ -12,7 +12,7 @@ from rich.text import Text
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.batch.judging import Value, shown_name
 from imageguard_daemon.reporting.rendering import as_dict
-from imageguard_daemon.reporting.report import EVERYTHING, Facts, Report, make_report
+from imageguard_daemon.reporting.report import EVERYTHING, Facts, Grouping, Report, make_report
 from imageguard_daemon.reporting.sizes import Bands, bands_of, bin_of
 from imageguard_daemon.reporting.tables import borderline_in_words, details, rate_in_words
 
@@ -103,14 +103,14 @@ class Totals:
         for _, path, told in sorted(self._worst, key=lambda entry: (-entry[0], entry[1])):
             yield path, told
 
-    def report(self, settings: "Reporting") -> Report:
-        """Give the report on them, by class."""
+    def report(self, settings: "Reporting", by: Grouping = (Dimension.class_,)) -> Report:
+        """Give the report on them, by class, by reason, or by both."""
         counts = [
             Count((class_name, "scan", ""), verdict, reason, n)
             for (class_name, verdict, reason), n in self._counts.items()
         ]
         facts = Facts({EVERYTHING: counts}, bands=self._bands(), of_a_log=False)
-        return make_report((Dimension.class_,), Scope(), facts, settings)
+        return make_report(by, Scope(), facts, settings)
 
     def _bands(self) -> dict[str, Bands]:
         """Give the small images of one size, of all classes together and of each."""

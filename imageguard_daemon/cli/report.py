@@ -80,6 +80,15 @@ Thumbnails = Annotated[
     bool,
     typer.Option("--thumbnails/--no-thumbnails", help="On the page: small pictures of examples."),
 ]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="RESULTS",
+        show_default=False,
+        help="Results of `scan --csv`, `--jsonl` or `--parquet`, in place of an audit log; by class or reason.",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Write to this file, replacing it."),
@@ -91,6 +100,7 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
     root: Root = None,
     config_file: ConfigFile = None,
     database: DatabaseOrUrl = None,
+    results: From = None,
     since: Since = None,
     until: Until = None,
     by: By = "class",
@@ -111,6 +121,11 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     grouping, now = parse_grouping(by), datetime.now(UTC)
     scope = Scope(*parse_period(since, until, now), source, class_name, camera, host, preset)
+    if results is not None:
+        if root or database or scope != Scope():
+            raise UsageError("--from is about all images of the results: give no ROOT, --db, time or name with it")
+        _of_results(results, grouping, config_file, output_format, output)
+        return
     settings = settings_for(root, config_file, touches_folders=False)
     made = _made(settings, database, grouping, scope, now)
     if output_format is ReportFormat.html:
@@ -131,6 +146,36 @@ def parse_grouping(text: str) -> tuple[Dimension, ...]:
     if sum(dimension in PERIODS for dimension in by) > 1:
         raise UsageError(f"--by {text}: hour, day and week cannot be crossed with one another")
     return by
+
+
+def _of_results(
+    results: Path,
+    by: tuple[Dimension, ...],
+    config_file: Path | None,
+    output_format: ReportFormat,
+    output: Path | None,
+) -> None:
+    """Write what a scan tells at its end, from its results."""
+    from imageguard_daemon.batch import summary
+    from imageguard_daemon.batch.result_rows import totals_of
+    from imageguard_daemon.cli.writing import write_bytes, write_table
+    from imageguard_daemon.config import Reporting
+    from imageguard_daemon.names import printable
+
+    if not {Dimension.class_, Dimension.reason}.issuperset(by):
+        raise UsageError("results of a scan are counted by class, by reason, or by class,reason")
+    if output_format is ReportFormat.html:
+        raise UsageError("the page of a scan is made by the scan itself, which has the images: scan FOLDER --html FILE")
+    limits = settings_for(None, config_file, touches_folders=False).reporting if config_file else Reporting()
+    totals = totals_of(results)
+    made = totals.report(limits, by)
+    told = summary.Summary(printable(str(results)), totals, made, 0, {}, {}, is_complete=True)
+    if output_format is ReportFormat.table:
+        write_table(summary.as_summary(told), output)
+    elif output_format is ReportFormat.json:
+        write_bytes(json.dumps(summary.as_json(told), indent=2, allow_nan=False).encode() + b"\n", output, is_text=True)
+    else:
+        write_bytes(_rendered(made, output_format), output, is_text=output_format is not ReportFormat.parquet)
 
 
 def _made(

@@ -45,6 +45,9 @@ NewToken = Annotated[
 DropToken = Annotated[
     str | None, typer.Option(metavar="NAME", show_default=False, help="Take this person's token back, and end.")
 ]
+Check = Annotated[
+    bool, typer.Option("--check", help="Only the page that checks uploads: no log is needed, and none is shown.")
+]
 WithProcess = Annotated[int, typer.Option(hidden=True)]
 
 
@@ -73,6 +76,7 @@ def web(  # noqa: PLR0913, PLR0917 - one parameter for each option
     allow_host: AllowHost = None,
     new_token: NewToken = None,
     drop_token: DropToken = None,
+    check: Check = False,
     with_process: WithProcess = 0,
 ) -> None:
     """Show the log in a browser: overview, quarantine, single decisions, a checker, thresholds; and an API.
@@ -86,8 +90,10 @@ def web(  # noqa: PLR0913, PLR0917 - one parameter for each option
         return
     names = tuple(name.lower().strip("[]") for name in allow_host or settings.web.allow_hosts)
     place = _Place(host or settings.web.host, port or settings.web.port, names)
+    if check and database is not None:
+        raise UsageError("--check shows no log; leave out --db")
     try:
-        _serve(settings, database, place, with_process)
+        _serve_checker(settings, place) if check else _serve(settings, database, place, with_process)
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
@@ -110,9 +116,26 @@ def _serve(settings: "Settings", database: str | None, place: _Place, with_proce
     site = Site(settings, path, login_name(), _access(settings, place), may_act=database is None)
     listening = serving.listen(place.host, place.port)
     if not with_process:
-        where = f"[{place.host}]" if ":" in place.host else place.host
-        typer.echo(f"http://{where}:{place.port}/  (Ctrl-C stops)", err=True)
+        _tell(place)
     serving.serve(site, listening)
+
+
+def _serve_checker(settings: "Settings", place: _Place) -> None:
+    """Serve uploads alone; of the settings only limits and tokens count."""
+    from imageguard_daemon.cli.reviewing import login_name
+    from imageguard_daemon.web import serving
+    from imageguard_daemon.web.site import Site
+
+    access = _access(settings, place)
+    site = Site(settings, settings.audit.database, login_name(), access, may_act=False, has_log=False)
+    listening = serving.listen(place.host, place.port)
+    _tell(place)
+    serving.serve(site, listening)
+
+
+def _tell(place: _Place) -> None:
+    where = f"[{place.host}]" if ":" in place.host else place.host
+    typer.echo(f"http://{where}:{place.port}/  (Ctrl-C stops)", err=True)
 
 
 def _access(settings: "Settings", place: _Place) -> "Access":

@@ -7,7 +7,7 @@ from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI, Request
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from imageguard_daemon import __version__
@@ -52,19 +52,21 @@ def make_app(site: Site) -> Guard:
         openapi_url="/api/openapi.json",
     )
     desk = trying.Desk(checker)
-    for router in (
-        entering.pages(site, render),
-        overview.pages(site, render, reports),
-        gallery.pages(site, render),
-        narrowing.pages(render),
-        decision.pages(site, render),
-        showing.pictures(site, thumbnails, maps),
-        reviewing.routes(site, render),
-        trying.pages(render, desk),
-        trying.interface(desk),
-        thresholds.pages(render),
-        api.interface(site, reports),
-    ):
+    routers = [entering.pages(site, render), trying.pages(render, desk), trying.interface(desk)]
+    if site.has_log:
+        routers += [
+            overview.pages(site, render, reports),
+            gallery.pages(site, render),
+            narrowing.pages(render),
+            decision.pages(site, render),
+            showing.pictures(site, thumbnails, maps),
+            reviewing.routes(site, render),
+            thresholds.pages(render),
+            api.interface(site, reports),
+        ]
+    else:
+        app.add_api_route("/", lambda: RedirectResponse("/check"), include_in_schema=False)
+    for router in routers:
         app.include_router(router)
     _add_doors(app, render)
     teller = Teller(render)

@@ -11,6 +11,8 @@ from imageguard_daemon.reporting.wording import asked_for, percent, points, show
 from imageguard_daemon.web.guarding import HOLDER
 from imageguard_daemon.web.site import Site
 
+PAGES = (("/", "Overview"), ("/quarantine", "Quarantine"), ("/check", "Check"), ("/thresholds", "Thresholds"))
+"""What every page leads to."""
 HTMX = "htmx-2.0.11.min.js"
 """As vendored from npm; its licence is beside it."""
 
@@ -47,5 +49,6 @@ class Renderer:
             "may_see": request.scope.get(HOLDER) is not None,
             "may_act": self._site.may_act,
             "root": self._site.shown_as,
+            "pages": [one for one in PAGES if self._site.has_log or one[0] == "/check"],
         }
         return HTMLResponse(self._environment.get_template(template).render({**known, **values}), status)

@@ -74,6 +74,8 @@ class Site:
     now: Callable[[], datetime] = utc_now
     may_act: bool = True
     """Whether images can be released: with --db only the log is looked at."""
+    has_log: bool = True
+    """Whether there is a log to be shown; without one there is the checker alone."""
 
     connections: LogConnections = field(init=False)
 
@@ -87,7 +89,9 @@ class Site:
 
     @property
     def shown_as(self) -> str:
-        """What the pages are about: a root, or the database of a fleet without its password."""
+        """What the pages are about: a root, or the database of a fleet without its password, or nothing."""
+        if not self.has_log:
+            return "the checker alone"
         return str(FleetAddress(str(self.database))) if self.is_fleet else str(self.settings.root)
 
     @contextmanager

@@ -311,3 +311,32 @@ def test_an_empty_folder_is_told_and_takes_no_results_away(data, tmp_path):
     assert result.returncode == 66
     assert "no images in" in result.stderr
     assert (tmp_path / "out.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_report_on_results_is_what_the_scan_told(data: Path, tmp_path: Path, ending: str) -> None:
+    """Whichever form they have and whatever they are called: the same numbers and findings, odd names included."""
+    results = tmp_path / "verdicts"
+    told = json.loads(_scan(data, f"--{ending}", results, "--format", "json").stdout)
+    again = json.loads(command("report", "--from", results, "--format", "json").stdout)
+    assert again == told | {"folder": str(results), "left_out": {}, "known_from_earlier": 0}
+    table = command("report", "--from", results, "--by", "reason").stdout
+    assert f"{told['total']} images judged in" in table
+    assert "Rejected, the worst 10 of" in table
+    rows = command("report", "--from", results, "--format", "csv", "--by", "class,reason").stdout.splitlines()
+    assert rows[0].startswith("class,reason,total,rejected")
+
+
+def test_a_report_takes_nothing_for_results_that_no_scan_has_written(data: Path, tmp_path: Path) -> None:
+    """Labels, half of a file, what an interrupted scan left, and options that need a log are told, never counted."""
+    results, labels = tmp_path / "verdicts.csv", tmp_path / "labels.csv"
+    assert _scan(data, "--csv", results).returncode == 0
+    labels.write_text("path,label\n1.jpg,cat\n")
+    half = tmp_path / "half.csv"
+    half.write_bytes(results.read_bytes()[:-200])
+    for wrong, code in ((labels, 66), (half, 66), (tmp_path / "missing.csv", 66), (data, 66)):
+        answer = command("report", "--from", wrong)
+        assert (answer.returncode, answer.stdout) == (code, ""), answer.stderr
+    for options in (("--since", "7d"), ("--camera", "x"), ("--by", "day"), ("--format", "html"), ("--db", results)):
+        answer = command("report", "--from", results, *options)
+        assert answer.returncode == 64, answer.stderr

@@ -918,3 +918,22 @@ async def test_the_checker_judges_by_the_readout_in_force(rejections, tmp_path):
         [told] = (await client.post("/api/check", files=[("images", ("1.jpg", good))])).json()["images"]
     assert told["scorer_version"] == validate(good, readout=own).scorer_version
     assert not told["presets"]["general"]["ok"]
+
+
+async def test_the_checker_needs_no_log(tmp_path):
+    """Without a root there are uploads, their description, and no link to a page that there is not."""
+    site = Site(
+        Settings(root=tmp_path / "nothing"), tmp_path / "nothing/audit.db", "anna", may_act=False, has_log=False
+    )
+    async with _client(site) as client:
+        page = await client.get("/", follow_redirects=True)
+        assert (page.url.path, page.status_code) == ("/check", 200)
+        assert set(re.findall(r'<a href="(/[^"]*)"', page.text)) == {"/check", "/api"}
+        files = [("images", ("a.jpg", jpeg(photo())))]
+        assert "accepted" in (await client.post("/check", files=files)).text
+        assert list((await client.get("/api/openapi.json")).json()["paths"]) == ["/api/check"]
+        for address in ("/quarantine", "/decisions/1", "/api/report", "/review?ids=1"):
+            missing = await client.get(address)
+            assert missing.status_code == 404
+            assert "/quarantine" not in missing.text
+    assert not (tmp_path / "nothing").exists()
