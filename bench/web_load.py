@@ -40,6 +40,10 @@ PAGES = (
     *("/", "/?since=7d", "/quarantine", "/quarantine?order=nearest", "/quarantine?class_name=lynx&order=nearest"),
     *(
         "/quarantine?reason=noisy",
+        "/quarantine?camera=Canon+EOS+R6",
+        "/quarantine/scores",
+        "/quarantine/scores?score=blur_score&reason=blurry",
+        "/quarantine/classes?class_name=ly",
         "/decisions/{last}",
         "/thresholds",
         "/check",

@@ -75,13 +75,30 @@ const keys = {
   n: () => follow("next"), p: () => follow("prev"),
   "?": () => { if (help) help.open ? help.close() : help.showModal(); },
 };
+// Each image of a gallery has a key of its own that ticks it: scattered ones need no walk past all the others.
+const ticking = {};
+if (gallery) {
+  const free = [..."1234567890abdefghilmoqstvwy"].filter((key) => !keys[key] && !document.querySelector(`[data-key="${key}"]`));
+  boxes().slice(0, free.length).forEach((box, at) => {
+    ticking[free[at]] = box;
+    box.setAttribute("aria-keyshortcuts", free[at]);
+    const hint = Object.assign(document.createElement("kbd"), { textContent: free[at], ariaHidden: "true" });
+    box.after(hint);
+  });
+}
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input:not([type=checkbox]), select, textarea, .whole");
   if (typing || event.ctrlKey || event.altKey || event.metaKey) return;
   const button = document.querySelector(`[data-key="${event.key}"]`);
-  if (!button && !keys[event.key]) return;
+  const box = ticking[event.key];
+  if (!button && !keys[event.key] && !box) return;
   event.preventDefault();
-  if (button) button.click(); else keys[event.key]();
+  if (button) button.click();
+  else if (keys[event.key]) keys[event.key]();
+  else {
+    box.click();
+    box.closest("li").scrollIntoView({ block: "nearest" });
+  }
 });
 document.addEventListener("input", (event) => {
   if (event.target.type !== "range") return;
