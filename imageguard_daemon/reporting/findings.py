@@ -41,7 +41,7 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
         return ()
     sources = seen.panel.tallies("source")
     mostly = mostly_rejected_sources(seen, settings)
-    changed = changes(seen, settings)
+    changed, different = changes(seen, settings), list(differing(seen, settings))
     groups = [one for one, _ in changed]
     alone = bool(mostly) and len(sources) == 1  # then the overall rate is its rate
     reasons = [one for one in dominating_reasons(seen, settings) if not _is_reason_of(one, mostly, seen)]
@@ -50,8 +50,8 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
         *(() if alone else high_rejection_rate(seen, settings)),
         *mostly,
         *(() if alone else lone_classes(seen, settings)),
-        *_different(seen, settings, mostly, groups),
-        *small_classes(seen, settings),
+        *_different(seen, settings, different, mostly, groups),
+        *small_classes(seen, settings, _told(seen, different, mostly)),
         *(finding for _, finding in changed),
         *cycles(seen, settings),
         *volumes(seen, settings),
@@ -68,12 +68,27 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
     return tuple(replace(one, scope=seen.scope) for one in found)
 
 
+def _told(
+    seen: Patterns, different: Sequence[tuple[Different, Finding]], mostly: Sequence[Finding]
+) -> npt.NDArray[np.bool_]:
+    """Give the streams of groups that differ and of sources that are mostly rejected."""
+    sources = {one.subject for one in mostly}
+    told = np.array([stream[1] in sources for stream in seen.panel.streams])
+    for one, _ in different:
+        told |= one.chosen
+    return told
+
+
 def _different(
-    seen: Patterns, settings: "Reporting", mostly: Sequence[Finding], changed: Sequence[Changed]
+    seen: Patterns,
+    settings: "Reporting",
+    different: Sequence[tuple[Different, Finding]],
+    mostly: Sequence[Finding],
+    changed: Sequence[Changed],
 ) -> Iterator[Finding]:
     """Give the groups that differ, but not what is told of a source already, nor what only its change makes differ."""
     told = {one.subject for one in mostly}
-    for one, finding in differing(seen, settings):
+    for one, finding in different:
         if one.where.get("source") in told and len(one.where) == 1:
             continue
         if finding.kind != "class_consistently_rejected" and _is_its_change(one, changed, seen):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LEAST_SHARE = 0.03
 """A smaller share of thumbnails is told of no source: it costs little, and some source always has an odd size."""
+_ALIKE = 0.25
+"""A size that is named has so nearly the number of pixels that is told."""
 _LARGER_SHARE, _LARGER_OF_OTHERS = 0.2, 0.4
 """So many of all, and of those that are not in the band, must be far larger: else small is what these images are."""
 
@@ -57,7 +59,9 @@ def _findings(what: str, found: Iterable[_Found]) -> Iterable[Finding]:
     for name, band, chance in found:
         counted = Tally(band.total, {"": band.images})
         subject = f"{what} '{shown(name)}': " if what else ""
-        sizes = [f"{width} x {height}" for width, height in band.sizes]
+        # Of an enlarged image the band has the size that it was enlarged from.
+        alike = [(w, h) for w, h in band.sizes if abs(w * h - band.pixels) <= _ALIKE * band.pixels]
+        sizes = [f"{width} x {height}" for width, height in alike]
         such_as = f" ({' and '.join(sizes[:2])})" if sizes else ""
         sentence = (
             f"{subject}{share(band.images, band.total)} images ({percent(counted.rate)}) have nearly the same size of "

@@ -208,14 +208,15 @@ def _counted(tally: Tally, one: Different, others: Tally) -> str:
     )
 
 
-def small_classes(seen: Patterns, settings: "Reporting") -> list[Finding]:
+def small_classes(seen: Patterns, settings: "Reporting", told: npt.NDArray[np.bool_]) -> list[Finding]:
     """Tell of many classes with few images that lose most of them: each alone proves nothing, together they do.
 
-    Model: each class is rejected at the rate of all, in bursts. Null: of so many small classes, one in SMALL_CHANCE
-    has so many rejections by chance (its binomial tail); their number is binomial.
+    `told` are the streams that other findings are about. Model: each class is rejected at the rate of all, in bursts.
+    Null: of so many small classes, one in SMALL_CHANCE has so many rejections by chance (its binomial tail); their
+    number is binomial.
     """
-    groups, whole = seen.panel.groups("class"), seen.panel.overall
-    n, y = groups.sums(seen.panel.images.sum(axis=1)), groups.sums(seen.panel.rejected.sum(axis=1))
+    groups, whole = seen.panel.groups("class"), seen.panel.tally(~told)
+    n, y = (groups.sums(part.sum(axis=1) * ~told) for part in (seen.panel.images, seen.panel.rejected))
     small = np.flatnonzero((n > 0) & (n <= SMALL_CLASS) & np.array([bool(name) for (name,) in groups.names]))
     rate = max(whole.rate, 0.01)
     if rate >= 0.5:  # that is told of all
@@ -224,7 +225,7 @@ def small_classes(seen: Patterns, settings: "Reporting") -> list[Finding]:
     chance = chance_of_at_least(len(bad), len(small), SMALL_CHANCE)
     if len(bad) < max(settings.min_sample, 3 * SMALL_CHANCE * len(small)) or chance >= ALPHA:
         return []
-    chosen = np.isin(groups.of_stream, bad)
+    chosen = np.isin(groups.of_stream, bad) & ~told
     tally = seen.panel.tally(chosen)
     excess = tally.rejected - tally.total * rate
     names = ", ".join(f"'{shown(groups.names[at][0])}'" for at in sorted(bad, key=lambda at: -y[at])[:3])

@@ -196,6 +196,15 @@ def test_classes_that_are_like_their_source_are_not_told_beside_it() -> None:
     assert [one.subject for one in told if "digits" in one.subject] == []
 
 
+def test_small_classes_of_a_source_that_is_told_are_not_told_again() -> None:
+    """Thirty icon sets in the source of icons say nothing new; thirty that lie among photos do."""
+    icons = {f"icons{number}": blurry(5, 5) for number in range(30)}
+    photos = {f"photos{number}": blurry(number % 4 == 0, 10) for number in range(100)}
+    told = found(icons | photos, dict.fromkeys(icons, "icons"))
+    assert kinds(told) == ["source_mostly_rejected"]
+    assert "small_classes_rejected" in kinds(found(icons | photos))
+
+
 def test_a_folder_judged_in_place_is_told_the_command_for_folders() -> None:
     """A scan has no log and no source: what proposes thresholds is `calibrate FOLDER`."""
     [finding] = mostly_rejected({"scan": blurry(90, 100)}, of_a_log=False)

@@ -12,7 +12,7 @@ from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.finding import Finding
-from imageguard_daemon.reporting.sizes import SizeCounter, bands_of, bin_of
+from imageguard_daemon.reporting.sizes import Band, Bands, SizeCounter, bands_of, bin_of
 from imageguard_daemon.reporting.small_sizes import thumbnails_mixed_in
 
 Pixels = npt.NDArray[np.float64]
@@ -147,3 +147,10 @@ def test_images_that_could_not_be_measured_have_no_size() -> None:
     counter.add(_batch([1] * 40, np.full(40, np.nan)))
     assert counter.bands()["source"].found == {}
     assert SizeCounter([]).bands()["source"].found == {}
+
+
+def test_sizes_that_are_named_are_of_the_number_of_pixels_that_is_told() -> None:
+    """An enlarged image lies in the band of what it was enlarged from, and its own size would contradict that."""
+    band = Band(300, 60, 0, 240, 65_536.0, 0.12, 200, sizes=((256, 256), (512, 512), (300, 300)))
+    [finding] = thumbnails_mixed_in({"source": Bands(1, {"web": band})}, Reporting())
+    assert "about 66 kilopixels (256 x 256), while 240" in finding.sentence
