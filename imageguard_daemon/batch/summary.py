@@ -128,7 +128,8 @@ class Totals:
 class Summary:
     """A scan in numbers. `known` images were taken from an earlier run; `unread` says why others could not be read.
 
-    `scorer_version` is by whom images were measured, as records name it, `code` which code took the features.
+    `scorer_version` is by whom images were measured, as records name it, `code` which code took the features; results
+    that are read again do not say.
     """
 
     folder: str
@@ -138,8 +139,8 @@ class Summary:
     left: dict[str, int]
     unread: dict[str, int]
     is_complete: bool
-    scorer_version: str
-    code: str
+    scorer_version: str | None = None
+    code: str | None = None
 
 
 def as_summary(summary: Summary, *, filed: str = "") -> RenderableType:
