@@ -119,7 +119,7 @@ class _ValidatedImages(Dataset[Any]):
     def _require_unchanged(self, path: str) -> None:
         """Leave out a file that is no longer the one that was judged: nobody knows whether it is good."""
         state = self._states.get(path)  # none of a path that the caller has put there
-        if state is not None and state != hash(FileIdentity.from_stat(os.stat(path))):
+        if state is not None and state != _hash_of(FileIdentity.from_stat(os.stat(path))):
             raise ChangedError("it was overwritten since it was judged")
 
     def _warn(self, path: str, error: Exception) -> None:
@@ -131,7 +131,12 @@ class _ValidatedImages(Dataset[Any]):
 
 
 def _state_of(verdict: Verdict) -> int | None:
-    return None if verdict.identity is None else hash(verdict.identity)  # eight bytes for each of millions
+    return None if verdict.identity is None else _hash_of(verdict.identity)
+
+
+def _hash_of(identity: FileIdentity) -> int:
+    """Give eight bytes for each of millions: of what a backup by hard links, a chmod and a remount leave as it is."""
+    return hash((identity.inode, identity.size_bytes, identity.mtime_ns))
 
 
 def _is_good(verdict: Verdict, min_score: float) -> bool:
@@ -259,7 +264,7 @@ class ValidatedImageFolder(_ValidatedImages, _Folder):
         kept = set(self.targets)
         empty = [name for name, number in self.class_to_idx.items() if number not in kept]
         if kept and empty:  # of nothing at all there is a warning already
-            told = f"no image was good enough in {len(empty)} of {len(self.classes)} classes: "
+            told = f"no image was kept in {len(empty)} of {len(self.classes)} classes: "
             warnings.warn(told + ", ".join(map(printable, empty[:10])), UserWarning, stacklevel=3)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:

@@ -1,5 +1,6 @@
 """Datasets for the real PyTorch, where it is installed."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_what_a_nas_makes_is_no_class(originals):
 
 
 def _folder(root: Path, cache: Path, **options) -> ValidatedImageFolder:
-    with pytest.warns(UserWarning, match="no image was good enough in 1 of 3 classes: cat"):
+    with pytest.warns(UserWarning, match="no image was kept in 1 of 3 classes: cat"):
         return ValidatedImageFolder(root, transform=to_tensor, cache=cache, workers=2, **options)
 
 
@@ -216,6 +217,16 @@ def test_a_file_that_was_overwritten_is_left_out(originals, tmp_path):
     Path(strict.samples[0][0]).write_bytes(jpeg(photo(280, 200, 9)))
     with pytest.raises(ChangedError, match="overwritten"):
         strict[0]
+
+
+def test_a_backup_by_hard_links_changes_no_sample(originals, tmp_path):
+    """A link more, another mode: the bytes are those that were judged, and a training does not lose its data."""
+    root = shutil.copytree(originals[0] / "ant", tmp_path / "data/ant").parent
+    dataset = ValidatedImageFolder(root, to_tensor, cache=tmp_path / "cache", on_error="raise")
+    for path, _ in dataset.samples:
+        os.link(path, f"{path}.backup")
+        os.chmod(path, 0o600)
+    assert len([image for image, _ in dataset]) == len(dataset.samples)
 
 
 def test_v2_transforms_of_torchvision_may_wrap_it(originals):
