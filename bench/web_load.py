@@ -40,7 +40,7 @@ PAGES = (
     *("/", "/?since=7d", "/quarantine", "/quarantine?order=nearest", "/quarantine?class_name=lynx&order=nearest"),
     *(
         "/quarantine?reason=noisy",
-        "/quarantine?camera=Canon+EOS+R6",
+        "/quarantine?camera=Canon+EOS+R6+%28scraper%29",
         "/quarantine/scores",
         "/quarantine/scores?score=blur_score&reason=blurry",
         "/quarantine/classes?class_name=ly",
