@@ -1,13 +1,13 @@
 """Patterns in the counts that a person should hear of; docs/reports.md states the rules."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding, Shows
+from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding, Shows, group_in_words
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.boundary import just_below
 from imageguard_daemon.reporting.questions.change import Changed, changes
@@ -27,10 +27,13 @@ from imageguard_daemon.reporting.questions.twins import class_twins
 from imageguard_daemon.reporting.rises import is_clear
 from imageguard_daemon.reporting.small_sizes import thumbnails_mixed_in
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import shown
+from imageguard_daemon.reporting.wording import percent, shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
+
+_NAMED = 2
+"""So many of the groups that explain the overall rate are named."""
 
 __all__ = ["ADVICE", "ALPHA", "DOUBT", "Finding", "Patterns", "find_patterns"]
 
@@ -43,14 +46,16 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
     mostly = mostly_rejected_sources(seen, settings)
     changed, different = changes(seen, settings), list(differing(seen, settings))
     groups = [one for one, _ in changed]
+    unlike = list(_different(seen, settings, different, mostly, groups))
+    overall = high_rejection_rate(seen, settings)
     alone = bool(mostly) and len(sources) == 1  # then the overall rate is its rate
     reasons = [one for one in dominating_reasons(seen, settings) if not _is_reason_of(one, mostly, seen)]
     thumbnails = thumbnails_mixed_in(seen.bands, settings, of_a_log=seen.of_a_log)
     found = (
-        *(() if alone else high_rejection_rate(seen, settings)),
+        *(() if alone else (_explained(one, (*mostly, *unlike), seen, settings) for one in overall)),
         *mostly,
         *(() if alone else lone_classes(seen, settings)),
-        *_different(seen, settings, different, mostly, groups),
+        *unlike,
         *small_classes(seen, settings, _told(seen, different, mostly)),
         *(finding for _, finding in changed),
         *cycles(seen, settings),
@@ -66,6 +71,24 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
     if not seen.of_a_log:
         return tuple(replace(one, where={}, shows=Shows.nothing) for one in found)
     return tuple(replace(one, scope=seen.scope) for one in found)
+
+
+def _explained(one: Finding, told: Sequence[Finding], seen: Patterns, settings: "Reporting") -> Finding:
+    """Say what the overall rate is without the groups that are told, where that is no more above the limit."""
+    named, without = [], np.zeros(len(seen.panel.streams), bool)
+    for each in sorted(told, key=lambda each: (each.kind != "source_mostly_rejected", -each.excess)):
+        where = {name: value for name, value in each.where.items() if name != "reason"}
+        chosen = _streams_of(where, seen)
+        if (chosen & ~without).any():
+            named.append(group_in_words(where))
+            without |= chosen
+    rest = seen.panel.tally(~without)
+    if not named or rest.total < settings.min_sample or rest.rate > settings.rejection_rate_limit:
+        return one
+    names = [name[0].lower() + name[1:] for name in named[:_NAMED]]
+    more = [f"{len(named) - _NAMED:,} more that are told"] if len(named) > _NAMED else []
+    rate = f"{percent(rest.rate)} of {rest.total:,}"
+    return replace(one, sentence=f"{one.sentence} Without {' and '.join([*names, *more])} it is {rate}.")
 
 
 def _told(
@@ -115,19 +138,19 @@ def _only_source(one: Different, seen: Patterns) -> str | None:
     """Give the one of several sources that all images of a class or a camera come from; None if there is none."""
     if "source" in one.where or len(seen.panel.groups("source")) == 1:
         return None
-    sources = {seen.panel.streams[at][1] for at in _whole(one, seen).nonzero()[0].tolist()}
+    sources = {seen.panel.streams[at][1] for at in _streams_of(one.where, seen).nonzero()[0].tolist()}
     return sources.pop() if len(sources) == 1 else None
 
 
-def _whole(one: Different, seen: Patterns) -> npt.NDArray[np.bool_]:
+def _streams_of(where: Mapping[str, str], seen: Patterns) -> npt.NDArray[np.bool_]:
     """Give all streams of a group: some of them may have been told with another."""
-    groups = seen.panel.groups(*one.where)
-    return np.equal(groups.of_stream, groups.names.index(tuple(one.where.values())))
+    groups = seen.panel.groups(*where)
+    return np.equal(groups.of_stream, groups.names.index(tuple(where.values())))
 
 
 def _is_like_its_source(one: Different, seen: Patterns, least: int) -> bool:
     """Tell whether other images of its only source are hardly better: then what is told of the source says it."""
-    ours = _whole(one, seen)
+    ours = _streams_of(one.where, seen)
     source = seen.panel.streams[int(ours.argmax())][1]
     theirs = np.array([stream[1] == source for stream in seen.panel.streams]) & ~ours
     rest = seen.panel.tally(theirs)

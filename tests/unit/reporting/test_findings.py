@@ -196,6 +196,15 @@ def test_classes_that_are_like_their_source_are_not_told_beside_it() -> None:
     assert [one.subject for one in told if "digits" in one.subject] == []
 
 
+def test_an_overall_rate_that_a_few_groups_make_says_what_it_is_without_them() -> None:
+    """Above the limit for one source alone: then nothing is wrong with the rest. Above it without them: no word."""
+    classes = {"digits": blurry(90, 90), "cat": blurry(5, 100), "dog": blurry(5, 100)}
+    [overall, *_] = found(classes, {"digits": "small", "cat": "studio", "dog": "studio"})
+    assert overall.sentence.endswith("the limit is 20 %. Without source 'small' it is 5.0 % of 200.")
+    [overall, *_] = found(classes | {"cat": blurry(45, 100), "dog": blurry(45, 100)}, {"digits": "small"})
+    assert overall.sentence.endswith("the limit is 20 %.")
+
+
 def test_small_classes_of_a_source_that_is_told_are_not_told_again() -> None:
     """Thirty icon sets in the source of icons say nothing new; thirty that lie among photos do."""
     icons = {f"icons{number}": blurry(5, 5) for number in range(30)}
