@@ -1,7 +1,7 @@
 """What a finding is, and the words and numbers that all kinds share."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -36,6 +36,8 @@ ADVICE: dict[str, str] = {
 }
 
 
+_NAMED = 2
+"""So many of the groups that are told are named in a sentence about others."""
 _LISTED = frozenset({"class", "source", "reason", "since", "until"})
 """What rejected images can be listed by."""
 
@@ -182,6 +184,14 @@ def group_in_words(where: Mapping[str, str]) -> str:
     for name, part in zip(list(where)[1:], parts[1:], strict=True):
         words += joined.get(name, " of ") + part
     return words[0].upper() + words[1:]
+
+
+def told_in_words(groups: Sequence[Mapping[str, str]]) -> str:
+    """Name groups that are told within a sentence: class 'lynx', source 'web' and 4 more that are told."""
+    names = [name[0].lower() + name[1:] for name in map(group_in_words, groups)]
+    more = [f"{len(names) - _NAMED:,} more that are told"] if len(names) > _NAMED else []
+    *first, last = [*names[:_NAMED], *more]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def rejected_in_words(one: Tally) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding, Shows, group_in_words
+from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding, Shows, told_in_words
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.boundary import just_below
 from imageguard_daemon.reporting.questions.change import Changed, changes
@@ -31,9 +31,6 @@ from imageguard_daemon.reporting.wording import percent, shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
-
-_NAMED = 2
-"""So many of the groups that explain the overall rate are named."""
 
 __all__ = ["ADVICE", "ALPHA", "DOUBT", "Finding", "Patterns", "find_patterns"]
 
@@ -75,20 +72,19 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
 
 def _explained(one: Finding, told: Sequence[Finding], seen: Patterns, settings: "Reporting") -> Finding:
     """Say what the overall rate is without the groups that are told, where that is no more above the limit."""
-    named, without = [], np.zeros(len(seen.panel.streams), bool)
+    named: list[Mapping[str, str]] = []
+    without = np.zeros(len(seen.panel.streams), bool)
     for each in sorted(told, key=lambda each: (each.kind != "source_mostly_rejected", -each.excess)):
         where = {name: value for name, value in each.where.items() if name != "reason"}
         chosen = _streams_of(where, seen)
         if (chosen & ~without).any():
-            named.append(group_in_words(where))
+            named.append(where)
             without |= chosen
     rest = seen.panel.tally(~without)
     if not named or rest.total < settings.min_sample or rest.rate > settings.rejection_rate_limit:
         return one
-    names = [name[0].lower() + name[1:] for name in named[:_NAMED]]
-    more = [f"{len(named) - _NAMED:,} more that are told"] if len(named) > _NAMED else []
     rate = f"{percent(rest.rate)} of {rest.total:,}"
-    return replace(one, sentence=f"{one.sentence} Without {' and '.join([*names, *more])} it is {rate}.")
+    return replace(one, sentence=f"{one.sentence} Without {told_in_words(named)} it is {rate}.")
 
 
 def _told(

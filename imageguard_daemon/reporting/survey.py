@@ -230,7 +230,7 @@ class Surveyor:
         reasons = self._reason_of_key[batch.keys]
         rejected = np.flatnonzero(reasons)
         np.maximum.at(self._newest_of_key, batch.keys[rejected], batch.ids[rejected])
-        for reason in np.unique(reasons[rejected]).tolist():
+        for reason in np.flatnonzero(np.bincount(reasons[rejected])).tolist():
             ids = np.sort(batch.ids[reasons == reason])[-EXAMPLES_KEPT:].tolist()
             self._newest[reason] = sorted((*self._newest.get(reason, ()), *ids))[-EXAMPLES_KEPT:]
 

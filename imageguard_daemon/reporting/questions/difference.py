@@ -22,6 +22,7 @@ from imageguard_daemon.reporting.finding import (
     group_in_words,
     rejected_in_words,
     subject_of,
+    told_in_words,
 )
 from imageguard_daemon.reporting.panel import FIELDS, PAIRS, Counts, Groups
 from imageguard_daemon.reporting.patterns import Patterns
@@ -40,13 +41,11 @@ _PROMISING = 2.5
 _CLOSE = 0.9
 """Of groups that fit nearly as well the simplest is told: a class rather than the pair with its only source."""
 _LOOKED_AT = 8
-_NAMED = 2
-"""So many of the groups that were told before are named where they are not counted again."""
 SMALL_CLASS, SMALL_CHANCE = 20, 0.01
 """Classes with so many images or fewer are looked at together; one of so many of them may seem bad by chance."""
 _LOOK_AT = {
     "class": "Look at how this class is collected: a model could learn the flaw as the class.",
-    "source": "Look at what delivers to this inbox; the others need no change.",
+    "source": "Look at what delivers to this inbox.",
     "camera": "Look at this camera, its settings and where it stands.",
     "host": "Look at what differs on this server: who delivers to it, its version, its configuration.",
     "preset": "Look at whether this preset fits what is judged by it.",
@@ -192,10 +191,7 @@ def _finding(one: Different, seen: Patterns, settings: "Reporting") -> Finding:
 
 def _apart_from(one: Different) -> str:
     """Say what was told before and is not counted again."""
-    names = [group_in_words(where) for where in one.apart_from]
-    words = [name[0].lower() + name[1:] for name in names[:_NAMED]]
-    more = [f"{len(names) - _NAMED:,} more that are told"] if len(names) > _NAMED else []
-    return f", apart from {' and '.join([*words, *more])}" if names else ""
+    return f", apart from {told_in_words(one.apart_from)}" if one.apart_from else ""
 
 
 def _counted(tally: Tally, one: Different, others: Tally) -> str:
