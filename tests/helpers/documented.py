@@ -32,7 +32,12 @@ NOT_RUN: dict[str, str] = {
 }
 """Beginnings of commands that no test can run, each with the reason."""
 
-ASKED_FOR_HELP: tuple[str, ...] = ("python -m bench.", "python -m training", "python -m tests.faults")
+ASKED_FOR_HELP: tuple[str, ...] = (
+    "python -m bench.",
+    "python -m training",
+    "python -m tests.faults",
+    "python -m tests.world",
+)
 """Commands that take minutes or photos: asked for their help, which must know every option that is shown."""
 
 EXIT_CODES: dict[str, int] = {
