@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.schema import decision_records, decisions
+from imageguard_daemon.audit.schema import decision_records, decisions, reviews
 from imageguard_daemon.model import SCORE_NAMES
 
 _PAGE = 2_000
@@ -85,11 +85,15 @@ def newest_decisions(engine: sa.Engine, before: int, most: int) -> list[dict[str
 
 
 def accepted_before(engine: sa.Engine, decision_id: int, class_name: str, most: int) -> list[tuple[int, str]]:
-    """Give number and path of accepted images of a class judged shortly before a decision, newest first."""
+    """Give number and path of accepted images of a class judged shortly before a decision, newest first.
+
+    None that a person has rejected, whatever was said of it later.
+    """
     records = decision_records.c
     query = sa.select(records.id, records.relative_path).where(
         *(records.id < decision_id, records.id >= decision_id - _NEAR),
         *(records["class"] == class_name, records.verdict == "accepted"),
+        records.id.not_in(sa.select(reviews.c.decision_id).where(reviews.c.action == "reject")),
     )
     with reading(engine, engine.url.database or "") as connection:
         return [

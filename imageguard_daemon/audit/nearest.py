@@ -1,10 +1,10 @@
-"""Rejected images by how near they came to being accepted, a page at a time, at a cost that a long log does not raise.
+"""Images by how near they came to the other verdict, a page at a time, at a cost that a long log does not raise.
 
 Candidates come from an index on the score, in order; whether one is selected is looked up for a few hundred at a time.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -20,9 +20,10 @@ MOST_LOOKED_AT = 10_000
 """Candidates looked at for one page; where few of them are selected it has less, and the next one goes on."""
 _AT_A_TIME = (40, 200, 800, 2_000)
 _RECORDS = decision_records.c
-_REJECTED: sa.ColumnElement[bool] = sa.literal_column(
-    "verdict = 'quarantined'"
-)  # literally, or SQLite would not use indexes on those alone
+# Literally, or SQLite would not use indexes on those alone.
+_REJECTED: sa.ColumnElement[bool] = sa.literal_column("verdict = 'quarantined'")
+_BORDERLINE: sa.ColumnElement[bool] = sa.literal_column("verdict = 'accepted' AND borderline = 1")
+_Conditions = list[sa.ColumnElement[bool]]
 
 
 class Nearest(NamedTuple):
@@ -33,6 +34,16 @@ class Nearest(NamedTuple):
     is_short: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Candidates of any of these conditions by their score; of them those in time that `rest` selects, too."""
+
+    among: Sequence[_Conditions]
+    rest: Selection
+    scope: Scope
+    rising: bool = False
+
+
 def nearest_page(engine: sa.Engine, selection: Selection, limit: int, after: int | None = None) -> Nearest:
     """Give the images selected, highest score first and of equals the newest; `after` is one a page ended with.
 
@@ -40,15 +51,43 @@ def nearest_page(engine: sa.Engine, selection: Selection, limit: int, after: int
         RetryableError: the database is locked.
         UnavailableError: it is damaged, or is no audit log.
     """
+    order = _Order(_among(engine, selection), _without_narrowing(selection), selection.scope)
+    return _by_score(engine, order, limit, after)
+
+
+def borderline_page(engine: sa.Engine, selection: Selection, limit: int, after: int | None = None) -> Nearest:
+    """Give accepted images: borderline ones first, the lowest score at their head; then the others, newest first.
+
+    For `after` and errors see `nearest_page`.
+    """
+    found: tuple[Rejected, ...] = ()
+    if after is None or _is_borderline(engine, after):
+        among = [[_BORDERLINE, *_in_period(engine, selection.scope)]]
+        scope = replace(selection.scope, since=None, until=None)
+        rest = replace(selection, scope=scope, borderline=True, limit=None)
+        first = _by_score(engine, _Order(among, rest, selection.scope, rising=True), limit, after)
+        if first.after is not None or selection.borderline:
+            return first
+        found, after = first.images, None
+    others = replace(selection, borderline=False, limit=limit - len(found) + 1)
+    images = (*found, *page(engine, others, after))
+    return Nearest(images[:limit], images[limit - 1].id if len(images) > limit else None)
+
+
+def _is_borderline(engine: sa.Engine, number: int) -> bool:
+    with reading(engine, engine.url.database or "") as connection:
+        return connection.scalar(sa.select(_RECORDS.borderline).where(_RECORDS.id == number)) == 1
+
+
+def _by_score(engine: sa.Engine, order: _Order, limit: int, after: int | None) -> Nearest:
     found: list[Rejected] = []
-    among, rest = _among(engine, selection), _without_narrowing(selection)
     looked_at = 0
     while looked_at < MOST_LOOKED_AT:
         size = next((one for one in _AT_A_TIME if one > looked_at), _AT_A_TIME[-1])
-        ids = _candidates(engine, among, after, size)
-        looked_up = page(engine, replace(rest, ids=tuple(ids))) if ids else []
-        chosen = [image for image in looked_up if _is_in_time(image, selection.scope)]
-        found += sorted(chosen, key=lambda image: (-image.score, -image.id))
+        ids = _candidates(engine, order, after, size)
+        looked_up = page(engine, replace(order.rest, ids=tuple(ids))) if ids else []
+        chosen = [image for image in looked_up if _is_in_time(image, order.scope)]
+        found += sorted(chosen, key=lambda image: (image.score, image.id), reverse=not order.rising)
         if len(found) > limit:
             return Nearest(tuple(found[:limit]), found[limit - 1].id)
         if len(ids) < size:
@@ -57,7 +96,7 @@ def nearest_page(engine: sa.Engine, selection: Selection, limit: int, after: int
     return Nearest(tuple(found), after, is_short=True)
 
 
-def _among(engine: sa.Engine, selection: Selection) -> list[list[sa.ColumnElement[bool]]]:
+def _among(engine: sa.Engine, selection: Selection) -> list[_Conditions]:
     """Give the conditions on candidates: the daemon's rejections, and the few images that people rejected."""
     narrowed, states = _narrowed(engine, selection), set(selection.states)
     among = [[_REJECTED, *narrowed]] if states & {*STATE_AFTER["quarantined"].values()} else []
@@ -66,9 +105,9 @@ def _among(engine: sa.Engine, selection: Selection) -> list[list[sa.ColumnElemen
     return among
 
 
-def _narrowed(engine: sa.Engine, selection: Selection) -> list[sa.ColumnElement[bool]]:
+def _narrowed(engine: sa.Engine, selection: Selection) -> _Conditions:
     """Give the conditions that an index on the score answers by itself."""
-    among: list[sa.ColumnElement[bool]] = []
+    among: _Conditions = []
     if selection.reason is not None:
         among.append(_RECORDS.reason == selection.reason)
     if selection.scope.class_name is not None:
@@ -77,8 +116,12 @@ def _narrowed(engine: sa.Engine, selection: Selection) -> list[sa.ColumnElement[
         among.append(_RECORDS["class"] == names[0] if len(names) == 1 else _RECORDS["class"].in_(names))
     if "score" in selection.scores:
         among.append(_RECORDS.score.between(*selection.scores["score"]))
+    return [*among, *_in_period(engine, selection.scope)]
+
+
+def _in_period(engine: sa.Engine, scope: Scope) -> _Conditions:
     with reading(engine, engine.url.database or "") as connection:
-        return [*among, *ids_in_period(connection, selection.scope, _RECORDS.id)]
+        return ids_in_period(connection, scope, _RECORDS.id)
 
 
 def _without_narrowing(selection: Selection) -> Selection:
@@ -94,19 +137,19 @@ def _is_in_time(image: Rejected, scope: Scope) -> bool:
     )
 
 
-def _candidates(
-    engine: sa.Engine, among: Sequence[Sequence[sa.ColumnElement[bool]]], after: int | None, size: int
-) -> Sequence[int]:
-    query = sa.select(_RECORDS.score, _RECORDS.id).order_by(_RECORDS.score.desc(), _RECORDS.id.desc()).limit(size)
+def _candidates(engine: sa.Engine, order: _Order, after: int | None, size: int) -> Sequence[int]:
+    score, number = (_RECORDS.score, _RECORDS.id) if order.rising else (_RECORDS.score.desc(), _RECORDS.id.desc())
+    query = sa.select(_RECORDS.score, _RECORDS.id).order_by(score, number).limit(size)
     with reading(engine, engine.url.database or "") as connection:
         if after is not None:
-            query = query.where(_beyond(connection, after))
-        found = [tuple(row) for conditions in among for row in connection.execute(query.where(*conditions))]
-    return [number for _, number in sorted(found, reverse=True)[:size]]
+            query = query.where(_beyond(connection, after, rising=order.rising))
+        found = [tuple(row) for conditions in order.among for row in connection.execute(query.where(*conditions))]
+    return [number for _, number in sorted(found, reverse=not order.rising)[:size]]
 
 
-def _beyond(connection: sa.Connection, after: int) -> Any:
+def _beyond(connection: sa.Connection, after: int, *, rising: bool) -> Any:
     score = connection.scalar(sa.select(_RECORDS.score).where(_RECORDS.id == after))
     if score is None:  # archived since
         return sa.true()
-    return sa.tuple_(_RECORDS.score, _RECORDS.id) < sa.tuple_(sa.literal(score), sa.literal(after))
+    here, there = sa.tuple_(_RECORDS.score, _RECORDS.id), sa.tuple_(sa.literal(score), sa.literal(after))
+    return here > there if rising else here < there

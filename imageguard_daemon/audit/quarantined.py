@@ -55,7 +55,9 @@ STATE_AFTER: Mapping[Verdict, Mapping[str, State]] = {
 """What an image is after its latest review, by the daemon's verdict; the empty action stands for none."""
 CALLED_BAD, CALLED_GOOD = ("confirm", "purge", "reject"), ("release", "approve")
 """What people say of an image by their latest review; by a rejudgement they say nothing."""
-REJECTED_ONCE: tuple[State, ...] = tuple(state for state in STATES if state not in {"accepted", "approved"})
+ACCEPTED_STATES: tuple[State, ...] = ("accepted", "approved")
+"""What images are that nobody ever rejected."""
+REJECTED_ONCE: tuple[State, ...] = tuple(state for state in STATES if state not in ACCEPTED_STATES)
 """What all images are that the daemon or a person rejected; those that were put back into the inbox are among them."""
 
 _ROWS_AT_A_TIME = 5_000
@@ -79,8 +81,8 @@ class Selection:
     limit: int | None = None
     action: str | None = None
     reviewed_since: datetime | None = None
-    borderline: bool = False
-    """Only those on which good and bad images mix."""
+    borderline: bool | None = None
+    """Only those on which good and bad images mix, or only the others."""
     reviewed_until: datetime | None = None
     rejected_until: datetime | None = None
     """Of those that people rejected only what they rejected before then."""
@@ -309,8 +311,9 @@ def _conditions(selection: Selection, before: int) -> list[sa.ColumnElement[bool
         conditions.append(decisions.c.reason == selection.reason)
     for name, (low, high) in selection.scores.items():
         conditions.append(decisions.c[name].between(low, high))
-    if selection.borderline:
-        conditions.append(decisions.c.borderline == 1)
+    if selection.borderline is not None:
+        is_one = decisions.c.borderline == 1
+        conditions.append(is_one if selection.borderline else sa.func.coalesce(decisions.c.borderline, 0) != 1)
     if selection.ids is not None:
         conditions.append(decisions.c.id.in_(selection.ids))
     if selection.action is not None:

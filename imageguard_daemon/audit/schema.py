@@ -2,7 +2,7 @@
 
 `decision_records` has one row for each judgement, `intents` one for each file about to move because of it,
 `outcomes` what became of each intent, `relocations` where a filed file was found after others had moved it.
-`review_records` has one row for each review of a rejection; an intent that comes from one names it (`review_id`), and
+`review_records` has one row for each review of an image; an intent that comes from one names it (`review_id`), and
 the move that had brought its file to where it is taken from (`previous_id`). `alert_records` has what people were told
 of findings, `alert_attempts` each try to do so. `archives` says which beginning of the log was taken out and where to,
 `archived_files` which of its files should still be where. `chain` has one row for each row of all these but the last,
@@ -71,6 +71,7 @@ decision_records = Table(
     Index("ix_quarantined_score", "score", sqlite_where=text("verdict = 'quarantined'")),
     Index("ix_quarantined_reason_score", "reason", "score", sqlite_where=text("verdict = 'quarantined'")),
     Index("ix_quarantined_class_score", "class", "score", sqlite_where=text("verdict = 'quarantined'")),
+    Index("ix_accepted_borderline", "score", sqlite_where=text("verdict = 'accepted' AND borderline = 1")),
     sqlite_autoincrement=True,  # an id is never used twice, so that a copy of the log can be told apart by it
 )
 

@@ -79,8 +79,8 @@ def _never_reviewed(engine: sa.Engine, selection: Selection, name: str, reviewed
 def _chosen(columns: Columns, selection: Selection, wanted: npt.NDArray[np.bool_]) -> Iterator[Batch]:
     for batch in columns.batches(selection.scope, scores=True):
         mask = wanted[batch.keys]
-        if selection.borderline:
-            mask = mask & (batch.flags & FLAG_BORDERLINE > 0)
+        if selection.borderline is not None:
+            mask = mask & ((batch.flags & FLAG_BORDERLINE > 0) == selection.borderline)
         yield batch.where(mask)
 
 

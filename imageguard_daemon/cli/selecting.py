@@ -157,7 +157,7 @@ def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[State
         asked.limit,
         asked.action,
         reviewed_since,
-        bool(asked.borderline),
+        asked.borderline or None,
         reviewed_until,
     )
 

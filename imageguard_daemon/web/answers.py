@@ -80,6 +80,7 @@ class Whereabouts(Answer):
     """Where rejected images are by now; what happened to none of them may be left out."""
 
     released: Count = 0
+    rejected_by_people: Count = 0
     purged: Count = 0
     archived: Count = 0
     returned: Count = 0
@@ -137,7 +138,7 @@ class Findings(Answer):
 
 
 class Reviewed(Answer):
-    """How many rejections people called right or wrong."""
+    """How many rejections and acceptances people called right or wrong; null without an estimate of the recall."""
 
     right: Count
     wrong: Count
@@ -145,6 +146,14 @@ class Reviewed(Answer):
     low: Share
     high: Share
     rejudged: Count
+    approved: Count
+    missed: Count
+    miss_rate: Share
+    miss_low: Share
+    miss_high: Share
+    recall: Share | None
+    recall_low: Share | None
+    recall_high: Share | None
 
 
 class Percentiles(Answer):

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.database import Engine
 from imageguard_daemon.audit.listing import accepted_before, decision_row
-from imageguard_daemon.audit.nearest import nearest_page
+from imageguard_daemon.audit.nearest import borderline_page, nearest_page
 from imageguard_daemon.audit.quarantined import STATE_AFTER, Selection, number_before, page, reviews_of
 from imageguard_daemon.model import SCORE_NAMES, Measures
 from imageguard_daemon.quality.policy import thresholds_for
@@ -56,8 +56,8 @@ def pages(site: Site, render: Renderer) -> APIRouter:
 
 def _neighbours(engine: Engine, filters: Filters, selection: Selection, number: int) -> dict[str, int | None]:
     """Give the images before and after this one in the gallery with these filters."""
-    if filters.order == "nearest":  # backwards there is the way that one came
-        after = nearest_page(engine, selection, 1, number).images
+    if filters.order != "newest":  # backwards there is the way that one came
+        after = (nearest_page if filters.order == "nearest" else borderline_page)(engine, selection, 1, number).images
         return {"prev": None, "next": after[0].id if after else None}
     after = tuple(page(engine, replace(selection, limit=1), number))
     return {"prev": number_before(engine, selection, number), "next": after[0].id if after else None}

@@ -8,15 +8,15 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.quarantined import REJECTED_ONCE, STATES, Selection
+from imageguard_daemon.audit.quarantined import ACCEPTED_STATES, REJECTED_ONCE, STATES, Selection
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
 from imageguard_daemon.names import NONE
 from imageguard_daemon.reporting.period import parse_period
 from imageguard_daemon.reporting.wording import shown
 
-ORDERS = ("newest", "nearest")
-STATE_NAMES = (*REJECTED_ONCE, "all")
+ORDERS = ("newest", "nearest", "borderline")
+STATE_NAMES = (*STATES, "all")
 _LONGEST = 4096
 """Longer than the longest name that Linux allows, with every byte of it escaped."""
 _TYPED = ("since", "until", "low", "high")
@@ -72,6 +72,30 @@ class Filters:
                 raise UsageError(f"{name} is not a value that a log can have")
         return cls(**{name: value.strip() if name in _TYPED else value for name, value in given.items()})
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether they select images that nobody ever rejected."""
+        return self.state in ACCEPTED_STATES
+
+    @property
+    def gallery(self) -> str:
+        """Give the path of the page that shows what they select."""
+        return "/accepted" if self.is_accepted else "/quarantine"
+
+    @property
+    def narrows(self) -> bool:
+        """Whether they select less than all in a state."""
+        return any(value for name, value in self.pairs() if name not in {"state", "order"})
+
+    def but(self, **changes: str) -> "Filters":
+        """Give them with some changed."""
+        return replace(self, **changes)
+
+    def fixed(self, now: datetime) -> "Filters":
+        """Give them with a beginning that stays where it is while somebody reads."""
+        since = self.selection(now).scope.since
+        return replace(self, since=since.isoformat(timespec="milliseconds")) if since else self
+
     def query(self, **more: object) -> str:
         """Give them for an address; what is as usual is left out."""
         pairs = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
@@ -115,7 +139,7 @@ class Filters:
         states = STATES if ids is not None else REJECTED_ONCE if self.state == "all" else (self.state,)
         scores = {self.score: self._range()} if self.score else {}
         made = Selection(scope, self.reason or None, states, scores, ids)  # type: ignore[arg-type]
-        return replace(made, borderline=self.borderline == "only")
+        return replace(made, borderline=True if self.borderline == "only" else None)
 
     def _check(self) -> None:
         # Left alone, a range would look as if it held while all images are meant.
@@ -130,6 +154,11 @@ class Filters:
         ):
             if value not in known:
                 raise UsageError(f"there is no {what} {value!r}; known are {', '.join(filter(None, known))}")
+        if self.order == ("nearest" if self.is_accepted else "borderline"):
+            whose = "rejected" if self.is_accepted else "accepted"
+            raise UsageError(f"the order {self.order} is for {whose} images")
+        if self.reason and self.is_accepted:
+            raise UsageError("an accepted image has no reason")
 
     def _range(self) -> tuple[float, float]:
         try:

@@ -1,4 +1,4 @@
-"""The quarantine: small pictures with their reasons, filtered by the address, a page at a time."""
+"""The galleries of rejected and of accepted images: small pictures, filtered by the address, a page at a time."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from imageguard_daemon.audit.nearest import Nearest, nearest_page
-from imageguard_daemon.audit.quarantined import page, selected
+from imageguard_daemon.audit.nearest import Nearest, borderline_page, nearest_page
+from imageguard_daemon.audit.quarantined import ACCEPTED_STATES, REJECTED_ONCE, page, selected
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
-from imageguard_daemon.web.filters import FILTERS, ORDERS, STATE_NAMES, Filters
+from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.parameters import LARGEST_NUMBER, WholeNumber, reads, whole_number
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.reviewing import MOST_IMAGES, name_typed_last
@@ -19,25 +19,42 @@ from imageguard_daemon.web.site import Site
 PAGE_SIZE = 24
 PAGES_BACK = 50
 """Pages that lead back one by one; from further on there is the first page."""
-_CHOICES = {"reasons": ISSUES, "states": STATE_NAMES, "orders": ORDERS, "scores": ("score", *SCORE_NAMES)}
+_CHOICES = {"reasons": ISSUES, "scores": ("score", *SCORE_NAMES)}
+_OF_REJECTED = {"states": (*REJECTED_ONCE, "all"), "orders": ("newest", "nearest")}
+_OF_ACCEPTED = {"states": ACCEPTED_STATES, "orders": ("newest", "borderline")}
+_ARRIVALS = {"1m": "last minute", "1h": "last hour", "1d": "last day", "": "any time"}
+_LATEST = Filters(state="accepted", since="1h", order="borderline")
 Number = Annotated[WholeNumber | None, Query(ge=0, le=LARGEST_NUMBER)]
+Key = Annotated[str, Query(max_length=64)]
 Trail = Annotated[str, Query(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19})*)?$", max_length=20 * PAGES_BACK)]
 
 
 def pages(site: Site, render: Renderer) -> APIRouter:
-    """Give the routes of this page."""
+    """Give the routes of these pages."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/quarantine")
     @reads(*FILTERS)
-    def quarantine(
-        request: Request, after: Number = None, trail: Trail = "", notice: Annotated[str, Query(max_length=64)] = ""
-    ) -> HTMLResponse:
-        filters, been = Filters.of(request.query_params), _been(trail)
+    def quarantine(request: Request, after: Number = None, trail: Trail = "", notice: Key = "") -> HTMLResponse:
+        return gallery(request, Filters.of(request.query_params), after, trail, notice)
+
+    @router.get("/accepted")
+    @reads(*FILTERS)
+    def accepted(request: Request, after: Number = None, trail: Trail = "", notice: Key = "") -> HTMLResponse:
+        filters = Filters.of(request.query_params)
+        if not {*FILTERS} & {*request.query_params}:
+            filters = _LATEST
+        elif "state" not in request.query_params:
+            filters = filters.but(state="accepted")
+        return gallery(request, filters, after, trail, notice)
+
+    def gallery(request: Request, filters: Filters, after: int | None, trail: str, notice: str) -> HTMLResponse:
+        been = _been(trail)
         shown = {"shown": _page(site, filters, after), "after": after, "notice": site.notices.get(notice)}
         places = {"onward": _trail([*been, after or 0]), "back": _back(been)}
         who = name_typed_last(site, request)
-        return render(request, "quarantine.html", filters=filters, who=who, **shown, **places, **_CHOICES)
+        choices = _CHOICES | (_OF_ACCEPTED | {"arrivals": _ARRIVALS} if filters.is_accepted else _OF_REJECTED)
+        return render(request, "quarantine.html", filters=filters, who=who, **shown, **places, **choices)
 
     @router.get("/quarantine/count")
     @reads(*FILTERS)
@@ -74,6 +91,8 @@ def _page(site: Site, filters: Filters, after: int | None) -> Nearest:
     with site.log() as engine:
         if filters.order == "nearest":
             return nearest_page(engine, selection, PAGE_SIZE, after)
+        if filters.order == "borderline":
+            return borderline_page(engine, selection, PAGE_SIZE, after)
         images = page(engine, replace(selection, limit=PAGE_SIZE + 1), after)
     more = images[PAGE_SIZE - 1].id if len(images) > PAGE_SIZE else None
     return Nearest(tuple(images[:PAGE_SIZE]), more)

@@ -31,6 +31,11 @@ class Notice:
         return [one for one in self.results if one.done]
 
     @property
+    def undoable(self) -> list[Reviewed]:
+        """Give those with which it can be taken back."""
+        return [one for one in self.done if one.action != "undo"]
+
+    @property
     def refused(self) -> list[Reviewed]:
         """Give those with which it was not, each with its reason."""
         return [one for one in self.results if not one.done]

@@ -11,7 +11,13 @@ from imageguard_daemon.reporting.wording import asked_for, percent, points, show
 from imageguard_daemon.web.guarding import HOLDER
 from imageguard_daemon.web.site import Site
 
-PAGES = (("/", "Overview"), ("/quarantine", "Quarantine"), ("/check", "Check"), ("/thresholds", "Thresholds"))
+PAGES = (
+    ("/", "Overview"),
+    ("/quarantine", "Quarantine"),
+    ("/accepted", "Accepted"),
+    ("/check", "Check"),
+    ("/thresholds", "Thresholds"),
+)
 """What every page leads to."""
 HTMX = "htmx-2.0.11.min.js"
 """As vendored from npm; its licence is beside it."""

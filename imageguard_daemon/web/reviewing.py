@@ -1,4 +1,4 @@
-"""The pages that act: how many first, then release, confirm or undo of exactly those; all of it through `review`."""
+"""The pages that act: how many first, then an action on exactly those; all of it through `review`."""
 
 import hmac
 from collections import Counter
@@ -36,7 +36,13 @@ _FIELDS = frozenset({*FILTERS, "which", "action", "newest", "count", "csrf", "wh
 _PLACE = frozenset(f"at_{name}" for name in FILTERS)
 """Where to go back to, which is another thing than what is acted on."""
 _Function = Callable[[acting.Acting, Sequence[int], Reviewer], Iterator[Reviewed]]
-ACTIONS: Mapping[str, _Function] = {"release": acting.release, "confirm": acting.confirm, "undo": acting.undo}
+ACTIONS: Mapping[str, _Function] = {
+    "release": acting.release,
+    "confirm": acting.confirm,
+    "reject": acting.reject,
+    "approve": acting.approve,
+    "undo": acting.undo,
+}
 _WRONG = "This form is not from this server's pages, or the server was started anew. Go back, reload and try again."
 
 
@@ -47,11 +53,17 @@ def routes(site: Site, render: Renderer) -> APIRouter:
     @router.get("/review")
     @reads(*FILTERS, "which", "after", many=("ids",))
     def review(request: Request, action: str = "release") -> HTMLResponse:
-        filters, ids = Filters.of(request.query_params), _ids(request.query_params)
+        place, ids = Filters.of(request.query_params), _ids(request.query_params)
+        filters = place.fixed(site.now()) if ids is None else place
+        _require_narrow(_known(action), filters, ids)
         found, reasons, size_bytes = _count(site, replace(filters.selection(site.now(), ids), limit=MOST_IMAGES + 1))
         counted = {"count": len(found), "reasons": reasons.most_common(), "size": size_in_words(size_bytes)}
-        chosen = {"filters": filters, "ids": ids, "action": _known(action), "newest": max(found, default=0)}
-        chosen |= {"examples": found[:EXAMPLES_SHOWN], "after": _page_of(request.query_params).get("after")}
+        chosen: dict[str, Any] = {"filters": filters, "place": place, "ids": ids, "newest": max(found, default=0)}
+        chosen |= {
+            "action": action,
+            "examples": found[:EXAMPLES_SHOWN],
+            "after": _page_of(request.query_params).get("after"),
+        }
         return render(request, "review.html", most=MOST_IMAGES, who=name_typed_last(site, request), **counted, **chosen)
 
     @router.post("/review")
@@ -79,6 +91,7 @@ def _carried_out(site: Site, request: Request, given: QueryParams) -> Response:
     if not site.may_act:
         raise HTTPException(403, "With --db the log is only looked at.")
     action, filters, ids = _known(given.get("action", "")), Filters.of(given), _ids(given)
+    _require_narrow(action, filters, ids)
     counted, way_back = _number("count", given.get("count", "")), _way_back(given, filters)
     found, _, _ = _count(site, filters.selection(site.now(), ids))
     newest = _number("newest", given.get("newest", "0"))
@@ -105,8 +118,8 @@ def _way_back(given: QueryParams, filters: Filters) -> Callable[[str], str]:
     """
     at = {name.removeprefix("at_"): value for name, value in given.items() if name.startswith("at_")}
     back, page = given.get("back", ""), _page_of(given)
-    place = f"/decisions/{_number('back', back.removeprefix('/decisions/'))}" if back else "/quarantine"
     seen = Filters.of(at) if at or back else filters
+    place = f"/decisions/{_number('back', back.removeprefix('/decisions/'))}" if back else seen.gallery
     return lambda notice: f"{place}?{seen.query(notice=notice, **page)}"
 
 
@@ -154,6 +167,12 @@ def _ids(given: QueryParams) -> tuple[int, ...] | None:
     if not ids:
         raise UsageError("no image is ticked: tick those that are meant, or choose all that match")
     return ids
+
+
+def _require_narrow(action: str, filters: Filters, ids: tuple[int, ...] | None) -> None:
+    """Refuse to act on all accepted images; of rejected ones there are few."""
+    if action in {"reject", "approve"} and ids is None and not filters.narrows:
+        raise UsageError(f"{action} all accepted images? Tick those that are meant, or filter them")
 
 
 def _number(name: str, text: str) -> int:

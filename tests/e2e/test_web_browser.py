@@ -24,7 +24,15 @@ AXE = Path(__file__).parents[1] / "data/axe-core-4.14.1.min.js"
 CHROMIUM = shutil.which("chromium")
 HOSTILE = "evil/<img src=x onerror=alert(1)>.jpg"
 PAGES = (
-    *("/", "/quarantine?order=nearest&state=all", "/check", "/thresholds", "/api"),
+    *(
+        "/",
+        "/quarantine?order=nearest&state=all",
+        "/accepted",
+        "/accepted?since=1d&order=borderline",
+        "/check",
+        "/thresholds",
+        "/api",
+    ),
     *(
         "/decisions/{hostile}",
         "/decisions/{broken}",
@@ -52,6 +60,8 @@ def _images():
     yield "kinds/noisy.jpg", jpeg(noisy(photo(), 40))
     yield "kinds/dark.jpg", jpeg(exposed(photo(), -6))
     yield "kinds/good.jpg", jpeg(photo(seed=9))
+    for number in range(5):
+        yield f"fine/{number}.jpg", jpeg(photo(seed=20 + number))
 
 
 @pytest.fixture(scope="module")
@@ -297,6 +307,44 @@ def test_fifty_scattered_images_are_released_with_sixty_keys(page, root):
     assert f"after={place}" in page.url
     assert {f"scattered/{path.name}" for path in (root.accepted / "scattered").iterdir()} == wrong
     assert len(pressed) <= 60
+
+
+def test_accepted_images_are_rejected_by_keys_and_taken_back(page, root):
+    """On its page an accepted image is rejected by one key, and the next one comes; in the gallery those ticked are."""
+    page.goto("/")
+    page.get_by_role("link", name="Accepted", exact=True).click()
+    page.get_by_role("heading", name="Accepted", exact=True).wait_for()
+    page.goto("/accepted?class_name=fine&since=1d&order=borderline")
+    assert page.locator(".gallery li").count() == 5
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/decisions/*")
+    before = page.url
+    page.keyboard.press("x")
+    page.wait_for_url(lambda url: url != before)
+    page.get_by_text("1 rejected.").wait_for()
+    assert "class_name=fine" in page.url
+    assert len(list((root.quarantine / "fine").iterdir())) == 1
+    page.keyboard.press("u")
+    page.get_by_text("1 undone.").wait_for()
+    assert list((root.quarantine / "fine").iterdir()) == []
+    page.keyboard.press("a")
+    page.get_by_text("1 approved.").wait_for()
+    page.goto("/accepted?class_name=fine&since=1d")
+    assert page.locator(".gallery li").count() == 4
+    for _ in range(2):
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+    page.keyboard.press("X")
+    page.get_by_role("heading", name="Reject 2 images?").wait_for()
+    page.get_by_label("Why").fill("not what was asked for")
+    page.get_by_role("button", name="Reject 2").click()
+    page.get_by_text("2 rejected.").wait_for()
+    assert page.locator(".gallery li").count() == 2
+    assert len(list((root.quarantine / "fine").iterdir())) == 2
+    page.get_by_role("button", name="Undo", exact=True).click()
+    page.get_by_text("2 undone.").wait_for()
+    assert page.locator(".gallery li").count() == 4
 
 
 def test_ticks_are_kept_over_pages_and_ranges_are_ticked_with_shift(page, root):

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from imageguard_daemon.audit import alerts, listing, quarantined, queries
+from imageguard_daemon.audit import alerts, listing, nearest, quarantined, queries
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.audit.database import Engine, open_for_reviewing
@@ -42,7 +42,8 @@ from tests.helpers.rejections import Rejections
 BASE = 1 << 40
 MEASURES = Measures(640, 480, 3.0, 1.0, 95.0, 1.0, 0.0, 0.0, 3.0, 120.0, 240.0, 0.1, 0.4)
 BATCHES = [
-    Judged(images=37, exposure=(0.0, 0.0), camera="Nikon D7"),
+    Judged(images=30, exposure=(0.0, 0.0), camera="Nikon D7"),
+    Judged(images=7, exposure=(0.0, 0.0), camera="Nikon D7", borderline=True),
     Judged("dog", "blurry", images=25, exposure=(0.1, 0.4), source="scraper", borderline=True),
     Judged("dog", "underexposed", images=9, exposure=(0.2, 0.9), decided_at=NOON + timedelta(hours=1, milliseconds=7)),
     Judged("Äpfel", "overexposed", images=8, exposure=(0.9, 0.2), decided_at=NOON + timedelta(days=3650)),
@@ -69,6 +70,10 @@ def both(server: Server, prepared: str, tmp_path_factory: pytest.TempPathFactory
     made.do(acting.undo, names[0])
     made.do(acting.confirm, *names[2:4])
     made.do(acting.purge, names[3])
+    fine = [made.file(f"cat/fine{n}.jpg", measures=MEASURES, ok=True) for n in range(3)]
+    made.do(acting.reject, *fine[:2])
+    made.do(acting.undo, fine[1])
+    made.do(acting.approve, fine[2])
     log = made.root / "audit.db"
     write_log(log, BATCHES)
     writer = AuditWriter(log, made.root)
@@ -146,7 +151,7 @@ def test_columns_agree_to_the_last_bit(engines: tuple[Engine, Engine]) -> None:
                         images[local(number)] = values
                 found.append(images)
     assert found[0] == found[1] == found[2] == found[3]
-    assert len(found[0]) == 8 + 86
+    assert len(found[0]) == 11 + 86
     assert not np.isnan(np.frombuffer(found[0][9][3])).any()
 
 
@@ -167,8 +172,15 @@ def _quarantine(engine: Engine) -> list[object]:
         Selection(states=("released", "purged", "confirmed"), limit=3),
         Selection(Scope(since=NOON, class_name="dog"), reason="blurry", scores={"blur_score": (2.0, 9.5)}),
         Selection(action="release", reviewed_since=datetime.now(UTC) - timedelta(days=1), states=("released",)),
+        Selection(states=("rejected", "approved")),
+        Selection(states=("accepted",), limit=5),
+        Selection(states=quarantined.REJECTED_ONCE, limit=7),
     ]
+    accepted, rejected = Selection(states=("accepted",)), Selection(states=quarantined.REJECTED_ONCE)
+    doubtful, nearby = nearest.borderline_page(engine, accepted, 3), nearest.nearest_page(engine, rejected, 3)
     return [
+        [doubtful, nearest.borderline_page(engine, accepted, 100, doubtful.after)],
+        [nearby, nearest.nearest_page(engine, rejected, 100, nearby.after)],
         [[*quarantined.page(engine, one)] for one in selections],
         [[*quarantined.selected(engine, one)] for one in selections],
         [[*quarantined.scores_of(engine, one)] for one in selections],

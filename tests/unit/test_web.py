@@ -8,6 +8,7 @@ import re
 import threading
 from collections import Counter
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ from imageguard_daemon.cli.report import report
 from imageguard_daemon.cli.reviewing import reading
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import DataError, StalledError
-from imageguard_daemon.review.acting import release, undo
+from imageguard_daemon.review.acting import reject, release, undo
 from imageguard_daemon.web import answers, api, narrowing, reports, thresholds
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.guarding import MOST_BODY_BYTES, MOST_UPLOAD_BYTES
@@ -40,15 +41,8 @@ command.command()(report)
 pytestmark = pytest.mark.anyio
 HOSTILE = "cat/<img src=x onerror=alert(1)>'\"&.jpg"
 PAGES = (
-    "/",
-    "/live",
-    "/quarantine",
-    "/quarantine?order=nearest",
-    "/quarantine/scores",
-    "/review?ids=1",
-    "/thresholds",
-    "/check",
-    "/api",
+    *("/", "/live", "/quarantine", "/quarantine?order=nearest", "/accepted", "/accepted?since=1d", "/review?ids=1"),
+    *("/quarantine/scores", "/thresholds", "/check", "/api"),
 )
 
 
@@ -126,6 +120,10 @@ async def test_every_page_is_there_and_hostile_names_are_text(client, page):
         ("/decisions/..%2f..%2fetc%2fpasswd/image", 404),
         ("/review?ids=x", 400),
         ("/review?action=purge", 400),
+        ("/review?action=reject&which=matching&state=accepted", 400),
+        ("/accepted?order=nearest", 400),
+        ("/accepted?reason=blurry", 400),
+        ("/quarantine?order=borderline", 400),
         ("/thresholds?blur_score=nan", 400),
         ("/api/decisions?limit=0", 422),
     ],
@@ -160,6 +158,60 @@ async def test_a_release_says_how_many_first_and_can_be_undone(client, rejection
     await client.post("/review", data=_form(undo.text) | {"who": "berta"})
     assert (rejections.quarantine / "cat/2.jpg").exists()
     assert rejections.wrong() == []
+
+
+async def test_an_accepted_image_is_rejected_by_a_person_and_taken_back(client, rejections):
+    """The gallery has what arrived lately; one is rejected, recorded with who and why, and the notice takes it back."""
+    gallery = (await client.get("/accepted")).text
+    assert re.findall(r'type="checkbox" name="ids" value="(\d+)"', gallery) == ["3"]
+    asked = await client.get("/review?state=accepted&since=1h&order=borderline&action=reject&ids=3")
+    assert "Reject 1 image?" in asked.text
+    form = _form(asked.text) | {"who": "berta", "why": "a cat"}
+    done = await client.post("/review", data=form, follow_redirects=True)
+    assert (done.url.path, "1 rejected" in done.text) == ("/accepted", True)
+    assert (rejections.quarantine / "dog/3.jpg").exists()
+    image = (await client.get("/decisions/3")).text
+    assert "reject by berta: a cat" in image
+    assert ", rejected by a person" in image
+    assert "dog/3.jpg" in (await client.get("/quarantine?state=rejected")).text
+    assert (await client.get("/decisions/3/thumbnail")).status_code == 200
+    await client.post("/review", data=_form(done.text) | {"ids": "3", "who": "berta"})
+    assert (rejections.accepted / "dog/3.jpg").exists()
+    assert rejections.wrong() == []
+
+
+async def test_what_is_approved_is_not_shown_again(client, rejections):
+    """An approval moves nothing, and the next look at the same arrivals begins with what nobody looked at."""
+    asked = await client.get("/review?state=accepted&since=1h&which=matching&action=approve")
+    assert "Approve 1 image?" in asked.text
+    done = await client.post("/review", data=_form(asked.text) | {"who": "berta"}, follow_redirects=True)
+    assert (done.url.path, done.url.params["since"]) == ("/accepted", "1h")
+    assert "1 approved" in done.text
+    assert "No images match" in done.text
+    assert "dog/3.jpg" in (await client.get("/accepted?state=approved")).text
+    assert (rejections.accepted / "dog/3.jpg").exists()
+
+
+async def test_all_that_arrived_in_a_minute_is_the_same_minute_after_a_count(rejections):
+    """While somebody reads the count, nothing leaves the selection because time goes by."""
+    passed = [timedelta(0)]
+    site = _site(rejections, now=lambda: datetime.now(UTC) + passed[-1])
+    async with _client(site) as client:
+        asked = await client.get("/review?state=accepted&since=1m&which=matching&action=reject")
+        passed.append(timedelta(hours=1))
+        done = await client.post("/review", data=_form(asked.text) | {"who": "berta"}, follow_redirects=True)
+    assert "1 rejected" in done.text
+    assert done.url.params["since"] == "1m"
+    assert (rejections.quarantine / "dog/3.jpg").exists()
+
+
+async def test_to_release_what_a_person_rejected_offers_no_undo_of_an_undo(client, rejections):
+    """It is accepted again, and the notice has nothing to take back."""
+    rejections.do(reject, 3)
+    form = _form((await client.get("/review?action=release&state=rejected&ids=3")).text) | {"who": "anna"}
+    done = await client.post("/review", data=form, follow_redirects=True)
+    assert "1 released" in done.text
+    assert 'value="undo"' not in done.text.split("</h1>")[1].split('<form class="filters"')[0]
 
 
 async def test_what_came_after_the_count_is_left_alone(client, rejections):

@@ -8,7 +8,7 @@ import pytest
 from imageguard_daemon.audit import nearest
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import open_for_reviewing
-from imageguard_daemon.audit.nearest import nearest_page
+from imageguard_daemon.audit.nearest import borderline_page, nearest_page
 from imageguard_daemon.audit.quarantined import REJECTED_ONCE, Selection, page
 from imageguard_daemon.audit.review_writer import PlannedReview, ReviewWriter
 from imageguard_daemon.model import Outcome
@@ -34,7 +34,8 @@ def log(tmp_path_factory):
         one = judged(intent(file, root / f"{number}.jpg"), ok=ok, relative_path=f"{number}.jpg")
         issues = () if ok else (ISSUES[number % 3],)
         score = 0.9 if ok else (number * 37 % 100) / 200  # several have the same
-        decision = replace(one.decision, score=score, issues=issues)
+        score += number * 29 % 10 / 100 if ok else 0
+        decision = replace(one.decision, score=score, issues=issues, borderline=number % 3 == 0)
         one = replace(one, decision=decision, class_name=("cat", "dog")[number % 2])
         [recorded] = writer.record_intents([one])
         writer.record_outcomes([Outcome(each.intent_id, "moved") for each in recorded])
@@ -77,6 +78,46 @@ def test_pages_are_the_whole_selection_in_order(log, selection, most, monkeypatc
         found, after, pages = [*found, *part.images], part.after, pages + 1
         assert len(part.images) <= 10
     assert [image.id for image in found] == [image.id for image in expected]
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(),
+        Selection(states=("approved",)),
+        Selection(scope=Scope(class_name="dog")),
+        Selection(scope=Scope(since=BEGIN + timedelta(days=20))),
+        Selection(scope=Scope(since=BEGIN + timedelta(days=3), until=BEGIN + timedelta(days=9))),
+        Selection(scores={"score": (0.92, 0.97)}),
+        Selection(borderline=True),
+        Selection(scope=Scope(class_name="bird")),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("most", [10, 10_000])
+def test_accepted_images_come_borderline_ones_first(log, selection, size, most, monkeypatch):
+    """Each once: borderline ones by their score, then the others, newest first, however the pages are cut."""
+    monkeypatch.setattr(nearest, "MOST_LOOKED_AT", most)
+    monkeypatch.setattr(nearest, "_AT_A_TIME", (7, 20))
+    selection = replace(selection, states=selection.states if "approved" in selection.states else ("accepted",))
+    everything = page(log, selection)
+    expected = sorted((one for one in everything if one.borderline), key=lambda one: (one.score, one.id))
+    expected += [one for one in everything if not one.borderline]
+    found, after, pages = [], None, 0
+    while pages == 0 or after is not None:
+        part = borderline_page(log, selection, size, after)
+        found, after, pages = [*found, *part.images], part.after, pages + 1
+        assert len(part.images) <= size
+    assert [one.id for one in found] == [one.id for one in expected]
+
+
+def test_borderline_accepted_images_come_from_an_index(log):
+    """Most images are accepted: neither all of them are read nor sorted."""
+    query = "SELECT score, id FROM decision_records WHERE verdict = 'accepted' AND borderline = 1 ORDER BY score, id"
+    with log.connect() as connection:
+        plan = " ".join(str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query} LIMIT 10"))
+    assert "INDEX ix_accepted_borderline" in plan
+    assert "TEMP B-TREE" not in plan
 
 
 def test_candidates_come_from_an_index(log):
