@@ -13,7 +13,7 @@ from tests.faults.site import patience
 from tests.world.network import trials
 from tests.world.network.servers import EXPORT, KINDS, Share, shared
 
-LOGS = Path("/run/world/logs")
+LOGS = Path("/mnt/host/out/logs")  # of the machine that this one runs on: they are there whatever happens
 
 
 def main() -> int:
