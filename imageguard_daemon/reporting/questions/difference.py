@@ -27,6 +27,7 @@ from imageguard_daemon.reporting.finding import (
 from imageguard_daemon.reporting.panel import FIELDS, PAIRS, Counts, Groups
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.rises import is_clear
+from imageguard_daemon.reporting.scatter import LEAST_SLOTS
 from imageguard_daemon.reporting.statistics import chance_above, chance_of_at_least, chance_with_scatter, with_doubt
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import percent, share, shown
@@ -217,7 +218,8 @@ def small_classes(seen: Patterns, settings: "Reporting", told: npt.NDArray[np.bo
     rate = max(whole.rate, 0.01)
     if rate >= 0.5:  # that is told of all
         return []
-    bad = [at for at in small.tolist() if y[at] * 2 > n[at] and _is_odd(n[at], y[at], rate, seen.scatter.burst)]
+    effects = np.maximum(seen.scatter.burst, _a_slot(groups, seen, ~told))
+    bad = [at for at in small.tolist() if y[at] * 2 > n[at] and _is_odd(n[at], y[at], rate, float(effects[at]))]
     chance = chance_of_at_least(len(bad), len(small), SMALL_CHANCE)
     if len(bad) < max(settings.min_sample, 3 * SMALL_CHANCE * len(small)) or chance >= ALPHA:
         return []
@@ -232,6 +234,18 @@ def small_classes(seen: Patterns, settings: "Reporting", told: npt.NDArray[np.bo
     evidence = evidence_of(tally, rate, chance) | {"excess": excess, "classes": len(bad), "small_classes": len(small)}
     look_at = "Look at what these classes have in common: who collected them, from where."
     return [Finding("small_classes_rejected", "small classes", sentence, look_at, evidence, shows=Shows.nothing)]
+
+
+def _a_slot(groups: Groups, seen: Patterns, chosen: npt.NDArray[np.bool_]) -> Counts:
+    """Give how many images of each group come at a time: what came together is one delivery, whatever its size.
+
+    A class may have no other time, so that nothing else says how far its own images share their verdict.
+    """
+    images = groups.sums(seen.panel.images * chosen[:, None])
+    if seen.panel.slots.number < LEAST_SLOTS:
+        return np.ones(len(images))
+    mean: Counts = images.sum(axis=1) / np.maximum((images > 0).sum(axis=1), 1)
+    return mean
 
 
 def _is_odd(images: float, rejected: float, rate: float, burst: float) -> bool:

@@ -8,7 +8,7 @@ from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.findings import find_patterns
 from imageguard_daemon.reporting.panel import Panel
 from imageguard_daemon.reporting.patterns import Patterns
-from imageguard_daemon.reporting.questions.difference import differing
+from imageguard_daemon.reporting.questions.difference import differing, small_classes
 from imageguard_daemon.reporting.tallies import Tally
 from tests.helpers.panels import Series, panel_at_once, panel_in_time
 
@@ -83,6 +83,20 @@ def test_two_bad_groups_do_not_hide_one_another() -> None:
     """The second is compared with those that are left when the first is set aside."""
     groups = {("a", "web"): blurry(60, 100), ("b", "web"): blurry(50, 100), ("c", "web"): blurry(10, 200)}
     assert [one.subject for one in found(panel_at_once(groups))] == ["a", "class b"]
+
+
+def test_small_classes_that_came_in_one_delivery_each_are_one_bad_delivery_each() -> None:
+    """Of 120 classes that came at once a fifth is lost whole: so are deliveries. Those of many days are told."""
+    told = np.zeros(120, bool)
+    for days, number in ((1, 0), (10, 1)):
+        streams = {
+            (f"class{n}", "web", ""): [(0, 0)] * (n % 20)
+            + [(10 // days, 10 // days if n % 5 == 0 else 0)] * days
+            + [(0, 0)] * (30 - days - n % 20)
+            for n in range(120)
+        }
+        found_small = small_classes(Patterns(panel_in_time(streams)), SETTINGS, told)
+        assert len(found_small) == number
 
 
 def test_a_camera_without_a_name_is_none() -> None:
