@@ -28,6 +28,8 @@ from training.fitting import FROM_A_START, Settings, Taught, fit, rehearsed, wei
 
 _LOG = logging.getLogger("training")
 _FOLDS, _NETWORKS = 4, 4
+_TEACHING = 2
+"""How many times as much labelled pictures count when a network goes on from another one."""
 _EPOCHS_HELP = f"times that each example is shown (default {Settings().epochs}, from --start {FROM_A_START.epochs})"
 Starts = Sequence[Sequence[Network | None]]
 """For each panel, what each of its networks starts from."""
@@ -166,8 +168,10 @@ def _trained(examples: Examples, rows: np.ndarray, settings: Settings, starts: S
         for seed, start in enumerate(begun):
             truths = examples.truths[rows].copy()
             if start:
-                truths[:, told] = rehearsed(truths[:, told], start(seen))
+                truths[:, told] = rehearsed(truths[:, told], start(seen), labelled[rows])
             weighed = weights(examples.features[rows], truths, labelled[rows])
+            if start:
+                weighed[labelled[rows]] *= _TEACHING  # nothing else is to change
             taught = Taught(seen, truths[:, told], weighed[:, told], spans[rows])
             networks.append(fit(taught, settings, seed, start))
         made.append(Panel(features, targets, tuple(networks)))

@@ -69,7 +69,7 @@ def test_a_network_goes_on_from_another_and_keeps_what_it_knows():
     settings = replace(FROM_A_START, epochs=40, rate=4e-3, jitter=0, dropped=0)
     after, forgetful = (
         fit(Taught(shown, known, np.ones_like(known[..., 0]), np.ones(1000, bool)), settings, 1, before)
-        for known in (rehearsed(truths, before(shown)), truths)
+        for known in (rehearsed(truths, before(shown), is_new), truths)
     )
     assert (before(shown[is_new]) < 0.7).mean() > 0.5
     assert (after(shown[is_new]) < 0.8).mean() < 0.1
@@ -91,11 +91,13 @@ def test_a_start_pulls_back():
 
 
 def test_what_a_network_answers_rightly_is_what_it_must_go_on_answering():
-    """A truth that leaves room, or that nobody knows, is narrowed to the answer; a wrong answer changes none."""
-    truths = np.array([[(0.6, 9), (-9, 9), (0.6, 9), (0.5, 0.51)]], np.float32)
-    answers = np.array([[0.8, 0.3, 0.5, 0.505]], np.float32)
+    """A label that leaves room is narrowed to the answer, if that is right; without a label the answer is the truth."""
+    truths = np.array([[(0.6, 9), (-9, 9), (0.6, 9), (0.5, 0.51)]] * 2, np.float32)
+    answers = np.array([[0.8, 0.3, 0.5, 0.505]] * 2, np.float32)
     narrowed = [(0.76, 0.84), (0.26, 0.34), (0.6, 9), (0.5, 0.51)]
-    assert rehearsed(truths, answers)[0] == pytest.approx(np.array(narrowed, np.float32))
+    labelled, damaged = rehearsed(truths, answers, np.array([True, False]))
+    assert labelled == pytest.approx(np.array(narrowed, np.float32))
+    assert damaged == pytest.approx(np.stack([answers[1] - 0.015, answers[1] + 0.015], axis=1), abs=1e-6)
 
 
 def test_what_nobody_knows_has_no_weight():
