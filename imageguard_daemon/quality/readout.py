@@ -29,13 +29,15 @@ from imageguard_daemon.quality.version import scorer_with
 TARGETS = ("blur_sigma_px", "noise_sigma", "jpeg_quality", "enlargement", "overexposure", "underexposure")
 """The measures that are estimated."""
 PANELS = (
-    (AT_WORKING_SIZE, ("blur_sigma_px", "noise_sigma", "overexposure", "underexposure")),
+    (AT_WORKING_SIZE, ("blur_sigma_px", "noise_sigma")),
+    (AT_WORKING_SIZE, ("overexposure", "underexposure")),
     (NAMES, ("jpeg_quality", "enlargement")),
 )
 """What each panel of networks looks at and answers.
 
 Blur and noise are those at working size. Of a large file, native pixels may be soft, sharpened or noisy, and most of
 that is gone when it is reduced: networks that saw it took a blurred photo for sharp by its camera's sharpened noise.
+Exposure has networks of its own: what taught it new kinds of pictures made those of blur miss real defocus.
 """
 
 _DATA = "readout.npz"

@@ -59,7 +59,7 @@ def both(grey: Pixels) -> tuple[features.Features, features.Features]:
 
 def apart(first: features.Features, second: features.Features) -> dict[str, float]:
     """Give the features that differ, in units of the spread that the networks know."""
-    distances = np.abs(first.vector - second.vector) / readout.panels()[1].networks[0].spread
+    distances = np.abs(first.vector - second.vector) / readout.panels()[-1].networks[0].spread
     return {name: float(distance) for name, distance in zip(NAMES, distances, strict=True) if distance > 0.02}
 
 
