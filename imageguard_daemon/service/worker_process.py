@@ -115,7 +115,7 @@ def begin(memory_bytes: int, board: Board, edition: str, readout: bytes | None =
 
 
 def _new_decoder() -> Decoder:
-    return Decoder(_memory_bytes, partial(measurement.measure_bytes, readout=_readout))
+    return Decoder(_memory_bytes, work=partial(measurement.measure_bytes, readout=_readout))
 
 
 def _silence_libraries() -> None:

@@ -9,13 +9,14 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import JSONResponse
+from pydantic import Field
 
 from imageguard_daemon.audit.counts import PERIODS, Dimension
 from imageguard_daemon.audit.listing import newest_decisions
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.reporting import rendering
 from imageguard_daemon.web import answers
-from imageguard_daemon.web.parameters import LARGEST_NUMBER, WholeNumber
+from imageguard_daemon.web.parameters import DIGITS, LARGEST_NUMBER
 from imageguard_daemon.web.reports import Asked, Reports
 from imageguard_daemon.web.site import Site
 
@@ -76,9 +77,12 @@ def interface(site: Site, reports: Reports) -> APIRouter:
     @router.get("/decisions", response_model=answers.Decisions, responses=answers.ALWAYS)
     def decisions(
         before: Annotated[
-            WholeNumber, Query(ge=1, le=LARGEST_NUMBER, description="`next_before` of the last page.")
+            int,
+            Field(ge=1, le=LARGEST_NUMBER),
+            DIGITS,
+            Query(description="`next_before` of the last page."),
         ] = LARGEST_NUMBER,
-        limit: Annotated[WholeNumber, Query(ge=1, le=500)] = 50,
+        limit: Annotated[int, Field(ge=1, le=500), DIGITS, Query()] = 50,
     ) -> JSONResponse:
         """Decisions, newest first, by the columns of the view `decisions`."""
         with site.log() as engine:

@@ -31,8 +31,13 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
-WholeNumber = Annotated[int, BeforeValidator(lambda given: whole_number(given) if isinstance(given, str) else given)]
-"""A number in an address. Of itself pydantic would take ` 5`, `5.0` and `1_0`, too."""
+DIGITS = BeforeValidator(lambda given: whole_number(given) if isinstance(given, str) else given)
+"""Reads a number in an address: of itself pydantic would take ` 5`, `5.0` and `1_0`, too.
+
+What bounds the number stands before it, or a description would not have the bounds.
+"""
+WholeNumber = Annotated[int, DIGITS]
+"""A number in the address of a page."""
 
 
 class UnknownParameterError(UsageError):

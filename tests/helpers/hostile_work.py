@@ -33,7 +33,7 @@ def in_worker(fault: WorkerFault, *batch: *Batch) -> list[Answer]:
 def in_decoder(fault: DecoderFault, *batch: *Batch) -> list[Answer]:
     """Measure a batch with decoders that meet `fault` over bad contents."""
     if worker_process.Decoder is Decoder:
-        worker_process.Decoder = partial(Decoder, work=partial(_faulty_work, fault))
+        worker_process.Decoder = lambda memory_bytes, work: Decoder(memory_bytes, work=partial(_faulty_work, fault))
         worker_process._decoder.close()
         worker_process._decoder = None
     return measure_batch(*batch)

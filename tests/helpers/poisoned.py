@@ -5,7 +5,6 @@ it do. Worker processes import this module as their main one, so they are poison
 """
 
 import ctypes
-import functools
 import json
 import os
 import time
@@ -60,7 +59,11 @@ def _work(data: bytes, limits: Limits) -> Measurement:
     return measure_bytes(data, limits)
 
 
-worker_process.Decoder = functools.partial(Decoder, work=_work)  # type: ignore[misc, assignment]
+def _poisoned(memory_bytes: int, work: object) -> Decoder:
+    return Decoder(memory_bytes, work=_work)
+
+
+worker_process.Decoder = _poisoned  # type: ignore[misc, assignment]
 
 if __name__ == "__main__":
     main()

@@ -245,7 +245,8 @@ def test_every_command_that_only_looks_takes_an_address(both: tuple[Path, str]) 
         ("quarantine", "list", "--state", "confirmed", "--format", "csv"),
         ("alerts", "list", "--format", "json"),
     ):
-        here, there = (run(*command, "--db", place) for place in both)
+        # A finding about what is stamped for later has a command that begins with the moment of asking.
+        here, there = (re.sub(r"--since \S+ --until", "--until", run(*command, "--db", place)) for place in both)
         assert here == re.sub(r"\b10995116\d{5}\b", lambda found: str(int(found[0]) - BASE), there)
         assert len(here) > 20
     assert "on the server that wrote it" in run("verify", "--db", both[1], both[0].parent)

@@ -91,7 +91,7 @@ def test_a_selection_of_rejected_images_ends_now(database: Path) -> None:
     """What is released or purged since yesterday is not what is stamped for next year."""
     engine = open_for_reading(database)
     try:
-        assert len(page(engine, selection_of(Asked(since="1d"), None, [StateName.all]))) == 4
-        assert len(page(engine, selection_of(Asked(), None, [StateName.all]))) == 34
+        assert len(page(engine, selection_of(Asked(since="1d", state=StateName.all), None, []))) == 4
+        assert len(page(engine, selection_of(Asked(state=StateName.all), None, []))) == 34
     finally:
         engine.dispose()
