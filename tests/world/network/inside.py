@@ -2,6 +2,7 @@
 
 import argparse
 import platform
+import shutil
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -47,7 +48,7 @@ def _try(title: str, trial: trials.Trial, launcher: Launcher, share: Share) -> i
     launcher.end_all()
     for log in home.rglob("*.jsonl"):
         name = "-".join([*title.replace(":", "").split(), *log.relative_to(home).parts])
-        log.rename(LOGS / name)
+        shutil.move(log, LOGS / name)  # which are on different file systems
     print(figures, flush=True)
     for violation in figures.violations:
         print(f"  ! {violation}", flush=True)
