@@ -159,8 +159,10 @@ def _tags(directory: Mapping[int, Any], byte_order: str) -> Tags:
 
 
 def _all(directory: Mapping[int, Any], tag: int) -> Sequence[int]:
+    """Give the numbers of a tag; a damaged one may have bytes or text instead, which are none."""
     value = directory.get(tag, ())
-    return value if isinstance(value, tuple) else (value,)
+    values: Sequence[Any] = value if isinstance(value, tuple) else (value,)
+    return [one for one in values if not isinstance(one, (bytes, str))]
 
 
 def _one(directory: Mapping[int, Any], tag: int, default: int) -> int:

@@ -159,6 +159,17 @@ def test_a_flipped_bit_in_a_png_is_noticed():
         decode(bytes(data), LIMITS)
 
 
+def test_a_tiff_whose_tag_of_numbers_has_bytes_is_corrupt():
+    """Places of its strips that are none: told as what is missing, and not as a mistake of ours."""
+    data = encoded(Image.fromarray(GREY), "TIFF")
+    places = struct.pack("<HH", 273, 4)  # StripOffsets, of 32-bit numbers
+    at = data.index(places, struct.unpack("<I", data[4:8])[0])
+    damaged = data[:at] + struct.pack("<HHI", 273, 7, 4) + data[at + 8 :]
+    with pytest.raises(ImageError, match=r"TIFF: 0 of .* strips are there") as raised:
+        decode(damaged, LIMITS)
+    assert raised.value.issue == "corrupt"
+
+
 def test_rubbish_after_a_jpeg_is_no_damage():
     """Cameras and phones append their own data to good photos."""
     assert difference(jpeg(RGB) + b"trailing data" * 50) < 6
