@@ -74,7 +74,7 @@ def test_a_shard_is_refused_where_the_readout_is_another(own, image):
     [row] = score_shard(shard([image], terms(scorer_version=own_version, readout=own)))
     assert (row["scorer_version"], row["verdict"]) == (own_version, "quarantined")
     write_readout(own, moved=-0.4)
-    with pytest.raises(UnavailableError, match=r"with scorer 7\+.*own.npz on both") as told:
+    with pytest.raises(UnavailableError, match=rf"with scorer {SCORER_VERSION}\+.*own.npz on both") as told:
         score_shard(shard([image], terms(scorer_version=own_version, readout=own)))
     assert own_version in str(told.value)
     with pytest.raises(UnavailableError, match="a worker has"):
