@@ -41,7 +41,7 @@ def decision_rows(engine: sa.Engine, after_id: int = 0, *where: sa.ColumnElement
 
     Raises:
         RetryableError: the database is locked.
-        UnavailableError: it is damaged, or is no audit log.
+        UnavailableError: it is damaged, or is not an audit log.
     """
     while True:
         records = sa.select(decision_records.c.id).where(decision_records.c.id > after_id)
@@ -106,7 +106,7 @@ def filed_images(engine: sa.Engine) -> Iterator[dict[str, object]]:
 
     Raises:
         RetryableError: the database is locked.
-        UnavailableError: it is damaged, or is no audit log.
+        UnavailableError: it is damaged, or is not an audit log.
     """
     after = 0
     while True:

@@ -49,7 +49,7 @@ def nearest_page(engine: sa.Engine, selection: Selection, limit: int, after: int
 
     Raises:
         RetryableError: the database is locked.
-        UnavailableError: it is damaged, or is no audit log.
+        UnavailableError: it is damaged, or is not an audit log.
     """
     order = _Order(_among(engine, selection), _without_narrowing(selection), selection.scope)
     return _by_score(engine, order, limit, after)

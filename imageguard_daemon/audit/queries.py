@@ -26,7 +26,7 @@ def count_decisions(engine: sa.Engine, groupings: Sequence[Sequence[Dimension]],
 
     Raises:
         RetryableError: the database is locked.
-        UnavailableError: it is damaged, or is no audit log.
+        UnavailableError: it is damaged, or is not an audit log.
     """
     from imageguard_daemon.audit.cells import BatchCounter  # noqa: PLC0415 - numpy: the daemon never counts
     from imageguard_daemon.audit.columns import open_columns  # noqa: PLC0415

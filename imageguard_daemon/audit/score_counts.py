@@ -42,7 +42,7 @@ def count_scores(engine: sa.Engine, selection: Selection, name: str) -> list[int
 
     Raises:
         RetryableError: the database is locked.
-        UnavailableError: it is damaged, or is no audit log of this version.
+        UnavailableError: it is damaged, or is not an audit log of this version.
     """
     scores = {one: limits for one, limits in selection.scores.items() if one != name}
     selection = replace(selection, scores=scores, limit=None)

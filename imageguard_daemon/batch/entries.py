@@ -17,7 +17,7 @@ from imageguard_daemon.names import original, printable
 from imageguard_daemon.writing import is_partial
 
 REJECTED_BY_REVIEW = "rejected_by_review"
-"""The reason of an image that the daemon had accepted; it is no issue, since nothing was found wrong with it."""
+"""The reason of an image that the daemon had accepted; it is not an issue, since nothing was found wrong with it."""
 
 
 def entries_of_results(path: Path) -> Iterator[Entry]:

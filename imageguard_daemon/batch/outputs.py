@@ -1,6 +1,6 @@
 """Where results are written while they come: CSV and JSON lines row by row, Parquet in groups of rows.
 
-Each bears its name only when all of it is there. A file that is there already is replaced only if a scan has made it,
+Each bears its name only when all of it is there. A file that already exists is replaced only if a scan has made it,
 or if the user says so.
 """
 
@@ -253,7 +253,7 @@ _FORMS: dict[str, Callable[[BinaryIO], Form]] = {"csv": CsvForm, "jsonl": JsonlF
 
 
 def require_ours(path: Path, form: str) -> None:
-    """Refuse a file that is there already and no scan has made; UsageError says so."""
+    """Refuse a file that already exists and no scan has made; UsageError says so."""
     if path.exists() and not path.is_file():  # a pipe or a device has no content to be lost
         return
     try:
@@ -265,7 +265,7 @@ def require_ours(path: Path, form: str) -> None:
         raise StorageError(f"cannot write {printable(str(path))}: {error.strerror}") from error
     if beginning and beginning != BEGINNINGS[form]:
         raise UsageError(
-            f"{printable(str(path))} is there already and was not made by a scan; name another file or give --overwrite"
+            f"{printable(str(path))} already exists and was not made by a scan; name another file or give --overwrite"
         )
 
 

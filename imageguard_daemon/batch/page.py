@@ -26,7 +26,7 @@ class Page:
     """Takes the rows of a scan in, and makes its page at the end. Memory does not grow with images.
 
     Raises:
-        UsageError: the file is there already and was not made by a scan or a report.
+        UsageError: the file already exists and was not made by a scan or a report.
         StorageError: it cannot be written.
     """
 

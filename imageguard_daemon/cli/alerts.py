@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Findings that people were told of, and a test of how they are told.")
 
-Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many, newest first.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most N, newest first.")]
 _COLUMNS = (
     "id",
     "state",

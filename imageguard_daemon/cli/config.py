@@ -24,7 +24,7 @@ def init(
         with file.open("x", encoding="utf-8") as stream:
             stream.write(render_example())
     except FileExistsError as error:
-        raise UsageError(f"{file} is there already; remove it or name another file") from error
+        raise UsageError(f"{file} already exists; remove it or name another file") from error
     except OSError as error:
         raise UnavailableError(f"cannot write {file}: {error.strerror}") from error
     typer.echo(f"wrote {file}; start with: imageguard-daemon run --config {file}")

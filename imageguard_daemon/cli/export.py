@@ -55,7 +55,7 @@ Null = Annotated[bool, typer.Option("--null", "-0", help="With --to list: end ea
 ByContent = Annotated[
     bool, typer.Option("--verify-content", help="Read each file, too, to see that it is what was judged.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that already exists.")]
 
 
 def export(  # noqa: PLR0913, PLR0917 - one parameter for each option
@@ -165,7 +165,7 @@ def _target(path: str, *, overwrite: bool) -> "Iterator[BinaryIO]":
         sys.stdout.buffer.flush()
         return
     if not overwrite and os.path.lexists(path):
-        raise UsageError(f"{printable(path)} is there already; name another file or give --overwrite")
+        raise UsageError(f"{printable(path)} already exists; name another file or give --overwrite")
     try:
         with written_whole(path) as stream:
             yield stream

@@ -103,7 +103,7 @@ ReviewedSince = Annotated[
     typer.Option(metavar="TIME", show_default=False, help="Only those whose latest review was since then, e.g. 2h."),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", min=1, show_default=False, help="At most so many, newest first.")
+    int | None, typer.Option("--limit", metavar="N", min=1, show_default=False, help="At most N, newest first.")
 ]
 
 

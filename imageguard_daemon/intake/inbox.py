@@ -300,7 +300,7 @@ class Inbox:
         self._backlog.done(self._candidate(relative_path))
 
     def _look(self, relative_path: str) -> Seen | None:
-        """See what a file and its sidecars are now; None when it is no regular file (any more)."""
+        """See what a file and its sidecars are now; None when it is not a regular file (any more)."""
         identity = self._identity(relative_path)
         if identity is None:
             return None

@@ -96,11 +96,11 @@ def about(file: BinaryIO) -> str:
     """Give what was said of how it was made, in JSON; nothing of a file that has no such words.
 
     Raises:
-        ValueError: it is no readout.
+        ValueError: it is not a readout.
     """
     with _arrays_of(file) as arrays:
         if "panels" not in arrays:
-            raise ValueError("this is no readout, or one of another version")
+            raise ValueError("this is not a readout, or one of another version")
         _count(arrays, "panels")
         return str(arrays[_ABOUT]) if _ABOUT in arrays else ""
 
@@ -127,7 +127,7 @@ def _require_size(members: Iterable[ZipInfo]) -> None:
 def _count(arrays: Mapping[str, Any], name: str) -> int:
     number = arrays[name]
     if number.shape or number.dtype.kind not in "iu" or number < 1:
-        raise ValueError(f"its {name!r} is no number of what it has")
+        raise ValueError(f"its {name!r} is not a number of what it has")
     return int(number)
 
 
@@ -143,7 +143,7 @@ def _panel(arrays: Mapping[str, Any], at: int) -> Panel:
 def _names(arrays: Mapping[str, Any], name: str) -> tuple[str, ...]:
     names = arrays[name]
     if names.ndim != 1 or not names.size or names.dtype.kind != "U":
-        raise ValueError(f"its {name!r} are no names")
+        raise ValueError(f"its {name!r} are not names")
     return tuple(map(str, names))
 
 
@@ -163,7 +163,7 @@ def _network(arrays: Mapping[str, Any], name: str, inputs: int, outputs: int) ->
     with np.errstate(all="ignore"):  # numbers that are finite may have answers that are not
         is_sane = np.isfinite(made(np.stack([low, mean, high]))).all()
     if not is_sane:
-        raise ValueError(f"its network {name!r} has answers that are no numbers")
+        raise ValueError(f"its network {name!r} has answers that are not numbers")
     return made
 
 

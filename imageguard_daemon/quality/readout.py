@@ -218,12 +218,12 @@ def panels_in(data: bytes, path: str) -> tuple[Panel, ...]:
     """Give the networks in a file that `python -m training` has written, by its bytes; `path` is for the message.
 
     Raises:
-        ValueError: it is no readout, or was trained for other features than these.
+        ValueError: it is not a readout, or was trained for other features than these.
     """
     try:
         return _panels(data)
     except ValueError as error:
-        raise ValueError(f"{printable(path)} is no readout: {error}") from error
+        raise ValueError(f"{printable(path)} is not a readout: {error}") from error
 
 
 def _panels(data: bytes) -> tuple[Panel, ...]:
@@ -252,7 +252,7 @@ def configured(path: str | os.PathLike[str] | None, setting: str = "scoring.read
 
     Raises:
         NoInputError, PermissionDeniedError: it cannot be read.
-        ConfigError: it is no readout, or not one for these features.
+        ConfigError: it is not a readout, or not one for these features.
     """
     if path is None:
         return None
@@ -276,7 +276,7 @@ def readout_of(path: str) -> Readout:
 
     Raises:
         OSError: it is not there, or cannot be read.
-        ValueError: it is no readout, is damaged, or was trained for other features than these.
+        ValueError: it is not a readout, is damaged, or was trained for other features than these.
     """
     real = os.path.realpath(path)
     state = os.stat(real)
@@ -288,7 +288,7 @@ def _read(path: str, _state: tuple[int, ...]) -> Readout:
     try:
         return readout_from(_bytes_of(path))
     except ValueError as error:
-        raise ValueError(f"{printable(path)} is no readout: {error}") from error
+        raise ValueError(f"{printable(path)} is not a readout: {error}") from error
 
 
 def _bytes_of(path: str) -> bytes:
@@ -297,7 +297,7 @@ def _bytes_of(path: str) -> bytes:
     try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         if state.st_size > MOST_BYTES:
             raise ValueError(f"it is larger than any readout ({MOST_BYTES >> 20} MB)")
         with open(descriptor, "rb", closefd=False) as file:

@@ -30,7 +30,7 @@ ADVICE: dict[str, str] = {
     "pixelated": "Look at which step enlarges these images; collect them before it.",
     "blank": "Look at what delivers these files: they show nothing, or only the beginning of a picture.",
     "corrupt": "Look at how these files are transferred: they arrive damaged or cut off.",
-    "unsupported": "Look at what is delivered: these files are no images in a known format.",
+    "unsupported": "Look at what is delivered: these files are not images in a known format.",
     "too_large": "Look at the limits scoring.max_pixels and scoring.max_megabytes.",
     "duplicate": "Have the sender remove what it has sent, or see intake.duplicates.",
 }

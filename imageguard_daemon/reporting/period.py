@@ -53,7 +53,7 @@ def _moment(option: str, text: str, now: datetime, whole_day: timedelta) -> date
         return _read(text.strip(), now, whole_day).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
-            f"{option} {text!r} is no time; give for example 7d, 12h, 30m, 2025-01-31 or 2025-01-31T08:30"
+            f"{option} {text!r} is not a time; give e.g. 7d, 12h, 30m, 2025-01-31 or 2025-01-31T08:30"
         ) from error
 
 

@@ -34,7 +34,7 @@ def number_of(text: str) -> float:
         ValueError: it is none, or too large for one.
     """
     if not _NUMBER.fullmatch(text) or not math.isfinite(number := float(text)):
-        raise ValueError(f"{text[:30]!r} is no number")
+        raise ValueError(f"{text[:30]!r} is not a number")
     return number
 
 
@@ -164,9 +164,9 @@ class Filters:
         try:
             low, high = number_of(self.low) if self.low else -math.inf, number_of(self.high) if self.high else math.inf
         except ValueError:
-            raise UsageError(f"from {self.low!r} to {self.high!r} is no range of scores") from None
+            raise UsageError(f"from {self.low!r} to {self.high!r} is not a range of scores") from None
         if low > high:
-            raise UsageError(f"from {self.low} to {self.high} is no range of scores")
+            raise UsageError(f"from {self.low} to {self.high} is not a range of scores")
         return low, high
 
 

@@ -27,7 +27,7 @@ def whole_number(text: str) -> int:
         ValueError: it is none, or larger than any.
     """
     if not _DIGITS.fullmatch(text) or int(text) > LARGEST_NUMBER:
-        raise ValueError(f"{printable(text[:30])!r} is no whole number that a log can have")
+        raise ValueError(f"{printable(text[:30])!r} is not a whole number that a log can have")
     return int(text)
 
 

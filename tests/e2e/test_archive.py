@@ -41,7 +41,7 @@ def test_archiving_beside_a_daemon_loses_nothing(ingest):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--older-than", "soon"), 64, "is no time"),
+        (("--older-than", "soon"), 64, "is not a time"),
         (("--older-than", "400d"), 0, "nothing that old"),
         (("--older-than", "0m", "--to", "INBOX"), 64, "--to"),
     ],

@@ -64,7 +64,7 @@ def test_a_readout_that_is_replaced_counts_from_the_next_start_on(ingest, own, n
     own.write_bytes(b"damaged")
     made.process.send_signal(signal.SIGHUP)
     wait_until(lambda: made.events("configuration not reloaded"), "that the next start would fail")
-    assert "is no readout" in made.events("configuration not reloaded")[0]["why"]
+    assert "is not a readout" in made.events("configuration not reloaded")[0]["why"]
     write_readout(own, moved=-0.4)
     assert made.stop() == 0
     made.start()
@@ -82,7 +82,7 @@ def test_a_daemon_does_not_start_without_the_one_it_is_to_judge_by(ingest, own):
     assert (missing.returncode, "scoring.readout: cannot read" in missing.stderr) == (66, True)
     own.write_bytes(content[:1000])
     damaged = command("run", "--config", made.config_file, "--once")
-    assert (damaged.returncode, "is no readout" in damaged.stderr) == (78, True)
+    assert (damaged.returncode, "is not a readout" in damaged.stderr) == (78, True)
     assert image.exists()
 
 

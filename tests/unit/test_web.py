@@ -943,8 +943,8 @@ async def test_what_is_refused_or_fails_is_told_with_the_way_on(client, rejectio
     [
         ("limit=0", "limit is at least 1."),
         ("limit=501", "limit is at most 500."),
-        ("before=x", "before: 'x' is no whole number that a log can have"),
-        ("before=%20", "before: ' ' is no whole number that a log can have"),
+        ("before=x", "before: 'x' is not a whole number that a log can have"),
+        ("before=%20", "before: ' ' is not a whole number that a log can have"),
     ],
 )
 async def test_a_wrong_parameter_is_named_with_what_it_may_be(client, address, words):

@@ -186,9 +186,9 @@ class Manifest:
                 try:
                     row = json.loads(line)
                 except ValueError as error:
-                    raise NoInputError(f"{self._shown}, line {number}: this is no JSON") from error
+                    raise NoInputError(f"{self._shown}, line {number}: this is not JSON") from error
                 if not isinstance(row, dict):
-                    raise NoInputError(f"{self._shown}, line {number}: this is no JSON object")
+                    raise NoInputError(f"{self._shown}, line {number}: this is not JSON object")
                 if number == 1:
                     self._require_columns(list(row))
                 shown, label = row.get(self._request.path_column), row.get(self._request.class_column)

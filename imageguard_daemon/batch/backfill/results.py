@@ -216,7 +216,7 @@ class Results:
         except FatalError:
             raise
         except NotADirectoryError as error:
-            raise NoInputError(f"{self._shown} is no folder") from error
+            raise NoInputError(f"{self._shown} is not a folder") from error
         except PermissionError as error:
             raise PermissionDeniedError(f"may not {doing} {self._shown}: {error.strerror or error}") from error
         except FileNotFoundError:

@@ -127,7 +127,7 @@ def test_a_description_that_is_none_is_told(tmp_path):
     with pytest.raises(DataError, match="no description of a back-fill"):
         Results(str(tmp_path)).description()
     (tmp_path / "file").touch()
-    with pytest.raises(NoInputError, match="is no folder"):
+    with pytest.raises(NoInputError, match="is not a folder"):
         Results(str(tmp_path / "file")).description()
 
 

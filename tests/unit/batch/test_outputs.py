@@ -43,7 +43,7 @@ def test_a_file_that_no_scan_has_made_is_never_replaced(tmp_path: Path, form: st
 def test_a_file_of_others_that_is_named_like_a_partial_result_is_never_taken_away(tmp_path: Path) -> None:
     """A download under way, for instance: the run is refused before it begins."""
     (tmp_path / "out.csv.partial").write_text("half a download")
-    with pytest.raises(UsageError, match=r"out\.csv\.partial is there already and was not made by a scan"):
+    with pytest.raises(UsageError, match=r"out\.csv\.partial already exists and was not made by a scan"):
         _write(tmp_path / "out.csv", "csv", _row())
     assert (tmp_path / "out.csv.partial").read_text() == "half a download"
 

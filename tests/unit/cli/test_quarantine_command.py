@@ -202,13 +202,13 @@ def test_what_cannot_be_done_is_told_and_the_rest_is_done(made: Rejections) -> N
     [
         (("list", "--reason", "blury"), 64, "did you mean blurry"),
         (("list", "--class", "cta"), 66, "did you mean cat"),
-        (("list", "--since", "2025-02-30"), 64, "is no time"),
+        (("list", "--since", "2025-02-30"), 64, "is not a time"),
         (("list", "--score", "blur=1..2"), 64, "known are blur_score"),
         (("list", "--score", "blur_score=2..1"), 64, "is not below"),
         (("list", "--path", "none.jpg"), 66, "none.jpg"),
         (("show",), 64, "--id"),
         (("show", "--id", "99"), 66, "99"),
-        (("purge", "--older-than", "soon"), 64, "is no time"),
+        (("purge", "--older-than", "soon"), 64, "is not a time"),
         (("list", "--limit", "0"), 64, "limit"),
     ],
 )

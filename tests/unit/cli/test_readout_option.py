@@ -63,7 +63,7 @@ def test_one_that_cannot_be_used_ends_each_command_with_a_sentence(folder: Path,
         found, told = _told(arguments)
         assert found == (66 if damage == "missing" else code), (arguments, told)
         assert word in told, (arguments, told)
-        assert ("cannot read" if damage == "missing" else "is no readout") in told, (arguments, told)
+        assert ("cannot read" if damage == "missing" else "is not a readout") in told, (arguments, told)
     assert sorted(folder.rglob("*")) == before
 
 

@@ -131,7 +131,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning_and_not_the_end(files, tmp_
 
 
 def test_a_readout_of_ones_own_has_measurements_of_its_own(files, tmp_path, monkeypatch):
-    """What one readout has measured is not taken for another's; what is no readout is a ValueError."""
+    """What one readout has measured is not taken for another's; what is not a readout is a ValueError."""
     own = write_readout(tmp_path / "own.npz")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     asked = _count(monkeypatch)
@@ -143,7 +143,7 @@ def test_a_readout_of_ones_own_has_measurements_of_its_own(files, tmp_path, monk
     assert len(list((tmp_path / "cache/imageguard-daemon").glob("datasets*.state"))) == 2
 
     own.write_bytes(b"none")
-    with pytest.raises(ValueError, match="is no readout"):
+    with pytest.raises(ValueError, match="is not a readout"):
         verdicts_on(files[:1], Judging(readout=own))
     with pytest.raises(FileNotFoundError):
         verdicts_on(files[:1], Judging(readout=tmp_path / "nowhere"))

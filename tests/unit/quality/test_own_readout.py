@@ -53,7 +53,7 @@ def test_what_is_no_readout_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"text")
     np.savez(tmp_path / "other.npz", panels=np.array(1))
     for name in ("text", "other.npz"):
-        with pytest.raises(ValueError, match="is no readout"):
+        with pytest.raises(ValueError, match="is not a readout"):
             validate(RGB, readout=tmp_path / name)
     with pytest.raises(FileNotFoundError):
         validate(RGB, readout=tmp_path / "nowhere")
@@ -111,7 +111,7 @@ _WRONG_ARRAYS: dict[str, Callable[[Arrays], Arrays]] = {
 
 
 def _refused(path: Path) -> None:
-    with pytest.raises(ValueError, match="is no readout") as raised:
+    with pytest.raises(ValueError, match="is not a readout") as raised:
         validate(RGB, readout=path)
     assert str(path) in str(raised.value)
     with path.open("rb") as file, pytest.raises(ValueError, match=path.name):
@@ -183,7 +183,7 @@ def test_a_damaged_readout_is_named(tmp_path: Path) -> None:
         try:
             assert validate(RGB, readout=path).measures == judged
         except ValueError as error:
-            told.append(f"{path} is no readout" in str(error))
+            told.append(f"{path} is not a readout" in str(error))
     assert all(told)
     assert len(told) > len(damaged) / 2
 
@@ -193,7 +193,7 @@ def test_what_is_no_file_is_no_readout(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "folder", tmp_path / "pipe", Path(os.devnull)):
-        with pytest.raises(ValueError, match=f"{path} is no readout: it is no regular file"):
+        with pytest.raises(ValueError, match=f"{path} is not a readout: it is not a regular file"):
             validate(RGB, readout=path)
 
 
@@ -208,7 +208,7 @@ def test_a_file_too_large_for_a_readout_is_not_read(tmp_path: Path) -> None:
         for _ in range(300):
             member.write(bytes(1 << 20))
     for name in ("large.npz", "bomb.npz"):
-        with pytest.raises(ValueError, match=f"{name} is no readout: .*larger"):
+        with pytest.raises(ValueError, match=f"{name} is not a readout: .*larger"):
             validate(RGB, readout=tmp_path / name)
 
 
@@ -235,7 +235,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_networks_that_give_no_numbers_are_no_readout(tmp_path: Path) -> None:
     """Found out when it is read, and not at every image, which would be called damaged for it."""
-    with pytest.raises(ValueError, match=r"is no readout: its .* are not [0-9]+ finite numbers"):
+    with pytest.raises(ValueError, match=r"is not a readout: its .* are not [0-9]+ finite numbers"):
         validate(RGB, readout=write_readout(tmp_path / "own.npz", moved=float("nan")))
 
 
@@ -249,8 +249,8 @@ def test_a_setting_that_names_no_readout_is_told_with_its_name(tmp_path: Path) -
     own.write_bytes(own.read_bytes()[:-1000])
     for place, kind, told in (
         (tmp_path / "nowhere.npz", NoInputError, "scoring.readout: cannot read .*nowhere.npz: No such file"),
-        (tmp_path, ConfigError, "scoring.readout: .* is no readout: it is no regular file"),
-        (own, ConfigError, r"scoring.readout: .*own.npz is no readout"),
+        (tmp_path, ConfigError, "scoring.readout: .* is not a readout: it is not a regular file"),
+        (own, ConfigError, r"scoring.readout: .*own.npz is not a readout"),
     ):
         with pytest.raises(kind, match=told):
             configured(place)

@@ -80,11 +80,11 @@ def test_training_goes_on_from_a_readout(good, tmp_path, capsys):
 
 @pytest.mark.parametrize("more", [["--networks", "3"], []])
 def test_a_start_that_makes_no_sense_is_refused_at_once(good, tmp_path, more, capsys):
-    """It is no readout, or another number of networks is asked for."""
+    """It is not a readout, or another number of networks is asked for."""
     with pytest.raises(SystemExit) as end:
         main(["--start", str(good / "notes.txt"), "--good", str(good), "--out", str(tmp_path / "out.npz"), *more])
     said = f"{capsys.readouterr().err}{end.value}"
-    assert ("--networks are as many" if more else "notes.txt is no readout") in said
+    assert ("--networks are as many" if more else "notes.txt is not a readout") in said
     assert not list(tmp_path.iterdir())
 
 
