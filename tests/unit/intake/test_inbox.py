@@ -1,6 +1,7 @@
 """From files on disk to candidates, with the clock in hand and walks alone: no event is needed for any of this."""
 
 import errno
+import math
 import os
 import shutil
 import time
@@ -63,6 +64,7 @@ def folder(tmp_path: Path) -> Path:
 def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     """Open that inbox with settings of one's own."""
     monkeypatch.setattr(inbox_module, "InboxWatcher", SilentWatcher)
+    monkeypatch.setattr(inbox_module, "SECONDS_PER_STEP", math.inf)  # a busy machine must not end a step early
 
     def open_inbox(**settings: object) -> Inbox:
         intake = Intake(**{"settle_seconds": SETTLE, "rescan_seconds": RESCAN} | settings)  # type: ignore[arg-type]
@@ -439,6 +441,7 @@ def test_a_slow_disk_lets_others_have_their_turn(folder, opened, monkeypatch):
         (folder / f"{number}.jpg").write_bytes(b"x")
     inbox, clock, looks = opened(), [NOW], []
     fast = inbox._identity
+    monkeypatch.setattr(inbox_module, "SECONDS_PER_STEP", 0.2)
 
     def slow(path):
         clock[0] += inbox_module.SECONDS_PER_STEP / 4
