@@ -99,7 +99,7 @@ def test_check_answers_for_every_kind_of_file(tmp_path):
         (["check", "--set", "blur=3", "file.txt"], os.EX_USAGE, "unknown threshold 'blur'"),
         (["check"], os.EX_USAGE, "Missing argument"),
         (["nonsense"], os.EX_USAGE, "No such command"),
-        (["config", "init", "file.txt"], os.EX_USAGE, "is there already"),
+        (["config", "init", "file.txt"], os.EX_USAGE, "already exists"),
         (["config", "check", "wrong.yaml"], os.EX_CONFIG, "setle_seconds"),
     ],
 )

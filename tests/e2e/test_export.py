@@ -61,7 +61,7 @@ def test_hugging_face_loads_the_accepted_images(filed, tmp_path):
         assert loaded[0]["image"].size == (280, 200)
         assert set(loaded["quality_reason"]) == {""}
     again = command("export", filed, "--to", "huggingface", "--output", filed / "accepted" / "metadata.jsonl")
-    assert (again.returncode, "is there already" in again.stderr) == (64, True)
+    assert (again.returncode, "already exists" in again.stderr) == (64, True)
 
 
 def test_hugging_face_needs_the_manifest_above_the_images(filed, tmp_path):
