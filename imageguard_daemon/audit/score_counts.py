@@ -17,7 +17,7 @@ from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.quarantined import Selection, page
 from imageguard_daemon.audit.queries import in_parts
 from imageguard_daemon.audit.rollups import FLAG_BORDERLINE
-from imageguard_daemon.audit.schema import decision_records, reviews
+from imageguard_daemon.audit.schema import archives, decision_records, reviews
 from imageguard_daemon.model import SCORE_NAMES
 
 BUCKETS = 20
@@ -37,8 +37,9 @@ def highest(name: str) -> float:
 def count_scores(engine: sa.Engine, selection: Selection, name: str) -> list[int]:
     """Count the images that filters select by a score, in BUCKETS equal parts from 0 to its best.
 
-    A range of that score itself is left out, or there would be nothing to choose another one from. What lies between
-    two parts is in the upper one; images without this score are in none.
+    A range of that score itself is left out, or there would be nothing to choose another one from. Both ends
+    belong to a part, as to the range of a filter: an image that lies between two is in both. Images without this score
+    are in none.
 
     Raises:
         RetryableError: the database is locked.
@@ -48,11 +49,11 @@ def count_scores(engine: sa.Engine, selection: Selection, name: str) -> list[int
     selection = replace(selection, scores=scores, limit=None)
     reviewed = _reviewed(engine)
     counts = np.zeros(BUCKETS, np.int64)
+    edges = np.round(np.arange(BUCKETS + 1) * (highest(name) / BUCKETS), 2)
     asked = (engine, selection, name, reviewed)
     for values in chain(_never_reviewed(*asked), _looked_up(*asked)):
-        known = values[~np.isnan(values)]
-        parts = np.clip((known * (BUCKETS / highest(name))).astype(np.int64), 0, BUCKETS - 1)
-        counts += np.bincount(parts, minlength=BUCKETS)
+        known = np.sort(values[~np.isnan(values)])
+        counts += np.searchsorted(known, edges[1:], "right") - np.searchsorted(known, edges[:-1], "left")
     return [int(images) for images in counts]
 
 
@@ -61,15 +62,26 @@ def _reviewed(engine: sa.Engine) -> _Ids:
         return np.array(connection.scalars(sa.select(reviews.c.decision_id).distinct()).all(), np.int64)
 
 
+def _kept(engine: sa.Engine) -> _Ids | None:
+    """Give the ids still in the log, None where nothing was archived: roll-ups know of archived images, too."""
+    with reading(engine, engine.url.database or "") as connection:
+        if connection.dialect.name != "sqlite" or not connection.scalar(sa.select(archives.c.id).limit(1)):
+            return None
+        return np.array(connection.scalars(sa.select(decision_records.c.id)).all(), np.int64)
+
+
 def _never_reviewed(engine: sa.Engine, selection: Selection, name: str, reviewed: _Ids) -> Iterator[_Floats]:
     verdicts = [verdict for verdict, state in _WITHOUT_REVIEW.items() if state in selection.states]
     if not verdicts:
         return
     overall = _overall(engine, verdicts) if OVERALL in {name, *selection.scores} else None
+    kept = _kept(engine)
     with open_columns(engine) as columns:
         wanted = np.array([_is_wanted(key, verdicts, selection.reason) for key in columns.keys] or [False])
         for batch in _chosen(columns, selection, wanted):
             fresh = batch.where(~np.isin(batch.ids, reviewed)) if len(reviewed) else batch
+            if kept is not None:
+                fresh = fresh.where(np.isin(fresh.ids, kept))
             for one, (low, high) in selection.scores.items():
                 values = _values(fresh, one, overall)
                 fresh = fresh.where((values >= low) & (values <= high))

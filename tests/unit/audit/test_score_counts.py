@@ -1,6 +1,7 @@
 """How many of the images selected have which score, held against the images themselves."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ from imageguard_daemon.audit.database import open_for_reviewing
 from imageguard_daemon.audit.quarantined import Selection, page
 from imageguard_daemon.audit.score_counts import BUCKETS, count_scores, highest
 from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.retention.archiving import Request, archive
 from imageguard_daemon.review.acting import confirm, release, undo
 from tests.helpers.audit_logs import NOON, Judged, write_log
 from tests.helpers.rejections import Rejections
@@ -35,8 +37,9 @@ def _by_hand(engine: sa.Engine, selection: Selection, name: str) -> list[int]:
     kept = {one: limits for one, limits in selection.scores.items() if one != name}
     for image in page(engine, replace(selection, scores=kept)):
         score = image.score if name == "score" else image.scores[SCORE_NAMES.index(name)]
-        if score is not None:
-            counts[min(int(score * BUCKETS / highest(name)), BUCKETS - 1)] += 1
+        for at in range(BUCKETS):
+            low, high = (round(one * highest(name) / BUCKETS, 2) for one in (at, at + 1))
+            counts[at] += score is not None and low <= score <= high
     return counts
 
 
@@ -79,3 +82,19 @@ def test_counts_of_a_larger_log_agree(tmp_path, name: str) -> None:
         assert counts == _by_hand(engine, selection, name)
         assert name not in {"score", "blur_score"} or sum(counts)
     engine.dispose()
+
+
+def test_what_was_archived_is_in_no_bar(tmp_path) -> None:
+    """Roll-ups remember it; galleries cannot show it."""
+    made = Rejections(tmp_path / "root")
+    for number in range(4):
+        made.file(f"cat/{number}.jpg", ok=number % 2 == 0)
+    made.do(release, 2)
+    archive(made.settings, Request(datetime.now(UTC) + timedelta(minutes=1), made.root / "archive", "anna", False))
+    made.file("cat/new.jpg", ok=True)
+    engine = open_for_reviewing(made.root / "audit.db")
+    for selection in (Selection(states=("accepted",)), Selection()):
+        for name in SCORES:
+            assert count_scores(engine, selection, name) == _by_hand(engine, selection, name)
+    engine.dispose()
+    made.close()
