@@ -85,7 +85,7 @@ class Filters:
     @property
     def narrows(self) -> bool:
         """Whether they select less than all in a state."""
-        return any(value for name, value in self.pairs() if name not in {"state", "order"})
+        return any(value for name, value in self.pairs() if name not in {"state", "order", "score"})
 
     def but(self, **changes: str) -> "Filters":
         """Give them with some changed."""
@@ -135,6 +135,8 @@ class Filters:
         self._check()
         class_name, camera = ("" if name == NONE else name or None for name in (self.class_name, self.camera))
         period = parse_period(self.since or None, self.until or None, now)
+        if ids is not None:  # what was ticked stays what is meant, however long somebody looked at it
+            period = parse_period(None, None, now)
         scope = Scope(*period, self.source or None, class_name, camera)
         states = STATES if ids is not None else REJECTED_ONCE if self.state == "all" else (self.state,)
         scores = {self.score: self._range()} if self.score else {}

@@ -18,7 +18,7 @@ from imageguard_daemon.web.site import Site
 
 NAMES_OFFERED = 20
 _NAMES = Keeping(fresh_seconds=60.0, stale_seconds=3_600.0)
-_COUNTS = Keeping(fresh_seconds=15.0, stale_seconds=60.0, most=64)
+_COUNTS = Keeping(fresh_seconds=15.0, most=64)
 _PATIENCE_SECONDS = 0.12
 Typed = Annotated[str, Query(max_length=4_096)]
 
@@ -78,7 +78,7 @@ class Narrowing:
 
     def _known(self, field: str) -> list[str]:
         with self._site.log() as engine, open_columns(engine) as columns:
-            return sorted({asked_for(getattr(key, field)) for key in columns.keys if key and key.reason})
+            return sorted({asked_for(getattr(key, field)) for key in columns.keys if key})
 
     def _parts(self, filters: Filters) -> list[Part] | None:
         name, selection = filters.score or OVERALL, filters.selection(self._site.now())

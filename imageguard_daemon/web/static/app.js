@@ -18,7 +18,11 @@ const show = (kept) => {
   document.querySelector("[data-untick]").hidden = !kept.size;
 };
 if (gallery) {
-  if (document.querySelector(".notice")) sessionStorage.removeItem(shelf);
+  const told = new URLSearchParams(location.search).get("notice");
+  if (told && sessionStorage.getItem("told") !== told) {
+    sessionStorage.removeItem(shelf);
+    sessionStorage.setItem("told", told);
+  }
   boxes().forEach((box) => { box.checked = ticked().has(box.value); });
   document.querySelector("[data-select]").hidden = false;
   show(ticked());
@@ -89,10 +93,11 @@ if (gallery) {
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input:not([type=checkbox]), select, textarea, .whole");
   if (typing || event.ctrlKey || event.altKey || event.metaKey) return;
-  const button = document.querySelector(`[data-key="${event.key}"]`);
+  const button = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
   const box = ticking[event.key];
   if (!button && !keys[event.key] && !box) return;
   event.preventDefault();
+  if (event.repeat && (button || box)) return;
   if (button) button.click();
   else if (keys[event.key]) keys[event.key]();
   else {
@@ -158,6 +163,7 @@ document.addEventListener("pointermove", (event) => {
   const bar = brush.isDragged && document.elementFromPoint(event.clientX, event.clientY)?.closest(".histogram a");
   if (bar) { brush.end = bar; stretch(brush.start, bar); }
 });
+document.addEventListener("pointercancel", () => { brush.isDragged = false; });
 document.addEventListener("pointerup", () => {
   if (brush.isDragged && brush.end !== brush.start) narrow();
   brush.isDragged = false;
@@ -167,7 +173,7 @@ document.addEventListener("keydown", (event) => {
   if (!bar || event.ctrlKey || event.altKey || event.metaKey) return;
   if (step) {
     const next = bars(bar)[bars(bar).indexOf(bar) + step] || bar;
-    if (!event.shiftKey || !brush.start?.isConnected) brush.start = event.shiftKey ? bar : next;
+    if (!event.shiftKey || brush.end !== bar || !bar.isConnected) brush.start = event.shiftKey ? bar : next;
     brush.end = next;
     stretch(brush.start, next);
     next.focus();
