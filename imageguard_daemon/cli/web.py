@@ -39,7 +39,7 @@ NewToken = Annotated[
         metavar="NAME",
         show_default=False,
         help="Make a token for this person, show it once, keep its hash, and end. An earlier one of the same name, and "
-        "who is logged in with it, has no entry any more.",
+        "all its sessions, stop working.",
     ),
 ]
 DropToken = Annotated[

@@ -80,7 +80,7 @@ class Guard:
     def _refusal(self, scope: Scope) -> Response | None:
         headers, asked = Headers(scope=scope), Request(scope)
         if not self._is_our_host(headers.get("host", "")):
-            return self._told(asked, 421, "This server is not called so; see --allow-host.")
+            return self._told(asked, 421, "This server does not answer to that name; see --allow-host.")
         is_open = scope["path"] in _OPEN or scope["path"].startswith("/static/")
         try:
             scope[HOLDER] = self._holder(headers)
@@ -129,7 +129,7 @@ def _limit(scope: Scope) -> int:
 
 def _too_much(limit: int) -> str:
     size = f"{limit >> 20} MB" if limit >= 1 << 20 else f"{limit >> 10} kB"
-    return f"More was sent than is taken: at most {size} at a time. Nothing was done."
+    return f"Too much was sent: at most {size} at a time. Nothing was done."
 
 
 def client_of(request: Request) -> str:

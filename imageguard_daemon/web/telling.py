@@ -24,7 +24,7 @@ _TITLES = {
     HTTPStatus.REQUEST_TIMEOUT: "It did not arrive",
     HTTPStatus.CONFLICT: "It has changed meanwhile",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Too large",
-    HTTPStatus.MISDIRECTED_REQUEST: "Another name",
+    HTTPStatus.MISDIRECTED_REQUEST: "Unknown host name",
     HTTPStatus.UNPROCESSABLE_ENTITY: "That makes no sense",
     HTTPStatus.TOO_MANY_REQUESTS: "Too often",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something is wrong at the server",
@@ -108,4 +108,4 @@ def _in_words(error: Mapping[str, Any]) -> str:
         return f"{name} is at most {limits['le']}."
     if kind == "string_too_long":
         return f"{name} has at most {limits['max_length']:,} characters."
-    return f"{name} is not of a form that is known here."
+    return f"{name} has an unknown format."
