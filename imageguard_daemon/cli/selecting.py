@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli import completing
-from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
+from imageguard_daemon.cli.report import CameraName, ClassName, Since, SourceName, Until
 from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
 
@@ -116,6 +116,7 @@ class Asked:
     reason: Reason = None
     class_name: ClassName = None
     source: SourceName = None
+    camera: CameraName = None
     since: Since = None
     until: Until = None
     scores: ScoreRanges = None
@@ -207,7 +208,8 @@ def _scope(asked: Asked) -> "Scope":
     from imageguard_daemon.audit.counts import Scope
     from imageguard_daemon.reporting.period import parse_period
 
-    return Scope(*parse_period(asked.since, asked.until, datetime.now(UTC)), asked.source, asked.class_name)
+    period = parse_period(asked.since, asked.until, datetime.now(UTC))
+    return Scope(*period, asked.source, asked.class_name, asked.camera)
 
 
 def _reviewed_period(since: str | None) -> "tuple[datetime | None, datetime | None]":

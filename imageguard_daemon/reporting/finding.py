@@ -38,7 +38,7 @@ ADVICE: dict[str, str] = {
 
 _NAMED = 2
 """So many of the groups that are told are named in a sentence about others."""
-_LISTED = frozenset({"class", "source", "reason", "since", "until"})
+_LISTED = frozenset({"class", "source", "camera", "reason", "since", "until"})
 """What rejected images can be listed by."""
 
 
@@ -118,8 +118,9 @@ class Finding:
         where = self._selected()
         if not self._is_listed(where) or where.get("source") == "":
             return ""
-        if "class" in where:
-            where["class_name"] = asked_for(where.pop("class"))
+        for option, name in (("class", "class_name"), ("camera", "camera")):
+            if option in where:
+                where[name] = asked_for(where.pop(option))
         ranges = {} if self.score is None else dict(zip(("score", "low", "high"), self.score, strict=True))
         return urlencode({"state": "all", **where, **ranges})
 

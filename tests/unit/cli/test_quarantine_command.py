@@ -7,13 +7,17 @@ import os
 import pwd
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from imageguard_daemon.cli import quarantine as commands
 from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.reporting.finding import Finding
+from imageguard_daemon.web.filters import Filters
 from tests.helpers.rejections import Rejections
 
 
@@ -218,3 +222,16 @@ def test_mistakes_get_a_clear_sentence(made: Rejections, arguments: tuple[str, .
     found, message = code_and_words(result)
     assert (found, words in message) == (code, True), message
     assert len(made.files()) == 7
+
+
+def test_a_cameras_images_are_selected_as_its_findings_say(made: Rejections) -> None:
+    """The command and the page of a finding on a camera select that camera's images; '' those without one."""
+    number = made.file("cat/4.jpg", camera="Canon & Söhne")
+    where = {"camera": "Canon & Söhne"}
+    finding = Finding("differs_from_others", "camera", "It differs.", "Look.", {"total": 4}, where)
+    assert finding.command == "imageguard-daemon quarantine list ROOT --state all --camera 'Canon & Söhne'"
+    assert Filters.of(dict(parse_qsl(finding.query))).selection(datetime.now(UTC)).scope.camera == "Canon & Söhne"
+    assert [image["id"] for image in listed(made, "--state", "all", "--camera", "Canon & Söhne")] == [number]
+    assert len(listed(made, "--camera", "")) == 3
+    released = quarantine(made, "release", "--camera", "Canon & Söhne", "--yes")
+    assert (released.exit_code, len(listed(made))) == (0, 3)
