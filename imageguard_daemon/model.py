@@ -115,7 +115,8 @@ class Measurement:
     """What one worker found out about one file: facts and measures, no verdict.
 
     Exactly one of `measures` and `issue` is set: an image that cannot be measured has an issue. `readout` is the hash
-    of the readout that took the measures, empty for the package's own.
+    of the readout that took the measures, empty for the package's own. `code` is what took the features, as
+    `loops_here` names it; empty where that is not known any more.
     """
 
     sha256: str
@@ -127,6 +128,7 @@ class Measurement:
     duration_ms: float = 0.0
     identity: FileIdentity | None = None
     readout: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

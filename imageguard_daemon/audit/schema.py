@@ -62,6 +62,7 @@ decision_records = Table(
     Column("duplicate_of", WholeNumber, ForeignKey("decision_records.id")),
     Column("duration_ms", Float, nullable=False),
     Column("borderline", WholeNumber),  # 0 or 1; NULL in rows of before there was one
+    Column("code", Text),  # NULL in rows of before there was one, and where it is not known
     Index("ix_decision_records_decided_at", "decided_at"),
     Index("ix_decision_records_sha256", "sha256"),
     Index("ix_decision_records_relative_path", "relative_path"),
@@ -260,7 +261,7 @@ VIEW_COLUMNS = (
         "profile",
         "scorer_version",
     ),
-    *("camera", "duplicate_of", "duration_ms", "detail", "image_format", "borderline"),
+    *("camera", "duplicate_of", "duration_ms", "detail", "image_format", "borderline", "code"),
 )
 """The columns of the view `decisions`, in its order; new ones are only ever added at the end."""
 

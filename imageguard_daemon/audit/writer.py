@@ -410,6 +410,7 @@ def _decision_row(file: JudgedFile) -> dict[str, Any]:
         "camera": printable(measurement.camera),
         "duration_ms": measurement.duration_ms,
         "borderline": int(decision.borderline),
+        "code": measurement.code or None,
     }
 
 

@@ -32,7 +32,7 @@ from imageguard_daemon.names import printable
 from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.quality.readout import configured
-from imageguard_daemon.quality.version import scorer_with
+from imageguard_daemon.quality.version import loops_here, scorer_with
 from imageguard_daemon.service import worker_process
 from imageguard_daemon.service.allowance import allowance
 from imageguard_daemon.service.edition import installed_edition
@@ -102,6 +102,8 @@ class Workers:
 
     def __init__(self, settings: Scoring, wake: Callable[[], None], *, checks: bool = False) -> None:
         self._readout = configured(settings.readout)
+        self._readout_digest = self._readout.digest if self._readout else ""
+        self._code = loops_here()
         self._limits = Limits(
             max_pixels=settings.max_pixels,
             max_bytes=settings.max_megabytes * _MEGABYTE,
@@ -134,7 +136,7 @@ class Workers:
     @property
     def scorer_version(self) -> str:
         """By which scorer they measure, as records name it."""
-        return scorer_with(self._readout.digest if self._readout else "")
+        return scorer_with(self._readout_digest)
 
     @property
     def in_work(self) -> int:
@@ -317,9 +319,7 @@ class Workers:
             return self._after_loss(task, answer)
         if isinstance(answer, Measurement):
             measured = self._with_issue(task, answer)
-            return Finished(
-                task.candidate, replace(measured, readout=self._readout.digest) if self._readout else measured
-            )
+            return Finished(task.candidate, replace(measured, readout=self._readout_digest, code=self._code))
         return Finished(task.candidate, error=answer)
 
     def _after_lost_worker(self, batch: Batch, error: BaseException) -> list[Finished]:

@@ -57,6 +57,7 @@ class Decision(Answer):
     detail: str
     image_format: str
     borderline: int | None
+    code: str | None
 
 
 class Decisions(Answer):

@@ -45,7 +45,7 @@ def test_forward_sends_all_and_list_shows_it(config: Path, fleet_url: str) -> No
     (there,) = json.loads(text)
     assert (there["host"], there["records"], there["parent"], there["odd"]) == ("ingest-7", 99, None, 0)
     assert "ingest-7" in run("fleet", "list", "--db", fleet_url)[1]
-    assert run("fleet", "prepare", "--db", fleet_url)[1].endswith("is up to date (0002)\n")
+    assert run("fleet", "prepare", "--db", fleet_url)[1].endswith("is up to date (0003)\n")
 
 
 def name_of(url: str) -> str:

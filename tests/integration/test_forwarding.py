@@ -259,7 +259,7 @@ def test_a_database_that_takes_nothing_is_told_and_nothing_is_lost(
         forward(log, fleet_url)
     undo = {
         "ALTER DATABASE": "SET default_transaction_read_only = off; ALTER DATABASE {db} RESET ALL",
-        "UPDATE fleet_v": "UPDATE fleet_version SET version_num = '0002'",
+        "UPDATE fleet_v": "UPDATE fleet_version SET version_num = '0003'",
         "ALTER TABLE ch": "ALTER TABLE other RENAME TO chain",
     }
     with psycopg.connect(fleet_url, autocommit=True) as connection:

@@ -202,7 +202,8 @@ def test_a_log_of_before_borderline_is_brought_up_to_date_with_its_chain(tmp_pat
     reader.dispose()
     write_log(path, [Judged(reason="blurry", borderline=True), Judged()])
     with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT borderline FROM decisions ORDER BY id").fetchall() == [(None,), (1,), (0,)]
+        rows = connection.execute("SELECT borderline, code FROM decisions ORDER BY id").fetchall()
+        assert rows == [(None, None), (1, None), (0, None)]
         assert connection.execute("SELECT flags FROM rollup_recent").fetchall() == [(8,), (0,)]
     assert faults(path) == []
     tamper(path, "UPDATE decision_records SET borderline = 1 WHERE id = 1")

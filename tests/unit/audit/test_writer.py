@@ -85,6 +85,14 @@ def test_the_view_shows_a_filed_image_as_documented(
     assert row["blur_score"] is None  # nothing could be measured
 
 
+def test_a_record_says_which_code_measured(writer: AuditWriter, other: sqlite3.Connection, tmp_path: Path) -> None:
+    """It is NULL of an image that is filed by what an earlier run had measured: nobody wrote it down."""
+    known, unknown = judged(about(tmp_path)), judged(about(tmp_path, "cat/2.jpg", inode=8), relative_path="cat/2.jpg")
+    known = dataclasses.replace(known, measurement=dataclasses.replace(known.measurement, code="NumPy"))
+    record(writer, known, unknown)
+    assert [row["code"] for row in view(other)] == ["NumPy", None]
+
+
 @pytest.mark.parametrize("outcome", [None, "abandoned", "lost", "disputed"])
 def test_only_files_that_moved_are_in_the_view(
     writer: AuditWriter, other: sqlite3.Connection, tmp_path: Path, outcome: str | None

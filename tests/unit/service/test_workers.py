@@ -16,6 +16,7 @@ from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import ChangedError, ReplacedError, RetryableError, StalledError, UnavailableError
 from imageguard_daemon.model import Candidate, FileIdentity
 from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.service import edition, worker_process
 from imageguard_daemon.service.workers import Task, Workers
 from tests.helpers import hostile_work
@@ -83,10 +84,10 @@ def test_threads_the_environment_asks_for_do_not_hang_a_decoder(monkeypatch, ima
 
 
 def test_a_file_is_measured_in_another_process(workers, image, tmp_path):
-    """A good file comes back with measures and the hash of its bytes; a missing one with its error."""
+    """A good file comes back with measures, the code that took them, and its hash; a missing one with its error."""
     results = _measured(workers, image, tmp_path / "missing.jpg")
     measurement = results["good.jpg"].measurement
-    assert measurement.measures.width == 200
+    assert (measurement.measures.width, measurement.code) == (200, loops_here())
     assert measurement.sha256 == hashlib.sha256(image.read_bytes()).hexdigest()
     assert isinstance(results["missing.jpg"].error, FileNotFoundError)
 
