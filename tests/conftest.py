@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import logging
+import signal
 
 import pytest
 import structlog
@@ -9,6 +10,15 @@ from hypothesis import HealthCheck, settings
 # How long an example takes says what else the machine is doing.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# A runner in the background, or under nohup, ignores these, and all that it starts inherits that: no daemon would stop.
+for number, meaning in {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGQUIT: signal.SIG_DFL,
+}.items():
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, meaning)
 
 
 @pytest.fixture(autouse=True)
