@@ -8,7 +8,8 @@ import json
 import sqlite3
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
@@ -29,49 +30,65 @@ class MeasuredFiles:
     """A file of measurements. One thread only, but several processes may share it.
 
     What is added is durable within about a second: a killed process loses no more than that. `version` says what
-    measurements depend on beside the files; those of another version are forgotten.
+    measurements depend on beside the files; those of another version are forgotten. Who opens the file with another
+    one has it from then on: an earlier holder finds nothing there any more, and can add nothing.
     """
 
     def __init__(self, path: Path, version: str, now: Callable[[], float] = time.monotonic) -> None:
         self._path = path
+        self._version = f"{_FORM} {version}"
         self._now = now
         self._added = 0
         self._committed_at = now()
-        try:
+        with self._errors_in_words():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-            self._prepare(f"{_FORM} {version}")
-        except (OSError, sqlite3.Error) as error:
-            told = error.strerror if isinstance(error, OSError) else str(error)
-            raise UnavailableError(f"cannot keep what was measured in {printable(str(path))}: {told}") from error
+            self._prepare()
 
     def __len__(self) -> int:
         return int(self._connection.execute("SELECT count(*) FROM measured").fetchone()[0])
 
     def find(self, identity: FileIdentity) -> Measurement | None:
         """Give what a file in this state was measured as, or None."""
-        query = "SELECT content FROM measured WHERE identity = ?"
-        row = self._connection.execute(query, (_key(identity),)).fetchone()
+        query = "SELECT content FROM measured WHERE identity = ? AND (SELECT version FROM about) = ?"
+        row = self._connection.execute(query, (_key(identity), self._version)).fetchone()
         return None if row is None else _measurement(row[0], identity)
 
     def add(self, measurement: Measurement) -> None:
         """Keep a measurement of a file whose identity it has.
 
         Raises:
-            UnavailableError: the disk is full, or the file is locked or damaged.
+            UnavailableError: the disk is full, the file is locked or damaged, or another version has it now.
         """
         if measurement.identity is None:
             raise ValueError("only measurements of files can be kept")
         values = (_key(measurement.identity), _content(measurement))
-        try:
+        with self._errors_in_words():
             if not self._connection.in_transaction:
-                self._connection.execute("BEGIN IMMEDIATE")
+                self._begin()
             self._connection.execute("INSERT OR REPLACE INTO measured VALUES (?, ?)", values)
             self._added += 1
             if self._added >= _COMMIT_ROWS or self._now() - self._committed_at >= _COMMIT_SECONDS:
                 self.commit()
-        except sqlite3.Error as error:
-            raise UnavailableError(f"cannot write {printable(str(self._path))}: {error}") from error
+
+    def _begin(self) -> None:
+        """Begin to write: until the commit nobody else does, so the version stays what it is found to be here."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        if self._is_mine():
+            return
+        self._connection.execute("ROLLBACK")
+        raise UnavailableError(
+            f"another run with another readout, version or other limits has taken {printable(str(self._path))} "
+            "meanwhile; give each a file of its own"
+        )
+
+    def _is_mine(self) -> bool:
+        return self._connection.execute("SELECT version FROM about").fetchall() == [(self._version,)]
+
+    def forget(self) -> None:
+        """Begin anew, for everybody who shares the file."""
+        with self._errors_in_words():
+            self._connection.execute("DELETE FROM measured")
 
     def commit(self) -> None:
         """Make durable what was added."""
@@ -87,7 +104,15 @@ class MeasuredFiles:
         finally:
             self._connection.close()
 
-    def _prepare(self, version: str) -> None:
+    @contextmanager
+    def _errors_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            told = error.strerror if isinstance(error, OSError) else str(error)
+            raise UnavailableError(f"cannot keep what was measured in {printable(str(self._path))}: {told}") from error
+
+    def _prepare(self) -> None:
         run = self._connection.execute
         application, pages = (run(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "page_count"))
         if pages and application != _APPLICATION:
@@ -98,10 +123,10 @@ class MeasuredFiles:
         run("CREATE TABLE IF NOT EXISTS about (version TEXT NOT NULL)")
         run("CREATE TABLE IF NOT EXISTS measured (identity BLOB PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID")
         run("BEGIN IMMEDIATE")
-        if run("SELECT version FROM about").fetchall() != [(version,)]:
+        if not self._is_mine():
             run("DELETE FROM measured")
             run("DELETE FROM about")
-            run("INSERT INTO about VALUES (?)", (version,))
+            run("INSERT INTO about VALUES (?)", (self._version,))
         run("COMMIT")
 
 

@@ -117,11 +117,11 @@ class _Scan:
         if self._page is not None:
             stack.callback(self._page.discard)
         self._state = state_path(request)
-        if request.fresh:
-            _forget(self._state)
         self._scorer_version = scorer_of(request.settings.scoring.readout)
         self._store = MeasuredFiles(self._state, version_of(request.settings.scoring))
         stack.callback(self._store.close)
+        if request.fresh:
+            self._store.forget()
         self._measuring = Measuring(self._store, request.settings.scoring)
         spared = (*self._outputs.paths, *filter(None, [Path(request.page) if request.page else None]), self._state)
         self._images = ImagesOfFolder(str(request.folder), self._selection, spared, self._note_unreadable_folder)
@@ -236,9 +236,3 @@ def _identity_of(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _forget(state: Path) -> None:
-    """Empty a state, which must be one."""
-    if state.exists():
-        MeasuredFiles(state, "").close()  # another version than any: nothing of it is kept

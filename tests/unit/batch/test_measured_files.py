@@ -58,6 +58,49 @@ def test_measurements_of_another_version_are_forgotten(path: Path) -> None:
     store.close()
 
 
+def test_two_runs_by_different_scorers_never_mix_their_measurements(path: Path) -> None:
+    """Who opened the file first finds nothing of the other scorer there, adds nothing among it, and is told."""
+    first = MeasuredFiles(path, "1")
+    first.add(MEASURED)
+    first.commit()
+    second = _reopened(path, "2")
+    for inode in range(2):
+        second.add(replace(BROKEN, identity=replace(IDENTITY, inode=inode)))
+    second.commit()
+    assert first.find(replace(IDENTITY, inode=1)) is None
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match=r"has taken .*scan\.state meanwhile; give each a file of its own"):
+            first.add(MEASURED)
+    first.close()
+    assert (second.find(IDENTITY), len(second)) == (None, 2)
+    second.add(MEASURED)  # the refused one left nothing locked
+    second.close()
+
+
+def test_two_runs_by_the_same_scorer_share_what_they_measure(path: Path) -> None:
+    """What one has kept the other need not measure."""
+    stores = [MeasuredFiles(path, "1"), MeasuredFiles(path, "1")]
+    for inode, store in enumerate(stores):
+        store.add(replace(MEASURED, identity=replace(IDENTITY, inode=inode)))
+        store.commit()
+    assert all(store.find(replace(IDENTITY, inode=inode)) for store in stores for inode in range(2))
+    for store in stores:
+        store.close()
+
+
+def test_a_run_that_begins_anew_ends_no_other(path: Path) -> None:
+    """Who has all forgotten has it forgotten for all; a run by the same scorer goes on adding."""
+    other, store = MeasuredFiles(path, "1"), MeasuredFiles(path, "1")
+    other.add(MEASURED)
+    other.commit()
+    store.forget()
+    assert (other.find(IDENTITY), len(store)) == (None, 0)
+    other.add(MEASURED)
+    other.close()
+    assert store.find(IDENTITY) == MEASURED
+    store.close()
+
+
 def test_what_was_added_is_durable_within_a_second(path: Path) -> None:
     """A process that is killed has lost no more than its last second."""
     moments = iter([0.0, 0.4, 1.2, 1.2, 1.3])
