@@ -49,9 +49,14 @@ class MeasuredFiles:
         return int(self._connection.execute("SELECT count(*) FROM measured").fetchone()[0])
 
     def find(self, identity: FileIdentity) -> Measurement | None:
-        """Give what a file in this state was measured as, or None."""
+        """Give what a file in this state was measured as, or None.
+
+        Raises:
+            UnavailableError: the file is damaged.
+        """
         query = "SELECT content FROM measured WHERE identity = ? AND (SELECT version FROM about) = ?"
-        row = self._connection.execute(query, (_key(identity), self._version)).fetchone()
+        with self._errors_in_words():
+            row = self._connection.execute(query, (_key(identity), self._version)).fetchone()
         return None if row is None else _measurement(row[0], identity)
 
     def add(self, measurement: Measurement) -> None:
@@ -91,9 +96,10 @@ class MeasuredFiles:
             self._connection.execute("DELETE FROM measured")
 
     def commit(self) -> None:
-        """Make durable what was added."""
+        """Make durable what was added; errors are those of `add`."""
         if self._connection.in_transaction:
-            self._connection.execute("COMMIT")
+            with self._errors_in_words():
+                self._connection.execute("COMMIT")
         self._added = 0
         self._committed_at = self._now()
 

@@ -142,3 +142,15 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnavailableError, match=r"file/scan\.state"):
         MeasuredFiles(tmp_path / "file" / "scan.state", "1")
+
+
+def test_trouble_that_comes_later_is_told_in_words(path: Path) -> None:
+    """A look-up in a damaged file and a last write that fails end with a sentence and no traceback."""
+    store = MeasuredFiles(path, "1")
+    store.add(MEASURED)
+    store._connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
+    for use in (lambda: store.find(IDENTITY), store.commit):
+        with pytest.raises(UnavailableError, match=r"cannot keep what was measured in .*scan\.state: not authorized"):
+            use()
+    store._connection.set_authorizer(None)
+    store.close()
