@@ -105,7 +105,8 @@ class Inbox:
         """Look at what is new, and give at most `room` candidates that have settled."""
         if not self._is_present(now):
             return []
-        self._watcher.step(now)
+        if self._watcher.step(now):
+            self._walk_again = True
         self._follow_hints(now)
         self._continue_walk(now, time.monotonic() + SECONDS_PER_STEP)
         return list(self._settled(now, room, time.monotonic() + SECONDS_PER_STEP))

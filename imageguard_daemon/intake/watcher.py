@@ -5,6 +5,7 @@ reached, when the observer's thread dies, and on network mounts. Whoever uses th
 """
 
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 CANARY_NAME = ".imageguard-canary"
 CANARY_PATIENCE_SECONDS = 5.0
+START_SECONDS = 1.0
+"""For so long the start of watching is waited for; where folders are many or their disk is slow it goes on beside us."""
 STOP_SECONDS = 5.0
 """For so long a watching thread is waited for: its end must never hold up ours."""
 HINTS_LIMIT = 20_000
@@ -114,6 +117,60 @@ def watched_folders() -> int:
     return watches
 
 
+class _Start:
+    """The beginning of watching a tree, in a thread: it looks into each of the folders before it is done."""
+
+    def __init__(self, folder: str, handler: FileSystemEventHandler, wake: Callable[[], None]) -> None:
+        self.done = threading.Event()
+        self.error: OSError | RuntimeError | None = None
+        self._folder = folder
+        self._handler = handler
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._observer: BaseObserver | None = None
+        self._is_given_up = False
+        try:
+            threading.Thread(target=self._run, name="watching begins", daemon=True).start()
+        except RuntimeError as error:  # no more threads
+            self.error = error
+            self.done.set()
+
+    def take(self) -> "BaseObserver | None":
+        """Give what watches, which is the caller's to stop; what is not there yet ends by itself when it comes."""
+        with self._lock:
+            self._is_given_up = True
+            return self._observer
+
+    def _run(self) -> None:
+        try:
+            observer = self._watch()
+        except (OSError, RuntimeError) as error:  # watch, instance or thread limit reached, or the folder is gone again
+            self.error = error
+        else:
+            with self._lock:
+                self._observer = observer
+                is_ours = self._is_given_up
+            if is_ours:
+                _end(observer)
+        self.done.set()
+        self._wake()
+
+    def _watch(self) -> "BaseObserver":
+        observer = Observer()
+        try:
+            observer.schedule(self._handler, self._folder, recursive=True, event_filter=_NEWS)
+            observer.start()
+        except (OSError, RuntimeError):
+            observer.stop()  # a thread of it and three descriptors are there even before it is started
+            raise
+        return observer
+
+
+def _end(observer: "BaseObserver") -> None:
+    observer.stop()
+    observer.join()
+
+
 class InboxWatcher:
     """Watches one inbox tree and renews itself when the events stop coming.
 
@@ -129,6 +186,7 @@ class InboxWatcher:
         self.canary_seen_at: float | None = None
         """Monotonic time at which an event last proved that events arrive; None before the first proof."""
         self._next_canary_at = 0.0
+        self._start: _Start | None = None
         self._observer: BaseObserver | None = None
         self._listener = _OverflowListener(hints)
         self._unwatched = False
@@ -141,32 +199,43 @@ class InboxWatcher:
     def start(self) -> None:
         """Begin to watch; when the kernel refuses, the canary's time tries again."""
         self.stop()
-        try:
-            self._observer = self._started_observer()
-        except OSError as error:  # watch or instance limit reached, or the folder is gone again
-            log.warning("no kernel events, the inbox is only walked", error=str(error), inbox=self._inbox)
-            return
-        _WATCHDOG_LOGGER.setLevel(logging.WARNING)  # heard whatever the level of our own log
-        _WATCHDOG_LOGGER.addHandler(self._listener)
+        self.watched_folder = os.path.realpath(self._inbox)  # inotify would watch a link, not what it leads to
+        handler = _Handler(self._hints, self._canary_seen)
+        self._start = _Start(self.watched_folder, handler, self._hints.wake)
+        if self._start.done.wait(START_SECONDS):
+            self._begin(self._start)
+        else:
+            log.info("its folders are many or slow: until all are watched, the inbox is only walked", inbox=self._inbox)
 
     def stop(self) -> None:
         """Stop watching and wait for the threads, for a bounded time."""
         _WATCHDOG_LOGGER.removeHandler(self._listener)
         self._canary_sent_at = None
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(STOP_SECONDS)
-            if self._observer.is_alive():  # it may hang in a call to a mount that does not answer
+        observer = self._start.take() if self._start is not None else self._observer
+        self._start = self._observer = None
+        if observer is not None:
+            end = threading.Thread(target=_end, args=(observer,), name="watching ends", daemon=True)
+            end.start()
+            end.join(STOP_SECONDS)
+            if end.is_alive():  # it may hang in a call to a mount that does not answer
                 log.warning("the watching thread does not end; it is left behind", inbox=self._inbox)
-            self._observer = None
 
-    def step(self, now: float) -> None:
-        """Send or check the canary; on silence watch anew and report everything since as lost."""
+    def step(self, now: float) -> bool:
+        """Send or check the canary; on silence watch anew and report everything since as lost.
+
+        True when watching has begun only now: what came meanwhile has had no event.
+        """
+        if self._start is not None:
+            if not self._start.done.is_set():
+                return False
+            self._begin(self._start)
+            return self.alive
         if self._canary_sent_at is not None:
             self._check_canary(now)
         elif now >= self._next_canary_at:
             self._next_canary_at = now + self._canary_seconds
             self._send_canary(now)
+        return False
 
     def compare_with_walk(self, folders: int) -> None:
         """Say when the kernel watches fewer folders than a walk found: at its limit watchdog goes on in silence."""
@@ -183,21 +252,20 @@ class InboxWatcher:
 
     def next_step(self) -> float:
         """Say when `step` has something to do."""
+        if self._start is not None:
+            return math.inf  # it wakes us
         if self._canary_sent_at is None:
             return self._next_canary_at
         return self._canary_sent_at + CANARY_PATIENCE_SECONDS
 
-    def _started_observer(self) -> "BaseObserver":
-        observer = Observer()
-        try:
-            self.watched_folder = os.path.realpath(self._inbox)  # inotify would watch a link, not what it leads to
-            handler = _Handler(self._hints, self._canary_seen)
-            observer.schedule(handler, self.watched_folder, recursive=True, event_filter=_NEWS)
-            observer.start()
-        except OSError:
-            observer.stop()  # a thread of it and three descriptors are there even before it is started
-            raise
-        return observer
+    def _begin(self, start: _Start) -> None:
+        self._start = None
+        if start.error is not None:
+            log.warning("no kernel events, the inbox is only walked", error=str(start.error), inbox=self._inbox)
+            return
+        self._observer = start.take()
+        _WATCHDOG_LOGGER.setLevel(logging.WARNING)  # heard whatever the level of our own log
+        _WATCHDOG_LOGGER.addHandler(self._listener)
 
     def _send_canary(self, now: float) -> None:
         if self._observer is None:

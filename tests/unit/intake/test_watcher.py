@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import os
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from watchdog.observers.inotify import InotifyObserver
 
 from imageguard_daemon.intake import watcher as watcher_module
 from imageguard_daemon.intake.watcher import (
@@ -221,18 +223,75 @@ def test_a_real_watch_limit_is_noticed(
     assert "not all folders are watched" in said or "no kernel events" in said
 
 
-def test_a_thread_that_hangs_does_not_hold_up_the_end(watcher: InboxWatcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is stuck in a call to a dead mount is waited for a while, then left behind."""
-    monkeypatch.setattr("imageguard_daemon.intake.watcher.STOP_SECONDS", 0.01)
-    observer, let_go = watcher._observer, threading.Event()
-    assert observer is not None
-    stuck = threading.Thread(target=let_go.wait)
-    stuck.start()
-    join = observer.join
-    monkeypatch.setattr(observer, "join", stuck.join)
-    monkeypatch.setattr(observer, "is_alive", stuck.is_alive)
-    watcher.stop()
+class SlowObserver(InotifyObserver):
+    """Goes through its tree, or ends, only when it is let."""
+
+    let_start, let_stop = threading.Event(), threading.Event()
+
+    def start(self) -> None:
+        self.let_start.wait()
+        super().start()
+
+    def stop(self) -> None:
+        self.let_stop.wait()
+        super().stop()
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[SlowObserver]]:
+    """Watching that begins slowly; its end is let, unless a test says otherwise."""
+    monkeypatch.setattr(watcher_module, "Observer", SlowObserver)
+    monkeypatch.setattr(watcher_module, "START_SECONDS", 0.01)
+    monkeypatch.setattr(watcher_module, "STOP_SECONDS", 0.01)
+    SlowObserver.let_start.clear()
+    SlowObserver.let_stop.set()
+    before = set(threading.enumerate())
+    yield SlowObserver
+    SlowObserver.let_start.set()
+    SlowObserver.let_stop.set()
+    wait_until(lambda: set(threading.enumerate()) <= before)
+
+
+def test_a_tree_that_takes_long_to_watch_holds_up_nobody(
+    tmp_path: Path, hints: Hints, slow: type[SlowObserver]
+) -> None:
+    """Folders by the thousand on a slow disk: the loop goes on, and when all are watched it is told to walk once."""
+    watcher = InboxWatcher(str(tmp_path), hints, canary_seconds=30.0)
+    watcher.start()
     assert not watcher.alive
-    let_go.set()
-    stuck.join()
-    join()
+    assert not watcher.step(NOW)
+    assert watcher.next_step() == math.inf
+    assert watcher.canary_seen_at is None
+    slow.let_start.set()
+    wait_until(lambda: watcher.step(NOW + 100))
+    assert watcher.alive
+    assert not watcher.step(NOW + 100)
+    (tmp_path / "1.jpg").touch()
+    hinted(hints, tmp_path / "1.jpg")
+    watcher.stop()
+
+
+def test_watching_that_is_given_up_before_it_has_begun_ends_by_itself(
+    tmp_path: Path, hints: Hints, slow: type[SlowObserver]
+) -> None:
+    """An inbox that is replaced meanwhile, or a daemon that is stopped, waits for no end of a walk."""
+    watcher = InboxWatcher(str(tmp_path), hints, canary_seconds=30.0)
+    watcher.start()
+    watcher.stop()
+    slow.let_start.set()
+    assert not watcher.alive
+
+
+def test_watching_that_does_not_end_does_not_hold_up_the_end(
+    tmp_path: Path, hints: Hints, slow: type[SlowObserver]
+) -> None:
+    """What is stuck in a call to a dead mount is waited for a while, then left behind."""
+    slow.let_start.set()
+    watcher = InboxWatcher(str(tmp_path), hints, canary_seconds=30.0)
+    watcher.start()
+    wait_until(lambda: watcher.alive or watcher.step(NOW))
+    slow.let_stop.clear()
+    with capture_logs() as told:
+        watcher.stop()
+    assert not watcher.alive
+    assert [line["event"] for line in told] == ["the watching thread does not end; it is left behind"]
