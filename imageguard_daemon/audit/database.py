@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from imageguard_daemon.audit.fleet_database import is_fleet_url, open_fleet_for_reading, reading_fleet
 from imageguard_daemon.audit.hindrances import hindrance, refusal
-from imageguard_daemon.audit.schema import CHAINED
+from imageguard_daemon.audit.schema import CHAINED, NEWEST_REVISION
 from imageguard_daemon.errors import (
     NoInputError,
     PermissionDeniedError,
@@ -205,7 +205,10 @@ def _read_any_text(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _bring_up_to_date(engine: sa.Engine, path: Path, on_progress: Callable[[], None], *, upgrade: bool) -> None:
-    from alembic.config import Config  # noqa: PLC0415 - slow to import, and readers never need it
+    with engine.begin() as connection:
+        if _is_up_to_date(connection):
+            return
+    from alembic.config import Config  # noqa: PLC0415 - slow to import, and hardly ever needed
     from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
@@ -224,6 +227,12 @@ def _bring_up_to_date(engine: sa.Engine, path: Path, on_progress: Callable[[], N
         raise retryable(error, f"cannot bring the audit database {path} up to date") from error
 
 
+def _is_up_to_date(connection: sa.Connection) -> bool:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return False
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all() == [NEWEST_REVISION]
+
+
 def _upgrade(connection: sa.Connection, config: "Config", on_progress: Callable[[], None]) -> None:
     from alembic import command  # noqa: PLC0415
 
@@ -236,10 +245,7 @@ def _require_up_to_date(connection: sa.Connection, config: "Config", path: Path)
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    scripts = ScriptDirectory.from_config(config)
-    if found == scripts.get_current_head():
-        return
-    scripts.get_revision(str(found))  # CommandError for one we do not know
+    ScriptDirectory.from_config(config).get_revision(str(found))  # CommandError for one we do not know
     raise UnavailableError(
         f"the daemon on {path.parent} is of an older version than this command; restart it, then try again"
     )

@@ -248,6 +248,9 @@ CHAINED = (
 )
 """The tables whose rows have links; a transaction's links are in this order."""
 
+NEWEST_REVISION = "0013"
+"""What the last of the migrations makes of a log."""
+
 VIEW_COLUMNS = (
     *("id", "decided_at", "host", "source", "class", "relative_path", "destination", "sha256", "size_bytes"),
     *(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CANARY_NAME = ".imageguard-canary"
 CANARY_PATIENCE_SECONDS = 5.0
 START_SECONDS = 1.0
-"""For so long the start of watching is waited for; where folders are many or their disk is slow it goes on beside us."""
+"""So long the start of watching is waited for; where folders are many or their disk is slow, it goes on beside us."""
 STOP_SECONDS = 5.0
 """For so long a watching thread is waited for: its end must never hold up ours."""
 HINTS_LIMIT = 20_000

@@ -1,6 +1,8 @@
 """Opening the audit database: pragmas, migrations, and what its errors mean."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from imageguard_daemon.audit import database
 from imageguard_daemon.audit.database import open_for_reading, open_for_writing, translated_errors
-from imageguard_daemon.audit.schema import VIEW_COLUMNS, metadata
+from imageguard_daemon.audit.schema import NEWEST_REVISION, VIEW_COLUMNS, metadata
 from imageguard_daemon.errors import ImageguardError, NoInputError, StalledError, StorageError, UnavailableError
 
 
@@ -97,6 +99,19 @@ def test_a_migration_is_done_whole_or_not_at_all(tmp_path: Path) -> None:
     connection.close()
     execute(path, "DROP TABLE outcomes")
     open_for_writing(path).dispose()
+
+
+def test_a_log_that_is_up_to_date_is_opened_without_the_tool_that_upgrades(log: Path) -> None:
+    """It takes longer to load than the log; which revision is the newest stands in the schema."""
+    scripts = ScriptDirectory(str(Path(database.__file__).parent / "migrations"))
+    assert scripts.get_current_head() == NEWEST_REVISION
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom imageguard_daemon.audit.database import open_for_writing\n"
+        "for upgrade in (True, False):\n    open_for_writing(Path(sys.argv[1]), upgrade=upgrade).dispose()\n"
+        "print('alembic' in sys.modules)"
+    )
+    words = [sys.executable, "-c", program, str(log)]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_a_log_from_the_future_is_refused(log: Path) -> None:
