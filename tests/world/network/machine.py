@@ -7,9 +7,11 @@ package and its dependencies are those that run the tests. What is served lies o
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -77,11 +79,13 @@ def run(base: Path, tools: Path, arguments: list[str], keep: Path | None) -> int
             stdout=console,
             stderr=console,
             env=os.environ | {"TMPDIR": str(base)},
+            start_new_session=True,
         )
         try:
             _pass_on(process, out / "figures")
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its helpers and the processes in it outlive it otherwise
             process.wait()
     if keep:
         shutil.copytree(out, keep, dirs_exist_ok=True)
