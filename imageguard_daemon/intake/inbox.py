@@ -49,6 +49,7 @@ class Inbox:
         self._hints = Hints(wake)
         self._watcher = InboxWatcher(self._root, self._hints, settings.canary_seconds)
         self._unknown_writers = UnknownWriters(self._root)
+        self._reach = Reach.unknown
         self._watched: tuple[int, int] | None = None
         self._was_looked_at = False
         self._walk: Iterator[Found] | None = None
@@ -180,7 +181,9 @@ class Inbox:
             if self._walked_at is not None:
                 log.warning("the inbox is a new folder; watching and walking it", inbox=self._root)
             with suppress(OSError):  # gone again
-                self._unknown_writers.note_file_system(file_system_at(self._root))
+                file_system = file_system_at(self._root)
+                self._reach = file_system.reach
+                self._unknown_writers.note_file_system(file_system)
             self._watcher.start()
             self._next_walk_at = now
         self._watched = identity
@@ -230,7 +233,7 @@ class Inbox:
             if found is None:
                 self._walk = None
                 self._skipped, self._met_again = self._met_again, {}
-                self._watcher.compare_with_walk(self._folders_walked)
+                self._watcher.compare_with_walk(self._folders_walked, self._reach)
                 self._walked_at = now if self._walked_at is None else self._walked_at
                 self._next_walk_at = now + self._rescan_seconds
                 return

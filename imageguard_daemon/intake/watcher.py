@@ -25,6 +25,8 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
+from imageguard_daemon.file_systems import Reach
+
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
@@ -44,6 +46,8 @@ _NEWS: list[type[FileSystemEvent]] = [
     *(DirCreatedEvent, DirMovedEvent),
     *(FileClosedEvent, FileCreatedEvent, FileMovedEvent),
 ]
+_RAISE_THE_LIMIT = "raise the sysctl fs.inotify.max_user_watches"
+_NONE_IS_NEEDED = "none for folders made behind this mount, of which no event tells; intake.rescan_seconds is the wait"
 _WATCHDOG_LOGGER = logging.getLogger("watchdog.observers")
 
 log = structlog.get_logger(__name__)
@@ -237,16 +241,21 @@ class InboxWatcher:
             self._send_canary(now)
         return False
 
-    def compare_with_walk(self, folders: int) -> None:
-        """Say when the kernel watches fewer folders than a walk found: at its limit watchdog goes on in silence."""
+    def compare_with_walk(self, folders: int, reach: Reach) -> None:
+        """Say when the kernel watches fewer folders than a walk found: at its limit watchdog goes on in silence.
+
+        Where others write, too, that is as it must be: no event tells of the folders that they make.
+        """
         watched = watched_folders() if self._observer is not None else folders
         if watched < folders and not self._unwatched:
-            log.warning(
+            is_usual = reach in {Reach.network, Reach.relayed}
+            log.log(
+                logging.INFO if is_usual else logging.WARNING,
                 "not all folders are watched, new files in the others wait for the next walk",
                 inbox=self._inbox,
                 watched=watched,
                 folders=folders,
-                remedy="raise the sysctl fs.inotify.max_user_watches",
+                remedy=_NONE_IS_NEEDED if is_usual else _RAISE_THE_LIMIT,
             )
         self._unwatched = watched < folders
 

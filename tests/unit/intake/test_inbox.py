@@ -45,7 +45,7 @@ class SilentWatcher:
     def next_step(self) -> float:
         return FAR
 
-    def compare_with_walk(self, folders: int) -> None:
+    def compare_with_walk(self, folders: int, reach: Reach) -> None:
         pass
 
 

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 from watchdog.observers.inotify import InotifyObserver
 
+from imageguard_daemon.file_systems import Reach
 from imageguard_daemon.intake import watcher as watcher_module
 from imageguard_daemon.intake.watcher import (
     CANARY_NAME,
@@ -193,11 +194,19 @@ def test_folders_beyond_the_kernels_limit_are_told_of_once(tmp_path: Path, watch
     (tmp_path / "cat").mkdir()
     wait_until(lambda: watched_folders() >= 2)
     with capture_logs() as told:
-        watcher.compare_with_walk(2)
+        watcher.compare_with_walk(2, Reach.local)
         assert told == []
         for folders in (9_999_999, 9_999_999, 2, 9_999_999):
-            watcher.compare_with_walk(folders)
+            watcher.compare_with_walk(folders, Reach.local)
     assert [line["folders"] for line in told if line["event"].startswith("not all folders")] == [9_999_999] * 2
+
+
+@pytest.mark.parametrize("reach", [Reach.network, Reach.relayed])
+def test_folders_made_behind_a_mount_are_no_reason_to_warn(tmp_path: Path, watcher: InboxWatcher, reach: Reach) -> None:
+    """No event tells of what others make on a server: it is said that the walk finds it, and no limit is blamed."""
+    with capture_logs() as told:
+        watcher.compare_with_walk(9_999_999, reach)
+    assert [(line["log_level"], "sysctl" in line["remedy"]) for line in told] == [("info", False)]
 
 
 @pytest.mark.skipif(
@@ -215,7 +224,7 @@ def test_a_real_watch_limit_is_noticed(
     limit.write_text("12")
     try:
         watcher.start()
-        watcher.compare_with_walk(41)
+        watcher.compare_with_walk(41, Reach.local)
     finally:
         limit.write_text(before)
         watcher.stop()
