@@ -47,7 +47,7 @@ _NEWS: list[type[FileSystemEvent]] = [
     *(FileClosedEvent, FileCreatedEvent, FileMovedEvent),
 ]
 _RAISE_THE_LIMIT = "raise the sysctl fs.inotify.max_user_watches"
-_NONE_IS_NEEDED = "none for folders made behind this mount, of which no event tells; intake.rescan_seconds is the wait"
+_NONE_IS_NEEDED = "none: no event tells of folders made on the server; walks, each intake.rescan_seconds, do"
 _WATCHDOG_LOGGER = logging.getLogger("watchdog.observers")
 
 log = structlog.get_logger(__name__)
