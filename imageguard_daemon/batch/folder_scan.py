@@ -118,7 +118,7 @@ class _Scan:
             stack.callback(self._page.discard)
         self._state = state_path(request)
         self._scorer_version = scorer_of(request.settings.scoring.readout)
-        self._store = MeasuredFiles(self._state, version_of(request.settings.scoring))
+        self._store = MeasuredFiles(self._state, version_of(request.settings.scoring, self._scorer_version))
         stack.callback(self._store.close)
         if request.fresh:
             self._store.forget()

@@ -4,8 +4,8 @@
 
 VERSION is what the caller takes the store's to be: a readout that was replaced meanwhile has another. Paths come on
 standard input, each ended by a NUL. What could not be kept in the store is told on standard output, a
-JSON object a line. A process of its own, because worker processes begin by importing the main module of whoever
-starts them: a training script or a notebook must not be run again by that.
+JSON object a line; the last one may be the error that ended all. A process of its own, because worker processes begin
+by importing the main module of whoever starts them: a training script or a notebook must not be run again by that.
 """
 
 import json
@@ -20,18 +20,33 @@ from typing import BinaryIO
 from imageguard_daemon.audit.measured_files import MeasuredFiles
 from imageguard_daemon.batch.scanning import Measuring, Unread, version_of
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.errors import ImageguardError, UnavailableError
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.names import printable
+from imageguard_daemon.quality.readout import Readout, readout_of, scorer_by
 
 _BLOCK = 1 << 16
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what comes in; Ctrl-C ends it, and what was measured is kept."""
+    """Measure what comes in, and give an exit code; an error of ours is told to who asked."""
+    try:
+        return measure(arguments)
+    except ImageguardError as error:
+        _tell_line({"error": str(error)})
+        return error.exit_code
+
+
+def measure(arguments: Sequence[str]) -> int:
+    """Measure what comes in; Ctrl-C ends it, and what was measured is kept.
+
+    Raises:
+        UnavailableError: the readout was replaced meanwhile, or the store or the workers do not work.
+    """
     path, workers, version, *readout = arguments
     scoring = Scoring(workers=int(workers), readout=Path(readout[0]) if readout else None)
-    if version_of(scoring) != version:
+    own = _readout(readout[0]) if readout else None
+    if version_of(scoring, scorer_by(own)) != version:
         raise UnavailableError(f"{printable(str(scoring.readout))} was replaced meanwhile; begin again")
     store = MeasuredFiles(Path(path), version)
     measuring = Measuring(store, scoring, _Told())
@@ -49,6 +64,13 @@ def main(arguments: Sequence[str]) -> int:
     return os.EX_OK
 
 
+def _readout(path: str) -> Readout:
+    try:
+        return readout_of(path)
+    except (OSError, ValueError) as error:
+        raise UnavailableError(f"the readout was replaced meanwhile: {printable(str(error))}") from error
+
+
 class _Told(Unread):
     """Tells each file that cannot be read, in place of keeping it."""
 
@@ -57,8 +79,12 @@ class _Told(Unread):
 
 
 def _tell(path: str, reason: str, why: str) -> None:
+    _tell_line({"path": path, "reason": reason, "detail": why})
+
+
+def _tell_line(told: dict[str, str]) -> None:
     with suppress(BrokenPipeError):
-        sys.stdout.write(f"{json.dumps({'path': path, 'reason': reason, 'detail': why})}\n")
+        sys.stdout.write(f"{json.dumps(told)}\n")
 
 
 def _paths(stream: BinaryIO) -> Iterator[str]:

@@ -10,7 +10,6 @@ from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import ImageguardError, RetryableError
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.names import printable
-from imageguard_daemon.quality.readout import scorer_of
 from imageguard_daemon.service.measuring import measure_files
 
 Handle = Callable[[str, Measurement], None]
@@ -18,14 +17,10 @@ _RETRIED_AT_MOST = 1_000
 _EXAMPLES = 20
 
 
-def version_of(scoring: Scoring) -> str:
-    """Say what measurements depend on beside the file: the scorer, and the limits that make an image too large.
-
-    Raises:
-        NoInputError, PermissionDeniedError, ConfigError: the settings name a readout that is none.
-    """
+def version_of(scoring: Scoring, scorer_version: str) -> str:
+    """Say what measurements depend on beside the file: the scorer, and the limits that make an image too large."""
     limits = (scoring.max_pixels, scoring.max_megabytes, scoring.timeout_seconds, scoring.worker_memory_megabytes)
-    return f"scorer {scorer_of(scoring.readout)}, limits {' '.join(map(str, limits))}"
+    return f"scorer {scorer_version}, limits {' '.join(map(str, limits))}"
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.policy import decide_on_file, thresholds_for
-from imageguard_daemon.quality.readout import readout_of, scorer_of
+from imageguard_daemon.quality.readout import readout_of, scorer_by
 
 Path_ = str | os.PathLike[str]
 
@@ -94,22 +94,23 @@ _HASHED_BYTES = Scoring().max_megabytes << 20
 def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Measurement], Troubles]:
     own = None if judging.readout is None else readout_of(os.fsdecode(judging.readout))
     readout = None if judging.readout is None else Path(os.fsdecode(judging.readout)).absolute()
-    scoring = Scoring(workers=judging.workers, readout=readout)
+    scoring, scorer_version = Scoring(workers=judging.workers, readout=readout), scorer_by(own)
+    version = version_of(scoring, scorer_version)
     with ExitStack() as stack:
         cache = stack.enter_context(_cache_for(judging, f"-{own.digest}" if own else ""))
         stack.enter_context(_alone(cache))
-        store = MeasuredFiles(cache, version_of(scoring))
+        store = MeasuredFiles(cache, version)
         stack.callback(store.close)
         log = None
         if judging.audit is not None:
-            log = RecordedMeasurements(Path(judging.audit), scorer_of(readout))
+            log = RecordedMeasurements(Path(judging.audit), scorer_version)
             stack.callback(log.close)
         found = _known(paths, store, log)
         unknown = [path for path in dict.fromkeys(paths) if path not in found]
         store.commit()
         if not unknown:
             return found, {}
-        troubles = _measure(unknown, cache, scoring)
+        troubles = _measure(unknown, cache, scoring, version)
         return {**found, **_known(unknown, store, None)}, troubles
 
 
@@ -135,10 +136,10 @@ def _sha256(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _measure(paths: Sequence[str], cache: Path, scoring: Scoring) -> Troubles:
-    """Have a process of its own measure files into the cache; gives those it could not."""
+def _measure(paths: Sequence[str], cache: Path, scoring: Scoring, version: str) -> Troubles:
+    """Have a process of its own measure files into the cache, which is of this version; gives those it could not."""
     command = [sys.executable, "-P", "-m", "imageguard_daemon.batch.measuring_process", str(cache)]
-    command += [str(scoring.workers), version_of(scoring), *([str(scoring.readout)] if scoring.readout else [])]
+    command += [str(scoring.workers), version, *([str(scoring.readout)] if scoring.readout else [])]
     here = str(Path(imageguard_daemon.__file__).parent.parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
     given = b"".join(os.fsencode(path) + b"\0" for path in paths)
@@ -146,9 +147,15 @@ def _measure(paths: Sequence[str], cache: Path, scoring: Scoring) -> Troubles:
         command, input=given, stdout=subprocess.PIPE, env=environment, check=False
     )
     if made.returncode != os.EX_OK:
-        raise UnavailableError(f"the images could not be judged: the measuring process ended with {made.returncode}")
+        raise UnavailableError(f"the images could not be judged: {_why(made)}")
     told = [json.loads(line) for line in made.stdout.splitlines()]
     return {one["path"]: (one["reason"], one["detail"]) for one in told}
+
+
+def _why(made: "subprocess.CompletedProcess[bytes]") -> str:
+    with suppress(ValueError, IndexError, KeyError):  # one that was killed leaves half a line, or none
+        return str(json.loads(made.stdout.splitlines()[-1])["error"])
+    return f"the measuring process ended with {made.returncode}"
 
 
 @contextmanager

@@ -267,8 +267,12 @@ def configured(path: str | os.PathLike[str] | None, setting: str = "scoring.read
 
 def scorer_of(path: str | os.PathLike[str] | None) -> str:
     """Name the scorer, as records do, by which images are measured where a setting names this readout, or none."""
-    own = configured(path)
-    return scorer_with(own.digest if own else "")
+    return scorer_by(configured(path))
+
+
+def scorer_by(readout: Readout | None) -> str:
+    """Name the scorer, as records do, that measures by this readout, or by the package's own."""
+    return readout.identity if readout else scorer_with("")
 
 
 def readout_of(path: str) -> Readout:

@@ -100,5 +100,6 @@ def test_an_unsupported_format_is_looked_at_again(store, paths, monkeypatch) -> 
 
 def test_limits_that_decide_what_is_too_large_are_part_of_the_version() -> None:
     """After a limit was raised, nothing stays too large by memory alone."""
-    assert version_of(Scoring()) == version_of(Scoring(workers=3))
-    assert version_of(Scoring()) != version_of(Scoring(max_pixels=1000))
+    assert version_of(Scoring(), "1") == version_of(Scoring(workers=3), "1")
+    assert version_of(Scoring(), "1") != version_of(Scoring(max_pixels=1000), "1")
+    assert version_of(Scoring(), "1") != version_of(Scoring(), "1+0123456789ab")

@@ -2,14 +2,17 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from imageguard_daemon import validate
+from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.integrations import verdicts
 from imageguard_daemon.integrations.verdicts import Judging, Verdict, verdicts_on
 from imageguard_daemon.model import FileIdentity
@@ -35,9 +38,9 @@ def _count(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     asked: list[list[str]] = []
     measure = verdicts._measure
 
-    def noting(paths, cache, scoring):
+    def noting(paths, *how):
         asked.append([os.path.basename(path) for path in paths])
-        return measure(paths, cache, scoring)
+        return measure(paths, *how)
 
     monkeypatch.setattr(verdicts, "_measure", noting)
     return asked
@@ -105,7 +108,7 @@ def test_a_process_waits_while_another_measures(files, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     held = []
 
-    def measure(_paths, _cache, _workers):
+    def measure(*_):
         script = f"import fcntl; fcntl.flock(open({str(cache) + '.lock'!r}), fcntl.LOCK_EX | fcntl.LOCK_NB)"
         held.append(subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL, check=False).returncode)
         return {}
@@ -131,7 +134,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning_and_not_the_end(files, tmp_
 
 
 def test_a_readout_of_ones_own_has_measurements_of_its_own(files, tmp_path, monkeypatch):
-    """What one readout has measured is not taken for another's; what is not a readout is a ValueError."""
+    """What one readout has measured is not taken for another's."""
     own = write_readout(tmp_path / "own.npz")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     asked = _count(monkeypatch)
@@ -142,6 +145,33 @@ def test_a_readout_of_ones_own_has_measurements_of_its_own(files, tmp_path, monk
     assert first.score < 0.5 <= shipped.score
     assert len(list((tmp_path / "cache/imageguard-daemon").glob("datasets*.state"))) == 2
 
+
+@pytest.mark.parametrize("with_", ["another", "none"])
+def test_a_readout_that_is_replaced_meanwhile_measures_nothing(files, tmp_path, monkeypatch, with_):
+    """Verdicts of one call are of one readout: the call ends with what happened, and the next one is by the new."""
+    own, cache, known = write_readout(tmp_path / "own.npz"), tmp_path / "cache", verdicts._known
+
+    def replacing(*asked):
+        if with_ == "another":
+            write_readout(own, moved=-0.4)
+        else:
+            own.write_bytes(b"none")
+        return known(*asked)
+
+    monkeypatch.setattr(verdicts, "_known", replacing)
+    told = r"/\S*own.npz was replaced" if with_ == "another" else r"the readout was replaced meanwhile: .*not a readout"
+    with pytest.raises(UnavailableError, match=f"^the images could not be judged: {told}"):
+        verdicts_on(files[:1], Judging(cache=cache, readout=own))
+    with closing(sqlite3.connect(cache)) as kept:
+        assert kept.execute("SELECT count(*) FROM measured").fetchone() == (0,)
+    monkeypatch.undo()
+    write_readout(own, moved=-0.4)
+    assert verdicts_on(files[:1], Judging(cache=cache, readout=own))[0].is_readable
+
+
+def test_what_is_not_a_readout_is_a_value_error(files, tmp_path):
+    """As of everything else that is given wrongly; one that is not there is an OSError."""
+    own = tmp_path / "own.npz"
     own.write_bytes(b"none")
     with pytest.raises(ValueError, match="is not a readout"):
         verdicts_on(files[:1], Judging(readout=own))
