@@ -25,7 +25,7 @@ from imageguard_daemon.errors import ChangedError, NoInputError, StorageError, U
 from imageguard_daemon.intake.selection import Selection
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.names import printable
-from imageguard_daemon.quality.readout import scorer_of
+from imageguard_daemon.quality.readout import scorer_by
 from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.writing import held
 
@@ -117,12 +117,12 @@ class _Scan:
         if self._page is not None:
             stack.callback(self._page.discard)
         self._state = state_path(request)
-        self._scorer_version = scorer_of(request.settings.scoring.readout)
+        self._scorer_version = scorer_by(request.readout)
         self._store = MeasuredFiles(self._state, version_of(request.settings.scoring, self._scorer_version))
         stack.callback(self._store.close)
         if request.fresh:
             self._store.forget()
-        self._measuring = Measuring(self._store, request.settings.scoring)
+        self._measuring = Measuring(self._store, request.settings.scoring, request.readout)
         spared = (*self._outputs.paths, *filter(None, [Path(request.page) if request.page else None]), self._state)
         self._images = ImagesOfFolder(str(request.folder), self._selection, spared, self._note_unreadable_folder)
         self._is_complete = False

@@ -49,7 +49,7 @@ def measure(arguments: Sequence[str]) -> int:
     if version_of(scoring, scorer_by(own)) != version:
         raise UnavailableError(f"{printable(str(scoring.readout))} was replaced meanwhile; begin again")
     store = MeasuredFiles(Path(path), version)
-    measuring = Measuring(store, scoring, _Told())
+    measuring = Measuring(store, scoring, own, _Told())
 
     def tell(path: str, measurement: Measurement) -> None:
         if measurement.issue == "unsupported":

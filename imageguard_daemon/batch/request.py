@@ -11,20 +11,23 @@ from imageguard_daemon.batch.scanning import Unread
 from imageguard_daemon.batch.summary import Summary
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.quality.policy import thresholds_for
+from imageguard_daemon.quality.readout import Readout
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A folder, the rules to judge it by, and what is to be written or filed.
 
-    `outputs` are paths by form (`csv`, `jsonl`, `parquet`); `page` is where an HTML page goes, if
-    anywhere; `only` is a verdict, `borderline`, or empty.
+    `readout` is what stands in the file that the settings name, read before anything is made. `outputs` are paths by
+    form (`csv`, `jsonl`, `parquet`); `page` is where an HTML page goes, if anywhere; `only` is a verdict, `borderline`,
+    or empty.
     """
 
     folder: Path
     settings: Settings
     source: Source
     outputs: Mapping[str, str]
+    readout: Readout | None = None
     page: str = ""
     only: str = ""
     move: Path | None = None

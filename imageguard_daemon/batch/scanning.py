@@ -10,6 +10,7 @@ from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import ImageguardError, RetryableError
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.names import printable
+from imageguard_daemon.quality.readout import Readout
 from imageguard_daemon.service.measuring import measure_files
 
 Handle = Callable[[str, Measurement], None]
@@ -43,11 +44,17 @@ class Unread:
 
 
 class Measuring:
-    """Measures files in supervised workers, unless the store knows them. One thread only."""
+    """Measures files in supervised workers, unless the store knows them. One thread only.
 
-    def __init__(self, store: MeasuredFiles, scoring: Scoring, unread: Unread | None = None) -> None:
+    `readout` is what stood in the file that the settings name, if they name one: one run measures by one.
+    """
+
+    def __init__(
+        self, store: MeasuredFiles, scoring: Scoring, readout: Readout | None = None, unread: Unread | None = None
+    ) -> None:
         self._store = store
         self._scoring = scoring
+        self._readout = readout
         self._handle: Handle = _ignore
         self._check: Callable[[], None] = lambda: None
         self._again: list[str] = []
@@ -88,7 +95,7 @@ class Measuring:
             return None  # whoever reads it finds out why
 
     def _measure(self, paths: Iterator[str], *, last: bool) -> None:
-        for one in measure_files(paths, self._scoring, self._check):
+        for one in measure_files(paths, self._scoring, self._check, self._readout):
             path = one.candidate.relative_path
             if one.measurement is not None:
                 self._take(path, one.measurement)

@@ -9,7 +9,17 @@ import typer
 
 from imageguard_daemon.cli.incomplete import tell_how_to_go_on, tell_unread
 from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
-from imageguard_daemon.cli.rules import Preset, Readout, Set, SourceName, Workers, settings_of, source_of, with_rules
+from imageguard_daemon.cli.rules import (
+    Preset,
+    Readout,
+    Set,
+    SourceName,
+    Workers,
+    readout_in_force,
+    settings_of,
+    source_of,
+    with_rules,
+)
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
 
@@ -18,9 +28,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from imageguard_daemon.batch.backfill.description import Plan
     from imageguard_daemon.batch.backfill.running import BackfillResult
-    from imageguard_daemon.batch.backfill.shards import ManifestRequest, Reading
     from imageguard_daemon.batch.judging import Rules
     from imageguard_daemon.config import Settings, Source
 
@@ -121,8 +129,11 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
         raise UsageError("--manifest and --out are needed: a list of images, and a folder for results")
     from rich.console import Console
 
+    from imageguard_daemon import __version__
+    from imageguard_daemon.batch.backfill.description import Plan
     from imageguard_daemon.batch.backfill.running import BackfillRequest, run
-    from imageguard_daemon.batch.backfill.shards import ManifestRequest, Reading
+    from imageguard_daemon.batch.backfill.shards import ManifestRequest, Reading, Terms
+    from imageguard_daemon.quality.readout import scorer_by
     from imageguard_daemon.service import logs
 
     settings = settings_of(config, workers, readout)
@@ -130,7 +141,14 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     logs.configure("console", "warning", console)
     wanted = ManifestRequest(manifest, path_column, class_column, root, rules.class_from)
-    plan = _plan(wanted, shard_size, rules, settings, Reading(reads, read_timeout))
+    terms = Terms(
+        rules,
+        settings.scoring,
+        scorer_by(readout_in_force(settings, readout)),
+        __version__,
+        Reading(reads, read_timeout),
+    )
+    plan = Plan(wanted, shard_size, terms)
     request = BackfillRequest(
         plan, out, executor, dask or "", settings.scoring.workers, attempts=attempts, refresh=refresh
     )
@@ -162,18 +180,6 @@ def _rules(source: "Source") -> "Rules":
     from imageguard_daemon.quality.policy import thresholds_for
 
     return Rules(source.preset, thresholds_for(source.preset, source.thresholds), source.class_from)
-
-
-def _plan(
-    wanted: "ManifestRequest", shard_size: int, rules: "Rules", settings: "Settings", reading: "Reading"
-) -> "Plan":
-    from imageguard_daemon import __version__
-    from imageguard_daemon.batch.backfill.description import Plan
-    from imageguard_daemon.batch.backfill.shards import Terms
-    from imageguard_daemon.quality.readout import scorer_of
-
-    scorer_version = scorer_of(settings.scoring.readout)
-    return Plan(wanted, shard_size, Terms(rules, settings.scoring, scorer_version, __version__, reading))
 
 
 def _tell(

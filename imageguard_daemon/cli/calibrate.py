@@ -17,7 +17,7 @@ from imageguard_daemon.cli import completing
 from imageguard_daemon.cli.calibrating import AskedOfLog, examples_of, judged_by
 from imageguard_daemon.cli.options import ConfigFile
 from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
-from imageguard_daemon.cli.rules import Readout, settings_of
+from imageguard_daemon.cli.rules import Readout, readout_in_force, settings_of
 from imageguard_daemon.errors import ImageguardError, NoInputError, UsageError
 from imageguard_daemon.names import printable
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from imageguard_daemon.calibration.proposal import Proposal
     from imageguard_daemon.config import Scoring
     from imageguard_daemon.model import Measurement
+    from imageguard_daemon.quality.readout import Readout as OwnReadout
 
 
 _Measured = list[tuple[str, "Measurement"]]
@@ -129,19 +130,20 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     from imageguard_daemon.calibration.proposal import make_held_proposal, make_proposal
     from imageguard_daemon.calibration.rendering import warnings
-    from imageguard_daemon.quality.readout import scorer_of
+    from imageguard_daemon.quality.readout import scorer_by
     from imageguard_daemon.service import logs
 
     share, sure = _parse_share(max_reject), _parse_confidence(confidence, max_reject)
     _require_preset(preset or "general")
     asked = _asked_of_log(good, log, (source, class_name, since, until), config_file)
     _require_apart(good, bad)
-    scoring = settings_of(config_file, None, readout, log if log and log.is_dir() else None).scoring
-    scorer_version = scorer_of(scoring.readout)
+    settings = settings_of(config_file, None, readout, log if log and log.is_dir() else None)
+    own = readout_in_force(settings, readout)
+    scorer_version = scorer_by(own)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     logs.configure("console", "warning", console)
     found = examples_of(asked, preset, scorer_version) if asked else None
-    measured, unreadable = _measure([one for one in (good, bad) if one], scoring, console)
+    measured, unreadable = _measure([one for one in (good, bad) if one], (settings.scoring, own), console)
     if found:
         measured = _with_logged(measured, found.images)
     if reviews is not None:
@@ -228,7 +230,9 @@ def _require_apart(good: Path | None, bad: Path | None) -> None:
         raise UsageError("the folders of good and bad images must not be the same or lie in one another")
 
 
-def _measure(folders: Sequence[Path], scoring: "Scoring", console: "Console") -> tuple[list[_Measured], dict[str, str]]:
+def _measure(
+    folders: Sequence[Path], by: "tuple[Scoring, OwnReadout | None]", console: "Console"
+) -> tuple[list[_Measured], dict[str, str]]:
     """Measure all images of the folders; gives a list for each, and the files that could not be read."""
     from imageguard_daemon.service.measuring import measure_files
 
@@ -243,7 +247,7 @@ def _measure(folders: Sequence[Path], scoring: "Scoring", console: "Console") ->
     every = [path for found in paths for path in found]
     measured: dict[str, Measurement] = {}
     with _progress(console, len(every)) as advance:
-        for one in measure_files(every, scoring):
+        for one in measure_files(every, by[0], readout=by[1]):
             name = one.candidate.relative_path
             if one.measurement is None:
                 unreadable[name] = _in_words(one.error)

@@ -10,7 +10,7 @@ import typer
 
 from imageguard_daemon.cli import completing
 from imageguard_daemon.cli.options import Format, OutputFormat, parse_thresholds
-from imageguard_daemon.cli.rules import Readout, checked_readout
+from imageguard_daemon.cli.rules import Readout, named_readout
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
 
@@ -61,12 +61,13 @@ def _decide(
     from imageguard_daemon import validate  # which reads them
     from imageguard_daemon.quality.quiet import silent_standard_error
 
-    own = checked_readout(readout) if readout else None
+    if readout is not None:
+        named_readout(readout)  # or each image would say that it is none
     decisions, unreadable = {}, {}
     for path in files:
         try:
             with silent_standard_error():
-                decisions[path] = validate(path, readout=own, **rules)
+                decisions[path] = validate(path, readout=readout, **rules)
         except OSError as error:
             unreadable[path] = error.strerror or str(error)
         except ValueError as error:

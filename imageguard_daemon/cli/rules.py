@@ -13,6 +13,7 @@ from imageguard_daemon.names import printable
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings, Source
+    from imageguard_daemon.quality.readout import Readout as OwnReadout
 
 Preset = Annotated[
     str | None,
@@ -64,24 +65,38 @@ Readout = Annotated[
 def settings_of(
     config: Path | None, workers: int | None, readout: Path | None = None, root: Path | None = None
 ) -> "Settings":
-    """Load the configuration a command was given; a number of workers and a readout go on top of it."""
+    """Load the configuration a command was given; a number of workers and a readout go on top of it.
+
+    Whether there is such a readout, `readout_in_force` finds out.
+    """
     settings = settings_for(root, config)
     changes: dict[str, object] = {} if workers is None else {"workers": workers}
     if readout is not None:
-        changes["readout"] = checked_readout(readout)
+        changes["readout"] = readout.absolute()
     return settings.model_copy(update={"scoring": settings.scoring.model_copy(update=changes)}) if changes else settings
 
 
-def checked_readout(readout: Path) -> Path:
-    """Give the absolute path of a readout named on the command line, which must be one."""
+def readout_in_force(settings: "Settings", named: Path | None) -> "OwnReadout | None":
+    """Read the readout that the command line names, or else the settings: once, so that a run is by one.
+
+    Raises:
+        UsageError: what the command line names is none.
+        NoInputError, PermissionDeniedError, ConfigError: it cannot be read, or what the settings name is none.
+    """
+    from imageguard_daemon.quality.readout import configured
+
+    return configured(settings.scoring.readout) if named is None else named_readout(named)
+
+
+def named_readout(path: Path) -> "OwnReadout | None":
+    """Read a readout that the command line names; errors are those of `readout_in_force`."""
     from imageguard_daemon.errors import ConfigError
     from imageguard_daemon.quality.readout import configured
 
     try:
-        configured(readout, "--readout")
+        return configured(path, "--readout")
     except ConfigError as error:
         raise UsageError(error.problems[0]) from error
-    return readout.absolute()
 
 
 def source_of(settings: "Settings", name: str | None) -> "Source":

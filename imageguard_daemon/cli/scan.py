@@ -12,7 +12,17 @@ import typer
 
 from imageguard_daemon.cli.incomplete import tell_how_to_go_on, tell_unread
 from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
-from imageguard_daemon.cli.rules import Preset, Readout, Set, SourceName, Workers, settings_of, source_of, with_rules
+from imageguard_daemon.cli.rules import (
+    Preset,
+    Readout,
+    Set,
+    SourceName,
+    Workers,
+    readout_in_force,
+    settings_of,
+    source_of,
+    with_rules,
+)
 from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.names import printable
 
@@ -140,6 +150,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
         settings=settings,
         source=with_rules(source_of(settings, source), preset, parse_thresholds(thresholds or [])),
         outputs=_outputs(csv, jsonl, parquet, html),
+        readout=readout_in_force(settings, readout),
         page=html or "",
         only={Only.all: "", Only.rejected: "quarantined"}.get(only, only.value),
         move=move,

@@ -6,6 +6,7 @@ from itertools import islice
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.model import Candidate
+from imageguard_daemon.quality.readout import Readout
 from imageguard_daemon.service.workers import Finished, Workers
 
 _LONGEST_WAIT_SECONDS = 1.0
@@ -15,19 +16,24 @@ _PATHS_IN_A_BATCH = 8
 
 
 def measure_files(
-    paths: Iterable[str], settings: Scoring, check: Callable[[], None] = lambda: None
+    paths: Iterable[str],
+    settings: Scoring,
+    check: Callable[[], None] = lambda: None,
+    readout: Readout | None = None,
 ) -> Iterator[Finished]:
     """Measure files in worker processes; yields them as they finish, each path as the `relative_path`.
 
     Paths are taken as the workers have room: a long iterator is not read ahead. A path must not come twice while it
     is in work. `check` is called between any two of them and at least once a second. The workers end with the
-    iteration, also when it is left by an exception.
+    iteration, also when it is left by an exception. `readout` is the one that the settings name, where it was read
+    already: what stands in the file by now does not matter.
 
     Raises:
         UnavailableError: the workers do not work at all.
+        NoInputError, PermissionDeniedError, ConfigError: there is no readout to be had where the settings name one.
     """
     news = threading.Event()
-    workers = Workers(settings, news.set)
+    workers = Workers(settings, news.set, readout=readout)
     waiting = iter(paths)
     exhausted = False
     try:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.model import Measurement, Measures
-from imageguard_daemon.quality.readout import configured
-from imageguard_daemon.quality.version import scorer_with
+from imageguard_daemon.quality.readout import configured, scorer_by
 from imageguard_daemon.service.confined_process import start
 from imageguard_daemon.service.decoding_process import DecoderLostError, sealed_copy
 from imageguard_daemon.service.losses import Cause, Loss, issue_of
@@ -70,7 +69,7 @@ class BytesMeasurer:
     @property
     def scorer_version(self) -> str:
         """By which scorer it measures, as records name it."""
-        return scorer_with(self._readout.digest if self._readout else "")
+        return scorer_by(self._readout)
 
     def _by_readout(self, measurement: Measurement) -> Measurement:
         return replace(measurement, readout=self._readout.digest) if self._readout else measurement

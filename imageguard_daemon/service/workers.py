@@ -31,8 +31,8 @@ from imageguard_daemon.model import Candidate, Measurement
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 from imageguard_daemon.quality.decoding import Limits
-from imageguard_daemon.quality.readout import configured
-from imageguard_daemon.quality.version import loops_here, scorer_with
+from imageguard_daemon.quality.readout import Readout, configured, scorer_by
+from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.service import worker_process
 from imageguard_daemon.service.allowance import allowance
 from imageguard_daemon.service.edition import installed_edition
@@ -94,14 +94,17 @@ class Workers:
     """A pool of processes that measure. One thread only; `wake` is called from others when something finished.
 
     With `checks`, images are held against the checksums that their senders put beside them. The readout that the
-    settings name is read here, once; all processes measure by what stood in it, also those that are started later.
+    settings name is read here, once, unless it is given; all processes measure by what stood in it, also those that
+    are started later.
 
     Raises:
         NoInputError, PermissionDeniedError, ConfigError: there is none to be had where they name one.
     """
 
-    def __init__(self, settings: Scoring, wake: Callable[[], None], *, checks: bool = False) -> None:
-        self._readout = configured(settings.readout)
+    def __init__(
+        self, settings: Scoring, wake: Callable[[], None], *, checks: bool = False, readout: Readout | None = None
+    ) -> None:
+        self._readout = readout or configured(settings.readout)
         self._readout_digest = self._readout.digest if self._readout else ""
         self._code = loops_here()
         self._limits = Limits(
@@ -136,7 +139,7 @@ class Workers:
     @property
     def scorer_version(self) -> str:
         """By which scorer they measure, as records name it."""
-        return scorer_with(self._readout_digest)
+        return scorer_by(self._readout)
 
     @property
     def in_work(self) -> int:

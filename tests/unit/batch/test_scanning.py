@@ -12,8 +12,11 @@ from imageguard_daemon.batch.scanning import Measuring, version_of
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import RetryableError
 from imageguard_daemon.model import Candidate, FileIdentity, Measurement
+from imageguard_daemon.quality.readout import readout_of
 from imageguard_daemon.service.workers import Finished
 from tests.helpers.bench import GOOD
+from tests.helpers.images import jpeg, photo
+from tests.helpers.readouts import write_readout
 
 Answer = Callable[[str, int], Measurement | Exception]
 
@@ -45,7 +48,7 @@ def _run(
     """Measure with workers that answer as told; gives what was asked of them, too."""
     asked: list[str] = []
 
-    def measure_files(waiting: Iterable[str], _settings: Scoring, _check: object) -> Iterator[Finished]:
+    def measure_files(waiting: Iterable[str], *_: object) -> Iterator[Finished]:
         for path in waiting:
             asked.append(path)
             result = answer(path, asked.count(path))
@@ -80,6 +83,25 @@ def test_passing_trouble_is_tried_once_more(store, paths, monkeypatch) -> None:
     assert asked == [*paths, paths[0], paths[1]]
     assert [path for path, _ in handled] == [paths[2], paths[1]]
     assert measuring.unread.examples == [(paths[0], "its worker process was killed")]
+
+
+def test_one_run_is_by_one_readout_whatever_becomes_of_its_file(store, paths, monkeypatch, tmp_path) -> None:
+    """What is tried once more, in new processes, is measured by what was read at first."""
+    own, real, calls = write_readout(tmp_path / "own.npz"), scanning.measure_files, []
+    Path(paths[0]).write_bytes(jpeg(photo(280, 200)))
+
+    def measure_files(waiting: Iterable[str], *how: object) -> Iterator[Finished]:
+        calls.append(how)
+        own.write_bytes(b"none")
+        for path in waiting if len(calls) == 1 else ():
+            yield Finished(Candidate("", path), error=RetryableError("its worker process was killed"))
+        yield from real(waiting, *how)
+
+    monkeypatch.setattr(scanning, "measure_files", measure_files)
+    digest, found = readout_of(str(own)).digest, []
+    measuring = Measuring(store, Scoring(workers=1, readout=own), readout_of(str(own)))
+    measuring.run(paths[:1], lambda _, measurement: found.append(measurement.readout))
+    assert (found, len(calls)) == ([digest], 2)
 
 
 def test_files_that_cannot_be_read_are_counted_by_reason(store, paths, monkeypatch) -> None:

@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from imageguard_daemon import validate
+from imageguard_daemon.batch import folder_scan
+from imageguard_daemon.cli import calibrate
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.quality.readout import readout_of
+from imageguard_daemon.service import measuring
 from tests.helpers.images import jpeg, photo
 from tests.helpers.readouts import write_readout
 
@@ -65,6 +70,34 @@ def test_one_that_cannot_be_used_ends_each_command_with_a_sentence(folder: Path,
         assert word in told, (arguments, told)
         assert ("cannot read" if damage == "missing" else "is not a readout") in told, (arguments, told)
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_run_goes_on_by_what_it_has_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A readout that is replaced while a scan or a calibration looks at the folder changes nothing of it."""
+    own = folder / "own.npz"
+    name, content, before = readout_of(str(own)).identity, own.read_bytes(), folder_scan.version_of
+
+    def replacing(*asked: Any) -> str:
+        own.write_bytes(b"none")
+        return before(*asked)
+
+    monkeypatch.setattr(folder_scan, "version_of", replacing)
+    made = CliRunner().invoke(app, ["scan", "good", "--readout", "own.npz", "--jsonl", "out.jsonl", "--workers", "1"])
+    assert made.exit_code == 0, made.stderr
+    assert json.loads((folder / "out.jsonl").read_text())["scorer_version"] == name
+
+    def images(*_: Any) -> list[str]:
+        own.write_bytes(b"none")
+        return ["good/1.jpg"]
+
+    own.write_bytes(content)
+    asked: list[str] = []
+    monkeypatch.setattr(calibrate, "_images", images)
+    monkeypatch.setattr(
+        measuring, "measure_files", lambda _, by, *, readout: asked.append((by.readout, readout.identity)) or ()
+    )
+    assert "0 different good images" in _told(["calibrate", "good", "--readout", "own.npz"])[1]
+    assert asked == [(own, name)]
 
 
 def test_a_good_one_is_right_and_counts(folder: Path) -> None:
