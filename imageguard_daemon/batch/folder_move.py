@@ -17,7 +17,7 @@ from imageguard_daemon.batch.summary import Summary, Totals
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.intake.selection import Selection
 from imageguard_daemon.names import printable
-from imageguard_daemon.quality.readout import scorer_of
+from imageguard_daemon.quality.readout import scorer_by
 from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.status import Status
@@ -63,7 +63,7 @@ def _summary(totals: Totals, request: Request, *, is_complete: bool) -> tuple[Su
     unread = Unread(Counter(remaining))
     report = totals.report(request.settings.reporting)
     told = printable(str(request.folder))
-    measured_by = {"scorer_version": scorer_of(request.settings.scoring.readout), "code": loops_here()}
+    measured_by = {"scorer_version": scorer_by(request.readout), "code": loops_here()}
     return Summary(told, totals, report, 0, left, dict(unread.reasons), is_complete=is_complete, **measured_by), unread
 
 

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from imageguard_daemon import validate
-from imageguard_daemon.batch import folder_scan
+from imageguard_daemon.batch import folder_move, folder_scan
+from imageguard_daemon.batch.moving import Move
 from imageguard_daemon.cli import calibrate
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.errors import ImageguardError
@@ -98,6 +99,38 @@ def test_a_run_goes_on_by_what_it_has_read(folder: Path, monkeypatch: pytest.Mon
     )
     assert "0 different good images" in _told(["calibrate", "good", "--readout", "own.npz"])[1]
     assert asked == [(own, name)]
+
+
+def test_a_folder_that_was_moved_is_told_whatever_became_of_the_readout(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once all is filed, nothing that is missing meanwhile keeps its results and numbers from being written."""
+    own, move = folder / "own.npz", folder_move.Move.run
+    name = readout_of(str(own)).identity
+
+    def gone(self: Move) -> int:
+        code = move(self)
+        own.unlink()
+        return code
+
+    monkeypatch.setattr(folder_move.Move, "run", gone)
+    arguments = [
+        "scan",
+        "good",
+        "--move",
+        "moved",
+        "--jsonl",
+        "out.jsonl",
+        "--config",
+        "quick.yaml",
+        "--format",
+        "json",
+    ]
+    (folder / "quick.yaml").write_text("root: root\nintake: {settle_seconds: 0.2}\nscoring: {workers: 1}\n")
+    made = CliRunner().invoke(app, [*arguments, "--readout", "own.npz"])
+    assert made.exit_code == 0, (made.exception, made.stderr)
+    assert (json.loads(made.stdout)["scorer_version"], own.exists()) == (name, False)
+    assert json.loads((folder / "out.jsonl").read_text())["scorer_version"] == name
 
 
 def test_a_good_one_is_right_and_counts(folder: Path) -> None:
