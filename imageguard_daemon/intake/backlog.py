@@ -53,6 +53,10 @@ class Backlog:
         """Tell whether a candidate failed and waits for its next attempt."""
         return candidate in self._set_aside
 
+    def still_waits(self, failure: Failure) -> bool:
+        """Tell whether this is the last that is known of a candidate, and it waits for its next attempt."""
+        return self._failures.get(failure.candidate) is failure and failure.candidate in self._set_aside
+
     def is_new_failure(self, candidate: Candidate) -> bool:
         """Tell whether nothing is known yet against a candidate."""
         return candidate not in self._failures
@@ -121,6 +125,11 @@ class Backlog:
     def postponed(self, candidate: Candidate, why: str, retry_at: float) -> Failure:
         """Set a candidate aside until a given time without counting it as an attempt."""
         return self._set(Failure(candidate, 0, retry_at, why))
+
+    def retry_now(self, failure: Failure, now: float) -> None:
+        """End the pause of a candidate: what it waited for has come."""
+        if self.still_waits(failure):
+            self._failures[failure.candidate] = replace(failure, retry_at=now)
 
     def take_retries(self, now: float) -> Iterator[Candidate]:
         """Let go of the candidates whose pause is over, and yield them: intake looks at them again."""

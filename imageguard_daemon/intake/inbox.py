@@ -3,10 +3,10 @@
 import os
 import stat
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 
 import structlog
 
@@ -16,7 +16,7 @@ from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.intake.selection import Left, Selection
 from imageguard_daemon.intake.settling import Seen, Settling
 from imageguard_daemon.intake.unknown_writers import UnknownWriters
-from imageguard_daemon.intake.walking import Found, walk
+from imageguard_daemon.intake.walking import Found, steps
 from imageguard_daemon.intake.watcher import Hints, InboxWatcher
 from imageguard_daemon.leases import NOT_ANSWERED, NOT_ASKED, Answer, Writers, ask
 from imageguard_daemon.model import Candidate, FileIdentity
@@ -47,12 +47,13 @@ class Inbox:
         self._backlog = backlog
         self._settling = Settling(settings.settle_seconds, settings.backlog_limit)
         self._hints = Hints(wake)
+        self._to_follow: deque[str] = deque()
         self._watcher = InboxWatcher(self._root, self._hints, settings.canary_seconds)
         self._unknown_writers = UnknownWriters(self._root)
         self._reach = Reach.unknown
         self._watched: tuple[int, int] | None = None
         self._was_looked_at = False
-        self._walk: Iterator[Found] | None = None
+        self._walk: Iterator[Found | None] | None = None
         self._walk_again = False
         self._next_walk_at = 0.0
         self._walked_at: float | None = None
@@ -108,7 +109,7 @@ class Inbox:
             return []
         if self._watcher.step(now):
             self._walk_again = True
-        self._follow_hints(now)
+        self._follow_hints(now, time.monotonic() + SECONDS_PER_STEP)
         self._continue_walk(now, time.monotonic() + SECONDS_PER_STEP)
         return list(self._settled(now, room, time.monotonic() + SECONDS_PER_STEP))
 
@@ -116,7 +117,7 @@ class Inbox:
         """Say when `step` should be called again at the latest."""
         if not self.present:
             return now + 1.0
-        if (self._walk is not None or self._walk_again) and not self._settling.full:
+        if self._to_follow or ((self._walk is not None or self._walk_again) and not self._settling.full):
             return now
         next_due = self._settling.next_due()
         times = [self._watcher.next_step()]
@@ -188,58 +189,69 @@ class Inbox:
             self._next_walk_at = now
         self._watched = identity
 
-    def _follow_hints(self, now: float) -> None:
-        paths, lost = self._hints.drain()
-        if lost:
-            log.warning("events were lost; walking the inbox", inbox=self._root)
-            self._walk_again = True
+    def _follow_hints(self, now: float, until: float) -> None:
+        if not self._to_follow:
+            paths, lost = self._hints.drain()
+            self._to_follow.extend(paths)
+            if lost:
+                log.warning("events were lost; walking the inbox", inbox=self._root)
+                self._walk_again = True
         prefix = os.path.join(self._watcher.watched_folder, "")
-        for path in paths:
+        while self._to_follow:
+            path = self._to_follow.popleft()
             relative_path = path.removeprefix(prefix)
             if relative_path != path and not self._in_ignored_folder(relative_path):
-                self._follow_hint(path, relative_path, now)
+                self._follow_hint(path, relative_path, now, until)
+            if time.monotonic() >= until:
+                return  # what is left is followed at the next step
 
-    def _follow_hint(self, path: str, relative_path: str, now: float) -> None:
+    def _follow_hint(self, path: str, relative_path: str, now: float, until: float) -> None:
         self._backlog.changed(self._candidate(relative_path), self._identity(relative_path))
         if os.path.isdir(path) and not os.path.islink(path):
-            self._observe_tree(relative_path, now)
+            self._observe_tree(relative_path, now, until)
         else:
             self._observe(relative_path, now)
 
     def _in_ignored_folder(self, relative_path: str) -> bool:
         return any(self.selection.ignores(part) for part in relative_path.split(os.sep)[:-1])
 
-    def _observe_tree(self, relative_folder: str, now: float) -> None:
+    def _observe_tree(self, relative_folder: str, now: float, until: float) -> None:
         """Look into a folder that was made or moved here: its files may have had no event of their own."""
         if self.selection.ignores(os.path.basename(relative_folder)):
             return
-        found = list(islice(walk(self._root, self.selection, relative_folder), ENTRIES_PER_STEP))
-        for entry in found:
-            self._observe_found(entry, now)
-        if len(found) == ENTRIES_PER_STEP:
-            self._walk_again = True
+        for number, found in enumerate(steps(self._root, self.selection, relative_folder), 1):
+            if found is not None:
+                self._observe_found(found, now)
+            if number == ENTRIES_PER_STEP or time.monotonic() >= until:
+                self._walk_again = True
+                return
 
     def _continue_walk(self, now: float, until: float) -> None:
         if self._walk is None and (self._walk_again or now >= self._next_walk_at):
             self._folders_walked = 0
-            self._walk = walk(self._root, self.selection, entered=self._count_folder)
+            self._walk = steps(self._root, self.selection, entered=self._count_folder)
             self._walk_again = False
         if self._walk is None:
             return
         for _ in range(ENTRIES_PER_STEP):
             if self._settling.full:
                 return
-            found = next(self._walk, None)
-            if found is None:
-                self._walk = None
-                self._skipped, self._met_again = self._met_again, {}
-                self._watcher.compare_with_walk(self._folders_walked, self._reach)
-                self._walked_at = now if self._walked_at is None else self._walked_at
-                self._next_walk_at = now + self._rescan_seconds
+            try:
+                found = next(self._walk)
+            except StopIteration:
+                self._end_walk(now)
                 return
-            self._observe_found(found, now)
+            if found is not None:
+                self._observe_found(found, now)
             if time.monotonic() >= until:
                 return
+
+    def _end_walk(self, now: float) -> None:
+        self._walk = None
+        self._skipped, self._met_again = self._met_again, {}
+        self._watcher.compare_with_walk(self._folders_walked, self._reach)
+        self._walked_at = now if self._walked_at is None else self._walked_at
+        self._next_walk_at = now + self._rescan_seconds
 
     def _count_folder(self) -> None:
         self._folders_walked += 1

@@ -15,14 +15,21 @@ class Found:
     left: Left | None = None
 
 
-def walk(
-    inbox: str, selection: Selection, start: str = "", entered: Callable[[], None] = lambda: None
-) -> Iterator[Found]:
+def walk(inbox: str, selection: Selection, start: str = "") -> Iterator[Found]:
     """Yield what lies in the folder `start` below the inbox, and in its sub-folders.
 
     Streams: memory does not grow with the number of files in a folder, only with the number of folders open or
-    still to visit. Entries that appear or vanish during the walk may or may not be seen. `entered` is told of each
-    folder that is read.
+    still to visit. Entries that appear or vanish during the walk may or may not be seen.
+    """
+    return (found for found in steps(inbox, selection, start) if found is not None)
+
+
+def steps(
+    inbox: str, selection: Selection, start: str = "", entered: Callable[[], None] = lambda: None
+) -> Iterator[Found | None]:
+    """Walk, with None for each look at the disk that finds nothing to tell: so a walk can be left at any time.
+
+    A tree of empty folders takes as long as one that is full. `entered` is told of each folder that is read.
     """
     folders = [start]
     while folders:
@@ -30,12 +37,15 @@ def walk(
         try:
             with os.scandir(os.path.join(inbox, relative_folder)) as listing:
                 entered()
+                yield None
                 for entry in listing:
                     relative_path = os.path.join(relative_folder, entry.name)
                     if not entry.is_dir(follow_symlinks=False):
                         yield Found(relative_path, _why_left(entry, selection))
-                    elif not selection.ignores(entry.name):
+                        continue
+                    if not selection.ignores(entry.name):
                         folders.append(relative_path)
+                    yield None
         except (FileNotFoundError, NotADirectoryError):
             continue  # gone since it was listed, or while it was read
         except OSError:  # forbidden, or its file system went away

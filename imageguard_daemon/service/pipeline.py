@@ -462,9 +462,8 @@ class Pipeline:
         """Look again at the files that waited for the same folder as one that has moved."""
         over = {waiting.why for waiting in self._refusals.moved(moved.source_path, moved.destination_path)}
         for failure in self._backlog.failures if over else ():
-            if failure.error in over and self._backlog.is_set_aside(failure.candidate):
-                self._backlog.done(failure.candidate)
-                self._sources[failure.candidate.source].inbox.look_again_at(failure.candidate, now)
+            if failure.error in over:
+                self._backlog.retry_now(failure, now)
 
     def _set_aside(self, candidate: Candidate, error: Exception, now: float) -> None:
         self._tell_of(self._backlog.failed(candidate, str(error), now))

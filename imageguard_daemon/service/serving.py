@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ import structlog
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import ImageguardError
 from imageguard_daemon.intake.backlog import Backlog, Failure
-from imageguard_daemon.intake.inbox import Inbox
+from imageguard_daemon.intake.inbox import SECONDS_PER_STEP, Inbox
 from imageguard_daemon.model import JudgedFile
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.readout import scorer_of
@@ -95,6 +96,7 @@ class Serving:
         self._configuration_refused = ""
         self._next_tell_at = 0.0
         self._next_review_at = 0.0
+        self._to_review: deque[Failure] = deque()
         self._last_progress_at = 0.0
 
     def run(self, reload: Callable[[], Settings], display: Display, *, once: bool) -> int:
@@ -139,13 +141,11 @@ class Serving:
 
     def _step(self, display: Display) -> None:
         now = time.monotonic()
-        for candidate in self._backlog.take_retries(now):
-            source = self._sources[candidate.source]
-            with self._touching.of(candidate.source, str(source.settings.inbox)):
-                source.inbox.look_again_at(candidate, now)
+        self._retry(now)
+        self._review_failures()
         if now >= self._next_review_at:
             self._next_review_at = now + REVIEW_SECONDS
-            self._review_failures()
+            self._to_review = self._to_review or deque(self._backlog.failures)
             self._pipeline.settle_again(now)
         room = self._backlog.room // len(self._sources)
         for name, source in self._sources.items():
@@ -168,12 +168,25 @@ class Serving:
         if not source.is_paused(now) and not self._locks.holds(source.settings.inbox):
             source.pause(told_taken(source.settings.inbox), now)
 
+    def _retry(self, now: float) -> None:
+        until = time.monotonic() + SECONDS_PER_STEP
+        for candidate in self._backlog.take_retries(now):
+            source = self._sources[candidate.source]
+            with self._touching.of(candidate.source, str(source.settings.inbox)):
+                source.inbox.look_again_at(candidate, now)
+            if time.monotonic() >= until:
+                return  # the others are as due at the next step
+
     def _review_failures(self) -> None:
-        for failure in self._backlog.failures:
+        until = time.monotonic() + SECONDS_PER_STEP
+        while self._to_review:
+            failure = self._to_review.popleft()
             source = self._sources[failure.candidate.source]
-            if source.inbox.present and self._backlog.is_set_aside(failure.candidate):
+            if source.inbox.present and self._backlog.still_waits(failure):
                 with self._touching.of(source.settings.name, str(source.settings.inbox)):
                     source.inbox.review(failure.candidate)
+                if time.monotonic() >= until:
+                    return  # on a slow disk the rest is for the next steps
 
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()

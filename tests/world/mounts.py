@@ -3,6 +3,8 @@
 import os
 import socket
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -29,13 +31,17 @@ def mergerfs(home: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def sshfs(home: Path, *options: str) -> Iterator[Path]:
-    """A folder of an SFTP server of this machine, which it talks to through a pair of sockets in place of ssh."""
+def sshfs(home: Path, *options: str, seconds: float = 0.0) -> Iterator[Path]:
+    """A folder of an SFTP server of this machine, which it talks to through a pair of sockets in place of ssh.
+
+    Each question to the server takes so many seconds.
+    """
     _need_fuse("sshfs")
     need(SFTP_SERVER.exists(), "OpenSSH's sftp-server")
     (home / "remote").mkdir()
     ours, theirs = socket.socketpair()
     server = subprocess.Popen([SFTP_SERVER, "-d", f"{home}/remote"], stdin=theirs, stdout=theirs)
+    ours = _delayed(ours, seconds) if seconds else ours
     try:
         command = ["sshfs", "-f", "-o", ",".join(["passive,allow_other", *options]), f"server:{home}/remote"]
         with _mounted(home, lambda at: [*command, str(at)], stdin=ours, stdout=ours) as at:
@@ -50,6 +56,11 @@ def sshfs(home: Path, *options: str) -> Iterator[Path]:
 def uncached(home: Path) -> AbstractContextManager[Path]:
     """The same, with each look at a file asking the server, as NFS and SMB do after a while."""
     return sshfs(home, "dir_cache=no", "attr_timeout=0", "entry_timeout=0")
+
+
+def slow(home: Path) -> AbstractContextManager[Path]:
+    """The same with a server far away, or whose disk has much to do."""
+    return sshfs(home, "dir_cache=no", "attr_timeout=0", "entry_timeout=0", seconds=0.01)
 
 
 @contextmanager
@@ -100,8 +111,29 @@ def overlayfs(home: Path) -> Iterator[Path]:
 
 
 KINDS: dict[str, Callable[[Path], object]] = {
-    kind.__name__: kind for kind in (mergerfs, sshfs, uncached, bindfs, exfat, vfat, overlayfs)
+    kind.__name__: kind for kind in (mergerfs, sshfs, uncached, slow, bindfs, exfat, vfat, overlayfs)
 }
+
+
+def _delayed(server: socket.socket, seconds: float) -> socket.socket:
+    """Give a socket from which each message to an SFTP server arrives there so much later, one after another."""
+    ours, theirs = socket.socketpair()
+
+    def questions() -> None:
+        with theirs, theirs.makefile("rb") as stream, suppress(OSError):
+            while len(length := stream.read(4)) == 4:
+                message = stream.read(int.from_bytes(length, "big"))
+                time.sleep(seconds)
+                server.sendall(length + message)
+
+    def answers() -> None:
+        with server, suppress(OSError):
+            while answer := server.recv(1 << 16):
+                theirs.sendall(answer)
+
+    for one in (questions, answers):
+        threading.Thread(target=one, daemon=True).start()
+    return ours
 
 
 def _need_fuse(*tools: str) -> None:

@@ -1,4 +1,4 @@
-"""A mount whose server is gone: every access waits for it inside the kernel."""
+"""Mounts whose server is gone, where every access waits for it inside the kernel; and such as answer slowly."""
 
 import json
 import os
@@ -55,4 +55,23 @@ def test_status_names_a_mount_that_hangs_and_a_stop_signal_ends_the_daemon(mount
     # What a FUSE program has been asked for the kernel waits out, even after a SIGKILL: now it answers.
     assert one.process.wait(60) == os.EX_TEMPFAIL
     one.start()
+    assert one.stop() == 0
+
+
+def test_a_slow_mount_with_many_folders_holds_up_no_other_source(mounted, ingest, tmp_path):
+    """Hundreds of folders, each of which takes a while to watch and to walk: images elsewhere are filed meanwhile."""
+    at = mounted("slow")
+    (at.parent / "remote" / "inbox").mkdir()
+    for number in range(300):
+        (at.parent / "remote" / "inbox" / f"day-{number}").mkdir()
+    there = {"inbox": str(at / "inbox")} | {p: str(tmp_path / "root" / f"nas-{p}") for p in ("accepted", "quarantine")}
+    one = ingest(sources=[{"name": "nas"} | there, {"name": "here"}])
+    one.start()
+    told = "its folders are many or slow: until all are watched, the inbox is only walked"
+    wait_until(lambda: one.events(told), "the log says so")
+    one.put("cat/1.jpg", jpeg(photo()))
+    one.wait_for_decisions(1)
+    assert not one.events("a disk or mount does not answer")
+    (at.parent / "remote" / "inbox" / "day-7" / "2.jpg").write_bytes(jpeg(photo(seed=2)))
+    one.wait_for_decisions(2)
     assert one.stop() == 0

@@ -47,6 +47,28 @@ def test_pauses_double_up_to_a_limit() -> None:
     assert pauses[-1] == LONGEST_PAUSE_SECONDS
 
 
+def test_retries_may_be_taken_a_few_at_a_time(backlog: Backlog) -> None:
+    """Who stops taking them gets the others at the next time, and none twice."""
+    for candidate in (CAT, DOG):
+        backlog.failed(in_work(backlog, candidate), "no", NOW)
+    assert next(backlog.take_retries(NOW + 1000)) == CAT
+    assert list(backlog.take_retries(NOW + 1000)) == [DOG]
+
+
+def test_a_pause_ends_early_for_what_still_waits_as_it_was_told(backlog: Backlog) -> None:
+    """When what it waited for has come; of one that has failed again meanwhile, or went, nothing changes."""
+    first = backlog.postponed(in_work(backlog, CAT), "no permission", NOW + 600)
+    assert backlog.still_waits(first)
+    backlog.retry_now(first, NOW)
+    assert list(backlog.take_retries(NOW)) == [CAT]
+    again = backlog.postponed(in_work(backlog, CAT), "no permission", NOW + 600)
+    backlog.retry_now(first, NOW)
+    assert (backlog.still_waits(first), backlog.next_retry()) == (False, NOW + 600)
+    backlog.done(CAT)
+    backlog.retry_now(again, NOW)
+    assert backlog.failures == ()
+
+
 def test_a_file_that_failed_too_often_waits_for_a_person(backlog: Backlog) -> None:
     """After `max_attempts` there are no more retries, until everything gets another chance."""
     for _ in range(3):

@@ -15,6 +15,7 @@ from imageguard_daemon import file_systems
 from imageguard_daemon.config import Intake, Source
 from imageguard_daemon.file_systems import FileSystem, Reach
 from imageguard_daemon.intake import inbox as inbox_module
+from imageguard_daemon.intake import walking
 from imageguard_daemon.intake.backlog import Backlog
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.intake.selection import COMPANIONS
@@ -436,26 +437,91 @@ def test_an_inbox_that_is_gone_before_the_first_look_is_told(folder: Path, opene
 
 def test_a_slow_disk_lets_others_have_their_turn(folder, opened, monkeypatch):
     """A look at a file that takes long ends the step soon after, at every stage; the next steps go on from there."""
-    count = 30
-    for number in range(count):
-        (folder / f"{number}.jpg").write_bytes(b"x")
-    inbox, clock, looks = opened(), [NOW], []
-    fast = inbox._identity
-    monkeypatch.setattr(inbox_module, "SECONDS_PER_STEP", 0.2)
+    names = [f"{number}.jpg" for number in range(30)]
+    for name in names:
+        (folder / name).write_bytes(b"x")
+    inbox = opened()
+    clock, looks = slowed(monkeypatch, inbox)
+    found, most_looks = walked_slowly(inbox, clock, looks, len(names))
+    assert found == sorted(names)
+    assert most_looks <= 18  # in both stages, with what belongs to the file that was begun last; without an end, 90
 
-    def slow(path):
+
+def slowed(monkeypatch: pytest.MonkeyPatch, inbox: Inbox) -> tuple[list[float], list[str]]:
+    """Have each look at a file or folder take a quarter of a step's time; give the clock, and the looks of a step."""
+    clock, looks = [NOW], []
+    monkeypatch.setattr(inbox_module, "SECONDS_PER_STEP", 0.2)
+    monkeypatch.setattr(inbox_module.time, "monotonic", lambda: clock[0])
+    fast, scan = inbox._identity, os.scandir
+
+    def took(path: str) -> None:
         clock[0] += inbox_module.SECONDS_PER_STEP / 4
         looks.append(path)
-        return fast(path)
 
-    monkeypatch.setattr(inbox_module.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(inbox, "_identity", slow)
-    found, most_looks = [], 0
-    while len(found) < count:
+    monkeypatch.setattr(inbox, "_identity", lambda path: (took(path), fast(path))[1])
+    monkeypatch.setattr(walking.os, "scandir", lambda path: (took(path), scan(path))[1])
+    return clock, looks
+
+
+def walked_slowly(inbox: Inbox, clock: list[float], looks: list[str], wanted: int) -> tuple[list[str], int]:
+    """Turn the loop until so many are found; give them, and the most looks that one step took."""
+    found: list[Candidate] = []
+    most_looks = 0
+    while len(found) < wanted:
         looks.clear()
-        found += inbox.step(clock[0], count)
+        found += inbox.step(clock[0], wanted)
         most_looks = max(most_looks, len(looks))
         assert clock[0] < NOW + 120, "some are never handed out"
-        clock[0] = max(clock[0], min(inbox.next_step(clock[0], count), clock[0] + 1.0))
-    assert paths(found) == sorted(f"{number}.jpg" for number in range(count))
-    assert most_looks <= 16  # in both stages, with what belongs to the file that was begun last; without an end, 90
+        clock[0] = max(clock[0], min(inbox.next_step(clock[0], wanted), clock[0] + 1.0))
+    return paths(found), most_looks
+
+
+def test_many_empty_folders_on_a_slow_disk_let_others_have_their_turn(folder, opened, monkeypatch):
+    """What uploads leave behind: a walk that finds no file at all ends its step all the same, and comes to its end."""
+    for number in range(50):
+        (folder / f"day-{number}").mkdir()
+    (folder / "1.jpg").touch()
+    inbox = opened()
+    clock, looks = slowed(monkeypatch, inbox)
+    assert walked_slowly(inbox, clock, looks, 1)[0] == ["1.jpg"]
+    looks.clear()
+    inbox.walk_soon()
+    most_looks = 0
+    while inbox._walk is not None or inbox._next_walk_at == 0.0:
+        looks.clear()
+        inbox.step(clock[0], 1)
+        most_looks = max(most_looks, len(looks))
+        assert clock[0] < NOW + 120, "the walk never ends"
+    assert most_looks <= 16
+    assert inbox._folders_walked == 51
+
+
+def test_a_burst_of_events_from_a_slow_disk_lets_others_have_their_turn(folder, opened, monkeypatch):
+    """Each event takes looks of its own: a step follows a few, and the loop comes back at once for the rest."""
+    inbox = opened()
+    inbox.step(NOW, 1)
+    names = [f"{number}.jpg" for number in range(30)]
+    for name in names:
+        (folder / name).touch()
+        inbox._hints.add(str(folder / name))
+    clock, looks = slowed(monkeypatch, inbox)
+    inbox.step(clock[0], 1)
+    assert inbox.next_step(clock[0], 1) == clock[0]
+    found, most_looks = walked_slowly(inbox, clock, looks, len(names))
+    assert found == sorted(names)
+    assert most_looks <= 20
+
+
+def test_a_large_folder_moved_in_on_a_slow_disk_lets_others_have_their_turn(folder, opened, monkeypatch):
+    """One event stands for all its files: what there is no time for, a walk finds at once."""
+    inbox = opened()
+    inbox.step(NOW, 1)
+    names = [f"cat/{number}.jpg" for number in range(30)]
+    (folder / "cat").mkdir()
+    for name in names:
+        (folder / name).touch()
+    inbox._hints.add(str(folder / "cat"))
+    clock, looks = slowed(monkeypatch, inbox)
+    found, most_looks = walked_slowly(inbox, clock, looks, len(names))
+    assert found == sorted(names)
+    assert most_looks <= 24
