@@ -51,8 +51,8 @@ _IN_QUARANTINE = """
 (d.verdict = 'quarantined' OR d.id IN (SELECT decision_id FROM review_records WHERE action = 'reject'))
 AND EXISTS (SELECT 1 FROM intents i JOIN outcomes o ON o.intent_id = i.id AND o.outcome = 'moved'
             WHERE i.decision_id = d.id AND i.role = 'image' AND i.review_id IS NULL)
-AND coalesce((SELECT v.action FROM reviews v WHERE v.decision_id = d.id ORDER BY v.id DESC LIMIT 1), 'undo')
-    IN (CASE d.verdict WHEN 'quarantined' THEN 'undo' END, 'confirm', 'reject')"""
+AND (d.verdict, coalesce((SELECT v.action FROM reviews v WHERE v.decision_id = d.id ORDER BY v.id DESC LIMIT 1), ''))
+    IN (VALUES ('quarantined', ''), ('quarantined', 'undo'), ('quarantined', 'confirm'), ('accepted', 'reject'))"""
 _SETTLED = """
 NOT EXISTS (SELECT 1 FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id WHERE i.decision_id = d.id
             AND (i.id > :intents OR o.id IS NULL OR o.id > :outcomes

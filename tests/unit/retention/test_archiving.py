@@ -21,7 +21,7 @@ from imageguard_daemon.audit.schema import CHAINED
 from imageguard_daemon.errors import DataError, NoInputError, StalledError, UsageError
 from imageguard_daemon.model import Outcome
 from imageguard_daemon.retention.archiving import Archived, Request, archive, plan_archive
-from imageguard_daemon.review.acting import confirm, purge, release, undo
+from imageguard_daemon.review.acting import approve, confirm, purge, reject, release, undo
 from tests.helpers.records import UNDECODABLE, intent, judged
 from tests.helpers.rejections import Rejections
 from tests.helpers.tampering import tamper
@@ -147,6 +147,29 @@ def test_only_what_left_quarantine_leaves_the_log(made: Rejections, act: tuple, 
         assert archived(made, include_quarantined=True).decisions == 1
         assert not made.do(release, 3)[0].done
         assert made.wrong() == []
+
+
+@pytest.mark.parametrize(
+    ("act", "goes"),
+    [
+        ((reject,), False),
+        ((reject, undo, reject), False),
+        ((reject, undo), True),
+        ((reject, undo, approve), True),
+        ((reject, purge), True),
+    ],
+)
+def test_an_accepted_image_stays_in_the_log_while_a_person_has_it_in_quarantine(
+    made: Rejections, act: tuple, goes: bool
+) -> None:
+    """Once that rejection is undone or its image purged it is settled, as if nobody had rejected it."""
+    for function in act:
+        assert made.do(function, 1)[0].done
+    plan = plan_archive(made.settings, request(made))
+    assert plan is not None
+    assert (plan.going, plan.in_quarantine, plan.unsettled) == (1 + goes, 2 - goes, 0)
+    assert archived(made).decisions == 1 + goes
+    assert made.wrong() == []
 
 
 def test_what_was_recorded_later_keeps_its_decision(made: Rejections) -> None:
