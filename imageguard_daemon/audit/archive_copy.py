@@ -124,6 +124,9 @@ def check_copy(folder: Path, progress: Progress = lambda _done: None) -> Manifes
             progress(sequence - manifest.first_sequence)
     if (sequence, previous.hex()) != (manifest.last_sequence, manifest.last_hash):
         raise DataError(f"{folder}: its end is missing")
+    for name, rows in readers.items():
+        if next(rows, None) is not None:
+            raise DataError(f"{folder}: {name} has a record that no link is of")
     return manifest
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -98,8 +98,18 @@ def test_the_archive_proves_itself(made: Rejections) -> None:
         check_copy(made.root)
 
 
-def test_an_archive_whose_rows_were_changed_with_its_manifest_is_found_out(made: Rejections) -> None:
-    """Whoever rewrites a file and its hash in the manifest still meets the hash chain."""
+@pytest.mark.parametrize(
+    ("forge", "told"),
+    [
+        (lambda rows: rows[1].update(score=0.123), "decision_records 2"),
+        (lambda rows: rows.append(rows[-1] | {"id": 77, "sequence": 99}), "decision_records has a record that no link"),
+        (lambda rows: rows.pop(), "has no record"),
+    ],
+)
+def test_an_archive_whose_rows_were_changed_with_its_manifest_is_found_out(
+    made: Rejections, forge: Callable[[list[dict]], object], told: str
+) -> None:
+    """Whoever changes, adds or removes rows, and rewrites their hash in the manifest, still meets the hash chain."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -107,12 +117,12 @@ def test_an_archive_whose_rows_were_changed_with_its_manifest_is_found_out(made:
     path = folder / "decision_records.parquet"
     table = pq.read_table(path)
     rows = table.to_pylist()
-    rows[1]["score"] = 0.123
+    forge(rows)
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"][path.name] = archive_copy._sha256_of(path)
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DataError, match="decision_records 2"):
+    with pytest.raises(DataError, match=told):
         check_copy(folder)
 
 
