@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,8 @@ def test_an_older_log_is_brought_up_to_date_and_says_what_it_does_not_know(made:
     with sqlite3.connect(database) as connection:
         connection.execute("DROP TABLE rollup_reviews")
         connection.executescript("DROP INDEX ix_quarantined_camera; DROP INDEX ix_accepted_borderline")
+        connection.executescript("DROP VIEW decisions; ALTER TABLE decision_records DROP COLUMN code")
+        connection.execute(import_module("imageguard_daemon.audit.migrations.versions.0009_borderline").DECISIONS)
         connection.execute("UPDATE alembic_version SET version_num = (SELECT '0009')")
     connection.close()
     [report, *_] = reports(made)  # read before anybody brought it up to date
