@@ -53,7 +53,7 @@ NASTY = [
 NAMES = st.one_of(
     st.binary(min_size=1, max_size=255).filter(lambda raw: b"/" not in raw and b"\0" not in raw).map(os.fsdecode),
     st.lists(st.sampled_from([*NASTY, "a", " "]), min_size=1, max_size=4).map("".join),
-)
+).filter(lambda name: name not in {".", ".."})  # which name folders, and nothing in one
 LIVE = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 REJECTED = decide(Measurement("0" * 64, issue="corrupt", detail="x\x1b[31m"), "general", thresholds_for("general"))
 
