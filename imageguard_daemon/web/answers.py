@@ -258,6 +258,7 @@ UPLOADS: Responses = {
     400: problem("No form with images."),
     403: problem("Sent by a page of another site."),
     429: problem("Too often.", "Retry-After"),
+    503: problem("Not now: the readout is not to be had, or is no longer that of the daemon; `detail` says which."),
 }
 _SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "description": "Made by `imageguard-daemon web --new-token NAME`."},

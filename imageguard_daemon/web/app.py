@@ -33,7 +33,8 @@ def make_app(site: Site) -> Guard:
     """Give the application for one root."""
     render, reports, thresholds, narrowing = Renderer(site), Reports(site), Thresholds(site), Narrowing(site)
     scoring = site.settings.scoring
-    thumbnails, maps, checker = MadeOnce(ThumbnailMaker(scoring)), MadeOnce(MapMaker(scoring)), Checker(scoring)
+    thumbnails, maps = MadeOnce(ThumbnailMaker(scoring)), MadeOnce(MapMaker(scoring))
+    checker = Checker(scoring, site.settings.state_folder if site.has_log else None)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:

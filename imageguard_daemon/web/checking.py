@@ -1,14 +1,19 @@
 """Judges uploads by every preset. Nothing is stored: bytes live in memory files until they have been measured."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from imageguard_daemon.config import Scoring
+from imageguard_daemon.errors import FatalError, RetryableError
 from imageguard_daemon.model import SCORE_NAMES, Decision, Measurement
 from imageguard_daemon.quality.policy import PRESETS, decide_on_file, thresholds_for
 from imageguard_daemon.quality.scoring import LIMITS, scores_by_threshold
 from imageguard_daemon.reporting.wording import measured_in_words
+from imageguard_daemon.service import status
+from imageguard_daemon.service.locking import running_process
 from imageguard_daemon.service.measuring_bytes import BytesMeasurer
 
 _MOST_SECONDS = 20.0
@@ -34,22 +39,62 @@ class Checked:
 
 
 class Checker:
-    """Has bytes measured in a confined process, one at a time; the process is made at first use."""
+    """Has bytes measured in a confined process, one at a time; process and readout are those of the first use.
 
-    def __init__(self, settings: Scoring) -> None:
-        self._measurer = BytesMeasurer(settings, min(_MOST_SECONDS, settings.timeout_seconds))
+    With a `state_folder` images are judged as the daemon would that runs there, or not at all.
+    """
+
+    def __init__(self, settings: Scoring, state_folder: Path | None = None) -> None:
+        self._settings = settings
+        self._state_folder = state_folder
+        self._measurer: BytesMeasurer | None = None
+        self._lock = threading.Lock()
 
     def check(self, name: str, data: bytes) -> Checked:
-        """Measure and judge; a hostile image gives decisions that are not ok. Any thread may call it."""
-        measurement = self._measurer.measure(data)
+        """Measure and judge; a hostile image gives decisions that are not ok. Any thread may call it.
+
+        Raises:
+            RetryableError: there is no readout to be had, or the daemon judges by another.
+        """
+        measurement = self._measurer_in_force().measure(data)
         decisions = {
             preset: decide_on_file(name, measurement, preset, thresholds) for preset, thresholds in PRESETS.items()
         }
         return Checked(name, measurement, decisions)
 
+    def _measurer_in_force(self) -> BytesMeasurer:
+        """Give the one that measures as the daemon does; one whose readout is no longer the daemon's is replaced."""
+        with self._lock:
+            if self._measurer is None:
+                self._measurer = self._made()
+            if self._scorer_of_daemon_beside(self._measurer):
+                made = self._made()
+                if wanted := self._scorer_of_daemon_beside(made):
+                    raise RetryableError(
+                        f"The daemon judges by scorer {wanted}, and what scoring.readout names by now makes "
+                        f"{made.scorer_version}: images can be checked again once the daemon was restarted."
+                    )
+                self.close()
+                self._measurer = made
+            return self._measurer
+
+    def _scorer_of_daemon_beside(self, measurer: BytesMeasurer) -> str:
+        """Name the scorer of the daemon that runs, if it is another than the measurer's."""
+        told = None if self._state_folder is None else status.read(self._state_folder)
+        if self._state_folder is None or told is None or told["scorer_version"] == measurer.scorer_version:
+            return ""
+        return str(told["scorer_version"]) if told["process_id"] == running_process(self._state_folder) else ""
+
+    def _made(self) -> BytesMeasurer:
+        try:
+            return BytesMeasurer(self._settings, min(_MOST_SECONDS, self._settings.timeout_seconds))
+        except FatalError as error:  # what is not there today may be there tomorrow, and other pages need none
+            raise RetryableError(f"No image can be checked: {' '.join(str(error).split())}") from error
+
     def close(self) -> None:
         """End the process."""
-        self._measurer.close()
+        if self._measurer is not None:
+            self._measurer.close()
 
 
 def as_dict(checked: Checked) -> dict[str, Any]:

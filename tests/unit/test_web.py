@@ -4,6 +4,7 @@ import hashlib
 import html
 import itertools
 import json
+import os
 import re
 import threading
 from collections import Counter
@@ -27,7 +28,8 @@ from imageguard_daemon.cli.reviewing import reading
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import DataError, StalledError
 from imageguard_daemon.review.acting import reject, release, undo
-from imageguard_daemon.web import answers, api, narrowing, reports, thresholds
+from imageguard_daemon.service import status as live
+from imageguard_daemon.web import answers, api, checking, narrowing, reports, thresholds
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.guarding import MOST_BODY_BYTES, MOST_UPLOAD_BYTES
 from imageguard_daemon.web.site import Access, RateLimit, Site
@@ -990,6 +992,59 @@ async def test_the_checker_judges_by_the_readout_in_force(rejections, tmp_path):
         [told] = (await client.post("/api/check", files=[("images", ("1.jpg", good))])).json()["images"]
     assert told["scorer_version"] == validate(good, readout=own).scorer_version
     assert not told["presets"]["general"]["ok"]
+
+
+async def test_the_checker_judges_as_the_running_daemon_or_not_at_all(rejections, tmp_path, monkeypatch):
+    """After its readout was replaced a check says why there is none, and goes on once the daemon has the new one."""
+    own = write_readout(tmp_path / "own.npz")
+    scoring = rejections.settings.scoring.model_copy(update={"readout": own})
+    rejections.settings = rejections.settings.model_copy(update={"scoring": scoring})
+    good, folder = jpeg(photo(280, 200)), rejections.settings.state_folder
+    folder.mkdir(exist_ok=True)
+    monkeypatch.setattr(checking, "running_process", lambda asked: os.getpid() if asked == folder else None)
+    first = validate(good, readout=own).scorer_version
+
+    def daemon_has(scorer_version: str) -> None:
+        told = live.Status(os.getpid(), "", "", "", 0, 0, {}, 0.0, 0, 0, 0, (), (), scorer_version=scorer_version)
+        live.write(told, folder)
+
+    async with _client(_site(rejections)) as client:
+
+        async def checked():
+            return await client.post("/api/check", files=[("images", ("1.jpg", good))])
+
+        daemon_has(first)
+        write_readout(own, moved=-0.4)
+        second = validate(good, readout=own).scorer_version
+        refused = await checked()
+        assert refused.status_code == 503
+        assert f"by scorer {first}" in refused.json()["detail"]
+        assert second in refused.json()["detail"]
+        page = await client.post("/check", files=[("images", ("1.jpg", good))])
+        assert (page.status_code, "once the daemon was restarted" in page.text) == (503, True)
+        daemon_has(second)
+        for _ in range(2):  # by what was read, whatever becomes of the file
+            [told] = (await checked()).json()["images"]
+            assert told["scorer_version"] == second
+            own.write_bytes(b"none")
+        daemon_has(first)
+        assert "is not a readout" in (await checked()).json()["detail"]
+        monkeypatch.setattr(checking, "running_process", lambda _: None)
+        assert (await checked()).status_code == 200
+
+
+async def test_pages_need_no_readout_but_to_check(rejections, tmp_path):
+    """One that is not there is told by the check alone, in a sentence; the other pages are there."""
+    scoring = rejections.settings.scoring.model_copy(update={"readout": tmp_path / "own.npz"})
+    rejections.settings = rejections.settings.model_copy(update={"scoring": scoring})
+    good = jpeg(photo(280, 200))
+    async with _client(_site(rejections)) as client:
+        assert [(await client.get(page)).status_code for page in ("/", "/quarantine", "/check")] == [200] * 3
+        refused = await client.post("/api/check", files=[("images", ("1.jpg", good))])
+        assert refused.status_code == 503
+        assert re.fullmatch(r"No image can be checked: scoring.readout: cannot read .*", refused.json()["detail"])
+        write_readout(tmp_path / "own.npz")
+        assert (await client.post("/api/check", files=[("images", ("1.jpg", good))])).status_code == 200
 
 
 async def test_the_checker_needs_no_log(tmp_path):
