@@ -30,10 +30,28 @@ def _known_threshold(name: str) -> str:
     return name
 
 
+def usable_path(path: Path) -> Path:
+    """Check that a path can be one, whether or not something is there.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
+    if "\0" in str(path):
+        raise ValueError("a path cannot have a NUL character")
+    try:
+        path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"the home folder {path.parts[0]} is not known; give the whole path") from error
+    return path
+
+
 def _file_name(path: Path) -> Path:
-    if not path.name:
+    if path.name in {"", ".."}:
         raise ValueError("a file name is needed")
     return path
+
+
+Place = Annotated[Path, AfterValidator(usable_path)]
 
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -84,9 +102,9 @@ class Source(Section):
         pattern=r"^[A-Za-z0-9._-]{1,64}$",
         description="Names the source in records, reports and logs.",
     )
-    inbox: Path = Field(Path("inbox"), description="Folder tree watched. Relative paths are relative to `root`.")
-    accepted: Path = Field(Path("accepted"), description="Good images go here, with their path below the inbox kept.")
-    quarantine: Path = Field(
+    inbox: Place = Field(Path("inbox"), description="Folder tree watched. Relative paths are relative to `root`.")
+    accepted: Place = Field(Path("accepted"), description="Good images go here, with their path below the inbox kept.")
+    quarantine: Place = Field(
         Path("quarantine"), description="Everything else that was judged goes here. Nothing is ever deleted."
     )
     preset: PresetName = Field("general", description="Thresholds for the use case; docs/measures.md has the table.")
@@ -237,7 +255,7 @@ class Scoring(Section):
         description="Address space of one worker, or the memory limit of its container or unit where that is less; an "
         "image that needs more harms only itself.",
     )
-    readout: Path | None = Field(
+    readout: Place | None = Field(
         None,
         description="A readout of your own, as `python -m training` writes it, in place of the package's; "
         "docs/training.md. It is read once, at the start; `scorer_version` of every record has its hash. Relative "
@@ -270,7 +288,7 @@ class Filing(Section):
 class Audit(Section):
     """Where decisions are recorded."""
 
-    database: Annotated[Path, AfterValidator(_file_name)] = Field(
+    database: Annotated[Place, AfterValidator(_file_name)] = Field(
         Path("audit.db"),
         description="SQLite file on a local disk (not NFS). Relative paths are relative to `root`.",
     )
@@ -397,7 +415,7 @@ class Forward(Section):
         "postgresql://forwarder@db.example.org/imageguard?sslmode=verify-full. The systemd unit has no network: see "
         "docs/fleet.md.",
     )
-    password_file: Path | None = Field(
+    password_file: Place | None = Field(
         None,
         description="File that has the password. Without it: the variable IMAGEGUARD_FORWARD_PASSWORD, the systemd "
         "credential imageguard-forward-password, or what libpq finds itself (~/.pgpass).",
@@ -451,7 +469,7 @@ class Web(Section):
 class Settings(Section):
     """The whole configuration."""
 
-    root: Path = Field(
+    root: Place = Field(
         DEFAULT_ROOT,
         description="Folder that relative paths below start from; itself relative to this file's folder.",
     )

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from imageguard_daemon.config import Settings, Source, did_you_mean
-from imageguard_daemon.errors import ConfigError, NoInputError, PermissionDeniedError
+from imageguard_daemon.config import Settings, Source, did_you_mean, usable_path
+from imageguard_daemon.errors import ConfigError, NoInputError, PermissionDeniedError, UsageError
 
 _MAY_HAVE_A_PASSWORD = ("forward", "url")
 
@@ -58,20 +58,29 @@ def load(config_file: Path | None = None, root: Path | None = None, *, follow_li
 
     Without a file everything has its default. A `root` given on the command line replaces the file's and is
     relative to the working directory. Without `follow_links` no folder of a source is touched, so that a mount that
-    hangs holds up nothing.
+    hangs holds up nothing; but for folders that lie in one another by their names: only links tell if they do.
 
     Raises:
         ConfigError: with every mistake in the file at once.
+        UsageError: `root` cannot be a path.
         NoInputError, PermissionDeniedError: the file is not there, or cannot be read.
     """
     settings = parse(_read(config_file), str(config_file)) if config_file else Settings()
     if root is not None:
-        settings = settings.model_copy(update={"root": root})
+        settings = settings.model_copy(update={"root": _usable_root(root)})
     relative_to_file = config_file is not None and root is None
     settings = settings.anchored(config_file.absolute().parent if config_file and relative_to_file else Path.cwd())
-    if conflicts := folder_conflicts(settings, follow_links=follow_links):
+    is_to_follow = follow_links or folder_conflicts(settings, follow_links=False)
+    if is_to_follow and (conflicts := folder_conflicts(settings)):
         raise ConfigError(conflicts, str(config_file or root))
     return settings
+
+
+def _usable_root(root: Path) -> Path:
+    try:
+        return usable_path(root)
+    except ValueError as error:
+        raise UsageError(f"ROOT {root}: {error}") from error
 
 
 def _read(config_file: Path) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from imageguard_daemon.config import Intake, Settings
 from imageguard_daemon.config_file import load, parse
-from imageguard_daemon.errors import ConfigError, NoInputError
+from imageguard_daemon.errors import ConfigError, NoInputError, UsageError
 
 
 def problems(text: str) -> list[str]:
@@ -266,3 +266,40 @@ def test_no_disk_is_asked_for_commands_that_touch_no_folder(tmp_path: Path) -> N
     file.write_text("root: .\nsources: [{inbox: inbox, accepted: inbox/../inbox/good}]\n")
     with pytest.raises(ConfigError, match="must not be the same or lie in one another"):
         load(file, follow_links=False)
+
+
+@pytest.mark.parametrize("follow_links", [True, False])
+def test_what_one_command_accepts_no_other_refuses(tmp_path: Path, *, follow_links: bool) -> None:
+    """A link to a disk elsewhere may lie in the inbox: by its name alone the folder would lie there, too."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "accepted").symlink_to(tmp_path / "elsewhere")
+    file = tmp_path / "config.yaml"
+    file.write_text("root: .\nsources: [{accepted: inbox/accepted}]\n")
+    assert load(file, follow_links=follow_links).sources[0].accepted == tmp_path / "inbox" / "accepted"
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("sources: [{inbox: ~nobody-of-this-name/in}]", "sources[0].inbox"),
+        ("root: ~nobody-of-this-name", "root"),
+        ("scoring: {readout: ~nobody-of-this-name/own.npz}", "scoring.readout"),
+        ("forward: {password_file: ~nobody-of-this-name/secret}", "forward.password_file"),
+        ('sources: [{quarantine: "a\\0b"}]', "sources[0].quarantine"),
+        ('audit: {database: "a\\0b"}', "audit.database"),
+        ("audit: {database: ..}", "audit.database"),
+    ],
+)
+def test_what_can_be_no_path_is_a_mistake_of_the_configuration(tmp_path: Path, text: str, where: str) -> None:
+    """It is told with its place as any other, when it is read: at a start, and at a reload, which keeps the old one."""
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(f"{where}: ")):
+        load(file)
+
+
+def test_a_root_that_can_be_no_path_is_a_mistake_of_the_command_line() -> None:
+    """What a shell leaves as it is, since it knows no such account."""
+    with pytest.raises(UsageError, match="~nobody-of-this-name"):
+        load(root=Path("~nobody-of-this-name/ingest"))
