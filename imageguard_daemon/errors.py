@@ -21,13 +21,14 @@ import os
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What a write meets where there is no room: on the disk, or in what this account may have of it."""
-_STALLING = NO_ROOM | frozenset(
+STALLING = NO_ROOM | frozenset(
     getattr(errno, name)
     for name in (
         *("EROFS", "EIO", "ENODEV", "ENXIO", "ENOMEM", "EMFILE", "ENFILE"),
         *("ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "EREMOTEIO", "ESHUTDOWN"),
     )
 )
+"""What a disk or mount answers that is away, or the system when it has too little: it may pass."""
 
 
 class ImageguardError(Exception):
@@ -150,7 +151,7 @@ class ConfigError(FatalError):
 
 def retryable(error: OSError, what: str) -> RetryableError:
     """Sort an operating system error that came up while doing `what` with one file."""
-    kind = StalledError if error.errno in _STALLING else RetryableError
+    kind = StalledError if error.errno in STALLING else RetryableError
     return kind(f"{what}: {error.strerror or error}")
 
 
@@ -159,4 +160,4 @@ def hindrance(error: OSError, what: str) -> ImageguardError:
     told = f"{what}: {error.strerror or error}"
     if isinstance(error, PermissionError):
         return PermissionDeniedError(told)
-    return StalledError(told) if error.errno in _STALLING else UnavailableError(told)
+    return StalledError(told) if error.errno in STALLING else UnavailableError(told)

@@ -36,8 +36,10 @@ def check(
 ) -> None:
     """Find all mistakes of a configuration at once; exits 78 when there is one, 66 when its readout cannot be read."""
     from imageguard_daemon.intake.selection import unprotected
+    from imageguard_daemon.service.preparation import refuse_files_in_place_of_folders
 
     settings = settings_for(None, file)
+    refuse_files_in_place_of_folders(settings)
     if settings.scoring.readout:
         from imageguard_daemon.quality.readout import configured
 

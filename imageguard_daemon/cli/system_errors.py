@@ -3,7 +3,7 @@
 import errno
 import os
 
-from imageguard_daemon.errors import NO_ROOM, ImageguardError, PermissionDeniedError, StalledError, StorageError
+from imageguard_daemon.errors import STALLING, ImageguardError, PermissionDeniedError, StalledError, StorageError
 from imageguard_daemon.names import printable
 
 
@@ -14,6 +14,6 @@ def in_our_words(error: OSError) -> ImageguardError | None:
         return PermissionDeniedError(f"no permission{name}")
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         return StalledError(f"{error.strerror}{name}; raise the limit (ulimit -n, LimitNOFILE=)")
-    if error.errno in NO_ROOM:
-        return StalledError(f"{error.strerror}{name}")
-    return StorageError(f"cannot write: {error.strerror}{name}") if error.errno == errno.EIO else None
+    if error.errno == errno.EIO and not name:  # what has a name could not be opened or looked at: its disk may be away
+        return StorageError(f"cannot write: {error.strerror}")
+    return StalledError(f"{error.strerror}{name}") if error.errno in STALLING else None

@@ -23,8 +23,8 @@ def make_missing(settings: Settings) -> None:
     """
     known = _read(settings.state_folder)
     for source in settings.sources:
-        if source.inbox.is_relative_to(settings.root) and not source.inbox.exists():
-            with suppress(OSError):
+        with suppress(OSError):
+            if source.inbox.is_relative_to(settings.root) and not source.inbox.exists():
                 _make(source.inbox, known.get(os.fsencode(source.inbox).decode("latin-1")))
 
 

@@ -1,11 +1,19 @@
 """The folders and files a daemon needs before it can start."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from imageguard_daemon.config import Settings
-from imageguard_daemon.errors import ConfigError, NoInputError, PermissionDeniedError, hindrance
+from imageguard_daemon.errors import (
+    ConfigError,
+    NoInputError,
+    PermissionDeniedError,
+    StalledError,
+    UnavailableError,
+    hindrance,
+)
 from imageguard_daemon.file_systems import Reach, file_system_at
 from imageguard_daemon.intake.selection import unprotected
 from imageguard_daemon.names import printable
@@ -31,19 +39,31 @@ def prepare(settings: Settings) -> None:
     _make(settings.root)
     _make(settings.state_folder)
     inbox_memory.make_missing(settings)
-    folders = [settings.audit.database.parent]
-    for source in settings.sources:
-        folders += source.folders
-    for folder in folders:
+    for folder in _folders(settings):
         if folder.is_relative_to(settings.root):
             _make(folder)
-        elif not folder.is_dir():
+        elif not _is_folder(folder):
             _refuse_what_is_no_folder(folder)
             raise NoInputError(
                 f"{folder} is not there; folders outside the root ({settings.root}) are not made by themselves. "
                 "Mount or create it, then start again."
             )
     inbox_memory.remember(settings)
+
+
+def refuse_files_in_place_of_folders(settings: Settings) -> None:
+    """Say before a start what it would say; nothing is made, and what cannot be looked at is left to the start.
+
+    Raises:
+        ConfigError: something else is in a folder's place.
+    """
+    for folder in (settings.root, settings.state_folder, *_folders(settings)):
+        with suppress(PermissionDeniedError, StalledError, UnavailableError):
+            _refuse_what_is_no_folder(folder)
+
+
+def _folders(settings: Settings) -> list[Path]:
+    return [settings.audit.database.parent, *(folder for source in settings.sources for folder in source.folders)]
 
 
 def warn_of_missing_log(settings: Settings) -> None:
@@ -94,8 +114,20 @@ def _make(folder: Path) -> None:
         raise hindrance(error, f"cannot make {folder}") from error
 
 
+def _is_folder(folder: Path) -> bool:
+    """Tell whether a folder is there; a disk that does not say is not taken for one that is not mounted.
+
+    Raises:
+        PermissionDeniedError, StalledError, UnavailableError: it cannot be looked at.
+    """
+    try:
+        return folder.is_dir()
+    except OSError as error:
+        raise hindrance(error, f"cannot look at {folder}") from error
+
+
 def _refuse_what_is_no_folder(folder: Path) -> None:
     for place in (folder, *folder.parents):
-        if place.exists() and not place.is_dir():
+        if not _is_folder(place) and place.exists():
             what = "a file is in its place" if place == folder else f"{place} is a file"
             raise ConfigError([f"{folder} cannot be a folder: {what}"], "folders")

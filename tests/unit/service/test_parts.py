@@ -1,5 +1,6 @@
 """The small parts around the pipeline."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,9 +13,10 @@ from rich.console import Console
 from structlog.testing import capture_logs
 
 from imageguard_daemon import file_systems
+from imageguard_daemon.cli.system_errors import in_our_words
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import load
-from imageguard_daemon.errors import AlreadyRunningError, ConfigError, NoInputError
+from imageguard_daemon.errors import AlreadyRunningError, ConfigError, NoInputError, StalledError, StorageError
 from imageguard_daemon.service import preparation, status
 from imageguard_daemon.service.display import Display, status_line
 from imageguard_daemon.service.locking import DaemonLocks, FolderLock, RootLock, running_process
@@ -290,6 +292,54 @@ def test_a_file_in_place_of_a_folder_needs_a_person(tmp_path, place):
     (tmp_path / "config.yaml").write_text(f"root: .\nsources: [{{quarantine: {tmp_path}/elsewhere/quarantine}}]")
     with pytest.raises(ConfigError, match=f"{place}( cannot be a folder: a file is in its place| is a file)$"):
         preparation.prepare(load(tmp_path / "config.yaml"))
+
+
+@pytest.mark.parametrize("place", ["inbox", ".imageguard", "elsewhere"])
+def test_a_check_of_the_configuration_tells_what_the_start_would(tmp_path, place):
+    """A file in the place of a folder is a mistake for both; what the one who checks may not see is none."""
+    (tmp_path / place).write_text("x")
+    file = tmp_path / "config.yaml"
+    file.write_text(f"root: .\nsources: [{{quarantine: {tmp_path}/elsewhere/quarantine}}]")
+    with pytest.raises(ConfigError, match="cannot be a folder"):
+        preparation.refuse_files_in_place_of_folders(load(file))
+    (tmp_path / place).unlink()
+    preparation.refuse_files_in_place_of_folders(load(file))
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("number", [errno.ENOTCONN, errno.ESTALE, errno.EIO, errno.EHOSTDOWN])
+@pytest.mark.parametrize("place", ["accepted", "elsewhere"])
+def test_a_mount_whose_server_is_gone_may_pass(tmp_path, monkeypatch, number, place):
+    """It is neither a mistake in the program nor of the configuration, and no folder that is missing."""
+    (tmp_path / place).mkdir()
+    file = tmp_path / "root.yaml"
+    file.write_text(f"root: root\nsources: [{{accepted: {tmp_path / place}}}]")
+    settings, stat = load(file), os.stat
+
+    def away(path, **options):
+        if str(path).startswith(str(tmp_path / place)):
+            raise OSError(number, os.strerror(number), str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", away)
+    with pytest.raises(StalledError, match=f"cannot look at {tmp_path / place}: {os.strerror(number)}"):
+        preparation.prepare(settings)
+    preparation.refuse_files_in_place_of_folders(settings)
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "told"),
+    [
+        (errno.ENOTCONN, "/mnt/inbox", StalledError),
+        (errno.ESTALE, "/mnt/inbox", StalledError),
+        (errno.EIO, "/mnt/inbox", StalledError),
+        (errno.EIO, None, StorageError),
+        (errno.ENOTEMPTY, "/mnt/inbox", type(None)),
+    ],
+)
+def test_what_a_disk_answers_that_is_away_is_no_mistake_in_the_program(number, name, told):
+    """Whichever part of a command meets it."""
+    assert type(in_our_words(OSError(number, os.strerror(number), name))) is told
 
 
 @pytest.mark.parametrize("place", ["inbox", "accepted", "accepted/deep"])
