@@ -20,7 +20,7 @@ from dataclasses import asdict, fields
 from functools import cache
 from typing import Any, NoReturn
 
-from imageguard_daemon.errors import RetryableError, UnavailableError
+from imageguard_daemon.errors import RetryableError, StalledError, UnavailableError
 from imageguard_daemon.model import Measurement, Measures
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality import heic, measurement
@@ -70,6 +70,7 @@ class Decoder:
     Raises:
         UnavailableError: it cannot be set up here, or does not read what it must.
         RetryableError: it was killed from outside before it could begin.
+        StalledError: it is not ready after a long time, and has not ended either.
     """
 
     def __init__(self, memory_bytes: int, work: Work = measurement.measure_bytes) -> None:
@@ -117,8 +118,15 @@ class Decoder:
     def _require_proof(self) -> None:
         self._socket.settimeout(_SECONDS_TO_BEGIN)
         told = ""
-        with suppress(OSError, ValueError, TypeError):
-            told = str(json.loads(self._socket.recv(_ANSWER_BYTES)).get("notes", ""))
+        try:
+            with suppress(ConnectionError, ValueError, TypeError):
+                told = str(json.loads(self._socket.recv(_ANSWER_BYTES)).get("notes", ""))
+        except TimeoutError:  # it has said neither that it works nor that it does not
+            self.close()
+            raise StalledError(
+                f"a decoder has not begun within {_SECONDS_TO_BEGIN:g} s: this machine has too much to do, or too "
+                "little memory"
+            ) from None
         if told == _PROVEN:
             return
         killed = self._ends_soon() and self._exit_code() in _KILLED_FROM_OUTSIDE

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.errors import StalledError, UnavailableError
 from imageguard_daemon.model import Measurement, Measures
 from imageguard_daemon.quality.readout import configured, scorer_by
 from imageguard_daemon.service.confined_process import start
@@ -56,6 +56,7 @@ class BytesMeasurer:
 
         Raises:
             RetryableError: its process was killed, more than once.
+            StalledError: it does not begin, and does not end either.
             UnavailableError: there is no process to be had, or it cannot decode.
         """
         losses: list[Loss] = []
@@ -121,9 +122,16 @@ class BytesMeasurer:
             raise UnavailableError(f"no process to measure images in: {error.strerror}") from error
         self._socket.settimeout(_SECONDS_TO_START)
         ready = b""
-        with suppress(OSError):
-            self._send_readout()
-            ready = self._socket.recv(_ANSWER_BYTES)
+        try:
+            with suppress(ConnectionError):
+                self._send_readout()
+                ready = self._socket.recv(_ANSWER_BYTES)
+        except TimeoutError:
+            self.close()
+            raise StalledError(
+                f"the process that measures images has not begun within {_SECONDS_TO_START:g} s: this machine has too "
+                "much to do, or too little memory"
+            ) from None
         if ready != READY:
             self.close()
             if ready:  # it says why

@@ -131,18 +131,33 @@ def measure_batch(
 ) -> list[Answer]:
     """Measure files one after another, noting on the board which; give an answer for each that there was time for.
 
-    With `checks`, what their senders say of their bytes counts.
+    With `checks`, what their senders say of their bytes counts. A decoder is made on no file's time: after one that is
+    lost, or takes long to begin, the others are handed out again.
     """
     if _refusal is not None:
         return [_refusal]
     answers: list[Answer] = []
     end = time.monotonic() + BATCH_SECONDS
+    if _decoder is None:
+        error = _replace_decoder()
+        if error is not None or time.monotonic() >= end:
+            return [error] if error is not None else []
     for number, path in enumerate(paths):
         _board.begin_reading(slot, number)
         answers.append(measure(path, limits, slot, timeout_seconds, checks))
-        if time.monotonic() >= end:
+        if time.monotonic() >= end or _decoder is None:
             break
     return answers
+
+
+def _replace_decoder() -> OSError | ImageguardError | None:
+    """Make a decoder in place of one that did not survive its file, or could not begin; give what hinders that."""
+    global _decoder  # noqa: PLW0603 - one at a time
+    try:
+        _decoder = _new_decoder()
+    except (OSError, ImageguardError) as error:
+        return error
+    return None
 
 
 def measure(path: str, limits: Limits, slot: int, timeout_seconds: float, checks: bool = False) -> Answer:
@@ -171,9 +186,8 @@ def measure(path: str, limits: Limits, slot: int, timeout_seconds: float, checks
 
 def _decoded(data: bytes, limits: Limits, seconds: float) -> Measurement:
     """Have the decoder look at bytes; what they hash to is found out here, where nobody can have taken over."""
-    global _decoder  # noqa: PLW0603 - one at a time
-    if _decoder is None:  # the last one did not survive its file
-        _decoder = _new_decoder()
+    if _decoder is None:
+        raise ValueError("a batch begins with a decoder")
     contents = sealed_copy(data)
     try:
         found = _decoder.measure(contents, limits, seconds)

@@ -1,13 +1,14 @@
 """What losing a decoder over an image means, wherever it happens."""
 
 import itertools
+import time
 
 import pytest
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import RetryableError, UnavailableError
+from imageguard_daemon.errors import RetryableError, StalledError, UnavailableError
 from imageguard_daemon.model import Measurement
-from imageguard_daemon.service import decoding_process
+from imageguard_daemon.service import decoding_process, measuring_bytes
 from imageguard_daemon.service.decoding_process import Decoder, DecoderLostError
 from imageguard_daemon.service.losses import Cause, Loss, issue_of
 from imageguard_daemon.service.measuring_bytes import BytesMeasurer
@@ -77,6 +78,21 @@ def test_a_decoder_that_cannot_be_confined_is_told_of_with_the_reason(monkeypatc
     monkeypatch.setattr(decoding_process.confinement, "confine", refuse)
     with pytest.raises(UnavailableError, match=r"does not work here: .*landlock_restrict_self"):
         Decoder(4 << 30)
+
+
+def test_a_decoder_that_is_slow_to_begin_is_not_called_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with too much to do has not said that it cannot decode: it is tried again, the daemon does not end."""
+    monkeypatch.setattr(decoding_process, "_SECONDS_TO_BEGIN", 0.2)
+    monkeypatch.setattr(decoding_process.confinement, "confine", lambda *_, **__: time.sleep(60))
+    with pytest.raises(StalledError, match=r"has not begun within 0\.2 s"):
+        Decoder(4 << 30)
+
+
+def test_a_measuring_process_that_is_slow_to_begin_is_not_called_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for back-fill and pages."""
+    monkeypatch.setattr(measuring_bytes, "_SECONDS_TO_START", 0.01)
+    with pytest.raises(StalledError, match=r"has not begun within 0\.01 s"):
+        BytesMeasurer(Scoring()).measure(b"")
 
 
 def test_a_decoder_that_reads_nothing_is_not_let_in(monkeypatch: pytest.MonkeyPatch) -> None:

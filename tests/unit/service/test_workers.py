@@ -158,8 +158,9 @@ def test_a_disk_that_hangs_is_not_the_images_fault(workers, bad, image, monkeypa
 
 def test_a_batch_that_takes_long_comes_back_in_parts(workers, image, tmp_path, monkeypatch):
     """What is measured does not wait for all of its batch; the others are handed out again."""
-    monkeypatch.setattr(worker_process, "BATCH_SECONDS", 0.0)
     slot, paths = 0, [str(image)] * 3
+    worker_process.measure_batch([], Limits(), slot, 5.0)  # begins its decoder
+    monkeypatch.setattr(worker_process, "BATCH_SECONDS", 0.0)
     assert len(worker_process.measure_batch(paths, Limits(), slot, 5.0)) == 1
 
 
@@ -236,6 +237,13 @@ def test_a_decoder_that_cannot_be_set_up_is_no_images_fault(workers, image, monk
     _let_fail(monkeypatch, hostile_work.where_nothing_is_confined, hostile_work.crash)
     with pytest.raises(UnavailableError, match=r"does not work here.*seccomp: Operation not permitted"):
         _measured(workers, image)
+
+
+def test_the_time_a_decoder_takes_to_begin_is_no_images(workers, image, monkeypatch):
+    """On a machine with too much to do a new one may take longer than an image may: no image is called too large."""
+    _let_fail(monkeypatch, hostile_work.where_decoders_begin_late, 2.5)
+    assert _measured(workers, image)["good.jpg"].measurement.measures is not None
+    assert workers.mishaps == 0
 
 
 def test_workers_of_another_edition_do_nothing_for_an_older_daemon(image, monkeypatch):
