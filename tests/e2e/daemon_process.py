@@ -53,7 +53,7 @@ class Ingest:
         """Write the configuration; quick enough for a test unless told otherwise."""
         quick = {"settle_seconds": 0.3, "rescan_seconds": 1.0, "settle_unknown_seconds": 1.0}
         intake = quick | settings.pop("intake", {})
-        scoring = {"workers": 2} | settings.pop("scoring", {})
+        scoring = {"workers": 1} | settings.pop("scoring", {})
         data = {"root": str(self.root), "intake": intake, "scoring": scoring} | settings
         self.config_file.write_text(yaml.safe_dump(data))
 

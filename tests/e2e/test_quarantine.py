@@ -87,7 +87,7 @@ def test_rejecting_accepted_images_beside_a_running_daemon(made):
 def test_verifying_beside_reviews_finds_nothing(made):
     """Files that a command is moving, and files that it has moved, are no discrepancies."""
     made.start()
-    for verb in ("release", "undo") * 3:
+    for verb in ("release", "undo", "release"):
         result = quarantine(made, verb, "--all", "--yes")
         assert result.returncode == 0, result.stderr
         verified = command("verify", "--config", made.config_file)
