@@ -63,7 +63,10 @@ def _summary(totals: Totals, request: Request, *, is_complete: bool) -> tuple[Su
     unread = Unread(Counter(remaining))
     report = totals.report(request.settings.reporting)
     told = printable(str(request.folder))
-    measured_by = {"scorer_version": scorer_by(request.readout), "code": loops_here()}
+    measured_by = {
+        "scorer_version": ", ".join(totals.scorer_versions) or scorer_by(request.readout),
+        "code": loops_here(),
+    }
     return Summary(told, totals, report, 0, left, dict(unread.reasons), is_complete=is_complete, **measured_by), unread
 
 

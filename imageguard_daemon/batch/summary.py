@@ -11,6 +11,7 @@ from rich.text import Text
 
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.batch.judging import Value, shown_name
+from imageguard_daemon.names import printable
 from imageguard_daemon.reporting.rendering import as_dict
 from imageguard_daemon.reporting.report import EVERYTHING, Facts, Grouping, Report, make_report
 from imageguard_daemon.reporting.sizes import Bands, bands_of, bin_of
@@ -25,6 +26,7 @@ CLASSES_SHOWN = 20
 OTHER_CLASSES = "(other classes)"
 _MOST_CLASSES = 100_000
 """So many are counted by themselves, each with its reasons: folders named after hashes must not fill memory."""
+_MOST_SCORERS = 20
 _OF_A_LOG = (
     *("since", "until", "source", "class", "camera", "host", "preset"),
     *("quarantined", "duplicates", "trend", "percentiles", "nearest"),
@@ -38,6 +40,7 @@ class Totals:
         self._counts: Counter[tuple[str, Verdict, str]] = Counter()
         self._worst: list[tuple[float, str, str]] = []
         self._sizes: dict[tuple[str, int], list[int]] = {}
+        self._scorers: set[str] = set()
         self.rejected = 0
         self.borderline = 0
 
@@ -47,6 +50,8 @@ class Totals:
         class_name = shown_name(row, "class")
         self._count(class_name, reason, 1)
         self.borderline += bool(row.get("borderline"))
+        if len(self._scorers) < _MOST_SCORERS and (scorer_version := row.get("scorer_version")):
+            self._scorers.add(str(scorer_version))
         if row.get("resolution_score") is not None and row["width"] and row["height"]:
             size = int(float(str(row["width"]))), int(float(str(row["height"])))
             self._count_size(class_name, bin_of(float(str(row["resolution_score"]))), (1, *size))
@@ -98,6 +103,11 @@ class Totals:
         """How many images were judged."""
         return self._counts.total()
 
+    @property
+    def scorer_versions(self) -> list[str]:
+        """By whom they were measured, as records name it; the first few of very many."""
+        return sorted(self._scorers)
+
     def worst(self) -> Iterator[tuple[str, str]]:
         """Yield path and reason of the images with the lowest scores, the worst first."""
         for _, path, told in sorted(self._worst, key=lambda entry: (-entry[0], entry[1])):
@@ -128,8 +138,8 @@ class Totals:
 class Summary:
     """A scan in numbers. `known` images were taken from an earlier run; `unread` says why others could not be read.
 
-    `scorer_version` is by whom images were measured, as records name it, `code` which code took the features; results
-    that are read again do not say.
+    `scorer_version` is by whom images were measured, as records name it, several in a row of results that were joined;
+    `code` is which code took the features, which results that are read again do not say.
     """
 
     folder: str
@@ -159,6 +169,9 @@ def _parts(summary: Summary, filed: str) -> Iterator[RenderableType]:
     if summary.totals.borderline:
         lines.append(borderline_in_words(summary.totals.borderline))
     yield Text("\n".join(lines), overflow="fold")
+    if len(scorers := summary.totals.scorer_versions) > 1:
+        told = f"measured by several scorers ({', '.join(map(printable, scorers))}): their scores mean other things"
+        yield Text(told, style="yellow", overflow="fold")
     if not overall.total:
         return
     yield from details(summary.report, CLASSES_SHOWN)

@@ -169,7 +169,8 @@ def _of_results(
     limits = settings_for(None, config_file, touches_folders=False).reporting if config_file else Reporting()
     totals = totals_of(results)
     made = totals.report(limits, by)
-    told = summary.Summary(printable(str(results)), totals, made, 0, {}, {}, is_complete=True)
+    scorers = ", ".join(map(printable, totals.scorer_versions)) or None
+    told = summary.Summary(printable(str(results)), totals, made, 0, {}, {}, is_complete=True, scorer_version=scorers)
     if output_format is ReportFormat.table:
         write_table(summary.as_summary(told), output)
     elif output_format is ReportFormat.json:
