@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from imageguard_daemon.filing.destinations import class_of
-from imageguard_daemon.model import SCORE_NAMES, Decision, Measurement, Measures
+from imageguard_daemon.model import SCORE_NAMES, Decision, FileIdentity, Measurement, Measures
 from imageguard_daemon.names import inert, inert_path, is_text, original, printable
 from imageguard_daemon.quality.policy import decide_on_file
 
@@ -72,9 +72,14 @@ def row_of(image: JudgedImage) -> dict[str, Value]:
         decision.scorer_version,
         printable(decision.detail),
         image.destination or None,
-        *(decision.borderline, False, (identity.mtime_ns or None) if identity else None),
+        *(decision.borderline, False, _time_of(identity)),
     )
     return with_names(dict(zip(COLUMNS, values, strict=True)))
+
+
+def _time_of(identity: FileIdentity | None) -> int | None:
+    """Give the time of a file, which may be 0 (1970); bytes from a store have none."""
+    return identity.mtime_ns if identity and (identity.inode or identity.mtime_ns) else None
 
 
 def with_names(row: dict[str, Value]) -> dict[str, Value]:

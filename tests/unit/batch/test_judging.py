@@ -45,6 +45,16 @@ def test_what_could_not_be_measured_is_empty() -> None:
     assert (cells["blur_score"], cells["issues"], cells["destination"]) == ("", "corrupt", "")
 
 
+def test_a_file_of_1970_has_a_time_and_bytes_from_a_store_have_none() -> None:
+    """A time of 0 is one: `export` would let pass what changed since; of bytes nothing but their number is known."""
+
+    def time_of(identity: FileIdentity) -> object:
+        return row_of(judge("1.jpg", "1.jpg", replace(_measurement(GOOD), identity=identity), RULES))["mtime_ns"]
+
+    assert [time_of(replace(IDENTITY, mtime_ns=at)) for at in (0, -1, 4)] == [0, -1, 4]
+    assert time_of(FileIdentity(device=0, inode=0, size_bytes=3, mtime_ns=0, ctime_ns=0)) is None
+
+
 @given(st.floats(0.5, 8), st.sampled_from([0.0, 39.99999, 40.0, 99.0]))
 def test_a_rounded_score_never_contradicts_the_verdict(sigma: float, threshold: float) -> None:
     """In CSV, too, a score of 0.5 or more means accepted, and nothing else does."""
