@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
-from zipfile import ZipInfo
+from zipfile import ZipInfo, is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from imageguard_daemon.names import printable
 from imageguard_daemon.quality.tiles import Floats
 
 _ABOUT = "about"
+_ARCHIVE = b"PK\x03\x04"
 _SCALES = ("low", "high", "mean", "spread")
 MOST_BYTES = 256 << 20
 """Hundreds of times what training writes; no more is unpacked."""
@@ -110,6 +111,7 @@ def _arrays_of(file: BinaryIO) -> Iterator[Mapping[str, Any]]:
     name = getattr(file, "name", "")
     called = f"{printable(str(name))}: " if name else ""
     try:
+        _require_archive(file)
         with np.load(file, allow_pickle=False) as arrays:
             _require_size(arrays.zip.infolist())
             yield arrays
@@ -117,6 +119,13 @@ def _arrays_of(file: BinaryIO) -> Iterator[Mapping[str, Any]]:
         raise ValueError(f"{called}{error}") from error
     except Exception as error:  # zipfile, zlib and NumPy have a dozen for bytes that are damaged
         raise ValueError(f"{called}it is damaged, or no readout ({type(error).__name__}: {error})") from error
+
+
+def _require_archive(file: BinaryIO) -> None:
+    """Refuse what does not begin and end as an archive: of other files NumPy says how to have them run code."""
+    if file.read(len(_ARCHIVE)) != _ARCHIVE or not is_zipfile(file):
+        raise ValueError("it is not a .npz archive, or it is cut off")
+    file.seek(0)
 
 
 def _require_size(members: Iterable[ZipInfo]) -> None:

@@ -11,6 +11,8 @@ import importlib.resources
 import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -220,10 +222,8 @@ def panels_in(data: bytes, path: str) -> tuple[Panel, ...]:
     Raises:
         ValueError: it is not a readout, or was trained for other features than these.
     """
-    try:
+    with _naming(path):
         return _panels(data)
-    except ValueError as error:
-        raise ValueError(f"{printable(path)} is not a readout: {error}") from error
 
 
 def _panels(data: bytes) -> tuple[Panel, ...]:
@@ -289,8 +289,15 @@ def readout_of(path: str) -> Readout:
 
 @functools.lru_cache(maxsize=4)
 def _read(path: str, _state: tuple[int, ...]) -> Readout:
-    try:
+    with _naming(path):
         return readout_from(_bytes_of(path))
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Say of which file it is that it is no readout."""
+    try:
+        yield
     except ValueError as error:
         raise ValueError(f"{printable(path)} is not a readout: {error}") from error
 

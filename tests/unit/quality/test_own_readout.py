@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import struct
 import sys
 import zipfile
@@ -57,6 +58,15 @@ def test_what_is_no_readout_is_an_error(tmp_path: Path) -> None:
             validate(RGB, readout=tmp_path / name)
     with pytest.raises(FileNotFoundError):
         validate(RGB, readout=tmp_path / "nowhere")
+
+
+def test_no_file_is_told_how_to_run_what_is_in_it(tmp_path: Path) -> None:
+    """A picture, one with an archive behind it, nothing, half a readout: none is an archive, and that is all."""
+    whole = write_readout(tmp_path / "own.npz").read_bytes()
+    for content in (png(RGB), png(RGB) + whole, b"", whole[:1000], whole[:-30], pickle.dumps({"panels": 1})):
+        (tmp_path / "p.jpg").write_bytes(content)
+        with pytest.raises(ValueError, match=r"p\.jpg is not a readout: it is not a \.npz archive, or it is cut off$"):
+            validate(RGB, readout=tmp_path / "p.jpg")
 
 
 Arrays = dict[str, Any]
