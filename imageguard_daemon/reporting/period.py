@@ -5,24 +5,28 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from imageguard_daemon.errors import UsageError
 
+OPTIONS, PARAMETERS = ("--since", "--until"), ("since", "until")
+"""What a period is asked for by on the command line, and in the address of a page."""
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"([0-9]+) ?([mhdw])", re.IGNORECASE)
 
 
-def parse_period(since: str | None, until: str | None, now: datetime) -> tuple[datetime | None, datetime | None]:
+def parse_period(
+    since: str | None, until: str | None, now: datetime, names: tuple[str, str] = OPTIONS
+) -> tuple[datetime | None, datetime | None]:
     """Give the first moment of a period and the first after it, both in UTC; None is an open end.
 
     Times are relative to `now` (30m, 12h, 7d, 2w ago) or ISO 8601; without a zone they are UTC, as
     the log is. A plain date is a whole day: `since` begins with it and `until` still includes it. A period that began
-    and has no end ends now: see `end_of`.
+    and has no end ends now: see `end_of`. `names` are what errors call the two.
 
     Raises:
         UsageError: one of them is no time, or the period ends before it begins.
     """
-    first = _moment("--since", since, now, whole_day=timedelta(0)) if since is not None else None
-    end = _moment("--until", until, now, whole_day=timedelta(days=1)) if until is not None else None
+    first = _moment(names[0], since, now, whole_day=timedelta(0)) if since is not None else None
+    end = _moment(names[1], until, now, whole_day=timedelta(days=1)) if until is not None else None
     if first is not None and end is not None and first >= end:
-        raise UsageError(f"--since {since} is not before --until {until}")
+        raise UsageError(f"{names[0]} {since} is not before {names[1]} {until}")
     return first, end_of(first, end, now)
 
 

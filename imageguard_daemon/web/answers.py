@@ -244,6 +244,7 @@ def problem(description: str, *headers: str) -> dict[str, Any]:
 
 ALWAYS: Responses = {
     401: problem("No token, or none that is known. Without tokens, on loopback, never.", "WWW-Authenticate"),
+    405: problem("The address does not take such requests; `Allow` names those it takes.", "Allow"),
     408: problem("The rest of the request did not come."),
     413: problem("More was sent than is taken."),
     421: problem("The server does not answer to that host name."),

@@ -12,7 +12,7 @@ from imageguard_daemon.audit.quarantined import ACCEPTED_STATES, REJECTED_ONCE, 
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
 from imageguard_daemon.names import NONE
-from imageguard_daemon.reporting.period import parse_period
+from imageguard_daemon.reporting.period import PARAMETERS, parse_period
 from imageguard_daemon.reporting.wording import shown
 
 ORDERS = ("newest", "nearest", "borderline")
@@ -134,7 +134,7 @@ class Filters:
         """
         self._check()
         class_name, camera = ("" if name == NONE else name or None for name in (self.class_name, self.camera))
-        period = parse_period(self.since or None, self.until or None, now)
+        period = parse_period(self.since or None, self.until or None, now, PARAMETERS)
         if ids is not None:  # what was ticked stays what is meant, however long somebody looked at it
             period = parse_period(None, None, now)
         scope = Scope(*period, self.source or None, class_name, camera)

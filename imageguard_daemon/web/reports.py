@@ -10,7 +10,7 @@ from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.reporting.gathering import report_on
 from imageguard_daemon.reporting.page import charts_over_time
-from imageguard_daemon.reporting.period import parse_period
+from imageguard_daemon.reporting.period import PARAMETERS, parse_period
 from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.web.remembered import Keeping, Remembered
 from imageguard_daemon.web.site import Site
@@ -39,7 +39,7 @@ class Asked(NamedTuple):
 
     def scope(self, now: datetime) -> Scope:
         """Give the decisions that are meant; UsageError for what is no period."""
-        return Scope(*parse_period(self.since or None, self.until or None, now), *self[2:])
+        return Scope(*parse_period(self.since or None, self.until or None, now, PARAMETERS), *self[2:])
 
 
 class Drawn(NamedTuple):

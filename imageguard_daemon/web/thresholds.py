@@ -16,7 +16,7 @@ from imageguard_daemon.model import THRESHOLD_NAMES
 from imageguard_daemon.quality.policy import PRESETS, spread, thresholds_for
 from imageguard_daemon.quality.scoring import LIMITS, SCALES
 from imageguard_daemon.reporting.gathering import simulation_of
-from imageguard_daemon.reporting.period import parse_period
+from imageguard_daemon.reporting.period import PARAMETERS, parse_period
 from imageguard_daemon.reporting.simulation import Rules, Simulation
 from imageguard_daemon.web.filters import number_of
 from imageguard_daemon.web.parameters import reads
@@ -114,7 +114,7 @@ class Thresholds:
             return None
 
     def _simulated(self, trial: Trial) -> Simulation:
-        period = parse_period(trial.since or None, None, self._site.now())
+        period = parse_period(trial.since or None, None, self._site.now(), PARAMETERS)
         scope = Scope(*period, source=None if self._site.is_fleet else trial.source.name)
         try:
             with self._site.log() as engine:

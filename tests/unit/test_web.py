@@ -874,6 +874,33 @@ async def test_what_an_upload_is_answered_has_the_form_that_is_described(client)
     answers.Checked.model_validate_json((await client.post("/api/check", files=files)).content)
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
+async def test_a_request_of_another_kind_is_told_which_there_are(client, method):
+    """405, as described, in our words, and with what the address takes."""
+    for address, takes in (("/api/report", "GET"), ("/api/check", "POST")):
+        if method != takes:
+            refused = await client.request(method, address)
+            assert (refused.status_code, refused.headers["Allow"]) == (405, takes)
+            assert refused.json() == {"detail": "This address does not take such requests."}
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("/api/report?since=1h&until=1d", "since 1h is not before until 1d"),
+        ("/api/findings?since=2025-02-02&until=2025-02-01", "since 2025-02-02 is not before until 2025-02-01"),
+        ("/quarantine?since=never", "since 'never' is not a time"),
+        ("/quarantine?until=never", "until 'never' is not a time"),
+        ("/quarantine/scores?since=1h&until=1d", "since 1h is not before until 1d"),
+    ],
+)
+async def test_a_wrong_question_is_told_by_the_names_of_the_address(client, address, words):
+    """Nobody who asks a page has given an option of a command."""
+    told = html.unescape((await client.get(address)).text)
+    assert words in told
+    assert f"--{words[:5]}" not in told
+
+
 @pytest.mark.parametrize("has_tokens", [True, False])
 async def test_the_description_has_every_answer_and_how_to_be_let_in(rejections, has_tokens):
     """Each answer that can come is described with its form; a token is needed exactly where it says so."""
@@ -884,7 +911,7 @@ async def test_the_description_has_every_answer_and_how_to_be_let_in(rejections,
         described = (await client.get("/api/openapi.json", headers=headers)).json()
     for address, methods in described["paths"].items():
         for method, one in methods.items():
-            needed = {"200", "401", "408", "413", "421", "422", "500", "503"}
+            needed = {"200", "401", "405", "408", "413", "421", "422", "500", "503"}
             needed |= {"400", "403", "429"} if method == "post" else set()
             needed |= {"404"} if address in {"/api/report", "/api/findings"} else set()
             assert set(one["responses"]) == needed, address
