@@ -160,7 +160,10 @@ class Intake(Section):
         "when they don't, watching starts anew and the inbox is walked.",
     )
     backlog_limit: int = Field(
-        5_000, ge=1, le=1_000_000, description="Files held in memory at most; the inbox itself is the queue."
+        5_000,
+        ge=1,
+        le=1_000_000,
+        description="Files held in memory at most (one for each source at least); the inbox itself is the queue.",
     )
     image_suffixes: Suffixes = Field(
         (

@@ -67,7 +67,8 @@ class Serving:
         self._signals = surroundings.signals
         self._waker = waker = surroundings.waker
         self._progress = Progress()
-        self._backlog = Backlog(settings.intake.backlog_limit, settings.filing.max_attempts)
+        room = max(settings.intake.backlog_limit, len(settings.sources))  # or no source would have a share of it
+        self._backlog = Backlog(room, settings.filing.max_attempts)
         self._workers = Workers(settings.scoring, waker.wake, checks=settings.intake.checksums)
         self._sources = {
             source.name: ServedSource(source, Inbox(source, settings.intake, self._backlog, waker.wake))

@@ -181,3 +181,15 @@ def test_any_name_the_file_system_takes_is_filed_under_that_name(ingest, name):
     (row,) = one.decisions()
     assert row["relative_path"].isprintable()
     assert "\x1b" not in one.log_file.read_text()
+
+
+def test_more_sources_than_may_be_in_memory_are_served_all_the_same(ingest):
+    """Each has room for one file at least, however little `backlog_limit` allows."""
+    sources = [{"name": n, "inbox": n, "accepted": f"{n}-good", "quarantine": f"{n}-bad"} for n in ("a", "b", "c")]
+    one = ingest(sources=sources, intake={"backlog_limit": 1})
+    for source in sources:
+        (one.root / source["inbox"]).mkdir()
+        for number in (0, 1):
+            (one.root / source["inbox"] / f"{number}.jpg").write_bytes(GOOD[number])
+    assert one.start("--once").wait(60) == 0
+    assert len(one.decisions()) == 6
