@@ -24,6 +24,9 @@ from imageguard_daemon.names import number_of_set_aside, printable
 
 SKIPPED_REMEMBERED = 500_000
 SET_ASIDE_REMEMBERED = 1_000
+FOLDERS_REMEMBERED = 1_000
+LOOK_AGAIN_SECONDS = 30.0
+"""How often a file is asked for of which the disk does not say what it is."""
 COMPANION_PAUSE_SECONDS = 5.0
 COMPANION_STALE_SECONDS = 86_400.0
 """What a download program left behind so long ago says nothing any more."""
@@ -58,6 +61,10 @@ class Inbox:
         self._next_walk_at = 0.0
         self._walked_at: float | None = None
         self._folders_walked = 0
+        self._folders_unread = 0
+        self._folders_told: dict[str, None] = {}
+        self.unreadable = 0
+        """How many folders the last walk could not read, in whole or in part."""
         self._set_aside: list[str] = []
         self._skipped: dict[int, None] = {}
         self._met_again: dict[int, None] = {}
@@ -141,7 +148,10 @@ class Inbox:
 
     def review(self, candidate: Candidate) -> None:
         """Forget a failed file that went, and give one that changed, if only its permissions, another chance."""
-        identity = self._identity(candidate.relative_path)
+        try:
+            identity = self._looked_at(candidate.relative_path)
+        except OSError:
+            return  # that is no reason to forget it
         if identity is None:
             self._forget(candidate.relative_path)
         elif candidate.settled is not None and identity != candidate.settled:
@@ -228,7 +238,7 @@ class Inbox:
 
     def _continue_walk(self, now: float, until: float) -> None:
         if self._walk is None and (self._walk_again or now >= self._next_walk_at):
-            self._folders_walked = 0
+            self._folders_walked = self._folders_unread = 0
             self._walk = steps(self._root, self.selection, entered=self._count_folder)
             self._walk_again = False
         if self._walk is None:
@@ -242,12 +252,14 @@ class Inbox:
                 self._end_walk(now)
                 return
             if found is not None:
+                self._folders_unread += found.left is Left.unreadable
                 self._observe_found(found, now)
             if time.monotonic() >= until:
                 return
 
     def _end_walk(self, now: float) -> None:
         self._walk = None
+        self.unreadable = self._folders_unread
         self._skipped, self._met_again = self._met_again, {}
         self._watcher.compare_with_walk(self._folders_walked, self._reach)
         self._walked_at = now if self._walked_at is None else self._walked_at
@@ -276,7 +288,11 @@ class Inbox:
             return
         if self._candidate(relative_path) in self._backlog:
             return
-        seen = self._look(relative_path)
+        try:
+            seen = self._look(relative_path)
+        except OSError as error:
+            self._wait_for_sight(relative_path, error, now)
+            return
         if seen is None:
             self._forget(relative_path)
         elif self._skipped and self._is_skipped(relative_path, seen[0]):
@@ -297,7 +313,11 @@ class Inbox:
         for number, relative_path in enumerate(self._settling.due(now, room)):
             if number and time.monotonic() >= until:
                 return  # what is left is due at the next step
-            seen = self._look(relative_path)
+            try:
+                seen = self._look(relative_path)
+            except OSError as error:
+                self._wait_for_sight(relative_path, error, now)
+                continue
             if seen is None:
                 self._forget(relative_path)
             elif not self._settling.settled(relative_path, seen, now):
@@ -315,21 +335,39 @@ class Inbox:
         self._settling.forget(relative_path)
         self._backlog.done(self._candidate(relative_path))
 
+    def _wait_for_sight(self, relative_path: str, error: OSError, now: float) -> None:
+        """Set a file aside of which the disk does not say what it is, and which is not to be taken for gone."""
+        why, folder = f"cannot be looked at: {error.strerror}", os.path.dirname(relative_path)
+        self._settling.forget(relative_path)
+        self._backlog.postponed(self._candidate(relative_path), why, now + LOOK_AGAIN_SECONDS)
+        if folder not in self._folders_told and len(self._folders_told) < FOLDERS_REMEMBERED:
+            self._folders_told[folder] = None
+            log.warning("left in the inbox", path=printable(relative_path), why=why, given_up=False)
+
     def _look(self, relative_path: str) -> Seen | None:
-        """See what a file and its sidecars are now; None when it is not a regular file (any more)."""
-        identity = self._identity(relative_path)
+        """See what a file and its sidecars are now; None when it is not a regular file (any more).
+
+        Raises OSError when that cannot be known of the file itself.
+        """
+        identity = self._looked_at(relative_path)
         if identity is None:
             return None
         if self.selection.is_sidecar(relative_path):
             return (identity,)
         return (identity, *map(self._identity, self.selection.sidecars_of(relative_path)))
 
-    def _identity(self, relative_path: str) -> FileIdentity | None:
+    def _looked_at(self, relative_path: str) -> FileIdentity | None:
         try:
             status = os.lstat(os.path.join(self._root, relative_path))
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return FileIdentity.from_stat(status) if stat.S_ISREG(status.st_mode) else None
+
+    def _identity(self, relative_path: str) -> FileIdentity | None:
+        """The same, where what cannot be known counts as nothing for now."""
+        with suppress(OSError):
+            return self._looked_at(relative_path)
+        return None
 
     def _answer(self, relative_path: str) -> Answer:
         """Ask who writes to a file; who writes to one of its sidecars writes to it."""

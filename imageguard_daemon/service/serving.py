@@ -214,8 +214,10 @@ class Serving:
         sources = self._sources.values()
         failed, unfinished = len(self._failures_to_show()), len(self._recovery.left_open)
         settling = sum(source.inbox.settling_now() for source in sources)
+        unreadable = sum(source.inbox.unreadable for source in sources)
         left = {
             "failed": f"{failed} files are left in the inbox: see `status`" if failed else "",
+            "unreadable": f"{unreadable} folders cannot be read, or not to their end" if unreadable else "",
             "unfinished": f"{unfinished} moves of an earlier run" if unfinished else "",
             "still changing": f"{settling} files are being written, changed or have just come" if settling else "",
             "paused": "; ".join(source.paused_because for source in sources if source.paused_because),

@@ -131,6 +131,19 @@ def test_a_read_only_disk_is_told_before_anything_is_judged(root: Path, place: P
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("mode", "told"), [(0o000, "1 folders cannot be read"), (0o744, "1 files are left")])
+def test_not_all_is_done_while_a_folder_of_the_inbox_is_closed(root: Path, mode: int, told: str) -> None:
+    """One that may not be listed, and one that may but not entered: images may lie there, or do."""
+    folder = root / "inbox" / "cat"
+    folder.mkdir()
+    shutil.copy(root / "inbox" / "1.jpg", folder)
+    folder.chmod(mode)
+    done = run_as_nobody("run", root, "--once")
+    assert done.returncode == os.EX_TEMPFAIL, done.stderr
+    assert told in done.stderr
+    assert (root / "accepted" / "1.jpg").exists()
+
+
 def test_a_check_of_the_configuration_names_destinations_that_will_be_refused(place: Path) -> None:
     """It stays a note: who checks need not be who runs, nor see the same disks."""
     (place / "closed").mkdir()

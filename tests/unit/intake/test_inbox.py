@@ -408,6 +408,83 @@ def test_files_left_behind_are_reviewed(folder: Path, opened: Opened, what: str)
     assert (inbox._backlog.failures == ()) == (what != "same")
 
 
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Files, by name, of which the disk does not say what they are: the errors it answers."""
+    errors: dict[str, int] = {}
+    lstat = os.lstat
+
+    def look(path: str) -> os.stat_result:
+        if number := errors.get(os.path.basename(path)):
+            raise OSError(number, os.strerror(number), path)
+        return lstat(path)
+
+    monkeypatch.setattr(inbox_module.os, "lstat", look)
+    return errors
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EUCLEAN, errno.ENAMETOOLONG])
+@pytest.mark.parametrize("when", ["found", "settled"])
+def test_a_file_that_cannot_be_looked_at_is_not_taken_for_gone(
+    folder: Path, opened: Opened, blind: dict[str, int], number: int, when: str
+) -> None:
+    """A folder that may be listed but not entered, a bad sector: it is told once, listed, and taken when it can be."""
+    for name in ("1.jpg", "2.jpg"):
+        (folder / name).touch()
+    inbox = opened()
+    if when == "settled":
+        inbox.step(NOW, 10)
+    blind |= {"1.jpg": number, "2.jpg": number}
+    with capture_logs() as told:
+        assert settled(inbox) == []
+        for _ in inbox._backlog.take_retries(NOW + 100):
+            inbox.look_again_at(_, NOW + 100)
+    assert [failure.error for failure in inbox._backlog.failures] == [f"cannot be looked at: {os.strerror(number)}"] * 2
+    assert [line["event"] for line in told] == ["left in the inbox"]
+    for failure in inbox._backlog.failures:
+        inbox.review(failure.candidate)
+    assert len(inbox._backlog.failures) == 2
+    blind.clear()
+    for candidate in inbox._backlog.take_retries(NOW + 200):
+        inbox.look_again_at(candidate, NOW + 200)
+    assert settled(inbox, NOW + 200) == ["1.jpg", "2.jpg"]
+
+
+def test_a_failed_file_that_cannot_be_looked_at_stays_listed(
+    folder: Path, opened: Opened, blind: dict[str, int]
+) -> None:
+    """Whatever it failed for: that it has gone is known when the disk says so."""
+    (folder / "1.jpg").touch()
+    inbox = opened()
+    inbox.step(NOW, 10)
+    [candidate] = inbox.step(NOW + SETTLE, 10)
+    inbox._backlog.offer(candidate)
+    failure = inbox._backlog.failed(candidate, "no", NOW)
+    blind["1.jpg"] = errno.EIO
+    inbox.review(candidate)
+    assert inbox._backlog.failures == (failure,)
+
+
+def test_folders_that_the_last_walk_could_not_read_are_counted(
+    folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may say that all is done while images may lie there; when they can be read that is over."""
+    (folder / "closed").mkdir()
+    inbox, scan = opened(), os.scandir
+
+    def refuse(path: str) -> object:
+        if path.endswith("closed"):
+            raise PermissionError(errno.EACCES, "no", path)
+        return scan(path)
+
+    with monkeypatch.context() as closed:
+        closed.setattr(walking.os, "scandir", refuse)
+        settled(inbox)
+        assert inbox.unreadable == 1
+    settled(inbox, NOW + RESCAN)
+    assert inbox.unreadable == 0
+
+
 def test_once_is_done_when_the_first_walk_is_handed_out(folder: Path, opened: Opened) -> None:
     """The inbox is exhausted after all that was here at the start, not before the walk and not in between."""
     (folder / "1.jpg").touch()
