@@ -32,14 +32,16 @@ class Backlog:
     """Candidates on their way through the daemon. One thread only.
 
     A candidate is *waiting*, then *in work* until `done` or `failed` is called. Failed ones are set aside for a
-    pause that doubles each time, and for good after `max_attempts`.
+    pause that doubles each time, and for good after `max_attempts`. Sources take turns: a long queue of one, or one
+    whose files take long to read, is no queue for the others.
     """
 
     limit: int
     max_attempts: int
     retries: int = field(default=0, init=False)
     """How many times a candidate that had been set aside was let go of, to be looked at again."""
-    _waiting: deque[Candidate] = field(default_factory=deque)
+    _waiting: dict[str, deque[Candidate]] = field(default_factory=dict)
+    """For each source that has any; the one whose turn is next comes first."""
     _held: set[Candidate] = field(default_factory=set)
     _set_aside: set[Candidate] = field(default_factory=set)
     _failures: dict[Candidate, Failure] = field(default_factory=dict)
@@ -74,12 +76,13 @@ class Backlog:
     @property
     def waiting(self) -> int:
         """How many candidates are waiting."""
-        return len(self._waiting)
+        return sum(map(len, self._waiting.values()))
 
     @property
     def oldest(self) -> Candidate | None:
-        """The candidate that has waited longest."""
-        return self._waiting[0] if self._waiting else None
+        """The candidate that arrived first, of those that are next in their source."""
+        heads = (queue[0] for queue in self._waiting.values())
+        return min(heads, key=lambda one: one.settled.ctime_ns if one.settled else 0, default=None)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -90,11 +93,18 @@ class Backlog:
         """Queue a candidate; one that is already here is not queued twice."""
         if candidate not in self:
             self._held.add(candidate)
-            self._waiting.append(candidate)
+            self._waiting.setdefault(candidate.source, deque()).append(candidate)
 
-    def take(self) -> Candidate | None:
-        """Hand out the oldest waiting candidate, which is in work from now on."""
-        return self._waiting.popleft() if self._waiting else None
+    def take(self, most: int = 1) -> list[Candidate]:
+        """Hand out the oldest waiting candidates of the source whose turn it is; they are in work from now on."""
+        if not self._waiting:
+            return []
+        source = next(iter(self._waiting))
+        queue = self._waiting.pop(source)
+        taken = [queue.popleft() for _ in range(min(most, len(queue)))]
+        if queue:
+            self._waiting[source] = queue  # behind all others
+        return taken
 
     def done(self, candidate: Candidate) -> None:
         """Forget a candidate: it has moved, vanished, or is to be looked at afresh."""

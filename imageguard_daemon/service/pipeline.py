@@ -142,16 +142,13 @@ class Pipeline:
     def _feed(self, now: float) -> None:
         """Hand waiting candidates to the workers as far as they have room."""
         while self._workers.has_room and self._backlog.waiting:
-            share = self._workers.share_of(self._backlog.waiting)
-            files = [file for _ in range(share) if (file := self._next_file(now)) is not None]
+            taken = self._backlog.take(self._workers.share_of(self._backlog.waiting))
+            files = [file for candidate in taken if (file := self._for_workers(candidate, now)) is not None]
             if files:
                 self._workers.submit(files)
 
-    def _next_file(self, now: float) -> tuple[Candidate, str] | None:
-        """Take the next candidate, with its path; None when it is not one for the workers."""
-        candidate = self._backlog.take()
-        if candidate is None:
-            return None
+    def _for_workers(self, candidate: Candidate, now: float) -> tuple[Candidate, str] | None:
+        """Give a candidate with its path; None when it is not one for the workers."""
         source = self._sources[candidate.source]
         if source.is_paused(now):
             self._backlog.done(candidate)  # the walk at the end of the pause finds it again

@@ -34,8 +34,7 @@ class BacklogMachine(RuleBasedStateMachine):
 
     @rule()
     def take(self) -> None:
-        candidate = self.backlog.take()
-        if candidate is not None:
+        for candidate in self.backlog.take(2):
             assert candidate not in self.in_work
             self.in_work.append(candidate)
 

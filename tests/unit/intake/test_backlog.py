@@ -1,5 +1,8 @@
 """The hand-over from intake to the workers."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from imageguard_daemon.intake import backlog as backlog_module
@@ -13,7 +16,7 @@ NOW = 1000.0
 def in_work(backlog: Backlog, candidate: Candidate) -> Candidate:
     """Offer a candidate and take it again."""
     backlog.offer(candidate)
-    assert backlog.take() == candidate
+    assert backlog.take() == [candidate]
     return candidate
 
 
@@ -27,10 +30,35 @@ def test_candidates_leave_in_the_order_in_which_they_came(backlog: Backlog) -> N
     """The oldest candidate is handed out first, each once, even when it is offered again meanwhile."""
     for candidate in (CAT, DOG, CAT):
         backlog.offer(candidate)
-    assert [backlog.take(), backlog.take(), backlog.take()] == [CAT, DOG, None]
+    assert [backlog.take(), backlog.take(), backlog.take()] == [[CAT], [DOG], []]
     backlog.offer(CAT)
-    assert backlog.take() is None
+    assert backlog.take() == []
     assert (backlog.held, backlog.room) == (2, 1)
+
+
+def test_sources_take_turns(backlog: Backlog) -> None:
+    """A thousand files of one, however long they take, are no queue for the one file that came to another."""
+    backlog.limit = 100
+    many = [Candidate("busy", f"{number}.jpg") for number in range(10)]
+    for candidate in (*many, CAT):
+        backlog.offer(candidate)
+    assert backlog.waiting == 11
+    assert backlog.take(4) == many[:4]
+    assert backlog.take(4) == [CAT]
+    backlog.offer(DOG)
+    assert [backlog.take(4), backlog.take(4), backlog.take(4), backlog.take(4)] == [many[4:8], [DOG], many[8:], []]
+    assert (backlog.waiting, backlog.held, backlog.oldest) == (0, 12, None)
+
+
+def test_the_file_that_arrived_first_is_known(backlog: Backlog, tmp_path: Path) -> None:
+    """Whose turn it is does not matter for how long something has waited."""
+    for source in ("new", "old"):
+        (tmp_path / source).touch()
+        seen = FileIdentity.from_stat((tmp_path / source).stat())
+        age = {"new": 1, "old": 5}[source]
+        backlog.offer(Candidate(source, "1.jpg", settled=replace(seen, ctime_ns=seen.ctime_ns - age * 10**9)))
+    assert backlog.oldest is not None
+    assert backlog.oldest.source == "old"
 
 
 def test_pauses_double_up_to_a_limit() -> None:

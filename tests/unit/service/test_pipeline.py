@@ -446,7 +446,7 @@ def test_only_the_state_that_settled_is_judged(bench):
     """A file that was touched between settling and measuring is looked at afresh, without a decision."""
     candidate = bench.arrive("cat/1.jpg", b"1")
     settled = FileIdentity.from_stat((bench.inbox / "cat/1.jpg").stat())
-    bench.backlog.done(bench.backlog.take())
+    bench.backlog.done(*bench.backlog.take())
     bench.backlog.offer(replace(candidate, settled=replace(settled, ctime_ns=1)))
     bench.step()
     assert bench.files() == {"inbox/cat/1.jpg": b"1"}
