@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import NoReturn, Self
 
 from imageguard_daemon.errors import (
+    NO_ROOM,
     ChangedError,
     DataError,
     RefusedError,
@@ -328,9 +329,18 @@ class Move:
             if copy_hashing(self._file, copy) != self._intent.sha256:
                 raise ChangedError("changed while it was being copied")
             copy_attributes(self._file, copy)
-            sync(copy, self._intent.destination_path)
+            self._sync_copy(copy)
         finally:
             os.close(copy)
+
+    def _sync_copy(self, copy: int) -> None:
+        """Make a copy durable; one for which there was no room, as NFS says only now, is given up like any other."""
+        try:
+            sync(copy, self._intent.destination_path)
+        except StorageError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM:
+                raise error.__cause__ from error  # nothing relies on it yet, and it is not synced again
+            raise
 
     def _take_source_away(self) -> None:
         """Hide the old name once the new one is durable; it is dropped only when nobody can have opened it any more."""

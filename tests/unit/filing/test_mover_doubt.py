@@ -119,6 +119,27 @@ def test_a_disk_that_does_not_sync_is_not_believed(
         carry_out(recorded(judged, accepted / "1.jpg"))
 
 
+@pytest.mark.parametrize(
+    ("number", "means"), [(errno.ENOSPC, StalledError), (errno.EDQUOT, StalledError), (errno.EIO, StorageError)]
+)
+def test_a_full_disk_that_says_so_when_a_copy_is_synced_is_a_full_disk(
+    judged: Path, accepted: Path, monkeypatch: pytest.MonkeyPatch, number: int, means: type[Exception]
+) -> None:
+    """NFS takes what is written and tells of the lack of room at the sync: the copy goes, the source waits for room."""
+    sync, content = os.fsync, judged.read_bytes()
+
+    def of_copy(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".part"):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr(renaming, "rename", refusing(errno.EXDEV))
+    monkeypatch.setattr(os, "fsync", of_copy)
+    with pytest.raises(means):
+        carry_out(recorded(judged, accepted / "1.jpg"))
+    assert (os.listdir(accepted), judged.read_bytes()) == ([], content)
+
+
 def test_a_refusal_is_believed_unless_the_second_name_is_there(judged: Path, accepted: Path) -> None:
     """No space is an answer from before the change; but a link may have been made before its old name could not go."""
     folders = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in (judged.parent, accepted)]
