@@ -17,7 +17,7 @@ from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.filing.mover import NameTakenError
 from imageguard_daemon.filing.removing import remove
 from imageguard_daemon.model import Candidate, Outcome
-from imageguard_daemon.review.planning import Plan, Planner, Refused, Task
+from imageguard_daemon.review.planning import Plan, Planner, Refused, Task, left_behind
 from imageguard_daemon.review.values import Reviewed, Reviewer
 from imageguard_daemon.service import mount_memory
 from imageguard_daemon.service.locking import ActingLock
@@ -123,6 +123,11 @@ def act(acting: Acting, decision_ids: Sequence[int], task: Task) -> Iterator[Rev
             raise group.stalled
 
 
+_Pair = tuple[Plan, RecordedReview]
+_Done = tuple[dict[int, RetryableError], list[Outcome]]
+"""Why the images of some reviews stayed, and what became of every file."""
+
+
 class _Group:
     """A few images that are recorded together, moved, and recorded again."""
 
@@ -153,12 +158,15 @@ class _Group:
         with Folders(self._acting.roots, self._acting.mounts) as folders:
             recorded = self._acting.audit.record_reviews([plan.review for plan in plans])
             pairs = list(zip(plans, recorded, strict=True))
-            errors = self._delete(recorded, folders) if self._task.action == "purge" else self._move(pairs, folders)
+            do = self._delete if self._task.action == "purge" else self._move
+            errors, outcomes = do(pairs, folders)
+            self._acting.audit.record_outcomes(outcomes)
+        stayed = {one.intent_id: one.detail for one in outcomes if one.outcome not in {"moved", "purged"}}
         for plan, review in pairs:
             error = errors.get(review.review_id)
             if isinstance(error, StalledError):
                 self.stalled = error
-            yield self._result(plan, review, error), error
+            yield self._result(plan, review, error, stayed), error
 
     def _plan(self, decision_ids: Sequence[int]) -> tuple[list[Plan], list[Reviewed]]:
         images = self._acting.audit.held_images(decision_ids)
@@ -175,20 +183,20 @@ class _Group:
                 refused.append(Reviewed(decision_id, self._task.action, False, name, str(why)))
         return plans, refused
 
-    def _move(self, pairs: Sequence[tuple[Plan, RecordedReview]], folders: Folders) -> dict[int, RetryableError]:
+    def _move(self, pairs: Sequence[_Pair], folders: Folders) -> _Done:
         trips = {
             review.review_id: Trip(Candidate(plan.review.image.source, plan.review.image.relative_path), review.intents)
             for plan, review in pairs
             if review.intents
         }
         carry_out(list(trips.values()), folders)
-        self._acting.audit.record_outcomes([outcome for trip in trips.values() for outcome in trip.outcomes])
-        return {review_id: trip.error for review_id, trip in trips.items() if trip.error is not None}
+        errors = {review_id: trip.error for review_id, trip in trips.items() if trip.error is not None}
+        return errors, [outcome for trip in trips.values() for outcome in trip.outcomes]
 
-    def _delete(self, recorded: Sequence[RecordedReview], folders: Folders) -> dict[int, RetryableError]:
+    def _delete(self, pairs: Sequence[_Pair], folders: Folders) -> _Done:
         errors: dict[int, RetryableError] = {}
         outcomes = []
-        for review in recorded:
+        for _, review in pairs:
             for intent in review.intents:  # the image first: when it stays, its sidecars stay
                 try:
                     if review.review_id not in errors:
@@ -205,14 +213,21 @@ class _Group:
                         else Outcome(intent.intent_id, "purged")
                     )
         folders.sync()
-        self._acting.audit.record_outcomes(outcomes)
-        return errors
+        return errors, outcomes
 
-    def _result(self, plan: Plan, review: RecordedReview, error: RetryableError | None) -> Reviewed:
+    def _result(
+        self, plan: Plan, review: RecordedReview, error: RetryableError | None, stayed: Mapping[int, str]
+    ) -> Reviewed:
         image, action = plan.review.image, plan.review.action
         if error is not None:
             return Reviewed(image.decision_id, action, False, image.relative_path, str(error))
-        destination = review.intents[0].intent.destination_path if review.intents else ""
+        destination, told = "", [plan.detail] if plan.detail else []
+        for recorded in review.intents:
+            intent = recorded.intent
+            if intent.role == "image":
+                destination = intent.destination_path
+            elif recorded.intent_id in stayed:
+                told.append(left_behind(intent.source_path, stayed[recorded.intent_id]))
         return Reviewed(
-            image.decision_id, action, True, image.relative_path, plan.detail, destination, review.review_id
+            image.decision_id, action, True, image.relative_path, "; ".join(told), destination, review.review_id
         )

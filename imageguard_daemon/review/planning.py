@@ -77,21 +77,23 @@ class Planner:
         return PlannedReview(image, action, reviewer.who, reviewer.why, tuple(intents), undoes, profile)
 
     def _moves(self, root: str, wanted: str, found: "_Found") -> list[tuple[Intent, int]]:
+        """Choose names; a file that has its own already, since it was left behind or moved by hand, stays there."""
+        there = {one.path for one in found.present}
+
         def taken(relative_path: str) -> bool:
             path = os.path.join(root, relative_path)
-            return path in self._reserved or os.path.lexists(path)
+            return path in self._reserved or (path not in there and os.path.lexists(path))
 
         image, *sidecars = found.present
         suffixes = [sidecar_ending(one.path, image.path) for one in sidecars]
         chosen = destinations.free_path(wanted, suffixes, image.file.sha256, taken)
-        moves = [image.moved_to(os.path.join(root, chosen))]
+        names = {image: os.path.join(root, chosen)}
         for sidecar, suffix in zip(sidecars, suffixes, strict=True):
             beside = destinations.renamed_like(suffix, chosen)
-            name = destinations.free_path(beside, (), sidecar.file.sha256, taken)
-            moves.append(sidecar.moved_to(os.path.join(root, name)))
-            self._reserved.add(moves[-1][0].destination_path)
-        self._reserved.add(moves[0][0].destination_path)
-        return moves
+            names[sidecar] = os.path.join(root, destinations.free_path(beside, (), sidecar.file.sha256, taken))
+            self._reserved.add(names[sidecar])
+        self._reserved.add(names[image])
+        return [one.moved_to(name) for one, name in names.items() if name != one.path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,14 @@ class _Found:
                 what = "is not the one that was recorded" if os.path.lexists(path) else "is not there"
                 if file.role == "image":
                     raise Refused(f"its file {printable(path)} {what}; see `verify`")
-                self._left.append(f"left behind: {printable(path)} {what}")
+                self._left.append(left_behind(path, what))
             else:
                 yield _Present(file, path, contents[1])
+
+
+def left_behind(path: str, why: str) -> str:
+    """Say that a sidecar does not follow its image."""
+    return f"left behind: {printable(path)} {why}"
 
 
 def _below(path: str, folder: str) -> str:

@@ -1,6 +1,7 @@
 """Release, confirm, reject, approve, undo and purge on real files and a real log."""
 
 import errno
+import hashlib
 import os
 import sqlite3
 from pathlib import Path
@@ -252,6 +253,72 @@ def test_a_label_that_changed_stays_behind_and_is_told(rejections: Rejections) -
     rejections.do(confirm, other)
     assert rejections.do(purge, other)[0].done
     assert (rejections.quarantine / "cat/2.txt").read_bytes() == b"edited by hand"
+
+
+@pytest.mark.parametrize("action", [release, reject, purge])
+def test_a_label_that_cannot_follow_at_the_last_moment_is_told(
+    rejections: Rejections, monkeypatch: pytest.MonkeyPatch, action
+) -> None:
+    """Somebody edits it between plan and move: the image goes, the label stays as it is, and the result says so."""
+    number = rejections.file("cat/1.jpg", labels=[".txt", ".json"], ok=action is reject)
+    label = (rejections.accepted if action is reject else rejections.quarantine) / "cat/1.txt"
+    if action is purge:
+        rejections.do(confirm, number)
+    with monkeypatch.context() as patched:
+        patched.setattr(acting_module.ReviewWriter, "record_reviews", _meanwhile(label.write_bytes, b"edited"))
+        [one] = rejections.do(action, number)
+    assert one.done
+    assert one.detail.startswith(f"left behind: {label} changed after it was ")
+    assert label.read_bytes() == b"edited"
+
+
+def test_a_label_that_was_left_behind_has_its_image_back_after_an_undo(
+    rejections: Rejections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is where it belongs already, so that nothing is in the way of the image's own name."""
+    number = rejections.file("cat/1.jpg", labels=[".txt", ".json"])
+    before = rejections.files()
+    label = rejections.quarantine / "cat/1.txt"
+    with monkeypatch.context() as patched:
+        patched.setattr(acting_module.ReviewWriter, "record_reviews", _meanwhile(label.touch))
+        assert "left behind" in rejections.do(release, number)[0].detail
+    [one] = rejections.do(undo, number)
+    assert (one.done, one.detail) == (True, "")
+    assert rejections.files() == before
+    assert rejections.wrong() == []
+
+
+def _meanwhile(function, *arguments):
+    """Give `record_reviews` with something that happens just before it."""
+    record = acting_module.ReviewWriter.record_reviews
+
+    def recording(self, planned):
+        function(*arguments)
+        return record(self, planned)
+
+    return recording
+
+
+def test_what_was_moved_by_hand_to_where_it_is_to_go_keeps_its_name(rejections: Rejections) -> None:
+    """The review is recorded, nothing moves; an undo brings image and label to quarantine."""
+    number = rejections.file("cat/1.jpg", labels=[".txt"])
+    before = rejections.files()
+    (rejections.quarantine / "cat").rename(rejections.accepted / "cat")
+    found = ((1, "cat/1.jpg"), (2, "cat/1.txt"))
+    rejections.audit.record_relocations(
+        [
+            (intent_id, str(rejections.accepted / name), hashlib.sha256(before[f"quarantine/{name}"]).hexdigest(), 7)
+            for intent_id, name in found
+        ]
+    )
+    [one] = rejections.do(release, number)
+    assert (one.done, one.destination) == (True, "")
+    assert set(rejections.files()) == {"accepted/cat/1.jpg", "accepted/cat/1.txt"}
+    assert [(row["action"], row["destination"]) for row in view(rejections)] == [("release", "")]
+    assert rejections.wrong() == []
+    assert rejections.do(undo, number)[0].done
+    assert rejections.files() == before
+    assert rejections.wrong() == []
 
 
 def test_hostile_names_are_released_byte_for_byte(rejections: Rejections) -> None:
