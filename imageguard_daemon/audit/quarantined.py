@@ -296,7 +296,8 @@ def _in_state(verdict: Verdict, actions: Sequence[str], selection: Selection) ->
             yield decisions.c.id.in_(_reviewed())
         if selection.rejected_until is not None:
             until = timestamp(selection.rejected_until)
-            yield (action != "reject") | (_of_last_review("reviewed_at").element < until)
+            reviewed_at = _of_last_review("reviewed_at").element
+            yield (sa.func.coalesce(action, "") != "reject") | (reviewed_at < until)
     if len(actions) < len(STATE_AFTER[verdict]):
         yield sa.func.coalesce(action, "").in_(actions)
 

@@ -22,7 +22,7 @@ from imageguard_daemon.cli.selecting import (
     ACCEPTED_STATES,
     Asked,
     StateName,
-    named_ids,
+    named_images,
     require_known_class,
     selection_of,
 )
@@ -73,9 +73,9 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
     size = asked.limit or PAGE_SIZE
     settings = settings_for(root, config_file)
     with reading(shape.database or settings.audit.database) as engine:
-        ids, unknown = named_ids(asked, engine, str(settings.root), accepted=asked.state in ACCEPTED_STATES)
-        require_paths(unknown)
-        selection = replace(selection_of(asked, ids, [StateName.waiting]), limit=size + 1)
+        named = named_images(asked, engine, str(settings.root), accepted=asked.state in ACCEPTED_STATES)
+        require_paths(named.unknown)
+        selection = replace(selection_of(asked, named.ids, [StateName.waiting]), limit=size + 1)
         images = page(engine, selection, after)
         if not images and asked.state not in ACCEPTED_STATES:
             require_known_class(asked, engine)
@@ -103,10 +103,10 @@ def show(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile 
         raise UsageError("name the images: --id N or --path PATH")
     settings = settings_for(root, config_file)
     with reading(shape.database or settings.audit.database) as engine:
-        ids, unknown = named_ids(asked, engine, str(settings.root))
-        images = page(engine, selection_of(asked, ids, [StateName.all]))
+        named = named_images(asked, engine, str(settings.root))
+        images = page(engine, selection_of(asked, named.ids, [StateName.all]))
         told = {image.id: reviews_of(engine, image.id) for image in images}
-    require_paths([*unknown, *(str(one) for one in asked.ids or () if one not in told)])
+    require_paths([*named.unknown, *(str(one) for one in asked.ids or () if one not in told)])
     if shape.output is OutputFormat.json:
         typer.echo(json.dumps([rendering.image_as_dict(image, told[image.id]) for image in images], indent=2))
     elif shape.output is OutputFormat.csv:

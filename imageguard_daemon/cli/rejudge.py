@@ -10,7 +10,7 @@ import typer
 from imageguard_daemon.cli.grouping import with_groups
 from imageguard_daemon.cli.options import ConfigFile, Root, parse_thresholds, settings_for
 from imageguard_daemon.cli.reviewing import Order, Said, agreed, carry_out, reading, require_paths
-from imageguard_daemon.cli.selecting import Asked, StateName, named_ids, require_known_class, selection_of
+from imageguard_daemon.cli.selecting import Asked, StateName, named_images, require_known_class, selection_of
 from imageguard_daemon.cli.simulate import Preset, Thresholds, rules_for, rules_in_words
 from imageguard_daemon.errors import UsageError
 
@@ -69,9 +69,9 @@ def _judge(settings: "Settings", asked: Asked, rules: "Rules") -> "Rejudged":
     from imageguard_daemon.review.rejudging import judge_again
 
     with reading(settings.audit.database) as engine:
-        ids, unknown = named_ids(asked, engine, str(settings.root))
-        require_paths(unknown)
-        selection = selection_of(asked, ids, [StateName.waiting])
+        named = named_images(asked, engine, str(settings.root))
+        require_paths(named.unknown)
+        selection = selection_of(asked, named.ids, [StateName.waiting])
         rejected = tuple(state for state in selection.states if state in STATE_AFTER["quarantined"].values())
         made = judge_again(scores_of(engine, replace(selection, states=rejected)), rules)
         if not made.total:

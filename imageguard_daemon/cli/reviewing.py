@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli.options import Format, OutputFormat
-from imageguard_daemon.cli.selecting import Asked, StateName, named_ids, require_known_class, selection_of
+from imageguard_daemon.cli.selecting import Asked, Named, StateName, named_images, require_known_class, selection_of
 from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.names import printable
 
@@ -93,20 +93,32 @@ def print_table(content: "RenderableType") -> None:
 def act_on(settings: "Settings", asked: Asked, order: Order, states: Sequence[StateName]) -> None:
     """Select images, say how many, and do it when that was asked for; ends the command."""
     with reading(settings.audit.database) as engine:
-        ids, unknown = named_ids(asked, engine, str(settings.root), accepted=order.about_accepted)
-        for path in unknown:
-            typer.echo(f"error: no {order.kind} image is called {printable(path)}", err=True)
-        selection = replace(selection_of(asked, ids, states), rejected_until=order.rejected_until)
+        named = named_images(asked, engine, str(settings.root), accepted=order.about_accepted)
+        selection = replace(selection_of(asked, named.ids, states), rejected_until=order.rejected_until)
         chosen, words = _count(selection, engine)
-        if not chosen and not unknown and not order.about_accepted:
+        if not chosen and not named.unknown and not order.about_accepted:
             require_known_class(asked, engine)
     if asked.by_name:
-        chosen = ids or []
-    elif not agreed(order, words, len(chosen)):
-        raise typer.Exit(os.EX_NOINPUT if unknown else os.EX_OK)
+        chosen = named.ids or []
+    missed = _tell_missed(named, chosen, order)
+    if not asked.by_name and not agreed(order, words, len(chosen)):
+        raise typer.Exit(os.EX_NOINPUT if missed else os.EX_OK)
     carry_out(settings, chosen, order)
-    if unknown:
+    if missed:
         raise typer.Exit(os.EX_NOINPUT)
+
+
+def _tell_missed(named: Named, chosen: Sequence[int], order: Order) -> bool:
+    """Tell of images that were named and are not among those chosen; say whether there are any."""
+    left_out = named.left_out(chosen)
+    for path in named.unknown:
+        typer.echo(f"error: no {order.kind} image is called {printable(path)}", err=True)
+    for name in left_out:
+        typer.echo(
+            f"error: image {printable(name)} is not selected: another option leaves it out, or it is not there",
+            err=True,
+        )
+    return bool(named.unknown or left_out)
 
 
 def _count(selection: "Selection", engine: "Engine") -> tuple[list[int], str]:

@@ -174,20 +174,37 @@ def _states(asked: Asked, otherwise: Sequence[StateName]) -> "tuple[ImageState, 
     return tuple(state.value for state in wanted)  # type: ignore[misc]
 
 
-def named_ids(
-    asked: Asked, engine: "Engine", root: str, *, accepted: bool = False
-) -> tuple[list[int] | None, list[str]]:
-    """Give the numbers of the images named, None when none is, and the paths that no image has.
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The images named one by one: each `--id` and `--path` with the numbers it stands for."""
 
-    Looked for are those that the daemon accepted, or else those that it rejected and those that people have reviewed.
+    found: Sequence[tuple[str, Sequence[int]]] = ()
+
+    @property
+    def ids(self) -> list[int] | None:
+        """The numbers, each once; None when no image is named."""
+        return list(dict.fromkeys(one for _, ids in self.found for one in ids)) if self.found else None
+
+    @property
+    def unknown(self) -> list[str]:
+        """The paths that no image has."""
+        return [name for name, ids in self.found if not ids]
+
+    def left_out(self, chosen: Sequence[int]) -> list[str]:
+        """Give the names that stand for images of which none was chosen."""
+        taken = set(chosen)
+        return [name for name, ids in self.found if ids and not taken.intersection(ids)]
+
+
+def named_images(asked: Asked, engine: "Engine", root: str, *, accepted: bool = False) -> Named:
+    """Look up the images named.
+
+    Those with a path are looked for among what the daemon accepted, or else what it rejected and people have reviewed.
     """
     from imageguard_daemon.audit.quarantined import ids_of
 
-    if not asked.ids and not asked.paths:
-        return None, []
-    found = ids_of(engine, asked.paths or [], root, accepted=accepted)
-    ids = [*(asked.ids or []), *(one for ids in found.values() for one in ids)]
-    return list(dict.fromkeys(ids)), [path for path, ids in found.items() if not ids]
+    found = ids_of(engine, asked.paths or [], root, accepted=accepted) if asked.paths else {}
+    return Named([*((str(one), [one]) for one in asked.ids or ()), *found.items()])
 
 
 def require_known_class(asked: Asked, engine: "Engine") -> None:

@@ -185,6 +185,31 @@ def test_a_purge_waits_for_the_age_of_a_rejection_by_a_person(made: Rejections) 
     assert quarantine(made, "purge", "--older-than", "0m", "--yes").stdout.splitlines()[-1] == "2 purged"
 
 
+def test_an_image_that_is_named_and_not_selected_is_told(made: Rejections) -> None:
+    """Too young for a purge, of another class, without a record: nothing of it is done in silence."""
+    first, second, third = (one["id"] for one in listed(made))
+    [good] = listed(made, "--state", "accepted")
+    quarantine(made, "confirm", "--id", first)
+    quarantine(made, "reject", "--id", good["id"])
+    for name in (("--id", first), ("--path", "lynx/2.jpg"), ("--id", good["id"]), ("--id", 999)):
+        result = quarantine(made, "purge", *name, "--older-than", "1d", "--yes")
+        assert (result.exit_code, result.stdout) == (66, "")
+        assert f"error: image {name[1]} is not selected" in result.stderr
+    result = quarantine(made, "release", "--id", second, "--id", third, "--limit", 1, "--yes")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (66, "1 released")
+    assert f"error: image {third} is not selected" in result.stderr
+    assert quarantine(made, "release", "--path", "lynx/0.jpg", "--class", "cat", "--yes").exit_code == 0
+
+
+def test_a_purge_says_of_an_image_that_is_named_why_it_is_not_deleted(made: Rejections) -> None:
+    """An accepted one, and one that nobody confirmed, are meant whatever their state, and told."""
+    [good] = listed(made, "--state", "accepted")
+    result = quarantine(made, "purge", "--id", good["id"], "--id", 1, "--older-than", "0m", "--yes")
+    assert result.exit_code == 65
+    assert "dog/good.jpg: is accepted" in result.stdout
+    assert "lynx/0.jpg: is not confirmed" in result.stdout
+
+
 def test_what_cannot_be_done_is_told_and_the_rest_is_done(made: Rejections) -> None:
     """A vanished file and an unknown number end with 65, an unknown path with 66; the others are released."""
     first, second, third = listed(made)
