@@ -239,7 +239,9 @@ class Scoring(Section):
         "unit limits processors or memory.",
     )
     timeout_seconds: Seconds = Field(
-        60.0, description="A worker that takes longer for one image is killed, and the image tried once more."
+        60.0,
+        description="Reading an image may take so long, and so may decoding it; a process that takes longer is "
+        "killed, and the image tried once more.",
     )
     max_pixels: int = Field(
         150_000_000, ge=1, description="Images that claim more are `too_large`, without being decoded."

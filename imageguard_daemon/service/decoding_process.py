@@ -14,6 +14,7 @@ import resource
 import select
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, fields
@@ -33,9 +34,10 @@ from imageguard_daemon.service.sacrifice import DECODER_STEP, go_before_others
 _PR_SET_PDEATHSIG = 1
 _SOCKET = 3
 _ANSWER_BYTES = 1 << 18
-_LEAST_SECONDS = 0.1
 _SECONDS_TO_END = 1.0
 _SECONDS_TO_BEGIN = 60.0
+_CPUCLOCK_SCHED = 2
+"""The clock of the time that a process has run, by its number: clock_getcpuclockid(3), which Python lacks."""
 _PROVEN = "ready"
 _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 _TEXT_CHARACTERS = 2000
@@ -91,14 +93,20 @@ class Decoder:
             DecoderLostError: it did not come to an end as it should; this decoder is of no more use.
         """
         answer = b""
-        self._socket.settimeout(None if seconds is None else max(seconds, _LEAST_SECONDS))
+        self._socket.settimeout(seconds)
+        began, had_run = time.monotonic(), self._seconds_run()
         try:
             with suppress(ConnectionError):
                 socket.send_fds(self._socket, [json.dumps(asdict(limits)).encode()], [contents])
                 answer = self._socket.recv(_ANSWER_BYTES)
         except TimeoutError:
+            ran, waited = self._seconds_run() - had_run, time.monotonic() - began
+            is_starved = ran < waited / 2 and self._wants_to_run()
             self.close()
-            raise DecoderLostError("took too long", Cause.limited) from None
+            told = f"took longer than {seconds:g} s"
+            if is_starved:
+                raise DecoderLostError(f"{told}, mostly waiting for a processor", Cause.starved) from None
+            raise DecoderLostError(told, Cause.limited) from None
         if not answer:
             raise self._lost(limits)
         try:
@@ -151,6 +159,21 @@ class Decoder:
         if code == -signal.SIGXCPU:
             return DecoderLostError(f"took more than {limits.cpu_seconds} s of processor time", Cause.limited)
         return DecoderLostError(f"ended its decoder with code {code}")
+
+    def _seconds_run(self) -> float:
+        """Give the processor time that it has had."""
+        with suppress(OSError):  # it has just ended
+            return time.clock_gettime((~self.pid << 3) | _CPUCLOCK_SCHED)
+        return 0.0
+
+    def _wants_to_run(self) -> bool:
+        """Tell whether a thread of it waits for a processor or for memory: it waits for no disk, having no file."""
+        states = set()
+        with suppress(OSError):
+            for thread in os.listdir(f"/proc/{self.pid}/task"):
+                with open(f"/proc/{self.pid}/task/{thread}/stat", encoding="ascii", errors="replace") as told:
+                    states.add(told.read().rpartition(")")[2].split()[0])
+        return not states.isdisjoint("RD")
 
     def _ends_soon(self) -> bool:
         """Tell whether it ends, since it hung up; one that was taken over need not."""

@@ -3,6 +3,7 @@
     it crashed by itself        twice: the image is `corrupt`
     it met a limit of ours      twice, time or memory: the image is `too_large`
     it was killed from outside  twice: the surroundings are at fault, and the image is tried again another time
+    it was kept from running    twice: the machine has too much to do, and nothing of this source is tried for a while
 
 A loss alone says nothing: the image is tried once more, at once. Pure.
 """
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from imageguard_daemon.errors import RetryableError
+from imageguard_daemon.errors import RetryableError, StalledError
 
 ENOUGH = 2
 """So many losses of one kind are no chance."""
@@ -23,6 +24,7 @@ class Cause(Enum):
     crashed = "crashed"
     limited = "limited"
     killed = "killed"
+    starved = "starved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ def issue_of(losses: Sequence[Loss]) -> tuple[str, str] | None:
 
     Raises:
         RetryableError: they were killed from outside, which says nothing about the image.
+        StalledError: they were kept from running, which says nothing about any image.
     """
     for cause, issue in ((Cause.crashed, "corrupt"), (Cause.limited, "too_large")):
         told = [loss.told for loss in losses if loss.cause is cause]
@@ -46,4 +49,7 @@ def issue_of(losses: Sequence[Loss]) -> tuple[str, str] | None:
     killed = [loss.told for loss in losses if loss.cause is Cause.killed]
     if len(killed) >= ENOUGH:
         raise RetryableError(f"its process {killed[-1]}")
+    starved = [loss.told for loss in losses if loss.cause is Cause.starved]
+    if len(starved) >= ENOUGH:
+        raise StalledError(f"decoding an image {starved[-1]}: this machine has too much to do, or too little memory")
     return None

@@ -104,9 +104,11 @@ class BytesMeasurer:
             with suppress(ConnectionError):
                 socket.send_fds(self._socket, [b"?"], [contents])
                 answer = self._socket.recv(_ANSWER_BYTES)
-        except TimeoutError:
+        except TimeoutError:  # its decoder is ended before that: it has not come to it, whatever the image is like
             self.close()
-            raise DecoderLostError("took too long", Cause.limited) from None
+            raise DecoderLostError(
+                f"took longer than {self._patience:g} s, though its decoder may not", Cause.killed
+            ) from None
         finally:
             os.close(contents)
         if not answer:

@@ -113,6 +113,8 @@ class Workers:
             cpu_seconds=math.ceil(settings.timeout_seconds),
         )
         self._timeout_seconds = settings.timeout_seconds
+        # One limit for reading, one for decoding; a worker ends a hanging decoder by itself.
+        self._longest_seconds = BATCH_SECONDS + 2 * settings.timeout_seconds + _GRACE_SECONDS
         self._wake = wake
         self._checks = checks
         self.plan = plan_workers(settings, len(os.sched_getaffinity(0)), allowance())
@@ -251,7 +253,8 @@ class Workers:
     def _revive_if_silent(self) -> None:
         """Replace processes that neither answer nor end: the time limit counts only for tasks they have begun."""
         silence = time.monotonic() - self._last_news_at
-        if self._in_work and silence > _SILENT_TIME_LIMITS * self._timeout_seconds:
+        patience = max(_SILENT_TIME_LIMITS * self._timeout_seconds, self._longest_seconds + 2 * _GRACE_SECONDS)
+        if self._in_work and silence > patience:
             self._replace_pool()
 
     def _start(self, tasks: Sequence[Task]) -> None:
@@ -267,9 +270,8 @@ class Workers:
             return
         self._board.clear(batch.slot)
         function, arguments = self._call_for(batch)
-        longest = BATCH_SECONDS + self._timeout_seconds + _GRACE_SECONDS  # a worker ends a hanging decoder by itself
         try:
-            future = self._pool.schedule(function, args=arguments, timeout=longest)
+            future = self._pool.schedule(function, args=arguments, timeout=self._longest_seconds)
         except (OSError, RuntimeError) as error:  # no memory, descriptors or threads for processes just now
             del self._sent[batch.slot]
             stalled = StalledError(f"no worker processes: {error}")
@@ -348,7 +350,8 @@ class Workers:
         if isinstance(error, MemoryError):
             return Loss("needs more memory than a worker may have", Cause.limited)
         if not isinstance(error, ProcessExpired):
-            return Loss(f"took longer than {self._timeout_seconds:g} s", Cause.limited)
+            # A decoder that takes long is ended by its worker: one that has not come to it says nothing of the image.
+            return Loss(f"took longer than {self._timeout_seconds:g} s, though its decoder may not", Cause.killed)
         if error.exitcode in _KILLED_FROM_OUTSIDE:
             return Loss("was killed, perhaps for want of memory", Cause.killed)
         return Loss(f"ended its worker process with code {error.exitcode}")

@@ -108,6 +108,11 @@ class Launcher:
         self._process.wait(patience.seconds)
         self._process.stdout.close()
 
+    @property
+    def running(self) -> int:
+        """How many daemons have not ended by themselves."""
+        return sum(daemon.running for daemon in self._started)
+
     def end_all(self) -> None:
         """Leave no daemon behind."""
         for daemon in self._started:

@@ -9,7 +9,7 @@ from functools import partial
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.quality.measurement import measure_bytes
-from imageguard_daemon.service import confinement, decoding_process, worker_process
+from imageguard_daemon.service import confinement, worker_process
 from imageguard_daemon.service.decoding_process import Decoder
 from imageguard_daemon.service.worker_process import Answer, measure, measure_batch
 
@@ -54,7 +54,6 @@ def where_nothing_is_confined(_fault: DecoderFault, *batch: *Batch) -> list[Answ
 def where_decoders_begin_late(seconds: float, *batch: *Batch) -> list[Answer]:
     """Measure a batch with a decoder that is lost before it, and each new one slow to begin."""
     if confinement.confine is _confine:
-        decoding_process._LEAST_SECONDS = 1e-3  # nothing is measured in what is left of no time
         confinement.confine = partial(_confine_late, seconds)
         worker_process._decoder.close()
         worker_process._decoder = None

@@ -14,6 +14,7 @@ from imageguard_daemon.service.losses import Cause, Loss, issue_of
 from imageguard_daemon.service.measuring_bytes import BytesMeasurer
 
 CRASH, LIMIT, KILL = Loss("crashed"), Loss("took too long", Cause.limited), Loss("was killed", Cause.killed)
+STARVED = Loss("took longer than 60 s, mostly waiting for a processor", Cause.starved)
 
 
 @pytest.mark.parametrize(
@@ -36,9 +37,15 @@ def test_being_killed_says_nothing_about_an_image() -> None:
         issue_of([KILL, CRASH, KILL])
 
 
+def test_being_kept_from_a_processor_says_nothing_about_any_image() -> None:
+    """No image of its source is tried for a while, and none is given up for it."""
+    with pytest.raises(StalledError, match="mostly waiting"):
+        issue_of([STARVED, KILL, STARVED])
+
+
 def test_whatever_happens_an_image_is_tried_a_few_times_only() -> None:
-    """Four losses of any kinds come to an end."""
-    for losses in itertools.product((CRASH, LIMIT, KILL), repeat=4):
+    """Five losses of any kinds come to an end."""
+    for losses in itertools.product((CRASH, LIMIT, KILL, STARVED), repeat=5):
         try:
             assert issue_of(losses) is not None
         except RetryableError:

@@ -14,7 +14,7 @@ import pytest
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import ChangedError, ReplacedError, RetryableError, StalledError, UnavailableError
-from imageguard_daemon.model import Candidate, FileIdentity
+from imageguard_daemon.model import Candidate, FileIdentity, Measurement
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.service import edition, worker_process
@@ -98,7 +98,6 @@ def test_a_file_is_measured_in_another_process(workers, image, tmp_path):
         (hostile_work.in_decoder, hostile_work.crash, "corrupt: ended its decoder with code -11"),
         (hostile_work.in_decoder, hostile_work.hang, "too_large: took longer than 2 s"),
         (hostile_work.in_worker, hostile_work.crash, "corrupt: ended its worker process with code -11"),
-        (hostile_work.in_worker, hostile_work.hang_decoding, "too_large: took longer than 2 s"),
     ],
 )
 def test_a_file_that_takes_a_process_down_twice_is_rejected(workers, image, bad, monkeypatch, where, fault, told):
@@ -237,6 +236,32 @@ def test_a_decoder_that_cannot_be_set_up_is_no_images_fault(workers, image, monk
     _let_fail(monkeypatch, hostile_work.where_nothing_is_confined, hostile_work.crash)
     with pytest.raises(UnavailableError, match=r"does not work here.*seccomp: Operation not permitted"):
         _measured(workers, image)
+
+
+def test_the_time_a_file_takes_to_be_read_is_not_that_of_decoding_it(image, monkeypatch):
+    """From a slow mount, which gives a file in about as long as an image may take, it is judged as from a quick one."""
+    given = []
+
+    class Decoder:
+        def measure(self, _contents, _limits, seconds):
+            given.append(seconds)
+            return Measurement("")
+
+    def slowly(file, most_bytes):
+        time.sleep(0.2)
+        return file.read(most_bytes)
+
+    monkeypatch.setattr(worker_process, "_decoder", Decoder())
+    monkeypatch.setattr(worker_process.measurement, "_read_all", slowly)
+    [found] = worker_process.measure_batch([str(image)], Limits(), 0, 0.1)
+    assert found.sha256 == hashlib.sha256(image.read_bytes()).hexdigest()
+    assert given == [0.1]
+
+
+def test_a_worker_that_has_stopped_by_itself_says_nothing_about_the_file(workers, bad, monkeypatch):
+    """It ends a decoder that takes too long: when it does not come to that, no image is to blame."""
+    _let_fail(monkeypatch, hostile_work.in_worker, hostile_work.hang_decoding)
+    assert isinstance(_measured(workers, bad)["bad.jpg"].error, RetryableError)
 
 
 def test_the_time_a_decoder_takes_to_begin_is_no_images(workers, image, monkeypatch):

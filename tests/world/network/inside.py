@@ -44,7 +44,7 @@ def _try(title: str, trial: trials.Trial, launcher: Launcher, share: Share) -> i
     try:
         trial(launcher, home, share, figures)
     except Exception:  # noqa: BLE001 - told in full, and the next one is tried
-        figures.note(traceback.format_exc())
+        figures.note(f"{traceback.format_exc()}{launcher.running} daemons run\n{_last_words(home)}")
     launcher.end_all()
     for log in home.rglob("*.jsonl"):
         name = "-".join([*title.replace(":", "").split(), *log.relative_to(home).parts])
@@ -53,6 +53,10 @@ def _try(title: str, trial: trials.Trial, launcher: Launcher, share: Share) -> i
     for violation in figures.violations:
         print(f"  ! {violation}", flush=True)
     return len(figures.violations)
+
+
+def _last_words(home: Path) -> str:
+    return "".join("".join(log.read_text().splitlines(keepends=True)[-5:]) for log in sorted(home.rglob("*.jsonl")))
 
 
 if __name__ == "__main__":
