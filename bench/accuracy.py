@@ -18,8 +18,9 @@ Data sets are images of many sources in one folder; its `labels.csv` says
 of each which set it is from and what should become of it
 (bench/datasets.py). Printed are, for each set, how many were judged wrong
 (in parentheses where that is only shown) or borderline, and the issues;
-how many accepted everyday photos are rejected at the usual sizes of
-training; and whether soft sources can be calibrated. --hold writes what
+how many everyday photos that are large enough each preset rejects whole,
+and how many of those that it accepts it rejects cropped to the usual sizes
+of training; and whether soft sources can be calibrated. --hold writes what
 may not become worse, for tests/test_accuracy_guard.py.
 
 Printed of good photos are, at the thresholds of the default preset,

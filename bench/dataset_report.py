@@ -18,14 +18,21 @@ def datasets_as_markdown(figures: DataSetFigures) -> str:
         _pooled(figures),
     ]
     if any(share.trials for share in figures.crops.values()):
-        rows = [(preset, side, share, share.trials) for (preset, side), share in figures.crops.items()]
-        parts.append("Accepted everyday photos, cropped to a square and resized:")
-        parts.append(table(("preset", "side px", "rejected %", "n"), rows))
+        parts.append("Everyday photos large enough: whole, and where accepted cropped to a square and resized:")
+        parts.append(table(("preset", "side px", "rejected %", "n"), _sizes(figures)))
     if figures.soft:
         soft = [(name, one.rejected, one.missed, one.rejected.trials) for name, one in figures.soft.items()]
         parts.append("Soft sources, at thresholds from the other half of the set:")
         parts.append(table(("set", "rejected %", "blurred by 3 px more and accepted %", "n"), soft))
     return "\n\n".join(parts)
+
+
+def _sizes(figures: DataSetFigures) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    for preset, whole in figures.whole.items():
+        rows.append((preset, "whole", whole, whole.trials))
+        rows += [(of, side, share, share.trials) for (of, side), share in figures.crops.items() if of == preset]
+    return rows
 
 
 def _pooled(figures: DataSetFigures) -> str:
@@ -50,6 +57,7 @@ def datasets_as_json(figures: DataSetFigures) -> dict[str, Any]:
         "everyday_rejected": figures.everyday.as_dict(),
         "everyday_borderline": figures.everyday_borderline.as_dict(),
         "good_wrong": figures.good.as_dict(),
+        "whole_rejected": {preset: share.as_dict() for preset, share in figures.whole.items()},
         "crops_rejected": {
             preset: {str(side): share.as_dict() for (of, side), share in figures.crops.items() if of == preset}
             for preset, _ in figures.crops

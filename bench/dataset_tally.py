@@ -1,11 +1,12 @@
 """Measured data sets to figures, and figures against those that were committed; pure."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.datasets import STANDARD_SIDES, Listed, Measured
-from bench.tally import Share
+from bench.tally import Share, fewest_pixels
 from imageguard_daemon.calibration.collection import Collection, collect
 from imageguard_daemon.calibration.proposal import LEAST_IMAGES, make_proposal
 from imageguard_daemon.model import Decision, Measurement
@@ -48,12 +49,13 @@ class SoftFigures:
 
 @dataclass(frozen=True, slots=True)
 class DataSetFigures:
-    """All figures of the data sets; `crops` are by preset and side, `soft` by set."""
+    """All figures of the data sets; `whole` is by preset, `crops` are by preset and side, `soft` by set."""
 
     sets: Sequence[SetFigures]
     everyday: Share
     everyday_borderline: Share
     good: Share
+    whole: Mapping[str, Share]
     crops: Mapping[tuple[str, int], Share]
     soft: Mapping[str, SoftFigures]
 
@@ -67,7 +69,8 @@ def dataset_figures(measured: Measured) -> DataSetFigures:
         everyday=_wrong(everyday),
         everyday_borderline=_borderline(everyday),
         good=_wrong([pair for pair in seen if pair[0].good]),
-        crops=_crops(measured, {listed.path for listed, decision in everyday if decision.ok}),
+        whole={preset: _whole(measured, preset) for preset in STANDARD_SIDES},
+        crops=_crops(measured),
         soft=_soft_sets(measured),
     )
 
@@ -97,14 +100,30 @@ def _issues(seen: Seen) -> tuple[tuple[str, int], ...]:
     return tuple(Counter(issue for _, decision in seen for issue in decision.issues).most_common())
 
 
-def _crops(measured: Measured, accepted: set[object]) -> dict[tuple[str, int], Share]:
-    """Give, by preset and side, the share rejected of the crops of accepted photos."""
-    crops = [by_side for path, by_side in measured.crops.items() if path in accepted]
-    return {
-        (preset, side): Share.of(not _judged(one[side], preset).ok for one in crops if side in one)
-        for preset, sides in STANDARD_SIDES.items()
-        for side in sides
-    }
+def _whole(measured: Measured, preset: str) -> Share:
+    """Give the share rejected of everyday photos that have the pixels which the preset demands."""
+    photos = [measurement for listed, measurement in measured.images if listed.everyday]
+    return Share.of(not _judged(one, preset).ok for one in photos if _pixels(one) >= fewest_pixels(preset))
+
+
+def _pixels(measurement: Measurement) -> float:
+    """Give width x height; more than any preset demands where nothing could be measured, which is no matter of size."""
+    measures = measurement.measures
+    return measures.width * measures.height if measures else math.inf
+
+
+def _crops(measured: Measured) -> dict[tuple[str, int], Share]:
+    """Give, by preset and side, the share rejected of the crops of photos that the preset accepts as they are.
+
+    What a strict preset finds in the whole photo it may find in a crop: only the others tell what cropping does.
+    """
+    found: dict[tuple[str, int], Share] = {}
+    for preset, sides in STANDARD_SIDES.items():
+        photos = [listed.path for listed, one in measured.images if listed.everyday and _judged(one, preset).ok]
+        crops = [measured.crops[path] for path in photos]
+        for side in sides:
+            found[preset, side] = Share.of(not _judged(one[side], preset).ok for one in crops if side in one)
+    return found
 
 
 def _soft_sets(measured: Measured) -> dict[str, SoftFigures]:
@@ -136,6 +155,7 @@ def held_figures(figures: DataSetFigures) -> dict[str, Share]:
         "all good sets": figures.good,
         "everyday photos": figures.everyday,
         "everyday photos, borderline": figures.everyday_borderline,
+        **{f"everyday photos, {preset}": share for preset, share in figures.whole.items() if preset != "general"},
         **{f"crops {preset} {side}": share for (preset, side), share in figures.crops.items()},
         **{f"soft {name}, other half rejected": one.rejected for name, one in soft},
         **{f"soft {name}, blurred further and accepted": one.missed for name, one in soft},

@@ -140,8 +140,12 @@ def as_expected(judged: Sequence[Judged]) -> Share:
 
 def too_small(judged: Sequence[Judged]) -> list[Judged]:
     """Give the images whose width x height alone is below the threshold: no estimate, and no error, rejects them."""
-    fewest = _RESOLUTION.limit(PRESETS["general"]["resolution_score"])
-    return [image for image in judged if 0 < image.pixels < fewest]
+    return [image for image in judged if 0 < image.pixels < fewest_pixels("general")]
+
+
+def fewest_pixels(preset: str) -> float:
+    """Give the width x height below which a preset rejects whatever the image shows."""
+    return _RESOLUTION.limit(PRESETS[preset]["resolution_score"])
 
 
 def issues_raised(judged: Iterable[Judged]) -> list[tuple[str, int]]:

@@ -109,6 +109,27 @@ def test_accepted_photos_are_cropped_to_the_sizes_they_have(figures: Callable[[]
     assert crops["general", 384].trials == crops["fine_grained", 384].trials == 0
 
 
+def test_crops_are_of_photos_that_their_preset_accepts_whole(
+    figures: Callable[[], DataSetFigures], monkeypatch: pytest.MonkeyPatch
+):
+    """A crop of what a stricter preset rejects anyway says nothing of cropping; that the whole is rejected is told."""
+    strict = {**policy.PRESETS, "detection": {**policy.PRESETS["detection"], "blur_score": 100.5}}
+    monkeypatch.setattr(policy, "PRESETS", strict)
+    found = figures()
+    assert (found.whole["general"], found.whole["detection"]) == (Share(1, 4), Share(4, 4))
+    assert found.crops["segmentation", 320].trials == 3
+    assert found.crops["detection", 320].trials == 0
+    assert held_figures(found)["everyday photos, detection"] == Share(4, 4)
+
+
+def test_a_photo_that_is_too_small_for_a_preset_is_no_wrong_verdict_of_it(tmp_path: Path):
+    """What has not the pixels that a preset demands is left out: no estimate, and no error, rejects it."""
+    Image.fromarray(photo(320, 240)).save(tmp_path / "small.png")
+    write_labels(tmp_path, "small.png,holiday,good:photo,accept")
+    whole = dataset_figures(measure_datasets(read_datasets(tmp_path), inline)).whole
+    assert (whole["general"], whole["detection"]) == (Share(0, 1), Share(0, 0))
+
+
 def test_a_crop_is_the_square_in_the_centre(tmp_path: Path):
     """What lies beside the largest square is not measured."""
     wide = np.zeros((256, 1024, 3), np.uint8)
@@ -136,9 +157,11 @@ def test_a_person_and_a_program_get_the_same_figures(figures: Callable[[], DataS
     cells = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
     row = next(line for line in cells if "cells" in line and "soft_source" in line)
     assert row[4] == "(100 (72-100))"
+    assert ["", "general", "whole", "25 (5-70)", "4", ""] in cells
     assert ["", "general", "640", "-", "0", ""] in cells
     assert "everyday photos rejected, %: 25 (5-70) of 4" in text
     assert json["everyday_rejected"]["share"] == 0.25
+    assert json["whole_rejected"]["general"]["n"] == 4
     assert json["crops_rejected"]["general"]["224"]["n"] == 3
     assert json["soft"]["cells"]["rejected"]["n"] == 5
     assert {one["set"]: one["counted"] for one in json["sets"]}["cells"] is False
