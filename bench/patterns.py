@@ -34,7 +34,7 @@ def findings_in(year: Year) -> tuple[Finding, ...]:
     batches = [keyed.batch(day) for day in year.batches()]
     counter, surveyor, sizes = BatchCounter(keyed.keys, BY), Surveyor(keyed.keys), SizeCounter(keyed.keys)
     if surveyor.has_several:
-        surveyor.weigh(batches)
+        surveyor.weigh(sum(np.bincount(batch.keys, minlength=len(keyed.keys)) for batch in batches))
     for batch in batches:
         for one in (counter, surveyor, sizes):
             one.add(batch)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.fleet_columns import fleet_hours
 from imageguard_daemon.audit.rollups import HOUR_MS
-from imageguard_daemon.audit.schema import decision_records
+from imageguard_daemon.audit.schema import NEWEST_REVISION, decision_records
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import forms
@@ -97,6 +96,19 @@ class Columns:
                 mask &= (batch.moments >= first) & (batch.moments < last)
             if mask.any():
                 yield batch if mask.all() else batch.where(mask)
+
+    def images_of_keys(self, scope: Scope) -> npt.NDArray[np.int64]:
+        """Count the images in scope of each key; where no period is asked for, nothing but their keys is read."""
+        counts = np.zeros(len(self.keys), np.int64)
+        if self._is_fleet or scope.since is not None or scope.until is not None:
+            for batch in self.batches(scope):
+                counts += np.bincount(batch.keys, minlength=len(counts))
+            return counts
+        for packed in self._connection.exec_driver_sql("SELECT keys FROM rollup_hours").scalars():
+            counts += np.bincount(np.frombuffer(packed, "<u4"), minlength=len(counts))
+        for batch in self._recent(scores=False):
+            counts += np.bincount(batch.keys, minlength=len(counts))
+        return np.where(self._chosen(scope), counts, 0)
 
     def span_ms(self, scope: Scope) -> tuple[int, int]:
         """Give the first and the last moment of the log, as far as they are within the period of a scope."""
@@ -191,15 +203,10 @@ def _require_rollups(connection: sa.Connection) -> None:
             else "the audit database holds no decisions of imageguard-daemon"
         )
     version = connection.exec_driver_sql("SELECT max(version_num) FROM alembic_version").scalar()
-    if str(version) > _newest_known():
+    if str(version) > NEWEST_REVISION:
         raise UnavailableError(
             f"the audit database was made by a newer version of imageguard-daemon (revision {version}); update this one"
         )
-
-
-def _newest_known() -> str:
-    steps = resources.files("imageguard_daemon.audit.migrations.versions").iterdir()
-    return max(step.name[:4] for step in steps if step.name[:4].isdigit())
 
 
 def _keys(connection: sa.Connection) -> Sequence[Key | None]:

@@ -124,7 +124,7 @@ def _pass(
     counter = BatchCounter(columns.keys, groupings, slot_ms(last - first))
     surveyor, sizes = Surveyor(columns.keys), SizeCounter(columns.keys)
     if surveyor.has_several:
-        surveyor.weigh(columns.batches(scope))
+        surveyor.weigh(columns.images_of_keys(scope))
     for batch in columns.batches(scope, scores=True):
         for one in (counter, surveyor, sizes):
             one.add(batch)

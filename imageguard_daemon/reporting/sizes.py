@@ -190,8 +190,7 @@ class _Groups:
         known = of_key >= 0
         codes = of_key[known] * BINS + bins[known]
         self._newest[codes] = ids[known]
-        distinct, images = np.unique(codes, return_counts=True)
-        self._counts[distinct] += images.astype(np.int32)
+        np.add.at(self._counts, codes, np.int32(1))
 
     def bands(self, version: str, by_key: _Ints) -> Bands:
         known = self._of_key >= 0

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -144,11 +144,8 @@ class Surveyor:
         self._newest: dict[int, list[int]] = {}
         self._nearest: dict[bool, list[_Found]] = {False: [], True: []}
 
-    def weigh(self, batches: Iterable[Batch]) -> None:
-        """Find by which thresholds most of all images were judged; no scores are needed."""
-        images = np.zeros(len(self._thresholds), np.int64)
-        for batch in batches:
-            images += np.bincount(batch.keys, minlength=len(images))
+    def weigh(self, images: _Ints) -> None:
+        """Find by which thresholds most images were judged, of those that each key has."""
         by_rule = np.bincount(self._rules_of_key, images, minlength=self._distinct.shape[1])
         known = ~np.isnan(self._distinct).any(axis=0)
         self._common = int(np.where(known, by_rule, -1).argmax())
@@ -231,8 +228,9 @@ class Surveyor:
         rejected = np.flatnonzero(reasons)
         np.maximum.at(self._newest_of_key, batch.keys[rejected], batch.ids[rejected])
         for reason in np.flatnonzero(np.bincount(reasons[rejected])).tolist():
-            ids = np.sort(batch.ids[reasons == reason])[-EXAMPLES_KEPT:].tolist()
-            self._newest[reason] = sorted((*self._newest.get(reason, ()), *ids))[-EXAMPLES_KEPT:]
+            ids = batch.ids[reasons == reason]
+            ids = np.partition(ids, -EXAMPLES_KEPT)[-EXAMPLES_KEPT:] if len(ids) > EXAMPLES_KEPT else ids
+            self._newest[reason] = sorted((*self._newest.get(reason, ()), *ids.tolist()))[-EXAMPLES_KEPT:]
 
     def survey(self) -> Survey:
         """Give what was found."""

@@ -71,9 +71,11 @@ def tried(
     Only the sources that a finding names are tried.
     """
     trials = {one: _Trial(one, keys, measures) for found in _by_name(missed) for one in found[:SOURCES_NAMED]}
+    chosen = np.any([trial.chosen for trial in trials.values()], axis=0)
     for batch in batches:
+        some = batch.where(np.flatnonzero(chosen[batch.keys]))
         for trial in trials.values():
-            trial.add(batch)
+            trial.add(some)
     return tuple(trials[one].result() if one in trials else one for one in missed)
 
 
@@ -90,14 +92,14 @@ class _Trial:
             limits = in_force.thresholds(key.source, key.preset, key.profile) or {}
             return key.verdict != "accepted" or limits.get(boundary.name, math.inf) < missed.lowered
 
-        self._chosen = np.array([can_change(key) for key in keys] or [False])
+        self._is_wanted = boundary.name not in EXPOSURE_LIMITS or boundary.rejected <= _MOST_ENDS_READ
+        self.chosen = np.array([self._is_wanted and can_change(key) for key in keys] or [False])
         self._simulator = Simulator(keys, Rules({boundary.name: missed.lowered}), measures)
         self._waiting: list[Batch] = []
-        self._is_wanted = boundary.name not in EXPOSURE_LIMITS or boundary.rejected <= _MOST_ENDS_READ
 
     def add(self, batch: Batch) -> None:
-        chosen = np.flatnonzero(self._chosen[batch.keys])
-        if self._is_wanted and len(chosen):
+        chosen = np.flatnonzero(self.chosen[batch.keys])
+        if len(chosen):
             self._waiting.append(batch.where(chosen))
             if sum(map(len, self._waiting)) >= _IMAGES_AT_ONCE:
                 self._judge()

@@ -25,7 +25,7 @@ def survey(images: dict[int, int]) -> Survey:
     nothing = np.zeros(len(keys), np.int64)
     batch = Batch(0, nothing, keys, nothing.astype(np.uint8), np.arange(1, len(keys) + 1), scores)
     surveyor = Surveyor(KEYS)
-    surveyor.weigh([batch])
+    surveyor.weigh(np.bincount(batch.keys, minlength=len(KEYS)))
     surveyor.add(batch)
     return surveyor.survey()
 
