@@ -12,10 +12,12 @@ from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.manifests import Entry
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import NoInputError
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.model import SCORE_NAMES, Verdict
 from imageguard_daemon.names import original, printable
 from imageguard_daemon.writing import is_partial
 
+_VERDICTS: Mapping[tuple[bool, str], Verdict] = {(True, "accepted"): "accepted", (False, "quarantined"): "quarantined"}
+"""What a verdict is, by whether there is no reason and by what it says: anything else no scan has written."""
 REJECTED_BY_REVIEW = "rejected_by_review"
 """The reason of an image that the daemon had accepted; it is not an issue, since nothing was found wrong with it."""
 
@@ -45,7 +47,7 @@ def _entry_of_line(line: str, where: str) -> Entry:
             path=os.path.abspath(real_name(row, "destination" if row.get("destination") else "path")),
             relative_path=real_name(row, "relative_path"),
             class_name=real_name(row, "class"),
-            verdict=row["verdict"],
+            verdict=_VERDICTS[row["reason"] == "", row["verdict"]],
             reason=row["reason"],
             issues=tuple(row["issues"]),
             score=float(row["score"]),
@@ -55,7 +57,7 @@ def _entry_of_line(line: str, where: str) -> Entry:
             mtime_ns=row.get("mtime_ns"),
             sha256=str(row.get("sha256") or ""),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise NoInputError(f"{where}: this was not written by scan --jsonl") from error
 
 
