@@ -154,8 +154,6 @@ def _missed(columns: Columns, scope: Scope, survey: Survey, panel: Panel, settin
     missed = missed_by_little(survey.boundaries, settings)
     if missed:  # what independent images would not prove is no pattern in bursts either
         missed = missed_by_little(survey.boundaries, settings, scatter_of(panel.images, panel.rejected).burst)
-    if not missed:
-        return ()
     return tried(missed, columns.keys, columns.batches(scope, scores=True), columns.measures)
 
 

@@ -71,6 +71,8 @@ def tried(
     Only the sources that a finding names are tried.
     """
     trials = {one: _Trial(one, keys, measures) for found in _by_name(missed) for one in found[:SOURCES_NAMED]}
+    if not trials:
+        return tuple(missed)
     chosen = np.any([trial.chosen for trial in trials.values()], axis=0)
     for batch in batches:
         some = batch.where(np.flatnonzero(chosen[batch.keys]))
