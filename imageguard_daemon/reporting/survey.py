@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.audit.columns import Batch, Key
-from imageguard_daemon.audit.rollups import FLAG_BORDERLINE, FLAG_DARK
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.audit.rollups import FLAG_BORDERLINE, FLAG_DARK, FLAG_UNREADABLE
+from imageguard_daemon.model import EXPOSURE_LIMITS, SCORE_NAMES
 from imageguard_daemon.quality.policy import thresholds_for
 
 BINS_A_POINT = 10
@@ -58,6 +58,14 @@ class Boundary:
     """The one that most of them were judged by."""
     is_one: bool = True
     """Whether all of them were."""
+    spared: int | None = None
+    """How many images of the source a threshold that is `lowered` accepts more, and it rejects none; None where only
+    another look at them can tell: they had several thresholds, or what was decided does not follow from the scores."""
+
+
+def lowered(thresholds: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]:
+    """Give thresholds that accept what is near to these, to a tenth."""
+    return np.floor(np.asarray(thresholds) * (1 - NEAR_SHARE) * 10) / 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +140,9 @@ class Surveyor:
         self._sources = [key.source if key else "" for key in keys] or [""]
         self._alone = np.zeros((len(_LIMITS), len(self._thresholds)), np.int64)
         self._near = np.zeros_like(self._alone)
+        self._spared = np.zeros_like(self._alone)
+        self._otherwise = np.zeros(len(self._thresholds), np.int64)
+        self._lowered = lowered(self._thresholds)
         reasons = ["" if not key or key.verdict == "accepted" else key.reason for key in keys]
         self._reasons = list(dict.fromkeys(["", *reasons]))
         self._reason_of_key = np.array([self._reasons.index(reason) for reason in reasons] or [0])
@@ -161,22 +172,24 @@ class Surveyor:
         if not measured.any():
             return
         kept = slice(None) if measured.all() else measured
-        is_dark = batch.flags[kept] & FLAG_DARK > 0
-        self._take(np.ascontiguousarray(batch.scores[kept].T), batch.keys[kept], batch.ids[kept], is_dark)
+        self._take(np.ascontiguousarray(batch.scores[kept].T), batch.keys[kept], batch.ids[kept], batch.flags[kept])
 
-    def _take(self, scores: _Floats, keys: npt.NDArray[np.uint32], ids: _Ints, is_dark: npt.NDArray[np.bool_]) -> None:
+    def _take(self, scores: _Floats, keys: npt.NDArray[np.uint32], ids: _Ints, flags: npt.NDArray[np.uint8]) -> None:
         """Take in measured images; a row of scores for each signal, since numpy is slow along short lines."""
         bins = (scores * BINS_A_POINT).astype(np.intp)
         np.clip(bins, 0, BINS - 1, out=bins)
         for signal in range(len(SCORE_NAMES)):
             self._histogram[signal] += np.bincount(bins[signal], minlength=BINS)
         self._by_key += np.bincount(keys, minlength=len(self._by_key))
+        is_dark = flags & FLAG_DARK > 0
         limits = self._distinct[:, self._rules_of_key[keys]]
         limits[_EXPOSURE][is_dark] = limits[-1][is_dark]
         margins = scores - limits[:-1]
-        low = margins < 0
-        self._count_boundaries(keys, margins, low, is_dark)
+        self._count_boundaries(keys, scores, margins, flags)
         worst = margins.min(axis=0)
+        otherwise = (worst < 0) != (self._reason_of_key[keys] > 0)
+        if otherwise.any():
+            self._otherwise += np.bincount(keys[otherwise], minlength=len(self._otherwise))
         if self._is_mixed:
             self._rejudge(scores, keys, is_dark, worst < 0)
         for accepted, rows in ((True, np.flatnonzero(worst >= 0)), (False, np.flatnonzero(worst < 0))):
@@ -201,15 +214,19 @@ class Surveyor:
         self._by_one_rule += np.bincount(keys[rejected], minlength=len(self._by_one_rule))
 
     def _count_boundaries(
-        self, keys: npt.NDArray[np.uint32], margins: _Floats, low: npt.NDArray[np.bool_], is_dark: npt.NDArray[np.bool_]
+        self, keys: npt.NDArray[np.uint32], scores: _Floats, margins: _Floats, flags: npt.NDArray[np.uint8]
     ) -> None:
+        low = margins < 0
         alone = np.flatnonzero(low.sum(axis=0, dtype=np.int8) == 1)
         signals, of_key = low[:, alone].argmax(axis=0), keys[alone]
         lacking = -margins[signals, alone]
-        limits = np.where((signals == _EXPOSURE) & is_dark[alone], len(_LIMITS) - 1, signals)
+        limits = np.where((signals == _EXPOSURE) & (flags[alone] & FLAG_DARK > 0), len(_LIMITS) - 1, signals)
         near = lacking <= NEAR_SHARE * self._thresholds[of_key, limits]
         np.add.at(self._alone, (limits, of_key), 1)
         np.add.at(self._near, (limits[near], of_key[near]), 1)
+        spared = scores[signals, alone] >= self._lowered[of_key, limits]
+        spared &= (flags[alone] & FLAG_UNREADABLE == 0) & ~np.isnan(scores[:, alone]).any(axis=0)
+        np.add.at(self._spared, (limits[spared], of_key[spared]), 1)
 
     def _keep_nearest(self, rows: _Ints, distance: _Floats, judged: "_Judged", kept: list[_Found]) -> None:
         limit = kept[-1][0] if len(kept) == NEAREST_KEPT else np.inf
@@ -259,7 +276,17 @@ class Surveyor:
                 values, places = np.unique(judged_by, return_inverse=True)
                 most = float(values[np.bincount(places, weights=alone).argmax()])
                 near = int(self._near[at, numbers].sum())
-                yield Boundary(source, name, int(alone.sum()), near, most, len(values) == 1)
+                spared = int(self._spared[at, numbers].sum()) if self._is_as_scored(source, at, most) else None
+                yield Boundary(source, name, int(alone.sum()), near, most, len(values) == 1, spared)
+
+    def _is_as_scored(self, source: str, at: int, threshold: float) -> bool:
+        """Tell whether all images of a source were judged by one threshold here, and as their scores say."""
+        if _LIMITS[at] in EXPOSURE_LIMITS:  # of exposure only the worse end is at hand
+            return False
+        there = [number for number in np.flatnonzero(self._by_key).tolist() if self._sources[number] == source]
+        limits = self._thresholds[there]
+        has_one = (limits[:, at] == threshold) & (limits[:, _EXPOSURE] == limits[:, -1])
+        return bool(has_one.all() and not self._otherwise[there].any())
 
 
 def _near(found: _Found) -> Near:

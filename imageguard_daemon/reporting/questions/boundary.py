@@ -19,7 +19,7 @@ from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of, options_of, selected
 from imageguard_daemon.reporting.simulation import MeasuresOf, Rules, Simulator
 from imageguard_daemon.reporting.statistics import chance_above, holm_adjusted
-from imageguard_daemon.reporting.survey import NEAR_SHARE, Boundary
+from imageguard_daemon.reporting.survey import NEAR_SHARE, Boundary, lowered
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import percent, share, shown
 
@@ -50,7 +50,7 @@ class Missed:
     @property
     def lowered(self) -> float:
         """Give the threshold that accepts those that are near, to a tenth."""
-        return math.floor(self.boundary.threshold * (1 - NEAR_SHARE) * 10) / 10
+        return float(lowered(self.boundary.threshold))
 
 
 def missed_by_little(boundaries: Sequence[Boundary], settings: "Reporting", burst: float = 1.0) -> tuple[Missed, ...]:
@@ -68,9 +68,11 @@ def tried(
 ) -> tuple[Missed, ...]:
     """Judge the images that a lower threshold can change again, as `simulate` does; the batches have scores.
 
-    Only the sources that a finding names are tried.
+    Only the sources that a finding names are tried, and only where it is not known without another look.
     """
-    trials = {one: _Trial(one, keys, measures) for found in _by_name(missed) for one in found[:SOURCES_NAMED]}
+    missed = [replace(one, accepts=one.boundary.spared, rejects=0) if _is_known(one) else one for one in missed]
+    named = [one for found in _by_name(missed) for one in found[:SOURCES_NAMED]]
+    trials = {one: _Trial(one, keys, measures) for one in named if not _is_known(one)}
     if not trials:
         return tuple(missed)
     chosen = np.any([trial.chosen for trial in trials.values()], axis=0)
@@ -79,6 +81,10 @@ def tried(
         for trial in trials.values():
             trial.add(some)
     return tuple(trials[one].result() if one in trials else one for one in missed)
+
+
+def _is_known(missed: Missed) -> bool:
+    return missed.boundary.spared is not None
 
 
 class _Trial:

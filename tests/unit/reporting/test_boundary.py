@@ -6,6 +6,7 @@ import re
 import shlex
 import socket
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.reporting.questions import boundary
 from imageguard_daemon.reporting.questions.boundary import missed_by_little
 from imageguard_daemon.reporting.survey import Boundary
 
@@ -99,6 +101,25 @@ def test_many_that_miss_a_threshold_by_little_are_told_with_what_a_lower_one_acc
     assert "would accept 61 of 81 of these more." in one.look_at
     assert run(one, database) == (61, 0)
     assert (one.evidence["would_accept"], one.evidence["would_reject"]) == (61, 0)
+
+
+@pytest.mark.parametrize("reason", ["", "duplicate"])
+def test_what_the_scores_of_a_report_do_not_tell_is_looked_at_again(tmp_path: Path, reason: str) -> None:
+    """One pass knows what a lower threshold accepts, unless something else than the scores decided for an image."""
+    database = log_of(tmp_path, SOFT)
+    writer = AuditWriter(database, ROOT)
+    one = _judged_file("microscope", "cat", 95.0, 40.0)
+    one = replace(one, decision=replace(one.decision, issues=(reason,) if reason else ()))
+    [(image,)] = writer.record_intents([one])
+    writer.record_outcomes([Outcome(image.intent_id, "moved")])
+    writer.close()
+    looks = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boundary.Simulator, "add", lambda _, batch: looks.append(len(batch)))
+        told(database)
+    assert bool(looks) is bool(reason)
+    [finding] = told(database)
+    assert run(finding, database) == (finding.evidence["would_accept"], finding.evidence["would_reject"])
 
 
 def run(one: Finding, database: Path) -> tuple[int, int]:
