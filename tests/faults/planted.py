@@ -64,7 +64,7 @@ MISTAKES = (
     Mistake(
         "copies are not synced",
         "filing/mover.py",
-        "            sync(copy, self._intent.destination_path)\n",
+        "            self._sync_copy(copy)\n",
         "",
         ORDER,
     ),
@@ -85,8 +85,8 @@ MISTAKES = (
     Mistake(
         "a purge is recorded before its sync",
         "review/acting.py",
-        "        folders.sync()\n        self._acting.audit.record_outcomes(outcomes)\n",
-        "        self._acting.audit.record_outcomes(outcomes)\n        folders.sync()\n",
+        "        folders.sync()\n        return errors, outcomes\n",
+        "        self._acting.audit.record_outcomes(outcomes)\n        folders.sync()\n        return errors, []\n",
         ORDER,
     ),
     Mistake(

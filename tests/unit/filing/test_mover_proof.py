@@ -103,7 +103,9 @@ def test_what_was_judged_is_what_is_published_whoever_opens_the_old_name(folder:
     rng = random.Random(1)  # noqa: S311 - no secret
     moved = 0
     try:
-        for number in range(ROUNDS):
+        for number in range(ROUNDS * 10):
+            if number >= ROUNDS and (way == "copy" or moved < number):
+                break  # on a busy machine the uploader comes too late for long
             source.write_bytes(JUDGED)
             if way == "copy":
                 os.link(source, folder / "elsewhere" / str(number))
@@ -125,4 +127,4 @@ def test_what_was_judged_is_what_is_published_whoever_opens_the_old_name(folder:
     finally:
         uploader.close()
     assert moved
-    assert way == "copy" or moved < ROUNDS, "the race was no race"
+    assert way == "copy" or moved < number, "the race was no race"
