@@ -27,6 +27,11 @@ from imageguard_daemon.names import printable, sidecar_ending
 
 _LARGEST_ID = (1 << 63) - 1
 _ROOM_FOR_IDS = 1 << 20
+_FILED_WITH = """FROM decisions AS d WHERE sha256 IN (SELECT value FROM json_each(?))
+AND NOT EXISTS (SELECT 1 FROM review_records AS v JOIN intents AS i ON i.review_id = v.id AND i.role = 'image'
+                JOIN outcomes AS o ON o.intent_id = i.id AND o.outcome = 'purged'
+                WHERE v.decision_id = d.id AND v.action = 'return') GROUP BY sha256"""
+"""The decisions on contents, but for those whose image went back into the inbox: judged again, it is no duplicate."""
 
 
 def utc_now() -> datetime:
@@ -224,10 +229,7 @@ class AuditWriter:
 
     def filed_before(self, hashes: Sequence[str]) -> dict[str, str]:
         """Say of contents, by SHA-256, where each that was filed before was filed first."""
-        query = (
-            "SELECT sha256, min(id), destination FROM decisions "
-            "WHERE sha256 IN (SELECT value FROM json_each(?)) GROUP BY sha256"
-        )
+        query = f"SELECT sha256, min(id), destination {_FILED_WITH}"
         with translated_errors(self._database), self._engine.connect() as connection:
             rows = connection.exec_driver_sql(query, (json.dumps(list(hashes)),)).all()
         return {row.sha256: row.destination for row in rows}
@@ -379,10 +381,7 @@ def _add(connection: sa.Connection, table: sa.Table, rows: Iterable[Mapping[str,
 
 def _known_contents(connection: sa.Connection, hashes: Sequence[str]) -> dict[str, int]:
     """Find which contents are already filed: the first decision on each."""
-    query = (
-        "SELECT sha256, min(id) AS first_id FROM decisions "
-        "WHERE sha256 IN (SELECT value FROM json_each(?)) GROUP BY sha256"
-    )
+    query = f"SELECT sha256, min(id) AS first_id {_FILED_WITH}"
     return {row.sha256: int(row.first_id) for row in connection.exec_driver_sql(query, (json.dumps(hashes),))}
 
 

@@ -15,13 +15,17 @@ import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import RetryableError
-from imageguard_daemon.filing.copying import hash_of
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import put_back
-from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
-from imageguard_daemon.model import FileIdentity, RecordedIntent
+from imageguard_daemon.model import RecordedIntent
 from imageguard_daemon.names import number_of_set_aside, printable
-from imageguard_daemon.service.returning import LOOK_AFTER_SECONDS, LOOK_SECONDS, LOOKS_AT_A_TIME, regular_file_at
+from imageguard_daemon.service.returning import (
+    LOOK_AFTER_SECONDS,
+    LOOK_SECONDS,
+    LOOKS_AT_A_TIME,
+    has_judged_bytes,
+    regular_file_at,
+)
 
 FULL_AT_FILES = 256
 FULL_AT_BYTES = 1 << 30
@@ -107,7 +111,7 @@ class Keeping:
             return False  # taken away by others
         try:
             if (found.size_bytes, found.mtime_ns) != (kept.size_bytes, kept.mtime_ns):
-                if not _has_bytes_of(path, found, kept):
+                if not has_judged_bytes(path, found, kept.recorded.intent):
                     self._give_back(path, kept)
                     return True
                 kept = replace(kept, mtime_ns=found.mtime_ns)  # only its time was set
@@ -140,14 +144,3 @@ class Keeping:
         with self.folders() as folders:
             os.unlink(aside, dir_fd=folders.descriptor(folder))
         self.emptied(folder)
-
-
-def _has_bytes_of(path: str, found: FileIdentity, kept: _Kept) -> bool:
-    """Tell whether a file with another time has the judged bytes all the same."""
-    if found.size_bytes != kept.size_bytes:
-        return False
-    descriptor = os.open(path, READ_ONLY_NO_TRAPS)
-    try:
-        return hash_of(descriptor) == kept.recorded.intent.sha256
-    finally:
-        os.close(descriptor)

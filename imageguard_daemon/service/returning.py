@@ -16,8 +16,10 @@ import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import ImageguardError, RetryableError
+from imageguard_daemon.filing.copying import hash_of
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import put_back
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 from imageguard_daemon.service.locking import ActingLock
@@ -39,6 +41,8 @@ class _Filed:
     files: tuple[RecordedIntent, ...]
     seen: FileIdentity
     until: float
+    looks: FileIdentity
+    """How it looks as long as nobody writes to it."""
 
 
 @dataclass(slots=True)
@@ -56,7 +60,7 @@ class Returning:
         image = files[0].intent
         seen = regular_file_at(image.destination_path)
         if seen is not None and seen.device == image.identity.device:
-            self._filed.append(_Filed(tuple(files), seen, now + LOOK_AFTER_SECONDS))
+            self._filed.append(_Filed(tuple(files), seen, now + LOOK_AFTER_SECONDS, image.identity))
         if len(self._filed) > CAPACITY:
             self._filed.popleft()
 
@@ -72,11 +76,14 @@ class Returning:
             found = regular_file_at(image.destination_path)
             if found is None or found.inode != filed.seen.inode:
                 continue  # taken on by others
-            if found.looks_like(image.identity):
-                if now < filed.until:
-                    self._filed.append(filed)
-            else:
+            try:
+                is_same = found.looks_like(filed.looks) or has_judged_bytes(image.destination_path, found, image)
+            except OSError:  # who cannot read it does not know, and looks again
+                is_same, found = True, filed.looks
+            if not is_same:
                 outcomes += self._return(filed)
+            elif now < filed.until:
+                self._filed.append(replace(filed, looks=found))
         return outcomes
 
     def _return(self, filed: _Filed) -> list[Outcome]:
@@ -121,6 +128,20 @@ class Returning:
 def _taking_from(intent: Intent) -> Intent:
     """Give the intent to take a file away from where it was filed; until it is judged again, the log has it nowhere."""
     return replace(intent, source_path=intent.destination_path, destination_path="")
+
+
+def has_judged_bytes(path: str, found: FileIdentity, intent: Intent) -> bool:
+    """Tell whether a file with another time has the judged bytes all the same, as after `cp -p` or `touch`.
+
+    Raises OSError when it cannot be read.
+    """
+    if found.size_bytes != intent.identity.size_bytes:
+        return False
+    descriptor = os.open(path, READ_ONLY_NO_TRAPS)
+    try:
+        return hash_of(descriptor) == intent.sha256
+    finally:
+        os.close(descriptor)
 
 
 def regular_file_at(path: str) -> FileIdentity | None:

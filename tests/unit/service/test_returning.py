@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,42 @@ def test_an_image_that_grows_after_it_was_filed_is_put_back_and_judged_again(ben
         states = [image.state for number in (1, 2) if (image := held_image(engine, number))]
         engine.dispose()
         assert states == ["returned", "waiting"]
+
+
+def test_an_image_whose_time_alone_is_set_after_it_was_filed_stays(bench):
+    """As `cp -p` does when all bytes are there; what is written after that still brings it back."""
+    bench.arrive("cat/good.jpg", b"whole", still_since=0.0)
+    bench.step(now=1.0)
+    filed = bench.accepted / "cat/good.jpg"
+    os.utime(filed, (1e9, 1e9))
+    for now in (10.0, 20.0):
+        bench.step(now=now)
+        assert bench.files() == {"accepted/cat/good.jpg": b"whole"}
+    with filed.open("r+b") as file:
+        file.write(b"other")
+    bench.step(now=30.0)
+    assert bench.files() == {"inbox/cat/good.jpg": b"other"}
+
+
+@pytest.mark.parametrize("policy", ["accept", "quarantine", "skip"])
+def test_content_that_went_back_into_the_inbox_was_not_filed_before(tmp_path, policy):
+    """The same bytes that come once more are nobody's duplicate: nowhere else are they kept."""
+    bench = Bench(tmp_path, duplicates=policy)
+    bench.arrive("cat/good.jpg", b"half", still_since=0.0)
+    bench.step(now=1.0)
+    with (bench.accepted / "cat/good.jpg").open("ab") as file:
+        file.write(b", and the rest")
+    bench.step(now=10.0)
+    bench.arrive("dog/good.jpg", b"half")
+    bench.step(now=20.0)
+    bench.arrive("dog/twin.jpg", b"half")
+    bench.step(now=30.0)
+    where = {"accept": "accepted", "quarantine": "quarantine", "skip": "inbox"}[policy]
+    assert set(bench.files()) == {"inbox/cat/good.jpg", "accepted/dog/good.jpg", f"{where}/dog/twin.jpg"}
+    with sqlite3.connect(tmp_path / "audit.db") as connection:
+        found = [number for (number,) in connection.execute("SELECT duplicate_of FROM decisions ORDER BY id")]
+    assert found == [None, None, *([] if policy == "skip" else [2])]
+    bench.audit.close()
 
 
 def test_a_label_goes_back_with_its_image(tmp_path):
