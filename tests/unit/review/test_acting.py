@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.audit.quarantined import reviews_of
 from imageguard_daemon.audit.schema import REVIEW_COLUMNS
 from imageguard_daemon.config import Source
-from imageguard_daemon.errors import NoInputError, StalledError, UnavailableError
+from imageguard_daemon.errors import DataError, NoInputError, StalledError, UnavailableError
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.review import acting as acting_module
 from imageguard_daemon.review.acting import approve, confirm, purge, reject, release, undo
@@ -372,6 +373,62 @@ def test_many_images_are_done_in_groups_and_in_order(rejections: Rejections) -> 
     assert [one.decision_id for one in results] == numbers[::-1]
     assert all(one.done for one in results)
     assert rejections.wrong() == []
+
+
+def test_what_an_earlier_command_left_is_finished_first(rejections: Rejections) -> None:
+    """It was killed after a move, before the outcome: the next one records that, and undoes it on demand."""
+    number = rejections.file("cat/1.jpg", labels=[".txt"])
+    before = rejections.files()
+    _die_after_moving(rejections, number)
+    [one] = rejections.do(undo, number)
+    assert (one.done, one.detail, rejections.files()) == (True, "", before)
+    assert [row["action"] for row in view(rejections)] == ["release", "undo"]
+    assert rejections.wrong() == []
+
+
+def test_an_image_whose_last_review_cannot_be_settled_is_left_alone(
+    rejections: Rejections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its files are is not known for now: nothing is said of it, and nothing moved or deleted."""
+    number = rejections.file("cat/1.jpg")
+    _die_after_moving(rejections, number)
+    monkeypatch.setattr(acting_module.Recovery, "begin", lambda _self, _unfinished: [])
+    for action in (release, confirm, reject, approve):
+        assert rejections.do(action, number)[0].detail in {"is being acted on", "is rejected already"}
+    assert view(rejections) == []
+
+
+def _die_after_moving(rejections: Rejections, number: int) -> None:
+    """Release an image as a command does that is killed before it records what became of its files."""
+
+    def killed(_self, _outcomes):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(acting_module.ReviewWriter, "record_outcomes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rejections.do(release, number)
+
+
+def test_who_goes_round_the_lock_is_noticed_before_anything_moves(
+    rejections: Rejections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command on another root with the same log acts on the image between plan and record: this one gives up."""
+    number = rejections.file("cat/1.jpg")
+    before = rejections.files()
+    record = acting_module.ReviewWriter.record_reviews
+
+    def acted_on_meanwhile(self, planned):
+        other = acting_module.ReviewWriter(rejections.root / "audit.db", rejections.root)
+        record(other, [replace(planned[0], action="confirm", intents=())])
+        other.close()
+        return record(self, planned)
+
+    monkeypatch.setattr(acting_module.ReviewWriter, "record_reviews", acted_on_meanwhile)
+    with pytest.raises(DataError, match="by somebody else"):
+        rejections.do(release, number)
+    assert rejections.files() == before
+    assert [row["action"] for row in view(rejections)] == ["confirm"]
 
 
 def test_nothing_happens_before_the_results_are_asked_for(rejections: Rejections) -> None:
