@@ -22,9 +22,11 @@ from imageguard_daemon.cli.calibrate import calibrate
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.model import Measures
 from imageguard_daemon.quality import version
-from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.reporting.gathering import report_on, simulation_of
 from imageguard_daemon.reporting.rendering import as_csv, as_dict
 from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.simulation import Rules
+from imageguard_daemon.reporting.simulation_rendering import simulation_as_dict
 from imageguard_daemon.reporting.tables import as_table
 from imageguard_daemon.retention.archiving import Request, archive
 from imageguard_daemon.review.acting import approve, confirm, purge, reject, rejudge, release, undo
@@ -128,6 +130,22 @@ def test_calibrate_learns_from_reviews_after_archiving_as_before(
     archived(made, include_quarantined=include_quarantined)
     after = CliRunner().invoke(app, arguments)
     assert (after.stdout, after.stderr) == (before.stdout, before.stderr)
+
+
+@pytest.mark.parametrize("include_quarantined", [False, True])
+def test_other_thresholds_are_tried_on_archived_images_too(made: Rejections, include_quarantined: bool) -> None:
+    """`simulate` has the same counts before and after; only the names of archived images are gone."""
+
+    def counted() -> dict:
+        engine = open_for_reading(made.root / "audit.db")
+        simulated = simulation_as_dict(simulation_of(engine, Scope(), Rules({"blur_score": 50.0})), "other thresholds")
+        engine.dispose()
+        return {name: value for name, value in simulated.items() if name != "examples"}
+
+    before = counted()
+    assert before["total"] == 25
+    archived(made, include_quarantined=include_quarantined)
+    assert counted() == before
 
 
 def test_archiving_twice_keeps_what_was_kept(made: Rejections) -> None:
