@@ -1,10 +1,12 @@
 """Old records to Parquet and out of the log, with real files, a real log and real archives."""
 
 import errno
+import hashlib
 import json
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -193,6 +195,47 @@ def test_what_was_recorded_later_keeps_its_decision(made: Rejections) -> None:
     assert archived(made, cutoff=cutoff).decisions == 2
     assert made.wrong() == []
     assert made.do(undo, 3)[0].done
+    assert made.wrong() == []
+
+
+def test_a_place_that_was_recorded_later_keeps_its_decision(made: Rejections) -> None:
+    """Where `verify --repair` found a file after the cutoff is a record of its own: with it the decision stays."""
+    cutoff = datetime.now(UTC)
+    made.file("dog/4.jpg", ok=True)
+    place = made.accepted / "moved.jpg"
+    (made.accepted / "cat/1.jpg").rename(place)
+    made.audit.record_relocations([(1, str(place), hashlib.sha256(place.read_bytes()).hexdigest(), 7)])
+    assert archived(made, cutoff=cutoff).decisions == 1
+    assert made.wrong() == []
+    assert archived(made).decisions == 2
+    assert made.wrong() == []
+
+
+def test_what_an_archive_left_goes_only_with_its_new_link(made: Rejections) -> None:
+    """Its link lies behind all that was there by then: an archive that ends before that leaves the decision alone."""
+    first = datetime.now(UTC)
+    made.file("dog/4.jpg", ok=True)
+    second = datetime.now(UTC) + timedelta(milliseconds=2)
+    time.sleep(0.005)
+    made.file("dog/5.jpg", ok=True)
+    assert archived(made, cutoff=first).decisions == 2
+    assert archived(made, cutoff=second, include_quarantined=True).decisions == 1
+    assert made.wrong() == []
+    assert archived(made, include_quarantined=True).decisions == 2
+    assert made.wrong() == []
+
+
+def test_a_log_that_was_archived_since_it_was_planned_is_left_alone(made: Rejections) -> None:
+    """Somebody on another root with the same log was faster: what the plan says is no longer so."""
+    mine = archiver.Archiver(made.root / "audit.db", made.root)
+    plan = mine.plan(datetime.now(UTC) + LATER, include_quarantined=False)
+    assert plan is not None
+    archived(made)
+    before = counts(made)
+    with pytest.raises(DataError, match="by somebody else"):
+        mine.take_out(plan, archiver.Copy(made.root, "", "anna"), include_quarantined=False)
+    mine.close()
+    assert counts(made) == before
     assert made.wrong() == []
 
 
