@@ -35,12 +35,15 @@ from imageguard_daemon.service.planning import SIDECAR_BYTES, is_too_large_for_a
 from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.refusals import Refusals, Waiting
 from imageguard_daemon.service.returning import Returning
-from imageguard_daemon.service.sources import ServedSource
+from imageguard_daemon.service.sources import LONGEST_PAUSE_SECONDS, ServedSource
+from imageguard_daemon.service.unread import BLAMED_PAUSE_SECONDS, MAY_BE_ONE_FILE, Unread
 from imageguard_daemon.service.workers import Finished, Workers
 
 LONE_SIDECAR_PAUSE_SECONDS = 600.0
 PERMISSION_PAUSE_SECONDS = 30.0
 PROBE_OTHERS_SECONDS = 5.0
+UNREAD_PAUSE_SECONDS = 0.25
+"""Of a source whose disk did not give a file, and was quick to say so."""
 FILES_IN_A_GROUP = 64
 """With more the durable writes would hardly cost less for each, and all hold descriptors and a lease meanwhile."""
 
@@ -93,6 +96,8 @@ class Pipeline:
         self._on_filed = on_filed
         self._group_seconds = group_seconds
         self._doubts = Doubts(settle_unknown_seconds)
+        self._unread = Unread()
+        self._begun: dict[Candidate, float] = {}
         self._measured: list[Finished] = []
         self._measured_since = 0.0
         self._unrecorded: list[Outcome] = []
@@ -145,6 +150,7 @@ class Pipeline:
             taken = self._backlog.take(self._workers.share_of(self._backlog.waiting))
             files = [file for candidate in taken if (file := self._for_workers(candidate, now)) is not None]
             if files:
+                self._begun.update((candidate, now) for candidate, _ in files)
                 self._workers.submit(files)
 
     def _for_workers(self, candidate: Candidate, now: float) -> tuple[Candidate, str] | None:
@@ -193,6 +199,10 @@ class Pipeline:
         than the configuration says, and not at all when nothing else is in work.
         """
         for one in self._workers.finished():
+            began_at = self._begun.pop(one.candidate, now)
+            if isinstance(one.error, OSError) and one.error.errno in MAY_BE_ONE_FILE:
+                self._wait_unread(one.candidate, one.error, now, now - began_at)
+                continue
             error = one.error or _change_since_settled(one) or _not_hashed(one)
             if error is not None:
                 self._put_back(one.candidate, error, now)
@@ -303,7 +313,7 @@ class Pipeline:
                 source.pause(str(error), now)
                 moved = []
         self._record_outcomes(now)
-        self._finish(moved, source)
+        self._finish(moved, source, now)
         self._let_go(one.candidate for one in group)
 
     def _carry_out(
@@ -334,11 +344,11 @@ class Pipeline:
             elif trip.intents:
                 self._let_others_follow(trip.intents[0].intent, now)
 
-    def _finish(self, moved: Sequence[JudgedFile], source: ServedSource) -> None:
+    def _finish(self, moved: Sequence[JudgedFile], source: ServedSource, now: float) -> None:
         for file in moved:
             self._on_filed(file)
         if moved and not self._unrecorded:
-            source.works_again()
+            source.works_again(now)
 
     def _follow_image(self, candidate: Candidate, source: ServedSource, now: float) -> None:
         """Send a sidecar that came late after its image; one whose image is not known waits in the inbox."""
@@ -364,7 +374,7 @@ class Pipeline:
                 with self._folders() as folders:
                     self._make_trips([trip], folders, now)
                 if self._record_outcomes(now) and trip.moved:
-                    source.works_again()
+                    source.works_again(now)
         except StalledError as error:
             source.pause(str(error), now)
         self._let_go([candidate])
@@ -405,6 +415,18 @@ class Pipeline:
             self._wait_for_permission(candidate, error, now)
         else:
             self._set_aside(candidate, error, now)
+
+    def _wait_unread(self, candidate: Candidate, error: OSError, now: float, seconds: float) -> None:
+        """Set a file aside that its disk does not give; its source pauses for a moment, in case it gives none.
+
+        No longer than the disk took to say so: with many such files, long pauses would keep all others waiting.
+        """
+        source, why = self._sources[candidate.source], f"cannot be read: {error.strerror}"
+        source.pause(why, now, min(max(UNREAD_PAUSE_SECONDS, seconds), LONGEST_PAUSE_SECONDS))
+        pause = self._unread.pause_of(candidate, now, source.worked_at)
+        if pause == BLAMED_PAUSE_SECONDS:
+            log.warning("left in the inbox", path=printable(candidate.relative_path), why=why, given_up=False)
+        self._backlog.postponed(candidate, why, now + pause)
 
     def _look_afresh(self, candidate: Candidate, error: ChangedError, now: float) -> None:
         """Let a file settle again; one that is never the judged one, though nobody changes it, has failed."""

@@ -1,5 +1,6 @@
 """What the pipeline knows of each source: its inbox, the profile in force, and whether it has to pause."""
 
+import math
 import os
 from dataclasses import dataclass, field
 
@@ -23,6 +24,9 @@ class ServedSource:
     inbox: Inbox
     thresholds: dict[str, float] = field(init=False)
     paused_because: str = ""
+    worked_at: float = -math.inf
+    """When the last of its files was filed, on the monotonic clock."""
+    _is_told: bool = False
     _pause_seconds: float = 0.0
     _paused_until: float = 0.0
 
@@ -38,12 +42,19 @@ class ServedSource:
         """Give the absolute path of a file of the inbox."""
         return os.path.join(self.settings.inbox, relative_path)
 
-    def pause(self, why: str, now: float) -> None:
-        """Take nothing for a while; each pause in a row is twice as long."""
-        self._pause_seconds = min(max(FIRST_PAUSE_SECONDS, self._pause_seconds * 2), LONGEST_PAUSE_SECONDS)
-        self._paused_until = now + self._pause_seconds
-        if why != self.paused_because:
+    def pause(self, why: str, now: float, seconds: float | None = None) -> None:
+        """Take nothing for a while; each pause in a row is twice as long, unless one has a length of its own.
+
+        Of a source that works in between, such moments are not told.
+        """
+        is_known = why == self.paused_because and self._is_told
+        if not is_known and (seconds is None or now - self.worked_at > LONGEST_PAUSE_SECONDS):
             log.error("source paused", source=self.settings.name, why=why)
+            self._is_told = True
+        if seconds is None:
+            self._pause_seconds = min(max(FIRST_PAUSE_SECONDS, self._pause_seconds * 2), LONGEST_PAUSE_SECONDS)
+            seconds = self._pause_seconds
+        self._paused_until = max(self._paused_until, now + seconds)
         self.paused_because = why
         self.inbox.walk_soon()  # what was in work has been let go of; the walk finds it again
 
@@ -57,11 +68,12 @@ class ServedSource:
             return 0
         return min(room, 1) if self.paused_because else room
 
-    def works_again(self) -> None:
+    def works_again(self, now: float) -> None:
         """End a pause: something of this source has just been recorded and moved."""
-        if self.paused_because:
+        self.worked_at = now
+        if self._is_told:
             log.info("source resumed", source=self.settings.name)
-        self.paused_because = ""
+        self.paused_because, self._is_told = "", False
         self._pause_seconds = self._paused_until = 0.0
 
     def next_probe(self) -> float | None:

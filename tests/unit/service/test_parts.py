@@ -88,7 +88,7 @@ def test_after_a_pause_a_single_file_probes(served):
     served.pause("no space", 0.0)
     assert served.room(50, 0.5) == 0
     assert served.room(50, 1.5) == 1
-    served.works_again()
+    served.works_again(100.0)
     assert served.room(50, 1.5) == 50
     assert served.paused_because == ""
 

@@ -9,7 +9,7 @@ import pytest
 from imageguard_daemon.errors import ChangedError, NotBegunError, StalledError
 from imageguard_daemon.filing import mover, renaming
 from imageguard_daemon.filing.mover import Move
-from imageguard_daemon.model import FileIdentity
+from imageguard_daemon.model import Candidate, FileIdentity
 from imageguard_daemon.service.recovery import recover
 from tests.helpers.bench import Bench
 from tests.helpers.moving import refusing
@@ -469,6 +469,68 @@ def test_a_reading_error_of_the_disk_pauses_the_source_and_lets_others_probe(ben
     bench.step(now=failure.retry_at - 0.1)
     assert "accepted/cat/good.jpg" in bench.files()
     assert bench.served.paused_because == ""
+
+
+class Offering:
+    """Gives the pipeline what lies in the inbox, as intake would: the file that was given longest ago comes first."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.line: list[Candidate] = []
+
+    def add(self, *names: str) -> None:
+        for name in names:
+            (self.bench.inbox / name).write_bytes(name.encode())
+            self.line.append(Candidate("default", name))
+
+    def run(self, begin: int, end: int) -> list[str]:
+        """Let so many seconds go by; give which of the files are still in the inbox."""
+        for quarter in range(begin * 4, end * 4):
+            now, backlog = quarter / 4, self.bench.backlog
+            list(backlog.take_retries(now))
+            free = [one for one in self.line if one not in backlog]
+            for one in free[: self.bench.served.room(100, now)]:
+                self.line.remove(one)
+                self.line.append(one)
+                backlog.offer(one)
+            self.bench.step(now)
+            self.line = [one for one in self.line if (self.bench.inbox / one.relative_path).exists()]
+        return sorted(one.relative_path for one in self.line)
+
+
+def test_many_files_that_cannot_be_read_hold_up_no_others(bench, capsys):
+    """A disk with bad sectors: each costs its source a moment, and is asked for ever more rarely."""
+    bad, good = [f"bad-{number}.jpg" for number in range(60)], [f"good-{number}.jpg" for number in range(5)]
+    inbox = Offering(bench)
+    inbox.add(*bad, *good)
+    bench.workers.errors = {name: OSError(5, "Input/output error") for name in bad}
+    assert inbox.run(0, 30) == sorted(bad)
+    assert {failure.attempts for failure in bench.backlog.failures} == {0}
+    for minute in range(1, 15):
+        inbox.run(minute * 60 - 30, minute * 60)
+        inbox.add(f"late-{minute}.jpg")
+        assert inbox.run(minute * 60, minute * 60 + 30) == sorted(bad), minute
+    assert min(failure.retry_at or 0.0 for failure in bench.backlog.failures) > 900
+    told = capsys.readouterr().out
+    assert told.count("left in the inbox") == len(bad)
+    assert told.count("source paused") < 14, "each moment is told, not only those after which nothing went for long"
+    bench.workers.errors = {}
+    assert inbox.run(900, 900 + 610) == []
+
+
+def test_a_disk_that_gives_no_file_at_all_is_tried_by_one_at_a_time_and_soon_trusted_again(bench, capsys):
+    """While it fails no file is blamed for it: all of them are filed within a minute of its end."""
+    names = [f"{number}.jpg" for number in range(40)]
+    inbox = Offering(bench)
+    inbox.add(*names)
+    bench.workers.errors = {name: OSError(5, "Input/output error") for name in names}
+    assert inbox.run(0, 600) == sorted(names)
+    assert bench.served.paused_because == "cannot be read: Input/output error"
+    bench.workers.errors = {}
+    assert inbox.run(600, 660) == []
+    assert bench.served.paused_because == ""
+    told = capsys.readouterr().out
+    assert [told.count(line) for line in ("source paused", "source resumed", "left in the inbox")] == [1, 1, 0]
 
 
 def test_a_file_that_may_not_be_read_is_asked_for_again_and_again(bench):

@@ -1,0 +1,36 @@
+"""Files that their disk does not give, though others of it may be read: bad sectors, a file that its server lost.
+
+Whether it is the file or the disk, nobody says; only others tell. So each is asked for again after a while, and ever
+more rarely when others were filed meanwhile: then it is the file. Pure: the clock is passed in.
+"""
+
+import errno
+from dataclasses import dataclass, field
+
+from imageguard_daemon.model import Candidate
+
+MAY_BE_ONE_FILE = frozenset({errno.EIO, errno.ESTALE, errno.EREMOTEIO})
+"""Errors of a read that may be about this file alone. Others, such as ENOTCONN, are about all."""
+FIRST_PAUSE_SECONDS = 30.0
+BLAMED_PAUSE_SECONDS = 2 * FIRST_PAUSE_SECONDS
+"""The first after which it is clear that it is the file."""
+LONGEST_PAUSE_SECONDS = 600.0
+_REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class Unread:
+    """Remembers since when, and for how long, each file waits. Times are seconds of a monotonic clock."""
+
+    _known: dict[Candidate, tuple[float, float]] = field(default_factory=dict)
+    """When each failed, and its pause after that."""
+
+    def pause_of(self, candidate: Candidate, now: float, worked_at: float) -> float:
+        """Say how long a file waits that could not be read now; others of its source were filed last at `worked_at`."""
+        failed_at, pause = self._known.pop(candidate, (now, FIRST_PAUSE_SECONDS))
+        if worked_at > failed_at:
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        if len(self._known) >= _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[candidate] = now, pause
+        return pause
