@@ -203,6 +203,7 @@ class Pipeline:
             if isinstance(one.error, OSError) and one.error.errno in MAY_BE_ONE_FILE:
                 self._wait_unread(one.candidate, one.error, now, now - began_at)
                 continue
+            self._unread.could_be_read(one.candidate)
             error = one.error or _change_since_settled(one) or _not_hashed(one)
             if error is not None:
                 self._put_back(one.candidate, error, now)

@@ -34,3 +34,7 @@ class Unread:
             del self._known[next(iter(self._known))]
         self._known[candidate] = now, pause
         return pause
+
+    def could_be_read(self, candidate: Candidate) -> None:
+        """Forget what was held against a file; another may come under its name."""
+        self._known.pop(candidate, None)

@@ -518,6 +518,19 @@ def test_many_files_that_cannot_be_read_hold_up_no_others(bench, capsys):
     assert inbox.run(900, 900 + 610) == []
 
 
+def test_a_name_whose_file_could_be_read_at_last_has_nothing_held_against_it(bench):
+    """The same name comes each day, and the disk is away now and then: the file waits no longer for that each time."""
+    inbox = Offering(bench)
+    for day in range(5):
+        inbox.add("1.jpg")
+        bench.workers.errors = {"1.jpg": OSError(5, "Input/output error")}
+        inbox.run(day * 200, day * 200 + 20)
+        bench.workers.errors = {}
+        assert inbox.run(day * 200 + 20, day * 200 + 60) == []
+        inbox.add(f"other-{day}.jpg")
+        assert inbox.run(day * 200 + 60, day * 200 + 80) == []
+
+
 def test_a_disk_that_gives_no_file_at_all_is_tried_by_one_at_a_time_and_soon_trusted_again(bench, capsys):
     """While it fails no file is blamed for it: all of them are filed within a minute of its end."""
     names = [f"{number}.jpg" for number in range(40)]
