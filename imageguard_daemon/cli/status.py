@@ -1,6 +1,7 @@
 """`imageguard-daemon status`."""
 
 import json
+import os
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -110,7 +111,8 @@ def _inbox(settings: "Settings", inbox: str) -> dict[str, Any]:
         left[found.left] += 1
         if left[found.left] <= EXAMPLES_SHOWN:
             examples.setdefault(str(found.left), []).append(printable(found.relative_path))
-    return {"path": inbox, "waiting": waiting, "left": dict(left), "examples": examples}
+    there = os.path.isdir(inbox)
+    return {"path": inbox, "there": there, "waiting": waiting, "left": dict(left), "examples": examples}
 
 
 def _rows(found: dict[str, Any]) -> "Iterator[tuple[str, str]]":
@@ -137,7 +139,8 @@ def _rows(found: dict[str, Any]) -> "Iterator[tuple[str, str]]":
     if found["forwarding"]:
         yield from _forwarding_rows(found["forwarding"])
     for name, inbox in found["inboxes"].items():
-        yield f"inbox {name}", f"{inbox['waiting']} waiting to be judged"
+        waiting = f"{inbox['waiting']} waiting to be judged"
+        yield f"inbox {name}", waiting if inbox["there"] else f"{inbox['path']} is not there: is its disk mounted?"
         for why, count in inbox["left"].items():
             yield "", f"{count} left: {why} ({', '.join(inbox['examples'][why])})"
 

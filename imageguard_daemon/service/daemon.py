@@ -7,10 +7,10 @@ import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
-from imageguard_daemon.errors import StalledError, UnavailableError
+from imageguard_daemon.errors import ImageguardError, StalledError, UnavailableError
 from imageguard_daemon.service import ending, mount_memory, ownership, preparation
 from imageguard_daemon.service.display import Display
-from imageguard_daemon.service.locking import ActingLock, DaemonLocks
+from imageguard_daemon.service.locking import ActingLock, DaemonLocks, running_process
 from imageguard_daemon.service.notifying import Patience, notify
 from imageguard_daemon.service.page_process import PageProcess
 from imageguard_daemon.service.recovery import Recovery
@@ -53,7 +53,7 @@ class Daemon:
             StalledError: it cannot start for a reason that may pass.
         """
         ownership.require_own(self._settings)
-        preparation.prepare(self._settings)
+        self._prepare()
         locks = DaemonLocks(self._settings.state_folder, [source.inbox for source in self._settings.sources])
         try:
             code = self._run(locks, once=once)
@@ -68,6 +68,15 @@ class Daemon:
             notify(STOPPING=1)
             self._touching.stop()
             locks.release()
+
+    def _prepare(self) -> None:
+        """Make what is missing; a start that ends here is the last end, unless another daemon is at work."""
+        try:
+            preparation.prepare(self._settings)
+        except ImageguardError as error:
+            if running_process(self._settings.state_folder) is None:
+                ending.write(ending.ending_of(error), self._settings.state_folder)
+            raise
 
     def _run(self, locks: DaemonLocks, *, once: bool) -> int:
         self._signals.listen()

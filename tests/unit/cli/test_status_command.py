@@ -112,3 +112,16 @@ def test_the_inbox_is_not_looked_into(locked, monkeypatch):
     monkeypatch.setattr("imageguard_daemon.cli.status._gather", lambda _settings: pytest.fail("it was"))
     status(locked.parent, alive=True)
     assert json.loads((locked / "status.json").read_text())["state"] == "watching"
+
+
+def test_an_inbox_that_is_not_there_is_not_an_empty_one(tmp_path, capsys, monkeypatch):
+    """Whose disk is not mounted hears that, and not that nothing waits."""
+    monkeypatch.setenv("COLUMNS", "300")
+    (tmp_path / "config.yaml").write_text(f"root: .\nsources: [{{inbox: {tmp_path}/disk/inbox}}]\n")
+    status(config=tmp_path / "config.yaml")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"inbox default {tmp_path}/disk/inbox is not there: is its disk mounted?" in shown
+    assert "waiting to be judged" not in shown
+    (tmp_path / "disk" / "inbox").mkdir(parents=True)
+    status(config=tmp_path / "config.yaml")
+    assert "0 waiting to be judged" in capsys.readouterr().out

@@ -17,7 +17,8 @@ from imageguard_daemon.cli.system_errors import in_our_words
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import load
 from imageguard_daemon.errors import AlreadyRunningError, ConfigError, NoInputError, StalledError, StorageError
-from imageguard_daemon.service import preparation, status
+from imageguard_daemon.service import ending, preparation, status
+from imageguard_daemon.service.daemon import Daemon
 from imageguard_daemon.service.display import Display, status_line
 from imageguard_daemon.service.locking import DaemonLocks, FolderLock, RootLock, running_process
 from imageguard_daemon.service.notifying import Patience, notify
@@ -340,6 +341,25 @@ def test_a_mount_whose_server_is_gone_may_pass(tmp_path, monkeypatch, number, pl
 def test_what_a_disk_answers_that_is_away_is_no_mistake_in_the_program(number, name, told):
     """Whichever part of a command meets it."""
     assert type(in_our_words(OSError(number, os.strerror(number), name))) is told
+
+
+def test_a_start_that_lacks_a_folder_is_the_last_end(tmp_path):
+    """`status` says why nothing runs; but nothing of a start beside a daemon that is at work."""
+    file = tmp_path / "config.yaml"
+    file.write_text(f"root: root\nsources: [{{accepted: {tmp_path}/disk/accepted}}]")
+    settings = load(file)
+    starting = Daemon(settings, lambda: settings, Display(Console()))
+    with pytest.raises(NoInputError):
+        starting.run()
+    found = ending.read(settings.state_folder)
+    assert found is not None
+    assert (found.exit_code, "disk/accepted is not there" in found.why) == (os.EX_NOINPUT, True)
+    (settings.state_folder / ending.ENDING_FILE).unlink()
+    lock = RootLock(settings.state_folder)
+    with pytest.raises(NoInputError):
+        starting.run()
+    lock.release()
+    assert ending.read(settings.state_folder) is None
 
 
 @pytest.mark.parametrize("place", ["inbox", "accepted", "accepted/deep"])
