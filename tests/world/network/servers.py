@@ -42,12 +42,14 @@ class Kind:
     options: str
     delegations: bool = True
     server_settings: str = ""
+    locks: bool = True
+    """Whether clients are told of each other's locks."""
 
 
 KINDS = (
     Kind("NFS 4.2", "NFS", "nfs4", "vers=4.2"),
     Kind("NFS 4.2 without delegations", "NFS", "nfs4", "vers=4.2", delegations=False),
-    Kind("NFS 3", "NFS", "nfs", "vers=3,nolock"),
+    Kind("NFS 3", "NFS", "nfs", "vers=3,nolock", locks=False),
     Kind("SMB 3.1.1 with leases", "SMB", "cifs", f"vers=3.1.1,{SMB_ACCOUNT}"),
     Kind(
         "SMB 3.1.1 without oplocks",
