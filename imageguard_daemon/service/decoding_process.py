@@ -38,6 +38,8 @@ _SECONDS_TO_END = 1.0
 _SECONDS_TO_BEGIN = 60.0
 _CPUCLOCK_SCHED = 2
 """The clock of the time that a process has run, by its number: clock_getcpuclockid(3), which Python lacks."""
+_STARVED_SHARE = 0.1
+"""With more of a processor than this an image that is not done is large: an endless one must come to an end, too."""
 _PROVEN = "ready"
 _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 _TEXT_CHARACTERS = 2000
@@ -101,11 +103,11 @@ class Decoder:
                 answer = self._socket.recv(_ANSWER_BYTES)
         except TimeoutError:
             ran, waited = self._seconds_run() - had_run, time.monotonic() - began
-            is_starved = ran < waited / 2 and self._wants_to_run()
+            is_starved = ran < waited * _STARVED_SHARE and self._wants_to_run()
             self.close()
             told = f"took longer than {seconds:g} s"
             if is_starved:
-                raise DecoderLostError(f"{told}, mostly waiting for a processor", Cause.starved) from None
+                raise DecoderLostError(f"{told}, nearly all of it waiting for a processor", Cause.starved) from None
             raise DecoderLostError(told, Cause.limited) from None
         if not answer:
             raise self._lost(limits)

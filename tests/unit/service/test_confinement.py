@@ -150,7 +150,7 @@ def test_a_decoder_that_gets_no_processor_is_not_the_images_fault():
         for process in (others.pid, decoder.pid):
             os.sched_setaffinity(process, processor)
         os.sched_setscheduler(decoder.pid, os.SCHED_IDLE, os.sched_param(0))
-        with pytest.raises(DecoderLostError, match="mostly waiting for a processor") as told:
+        with pytest.raises(DecoderLostError, match="nearly all of it waiting for a processor") as told:
             decoder.measure(sealed_copy(b"x"), Limits(), seconds=1.0)
     finally:
         others.kill()

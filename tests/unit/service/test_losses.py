@@ -14,7 +14,7 @@ from imageguard_daemon.service.losses import Cause, Loss, issue_of
 from imageguard_daemon.service.measuring_bytes import BytesMeasurer
 
 CRASH, LIMIT, KILL = Loss("crashed"), Loss("took too long", Cause.limited), Loss("was killed", Cause.killed)
-STARVED = Loss("took longer than 60 s, mostly waiting for a processor", Cause.starved)
+STARVED = Loss("took longer than 60 s, nearly all of it waiting for a processor", Cause.starved)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_being_killed_says_nothing_about_an_image() -> None:
 
 def test_being_kept_from_a_processor_says_nothing_about_any_image() -> None:
     """No image of its source is tried for a while, and none is given up for it."""
-    with pytest.raises(StalledError, match="mostly waiting"):
+    with pytest.raises(StalledError, match="waiting for a processor"):
         issue_of([STARVED, KILL, STARVED])
 
 
