@@ -97,11 +97,19 @@ def _intents(candidate: Candidate, measurement: Measurement, source: ServedSourc
 
 
 def _sidecars(candidate: Candidate, source: ServedSource) -> dict[str, tuple[str, str, FileIdentity]]:
-    """Find the sidecars beside an image: ending -> path, SHA-256, identity."""
-    found = {}
+    """Find the sidecars beside an image: ending -> path, SHA-256, identity.
+
+    Of two names that differ by case alone, and may be one file on SMB or a card, the other is left: if it is a file of
+    its own, it follows its image as a late one.
+    """
+    found: dict[str, tuple[str, str, FileIdentity]] = {}
     for relative_path in source.inbox.selection.sidecars_of(candidate.relative_path):
         path = source.path_of(relative_path)
         contents = contents_of(path, SIDECAR_BYTES)
-        if contents is not None:
+        if contents is not None and not any(_may_be_one_file((path, *contents), known) for known in found.values()):
             found[sidecar_ending(relative_path, candidate.relative_path)] = (path, *contents)
     return found
+
+
+def _may_be_one_file(one: tuple[str, str, FileIdentity], other: tuple[str, str, FileIdentity]) -> bool:
+    return one[0].lower() == other[0].lower() and one[1] == other[1] and one[2].looks_like(other[2])

@@ -71,6 +71,21 @@ def test_each_file_is_filed_once_and_recorded_once(kind, mounted, ingest):
     _check(one, at)
 
 
+@pytest.mark.parametrize("kind", ["exfat", "vfat"])
+def test_a_label_is_one_where_names_differ_by_case_in_vain(kind, mounted, ingest, tmp_path):
+    """`0.txt` is there as `0.TXT`, too, as on SMB: it is one label all the same, and moves once, with its image."""
+    one = _served(ingest, mounted(kind), tmp_path, intake={"sidecars": True})
+    for number, label in enumerate(("0.txt", "1.TXT")):
+        one.put(f"cat/{number}.jpg", jpeg(photo(seed=number)))
+        one.put(f"cat/{label}", b"label")
+    one.start()
+    one.wait_for_decisions(2)
+    assert one.stop() == 0
+    filed = sorted(path.name.lower() for path in one.accepted.rglob("*") if path.is_file())
+    assert filed == ["0.jpg", "0.txt", "1.jpg", "1.txt"]
+    assert _counts(one) == [2, 4, 4]
+
+
 @pytest.mark.parametrize("kind", ["exfat"])
 def test_a_card_or_a_cloud_can_be_an_inbox(kind, mounted, ingest, tmp_path):
     """Without links and without safe renames, files are taken from there all the same: the copy is what counts."""

@@ -197,6 +197,20 @@ def test_sidecars_travel_with_their_image(tmp_path):
     bench.audit.close()
 
 
+def test_a_label_that_may_have_two_names_is_planned_once(tmp_path):
+    """Names that differ by case alone, with one content and one time: on SMB they are one file, which moves once."""
+    bench = Bench(tmp_path, sidecars=True)
+    bench.arrive("cat/1.jpg", b"image")
+    label = bench.inbox / "cat" / "1.txt"
+    label.write_bytes(b"label")
+    os.link(label, label.with_suffix(".TXT"))
+    bench.step()
+    filed = [intent.destination_path for file in bench.filed for intent in file.intents]
+    assert [os.path.basename(path) for path in filed] == ["1.jpg", "1.txt"]
+    assert label.with_suffix(".TXT").exists()
+    bench.audit.close()
+
+
 def test_a_late_sidecar_follows_and_a_lone_one_waits(tmp_path):
     """A label whose image was filed before goes after it; one without an image stays in the inbox."""
     bench = Bench(tmp_path, sidecars=True)
