@@ -38,7 +38,7 @@ _SECONDS_TO_END = 1.0
 _SECONDS_TO_BEGIN = 60.0
 _CPUCLOCK_SCHED = 2
 """The clock of the time that a process has run, by its number: clock_getcpuclockid(3), which Python lacks."""
-_STARVED_SHARE = 0.1
+_STARVED_SHARE = 0.05
 """With more of a processor than this an image that is not done is large: an endless one must come to an end, too."""
 _PROVEN = "ready"
 _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}

@@ -50,7 +50,8 @@ _GRACE_SECONDS = 1.0
 _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 """No decoder ends itself like this; the kernel short of memory does, and people do."""
 _POOLS_LOST_IN_A_ROW = 5
-_SILENT_TIME_LIMITS = 3
+_BEGIN_SECONDS = 60.0
+"""So long new processes may take to begin, on a machine with much to do."""
 _SLOTS = 1 << 12
 _END_SECONDS = 10.0
 """More than batches there can be at a time: 256 workers, two each, and what is tried again."""
@@ -253,8 +254,7 @@ class Workers:
     def _revive_if_silent(self) -> None:
         """Replace processes that neither answer nor end: the time limit counts only for tasks they have begun."""
         silence = time.monotonic() - self._last_news_at
-        patience = max(_SILENT_TIME_LIMITS * self._timeout_seconds, self._longest_seconds + 2 * _GRACE_SECONDS)
-        if self._in_work and silence > patience:
+        if self._in_work and silence > self._longest_seconds + _BEGIN_SECONDS:
             self._replace_pool()
 
     def _start(self, tasks: Sequence[Task]) -> None:

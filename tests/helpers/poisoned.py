@@ -14,7 +14,7 @@ from imageguard_daemon.__main__ import main
 from imageguard_daemon.model import Measurement
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.quality.measurement import measure_bytes
-from imageguard_daemon.service import worker_process
+from imageguard_daemon.service import decoding_process, worker_process
 from imageguard_daemon.service.decoding_process import Decoder
 
 _SOCKET = 3
@@ -63,6 +63,7 @@ def _poisoned(memory_bytes: int, work: object) -> Decoder:
     return Decoder(memory_bytes, work=_work)
 
 
+decoding_process._STARVED_SHARE = 0.0  # what spins is told from what gets no processor, however busy the machine is
 worker_process.Decoder = _poisoned  # type: ignore[misc, assignment]
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decoding import Limits
-from imageguard_daemon.service import confinement
+from imageguard_daemon.service import confinement, decoding_process
 from imageguard_daemon.service.decoding_process import Decoder, DecoderLostError, sealed_copy
 from imageguard_daemon.service.losses import Cause
 from tests.helpers import escapes
@@ -141,8 +141,9 @@ def test_a_decoder_that_hangs_is_ended_in_time():
         os.kill(decoder.pid, 0)
 
 
-def test_a_decoder_that_gets_no_processor_is_not_the_images_fault():
+def test_a_decoder_that_gets_no_processor_is_not_the_images_fault(monkeypatch):
     """On a machine with too much to do an image is not called too large for it."""
+    monkeypatch.setattr(decoding_process, "_STARVED_SHARE", 0.5)
     decoder = Decoder(MEMORY_BYTES, escapes.burn)
     others = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:

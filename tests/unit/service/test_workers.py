@@ -22,7 +22,7 @@ from imageguard_daemon.service.workers import Task, Workers
 from tests.helpers import hostile_work
 from tests.helpers.images import jpeg, photo
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -211,8 +211,9 @@ def test_processes_that_are_lost_again_and_again_end_the_daemon_for_another_try(
         _measured(workers, image)
 
 
-def test_processes_that_neither_answer_nor_end_are_replaced(image):
+def test_processes_that_neither_answer_nor_end_are_replaced(image, monkeypatch):
     """Workers stopped before they take a task, which no time limit sees, don't hold it for ever."""
+    monkeypatch.setattr("imageguard_daemon.service.workers._BEGIN_SECONDS", 10.0)
     workers = Workers(Scoring(workers=1, timeout_seconds=1.0), threading.Event().set)
     try:
         _measured(workers, image)
