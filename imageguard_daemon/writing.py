@@ -5,7 +5,6 @@ time writes a file; what a killed one left under the hidden name is written over
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import stat
@@ -14,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from imageguard_daemon.errors import AlreadyRunningError
+from imageguard_daemon.file_systems import lock_if_free
 from imageguard_daemon.names import printable
 
 PARTIAL_SUFFIX = ".partial"
@@ -99,11 +99,11 @@ def held(path: str | os.PathLike[str], told: str) -> Iterator[None]:
     """
     with open(path, "a") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunningError(told) from None
+            is_ours = lock_if_free(lock.fileno())
         except OSError:  # no locks here
-            pass
+            is_ours = True
+        if not is_ours:
+            raise AlreadyRunningError(told)
         yield
 
 
@@ -196,11 +196,11 @@ def _hidden(name: str) -> str:
 def _is_locked(descriptor: int, path: str) -> bool:
     """Lock it; tell whether this file system has locks at all."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise AlreadyRunningError(f"another process is writing {printable(path)}") from None
+        is_ours = lock_if_free(descriptor)
     except OSError:
         return False
+    if not is_ours:
+        raise AlreadyRunningError(f"another process is writing {printable(path)}")
     return True
 
 

@@ -4,7 +4,6 @@ The daemon never waits for it: they share the log's file and nothing else. What 
 the lock, for `status` and for monitoring.
 """
 
-import fcntl
 import json
 import os
 import socket
@@ -29,6 +28,7 @@ from imageguard_daemon.errors import (
     NoInputError,
     hindrance,
 )
+from imageguard_daemon.file_systems import lock_if_free
 
 STATUS_FILE = "forwarding.json"
 PASSWORD_VARIABLE = "IMAGEGUARD_FORWARD_PASSWORD"  # noqa: S105 - the name of a variable
@@ -233,10 +233,13 @@ class _ForwardingLock:
         except OSError as error:
             raise hindrance(error, f"cannot write in {state_folder}") from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            is_ours = lock_if_free(self._descriptor)
+        except OSError as error:
             os.close(self._descriptor)
-            raise AlreadyRunningError(f"another process forwards the log of {state_folder.parent} already") from None
+            raise hindrance(error, f"cannot lock {state_folder}/forwarding.lock") from error
+        if not is_ours:
+            os.close(self._descriptor)
+            raise AlreadyRunningError(f"another process forwards the log of {state_folder.parent} already")
 
     def release(self) -> None:
         os.close(self._descriptor)

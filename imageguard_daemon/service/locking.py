@@ -17,7 +17,7 @@ from imageguard_daemon.errors import (
     StalledError,
     hindrance,
 )
-from imageguard_daemon.file_systems import Reach, file_system_of
+from imageguard_daemon.file_systems import Reach, file_system_of, lock_if_free
 
 ACTING_PATIENCE_SECONDS = 20.0
 START_PATIENCE_SECONDS = 1.0
@@ -84,8 +84,13 @@ class RootLock:
         self._path = state_folder / "daemon.lock"
         self._root = FolderLock(state_folder.parent)
         self._descriptor = _opened(self._path)
-        if not _flock_within(self._descriptor, START_PATIENCE_SECONDS):
-            owner = os.read(self._descriptor, 32).decode(errors="replace").strip() or "unknown"
+        try:
+            is_ours = _locked_within(self._descriptor, self._path, START_PATIENCE_SECONDS)
+        except ImageguardError:
+            os.close(self._descriptor)
+            raise
+        if not is_ours:
+            owner = _read(self._descriptor).decode(errors="replace").strip() or "unknown"
             os.close(self._descriptor)
             raise AlreadyRunningError(
                 f"another daemon (process {owner}) is working on {state_folder.parent}; stop it, or use another root"
@@ -110,7 +115,10 @@ class RootLock:
             descriptor = _opened(self._path)
         except (OSError, ImageguardError):  # no space, read-only: the root's own lock still holds
             return
-        if not _flock_within(descriptor, 0.0):  # whoever is about to find that the root is taken
+        is_ours = False
+        with suppress(OSError):
+            is_ours = _flock_within(descriptor, 0.0)
+        if not is_ours:  # whoever is about to find that the root is taken has it
             os.close(descriptor)
             return
         os.close(self._descriptor)
@@ -191,7 +199,7 @@ class ActingLock:
         """Hold the lock if nobody else does; tell whether it is held."""
         descriptor = _opened(self._path)
         try:
-            yield _flock_within(descriptor, patience_seconds)
+            yield _locked_within(descriptor, self._path, patience_seconds)
         finally:
             os.close(descriptor)
 
@@ -202,15 +210,30 @@ class ActingLock:
 
 def _flock_within(descriptor: int, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_LOOK_AGAIN_SECONDS)
-        else:
-            return True
+    while not lock_if_free(descriptor):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    return True
+
+
+def _locked_within(descriptor: int, path: Path, seconds: float) -> bool:
+    """Lock a file of ours; one of which nobody knows whether somebody has it keeps us from working.
+
+    Raises:
+        ImageguardError: its file system has no locks, or cannot answer.
+    """
+    try:
+        return _flock_within(descriptor, seconds)
+    except OSError as error:
+        raise hindrance(error, f"cannot lock {path}") from error
+
+
+def _read(descriptor: int) -> bytes:
+    """Read who has locked a file; nothing where a lock keeps readers out, too, as on SMB."""
+    with suppress(OSError):
+        return os.read(descriptor, 32)
+    return b""
 
 
 def _opened(path: Path) -> int:
@@ -237,12 +260,10 @@ def _owner_of(path: Path) -> bytes | None:
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return b"" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else os.read(descriptor, 32)
+        if lock_if_free(descriptor, fcntl.LOCK_SH):
+            return None
+        return b"" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else _read(descriptor)
     except OSError:  # NFS locks no folder
-        return None
-    else:
         return None
     finally:
         os.close(descriptor)

@@ -1,6 +1,7 @@
 """The small parts around the pipeline."""
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -16,7 +17,14 @@ from imageguard_daemon import file_systems
 from imageguard_daemon.cli.system_errors import in_our_words
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import load
-from imageguard_daemon.errors import AlreadyRunningError, ConfigError, NoInputError, StalledError, StorageError
+from imageguard_daemon.errors import (
+    AlreadyRunningError,
+    ConfigError,
+    NoInputError,
+    StalledError,
+    StorageError,
+    UnavailableError,
+)
 from imageguard_daemon.service import ending, preparation, status
 from imageguard_daemon.service.daemon import Daemon
 from imageguard_daemon.service.display import Display, status_line
@@ -183,6 +191,42 @@ def test_a_root_has_one_owner(tmp_path):
     lock.release()
     assert running_process(tmp_path) is None
     RootLock(tmp_path).release()
+
+
+def test_on_smb_a_root_has_one_owner_too(tmp_path, monkeypatch):
+    """There the lock of another machine is called a lack of permission, and keeps readers out: no mistake of ours."""
+    (tmp_path / "state").mkdir()
+    lock = RootLock(tmp_path / "state")
+    real = fcntl.flock
+
+    def flock(descriptor, how):
+        try:
+            real(descriptor, how)
+        except BlockingIOError as error:
+            raise PermissionError(errno.EACCES, "Permission denied") from error
+
+    def read(*_arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as here:
+        here.setattr(fcntl, "flock", flock)
+        here.setattr(os, "read", read)
+        with pytest.raises(AlreadyRunningError, match="process unknown"):
+            RootLock(tmp_path / "state")
+        assert running_process(tmp_path / "state") == 0
+    lock.release()
+
+
+def test_a_root_that_cannot_be_locked_is_told_and_not_worked_on(tmp_path, monkeypatch):
+    """Where nobody can say whether another daemon has it, as on NFS without a lock manager, there is none to start."""
+
+    def flock(_descriptor, _how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / "state").mkdir()
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(UnavailableError, match=r"cannot lock .*daemon\.lock: No locks available"):
+        RootLock(tmp_path / "state")
 
 
 def test_a_root_whose_lock_file_was_removed_still_has_its_owner(tmp_path):
