@@ -267,6 +267,9 @@ class Surveyor:
 
     def _boundaries(self) -> Iterator[Boundary]:
         """Yield one for each threshold and source that has any, in the order of both."""
+        there: defaultdict[str, list[int]] = defaultdict(list)
+        for number in np.flatnonzero(self._by_key).tolist():
+            there[self._sources[number]].append(number)
         for at, name in enumerate(_LIMITS):
             keys_of: defaultdict[str, list[int]] = defaultdict(list)
             for number in np.flatnonzero(self._alone[at]).tolist():
@@ -276,17 +279,16 @@ class Surveyor:
                 values, places = np.unique(judged_by, return_inverse=True)
                 most = float(values[np.bincount(places, weights=alone).argmax()])
                 near = int(self._near[at, numbers].sum())
-                spared = int(self._spared[at, numbers].sum()) if self._is_as_scored(source, at, most) else None
+                spared = int(self._spared[at, numbers].sum()) if self._are_as_scored(there[source], at, most) else None
                 yield Boundary(source, name, int(alone.sum()), near, most, len(values) == 1, spared)
 
-    def _is_as_scored(self, source: str, at: int, threshold: float) -> bool:
-        """Tell whether all images of a source were judged by one threshold here, and as their scores say."""
+    def _are_as_scored(self, numbers: Sequence[int], at: int, threshold: float) -> bool:
+        """Tell whether all images of some keys were judged by one threshold here, and as their scores say."""
         if _LIMITS[at] in EXPOSURE_LIMITS:  # of exposure only the worse end is at hand
             return False
-        there = [number for number in np.flatnonzero(self._by_key).tolist() if self._sources[number] == source]
-        limits = self._thresholds[there]
+        limits = self._thresholds[numbers]
         has_one = (limits[:, at] == threshold) & (limits[:, _EXPOSURE] == limits[:, -1])
-        return bool(has_one.all() and not self._otherwise[there].any())
+        return bool(has_one.all() and not self._otherwise[numbers].any())
 
 
 def _near(found: _Found) -> Near:
