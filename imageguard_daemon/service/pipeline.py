@@ -36,7 +36,7 @@ from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.refusals import Refusals, Waiting
 from imageguard_daemon.service.returning import Returning
 from imageguard_daemon.service.sources import LONGEST_PAUSE_SECONDS, ServedSource
-from imageguard_daemon.service.unread import BLAMED_PAUSE_SECONDS, MAY_BE_ONE_FILE, Unread
+from imageguard_daemon.service.unread import MAY_BE_ONE_FILE, Unread
 from imageguard_daemon.service.workers import Finished, Workers
 
 LONE_SIDECAR_PAUSE_SECONDS = 600.0
@@ -424,8 +424,8 @@ class Pipeline:
         """
         source, why = self._sources[candidate.source], f"cannot be read: {error.strerror}"
         source.pause(why, now, min(max(UNREAD_PAUSE_SECONDS, seconds), LONGEST_PAUSE_SECONDS))
-        pause = self._unread.pause_of(candidate, now, source.worked_at)
-        if pause == BLAMED_PAUSE_SECONDS:
+        pause, is_news = self._unread.pause_of(candidate, now, source.worked_at)
+        if is_news:
             log.warning("left in the inbox", path=printable(candidate.relative_path), why=why, given_up=False)
         self._backlog.postponed(candidate, why, now + pause)
 

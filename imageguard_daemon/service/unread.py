@@ -11,9 +11,9 @@ from imageguard_daemon.model import Candidate
 
 MAY_BE_ONE_FILE = frozenset({errno.EIO, errno.ESTALE, errno.EREMOTEIO})
 """Errors of a read that may be about this file alone. Others, such as ENOTCONN, are about all."""
-FIRST_PAUSE_SECONDS = 30.0
-BLAMED_PAUSE_SECONDS = 2 * FIRST_PAUSE_SECONDS
-"""The first after which it is clear that it is the file."""
+FIRST_PAUSE_SECONDS = 5.0
+BLAMED_PAUSE_SECONDS = 8 * FIRST_PAUSE_SECONDS
+"""When it has come to this, others were filed three times meanwhile: it is the file."""
 LONGEST_PAUSE_SECONDS = 600.0
 _REMEMBERED = 10_000
 
@@ -25,15 +25,17 @@ class Unread:
     _known: dict[Candidate, tuple[float, float]] = field(default_factory=dict)
     """When each failed, and its pause after that."""
 
-    def pause_of(self, candidate: Candidate, now: float, worked_at: float) -> float:
-        """Say how long a file waits that could not be read now; others of its source were filed last at `worked_at`."""
-        failed_at, pause = self._known.pop(candidate, (now, FIRST_PAUSE_SECONDS))
-        if worked_at > failed_at:
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+    def pause_of(self, candidate: Candidate, now: float, worked_at: float) -> tuple[float, bool]:
+        """Say how long a file waits that could not be read now; others of its source were filed last at `worked_at`.
+
+        And whether it has become clear only now that it is the file.
+        """
+        failed_at, before = self._known.pop(candidate, (now, FIRST_PAUSE_SECONDS))
+        pause = min(before * 2, LONGEST_PAUSE_SECONDS) if worked_at > failed_at else before
         if len(self._known) >= _REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[candidate] = now, pause
-        return pause
+        return pause, before < BLAMED_PAUSE_SECONDS <= pause
 
     def could_be_read(self, candidate: Candidate) -> None:
         """Forget what was held against a file; another may come under its name."""
