@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from imageguard_daemon.model import Candidate, FileIdentity
+from imageguard_daemon.model import Candidate, FileIdentity, Role
 
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 300.0
@@ -32,16 +32,16 @@ class Backlog:
     """Candidates on their way through the daemon. One thread only.
 
     A candidate is *waiting*, then *in work* until `done` or `failed` is called. Failed ones are set aside for a
-    pause that doubles each time, and for good after `max_attempts`. Sources take turns: a long queue of one, or one
-    whose files take long to read, is no queue for the others.
+    pause that doubles each time, and for good after `max_attempts`. Sources take turns, and so do images and sidecars
+    of each: a long queue of one, or one whose files take long to read, is no queue for the others.
     """
 
     limit: int
     max_attempts: int
     retries: int = field(default=0, init=False)
     """How many times a candidate that had been set aside was let go of, to be looked at again."""
-    _waiting: dict[str, deque[Candidate]] = field(default_factory=dict)
-    """For each source that has any; the one whose turn is next comes first."""
+    _waiting: dict[tuple[str, Role], deque[Candidate]] = field(default_factory=dict)
+    """For the images and the sidecars of each source that has any; what has the next turn comes first."""
     _held: set[Candidate] = field(default_factory=set)
     _set_aside: set[Candidate] = field(default_factory=set)
     _failures: dict[Candidate, Failure] = field(default_factory=dict)
@@ -93,17 +93,17 @@ class Backlog:
         """Queue a candidate; one that is already here is not queued twice."""
         if candidate not in self:
             self._held.add(candidate)
-            self._waiting.setdefault(candidate.source, deque()).append(candidate)
+            self._waiting.setdefault((candidate.source, candidate.role), deque()).append(candidate)
 
     def take(self, most: int = 1) -> list[Candidate]:
-        """Hand out the oldest waiting candidates of the source whose turn it is; they are in work from now on."""
+        """Hand out the oldest waiting candidates of those whose turn it is; they are in work from now on."""
         if not self._waiting:
             return []
-        source = next(iter(self._waiting))
-        queue = self._waiting.pop(source)
+        whose = next(iter(self._waiting))
+        queue = self._waiting.pop(whose)
         taken = [queue.popleft() for _ in range(min(most, len(queue)))]
         if queue:
-            self._waiting[source] = queue  # behind all others
+            self._waiting[whose] = queue  # behind all others
         return taken
 
     def done(self, candidate: Candidate) -> None:

@@ -50,6 +50,15 @@ def test_sources_take_turns(backlog: Backlog) -> None:
     assert (backlog.waiting, backlog.held, backlog.oldest) == (0, 12, None)
 
 
+def test_images_and_sidecars_take_turns(backlog: Backlog) -> None:
+    """Labels by the thousand whose images have not come are no queue for the images that do."""
+    backlog.limit = 100
+    labels = [Candidate("default", f"{number}.txt", "sidecar") for number in range(10)]
+    for candidate in (*labels, CAT):
+        backlog.offer(candidate)
+    assert [backlog.take(5), backlog.take(5), backlog.take(5)] == [labels[:5], [CAT], labels[5:]]
+
+
 def test_the_file_that_arrived_first_is_known(backlog: Backlog, tmp_path: Path) -> None:
     """Whose turn it is does not matter for how long something has waited."""
     for source in ("new", "old"):
