@@ -289,8 +289,11 @@ def strangers(launcher: Launcher, home: Path, share: Share, figures: Figures) ->
         others = launcher.start_and_wait(other)
         files = [put(str(_there(first, share)), f"cat/{number}.jpg", unique("good")) for number in range(20)]
         wait_until(lambda: not first.waiting(), "all is filed by one or the other")
-        _hold(figures, daemon.stop() == 0, "the daemon did not stop in order")
-        _hold(figures, others.stop() == 0, f"the daemon elsewhere did not stop in order: {other.last_words()}")
+        for one, site in ((daemon, first), (others, other)):
+            # One that finds its file at the destination, where the other has moved it, cannot know whose doing that is.
+            code, in_doubt = one.stop(), "may have got its file or not" in site.last_words()
+            figures.counts["ended in doubt"] += code == os.EX_IOERR
+            _hold(figures, code == os.EX_OK or (code == os.EX_IOERR and in_doubt), f"{code}: {site.last_words()}")
     filed = [sha256_of(path) for folder in (first.accepted, first.quarantine) for path in files_below(str(folder))]
     figures.counts["filed by a daemon elsewhere"] = len(other.decisions())
     figures.counts["filed twice"] = len(filed) - len(set(filed))
