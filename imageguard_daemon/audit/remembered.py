@@ -74,6 +74,8 @@ def loss(database: Path, remembered: Head) -> str:
         UnavailableError: the log is damaged.
         StalledError: it is locked.
     """
+    if not remembered.sequence:
+        return ""  # it had nothing to lose
     if not database.exists():
         return f"is gone; it had {remembered.sequence:,} records at {remembered.at}"
     if not database.stat().st_size:

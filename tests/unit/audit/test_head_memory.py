@@ -174,6 +174,16 @@ def test_a_log_that_lacks_nothing_is_left_as_it_is(log: Log) -> None:
     engine.dispose()
 
 
+@pytest.mark.parametrize("lose", [no_bytes, no_file])
+def test_a_log_that_had_no_records_has_lost_none(log: Log, tmp_path: Path, lose: Callable[[Log, Path], None]) -> None:
+    """Who removes the log of a daemon that has judged nothing yet needs to accept nothing."""
+    log.open().close()
+    assert HeadMemory(log.tree.root, log.database).head() is not None
+    lose(log, tmp_path)
+    log.write(log.open())
+    assert log.records() == 1
+
+
 def test_the_memory_never_leads_the_log(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is written once for each transaction, after its commit: whatever is remembered is in the log."""
     seen: list[bool] = []
