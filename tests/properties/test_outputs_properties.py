@@ -162,7 +162,13 @@ def test_status_is_safe_to_show_and_to_open(name: str) -> None:
     daemon |= {"images_per_second": 0.0, "sources": [], "failures": [failure], "confinement_lacks": [printable(name)]}
     daemon |= {"configuration_refused": printable(name), "log_unsafe_because": printable(name), "process_id": 1}
     daemon |= {"left_open": 1, "left_open_examples": [printable(name)]}
-    inbox = {"waiting": 0, "left": {"link": 1}, "examples": {"link": [printable(name)]}}
+    inbox = {
+        "path": printable(name),
+        "there": len(name) > 1,
+        "waiting": 0,
+        "left": {"link": 1},
+        "examples": {"link": [printable(name)]},
+    }
     forwarding = {"state": "waiting", "host": printable(name), "database": "d", "records_behind": 2, "odd_records": 1}
     forwarding |= {"oldest_behind_at": "", "last_error": printable(name), "failing_since": "", "next_attempt_at": ""}
     found = {"root": "/r", "running": True, "process_id": 1, "daemon": daemon, "inboxes": {"default": inbox}}
