@@ -77,9 +77,9 @@ def crash(*_where: object) -> None:
 
 
 def hang(*_where: object) -> None:
-    """Never finish."""
+    """Never finish, and never want a processor either."""
     while True:
-        time.sleep(1)
+        time.sleep(3_600)
 
 
 def be_killed(*_where: object) -> None:
