@@ -182,9 +182,13 @@ def selected(engine: sa.Engine, selection: Selection) -> Iterator[tuple[int, str
 
 
 def scores_of(engine: sa.Engine, selection: Selection) -> Iterator[RecordedScores]:
-    """Stream the images selected, newest first, with all it takes to judge them again."""
+    """Stream the images selected that the daemon rejected, newest first, with all it takes to judge them again.
+
+    What people rejected of the others may be in a state of the same name, purged for instance.
+    """
+    query = sa.select(*recorded_columns()).where(decisions.c.verdict == "quarantined")
     with reading(engine, engine.url.database or "") as connection:
-        for row in _newest_first(connection, sa.select(*recorded_columns()), selection):
+        for row in _newest_first(connection, query, selection):
             yield recorded_row(tuple(row))
 
 

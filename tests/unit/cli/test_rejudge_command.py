@@ -12,6 +12,7 @@ from imageguard_daemon.cli import quarantine as commands
 from imageguard_daemon.cli.rejudge import rejudge
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import Measures
+from imageguard_daemon.review.acting import purge, reject
 from tests.helpers.rejections import Rejections
 
 app = Typer()
@@ -70,6 +71,19 @@ def test_what_a_person_said_is_not_overruled(made: Rejections) -> None:
     result = run(made, "--set", "blur_score=70", "--id", 1, "--id", 2, "--yes")
     assert (result.exit_code, "was confirmed by a person" in result.stdout) == (65, True)
     assert "accepted/cat/1.jpg" in made.files()
+
+
+def test_only_what_the_daemon_rejected_is_judged_again(made: Rejections) -> None:
+    """An image that it accepted is none of them, whatever people did with it: not even when it is in no folder."""
+    measures = Measures(640, 480, 2.5, 2.0, 90.0, 1.0, 0.0, 0.0, 10.0, 120.0, 240.0)
+    purged, rejected = (made.file(f"dog/{n}.jpg", ok=True, measures=measures) for n in range(2))
+    made.do(reject, purged, rejected)
+    assert made.do(purge, purged)[0].done
+    result = run(made, "--set", "blur_score=70", "--state", "all")
+    assert "4 rejected images judged again" in result.stderr
+    assert "3 would be accepted" in result.stderr
+    result = run(made, "--set", "blur_score=70", "--id", purged, "--id", rejected, "--id", 1)
+    assert "1 rejected image judged again" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("--set", "blur=3"), ("--set", "blur_score=x"), ("--preset", "best")])
