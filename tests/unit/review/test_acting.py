@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import sqlite3
 from dataclasses import replace
@@ -19,7 +20,9 @@ from imageguard_daemon.filing import renaming
 from imageguard_daemon.review import acting as acting_module
 from imageguard_daemon.review.acting import approve, confirm, purge, reject, release, undo
 from imageguard_daemon.review.values import Reviewer
+from imageguard_daemon.service import mount_memory
 from imageguard_daemon.service.locking import ActingLock, RootLock
+from imageguard_daemon.service.mount_memory import MEMORY_FILE
 from tests.helpers.records import UNDECODABLE
 from tests.helpers.rejections import ANNA, Rejections
 
@@ -524,6 +527,24 @@ def test_without_a_log_nothing_is_begun(rejections: Rejections) -> None:
     with pytest.raises(NoInputError):
         rejections.do(release, 1)
     assert not (rejections.root / "audit.db").exists()
+
+
+@pytest.mark.parametrize("function", [release, confirm, purge])
+def test_without_a_disk_that_was_there_nothing_is_said_or_done(rejections: Rejections, function) -> None:
+    """The folder below a lost mount is not the destination: nothing is moved into it, deleted or recorded."""
+    number = rejections.file("cat/1.jpg")
+    rejections.do(confirm, number)
+    before, said = rejections.files(), view(rejections)
+    memory = rejections.settings.state_folder / MEMORY_FILE
+    mount_memory.remember(rejections.settings.state_folder, [str(rejections.accepted)])
+    places = json.loads(memory.read_text())
+    places[str(rejections.accepted)] = {"origin": str(rejections.accepted), "disk": ""}
+    memory.write_text(json.dumps(places))
+    with pytest.raises(StalledError, match="accepted was on"):
+        rejections.do(function, number)
+    assert (rejections.files(), view(rejections)) == (before, said)
+    memory.unlink()
+    assert rejections.do(release, number)[0].done
 
 
 def test_the_history_of_an_image_can_be_read(rejections: Rejections) -> None:
