@@ -32,6 +32,11 @@ class FileSystem:
     name: str
     reach: Reach
 
+    @property
+    def keeps_numbers(self) -> bool:
+        """Whether a file surely has one inode number under all its names, for as long as it is there."""
+        return self.reach is Reach.local
+
 
 _LOCAL = {
     0xEF53: "ext4",

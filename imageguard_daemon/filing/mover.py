@@ -23,11 +23,11 @@ from imageguard_daemon.errors import (
     StorageError,
     retryable,
 )
-from imageguard_daemon.file_systems import Reach, file_system_of
 from imageguard_daemon.filing import refusing, renaming
-from imageguard_daemon.filing.copying import copy_attributes, copy_hashing, hash_of
+from imageguard_daemon.filing.copying import copy_attributes, copy_hashing
 from imageguard_daemon.filing.destinations import alternatives
 from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.judged import bears_judged, is_judged
 from imageguard_daemon.filing.probing import require_names
 from imageguard_daemon.filing.renaming import Inode, Name, UnsafeNamesError
 from imageguard_daemon.filing.syncing import sync
@@ -135,7 +135,7 @@ class Move:
     def confirm(self) -> None:
         """Prove that nobody wrote to the file or is about to: who met its old name has met our lease by now."""
         with self._errors_sorted():
-            if (self._leased and writer_waits(self._file)) or not self._is_as_judged(os.fstat(self._file)):
+            if (self._leased and writer_waits(self._file)) or not is_judged(self._file, self._intent):
                 if self.take_back():
                     raise ChangedError("was opened for writing while it was being moved")
             elif self._is_aside and not self.kept_at:
@@ -232,10 +232,17 @@ class Move:
         writers = self._held.enter_context(read_lease(self._file))
         if writers is Writers.some:
             raise ChangedError("is being written again")
-        if FileIdentity.from_stat(os.fstat(self._file)) != self._intent.identity:
+        if not self._is_as_it_was():
             raise ChangedError("changed after it was judged")
         # Over FUSE a lease is no proof, but whoever meets it here is to be noticed all the same.
         self._leased = writers is Writers.none or not writer_waits(self._file)
+
+    def _is_as_it_was(self) -> bool:
+        """Tell whether no byte and no name has changed since; of one that has another number its bytes say so."""
+        identity = FileIdentity.from_stat(os.fstat(self._file))
+        if identity.inode == self._intent.identity.inode:
+            return identity == self._intent.identity
+        return is_judged(self._file, self._intent)
 
     def _rename_over(self) -> None:
         try:
@@ -399,21 +406,4 @@ class Move:
         self._in_doubt = False
 
     def _bears_judged(self, name: Name, status: os.stat_result) -> bool:
-        """Tell whether what bears a name, with this status, is what was judged.
-
-        Where a file system numbers files by their names (mergerfs, sshfs), another number proves nothing: its bytes do.
-        """
-        found = FileIdentity.from_stat(status)
-        if found.same_content_as(self._intent.identity):
-            return True
-        if not found.looks_like(self._intent.identity) or file_system_of(self._file).reach is Reach.local:
-            return False
-        descriptor = os.open(name[1], READ_ONLY_NO_TRAPS, dir_fd=name[0])
-        try:
-            opened = FileIdentity.from_stat(os.fstat(descriptor))
-            return opened.same_content_as(found) and hash_of(descriptor) == self._intent.sha256
-        finally:
-            os.close(descriptor)
-
-    def _is_as_judged(self, status: os.stat_result) -> bool:
-        return FileIdentity.from_stat(status).same_content_as(self._intent.identity)
+        return bears_judged(name, status, self._intent)

@@ -6,8 +6,10 @@ import stat
 from imageguard_daemon.errors import ChangedError, StorageError, retryable
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.judged import bears_judged
 from imageguard_daemon.filing.mover import put_back
-from imageguard_daemon.model import FileIdentity, RecordedIntent
+from imageguard_daemon.filing.renaming import Name
+from imageguard_daemon.model import Intent, RecordedIntent
 from imageguard_daemon.names import aside_name, printable
 
 
@@ -30,7 +32,7 @@ def remove(recorded: RecordedIntent, folders: Folders) -> None:
     except OSError as error:
         raise retryable(error, f"cannot delete {printable(intent.source_path)}") from error
     try:
-        _delete_if_meant(folder, aside, intent.identity)
+        _delete_if_meant((folder, aside), intent)
     except (OSError, ChangedError) as error:
         _give_back(folder, aside, recorded)
         if isinstance(error, OSError):
@@ -38,11 +40,12 @@ def remove(recorded: RecordedIntent, folders: Folders) -> None:
         raise
 
 
-def _delete_if_meant(folder: int, aside: str, meant: FileIdentity) -> None:
-    status = os.stat(aside, dir_fd=folder, follow_symlinks=False)
-    if not stat.S_ISREG(status.st_mode) or not FileIdentity.from_stat(status).same_content_as(meant):
+def _delete_if_meant(aside: Name, intent: Intent) -> None:
+    folder, name = aside
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISREG(status.st_mode) or not bears_judged(aside, status, intent):
         raise ChangedError("changed after it was looked at")
-    os.unlink(aside, dir_fd=folder)
+    os.unlink(name, dir_fd=folder)
 
 
 def _give_back(folder: int, aside: str, recorded: RecordedIntent) -> None:

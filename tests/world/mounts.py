@@ -19,15 +19,19 @@ END_SECONDS = 20
 
 
 @contextmanager
-def mergerfs(home: Path) -> Iterator[Path]:
+def mergerfs(home: Path, *options: str) -> Iterator[Path]:
     """Two folders shown as one, with Debian's defaults: a file has another inode number under each of its names."""
     _need_fuse("mergerfs")
     for name in ("disk1", "disk2"):
         (home / name).mkdir()
-    with _mounted(
-        home, lambda at: ["mergerfs", "-f", "-o", "allow_other", f"{home}/disk1:{home}/disk2", str(at)]
-    ) as at:
+    command = ["mergerfs", "-f", "-o", ",".join(["allow_other", *options]), f"{home}/disk1:{home}/disk2"]
+    with _mounted(home, lambda at: [*command, str(at)]) as at:
         yield at
+
+
+def numbered_by_names(home: Path) -> AbstractContextManager[Path]:
+    """The same where a file gets another inode number with each new name."""
+    return mergerfs(home, "use_ino", "inodecalc=path-hash")
 
 
 @contextmanager
@@ -111,7 +115,7 @@ def overlayfs(home: Path) -> Iterator[Path]:
 
 
 KINDS: dict[str, Callable[[Path], object]] = {
-    kind.__name__: kind for kind in (mergerfs, sshfs, uncached, slow, bindfs, exfat, vfat, overlayfs)
+    kind.__name__: kind for kind in (mergerfs, numbered_by_names, sshfs, uncached, slow, bindfs, exfat, vfat, overlayfs)
 }
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.names import number_of_set_aside
-from tests.e2e.daemon_process import Ingest
+from tests.e2e.daemon_process import Ingest, command
 from tests.helpers.images import jpeg, photo
 
 FILES = 3
-WITH_SAFE_NAMES = ["mergerfs", "sshfs", "bindfs", "vfat", "overlayfs"]
+WITH_SAFE_NAMES = ["mergerfs", "numbered_by_names", "sshfs", "bindfs", "vfat", "overlayfs"]
 """Where a rename can refuse to replace, or a second name can be made."""
 
 
@@ -69,6 +69,45 @@ def test_each_file_is_filed_once_and_recorded_once(kind, mounted, ingest):
     one.wait_for_decisions(FILES + 1)
     assert one.stop() == 0
     _check(one, at)
+
+
+@pytest.mark.parametrize("kind", WITH_SAFE_NAMES)
+def test_what_people_say_of_images_is_done(kind, mounted, ingest):
+    """Released, rejected, taken back and purged with their labels, whatever number the file system gives a file."""
+    at = mounted(kind)
+    one = _served(ingest, at, at, intake={"sidecars": True})
+    for name, data in (("good", jpeg(photo(seed=1))), ("bad", b"no image at all"), ("worse", b"no image either")):
+        one.put(f"cat/{name}.txt", b"label")
+        one.put(f"cat/{name}.jpg", data)
+    assert command("run", "--config", one.config_file, "--once").returncode == 0
+    numbers = {Path(row["destination"]).stem: row["id"] for row in one.decisions()}
+
+    def do(verb: str, *names: str) -> None:
+        ids = [word for name in names for word in ("--id", numbers[name])]
+        age = ["--older-than", "0m"] if verb == "purge" else []
+        done = command("quarantine", verb, "--config", one.config_file, *ids, *age, "--yes")
+        assert done.returncode == 0, f"{verb}: {done.stdout}{done.stderr}"
+
+    before = _filed(one)
+    do("release", "bad")
+    do("reject", "good")
+    assert _filed(one) == {"accepted/cat/bad", "quarantine/cat/good", "quarantine/cat/worse"}
+    do("undo", "bad", "good")
+    assert _filed(one) == before
+    do("reject", "good")
+    do("confirm", "bad")
+    do("purge", "bad", "good")
+    assert _filed(one) == {"quarantine/cat/worse"}
+    verified = command("verify", "--config", one.config_file)
+    assert verified.returncode == 0, verified.stdout
+
+
+def _filed(one: Ingest) -> set[str]:
+    """Give what is filed as an image with its label, and nothing beside it."""
+    found = [path for folder in (one.accepted, one.quarantine) for path in folder.rglob("*") if path.is_file()]
+    images = {f"{path.parent.parent.name}/cat/{path.stem}" for path in found}
+    assert len(found) == 2 * len(images), found
+    return images
 
 
 @pytest.mark.parametrize("kind", ["exfat", "vfat"])

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from imageguard_daemon import file_systems
 from imageguard_daemon.errors import ChangedError, DataError, RetryableError, StalledError, StorageError
 from imageguard_daemon.filing import mover, renaming, syncing
 from imageguard_daemon.leases import Writers, ask, writer_waits
+from imageguard_daemon.model import FileIdentity
 from tests.helpers.moving import carry_out, refusing
 from tests.helpers.records import recorded
 
@@ -304,6 +306,27 @@ def test_a_file_that_is_numbered_by_its_name_is_known_by_its_bytes(
         ("inbox", [] if moves else ["1.jpg"]),
         ("accepted", ["1.jpg"] if moves else []),
     ]
+
+
+@pytest.mark.parametrize(("kind", "moves"), [(0x65735546, True), (0xEF53, False)])
+def test_a_file_that_gets_another_number_with_its_new_name_has_moved(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: int, moves: bool
+) -> None:
+    """As on mergerfs with numbers from paths: its bytes say that it is the one; where numbers are kept it is not."""
+    (tmp_path / "accepted").mkdir()
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    real = FileIdentity.from_stat
+    renumbered = lambda status: replace(real(status), inode=1 if source.exists() else 2)  # noqa: E731
+    monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: kind)
+    monkeypatch.setattr(FileIdentity, "from_stat", renumbered)
+    one = recorded(source, tmp_path / "accepted/1.jpg")
+    if moves:
+        carry_out(one)
+    else:
+        with pytest.raises(ChangedError):
+            carry_out(one)
+    assert (source.exists(), (tmp_path / "accepted/1.jpg").exists()) == (not moves, moves)
 
 
 def test_a_second_name_made_during_the_move_is_noticed(

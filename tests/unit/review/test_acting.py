@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imageguard_daemon import file_systems
 from imageguard_daemon.audit import database
 from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.audit.quarantined import reviews_of
@@ -25,6 +26,8 @@ from imageguard_daemon.service.locking import ActingLock, RootLock
 from imageguard_daemon.service.mount_memory import MEMORY_FILE
 from tests.helpers.records import UNDECODABLE
 from tests.helpers.rejections import ANNA, Rejections
+
+FUSE, EXT4 = 0x65735546, 0xEF53
 
 
 def view(rejections: Rejections) -> list[dict]:
@@ -244,6 +247,33 @@ def test_a_file_swapped_at_the_last_moment_is_not_deleted(
     assert not one.done
     assert path.read_bytes() == b"just put there"
     assert [row["action"] for row in view(rejections)] == ["confirm"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "meanwhile", "goes"),
+    [(FUSE, b"judged", True), (FUSE, b"others", False), (FUSE, b"longer than it", False), (EXT4, b"judged", False)],
+)
+def test_a_file_that_is_numbered_anew_is_purged_by_its_bytes(
+    rejections: Rejections, monkeypatch: pytest.MonkeyPatch, kind: int, meanwhile: bytes, goes: bool
+) -> None:
+    """Behind FUSE another number proves nothing: the judged bytes go, others are kept, whatever they look like."""
+    number = rejections.file("cat/1.jpg", b"judged")
+    rejections.do(confirm, number)
+    path = rejections.quarantine / "cat/1.jpg"
+    mtime_ns = path.stat().st_mtime_ns
+
+    def renumber() -> None:
+        if path.exists():
+            other = path.with_name("other")
+            other.write_bytes(meanwhile)
+            os.utime(other, ns=(mtime_ns, mtime_ns))
+            other.rename(path)
+
+    monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: kind)
+    monkeypatch.setattr(acting_module.ReviewWriter, "record_reviews", _meanwhile(renumber))
+    [one] = rejections.do(purge, number)
+    assert (one.done, one.detail) == ((True, "") if goes else (False, "changed after it was looked at"))
+    assert rejections.files() == ({} if goes else {"quarantine/cat/1.jpg": meanwhile})
 
 
 def test_a_label_that_changed_stays_behind_and_is_told(rejections: Rejections) -> None:

@@ -1,0 +1,38 @@
+"""Whether a file is the one that was judged: by its inode number, or by its bytes where that may be another each time.
+
+Programs behind FUSE number files by their names (mergerfs with `inodecalc=path-hash`), or anew when they have forgotten
+them (sshfs): there another number proves nothing.
+"""
+
+import os
+
+from imageguard_daemon.file_systems import file_system_of
+from imageguard_daemon.filing.copying import hash_of
+from imageguard_daemon.filing.renaming import Name
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.model import FileIdentity, Intent
+
+
+def is_judged(file: int, intent: Intent) -> bool:
+    """Tell whether an open file is the one that was judged, with the bytes that it had."""
+    found = FileIdentity.from_stat(os.fstat(file))
+    return found.same_content_as(intent.identity) or (_may_be(found, intent, file) and hash_of(file) == intent.sha256)
+
+
+def bears_judged(name: Name, status: os.stat_result, intent: Intent) -> bool:
+    """Tell whether what bears a name, with this status, is what was judged; OSError when that cannot be looked at."""
+    found = FileIdentity.from_stat(status)
+    if found.same_content_as(intent.identity):
+        return True
+    if not _may_be(found, intent, name[0]):
+        return False
+    descriptor = os.open(name[1], READ_ONLY_NO_TRAPS, dir_fd=name[0])
+    try:
+        opened = FileIdentity.from_stat(os.fstat(descriptor))
+        return opened.looks_like(found) and hash_of(descriptor) == intent.sha256
+    finally:
+        os.close(descriptor)
+
+
+def _may_be(found: FileIdentity, intent: Intent, on: int) -> bool:
+    return found.looks_like(intent.identity) and not file_system_of(on).keeps_numbers
