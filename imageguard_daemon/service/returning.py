@@ -16,6 +16,7 @@ import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import ImageguardError, RetryableError
+from imageguard_daemon.file_systems import Reach, file_system_at
 from imageguard_daemon.filing.copying import hash_of
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import put_back
@@ -74,16 +75,19 @@ class Returning:
             filed = self._filed.popleft()
             image = filed.files[0].intent
             found = regular_file_at(image.destination_path)
-            if found is None or found.inode != filed.seen.inode:
+            if found is None:
                 continue  # taken on by others
+            seen = found
             try:
+                if found.inode != filed.seen.inode and not _numbers_anew(image.destination_path):
+                    continue  # another file bears its name
                 is_same = found.looks_like(filed.looks) or has_judged_bytes(image.destination_path, found, image)
             except OSError:  # who cannot read it does not know, and looks again
                 is_same, found = True, filed.looks
             if not is_same:
                 outcomes += self._return(filed)
             elif now < filed.until:
-                self._filed.append(replace(filed, looks=found))
+                self._filed.append(replace(filed, seen=seen, looks=found))
         return outcomes
 
     def _return(self, filed: _Filed) -> list[Outcome]:
@@ -128,6 +132,11 @@ class Returning:
 def _taking_from(intent: Intent) -> Intent:
     """Give the intent to take a file away from where it was filed; until it is judged again, the log has it nowhere."""
     return replace(intent, source_path=intent.destination_path, destination_path="")
+
+
+def _numbers_anew(path: str) -> bool:
+    """Tell whether the same file may come to have another number, as behind FUSE; OSError when that is not known."""
+    return file_system_at(path).reach is Reach.relayed
 
 
 def has_judged_bytes(path: str, found: FileIdentity, intent: Intent) -> bool:

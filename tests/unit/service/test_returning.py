@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 
 from imageguard_daemon.audit.database import open_for_reviewing
 from imageguard_daemon.audit.quarantined import held_image
+from imageguard_daemon.file_systems import FileSystem, Reach
 from imageguard_daemon.service import returning
 from imageguard_daemon.service.locking import ActingLock
 from imageguard_daemon.service.recovery import recover
@@ -98,6 +100,25 @@ def test_what_nobody_can_be_writing_and_what_was_filed_long_ago_is_left_alone(be
     (bench.accepted / "cat/old.jpg").write_bytes(b"edited, too")
     bench.step(now=LOOK_AFTER_SECONDS + 30.0)
     assert bench.files() == {"accepted/cat/known.jpg": b"edited", "accepted/cat/old.jpg": b"edited, too"}
+
+
+@pytest.mark.parametrize(("reach", "folder"), [(Reach.relayed, "inbox"), (Reach.local, "accepted")])
+def test_a_file_with_another_number_is_of_others_only_where_numbers_are_kept(bench, monkeypatch, reach, folder):
+    """Programs behind FUSE number a file anew: one that grows there is put back all the same."""
+    monkeypatch.setattr(returning, "file_system_at", lambda _path: FileSystem("some", reach))
+    bench.arrive("cat/good.jpg", b"half", still_since=0.0)
+    bench.step(now=1.0)
+    filed = bench.accepted / "cat/good.jpg"
+    other = filed.with_name("other")
+    if reach is Reach.relayed:  # the number alone: it is looked after on
+        shutil.copy2(filed, other)
+        other.rename(filed)
+        bench.step(now=10.0)
+        assert bench.files() == {"accepted/cat/good.jpg": b"half"}
+    other.write_bytes(b"half, and the rest")
+    other.rename(filed)
+    bench.step(now=20.0)
+    assert bench.files() == {f"{folder}/cat/good.jpg": b"half, and the rest"}
 
 
 def test_a_name_that_a_new_upload_has_taken_is_not_replaced(bench):
