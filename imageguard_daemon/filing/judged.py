@@ -19,6 +19,15 @@ def is_judged(file: int, intent: Intent) -> bool:
     return found.same_content_as(intent.identity) or (_may_be(found, intent, file) and hash_of(file) == intent.sha256)
 
 
+def is_as_it_was(file: int, intent: Intent) -> bool:
+    """Tell whether no byte and no name of an open file has changed since it was judged.
+
+    Behind FUSE the time of an earlier change of name may be told late (bindfs): there its bytes say so.
+    """
+    found = FileIdentity.from_stat(os.fstat(file))
+    return found == intent.identity or (_may_be(found, intent, file) and hash_of(file) == intent.sha256)
+
+
 def bears_judged(name: Name, status: os.stat_result, intent: Intent) -> bool:
     """Tell whether what bears a name, with this status, is what was judged; OSError when that cannot be looked at."""
     found = FileIdentity.from_stat(status)

@@ -27,12 +27,12 @@ from imageguard_daemon.filing import refusing, renaming
 from imageguard_daemon.filing.copying import copy_attributes, copy_hashing
 from imageguard_daemon.filing.destinations import alternatives
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.judged import bears_judged, is_judged
+from imageguard_daemon.filing.judged import bears_judged, is_as_it_was, is_judged
 from imageguard_daemon.filing.probing import require_names
 from imageguard_daemon.filing.renaming import Inode, Name, UnsafeNamesError
 from imageguard_daemon.filing.syncing import sync
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease, writer_waits
-from imageguard_daemon.model import FileIdentity, RecordedIntent
+from imageguard_daemon.model import RecordedIntent
 from imageguard_daemon.names import aside_name, printable, temporary_name
 
 _MAY_BE_ABOUT_THE_NAME = renaming.CANNOT_RENAME_SAFELY | {errno.EIO, errno.EILSEQ}
@@ -232,17 +232,10 @@ class Move:
         writers = self._held.enter_context(read_lease(self._file))
         if writers is Writers.some:
             raise ChangedError("is being written again")
-        if not self._is_as_it_was():
+        if not is_as_it_was(self._file, self._intent):
             raise ChangedError("changed after it was judged")
         # Over FUSE a lease is no proof, but whoever meets it here is to be noticed all the same.
         self._leased = writers is Writers.none or not writer_waits(self._file)
-
-    def _is_as_it_was(self) -> bool:
-        """Tell whether no byte and no name has changed since; of one that has another number its bytes say so."""
-        identity = FileIdentity.from_stat(os.fstat(self._file))
-        if identity.inode == self._intent.identity.inode:
-            return identity == self._intent.identity
-        return is_judged(self._file, self._intent)
 
     def _rename_over(self) -> None:
         try:

@@ -329,6 +329,32 @@ def test_a_file_that_gets_another_number_with_its_new_name_has_moved(
     assert (source.exists(), (tmp_path / "accepted/1.jpg").exists()) == (not moves, moves)
 
 
+@pytest.mark.parametrize(
+    ("kind", "content", "moves"),
+    [(0x65735546, b"judged", True), (0x65735546, b"others", False), (0xEF53, b"judged", False)],
+)
+def test_where_times_are_told_late_a_file_is_known_by_its_bytes(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: int, content: bytes, moves: bool
+) -> None:
+    """On bindfs the ctime of a rename comes seconds after it; it never lets other bytes pass, whose times were set."""
+    (tmp_path / "accepted").mkdir()
+    source = inbox / "1.jpg"
+    source.write_bytes(b"judged")
+    one = recorded(source, tmp_path / "accepted/1.jpg")
+    source.write_bytes(content)
+    mtime_ns = one.intent.identity.mtime_ns
+    while source.stat().st_ctime_ns == one.intent.identity.ctime_ns:
+        os.utime(source, ns=(mtime_ns, mtime_ns))
+    os.utime(source, ns=(mtime_ns, mtime_ns))
+    monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: kind)
+    if moves:
+        carry_out(one)
+    else:
+        with pytest.raises(ChangedError, match="changed after it was judged"):
+            carry_out(one)
+    assert (source.exists(), (tmp_path / "accepted/1.jpg").exists()) == (not moves, moves)
+
+
 def test_a_second_name_made_during_the_move_is_noticed(
     inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
