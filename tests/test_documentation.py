@@ -54,7 +54,7 @@ def test_the_readme_installs_and_runs_with_one_command_each():
     run, test = re.findall(r"```sh\n(.*?)\n```", README)[:2]
     assert run.startswith("python3 -m venv .venv && .venv/bin/pip install .")
     assert run.endswith("imageguard-daemon run ./ingest")
-    assert test.endswith("-m pytest -n 3 --dist worksteal")
+    assert test.endswith("-m pytest -n 4 --dist worksteal")
 
 
 def test_exit_codes_are_those_of_the_errors():
