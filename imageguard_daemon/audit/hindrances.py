@@ -2,13 +2,15 @@
 
 import errno
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from imageguard_daemon.errors import NO_ROOM
 
 _ROOM_BYTES = 1 << 18
 """As much as opening a log may need: its shared memory takes 32 kB, a page of its WAL 4."""
+_DESCRIPTORS = 4
+"""So many at once SQLite has for a log: of its file, its WAL, its shared memory, and its folder while it syncs that."""
 
 
 def hindrance(database: Path) -> OSError | None:
@@ -16,7 +18,7 @@ def hindrance(database: Path) -> OSError | None:
     folder = database.parent
     if not folder.is_dir():
         return OSError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
-    return refusal(database) or _want_of_room(folder)
+    return refusal(database) or _want_of_descriptors(folder) or _want_of_room(folder)
 
 
 def refusal(database: Path) -> OSError | None:
@@ -36,11 +38,21 @@ def _refusal(path: Path) -> OSError:
     return OSError(number, os.strerror(number), str(path))
 
 
+def _want_of_descriptors(folder: Path) -> OSError | None:
+    with ExitStack() as held:
+        try:
+            for _ in range(_DESCRIPTORS):
+                held.callback(os.close, os.open(folder, os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError as error:
+            return error if error.errno in {errno.EMFILE, errno.ENFILE} else None
+    return None
+
+
 def _want_of_room(folder: Path) -> OSError | None:
     try:
         descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        return error if error.errno in NO_ROOM | {errno.EROFS, errno.EMFILE, errno.ENFILE} else None
+        return error if error.errno in NO_ROOM | {errno.EROFS} else None
     try:
         os.write(descriptor, bytes(_ROOM_BYTES))
         os.fsync(descriptor)

@@ -98,7 +98,7 @@ def test_where_the_caller_stands_does_not_matter(root: Path, place: Path) -> Non
     assert (root / "accepted" / "1.jpg").exists()
 
 
-@pytest.mark.parametrize("limit", [12, 24])
+@pytest.mark.parametrize("limit", [11, 12, 24])
 def test_too_few_open_files_is_a_sentence(root: Path, limit: int) -> None:
     """With the limit's name; or the daemon makes do with them."""
     done = run_as_nobody("run", root, "--once", before=f"ulimit -n {limit}")
