@@ -1,5 +1,6 @@
 """Reads the roll-ups as columns of numbers: ten million in seconds, a day in memory at a time."""
 
+import difflib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,13 +17,14 @@ from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.fleet_columns import fleet_hours
 from imageguard_daemon.audit.rollups import HOUR_MS
 from imageguard_daemon.audit.schema import NEWEST_REVISION, decision_records
-from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.errors import UnavailableError, UsageError
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import forms
 
 HOURS_A_DAY = 24
 DAY_MS = HOURS_A_DAY * HOUR_MS
 _IDS_AT_A_TIME = 500
+_SLIPS = {"source": "source", "class_name": "class", "camera": "camera", "host": "host", "preset": "preset"}
 _MOST_IMAGES = 100_000
 """A batch ends when it has so many, or with its day."""
 Engine = sa.Engine
@@ -126,6 +128,21 @@ class Columns:
     def names(self, field: str) -> set[str]:
         """Give all values that a field of the keys has."""
         return {getattr(key, field) for key in self.keys if key}
+
+    def require_known(self, scope: Scope) -> None:
+        """Tell a name that was never seen from one without images in this period: the first is a slip of the pen.
+
+        Raises:
+            UsageError: the log has never seen a source, class, camera, host or preset of the scope.
+        """
+        for field, word in _SLIPS.items():
+            asked, known = getattr(scope, field), self.names(field)
+            if asked is None or not known or forms(asked) & known:
+                continue
+            near = difflib.get_close_matches(asked, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            told = f"{word} {asked!r}{hint}" if asked else f"image without a {word}"
+            raise UsageError(f"the log has no {told}")
 
     def measures(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Give the recorded measures of these decisions, but of those that were archived or cannot be read."""

@@ -238,13 +238,6 @@ def ids_of(engine: sa.Engine, names: Sequence[str], root: str, *, accepted: bool
         return {name: _ids_of(connection, name, root, accepted=accepted) for name in names}
 
 
-def classes(engine: sa.Engine) -> list[str]:
-    """Give the classes that have images rejected by the daemon."""
-    query = sa.select(decision_records.c["class"]).where(decision_records.c.verdict == "quarantined").distinct()
-    with reading(engine, engine.url.database or "") as connection:
-        return list(connection.scalars(query))
-
-
 def held_image(engine: sa.Engine, decision_id: int) -> HeldImage | None:
     """Give one image as it is at this moment of the log."""
     with reading(engine, engine.url.database or "") as connection:

@@ -23,7 +23,7 @@ from imageguard_daemon.cli.selecting import (
     Asked,
     StateName,
     named_images,
-    require_known_class,
+    require_known,
     selection_of,
 )
 from imageguard_daemon.errors import UsageError
@@ -77,8 +77,8 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
         require_paths(named.unknown)
         selection = replace(selection_of(asked, named.ids, [StateName.waiting]), limit=size + 1)
         images = page(engine, selection, after)
-        if not images and asked.state not in ACCEPTED_STATES:
-            require_known_class(asked, engine)
+        if not images:
+            require_known(selection, engine)
     images, more = images[:size], images[size - 1].id if len(images) > size else None
     if shape.output is OutputFormat.json:
         listed = [rendering.rejected_as_dict(image) for image in images]

@@ -10,7 +10,7 @@ import typer
 from imageguard_daemon.cli.grouping import with_groups
 from imageguard_daemon.cli.options import ConfigFile, Root, parse_thresholds, settings_for
 from imageguard_daemon.cli.reviewing import Order, Said, agreed, carry_out, reading, require_paths
-from imageguard_daemon.cli.selecting import Asked, StateName, named_images, require_known_class, selection_of
+from imageguard_daemon.cli.selecting import Asked, StateName, named_images, require_known, selection_of
 from imageguard_daemon.cli.simulate import Preset, Thresholds, rules_for, rules_in_words
 from imageguard_daemon.errors import UsageError
 
@@ -75,7 +75,7 @@ def _judge(settings: "Settings", asked: Asked, rules: "Rules") -> "Rejudged":
         rejected = tuple(state for state in selection.states if state in STATE_AFTER["quarantined"].values())
         made = judge_again(scores_of(engine, replace(selection, states=rejected)), rules)
         if not made.total:
-            require_known_class(asked, engine)
+            require_known(selection, engine)
     return made
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli.options import Format, OutputFormat
-from imageguard_daemon.cli.selecting import Asked, Named, StateName, named_images, require_known_class, selection_of
+from imageguard_daemon.cli.selecting import Asked, Named, StateName, named_images, require_known, selection_of
 from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.names import printable
 
@@ -96,8 +96,8 @@ def act_on(settings: "Settings", asked: Asked, order: Order, states: Sequence[St
         named = named_images(asked, engine, str(settings.root), accepted=order.about_accepted)
         selection = replace(selection_of(asked, named.ids, states), rejected_until=order.rejected_until)
         chosen, words = _count(selection, engine)
-        if not chosen and not named.unknown and not order.about_accepted:
-            require_known_class(asked, engine)
+        if not chosen and not named.unknown:
+            require_known(selection, engine)
     if asked.by_name:
         chosen = named.ids or []
     missed = _tell_missed(named, chosen, order)

@@ -9,7 +9,7 @@ import typer
 
 from imageguard_daemon.cli import completing
 from imageguard_daemon.cli.report import CameraName, ClassName, Since, SourceName, Until
-from imageguard_daemon.errors import NoInputError, UsageError
+from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
 
 if TYPE_CHECKING:
@@ -207,16 +207,12 @@ def named_images(asked: Asked, engine: "Engine", root: str, *, accepted: bool = 
     return Named([*((str(one), [one]) for one in asked.ids or ()), *found.items()])
 
 
-def require_known_class(asked: Asked, engine: "Engine") -> None:
-    """Say so when nothing was found because no rejected image is of such a class."""
-    from imageguard_daemon.audit.quarantined import classes
-    from imageguard_daemon.config import did_you_mean
-    from imageguard_daemon.names import forms, printable
+def require_known(selection: "Selection", engine: "Engine") -> None:
+    """Say so when nothing was found because of a name that the log has never seen; errors are those of reports."""
+    from imageguard_daemon.audit.columns import open_columns
 
-    known = classes(engine)
-    if asked.class_name is not None and not forms(asked.class_name) & set(known):
-        hint = did_you_mean(asked.class_name, known) if known else ""
-        raise NoInputError(f"no rejected image is of class {printable(asked.class_name)!r}{hint}")
+    with open_columns(engine) as columns:
+        columns.require_known(selection.scope)
 
 
 def _scope(asked: Asked) -> "Scope":

@@ -1,6 +1,5 @@
 """Asks the log for all that a report is made from, at one moment of it; memory does not grow with the log."""
 
-import difflib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +15,6 @@ from imageguard_daemon.audit.counts import Count, Scope
 from imageguard_daemon.audit.queries import images_by_id
 from imageguard_daemon.audit.reviewed import count_reviews
 from imageguard_daemon.audit.rollups import HOUR_MS
-from imageguard_daemon.errors import UsageError
-from imageguard_daemon.names import forms
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.later import CLOCKS_DIFFER, Later
 from imageguard_daemon.reporting.panel import Panel, panel_of
@@ -43,7 +40,6 @@ from imageguard_daemon.reporting.survey import Survey, Surveyor
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
-_NAMES = {"source": "source", "class_name": "class", "camera": "camera", "host": "host", "preset": "preset"}
 _MOST_SIZES = 1_000
 """A log of ten thousand classes must not have all their examples read."""
 
@@ -105,7 +101,7 @@ def risen_in(engine: Engine, scope: Scope, settings: "Reporting") -> list[Findin
 def columns_for(engine: Engine, scope: Scope) -> Iterator[Columns]:
     """Read the roll-ups as of one moment; the errors are those of `report_on`."""
     with open_columns(engine) as columns:
-        _require_known(columns, scope)
+        columns.require_known(scope)
         yield columns
 
 
@@ -175,14 +171,3 @@ def _counted(columns: Columns, groupings: Sequence[Grouping], scope: Scope) -> d
     for batch in columns.batches(scope):
         counter.add(batch)
     return dict(zip(groupings, counter.counts(), strict=True))
-
-
-def _require_known(columns: Columns, scope: Scope) -> None:
-    """Tell a name that was never seen from one without images in this period: the first is a slip of the pen."""
-    for field, word in _NAMES.items():
-        asked, known = getattr(scope, field), columns.names(field)
-        if asked is None or not known or forms(asked) & known:
-            continue
-        near = difflib.get_close_matches(asked, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"the log has no {word} {asked!r}{hint}")

@@ -184,7 +184,6 @@ def _quarantine(engine: Engine) -> list[object]:
         [[*quarantined.page(engine, one)] for one in selections],
         [[*quarantined.selected(engine, one)] for one in selections],
         [[*quarantined.scores_of(engine, one)] for one in selections],
-        sorted(quarantined.classes(engine)),
         sorted(quarantined.reviewed_measures(engine)),
         sorted(count_reviews(engine, Scope()), key=repr),
     ]

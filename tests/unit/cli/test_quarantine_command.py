@@ -230,7 +230,10 @@ def test_what_cannot_be_done_is_told_and_the_rest_is_done(made: Rejections) -> N
     ("arguments", "code", "words"),
     [
         (("list", "--reason", "blury"), 64, "did you mean blurry"),
-        (("list", "--class", "cta"), 66, "did you mean cat"),
+        (("list", "--class", "cta"), 64, "the log has no class 'cta'; did you mean 'cat'?"),
+        (("list", "--source", "defualt"), 64, "the log has no source 'defualt'; did you mean 'default'?"),
+        (("release", "--camera", "Canon", "--yes"), 64, "the log has no camera 'Canon'"),
+        (("reject", "--class", "cta", "--yes"), 64, "did you mean 'cat'?"),
         (("list", "--since", "2025-02-30"), 64, "is not a time"),
         (("list", "--score", "blur=1..2"), 64, "known are blur_score"),
         (("list", "--score", "blur_score=2..1"), 64, "is not below"),
