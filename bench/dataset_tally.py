@@ -107,7 +107,7 @@ def _whole(measured: Measured, preset: str) -> Share:
 
 
 def _pixels(measurement: Measurement) -> float:
-    """Give width x height; more than any preset demands where nothing could be measured, which is no matter of size."""
+    """Give width x height; more than any preset demands where nothing could be measured, since its size is not why."""
     measures = measurement.measures
     return measures.width * measures.height if measures else math.inf
 

@@ -43,5 +43,19 @@ def bears_judged(name: Name, status: os.stat_result, intent: Intent) -> bool:
         os.close(descriptor)
 
 
+def has_judged_bytes(path: str, found: FileIdentity, intent: Intent) -> bool:
+    """Tell whether a file with another time has the judged bytes all the same, as after `cp -p` or `touch`.
+
+    Raises OSError when it cannot be read.
+    """
+    if found.size_bytes != intent.identity.size_bytes:
+        return False
+    descriptor = os.open(path, READ_ONLY_NO_TRAPS)
+    try:
+        return hash_of(descriptor) == intent.sha256
+    finally:
+        os.close(descriptor)
+
+
 def _may_be(found: FileIdentity, intent: Intent, on: int) -> bool:
     return found.looks_like(intent.identity) and not file_system_of(on).keeps_numbers

@@ -16,6 +16,7 @@ import structlog
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import RetryableError
 from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.judged import has_judged_bytes
 from imageguard_daemon.filing.mover import put_back
 from imageguard_daemon.model import RecordedIntent
 from imageguard_daemon.names import number_of_set_aside, printable
@@ -23,7 +24,6 @@ from imageguard_daemon.service.returning import (
     LOOK_AFTER_SECONDS,
     LOOK_SECONDS,
     LOOKS_AT_A_TIME,
-    has_judged_bytes,
     regular_file_at,
 )
 

@@ -17,10 +17,9 @@ import structlog
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import ImageguardError, RetryableError
 from imageguard_daemon.file_systems import Reach, file_system_at
-from imageguard_daemon.filing.copying import hash_of
 from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.judged import has_judged_bytes
 from imageguard_daemon.filing.mover import put_back
-from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
 from imageguard_daemon.service.locking import ActingLock
@@ -137,20 +136,6 @@ def _taking_from(intent: Intent) -> Intent:
 def _numbers_anew(path: str) -> bool:
     """Tell whether the same file may come to have another number, as behind FUSE; OSError when that is not known."""
     return file_system_at(path).reach is Reach.relayed
-
-
-def has_judged_bytes(path: str, found: FileIdentity, intent: Intent) -> bool:
-    """Tell whether a file with another time has the judged bytes all the same, as after `cp -p` or `touch`.
-
-    Raises OSError when it cannot be read.
-    """
-    if found.size_bytes != intent.identity.size_bytes:
-        return False
-    descriptor = os.open(path, READ_ONLY_NO_TRAPS)
-    try:
-        return hash_of(descriptor) == intent.sha256
-    finally:
-        os.close(descriptor)
 
 
 def regular_file_at(path: str) -> FileIdentity | None:
