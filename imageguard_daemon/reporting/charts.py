@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -54,6 +55,7 @@ def rejections_over_time(
     legend_lines = -(-len(reasons) // columns)
     width, height, labels = (400, 240, 2) if is_narrow else (900, 250, _LABELS_SHOWN)
     looks = _looks(colours, width, height + _LEGEND_LINE * legend_lines) | _time_axis(periods, labels)
+    looks |= _images_axis(max(map(sum, zip(*reasons.values(), strict=True)), default=0))
     chart = pygal.StackedBar(
         **looks, legend_at_bottom=True, legend_at_bottom_columns=columns, y_title="images", margin_bottom=24
     )
@@ -85,9 +87,8 @@ def score_distribution(signal: str, histogram: npt.NDArray[np.int64], threshold:
     summed[-1] += histogram[-1]
     chart = pygal.Histogram(
         **_looks([_LINE, _LIMIT], width=420, height=190),
+        **_images_axis(int(summed.max())),
         show_legend=False,
-        max_scale=5,
-        value_formatter=lambda images: f"{images:,.0f}",
         x_title="score",
         y_title="images",
         xrange=(0, 100),
@@ -137,6 +138,13 @@ def _looks(colours: Sequence[str], width: int = 900, height: int = 250) -> dict[
 def _time_axis(periods: Sequence[str], labels: int = _LABELS_SHOWN) -> dict[str, Any]:
     step = -(-len(periods) // labels)
     return {"x_labels": list(periods), "x_labels_major_every": step, "show_minor_x_labels": False}
+
+
+def _images_axis(most: int) -> dict[str, Any]:
+    """Label numbers of images: whole ones, at most six."""
+    steps = (factor * 10**power for power in count() for factor in (1, 2, 5))
+    step = next(step for step in steps if most <= 5 * step)
+    return {"y_labels": list(range(0, most + step, step)), "value_formatter": lambda images: f"{images:,.0f}"}
 
 
 def _svg(chart: Any, title: str) -> str:

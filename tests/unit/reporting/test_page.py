@@ -9,6 +9,7 @@ import pytest
 
 from imageguard_daemon.audit.counts import Count, Dimension, RecordedImage, Scope
 from imageguard_daemon.config import Reporting
+from imageguard_daemon.reporting.charts import rejections_over_time
 from imageguard_daemon.reporting.page import as_html
 from imageguard_daemon.reporting.report import EVERYTHING, Facts, Report, make_report
 from imageguard_daemon.reporting.survey import BINS, Near, Survey
@@ -146,3 +147,19 @@ def test_days_without_images_are_gaps_and_long_times_are_weeks() -> None:
     assert list(year)[-1] == "2025-12-29 (part)"
     hours = {"2025-03-01T08": Tally(1), "2025-03-01T07": Tally(2)}
     assert list(_gapless(hours)) == sorted(hours)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        ((1, 0), ["0", "1"]),
+        ((3, 4), ["0", "2", "4", "6", "8"]),
+        ((0, 26_000), ["0", "10,000", "20,000", "30,000"]),
+        ((0, 0), ["0"]),
+    ],
+)
+def test_charts_count_whole_images(images: tuple[int, int], labels: list[str]) -> None:
+    """There is no half of an image beside the bars, and large numbers can be read."""
+    chart = rejections_over_time(["2025-03-01"], {"blurry": [images[0]], "noisy": [images[1]]})
+    axis = re.search(r'<g class="axis y.*?</g></g>', chart, re.DOTALL)
+    assert re.findall(r"<text[^>]*>([0-9.,]+)</text>", axis[0] if axis else "") == labels
