@@ -113,7 +113,6 @@ class Grouping:
     """
 
     def __init__(self, keys: Sequence[Key | None], by: Sequence[Dimension]) -> None:
-        self._by = by
         self._period = next((d for d in by if d in PERIODS), None)
         fields = [_FIELDS.get(dimension, "") for dimension in by]
         parts = attrgetter("verdict", "reason", *filter(None, fields))

@@ -42,13 +42,3 @@ class Branch:
         while branch.parent is not None and record_id <= branch.fork_ids.get(table, 0):
             branch = branch.parent
         return branch.number << ID_BITS | record_id
-
-
-def log_of(number: int) -> int:
-    """Give the number of the log that a record is from."""
-    return number >> ID_BITS
-
-
-def id_in_log(number: int) -> int:
-    """Give the id that a record has in its log."""
-    return number & LARGEST_ID

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.counts import Count, Dimension, RecordedImage, RecordedScores, Scope
+from imageguard_daemon.audit.counts import RecordedImage, RecordedScores, Scope
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.likelihood import likely
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews
@@ -15,27 +15,6 @@ from imageguard_daemon.names import forms
 
 _IDS_AT_A_TIME = 500
 _SHORT_PERIOD = 50_000
-
-
-def count_decisions(engine: sa.Engine, groupings: Sequence[Sequence[Dimension]], scope: Scope) -> list[list[Count]]:
-    """Count the decisions in scope, once for each grouping, each crossed with verdict and reason.
-
-    All groupings are answered from one moment of the log, so their totals agree while a daemon is writing. They are
-    counted from the roll-ups, archived decisions too. A grouping has one period at most. The order of counts is
-    undefined.
-
-    Raises:
-        RetryableError: the database is locked.
-        UnavailableError: it is damaged, or is not an audit log.
-    """
-    from imageguard_daemon.audit.cells import BatchCounter  # noqa: PLC0415 - numpy: the daemon never counts
-    from imageguard_daemon.audit.columns import open_columns  # noqa: PLC0415
-
-    with open_columns(engine) as columns:
-        counter = BatchCounter(columns.keys, groupings)
-        for batch in columns.batches(scope):
-            counter.add(batch)
-        return counter.counts()
 
 
 def images_by_id(engine: sa.Engine, ids: Sequence[int]) -> dict[int, RecordedImage]:

@@ -1,11 +1,16 @@
 """Audit logs as the daemon leaves them, written by the real writer."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import Engine
+
+from imageguard_daemon.audit.cells import BatchCounter
+from imageguard_daemon.audit.columns import open_columns
+from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.model import (
     SCORE_NAMES,
@@ -83,3 +88,12 @@ def _measured(batch: Judged, number: int) -> tuple[dict[str, float], dict[str, f
 
 def _measures(exposure: tuple[float, float]) -> Measures:
     return Measures(640, 480, 1.0, 1.0, 95.0, 1.0, 0.0, 0.0, 3.0, 120.0, 240.0, *exposure)
+
+
+def count_decisions(engine: Engine, groupings: Sequence[Sequence[Dimension]], scope: Scope) -> list[list[Count]]:
+    """Count the decisions in scope as a report does: once for each grouping, crossed with verdict and reason."""
+    with open_columns(engine) as columns:
+        counter = BatchCounter(columns.keys, groupings)
+        for batch in columns.batches(scope):
+            counter.add(batch)
+        return counter.counts()

@@ -19,7 +19,6 @@ from imageguard_daemon.audit import alerts, listing, nearest, quarantined, queri
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.audit.database import Engine, open_for_reviewing
-from imageguard_daemon.audit.paging import Place, Wanted, page_of_images
 from imageguard_daemon.audit.quarantined import Selection
 from imageguard_daemon.audit.reviewed import count_reviews
 from imageguard_daemon.audit.writer import AuditWriter
@@ -34,7 +33,7 @@ from imageguard_daemon.reporting.simulation_rendering import simulation_as_dict
 from imageguard_daemon.review import acting
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.site import Site
-from tests.helpers.audit_logs import NOON, Judged, write_log
+from tests.helpers.audit_logs import NOON, Judged, count_decisions, write_log
 from tests.helpers.fleets import forward
 from tests.helpers.postgres import Server
 from tests.helpers.rejections import Rejections
@@ -118,9 +117,7 @@ GROUPINGS = [
 @pytest.mark.parametrize("scope", SCOPES, ids=lambda scope: str(SCOPES.index(scope)))
 def test_counts_and_reports_agree(engines: tuple[Engine, Engine], scope: Scope) -> None:
     """Every grouping, crossed with every other, and the whole report with its examples and percentiles."""
-    here, there = (
-        [sorted(counts) for counts in queries.count_decisions(engine, GROUPINGS, scope)] for engine in engines
-    )
+    here, there = ([sorted(counts) for counts in count_decisions(engine, GROUPINGS, scope)] for engine in engines)
     assert here == there
     assert any(here)
     now = NOON + timedelta(days=10)
@@ -153,17 +150,6 @@ def test_columns_agree_to_the_last_bit(engines: tuple[Engine, Engine]) -> None:
     assert found[0] == found[1] == found[2] == found[3]
     assert len(found[0]) == 11 + 86
     assert not np.isnan(np.frombuffer(found[0][9][3])).any()
-
-
-def _pages(engine: Engine) -> list[object]:
-    found: list[object] = []
-    with open_columns(engine) as columns:
-        for wanted in (Wanted(), Wanted("quarantined"), Wanted(reason="blurry")):
-            after: Place | None = None
-            while page := page_of_images(columns, Scope(), 10, after, wanted):
-                found += page
-                after = page[-1]
-    return found
 
 
 def _quarantine(engine: Engine) -> list[object]:
@@ -207,7 +193,7 @@ def _alerts(engine: Engine) -> list[alerts.Alert]:
     return alerts.recorded_alerts(engine, NOON - timedelta(days=1))
 
 
-@pytest.mark.parametrize("asked", [_pages, _quarantine, _one_by_one, _alerts])
+@pytest.mark.parametrize("asked", [_quarantine, _one_by_one, _alerts])
 def test_listings_agree(engines: tuple[Engine, Engine], asked: Callable[[Engine], list[object]]) -> None:
     """Pages, the quarantine with its reviews, single decisions, alerts: row by row, column by column."""
     here, there = map(asked, engines)

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from imageguard_daemon.audit import chain, rollups
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading
-from imageguard_daemon.audit.queries import count_decisions, images_by_id
+from imageguard_daemon.audit.queries import images_by_id
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import StalledError, UnavailableError
 from imageguard_daemon.model import Outcome
-from tests.helpers.audit_logs import NOON, ROOT, Judged, _judged_file, write_log
+from tests.helpers.audit_logs import NOON, ROOT, Judged, _judged_file, count_decisions, write_log
 
 HOUR = timedelta(hours=1)
 
