@@ -109,6 +109,15 @@ def open_for_reading(place: Place) -> sa.Engine:
     return engine
 
 
+@contextmanager
+def disposing(engine: sa.Engine) -> Iterator[sa.Engine]:
+    """Lend an engine that was opened for one use, and close its connections after it, however that ends."""
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def open_for_checking(path: Path) -> sa.Engine:
     """Open an existing database read-only for `verify`; a text that is no UTF-8 is read, not an error.
 

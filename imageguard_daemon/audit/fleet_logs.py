@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC
 
+from imageguard_daemon.audit.database import disposing
 from imageguard_daemon.audit.fleet_database import FleetAddress, fleet_connection, open_fleet, require_version
 
 _QUERY = """
@@ -34,13 +35,12 @@ def received_logs(address: FleetAddress) -> list[ReceivedLog]:
     Raises:
         PermissionDeniedError, UnavailableError, StalledError: the database cannot be read; the message says why.
     """
-    engine = open_fleet(address, read_only=True)
-    try:
-        with fleet_connection(engine, str(address), address.timeout_seconds) as connection:
-            require_version(connection, address)
-            rows = connection.exec_driver_sql(_QUERY).all()
-    finally:
-        engine.dispose()
+    with (
+        disposing(open_fleet(address, read_only=True)) as engine,
+        fleet_connection(engine, str(address), address.timeout_seconds) as connection,
+    ):
+        require_version(connection, address)
+        rows = connection.exec_driver_sql(_QUERY).all()
     return [
         ReceivedLog(
             row.log,

@@ -15,7 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive_plan import last_anchor
-from imageguard_daemon.audit.database import open_for_reading, reading
+from imageguard_daemon.audit.database import disposing, open_for_reading, reading
 from imageguard_daemon.config import STATE_FOLDER
 from imageguard_daemon.errors import StalledError, UnavailableError
 
@@ -93,19 +93,15 @@ def loss(database: Path, remembered: Head) -> str:
 
 def _link_at(database: Path, sequence: int) -> tuple[int, bytes | None]:
     """Give the last link's number, and the hash at another; None for one that is in an archive."""
-    engine = open_for_reading(database)
-    try:
-        with reading(engine, database) as connection:
-            if not _has_chain(connection):
-                return 0, None
-            anchor = last_anchor(connection)
-            if anchor.sequence == sequence:
-                return sequence, anchor.hash
-            last = connection.exec_driver_sql("SELECT max(sequence) FROM chain").scalar() or anchor.sequence
-            query = "SELECT hash FROM chain WHERE sequence = ?"
-            return last, connection.exec_driver_sql(query, (sequence,)).scalar()
-    finally:
-        engine.dispose()
+    with disposing(open_for_reading(database)) as engine, reading(engine, database) as connection:
+        if not _has_chain(connection):
+            return 0, None
+        anchor = last_anchor(connection)
+        if anchor.sequence == sequence:
+            return sequence, anchor.hash
+        last = connection.exec_driver_sql("SELECT max(sequence) FROM chain").scalar() or anchor.sequence
+        query = "SELECT hash FROM chain WHERE sequence = ?"
+        return last, connection.exec_driver_sql(query, (sequence,)).scalar()
 
 
 def _has_chain(connection: sa.Connection) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.database import disposing, open_for_reading
 from imageguard_daemon.audit.listing import filed_images
 from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.manifests import Entry
@@ -69,12 +69,9 @@ def entries_of_log(database: Path, settings: Settings) -> Iterator[Entry]:
     """
     accepted = tuple(os.path.join(str(source.accepted), "") for source in settings.sources)
     quarantine = tuple(os.path.join(str(source.quarantine), "") for source in settings.sources)
-    engine = open_for_reading(database)
-    try:
+    with disposing(open_for_reading(database)) as engine:
         for row in filed_images(engine):
             yield _entry_of_row(row, accepted, quarantine)
-    finally:
-        engine.dispose()
 
 
 def _entry_of_row(row: Mapping[str, Any], accepted: tuple[str, ...], quarantine: tuple[str, ...]) -> Entry:

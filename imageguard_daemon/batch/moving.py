@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.database import disposing, open_for_reading
 from imageguard_daemon.audit.listing import decision_rows, last_decision
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import folder_conflicts
@@ -54,17 +54,11 @@ class Move:
         """Yield what this run recorded, oldest first, by the columns of the view `decisions`."""
         if not self._database.exists():
             return
-        engine = open_for_reading(self._database)
-        try:
+        with disposing(open_for_reading(self._database)) as engine:
             yield from decision_rows(engine, after_id=self._last_before)
-        finally:
-            engine.dispose()
 
     def _last(self) -> int:
         if not self._database.exists():
             return 0
-        engine = open_for_reading(self._database)
-        try:
+        with disposing(open_for_reading(self._database)) as engine:
             return last_decision(engine)
-        finally:
-            engine.dispose()

@@ -40,14 +40,13 @@ def list_(
 ) -> None:
     """List what people were told, when, and whether it reached them; newest first."""
     from imageguard_daemon.audit.alerts import recorded_alerts
-    from imageguard_daemon.audit.database import open_for_reviewing
+    from imageguard_daemon.audit.database import disposing, open_for_reviewing
     from imageguard_daemon.review.rendering import as_csv
 
-    engine = open_for_reviewing(database or settings_for(root, config_file, touches_folders=False).audit.database)
-    try:
+    with disposing(
+        open_for_reviewing(database or settings_for(root, config_file, touches_folders=False).audit.database)
+    ) as engine:
         rows = _rows(recorded_alerts(engine, limit=limit))
-    finally:
-        engine.dispose()
     if output is OutputFormat.json:
         typer.echo(json.dumps(rows, indent=2))
     elif output is OutputFormat.csv:

@@ -259,15 +259,12 @@ def _measure(
 
 def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, console: "Console") -> list[_Measured]:
     """Add what people said of images."""
-    from imageguard_daemon.audit.database import open_for_reviewing
+    from imageguard_daemon.audit.database import disposing, open_for_reviewing
     from imageguard_daemon.audit.quarantined import reviewed_measures
     from imageguard_daemon.calibration.reviewed import reviewed_images
 
-    engine = open_for_reviewing(place / "audit.db" if place.is_dir() else place)
-    try:
+    with disposing(open_for_reviewing(place / "audit.db" if place.is_dir() else place)) as engine:
         found = reviewed_images(reviewed_measures(engine), scorer_version)
-    finally:
-        engine.dispose()
     told = f"{len(found.good):,} released or approved count as good, {len(found.bad):,} confirmed or rejected as bad"
     console.print(f"by reviews: {told}")
     if found.left_out:

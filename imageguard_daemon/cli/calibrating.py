@@ -10,6 +10,8 @@ from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.names import printable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from imageguard_daemon.audit.database import Engine
     from imageguard_daemon.audit.recorded_samples import Census
     from imageguard_daemon.calibration.logged import FromLog, LoggedImages
@@ -50,15 +52,12 @@ def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> L
     from imageguard_daemon.reporting.gathering import columns_for
 
     settings = _settings(asked)
-    engine = _open(asked, settings)
-    try:
+    with _log_of(asked, settings) as engine:
         with columns_for(engine, asked.scope) as columns:
             made, ids = census(columns, asked.scope, scorer_version)
         source = _the_source(made)
         _require_measured(made, scorer_version)
         images = logged_images(samples(engine, replace(asked.scope, source=source), ids))
-    finally:
-        engine.dispose()
     configured = next((one.preset for one in settings.sources if one.name == source), None) if settings else None
     chosen = preset or configured or made.presets.most_common(1)[0][0]
     return LoggedExamples(source, chosen, made, len(images.good) + len(images.bad), images)
@@ -72,11 +71,8 @@ def judged_by(proposal: "Proposal", found: LoggedExamples, asked: AskedOfLog) ->
 
     scope = replace(asked.scope, source=found.source)
     rules = Rules(changed(proposal), proposal.preset_name, scorer_version=proposal.scorer_version)
-    engine = _open(asked, _settings(asked))
-    try:
+    with _log_of(asked, _settings(asked)) as engine:
         made = simulation_of(engine, scope, rules)
-    finally:
-        engine.dispose()
     told = found.census
     options = f"--source {shlex.quote(printable(found.source))}{asked.text}"
     return FromLog(
@@ -119,12 +115,12 @@ def _settings(asked: AskedOfLog) -> "Settings | None":
     return settings_for(None if asked.place.is_file() else asked.place, asked.config) if asked.config else None
 
 
-def _open(asked: AskedOfLog, settings: "Settings | None") -> "Engine":
-    from imageguard_daemon.audit.database import open_for_reading
+def _log_of(asked: AskedOfLog, settings: "Settings | None") -> "AbstractContextManager[Engine]":
+    from imageguard_daemon.audit.database import disposing, open_for_reading
 
     if asked.place.is_file():
-        return open_for_reading(asked.place)
-    return open_for_reading(settings.audit.database if settings else asked.place / "audit.db")
+        return disposing(open_for_reading(asked.place))
+    return disposing(open_for_reading(settings.audit.database if settings else asked.place / "audit.db"))
 
 
 def _where(asked: AskedOfLog, source: str) -> tuple[str, str]:

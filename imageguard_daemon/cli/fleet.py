@@ -77,14 +77,12 @@ def prepare_(root: Root = None, config_file: ConfigFile = None, url: Url = None)
 
     Whoever may create tables there need not: the first forwarder does it. Several may run at once.
     """
+    from imageguard_daemon.audit.database import disposing
     from imageguard_daemon.audit.fleet_database import newest_version, open_fleet, prepare
 
     address = _address(root, config_file, url)
-    engine = open_fleet(address, read_only=False)
-    try:
+    with disposing(open_fleet(address, read_only=False)) as engine:
         before, now = prepare(engine, address), newest_version()
-    finally:
-        engine.dispose()
     typer.echo(f"{address}: is up to date ({now})" if before == now else f"{address}: prepared ({now})")
 
 

@@ -182,14 +182,11 @@ def _of_results(
 def _made(
     settings: "Settings", database: str | None, by: tuple[Dimension, ...], scope: Scope, now: "datetime"
 ) -> "Report":
-    from imageguard_daemon.audit.database import open_for_reading
+    from imageguard_daemon.audit.database import disposing, open_for_reading
     from imageguard_daemon.reporting.gathering import report_on
 
-    engine = open_for_reading(database or settings.audit.database)
-    try:
+    with disposing(open_for_reading(database or settings.audit.database)) as engine:
         return report_on(engine, by, scope, settings.reporting, now)
-    finally:
-        engine.dispose()
 
 
 def write_out(made: "Report", output_format: ReportFormat, output: Path | None, *, details: bool) -> None:

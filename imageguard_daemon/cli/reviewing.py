@@ -5,7 +5,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,7 @@ from imageguard_daemon.errors import NoInputError, UsageError
 from imageguard_daemon.names import printable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from rich.console import RenderableType
@@ -65,16 +65,11 @@ class Order:
         return "accepted" if self.about_accepted else "rejected"
 
 
-@contextmanager
-def reading(database: "Place") -> "Iterator[Engine]":
+def reading(database: "Place") -> "AbstractContextManager[Engine]":
     """Open a log to ask about reviews."""
-    from imageguard_daemon.audit.database import open_for_reviewing
+    from imageguard_daemon.audit.database import disposing, open_for_reviewing
 
-    engine = open_for_reviewing(database)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
+    return disposing(open_for_reviewing(database))
 
 
 def require_paths(unknown: Sequence[str]) -> None:

@@ -63,7 +63,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     from datetime import UTC, datetime
 
-    from imageguard_daemon.audit.database import open_for_reading
+    from imageguard_daemon.audit.database import disposing, open_for_reading
     from imageguard_daemon.reporting.gathering import simulation_of
     from imageguard_daemon.reporting.period import parse_period
 
@@ -73,11 +73,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
         raise UsageError("name what should differ: --set blur_score=60, --preset NAME or --config FILE")
     settings = settings_for(root, config_file, touches_folders=False)
     rules = rules_for(overrides, preset, settings if config_file else None)
-    engine = open_for_reading(database or settings.audit.database)
-    try:
+    with disposing(open_for_reading(database or settings.audit.database)) as engine:
         made = simulation_of(engine, scope, rules)
-    finally:
-        engine.dispose()
     _write(made, rules_in_words(overrides, preset, is_configured=config_file is not None), scope, output_format)
 
 

@@ -117,20 +117,17 @@ def _verifier(  # noqa: PLR0913, PLR0917 - what the options say
     repairer: "Repairer | None",
 ) -> "Iterator[Verifier]":
     from imageguard_daemon.audit.chain_check import ChainCheck
-    from imageguard_daemon.audit.database import open_for_checking
+    from imageguard_daemon.audit.database import disposing, open_for_checking
     from imageguard_daemon.audit.filed import FiledFiles
     from imageguard_daemon.service import locking
     from imageguard_daemon.verification.verifier import Task, Verifier
 
     running = repairer is None and (database is not None or locking.running_process(settings.state_folder) is not None)
-    engine = open_for_checking(database or settings.audit.database)
-    try:
+    with disposing(open_for_checking(database or settings.audit.database)) as engine:
         chain = ChainCheck(engine, [head] if head is not None else [])
         acting = locking.ActingLock(settings.state_folder).is_held
         may_act = (lambda: True) if database is not None else (lambda: False) if repairer else acting
         yield Verifier(chain, FiledFiles(engine), Task(folders, quick, head, running, may_act), repairer)
-    finally:
-        engine.dispose()
 
 
 def _write(verifier: "Verifier", output: OutputFormat, searched: bool) -> None:

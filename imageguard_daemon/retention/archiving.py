@@ -12,7 +12,7 @@ from pathlib import Path
 from imageguard_daemon.audit.archive_copy import Manifest, check_copy, read_manifest, write_copy
 from imageguard_daemon.audit.archive_plan import Plan, make_plan
 from imageguard_daemon.audit.archiver import Archiver, Copy
-from imageguard_daemon.audit.database import open_for_reading, open_for_reviewing, reading
+from imageguard_daemon.audit.database import disposing, open_for_reading, open_for_reviewing, reading
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import StorageError, UsageError, retryable
 from imageguard_daemon.names import printable
@@ -46,12 +46,9 @@ class Archived:
 def plan_archive(settings: Settings, request: Request) -> Plan | None:
     """Say what an archive would take; None when there is nothing. Changes nothing."""
     _require_apart(settings, request.folder)
-    engine = open_for_reviewing(settings.audit.database)
-    try:
-        with reading(engine, settings.audit.database) as connection:
-            return make_plan(connection, request.cutoff, **_limits(settings, request))
-    finally:
-        engine.dispose()
+    database = settings.audit.database
+    with disposing(open_for_reviewing(database)) as engine, reading(engine, database) as connection:
+        return make_plan(connection, request.cutoff, **_limits(settings, request))
 
 
 def archive(settings: Settings, request: Request, progress: Progress = lambda *_told: None) -> Archived | None:
