@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from imageguard_daemon.config import Settings, Source, did_you_mean, usable_path
-from imageguard_daemon.errors import ConfigError, NoInputError, PermissionDeniedError, UsageError
+from imageguard_daemon.errors import ConfigError, UsageError, unreadable
 
 _MAY_HAVE_A_PASSWORD = ("forward", "url")
 
@@ -87,8 +87,7 @@ def _read(config_file: Path) -> str:
     try:
         return config_file.read_text(encoding="utf-8")
     except OSError as error:
-        kind = PermissionDeniedError if isinstance(error, PermissionError) else NoInputError
-        raise kind(f"cannot read the configuration {config_file}: {error.strerror}") from error
+        raise unreadable(error, f"the configuration {config_file}") from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"not UTF-8 text: {error.reason} at byte {error.start}"], str(config_file)) from error
 

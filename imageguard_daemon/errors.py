@@ -30,6 +30,9 @@ STALLING = NO_ROOM | frozenset(
 )
 """What a disk or mount answers that is away, or the system when it has too little: it may pass."""
 
+NO_SUCH_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP})
+"""What the system says of a path that cannot be what it is taken for: another one has to be named."""
+
 
 class ImageguardError(Exception):
     """The root of the tree; catch it to catch everything this package raises on purpose."""
@@ -160,4 +163,20 @@ def hindrance(error: OSError, what: str) -> ImageguardError:
     told = f"{what}: {error.strerror or error}"
     if isinstance(error, PermissionError):
         return PermissionDeniedError(told)
+    if error.errno in NO_SUCH_PLACE:
+        return NoInputError(told)
     return StalledError(told) if error.errno in STALLING else UnavailableError(told)
+
+
+def unreadable(error: OSError, what: str) -> FatalError:
+    """Sort an operating system error that keeps a command from reading a file that it was given."""
+    kind = PermissionDeniedError if isinstance(error, PermissionError) else NoInputError
+    return kind(f"cannot read {what}: {error.strerror or error}")
+
+
+def unwritable(error: OSError, what: str) -> FatalError:
+    """Sort an operating system error that keeps a command from writing its results."""
+    told = f"{what}: {error.strerror or error}"
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return PermissionDeniedError(told)
+    return NoInputError(told) if error.errno in NO_SUCH_PLACE else StorageError(told)

@@ -20,7 +20,7 @@ from imageguard_daemon.audit.chain import link_hash
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.linked_rows import Linked, linked_rows
 from imageguard_daemon.audit.schema import CHAINED, chain, metadata
-from imageguard_daemon.errors import DataError, NoInputError, StorageError, UnavailableError, UsageError, retryable
+from imageguard_daemon.errors import DataError, NoInputError, StorageError, UnavailableError, UsageError, unwritable
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -77,7 +77,7 @@ def write_copy(engine: sa.Engine, begin: Anchor, end: Anchor, folder: Path, prog
         for table in tables.values():
             table.close()
     except OSError as error:
-        raise retryable(error, f"cannot write the archive {folder}") from error
+        raise unwritable(error, f"cannot write the archive {folder}") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeError) as error:
         raise DataError(f"a record has a value that its column cannot have; see `verify`: {error}") from error
     if previous != end.hash:

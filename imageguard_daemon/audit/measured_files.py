@@ -14,7 +14,8 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from imageguard_daemon.errors import UnavailableError, UsageError
+from imageguard_daemon.audit.hindrances import hindrance
+from imageguard_daemon.errors import UnavailableError, UsageError, unwritable
 from imageguard_daemon.model import FileIdentity, Measurement, Measures
 from imageguard_daemon.names import printable
 
@@ -115,8 +116,11 @@ class MeasuredFiles:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            told = error.strerror if isinstance(error, OSError) else str(error)
-            raise UnavailableError(f"cannot keep what was measured in {printable(str(self._path))}: {told}") from error
+            told = f"cannot keep measurements in {printable(str(self._path))}"
+            found = hindrance(self._path) if isinstance(error, sqlite3.OperationalError) else error
+            if isinstance(found, OSError):
+                raise unwritable(found, told) from error
+            raise UnavailableError(f"{told}: {error}") from error
 
     def _prepare(self) -> None:
         run = self._connection.execute

@@ -11,7 +11,7 @@ from imageguard_daemon.audit.listing import filed_images
 from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.manifests import Entry
 from imageguard_daemon.config import Settings
-from imageguard_daemon.errors import NoInputError
+from imageguard_daemon.errors import NoInputError, unreadable
 from imageguard_daemon.model import SCORE_NAMES, Verdict
 from imageguard_daemon.names import original, printable
 from imageguard_daemon.writing import is_partial
@@ -35,7 +35,7 @@ def entries_of_results(path: Path) -> Iterator[Entry]:
             for number, line in enumerate(lines, 1):
                 yield _entry_of_line(line, f"{printable(str(path))}, line {number}")
     except OSError as error:
-        raise NoInputError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+        raise unreadable(error, printable(str(path))) from error
     except UnicodeDecodeError as error:
         raise NoInputError(f"{printable(str(path))} is not text in UTF-8") from error
 

@@ -21,7 +21,7 @@ from imageguard_daemon.batch.progress import ScanProgress
 from imageguard_daemon.batch.request import Request, Result
 from imageguard_daemon.batch.scanning import Measuring, version_of
 from imageguard_daemon.batch.summary import Summary, Totals
-from imageguard_daemon.errors import ChangedError, NoInputError, StorageError, UsageError
+from imageguard_daemon.errors import ChangedError, NoInputError, PermissionDeniedError, UsageError, unwritable
 from imageguard_daemon.intake.selection import Selection
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.names import printable
@@ -73,7 +73,11 @@ def state_path(request: Request) -> Path:
 def cache_folder() -> Path:
     """Give the folder for what may be deleted at any time (XDG base directories)."""
     base = os.environ.get("XDG_CACHE_HOME") or ""
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "imageguard-daemon"
+    try:
+        home = Path.home()
+    except RuntimeError:  # accounts of services may have none
+        home = Path("/nonexistent")
+    return (Path(base) if os.path.isabs(base) else home / ".cache") / "imageguard-daemon"
 
 
 def _mark(folder: Path) -> str:
@@ -89,7 +93,7 @@ def _alone_in(destination: Path) -> Iterator[None]:
             destination.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(destination / LOCK, f"another scan is making links in {shown}"))
         except OSError as error:
-            raise StorageError(f"cannot make {shown}: {error.strerror}") from error
+            raise unwritable(error, f"cannot make {shown}") from error
         yield
 
 
@@ -118,7 +122,7 @@ class _Scan:
             stack.callback(self._page.discard)
         self._state = state_path(request)
         self._scorer_version = scorer_by(request.readout)
-        self._store = MeasuredFiles(self._state, version_of(request.settings.scoring, self._scorer_version))
+        self._store = self._opened_store(request)
         stack.callback(self._store.close)
         if request.fresh:
             self._store.forget()
@@ -126,6 +130,13 @@ class _Scan:
         spared = (*self._outputs.paths, *filter(None, [Path(request.page) if request.page else None]), self._state)
         self._images = ImagesOfFolder(str(request.folder), self._selection, spared, self._note_unreadable_folder)
         self._is_complete = False
+
+    def _opened_store(self, request: Request) -> MeasuredFiles:
+        version = version_of(request.settings.scoring, self._scorer_version)
+        try:
+            return MeasuredFiles(self._state, version)
+        except (PermissionDeniedError, NoInputError) as error:
+            raise type(error)(f"{error}; give a file that can be written with --state") from error
 
     def count(self) -> Count:
         """Begin to count the images."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imageguard_daemon.batch.judging import JudgedImage
 from imageguard_daemon.batch.old_links import Marks, OldLinks, file_mark, is_dangling, take_away
-from imageguard_daemon.errors import ChangedError, StalledError, StorageError
+from imageguard_daemon.errors import ChangedError, StalledError, unwritable
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.destinations import free_path
 from imageguard_daemon.filing.folders import Folders
@@ -34,14 +34,14 @@ class Linker:
             for root in self._roots.values():
                 os.makedirs(root, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"cannot make {printable(str(destination))}: {error.strerror}") from error
+            raise unwritable(error, f"cannot make {printable(str(destination))}") from error
 
     def link(self, image: JudgedImage) -> JudgedImage:
         """Make the link of an image, unless it is there already; gives the image with its destination.
 
         Raises:
             ChangedError: the file is no longer the one that was judged.
-            StalledError, StorageError: the file system cannot make such a link, or refuses.
+            StalledError, FatalError: the file system cannot make such a link, or refuses.
         """
         wanted, other = (ACCEPTED, QUARANTINE) if image.decision.ok else (QUARANTINE, ACCEPTED)
         source = os.path.realpath(image.path)
@@ -56,7 +56,7 @@ class Linker:
                 if not self._is_ours(path, source):
                     self._make(source, path, folders)
         except OSError as error:
-            raise StorageError(f"cannot link {printable(image.path)}: {error.strerror or error}") from error
+            raise unwritable(error, f"cannot link {printable(image.path)}") from error
         self._made.add(path)
         if self._hard:
             self._sources.add(file_mark(os.lstat(path)))
@@ -66,12 +66,12 @@ class Linker:
         """Remove the links of earlier runs that this one, now at its end, has not made; `keep` only counts them.
 
         Raises:
-            StorageError: the file system refuses.
+            FatalError: the file system refuses.
         """
         try:
             return take_away(list(self._roots.values()), self._made, self._sources, str(folder), keep=keep)
         except OSError as error:
-            raise StorageError(f"cannot remove old links: {error.strerror or error}") from error
+            raise unwritable(error, "cannot remove old links") from error
 
     def _require_unchanged(self, source: str, image: JudgedImage) -> None:
         judged = image.measurement.identity

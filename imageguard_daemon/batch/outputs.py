@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from imageguard_daemon.batch.judging import COLUMNS, Value, cells_of
-from imageguard_daemon.errors import StorageError, UsageError
+from imageguard_daemon.errors import StorageError, UsageError, unwritable
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import printable
 from imageguard_daemon.writing import PARTIAL_SUFFIX, NewFile, remove_partial
@@ -162,7 +162,7 @@ class Outputs:
 
     Raises:
         AlreadyRunningError: another run is writing one of them; then this one has touched none.
-        UsageError, StorageError: one of them was not made by a scan, or cannot be written.
+        UsageError, FatalError: one of them was not made by a scan, or cannot be written.
     """
 
     def __init__(self, wanted: Mapping[str, str], *, only: str = "", overwrite: bool = False) -> None:
@@ -262,7 +262,7 @@ def require_ours(path: Path, form: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise StorageError(f"cannot write {printable(str(path))}: {error.strerror}") from error
+        raise unwritable(error, f"cannot write {printable(str(path))}") from error
     if beginning and beginning != BEGINNINGS[form]:
         raise UsageError(
             f"{printable(str(path))} already exists and was not made by a scan; name another file or give --overwrite"
@@ -275,4 +275,4 @@ def writing(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot write {printable(path)}: {error.strerror or error}") from error
+        raise unwritable(error, f"cannot write {printable(path)}") from error

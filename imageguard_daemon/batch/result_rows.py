@@ -12,7 +12,7 @@ from typing import Any
 from imageguard_daemon.batch.judging import MEASURES, PATHS
 from imageguard_daemon.batch.outputs import BEGINNINGS, pyarrow_for
 from imageguard_daemon.batch.summary import Totals
-from imageguard_daemon.errors import NoInputError
+from imageguard_daemon.errors import NoInputError, unreadable
 from imageguard_daemon.model import SCORE_NAMES
 from imageguard_daemon.names import live, printable
 from imageguard_daemon.writing import is_partial
@@ -47,7 +47,7 @@ def totals_of(path: Path) -> Totals:
             _require_result(row, told)
             totals.add(row)
     except OSError as error:
-        raise NoInputError(f"cannot read {told}: {error.strerror or error}") from error
+        raise unreadable(error, told) from error
     except _NEVER_WRITTEN as error:
         raise NoInputError(f"{told} has something in it that no scan has written") from error
     return totals

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
-from imageguard_daemon.errors import UnavailableError, UsageError
+from imageguard_daemon.errors import UsageError, unwritable
 
 app = typer.Typer(no_args_is_help=True, help="Write, check and show configurations.")
 
@@ -26,7 +26,7 @@ def init(
     except FileExistsError as error:
         raise UsageError(f"{file} already exists; remove it or name another file") from error
     except OSError as error:
-        raise UnavailableError(f"cannot write {file}: {error.strerror}") from error
+        raise unwritable(error, f"cannot write {file}") from error
     typer.echo(f"wrote {file}; start with: imageguard-daemon run --config {file}")
 
 

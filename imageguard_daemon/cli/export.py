@@ -24,7 +24,7 @@ from imageguard_daemon.batch.manifests import (
 from imageguard_daemon.batch.vouching import vouched
 from imageguard_daemon.cli.options import ConfigFile, Database, Root, settings_for
 from imageguard_daemon.cli.scan import Only
-from imageguard_daemon.errors import NoInputError, StorageError, UsageError
+from imageguard_daemon.errors import NoInputError, UsageError, unreadable, unwritable
 from imageguard_daemon.names import printable
 from imageguard_daemon.writing import written_whole
 
@@ -141,7 +141,7 @@ def _write_coco(entries: Iterable[Entry], coco: Path, stream: "BinaryIO", left: 
     try:
         wanted = CocoFilter(json.loads(coco.read_bytes()))
     except OSError as error:
-        raise NoInputError(f"cannot read {printable(str(coco))}: {error.strerror}") from error
+        raise unreadable(error, printable(str(coco))) from error
     except ValueError as error:
         raise NoInputError(f"{printable(str(coco))} is not JSON: {error}") from error
     for entry in entries:
@@ -158,7 +158,7 @@ def _target(path: str, *, overwrite: bool) -> "Iterator[BinaryIO]":
     """Give the manifest's file, which bears its name only when it is whole; what is there already stays, unless asked.
 
     Raises:
-        UsageError: a file is there. StorageError: it cannot be written.
+        UsageError: a file is there. FatalError: it cannot be written.
     """
     if path == "-":
         yield sys.stdout.buffer
@@ -170,4 +170,4 @@ def _target(path: str, *, overwrite: bool) -> "Iterator[BinaryIO]":
         with written_whole(path) as stream:
             yield stream
     except OSError as error:
-        raise StorageError(f"cannot write {printable(path)}: {error.strerror or error}") from error
+        raise unwritable(error, f"cannot write {printable(path)}") from error

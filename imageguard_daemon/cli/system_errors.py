@@ -3,7 +3,15 @@
 import errno
 import os
 
-from imageguard_daemon.errors import STALLING, ImageguardError, PermissionDeniedError, StalledError, StorageError
+from imageguard_daemon.errors import (
+    NO_SUCH_PLACE,
+    STALLING,
+    ImageguardError,
+    NoInputError,
+    PermissionDeniedError,
+    StalledError,
+    StorageError,
+)
 from imageguard_daemon.names import printable
 
 
@@ -16,4 +24,6 @@ def in_our_words(error: OSError) -> ImageguardError | None:
         return StalledError(f"{error.strerror}{name}; raise the limit (ulimit -n, LimitNOFILE=)")
     if error.errno == errno.EIO and not name:  # what has a name could not be opened or looked at: its disk may be away
         return StorageError(f"cannot write: {error.strerror}")
+    if error.errno in NO_SUCH_PLACE and name:
+        return NoInputError(f"{error.strerror}{name}")
     return StalledError(f"{error.strerror}{name}") if error.errno in STALLING else None

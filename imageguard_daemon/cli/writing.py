@@ -1,6 +1,5 @@
 """Writing a result to standard output or to a file."""
 
-import errno
 import io
 import sys
 from pathlib import Path
@@ -8,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from imageguard_daemon.errors import NO_ROOM, UsageError
+from imageguard_daemon.errors import UsageError, unwritable
+from imageguard_daemon.names import printable
 from imageguard_daemon.writing import written_whole
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _FILE_WIDTH = 100
-_FULL = NO_ROOM | {errno.EIO}
 
 
 def write_table(table: "RenderableType", output: Path | None) -> None:
@@ -47,9 +46,7 @@ def _replace(output: Path, content: bytes) -> None:
         with written_whole(output) as file:
             file.write(content)
     except OSError as error:
-        if error.errno in _FULL:
-            raise  # the command line knows what to say
-        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+        raise unwritable(error, f"cannot write {printable(str(output))}") from error
 
 
 def _tolerate_any_locale() -> None:

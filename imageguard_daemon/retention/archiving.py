@@ -14,7 +14,7 @@ from imageguard_daemon.audit.archive_plan import Plan, make_plan
 from imageguard_daemon.audit.archiver import Archiver, Copy
 from imageguard_daemon.audit.database import disposing, open_for_reading, open_for_reviewing, reading
 from imageguard_daemon.config import Settings
-from imageguard_daemon.errors import StorageError, UsageError, retryable
+from imageguard_daemon.errors import StorageError, UsageError, unwritable
 from imageguard_daemon.names import printable
 from imageguard_daemon.service.locking import ActingLock
 from imageguard_daemon.service.opening import open_beside_daemon
@@ -94,7 +94,7 @@ def _verified_copy(settings: Settings, plan: Plan, into: Path, progress: Progres
         check_copy(begun, lambda done: progress("verifying", done, total))
         return _published(begun, into, name)
     except OSError as error:
-        raise retryable(error, f"cannot write the archive below {printable(str(into))}") from error
+        raise unwritable(error, f"cannot write the archive below {printable(str(into))}") from error
     finally:
         engine.dispose()
         with suppress(OSError):

@@ -47,6 +47,20 @@ def test_every_fatal_error_has_an_exit_code_of_sysexits() -> None:
     assert {kind.exit_code for kind in fatal} <= known
 
 
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        *((number, os.EX_NOPERM) for number in (errno.EACCES, errno.EPERM, errno.EROFS)),
+        *((number, os.EX_NOINPUT) for number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)),
+        *((number, os.EX_IOERR) for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO)),
+    ],
+)
+def test_an_output_that_cannot_be_written_ends_every_command_with_the_same_code(number: int, code: int) -> None:
+    """One cause, one exit code: 77 for want of permission, 66 where there is no such place, 74 where the disk fails."""
+    told = errors.unwritable(OSError(number, os.strerror(number), "a"), "cannot write a")
+    assert (told.exit_code, str(told)) == (code, f"cannot write a: {os.strerror(number)}")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_quota_is_like_a_full_disk(number, capsys):
     """A command that meets either ends with the same code and the system's words."""

@@ -17,7 +17,7 @@ from imageguard_daemon.batch.backfill.shards import Line, ManifestRequest
 from imageguard_daemon.batch.backfill.store import filesystem_of, is_url
 from imageguard_daemon.batch.backfill.text_files import as_text, decompressed, lines, plain_name, table
 from imageguard_daemon.batch.outputs import pyarrow_for
-from imageguard_daemon.errors import FatalError, NoInputError
+from imageguard_daemon.errors import FatalError, NoInputError, unreadable
 from imageguard_daemon.filing.destinations import class_of
 from imageguard_daemon.names import live, original, printable
 from imageguard_daemon.writing import is_partial
@@ -137,7 +137,7 @@ class Manifest:
         except FatalError:
             raise
         except OSError as error:
-            raise NoInputError(f"cannot read {self._shown}: {error.strerror or error}") from error
+            raise unreadable(error, self._shown) from error
         except Exception as error:
             told = printable(str(error) or type(error).__name__)
             raise NoInputError(f"cannot read {self._shown}: {told}") from error

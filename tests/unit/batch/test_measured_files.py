@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.audit.measured_files import MeasuredFiles
-from imageguard_daemon.errors import UnavailableError, UsageError
+from imageguard_daemon.errors import NoInputError, UnavailableError, UsageError
 from imageguard_daemon.model import FileIdentity, Measurement
 from tests.helpers.bench import GOOD
 
@@ -140,7 +140,7 @@ def test_a_file_that_is_no_database_stays_as_it_is(tmp_path: Path, content: byte
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """A file in the place of a folder is an error in words."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(UnavailableError, match=r"file/scan\.state"):
+    with pytest.raises(NoInputError, match=r"file/scan\.state"):
         MeasuredFiles(tmp_path / "file" / "scan.state", "1")
 
 
@@ -150,7 +150,7 @@ def test_trouble_that_comes_later_is_told_in_words(path: Path) -> None:
     store.add(MEASURED)
     store._connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
     for use in (lambda: store.find(IDENTITY), store.commit):
-        with pytest.raises(UnavailableError, match=r"cannot keep what was measured in .*scan\.state: not authorized"):
+        with pytest.raises(UnavailableError, match=r"cannot keep measurements in .*scan\.state: not authorized"):
             use()
     store._connection.set_authorizer(None)
     store.close()

@@ -9,7 +9,7 @@ import pytest
 
 from imageguard_daemon.batch.judging import Rules, Value, judge, row_of
 from imageguard_daemon.batch.outputs import CsvForm, Outputs
-from imageguard_daemon.errors import AlreadyRunningError, StorageError, UsageError
+from imageguard_daemon.errors import AlreadyRunningError, NoInputError, UsageError
 from imageguard_daemon.model import FileIdentity, Measurement
 from imageguard_daemon.quality.policy import thresholds_for
 from tests.helpers.bench import BLURRY, GOOD
@@ -140,7 +140,7 @@ def test_only_one_verdict_on_request(tmp_path: Path) -> None:
 
 def test_a_file_is_named_that_cannot_be_written(tmp_path: Path) -> None:
     """A folder that is not there is told with the path."""
-    with pytest.raises(StorageError, match=r"nowhere/out\.csv"):
+    with pytest.raises(NoInputError, match=r"nowhere/out\.csv"):
         Outputs({"csv": str(tmp_path / "nowhere" / "out.csv")})
 
 

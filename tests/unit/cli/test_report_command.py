@@ -219,7 +219,7 @@ def test_the_page_is_written_whole_or_not_at_all(root: Path, tmp_path: Path) -> 
     assert run(root, "--format", "html", "-o", page).exit_code == 0
     assert "Image quality report" in page.read_text()
     assert list(tmp_path.iterdir()) == [page]
-    assert isinstance(run(root, "--format", "html", "-o", tmp_path / "no" / "r.html").exception, UsageError)
+    assert isinstance(run(root, "--format", "html", "-o", tmp_path / "no" / "r.html").exception, NoInputError)
     assert run(root, "--output", tmp_path / "r.txt").stdout == ""
     assert "100 images judged" in (tmp_path / "r.txt").read_text()
 

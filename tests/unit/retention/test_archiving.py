@@ -20,7 +20,7 @@ from imageguard_daemon.audit.archive_copy import check_copy
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking
 from imageguard_daemon.audit.schema import CHAINED
-from imageguard_daemon.errors import DataError, NoInputError, StalledError, UsageError
+from imageguard_daemon.errors import DataError, NoInputError, StalledError, StorageError, UsageError
 from imageguard_daemon.model import Outcome
 from imageguard_daemon.retention.archiving import Archived, Request, archive, plan_archive
 from imageguard_daemon.review.acting import approve, confirm, purge, reject, release, undo
@@ -346,7 +346,7 @@ def test_a_copy_that_came_out_wrong_takes_nothing_out(made: Rejections, monkeypa
 
 
 def test_a_full_disk_and_a_locked_log_change_nothing(made: Rejections, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is told as passing, and nothing of a copy is left."""
+    """Each is told, the lock as passing, and nothing of a copy is left."""
     before = counts(made)
 
     def full(_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_a_full_disk_and_a_locked_log_change_nothing(made: Rejections, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr("imageguard_daemon.retention.archiving._sync_folder", full)
-        with pytest.raises(StalledError, match="No space"):
+        with pytest.raises(StorageError, match="No space"):
             archive(made.settings, request(made))
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 10)
     holder = sqlite3.connect(made.root / "audit.db", isolation_level=None)

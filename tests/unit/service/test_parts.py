@@ -21,6 +21,7 @@ from imageguard_daemon.errors import (
     AlreadyRunningError,
     ConfigError,
     NoInputError,
+    PermissionDeniedError,
     StalledError,
     StorageError,
     UnavailableError,
@@ -379,11 +380,15 @@ def test_a_mount_whose_server_is_gone_may_pass(tmp_path, monkeypatch, number, pl
         (errno.ESTALE, "/mnt/inbox", StalledError),
         (errno.EIO, "/mnt/inbox", StalledError),
         (errno.EIO, None, StorageError),
+        (errno.EACCES, "/closed/inbox", PermissionDeniedError),
+        (errno.ENAMETOOLONG, "/long", NoInputError),
+        (errno.ELOOP, "/loop/inbox", NoInputError),
+        (errno.ENOTDIR, "/file/inbox", NoInputError),
         (errno.ENOTEMPTY, "/mnt/inbox", type(None)),
     ],
 )
-def test_what_a_disk_answers_that_is_away_is_no_mistake_in_the_program(number, name, told):
-    """Whichever part of a command meets it."""
+def test_what_the_system_says_of_a_path_is_not_a_mistake_in_the_program(number, name, told):
+    """Whichever part of a command meets it: a disk that is away, a closed folder, a name that cannot be."""
     assert type(in_our_words(OSError(number, os.strerror(number), name))) is told
 
 
