@@ -4,7 +4,7 @@ Names and units follow the conventions of Prometheus. No path, class or camera i
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,13 +22,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 
 from imageguard_daemon import __version__
-from imageguard_daemon.model import JudgedFile
+from imageguard_daemon.model import ISSUES, JudgedFile
 from imageguard_daemon.quality.version import SCORER_VERSION, loops_here
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half as many lines again, which no query of ours asks for
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _WAIT_BUCKETS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0, 86_400.0)
+_STAGES = ("measure", "record", "move")
 UNHEALTHY_SECONDS = 30.0
 """A loop that has not come round for so long hangs; it comes round every second."""
 
@@ -100,7 +101,7 @@ class Vitals:
 class Meters:
     """All numbers of one daemon. The loop counts and publishes; other threads only read."""
 
-    def __init__(self, scorer_version: str = SCORER_VERSION) -> None:
+    def __init__(self, scorer_version: str = SCORER_VERSION, sources: Iterable[str] = ()) -> None:
         self._build = {"version": __version__, "scorer_version": scorer_version, "code": loops_here()}
         self.registry = CollectorRegistry(auto_describe=True)
         self.vitals: Vitals | None = None
@@ -125,6 +126,16 @@ class Meters:
             registry=self.registry,
         )
         self.registry.register(self)
+        self._begin_at_zero(sources)
+
+    def _begin_at_zero(self, sources: Iterable[str]) -> None:
+        """Have all series from the start: Prometheus sees no increase in one that appears with its first events."""
+        for source in sources:
+            self._decisions.labels(source, "accepted", "")
+            for reason in ISSUES:
+                self._decisions.labels(source, "quarantined", reason)
+        for stage in _STAGES:
+            self._stages.labels(stage)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -74,7 +74,7 @@ class Serving:
             source.name: ServedSource(source, Inbox(source, settings.intake, self._backlog, waker.wake))
             for source in settings.sources
         }
-        self._meters = Meters(self._workers.scorer_version)
+        self._meters = Meters(self._workers.scorer_version, self._sources)
         self._image_lines = ImageLines(settings.logging)
         self._metrics_server = MetricsServer(settings.metrics, self._meters)
         self._recovery = recovery
@@ -285,6 +285,9 @@ class Serving:
             "stopped",
             accepted=self._progress.verdicts["accepted"],
             quarantined=self._progress.verdicts["quarantined"],
+            waiting=self._backlog.held,
+            settling=sum(source.inbox.settling for source in self._sources.values()),
+            failed=len(self._backlog.failures),
         )
 
     def _on_filed(self, file: JudgedFile) -> None:

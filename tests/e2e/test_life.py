@@ -64,6 +64,8 @@ def test_once_does_not_wait_for_an_upload_that_goes_on(ingest):
         assert one.start("--once").wait(60) == os.EX_TEMPFAIL
     assert [row["relative_path"] for row in one.decisions()] == ["cat/done.jpg"]
     assert (one.inbox / "open.jpg").exists()
+    [stopped] = one.events("stopped")
+    assert [stopped[name] for name in ("accepted", "waiting", "settling", "failed")] == [1, 0, 1, 0]
     [left] = one.events("not all is done")
     assert (left["what"], left["how"]) == ("still changing", "1 files are being written, changed or have just come")
 

@@ -16,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from imageguard_daemon.config import Metrics
+from imageguard_daemon.model import ISSUES
 from imageguard_daemon.service.meters import ForwardingVitals, Meters, SourceVitals, Vitals
 from imageguard_daemon.service.metrics_server import REQUESTS_AT_ONCE, MetricsServer
 from tests.helpers.records import Tree, intent, judged
@@ -169,6 +170,21 @@ def _promtool(*arguments, **kwargs):
     if shutil.which("promtool") is None:
         pytest.skip("promtool (Debian package prometheus) is not installed")
     return subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False, **kwargs)
+
+
+def test_every_source_verdict_and_reason_is_there_at_0_from_the_start():
+    """Prometheus sees no increase in a series that appears with its first burst, and an alert would miss it."""
+    told = _samples(Meters(sources=["a", "b"]).exposition().decode())
+    decisions = {key: value for key, value in told.items() if key[0] == "imageguard_decisions_total"}
+    assert decisions == dict.fromkeys(
+        [
+            ("imageguard_decisions_total", *sorted((reason, source, verdict)))
+            for source in ("a", "b")
+            for verdict, reason in [("accepted", ""), *(("quarantined", issue) for issue in ISSUES)]
+        ],
+        0,
+    )
+    assert told["imageguard_stage_duration_seconds_count", "move"] == 0
 
 
 def test_promtool_finds_the_alert_rules_valid():
