@@ -38,6 +38,8 @@ def usable_path(path: Path) -> Path:
     """
     if "\0" in str(path):
         raise ValueError("a path cannot have a NUL character")
+    if names := [part for part in path.parts if re.fullmatch(r"\$(\w+|\{\w+\})", part)]:
+        raise ValueError(f"{names[0]} is not replaced by the variable's value; write the path, ~ for a home folder")
     try:
         path.expanduser()
     except RuntimeError as error:

@@ -129,6 +129,9 @@ def _problem(item: Any) -> str:
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         message = f"unknown setting{did_you_mean(str(item['loc'][-1]), _known_keys(item['loc']))}"
+    elif item["type"] == "literal_error":
+        known = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+        message = f"unknown value {item['input']!r}{did_you_mean(str(item['input']), known)}"
     elif location is item["loc"] and not isinstance(item["input"], dict | list) and location != _MAY_HAVE_A_PASSWORD:
         message += f" (found {item['input']!r})"
     if item["type"] == "tuple_type":

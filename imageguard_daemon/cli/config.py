@@ -32,12 +32,24 @@ def init(
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Configuration to check.")],
+    named: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            readable=False,
+            show_default=False,
+            help="Configuration to check (default: the one of --config or IMAGEGUARD_CONFIG).",
+        ),
+    ] = None,
+    config_file: ConfigFile = None,
 ) -> None:
     """Find all mistakes of a configuration at once; exits 78 when there is one, 66 when its readout cannot be read."""
     from imageguard_daemon.intake.selection import unprotected
     from imageguard_daemon.service.preparation import refuse_files_in_place_of_folders
 
+    file = named or config_file
+    if file is None:
+        raise UsageError("name the configuration to check: FILE, --config FILE, or IMAGEGUARD_CONFIG")
     settings = settings_for(None, file)
     refuse_files_in_place_of_folders(settings)
     if settings.scoring.readout:
@@ -55,7 +67,8 @@ def check(
             typer.echo(f"note: {folder} cannot be written by this account, or its disk is read-only", err=True)
         elif not os.path.lexists(folder) and not folder.is_relative_to(settings.root):
             typer.echo(f"note: {folder} is not there; `run` makes no folder outside the root", err=True)
-    typer.echo(f"{file} is right: {len(settings.sources)} source(s), root {settings.root}")
+    count = len(settings.sources)
+    typer.echo(f"{file} is valid: {count} {'source' if count == 1 else 'sources'}, root {settings.root}")
 
 
 @app.command()

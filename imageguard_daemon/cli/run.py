@@ -1,18 +1,26 @@
 """`imageguard-daemon run`."""
 
+import difflib
 import faulthandler
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
 from imageguard_daemon.cli.system_errors import in_our_words
-from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.errors import ImageguardError, NoInputError, UsageError
+from imageguard_daemon.names import printable
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Settings
+
+_NAMES_LOOKED_AT = 1_000
 
 
 def run(
@@ -33,6 +41,8 @@ def run(
     logs.configure("auto", "info", console)
     with _fatal_errors_logged():
         settings = settings_for(root, config)
+        if root is not None and config is None:
+            _require_meant(settings)
         from imageguard_daemon.service.daemon import Daemon
         from imageguard_daemon.service.display import Display
         from imageguard_daemon.service.notifying import notify
@@ -44,6 +54,32 @@ def run(
         code = daemon.run(once=once)
         notify(STATUS="stopped")
         raise typer.Exit(code)
+
+
+def _require_meant(settings: "Settings") -> None:
+    """Refuse a root that looks like a mistake: a name mistyped, or a folder of images that nobody would look at."""
+    root, inbox = settings.root, settings.sources[0].inbox
+    if not root.is_dir():
+        others = [one.parent.name for one in root.parent.glob("*/.imageguard")]
+        near = difflib.get_close_matches(root.name, others, n=1)
+        if near:
+            raise NoInputError(f"{root} does not exist; did you mean {root.with_name(near[0])}? If not, make it first")
+    elif not (inbox.exists() or settings.audit.database.exists()) and (image := _an_image_in(root, settings)):
+        raise UsageError(
+            f"{root} has images, e.g. {printable(image)}, but no inbox: `run` judges only what is in {inbox}. "
+            f"To judge a folder where it lies, use `scan {root}`; to file its images too, `scan {root} --move DEST`; "
+            f"to watch it as a root, make {inbox} first"
+        )
+
+
+def _an_image_in(root: Path, settings: "Settings") -> str:
+    """Give the path of an image in a folder or the folders in it, without looking at more than a few names."""
+    suffixes = settings.intake.image_suffixes
+    for names in (islice(root.glob(pattern), _NAMES_LOOKED_AT) for pattern in ("*", "*/*")):
+        for path in names:
+            if path.suffix.lower() in suffixes and path.is_file():
+                return str(path.relative_to(root))
+    return ""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Root, settings_for
-from imageguard_daemon.errors import UnavailableError, UsageError
+from imageguard_daemon.errors import NoInputError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
@@ -159,6 +159,8 @@ def _change_tokens(settings: "Settings", new: str | None, drop: str | None) -> N
     from imageguard_daemon.web import tokens
 
     require_own(settings)
+    if not settings.root.is_dir():
+        raise NoInputError(f"{settings.root} does not exist; name the ROOT of a daemon, or make it first")
     path = settings.state_folder / tokens.TOKEN_FILE
     if new is not None:
         if not new.strip() or not new.isprintable() or len(new) > 100:

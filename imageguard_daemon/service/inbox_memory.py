@@ -65,7 +65,7 @@ def _make(inbox: Path, known: object) -> None:
 def _tell(inbox: Path, is_as_it_was: bool | None) -> None:
     mode = f"{stat.S_IMODE(inbox.stat().st_mode):04o}"
     if is_as_it_was is None:
-        log.info("the inbox was not there and has been made", inbox=str(inbox), mode=mode)
+        log.info("inbox made: put images into it, each class in a folder of its own", inbox=str(inbox), mode=mode)
     elif is_as_it_was:
         log.warning("the inbox was gone and has been made anew, with group and mode as before", inbox=str(inbox))
     else:

@@ -93,7 +93,7 @@ class RootLock:
             owner = _read(self._descriptor).decode(errors="replace").strip() or "unknown"
             os.close(self._descriptor)
             raise AlreadyRunningError(
-                f"another daemon (process {owner}) is working on {state_folder.parent}; stop it, or use another root"
+                f"{_who_is(owner)} is working on {state_folder.parent}; stop it, or use another root"
             )
         if not self._root.hold(START_PATIENCE_SECONDS):
             os.close(self._descriptor)
@@ -243,6 +243,16 @@ def _opened(path: Path) -> int:
         raise PermissionDeniedError(f"no permission to write {path}") from error
     except OSError as error:
         raise hindrance(error, f"cannot write {path}") from error
+
+
+def _who_is(owner: str) -> str:
+    """Name the process that has the lock of a root: it need not be a daemon."""
+    words: list[str] = []
+    with suppress(OSError, ValueError):
+        words = Path(f"/proc/{int(owner)}/cmdline").read_text(errors="replace").split("\0")
+    ours = [number for number, word in enumerate(words) if Path(word).name.replace("-", "_") == "imageguard_daemon"]
+    command = words[ours[0] + 1] if ours and len(words) > ours[0] + 1 else "run"
+    return f"another daemon (process {owner})" if command == "run" else f"`{command}` (process {owner})"
 
 
 def running_process(state_folder: Path) -> int | None:

@@ -100,7 +100,7 @@ def test_check_answers_for_every_kind_of_file(tmp_path):
         (["check"], os.EX_USAGE, "Missing argument"),
         (["nonsense"], os.EX_USAGE, "No such command"),
         (["config", "init", "file.txt"], os.EX_USAGE, "already exists"),
-        (["config", "check", "wrong.yaml"], os.EX_CONFIG, "setle_seconds"),
+        (["config", "check", "--config", "wrong.yaml"], os.EX_CONFIG, "setle_seconds"),
     ],
 )
 def test_mistakes_of_the_user_are_told_in_one_message(tmp_path, arguments, code, words):

@@ -44,7 +44,7 @@ def test_an_inbox_made_anew_has_group_and_mode_as_before(settings, capsys):
 def test_a_new_inbox_is_told_with_its_mode(settings, capsys):
     """The first start says what it makes; the second, with nothing to make, says nothing."""
     preparation.prepare(settings)
-    assert "was not there and has been made" in capsys.readouterr().out
+    assert "inbox made: put images into it" in capsys.readouterr().out
     preparation.prepare(settings)
     assert "inbox" not in capsys.readouterr().out
 

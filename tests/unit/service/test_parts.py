@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -26,7 +28,7 @@ from imageguard_daemon.errors import (
     StorageError,
     UnavailableError,
 )
-from imageguard_daemon.service import ending, preparation, status
+from imageguard_daemon.service import ending, locking, preparation, status
 from imageguard_daemon.service.daemon import Daemon
 from imageguard_daemon.service.display import Display, status_line
 from imageguard_daemon.service.locking import DaemonLocks, FolderLock, RootLock, running_process
@@ -187,11 +189,20 @@ def test_a_root_has_one_owner(tmp_path):
     assert running_process(tmp_path) is None
     lock = RootLock(tmp_path)
     assert running_process(tmp_path) == os.getpid()
-    with pytest.raises(AlreadyRunningError, match=f"process {os.getpid()}"):
+    with pytest.raises(AlreadyRunningError, match=f"another daemon .process {os.getpid()}"):
         RootLock(tmp_path)
     lock.release()
     assert running_process(tmp_path) is None
     RootLock(tmp_path).release()
+
+
+def test_a_command_that_has_a_root_is_not_called_a_daemon():
+    """`verify --repair` holds the same lock; what it was started as is what it is called."""
+    started = [sys.executable, "-c", "input()", "imageguard_daemon", "verify", "--repair"]
+    with subprocess.Popen(started, stdin=subprocess.PIPE) as process:
+        assert locking._who_is(str(process.pid)) == f"`verify` (process {process.pid})"
+        process.communicate(b"\n")
+    assert locking._who_is("unknown") == "another daemon (process unknown)"
 
 
 def test_on_smb_a_root_has_one_owner_too(tmp_path, monkeypatch):
