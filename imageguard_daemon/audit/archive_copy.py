@@ -98,7 +98,7 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
             raise UnavailableError(f"{folder} was made by a newer version")
         return Manifest(**values), hashlib.sha256(content).hexdigest()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NoInputError(f"{folder} is no archive: no {MANIFEST} that can be read") from error
+        raise NoInputError(f"{folder} is not an archive: it has no {MANIFEST} that can be read") from error
 
 
 def check_copy(folder: Path, progress: Progress = lambda _done: None) -> Manifest:

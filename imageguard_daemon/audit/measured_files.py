@@ -120,7 +120,8 @@ class MeasuredFiles:
             found = hindrance(self._path) if isinstance(error, sqlite3.OperationalError) else error
             if isinstance(found, OSError):
                 raise unwritable(found, told) from error
-            raise UnavailableError(f"{told}: {error}") from error
+            advice = "; delete it, or name another" if type(error) is sqlite3.DatabaseError else ""
+            raise UnavailableError(f"{told}: {error}{advice}") from error
 
     def _prepare(self) -> None:
         run = self._connection.execute

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from imageguard_daemon.audit.archived import files_of_archived
 from imageguard_daemon.audit.database import disposing, open_for_reading
 from imageguard_daemon.audit.listing import filed_images
 from imageguard_daemon.batch.judging import real_name
@@ -64,14 +65,25 @@ def _entry_of_line(line: str, where: str) -> Entry:
 def entries_of_log(database: Path, settings: Settings) -> Iterator[Entry]:
     """Read an audit log: each image where it is now. In which folder it lies counts, as a person may have released it.
 
+    Of images whose records were archived the log knows the file, no more; they come first.
+
     Raises:
         NoInputError, UnavailableError: there is no such log, or it cannot be read.
     """
     accepted = tuple(os.path.join(str(source.accepted), "") for source in settings.sources)
     quarantine = tuple(os.path.join(str(source.quarantine), "") for source in settings.sources)
     with disposing(open_for_reading(database)) as engine:
+        for path, sha256, size_bytes in files_of_archived(engine):
+            suffix = os.path.splitext(path)[1].lower()
+            if suffix in settings.intake.image_suffixes and path.startswith((*accepted, *quarantine)):  # labels, too
+                yield _archived_entry(path, sha256, size_bytes, is_accepted=path.startswith(accepted))
         for row in filed_images(engine):
             yield _entry_of_row(row, accepted, quarantine)
+
+
+def _archived_entry(path: str, sha256: str, size_bytes: int, *, is_accepted: bool) -> Entry:
+    verdict = "accepted" if is_accepted else "quarantined"
+    return Entry(path, "", "", verdict, "", (), 0.0, {}, size_bytes=size_bytes, sha256=sha256, is_archived=True)
 
 
 def _entry_of_row(row: Mapping[str, Any], accepted: tuple[str, ...], quarantine: tuple[str, ...]) -> Entry:

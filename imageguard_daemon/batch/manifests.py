@@ -42,6 +42,8 @@ class Entry:
     size_bytes: int | None = None
     mtime_ns: int | None = None
     sha256: str = ""
+    is_archived: bool = False
+    """Whether its record is no longer in the log, so that of all this only path, verdict, size and hash are known."""
 
     @property
     def is_text(self) -> bool:

@@ -39,7 +39,10 @@ Quarantined = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it, it is only said what would go.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="What happened, for the record.")]
-Folders = Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Archives, as `audit archive` made them.")]
+Folders = Annotated[
+    list[Path],
+    typer.Argument(metavar="FOLDER...", help="Archives, as `audit archive` made them, or the folder they are in."),
+]
 
 
 @app.command("archive")
@@ -95,13 +98,15 @@ def _archive(settings: "Settings", request: "Request") -> None:
 def check_(folders: Folders) -> None:
     """Check archives: each row against its link of the hash chain, and each archive against the one before.
 
+    A FOLDER is an archive, or the folder that `audit archive` fills.
+
     Exits 0 when all are as they were written, 65 otherwise.
     """
     from imageguard_daemon.audit.archive_copy import check_copy
 
     failed = 0
     heads: dict[int, str] = {}
-    for folder in folders:
+    for folder in _archives_in(folders):
         try:
             with _progress() as progress:
                 manifest = check_copy(folder, lambda done, progress=progress: progress("checking", done, done))  # type: ignore[misc]
@@ -150,6 +155,15 @@ def accept_(root: Root = None, config_file: ConfigFile = None, why: Why = "") ->
         lock.release()
     database = settings.audit.database
     typer.echo(f"{database} {lack}\naccepted and recorded" if lack else f"{database} lacks nothing; nothing was done")
+
+
+def _archives_in(folders: list[Path]) -> Iterator[Path]:
+    """Yield the archives named, and those in the folders of archives, in their order."""
+    from imageguard_daemon.audit.archive_copy import MANIFEST
+
+    for folder in folders:
+        inside = [] if (folder / MANIFEST).exists() else sorted(one.parent for one in folder.glob(f"[!.]*/{MANIFEST}"))
+        yield from inside or [folder]
 
 
 def _told(plan: "Plan") -> Iterator[str]:

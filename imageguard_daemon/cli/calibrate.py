@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -148,7 +149,11 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
         measured = _with_logged(measured, found.images)
     if reviews is not None:
         measured = _with_reviewed(measured, reviews, scorer_version, console)
-    made_from = (*_collections(measured), found.preset if found else preset or "general", share)
+    made_from = (
+        *_collections(measured, found.archived if found else ""),
+        found.preset if found else preset or "general",
+        share,
+    )
     proposal = make_proposal(*made_from) if sure is None else make_held_proposal(*made_from, sure)
     proposal = replace(proposal, scorer_version=scorer_version)
     for warning in warnings(proposal):
@@ -304,7 +309,7 @@ def _progress(console: "Console", total: int) -> "Iterator[Callable[[], None]]":
         yield lambda: bar.advance(task)
 
 
-def _collections(measured: Sequence[_Measured]) -> "tuple[Collection, Collection]":
+def _collections(measured: Sequence[_Measured], archived: str) -> "tuple[Collection, Collection]":
     from imageguard_daemon.calibration.collection import collect
     from imageguard_daemon.calibration.proposal import LEAST_IMAGES
 
@@ -313,10 +318,23 @@ def _collections(measured: Sequence[_Measured]) -> "tuple[Collection, Collection
         collect(good, frozenset(measurement.sha256 for _, measurement in bad)),
         collect(bad, frozenset(measurement.sha256 for _, measurement in good)),
     )
-    images = len(collections[0].samples)
-    if images < LEAST_IMAGES:
-        raise NoInputError(f"{images} different good images could be measured; {LEAST_IMAGES} or more are needed")
+    if len(collections[0].samples) < LEAST_IMAGES:
+        raise NoInputError(f"{_too_few(collections[0])}{archived}")
     return collections
+
+
+def _too_few(good: "Collection") -> str:
+    """Say how many good images count, and what became of the others."""
+    from imageguard_daemon.calibration.proposal import LEAST_IMAGES
+
+    issues = Counter(why.partition(":")[0] for why in good.unmeasured.values())
+    others = {
+        "identical to another": len(good.duplicates),
+        "also among the bad images": len(good.contradictions),
+        **issues,
+    }
+    told = "".join(f", {count:,} {what}" for what, count in others.items() if count)
+    return f"{LEAST_IMAGES} different good images are needed; there are {len(good.samples)}{told}"
 
 
 def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console", told: "FromLog | None") -> None:

@@ -38,6 +38,8 @@ class LoggedExamples:
     census: "Census"
     sampled: int
     images: "LoggedImages"
+    archived: str = ""
+    """Where older records are, as the end of a sentence."""
 
 
 def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> LoggedExamples:
@@ -47,6 +49,7 @@ def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> L
         UsageError: it has several sources and none is named, or not the one that is.
         NoInputError: that scorer measured none of them.
     """
+    from imageguard_daemon.audit.archived import where_archived
     from imageguard_daemon.audit.recorded_samples import census, samples
     from imageguard_daemon.calibration.logged import logged_images
     from imageguard_daemon.reporting.gathering import columns_for
@@ -58,9 +61,10 @@ def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> L
         source = _the_source(made)
         _require_measured(made, scorer_version)
         images = logged_images(samples(engine, replace(asked.scope, source=source), ids))
+        archived = where_archived(engine)
     configured = next((one.preset for one in settings.sources if one.name == source), None) if settings else None
     chosen = preset or configured or made.presets.most_common(1)[0][0]
-    return LoggedExamples(source, chosen, made, len(images.good) + len(images.bad), images)
+    return LoggedExamples(source, chosen, made, len(images.good) + len(images.bad), images, archived)
 
 
 def judged_by(proposal: "Proposal", found: LoggedExamples, asked: AskedOfLog) -> "FromLog":

@@ -74,13 +74,14 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """Write a manifest of the accepted images for other tools: from an audit log, or from the results of a scan.
 
     Files that are not there any more, or changed since they were judged, are left out and counted; then the exit code
-    is 66.
+    is 66. So are images whose records were archived, except by --to list.
     """
     _require_sense(to, output, coco, null=null)
     left = LeftOut(Counter())
 
     def good(every: Iterable[Entry]) -> Iterator[Entry]:
-        return vouched((entry for entry in every if _is_wanted(entry, only)), left, by_content=verify_content)
+        wanted = (entry for entry in every if _is_wanted(entry, only))
+        return vouched(_with_records(wanted, to, only, left), left, by_content=verify_content)
 
     entries = _entries(root, config, database, results)
     with _target(output, overwrite=overwrite) as stream:
@@ -117,9 +118,18 @@ def _entries(root: Path | None, config: Path | None, database: Path | None, resu
 
 def _is_wanted(entry: Entry, only: Only) -> bool:
     if only is Only.borderline:
-        return entry.borderline
+        return entry.borderline or entry.is_archived
     verdicts = {Only.all: ("accepted", "quarantined"), Only.accepted: ("accepted",), Only.rejected: ("quarantined",)}
     return entry.verdict in verdicts[only]
+
+
+def _with_records(entries: Iterable[Entry], to: ManifestForm, only: Only, left: LeftOut) -> Iterator[Entry]:
+    """Pass on the entries of which enough is known; of archived ones that is the path, and to whom they go."""
+    for entry in entries:
+        if entry.is_archived and (to is not ManifestForm.list or only is Only.borderline):
+            left.reasons["an image whose record was archived (docs/retention.md says how to read it)"] += 1
+        else:
+            yield entry
 
 
 def _write_lines(entries: Iterable[Entry], to: ManifestForm, folder: str, stream: "BinaryIO", *, null: bool) -> int:

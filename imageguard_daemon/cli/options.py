@@ -26,7 +26,8 @@ Root = Annotated[
     typer.Argument(
         metavar="ROOT",
         readable=False,
-        help="Folder with inbox, accepted, quarantine and audit.db (default: ./ingest).",
+        help="Folder with inbox, accepted, quarantine and audit.db "
+        "(default: the current folder if it is one, otherwise ./ingest).",
         show_default=False,
     ),
 ]
@@ -73,7 +74,14 @@ def settings_for(root: Path | None, config_file: Path | None, *, touches_folders
 
     if root is not None and root.is_file():
         raise NoInputError(f"{root} is a file, not a folder; a configuration is named with --config")
+    if root is None and config_file is None and _is_root(Path.cwd()):
+        root = Path()
     return load(config_file, root, follow_links=touches_folders)
+
+
+def _is_root(folder: Path) -> bool:
+    """Tell whether a daemon has worked on this folder."""
+    return (folder / "audit.db").is_file() and (folder / ".imageguard").is_dir()
 
 
 def parse_thresholds(assignments: list[str]) -> dict[str, float]:

@@ -21,10 +21,12 @@ from imageguard_daemon.cli.reviewing import (
 from imageguard_daemon.cli.selecting import (
     ACCEPTED_STATES,
     Asked,
+    Place,
     StateName,
     named_images,
     require_known,
     selection_of,
+    with_images,
 )
 from imageguard_daemon.errors import UsageError
 
@@ -74,7 +76,7 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
     settings = settings_for(root, config_file)
     with reading(shape.database or settings.audit.database) as engine:
         named = named_images(asked, engine, str(settings.root), accepted=asked.state in ACCEPTED_STATES)
-        require_paths(named.unknown)
+        require_paths(named.unknown, engine)
         selection = replace(selection_of(asked, named.ids, [StateName.waiting]), limit=size + 1)
         images = page(engine, selection, after)
         if not images:
@@ -91,22 +93,23 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
 
 @app.command()
 @with_groups
-def show(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile = None) -> None:
-    """Show single images named by --id or --path: why they were rejected, and what was said and done since.
+def show(place: Place, asked: Asked, shape: Shape) -> None:
+    """Show single images: why they were rejected, and what was said and done since.
 
-    Accepted images, too; by --path those that people have reviewed.
+    Accepted images, too; by path those that people have reviewed.
     """
     from imageguard_daemon.audit.quarantined import page, reviews_of
     from imageguard_daemon.review import rendering
 
+    root, asked = with_images(place, asked)
     if not asked.ids and not asked.paths:
-        raise UsageError("name the images: --id N or --path PATH")
-    settings = settings_for(root, config_file)
+        raise UsageError("name the images, by number or path")
+    settings = settings_for(root, place.config_file)
     with reading(shape.database or settings.audit.database) as engine:
         named = named_images(asked, engine, str(settings.root))
         images = page(engine, selection_of(asked, named.ids, [StateName.all]))
         told = {image.id: reviews_of(engine, image.id) for image in images}
-    require_paths([*named.unknown, *(str(one) for one in asked.ids or () if one not in told)])
+        require_paths([*named.unknown, *(str(one) for one in asked.ids or () if one not in told)], engine)
     if shape.output is OutputFormat.json:
         typer.echo(json.dumps([rendering.image_as_dict(image, told[image.id]) for image in images], indent=2))
     elif shape.output is OutputFormat.csv:
@@ -118,70 +121,71 @@ def show(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile 
 
 @app.command()
 @with_groups
-def release(
-    asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None, everything: All = False
-) -> None:
+def release(place: Place, asked: Asked, said: Said, everything: All = False) -> None:
     """Move images, with their sidecars, to where they would have gone in accepted. `undo` takes that back.
 
     What a person rejected goes back to where it was: that is an `undo`.
     """
     from imageguard_daemon.review import acting
 
+    root, asked = with_images(place, asked)
     order = Order("release", acting.release, said)
     require_any(asked, everything=everything)
-    act_on(settings_for(root, config_file), asked, order, [StateName.waiting])
+    act_on(settings_for(root, place.config_file), asked, order, [StateName.waiting])
 
 
 @app.command()
 @with_groups
-def confirm(
-    asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None, everything: All = False
-) -> None:
+def confirm(place: Place, asked: Asked, said: Said, everything: All = False) -> None:
     """Record that rejections are right. Nothing moves; only confirmed images can be purged."""
     from imageguard_daemon.review import acting
 
+    root, asked = with_images(place, asked)
     order = Order("confirm", acting.confirm, said)
     require_any(asked, everything=everything)
-    act_on(settings_for(root, config_file), asked, order, [StateName.waiting])
+    act_on(settings_for(root, place.config_file), asked, order, [StateName.waiting])
 
 
 @app.command()
 @with_groups
-def reject(asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None) -> None:
+def reject(place: Place, asked: Asked, said: Said) -> None:
     """Move accepted images, with their sidecars, to where they would have gone in quarantine. `undo` takes that back.
 
     They count as bad images that the daemon missed, in reports and for `calibrate --reviews`.
     """
     from imageguard_daemon.review import acting
 
+    root, asked = with_images(place, asked)
     require_some_accepted(asked)
     order = Order("reject", acting.reject, said, about_accepted=True)
-    act_on(settings_for(root, config_file), asked, order, [StateName.accepted])
+    act_on(settings_for(root, place.config_file), asked, order, [StateName.accepted])
 
 
 @app.command()
 @with_groups
-def approve(asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None) -> None:
+def approve(place: Place, asked: Asked, said: Said) -> None:
     """Record that images were accepted rightly. Nothing moves; they are listed as accepted no more."""
     from imageguard_daemon.review import acting
 
+    root, asked = with_images(place, asked)
     require_some_accepted(asked)
     order = Order("approve", acting.approve, said, about_accepted=True)
-    act_on(settings_for(root, config_file), asked, order, [StateName.accepted])
+    act_on(settings_for(root, place.config_file), asked, order, [StateName.accepted])
 
 
 @app.command()
 @with_groups
-def undo(asked: Asked, said: Said, root: Root = None, config_file: ConfigFile = None, everything: All = False) -> None:
+def undo(place: Place, asked: Asked, said: Said, everything: All = False) -> None:
     """Take back releases (files return to quarantine), rejections by people (to accepted), and what was only said.
 
     `--action rejudge` takes back what `rejudge` released; `--reviewed-since 2h` what was done lately.
     """
     from imageguard_daemon.review import acting
 
+    root, asked = with_images(place, asked)
     order = Order("undo", acting.undo, said)
     require_any(asked, everything=everything)
-    act_on(settings_for(root, config_file), asked, order, _UNDONE)
+    act_on(settings_for(root, place.config_file), asked, order, _UNDONE)
 
 
 @app.command()

@@ -70,7 +70,7 @@ def _judge(settings: "Settings", asked: Asked, rules: "Rules") -> "Rejudged":
 
     with reading(settings.audit.database) as engine:
         named = named_images(asked, engine, str(settings.root))
-        require_paths(named.unknown)
+        require_paths(named.unknown, engine)
         selection = selection_of(asked, named.ids, [StateName.waiting])
         rejected = tuple(state for state in selection.states if state in STATE_AFTER["quarantined"].values())
         made = judge_again(scores_of(engine, replace(selection, states=rejected)), rules)

@@ -72,10 +72,13 @@ def reading(database: "Place") -> "AbstractContextManager[Engine]":
     return disposing(open_for_reviewing(database))
 
 
-def require_paths(unknown: Sequence[str]) -> None:
+def require_paths(unknown: Sequence[str], engine: "Engine") -> None:
     """End the command when images were named that are not there."""
+    from imageguard_daemon.audit.archived import where_archived
+
     if unknown:
-        raise NoInputError(f"no rejected image is called {', '.join(map(printable, unknown))}")
+        names = ", ".join(map(printable, unknown))
+        raise NoInputError(f"no rejected image is called {names}{where_archived(engine)}")
 
 
 def print_table(content: "RenderableType") -> None:
@@ -87,27 +90,30 @@ def print_table(content: "RenderableType") -> None:
 
 def act_on(settings: "Settings", asked: Asked, order: Order, states: Sequence[StateName]) -> None:
     """Select images, say how many, and do it when that was asked for; ends the command."""
+    from imageguard_daemon.audit.archived import where_archived
+
     with reading(settings.audit.database) as engine:
         named = named_images(asked, engine, str(settings.root), accepted=order.about_accepted)
         selection = replace(selection_of(asked, named.ids, states), rejected_until=order.rejected_until)
         chosen, words = _count(selection, engine)
         if not chosen and not named.unknown:
             require_known(selection, engine)
+        archived = "" if chosen else where_archived(engine)
     if asked.by_name:
         chosen = named.ids or []
-    missed = _tell_missed(named, chosen, order)
-    if not asked.by_name and not agreed(order, words, len(chosen)):
+    missed = _tell_missed(named, chosen, order, archived)
+    if not asked.by_name and not agreed(order, f"{words}{archived}", len(chosen)):
         raise typer.Exit(os.EX_NOINPUT if missed else os.EX_OK)
     carry_out(settings, chosen, order)
     if missed:
         raise typer.Exit(os.EX_NOINPUT)
 
 
-def _tell_missed(named: Named, chosen: Sequence[int], order: Order) -> bool:
+def _tell_missed(named: Named, chosen: Sequence[int], order: Order, archived: str) -> bool:
     """Tell of images that were named and are not among those chosen; say whether there are any."""
     left_out = named.left_out(chosen)
     for path in named.unknown:
-        typer.echo(f"error: no {order.kind} image is called {printable(path)}", err=True)
+        typer.echo(f"error: no {order.kind} image is called {printable(path)}{archived}", err=True)
     for name in left_out:
         typer.echo(
             f"error: image {printable(name)} is not selected: another option leaves it out, or it is not there",
@@ -221,7 +227,7 @@ def login_name() -> str:
 def require_any(asked: Asked, *, everything: bool = False) -> None:
     """Refuse to act on all images just because nothing was said."""
     if not (asked.ids or asked.paths or asked.narrows or everything):
-        raise UsageError("say which images: --id, --path, --reason, --class, ... or --all")
+        raise UsageError("say which images: by number or path, or with --reason, --class, ... or --all")
 
 
 def require_some_accepted(asked: Asked) -> None:
@@ -229,4 +235,4 @@ def require_some_accepted(asked: Asked) -> None:
     if asked.reason is not None:
         raise UsageError("an accepted image has no --reason; what you have against it goes into --why")
     if not (asked.ids or asked.paths or asked.narrows):
-        raise UsageError("say which images: --id, --path, --class, --since, --score, ...")
+        raise UsageError("say which images: by number or path, or with --class, --since, --score, ...")

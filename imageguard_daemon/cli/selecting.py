@@ -1,13 +1,15 @@
 """The options by which images are selected, the same for every command that lists or acts on them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imageguard_daemon.cli import completing
+from imageguard_daemon.cli.options import ConfigFile, Root
 from imageguard_daemon.cli.report import CameraName, ClassName, Since, SourceName, Until
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
@@ -62,6 +64,12 @@ Paths = Annotated[
         help="The image with this path below the inbox, or where it was filed; may be repeated.",
     ),
 ]
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="IMAGE...", show_default=False, help="Images, by number or path. ROOT may be left out before them."
+    ),
+]
 Reason = Annotated[
     str | None,
     typer.Option(
@@ -108,6 +116,15 @@ Limit = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where to look, and the images typed as arguments."""
+
+    root: Root = None
+    images: Images = None
+    config_file: ConfigFile = None
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """The selection options of one command, as given."""
 
@@ -136,6 +153,17 @@ class Asked:
         """Whether anything other than single images is asked for."""
         others = [getattr(self, field.name) for field in fields(self) if field.name not in {"ids", "paths"}]
         return any(value is not None for value in others)
+
+
+def with_images(place: Place, asked: Asked) -> tuple[Path | None, Asked]:
+    """Take the images typed as arguments for what `--id` and `--path` name; what is not a folder is not the ROOT."""
+    root, typed = place.root, list(place.images or ())
+    if root is not None and not root.is_dir() and root.suffix not in {".yaml", ".yml"}:
+        typed.insert(0, str(root))
+        root = None
+    ids = [int(one) for one in typed if one.isdecimal()]
+    paths = [one for one in typed if not one.isdecimal()]
+    return root, replace(asked, ids=[*(asked.ids or ()), *ids] or None, paths=[*(asked.paths or ()), *paths] or None)
 
 
 def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[StateName]) -> "Selection":

@@ -32,7 +32,9 @@ def test_archiving_beside_a_daemon_loses_nothing(ingest):
     assert verified.returncode == 0, verified.stdout
     assert "14 images judged" in command("report", "--config", made.config_file).stdout
     [folder] = (made.root / "archive").iterdir()
-    assert command("audit", "check", folder).returncode == 0
+    assert command("audit", "check", folder.parent).returncode == 0
+    listed = command("export", "--config", made.config_file, "--to", "list")
+    assert (listed.returncode, len(listed.stdout.splitlines())) == (0, 14), listed.stderr
     (folder / "chain.parquet").write_bytes(b"x")
     assert command("audit", "check", folder).returncode == 65
     assert command("audit", "check", made.root).returncode == 65

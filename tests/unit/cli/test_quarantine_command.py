@@ -158,7 +158,7 @@ def test_accepted_images_are_never_acted_on_in_bulk_by_nothing(made: Rejections,
     before = made.files()
     assert code_and_words(quarantine(made, verb, "--yes")) == (
         64,
-        "say which images: --id, --path, --class, --since, --score, ...",
+        "say which images: by number or path, or with --class, --since, --score, ...",
     )
     assert code_and_words(quarantine(made, verb, "--reason", "blurry", "--yes"))[0] == 64
     assert quarantine(made, verb, "--all").exit_code == 2
@@ -238,7 +238,7 @@ def test_what_cannot_be_done_is_told_and_the_rest_is_done(made: Rejections) -> N
         (("list", "--score", "blur=1..2"), 64, "known are blur_score"),
         (("list", "--score", "blur_score=2..1"), 64, "is not below"),
         (("list", "--path", "none.jpg"), 66, "none.jpg"),
-        (("show",), 64, "--id"),
+        (("show",), 64, "name the images, by number or path"),
         (("show", "--id", "99"), 66, "99"),
         (("purge", "--older-than", "soon"), 64, "is not a time"),
         (("list", "--limit", "0"), 64, "limit"),
@@ -263,3 +263,19 @@ def test_a_cameras_images_are_selected_as_its_findings_say(made: Rejections) -> 
     assert len(listed(made, "--camera", "")) == 3
     released = quarantine(made, "release", "--camera", "Canon & Söhne", "--yes")
     assert (released.exit_code, len(listed(made))) == (0, 3)
+
+
+def test_numbers_and_paths_are_typed_as_arguments(made: Rejections, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder of the root nothing else need be said. What is not a folder is an image: nothing is widened."""
+    invoke = CliRunner().invoke
+    made.settings.state_folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(made.root)
+    number = listed(made)[0]["id"]
+    assert invoke(commands.app, ["release", str(number)]).stdout.splitlines()[-1] == "1 released"
+    assert invoke(commands.app, ["confirm", "lynx/0.jpg", "quarantine/lynx/1.jpg"]).stdout.splitlines()[-1] == (
+        "2 confirmed"
+    )
+    assert [one["id"] for one in json.loads(quarantine(made, "show", number, "--format", "json").stdout)] == [number]
+    result = invoke(commands.app, ["undo", "/srv/ingset", "--all", "--yes"])
+    assert (result.exit_code, "image is called /srv/ingset" in result.stderr) == (os.EX_NOINPUT, True)
+    assert listed(made, "--state", "confirmed")

@@ -12,14 +12,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("pyarrow", reason="needs the extra parquet")
 
 from imageguard_daemon.audit import archive_copy, archiver, chain, database
 from imageguard_daemon.audit.archive_copy import check_copy
+from imageguard_daemon.audit.archived import where_archived
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking
 from imageguard_daemon.audit.schema import CHAINED
+from imageguard_daemon.batch.entries import entries_of_log
+from imageguard_daemon.cli.app import app
 from imageguard_daemon.errors import DataError, NoInputError, StalledError, StorageError, UsageError
 from imageguard_daemon.model import Outcome
 from imageguard_daemon.retention.archiving import Archived, Request, archive, plan_archive
@@ -83,6 +87,26 @@ def test_what_is_settled_leaves_the_log_and_the_chain_holds(made: Rejections) ->
     assert sorted(one.split()[0] for one in made.wrong()) == ["foreign", "missing"]
 
 
+def test_archived_images_are_exported_by_name_or_told(made: Rejections) -> None:
+    """They are where they were filed, and a log that has archives says so where it is asked for them."""
+    engine = open_for_checking(made.root / "audit.db")
+    assert where_archived(engine) == ""
+    before = {(one.path, one.verdict) for one in entries_of_log(made.root / "audit.db", made.settings)}
+    folder = archived(made, include_quarantined=True).folder
+    after = list(entries_of_log(made.root / "audit.db", made.settings))
+    assert {(one.path, one.verdict) for one in after} == before
+    assert [one.is_archived for one in after] == [True] * 3
+    assert str(folder) in where_archived(engine)
+    engine.dispose()
+    root = str(made.root)
+    listed = CliRunner().invoke(app, ["export", root, "--to", "list", "--only", "rejected"])
+    assert listed.stdout.splitlines() == [str(made.quarantine / "cat/3.jpg")]
+    told = CliRunner().invoke(app, ["export", root, "--to", "fiftyone"])
+    assert (told.exit_code, "2 left out: an image whose record was archived" in told.stderr) == (os.EX_NOINPUT, True)
+    told = CliRunner().invoke(app, ["quarantine", "show", root, "cat/3.jpg"])
+    assert f"older records were archived, the last ones to {folder}" in str(told.exception)
+
+
 def test_the_archive_proves_itself(made: Rejections) -> None:
     """Read back, every row fits its link; a changed byte, a missing file or another end do not."""
     folder = archived(made).folder
@@ -96,7 +120,7 @@ def test_the_archive_proves_itself(made: Rejections) -> None:
     target.unlink()
     with pytest.raises(NoInputError):
         check_copy(folder)
-    with pytest.raises(NoInputError, match="no archive"):
+    with pytest.raises(NoInputError, match="not an archive"):
         check_copy(made.root)
 
 
