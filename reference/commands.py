@@ -1,14 +1,20 @@
 """The command line as values: what `--help` says of each command, without its layout."""
 
-import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import typer
 
 from imageguard_daemon.cli.app import app
+from imageguard_daemon.cli.helping import (
+    argument_name,
+    default_in_words,
+    is_argument,
+    option_names,
+    paragraphs_of,
+    value_name,
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def all_commands() -> list[Command]:
 
 
 def _walk(command: Any, name: str) -> Iterator[Command]:
-    paragraphs = tuple(" ".join(part.split()) for part in inspect.cleandoc(command.help or "").split("\n\n"))
+    paragraphs = tuple(paragraphs_of(command))
     below = getattr(command, "commands", {})
     options = tuple(_option(one) for one in command.params if not one.hidden)
     yield Command(name, paragraphs[0], paragraphs[1:], options, bool(below))
@@ -58,45 +64,15 @@ def _walk(command: Any, name: str) -> Iterator[Command]:
 
 
 def _option(parameter: Any) -> Option:
-    is_argument = not parameter.opts[0].startswith("-")
-    names = (_argument(parameter),) if is_argument else _names(parameter)
     return Option(
-        names,
-        "" if is_argument else _value(parameter),
+        (argument_name(parameter),) if is_argument(parameter) else option_names(parameter),
+        "" if is_argument(parameter) else value_name(parameter),
         " ".join((parameter.help or "").split()),
-        _default(parameter),
+        default_in_words(parameter),
         str(parameter.envvar or ""),
         parameter.required,
-        is_argument,
+        is_argument(parameter),
     )
-
-
-def _argument(parameter: Any) -> str:
-    name = str(parameter.metavar or parameter.name.upper()).strip("[]")
-    return f"{name}..." if parameter.nargs == -1 else name
-
-
-def _names(parameter: Any) -> tuple[str, ...]:
-    """Give the names of an option, the short one last, as people look for the long one."""
-    return (*sorted(parameter.opts, key=len, reverse=True), *parameter.secondary_opts)
-
-
-def _value(parameter: Any) -> str:
-    if getattr(parameter, "is_flag", False):
-        return ""
-    annotation = parameter.type_descriptor.annotation
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return "|".join(str(one.value) for one in annotation)
-    return parameter.metavar or {int: "N", float: "X"}.get(annotation, "NAME")
-
-
-def _default(parameter: Any) -> str:
-    default = parameter.default
-    if default is None or default is False or not parameter.show_default or parameter.required:
-        return ""
-    if default is True:
-        return str(parameter.opts[0])
-    return str(default.value if isinstance(default, Enum) else default)
 
 
 def _in_usage(argument: Option) -> str:

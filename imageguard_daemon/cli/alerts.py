@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imageguard_daemon.cli.helping import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Format, OutputFormat, Root, settings_for
 from imageguard_daemon.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from imageguard_daemon.audit.alerts import Alert
 
-app = typer.Typer(no_args_is_help=True, help="Findings that people were told of, and a test of how they are told.")
+app = CommandLine(no_args_is_help=True, help="Findings that people were told of, and a test of how they are told.")
 
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most N, newest first.")]
 _COLUMNS = (

@@ -27,12 +27,13 @@ from imageguard_daemon.cli import (
     web,
 )
 from imageguard_daemon.cli.first_process import step_in_front_if_first
+from imageguard_daemon.cli.helping import CommandLine
 from imageguard_daemon.cli.system_errors import in_our_words
 from imageguard_daemon.errors import NO_ROOM, ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
 
-app = typer.Typer(
+app = CommandLine(
     name="imageguard-daemon",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

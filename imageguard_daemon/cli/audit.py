@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imageguard_daemon.cli.helping import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
 from imageguard_daemon.errors import ImageguardError, NoInputError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
     from imageguard_daemon.retention.archiving import Progress, Request
 
-app = typer.Typer(
+app = CommandLine(
     no_args_is_help=True, help="The audit log itself: old records to archives, archives checked, a loss accepted."
 )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imageguard_daemon.cli.helping import CommandLine
 from imageguard_daemon.cli.incomplete import tell_how_to_go_on, tell_unread
 from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
 from imageguard_daemon.cli.rules import (
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 _FAILED_SHOWN = 10
 
-app = typer.Typer(help="Judge millions of old images from a list, in shards; what is done is never done again.")
+app = CommandLine()
 
 ManifestFile = Annotated[
     str | None,

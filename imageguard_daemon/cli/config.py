@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from imageguard_daemon.cli.helping import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
 from imageguard_daemon.errors import UsageError, unwritable
 
-app = typer.Typer(no_args_is_help=True, help="Write, check and show configurations.")
+app = CommandLine(no_args_is_help=True, help="Write, check and show configurations.")
 
 
 @app.command()

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imageguard_daemon.cli.helping import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, Format, OutputFormat, Root, settings_for
 from imageguard_daemon.errors import UsageError
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from imageguard_daemon.audit.fleet_logs import ReceivedLog
     from imageguard_daemon.service.forwarding import ForwardingLoop
 
-app = typer.Typer(no_args_is_help=True, help="The logs of many servers in one PostgreSQL; docs/fleet.md.")
+app = CommandLine(no_args_is_help=True, help="The logs of many servers in one PostgreSQL; docs/fleet.md.")
 
 Url = Annotated[
     str | None,

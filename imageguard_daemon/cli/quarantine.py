@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from imageguard_daemon.cli.grouping import with_groups
+from imageguard_daemon.cli.helping import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Format, OutputFormat, Root, settings_for
 from imageguard_daemon.cli.reviewing import (
     Order,
@@ -42,7 +43,7 @@ class Shape:
     output: Format = OutputFormat.table
 
 
-app = typer.Typer(
+app = CommandLine(
     no_args_is_help=True,
     help="Look through images, and release, confirm or purge rejected ones, reject or approve accepted ones.",
 )

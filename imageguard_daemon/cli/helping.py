@@ -1,0 +1,143 @@
+"""How `--help` looks: plain text of which nothing is cut, and which names no type of the source."""
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+_LONGEST_VALUE = 40
+"""Longer lists of values stand beside an option, not behind its name."""
+
+
+class CommandLine(typer.Typer):
+    """A command line, or a group of one, whose help is ours."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(rich_markup_mode=None, cls=_Group, **options)
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+        """Add a command."""
+        return super().command(name, cls=_Command, **options)
+
+
+class _Ours:
+    """What is ours of a command's help and of how its mistakes are told."""
+
+    def collect_usage_pieces(self, context: Any) -> list[str]:
+        words = (_in_usage(one) for one in self.get_params(context) if is_argument(one))  # type: ignore[attr-defined]
+        return ["[OPTIONS]", *words, *(["COMMAND [ARGS]..."] if isinstance(self, TyperGroup) else [])]
+
+    def format_options(self, context: Any, formatter: Any) -> None:
+        shown = [one for one in self.get_params(context) if not one.hidden]  # type: ignore[attr-defined]
+        for title, rows in (
+            ("Arguments", [(argument_name(one), _told(one)) for one in shown if is_argument(one)]),
+            ("Options", [(_named(one), _told(one)) for one in shown if not is_argument(one)]),
+            ("Commands", list(_commands(self))),
+        ):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def parse_args(self, context: Any, words: list[str]) -> list[str]:
+        try:
+            return super().parse_args(context, words)  # type: ignore[misc, no-any-return]
+        except typer.BadParameter as error:
+            error.message = _with_proposal(error.message)
+            raise
+
+
+class _Command(_Ours, TyperCommand):
+    pass
+
+
+class _Group(_Ours, TyperGroup):
+    pass
+
+
+def is_argument(parameter: Any) -> bool:
+    """Tell whether a parameter has no name that is typed."""
+    return not parameter.opts[0].startswith("-")
+
+
+def argument_name(parameter: Any) -> str:
+    """Give the word that stands for an argument."""
+    name = str(parameter.metavar or parameter.name.upper()).strip("[]").removesuffix("...")
+    return f"{name}..." if parameter.nargs == -1 else name
+
+
+def option_names(parameter: Any) -> tuple[str, ...]:
+    """Give the names of an option, the short one last, as people look for the long one."""
+    return (*sorted(parameter.opts, key=len, reverse=True), *parameter.secondary_opts)
+
+
+def value_name(parameter: Any) -> str:
+    """Give the word that stands for an option's value; nothing for a switch."""
+    if getattr(parameter, "is_flag", False):
+        return ""
+    annotation = parameter.type_descriptor.annotation
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return "|".join(str(one.value) for one in annotation)
+    return parameter.metavar or {int: "N", float: "X"}.get(annotation, "NAME")
+
+
+def default_in_words(parameter: Any) -> str:
+    """Say what stands where nothing is given; nothing where that is not worth telling."""
+    default = parameter.default
+    if default is None or default is False or not parameter.show_default or parameter.required:
+        return ""
+    if default is True:
+        return str(parameter.opts[0])
+    return str(default.value if isinstance(default, Enum) else default)
+
+
+def paragraphs_of(command: Any) -> list[str]:
+    """Give the paragraphs of a command's help, each in one line."""
+    return [" ".join(part.split()) for part in inspect.cleandoc(command.help or "").split("\n\n")]
+
+
+def _in_usage(argument: Any) -> str:
+    return argument_name(argument) if argument.required else f"[{argument_name(argument)}]"
+
+
+def _named(option: Any) -> str:
+    names = ", ".join((*sorted(option.opts, key=len), *option.secondary_opts))
+    is_long = len(value_name(option)) > _LONGEST_VALUE
+    return f"{names} {option.name.upper() if is_long else value_name(option)}".rstrip()
+
+
+def _told(parameter: Any) -> str:
+    values = value_name(parameter)
+    facts = [
+        f"one of {values.replace('|', ', ')}" if len(values) > _LONGEST_VALUE else "",
+        f"default: {default_in_words(parameter)}" if default_in_words(parameter) else "",
+        _range(getattr(parameter, "min", None), getattr(parameter, "max", None)),
+        f"environment: {parameter.envvar}" if parameter.envvar else "",
+        "required" if parameter.required and not is_argument(parameter) else "",
+    ]
+    told = " ".join((parameter.help or "").split())
+    return f"{told} [{'; '.join(filter(None, facts))}]" if any(facts) else told
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is None or most is None:
+        return "" if least is None else f"at least {least:g}"
+    return f"{least:g} to {most:g}"
+
+
+def _commands(group: Any) -> Iterator[tuple[str, str]]:
+    for name, command in getattr(group, "commands", {}).items():
+        if not command.hidden:
+            yield name, paragraphs_of(command)[0]
+
+
+def _with_proposal(message: str) -> str:
+    """Propose the value that was meant where one is not among those known."""
+    message = message.replace("Value error, ", "")
+    found = re.fullmatch(r"'(?P<typed>.*)' is not one of (?P<known>'.*')\.", message, re.DOTALL)
+    near = difflib.get_close_matches(found["typed"], re.findall(r"'([^']*)'", found["known"]), n=1) if found else []
+    return f"{message} Did you mean '{near[0]}'?" if near else message
