@@ -35,7 +35,12 @@ def _load(name: str) -> object:
     from importlib import import_module  # noqa: PLC0415 - as above
 
     home = {"Decision": "model", "PRESETS": "quality.policy", "validate": "quality.validation"}[name]
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{home}"), name)
+    except (ImportError, AttributeError) as error:  # an AttributeError would say that there is no such name here
+        from imageguard_daemon.quality.installation import why_opencv_fails  # noqa: PLC0415 - only then
+
+        raise ImportError(why_opencv_fails() or str(error)) from error
 
 
 def __dir__() -> list[str]:

@@ -28,7 +28,7 @@ from imageguard_daemon.cli import (
 )
 from imageguard_daemon.cli.first_process import step_in_front_if_first
 from imageguard_daemon.cli.helping import CommandLine
-from imageguard_daemon.cli.system_errors import in_our_words
+from imageguard_daemon.cli.system_errors import broken_installation, in_our_words
 from imageguard_daemon.errors import NO_ROOM, ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
@@ -135,7 +135,10 @@ def _exit_code() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         return _end_with(error)
-    except Exception:  # noqa: BLE001 - a mistake of ours: told in full, with a code of its own
+    except Exception as error:  # noqa: BLE001 - a mistake of ours: told in full, with a code of its own
+        if broken := broken_installation(error):
+            typer.echo(f"error: {broken}", err=True)
+            return broken.exit_code
         traceback.print_exc()
         return os.EX_SOFTWARE
     return os.EX_OK

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
-from imageguard_daemon.cli.system_errors import in_our_words
+from imageguard_daemon.cli.system_errors import broken_installation, in_our_words
 from imageguard_daemon.errors import ImageguardError, NoInputError, UsageError
 from imageguard_daemon.names import printable
 
@@ -95,7 +95,7 @@ def _fatal_errors_logged() -> Iterator[None]:
     except (typer.Exit, KeyboardInterrupt):
         raise
     except Exception as error:
-        told = in_our_words(error) if isinstance(error, OSError) else error
+        told = in_our_words(error) if isinstance(error, OSError) else broken_installation(error) or error
         if not isinstance(told, ImageguardError):
             log.critical("ended", exit_code=os.EX_SOFTWARE, why="a mistake in the program", exc_info=True)
             raise typer.Exit(os.EX_SOFTWARE) from None

@@ -11,8 +11,17 @@ from imageguard_daemon.errors import (
     PermissionDeniedError,
     StalledError,
     StorageError,
+    UnavailableError,
 )
 from imageguard_daemon.names import printable
+
+
+def broken_installation(error: Exception) -> ImageguardError | None:
+    """Give an error that names the repair when OpenCV is what failed; it is looked at only where something has."""
+    from imageguard_daemon.quality.installation import why_opencv_fails
+
+    why = why_opencv_fails() if isinstance(error, ImportError | AttributeError) else ""
+    return UnavailableError(why) if why else None
 
 
 def in_our_words(error: OSError) -> ImageguardError | None:
