@@ -15,8 +15,8 @@ from imageguard_daemon.errors import (
     DataError,
     FatalError,
     NoInputError,
-    PermissionDeniedError,
     StorageError,
+    unwritable,
 )
 from imageguard_daemon.names import printable
 from imageguard_daemon.writing import held, is_hidden, sync_folder, written_whole
@@ -217,10 +217,10 @@ class Results:
             raise
         except NotADirectoryError as error:
             raise NoInputError(f"{self._shown} is not a folder") from error
-        except PermissionError as error:
-            raise PermissionDeniedError(f"may not {doing} {self._shown}: {error.strerror or error}") from error
         except FileNotFoundError:
             raise
         except Exception as error:
-            told = (isinstance(error, OSError) and error.strerror) or printable(str(error) or type(error).__name__)
+            if isinstance(error, OSError) and error.strerror:
+                raise unwritable(error, f"cannot {doing} {self._shown}") from error
+            told = printable(str(error) or type(error).__name__)
             raise StorageError(f"cannot {doing} {self._shown}: {told}") from error
