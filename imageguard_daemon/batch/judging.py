@@ -9,6 +9,7 @@ from imageguard_daemon.filing.destinations import class_of
 from imageguard_daemon.model import SCORE_NAMES, Decision, FileIdentity, Measurement, Measures
 from imageguard_daemon.names import inert, inert_path, is_text, original, printable
 from imageguard_daemon.quality.policy import decide_on_file
+from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
 
 Value = str | float | int | bool | list[str] | None
 MEASURES: tuple[str, ...] = tuple(field.name for field in fields(Measures))
@@ -119,7 +120,6 @@ def cells_of(row: Mapping[str, Value]) -> Iterator[str | float | int]:
 
     A score that is just too low stays below the threshold it missed.
     """
-    rejected = bool(row["reason"])
     for name in COLUMNS:
         value = row.get(name)
         if isinstance(value, list):
@@ -127,12 +127,8 @@ def cells_of(row: Mapping[str, Value]) -> Iterator[str | float | int]:
         elif isinstance(value, bool):
             yield str(value).lower()
         elif isinstance(value, float):
-            yield _rounded_down(value) if rejected and name == "score" else round(value, 4)
+            yield rounded(value, ACCEPTED_FROM, 4) if name == "score" else round(value, 4)
         elif isinstance(value, str):
             yield inert_path(value) if name in PATHS else inert(value)
         else:
             yield "" if value is None else value
-
-
-def _rounded_down(score: float) -> float:
-    return int(score * 10_000) / 10_000

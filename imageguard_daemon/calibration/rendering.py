@@ -16,7 +16,7 @@ from imageguard_daemon.calibration.collection import Collection, Sample
 from imageguard_daemon.calibration.proposal import Missed, Proposal, Share
 from imageguard_daemon.model import Decision
 from imageguard_daemon.names import printable
-from imageguard_daemon.quality.scoring import LIMITS, SCALES, scores_by_threshold
+from imageguard_daemon.quality.scoring import LIMITS, SCALES, score_and_threshold, scores_by_threshold
 from imageguard_daemon.reporting.wording import limit_percent, percent
 
 NAMES_SHOWN = 5
@@ -220,7 +220,7 @@ def _rejected_good(rejected: list[tuple[Sample, Decision]]) -> Iterator[Renderab
 
 def _why(decision: Decision) -> str:
     low = [
-        f"{name.removesuffix('_score')} score {score:.1f}, needed {decision.thresholds[name]:g}"
+        score_and_threshold(name, score, decision.thresholds[name])
         for name, score in scores_by_threshold(decision.scores, decision.measures).items()
         if score < decision.thresholds[name]
     ]

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from imageguard_daemon.model import SCORE_NAMES, Decision, Measures
 from imageguard_daemon.names import inert, printable
-from imageguard_daemon.quality.scoring import scores_by_threshold
+from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded, scores_by_threshold
 from imageguard_daemon.reporting.wording import measured_in_words
 
 
@@ -18,7 +18,7 @@ def verdict_panel(name: str, decision: Decision) -> RenderableType:
     """Show one decision: the file, the verdict in words, and a row for each signal with what was measured."""
     verdict = Text("  ")
     verdict.append(decision.verdict, "green" if decision.ok else "red")
-    verdict.append(f"  score {decision.score:.2f}")
+    verdict.append(f"  score {rounded(decision.score, ACCEPTED_FROM, 2):.2f}")
     if not decision.ok:
         verdict.append(f"  {', '.join(decision.issues)}", "yellow")
     if decision.borderline:
@@ -40,7 +40,8 @@ def _signal_table(decision: Decision) -> Table:
     measured = measured_in_words(Measures(**decision.measures))  # type: ignore[arg-type]
     for name, score in scores_by_threshold(decision.scores, decision.measures).items():
         signal, needed = name.removesuffix("_score"), decision.thresholds[name]
-        table.add_row(signal, measured[signal], f"{score:.0f}", f"{needed:g}", style="red" if score < needed else "")
+        told = f"{rounded(score, needed):.0f}"
+        table.add_row(signal, measured[signal], told, f"{needed:g}", style="red" if score < needed else "")
     return table
 
 
@@ -50,11 +51,11 @@ def verdicts_csv(decisions: Mapping[str, Decision]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "verdict", "score", "reason", "issues", *SCORE_NAMES, "detail"])
     for name, decision in decisions.items():
-        scores = [round(decision.scores[score_name], 1) for score_name in SCORE_NAMES]
+        scores = [rounded(decision.scores[one], decision.thresholds[one], 1) for one in SCORE_NAMES]
         row = [
             name,
             decision.verdict,
-            round(decision.score, 3),
+            rounded(decision.score, ACCEPTED_FROM, 3),
             decision.reason,
             " ".join(decision.issues),
             *scores,

@@ -166,7 +166,7 @@ def _is_borderline(by_measure: Mapping[str, float], thresholds: Mapping[str, flo
 def _explanation(scale: Scale, measures: Measures, thresholds: Mapping[str, float]) -> str:
     measure, limit = getattr(measures, scale.measure), scale.limit(thresholds[scale.threshold])
     # "noise of 16.0 grey levels (limit 16.0)" would be no reason.
-    finer = next((more for more in (0, 1, 2) if scale.number(measure, more) != scale.number(limit, more)), 0)
+    finer = next((more for more in range(5) if scale.number(measure, more) != scale.number(limit, more)), 0)
     value = scale.phrase(measure, finer)
     share = f", {getattr(measures, scale.clipped):.0%} of the pixels clipped" if scale.clipped else ""
     return f"{scale.wording} {value} (limit {scale.number(limit, finer)}){share}"

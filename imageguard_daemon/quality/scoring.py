@@ -14,6 +14,9 @@ from typing import Any
 
 from imageguard_daemon.model import SIGNALS, Measures, Signal
 
+ACCEPTED_FROM = 0.5
+"""The overall score from which an image is accepted, whatever the thresholds are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -201,3 +204,16 @@ def scores_by_threshold(scores: Mapping[str, float], measures: Mapping[str, Any]
 def score_measures(measures: Measures) -> dict[str, float]:
     """Give the six scores of an image, 0 to 100, 100 is best."""
     return signal_scores(scale_scores(measures))
+
+
+def rounded(value: float, limit: float, digits: int = 0) -> float:
+    """Round a score for people without taking it over a limit: 59.7 of 60 needed are 59, not 60."""
+    near = round(value, digits)
+    if (near < limit) == (value < limit):
+        return near
+    return round(near + (-1 if value < limit else 1) * 0.1**digits, digits)
+
+
+def score_and_threshold(name: str, score: float, threshold: float) -> str:
+    """Say a score with the one that was needed: `blur score 39.9, needed 40`."""
+    return f"{name.removesuffix('_score')} score {rounded(score, threshold, 1):.1f}, needed {threshold:g}"

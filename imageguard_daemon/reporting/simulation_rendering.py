@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.quality.scoring import score_and_threshold
 from imageguard_daemon.reporting.rendering import cell
 from imageguard_daemon.reporting.simulation import Change, Example, Simulation
 from imageguard_daemon.reporting.tables import number_columns, plain_table, scope_in_words
@@ -180,8 +181,5 @@ def _name(example: Example) -> str:
 def _why(example: Example) -> str:
     if not example.reason_after:
         return f"was {shown(example.reason_before)}"
-    low = (
-        f"{name.removesuffix('_score')} score {score:.1f}, needed {example.thresholds[name]:g}"
-        for name, score in example.low.items()
-    )
+    low = (score_and_threshold(name, score, example.thresholds[name]) for name, score in example.low.items())
     return f"{example.reason_after} ({'; '.join(low)})"

@@ -5,6 +5,7 @@ import structlog
 from imageguard_daemon.config import Logging
 from imageguard_daemon.model import JudgedFile
 from imageguard_daemon.names import printable
+from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
 from imageguard_daemon.service import logs
 from imageguard_daemon.service.journal import LineBudget
 
@@ -32,7 +33,7 @@ class ImageLines:
             path=printable(file.candidate.relative_path),
             reason=decision.reason,
             detail=printable(decision.detail),
-            score=round(decision.score, 3),
+            score=rounded(decision.score, ACCEPTED_FROM, 3),
             source=file.candidate.source,
             class_name=printable(file.class_name),
             destination=printable(image.destination_path),

@@ -10,7 +10,7 @@ from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import FatalError, RetryableError
 from imageguard_daemon.model import SCORE_NAMES, Decision, Measurement
 from imageguard_daemon.quality.policy import PRESETS, decide_on_file, thresholds_for
-from imageguard_daemon.quality.scoring import LIMITS, scores_by_threshold
+from imageguard_daemon.quality.scoring import LIMITS, rounded, scores_by_threshold
 from imageguard_daemon.reporting.wording import measured_in_words
 from imageguard_daemon.service import status
 from imageguard_daemon.service.locking import running_process
@@ -133,6 +133,7 @@ def bars_of(
         {
             "signal": name.removesuffix("_score"),
             "score": found.get(name),
+            "shown": f"{rounded(found[name], limits[name]):.0f}" if name in found else "-",
             "needed": limits[name],
             "presets": {preset: thresholds[name] for preset, thresholds in presets.items()},
         }

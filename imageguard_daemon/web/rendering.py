@@ -7,6 +7,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon import __version__
+from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
 from imageguard_daemon.reporting.wording import asked_for, percent, points, shown
 from imageguard_daemon.web.guarding import HOLDER
 from imageguard_daemon.web.site import Site
@@ -42,6 +43,7 @@ class Renderer:
             "asked_for": asked_for,
             "points": points,
             "number": lambda number: f"{number:,}",
+            "overall": lambda score: f"{rounded(score, ACCEPTED_FROM, 2):.2f}",
             "moment": lambda text: str(text)[:19].replace("T", " "),
         }
         self._environment.globals |= {"htmx": HTMX, "version": __version__}

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from imageguard_daemon.model import SIGNALS
-from imageguard_daemon.quality.scoring import SCALES, Scale, signal_scores
+from imageguard_daemon.quality.scoring import SCALES, Scale, rounded, signal_scores
 
 
 @pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale.measure)
@@ -48,3 +48,15 @@ def test_phrases_have_units():
     phrases = {scale.measure: scale.phrase(scale.limit(40)) for scale in SCALES}
     assert phrases["blur_sigma_px"] == "2.0 px"
     assert phrases["effective_pixels"] == "25 kilopixels"
+
+
+@pytest.mark.parametrize("digits", [0, 1, 2])
+@pytest.mark.parametrize("limit", [0.5, 40.0, 59.95, 60.0, 99.9481])
+@pytest.mark.parametrize("distance", [-30.0, -0.4, -0.004, -1e-9, 0.0, 1e-9, 0.004, 0.04, 0.4])
+def test_a_rounded_score_never_contradicts_the_verdict(limit: float, distance: float, digits: int) -> None:
+    """59.7 is not told as the 60 that were needed, whatever the number of digits."""
+    score = limit + distance
+    told = rounded(score, limit, digits)
+    assert (told < limit) == (score < limit)
+    assert abs(told - score) <= 10.0**-digits
+    assert told == round(told, digits)
