@@ -6,13 +6,13 @@ Importing this is cheap; image libraries are loaded by the first use of `validat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imageguard_daemon.model import Decision
+    from imageguard_daemon.model import Decision, PresetName, Thresholds
     from imageguard_daemon.quality.policy import PRESETS
     from imageguard_daemon.quality.validation import validate
 
     __version__: str
 
-__all__ = ["PRESETS", "Decision", "__version__", "validate"]
+__all__ = ["PRESETS", "Decision", "PresetName", "Thresholds", "__version__", "validate"]
 
 
 def __getattr__(name: str) -> object:
@@ -34,7 +34,7 @@ def _load(name: str) -> object:
             return "0+source"  # run from a checkout that was never installed
     from importlib import import_module  # noqa: PLC0415 - as above
 
-    home = {"Decision": "model", "PRESETS": "quality.policy", "validate": "quality.validation"}[name]
+    home = {"PRESETS": "quality.policy", "validate": "quality.validation"}.get(name, "model")
     try:
         return getattr(import_module(f"{__name__}.{home}"), name)
     except (ImportError, AttributeError) as error:  # an AttributeError would say that there is no such name here

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from imageguard_daemon.model import THRESHOLD_NAMES
+from imageguard_daemon.model import THRESHOLD_NAMES, PresetName
 
 DEFAULT_ROOT = Path("ingest")
 STATE_FOLDER = ".imageguard"
@@ -74,7 +74,6 @@ def _suffix(text: str) -> str:
 
 Suffixes = tuple[Annotated[str, AfterValidator(_suffix)], ...]
 ThresholdName = Annotated[str, AfterValidator(_known_threshold)]
-PresetName = Literal["general", "fine_grained", "detection", "segmentation", "small_images", "documents"]
 
 
 class Section(BaseModel):

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Literal, Self, TypedDict
 
 Signal = Literal["blur", "resolution", "noise", "exposure", "compression", "pixelation"]
 Verdict = Literal["accepted", "quarantined"]
 Role = Literal["image", "sidecar"]
+PresetName = Literal["general", "fine_grained", "detection", "segmentation", "small_images", "documents"]
 OutcomeKind = Literal["moved", "abandoned", "lost", "disputed", "purged"]
 ReviewAction = Literal["release", "rejudge", "confirm", "reject", "approve", "purge", "undo", "return"]
 
@@ -17,6 +18,21 @@ SCORE_NAMES: tuple[str, ...] = tuple(f"{signal}_score" for signal in SIGNALS)
 EXPOSURE_LIMITS: tuple[str, ...] = ("overexposure_score", "underexposure_score")
 THRESHOLD_NAMES: tuple[str, ...] = (*SCORE_NAMES, *EXPOSURE_LIMITS)
 """What may be set: `exposure_score` sets both ends of exposure that are not set by themselves."""
+
+
+class Thresholds(TypedDict, total=False):
+    """Scores below which an image is rejected, from 0 to 100; what is not named is the preset's."""
+
+    blur_score: float
+    resolution_score: float
+    noise_score: float
+    exposure_score: float
+    compression_score: float
+    pixelation_score: float
+    overexposure_score: float
+    underexposure_score: float
+
+
 ISSUES: tuple[str, ...] = (
     "blurry",
     "low_resolution",

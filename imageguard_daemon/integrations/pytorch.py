@@ -13,7 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from PIL import Image
 from torch.utils.data import Dataset
@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from imageguard_daemon.config import Intake
 from imageguard_daemon.errors import ChangedError
 from imageguard_daemon.intake.selection import Selection
-from imageguard_daemon.integrations.verdicts import Judging, Verdict, verdicts_on
+from imageguard_daemon.integrations.verdicts import Judging, JudgingOptions, Verdict, verdicts_on
 from imageguard_daemon.model import FileIdentity
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality import heic
@@ -168,7 +168,7 @@ class ValidatedImageDataset(_ValidatedImages):
         targets: Sequence[Any] | None = None,
         loader: Callable[[str], Any] = pil_loader,
         on_error: OnError = "replace",
-        **judging: Any,
+        **judging: Unpack[JudgingOptions],
     ) -> None:
         if isinstance(paths, str | bytes | os.PathLike):
             raise TypeError(f"paths must be a list of paths, not a single {type(paths).__name__}")
@@ -216,7 +216,7 @@ class ValidatedImageFolder(_ValidatedImages, _Folder):
         is_valid_file: Callable[[str], bool] | None = None,
         allow_empty: bool = False,
         on_error: OnError = "replace",
-        **judging: Any,
+        **judging: Unpack[JudgingOptions],
     ) -> None:
         self.root = os.fsdecode(root)
         self.classes, self.class_to_idx = self.find_classes(self.root)

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 import imageguard_daemon
 from imageguard_daemon.audit.measured_files import MeasuredFiles
@@ -21,7 +22,7 @@ from imageguard_daemon.batch.scanning import version_of
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
-from imageguard_daemon.model import FileIdentity, Measurement
+from imageguard_daemon.model import FileIdentity, Measurement, PresetName, Thresholds
 from imageguard_daemon.names import printable
 from imageguard_daemon.quality.policy import decide_on_file, thresholds_for
 from imageguard_daemon.quality.readout import readout_of, scorer_by
@@ -38,12 +39,23 @@ class Judging:
     `python -m training` has written, by which images are measured in place of the package's own.
     """
 
-    preset: str = "general"
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    preset: PresetName = "general"
+    thresholds: Thresholds = field(default_factory=Thresholds)
     cache: Path_ | None = None
     audit: Path_ | None = None
     workers: int = 0
     readout: Path_ | None = None
+
+
+class JudgingOptions(TypedDict, total=False):
+    """The same as keyword arguments."""
+
+    preset: PresetName
+    thresholds: Thresholds
+    cache: Path_ | None
+    audit: Path_ | None
+    workers: int
+    readout: Path_ | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 _JUST_BELOW_HALF = math.nextafter(0.5, 0)
 
 
-def thresholds_for(preset: str, overrides: Mapping[str, float] | None = None) -> dict[str, float]:
+def thresholds_for(preset: str, overrides: Mapping[str, object] | None = None) -> dict[str, float]:
     """Give the thresholds of a preset with some of them replaced, by all THRESHOLD_NAMES.
 
     Raises:

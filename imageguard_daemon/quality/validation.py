@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imageguard_daemon.errors import ImageError
-from imageguard_daemon.model import Decision, Measurement
+from imageguard_daemon.model import Decision, Measurement, PresetName, Thresholds
 from imageguard_daemon.quality.decoding import Limits, Picture, from_grey, from_pillow, require_size
 from imageguard_daemon.quality.lone_channel import judged_of_colours
 from imageguard_daemon.quality.luma import Grey, grey_of, scaled_to_8_bit
@@ -26,8 +26,8 @@ _LIMITS = Limits()
 
 def validate(
     image: str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any],
-    preset: str = "general",
-    thresholds: Mapping[str, float] | None = None,
+    preset: PresetName = "general",
+    thresholds: Thresholds | None = None,
     readout: str | os.PathLike[str] | None = None,
 ) -> Decision:
     """Judge one image: a path, a file's bytes, a Pillow image, or an RGB or grey array.

@@ -4,13 +4,15 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import imageguard_daemon
-from imageguard_daemon import PRESETS, Decision, validate
+from imageguard_daemon import PRESETS, Decision, PresetName, Thresholds, validate
+from imageguard_daemon.model import THRESHOLD_NAMES
 from tests.helpers.images import blurred, encoded, jpeg, photo, png
 
 RGB = photo()
@@ -102,9 +104,21 @@ def test_one_pixel_shows_nothing_and_two_are_a_small_image():
     assert validate(np.array([[0, 255]], np.uint8)).reason == "low_resolution"
 
 
+def test_a_misspelt_preset_or_threshold_is_a_mistake_to_type_checkers() -> None:
+    """They need not be run to be found: mypy checks these lines, and would call an exception for it unused."""
+    assert get_args(PresetName) == tuple(PRESETS)
+    assert tuple(Thresholds.__annotations__) == THRESHOLD_NAMES
+    validate(RGB, preset="documents", thresholds={"blur_score": 55, "overexposure_score": 20})
+    with pytest.raises(ValueError, match="did you mean 'general'"):
+        validate(RGB, preset="genral")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="did you mean 'blur_score'"):
+        validate(RGB, thresholds={"blur_scor": 55})  # type: ignore[typeddict-unknown-key]
+
+
 def test_public_names_are_there():
     """What the package promises to export, it exports."""
-    assert set(imageguard_daemon.__all__) == {"PRESETS", "Decision", "__version__", "validate"}
+    names = {"PRESETS", "Decision", "PresetName", "Thresholds", "__version__", "validate"}
+    assert set(imageguard_daemon.__all__) == names
     assert set(PRESETS) == {"general", "fine_grained", "detection", "segmentation", "small_images", "documents"}
     assert imageguard_daemon.__version__
     assert set(imageguard_daemon.__all__) <= set(dir(imageguard_daemon))
