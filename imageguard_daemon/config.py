@@ -68,7 +68,7 @@ def _web_address(text: str) -> str:
 
 def _suffix(text: str) -> str:
     if not re.fullmatch(r"\.[^/.\s]+", text):
-        raise ValueError("an ending is written with its dot, as .jpg")
+        raise ValueError("an extension starts with its dot, e.g. .jpg")
     return text.lower()
 
 
@@ -106,7 +106,8 @@ class Source(Section):
     inbox: Place = Field(Path("inbox"), description="Folder tree watched. Relative paths are relative to `root`.")
     accepted: Place = Field(Path("accepted"), description="Good images go here, with their path below the inbox kept.")
     quarantine: Place = Field(
-        Path("quarantine"), description="Everything else that was judged goes here. Nothing is ever deleted."
+        Path("quarantine"),
+        description="All other judged images go here. The daemon deletes none; only `quarantine purge` does.",
     )
     preset: PresetName = Field("general", description="Thresholds for the use case; docs/measures.md has the table.")
     thresholds: dict[ThresholdName, Annotated[float, Field(ge=0, le=100)]] = Field(
@@ -158,7 +159,7 @@ class Intake(Section):
     canary_seconds: Seconds = Field(
         30.0,
         description="A hidden file is made and removed in the inbox this often to prove that events still arrive; "
-        "when they don't, watching starts anew and the inbox is walked.",
+        "when they don't, watching starts again and the inbox is walked.",
     )
     backlog_limit: int = Field(
         5_000,
@@ -183,7 +184,7 @@ class Intake(Section):
             ".heic",
             ".heif",
         ),
-        description="Files with these endings (any case) are judged. What they contain is decided by content.",
+        description="Files with these extensions (any case) are judged. What they contain is decided by content.",
     )
     ignore: tuple[str, ...] = Field(
         (
@@ -200,16 +201,18 @@ class Intake(Section):
         "programs make (@eaDir, $RECYCLE.BIN, Thumbs.db, *.sync-conflict-*), always are: docs/operations.md.",
     )
     other_files: Literal["leave", "quarantine"] = Field(
-        "leave", description="Files with other endings stay in the inbox, or go to quarantine."
+        "leave", description="Files with other extensions stay in the inbox, or go to quarantine."
     )
     sidecars: bool = Field(
         default=False, description="Label files named after an image move with it (1.txt or 1.jpg.txt with 1.jpg)."
     )
-    sidecar_suffixes: Suffixes = Field((".txt", ".json", ".xml", ".xmp"), description="Which endings make a sidecar.")
+    sidecar_suffixes: Suffixes = Field(
+        (".txt", ".json", ".xml", ".xmp"), description="Which extensions make a sidecar."
+    )
 
     checksums: bool = Field(
         default=True,
-        description="Hold an image against its sender's checksum where there is one: 1.jpg.sha256 or 1.jpg.md5, which "
+        description="Check an image against its sender's checksum where there is one: 1.jpg.sha256 or 1.jpg.md5, which "
         "moves with it, or SHA256SUMS, MD5SUMS, sha256sum.txt or md5sum.txt in its folder, which stays. One that "
         "differs is `corrupt`.",
     )
@@ -399,7 +402,7 @@ def _fleet_address(text: str) -> str:
     if not text:
         return text
     if not re.match(r"postgres(ql)?://", text):
-        raise ValueError("not the address of a PostgreSQL, as postgresql://forwarder@db.example.org/imageguard")
+        raise ValueError("not the address of a PostgreSQL, e.g. postgresql://forwarder@db.example.org/imageguard")
     if re.match(r"[a-z]+://[^@:]*:[^@]*@", text) or re.search(r"[?&]password=", text):
         # The message must not show it.
         raise ValueError("a password does not belong in the address: use password_file, or the environment")
@@ -520,7 +523,7 @@ class Settings(Section):
         return self.model_copy(update=changed)
 
     def needing_restart(self, fresh: Self) -> list[str]:
-        """Name the settings of `fresh` that a daemon running on these takes over only when it is started anew."""
+        """Name the settings of `fresh` that a daemon running on these takes over only when it is restarted."""
         by_name = {source.name: source for source in fresh.sources}
         changed = [
             f"sources ({source.name})"

@@ -135,7 +135,7 @@ def _problem(item: Any) -> str:
     elif location is item["loc"] and not isinstance(item["input"], dict | list) and location != _MAY_HAVE_A_PASSWORD:
         message += f" (found {item['input']!r})"
     if item["type"] == "tuple_type":
-        message = f"should be a list, as [{item['input']}]"
+        message = f"should be a list, e.g. [{item['input']}]"
     return f"{path}: {message}"
 
 

@@ -127,7 +127,7 @@ class AlreadyRunningError(FatalError):
 
 
 class ReplacedError(FatalError):
-    """The program's files were replaced while it was running: it goes on when it is started anew."""
+    """The program's files were replaced while it was running: it goes on when it is restarted."""
 
     exit_code = os.EX_TEMPFAIL
 

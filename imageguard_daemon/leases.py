@@ -4,7 +4,7 @@ A read lease (fcntl(2), F_SETLEASE) is refused while any process holds the file 
 shared writable mapping whose descriptor is closed. Works on local file systems for files of the own user or with
 CAP_LEASE; elsewhere the answer is "not known" and only stillness in time counts.
 
-On network file systems no lease is asked for: NFSv4 and SMB refuse it for want of a delegation, not because somebody
+On network file systems no lease is asked for: NFSv4 and SMB refuse it for lack of a delegation, not because somebody
 writes, and where they grant it, the own rename waits for the own lease. Over FUSE a refusal is the truth, since this
 kernel knows its own writers; a lease that is granted keeps these off, but says nothing of those behind the mount.
 """

@@ -72,7 +72,7 @@ class FileIdentity:
         return self.inode == other.inode and self.looks_like(other)
 
     def looks_like(self, other: Self) -> bool:
-        """Tell whether both may have the same bytes; some file systems number a file anew with each of its names."""
+        """Tell whether both may have the same bytes; some file systems number a file again with each of its names."""
         return (self.device, self.size_bytes, self.mtime_ns) == (other.device, other.size_bytes, other.mtime_ns)
 
 

@@ -44,7 +44,7 @@ PARTS: tuple[Part, ...] = (
     Part("", "", "integrations/verdicts.py", ("Judging",)),
     Part(
         "Score a shard",
-        "An example is in [Judging millions of old images](backfill.md#by-itself).",
+        "An example is in [Judging millions of existing images](backfill.md#by-itself).",
         "batch/backfill/scoring.py",
         ("score_shard",),
     ),

@@ -23,7 +23,7 @@ class AcceptingWriter(AuditWriter):
         return not self.lack  # until it is recorded that a person accepted it
 
     def accept(self, who: str, why: str) -> None:
-        """Record that a person accepts the loss, beside what people were told; from then on this log is the one."""
+        """Record that a person accepts the loss, beside the alerts sent; from then on this log is the one."""
         if not self.lack or self._remembered is None:
             return
         now = timestamp(datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""What people were told of findings, when, and whether it reached them."""
+"""The alerts sent, when, and whether they arrived."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class Alert:
 
     @property
     def is_over(self) -> bool:
-        """Whether it says that what was found is there no more."""
+        """Whether it says that the finding is over."""
         return bool(self.evidence.get("over"))
 
 

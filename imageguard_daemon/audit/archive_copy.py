@@ -57,7 +57,7 @@ class Manifest:
 def write_copy(engine: sa.Engine, begin: Anchor, end: Anchor, folder: Path, progress: Progress) -> Manifest:
     """Write the links after `begin` up to `end`, with their rows, into an empty folder, durably.
 
-    Reads page by page: a daemon may be writing. Every row is held against its link.
+    Reads page by page: a daemon may be writing. Every row is checked against its link.
 
     Raises:
         DataError: the log is not as it was written; `verify` names what is wrong.
@@ -102,7 +102,7 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
 
 
 def check_copy(folder: Path, progress: Progress = lambda _done: None) -> Manifest:
-    """Read an archive back and hold every row against the chain.
+    """Read an archive back and check every row against the chain.
 
     Raises:
         DataError: it is damaged or was changed; the message says where.

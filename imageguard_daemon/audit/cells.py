@@ -109,7 +109,7 @@ class HourCounter:
 class Grouping:
     """Which keys are one group: `groups` has the verdict, the reason and the labels of each, `of_key` each key's group.
 
-    A period is no part of a key; it comes in when cells are counted.
+    A period is not a part of a key; it comes in when cells are counted.
     """
 
     def __init__(self, keys: Sequence[Key | None], by: Sequence[Dimension]) -> None:

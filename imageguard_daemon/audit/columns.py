@@ -202,7 +202,7 @@ def open_columns(engine: sa.Engine) -> Iterator[Columns]:
 
     Raises:
         RetryableError: the database is locked.
-        UnavailableError: it is damaged, is no audit log, or was made by an older or a newer version.
+        UnavailableError: it is damaged, is not an audit log, or was made by an older or a newer version.
     """
     what = engine.url.database or ""
     with reading(engine, what) as connection:

@@ -119,11 +119,11 @@ def disposing(engine: sa.Engine) -> Iterator[sa.Engine]:
 
 
 def open_for_checking(path: Path) -> sa.Engine:
-    """Open an existing database read-only for `verify`; a text that is no UTF-8 is read, not an error.
+    """Open an existing database read-only for `verify`; a text that is not UTF-8 is read, not an error.
 
     Raises:
         NoInputError: there is none.
-        UnavailableError: it is from before there was a chain, or is no audit log.
+        UnavailableError: it is from before there was a chain, or is not an audit log.
     """
     engine = open_for_reading(path)
     sa.event.listen(engine, "connect", _read_any_text)
@@ -135,7 +135,7 @@ def open_for_reviewing(place: Place) -> sa.Engine:
 
     Raises:
         NoInputError: there is none.
-        UnavailableError: it is from before there were reviews, or is no audit log.
+        UnavailableError: it is from before there were reviews, or is not an audit log.
     """
     engine = open_for_reading(place)
     return engine if is_fleet_url(place) else _with_all_tables(engine, Path(place))
@@ -232,7 +232,7 @@ def _bring_up_to_date(engine: sa.Engine, path: Path, on_progress: Callable[[], N
         raise UnavailableError(
             f"the audit database {path} was made by a newer version of imageguard-daemon ({error})"
         ) from error
-    except OSError as error:  # of reading the migrations; what the database itself meets is no OSError
+    except OSError as error:  # of reading the migrations; what the database itself meets is not an OSError
         raise retryable(error, f"cannot bring the audit database {path} up to date") from error
 
 

@@ -1,7 +1,7 @@
 """Makes rows of SQLite, which takes any value anywhere, fit columns that do not. Pure.
 
 What the daemon writes fits as it is. Rows that others wrote, or that were damaged, may hold text with NUL characters or
-bytes that are no UTF-8, or a text where a number belongs.
+bytes that are not UTF-8, or a text where a number belongs.
 """
 
 import json

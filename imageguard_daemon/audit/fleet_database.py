@@ -49,7 +49,7 @@ class FleetAddress:
             told = psycopg.conninfo.conninfo_to_dict(self.url)
         except psycopg.Error as error:
             secret = self.password or self.url.rpartition("@")[0].rpartition(":")[2] or "\0"
-            raise UsageError(f"the database's address makes no sense: {str(error).replace(secret, '***')}") from None
+            raise UsageError(f"the address of the database is invalid: {str(error).replace(secret, '***')}") from None
         given = {"connect_timeout": max(2, round(min(self.timeout_seconds, _QUIET["connect_timeout"])))}
         password = {"password": self.password} if self.password else {}
         ours = {"application_name": "imageguard-daemon", "client_encoding": "UTF8"}

@@ -2,9 +2,9 @@
 
 The truth about how far a log is there is the fleet's database itself: links and their rows are added in one
 transaction, which first sees that the last link there is the one that these follow. So a batch of which nobody knows
-whether it got in is no problem, nor is a database that was put back to an earlier state. The log on disk is the queue;
-nothing else is kept. A log that does not go on from what is there was itself put back from a backup and written on:
-it becomes a branch of its own, and both histories stay (docs/decisions/0011-fleet.md).
+whether it got in is not a problem, nor is a database that was put back to an earlier state. The log on disk is the
+queue; nothing else is kept. A log that does not go on from what is there was itself put back from a backup and
+written on: it becomes a branch of its own, and both histories stay (docs/decisions/0011-fleet.md).
 """
 
 from contextlib import AbstractContextManager
@@ -89,7 +89,7 @@ class Forwarder:
         try:
             return self._step()
         except ImageguardError:
-            self._at = None  # whether the last batch got in is asked anew
+            self._at = None  # whether the last batch got in is asked again
             self._fleet.dispose()
             raise
 

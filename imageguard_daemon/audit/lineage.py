@@ -2,7 +2,7 @@
 
 In the fleet's database every record is called by one number: that of its log, shifted by forty bits, plus its id in
 the log. A log that was put back from a backup and written on is a branch: what it has in common with the log that it
-was is there already and keeps its numbers; what came after is told apart by the branch's own.
+was already exists and keeps its numbers; what came after is told apart by the branch's own.
 """
 
 from collections.abc import Mapping

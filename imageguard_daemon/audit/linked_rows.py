@@ -14,7 +14,7 @@ _LINKS = "SELECT * FROM chain WHERE sequence > ? AND sequence <= ? ORDER BY sequ
 
 
 def linked_rows(connection: sa.Connection, after: int, until: int, most: int) -> list[Linked]:
-    """Give the links after one up to another, at most so many, with their rows."""
+    """Give the links after one up to another, with their rows and a maximum number of them."""
     links = [dict(row) for row in connection.exec_driver_sql(_LINKS, (after, until, most)).mappings()]
     rows = {table: _rows_by_id(connection, table, links) for table in CHAINED}
     return [(link, rows.get(link["record_table"], {}).get(link["record_id"])) for link in links]

@@ -92,7 +92,7 @@ class MeasuredFiles:
         return self._connection.execute("SELECT version FROM about").fetchall() == [(self._version,)]
 
     def forget(self) -> None:
-        """Begin anew, for everybody who shares the file."""
+        """Start over, for everybody who shares the file."""
         with self._errors_in_words():
             self._connection.execute("DELETE FROM measured")
 

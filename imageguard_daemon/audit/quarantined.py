@@ -203,7 +203,7 @@ def reviews_of(engine: sa.Engine, decision_id: int) -> list[Review]:
 def reviewed_measures(engine: sa.Engine) -> Iterator[tuple[bool, str, str, str, str]]:
     """Stream the images that people reviewed: whether they called them bad, path, SHA-256, scorer, measures (JSON).
 
-    What was only rejudged, or undone since, is no person's word. Archived ones are among them; the order is that of
+    What was only rejudged, or undone since, is not a person's word. Archived ones are among them; the order is that of
     the decisions.
     """
     with reading(engine, engine.url.database or "") as connection:

@@ -11,7 +11,7 @@ its images as packed columns, one value for each image, in the same order in eac
     scores   <f8   six for each image, in the order of SCORE_NAMES; NaN where nothing could be measured
 
 An hour has several rows when it has many images, or late ones. Rows that are archived leave their roll-up behind. Like
-an index it repeats what the records say, so it is no link of the hash chain; a migration can always make it anew.
+an index it repeats what the records say, so it is not a link of the hash chain; a migration can always make it again.
 """
 
 import itertools
@@ -29,7 +29,7 @@ FLAG_DARK = 1
 FLAG_DUPLICATE = 2
 """The content was filed before."""
 FLAG_UNREADABLE = 4
-"""A score is no number: the row was not written by us."""
+"""A score is not a number: the row was not written by us."""
 FLAG_BORDERLINE = 8
 """The signal that decides lies where good and bad images mix."""
 

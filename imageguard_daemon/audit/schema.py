@@ -3,13 +3,13 @@
 `decision_records` has one row for each judgement, `intents` one for each file about to move because of it,
 `outcomes` what became of each intent, `relocations` where a filed file was found after others had moved it.
 `review_records` has one row for each review of an image; an intent that comes from one names it (`review_id`), and
-the move that had brought its file to where it is taken from (`previous_id`). `alert_records` has what people were told
+the move that had brought its file to where it is taken from (`previous_id`). `alert_records` has the alerts sent
 of findings, `alert_attempts` each try to do so. `archives` says which beginning of the log was taken out and where to,
 `archived_files` which of its files should still be where. `chain` has one row for each row of all these but the last,
 in the one order of the log; `chain.py` says how it is made. The views `decisions` (one row per file judged and moved)
 and `reviews` (one row per review that took effect) are the public face; the tables may change with a migration.
 The `rollup_...` tables repeat what reports need (`rollups.py`), `rollup_reviews` of reviewed images that were archived
-(`archived.py`). `forwarding` has one row and is no record: which
+(`archived.py`). `forwarding` has one row and is not a record: which
 log this is, and up to which link a fleet's database has confirmed it (`forwarded_log.py`).
 """
 

@@ -1,7 +1,7 @@
 """Writes the audit log: intents before files move, outcomes after.
 
 Several processes may have a writer: each transaction takes SQLite's write lock before it reads anything, and finds the
-head of the hash chain anew (docs/decisions/0008-acting-beside-a-daemon.md).
+head of the hash chain again (docs/decisions/0008-acting-beside-a-daemon.md).
 """
 
 import ctypes
@@ -31,7 +31,7 @@ _FILED_WITH = """FROM decisions AS d WHERE sha256 IN (SELECT value FROM json_eac
 AND NOT EXISTS (SELECT 1 FROM review_records AS v JOIN intents AS i ON i.review_id = v.id AND i.role = 'image'
                 JOIN outcomes AS o ON o.intent_id = i.id AND o.outcome = 'purged'
                 WHERE v.decision_id = d.id AND v.action = 'return') GROUP BY sha256"""
-"""The decisions on contents, but for those whose image went back into the inbox: judged again, it is no duplicate."""
+"""Decisions on contents, but for those whose image went back into the inbox: judged again, it is not a duplicate."""
 
 
 def utc_now() -> datetime:

@@ -1,4 +1,4 @@
-"""Thresholds from scores: at most so many good images rejected, as near to the preset as that allows.
+"""Thresholds from scores: a maximum of good images rejected, as near to the preset as that allows.
 
 What counts is the number of good images rejected by any of the signals together. The search gives up good
 images one after the other, in an order that does not depend on the limit, and stops at the limit. A larger limit

@@ -1,4 +1,4 @@
-"""`imageguard-daemon alerts`: what people were told, and whether telling them works."""
+"""`imageguard-daemon alerts`: the alerts sent, and a test alert."""
 
 import json
 from datetime import UTC, datetime
@@ -13,9 +13,9 @@ from imageguard_daemon.errors import ConfigError, UnavailableError
 if TYPE_CHECKING:
     from imageguard_daemon.audit.alerts import Alert
 
-app = CommandLine(no_args_is_help=True, help="Findings that people were told of, and a test of how they are told.")
+app = CommandLine(no_args_is_help=True, help="List the alerts sent, or send a test alert.")
 
-Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most N, newest first.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Maximum number of alerts, newest first.")]
 _COLUMNS = (
     "id",
     "state",
@@ -39,7 +39,7 @@ def list_(
     limit: Limit = 50,
     output: Format = OutputFormat.table,
 ) -> None:
-    """List what people were told, when, and whether it reached them; newest first."""
+    """List the alerts sent, when, and whether they arrived; newest first."""
     from imageguard_daemon.audit.alerts import recorded_alerts
     from imageguard_daemon.audit.database import disposing, open_for_reviewing
     from imageguard_daemon.review.rendering import as_csv
@@ -58,7 +58,7 @@ def list_(
 
 @app.command("test")
 def try_channels(root: Root = None, config_file: ConfigFile = None) -> None:
-    """Tell a made-up finding by every channel of the configuration, now. Nothing is recorded.
+    """Send a test alert by every channel of the configuration. Nothing is recorded.
 
     It runs as you, outside of the service's sandbox; docs/alerts.md says how to try it inside.
     """
@@ -69,7 +69,7 @@ def try_channels(root: Root = None, config_file: ConfigFile = None) -> None:
     settings = settings_for(root, config_file, touches_folders=False)
     channels = channels_of(settings.alerts)
     if not channels:
-        raise ConfigError(["alerts: nobody would be told; set alerts.command or alerts.webhook"])
+        raise ConfigError(["alerts: no channel is configured; set alerts.command or alerts.webhook"])
     failed = 0
     for name, channel in channels.items():
         alert = Alert(datetime.now(UTC), "test", "test", "This is a test of alerts; nothing was found.", name)
@@ -118,7 +118,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
 
     console = Console(highlight=False, markup=False, emoji=False)
     if not rows:
-        console.print("Nobody was told anything yet.")
+        console.print("No alerts have been sent yet.")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("found (UTC)", "state", "channel", "reached", "finding"):

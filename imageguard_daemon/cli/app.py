@@ -38,8 +38,8 @@ app = CommandLine(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Stands at the door of a machine-learning dataset: scores new images, accepts the good, quarantines the rest, "
-    "and records why.",
+    help="Watch a folder for new images of a dataset: accept the good ones, quarantine the rest, and record why. "
+    "Start with `run`.",
 )
 app.command()(run.run)
 app.command()(check.check)
@@ -122,7 +122,7 @@ def _leave_a_folder_that_is_closed() -> None:
 def _exit_code() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to fail
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is not a reason to fail
     try:
         app()
     except SystemExit as end:

@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from imageguard_daemon.retention.archiving import Progress, Request
 
 app = CommandLine(
-    no_args_is_help=True, help="The audit log itself: old records to archives, archives checked, a loss accepted."
+    no_args_is_help=True, help="Maintain the audit log: archive old records, check archives, accept a loss."
 )
 
 OlderThan = Annotated[
     str,
     typer.Option(
-        metavar="AGE", show_default=False, help="What was decided before then: 400d ago, or up to 2025-01-31."
+        metavar="AGE", show_default=False, help="Archive what was decided before then: 400d ago, or up to 2025-01-31."
     ),
 ]
 Into = Annotated[
     Path | None,
-    typer.Option("--to", metavar="FOLDER", show_default=False, help="Where archives go (default: ROOT/archive)."),
+    typer.Option("--to", metavar="FOLDER", show_default=False, help="Folder for archives (default: ROOT/archive)."),
 ]
 Quarantined = Annotated[
     bool,
     typer.Option(
         "--include-quarantined",
-        help="Images still in quarantine, too: they can then not be released or purged by command any more.",
+        help="Also archive images still in quarantine: they can no longer be released or purged by command.",
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it, it is only said what would go.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it, only say what would be archived.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="What happened, for the record.")]
 Folders = Annotated[
     list[Path],
@@ -55,10 +55,10 @@ def archive_(  # noqa: PLR0913, PLR0917 - one parameter for each option
     include_quarantined: Quarantined = False,
     yes: Yes = False,
 ) -> None:
-    """Move old records out of the log into Parquet files; the files they are about stay where they are.
+    """Move old records out of the log into Parquet files; the images stay where they are.
 
-    The copy is read back and held against the hash chain before anything leaves the log. What is not settled stays:
-    files in quarantine, what was reviewed later, moves without an outcome. `verify` and reports go on as before.
+    The copy is read back and checked against the hash chain before anything leaves the log. Unsettled records stay:
+    files in quarantine, later reviews, moves without an outcome. `verify` and reports work as before.
     """
     from datetime import UTC, datetime
 
@@ -71,8 +71,8 @@ def archive_(  # noqa: PLR0913, PLR0917 - one parameter for each option
     request = Request(cutoff, (into or settings.root / "archive").absolute(), login_name(), include_quarantined)
     plan = plan_archive(settings, request)
     if plan is None:
-        waits = " What the fleet's database does not have yet stays." if settings.forward.url else ""
-        typer.echo(f"There is nothing that old that is not archived yet.{waits}")
+        waits = " Records that the fleet's database does not have yet stay." if settings.forward.url else ""
+        typer.echo(f"Nothing that old is left to archive.{waits}")
         return
     for line in _told(plan):
         typer.echo(line)
@@ -92,7 +92,7 @@ def _archive(settings: "Settings", request: "Request") -> None:
         made = archive(settings, request, progress)
     if made is not None:
         typer.echo(f"archived {made.decisions:,} decisions to {made.folder}")
-        typer.echo("The space is used again by new records; to give it back to the disk, stop the daemon and VACUUM.")
+        typer.echo("New records reuse the space; to give it back to the disk, stop the daemon and VACUUM.")
 
 
 @app.command("check")
@@ -101,7 +101,7 @@ def check_(folders: Folders) -> None:
 
     A FOLDER is an archive, or the folder that `audit archive` fills.
 
-    Exits 0 when all are as they were written, 65 otherwise.
+    Exits 0 when all are intact, 65 otherwise.
     """
     from imageguard_daemon.audit.archive_copy import check_copy
 
@@ -118,7 +118,7 @@ def check_(folders: Folders) -> None:
         before = heads.get(manifest.first_sequence - 1, manifest.hash_before)
         if before != manifest.hash_before:
             failed += 1
-            typer.echo(f"error: {folder} does not go on where the archive before it ends", err=True)
+            typer.echo(f"error: {folder} does not continue the archive before it", err=True)
         heads[manifest.last_sequence] = manifest.last_hash
         typer.echo(
             f"{folder}: links {manifest.first_sequence:,} to {manifest.last_sequence:,}, "
@@ -129,10 +129,10 @@ def check_(folders: Folders) -> None:
 
 @app.command("accept")
 def accept_(root: Root = None, config_file: ConfigFile = None, why: Why = "") -> None:
-    """Let a log go on that lacks records it had: put back from a backup, begun anew, or with its journal lost.
+    """Accept a log that lacks records it had: restored from a backup, started over, or without its journal.
 
-    A start refuses such a log. This records who accepted the loss, and why; what was filed by the lost records is
-    `foreign` to `verify` from then on. A log that lacks nothing is left as it is. Refuses while a daemon runs.
+    The daemon refuses to start on such a log. This records who accepted the loss, and why; for `verify`, files of the
+    lost records are `foreign` from then on. A log that lacks nothing is not changed. Refuses while a daemon runs.
     """
     from imageguard_daemon.audit.accepting import AcceptingWriter
     from imageguard_daemon.cli.reviewing import login_name

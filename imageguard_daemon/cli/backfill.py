@@ -1,4 +1,4 @@
-"""`backfill`: millions of old images judged from a list, in shards, on any executor."""
+"""`backfill`: millions of existing images judged from a list, in shards, on any executor."""
 
 import json
 import os
@@ -43,13 +43,16 @@ ManifestFile = Annotated[
         "--manifest",
         metavar="FILE",
         show_default=False,
-        help="The list of images: .parquet (or a folder of such), .csv, .jsonl, else a path a line. May be a URL.",
+        help="The list of images: .parquet (or a folder of them), .csv, .jsonl, or one path per line. Can be a URL.",
     ),
 ]
 Out = Annotated[
     str | None,
     typer.Option(
-        "--out", metavar="FOLDER", show_default=False, help="Where results go, a Parquet file a shard. May be a URL."
+        "--out",
+        metavar="FOLDER",
+        show_default=False,
+        help="Folder for the results, one Parquet file per shard. Can be a URL.",
     ),
 ]
 RootOfPaths = Annotated[
@@ -58,14 +61,15 @@ RootOfPaths = Annotated[
         "--root",
         metavar="FOLDER",
         show_default=False,
-        help="Where relative paths begin (default: the current folder). May be a URL.",
+        help="Folder that relative paths start from (default: the current folder). Can be a URL.",
     ),
 ]
 PathColumn = Annotated[str, typer.Option("--path-column", metavar="NAME", help="Column with the path.")]
 ClassColumn = Annotated[
-    str, typer.Option("--class-column", metavar="NAME", help="Column with the class; without it, the folder says it.")
+    str,
+    typer.Option("--class-column", metavar="NAME", help="Column with the class; without one, the folder is the class."),
 ]
-ShardSize = Annotated[int, typer.Option("--shard-size", min=1, max=100_000, help="Images in a shard.")]
+ShardSize = Annotated[int, typer.Option("--shard-size", min=1, max=100_000, help="Images per shard.")]
 ExecutorName = Annotated[
     str,
     typer.Option(
@@ -80,17 +84,20 @@ DaskScheduler = Annotated[
         "--dask",
         metavar="ADDRESS",
         show_default=False,
-        help="Score on the workers of this Dask scheduler, e.g. tcp://host:8786, in place of an executor.",
+        help="Score on the workers of this Dask scheduler, e.g. tcp://host:8786, instead of an executor.",
     ),
 ]
-Attempts = Annotated[int, typer.Option("--attempts", min=1, max=100, help="How often a shard may fail in one run.")]
+Attempts = Annotated[int, typer.Option("--attempts", min=1, max=100, help="Attempts per shard in one run.")]
 Reads = Annotated[
-    int, typer.Option("--reads", min=1, max=256, help="Images that each worker reads at a time; more for a far store.")
+    int,
+    typer.Option(
+        "--reads", min=1, max=256, help="Images that each worker reads at the same time; more for a remote store."
+    ),
 ]
 ReadSeconds = Annotated[
-    float, typer.Option("--read-timeout", min=0.1, help="Seconds after which a read that gives nothing is given up.")
+    float, typer.Option("--read-timeout", min=0.1, help="Seconds after which a read that returns nothing is given up.")
 ]
-Refresh = Annotated[bool, typer.Option("--refresh", help="Make anew what was made from other rows, or on other terms.")]
+Refresh = Annotated[bool, typer.Option("--refresh", help="Redo shards made from other rows or with other settings.")]
 Form = Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the summary.")]
 
 
@@ -117,10 +124,10 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
     refresh: Refresh = False,
     output: Form = OutputFormat.table,
 ) -> None:
-    """Judge millions of old images from a list, in shards; what is done is never done again.
+    """Judge millions of existing images from a list, in shards; resumes where it stopped.
 
-    Every row of the list becomes a row of the results: a verdict, or why the image could not be read. The same command
-    again does what is missing, and tries again what could not be read.
+    Every row of the list becomes a row of the results: a verdict, or why the image could not be read. Run the same
+    command again to do what is missing, and to retry what could not be read.
 
     Exits 0 when every row has a verdict, 66 when images could not be read, 75 when shards failed, 130 when interrupted.
     """
@@ -162,10 +169,10 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 @app.command("status")
 def status(
-    out: Annotated[str, typer.Option("--out", metavar="FOLDER", help="The folder of results. May be a URL.")],
+    out: Annotated[str, typer.Option("--out", metavar="FOLDER", help="The folder of results. Can be a URL.")],
     output: Form = OutputFormat.table,
 ) -> None:
-    """Say how far a back-fill has come, from its results alone; one that is running is not disturbed."""
+    """Show the progress of a back-fill, from its results alone; does not disturb one that is running."""
     from rich.console import Console
 
     from imageguard_daemon.batch.backfill.standing import standing_of

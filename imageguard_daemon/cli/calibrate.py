@@ -56,7 +56,7 @@ Log = Annotated[
         "--log",
         metavar="ROOT",
         show_default=False,
-        help="In place of a folder: images of this root's log (or of an audit database), by their recorded measures.",
+        help="Instead of a folder: images of this root's log (or of an audit database), by their recorded measures.",
     ),
 ]
 Bad = Annotated[
@@ -71,8 +71,7 @@ Confidence = Annotated[
     typer.Option(
         metavar="SHARE",
         show_default=False,
-        help="Have --max-reject hold for images that are not at hand, with this confidence, e.g. 95%: takes 309 good "
-        "images for 1%.",
+        help="Make --max-reject hold for future images, with this confidence, e.g. 95%: needs 309 good images for 1%.",
     ),
 ]
 Preset = Annotated[
@@ -120,11 +119,11 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     The preset's thresholds are lowered only as far as it takes to accept enough of the good images; none becomes
     stricter, except with --bad and on evidence. At least 10 good images are needed, 300 for 1%. Sub-folders are
-    looked at, links are not followed, and nothing is moved or recorded. With --confidence the share is that of images
-    to come, not of those at hand.
+    searched, links are not followed, and nothing is moved or recorded. With --confidence the share holds for future
+    images, not only for these.
 
-    With --log no images are needed: those that people confirmed as rejected, or rejected, count as bad, all others of
-    the source as good, so look at some first. Told is what the proposal would have decided, and what follows.
+    With --log no images are needed: those that people rejected, or confirmed as rejected, count as bad, all others of
+    the source as good, so review some first. It also prints what the proposal would have decided, and the next steps.
 
     Exits 0 with a proposal, and 66 if a file could not be read or too few could be measured.
     """
@@ -288,7 +287,7 @@ def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, 
 
 
 def _images(folder: str, unreadable: dict[str, str], left: dict[str, int]) -> Iterator[str]:
-    """Yield the images of a folder as the daemon would choose them, and note what is no candidate."""
+    """Yield the images of a folder as the daemon would choose them, and note what is not a candidate."""
     from imageguard_daemon.config import Intake
     from imageguard_daemon.intake.selection import Left, Selection
     from imageguard_daemon.intake.walking import walk

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", readable=False, help="Images to look at.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", readable=False, help="Images to check.")],
     preset: Annotated[
         str,
         typer.Option(
@@ -39,9 +39,9 @@ def check(
     readout: Readout = None,
     output: Format = OutputFormat.table,
 ) -> None:
-    """Show six measures, scores and the verdict of single images. Nothing is moved or recorded.
+    """Show the verdict, scores and measures of single images. Nothing is moved or recorded.
 
-    Exits 0 whatever the verdicts, and 66 when a file cannot be read.
+    Exits 0 whatever the verdicts, or 66 when a file cannot be read.
     """
     chosen = parse_thresholds(thresholds or [])
     decisions, unreadable = _decide(files, {"preset": preset, "thresholds": chosen}, readout)

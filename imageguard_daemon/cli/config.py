@@ -18,7 +18,7 @@ app = CommandLine(no_args_is_help=True, help="Write, check and show configuratio
 def init(
     file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("config.yaml"),
 ) -> None:
-    """Write an example configuration with every setting, its default and its reason. Replaces nothing."""
+    """Write an example configuration with every setting, its default and its reason. Never replaces a file."""
     from imageguard_daemon.example import render_example
 
     try:
@@ -44,7 +44,7 @@ def check(
     ] = None,
     config_file: ConfigFile = None,
 ) -> None:
-    """Find all mistakes of a configuration at once; exits 78 when there is one, 66 when its readout cannot be read."""
+    """Report all mistakes of a configuration; exits 78 when there are any, 66 when its readout cannot be read."""
     from imageguard_daemon.intake.selection import unprotected
     from imageguard_daemon.service.preparation import refuse_files_in_place_of_folders
 
@@ -74,7 +74,7 @@ def check(
 
 @app.command()
 def show(root: Root = None, config: ConfigFile = None) -> None:
-    """Show the configuration in force, with defaults and absolute paths, as YAML."""
+    """Show the effective configuration, with defaults and absolute paths, as YAML."""
     import yaml
 
     settings = settings_for(root, config)

@@ -37,23 +37,24 @@ if TYPE_CHECKING:
 To = Annotated[
     ManifestForm,
     typer.Option(
-        "--to", help="huggingface: metadata.jsonl; fiftyone: samples; coco: --coco filtered; list: one path a line."
+        "--to",
+        help="huggingface: metadata.jsonl; fiftyone: samples; coco: --coco filtered; list: one path per line.",
     ),
 ]
 From = Annotated[
     Path | None,
     typer.Option(
-        "--from", metavar="RESULTS", show_default=False, help="Results of `scan --jsonl`, in place of an audit log."
+        "--from", metavar="RESULTS", show_default=False, help="Results of `scan --jsonl`, instead of an audit log."
     ),
 ]
-Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output.")]
+Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="File to write; - is standard output.")]
 Coco = Annotated[
     Path | None, typer.Option("--coco", metavar="FILE", show_default=False, help="With --to coco: the file to filter.")
 ]
-OnlyThese = Annotated[Only, typer.Option("--only", help="Which images it has.")]
+OnlyThese = Annotated[Only, typer.Option("--only", help="Which images to list.")]
 Null = Annotated[bool, typer.Option("--null", "-0", help="With --to list: end each path with a NUL, for xargs -0.")]
 ByContent = Annotated[
-    bool, typer.Option("--verify-content", help="Read each file, too, to see that it is what was judged.")
+    bool, typer.Option("--verify-content", help="Also read each file and compare its content with what was judged.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that already exists.")]
 
@@ -71,10 +72,10 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter for each option
     verify_content: ByContent = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a manifest of the accepted images for other tools: from an audit log, or from the results of a scan.
+    """List the accepted images for other tools, from an audit log or the results of a scan.
 
-    Files that are not there any more, or changed since they were judged, are left out and counted; then the exit code
-    is 66. So are images whose records were archived, except by --to list.
+    Files that are missing, or changed since they were judged, are skipped and counted, and the exit code is 66. So are
+    images whose records were archived, except with --to list.
     """
     _require_sense(to, output, coco, null=null)
     left = LeftOut(Counter())
@@ -110,7 +111,7 @@ def _entries(root: Path | None, config: Path | None, database: Path | None, resu
 
     if results is not None:
         if root is not None or database is not None:
-            raise UsageError("--from takes the place of an audit log: leave ROOT and --db out")
+            raise UsageError("--from replaces an audit log: it cannot be combined with ROOT or --db")
         return entries_of_results(results)
     settings = settings_for(root, config)
     return entries_of_log(database or settings.audit.database, settings)
@@ -165,7 +166,7 @@ def _write_coco(entries: Iterable[Entry], coco: Path, stream: "BinaryIO", left: 
 
 @contextmanager
 def _target(path: str, *, overwrite: bool) -> "Iterator[BinaryIO]":
-    """Give the manifest's file, which bears its name only when it is whole; what is there already stays, unless asked.
+    """Give the manifest's file, which bears its name only when it is whole; an existing file stays, unless asked.
 
     Raises:
         UsageError: a file is there. FatalError: it cannot be written.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from imageguard_daemon.audit.fleet_logs import ReceivedLog
     from imageguard_daemon.service.forwarding import ForwardingLoop
 
-app = CommandLine(no_args_is_help=True, help="The logs of many servers in one PostgreSQL; docs/fleet.md.")
+app = CommandLine(no_args_is_help=True, help="Collect the logs of many servers in one PostgreSQL (docs/fleet.md).")
 
 Url = Annotated[
     str | None,
@@ -26,12 +26,12 @@ Url = Annotated[
         help="The database, e.g. postgresql://owner@db.example.org/imageguard (default: the configuration's).",
     ),
 ]
-Follow = Annotated[bool, typer.Option("--follow", help="Go on with what is recorded later, until stopped.")]
+Follow = Annotated[bool, typer.Option("--follow", help="Keep sending new records until stopped.")]
 
 
 @app.command("forward")
 def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow = False) -> None:
-    """Send what the fleet's database does not have yet of this log, then exit; a daemon may be at work meanwhile.
+    """Send new records of this log to the fleet's database, then exit; a daemon may be running.
 
     A daemon does this by itself, unless forward.with_daemon is off. Exits 75 when the database is away: what was not
     sent waits in the log.
@@ -76,7 +76,7 @@ def _send_all(loop: "ForwardingLoop") -> None:
 def prepare_(root: Root = None, config_file: ConfigFile = None, url: Url = None) -> None:
     """Create the tables in the fleet's database, or bring them up to date; run it as the owner of the database.
 
-    Whoever may create tables there need not: the first forwarder does it. Several may run at once.
+    Not needed where the forwarder may create tables: it does so itself. Several may run at once.
     """
     from imageguard_daemon.audit.database import disposing
     from imageguard_daemon.audit.fleet_database import newest_version, open_fleet, prepare
@@ -91,7 +91,7 @@ def prepare_(root: Root = None, config_file: ConfigFile = None, url: Url = None)
 def list_(
     root: Root = None, config_file: ConfigFile = None, url: Url = None, output: Format = OutputFormat.table
 ) -> None:
-    """Show the logs that the fleet's database has, how far, and when each was last heard of."""
+    """List the logs in the fleet's database, how complete they are, and when each was last updated."""
     from imageguard_daemon.audit.fleet_logs import received_logs
 
     found = received_logs(_address(root, config_file, url))
@@ -137,7 +137,7 @@ def _show(found: "list[ReceivedLog]") -> None:
 
     table = Table("log", "host", "root", "records", "last received", "remarks", box=None)
     for one in found:
-        remarks = [f"goes on from log {one.parent} after record {one.fork_sequence:,}"] if one.parent else []
+        remarks = [f"continues log {one.parent} after record {one.fork_sequence:,}"] if one.parent else []
         remarks += [f"{one.odd:,} kept in another form"] if one.odd else []
         remarks += [f"{one.missed:,} archived before they were sent"] if one.missed else []
         cells = (str(one.log), one.host, one.root, f"{one.records:,}", one.last_received_at, "; ".join(remarks))

@@ -20,8 +20,8 @@ def tell_unread(console: "Console", examples: Sequence[tuple[str, str]], total: 
 def tell_how_to_go_on(console: "Console", *, interrupted: bool, detail: str = "") -> None:
     """Say that the same command goes on."""
     told = (
-        "interrupted; the same command goes on where it was"
+        "interrupted; run the same command again to resume"
         if interrupted
-        else "not complete; the same command goes on"
+        else "not complete; run the same command again to go on"
     )
     console.print(f"{told}{detail}", soft_wrap=True)

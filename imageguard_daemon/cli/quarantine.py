@@ -45,14 +45,14 @@ class Shape:
 
 app = CommandLine(
     no_args_is_help=True,
-    help="Look through images, and release, confirm or purge rejected ones, reject or approve accepted ones.",
+    help="Review images: release, confirm or purge rejected ones, reject or approve accepted ones.",
 )
 
 After = Annotated[
     int | None,
-    typer.Option("--after", metavar="N", show_default=False, help="Go on after this number, the last of a page."),
+    typer.Option("--after", metavar="N", show_default=False, help="Continue after this number, the last of a page."),
 ]
-All = Annotated[bool, typer.Option("--all", help="Every image in a state that allows it.")]
+All = Annotated[bool, typer.Option("--all", help="All images whose state allows it.")]
 OlderThan = Annotated[
     str,
     typer.Option(
@@ -64,11 +64,11 @@ OlderThan = Annotated[
 @app.command("list")
 @with_groups
 def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile = None, after: After = None) -> None:
-    """List images, newest first: the rejected ones that wait for a review, or those selected.
+    """List images, newest first: by default the rejected ones that wait for review.
 
     --state accepted lists what the daemon accepted and nobody has reviewed.
 
-    A page has 50 of them unless --limit says otherwise; --after goes on where a page ended.
+    A page has 50 images unless --limit says otherwise; --after continues where a page ended.
     """
     from imageguard_daemon.audit.quarantined import page
     from imageguard_daemon.review import rendering
@@ -95,9 +95,9 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
 @app.command()
 @with_groups
 def show(place: Place, asked: Asked, shape: Shape) -> None:
-    """Show single images: why they were rejected, and what was said and done since.
+    """Show single images: why they were rejected, and how they were reviewed.
 
-    Accepted images, too; by path those that people have reviewed.
+    Accepted images too; by path only those that people have reviewed.
     """
     from imageguard_daemon.audit.quarantined import page, reviews_of
     from imageguard_daemon.review import rendering
@@ -123,9 +123,9 @@ def show(place: Place, asked: Asked, shape: Shape) -> None:
 @app.command()
 @with_groups
 def release(place: Place, asked: Asked, said: Said, everything: All = False) -> None:
-    """Move images, with their sidecars, to where they would have gone in accepted. `undo` takes that back.
+    """Move images, with their sidecars, to accepted. `undo` reverts it.
 
-    What a person rejected goes back to where it was: that is an `undo`.
+    An image that a person rejected goes back to where it was, as by `undo`.
     """
     from imageguard_daemon.review import acting
 
@@ -138,7 +138,7 @@ def release(place: Place, asked: Asked, said: Said, everything: All = False) -> 
 @app.command()
 @with_groups
 def confirm(place: Place, asked: Asked, said: Said, everything: All = False) -> None:
-    """Record that rejections are right. Nothing moves; only confirmed images can be purged."""
+    """Record that rejecting these images was right. Nothing moves; only confirmed images can be purged."""
     from imageguard_daemon.review import acting
 
     root, asked = with_images(place, asked)
@@ -150,7 +150,7 @@ def confirm(place: Place, asked: Asked, said: Said, everything: All = False) -> 
 @app.command()
 @with_groups
 def reject(place: Place, asked: Asked, said: Said) -> None:
-    """Move accepted images, with their sidecars, to where they would have gone in quarantine. `undo` takes that back.
+    """Move accepted images, with their sidecars, to quarantine. `undo` reverts it.
 
     They count as bad images that the daemon missed, in reports and for `calibrate --reviews`.
     """
@@ -165,7 +165,7 @@ def reject(place: Place, asked: Asked, said: Said) -> None:
 @app.command()
 @with_groups
 def approve(place: Place, asked: Asked, said: Said) -> None:
-    """Record that images were accepted rightly. Nothing moves; they are listed as accepted no more."""
+    """Record that accepting these images was right. Nothing moves; they are no longer listed as accepted."""
     from imageguard_daemon.review import acting
 
     root, asked = with_images(place, asked)
@@ -177,9 +177,9 @@ def approve(place: Place, asked: Asked, said: Said) -> None:
 @app.command()
 @with_groups
 def undo(place: Place, asked: Asked, said: Said, everything: All = False) -> None:
-    """Take back releases (files return to quarantine), rejections by people (to accepted), and what was only said.
+    """Revert releases (files return to quarantine), rejections by people (to accepted), confirmations and approvals.
 
-    `--action rejudge` takes back what `rejudge` released; `--reviewed-since 2h` what was done lately.
+    `--action rejudge` reverts what `rejudge` released; `--reviewed-since 2h` what was done in the last two hours.
     """
     from imageguard_daemon.review import acting
 
@@ -192,10 +192,10 @@ def undo(place: Place, asked: Asked, said: Said, everything: All = False) -> Non
 @app.command()
 @with_groups
 def purge(asked: Asked, said: Said, older_than: OlderThan, root: Root = None, config_file: ConfigFile = None) -> None:
-    """Delete confirmed images of a certain age, with their sidecars, for good. Without --yes it only says which.
+    """Delete confirmed images older than an age, with their sidecars, for good. Without --yes it only lists them.
 
-    What a person rejected needs no confirmation; its age is also that of the rejection. The record of what they were,
-    and who confirmed or rejected them, stays.
+    Images that a person rejected need no confirmation, but the rejection must be that old too. The records of the
+    images, and of who confirmed or rejected them, stay.
     """
     from datetime import UTC, datetime
 
@@ -205,7 +205,7 @@ def purge(asked: Asked, said: Said, older_than: OlderThan, root: Root = None, co
     before = parse_age("--older-than", older_than, datetime.now(UTC))
     until = f"{before:%Y-%m-%dT%H:%M:%S.%fZ}"
     if asked.until is not None:
-        raise UsageError("purge takes --older-than in place of --until")
+        raise UsageError("purge takes --older-than instead of --until")
     order = Order("purge", acting.purge, said, irrevocable=True, rejected_until=before)
     states = [StateName.confirmed, StateName.rejected]
     act_on(settings_for(root, config_file), replace(asked, until=until), order, states)

@@ -31,9 +31,9 @@ def rejudge(  # noqa: PLR0913, PLR0917 - one parameter for each option
     thresholds: Thresholds = None,
     preset: Preset = None,
 ) -> None:
-    """Apply other thresholds to the images in quarantine: release those that they accept.
+    """Release the images in quarantine that other thresholds accept.
 
-    Judges by recorded scores alone, as `simulate` does: thresholds given by --set replace those of the time; with
+    Uses recorded scores only, like `simulate`: thresholds given by --set replace those of the time; with
     --config alone, those that the file has now for each source; with --preset, those of the preset. Only images
     that nobody has reviewed are looked at, unless --id, --path or --state say otherwise.
 
@@ -88,4 +88,4 @@ def _told(made: "Rejudged", words: str) -> Iterator[str]:
     if made.unreadable:
         yield f"{made.unreadable:,} stay, since their scores or thresholds cannot be read"
     if made.other_versions:
-        yield f"{made.other_versions:,} of those accepted were scored by another version; measured anew they may differ"
+        yield f"{made.other_versions:,} of these were scored by another version; measured again, they may differ"

@@ -34,8 +34,8 @@ Since = Annotated[
     typer.Option(
         metavar="TIME",
         show_default=False,
-        help="Only decisions from then on: 30m, 12h, 7d or 2w ago, or 2025-01-31, or 2025-01-31T08:30+01:00. "
-        "UTC where no zone is given.",
+        help="Only decisions since then: 30m, 12h, 7d or 2w ago, 2025-01-31, or 2025-01-31T08:30+01:00. "
+        "UTC if no zone is given.",
     ),
 ]
 Until = Annotated[
@@ -46,8 +46,8 @@ By = Annotated[
     str,
     typer.Option(
         metavar="WHAT[,WHAT]",
-        help="What to group by: class, reason, source, camera, host, preset, hour, day or week; two of them, as "
-        "class,reason, are crossed. Times are UTC.",
+        help="What to group by: class, reason, source, camera, host, preset, hour, day or week; two of them, e.g. "
+        "class,reason, make a cross table. Times are UTC.",
         autocompletion=completing.dimensions,
     ),
 ]
@@ -86,7 +86,7 @@ From = Annotated[
         "--from",
         metavar="RESULTS",
         show_default=False,
-        help="Results of `scan --csv`, `--jsonl` or `--parquet`, in place of an audit log; by class or reason.",
+        help="Results of `scan --csv`, `--jsonl` or `--parquet`, instead of an audit log; by class or reason.",
     ),
 ]
 Output = Annotated[
@@ -123,7 +123,9 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
     scope = Scope(*parse_period(since, until, now), source, class_name, camera, host, preset)
     if results is not None:
         if root or database or scope != Scope():
-            raise UsageError("--from is about all images of the results: give no ROOT, --db, time or name with it")
+            raise UsageError(
+                "--from is about all images of the results: it cannot be combined with ROOT, --db, times or names"
+            )
         _of_results(results, grouping, config_file, output_format, output)
         return
     settings = settings_for(root, config_file, touches_folders=False)
@@ -139,12 +141,12 @@ def parse_grouping(text: str) -> tuple[Dimension, ...]:
     known = [str(dimension) for dimension in Dimension]
     names = [name.strip() for name in text.split(",")]
     if unknown := [name for name in names if name not in known]:
-        raise UsageError(f"--by {text}: {unknown[0]!r} is none of {', '.join(known)}")
+        raise UsageError(f"--by {text}: {unknown[0]!r} is not one of {', '.join(known)}")
     if len(names) > 2 or len(set(names)) < len(names):
         raise UsageError(f"--by {text}: give one of {', '.join(known)}, or two different ones")
     by = tuple(map(Dimension, names))
     if sum(dimension in PERIODS for dimension in by) > 1:
-        raise UsageError(f"--by {text}: hour, day and week cannot be crossed with one another")
+        raise UsageError(f"--by {text}: hour, day and week cannot be combined in one table")
     return by
 
 

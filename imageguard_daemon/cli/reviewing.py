@@ -31,8 +31,8 @@ Who = Annotated[
     str | None,
     typer.Option("--who", metavar="NAME", show_default=False, help="Who decides (default: your login name)."),
 ]
-Why = Annotated[str, typer.Option("--why", metavar="TEXT", show_default=False, help="Why; recorded with the rest.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it a selection is counted, and you are asked.")]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", show_default=False, help="Why, for the record.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it, the images are counted and you are asked.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ Readout = Annotated[
         metavar="FILE",
         readable=False,
         show_default=False,
-        help="A readout of your own, as `python -m training` writes it, in place of the package's or the "
+        help="A readout of your own, as `python -m training` writes it, instead of the package's or the "
         "configuration's.",
     ),
 ]

@@ -26,12 +26,13 @@ _NAMES_LOOKED_AT = 1_000
 def run(
     root: Root = None,
     config: ConfigFile = None,
-    once: Annotated[bool, typer.Option("--once", help="Handle what is in the inbox, then exit.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Process what is in the inbox, then exit.")] = False,
 ) -> None:
     """Watch the inbox; move good images to accepted, the others to quarantine; record every decision.
 
-    ROOT alone is enough: ROOT/inbox, accepted, quarantine and audit.db are made. Put images into ROOT/inbox; the
-    first folder below it is taken as their class. Stop with Ctrl-C or SIGTERM; SIGHUP reloads the configuration.
+    ROOT is all it needs: it creates ROOT/inbox, accepted, quarantine and audit.db. Put images into ROOT/inbox; the
+    first folder below it is their class, e.g. ROOT/inbox/cat/1.jpg. Stop with Ctrl-C or SIGTERM; SIGHUP reloads the
+    configuration.
     """
     from rich.console import Console
 

@@ -46,7 +46,10 @@ class Only(StrEnum):
 
 
 Folder = Annotated[
-    Path, typer.Argument(metavar="FOLDER", readable=False, help="Folder tree to judge; its first level is the class.")
+    Path,
+    typer.Argument(
+        metavar="FOLDER", readable=False, help="Folder tree to judge; the first level below it is the class."
+    ),
 ]
 Csv = Annotated[
     str | None,
@@ -54,7 +57,7 @@ Csv = Annotated[
 ]
 Jsonl = Annotated[
     str | None,
-    typer.Option("--jsonl", metavar="FILE", show_default=False, help="Write a JSON object a line for each image."),
+    typer.Option("--jsonl", metavar="FILE", show_default=False, help="Write a line of JSON for each image."),
 ]
 Parquet = Annotated[
     str | None,
@@ -68,10 +71,10 @@ Html = Annotated[
         "--html",
         metavar="FILE",
         show_default=False,
-        help="Write a page with findings, charts, and pictures of what was rejected; it needs nothing else.",
+        help="Write a page with findings, charts, and pictures of what was rejected, in one file.",
     ),
 ]
-OnlyThese = Annotated[Only, typer.Option("--only", help="Which images the files above have; totals are of all.")]
+OnlyThese = Annotated[Only, typer.Option("--only", help="Which images to write to these files; totals count all.")]
 Fail = Annotated[bool, typer.Option("--fail-on-reject", help="Exit 1 when an image was rejected.")]
 MoveTo = Annotated[
     Path | None,
@@ -101,8 +104,8 @@ State = Annotated[
         help="Where measurements are kept, so that an interrupted scan goes on (default: beside the first output).",
     ),
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Forget what earlier scans have measured.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that no scan has made.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore earlier measurements: measure every image again.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files even if a scan did not write them.")]
 Form = Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the summary.")]
 
 
@@ -128,10 +131,10 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     overwrite: Overwrite = False,
     output: Form = OutputFormat.table,
 ) -> None:
-    """Judge all images of a folder where they lie; nothing is moved, unless --move says so.
+    """Judge all images of a folder in place; nothing is moved without --move.
 
-    Interrupted, the same command goes on where it was: what was measured is kept in a small file. Unchanged images
-    are not measured again, nor for other thresholds.
+    Run the same command again to resume an interrupted scan: measurements are kept in a small file. Unchanged images
+    are not measured again, even for other thresholds.
 
     Exits 0 whatever the verdicts, 1 with --fail-on-reject when an image was rejected, 66 when something could not be
     read, 75 when --move left files behind, 130 when interrupted.
@@ -187,11 +190,13 @@ def _outputs(csv: str | None, jsonl: str | None, parquet: str | None, html: str 
 
 def _require_sense(request: "Request") -> None:
     if request.move and request.link:
-        raise UsageError("--move and --link exclude one another")
+        raise UsageError("--move and --link cannot be combined")
     if request.hard_links and not request.link:
         raise UsageError("--hard-links goes with --link")
     if request.move and (request.state or request.fresh):
-        raise UsageError("--move keeps no state: what it has moved is in DEST/audit.db; leave --state and --fresh out")
+        raise UsageError(
+            "--move keeps no state, its moves are in DEST/audit.db: it cannot be combined with --state or --fresh"
+        )
 
 
 def _tell(result: "Result", output: OutputFormat, console: "Console") -> None:

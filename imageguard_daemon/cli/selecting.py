@@ -67,7 +67,7 @@ Paths = Annotated[
 Images = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="IMAGE...", show_default=False, help="Images, by number or path. ROOT may be left out before them."
+        metavar="IMAGE...", show_default=False, help="Images, by number or path; ROOT before them is optional."
     ),
 ]
 Reason = Annotated[
@@ -93,25 +93,26 @@ ScoreRanges = Annotated[
 Borderline = Annotated[
     bool | None,
     typer.Option(
-        "--borderline", show_default=False, help="Only those whose reason lies where good and bad images mix."
+        "--borderline",
+        show_default=False,
+        help="Only borderline images: near a threshold, where good and bad ones mix.",
     ),
 ]
 State = Annotated[
     StateName | None,
-    typer.Option(
-        "--state", show_default=False, help="Only in this state of review; all: every one that was ever rejected."
-    ),
+    typer.Option("--state", show_default=False, help="Only images in this state; all: all that were ever rejected."),
 ]
 Action = Annotated[
     ActionName | None,
-    typer.Option("--action", show_default=False, help="Only those whose latest review was of this kind."),
+    typer.Option("--action", show_default=False, help="Only images whose latest review was this action."),
 ]
 ReviewedSince = Annotated[
     str | None,
-    typer.Option(metavar="TIME", show_default=False, help="Only those whose latest review was since then, e.g. 2h."),
+    typer.Option(metavar="TIME", show_default=False, help="Only images whose latest review was since then, e.g. 2h."),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", min=1, show_default=False, help="At most N, newest first.")
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, show_default=False, help="Maximum number of images, newest first."),
 ]
 
 

@@ -26,7 +26,7 @@ Alive = Annotated[
     bool,
     typer.Option(
         "--alive",
-        help="For health checks: only tell whether a daemon runs and works. Exits 0 or 69, and looks into no inbox.",
+        help="For health checks: only say whether a daemon is running and working. Exits 0 or 69; skips the inbox.",
     ),
 ]
 
@@ -34,7 +34,7 @@ Alive = Annotated[
 def status(
     root: Root = None, config: ConfigFile = None, alive: Alive = False, output: Format = OutputFormat.table
 ) -> None:
-    """Show whether a daemon runs on ROOT, what it is doing, and what is left in the inbox and why."""
+    """Show whether a daemon is running on ROOT, what it is doing, and what is left in the inbox and why."""
     settings = settings_for(root, config, touches_folders=False)
     if not settings.root.is_dir():
         raise NoInputError(f"there is no folder {settings.root}; name the ROOT or --config FILE of a daemon")
@@ -57,14 +57,12 @@ def _require_alive(settings: "Settings") -> None:
 
     process_id = locking.running_process(settings.state_folder)
     if process_id is None:
-        raise UnavailableError(f"no daemon runs on {settings.root}")
+        raise UnavailableError(f"no daemon is running on {settings.root}")
     told = live.read(settings.state_folder)
     if told is None or told["process_id"] != process_id:
-        raise UnavailableError(f"process {process_id} is starting: it does not watch yet")
+        raise UnavailableError(f"process {process_id} is starting: it is not watching yet")
     if (age := _age(told)) > STALE_SECONDS:
-        raise UnavailableError(
-            f"process {process_id} last said something {age:.0f} s ago: it hangs, or its disk is full"
-        )
+        raise UnavailableError(f"process {process_id} last reported {age:.0f} s ago: it hangs, or its disk is full")
     typer.echo(f"running (process {process_id})")
 
 
@@ -179,7 +177,7 @@ def _last_end(found: dict[str, Any]) -> str:
     last_process = daemon.get("process_id")
     is_of_another = end is None or (end["process_id"] != last_process and end["at"] < daemon.get("updated_at", ""))
     if not found["running"] and daemon and is_of_another:
-        return f"process {last_process} was killed, or the power went"
+        return f"process {last_process} was killed, or the power failed"
     if end is None or (found["running"] and not end["exit_code"]):
         return ""
     return f"{end['at']}, exit code {end['exit_code']}: {end['why']}"

@@ -21,7 +21,7 @@ Repair = Annotated[
     bool,
     typer.Option(
         "--repair",
-        help="Add records of files found at another place and of moves that had happened. Changes no file; refuses "
+        help="Record files found in another place, and moves that did happen. Changes no file; refuses "
         "while a daemon runs.",
     ),
 ]
@@ -30,7 +30,7 @@ ExpectHead = Annotated[
     typer.Option(
         metavar="HASH",
         show_default=False,
-        help="A head of the chain that an earlier `verify` printed: finds a log that was rewritten or cut since.",
+        help="A head of the chain that an earlier `verify` printed: finds a log that was rewritten or truncated since.",
     ),
 ]
 
@@ -44,9 +44,9 @@ def verify(  # noqa: PLR0913, PLR0917 - one parameter for each option
     expect_head: ExpectHead = None,
     output: Format = OutputFormat.table,
 ) -> None:
-    """Hold the audit log against the folders: is every filed file there, unchanged, and nothing else?
+    """Compare the audit log with the folders: is every filed file there, unchanged, and nothing else?
 
-    Also checks the hash chain over the records. Nothing is ever moved, deleted or overwritten; a daemon may be running.
+    Also checks the hash chain over the records. No file is moved, deleted or overwritten; a daemon may be running.
 
     Exits 0 when nothing is wrong (or all was repaired), 65 otherwise.
     """

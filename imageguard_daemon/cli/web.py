@@ -18,12 +18,12 @@ Host = Annotated[
     typer.Option(
         metavar="ADDRESS",
         show_default=False,
-        help="Address to listen on, 127.0.0.1 if the configuration says nothing; another than loopback needs a token.",
+        help="Address to listen on (default: that of the configuration, 127.0.0.1); others than loopback need a token.",
     ),
 ]
 Port = Annotated[
     int | None,
-    typer.Option(min=1, max=65_535, show_default=False, help="Port, 8765 if the configuration says nothing."),
+    typer.Option(min=1, max=65_535, show_default=False, help="Port (default: that of the configuration, 8765)."),
 ]
 AllowHost = Annotated[
     list[str] | None,
@@ -38,15 +38,15 @@ NewToken = Annotated[
     typer.Option(
         metavar="NAME",
         show_default=False,
-        help="Make a token for this person, show it once, keep its hash, and end. An earlier one of the same name, and "
-        "all its sessions, stop working.",
+        help="Make a token for this person, show it once, keep its hash, and exit. An earlier one of the same name, "
+        "and all its sessions, stop working.",
     ),
 ]
 DropToken = Annotated[
-    str | None, typer.Option(metavar="NAME", show_default=False, help="Take this person's token back, and end.")
+    str | None, typer.Option(metavar="NAME", show_default=False, help="Revoke this person's token, and exit.")
 ]
 Check = Annotated[
-    bool, typer.Option("--check", help="Only the page that checks uploads: no log is needed, and none is shown.")
+    bool, typer.Option("--check", help="Serve only the page that checks uploads; needs no log, and shows none.")
 ]
 WithProcess = Annotated[int, typer.Option(hidden=True)]
 
@@ -79,9 +79,9 @@ def web(  # noqa: PLR0913, PLR0917 - one parameter for each option
     check: Check = False,
     with_process: WithProcess = 0,
 ) -> None:
-    """Show the log in a browser: overview, quarantine, single decisions, a checker, thresholds; and an API.
+    """Serve the log to browsers: overview, review of images, thresholds, a page that checks uploads, and an API.
 
-    On loopback everybody on this machine may look and act. On other addresses a token is needed, made by --new-token.
+    On loopback everybody on this machine can view and act. Other addresses need a token, made with --new-token.
     It runs beside the daemon or without one; stop it with Ctrl-C. `web: {enabled: true}` has `run` start it.
     """
     settings = settings_for(root, config_file)

@@ -31,7 +31,7 @@ def write_table(table: "RenderableType", output: Path | None) -> None:
 
 
 def write_bytes(content: bytes, output: Path | None, *, is_text: bool = True) -> None:
-    """Write what is already in its form; what is no text does not go to a terminal."""
+    """Write what is already in its form; what is not text does not go to a terminal."""
     if output is not None:
         _replace(output, content)
     elif not is_text and sys.stdout.isatty():

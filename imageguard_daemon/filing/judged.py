@@ -1,7 +1,7 @@
 """Whether a file is the one that was judged: by its inode number, or by its bytes where that may be another each time.
 
-Programs behind FUSE number files by their names (mergerfs with `inodecalc=path-hash`), or anew when they have forgotten
-them (sshfs): there another number proves nothing.
+Programs behind FUSE number files by their names (mergerfs with `inodecalc=path-hash`), or again when they have
+forgotten them (sshfs): there another number proves nothing.
 """
 
 import os

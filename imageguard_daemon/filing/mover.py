@@ -70,7 +70,7 @@ class Move:
 
     With `keeps_source` the old file of a copy keeps a hidden name; the caller looks after it.
     After the first two the file is in the inbox, as if nothing had moved. That somebody deletes a name or a folder of
-    the inbox at any moment is no error: what was copied by then is whole, durable and all there is, so it has moved.
+    the inbox at any moment is not an error: what was copied by then is whole, durable and all there is: it has moved.
     """
 
     def __init__(self, recorded: RecordedIntent, folders: Folders, *, keeps_source: bool = False) -> None:
@@ -234,7 +234,7 @@ class Move:
             raise ChangedError("is being written again")
         if not is_as_it_was(self._file, self._intent):
             raise ChangedError("changed after it was judged")
-        # Over FUSE a lease is no proof, but whoever meets it here is to be noticed all the same.
+        # Over FUSE a lease is not proof, but whoever meets it here is to be noticed all the same.
         self._leased = writers is Writers.none or not writer_waits(self._file)
 
     def _rename_over(self) -> None:

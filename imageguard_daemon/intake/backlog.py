@@ -33,7 +33,7 @@ class Backlog:
 
     A candidate is *waiting*, then *in work* until `done` or `failed` is called. Failed ones are set aside for a
     pause that doubles each time, and for good after `max_attempts`. Sources take turns, and so do images and sidecars
-    of each: a long queue of one, or one whose files take long to read, is no queue for the others.
+    of each: a long queue of one, or one whose files take long to read, is not a queue for the others.
     """
 
     limit: int
@@ -122,7 +122,7 @@ class Backlog:
     def changed_underway(self, candidate: Candidate, error: str, now: float) -> Failure | None:
         """Count a file that was not the judged one in the end: None the first time, when it is to be looked at afresh.
 
-        When it happens again with the same content, it is no sender's doing but a failure like others.
+        When it happens again with the same content, it is not a sender's doing but a failure like others.
         """
         before = self._changed_underway.pop(candidate, None)
         self._changed_underway[candidate] = candidate.settled

@@ -151,7 +151,7 @@ class Inbox:
         try:
             identity = self._looked_at(candidate.relative_path)
         except OSError:
-            return  # that is no reason to forget it
+            return  # that is not a reason to forget it
         if identity is None:
             self._forget(candidate.relative_path)
         elif candidate.settled is not None and identity != candidate.settled:

@@ -64,7 +64,7 @@ class Left(StrEnum):
 
     ignored = "hidden or temporary name"
     protected = "made by a system, a NAS or a sync program"
-    other = "not an image by its ending"
+    other = "without an image extension"
     checksums = "checksums of the files beside it"
     lone_sidecar = "sidecar whose image has not been filed"
     link = "symbolic link"

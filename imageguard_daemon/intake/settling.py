@@ -39,7 +39,7 @@ class Settling:
         return len(self._line) >= self.capacity
 
     def observe(self, path: str, seen: Seen, now: float) -> None:
-        """Note what a file looks like now; a look that differs from the last one starts its wait anew."""
+        """Note what a file looks like now; a look that differs from the last one starts its wait again."""
         known = self._line.get(path)
         if known is None and self.full:
             return
@@ -48,7 +48,7 @@ class Settling:
             self._line[path] = _Still(seen, now)
 
     def restart(self, path: str, seen: Seen, now: float) -> None:
-        """Start the wait anew whatever the file looks like: it is known to be still open for writing."""
+        """Start the wait again whatever the file looks like: it is known to be still open for writing."""
         self._line.pop(path, None)
         self._line[path] = _Still(seen, now)
 

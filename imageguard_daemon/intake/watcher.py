@@ -225,7 +225,7 @@ class InboxWatcher:
                 log.warning("the watching thread does not end; it is left behind", inbox=self._inbox)
 
     def step(self, now: float) -> bool:
-        """Send or check the canary; on silence watch anew and report everything since as lost.
+        """Send or check the canary; on silence watch again and report everything since as lost.
 
         True when watching has begun only now: what came meanwhile has had no event.
         """
@@ -296,7 +296,7 @@ class InboxWatcher:
             self._canary_sent_at = None
             self.canary_seen_at = now
         elif now >= sent_at + CANARY_PATIENCE_SECONDS:
-            log.warning("kernel events stopped arriving; watching and walking anew", inbox=self._inbox)
+            log.warning("kernel events stopped arriving; watching and walking again", inbox=self._inbox)
             self._renew()
 
     def _renew(self) -> None:

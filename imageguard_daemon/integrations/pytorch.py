@@ -38,7 +38,7 @@ _ENDINGS_OF_TORCHVISION = (".ppm", ".pgm")
 """Those that torchvision's ImageFolder takes, and nothing here judges."""
 _MOST_REPLACED_IN_A_ROW = 10
 _SELECTION = Selection.from_settings(Intake())
-"""Names that the daemon leaves alone, trash cans for instance, are no classes and no images here either."""
+"""Names that the daemon leaves alone, trash cans for instance, are not classes and no images here either."""
 
 
 def pil_loader(path: str) -> Image.Image:

@@ -100,7 +100,7 @@ def verdicts_on(paths: Sequence[str], judging: Judging) -> list[Verdict]:
 
 Troubles = dict[str, tuple[str, str]]
 _HASHED_BYTES = Scoring().max_megabytes << 20
-"""Larger files are no images, and not worth looking up by their content."""
+"""Larger files are not images, and not worth looking up by their content."""
 
 
 def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Measurement], Troubles]:
@@ -183,7 +183,7 @@ def _cache_for(judging: Judging, mark: str) -> Iterator[Path]:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
     except OSError as error:
         why = (
-            f"measurements cannot be kept in {printable(str(wanted))} ({error.strerror}): they are taken anew each time"
+            f"measurements cannot be kept in {printable(str(wanted))} ({error.strerror}): files are measured each time"
         )
         warnings.warn(why, RuntimeWarning, stacklevel=2)
         with tempfile.TemporaryDirectory(prefix="imageguard-") as folder:

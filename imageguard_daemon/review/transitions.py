@@ -51,9 +51,9 @@ _REFUSALS: Mapping[ReviewAction, Mapping[State, str]] = {
         "approved": "is accepted",
     },
     "undo": {
-        "waiting": "has nothing to undo",
-        "accepted": "has nothing to undo",
-        "purged": "was purged; nothing brings it back",
+        "waiting": "has no review to undo",
+        "accepted": "has no review to undo",
+        "purged": "was purged; it cannot be restored",
         "returned": _RETURNED,
     },
 }

@@ -1,8 +1,8 @@
 """Which findings are news, what goes on, what is over, and when a try that failed is made again.
 
-Pure: the time is handed in. A finding is new when it was not there before. It goes on, and is told no more, until it
+Pure: the time is handed in. A finding is new when it was not there before. It goes on, and is not told again, until it
 has not been found for the whole cool-down; then people are told that it is over. What comes back within the cool-down
-after that is no news either: a pattern at the edge of being one would else be told every hour. What reached nobody for
+after that is not news either: a pattern at the edge of being one would else be told every hour. What reached nobody for
 a whole cool-down and still goes on is new again.
 """
 

@@ -243,10 +243,10 @@ class _Teller:
         try:
             found = current_findings(self._settings, self._wall_clock())
         except ImageguardError as error:
-            log.warning("no look for findings", why=str(error))
+            log.warning("could not look for findings", why=str(error))
             self._reports.append(_Looked(None))
         except Exception:
-            log.exception("no look for findings")
+            log.exception("could not look for findings")
             self._reports.append(_Looked(None))
         else:
             self._reports.append(_Looked(found))

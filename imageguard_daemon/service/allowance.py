@@ -20,7 +20,7 @@ class Allowance:
 
 
 def allowance(cgroups: Path = _CGROUPS, own_cgroups: Path = _OWN_CGROUPS) -> Allowance:
-    """Read the narrowest limits, of the own group and those around it (cgroups(7)); what cannot be read is no limit."""
+    """Read the narrowest limits, of our group and those around it (cgroups(7)); what cannot be read is not a limit."""
     processors, memory = [], []
     for folder in _own_folders(cgroups, own_cgroups):
         processors += [_processors_v2(folder), _processors_v1(folder)]

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 class Daemon:
     """Serves all sources of a configuration until it is told to stop.
 
-    `reload` gives the configuration anew; `pages` is the command of the process that shows them, empty for none.
+    `reload` gives the configuration again; `pages` is the command of the process that shows them, empty for none.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Daemon:
         """Open the log; when it is where no log should be, say so before it shows in stranger ways."""
         unsafe = preparation.why_log_is_unsafe(self._settings)
         if unsafe:
-            log.error("the log is on no local disk", why=unsafe)
+            log.error("the log is not on a local disk", why=unsafe)
         patience = Patience("bringing the audit log up to date")
         try:
             return AuditWriter(self._settings.audit.database, self._settings.root, on_progress=patience.progress)

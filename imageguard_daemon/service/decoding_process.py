@@ -114,9 +114,9 @@ class Decoder:
         try:
             return _checked(json.loads(answer))
         except (ValueError, TypeError, KeyError, RecursionError):
-            _LOG.error("a decoder gave an answer that makes no sense")
+            _LOG.error("a decoder gave an invalid answer")
             self.close()
-            raise DecoderLostError("gave an answer that makes no sense") from None
+            raise DecoderLostError("gave an invalid answer") from None
 
     def close(self) -> None:
         """End the process, if it has not ended."""
@@ -142,7 +142,7 @@ class Decoder:
         killed = self._ends_soon() and self._exit_code() in _KILLED_FROM_OUTSIDE
         self.close()
         if killed and not told:
-            raise RetryableError("a decoder was killed before it could begin, perhaps for want of memory")
+            raise RetryableError("a decoder was killed before it could begin, perhaps for lack of memory")
         reason = printable(told.strip().rpartition("\n")[2]) or "it ends without a word"
         raise UnavailableError(
             f"the process that decodes images does not work here: {reason} (if it is memory, "
@@ -157,7 +157,7 @@ class Decoder:
         code = self._exit_code()
         self.close()
         if code in _KILLED_FROM_OUTSIDE:
-            return DecoderLostError("was killed, perhaps for want of memory", Cause.killed)
+            return DecoderLostError("was killed, perhaps for lack of memory", Cause.killed)
         if code == -signal.SIGXCPU:
             return DecoderLostError(f"took more than {limits.cpu_seconds} s of processor time", Cause.limited)
         return DecoderLostError(f"ended its decoder with code {code}")

@@ -97,7 +97,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Follows nobody elsewhere: a POST would arrive there as a GET, without what is told, and be called delivered."""
 
     def redirect_request(self, *_arguments: Any) -> None:
-        """Give no request to go on with: the answer is an error as any other that is no success."""
+        """Give no request to go on with: the answer is an error as any other that is not a success."""
         return
 
 
@@ -134,7 +134,7 @@ class Webhook:
                 answer.read(_TOLD_BYTES)
         except urllib.error.HTTPError as error:
             errors.append(DeliveryError(_refusal(error)))
-        except (OSError, ValueError) as error:  # URLError, timeouts, an answer that is no HTTP
+        except (OSError, ValueError) as error:  # URLError, timeouts, an answer that is not HTTP
             errors.append(DeliveryError(str(getattr(error, "reason", error)) or type(error).__name__))
         except http.client.HTTPException as error:
             errors.append(DeliveryError(f"{type(error).__name__}: {error}"))

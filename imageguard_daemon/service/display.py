@@ -10,7 +10,7 @@ from imageguard_daemon.service.status import Status
 
 
 class Display:
-    """Shows one line that changes in place; shows nothing when the console is no terminal."""
+    """Shows one line that changes in place; shows nothing when the console is not a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from imageguard_daemon.model import Candidate, FileIdentity, Measurement
 
 CAPACITY = 5_000
-"""So many are remembered; of others the next walk begins to wait anew, when there is room again."""
+"""So many are remembered; of others the next walk begins to wait again, when there is room again."""
 _FORGOTTEN_AFTER_SECONDS = 600.0
 _ONCE_PATIENCE_SECONDS = 30.0
 _TOO_LARGE = "too_large"

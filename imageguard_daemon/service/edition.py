@@ -1,4 +1,4 @@
-"""Which edition of the package is installed: a process that was started from another one is no partner any more."""
+"""Which edition of the package is installed: a process that was started from another one is not a partner any more."""
 
 import os
 

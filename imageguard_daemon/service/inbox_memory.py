@@ -1,4 +1,4 @@
-"""Remembers who may write into each inbox: one that went and is made anew lets the same uploaders in."""
+"""Remembers who may write into each inbox: one that went and is recreated lets the same uploaders in."""
 
 import json
 import os
@@ -67,10 +67,10 @@ def _tell(inbox: Path, is_as_it_was: bool | None) -> None:
     if is_as_it_was is None:
         log.info("inbox made: put images into it, each class in a folder of its own", inbox=str(inbox), mode=mode)
     elif is_as_it_was:
-        log.warning("the inbox was gone and has been made anew, with group and mode as before", inbox=str(inbox))
+        log.warning("the inbox was gone and has been recreated, with group and mode as before", inbox=str(inbox))
     else:
         hint = "uploaders may be locked out; systemd-tmpfiles --create makes it as it was installed"
-        log.error("the inbox was gone and has been made anew, but not as it was", inbox=str(inbox), mode=mode, why=hint)
+        log.error("the inbox was gone and has been recreated, but not as it was", inbox=str(inbox), mode=mode, why=hint)
 
 
 def _read(state_folder: Path) -> Mapping[str, object]:

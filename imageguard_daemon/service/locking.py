@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 class FolderLock:
     """Held on a folder itself, whatever becomes of the names in it; the kernel lets go of it with the process.
 
-    `hold` may be called again and again: it follows the path to a folder that was made anew.
+    `hold` may be called again and again: it follows the path to a folder that was recreated.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,9 @@ class FolderLock:
             if found.reach is not Reach.local:  # a client's kernel locks a folder by itself, without asking the server
                 log.info("only daemons of this machine are kept out", folder=str(self._path), on=found.name)
         except OSError as error:  # its file system knows no locks
-            log.info("a folder cannot be locked against a second daemon", folder=str(self._path), why=error.strerror)
+            log.info(
+                "a folder cannot be locked to keep out a second daemon", folder=str(self._path), why=error.strerror
+            )
         self.release()
         status = os.fstat(descriptor)
         self._descriptor, self._folder = descriptor, (status.st_dev, status.st_ino)
@@ -157,7 +159,7 @@ class DaemonLocks:
         self._root.keep()
 
     def holds(self, inbox: Path) -> bool:
-        """Follow an inbox through being made anew; False while a daemon of another root has it."""
+        """Follow an inbox through being recreated; False while a daemon of another root has it."""
         return self._inboxes[inbox].hold()
 
     def release(self) -> None:

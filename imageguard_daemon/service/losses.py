@@ -15,7 +15,7 @@ from enum import Enum
 from imageguard_daemon.errors import RetryableError, StalledError
 
 ENOUGH = 2
-"""So many losses of one kind are no chance."""
+"""So many losses of one kind are not chance."""
 
 
 class Cause(Enum):
@@ -51,5 +51,5 @@ def issue_of(losses: Sequence[Loss]) -> tuple[str, str] | None:
         raise RetryableError(f"its process {killed[-1]}")
     starved = [loss.told for loss in losses if loss.cause is Cause.starved]
     if len(starved) >= ENOUGH:
-        raise StalledError(f"decoding an image {starved[-1]}: this machine has too much to do, or too little memory")
+        raise StalledError(f"decoding an image {starved[-1]}: this machine is overloaded, or short of memory")
     return None

@@ -32,7 +32,7 @@ _GRACE_SECONDS = 5.0
 class BytesMeasurer:
     """One process that measures, made at first use. Any thread may call it; others wait meanwhile.
 
-    `seconds` is what one image may take; it is that of the settings when left out. The readout that the settings name
+    `seconds` is what one image may take; by default that of the settings. The readout that the settings name
     is read here, once.
 
     Raises:
@@ -113,7 +113,7 @@ class BytesMeasurer:
             os.close(contents)
         if not answer:
             self.close()
-            raise DecoderLostError("was killed, perhaps for want of memory", Cause.killed)
+            raise DecoderLostError("was killed, perhaps for lack of memory", Cause.killed)
         made: dict[str, Any] = json.loads(answer)
         return made
 

@@ -31,7 +31,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _WAIT_BUCKETS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0, 86_400.0)
 _STAGES = ("measure", "record", "move")
 UNHEALTHY_SECONDS = 30.0
-"""A loop that has not come round for so long hangs; it comes round every second."""
+"""A loop that has not run for so long hangs; it runs every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +170,8 @@ class Meters:
         if self.vitals is None:
             return "has not begun"
         if now - self.vitals.at > UNHEALTHY_SECONDS:
-            return f"the loop has not come round for {now - self.vitals.at:.0f} s"
-        return "" if self.vitals.makes_progress else "no image finished for long"
+            return f"the loop has not run for {now - self.vitals.at:.0f} s"
+        return "" if self.vitals.makes_progress else "no image has finished for a long time"
 
     def hindrance(self, now: float) -> str:
         """Say why images that arrive now would not be judged; empty when they would."""
@@ -198,7 +198,7 @@ def _gauges(vitals: Vitals) -> Iterator[Metric]:
             "1 while the configuration has mistakes, found by a reload: the next start would fail.",
             vitals.configuration_refused,
         ),
-        ("last_step_timestamp_seconds", "When the loop last came round, in seconds since 1970.", vitals.at),
+        ("last_step_timestamp_seconds", "When the loop last ran, in seconds since 1970.", vitals.at),
     ):
         yield GaugeMetricFamily(f"imageguard_{name}", told, value)
     for name, told, value in (

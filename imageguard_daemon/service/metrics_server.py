@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Write nothing: a scrape is no news."""
+        """Write nothing: a scrape is not news."""
 
 
 def _answers(meters: Meters) -> dict[str, Callable[[], Answer]]:

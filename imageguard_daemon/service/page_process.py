@@ -51,7 +51,7 @@ class PageProcess:
             self._start(now)
 
     def give_another_chance(self) -> None:
-        """Begin to count anew, after the configuration was reloaded."""
+        """Begin to count again, after the configuration was reloaded."""
         if self._command and self._process is None:
             self._starts.clear()
             self._start_at = 0.0

@@ -56,7 +56,7 @@ class Refusals:
         return self._looked_up(self._look_at_source(path, places[1], now), places, path, now)
 
     def of_move(self, path: str, destination: str, root: str, now: float) -> Waiting | None:
-        """Say why a file that has been judged must wait all the same; what a whole destination refuses is no reason."""
+        """Say why a judged file must wait all the same; what a whole destination refuses is not a reason."""
         folders = _below(root, os.path.dirname(destination))
         found = self._look_at_destination(os.path.dirname(destination), root, now)
         if found is not None and found.place not in folders:

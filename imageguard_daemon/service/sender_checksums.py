@@ -1,4 +1,4 @@
-"""What senders say of a file's content, looked up beside it by a worker and held against the bytes it has read."""
+"""What senders say of a file's content, looked up beside it by a worker and checked against the bytes it has read."""
 
 import hashlib
 import logging
@@ -74,7 +74,7 @@ def _list(path: str) -> Listed | None:
         return None
     listed = checksums.listed(contents[1])
     if listed.bad_lines:
-        _LOG.warning("%s: %d lines are no checksums and are ignored", printable(path), listed.bad_lines)
+        _LOG.warning("%s: %d lines are not checksums and are ignored", printable(path), listed.bad_lines)
     _lists[path] = contents[0], listed
     _lists.move_to_end(path)
     while len(_lists) > _LISTS_REMEMBERED:

@@ -165,7 +165,7 @@ class Serving:
             self._tell(display, now)
 
     def _require_inbox(self, source: ServedSource, now: float) -> None:
-        """Take nothing from an inbox that was made anew and locked by a daemon of another root meanwhile."""
+        """Take nothing from an inbox that was recreated and locked by a daemon of another root meanwhile."""
         if not source.is_paused(now) and not self._locks.holds(source.settings.inbox):
             source.pause(told_taken(source.settings.inbox), now)
 
@@ -316,7 +316,7 @@ class Serving:
         if self._makes_progress(now):
             notify(WATCHDOG=1, STATUS=summary)
         else:
-            notify(STATUS=f"no image finished for long; {summary}")
+            notify(STATUS=f"no image has finished for a long time; {summary}")
 
     def _failures_to_show(self) -> list[Failure]:
         """Leave out labels that wait for their image, which `status` finds in the inbox; given-up files come first."""

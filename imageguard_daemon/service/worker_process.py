@@ -31,7 +31,7 @@ from imageguard_daemon.service.losses import Cause, Loss
 from imageguard_daemon.service.sacrifice import WORKER_STEP, go_before_others
 
 _PR_SET_PDEATHSIG = 1
-REPLACED = "the program's files were replaced while it was running (an upgrade?); it has to be started anew"
+REPLACED = "the program's files were replaced while it was running (an upgrade?); it has to be restarted"
 BATCH_SECONDS = 0.25
 """A batch that has taken so long ends with the file at hand; the others are handed out again, to whoever is free."""
 

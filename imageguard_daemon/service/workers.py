@@ -94,7 +94,7 @@ class Finished:
 class Workers:
     """A pool of processes that measure. One thread only; `wake` is called from others when something finished.
 
-    With `checks`, images are held against the checksums that their senders put beside them. The readout that the
+    With `checks`, images are checked against the checksums that their senders put beside them. The readout that the
     settings name is read here, once, unless it is given; all processes measure by what stood in it, also those that
     are started later.
 
@@ -231,7 +231,7 @@ class Workers:
         if self._pools_lost > _POOLS_LOST_IN_A_ROW:
             raise StalledError(  # too little memory is the usual cause, and passes
                 "worker processes end before they have done anything: the reason stands above, or they were killed "
-                "for want of memory, or scoring.worker_memory_megabytes is too small"
+                "for lack of memory, or scoring.worker_memory_megabytes is too small"
             )
         log.warning("worker processes were lost; starting new ones")
         self.pools_replaced += 1
@@ -353,7 +353,7 @@ class Workers:
             # A decoder that takes long is ended by its worker: one that has not come to it says nothing of the image.
             return Loss(f"took longer than {self._timeout_seconds:g} s, though its decoder may not", Cause.killed)
         if error.exitcode in _KILLED_FROM_OUTSIDE:
-            return Loss("was killed, perhaps for want of memory", Cause.killed)
+            return Loss("was killed, perhaps for lack of memory", Cause.killed)
         return Loss(f"ended its worker process with code {error.exitcode}")
 
     def _after_loss(self, task: Task, loss: Loss) -> Finished | None:

@@ -1,1 +1,1 @@
-"""VERIFY: the audit log held against the folders."""
+"""VERIFY: the audit log checked against the folders."""

@@ -1,4 +1,4 @@
-"""One file held against its record."""
+"""One file checked against its record."""
 
 import hashlib
 import os

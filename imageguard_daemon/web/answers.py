@@ -248,7 +248,7 @@ ALWAYS: Responses = {
     408: problem("The rest of the request did not come."),
     413: problem("More was sent than is taken."),
     421: problem("The server does not answer to that host name."),
-    422: problem("The question makes no sense, or has a parameter that there is not; `detail` says why."),
+    422: problem("The request is invalid, or has an unknown parameter; `detail` says why."),
     500: problem("A person is needed at the server; `detail` says what for."),
     503: problem("Not now: the log is locked or cannot be read, or too many reports are waited for.", "Retry-After"),
 }

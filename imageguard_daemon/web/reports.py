@@ -38,7 +38,7 @@ class Asked(NamedTuple):
     preset: str | None = None
 
     def scope(self, now: datetime) -> Scope:
-        """Give the decisions that are meant; UsageError for what is no period."""
+        """Give the decisions that are meant; UsageError for what is not a period."""
         return Scope(*parse_period(self.since or None, self.until or None, now, PARAMETERS), *self[2:])
 
 

@@ -43,7 +43,7 @@ ACTIONS: Mapping[str, _Function] = {
     "approve": acting.approve,
     "undo": acting.undo,
 }
-_WRONG = "This form is not from this server's pages, or the server was started anew. Go back, reload and try again."
+_WRONG = "This form is not from this server's pages, or the server was restarted. Go back, reload and try again."
 
 
 def routes(site: Site, render: Renderer) -> APIRouter:

@@ -16,7 +16,7 @@ from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.site import TooOftenError
 
 _TITLES = {
-    HTTPStatus.BAD_REQUEST: "That makes no sense",
+    HTTPStatus.BAD_REQUEST: "Invalid request",
     HTTPStatus.UNAUTHORIZED: "A token is needed",
     HTTPStatus.FORBIDDEN: "Not allowed",
     HTTPStatus.NOT_FOUND: "Not found",
@@ -25,7 +25,7 @@ _TITLES = {
     HTTPStatus.CONFLICT: "It has changed meanwhile",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Too large",
     HTTPStatus.MISDIRECTED_REQUEST: "Unknown host name",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "That makes no sense",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Invalid request",
     HTTPStatus.TOO_MANY_REQUESTS: "Too often",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something is wrong at the server",
     HTTPStatus.SERVICE_UNAVAILABLE: "Not now",

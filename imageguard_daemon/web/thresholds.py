@@ -127,7 +127,7 @@ def _trial(sources: Mapping[str, Source], query: Mapping[str, str]) -> Trial:
     """Read a trial from an address.
 
     Raises:
-        UsageError: it names a source, a preset or a period that there is not, or a threshold that is no number.
+        UsageError: it names a source, a preset or a period that there is not, or a threshold that is not a number.
     """
     name, preset, since = (
         query.get("source", next(iter(sources))),

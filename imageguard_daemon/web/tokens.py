@@ -1,4 +1,4 @@
-"""Who holds a token: names and hashes in one small file, read anew when it changes.
+"""Who holds a token: names and hashes in one small file, read again when it changes.
 
 A token has 256 random bits; of so much chance a plain hash gives nothing away.
 """
@@ -35,7 +35,7 @@ class Tokens:
         """Give the names by hash, as the file has them now.
 
         Raises:
-            UnavailableError: they cannot be read; where the file is and why is logged, and is no stranger's business.
+            UnavailableError: they cannot be read; which file and why is logged, and is not a stranger's business.
         """
         with self._lock:
             state = _state_of(self._path)

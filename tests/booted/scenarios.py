@@ -179,7 +179,7 @@ def inbox_is_missing(system: Booted) -> None:
     with _running(system):
         now = (system.ingest / "inbox").stat()
         assert (now.st_mode, now.st_uid, now.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
-        assert "made anew, with group and mode as before" in system.journal()
+        assert "recreated, with group and mode as before" in system.journal()
 
 
 def journal_knows_what_matters(system: Booted) -> None:

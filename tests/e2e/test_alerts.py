@@ -72,4 +72,4 @@ def test_a_test_alert_says_whether_it_arrives(ingest):
     assert result.returncode == 69
     assert "cannot run /no/such/program" in result.stderr
     assert "webhook" in result.stderr
-    assert command("alerts", "list", "--config", made.config_file).stdout == "Nobody was told anything yet.\n"
+    assert command("alerts", "list", "--config", made.config_file).stdout == "No alerts have been sent yet.\n"

@@ -47,7 +47,7 @@ def test_what_makes_no_sense_is_told(ingest):
     command("run", "--config", made.config_file, "--once")
     for arguments, code, words in (
         (("--older-than", "soon"), 64, "is not a time"),
-        (("--older-than", "400d"), 0, "nothing that old"),
+        (("--older-than", "400d"), 0, "Nothing that old"),
         (("--older-than", "0m", "--to", made.inbox), 64, "--to"),
     ):
         result = command("audit", "archive", "--config", made.config_file, *arguments)

@@ -85,7 +85,7 @@ def test_a_back_fill_survives_a_killed_worker_an_interruption_and_a_kill(images,
     told, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "what was in work is lost; it goes out again" in errors
-    assert "interrupted; the same command goes on where it was" in errors
+    assert "interrupted; run the same command again to resume" in errors
     assert "Traceback" not in errors
     assert "images judged so far" in told
     before = {path: path.stat().st_mtime_ns for path in _results(out)}

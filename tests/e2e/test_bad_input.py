@@ -70,7 +70,7 @@ def test_a_senders_checksum_is_held_against_the_image(ingest):
     assert (one.accepted / "cat/right.jpg.md5").exists()
     assert (one.quarantine / "cat/changed.jpg.sha256").exists()
     assert [path.name for path in one.inbox.rglob("*") if path.is_file()] == ["SHA256SUMS"]
-    assert "1 lines are no checksums" in one.log_file.read_text()
+    assert "1 lines are not checksums" in one.log_file.read_text()
 
 
 def test_check_answers_for_every_kind_of_file(tmp_path):

@@ -181,7 +181,7 @@ def test_what_changed_since_it_was_judged_is_in_no_manifest(tmp_path, form):
         (["--from", "{results}", "--to", "coco", "--coco", "{results}"], 66, "is not JSON"),
         (["--from", "{results}", "--to", "coco", "--coco", "{own}"], 66, "no list of `images`"),
         (["--from", "{results}", "--to", "fiftyone", "-0"], 64, "--null goes with --to list"),
-        (["{data}", "--from", "{results}", "--to", "list"], 64, "takes the place of an audit log"),
+        (["{data}", "--from", "{results}", "--to", "list"], 64, "replaces an audit log"),
         (["{data}", "--to", "list"], 66, "audit"),
     ],
 )

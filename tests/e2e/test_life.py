@@ -270,7 +270,7 @@ def test_an_inbox_reached_through_a_link_is_watched(ingest, tmp_path):
     one.put("cat/0.jpg", GOOD)
     one.wait_for_decisions(1)
     time.sleep(6.0)  # longer than the patience for a canary
-    assert one.events("kernel events stopped arriving; watching and walking anew") == []
+    assert one.events("kernel events stopped arriving; watching and walking again") == []
 
 
 def test_a_locked_database_is_waited_for(ingest):

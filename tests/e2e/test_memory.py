@@ -73,7 +73,7 @@ def test_out_of_memory_costs_the_decoder_and_no_image_its_verdict(tmp_path, grou
         assert process.poll() is None
         (failure,) = one.status()["failures"]
         assert failure["relative_path"] == "huge.png"
-        assert "perhaps for want of memory" in failure["error"]
+        assert "perhaps for lack of memory" in failure["error"]
         one.put("small.jpg", jpeg(photo(640, 480), 95))
         wait_until((one.accepted / "small.jpg").exists, "what fits is judged")
         assert (one.inbox / "huge.png").exists()

@@ -174,7 +174,7 @@ def test_an_interrupted_scan_goes_on_where_it_was(data, tmp_path, number):
     told = process.communicate(timeout=60)[1]
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), told
     if number != signal.SIGKILL:
-        assert "interrupted; the same command goes on where it was" in told
+        assert "interrupted; run the same command again to resume" in told
         assert "results so far are in" in told
         assert 0 < len(_rows(tmp_path / "out.jsonl.partial")) < 217
     assert not out.exists()

@@ -925,11 +925,11 @@ WRONG = {
     "/decisions/99": (404, "Not found"),
     "/nowhere": (404, "Not found"),
     "/static/nothing.js": (404, "Not found"),
-    "/quarantine?after=x": (422, "That makes no sense"),
-    "/quarantine?trail=x": (422, "That makes no sense"),
-    "/decisions/0": (422, "That makes no sense"),
-    "/decisions/99999999999999999999": (422, "That makes no sense"),
-    "/quarantine?reason=nonsense": (400, "That makes no sense"),
+    "/quarantine?after=x": (422, "Invalid request"),
+    "/quarantine?trail=x": (422, "Invalid request"),
+    "/decisions/0": (422, "Invalid request"),
+    "/decisions/99999999999999999999": (422, "Invalid request"),
+    "/quarantine?reason=nonsense": (400, "Invalid request"),
     "/decisions/99/image": (404, "Not found"),
 }
 _OF_LIBRARIES = (

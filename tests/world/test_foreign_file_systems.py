@@ -171,7 +171,7 @@ def test_a_log_on_another_machine_is_told_at_the_start(mounted, ingest):
     """Before a locked database or nothing at all shows it: where the log is, why that is bad, and what to do."""
     one = ingest(audit={"database": str(mounted("sshfs") / "audit.db")})
     one.start()
-    [event] = one.events("the log is on no local disk")
+    [event] = one.events("the log is not on a local disk")
     assert "is on FUSE" in event["why"]
     assert "name that place as audit.database" in event["why"]
     one.stop()

@@ -41,7 +41,7 @@ def data(tmp_path: Path) -> Path:
         (["{data}", "--source", "x"], 64, "the configuration has default"),
         (["{data}", "--move", "{data}/in"], 64, "must not be the same or lie in one another"),
         (["{data}", "--link", "{data}/in"], 64, "must not lie in"),
-        (["{data}", "--move", "a", "--link", "b"], 64, "exclude one another"),
+        (["{data}", "--move", "a", "--link", "b"], 64, "cannot be combined"),
         (["{data}", "--hard-links"], 64, "goes with --link"),
         (["{data}", "--parquet", "-"], 64, "needs a file"),
     ],

@@ -63,7 +63,7 @@ def test_why_the_last_run_ended_is_kept(tmp_path, capsys):
     folder.mkdir()
     write(told(7, 60.0), folder)
     status(tmp_path)
-    assert "process 7 was killed, or the power went" in " ".join(capsys.readouterr().out.split())
+    assert "process 7 was killed, or the power failed" in " ".join(capsys.readouterr().out.split())
     ending.write(replace(ending.ending_of(UnavailableError("the log was removed")), process_id=7), folder)
     status(tmp_path)
     assert "exit code 69: the log was removed" in " ".join(capsys.readouterr().out.split())

@@ -128,7 +128,7 @@ def test_an_unknown_preset_is_refused_before_anything_is_measured(files, tmp_pat
 def test_a_cache_that_cannot_be_written_is_a_warning_and_not_the_end(files, tmp_path):
     """A read-only home or a full disk costs the memory of what was measured, nothing else."""
     (tmp_path / "file").touch()
-    with pytest.warns(RuntimeWarning, match=r"cannot be kept in .*file/cache.* taken anew each time"):
+    with pytest.warns(RuntimeWarning, match=r"cannot be kept in .*file/cache.* files are measured each time"):
         found = verdicts_on(files[:2], Judging(cache=tmp_path / "file" / "cache", workers=1))
     assert [verdict.reason for verdict in found] == ["", "blurry"]
 

@@ -161,7 +161,7 @@ def test_to_release_what_a_person_rejected_is_recorded_as_an_undo(rejections: Re
     rejections.do(reject, number)
     [one] = rejections.do(release, number)
     assert (one.done, one.action, list(rejections.files())) == (True, "undo", ["accepted/cat/1.jpg"])
-    assert rejections.do(undo, number)[0].detail == "has nothing to undo"
+    assert rejections.do(undo, number)[0].detail == "has no review to undo"
 
 
 def test_a_rejection_by_a_person_overwrites_nothing_in_quarantine(rejections: Rejections) -> None:
@@ -195,7 +195,7 @@ def test_what_a_person_rejected_can_be_purged(rejections: Rejections) -> None:
     assert rejections.do(purge, number)[0].done
     assert rejections.files() == {}
     assert rejections.wrong() == []
-    assert rejections.do(undo, number)[0].detail == "was purged; nothing brings it back"
+    assert rejections.do(undo, number)[0].detail == "was purged; it cannot be restored"
 
 
 def test_a_person_can_only_reject_what_is_accepted(rejections: Rejections) -> None:

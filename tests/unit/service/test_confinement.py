@@ -113,8 +113,8 @@ def test_a_decoder_holds_no_file_that_it_could_write():
         (escapes.burn, "took more than 1 s of processor time"),
         (escapes.fault, "ended its decoder with code -11"),
         (escapes.abort, "ended its decoder with code -6"),
-        (escapes.say_nonsense, "gave an answer that makes no sense"),
-        (escapes.claim_too_much, "gave an answer that makes no sense"),
+        (escapes.say_nonsense, "gave an invalid answer"),
+        (escapes.claim_too_much, "gave an invalid answer"),
         (escapes.hang_up, "stopped answering"),
     ],
 )

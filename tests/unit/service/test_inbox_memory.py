@@ -38,7 +38,7 @@ def test_an_inbox_made_anew_has_group_and_mode_as_before(settings, capsys):
     finally:
         os.umask(before)
     assert (_mode(inbox), inbox.stat().st_gid) == (0o2770, UPLOADERS)
-    assert "made anew, with group and mode as before" in capsys.readouterr().out
+    assert "recreated, with group and mode as before" in capsys.readouterr().out
 
 
 def test_a_new_inbox_is_told_with_its_mode(settings, capsys):

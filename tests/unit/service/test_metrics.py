@@ -98,7 +98,7 @@ def test_a_stage_that_fails_is_measured_too(meters):
     ("change", "ill", "hindered"),
     [
         ({}, "", ""),
-        ({"at": 900.0}, "has not come round for 100 s", "has not come round for 100 s"),
+        ({"at": 900.0}, "has not run for 100 s", "has not run for 100 s"),
         ({"makes_progress": False}, "no image finished", "no image finished"),
         ({"state": "stopping"}, "", "stopping"),
         ({"sources": (replace(SOURCE, paused=True),)}, "", "source scraper: paused"),

@@ -326,7 +326,7 @@ def _log_on_mount(launcher: Launcher, home: Path, share: Share, figures: Figures
     files = [put(str(site.inbox), "cat/1.jpg", unique("good"))]
     code = launcher.start(site, once=True).wait(patience.seconds)
     figures.counts[f"a log there: exit {code}"] = 1
-    told = [event["why"] for event in site.events("the log is on no local disk")]
+    told = [event["why"] for event in site.events("the log is not on a local disk")]
     _hold(figures, told and share.kind.name in told[0], f"a log on the mount: {told}")
     if code == os.EX_OK:
         figures.judge("log", site, files)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from imageguard_daemon.audit import rollups  # derived from the records: whoever changes its form makes them anew
+from imageguard_daemon.audit import rollups  # derived from the records: whoever changes its form makes them again
 
 revision = "0003"
 down_revision = "0002"

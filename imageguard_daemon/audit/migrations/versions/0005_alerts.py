@@ -1,4 +1,4 @@
-"""What people were told of findings, and each try to do so."""
+"""The alerts sent, and each attempt to send one."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -39,7 +39,7 @@ def upgrade() -> None:
 
 
 def _remake_relocations() -> None:
-    """Make the table anew without its foreign key; rows, ids and therefore hashes stay."""
+    """Make the table again without its foreign key; rows, ids and therefore hashes stay."""
     columns = "id, intent_id, path, place, sha256, size_bytes, recorded_at"
     op.create_table(
         "relocations_new",
