@@ -43,7 +43,7 @@ class GridFit:
 
     @property
     def is_found(self) -> bool:
-        """Whether that is no accident."""
+        """Whether that is not an accident."""
         return self.fit > 0.5 and self.evidence >= _FEWEST
 
 

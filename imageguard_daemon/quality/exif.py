@@ -1,4 +1,4 @@
-"""What EXIF says of an image: how it is turned, and the camera. Bad metadata is no bad image."""
+"""What EXIF says of an image: how it is turned, and the camera. Bad metadata is not a bad image."""
 
 import re
 
@@ -43,7 +43,7 @@ def facts_of_image(image: Image.Image) -> tuple[int, str]:
     """Give orientation and camera as Pillow reads them, of any format."""
     try:
         return _facts_of_tags(image.getexif())
-    except Exception:  # noqa: BLE001 - as in facts_of_exif: bad metadata is no bad image
+    except Exception:  # noqa: BLE001 - as in facts_of_exif: bad metadata is not a bad image
         return 1, ""
 
 

@@ -40,7 +40,7 @@ class Features:
     width: int
     height: int
     table_quality: int | None
-    """libjpeg quality of the file's own quantisation table; None when it is no JPEG."""
+    """libjpeg quality of the file's own quantisation table; None when it is not a JPEG."""
     tones: Tones
     grid: GridFit
     repeated: float

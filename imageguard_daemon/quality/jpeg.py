@@ -100,7 +100,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 def with_plain_header(data: bytes, header: JpegHeader) -> bytes:
     """Give the file with nothing before its first scan but what pixels depend on.
 
-    Metadata, and junk between segments as some cameras leave it, are no part of the picture; libjpeg complains of
+    Metadata, and junk between segments as some cameras leave it, are not part of the picture; libjpeg complains of
     them as of damage.
     """
     kept = [b"\xff\xd8"]

@@ -96,7 +96,7 @@ def _scaled_alpha(alpha: NDArray[np.generic]) -> Grey:
 
 
 def _range_of_measurement(values: NDArray[np.float32]) -> tuple[float, float]:
-    """Give the range of samples that are no brightness, or an empty one when they are."""
+    """Give the range of samples that are not brightness, or an empty one when they are."""
     low, middle, high, largest = _quantiles(values, _OUTLIERS, 0.5, 1 - _OUTLIERS, 1 - _DEAD)
     if middle >= 0 and largest <= 1.0:  # 0 to 1 is brightness in floating point
         return 0.0, 0.0
@@ -117,7 +117,7 @@ def grey_of(pixels: Grey, *, bgr: bool = False) -> Grey:
 
 
 def grey_of_inverted_inks(inks: Grey) -> Grey:
-    """Give the luma of CMYK as JPEG files store it: 255 is no ink (Adobe's convention, which all writers follow)."""
+    """Give the luma of CMYK as JPEG files store it: 255 is not ink (Adobe's convention, which all writers follow)."""
     black = np.ascontiguousarray(inks[:, :, 3])
     light = [cv2.multiply(np.ascontiguousarray(inks[:, :, ink]), black, scale=1 / 255) for ink in range(3)]
     return np.asarray(cv2.cvtColor(cv2.merge(light), cv2.COLOR_RGB2GRAY), np.uint8)

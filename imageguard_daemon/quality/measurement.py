@@ -74,7 +74,7 @@ def measure_file(
     A file that is too large even to be hashed has no SHA-256: none of its bytes were read.
 
     Raises:
-        ChangedError: the path is no regular file, or it changed while being read.
+        ChangedError: the path is not a regular file, or it changed while being read.
         OSError: it cannot be opened or read.
     """
     return _of_a_still_file(path, lambda file, status: _measured(file, status, limits, measure or measure_bytes))
@@ -133,7 +133,7 @@ def _sha256(file: io.FileIO, most_bytes: int, deadline: float) -> str:
 
 
 def _read_all(file: io.FileIO, most_bytes: int) -> bytes:
-    """Read to the end, at most so many bytes; one read(2) gives 2 GiB at most and may give less."""
+    """Read to the end, up to a maximum of bytes; one read(2) gives 2 GiB at most and may give less."""
     parts = []
     while most_bytes > 0 and (part := file.read(most_bytes)):
         parts.append(part)

@@ -40,7 +40,7 @@ def thresholds_for(preset: str, overrides: Mapping[str, object] | None = None) -
 
     Raises:
         ValueError: an unknown preset or threshold (with the nearest known one), or a value outside 0 to 100.
-        TypeError: a value that is no number.
+        TypeError: a value that is not a number.
     """
     _require_known(preset, PRESETS, "preset")
     if overrides is not None and not isinstance(overrides, Mapping):

@@ -140,7 +140,7 @@ def _jpeg_quality(estimate: float, features: Features) -> float:
 
 
 def _enlargement(estimate: float, features: Features) -> float:
-    """Prefer the factor by which pixels repeat, where that is no drawing's nature."""
+    """Prefer the factor by which pixels repeat, where that is not a drawing's nature."""
     is_fact = features.repeated > 1 and _agree("enlargement", estimate, features.repeated, 30)
     return features.repeated if is_fact else estimate
 
@@ -295,7 +295,7 @@ def _read(path: str, _state: tuple[int, ...]) -> Readout:
 
 @contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """Say of which file it is that it is no readout."""
+    """Say of which file it is that it is not a readout."""
     try:
         yield
     except ValueError as error:

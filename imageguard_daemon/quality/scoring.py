@@ -196,7 +196,7 @@ def ends_of_exposure(worse: float, measures: Mapping[str, Any]) -> dict[str, flo
 
 
 def scores_by_threshold(scores: Mapping[str, float], measures: Mapping[str, Any]) -> dict[str, float]:
-    """Give the score that each threshold is held against, in the order of SCALES, from recorded scores and measures."""
+    """Give the score that each threshold is compared with, in the order of SCALES, from recorded values."""
     known = {**scores, **ends_of_exposure(scores["exposure_score"], measures)}
     return {scale.threshold: known[scale.threshold] for scale in SCALES}
 

@@ -81,7 +81,7 @@ _NOT_IMAGES: tuple[tuple[re.Pattern[bytes], str], ...] = (
 
 
 def recognise(data: bytes) -> str:
-    """Give the format's name, one of `HANDLED` or another in words; empty when it is no format known."""
+    """Give the format's name, one of `HANDLED` or another in words; empty when it is not a format known."""
     head = data[:1024]
     by_prefix = next((name for prefix, name in _PREFIXES if head.startswith(prefix)), "")
     if head[128:132] == b"DICM":  # before it may stand anything, a TIFF header for one

@@ -37,7 +37,7 @@ def validate(
     `python -m training` has written, in place of the package's own; `scorer_version` of the decision then has its hash.
 
     An array is height x width (grey), or height x width x 1, 3 (RGB) or 4 (RGBA), of uint8, of uint16 (scaled as
-    a file's: 12-bit data is no dark picture) or of bool; neither contiguous nor writable need it be. Of a Pillow
+    a file's: 12-bit data is not a dark picture) or of bool; neither contiguous nor writable need it be. Of a Pillow
     image the current frame is judged. Thresholds may be NumPy's numbers.
 
     It may be called from any thread and in any process, forked or spawned, and leaves the process as it was: settings
