@@ -11,7 +11,7 @@ PATIENCE_SECONDS = 2.0
 
 
 class InterruptedRunError(BaseException):
-    """A person or the system asked for an end; like KeyboardInterrupt, it is no error to be handled on the way."""
+    """A person or the system asked for an end; like KeyboardInterrupt, it is not an error to be handled on the way."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

@@ -84,7 +84,7 @@ def _time_of(identity: FileIdentity | None) -> int | None:
 
 
 def with_names(row: dict[str, Value]) -> dict[str, Value]:
-    """Have names that are no Unicode in the escaped form, in which everything can have them, and say so.
+    """Have names that are not Unicode in the escaped form, in which everything can have them, and say so.
 
     Then all names of the row are escaped, and `real_name` gives each back; in all other rows they are as they are.
     """

@@ -37,7 +37,7 @@ class Linker:
             raise unwritable(error, f"cannot make {printable(str(destination))}") from error
 
     def link(self, image: JudgedImage) -> JudgedImage:
-        """Make the link of an image, unless it is there already; gives the image with its destination.
+        """Make the link of an image, unless it already exists; gives the image with its destination.
 
         Raises:
             ChangedError: the file is no longer the one that was judged.

@@ -26,7 +26,7 @@ _NEEDED = frozenset({"path", "score", "reason", "verdict", "class", "detail", "w
 }
 _WORDS = ("path", "reason", "verdict", "class", "detail", "scorer_version")
 _NEVER_WRITTEN = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error)
-"""What comes of bytes that are no text, no JSON or no Arrow, of rows that are no rows, and of numbers beyond all."""
+"""What comes of bytes that are not text, no JSON or no Arrow, of rows that are not rows, and of numbers beyond all."""
 _GZIP = b"\x1f\x8b"
 _LONGEST_CELL = 1 << 20
 Row = Mapping[str, Any]

@@ -78,7 +78,7 @@ class DaskFleet:
             )
 
     def renew(self) -> None:
-        """Connect anew: a scheduler that was started again knows nothing of what was out.
+        """Connect again: a scheduler that was started again knows nothing of what was out.
 
         Raises:
             UnavailableError: it is not there.

@@ -75,7 +75,7 @@ def require_same(before: Mapping[str, Any], plan: Plan) -> None:
     if differing:
         raise DataError(
             f"the results there were made on other terms: {'; '.join(differing)}. Nothing was changed; give the same "
-            "terms or another --out, or --refresh to make all of them anew"
+            "terms or another --out, or --refresh to make all of them again"
         )
 
 

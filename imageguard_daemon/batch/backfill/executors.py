@@ -68,7 +68,7 @@ class _Local:
 
 
 class OwnFleet(_Local):
-    """Processes or threads of this machine, made anew when they are lost."""
+    """Processes or threads of this machine, recreated when they are lost."""
 
     def __init__(self, make: Callable[[int], Executor], workers: int) -> None:
         self._make = make
@@ -98,7 +98,7 @@ class OwnFleet(_Local):
 
 
 class GivenFleet(_Local):
-    """An executor that somebody else has made; it cannot be made anew."""
+    """An executor that somebody else has made; it cannot be recreated."""
 
     def __init__(self, executor: Executor, slots: int) -> None:
         self._executor = executor

@@ -193,7 +193,7 @@ class Manifest:
                     self._require_columns(list(row))
                 shown, label = row.get(self._request.path_column), row.get(self._request.class_column)
                 if not isinstance(shown, str | None):
-                    raise NoInputError(f"{self._shown}, line {number}: the path is no text")
+                    raise NoInputError(f"{self._shown}, line {number}: the path is not text")
                 yield _named(shown, None if label is None else str(label), row.get(_ESCAPED) is True)
 
     def _list(self, path: str) -> Iterator[Cells]:

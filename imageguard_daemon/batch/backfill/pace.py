@@ -7,7 +7,7 @@ _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 
 class Pace:
-    """The rate of the last minutes; what an earlier run had done is no part of it."""
+    """The rate of the last minutes; what an earlier run had done is not a part of it."""
 
     def __init__(self, now: float) -> None:
         self._notes: deque[tuple[float, int]] = deque([(now, 0)])

@@ -195,7 +195,7 @@ class Results:
             except ValueError:
                 found = None
         if not isinstance(found, dict):
-            raise DataError(f"{self._shown}/{DESCRIPTION} is no description of a back-fill; name another --out")
+            raise DataError(f"{self._shown}/{DESCRIPTION} is not a description of a back-fill; name another --out")
         return found
 
     def describe(self, description: dict[str, Any]) -> None:

@@ -201,11 +201,11 @@ class _Backfill:
         try:
             return read_facts(self._results.read(number))
         except (DamagedShardError, FileNotFoundError) as error:
-            log.warning("a result is damaged, and made anew", shard=number, why=str(error))
+            log.warning("a result is damaged, and recreated", shard=number, why=str(error))
             return None
 
     def _is_of(self, facts: Facts, digest: str) -> bool:
-        """Tell whether a result is of these rows, on these terms; if not, it takes --refresh to make it anew."""
+        """Tell whether a result is of these rows, on these terms; if not, it takes --refresh to make it again."""
         if (facts.digest, facts.terms) == (digest, self._mark):
             return True
         if self._request.refresh:
@@ -213,14 +213,14 @@ class _Backfill:
         what = "from other rows than the manifest has now" if facts.digest != digest else "on other terms"
         raise DataError(
             f"shard {facts.number} was made {what}. What is there stays as it is; name another --out, or give "
-            "--refresh to make anew what has changed"
+            "--refresh to make again what has changed"
         )
 
     def _rows_read(self, number: int) -> tuple[Any, ...] | None:
         try:
             return tuple(row for row in read_rows(self._results.read(number)) if row["error"] is None)
         except DamagedShardError as error:
-            log.warning("a result is damaged, and made anew", shard=number, why=str(error))
+            log.warning("a result is damaged, and recreated", shard=number, why=str(error))
             return None
 
     def _look_for_surplus(self) -> None:
@@ -237,7 +237,7 @@ class _Backfill:
     # --- what came of it
 
     def _take(self, task: Task, made: Made) -> None:
-        """Keep a result, unless it is what was there already."""
+        """Keep a result, unless it is the existing one."""
         self._failed_in_a_row = 0
         number, facts = task.shard.number, made.facts
         before = self._before.pop(number, None)

@@ -116,7 +116,7 @@ def read_facts(content: bytes) -> Facts:
     """Read the footer of a result, and prove that all of the file is as it was written.
 
     Raises:
-        DamagedShardError: it is no result, was cut off, is damaged, or has other columns or fewer rows than it says.
+        DamagedShardError: it is not a result, was cut off, is damaged, or has other columns or fewer rows than it says.
     """
     _, parquet = pyarrow_for("back-fill")
     _require_whole(content)

@@ -47,7 +47,7 @@ def measure_at(
     Raises:
         OSError: there is no such file or object, or it cannot be read.
         StalledError: the store or the disk did not answer as it should, several times.
-        ChangedError: the path is no regular file, or it changed while being read.
+        ChangedError: the path is not a regular file, or it changed while being read.
         UnavailableError: what this kind of store needs is not installed.
     """
 

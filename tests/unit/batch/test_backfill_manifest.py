@@ -189,7 +189,7 @@ def test_shards_are_rows_in_order_and_known_by_their_content(tmp_path):
         ("list.csv", b"path\n", "has no rows"),
         ("list.txt", b"", "has no rows"),
         ("list.txt", b"PAR1....", "is Parquet: give it a name that ends in .parquet"),
-        ("list.jsonl", b'{"path": 1}\n', "line 1: the path is no text"),
+        ("list.jsonl", b'{"path": 1}\n', "line 1: the path is not text"),
         ("list.jsonl", b'{"file": "a"}\n', "has no column 'path'; name one with --path-column: file"),
         ("list.jsonl", b"[1]\n", "line 1: this is not JSON object"),
         ("list.jsonl", b"[1\n", "line 1: this is not JSON"),

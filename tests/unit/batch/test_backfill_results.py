@@ -124,7 +124,7 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path):
 def test_a_description_that_is_none_is_told(tmp_path):
     """Something else in its place is not overwritten."""
     (tmp_path / "_backfill.json").write_text("[]")
-    with pytest.raises(DataError, match="no description of a back-fill"):
+    with pytest.raises(DataError, match="not a description of a back-fill"):
         Results(str(tmp_path)).description()
     (tmp_path / "file").touch()
     with pytest.raises(NoInputError, match="is not a folder"):
