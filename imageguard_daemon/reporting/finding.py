@@ -18,7 +18,7 @@ DOUBT = 0.2
 """A rate counts as above a limit when, were it at the limit, so many would come less often than this. A limit is a line
 drawn by people, and being told of it a little early costs a look."""
 CLEARLY_HIGHER = 1.5
-"""A group stands out at so many times the others' rate: among a million images a hair is no chance."""
+"""A group stands out at so many times the others' rate: among a million images a hair is not chance."""
 
 ADVICE: dict[str, str] = {
     "blurry": "Look at focus, shutter speed and lens of the cameras, and at frames taken from video.",
@@ -57,7 +57,7 @@ class Finding:
     """One pattern: `kind` for programs, `subject` its topic, a sentence and what to look at for people, `evidence`.
 
     The evidence has numbers only: `total`, the images it rests on; `p_value`, by chance alone, and the `limit` that
-    it is held against; `excess`, the rejections beyond that; `since` and `until`, seconds since 1970, where it has a
+    it is checked against; `excess`, the rejections beyond that; `since` and `until`, seconds since 1970, where it has a
     time. `where` selects its images among those in `scope`, by the names of FIELDS, `reason`, and nothing for all.
     """
 

@@ -58,7 +58,7 @@ def report_on(
     Raises:
         UsageError: the scope names a source, class, camera, host or preset that the log has never seen.
         RetryableError: the database is locked.
-        UnavailableError: it is damaged, is no audit log, or was made by an older or a newer version.
+        UnavailableError: it is damaged, is not an audit log, or was made by an older or a newer version.
     """
     if now is not None:
         scope = replace(scope, until=end_of(scope.since, scope.until, now))
@@ -84,7 +84,7 @@ def gather(engine: Engine, by: Grouping, scope: Scope, settings: "Reporting", no
 
 
 def _end(scope: Scope, now: datetime | None) -> datetime | None:
-    """Give the end of a report; what is yet to come is no silence."""
+    """Give the end of a report; what is yet to come is not silence."""
     return min(filter(None, (scope.until, now)), default=None)
 
 
@@ -148,7 +148,7 @@ def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:
 def _missed(columns: Columns, scope: Scope, survey: Survey, panel: Panel, settings: "Reporting") -> Sequence[Missed]:
     """Find thresholds that many miss by little; what lower ones would decide takes a second look, if there are any."""
     missed = missed_by_little(survey.boundaries, settings)
-    if missed:  # what independent images would not prove is no pattern in bursts either
+    if missed:  # what independent images would not prove is not a pattern in bursts either
         missed = missed_by_little(survey.boundaries, settings, scatter_of(panel.images, panel.rejected).burst)
     return tried(missed, columns.keys, columns.batches(scope, scores=True), columns.measures)
 

@@ -66,7 +66,7 @@ class Patterns:
         return self._series[fields]
 
     def effects_at(self, limit: float, *fields: str) -> dict[tuple[str, ...], float]:
-        """Give for each group how many of its images count as one where its rate is held against a limit."""
+        """Give for each group how many of its images count as one where its rate is checked against a limit."""
         series = self.series(*fields)
         effects = self.scatter.effects_at(series.images, limit) * series.factors
         return dict(zip(series.groups.names, effects.tolist(), strict=True))

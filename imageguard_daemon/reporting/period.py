@@ -21,7 +21,7 @@ def parse_period(
     and has no end ends now: see `end_of`. `names` are what errors call the two.
 
     Raises:
-        UsageError: one of them is no time, or the period ends before it begins.
+        UsageError: one of them is not a time, or the period ends before it begins.
     """
     first = _moment(names[0], since, now, whole_day=timedelta(0)) if since is not None else None
     end = _moment(names[1], until, now, whole_day=timedelta(days=1)) if until is not None else None
@@ -39,7 +39,7 @@ def end_of(first: datetime | None, end: datetime | None, now: datetime) -> datet
 
 
 def parse_since(option: str, text: str, now: datetime) -> datetime:
-    """Give the first moment of a period for an option of another name; UsageError when it is no time."""
+    """Give the first moment of a period for an option of another name; UsageError when it is not a time."""
     return _moment(option, text, now, whole_day=timedelta(0))
 
 
@@ -47,7 +47,7 @@ def parse_age(option: str, text: str, now: datetime) -> datetime:
     """Give the moment before which something is old enough: `90d`, or a date, which is then included.
 
     Raises:
-        UsageError: it is no time.
+        UsageError: it is not a time.
     """
     return _moment(option, text, now, whole_day=timedelta(days=1))
 

@@ -18,7 +18,7 @@ from imageguard_daemon.reporting.statistics import chance_with_scatter, with_dou
 
 Counts = npt.NDArray[np.float64]
 POINTS = 0.01
-"""A rate that rose by less is no news, however certain it is."""
+"""A rate that rose by less is not news, however certain it is."""
 _PROMISING, _OF_MANY, _MANY_SLOTS = 3.0, 4.0, 12
 """What is fewer standard errors away is not looked at closely; with many slots it would be chance anyway."""
 _LIKELY = 0.01
@@ -26,7 +26,7 @@ _LIKELY = 0.01
 _SHORT_SLOTS, _STANDS_OUT = 3, {True: 2.0, False: 1.3}
 """A time must lie so many times as far above the rest as the next best of its length: more so if it is a day or two."""
 _LEAST_BURSTS = 3
-"""Rejections of fewer bursts are no change, whatever their number."""
+"""Rejections of fewer bursts are not a change, whatever their number."""
 _ROWS_AT_A_TIME = 128
 
 
@@ -87,7 +87,7 @@ class Rises:
         return found
 
     def _standard_errors(self, rows: npt.NDArray[np.int64], windows: _Windows) -> Counts:
-        """Give how many standard errors each window of each row is above the rest; -inf where that is no news."""
+        """Give how many standard errors each window of each row is above the rest; -inf where that is not news."""
         images, hits = self.images[rows], self.hits[rows]
         summed, summed_bad, squares = (_summed(part) for part in (images, hits, images**2))
         inside, bad, square = (
@@ -137,7 +137,7 @@ class Rises:
         return pairs[best] if np.isfinite(z[best]) else (begin, end)
 
     def _stands_out(self, row: int, begin: int, end: int) -> bool:
-        """Tell whether no other time of its length comes near it: then it is no usual bad day."""
+        """Tell whether no other time of its length comes near it: then it is not a usual bad day."""
         images, hits, length = self.images[row], self.hits[row], end - begin
         starts = np.arange(self._slots - length + 1)
         summed, summed_bad = _summed(images[None])[0], _summed(hits[None])[0]

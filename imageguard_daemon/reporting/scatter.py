@@ -54,7 +54,7 @@ class Scatter:
         return self.effect_of(size, rates)
 
     def effects_at(self, images: Counts, rate: float) -> Counts:
-        """Give the design effect of each row were its rate this one: that of a limit it is held against."""
+        """Give the design effect of each row were its rate this one: that of a limit it is checked against."""
         return self.effects(images, np.full(len(images), rate))
 
     def effect_of(self, size: Counts, rates: Counts) -> Counts:
@@ -147,7 +147,7 @@ def _sums(images: Counts, hits: Counts, burst: float = 1.0) -> _Sums:
 
 
 def _with_rare_rows(sums: _Sums, images: Counts, hits: Counts) -> _Sums:
-    """Add rows that have few images in one slot alone, such as rare classes: held against the rate of all.
+    """Add rows that have few images in one slot alone, such as rare classes: checked against the rate of all.
 
     A class that was delivered at once is not among them: that it differs is what others ask.
     """

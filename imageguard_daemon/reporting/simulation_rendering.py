@@ -131,7 +131,7 @@ def _remarks(made: Simulation) -> Iterator[str]:
         versions = ", ".join(f"{count:,} of version {shown(name)}" for name, count in made.other_versions.most_common())
         yield (
             f"{made.other_versions.total():,} were scored by another version than today's "
-            f"({shown(made.scorer_version)}): {versions}; measured anew they may differ"
+            f"({shown(made.scorer_version)}): {versions}; measured again they may differ"
         )
         if any("+" in name for name in made.other_versions) and "+" not in made.scorer_version:
             yield "what stands behind a + is the hash of a readout; --config names the one that is in force"

@@ -36,11 +36,11 @@ _MOST_CLASSES = 10_000
 """Only so many are looked at: their histograms must fit into memory."""
 EXAMPLES_KEPT = 3
 LEAST_IMAGES = 6
-"""Fewer are never a band; fewer images are no group to look at."""
+"""Fewer are never a band; fewer images are not a group to look at."""
 
 
 class Width(NamedTuple):
-    """How wide a band may be, and above which share of the images in and around it a band is no chance of a density."""
+    """How wide a band may be, and above which share of the images in and around it a band is not a chance."""
 
     bins: int
     share: float
@@ -58,7 +58,7 @@ WIDTHS = (
 class Band:
     """Small images of nearly one size: `images` of `total`, with `near` others around and `larger` far larger ones.
 
-    `pixels` is their mean, `share` and `places` what a smooth density must be held against and how many bands there
+    `pixels` is their mean, `share` and `places` what a smooth density must be checked against and how many bands there
     might have been. `sizes` are the width and height of some, `ids` decisions that can tell them.
     """
 

@@ -1,7 +1,7 @@
 """Are more images rejected on certain days of the week, at weekends, or at certain hours?
 
 Model: the rate of some recurring slots is higher. Null: that of all others, with the scatter of neighbouring times.
-Correction: Bonferroni over all recurring times and groups. One bad day is no cycle: in most weeks (days) it must show.
+Correction: Bonferroni over all recurring times and groups. One bad day is not a cycle: most weeks (days) must show it.
 """
 
 from collections.abc import Iterator, Sequence

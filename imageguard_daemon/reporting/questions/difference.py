@@ -1,7 +1,7 @@
 """Which classes, sources, cameras, hosts, presets and pairs of them are rejected more often than the others?
 
 Model: a group's rejections are binomial, with the scatter that neighbouring times show (`scatter.py`). Null: it has the
-rate of all others. Where sources have different thresholds, all are held against those of most images, by the recorded
+rate of all others. Where sources have different thresholds, all are judged by those of most images, by the recorded
 scores. Correction: Bonferroni, an equal part for each kind of group. What explains most is told first and set aside,
 and the rest looked at again: two bad groups do not hide one another, nor is a bad source told for each of its classes.
 """

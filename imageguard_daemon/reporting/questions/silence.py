@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LEAST_ACTIVE = 6
 _LONGER = 3
 _MOST_SILENT = 60
-"""What has been silent for more slots is no news."""
+"""What has been silent for more slots is not news."""
 _WINDOWS = (2, 3, 5)
 _TIMES, _BEYOND = 5.0, 1.5
 """Plenty is so many times the usual, and each slot so many times the most there was."""
