@@ -103,7 +103,8 @@ class Serving:
     def run(self, reload: Callable[[], Settings], display: Display, *, once: bool) -> int:
         """Serve, then stop in order; give the exit code."""
         measured_by = {"scorer": self._workers.scorer_version, "code": loops_here()}
-        log.info("started", root=str(self._settings.root), process_id=os.getpid(), **measured_by)
+        inboxes = ", ".join(str(source.inbox) for source in self._settings.sources)
+        log.info("started", root=str(self._settings.root), inbox=inboxes, process_id=os.getpid(), **measured_by)
         self._workers.tell_plan()
         if self._confinement_lacks:
             log.warning("image decoders are not fully confined", lacking=", ".join(self._confinement_lacks))
