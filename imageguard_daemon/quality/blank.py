@@ -44,9 +44,7 @@ def nothing_shown(grey: Grey) -> str:
 
 
 def _one_colour(grey: Grey) -> str:
-    height = grey.shape[0]
-    rows = grey[np.linspace(0, height - 1, min(height, _SAMPLED_ROWS)).astype(np.intp)]
-    if int(rows.max()) - int(rows.min()) > _MOST_NOISE:
+    if _some_rows_show_more_than_noise(grey):
         return ""
     low, high, _, _ = cv2.minMaxLoc(grey)
     if low == high:
@@ -56,6 +54,17 @@ def _one_colour(grey: Grey) -> str:
     if high - low <= _SAME:
         return "" if _is_mask(grey) else f"one colour: all pixels are within {_SAME} grey levels"
     return _no_light_or_all_of_it(grey, high - low)
+
+
+def _some_rows_show_more_than_noise(grey: Grey) -> bool:
+    """Look at a few rows from all over, and at no more of them than it takes to know: of most pictures one."""
+    last, darkest, brightest = grey.shape[0] - 1, 255, 0
+    for step in range(_SAMPLED_ROWS):
+        row = grey[last * step // (_SAMPLED_ROWS - 1)]
+        darkest, brightest = min(darkest, int(row.min())), max(brightest, int(row.max()))
+        if brightest - darkest > _MOST_NOISE:
+            return True
+    return False
 
 
 def _no_light_or_all_of_it(grey: Grey, span: float) -> str:

@@ -78,7 +78,8 @@ def decode(data: bytes, limits: Limits) -> Picture:
     picture = _DECODERS.get(name, _decode_by_pillow)(data, limits, name)
     if picture.grey.size > _MOST_IN_COLOUR_PX:
         return picture
-    return replace(picture, grey=judged(picture.grey, lambda: _looks_at_file(data, name)))
+    grey = judged(picture.grey, lambda: _looks_at_file(data, name))
+    return picture if grey is picture.grey else replace(picture, grey=grey)
 
 
 def _looks_at_file(data: bytes, name: str) -> Iterator[Grey | None]:
@@ -197,7 +198,7 @@ def _decode_jpeg(data: bytes, limits: Limits, _name: str) -> Picture:
 
 def _require_few_scans(data: bytes, header: jpeg.JpegHeader) -> None:
     """Refuse a bomb of time: each scan may be of ten bytes, and goes over all pixels again."""
-    if jpeg.has_more_scans(data, header.scan_at, MOST_SCANS):
+    if jpeg.has_more_scans(data, header, MOST_SCANS):
         size = f"{header.width} x {header.height}"
         raise ImageError("too_large", f"more than {MOST_SCANS} scans over {size} pixels")
 

@@ -113,9 +113,11 @@ def with_plain_header(data: bytes, header: JpegHeader) -> bytes:
     return b"".join([*kept, data[header.scan_at :]])
 
 
-def has_more_scans(data: bytes, at: int, most: int) -> bool:
-    """Tell whether a picture has more than `most` scans; `at` is where the first one's header begins."""
-    scans = 0
+def has_more_scans(data: bytes, header: JpegHeader, most: int) -> bool:
+    """Tell whether a picture has more than `most` scans; of one that is whole in its first, decoders read no other."""
+    at, scans = header.scan_at, 0
+    if header.frame_marker <= 0xC1 and data[at + 4 : at + 5] == bytes([header.components]):
+        return False
     if data.count(b"\xff\xda", at) <= most:  # as ever; only thumbnails and the like can make it too many
         return False
     while scans <= most and (found := _MARKER.search(data, at)):

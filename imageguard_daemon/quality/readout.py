@@ -9,6 +9,7 @@ import functools
 import hashlib
 import importlib.resources
 import io
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -158,11 +159,12 @@ def _innocent(measures: Measures) -> Measures:
 def _estimates(vector: Floats, short_side: int, panels_asked: "tuple[_Asked, ...]") -> dict[str, float]:
     found: dict[str, float] = {}
     for asked in panels_asked:
-        answers = asked.networks(vector[None, asked.columns])[:, 0]
-        mean = answers.sum(axis=0) / len(answers)
-        spread = np.sqrt(np.square(answers - mean).sum(axis=0) / len(answers))
-        scores = mean + asked.benefit * spread
-        for name, score in zip(asked.targets, scores.tolist(), strict=True):
+        answers: list[list[float]] = asked.networks(vector[None, asked.columns])[:, 0].tolist()
+        # A few numbers: NumPy would take longer to begin than to add them.
+        for name, of_each in zip(asked.targets, zip(*answers, strict=True), strict=True):
+            mean = sum(of_each) / len(of_each)
+            spread = math.sqrt(sum((answer - mean) ** 2 for answer in of_each) / len(of_each))
+            score = mean + _BENEFIT.get(name, 1.0) * spread
             found[name] = _measure(name, score, _said_by(name, short_side))
     return found
 
@@ -181,8 +183,11 @@ def _measure(name: str, score: float, said: float) -> float:
 
 def _without_doubt(measure: str, score: float) -> float:
     """Call nearly perfect what is as good as undamaged photos look to the networks, which are never quite sure."""
-    start, end, told = _DOUBT.get(measure, (0.0, 1.0, 1.0))
-    return float(np.interp(score, (start, end, 1.0), (start, told, 1.0))) if score > start else score
+    doubt = _DOUBT.get(measure)
+    if doubt is None or score <= doubt[0]:
+        return score
+    start, end, told = doubt
+    return start + (told - start) * _ramp(score, start, end) + (1 - told) * _ramp(score, end, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +196,12 @@ class _Asked:
 
     columns: NDArray[np.intp]
     targets: tuple[str, ...]
-    benefit: Floats
     networks: Network
 
 
 def _as_run(panel: Panel) -> _Asked:
     columns = np.array([NAMES.index(name) for name in panel.features])
-    benefit = np.array([_BENEFIT.get(name, 1.0) for name in panel.targets], np.float32)
-    return _Asked(columns, panel.targets, benefit, stacked(panel.networks))
+    return _Asked(columns, panel.targets, stacked(panel.networks))
 
 
 @functools.cache

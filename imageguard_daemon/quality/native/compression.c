@@ -162,7 +162,11 @@ static Fit best_fit(Grey grey, Counts *counts)
         int levels = LARGEST;
         for (int level = 0; level < LARGEST; level++) of_level[level] = (float)counts->of_level[c][level];
         while (levels > 8 && product_of(of_level + levels - 8, of_level + levels - 8, 8) == 0) levels -= 8;
-        for (int q = 0; q < QUALITIES; q++) sums[q] += product_of(of_level, cosines[steps[c][q]], levels);
+        float fit = 0;
+        for (int q = 0, last = 0; q < QUALITIES; q++) { /* neighbouring qualities often share a step */
+            if (steps[c][q] != last) last = steps[c][q], fit = product_of(of_level, cosines[last], levels);
+            sums[q] += fit;
+        }
         for (int level = LARGEST - 2; level >= 0; level--) of_level[level] += of_level[level + 1];
         for (int q = 0; q < QUALITIES; q++) evidence[q] += of_level[steps[c][q] / 2 + 1];
     }

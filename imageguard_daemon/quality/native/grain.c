@@ -2,7 +2,7 @@
 
 enum { TILE = 16, LEVELS = 3, SHARES = 4 };
 static const double NOISE_SHARES[SHARES] = {0.02, 0.1, 0.3, 0.6};
-static const float STILL = 0.2f;
+static const float STILL = 0.2f, SIXTH = 1.0f / 6;
 
 typedef struct {
     float key;
@@ -18,9 +18,9 @@ static void respond(const float *above, const float *row, const float *below, pt
                     float *found)
 {
     for (ptrdiff_t x = 0; x < width; x++) upright[x] = above[x] - 2 * row[x] + below[x];
-    for (ptrdiff_t x = 1; x + 1 < width; x++) found[x] = (upright[x - 1] - 2 * upright[x] + upright[x + 1]) / 6;
-    found[0] = (upright[reflected(-1, width)] - 2 * upright[0] + upright[1]) / 6;
-    found[width - 1] = (upright[width - 2] - 2 * upright[width - 1] + upright[reflected(width, width)]) / 6;
+    for (ptrdiff_t x = 1; x + 1 < width; x++) found[x] = (upright[x - 1] - 2 * upright[x] + upright[x + 1]) * SIXTH;
+    found[0] = (upright[reflected(-1, width)] - 2 * upright[0] + upright[1]) * SIXTH;
+    found[width - 1] = (upright[width - 2] - 2 * upright[width - 1] + upright[reflected(width, width)]) * SIXTH;
 }
 
 static void add_powers(const float *response, ptrdiff_t width, float *sums)

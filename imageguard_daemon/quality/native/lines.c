@@ -42,7 +42,17 @@ static void fourier(double *real, double *imaginary, int size)
         }
 }
 
-static double hann(ptrdiff_t at, ptrdiff_t size) { return 0.5 - 0.5 * cos(2 * PI * (double)at / (double)(size - 1)); }
+/* Hann's window over so many places, each cosine from the one before. */
+static void hann(ptrdiff_t size, float *window)
+{
+    const double turn = 2 * PI / (double)(size - 1), along = cos(turn), across = sin(turn);
+    double c = 1, d = 0;
+    for (ptrdiff_t at = 0; at < size; at++) {
+        double next = c * along - d * across;
+        window[at] = (float)(0.5 - 0.5 * c);
+        d = d * along + c * across, c = next;
+    }
+}
 
 static inline uint16_t size_of(int16_t change)
 {
@@ -50,7 +60,7 @@ static inline uint16_t size_of(int16_t change)
     return (uint16_t)(change > turned ? change : turned);
 }
 
-static void add_changes(const uint8_t *restrict line, ptrdiff_t width, uint16_t *restrict change, uint16_t *restrict bend,
+static void add_changes(const int16_t *restrict line, ptrdiff_t width, uint16_t *restrict change, uint16_t *restrict bend,
                         uint16_t *restrict step)
 {
     for (ptrdiff_t x = 0; x + 3 < width; x++) {
@@ -66,15 +76,30 @@ static void add_changes(const uint8_t *restrict line, ptrdiff_t width, uint16_t 
     bend[width - 3] = (uint16_t)(bend[width - 3] + abs(second - first));
 }
 
-/* Add up the sizes of first, second and third differences, each `widest` places long; `part` is as large. */
-static void sum_changes(Grey lines, ptrdiff_t widest, uint16_t *part, int32_t *sums)
+static int32_t squared_changes(const int16_t *line, ptrdiff_t width, ptrdiff_t reach)
+{
+    int32_t sum = 0; /* at most 2048 x 255 x 255 */
+    for (ptrdiff_t x = 0; x + reach < width; x++) {
+        int16_t change = (int16_t)(line[x + reach] - line[x]);
+        sum += change * change;
+    }
+    return sum;
+}
+
+/* Add up the sizes of first, second and third differences, each `widest` places long (`part` is as large), and the
+ * squares of those over 1, 2, 4 and 8 px: one line after another, while it is in the processor's cache. */
+static void sum_changes(Grey lines, ptrdiff_t widest, uint16_t *part, int32_t *sums, int64_t squares[REACHES])
 {
     enum { FITTING = 64 }; /* as many third differences, of at most 1020, fit into 16 bits */
+    int16_t line[LONGEST_LINE];
     memset(sums, 0, (size_t)(3 * widest) * sizeof *sums);
     for (ptrdiff_t first = 0; first < lines.height; first += FITTING) {
         memset(part, 0, (size_t)(3 * widest) * sizeof *part);
-        for (ptrdiff_t y = first; y < smaller(first + FITTING, lines.height); y++)
-            add_changes(lines.start + y * lines.width, lines.width, part, part + widest, part + 2 * widest);
+        for (ptrdiff_t y = first; y < smaller(first + FITTING, lines.height); y++) {
+            for (ptrdiff_t x = 0; x < lines.width; x++) line[x] = lines.start[y * lines.width + x];
+            add_changes(line, lines.width, part, part + widest, part + 2 * widest);
+            for (int i = 0; i < REACHES; i++) squares[i] += squared_changes(line, lines.width, 1 << i);
+        }
         for (ptrdiff_t i = 0; i < 3 * widest; i++) sums[i] += part[i];
     }
 }
@@ -114,40 +139,28 @@ static void repeated_shares(const int32_t *change, ptrdiff_t count, double *exac
 static double windowed(const int32_t *bend, ptrdiff_t count, double lines, double *found)
 {
     double mean = 0, power = 0;
+    float window[LONGEST_LINE];
     for (ptrdiff_t x = 0; x < count; x++) {
-        double nearby = 0;
+        int32_t nearby = 0;
         for (ptrdiff_t i = x - AROUND; i <= x + AROUND; i++)
             nearby += bend[i < 0 ? -i - 1 : i >= count ? 2 * count - 1 - i : i];
         found[x] = fmin(bend[x] / lines / (nearby / lines / (2 * AROUND + 1) + 0.05), 4);
         mean += found[x] / (double)count;
     }
+    hann(count, window);
     for (ptrdiff_t x = 0; x < count; x++) {
-        double window = hann(x, count);
-        found[x] = (found[x] - mean) * window, power += window * window;
+        found[x] = (found[x] - mean) * window[x];
+        power += (double)window[x] * window[x];
     }
     return sqrt(power);
 }
 
-static int64_t squared_changes(const uint8_t *line, ptrdiff_t width, ptrdiff_t reach)
-{
-    int32_t sum = 0; /* at most 2048 x 255 x 255 */
-    for (ptrdiff_t x = 0; x + reach < width; x++) {
-        int16_t change = (int16_t)(line[x + reach] - line[x]);
-        sum += change * change;
-    }
-    return sum;
-}
-
 /* The log of the squared difference of near pixels relative to that of far ones: over 1 and 4 px, and 2 and 8. */
-static void fineness(Grey lines, double *near, double *far)
+static void fineness(Grey lines, const int64_t squares[REACHES], double *near, double *far)
 {
     double powers[REACHES];
-    for (int i = 0; i < REACHES; i++) {
-        ptrdiff_t reach = 1 << i;
-        int64_t sum = 0;
-        for (ptrdiff_t y = 0; y < lines.height; y++) sum += squared_changes(lines.start + y * lines.width, lines.width, reach);
-        powers[i] = (double)sum / (double)(lines.height * (lines.width - reach)) + 0.01;
-    }
+    for (int i = 0; i < REACHES; i++)
+        powers[i] = (double)squares[i] / (double)(lines.height * (lines.width - (1 << i))) + 0.01;
     *near = log(powers[0] / powers[2]), *far = log(powers[1] / powers[3]);
 }
 
@@ -173,13 +186,25 @@ static void add_power(const Eight *real, const Eight *imaginary, int length, Eig
     }
 }
 
-/* One line, its mean taken away, windowed, as one of eight signals in the order that the transform wants. */
-static void take_line(const uint8_t *line, int length, const float *window, const uint8_t *order, float *found)
+/* Eight lines, their means taken away, windowed, in the order that the transform wants; fewer leave zeros. */
+static void take_lines(const uint8_t *first, ptrdiff_t next, int count, int length, const float *window,
+                       const uint8_t *order, Eight *found)
 {
-    int32_t sum = 0;
-    for (int x = 0; x < length; x++) sum += line[x];
-    float mean = (float)sum / (float)length;
-    for (int x = 0; x < length; x++) found[8 * order[x]] = (line[x] - mean) * window[x];
+    Eight part[8], means = {0};
+    for (int i = 0; i < count; i++) {
+        int32_t sum = 0;
+        for (int x = 0; x < length; x++) sum += first[i * next + x];
+        means[i] = (float)sum / (float)length;
+    }
+    for (int x = 0; x < length; x += 8) {
+        for (int i = 0; i < 8; i++) {
+            uint64_t levels = 0;
+            if (i < count) memcpy(&levels, first + i * next + x, sizeof levels);
+            to_numbers(levels, part + i);
+        }
+        transpose(part);
+        for (int i = 0; i < 8; i++) found[order[x + i]] = (part[i] - means) * window[x + i];
+    }
 }
 
 /* The power of each frequency, added up over every so manyth line from its middle on. */
@@ -189,10 +214,11 @@ static void powers_of(Grey lines, ptrdiff_t every, int length, const float *wind
     uint8_t order[LONGEST] = {0};
     for (int x = 1, bits = length / 2; x < length; x++) order[x] = (uint8_t)(order[x / 2] / 2 | (x % 2 ? bits : 0));
     const uint8_t *middle = lines.start + (lines.width - length) / 2;
-    for (ptrdiff_t y = 0; y < lines.height; y += 16 * every) {
-        memset(real, 0, sizeof real), memset(imaginary, 0, sizeof imaginary);
-        for (int i = 0; i < 16 && y + i * every < lines.height; i++) /* two lines make one complex signal */
-            take_line(middle + (y + i * every) * lines.width, length, window, order, (float *)(i % 2 ? imaginary : real) + i / 2);
+    for (ptrdiff_t y = 0; y < lines.height; y += 16 * every) { /* two lines make one complex signal */
+        ptrdiff_t left = (lines.height - y + every - 1) / every, next = every * lines.width;
+        const uint8_t *first = middle + y * lines.width;
+        take_lines(first, next, (int)smaller(8, left), length, window, order, real);
+        take_lines(first + 8 * next, next, (int)larger(0, smaller(8, left - 8)), length, window, order, imaginary);
         fourier_of_eight(real, imaginary, length);
         add_power(real, imaginary, length, powers);
     }
@@ -210,7 +236,8 @@ static void bands(Grey lines, double *found)
     double power[LONGEST / 2 + 1], edges[BANDS + 1] = {FIRST}, window_power = 0;
     int length = LONGEST;
     while (length > lines.width) length /= 2;
-    for (int x = 0; x < length; x++) window[x] = (float)hann(x, length), window_power += (double)window[x] * window[x];
+    hann(length, window);
+    for (int x = 0; x < length; x++) window_power += (double)window[x] * window[x];
     ptrdiff_t every = larger(1, lines.height / ROWS);
     powers_of(lines, every, length, window, power);
     int values = length / 2 + 1, width = length / 32 > 1 ? length / 32 : 1;
@@ -292,11 +319,12 @@ int line_features(Grey across, Grey down, double *grids, double *repeated, float
         for (int way = 0; way < 2; way++) {
             Grey lines = both[way];
             ptrdiff_t width = lines.width;
-            sum_changes(lines, width, (uint16_t *)(sums + 3 * widest), sums);
+            int64_t squares[REACHES] = {0};
+            sum_changes(lines, width, (uint16_t *)(sums + 3 * widest), sums, squares);
             find_grid(sums + 2 * width, width - 3, (double)lines.height, grids + 3 * way);
             repeated_shares(sums, width - 1, &exactly, &roughly);
             norms[way] = windowed(sums + width, width - 2, (double)lines.height, way ? imaginary : real);
-            fineness(lines, &near[way], &far[way]);
+            fineness(lines, squares, &near[way], &far[way]);
             bands(lines, strengths[way]);
         }
         fourier(real, imaginary, BINS);

@@ -10,7 +10,7 @@
 #define INIT(module) INIT_OF(module)
 #define INIT_OF(module) PyInit_##module
 
-enum { LEAST_SIDE = 40, MOST_COLUMNS = 2048, MOST_PIXELS = 1 << 30 };
+enum { LEAST_SIDE = 40, MOST_PIXELS = 1 << 30 };
 typedef int (*Extract)(Grey, float *);
 
 /* Look at an array of height x width uint8 where it lies; in one direction neighbours must be neighbours in memory. */
@@ -92,12 +92,12 @@ static PyObject *lines(PyObject *self, PyObject *arguments)
         PyBuffer_Release(&across);
         return NULL;
     }
-    int is_short = larger(larger(along.width, along.height), larger(below.width, below.height)) <= MOST_COLUMNS;
+    int is_short = larger(larger(along.width, along.height), larger(below.width, below.height)) <= LONGEST_LINE;
     int result = is_short ? line_features(along, below, grids, &repeated, found) : 0;
     PyBuffer_Release(&across);
     PyBuffer_Release(&down);
     if (result == OUT_OF_MEMORY) return PyErr_NoMemory();
-    if (!is_short) return PyErr_Format(PyExc_ValueError, "at most %d lines of as many px", MOST_COLUMNS);
+    if (!is_short) return PyErr_Format(PyExc_ValueError, "at most %d lines of as many px", LONGEST_LINE);
     PyObject *list = list_of(found, LINE_COUNT);
     if (!list) return NULL;
     const double *c = grids, *r = grids + 3; /* along rows lie borders between columns */

@@ -97,7 +97,8 @@ int sharpness_features(Grey working, float *found);
 int noise_features(Grey working, float *found);
 int tonal_features(Grey working, double *facts, float *found);
 int compression_features(Grey native, ptrdiff_t row, ptrdiff_t column, double *fit, float *found);
-/* Lines lie without gaps; `grids` are where block borders lie along them and how much they stand out. */
+enum { LONGEST_LINE = 2048 };
+/* Lines lie without gaps, at most so many px long; `grids` are where block borders lie along them and how much they stand out. */
 int line_features(Grey across, Grey down, double *grids, double *repeated, float *found);
 
 #endif

@@ -1,6 +1,6 @@
 #include "pixels.h"
 
-enum { TILE = 24, LEVELS = 4, SCALES = 5, WAYS = 4, REACHES = 4 };
+enum { TILE = 24, LEVELS = 4, SCALES = 5, WAYS = 4, REACHES = 4, BEHIND = 8 };
 static const double RATIO_SHARES[] = {0.03, 0.1, 0.25, 0.5, 0.8}, EDGE_SHARES[] = {0.5, 0.8, 0.93, 0.98};
 static const int DOWN[WAYS] = {0, 1, 1, 1}, RIGHT[WAYS] = {1, 0, 1, -1};
 static const float SQUARED_LENGTHS[WAYS] = {1, 1, 2, 2}, NOISE_AT_SCALE[SCALES] = {1, 1, 0.25f, 0.0625f, 0.015625f};
@@ -45,18 +45,20 @@ static void energies_at(const float *pixels, ptrdiff_t stride, int distance, ptr
 static int all_energies(Grey grey, ptrdiff_t rows, ptrdiff_t columns, float *found)
 {
     ptrdiff_t height = grey.height, width = grey.width, tiles = rows * columns;
-    float *pixels = calloc((size_t)(height * width) + 8, sizeof *pixels);
-    float *half = calloc((size_t)((height / 2) * (width / 2)) + 8, sizeof *half);
+    float *pixels = malloc(((size_t)(height * width) + BEHIND) * sizeof *pixels);
+    float *half = malloc(((size_t)((height / 2) * (width / 2)) + BEHIND) * sizeof *half);
     float *sums = malloc((size_t)(WAYS * columns * TILE) * sizeof *sums);
     int result = pixels && half && sums ? 0 : OUT_OF_MEMORY;
     if (!result) {
         to_floats(grey.start, height * width, pixels);
+        memset(pixels + height * width, 0, BEHIND * sizeof *pixels);
         energies_at(pixels, width, 1, TILE, rows, columns, sums, found);
         for (int level = 0, scale = 1; level < LEVELS; level++, scale++) {
             energies_at(pixels, width, level == 0 ? 2 : 1, TILE >> level, rows, columns, sums,
                         found + scale * WAYS * tiles);
             half_size(pixels, height, width, half);
             height /= 2, width /= 2;
+            memset(half + height * width, 0, BEHIND * sizeof *half);
             float *kept = pixels;
             pixels = half, half = kept;
         }

@@ -34,32 +34,47 @@ static void sum_nine(const int32_t *row, ptrdiff_t width, int32_t *wide, int32_t
     for (ptrdiff_t x = 0; x < width; x++) found[x] = wide[x] + wide[x + 3] + wide[x + 6];
 }
 
-/* Add up local contrast and pixels of one row: everywhere, where it is dark, where it is bright. */
-static void add_contrast(const int32_t *sums, const int32_t *squares, ptrdiff_t width, double *totals, double *counts)
+/* The level and the local contrast at each place of a row, from the sums around it. */
+static void contrasts(const int32_t *sums, const int32_t *squares, ptrdiff_t width, float *levels, float *found)
 {
     enum { PIXELS = WINDOW * WINDOW };
     const float whole = 1.0f / (PIXELS * 255), squared = whole * whole;
-    float local[SPREAD_COUNT] = {0};
-    int dark = 0, bright = 0;
     for (ptrdiff_t x = 0; x < width; x++) {
-        float level = (float)sums[x] * whole, variance = (float)(PIXELS * squares[x] - sums[x] * sums[x]) * squared - ROUNDING;
-        float contrast = sqrtf(variance > 0 ? variance : 0);
-        int is_dark = level < 0.2f, is_bright = level > 0.8f;
-        local[0] += contrast;
-        local[1] += is_dark ? contrast : 0, dark += is_dark;
-        local[2] += is_bright ? contrast : 0, bright += is_bright;
+        float variance = (float)(PIXELS * squares[x] - sums[x] * sums[x]) * squared - ROUNDING;
+        levels[x] = (float)sums[x] * whole;
+        found[x] = sqrtf(variance > 0 ? variance : 0);
     }
-    for (int i = 0; i < SPREAD_COUNT; i++) totals[i] += local[i];
-    counts[0] += (double)width, counts[1] += dark, counts[2] += bright;
+}
+
+/* Add up contrast and places of one row: everywhere, where it is dark, where it is bright; eight side by side. */
+static void add_contrast(const float *levels, const float *contrast, ptrdiff_t width, double *totals, double *counts)
+{
+    Eight local[SPREAD_COUNT] = {{0}};
+    EightPlaces dark = {0}, bright = {0};
+    for (ptrdiff_t x = 0; x < width; x += 8) {
+        Eight here = {0}, level = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f}; /* neither, behind the last */
+        memcpy(&here, contrast + x, (size_t)smaller(8, width - x) * sizeof *contrast);
+        memcpy(&level, levels + x, (size_t)smaller(8, width - x) * sizeof *levels);
+        EightPlaces is_dark = level < 0.2f, is_bright = level > 0.8f;
+        local[0] += here;
+        local[1] += (Eight)((EightPlaces)here & is_dark), dark -= is_dark;
+        local[2] += (Eight)((EightPlaces)here & is_bright), bright -= is_bright;
+    }
+    counts[0] += (double)width;
+    for (int k = 0; k < 8; k++) {
+        for (int i = 0; i < SPREAD_COUNT; i++) totals[i] += local[i][k];
+        counts[1] += dark[k], counts[2] += bright[k];
+    }
 }
 
 /* The spread of levels within 9 x 9 px, the picture reflected at its borders; all sums are whole numbers.
- * `scratch` has five rows and their borders. */
+ * `scratch` has seven rows and their borders. */
 static void local_contrast(Grey small, int32_t *scratch, float *found)
 {
     ptrdiff_t height = small.height, width = small.width;
     int32_t *sums = scratch, *squares = sums + width, *nine = squares + width, *nine_squares = nine + width;
     int32_t *wide = nine_squares + width;
+    float *levels = (float *)(wide + width + 2 * REACH), *contrast = levels + width;
     double totals[SPREAD_COUNT] = {0}, counts[SPREAD_COUNT] = {0};
     memset(sums, 0, (size_t)(2 * width) * sizeof *sums);
     for (ptrdiff_t y = -REACH; y < REACH; y++) /* against a row of zeros, which `nine` is for now */
@@ -69,10 +84,22 @@ static void local_contrast(Grey small, int32_t *scratch, float *found)
         const uint8_t *out = y ? small.start + reflected(y - REACH - 1, height) * width : memset(nine, 0, (size_t)width);
         exchange_rows(in, out, width, sums, squares);
         sum_nine(sums, width, wide, nine), sum_nine(squares, width, wide, nine_squares);
-        add_contrast(nine, nine_squares, width, totals, counts);
+        contrasts(nine, nine_squares, width, levels, contrast);
+        add_contrast(levels, contrast, width, totals, counts);
     }
     for (int i = 0; i < SPREAD_COUNT; i++) found[i] = counts[i] > 0 ? (float)sqrt(totals[i] / counts[i]) : 0;
 }
+
+/* Pixels of one value that follow one another in a row, up to `end`, and a run that they are in one piece with. */
+typedef struct {
+    int32_t end, piece;
+} Run;
+
+/* What a mask falls into, corners touching: the pieces of either value, and the pixels of the largest of ones. */
+typedef struct {
+    ptrdiff_t count[2], largest, runs;
+    int32_t *parents, *sizes; /* of each run */
+} Pieces;
 
 static int32_t root_of(int32_t *parents, int32_t at)
 {
@@ -80,37 +107,48 @@ static int32_t root_of(int32_t *parents, int32_t at)
     return at;
 }
 
-static void join(int32_t *parents, int32_t a, int32_t b)
+static void join(Pieces *pieces, int32_t a, int32_t b, int value)
 {
-    a = root_of(parents, a), b = root_of(parents, b);
-    if (a < b) parents[b] = a;
-    else parents[a] = b;
+    a = root_of(pieces->parents, a), b = root_of(pieces->parents, b);
+    if (a == b) return;
+    pieces->parents[larger(a, b)] = (int32_t)smaller(a, b);
+    pieces->sizes[smaller(a, b)] += pieces->sizes[larger(a, b)];
+    pieces->count[value]--;
+    if (value) pieces->largest = larger(pieces->largest, pieces->sizes[smaller(a, b)]);
 }
 
-/* Count the pieces, corners touching, of the pixels that have one value in a mask, and the pixels of the largest. */
-static ptrdiff_t pieces(const uint8_t *mask, uint8_t value, ptrdiff_t height, ptrdiff_t width, int32_t *parents,
-                        int32_t *sizes, ptrdiff_t *largest)
+/* Take in one row, whose runs are joined with those of the row above that they touch; gives how many runs it has. */
+static ptrdiff_t add_row(Pieces *pieces, const uint8_t *row, int32_t width, const Run *above, int above_value, Run *runs)
 {
-    for (ptrdiff_t y = 0; y < height; y++)
-        for (ptrdiff_t x = 0; x < width; x++) {
-            int32_t at = (int32_t)(y * width + x);
-            parents[at] = at, sizes[at] = 0;
-            if (mask[at] != value) continue;
-            if (x && mask[at - 1] == value) join(parents, at, at - 1);
-            if (!y) continue;
-            for (ptrdiff_t side = x ? -1 : 0; side <= (x + 1 < width ? 1 : 0); side++) {
-                int32_t above = (int32_t)(at - width + side);
-                if (mask[above] == value) join(parents, at, above);
+    ptrdiff_t count = 0, seen = 0;
+    for (int32_t start = 0, value = row[0]; start < width; value = !value) {
+        const uint8_t *next = memchr(row + start, !value, (size_t)(width - start));
+        int32_t end = next ? (int32_t)(next - row) : width, piece = (int32_t)pieces->runs++;
+        pieces->parents[piece] = piece, pieces->sizes[piece] = end - start, pieces->count[value]++;
+        if (value) pieces->largest = larger(pieces->largest, end - start);
+        if (above) {
+            while (above[seen].end < start) seen++; /* one that ends where this begins touches it by a corner */
+            for (ptrdiff_t at = seen; !at || above[at - 1].end <= end; at++) {
+                if ((above_value ^ (at & 1)) == value) join(pieces, piece, above[at].piece, value);
+                if (above[at].end >= width) break;
             }
         }
-    ptrdiff_t count = 0;
-    *largest = 0;
-    for (int32_t at = 0; at < height * width; at++) {
-        if (mask[at] != value) continue;
-        count += parents[at] == at;
-        *largest = larger(*largest, ++sizes[root_of(parents, at)]);
+        runs[count++] = (Run){end, piece};
+        start = end;
     }
     return count;
+}
+
+/* Find the pieces of a mask of zeros and ones; `runs` has room for those of two rows. Gives the changes along rows. */
+static ptrdiff_t find_pieces(const uint8_t *mask, ptrdiff_t height, ptrdiff_t width, Run *runs, Pieces *pieces)
+{
+    ptrdiff_t changes = 0;
+    for (ptrdiff_t y = 0; y < height; y++) {
+        const uint8_t *row = mask + y * width;
+        const Run *above = y ? runs + (y + 1) % 2 * width : NULL;
+        changes += add_row(pieces, row, (int32_t)width, above, y ? row[-width] : 0, runs + y % 2 * width) - 1;
+    }
+    return changes;
 }
 
 /* The interpolated quantile of the levels that are not in the mask. */
@@ -130,28 +168,22 @@ static double quantile_of_rest(const uint8_t *mask, Grey small, ptrdiff_t rest, 
 }
 
 /* What is blown or crushed: area, outline, border, largest piece, islands, the other end. */
-static void area(const uint8_t *mask, Grey small, int is_bright, int32_t *parents, int32_t *sizes, float *found)
+static void area(const uint8_t *mask, Grey small, int is_bright, Run *runs, int32_t *scratch, float *found)
 {
-    ptrdiff_t height = small.height, width = small.width, size = height * width, count = 0, changes = 0, border = 0;
+    ptrdiff_t height = small.height, width = small.width, size = height * width, count = 0, border = 0;
+    Pieces pieces = {.parents = scratch, .sizes = scratch + size};
     for (ptrdiff_t i = 0; i < size; i++) count += mask[i];
     float nothing[AREA_COUNT] = {(float)sqrt((double)count / (double)size), 0, 0, 1, 0, 0};
     memcpy(found, nothing, sizeof nothing);
     if ((double)count < 0.002 * (double)size) return;
-    for (ptrdiff_t y = 0; y < height; y++)
-        for (ptrdiff_t x = 0; x < width; x++) {
-            ptrdiff_t at = y * width + x;
-            if (y) changes += mask[at] != mask[at - width];
-            if (x) changes += mask[at] != mask[at - 1];
-        }
+    ptrdiff_t changes = find_pieces(mask, height, width, runs, &pieces);
+    for (ptrdiff_t i = width; i < size; i++) changes += mask[i] != mask[i - width];
     for (ptrdiff_t x = 0; x < width; x++) border += mask[x] + mask[size - width + x];
     for (ptrdiff_t y = 0; y < height; y++) border += mask[y * width] + mask[y * width + width - 1];
-    ptrdiff_t largest, ignored;
-    pieces(mask, 1, height, width, parents, sizes, &largest);
-    ptrdiff_t islands = pieces(mask, 0, height, width, parents, sizes, &ignored);
     found[1] = (float)log((double)changes / (double)count + 0.003);
     found[2] = (float)border / (float)(2 * (height + width));
-    found[3] = (float)largest / (float)count;
-    found[4] = (float)log((double)islands / sqrt((double)count) + 0.003);
+    found[3] = (float)pieces.largest / (float)count;
+    found[4] = (float)log((double)pieces.count[0] / sqrt((double)count) + 0.003);
     ptrdiff_t rest = size - count;
     found[5] = rest > 30 ? (float)(quantile_of_rest(mask, small, rest, is_bright ? 0.1 : 0.9) / 255) : 0.5f;
 }
@@ -159,18 +191,18 @@ static void area(const uint8_t *mask, Grey small, int is_bright, int32_t *parent
 static int look_at_light(Grey small, float *found)
 {
     size_t size = (size_t)(small.height * small.width);
-    int32_t *scratch = malloc((2 * size + 5 * (size_t)small.width + 2 * REACH) * sizeof *scratch);
+    int32_t *scratch = malloc((2 * size + 7 * (size_t)small.width + 2 * REACH) * sizeof *scratch);
+    Run *runs = malloc(2 * (size_t)small.width * sizeof *runs);
     uint8_t *mask = calloc(size, 1);
-    int result = scratch && mask ? 0 : OUT_OF_MEMORY;
+    int result = scratch && runs && mask ? 0 : OUT_OF_MEMORY;
     if (!result) {
-        int32_t *parents = scratch, *sizes = parents + size;
         local_contrast(small, scratch, found);
         for (size_t i = 0; i < size; i++) mask[i] = small.start[i] >= BLOWN;
-        area(mask, small, 1, parents, sizes, found + SPREAD_COUNT);
+        area(mask, small, 1, runs, scratch, found + SPREAD_COUNT);
         for (size_t i = 0; i < size; i++) mask[i] = small.start[i] <= CRUSHED;
-        area(mask, small, 0, parents, sizes, found + SPREAD_COUNT + AREA_COUNT);
+        area(mask, small, 0, runs, scratch, found + SPREAD_COUNT + AREA_COUNT);
     }
-    free(scratch), free(mask);
+    free(scratch), free(runs), free(mask);
     return result;
 }
 
@@ -198,9 +230,12 @@ static Cell *cells_of(ptrdiff_t pixels, ptrdiff_t count)
     return cells;
 }
 
-static void add_weighted(const uint8_t *row, ptrdiff_t width, float weight, float *to)
+/* The average of rows by their weights, for each column. */
+static void average_down(const uint8_t *row, ptrdiff_t width, Cell cell, float *found)
 {
-    for (ptrdiff_t x = 0; x < width; x++) to[x] += weight * row[x];
+    for (ptrdiff_t x = 0; x < width; x++) found[x] = cell.weights[0] * row[x];
+    for (ptrdiff_t i = 1; i < cell.count; i++)
+        for (ptrdiff_t x = 0; x < width; x++) found[x] += cell.weights[i] * row[i * width + x];
 }
 
 /* Average eight rows, given one in each place of `columns`, over areas to fewer columns; `found` has eight rows. */
@@ -235,18 +270,15 @@ static int average(Grey from, ptrdiff_t height, ptrdiff_t width, float *found)
 {
     Cell *down = cells_of(from.height, height), *right = cells_of(from.width, width);
     ptrdiff_t whole = (from.width + 7) / 8 * 8;
-    float *sums = malloc((size_t)(8 * whole + width) * sizeof *sums), *unwanted = sums + 8 * whole;
+    float *sums = calloc((size_t)(8 * whole + width), sizeof *sums), *unwanted = sums + 8 * whole;
     Eight *columns = aligned_alloc(sizeof *columns, (size_t)whole * sizeof *columns);
     int result = down && right && sums && columns ? 0 : OUT_OF_MEMORY;
     for (ptrdiff_t top = 0; !result && top < height; top += 8) {
         float *rows[8];
-        memset(sums, 0, (size_t)(8 * whole) * sizeof *sums);
         for (int row = 0; row < 8; row++) {
             ptrdiff_t y = top + row;
             rows[row] = y < height ? found + y * width : unwanted;
-            for (ptrdiff_t i = 0; y < height && i < down[y].count; i++)
-                add_weighted(from.start + (down[y].first + i) * from.width, from.width, down[y].weights[i],
-                             sums + row * whole);
+            if (y < height) average_down(from.start + down[y].first * from.width, from.width, down[y], sums + row * whole);
         }
         turn_rows(sums, whole, columns);
         average_along(columns, right, width, rows);
@@ -312,8 +344,10 @@ static void count_levels(Grey grey, double *histogram)
 {
     uint32_t counts[4][LEVELS] = {{0}}; /* four, so that one count need not wait for the one before */
     ptrdiff_t size = grey.height * grey.width, i = 0;
-    for (; i + 4 <= size; i += 4)
-        for (int k = 0; k < 4; k++) counts[k][grey.start[i + k]]++;
+    for (uint64_t levels; i + 8 <= size; i += 8) {
+        memcpy(&levels, grey.start + i, sizeof levels);
+        for (int k = 0; k < 8; k++) counts[k % 4][levels >> 8 * k & 255]++;
+    }
     for (; i < size; i++) counts[0][grey.start[i]]++;
     for (int level = 0; level < LEVELS; level++)
         histogram[level] = (double)(counts[0][level] + counts[1][level] + counts[2][level] + counts[3][level]) / (double)size;

@@ -65,6 +65,14 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():
         assert (found.issue, found.detail) == ("too_large", f"more than {MOST_SCANS} scans over 64 x 64 pixels")
 
 
+def test_of_a_picture_that_is_whole_in_its_first_scan_no_other_is_decoded():
+    """So there is nothing to count: decoders end at a second one."""
+    data = encoded(Image.new("L", (64, 64), 128), "JPEG")
+    scans = data[data.rindex(b"\xff\xda") : -2] * 500
+    found = measure_bytes(data[:-2] + scans + data[-2:], Limits())
+    assert (found.issue, found.detail) == ("corrupt", "JPEG: Didn't expect more than one scan")
+
+
 def test_only_scans_of_the_picture_count():
     """What looks like scans in comments, after the end, and in previews is none; a progressive JPEG has about ten."""
     for data in (
@@ -72,5 +80,5 @@ def test_only_scans_of_the_picture_count():
         _with_scans_again(1, b"\xff\xfe\x03\xea" + b"\xff\xda" * 500),
         encoded(Image.fromarray(photo(96, 80)), "JPEG", progressive=True),
     ):
-        assert not has_more_scans(data, read_header(data).scan_at, MOST_SCANS)
-        assert has_more_scans(data, read_header(data).scan_at, 3)
+        assert not has_more_scans(data, read_header(data), MOST_SCANS)
+        assert has_more_scans(data, read_header(data), 3)
