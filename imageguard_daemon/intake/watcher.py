@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import structlog
 from watchdog.events import (
@@ -23,12 +22,9 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
+from watchdog.observers.inotify import InotifyObserver
 
 from imageguard_daemon.file_systems import Reach
-
-if TYPE_CHECKING:
-    from watchdog.observers.api import BaseObserver
 
 CANARY_NAME = ".imageguard-canary"
 CANARY_PATIENCE_SECONDS = 5.0
@@ -112,13 +108,11 @@ class _OverflowListener(logging.Handler):
         self._hints.lose()
 
 
-def watched_folders() -> int:
-    """Count the inotify watches of this process, as the kernel lists them for its descriptors."""
-    watches = 0
-    for name in os.listdir("/proc/self/fdinfo"):
-        with suppress(OSError), open(f"/proc/self/fdinfo/{name}", encoding="ascii") as info:
-            watches += sum(line.startswith("inotify ") for line in info)
-    return watches
+def watched_folders(observer: InotifyObserver) -> int:
+    """Count the folders that an observer watches, as the kernel lists them for its descriptor."""
+    descriptor = observer._inotify_fd._inotify_fd  # noqa: SLF001 - watchdog tells nobody, and each inbox has its own
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as info:
+        return sum(line.startswith("inotify ") for line in info)
 
 
 class _Start:
@@ -131,7 +125,7 @@ class _Start:
         self._handler = handler
         self._wake = wake
         self._lock = threading.Lock()
-        self._observer: BaseObserver | None = None
+        self._observer: InotifyObserver | None = None
         self._is_given_up = False
         try:
             threading.Thread(target=self._run, name="watching begins", daemon=True).start()
@@ -139,7 +133,7 @@ class _Start:
             self.error = error
             self.done.set()
 
-    def take(self) -> "BaseObserver | None":
+    def take(self) -> InotifyObserver | None:
         """Give what watches, which is the caller's to stop; what is not there yet ends by itself when it comes."""
         with self._lock:
             self._is_given_up = True
@@ -159,8 +153,8 @@ class _Start:
         self.done.set()
         self._wake()
 
-    def _watch(self) -> "BaseObserver":
-        observer = Observer()
+    def _watch(self) -> InotifyObserver:
+        observer = InotifyObserver()
         try:
             observer.schedule(self._handler, self._folder, recursive=True, event_filter=_NEWS)
             observer.start()
@@ -170,7 +164,7 @@ class _Start:
         return observer
 
 
-def _end(observer: "BaseObserver") -> None:
+def _end(observer: InotifyObserver) -> None:
     observer.stop()
     observer.join()
 
@@ -191,7 +185,7 @@ class InboxWatcher:
         """Monotonic time at which an event last proved that events arrive; None before the first proof."""
         self._next_canary_at = 0.0
         self._start: _Start | None = None
-        self._observer: BaseObserver | None = None
+        self._observer: InotifyObserver | None = None
         self._listener = _OverflowListener(hints)
         self._unwatched = False
 
@@ -246,7 +240,10 @@ class InboxWatcher:
 
         Where others write, too, that is as it must be: no event tells of the folders that they make.
         """
-        watched = watched_folders() if self._observer is not None else folders
+        watched = folders
+        if self._observer is not None:
+            with suppress(OSError):  # it has ended by itself, as the canary will tell
+                watched = watched_folders(self._observer)
         if watched < folders and not self._unwatched:
             is_usual = reach in {Reach.network, Reach.relayed}
             log.log(

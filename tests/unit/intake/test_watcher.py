@@ -20,7 +20,6 @@ from imageguard_daemon.intake.watcher import (
     CANARY_PATIENCE_SECONDS,
     Hints,
     InboxWatcher,
-    watched_folders,
 )
 
 NOW = 1000.0
@@ -164,7 +163,7 @@ def test_running_out_of_inotify_instances_is_survived(
     def no_instance() -> None:
         raise OSError(errno.EMFILE, "inotify instance limit reached")
 
-    monkeypatch.setattr(watcher_module, "Observer", no_instance)
+    monkeypatch.setattr(watcher_module, "InotifyObserver", no_instance)
     watcher = InboxWatcher(str(tmp_path), hints, canary_seconds=30.0)
     watcher.start()
     assert not watcher.alive
@@ -189,16 +188,27 @@ def test_after_stop_nothing_is_heard(tmp_path: Path, watcher: InboxWatcher, hint
     assert hints.drain() == ([], False)
 
 
-def test_folders_beyond_the_kernels_limit_are_told_of_once(tmp_path: Path, watcher: InboxWatcher) -> None:
-    """When a walk finds more folders than are watched that is said once, and again only after it was mended."""
-    (tmp_path / "cat").mkdir()
-    wait_until(lambda: watched_folders() >= 2)
+def test_folders_beyond_the_kernels_limit_are_told_of_once(
+    tmp_path: Path, hints: Hints, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """When a walk finds more folders than are watched that is said once, and again only after it was mended.
+
+    Those that are watched in another inbox do not count.
+    """
+    other = tmp_path_factory.mktemp("other")
+    for folder in (tmp_path / "cat", other / "cat", other / "dog"):
+        folder.mkdir()
+    watcher, of_other = (InboxWatcher(str(folder), hints, canary_seconds=30.0) for folder in (tmp_path, other))
+    for one in (watcher, of_other):
+        one.start()
     with capture_logs() as told:
         watcher.compare_with_walk(2, Reach.local)
         assert told == []
-        for folders in (9_999_999, 9_999_999, 2, 9_999_999):
+        for folders in (3, 3, 2, 3):
             watcher.compare_with_walk(folders, Reach.local)
-    assert [line["folders"] for line in told if line["event"].startswith("not all folders")] == [9_999_999] * 2
+    for one in (watcher, of_other):
+        one.stop()
+    assert [(line["watched"], line["folders"]) for line in told] == [(2, 3)] * 2
 
 
 @pytest.mark.parametrize("reach", [Reach.network, Reach.relayed])
@@ -249,7 +259,7 @@ class SlowObserver(InotifyObserver):
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[SlowObserver]]:
     """Watching that begins slowly; its end is let, unless a test says otherwise."""
-    monkeypatch.setattr(watcher_module, "Observer", SlowObserver)
+    monkeypatch.setattr(watcher_module, "InotifyObserver", SlowObserver)
     monkeypatch.setattr(watcher_module, "START_SECONDS", 0.01)
     monkeypatch.setattr(watcher_module, "STOP_SECONDS", 0.01)
     SlowObserver.let_start.clear()
