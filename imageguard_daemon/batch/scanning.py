@@ -14,6 +14,7 @@ from imageguard_daemon.quality.readout import Readout
 from imageguard_daemon.service.measuring import measure_files
 
 Handle = Callable[[str, Measurement], None]
+_MAY_PASS = (RetryableError, TimeoutError)
 _RETRIED_AT_MOST = 1_000
 _EXAMPLES = 20
 
@@ -99,7 +100,7 @@ class Measuring:
             path = one.candidate.relative_path
             if one.measurement is not None:
                 self._take(path, one.measurement)
-            elif isinstance(one.error, RetryableError) and not last and len(self._again) < _RETRIED_AT_MOST:
+            elif isinstance(one.error, _MAY_PASS) and not last and len(self._again) < _RETRIED_AT_MOST:
                 self._again.append(path)
             else:
                 self.unread.add(path, _in_words(one.error))

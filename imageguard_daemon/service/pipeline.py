@@ -420,11 +420,14 @@ class Pipeline:
     def _wait_unread(self, candidate: Candidate, error: OSError, now: float, seconds: float) -> None:
         """Set a file aside that its disk does not give; its source pauses for a moment, in case it gives none.
 
-        No longer than the disk took to say so: with many such files, long pauses would keep all others waiting.
+        No longer than the disk took to say so: with many such files, long pauses would keep all others waiting. And not
+        at all when another file was filed meanwhile; the others are to be first when the pause is over.
         """
         source, why = self._sources[candidate.source], f"cannot be read: {error.strerror}"
-        source.pause(why, now, min(max(UNREAD_PAUSE_SECONDS, seconds), LONGEST_PAUSE_SECONDS))
         pause, is_news = self._unread.pause_of(candidate, now, source.worked_at)
+        if source.worked_at <= now - seconds:
+            source.pause(why, now, min(max(UNREAD_PAUSE_SECONDS, seconds), LONGEST_PAUSE_SECONDS))
+            pause = max(pause, (source.next_probe() or now) + PROBE_OTHERS_SECONDS - now)
         if is_news:
             log.warning("left in the inbox", path=printable(candidate.relative_path), why=why, given_up=False)
         self._backlog.postponed(candidate, why, now + pause)

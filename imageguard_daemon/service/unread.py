@@ -1,7 +1,7 @@
-"""Files that their disk does not give, though others of it may be read: bad sectors, a file that its server lost.
+"""Files that their disk does not give, though others of it may be read: bad sectors, files that their server lost.
 
-Whether it is the file or the disk, nobody says; only others tell. So each is asked for again after a while, and ever
-more rarely when others were filed meanwhile: then it is the file. Pure: the clock is passed in.
+Whether it is the file or the disk, nobody says, nor of a read that hangs; only others tell. So each is asked for again
+after a while, and ever more rarely when others were filed meanwhile: then it is the file. Pure: the clock is passed in.
 """
 
 import errno
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from imageguard_daemon.model import Candidate
 
-MAY_BE_ONE_FILE = frozenset({errno.EIO, errno.ESTALE, errno.EREMOTEIO})
+MAY_BE_ONE_FILE = frozenset({errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.ETIMEDOUT})
 """Errors of a read that may be about this file alone. Others, such as ENOTCONN, are about all."""
 FIRST_PAUSE_SECONDS = 5.0
 BLAMED_PAUSE_SECONDS = 8 * FIRST_PAUSE_SECONDS

@@ -1,5 +1,6 @@
 """Supervised worker processes: a crash, a hang or a bomb costs the one file that caused it."""
 
+import errno
 import math
 import multiprocessing
 import os
@@ -28,7 +29,6 @@ from imageguard_daemon.errors import (
     StalledError,
 )
 from imageguard_daemon.model import Candidate, Measurement
-from imageguard_daemon.names import printable
 from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 from imageguard_daemon.quality.decoding import Limits
 from imageguard_daemon.quality.readout import Readout, configured, scorer_by
@@ -337,11 +337,11 @@ class Workers:
         others = [*batch.tasks[:at], *batch.tasks[at + 1 :]]
         if isinstance(error, TookTooLong) and self._board.is_reading(batch.slot):
             self.mishaps += 1
-            waited = f"reading {printable(os.path.basename(task.path))} took longer than {self._timeout_seconds:g} s"
-            stalled = StalledError(f"{waited}; is its disk or mount in order?")
-            # The others would hang one after another: the end of the pause finds them again.
+            waited = f"that took longer than {self._timeout_seconds:g} s; is its disk or mount in order?"
+            hung = OSError(errno.ETIMEDOUT, waited)
+            # The others may hang one after another: the end of the pause finds them again.
             let_go = [Finished(other.candidate, error=NotBegunError("not begun: its disk hangs")) for other in others]
-            return [Finished(task.candidate, error=stalled), *let_go]
+            return [Finished(task.candidate, error=hung), *let_go]
         self._go_on_with(others)
         outcome = self._after_loss(task, self._loss(error))
         return [] if outcome is None else [outcome]

@@ -1,5 +1,6 @@
 """A pipeline to be driven by hand: one source with real folders and a real log, and workers that finish at once."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ class InstantWorkers:
         self.has_room = True
         self.errors: dict[str, Exception] = {}
         self.unhashed: set[str] = set()
+        self.hanging: set[str] = set()
+        self._hung: list[Candidate] = []
         self._finished: list[Finished] = []
 
     def share_of(self, waiting: int) -> int:
@@ -52,7 +55,16 @@ class InstantWorkers:
         for candidate, path in files:
             self._measure(candidate, path)
 
+    def give_up(self) -> None:
+        """End what hangs, as a worker's time limit does."""
+        error = OSError(errno.ETIMEDOUT, "that took longer than 10 s")
+        self._finished += [Finished(candidate, error=error) for candidate in self._hung]
+        self._hung = []
+
     def _measure(self, candidate: Candidate, path: str) -> None:
+        if candidate.relative_path in self.hanging:
+            self._hung.append(candidate)
+            return
         error = self.errors.get(candidate.relative_path)
         if error is not None:
             self._finished.append(Finished(candidate, error=error))

@@ -512,6 +512,31 @@ class Offering:
         return sorted(one.relative_path for one in self.line)
 
 
+def test_a_read_that_hangs_waits_alone_where_others_are_filed_meanwhile(bench):
+    """It waits longer each time; its source pauses for as long as that took, and only while nothing else is filed."""
+    bench.workers.hanging = {"cat/hung.jpg"}
+    hung = bench.arrive("cat/hung.jpg", b"2")
+    for begun, pause in ((0.0, 5.0), (100.0, 10.0), (200.0, 20.0)):
+        list(bench.backlog.take_retries(begun))
+        bench.backlog.offer(hung)
+        bench.step(begun)
+        bench.arrive(f"cat/{begun:.0f}.jpg", b"%d" % begun)
+        bench.step(begun + 1)
+        bench.workers.give_up()
+        bench.step(begun + 21)
+        (failure,) = bench.backlog.failures
+        assert (failure.attempts, failure.retry_at, bench.served.paused_because) == (0, begun + 21 + pause, "")
+    for begun in (300.0, 400.0, 500.0):
+        list(bench.backlog.take_retries(begun))
+        bench.backlog.offer(hung)
+        bench.step(begun)
+        bench.workers.give_up()
+        bench.step(begun + 21)
+        assert bench.served.next_probe() == begun + 42
+        (failure,) = bench.backlog.failures
+        assert failure.retry_at >= begun + 42 + 5
+
+
 def test_many_files_that_cannot_be_read_hold_up_no_others(bench, capsys):
     """A disk with bad sectors: each costs its source a moment, and is asked for ever more rarely."""
     bad, good = [f"bad-{number}.jpg" for number in range(60)], [f"good-{number}.jpg" for number in range(5)]
