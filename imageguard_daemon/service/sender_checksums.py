@@ -1,10 +1,15 @@
-"""What senders say of a file's content, looked up beside it by a worker and checked against the bytes it has read."""
+"""What senders say of a file's content, looked up beside it by a worker and held against the bytes it has read.
+
+What is there and cannot be read says neither yes nor no: the image waits for it. What is no file of checksums at all (a
+link, a folder, megabytes too many) is ignored, and told.
+"""
 
 import hashlib
 import logging
 import os
 import stat
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from imageguard_daemon import checksums
@@ -32,7 +37,11 @@ _lists: OrderedDict[str, tuple[FileIdentity, Listed]] = OrderedDict()
 
 
 def said_of(path: str) -> list[Said]:
-    """Give what is said of a file: beside it under its own name, and in the lists of its folder."""
+    """Give what is said of a file: beside it under its own name, and in the lists of its folder.
+
+    Raises:
+        OSError: something is, and cannot be read.
+    """
     folder, name = os.path.split(path)
     said = []
     for ending in (*checksums.ENDINGS, *(ending.upper() for ending in checksums.ENDINGS)):
@@ -62,13 +71,11 @@ def compared(found: Measurement, data: bytes, said: list[Said]) -> Measurement:
 def _list(path: str) -> Listed | None:
     if not os.access(path, os.F_OK):  # the rule, and asked of every image: cheaper than an error
         return None
-    try:
-        identity = FileIdentity.from_stat(os.lstat(path))
-    except OSError:
-        return None
     known = _lists.get(path)
-    if known is not None and known[0] == identity:
-        return known[1]
+    if known is not None:
+        with suppress(OSError):
+            if known[0] == FileIdentity.from_stat(os.lstat(path)):
+                return known[1]
     contents = _contents(path, LIST_BYTES)
     if contents is None:
         return None
@@ -86,19 +93,32 @@ def _contents(path: str, most_bytes: int) -> tuple[FileIdentity, bytes] | None:
     if not os.access(path, os.F_OK):
         return None
     try:
-        descriptor = os.open(path, READ_ONLY_NO_TRAPS)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        if status.st_size > most_bytes:
-            _LOG.warning("%s is too large for checksums and is ignored", printable(path))
+        status = os.lstat(path)
+        hindrance = _why_no_checksums(status, most_bytes)
+        if hindrance:
+            _LOG.warning("%s %s and is ignored", printable(path), hindrance)
             return FileIdentity.from_stat(status), b""
-        with open(descriptor, "rb", closefd=False) as file:
-            return FileIdentity.from_stat(status), file.read(most_bytes)
-    except OSError:
+        descriptor = os.open(path, READ_ONLY_NO_TRAPS)
+    except FileNotFoundError:  # it has just gone
         return None
+    except OSError as error:
+        raise _unread(path, error) from error
+    try:
+        with open(descriptor, "rb", closefd=False) as file:
+            return FileIdentity.from_stat(os.fstat(descriptor)), file.read(most_bytes)
+    except OSError as error:
+        raise _unread(path, error) from error
     finally:
         os.close(descriptor)
+
+
+def _why_no_checksums(status: os.stat_result, most_bytes: int) -> str:
+    """Say why a file has none; empty when it may have."""
+    if not stat.S_ISREG(status.st_mode):
+        return "is no regular file"
+    return "is too large for checksums" if status.st_size > most_bytes else ""
+
+
+def _unread(path: str, error: OSError) -> OSError:
+    """Give the same error for the image, which is handled as if its own bytes could not be read."""
+    return OSError(error.errno, f"its checksums in {printable(os.path.basename(path))}: {error.strerror}")

@@ -1,5 +1,6 @@
 """What senders say of a file's bytes, against the bytes."""
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from imageguard_daemon.model import Measurement
 from imageguard_daemon.service import sender_checksums
 from imageguard_daemon.service.sender_checksums import LIST_BYTES, compared, said_of
 from tests.helpers.bench import GOOD
+from tests.helpers.moving import refusing
 
 DATA = b"what was sent"
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -64,6 +66,21 @@ def test_hostile_lists_are_ignored_and_told(tmp_path: Path, caplog: pytest.LogCa
     assert [record.message.partition(": ")[0] for record in caplog.records].count(f"{tmp_path}/md5sums.txt") == 1
     assert f"{tmp_path}/md5sum.txt is too large for checksums and is ignored" in caplog.text
     assert caplog.text.count("too large") == 1
+    for name in ("SHA256SUMS", "MD5SUMS", "sha256sum.txt"):
+        assert caplog.text.count(f"{tmp_path}/{name} is no regular file and is ignored") == 1
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "1.jpg.md5"])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_checksums_that_cannot_be_read_say_neither_yes_nor_no(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    """The image is not judged without them: it waits, and it is said for which file."""
+    (tmp_path / name).write_text(f"{SHA}  1.jpg")
+    monkeypatch.setattr(sender_checksums.os, "open", refusing(number))
+    with pytest.raises(OSError, match=rf"its checksums in {name}: {os.strerror(number)}") as told:
+        judged(tmp_path / "1.jpg")
+    assert told.value.errno == number
 
 
 def test_a_list_that_is_renewed_is_read_again(tmp_path: Path) -> None:
