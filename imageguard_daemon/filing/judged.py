@@ -43,6 +43,20 @@ def bears_judged(name: Name, status: os.stat_result, intent: Intent) -> bool:
         os.close(descriptor)
 
 
+def is_copied_or_numbered_anew(name: Name, status: os.stat_result, intent: Intent) -> bool:
+    """Tell whether what bears a name has the judged bytes, on a file system where its number says nothing of that.
+
+    Raises OSError when that cannot be looked at.
+    """
+    if status.st_size != intent.identity.size_bytes or file_system_of(name[0]).keeps_numbers:
+        return False
+    descriptor = os.open(name[1], READ_ONLY_NO_TRAPS, dir_fd=name[0])
+    try:
+        return hash_of(descriptor) == intent.sha256
+    finally:
+        os.close(descriptor)
+
+
 def has_judged_bytes(path: str, found: FileIdentity, intent: Intent) -> bool:
     """Tell whether a file with another time has the judged bytes all the same, as after `cp -p` or `touch`.
 

@@ -8,7 +8,7 @@ nobody has come to write to it (docs/decisions/0005-proof-of-the-move.md).
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import PurePath
 from typing import NoReturn, Self
@@ -27,7 +27,7 @@ from imageguard_daemon.filing import refusing, renaming
 from imageguard_daemon.filing.copying import copy_attributes, copy_hashing
 from imageguard_daemon.filing.destinations import alternatives
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.judged import bears_judged, is_as_it_was, is_judged
+from imageguard_daemon.filing.judged import bears_judged, is_as_it_was, is_copied_or_numbered_anew, is_judged
 from imageguard_daemon.filing.probing import require_names
 from imageguard_daemon.filing.renaming import Inode, Name, UnsafeNamesError
 from imageguard_daemon.filing.syncing import sync
@@ -217,7 +217,7 @@ class Move:
         try:
             yield
         except OSError as error:
-            self._in_doubt = not renaming.changed_nothing(error, file, source, self._target)
+            self._in_doubt = not renaming.changed_nothing(error, self._bears(file), source, self._target)
             self._refusal = error if error.errno in _MAY_BE_ABOUT_THE_NAME else None
             raise
         except StalledError:  # refused before it began
@@ -352,7 +352,7 @@ class Move:
         except FileNotFoundError:
             return  # somebody else dropped it: what counts is at the destination
         except OSError as error:
-            if renaming.changed_nothing(error, self._inode, self._source, aside):
+            if renaming.changed_nothing(error, self._bears(self._inode), self._source, aside):
                 self._withdraw()  # it cannot leave the inbox: nothing has moved, and no attempt leaves a copy behind
             raise
         self._is_aside = True
@@ -397,6 +397,19 @@ class Move:
                 f"{printable(self._intent.destination_path)} cannot be taken back: {error.strerror}"
             ) from error
         self._in_doubt = False
+
+    def _bears(self, file: Inode) -> Callable[[Name], bool]:
+        """Give what tells whether the judged file or its copy, by its number or by its bytes, bears a name."""
+
+        def bears(name: Name) -> bool:
+            try:
+                status = os.stat(name[1], dir_fd=name[0], follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+            is_it = (status.st_dev, status.st_ino) == file
+            return is_it or is_copied_or_numbered_anew(name, status, self._intent)
+
+        return bears
 
     def _bears_judged(self, name: Name, status: os.stat_result) -> bool:
         return bears_judged(name, status, self._intent)

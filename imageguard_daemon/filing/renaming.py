@@ -7,6 +7,7 @@ either, and the first one is dropped.
 import ctypes
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 from imageguard_daemon.errors import NO_ROOM, StalledError
@@ -49,15 +50,15 @@ def inode_of(descriptor: int) -> Inode:
     return status.st_dev, status.st_ino
 
 
-def changed_nothing(error: OSError, file: Inode, source: Name, target: Name) -> bool:
-    """Tell whether giving `file` the name `target` instead of `source`, answered with `error`, surely did not happen.
+def changed_nothing(error: OSError, is_borne_by: Callable[[Name], bool], source: Name, target: Name) -> bool:
+    """Tell whether giving a file the name `target` instead of `source`, answered with `error`, surely did not happen.
 
-    Looking alone proves nothing: a disk that has just failed answers from memory. But it does not sync any more.
+    `is_borne_by` tells whether the file bears a name, whatever number it has by that. Looking alone proves nothing: a disk that has just failed answers from memory. But it does not sync any more.
     """
     try:
         if error.errno in _REFUSALS:
-            return _at(target) != file  # a link made before the old name could not be dropped
-        if _at(source) != file or _at(target) is not None:
+            return not is_borne_by(target)  # a link made before the old name could not be dropped
+        if not is_borne_by(source) or _is_taken(target):
             return False
         _sync_everywhere(source, target)
     except OSError:
@@ -65,12 +66,12 @@ def changed_nothing(error: OSError, file: Inode, source: Name, target: Name) -> 
     return True
 
 
-def _at(name: Name) -> Inode | None:
+def _is_taken(name: Name) -> bool:
     try:
-        status = os.stat(name[1], dir_fd=name[0], follow_symlinks=False)
+        os.stat(name[1], dir_fd=name[0], follow_symlinks=False)
     except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
+        return False
+    return True
 
 
 def _sync_everywhere(source: Name, target: Name) -> None:

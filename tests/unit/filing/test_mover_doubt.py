@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from imageguard_daemon import file_systems
 from imageguard_daemon.errors import RetryableError, StalledError, StorageError
 from imageguard_daemon.filing import renaming
 from tests.helpers.moving import carry_out, refusing
@@ -145,11 +146,42 @@ def test_a_refusal_is_believed_unless_the_second_name_is_there(judged: Path, acc
     folders = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in (judged.parent, accepted)]
     source, target = (folders[0], "1.jpg"), (folders[1], "1.jpg")
     status = judged.stat()
-    file, full = (status.st_dev, status.st_ino), OSError(errno.ENOSPC, "")
+    full = OSError(errno.ENOSPC, "")
+
+    def bears(name: renaming.Name) -> bool:
+        try:
+            return os.path.samestat(os.stat(name[1], dir_fd=name[0]), status)
+        except FileNotFoundError:
+            return False
+
     try:
-        assert renaming.changed_nothing(full, file, source, target)
+        assert renaming.changed_nothing(full, bears, source, target)
         os.link(judged, accepted / "1.jpg")
-        assert not renaming.changed_nothing(full, file, source, target)
+        assert not renaming.changed_nothing(full, bears, source, target)
     finally:
         for folder in folders:
             os.close(folder)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_second_name_is_known_where_files_are_numbered_by_their_names(
+    judged: Path, accepted: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
+) -> None:
+    """Mergerfs by path: a new name that was given in spite of a refusal is no other file, and nothing is abandoned."""
+    really = os.stat
+
+    def numbered_by_name(path: str, **options: object) -> os.stat_result:
+        found = really(path, **options)  # type: ignore[arg-type]
+        return os.stat_result((found[0], hash(path), *found[2:]), {"st_mtime_ns": found.st_mtime_ns})
+
+    def given_in_spite(*names: object) -> None:
+        os.link(names[1], names[3], src_dir_fd=names[0], dst_dir_fd=names[2])  # type: ignore[arg-type]
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: 0x65735546)
+    monkeypatch.setattr(os, "stat", numbered_by_name)
+    monkeypatch.setattr(renaming, "rename", refusing(errno.EXDEV if copied else errno.EINVAL))
+    monkeypatch.setattr(renaming, "move_name" if copied else "link", given_in_spite)
+    with pytest.raises(StorageError, match="may have got its file or not"):
+        carry_out(recorded(judged, accepted / "1.jpg"))
+    assert (accepted / "1.jpg").read_bytes() == b"judged"
