@@ -9,6 +9,7 @@ from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.judged import bears_judged
 from imageguard_daemon.filing.mover import put_back
 from imageguard_daemon.filing.renaming import Name
+from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease
 from imageguard_daemon.model import Intent, RecordedIntent
 from imageguard_daemon.names import aside_name, printable
 
@@ -17,7 +18,7 @@ def remove(recorded: RecordedIntent, folders: Folders) -> None:
     """Take the file's name away, look at what bore it, and only then delete it; sync the folders afterwards.
 
     Raises:
-        ChangedError: the file is gone, or another one bears its name; that one is left as it is.
+        ChangedError: the file is gone, is open for writing, or another one bears its name; it is left as it is.
         RetryableError: the file system refused for a reason that may pass.
         StorageError: another file cannot get its name back; it is in the same folder, hidden.
     """
@@ -45,7 +46,22 @@ def _delete_if_meant(aside: Name, intent: Intent) -> None:
     status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if not stat.S_ISREG(status.st_mode) or not bears_judged(aside, status, intent):
         raise ChangedError("changed after it was looked at")
+    if _is_open_for_writing(aside):
+        raise ChangedError("is open for writing")
     os.unlink(name, dir_fd=folder)
+
+
+def _is_open_for_writing(name: Name) -> bool:
+    """Tell whether somebody surely writes to a file; one that may not be read can be deleted all the same."""
+    try:
+        descriptor = os.open(name[1], READ_ONLY_NO_TRAPS, dir_fd=name[0])
+    except PermissionError:
+        return False
+    try:
+        with read_lease(descriptor) as writers:
+            return writers is Writers.some
+    finally:
+        os.close(descriptor)
 
 
 def _give_back(folder: int, aside: str, recorded: RecordedIntent) -> None:

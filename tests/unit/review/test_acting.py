@@ -249,6 +249,19 @@ def test_a_file_swapped_at_the_last_moment_is_not_deleted(
     assert [row["action"] for row in view(rejections)] == ["confirm"]
 
 
+@pytest.mark.parametrize("name", ["1.jpg", "1.txt"])
+def test_what_is_open_for_writing_is_not_deleted(rejections: Rejections, name: str) -> None:
+    """Somebody is about to change it: it keeps its name, and that is told; with an image its labels stay."""
+    number = rejections.file("cat/1.jpg", labels=[".txt"])
+    rejections.do(confirm, number)
+    with (rejections.quarantine / "cat" / name).open("ab"):
+        [one] = rejections.do(purge, number)
+    assert one.done == (name == "1.txt")
+    assert "is open for writing" in one.detail
+    assert set(rejections.files()) == {"quarantine/cat/1.txt", *([] if one.done else ["quarantine/cat/1.jpg"])}
+    assert rejections.wrong() == []
+
+
 @pytest.mark.parametrize(
     ("kind", "meanwhile", "goes"),
     [(FUSE, b"judged", True), (FUSE, b"others", False), (FUSE, b"longer than it", False), (EXT4, b"judged", False)],
