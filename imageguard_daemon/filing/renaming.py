@@ -53,7 +53,8 @@ def inode_of(descriptor: int) -> Inode:
 def changed_nothing(error: OSError, is_borne_by: Callable[[Name], bool], source: Name, target: Name) -> bool:
     """Tell whether giving a file the name `target` instead of `source`, answered with `error`, surely did not happen.
 
-    `is_borne_by` tells whether the file bears a name, whatever number it has by that. Looking alone proves nothing: a disk that has just failed answers from memory. But it does not sync any more.
+    `is_borne_by` tells whether the file bears a name, whatever number it has by that. Looking alone proves nothing: a
+    disk that has just failed answers from memory. But it does not sync any more.
     """
     try:
         if error.errno in _REFUSALS:
