@@ -61,7 +61,7 @@ Paths = Annotated[
         "--path",
         metavar="PATH",
         show_default=False,
-        help="The image with this path below the inbox, or where it was filed; may be repeated.",
+        help="Every image that ever came under this path of the inbox, or was filed there; may be repeated.",
     ),
 ]
 Images = Annotated[
