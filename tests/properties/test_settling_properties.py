@@ -25,10 +25,10 @@ class SettlingMachine(RuleBasedStateMachine):
         return (FileIdentity(1, 1, self.versions.get(path, 0), 0, 0), None)
 
     def note(self, path: str, *, anew: bool) -> None:
-        if path not in self.settling:
-            self.looked_same_since.pop(path, None)
-        elif anew:
+        if anew:
             self.looked_same_since[path] = self.now
+        for one in [one for one in self.looked_same_since if one not in self.settling]:
+            del self.looked_same_since[one]
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 2.5, 5.0, 60.0]))
     def time_passes(self, seconds: float) -> None:
@@ -42,8 +42,9 @@ class SettlingMachine(RuleBasedStateMachine):
 
     @rule(path=PATHS)
     def a_file_is_seen_unchanged(self, path: str) -> None:
-        known = path in self.settling
+        known, full = path in self.settling, self.settling.full
         self.settling.observe(path, self.look(path), self.now)
+        assert (path in self.settling) == (known or not full)
         self.note(path, anew=not known)
 
     @rule(path=PATHS)
@@ -82,7 +83,7 @@ class SettlingMachine(RuleBasedStateMachine):
     @invariant()
     def the_line_is_bounded_and_knows_what_comes_next(self) -> None:
         assert len(self.settling) <= CAPACITY
-        assert self.settling.full == (len(self.settling) == CAPACITY)
+        assert len(self.settling) == CAPACITY or not self.settling.full
         first = min(self.looked_same_since.values(), default=None)
         assert self.settling.next_due() == (None if first is None else first + SETTLE_SECONDS)
 

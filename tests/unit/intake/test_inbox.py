@@ -346,6 +346,21 @@ def test_an_inbox_larger_than_memory_is_served_in_portions(folder: Path, opened:
     assert inbox.exhausted
 
 
+def test_files_that_never_rest_keep_no_others_out(folder: Path, opened: Opened) -> None:
+    """More files than there is room for are touched all the time: one that came to rest is given as always."""
+    inbox = opened(backlog_limit=3)
+    restless = [folder / f"{number}.jpg" for number in range(8)]
+    given: list[str] = []
+    for step in range(19):
+        if step == 16:
+            (folder / "other.jpg").touch()
+            inbox._hints.add(str(folder / "other.jpg"))
+        for file in restless:
+            file.write_bytes(b"x" * step)
+        given += paths(inbox.step(NOW + step * SETTLE / 2, 10))
+    assert given == ["other.jpg"]
+
+
 def test_waiting_for_room_costs_no_time(folder: Path, opened: Opened) -> None:
     """While nothing more can be taken, the loop sleeps instead of asking over and over."""
     for number in range(10):
