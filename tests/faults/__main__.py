@@ -1,6 +1,8 @@
 """`python -m tests.faults`: the campaigns with their full counts, one line of figures for each. Needs root."""
 
 import argparse
+import functools
+import itertools
 import os
 import platform
 import sys
@@ -17,7 +19,9 @@ Campaign = Callable[[Launcher, Path], Figures]
 MEMORY = Path("/dev/shm")
 RANDOM_KILLS = 1_000
 POWER_CUTS = {"ext4": 1_600, "xfs": 400}
-"""Shared evenly by the layouts."""
+"""Shared evenly by the layouts, with one and with two accounts."""
+WHERE = [(apart, accounts) for accounts in (1, 2) for apart in (False, True)]
+"""Whether destinations are on another device, and how many accounts there are."""
 SLOW_UPLOADS = 500
 EQUAL_NAMES = 10_000
 BURST = 20_000
@@ -25,15 +29,18 @@ FLEET_ROUNDS = 60
 
 
 def _kills(share: float) -> Iterator[Campaign]:
-    for apart in (False, True):
-        points = None if share >= 1 else kills.some(round(500 * share))
-        yield lambda launcher, home, apart=apart, points=points: _with_elsewhere(
-            apart, lambda folder: kills.kill_at_system_calls(launcher, home, folder, points)
+    for apart, accounts in WHERE:
+        count = _part(RANDOM_KILLS / len(WHERE), share)
+        yield lambda launcher, home, apart=apart, accounts=accounts, count=count: _with_elsewhere(
+            apart, lambda folder: kills.kill_under_load(launcher, home, folder, count, accounts)
         )
-    for apart in (False, True):
-        count = _part(RANDOM_KILLS / 2, share)
-        yield lambda launcher, home, apart=apart, count=count: _with_elsewhere(
-            apart, lambda folder: kills.kill_under_load(launcher, home, folder, count)
+
+
+def _calls(share: float) -> Iterator[Campaign]:
+    for apart, accounts in WHERE:
+        points = None if share >= 1 else kills.some(round(900 * share))
+        yield lambda launcher, home, apart=apart, accounts=accounts, points=points: _with_elsewhere(
+            apart, lambda folder: kills.kill_at_system_calls(launcher, home, folder, points, accounts)
         )
 
 
@@ -46,10 +53,10 @@ def _with_elsewhere(apart: bool, campaign: Callable[[Path | None], Figures]) -> 
 
 def _power(share: float) -> Iterator[Campaign]:
     for file_system, cuts in POWER_CUTS.items():
-        for layout in power.LAYOUTS:
-            count = _part(cuts / len(power.LAYOUTS), share)
-            yield lambda launcher, home, layout=layout, count=count, file_system=file_system: power.cut_power(
-                launcher, home, layout, count, file_system=file_system
+        for accounts, layout in itertools.product((1, 2), power.LAYOUTS):
+            count = _part(cuts / len(power.LAYOUTS) / 2, share)
+            yield functools.partial(
+                power.cut_power, layout=layout, rounds=count, file_system=file_system, accounts=accounts
             )
 
 
@@ -124,6 +131,7 @@ CAMPAIGNS: dict[str, Callable[[float], Iterator[Campaign]]] = {
     "names": _names,
     "early": _early,
     "kills": _kills,
+    "calls": _calls,
     "reviews": _reviews,
     "power": _power,
     "fleet": _fleet,

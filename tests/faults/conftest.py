@@ -26,6 +26,13 @@ def launcher(session_launcher: Launcher) -> Iterator[Launcher]:
 
 
 @pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Give a folder that other accounts can get into, as they cannot into pytest's."""
+    with tempfile.TemporaryDirectory(prefix="imageguard-faults-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Path]:
     """Give a folder on another device than `tmp_path`."""
     memory = Path("/dev/shm")

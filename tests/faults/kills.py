@@ -29,10 +29,17 @@ def some(count: int) -> Points:
     return lambda points: random.sample(points, min(count, len(points)))
 
 
-def kill_at_system_calls(launcher: Launcher, home: Path, elsewhere: Path | None, points: Points | None) -> Figures:
+def where(elsewhere: Path | None, accounts: int) -> str:
+    """Say for a title on how many devices, and under how many accounts."""
+    return f"{'across devices' if elsewhere else 'one device'}{', two accounts' if accounts > 1 else ''}"
+
+
+def kill_at_system_calls(
+    launcher: Launcher, home: Path, elsewhere: Path | None, points: Points | None, accounts: int = 1
+) -> Figures:
     """Kill a daemon at the chosen system calls of filing three files; `elsewhere` has the destinations, if anything."""
-    site = Site(home, destinations=elsewhere, intake={"sidecars": True})
-    figures = Figures(f"SIGKILL at system calls, {'across devices' if elsewhere else 'one device'}")
+    site = Site(home, destinations=elsewhere, accounts=accounts, intake={"sidecars": True})
+    figures = Figures(f"SIGKILL at system calls, {where(elsewhere, accounts)}")
     everything = _calls_of_one_filing(launcher, site)
     figures.counts["system calls of one filing"] = len(everything)
     for call, number in points(everything) if points else everything:
@@ -81,10 +88,11 @@ def recover(launcher: Launcher, site: Site, files: list[Offered], figures: Figur
     figures.judge(name, site, files)
 
 
-def kill_under_load(launcher: Launcher, home: Path, elsewhere: Path | None, rounds: int) -> Figures:
+def kill_under_load(launcher: Launcher, home: Path, elsewhere: Path | None, rounds: int, accounts: int = 1) -> Figures:
     """Kill a daemon at random moments while two uploaders send files, equal names and labels among them."""
-    figures = Figures(f"SIGKILL at random under load, {'across devices' if elsewhere else 'one device'}")
-    site = Site(home, destinations=elsewhere, intake={"sidecars": True, "settle_seconds": 0.05})
+    figures = Figures(f"SIGKILL at random under load, {where(elsewhere, accounts)}")
+    intake = {"sidecars": True, "settle_seconds": 0.05, "settle_unknown_seconds": 0.3}
+    site = Site(home, destinations=elsewhere, accounts=accounts, intake=intake)
     files: list[Offered] = []
     for number in range(rounds):
         if number % 20 == 0:  # else reading everything again takes longer and longer

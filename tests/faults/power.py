@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.faults.accounts import uploading_into
 from tests.faults.disks import Disk, disks
 from tests.faults.figures import Figures
 from tests.faults.launching import Daemon, Launcher
@@ -45,7 +46,7 @@ class Uploads:
     def run(self, inbox: str) -> None:
         """Upload until told to stop or until the disk is gone."""
         rng = random.Random(random.random())
-        with suppress(OSError):
+        with suppress(OSError), uploading_into(inbox):
             while not self.enough.is_set():
                 self._upload_one(inbox, rng)
                 time.sleep(rng.uniform(0, 0.02))
@@ -81,11 +82,15 @@ def cut_power(
     rounds: int,
     *,
     file_system: str = "ext4",
+    accounts: int = 1,
     fault: str = "",
     stop_when_caught: bool = False,
 ) -> Figures:
     """Cut the power so many times under load, recover and judge; `fault` names a mistake seeded into the daemon."""
-    figures = Figures(f"power cuts, {file_system}, {layout}{f', seeded {fault}' if fault else ''}")
+    figures = Figures(
+        f"power cuts, {file_system}, {layout}{', two accounts' if accounts > 1 else ''}"
+        f"{f', seeded {fault}' if fault else ''}"
+    )
     destinations, log = LAYOUTS[layout]
     with disks(1 + max(destinations, log), file_system) as all_disks:
         points = [disk.mount_point for disk in all_disks]
@@ -94,7 +99,8 @@ def cut_power(
             root=points[0] / "root",
             destinations=points[destinations] / "root",
             database=points[log] / "root" / "audit.db",
-            intake={"settle_seconds": 0.05},
+            accounts=accounts,
+            intake={"settle_seconds": 0.05, "settle_unknown_seconds": 0.3},
         )
         uploads = Uploads()
         for number in range(rounds):

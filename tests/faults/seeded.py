@@ -13,6 +13,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from tests.faults.accounts import become_daemon, capabilities, set_capabilities
+
 _real_datetime = dt.datetime
 
 # --- the seeded faults that the harness must notice ---------------------------------------------------------------
@@ -120,21 +122,14 @@ def few_watches() -> None:
 
 def bound_by_permissions() -> None:
     """Take the superuser's right to ignore permissions away, as the service's unit does."""
-
-    class Header(ctypes.Structure):
-        _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
-
-    class Sets(ctypes.Structure):
-        _fields_ = [(name, ctypes.c_uint32) for name in ("effective", "permitted", "inheritable")]
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    header, sets = Header(0x20080522, 0), (Sets * 2)()
-    libc.capget(ctypes.byref(header), sets)
     overriding = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-    sets[0].effective &= ~overriding
-    sets[0].permitted &= ~overriding
-    if libc.capset(ctypes.byref(header), sets):
-        raise OSError(ctypes.get_errno(), "capset")
+    effective, permitted = capabilities()
+    set_capabilities(effective & ~overriding, permitted)
+
+
+def account_of_its_own() -> None:
+    """Run as the account that the inboxes belong to, and uploaders do not."""
+    become_daemon()
 
 
 def movable_clock() -> None:

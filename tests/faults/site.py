@@ -11,11 +11,14 @@ from pathlib import Path
 
 import yaml
 
+from tests.faults.accounts import give_to_daemon
+
 
 class Site:
     """Inbox, destinations and audit database, on one file system or on several.
 
-    `home` keeps configuration and log file; it is never cut off. The other folders are below `root` unless told.
+    `home` keeps configuration and log file; it is never cut off. The other folders are below `root` unless told. With
+    two accounts, daemon and uploaders are not the same.
     """
 
     def __init__(
@@ -26,9 +29,11 @@ class Site:
         destinations: Path | None = None,
         database: Path | None = None,
         inboxes: int = 1,
+        accounts: int = 1,
         **settings,
     ) -> None:
         self.home = home
+        self.accounts = accounts
         self.root = root or home / "root"
         self.database = database or self.root / "audit.db"
         self.accepted, self.quarantine = ((destinations or self.root) / name for name in ("accepted", "quarantine"))
@@ -44,6 +49,11 @@ class Site:
         """Make the folders."""
         for folder in (self.home, *map(Path, self.inboxes), self.accepted, self.quarantine, self.database.parent):
             folder.mkdir(parents=True, exist_ok=True)
+        if self.accounts > 1:
+            for folder in {self.root, self.accepted, self.quarantine, self.accepted.parent, self.database.parent}:
+                give_to_daemon(folder)
+            for inbox in self.inboxes:
+                give_to_daemon(Path(inbox), 0o2775)
 
     def clear(self) -> None:
         """Begin anew with empty folders and no log."""

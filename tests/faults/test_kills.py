@@ -1,7 +1,7 @@
 """Killed at any moment: a sample of what the full run does."""
 
 from tests.faults import kills
-from tests.faults.requirements import need_strace
+from tests.faults.requirements import need_root, need_strace
 
 
 def test_a_kill_at_any_system_call_loses_nothing(launcher, tmp_path):
@@ -22,4 +22,11 @@ def test_a_kill_at_any_system_call_of_a_copy_loses_nothing(launcher, tmp_path, e
 
 def test_kills_under_load_lose_nothing(launcher, tmp_path):
     """SIGKILL at random while files stream in leaves nothing lost, doubled, overwritten or unrecorded."""
-    assert kills.kill_under_load(launcher, tmp_path, None, 3).violations == []
+    assert kills.kill_under_load(launcher, tmp_path, None, 2).violations == []
+
+
+def test_kills_lose_nothing_where_writers_are_not_known(launcher, open_folder, elsewhere):
+    """The same where uploaders have another account than the daemon, and old files of copies are kept for a while."""
+    need_root()
+    assert kills.kill_under_load(launcher, open_folder, elsewhere, 2, accounts=2).violations == []
+    assert "files of account" in (open_folder / "log.jsonl").read_text()

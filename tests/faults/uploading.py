@@ -8,6 +8,7 @@ import itertools
 import os
 from pathlib import Path
 
+from tests.faults.accounts import uploading_into
 from tests.faults.oracle import Offered
 from tests.helpers.images import blurred, jpeg, photo, png
 
@@ -41,10 +42,11 @@ def put(inbox: Path | str, name: str, data: bytes) -> Offered:
     """Let a file arrive by rename, complete at once."""
     path = os.path.join(inbox, name)
     folder, base = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{base}.upload")
-    Path(temporary).write_bytes(data)
-    os.rename(temporary, path)
+    with uploading_into(inbox):
+        os.makedirs(folder, exist_ok=True)
+        Path(temporary).write_bytes(data)
+        os.rename(temporary, path)
     return offered(name, data)
 
 
