@@ -23,6 +23,9 @@ ACTING_PATIENCE_SECONDS = 20.0
 START_PATIENCE_SECONDS = 1.0
 """Commands that ask who is running hold a lock for a moment."""
 _LOOK_AGAIN_SECONDS = 0.05
+_TRY_AGAIN_SECONDS = 5.0
+_PROGRAM = b"imageguard"
+"""In the command line of every daemon."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,24 +40,28 @@ class FolderLock:
         self._path = path
         self._descriptor = -1
         self._folder: tuple[int, int] | None = None
+        self._try_again_at = 0.0
 
     def hold(self, patience_seconds: float = 0.0) -> bool:
-        """Lock the folder that is at the path now; False when somebody else has it.
+        """Lock the folder that is at the path now; False when another daemon has it.
 
-        Where there is no folder, or its file system knows no locks, nothing is refused. On a network file system only
-        daemons of this machine are: told in the log.
+        Whoever may read a folder can lock it: one that is held by no daemon is worked in all the same, and told. Where
+        there is no folder, or its file system knows no locks, nothing is refused. On a network file system only daemons
+        of this machine are: told in the log.
         """
         try:
             status = os.stat(self._path)
-            if (status.st_dev, status.st_ino) == self._folder:
+            if (status.st_dev, status.st_ino) == self._folder or time.monotonic() < self._try_again_at:
                 return True
             descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:  # gone, or closed to us: whoever works in it finds out and says so
             return True
         try:
             if not _flock_within(descriptor, patience_seconds):
+                is_strangers = _is_held_by_strangers(descriptor, self._path)
                 os.close(descriptor)
-                return False
+                self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS if is_strangers else 0.0
+                return is_strangers
             found = file_system_of(descriptor)
             if found.reach is not Reach.local:  # a client's kernel locks a folder by itself, without asking the server
                 log.info("only daemons of this machine are kept out", folder=str(self._path), on=found.name)
@@ -91,7 +98,7 @@ class RootLock:
         except ImageguardError:
             os.close(self._descriptor)
             raise
-        if not is_ours:
+        if not is_ours and not _is_held_by_strangers(self._descriptor, self._path):
             owner = _read(self._descriptor).decode(errors="replace").strip() or "unknown"
             os.close(self._descriptor)
             raise AlreadyRunningError(
@@ -182,7 +189,7 @@ class ActingLock:
     """
 
     def __init__(self, state_folder: Path) -> None:
-        self._path = state_folder / "acting.lock"
+        self._path = state_folder / "acting.lock"  # not readable for others, who could lock it
 
     @contextmanager
     def held(self, patience_seconds: float = ACTING_PATIENCE_SECONDS) -> Iterator[None]:
@@ -199,7 +206,7 @@ class ActingLock:
     @contextmanager
     def held_if_free(self, patience_seconds: float = 0.0) -> Iterator[bool]:
         """Hold the lock if nobody else does; tell whether it is held."""
-        descriptor = _opened(self._path)
+        descriptor = _opened(self._path, 0o600)
         try:
             yield _locked_within(descriptor, self._path, patience_seconds)
         finally:
@@ -217,6 +224,40 @@ def _flock_within(descriptor: int, seconds: float) -> bool:
             return False
         time.sleep(_LOOK_AGAIN_SECONDS)
     return True
+
+
+def _is_held_by_strangers(descriptor: int, path: Path) -> bool:
+    """Tell whether a lock is surely held by no daemon: by processes of other accounts that are no imageguard-daemon.
+
+    What cannot be known of any of them (they may be in another container) counts as a daemon.
+    """
+    holders = [(process_id, _account_of_stranger(process_id)) for process_id in _holders(descriptor)]
+    if not holders or any(account is None for _, account in holders):
+        return False
+    for process_id, account in holders:
+        log.warning("locked by a process that is no daemon", path=str(path), process_id=process_id, account=account)
+    return True
+
+
+def _holders(descriptor: int) -> list[int]:
+    """Give the processes that hold a flock(2) on an open file or folder, as far as the kernel shows them."""
+    status = os.fstat(descriptor)
+    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        lines = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
+    except OSError:
+        return []
+    return [int(fields[4]) for fields in lines if fields[1] == "FLOCK" and fields[5] == file]
+
+
+def _account_of_stranger(process_id: int) -> int | None:
+    """Give whose a process is; None when it may be a daemon."""
+    process = Path("/proc", str(process_id))
+    try:
+        account, command = process.stat().st_uid, (process / "cmdline").read_bytes()
+    except OSError:
+        return None
+    return None if account in {0, os.geteuid()} or _PROGRAM in command else account
 
 
 def _locked_within(descriptor: int, path: Path, seconds: float) -> bool:
@@ -238,9 +279,9 @@ def _read(descriptor: int) -> bytes:
     return b""
 
 
-def _opened(path: Path) -> int:
+def _opened(path: Path, mode: int = 0o644) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     except PermissionError as error:
         raise PermissionDeniedError(f"no permission to write {path}") from error
     except OSError as error:
@@ -272,7 +313,7 @@ def _owner_of(path: Path) -> bytes | None:
     except OSError:
         return None
     try:
-        if lock_if_free(descriptor, fcntl.LOCK_SH):
+        if lock_if_free(descriptor, fcntl.LOCK_SH) or _is_held_by_strangers(descriptor, path):
             return None
         return b"" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else _read(descriptor)
     except OSError:  # NFS locks no folder

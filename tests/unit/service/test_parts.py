@@ -7,9 +7,10 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -36,6 +37,7 @@ from imageguard_daemon.service.notifying import Patience, notify
 from imageguard_daemon.service.progress import Progress
 from imageguard_daemon.service.sources import ServedSource, remove_emptied_folders
 from imageguard_daemon.service.waking import Waker
+from tests.faults.site import wait_until
 
 
 class _Inbox:
@@ -268,6 +270,35 @@ def test_an_inbox_belongs_to_one_root(tmp_path):
         DaemonLocks(tmp_path / "two" / "state", [tmp_path / "link"])
     first.release()
     DaemonLocks(tmp_path / "two" / "state", [tmp_path / "link"]).release()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another account is taken on by root alone")
+def test_who_may_read_an_inbox_keeps_no_daemon_from_it():
+    """A lock of another account's process that is no daemon is told; when it has gone, the folder is locked again."""
+    with tempfile.TemporaryDirectory() as name:
+        inbox = Path(name, "inbox")
+        inbox.mkdir()
+        Path(name).chmod(0o755)
+        command = ["setpriv", "--reuid=61002", "--regid=61002", "--clear-groups", "flock", "-F", inbox, "sleep", "60"]
+        lock = FolderLock(inbox)
+        with subprocess.Popen(command) as stranger:
+            wait_until(lambda: not is_free(inbox), "it is locked")
+            with capture_logs() as told:
+                assert lock.hold()
+            stranger.kill()
+        assert [(line["event"], line["account"]) for line in told] == [("locked by a process that is no daemon", 61002)]
+        lock._try_again_at = 0.0
+        assert lock.hold()
+        assert not FolderLock(inbox).hold()
+        lock.release()
+
+
+def is_free(folder):
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        return file_systems.lock_if_free(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def test_an_inbox_made_anew_is_locked_again(tmp_path):
