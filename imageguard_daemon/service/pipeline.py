@@ -36,11 +36,10 @@ from imageguard_daemon.service.recovery import Recovery
 from imageguard_daemon.service.refusals import Refusals, Waiting
 from imageguard_daemon.service.returning import Returning
 from imageguard_daemon.service.sources import LONGEST_PAUSE_SECONDS, ServedSource
-from imageguard_daemon.service.unread import MAY_BE_ONE_FILE, Unread
+from imageguard_daemon.service.unread import MAY_BE_ONE_FILE, PERMISSION_PAUSE_SECONDS, Unread
 from imageguard_daemon.service.workers import Finished, Workers
 
 LONE_SIDECAR_PAUSE_SECONDS = 600.0
-PERMISSION_PAUSE_SECONDS = 30.0
 PROBE_OTHERS_SECONDS = 5.0
 UNREAD_PAUSE_SECONDS = 0.25
 """Of a source whose disk did not give a file, and was quick to say so."""
@@ -203,7 +202,8 @@ class Pipeline:
             if isinstance(one.error, OSError) and one.error.errno in MAY_BE_ONE_FILE:
                 self._wait_unread(one.candidate, one.error, now, now - began_at)
                 continue
-            self._unread.could_be_read(one.candidate)
+            if not isinstance(one.error, PermissionError):
+                self._unread.could_be_read(one.candidate)
             error = one.error or _change_since_settled(one) or _not_hashed(one)
             if error is not None:
                 self._put_back(one.candidate, error, now)
@@ -445,10 +445,13 @@ class Pipeline:
             self._tell_of(failure)
 
     def _wait_for_permission(self, candidate: Candidate, error: Exception, now: float) -> None:
-        """Permissions come back without an event and without an attempt of ours: ask again for as long as it takes."""
+        """Permissions come back without an event and without an attempt of ours: ask again for as long as it takes.
+
+        What changed with the file itself, such as its mode, intake notices far earlier.
+        """
         if self._backlog.is_new_failure(candidate):
             log.warning("left in the inbox", path=printable(candidate.relative_path), why=str(error), given_up=False)
-        self._backlog.postponed(candidate, str(error), now + PERMISSION_PAUSE_SECONDS)
+        self._backlog.postponed(candidate, str(error), now + self._unread.pause_of_forbidden(candidate, now))
 
     def _without_duplicates(self, group: Sequence[Finished], source: ServedSource, now: float) -> list[Pair]:
         """Give what is to be judged; what was filed before stays, if it is to, until it changes."""
