@@ -32,8 +32,8 @@ COMPANION_STALE_SECONDS = 86_400.0
 """What a download program left behind so long ago says nothing any more."""
 ENTRIES_PER_STEP = 2_000
 """A walk over a huge tree is done in slices, so that files already settled don't wait for its end."""
-SECONDS_PER_STEP = 0.2
-"""For so long a step looks at files before other sources have their turn: a slow disk takes long for few."""
+SECONDS_PER_STEP = 0.05
+"""For so long a step looks at files before other sources have their turn: a slow disk takes long for few, a flood long."""
 
 log = structlog.get_logger(__name__)
 
