@@ -11,15 +11,33 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults import blind, clock, early, fleet, kills, names, passing, planted, power, reviews
+from tests.faults import (
+    attackers,
+    attacks,
+    blind,
+    clock,
+    early,
+    fleet,
+    kills,
+    names,
+    passing,
+    planted,
+    power,
+    review_cuts,
+    reviews,
+)
 from tests.faults.figures import Figures
 from tests.faults.launching import Launcher
 
-Campaign = Callable[[Launcher, Path], Figures]
+Campaign = Callable[[Launcher, Path], Figures | list[Figures]]
 MEMORY = Path("/dev/shm")
 RANDOM_KILLS = 1_000
 POWER_CUTS = {"ext4": 1_600, "xfs": 400}
 """Shared evenly by the layouts, with one and with two accounts."""
+REVIEW_CUTS = 560
+"""Shared evenly by seven actions, the layouts, and one or two accounts."""
+ATTACK_SECONDS = 600.0
+ATTACKS_AT_ONCE = 16
 WHERE = [(apart, accounts) for accounts in (1, 2) for apart in (False, True)]
 """Whether destinations are on another device, and how many accounts there are."""
 SLOW_UPLOADS = 500
@@ -108,11 +126,19 @@ def _clock(_share: float) -> Iterator[Campaign]:
 
 def _reviews(share: float) -> Iterator[Campaign]:
     points = None if share >= 1 else kills.some(round(100 * share))
-    for action in reviews.ACTIONS:
-        yield lambda launcher, home, action=action: reviews.kill_at_system_calls(launcher, home, None, action, points)
-    for action in ("release", "reject"):
-        yield lambda launcher, home, action=action: _with_elsewhere(
-            True, lambda folder: reviews.kill_at_system_calls(launcher, home, folder, action, points)
+    chosen = [(action, False) for action in reviews.ACTIONS] + [("release", True), ("reject", True)]
+    for (action, apart), accounts in itertools.product(chosen, (1, 2)):
+        yield lambda launcher, home, action=action, apart=apart, accounts=accounts: _with_elsewhere(
+            apart, lambda folder: reviews.kill_at_system_calls(launcher, home, folder, action, points, accounts)
+        )
+
+
+def _review_cuts(share: float) -> Iterator[Campaign]:
+    for accounts, layout in itertools.product((1, 2), power.LAYOUTS):
+        count = _part(REVIEW_CUTS / len(power.LAYOUTS) / 2, share)
+        file_system = "xfs" if layout == "log on a disk of its own" else "ext4"
+        yield functools.partial(
+            review_cuts.cut_power, layout=layout, rounds=count, file_system=file_system, accounts=accounts
         )
 
 
@@ -120,6 +146,13 @@ def _fleet(share: float) -> Iterator[Campaign]:
     for seed in (1, 2):
         yield lambda launcher, home, seed=seed: fleet.outages(launcher, home, _part(FLEET_ROUNDS / 2, share), seed)
     yield fleet.full_disk
+
+
+def _attacks(share: float) -> Iterator[Campaign]:
+    names = list(attackers.ATTACKS)
+    for begin in range(0, len(names), ATTACKS_AT_ONCE):
+        some = names[begin : begin + ATTACKS_AT_ONCE]
+        yield functools.partial(attacks.attack_side_by_side, names=some, seconds=ATTACK_SECONDS * share)
 
 
 CAMPAIGNS: dict[str, Callable[[float], Iterator[Campaign]]] = {
@@ -133,7 +166,9 @@ CAMPAIGNS: dict[str, Callable[[float], Iterator[Campaign]]] = {
     "kills": _kills,
     "calls": _calls,
     "reviews": _reviews,
+    "review-cuts": _review_cuts,
     "power": _power,
+    "attacks": _attacks,
     "fleet": _fleet,
 }
 
@@ -161,11 +196,13 @@ def main() -> int:
 
 def _run(campaign: Campaign) -> int:
     with Launcher() as launcher, tempfile.TemporaryDirectory(prefix="imageguard-faults-") as home:
-        figures = campaign(launcher, Path(home))
-    print(figures, flush=True)
-    for violation in figures.violations:
-        print(f"  ! {violation}", file=sys.stderr, flush=True)
-    return len(figures.violations)
+        found = campaign(launcher, Path(home))
+    all_figures = [found] if isinstance(found, Figures) else found
+    for figures in all_figures:
+        print(figures, flush=True)
+        for violation in figures.violations:
+            print(f"  ! {violation}", file=sys.stderr, flush=True)
+    return sum(len(figures.violations) for figures in all_figures)
 
 
 if __name__ == "__main__":

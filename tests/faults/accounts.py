@@ -69,7 +69,7 @@ def uploading_into(inbox: Path | str, account: int = UPLOADER_ID) -> Iterator[No
     if os.stat(inbox).st_uid != DAEMON_ID:
         yield
         return
-    before = os.umask(0o002)  # of all threads; no test here minds
+    os.umask(0o002)  # of all threads, which is why it stays
     _libc.setfsgid(GROUP_ID)
     _libc.setfsuid(account)  # takes away all that root may do to files
     try:
@@ -77,4 +77,3 @@ def uploading_into(inbox: Path | str, account: int = UPLOADER_ID) -> Iterator[No
     finally:
         _libc.setfsuid(0)
         _libc.setfsgid(0)
-        os.umask(before)

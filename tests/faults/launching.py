@@ -133,7 +133,7 @@ class Launcher:
         `faults` are names of functions in `seeded.py`, applied inside its process.
         """
         run = ["run", "--config", str(site.config_file), *(["--once"] if once else [])]
-        faults = [*faults, *(["account_of_its_own"] if site.accounts > 1 else [])]
+        faults = [*(["account_of_its_own"] if site.accounts > 1 else []), *faults]
         answer = self._ask(start=list(arguments) or run, log=str(site.log_file), held=held, faults=faults)
         daemon = Daemon(self, answer["pid"])
         self._started = [*(one for one in self._started if not one.reaped), daemon]

@@ -75,6 +75,25 @@ class Uploads:
                 self.sent[self.sent.index(unsure)] = offered(name, data)
 
 
+def disks_of(layout: str) -> int:
+    """Say how many disks a layout needs."""
+    return 1 + max(LAYOUTS[layout])
+
+
+def site_on(all_disks: Sequence[Disk], home: Path, layout: str, accounts: int, **intake: object) -> Site:
+    """Make the folders of one daemon on these disks."""
+    points = [disk.mount_point for disk in all_disks]
+    destinations, log = LAYOUTS[layout]
+    return Site(
+        home,
+        root=points[0] / "root",
+        destinations=points[destinations] / "root",
+        database=points[log] / "root" / "audit.db",
+        accounts=accounts,
+        intake={"settle_seconds": 0.05, "settle_unknown_seconds": 0.3} | intake,
+    )
+
+
 def cut_power(
     launcher: Launcher,
     home: Path,
@@ -91,21 +110,13 @@ def cut_power(
         f"power cuts, {file_system}, {layout}{', two accounts' if accounts > 1 else ''}"
         f"{f', seeded {fault}' if fault else ''}"
     )
-    destinations, log = LAYOUTS[layout]
-    with disks(1 + max(destinations, log), file_system) as all_disks:
-        points = [disk.mount_point for disk in all_disks]
-        site = Site(
-            home,
-            root=points[0] / "root",
-            destinations=points[destinations] / "root",
-            database=points[log] / "root" / "audit.db",
-            accounts=accounts,
-            intake={"settle_seconds": 0.05, "settle_unknown_seconds": 0.3},
-        )
+    with disks(disks_of(layout), file_system) as all_disks:
+        site = site_on(all_disks, home, layout, accounts)
         uploads = Uploads()
         for number in range(rounds):
             if number % ROUNDS_BEFORE_CLEARING == 0 or figures.violations:
-                uploads = _begin_anew(site)
+                begin_anew(site)
+                uploads = Uploads()
             before = len(uploads.sent)
             _one_cut(launcher, site, all_disks, uploads, fault)
             figures.rounds += 1
@@ -117,12 +128,12 @@ def cut_power(
     return figures
 
 
-def _begin_anew(site: Site) -> Uploads:
+def begin_anew(site: Site) -> None:
+    """Empty the disks, durably."""
     for folder in {site.root, site.accepted.parent, site.database.parent}:
         shutil.rmtree(folder, ignore_errors=True)
     site.clear()
     os.sync()
-    return Uploads()
 
 
 def _one_cut(launcher: Launcher, site: Site, all_disks: Sequence[Disk], uploads: Uploads, fault: str) -> None:
@@ -136,24 +147,30 @@ def _one_cut(launcher: Launcher, site: Site, all_disks: Sequence[Disk], uploads:
     if random.random() < 0.5:  # a careful uploader's syncs write the journal, and a missing sync of ours goes unseen
         time.sleep(random.uniform(0, 0.5))
     if random.random() < 0.7:
-        _cut_all_at_once(daemon, all_disks)
+        cut_all_at_once([daemon], all_disks)
     else:
         _cut_one_after_another(daemon, all_disks)
     daemon.kill()
     for uploader in uploaders:
         uploader.join()
+    bring_back(all_disks)
+
+
+def bring_back(all_disks: Sequence[Disk]) -> None:
+    """Let the power come back."""
     for disk in all_disks:
         disk.unmount()
         disk.mount()
 
 
-def _cut_all_at_once(daemon: Daemon, all_disks: Sequence[Disk]) -> None:
-    """The daemon is frozen for it, in system calls too, and never wakes.
+def cut_all_at_once(processes: Sequence[Daemon], all_disks: Sequence[Disk]) -> None:
+    """Daemon and commands are frozen for it, in system calls too, and never wake.
 
     The kernel answers an fsync that the cut comes upon with success though nothing was written (ext4 does so in one
     of seven such cuts, xfs in one of twelve). A real power failure lets nobody act on that answer; nor does this.
     """
-    daemon.freeze(at_rest=False)
+    for process in processes:
+        process.freeze(at_rest=False)
     for disk in random.sample(all_disks, len(all_disks)):
         disk.cut_power()
 

@@ -12,7 +12,7 @@ from imageguard_daemon.verification.verifier import Task, Verifier
 from tests.faults import tracing
 from tests.faults.figures import Figures
 from tests.faults.kills import EFFECTS as OF_A_DAEMON
-from tests.faults.kills import Points
+from tests.faults.kills import Points, where
 from tests.faults.launching import Daemon, Launcher
 from tests.faults.oracle import sha256_of
 from tests.faults.site import Site
@@ -26,15 +26,15 @@ EFFECTS = tuple(call for call in OF_A_DAEMON if call not in {"openat", "close", 
 
 
 def kill_at_system_calls(
-    launcher: Launcher, home: Path, elsewhere: Path | None, action: str, points: Points | None
+    launcher: Launcher, home: Path, elsewhere: Path | None, action: str, points: Points | None, accounts: int = 1
 ) -> Figures:
     """Kill a command at the chosen system calls of acting on two images; `elsewhere` has accepted, if anything."""
-    site = Site(home, intake={"sidecars": True})
+    site = Site(home, accounts=accounts, intake={"sidecars": True})
     if elsewhere is not None:
         site.accepted = elsewhere / "accepted"
         site.make()
         site.configure(intake={"sidecars": True})
-    figures = Figures(f"SIGKILL at system calls of {action}, {'across devices' if elsewhere else 'one device'}")
+    figures = Figures(f"SIGKILL at system calls of {action}, {where(elsewhere, accounts)}")
     everything = _calls_of_one(launcher, site, action)
     figures.counts[f"system calls of one {action}"] = len(everything)
     for call, number in points(everything) if points else everything:
@@ -43,8 +43,8 @@ def kill_at_system_calls(
 
 
 def _calls_of_one(launcher: Launcher, site: Site, action: str) -> list[tuple[str, int]]:
-    _file_two(launcher, site, action)
-    command = launcher.start(site, held=True, arguments=_arguments(site, action))
+    file_two(launcher, site, action)
+    command = launcher.start(site, held=True, arguments=arguments_of(site, action))
     output = site.home / "trace"
     tracer = tracing.trace_from_start(command, "-e", f"trace={','.join(EFFECTS)}", output=output)
     assert command.wait() == 0, site.last_words()
@@ -53,7 +53,7 @@ def _calls_of_one(launcher: Launcher, site: Site, action: str) -> list[tuple[str
     return [(call, number) for call in EFFECTS for number in range(1, counts[call] + 1)]
 
 
-def _file_two(launcher: Launcher, site: Site, action: str) -> dict[str, str]:
+def file_two(launcher: Launcher, site: Site, action: str) -> dict[str, str]:
     """Have two images with labels filed, and brought into the state the action begins from; give their hashes."""
     kind = "good" if action in {"reject", "take back"} else "blurry"
     site.clear()
@@ -63,11 +63,12 @@ def _file_two(launcher: Launcher, site: Site, action: str) -> dict[str, str]:
     launcher.recover(site)
     before = _BEFORE.get(action)
     if before:
-        assert launcher.start(site, arguments=_arguments(site, before)).wait() == 0, site.last_words()
+        assert launcher.start(site, arguments=arguments_of(site, before)).wait() == 0, site.last_words()
     return {sha256_of(path): path for path in _filed(site)}
 
 
-def _arguments(site: Site, action: str) -> list[str]:
+def arguments_of(site: Site, action: str) -> list[str]:
+    """Give the command that does it."""
     if action == "archive":
         return ["audit", action, "--config", str(site.config_file), "--older-than=0m", "--include-quarantined", "--yes"]
     if action == "rejudge":
@@ -85,9 +86,9 @@ def _filed(site: Site) -> list[str]:
 
 def _kill_once(launcher: Launcher, site: Site, figures: Figures, action: str, point: tuple[str, int]) -> None:
     call, number = point
-    contents = _file_two(launcher, site, action)
+    contents = file_two(launcher, site, action)
     daemon = launcher.start_and_wait(site) if number % 2 else None
-    command = launcher.start(site, held=True, arguments=_arguments(site, action))
+    command = launcher.start(site, held=True, arguments=arguments_of(site, action))
     tracer = tracing.trace_from_start(
         command, "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"
     )
@@ -99,7 +100,7 @@ def _kill_once(launcher: Launcher, site: Site, figures: Figures, action: str, po
     figures.counts["kills"] += code == -signal.SIGKILL
     name = f"{action} killed at {call} number {number}{' beside a daemon' if daemon else ''}"
     _finish(launcher, site, daemon)
-    for violation in _wrong(site, contents, action):
+    for violation in wrong(site, contents, action):
         figures.note(f"{name}: {violation}")
 
 
@@ -113,7 +114,7 @@ def _finish(launcher: Launcher, site: Site, daemon: Daemon | None) -> None:
     assert daemon.stop() == 0, site.last_words()
 
 
-def _wrong(site: Site, contents: dict[str, str], action: str) -> list[str]:
+def wrong(site: Site, contents: dict[str, str], action: str) -> list[str]:
     """Give what is wrong with log and folders, and which files are nowhere though nothing says they were purged."""
     engine = open_for_checking(site.database)
     task = Task([str(site.accepted), str(site.quarantine)], daemon_may_run=False)

@@ -6,8 +6,12 @@ fails loudly when what it replaces is no longer there.
 
 import ctypes
 import datetime as dt
+import encodings
 import errno
+import importlib
+import multiprocessing
 import os
+import pkgutil
 import stat
 import sys
 import time
@@ -16,6 +20,7 @@ from collections.abc import Callable
 from tests.faults.accounts import become_daemon, capabilities, set_capabilities
 
 _real_datetime = dt.datetime
+_OF_ANOTHER_SYSTEM = {"mbcs", "oem", "popen_spawn_win32"}
 
 # --- the seeded faults that the harness must notice ---------------------------------------------------------------
 
@@ -130,6 +135,15 @@ def bound_by_permissions() -> None:
 def account_of_its_own() -> None:
     """Run as the account that the inboxes belong to, and uploaders do not."""
     become_daemon()
+
+
+def no_more_right_to_read() -> None:
+    """Let an account of its own read no more than others do: all that is loaded late is loaded now."""
+    for package in (encodings, multiprocessing):
+        for module in pkgutil.iter_modules(package.__path__):
+            if module.name not in _OF_ANOTHER_SYSTEM:
+                importlib.import_module(f"{package.__name__}.{module.name}")
+    set_capabilities(0, 0)
 
 
 def movable_clock() -> None:

@@ -8,7 +8,7 @@ import itertools
 import os
 from pathlib import Path
 
-from tests.faults.accounts import uploading_into
+from tests.faults.accounts import UPLOADER_ID, uploading_into
 from tests.faults.oracle import Offered
 from tests.helpers.images import blurred, jpeg, photo, png
 
@@ -38,12 +38,12 @@ def offered(name: str, data: bytes, *, complete: bool = True) -> Offered:
     return Offered(name, hashlib.sha256(data).hexdigest(), complete)
 
 
-def put(inbox: Path | str, name: str, data: bytes) -> Offered:
+def put(inbox: Path | str, name: str, data: bytes, account: int = UPLOADER_ID) -> Offered:
     """Let a file arrive by rename, complete at once."""
     path = os.path.join(inbox, name)
     folder, base = os.path.split(path)
     temporary = os.path.join(folder, f".{base}.upload")
-    with uploading_into(inbox):
+    with uploading_into(inbox, account):
         os.makedirs(folder, exist_ok=True)
         Path(temporary).write_bytes(data)
         os.rename(temporary, path)
