@@ -33,7 +33,7 @@ COMPANION_STALE_SECONDS = 86_400.0
 ENTRIES_PER_STEP = 2_000
 """A walk over a huge tree is done in slices, so that files already settled don't wait for its end."""
 SECONDS_PER_STEP = 0.05
-"""For so long a step looks at files before other sources have their turn: a slow disk takes long for few, a flood long."""
+"""For so long a step looks at files before other sources have their turn: a slow disk takes long for few files."""
 
 log = structlog.get_logger(__name__)
 
