@@ -22,7 +22,7 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers.inotify import InotifyObserver
+from watchdog.observers.inotify import InotifyObserver, InotifyWatchGroup
 
 from imageguard_daemon.file_systems import Reach
 
@@ -44,6 +44,9 @@ _NEWS: list[type[FileSystemEvent]] = [
 ]
 _RAISE_THE_LIMIT = "raise the sysctl fs.inotify.max_user_watches"
 _NONE_IS_NEEDED = "none: no event tells of folders made on the server; walks, each intake.rescan_seconds, do"
+InotifyWatchGroup.__repr__ = object.__repr__  # type: ignore[method-assign]
+"""Watchdog writes it into a warning for each folder that is closed to us or renamed at a bad moment: as a dataclass it
+has all folders that are watched, megabytes of them."""
 _WATCHDOG_LOGGER = logging.getLogger("watchdog.observers")
 
 log = structlog.get_logger(__name__)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from datetime import datetime
 from typing import Literal, TextIO
 
@@ -100,6 +101,7 @@ def configure(form: Literal["auto", "console", "json"], level: str, console: Con
     # What matters of watchdog's log is heard by intake/watcher.py and told in our own words.
     logging.getLogger("watchdog").propagate = False
     logging.getLogger("watchdog").addHandler(logging.NullHandler())
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.")  # walks find what it may miss
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -62,7 +62,7 @@ def remove_folders(folder: Path, over: Event) -> None:
             place.mkdir(exist_ok=True)
             for name in "abc":
                 (place / f"{number}{name}.jpg").write_bytes(unique("good"))
-        if over.wait(random.uniform(0, 1)):
+        if over.wait(random.uniform(1.5, 3)):
             return
         shutil.rmtree(place, ignore_errors=True)
 
@@ -106,15 +106,14 @@ def go_on_writing(folder: Path, over: Event) -> None:
     """Write on to files that were whole and have been filed."""
     writing = []
     for number in itertools.count():
-        if number % 10 == 0:
-            path = folder / f"{number}.jpg"
-            path.write_bytes(unique("good"))
-            writing.append(path.open("ab", buffering=0))
-            if len(writing) > 100:
-                writing.pop(0).close()
-        for file in writing:
+        path = folder / f"{number}.jpg"
+        path.write_bytes(unique("good"))
+        writing.append(path.open("ab", buffering=0))
+        if len(writing) > 100:
+            writing.pop(0).close()
+        for file in writing[number % 7 :: 7]:
             file.write(bytes(100))
-        if over.wait(0.2):
+        if over.wait(1):
             return
 
 

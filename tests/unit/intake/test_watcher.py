@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from watchdog.observers.inotify import InotifyObserver
+from watchdog.events import FileSystemEventHandler
+from watchdog.observers.inotify import InotifyEmitter, InotifyObserver
 
 from imageguard_daemon.file_systems import Reach
 from imageguard_daemon.intake import watcher as watcher_module
@@ -240,6 +241,22 @@ def test_a_real_watch_limit_is_noticed(
         watcher.stop()
     said = capsys.readouterr().out + caplog.text  # whichever way an earlier test has set up logging
     assert "not all folders are watched" in said or "no kernel events" in said
+
+
+def test_a_warning_of_watchdog_does_not_name_all_folders(tmp_path: Path) -> None:
+    """For each folder that is closed, or renamed at a bad moment, it told of every other one: gigabytes of log."""
+    for number in range(50):
+        (tmp_path / f"class-{number}").mkdir()
+    observer = InotifyObserver()
+    observer.schedule(FileSystemEventHandler(), str(tmp_path), recursive=True)
+    observer.start()
+    [emitter] = observer.emitters
+    assert isinstance(emitter, InotifyEmitter)
+    told = repr(emitter._inotify)
+    observer.stop()
+    observer.join()
+    assert "InotifyWatchGroup" in told
+    assert "class-" not in told
 
 
 class SlowObserver(InotifyObserver):

@@ -12,11 +12,12 @@ import pytest
 from imageguard_daemon.service.journal import LineBudget, with_priority
 
 WRITE_LINES = """
-import logging, sys
+import logging, sys, warnings
 from rich.console import Console
 from imageguard_daemon.service import logs
 logs.configure(sys.argv[1], "debug", Console(stderr=True))
 log = logging.getLogger("x")
+warnings.warn_explicit("watchdog tells of all it watches", RuntimeWarning, "a.py", 1, "watchdog.observers.inotify")
 log.debug("a"); log.info("b"); log.warning("c"); log.error("d")
 try:
     1 / 0
