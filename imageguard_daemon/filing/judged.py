@@ -4,13 +4,17 @@ Programs behind FUSE number files by their names (mergerfs with `inodecalc=path-
 forgotten them (sshfs): there another number proves nothing.
 """
 
+import hashlib
 import os
+from collections.abc import Generator
 
 from imageguard_daemon.file_systems import file_system_of
 from imageguard_daemon.filing.copying import hash_of
 from imageguard_daemon.filing.renaming import Name
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import FileIdentity, Intent
+
+_PIECE_BYTES = 1 << 20
 
 
 def is_judged(file: int, intent: Intent) -> bool:
@@ -57,16 +61,21 @@ def is_copied_or_numbered_anew(name: Name, status: os.stat_result, intent: Inten
         os.close(descriptor)
 
 
-def has_judged_bytes(path: str, found: FileIdentity, intent: Intent) -> bool:
-    """Tell whether a file with another time has the judged bytes all the same, as after `cp -p` or `touch`.
+def compare_bytes(path: str, intent: Intent) -> Generator[None, None, bool]:
+    """Find out, a piece at each step, whether a file has the judged bytes, as after `cp -p` or `touch`.
 
     Raises OSError when it cannot be read.
     """
-    if found.size_bytes != intent.identity.size_bytes:
-        return False
     descriptor = os.open(path, READ_ONLY_NO_TRAPS)
     try:
-        return hash_of(descriptor) == intent.sha256
+        digest, left = hashlib.sha256(), intent.identity.size_bytes
+        while data := os.read(descriptor, _PIECE_BYTES):
+            digest.update(data)
+            left -= len(data)
+            if left < 0:
+                return False
+            yield
+        return digest.hexdigest() == intent.sha256
     finally:
         os.close(descriptor)
 

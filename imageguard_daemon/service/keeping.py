@@ -7,19 +7,21 @@ changes, it gets its old name back and is a new arrival. Nothing is taken back; 
 The name outlives this process: a walk meets what an earlier one kept, and `adopt` looks after it from then on.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import RetryableError
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.judged import has_judged_bytes
 from imageguard_daemon.filing.mover import put_back
 from imageguard_daemon.model import RecordedIntent
 from imageguard_daemon.names import number_of_set_aside, printable
+from imageguard_daemon.service.comparing import Comparing
 from imageguard_daemon.service.returning import (
     LOOK_AFTER_SECONDS,
     LOOK_SECONDS,
@@ -43,6 +45,7 @@ class _Kept:
     mtime_ns: int
     until: float
     is_told: bool = False
+    is_compared: bool = False
 
 
 @dataclass(slots=True)
@@ -56,6 +59,7 @@ class Keeping:
     folders: Callable[[], Folders]
     emptied: Callable[[str], None] = lambda _folder: None
     _kept: dict[str, _Kept] = field(default_factory=dict)
+    _comparing: Comparing[tuple[str, int]] = field(default_factory=Comparing)
     _next_look_at: float = 0.0
 
     @property
@@ -94,14 +98,35 @@ class Keeping:
         self._next_look_at = now + LOOK_SECONDS
         for path in list(self._kept)[:LOOKS_AT_A_TIME]:
             self._look(path, self._kept.pop(path), now)
+        self._compare()
 
     def finish(self) -> int:
         """Look a last time, and keep nothing that has not changed: nobody is going to look again.
 
         Gives how many have changed and are new arrivals.
         """
-        came_back = sum(self._look(path, self._kept.pop(path), float("inf")) for path in list(self._kept))
+        came_back = sum(self._look(path, self._kept.pop(path), -math.inf) for path in list(self._kept))
+        while self._comparing:
+            came_back += self._compare()
+        for path in list(self._kept):
+            self._look(path, self._kept.pop(path), math.inf)
         self._kept.clear()
+        return came_back
+
+    def _compare(self) -> int:
+        """Go on comparing files of which only the time has changed; give how many were given back."""
+        came_back = 0
+        for (path, mtime_ns), is_same in self._comparing.step():
+            kept = self._kept.pop(path, None)
+            if kept is None:
+                continue  # given back meanwhile
+            kept = replace(kept, is_compared=False)
+            if is_same is True:
+                self._kept[path] = replace(kept, mtime_ns=mtime_ns)
+            elif is_same is False:
+                came_back += self._after_look(path, kept, partial(self._give_back, path, kept))
+            else:
+                self._cannot(path, kept, is_same)
         return came_back
 
     def _look(self, path: str, kept: _Kept, now: float) -> bool:
@@ -109,21 +134,30 @@ class Keeping:
         found = regular_file_at(path)
         if found is None:
             return False  # taken away by others
-        try:
-            if (found.size_bytes, found.mtime_ns) != (kept.size_bytes, kept.mtime_ns):
-                if not has_judged_bytes(path, found, kept.recorded.intent):
-                    self._give_back(path, kept)
-                    return True
-                kept = replace(kept, mtime_ns=found.mtime_ns)  # only its time was set
-            if now >= kept.until:
-                self._drop(path)
-                return False
-        except (OSError, RetryableError) as error:
-            if not kept.is_told:
-                log.error("the old file of a copy cannot be looked after", path=printable(path), why=str(error))  # noqa: TRY400
-            kept = replace(kept, is_told=True)
+        if found.size_bytes != kept.size_bytes:
+            return self._after_look(path, kept, partial(self._give_back, path, kept))
+        if found.mtime_ns == kept.mtime_ns and now >= kept.until:
+            self._after_look(path, kept, partial(self._drop, path))
+            return False
+        if found.mtime_ns != kept.mtime_ns and not kept.is_compared:
+            self._comparing.begin((path, found.mtime_ns), path, kept.recorded.intent)
+            kept = replace(kept, is_compared=True)
         self._kept[path] = kept
         return False
+
+    def _after_look(self, path: str, kept: _Kept, do: Callable[[], None]) -> bool:
+        """Do what a look has shown to be right; what cannot be done now is told and done later."""
+        try:
+            do()
+        except (OSError, RetryableError) as error:
+            self._cannot(path, kept, error)
+            return False
+        return True
+
+    def _cannot(self, path: str, kept: _Kept, error: Exception) -> None:
+        if not kept.is_told:
+            log.error("the old file of a copy cannot be looked after", path=printable(path), why=str(error))
+        self._kept[path] = replace(kept, is_told=True)
 
     def _give_back(self, path: str, kept: _Kept) -> None:
         intent = kept.recorded.intent

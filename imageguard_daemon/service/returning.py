@@ -18,10 +18,10 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.errors import ImageguardError, RetryableError
 from imageguard_daemon.file_systems import Reach, file_system_at
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.judged import has_judged_bytes
 from imageguard_daemon.filing.mover import put_back
 from imageguard_daemon.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.names import printable
+from imageguard_daemon.service.comparing import Comparing
 from imageguard_daemon.service.locking import ActingLock
 
 LOOK_AFTER_SECONDS = 600.0
@@ -53,6 +53,7 @@ class Returning:
     lock: ActingLock
     folders: Callable[[], Folders]
     _filed: deque[_Filed] = field(default_factory=deque)
+    _comparing: Comparing[tuple[_Filed, FileIdentity]] = field(default_factory=Comparing)
     _next_look_at: float = 0.0
 
     def remember(self, files: Sequence[RecordedIntent], now: float) -> None:
@@ -66,7 +67,7 @@ class Returning:
 
     def step(self, now: float) -> list[Outcome]:
         """Look at some of the files, put back those that changed, and give what is to be recorded about that."""
-        if now < self._next_look_at or not self._filed:
+        if now < self._next_look_at or not (self._filed or self._comparing):
             return []
         self._next_look_at = now + LOOK_SECONDS
         outcomes: list[Outcome] = []
@@ -76,18 +77,29 @@ class Returning:
             found = regular_file_at(image.destination_path)
             if found is None:
                 continue  # taken on by others
-            seen = found
             try:
                 if found.inode != filed.seen.inode and not _numbers_anew(image.destination_path):
                     continue  # another file bears its name
-                is_same = found.looks_like(filed.looks) or has_judged_bytes(image.destination_path, found, image)
-            except OSError:  # who cannot read it does not know, and looks again
-                is_same, found = True, filed.looks
-            if not is_same:
+            except OSError:  # who cannot ask does not know, and looks again
+                self._look_again(filed, now)
+                continue
+            if found.size_bytes != image.identity.size_bytes:
                 outcomes += self._return(filed)
-            elif now < filed.until:
-                self._filed.append(replace(filed, seen=seen, looks=found))
+            elif found.looks_like(filed.looks):
+                self._look_again(replace(filed, seen=found, looks=found), now)
+            else:
+                self._comparing.begin((filed, found), image.destination_path, image)
+        for (filed, found), is_same in self._comparing.step():
+            if is_same is False:
+                outcomes += self._return(filed)
+            else:  # who cannot read it does not know, and looks again
+                is_known = is_same is True
+                self._look_again(replace(filed, seen=found, looks=found if is_known else filed.looks), now)
         return outcomes
+
+    def _look_again(self, filed: _Filed, now: float) -> None:
+        if now < filed.until:
+            self._filed.append(filed)
 
     def _return(self, filed: _Filed) -> list[Outcome]:
         with ExitStack() as stack:

@@ -117,6 +117,23 @@ def go_on_writing(folder: Path, over: Event) -> None:
             return
 
 
+def touch_what_was_filed(folder: Path, over: Event) -> None:
+    """Set the time of large files that have been filed, again and again: whether they are as they were is in doubt."""
+    touched = []
+    for number in range(20):
+        file = (folder / f"{number}.jpg").open("xb", buffering=0)
+        file.write(unique("good"))
+        file.truncate(300 << 20)
+        touched.append(file)
+        if over.wait(2):
+            break
+    while not over.wait(0.5):
+        for file in touched:
+            os.utime(file.fileno())
+    for file in touched:
+        file.close()
+
+
 def rename_all_the_time(folder: Path, over: Event) -> None:
     """Rename, link and exchange files all the time."""
     for number in itertools.count():
@@ -262,6 +279,7 @@ ATTACKS: dict[str, Attack] = {
     "files may not be read": Attack(hide_contents),
     "files of 8 TB": Attack(send_terabytes),
     "filed files are written to": Attack(go_on_writing),
+    "filed files are touched": Attack(touch_what_was_filed),
     "files are renamed all the time": Attack(rename_all_the_time),
     "files come and go": Attack(make_and_remove),
     "trees of folders": Attack(grow_trees),
