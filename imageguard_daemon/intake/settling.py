@@ -61,7 +61,7 @@ class Settling:
             self.restart(path, seen, now)
 
     def restart(self, path: str, seen: Seen, now: float) -> None:
-        """Start the wait anew: the file has changed, or is known to be still open for writing."""
+        """Start the wait again: the file has changed, or is known to be still open for writing."""
         self.forget(path)
         if len(self._restless) >= max(1, self.capacity // 2):
             self._send_one_away()

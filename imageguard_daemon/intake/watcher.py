@@ -22,7 +22,8 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers.inotify import InotifyObserver, InotifyWatchGroup
+from watchdog.observers import inotify
+from watchdog.observers.inotify import InotifyObserver
 
 from imageguard_daemon.file_systems import Reach
 
@@ -44,9 +45,10 @@ _NEWS: list[type[FileSystemEvent]] = [
 ]
 _RAISE_THE_LIMIT = "raise the sysctl fs.inotify.max_user_watches"
 _NONE_IS_NEEDED = "none: no event tells of folders made on the server; walks, each intake.rescan_seconds, do"
-InotifyWatchGroup.__repr__ = object.__repr__  # type: ignore[method-assign]
-"""Watchdog writes it into a warning for each folder that is closed to us or renamed at a bad moment: as a dataclass it
-has all folders that are watched, megabytes of them."""
+if group := vars(inotify).get("InotifyWatchGroup"):  # since watchdog 7.1
+    # It is written into a warning for each folder that is closed to us, or renamed at a bad moment: as a dataclass it
+    # has all folders that are watched, megabytes of them.
+    group.__repr__ = object.__repr__
 _WATCHDOG_LOGGER = logging.getLogger("watchdog.observers")
 
 log = structlog.get_logger(__name__)
@@ -112,8 +114,24 @@ class _OverflowListener(logging.Handler):
 
 
 def watched_folders(observer: InotifyObserver) -> int:
-    """Count the folders that an observer watches, as the kernel lists them for its descriptor."""
-    descriptor = observer._inotify_fd._inotify_fd  # noqa: SLF001 - watchdog tells nobody, and each inbox has its own
+    """Count the folders that an observer watches, as the kernel lists them for its descriptor.
+
+    Which that is, watchdog tells nobody: where it is not found, all inotify watches of this process count.
+
+    Raises:
+        OSError: the observer has ended.
+    """
+    own: int | None = getattr(getattr(observer, "_inotify_fd", None), "_inotify_fd", None)
+    if own is not None:
+        return _watches_of(own)
+    watches = 0
+    for descriptor in os.listdir("/proc/self/fdinfo"):
+        with suppress(OSError):
+            watches += _watches_of(descriptor)
+    return watches
+
+
+def _watches_of(descriptor: int | str) -> int:
     with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as info:
         return sum(line.startswith("inotify ") for line in info)
 

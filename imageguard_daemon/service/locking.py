@@ -227,7 +227,7 @@ def _flock_within(descriptor: int, seconds: float) -> bool:
 
 
 def _is_held_by_strangers(descriptor: int, path: Path) -> bool:
-    """Tell whether a lock is surely held by no daemon: by processes of other accounts that are no imageguard-daemon.
+    """Tell whether a lock is surely held by no daemon: by processes of other accounts, none an imageguard-daemon.
 
     What cannot be known of any of them (they may be in another container) counts as a daemon.
     """
@@ -235,7 +235,7 @@ def _is_held_by_strangers(descriptor: int, path: Path) -> bool:
     if not holders or any(account is None for _, account in holders):
         return False
     for process_id, account in holders:
-        log.warning("locked by a process that is no daemon", path=str(path), process_id=process_id, account=account)
+        log.warning("locked by a process that is not a daemon", path=str(path), process_id=process_id, account=account)
     return True
 
 

@@ -1,7 +1,7 @@
-"""What senders say of a file's content, looked up beside it by a worker and held against the bytes it has read.
+"""What senders say of a file's content, looked up beside it by a worker and checked against the bytes it has read.
 
-What is there and cannot be read says neither yes nor no: the image waits for it. What is no file of checksums at all (a
-link, a folder, megabytes too many) is ignored, and told.
+What is there and cannot be read says neither yes nor no: the image waits for it. What is not a file of checksums at all
+(a link, a folder, megabytes too many) is ignored, and told.
 """
 
 import hashlib
@@ -115,7 +115,7 @@ def _contents(path: str, most_bytes: int) -> tuple[FileIdentity, bytes] | None:
 def _why_no_checksums(status: os.stat_result, most_bytes: int) -> str:
     """Say why a file has none; empty when it may have."""
     if not stat.S_ISREG(status.st_mode):
-        return "is no regular file"
+        return "is not a regular file"
     return "is too large for checksums" if status.st_size > most_bytes else ""
 
 

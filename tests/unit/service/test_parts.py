@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -286,7 +287,9 @@ def test_who_may_read_an_inbox_keeps_no_daemon_from_it():
             with capture_logs() as told:
                 assert lock.hold()
             stranger.kill()
-        assert [(line["event"], line["account"]) for line in told] == [("locked by a process that is no daemon", 61002)]
+        assert [(line["event"], line["account"]) for line in told] == [
+            ("locked by a process that is not a daemon", 61002)
+        ]
         lock._try_again_at = 0.0
         assert lock.hold()
         assert not FolderLock(inbox).hold()

@@ -67,7 +67,7 @@ def test_hostile_lists_are_ignored_and_told(tmp_path: Path, caplog: pytest.LogCa
     assert f"{tmp_path}/md5sum.txt is too large for checksums and is ignored" in caplog.text
     assert caplog.text.count("too large") == 1
     for name in ("SHA256SUMS", "MD5SUMS", "sha256sum.txt"):
-        assert caplog.text.count(f"{tmp_path}/{name} is no regular file and is ignored") == 1
+        assert caplog.text.count(f"{tmp_path}/{name} is not a regular file and is ignored") == 1
 
 
 @pytest.mark.parametrize("name", ["SHA256SUMS", "1.jpg.md5"])
