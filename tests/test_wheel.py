@@ -110,7 +110,7 @@ def test_the_wheel_has_everything_and_nothing_else(built):
     with zipfile.ZipFile(built.wheel) as wheel:
         names = set(wheel.namelist())
     found = {name for name in names if not re.match(r"imageguard_daemon-[\d.]+\.(data|dist-info)/", name)}
-    compiled = {f"imageguard_daemon/quality/{name}.abi3.so" for name in ("_native", "_native_avx2")}
+    compiled = {f"imageguard_daemon/quality/{name}.abi3.so" for name in ("_native", "_native_avx2", "_jpeg")}
     assert found - compiled == wanted
     given = {name.split(".data/data/")[1] for name in names if ".data/data/" in name}
     assert given == {"share/man/man1/imageguard-daemon.1"} | {f"share/imageguard-daemon/{name}" for name in _told()}

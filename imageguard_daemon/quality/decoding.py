@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import simplejpeg
 
 from imageguard_daemon.errors import ImageError
-from imageguard_daemon.quality import heic, integrity, isobmff, jpeg, opencv, png, tiff, tiff_tags
+from imageguard_daemon.quality import heic, integrity, isobmff, jpeg, opencv, png, strict_jpeg, tiff, tiff_tags
 from imageguard_daemon.quality.complaints import complaint, pillow_guard
 from imageguard_daemon.quality.exif import as_displayed, facts_of_exif, facts_of_image, one_line
 from imageguard_daemon.quality.lone_channel import judged
@@ -222,7 +221,7 @@ def _jpeg_grey(data: bytes, header: jpeg.JpegHeader) -> Grey:
 
 def _strictly_decoded(data: bytes, header: jpeg.JpegHeader) -> Grey:
     inks = header.components == _INKS
-    decoded = np.asarray(simplejpeg.decode_jpeg(data, colorspace="CMYK" if inks else "GRAY"), np.uint8)
+    decoded = strict_jpeg.decode(data, inks=inks)
     return grey_of_inverted_inks(decoded) if inks else decoded[:, :, 0]
 
 

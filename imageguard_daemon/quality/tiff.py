@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import simplejpeg
 
 from imageguard_daemon.errors import ImageError
-from imageguard_daemon.quality import integrity, jpeg, opencv, tiff_samples
+from imageguard_daemon.quality import integrity, jpeg, opencv, strict_jpeg, tiff_samples
 from imageguard_daemon.quality.complaints import complaint
 from imageguard_daemon.quality.exif import one_line
 from imageguard_daemon.quality.luma import Grey, grey_of, grey_of_inverted_inks, scaled_to_8_bit
@@ -173,7 +172,7 @@ def _require_intact_jpeg_part(tags: Tags, rows: int, part: bytes) -> None:
     """Decode one strip strictly, as libtiff does not; its tables stand apart (TIFF Technical Note 2)."""
     whole = tags.jpeg_tables[:-2] + part[2:] if tags.jpeg_tables else part
     try:
-        there = simplejpeg.decode_jpeg(whole, colorspace="GRAY").shape[0]
+        there = strict_jpeg.decode(whole).shape[0]
     except ValueError as error:
         told = one_line(error)
         beyond_us = "subsampling" in told or told.startswith("Unsupported JPEG")

@@ -8,10 +8,9 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
-import simplejpeg
 from PIL import Image
 
-from imageguard_daemon.quality import decoding, measurement
+from imageguard_daemon.quality import decoding, measurement, strict_jpeg
 from imageguard_daemon.quality.decoding import Limits
 from tests.helpers.images import encoded, jpeg, photo
 
@@ -44,7 +43,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, name, counting)
 
-    count(simplejpeg, "decode_jpeg", "decode")
+    count(strict_jpeg, "_decode", "decode")
     count(cv2, "imdecode", "decode")
     count(importlib.import_module("imageguard_daemon.quality._pillow.ImageFile").ImageFile, "load_prepare", "decode")
     count(measurement.hashlib, "sha256", "hash")
