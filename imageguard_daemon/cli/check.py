@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imageguard_daemon.cli import completing
-from imageguard_daemon.cli.options import Format, OutputFormat, parse_thresholds
+from imageguard_daemon.cli.options import EX_REJECTED, FailOnReject, Format, OutputFormat, parse_thresholds
 from imageguard_daemon.cli.rules import Readout, named_readout
 from imageguard_daemon.errors import UsageError
 from imageguard_daemon.names import printable
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from imageguard_daemon.model import Decision
 
 
-def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", readable=False, help="Images to check.")],
+def check(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", readable=False, help="Images to look at.")],
     preset: Annotated[
         str,
         typer.Option(
@@ -38,17 +38,22 @@ def check(
     ] = None,
     readout: Readout = None,
     output: Format = OutputFormat.table,
+    fail_on_reject: FailOnReject = False,
 ) -> None:
     """Show the verdict, scores and measures of single images. Nothing is moved or recorded.
 
-    Exits 0 whatever the verdicts, or 66 when a file cannot be read.
+    Exits 0 whatever the verdicts, 1 with --fail-on-reject when an image was rejected, and 66 when a file cannot be
+    read.
     """
     chosen = parse_thresholds(thresholds or [])
     decisions, unreadable = _decide(files, {"preset": preset, "thresholds": chosen}, readout)
     _SHOW[output](decisions)
     for path, error in unreadable.items():
         typer.echo(f"error: {printable(str(path))}: {error}", err=True)
-    raise typer.Exit(os.EX_NOINPUT if unreadable else os.EX_OK)
+    if unreadable:
+        raise typer.Exit(os.EX_NOINPUT)
+    is_rejected = any(not decision.ok for decision in decisions.values())
+    raise typer.Exit(EX_REJECTED if fail_on_reject and is_rejected else os.EX_OK)
 
 
 def _decide(

@@ -63,6 +63,9 @@ DatabaseOrUrl = Annotated[
     ),
 ]
 Format = Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the output.")]
+FailOnReject = Annotated[bool, typer.Option("--fail-on-reject", help="Exit 1 when an image was rejected.")]
+EX_REJECTED = 1
+"""What `--fail-on-reject` gives: as of grep and diff, a finding and not a failure."""
 
 
 def settings_for(root: Path | None, config_file: Path | None, *, touches_folders: bool = True) -> "Settings":

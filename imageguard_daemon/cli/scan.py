@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli.incomplete import tell_how_to_go_on, tell_unread
-from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
+from imageguard_daemon.cli.options import EX_REJECTED, ConfigFile, FailOnReject, OutputFormat, parse_thresholds
 from imageguard_daemon.cli.rules import (
     Preset,
     Readout,
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from imageguard_daemon.batch.request import Request, Result
 
-EX_REJECTED = 1
-"""What `--fail-on-reject` gives: as of grep and diff, a finding and not a failure."""
 EX_READER_GONE = 128 + signal.SIGPIPE
 
 
@@ -74,8 +72,7 @@ Html = Annotated[
         help="Write a page with findings, charts, and pictures of what was rejected, in one file.",
     ),
 ]
-OnlyThese = Annotated[Only, typer.Option("--only", help="Which images to write to these files; totals count all.")]
-Fail = Annotated[bool, typer.Option("--fail-on-reject", help="Exit 1 when an image was rejected.")]
+OnlyThese = Annotated[Only, typer.Option("--only", help="Which images the files above have; totals are of all.")]
 MoveTo = Annotated[
     Path | None,
     typer.Option(
@@ -116,7 +113,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     parquet: Parquet = None,
     html: Html = None,
     only: OnlyThese = Only.all,
-    fail_on_reject: Fail = False,
+    fail_on_reject: FailOnReject = False,
     move: MoveTo = None,
     link: LinkIn = None,
     hard_links: Hard = False,

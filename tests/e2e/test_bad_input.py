@@ -83,6 +83,7 @@ def test_check_answers_for_every_kind_of_file(tmp_path):
     assert "missing.jpg: No such file or directory" in result.stderr
     assert [entry["reason"] for entry in json.loads(result.stdout)] == [reason for _, reason in CASES.values()]
     assert command("check", *paths).returncode == 0
+    assert command("check", "--fail-on-reject", *paths).returncode == 1, "for hooks and pipelines"
 
 
 @pytest.mark.parametrize(
