@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,8 +23,7 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import inotify
-from watchdog.observers.inotify import InotifyObserver
+from watchdog.observers import Observer, inotify_c
 
 from imageguard_daemon.file_systems import Reach
 
@@ -45,10 +45,7 @@ _NEWS: list[type[FileSystemEvent]] = [
 ]
 _RAISE_THE_LIMIT = "raise the sysctl fs.inotify.max_user_watches"
 _NONE_IS_NEEDED = "none: no event tells of folders made on the server; walks, each intake.rescan_seconds, do"
-if group := vars(inotify).get("InotifyWatchGroup"):  # since watchdog 7.1
-    # It is written into a warning for each folder that is closed to us, or renamed at a bad moment: as a dataclass it
-    # has all folders that are watched, megabytes of them.
-    group.__repr__ = object.__repr__
+_OF_WATCHDOG_6 = vars(inotify_c).get("Inotify")
 _WATCHDOG_LOGGER = logging.getLogger("watchdog.observers")
 
 log = structlog.get_logger(__name__)
@@ -179,13 +176,27 @@ class _Start:
         try:
             observer.schedule(self._handler, self._folder, recursive=True, event_filter=_NEWS)
             observer.start()
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError) as error:
             observer.stop()  # a thread of it and three descriptors are there even before it is started
+            _close_what_was_left(error)
             raise
         return observer
 
 
-def _end(observer: InotifyObserver) -> None:
+def _close_what_was_left(error: Exception) -> None:
+    """Close the descriptors of a watch that the kernel refused: watchdog 6 leaves them open, and nobody else has them.
+
+    Each is one of the few inotify instances that an account may have, and we try again for ever.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        half_made = frame.f_locals.get("self")
+        if _OF_WATCHDOG_6 and isinstance(half_made, _OF_WATCHDOG_6):
+            for name in ("_inotify_fd", "_kill_r", "_kill_w"):
+                os.close(vars(half_made).pop(name))
+            return
+
+
+def _end(observer: "BaseObserver") -> None:
     observer.stop()
     observer.join()
 

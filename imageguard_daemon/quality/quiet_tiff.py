@@ -15,6 +15,7 @@ import cv2
 from imageguard_daemon.quality.pillow import Image
 
 _SILENT_LEVEL = 0
+_set_log_level = getattr(cv2.utils, "logging", cv2).setLogLevel  # before OpenCV 4.11 it has no module of its own
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 
@@ -43,7 +44,7 @@ class QuietTiff:
         with self._lock:
             self._inside += 1
             if self._inside == 1:
-                self._level = cv2.utils.logging.setLogLevel(_SILENT_LEVEL)  # OpenCV has a libtiff of its own
+                self._level = _set_log_level(_SILENT_LEVEL)  # OpenCV has a libtiff of its own
                 if self._set_handler:
                     self._theirs = self._set_handler(ctypes.cast(self._ours, ctypes.c_void_p))
 
@@ -55,7 +56,7 @@ class QuietTiff:
         self._here.depth -= 1
 
     def _put_back(self) -> None:
-        cv2.utils.logging.setLogLevel(self._level)
+        _set_log_level(self._level)
         if self._set_handler:
             self._set_handler(self._theirs)
 

@@ -46,7 +46,7 @@ def snapshot():
         "random": hash(random.getstate()),
         "numpy": [repr(numpy.geterr()), hash(numpy.random.get_state()[1].tobytes())],
         "signals": [repr(signal.getsignal(one)) for one in signal.valid_signals()],
-        "cv2": [cv2.getNumThreads(), cv2.utils.logging.getLogLevel(), cv2.ocl.useOpenCL()],
+        "cv2": [cv2.getNumThreads(), getattr(cv2.utils, "logging", cv2).getLogLevel(), cv2.ocl.useOpenCL()],
         "pillow": pillows(),
         "libtiff": libtiffs_handler(),
         "threads": sorted(one.name for one in threading.enumerate()),
@@ -195,7 +195,7 @@ compare("verdicts_on", start)
         "from PIL import Image; Image.MAX_IMAGE_PIXELS = 10",
         "from PIL import Image; Image.init(); Image.OPEN.clear(); Image.ID.clear()",
         "from PIL import TiffImagePlugin; TiffImagePlugin.READ_LIBTIFF = True",
-        "import cv2; cv2.setNumThreads(1); cv2.utils.logging.setLogLevel(5)",
+        "import cv2; cv2.setNumThreads(1); getattr(cv2.utils, 'logging', cv2).setLogLevel(5)",
         "import numpy; numpy.seterr(all='raise')",
     ],
 )
@@ -283,7 +283,7 @@ import warnings
 from imageguard_daemon import validate
 from imageguard_daemon.quality.quiet_tiff import QUIET_TIFF
 warnings.simplefilter("ignore")
-before = snapshot()["libtiff"], cv2.utils.logging.getLogLevel()
+before = snapshot()["libtiff"], getattr(cv2.utils, "logging", cv2).getLogLevel()
 inside, leave = threading.Event(), threading.Event()
 def decode():
     with QUIET_TIFF:
@@ -297,10 +297,10 @@ child = os.fork()
 if not child:
     with QUIET_TIFF:
         pass
-    os._exit((libtiffs_handler(), cv2.utils.logging.getLogLevel()) != before)
+    os._exit((libtiffs_handler(), getattr(cv2.utils, "logging", cv2).getLogLevel()) != before)
 assert os.waitpid(child, 0)[1] == 0
 leave.set()
 thread.join()
-assert (libtiffs_handler(), cv2.utils.logging.getLogLevel()) == before
+assert (libtiffs_handler(), getattr(cv2.utils, "logging", cv2).getLogLevel()) == before
 """
     _run(program)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import PIL
 import pytest
 from PIL import Image
 
@@ -31,6 +32,8 @@ def test_the_reason_is_the_one_that_people_and_other_decoders_find(name: str):
 def test_what_can_be_read_is_not_called_damaged(name: str):
     """Zeros in makers' notes and planes with an extra sample are no damage, whatever else may be said."""
     pytest.importorskip("pi_heif") if name.endswith(".heic") else None
+    if name.endswith(".tiff") and PIL.__version__.startswith(("11.", "12.0.", "12.1.")):
+        pytest.skip("Pillow reads such planes from 12.2 on")
     assert validate(FAILING / name).reason not in ("corrupt", "unsupported")
 
 
