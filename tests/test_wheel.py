@@ -95,7 +95,7 @@ def environment(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Envir
 
 def test_the_wheel_fits_every_python_and_names_what_it_needs(built):
     """One file for all Python versions from 3.11 on, with the dependencies, extras and command of pyproject.toml."""
-    assert re.fullmatch(r"imageguard_daemon-[\d.]+-cp311-abi3-linux_\w+\.whl", built.wheel.name)
+    assert re.fullmatch(r"imageguard_daemon-[\d.rc]+-cp311-abi3-linux_\w+\.whl", built.wheel.name)
     metadata = _metadata(built.wheel)
     required = {re.split(r"[^\w-]", line)[0] for line in metadata.get_all("Requires-Dist") if "extra ==" not in line}
     assert required == {re.split(r"[^\w-]", one)[0] for one in PROJECT["dependencies"]}
@@ -109,7 +109,7 @@ def test_the_wheel_has_everything_and_nothing_else(built):
     wanted = {str(path.relative_to(ROOT)) for path in ours if path.suffix not in {".c", ".h", ".so"}}
     with zipfile.ZipFile(built.wheel) as wheel:
         names = set(wheel.namelist())
-    found = {name for name in names if not re.match(r"imageguard_daemon-[\d.]+\.(data|dist-info)/", name)}
+    found = {name for name in names if not re.match(r"imageguard_daemon-[\d.rc]+\.(data|dist-info)/", name)}
     compiled = {f"imageguard_daemon/quality/{name}.abi3.so" for name in ("_native", "_native_avx2", "_jpeg")}
     assert found - compiled == wanted
     given = {name.split(".data/data/")[1] for name in names if ".data/data/" in name}
