@@ -166,6 +166,40 @@ def test_the_installed_library_judges_an_image(environment, tmp_path):
     assert where.startswith(str(environment.folder))
 
 
+def library_alone(wheel: Path, folder: Path, *wanted: str) -> Environment:
+    """Install a wheel with nothing but some packages of the environment that tests run in."""
+    environment = environment_with(wheel, folder)
+    (site_packages,) = folder.glob("lib/python*/site-packages")
+    (site_packages / "dependencies.pth").unlink()
+    for name in wanted:
+        for found in Path(sysconfig.get_path("purelib")).glob(name):
+            (site_packages / found.name).symlink_to(found)
+    return environment
+
+
+def test_a_library_user_needs_few_packages(built, tmp_path):
+    """With the packages that docs/installing.md names, `validate` and what PyTorch datasets use work, and no others."""
+    text = (ROOT / "docs/installing.md").read_text()
+    lists = re.findall(r"--no-deps imageguard-daemon && pip install ([\w '\[\]-]+)$", text, re.MULTILINE)
+    pydantics = "pydantic* annotated_types typing_extensions* typing_inspection"
+    folders = {"opencv-python-headless": "cv2 opencv_*", "pillow": "PIL pillow*", "pydantic": pydantics}
+    few, more = (" ".join(folders.get(name, f"{name}*") for name in one.split()).split() for one in lists)
+    (tmp_path / "photo.jpg").write_bytes(images.jpeg(images.blurred(images.photo(), 6.0)))
+    alone = library_alone(built.wheel, tmp_path / "few", *few)
+    program = "import imageguard_daemon as i; print(i.validate('photo.jpg').reason)"
+    assert alone.run("python", "-c", program, cwd=tmp_path).stdout.strip() == "blurry"
+    command = [alone.folder / "bin/imageguard-daemon", "--version"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (told.returncode, told.stderr.count("\n")) == (os.EX_UNAVAILABLE, 1)
+    assert "pip install imageguard-daemon" in told.stderr
+    alone = library_alone(built.wheel, tmp_path / "more", *few, *more)
+    program = (
+        "from imageguard_daemon.integrations.verdicts import Judging, verdicts_on;"
+        "print([one.reason for one in verdicts_on(['photo.jpg'], Judging(cache='cache.state', workers=1))])"
+    )
+    assert alone.run("python", "-c", program, cwd=tmp_path).stdout.strip() == "['blurry']"
+
+
 def test_without_a_compiler_the_package_is_built_and_works(built, tmp_path):
     """Where nothing can be compiled, the wheel has no part in C, and gives the same verdicts."""
     with tarfile.open(built.source) as archive:

@@ -19,7 +19,7 @@ from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT, Outputs
 from imageguard_daemon.batch.page import Page
 from imageguard_daemon.batch.progress import ScanProgress
 from imageguard_daemon.batch.request import Request, Result
-from imageguard_daemon.batch.scanning import Measuring, version_of
+from imageguard_daemon.batch.scanning import Measuring, cache_folder, version_of
 from imageguard_daemon.batch.summary import Summary, Totals
 from imageguard_daemon.errors import ChangedError, NoInputError, PermissionDeniedError, UsageError, unwritable
 from imageguard_daemon.intake.selection import Selection
@@ -68,16 +68,6 @@ def state_path(request: Request) -> Path:
     if request.link is not None:
         return request.link / f"scan{STATE_SUFFIX}"
     return cache_folder() / f"scan-{_mark(request.folder)}{STATE_SUFFIX}"
-
-
-def cache_folder() -> Path:
-    """Give the folder for what may be deleted at any time (XDG base directories)."""
-    base = os.environ.get("XDG_CACHE_HOME") or ""
-    try:
-        home = Path.home()
-    except RuntimeError:  # accounts of services may have none
-        home = Path("/nonexistent")
-    return (Path(base) if os.path.isabs(base) else home / ".cache") / "imageguard-daemon"
 
 
 def _mark(folder: Path) -> str:

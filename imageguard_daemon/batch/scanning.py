@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from imageguard_daemon.audit.measured_files import MeasuredFiles
 from imageguard_daemon.config import Scoring
@@ -23,6 +24,12 @@ def version_of(scoring: Scoring, scorer_version: str) -> str:
     """Say what measurements depend on beside the file: the scorer, and the limits that make an image too large."""
     limits = (scoring.max_pixels, scoring.max_megabytes, scoring.timeout_seconds, scoring.worker_memory_megabytes)
     return f"scorer {scorer_version}, limits {' '.join(map(str, limits))}"
+
+
+def cache_folder() -> Path:
+    """Give the folder for what may be deleted at any time (XDG base directories)."""
+    base = os.environ.get("XDG_CACHE_HOME") or ""
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "imageguard-daemon"
 
 
 @dataclass(slots=True)

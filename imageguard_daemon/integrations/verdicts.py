@@ -17,8 +17,7 @@ from typing import TypedDict
 import imageguard_daemon
 from imageguard_daemon.audit.measured_files import MeasuredFiles
 from imageguard_daemon.audit.recorded_measurements import RecordedMeasurements
-from imageguard_daemon.batch.folder_scan import cache_folder
-from imageguard_daemon.batch.scanning import version_of
+from imageguard_daemon.batch.scanning import cache_folder, version_of
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import UnavailableError
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
