@@ -2,7 +2,7 @@
 #
 #   docker build -t imageguard-daemon .
 #
-# Another base with Python 3.11 to 3.14 will do as well. On Debian's own: --build-arg BASE=debian:trixie-slim needs python3 in it, and
+# Another base with Python 3.11 or later will do as well. On Debian's own: --build-arg BASE=debian:trixie-slim needs python3 in it, and
 # --build-arg BUILD_PACKAGES="gcc libc6-dev python3-dev".
 ARG BASE=docker.io/library/python:3.13-slim-trixie
 

@@ -28,6 +28,16 @@ NOT_RUN: dict[str, str] = {
     "imageguard-daemon report --db postgresql": "needs a PostgreSQL; tests/integration/test_fleet_reading.py has one",
     "imageguard-daemon web --db postgresql": "needs a PostgreSQL; tests/integration/test_fleet_reading.py has one",
     "imageguard-daemon fleet prepare --db": "needs a PostgreSQL; tests/integration/test_fleet_roles.py has one",
+    "python contrib/release/address.py": "needs a repository; tests/test_publishing.py tries what it does",
+    "cibuildwheel": "needs an engine for containers; tests/test_wheel.py builds the wheel",
+    "python -m build --sdist": "is what tests/test_wheel.py does",
+    "twine check": "another program, which is no dependency",
+    "cyclonedx-py": "another program, which is no dependency",
+    "cvat-cli": "another program, which is no dependency",
+    "pip install imageguard-daemon": "installs from a package registry",
+    "pipx install": "installs from a package registry",
+    "uv tool install": "installs from a package registry",
+    "pip install --no-deps imageguard-daemon": "installs from a package registry; tests/test_wheel.py does the same",
     "datasette serve": "another program, which is no dependency, and never ends",
 }
 """Beginnings of commands that no test can run, each with the reason."""
@@ -70,11 +80,15 @@ OTHER_BLOCKS: dict[tuple[str, str], str] = {
     ("docs/metrics.md", "# prometheus.yml"): "of another program: tests/unit/service/test_metrics.py",
     ("docs/queries.md", "SELECT"): "tests/unit/audit/test_documented_queries.py runs them",
     ("docs/queries.md", "-- DuckDB"): "another program, which is no dependency",
+    ("docs/recipes.md", "# .pre-commit-config.yaml"): "of another program: tests/test_publishing.py has the hook",
+    ("docs/recipes.md", "# .github/workflows/images.yml"): "tests/test_publishing.py holds it against its schema",
+    ("docs/recipes.md", "# dvc.yaml"): "of another program; the commands in it are those of docs/manifests.md",
     ("docs/retention.md", "-- duckdb"): "another program, which is no dependency",
 }
 """Blocks by document and beginning that are neither commands nor Python, configuration, JSON or INI files of ours."""
 
 NOT_INSTALLED: dict[str, str] = {
+    "airflow": "no dependency",
     "torch": "tests/unit/integrations tries it where it is installed",
     "fiftyone": "tests/e2e/test_export.py holds the manifest against its documented fields",
     "pyarrow": "an extra: `parquet`",
