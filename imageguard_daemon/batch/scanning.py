@@ -29,7 +29,11 @@ def version_of(scoring: Scoring, scorer_version: str) -> str:
 def cache_folder() -> Path:
     """Give the folder for what may be deleted at any time (XDG base directories)."""
     base = os.environ.get("XDG_CACHE_HOME") or ""
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "imageguard-daemon"
+    try:
+        home = Path.home()
+    except RuntimeError:  # accounts of services may have none
+        home = Path("/nonexistent")
+    return (Path(base) if os.path.isabs(base) else home / ".cache") / "imageguard-daemon"
 
 
 @dataclass(slots=True)

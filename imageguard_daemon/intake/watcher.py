@@ -23,7 +23,8 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer, inotify_c
+from watchdog.observers import inotify, inotify_c
+from watchdog.observers.inotify import InotifyObserver
 
 from imageguard_daemon.file_systems import Reach
 
@@ -46,6 +47,10 @@ _NEWS: list[type[FileSystemEvent]] = [
 _RAISE_THE_LIMIT = "raise the sysctl fs.inotify.max_user_watches"
 _NONE_IS_NEEDED = "none: no event tells of folders made on the server; walks, each intake.rescan_seconds, do"
 _OF_WATCHDOG_6 = vars(inotify_c).get("Inotify")
+if group := vars(inotify).get("InotifyWatchGroup"):  # since watchdog 7.1
+    # It is written into a warning for each folder that is closed to us, or renamed at a bad moment: as a dataclass it
+    # has all folders that are watched, megabytes of them.
+    group.__repr__ = object.__repr__
 _WATCHDOG_LOGGER = logging.getLogger("watchdog.observers")
 
 log = structlog.get_logger(__name__)
@@ -196,7 +201,7 @@ def _close_what_was_left(error: Exception) -> None:
             return
 
 
-def _end(observer: "BaseObserver") -> None:
+def _end(observer: InotifyObserver) -> None:
     observer.stop()
     observer.join()
 
