@@ -36,6 +36,7 @@ BLOCKS = [block for path in documents() for block in blocks(path)]
 COMMANDS = [command for block in BLOCKS for command in commands(block)]
 WITH_COMMANDS = sorted({command.block.document for command in COMMANDS})
 PROGRAM = typer.main.get_command(app)
+WIDE = os.environ | {"COLUMNS": "200"}
 PYTHON = [block for block in BLOCKS if block.language == "python"]
 
 
@@ -131,10 +132,11 @@ def _run(launcher: Launcher, text: str, ground: Playground) -> Done:
     if text in documented.UNTIL_STOPPED:
         words = shlex.split(real)
         arguments = words[words.index("web") :] + _free_port() if "web" in words else words[words.index("run") :]
-        return launcher.run("imageguard_daemon", arguments, ground.folder, until=documented.UNTIL_STOPPED[text])
+        until = documented.UNTIL_STOPPED[text]
+        return launcher.run("imageguard_daemon", arguments, ground.folder, until, WIDE)
     words = shlex.split(real)
     if words[0] == "imageguard-daemon" and not re.search(r"[|&><*$]", real):
-        return launcher.run("imageguard_daemon", words[1:], ground.folder)
+        return launcher.run("imageguard_daemon", words[1:], ground.folder, environment=WIDE)
     if words[0] in {"imageguard-daemon", "sqlite3", "mkdir", "for"}:
         return _in_a_shell(real, ground.folder)
     raise AssertionError(f"nobody has said how to try this: {text}")
@@ -153,7 +155,7 @@ def _in_a_shell(script: str, folder: Path) -> Done:
     ended = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
-        env=os.environ | {"PATH": path, "COLUMNS": "200"},
+        env=WIDE | {"PATH": path},
         capture_output=True,
         text=True,
         timeout=60,
@@ -164,7 +166,7 @@ def _in_a_shell(script: str, folder: Path) -> Done:
 
 def _ask_for_help(launcher: Launcher, command: Shown, folder: Path) -> None:
     words = shlex.split(command.text.split(" | ")[0])
-    done = launcher.run(words[words.index("-m") + 1], ["--help"], folder)
+    done = launcher.run(words[words.index("-m") + 1], ["--help"], folder, environment=WIDE)
     assert done.exit_code == 0, f"{command.block.place}: {command.text}\n{done.stderr}"
     for word in re.findall(r"(?<= )--?[a-z][a-z-]*(?= |$)", command.text.split("-m ", 1)[1]):
         assert word in done.stdout, f"{command.block.place}: {word} is unknown to {command.text}"

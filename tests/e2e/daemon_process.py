@@ -1,5 +1,7 @@
 """The real command as a process, and what a test wants to know of its folders."""
 
+import atexit
+import functools
 import hashlib
 import json
 import os
@@ -8,10 +10,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
+
+from tests.helpers.quick_commands import Launcher
 
 COMMAND = [sys.executable, "-m", "imageguard_daemon"]
 PATIENCE_SECONDS = 60.0
@@ -25,16 +29,20 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = PATI
         time.sleep(0.05)
 
 
-def command(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-        **kwargs,
-    )
+@functools.cache
+def _launcher() -> Launcher:
+    started = Launcher().__enter__()
+    atexit.register(started.__exit__)
+    return started
+
+
+def command(
+    *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, forked from a process that has loaded everything; one at a time."""
+    words = [*map(str, arguments)]
+    done = _launcher().run("imageguard_daemon", words, cwd or Path.cwd(), environment=env)
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
 
 class Ingest:

@@ -2,7 +2,8 @@
 
     with Launcher() as launcher: launcher.run("imageguard_daemon", ["report", "ingest"], folder)
 
-Each command has a process, a command line, standard streams and an exit code of its own, as from a shell.
+Each command has a process, a command line, an environment, standard streams and an exit code of its own, as from a
+shell.
 """
 
 import json
@@ -11,9 +12,10 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -39,30 +41,37 @@ class Launcher:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.helpers.quick_commands"],
             cwd=_ROOT,
-            env=os.environ | {"COLUMNS": "200"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._folder = tempfile.TemporaryDirectory()
         return self
 
     def __exit__(self, *reason: object) -> None:
         """End it."""
         self._process.communicate(timeout=30)
+        self._folder.cleanup()
 
-    def run(self, what: str, arguments: Sequence[str], folder: Path, until: str = "") -> Done:
+    def run(
+        self,
+        what: str,
+        arguments: Sequence[str],
+        folder: Path,
+        until: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> Done:
         """Run a module (or a file that ends in .py) as a command in a folder, as `python -m` does.
 
         With `until`, it is sent SIGTERM once it has written that. What takes longer than a minute is killed.
         """
-        files = [folder / f".{name}" for name in ("stdout", "stderr")]
+        files = [Path(self._folder.name) / name for name in ("stdout", "stderr")]
         order = {"what": what, "arguments": list(arguments), "folder": str(folder), "until": until}
-        self._process.stdin.write(json.dumps(order | {"files": list(map(str, files))}) + "\n")
+        order |= {"files": list(map(str, files)), "environment": dict(environment or os.environ)}
+        self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         exit_code = int(self._process.stdout.readline())
         stdout, stderr = (file.read_text(encoding="utf-8") for file in files)
-        for file in files:
-            file.unlink()
         return Done(exit_code, stdout, stderr)
 
 
@@ -111,6 +120,8 @@ def _written(file: str) -> str:
 def _run(order: dict) -> int:
     for number, file in enumerate(order["files"], 1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    os.environ.clear()
+    os.environ.update(order["environment"])
     sys.path.insert(0, str(_ROOT))
     os.chdir(order["folder"])
     sys.argv = ["imageguard-daemon", *order["arguments"]]
