@@ -341,8 +341,9 @@ def _too_few(good: "Collection") -> str:
         "also among the bad images": len(good.contradictions),
         **issues,
     }
-    told = "".join(f", {count:,} {what}" for what, count in others.items() if count)
-    return f"{LEAST_IMAGES} different good images are needed; there are {len(good.samples)}{told}"
+    told = ", ".join(f"{count:,} {what}" for what, count in others.items() if count)
+    not_counted = f" (not counted: {told})" if told else ""
+    return f"{LEAST_IMAGES} different good images are needed; there are {len(good.samples)}{not_counted}"
 
 
 def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console", told: "FromLog | None") -> None:

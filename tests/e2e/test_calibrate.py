@@ -82,7 +82,7 @@ def test_a_table_is_for_people_and_csv_for_spreadsheets(folders):
     [
         (["{good}/nowhere"], 66, "is not there"),
         (["{good}/0.jpg"], 66, "is a file, not a folder"),
-        (["{bad}"], 66, "7 different good images could be measured; 10 or more are needed"),
+        (["{bad}"], 66, "10 different good images are needed; there are 7"),
         (["{good}", "--bad", "{good}/deep"], 64, "must not be the same or lie in one another"),
         (["{good}", "--max-reject", "1"], 64, "expected a share"),
         (["{good}", "--max-reject", "nan"], 64, "expected a share"),
