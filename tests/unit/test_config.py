@@ -222,7 +222,7 @@ def test_mistakes_that_hide_one_another_are_told_together() -> None:
         "unknown score 'blur'",
         "noise_score: Input",
         "with its dot",
-        "as [*.tmp]",
+        "e.g. [*.tmp]",
     ):
         assert words in told
     assert "audit.database: a file name is needed" in told

@@ -99,7 +99,7 @@ def test_a_stage_that_fails_is_measured_too(meters):
     [
         ({}, "", ""),
         ({"at": 900.0}, "has not run for 100 s", "has not run for 100 s"),
-        ({"makes_progress": False}, "no image finished", "no image finished"),
+        ({"makes_progress": False}, "no image has finished", "no image has finished"),
         ({"state": "stopping"}, "", "stopping"),
         ({"sources": (replace(SOURCE, paused=True),)}, "", "source scraper: paused"),
         ({"sources": (replace(SOURCE, present=False),)}, "", "source scraper: its inbox is gone"),
