@@ -66,7 +66,7 @@ UNTIL_STOPPED: dict[str, str] = {
 _ARCHIVE = "imageguard-daemon audit archive /srv/ingest --older-than 400d"
 BEFORE: dict[str, str] = {
     _ARCHIVE: "imageguard-daemon quarantine release /srv/ingest --id 21",
-    "imageguard-daemon audit check /srv/ingest/archive/*": f"{_ARCHIVE} --yes",
+    "imageguard-daemon audit check /srv/ingest/archive": f"{_ARCHIVE} --yes",
 }
 """What must have been done before a command, where the document says so in words."""
 
