@@ -1,7 +1,8 @@
 """A file's bytes as grey pixels and container facts, within limits; touches no disk.
 
 Every measure is taken from luma, so luma is all that is decoded; of dark pictures the colours, too, as what has light
-in one channel alone is judged by that (`lone_channel.py`). Rules:
+in one channel alone is judged by that (`lone_channel.py`). Whoever wants the colours of another one asks for a glance
+at them. Rules:
 
 - The content decides the format, never the suffix.
 - Of an animation or a file of several pages the first picture is judged.
@@ -11,7 +12,7 @@ in one channel alone is judged by that (`lone_channel.py`). Rules:
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality import heic, integrity, isobmff, jpeg, opencv, png, strict_jpeg, tiff, tiff_tags
 from imageguard_daemon.quality.complaints import complaint, pillow_guard
 from imageguard_daemon.quality.exif import as_displayed, facts_of_exif, facts_of_image, one_line
-from imageguard_daemon.quality.lone_channel import judged
+from imageguard_daemon.quality.lone_channel import judged, judged_of_colours
 from imageguard_daemon.quality.luma import Grey as Grey  # noqa: PLC0414 - the features know it from here
 from imageguard_daemon.quality.luma import grey_of, grey_of_inverted_inks, scaled_to_8_bit
 from imageguard_daemon.quality.pillow import Image, UnidentifiedImageError
@@ -32,9 +33,11 @@ MOST_SCANS = 100
 _BAND_ROWS = 64
 _EIGHT_BITS = 8
 _INKS = 4
+_WITH_CHANNELS = 3
 _MOST_IN_COLOUR_PX = 50_000_000
 """Larger ones are not decoded in colour as well, which takes three times the memory."""
-_GLANCE = (256, 256)
+_GLANCE_PX = 192
+"""The long side of a JPEG at a glance, at least: 500 px are halved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,11 @@ class Limits:
     cpu_seconds: int = 60
 
 
+def no_colours() -> Grey | None:
+    """Give the colours of a picture that has none."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """One decoded image: luma as stored, height x width uint8, and what the container says."""
@@ -57,6 +65,8 @@ class Picture:
     image_format: str
     camera: str = ""
     table_quality: int | None = None
+    glance: Callable[[], Grey | None] = no_colours
+    """Gives its colours: height x width x 3 uint8, smaller where that is quicker; None where they cannot be had."""
 
 
 def decode(data: bytes, limits: Limits) -> Picture:
@@ -77,8 +87,11 @@ def decode(data: bytes, limits: Limits) -> Picture:
     picture = _DECODERS.get(name, _decode_by_pillow)(data, limits, name)
     if picture.grey.size > _MOST_IN_COLOUR_PX:
         return picture
-    grey = judged(picture.grey, lambda: _looks_at_file(data, name))
-    return picture if grey is picture.grey else replace(picture, grey=grey)
+    return replace(
+        picture,
+        grey=judged(picture.grey, lambda: _looks_at_file(data, name)),
+        glance=lambda: _colours_of_file(data, name, at_a_glance=name == "JPEG"),
+    )
 
 
 def _looks_at_file(data: bytes, name: str) -> Iterator[Grey | None]:
@@ -90,12 +103,27 @@ def _looks_at_file(data: bytes, name: str) -> Iterator[Grey | None]:
 
 def _colours_of_file(data: bytes, name: str, *, at_a_glance: bool) -> Grey | None:
     try:
+        if at_a_glance and (small := _jpeg_at_a_glance(data)) is not None:
+            return small
+        if name == "HEIC":
+            pixels = heic.pixels_of(heic.opened(data))
+            return pixels if pixels.ndim == _WITH_CHANNELS and pixels.shape[2] == _WITH_CHANNELS else None
         with pillow_guard(name), QUIET_TIFF, Image.open(io.BytesIO(data), formats=[name]) as image:
-            if at_a_glance:
-                image.draft("RGB", _GLANCE)
             return _colours_of(image)
-    except ImageError:
-        return None  # Pillow cannot read what another decoder could
+    except (ImageError, MemoryError):  # Pillow cannot read what another decoder could, or there is no room
+        return None
+
+
+def _jpeg_at_a_glance(data: bytes) -> Grey | None:
+    """Decode no more pixels than are wanted; None where there are no colours, or where Pillow alone can read them."""
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+        if space not in ("RGB", "YCbCr"):
+            return None
+        high, wide = (side * _GLANCE_PX // max(height, width) for side in (height, width))
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=high, min_width=wide, strict=False), np.uint8)
+    except ValueError:
+        return None
 
 
 def _colours_of(image: Image.Image) -> Grey | None:
@@ -104,15 +132,15 @@ def _colours_of(image: Image.Image) -> Grey | None:
     return np.asarray(image.convert("RGB"))
 
 
-def from_grey(grey: Grey, limits: Limits) -> Picture:
-    """Take pixels that are in memory already, height x width uint8.
+def from_grey(grey: Grey, limits: Limits, colours: Grey | None = None) -> Picture:
+    """Take pixels that are in memory already, height x width uint8, with their colours (x 3) if they have some.
 
     Raises:
         ImageError: `too_large`.
     """
     height, width = grey.shape
     require_size(width, height, limits)
-    return Picture(grey, width, height, "")
+    return Picture(judged_of_colours(grey, colours), width, height, "", glance=lambda: colours)
 
 
 def from_pillow(image: Image.Image, limits: Limits) -> Picture:
@@ -140,7 +168,7 @@ def from_pillow(image: Image.Image, limits: Limits) -> Picture:
         tables = getattr(image, "quantization", {})
         quality = jpeg.equivalent_quality(jpeg.in_zigzag(tables[0])) if tables.get(0) else None
         grey = judged(_pillow_grey(image), lambda: (_colours_of(image),))
-        return Picture(grey, width, height, name, camera, quality)
+        return Picture(grey, width, height, name, camera, quality, lambda: _colours_of(image))
 
 
 def _is_closed(image: Image.Image) -> bool:

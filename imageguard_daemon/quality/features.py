@@ -47,6 +47,8 @@ class Features:
     """Factor by which pixels repeat exactly, 1 if they don't."""
     vector: Floats
     """One number for each of `NAMES`."""
+    glance: Callable[[], Grey | None]
+    """Gives its colours, for what luma leaves in doubt; see `Picture.glance`."""
 
 
 def extract(picture: Picture, working_long_side: int, loops: Loops = FASTEST) -> Features:
@@ -78,6 +80,7 @@ def extract(picture: Picture, working_long_side: int, loops: Loops = FASTEST) ->
         grid=grid,
         repeated=along.repeated,
         vector=numbers if np.isfinite(numbers).all() else np.nan_to_num(numbers, nan=0.0, posinf=20.0, neginf=-20.0),
+        glance=picture.glance,
     )
 
 

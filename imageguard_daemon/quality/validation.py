@@ -15,8 +15,7 @@ from PIL import Image
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.model import Decision, Measurement, PresetName, Thresholds
 from imageguard_daemon.quality.decoding import Limits, Picture, from_grey, from_pillow, require_size
-from imageguard_daemon.quality.lone_channel import judged_of_colours
-from imageguard_daemon.quality.luma import Grey, grey_of, scaled_to_8_bit
+from imageguard_daemon.quality.luma import grey_of, scaled_to_8_bit
 from imageguard_daemon.quality.measurement import measure_bytes, measure_file, measure_picture
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.quality.readout import Readout, readout_of
@@ -95,15 +94,14 @@ def _measure_array(array: NDArray[Any], readout: Readout | None) -> Measurement:
         hint = "; channels come last: array.transpose(1, 2, 0)" if is_turned else ""
         raise ValueError(f"an array must be height x width or height x width x 1, 3 or 4, not {array.shape}{hint}")
     # A float copy of a 16-bit array is not made before its size is known to be allowed.
-    return _measure_picture(lambda: from_grey(_checked_grey(array), _LIMITS), readout)
+    return _measure_picture(lambda: _picture_of(array), readout)
 
 
-def _checked_grey(array: NDArray[Any]) -> Grey:
+def _picture_of(array: NDArray[Any]) -> Picture:
     require_size(array.shape[1], array.shape[0], _LIMITS)
     pixels = scaled_to_8_bit(np.ascontiguousarray(array))
-    grey = grey_of(pixels)
     has_colours = pixels.ndim == 3 and pixels.shape[2] == 3
-    return judged_of_colours(grey, pixels if has_colours else None)
+    return from_grey(grey_of(pixels), _LIMITS, pixels if has_colours else None)
 
 
 def _measure_pillow(image: Image.Image, readout: Readout | None) -> Measurement:

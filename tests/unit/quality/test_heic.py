@@ -14,6 +14,7 @@ from imageguard_daemon.config import Scoring
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality import heic
 from imageguard_daemon.quality.decoding import Limits, decode
+from imageguard_daemon.quality.luma import grey_of
 from imageguard_daemon.quality.measurement import measure_bytes
 from imageguard_daemon.service.decoding_process import Decoder, sealed_copy
 from imageguard_daemon.service.measuring import measure_files
@@ -30,12 +31,14 @@ def _decoded(name: str):
 
 @needs_extra
 def test_it_is_judged_as_viewers_show_it() -> None:
-    """Turned as displayed, transparent parts over middle grey, with the camera from EXIF."""
+    """Turned as displayed, also in colour, transparent parts over middle grey, with the camera from EXIF."""
     picture, turned = _decoded("photo"), _decoded("turned")
     assert (picture.width, picture.height, picture.camera) == (96, 64, "Acme Snap 3")
     assert (turned.width, turned.height) == (64, 96)
     assert np.abs(turned.grey.astype(int) - np.rot90(picture.grey, -1)).mean() < 8
+    assert np.array_equal(grey_of(turned.glance()), turned.grey)
     transparent = _decoded("alpha").grey
+    assert _decoded("alpha").glance() is None
     assert set(np.unique(transparent[:, 56:])) == {128}
     assert np.abs(transparent[:, :40].astype(int) - picture.grey[:, :40]).mean() < 2
 
