@@ -14,6 +14,7 @@ at them. Rules:
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -87,11 +88,8 @@ def decode(data: bytes, limits: Limits) -> Picture:
     picture = _DECODERS.get(name, _decode_by_pillow)(data, limits, name)
     if picture.grey.size > _MOST_IN_COLOUR_PX:
         return picture
-    return replace(
-        picture,
-        grey=judged(picture.grey, lambda: _looks_at_file(data, name)),
-        glance=lambda: _colours_of_file(data, name, at_a_glance=name == "JPEG"),
-    )
+    glance = partial(_colours_of_file, data, name, at_a_glance=name == "JPEG")
+    return replace(picture, grey=judged(picture.grey, lambda: _looks_at_file(data, name)), glance=glance)
 
 
 def _looks_at_file(data: bytes, name: str) -> Iterator[Grey | None]:
@@ -103,26 +101,17 @@ def _looks_at_file(data: bytes, name: str) -> Iterator[Grey | None]:
 
 def _colours_of_file(data: bytes, name: str, *, at_a_glance: bool) -> Grey | None:
     try:
-        if at_a_glance and (small := _jpeg_at_a_glance(data)) is not None:
-            return small
         if name == "HEIC":
-            pixels = heic.pixels_of(heic.opened(data))
-            return pixels if pixels.ndim == _WITH_CHANNELS and pixels.shape[2] == _WITH_CHANNELS else None
+            opened = heic.opened(data)
+            pixels = heic.pixels_of(opened)  # they lie in its memory
+            has_colours = pixels.ndim == _WITH_CHANNELS and pixels.shape[2] == _WITH_CHANNELS
+            return pixels.copy() if has_colours else None
         with pillow_guard(name), QUIET_TIFF, Image.open(io.BytesIO(data), formats=[name]) as image:
+            if at_a_glance:
+                width, height = (max(1, side * _GLANCE_PX // max(image.size)) for side in image.size)
+                image.draft("RGB", (width, height))
             return _colours_of(image)
     except (ImageError, MemoryError):  # Pillow cannot read what another decoder could, or there is no room
-        return None
-
-
-def _jpeg_at_a_glance(data: bytes) -> Grey | None:
-    """Decode no more pixels than are wanted; None where there are no colours, or where Pillow alone can read them."""
-    try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-        if space not in ("RGB", "YCbCr"):
-            return None
-        high, wide = (side * _GLANCE_PX // max(height, width) for side in (height, width))
-        return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=high, min_width=wide, strict=False), np.uint8)
-    except ValueError:
         return None
 
 
