@@ -259,7 +259,9 @@ UPLOADS: Responses = {
     400: problem("No form with images."),
     403: problem("Sent by a page of another site."),
     429: problem("Too often.", "Retry-After"),
-    503: problem("Not now: the readout is not to be had, or is no longer that of the daemon; `detail` says which."),
+    503: problem(
+        "Not now: the readout is not to be had, or is no longer that of the daemon; `detail` says which.", "Retry-After"
+    ),
 }
 _SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "description": "Made by `imageguard-daemon web --new-token NAME`."},

@@ -105,7 +105,7 @@ def interface(site: Site, reports: Reports) -> APIRouter:
 
     async def soon(asked: Asked, by: tuple[Dimension, ...] = (Dimension.class_,)) -> dict[str, Any]:
         if room.statistics().tasks_waiting >= MAX_WAITING:
-            raise HTTPException(503, "Too many reports are waited for; ask again soon.", {"Retry-After": "5"})
+            raise HTTPException(503, "Too many reports are waited for; ask again soon.")
         return await run_sync(made, asked, by, limiter=room)
 
     def made(asked: Asked, by: tuple[Dimension, ...]) -> dict[str, Any]:

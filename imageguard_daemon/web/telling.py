@@ -36,6 +36,7 @@ _IN_OUR_WORDS = {
     HTTPStatus.BAD_REQUEST: ("There was an error parsing the body", "What was sent cannot be read."),
 }
 """What the framework says by itself, and what is said in its place."""
+_RETRY_AFTER = {"Retry-After": "5"}
 _UNEXPECTED = "This was not foreseen; the log of the pages has more. Nothing in the folders was changed by it."
 
 
@@ -48,7 +49,9 @@ class Teller:
     def __call__(
         self, request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """Tell it: as JSON where a program asked, else as a page."""
+        """Tell it: as JSON where a program asked, else as a page. What may pass says when to ask again."""
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers = {**_RETRY_AFTER, **(headers or {})}
         if request.url.path.startswith("/api/"):
             return JSONResponse({"detail": message}, status, headers)
         page = self._render(

@@ -571,6 +571,7 @@ async def test_tokens_that_cannot_be_read_are_told_and_nobody_is_called_wrong(re
         for page in ("/", "/api/summary"):
             answer = await client.get(page, headers={"Authorization": "Bearer any"})
             assert (answer.status_code, str(path) in answer.text) == (503, False)
+            assert answer.headers["Retry-After"]
             assert "cannot be read" in answer.text
         assert (await client.get("/healthz")).status_code == 200
         login = await client.post("/login", data={"token": "any"})
@@ -917,6 +918,7 @@ async def test_the_description_has_every_answer_and_how_to_be_let_in(rejections,
             assert set(one["responses"]) == needed, address
             for status, answer in one["responses"].items():
                 assert answer["content"]["application/json"]["schema"], (address, status)
+                assert ("Retry-After" in answer.get("headers", {})) == (status in {"429", "503"}), (address, status)
     assert described["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
     assert ({} in described["security"]) == (not has_tokens)
 
@@ -946,6 +948,7 @@ _OF_LIBRARIES = (
 def _is_told(answer, status, title):
     assert (answer.status_code, f"<title>{title} - imageguard-daemon</title>" in answer.text) == (status, True)
     assert 'href="/quarantine"' in answer.text
+    assert ("Retry-After" in answer.headers) == (status in {429, 503})
     assert not any(words in answer.text for words in _OF_LIBRARIES), answer.text
 
 
@@ -1044,7 +1047,7 @@ async def test_the_checker_judges_as_the_running_daemon_or_not_at_all(rejections
         write_readout(own, moved=-0.4)
         second = validate(good, readout=own).scorer_version
         refused = await checked()
-        assert refused.status_code == 503
+        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
         assert f"by scorer {first}" in refused.json()["detail"]
         assert second in refused.json()["detail"]
         page = await client.post("/check", files=[("images", ("1.jpg", good))])
