@@ -38,7 +38,7 @@ def run(request: Request, console: Console) -> Result:
     page: Page | None = None
     try:
         page = Page(request.page, request) if request.page else None
-        move = Move(settings, _MoveDisplay(console, request))
+        move = Move(settings, _MoveDisplay(console, request), request.readout)
         exit_code = move.run()
         totals = _write(move, request, outputs, page)
         if totals.total:

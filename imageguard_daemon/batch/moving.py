@@ -8,6 +8,7 @@ from imageguard_daemon.audit.listing import decision_rows, last_decision
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import folder_conflicts
 from imageguard_daemon.errors import UsageError
+from imageguard_daemon.quality.readout import Readout
 from imageguard_daemon.service.daemon import Daemon
 from imageguard_daemon.service.display import Display
 
@@ -33,12 +34,12 @@ def settings_for_move(settings: Settings, source: Source, folder: Path, destinat
 
 
 class Move:
-    """One run of the daemon over a folder, and what it has recorded."""
+    """One run of the daemon over a folder, by a readout that was read already, and what it has recorded."""
 
-    def __init__(self, settings: Settings, display: Display) -> None:
+    def __init__(self, settings: Settings, display: Display, readout: Readout | None) -> None:
         self._settings = settings
         self._database = settings.audit.database
-        self._daemon = Daemon(settings, lambda: settings, display)
+        self._daemon = Daemon(settings, lambda: settings, display, readout=readout)
         self._last_before = self._last()
 
     @property

@@ -46,7 +46,7 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter for each option
     read.
     """
     chosen = parse_thresholds(thresholds or [])
-    decisions, unreadable = _decide(files, {"preset": preset, "thresholds": chosen}, readout)
+    decisions, unreadable = _decide(files, preset, chosen, readout)
     _SHOW[output](decisions)
     for path, error in unreadable.items():
         typer.echo(f"error: {printable(str(path))}: {error}", err=True)
@@ -57,26 +57,30 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 
 def _decide(
-    files: list[Path], rules: Mapping[str, Any], readout: Path | None
+    files: list[Path], preset: str, thresholds: Mapping[str, float], readout: Path | None
 ) -> "tuple[dict[Path, Decision], dict[Path, str]]":
     from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 
     for name, value in OPENCV_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    from imageguard_daemon import validate  # which reads them
+    from imageguard_daemon.quality.policy import thresholds_for
     from imageguard_daemon.quality.quiet import silent_standard_error
+    from imageguard_daemon.quality.validation import validate_by  # which reads them
 
-    if readout is not None:
-        named_readout(readout)  # or each image would say that it is none
+    own = None if readout is None else named_readout(readout)
+    try:
+        in_force = thresholds_for(preset, thresholds)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     decisions, unreadable = {}, {}
     for path in files:
         try:
             with silent_standard_error():
-                decisions[path] = validate(path, readout=readout, **rules)
+                decisions[path] = validate_by(own, path, preset, in_force)
         except OSError as error:
             unreadable[path] = error.strerror or str(error)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        except ValueError as error:  # a pipe, a device: no reason to say nothing of the others
+            unreadable[path] = str(error)
     return decisions, unreadable
 
 

@@ -51,6 +51,14 @@ def validate(
     """
     in_force = thresholds_for(preset, thresholds)
     own = None if readout is None else readout_of(os.fsdecode(readout))
+    return validate_by(own, image, preset, in_force)
+
+
+def validate_by(own: Readout | None, image: Any, preset: str, in_force: Mapping[str, float]) -> Decision:
+    """Judge one image by a readout that was read already, so that several are judged by the same one.
+
+    `in_force` are all thresholds; errors are those of `validate`.
+    """
     decision = decide(_measure(image, own), preset, in_force)
     return decision if own is None else replace(decision, scorer_version=own.identity)
 

@@ -8,6 +8,7 @@ import structlog
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
 from imageguard_daemon.errors import ImageguardError, StalledError, UnavailableError
+from imageguard_daemon.quality.readout import Readout, configured
 from imageguard_daemon.service import ending, mount_memory, ownership, preparation
 from imageguard_daemon.service.display import Display
 from imageguard_daemon.service.locking import ActingLock, DaemonLocks, running_process
@@ -26,13 +27,20 @@ log = structlog.get_logger(__name__)
 class Daemon:
     """Serves all sources of a configuration until it is told to stop.
 
-    `reload` gives the configuration again; `pages` is the command of the process that shows them, empty for none.
+    `reload` gives the configuration anew; `pages` is the command of the process that shows them, empty for none.
+    `readout` is the one that the settings name, where it was read already; else the start reads it, once.
     """
 
     def __init__(
-        self, settings: Settings, reload: Callable[[], Settings], display: Display, pages: Sequence[str] = ()
+        self,
+        settings: Settings,
+        reload: Callable[[], Settings],
+        display: Display,
+        pages: Sequence[str] = (),
+        readout: Readout | None = None,
     ) -> None:
         self._settings = settings
+        self._readout = readout
         self._reload = reload
         self._display = display
         self._pages = PageProcess(pages)
@@ -72,6 +80,8 @@ class Daemon:
     def _prepare(self) -> None:
         """Make what is missing; a start that ends here is the last end, unless another daemon is at work."""
         try:
+            if self._readout is None:  # before anything is made, or moved that an earlier run left
+                self._readout = configured(self._settings.scoring.readout)
             preparation.prepare(self._settings)
         except ImageguardError as error:
             if running_process(self._settings.state_folder) is None:
@@ -112,7 +122,7 @@ class Daemon:
             raise type(error)(f"{error}\n{unsafe}") from error
 
     def _serve(self, recovery: Recovery, locks: DaemonLocks, *, once: bool) -> int:
-        surroundings = Surroundings(self._signals, self._waker, self._pages, locks, self._touching)
+        surroundings = Surroundings(self._signals, self._waker, self._pages, locks, self._touching, self._readout)
         serving = Serving(self._settings, recovery, surroundings)
         try:
             with self._display:

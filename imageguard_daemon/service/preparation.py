@@ -17,7 +17,6 @@ from imageguard_daemon.errors import (
 from imageguard_daemon.file_systems import Reach, file_system_at
 from imageguard_daemon.intake.selection import unprotected
 from imageguard_daemon.names import printable
-from imageguard_daemon.quality.readout import configured
 from imageguard_daemon.service import inbox_memory
 
 log = structlog.get_logger(__name__)
@@ -31,11 +30,9 @@ def prepare(settings: Settings) -> None:
 
     Raises:
         NoInputError: a folder is not there, which a disk that is mounted later may mend.
-        ConfigError: something else is in a folder's place, which only a person mends; the readout that the settings
-            name is none.
+        ConfigError: something else is in a folder's place, which only a person mends.
         PermissionDeniedError, StalledError, UnavailableError: with the folder and what to do about it.
     """
-    configured(settings.scoring.readout)  # before anything is made, or moved that an earlier run left
     _make(settings.root)
     _make(settings.state_folder)
     inbox_memory.make_missing(settings)

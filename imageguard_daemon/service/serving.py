@@ -15,7 +15,7 @@ from imageguard_daemon.intake.backlog import Backlog, Failure
 from imageguard_daemon.intake.inbox import SECONDS_PER_STEP, Inbox
 from imageguard_daemon.model import JudgedFile
 from imageguard_daemon.names import printable
-from imageguard_daemon.quality.readout import scorer_of
+from imageguard_daemon.quality.readout import Readout, scorer_of
 from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.service import confinement, logs, preparation, status
 from imageguard_daemon.service.alerting import Alerting
@@ -55,6 +55,7 @@ class Surroundings:
     pages: PageProcess
     locks: DaemonLocks
     touching: Touching
+    readout: Readout | None = None
 
 
 class Serving:
@@ -69,7 +70,8 @@ class Serving:
         self._progress = Progress()
         room = max(settings.intake.backlog_limit, len(settings.sources))  # or no source would have a share of it
         self._backlog = Backlog(room, settings.filing.max_attempts)
-        self._workers = Workers(settings.scoring, waker.wake, checks=settings.intake.checksums)
+        checks = settings.intake.checksums
+        self._workers = Workers(settings.scoring, waker.wake, checks=checks, readout=surroundings.readout)
         self._sources = {
             source.name: ServedSource(source, Inbox(source, settings.intake, self._backlog, waker.wake))
             for source in settings.sources

@@ -1,6 +1,7 @@
 """A readout that cannot be used ends each command with a sentence, before anything is made or moved."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from imageguard_daemon.batch.moving import Move
 from imageguard_daemon.cli import calibrate
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.quality import validation
 from imageguard_daemon.quality.readout import readout_of
 from imageguard_daemon.service import measuring
 from tests.helpers.images import jpeg, photo
@@ -101,14 +103,31 @@ def test_a_run_goes_on_by_what_it_has_read(folder: Path, monkeypatch: pytest.Mon
     assert asked == [(own, name)]
 
 
-def test_a_folder_that_was_moved_is_told_whatever_became_of_the_readout(
+def test_check_looks_at_all_images_by_what_it_has_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A readout that is replaced or gone between two images changes nothing of the second; a pipe hides no image."""
+    name, measured = readout_of(str(folder / "own.npz")).identity, validation._measure
+    os.mkfifo(folder / "pipe")
+    (folder / "2.jpg").write_bytes((folder / "good/1.jpg").read_bytes())
+
+    def replacing(*asked: Any) -> Any:
+        (folder / "own.npz").unlink(missing_ok=True)
+        return measured(*asked)
+
+    monkeypatch.setattr(validation, "_measure", replacing)
+    made = CliRunner().invoke(app, ["check", "good/1.jpg", "pipe", "2.jpg", "--readout", "own.npz", "-f", "json"])
+    assert (made.exit_code, "error: pipe: not a regular file" in made.stderr) == (66, True)
+    assert [one["scorer_version"] for one in json.loads(made.stdout)] == [name] * 2
+
+
+def test_a_folder_is_moved_by_what_was_read_once_whatever_becomes_of_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once all is filed, nothing that is missing meanwhile keeps its results and numbers from being written."""
+    """What is replaced before the daemon starts, or gone once all is filed, changes no verdict and no number."""
     own, move = folder / "own.npz", folder_move.Move.run
     name = readout_of(str(own)).identity
 
     def gone(self: Move) -> int:
+        write_readout(own, moved=-0.4)
         code = move(self)
         own.unlink()
         return code
