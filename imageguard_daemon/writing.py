@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
@@ -31,14 +31,16 @@ class NewFile:
     """A file that is being written: `stream` takes bytes, then one of `keep`, `set_aside` and `discard` ends it.
 
     A link is followed to the file it leads to. A pipe or a device is written as it is: nothing there is replaced.
+    With `replaces` false, what has got the name meanwhile keeps it, and `keep` raises FileExistsError.
 
     Raises:
         AlreadyRunningError: another process is writing it.
         OSError: it cannot be written there.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, replaces: bool = True) -> None:
         self._path = os.path.realpath(path)
+        self._name = os.replace if replaces else _name_if_free
         self._temporary = ""
         if _is_no_file(self._path):
             self.stream: BinaryIO = open(self._path, "wb")  # noqa: SIM115 - closed at the end
@@ -48,11 +50,11 @@ class NewFile:
 
     def keep(self) -> None:
         """Make it durable and give it its name, in place of whatever had that."""
-        self._end(self._path)
+        self._end(self._path, self._name)
 
     def set_aside(self) -> str:
         """Keep what is there by now under a name that says that it is not whole; gives that name."""
-        self._end(partial := f"{self._path}{PARTIAL_SUFFIX}")
+        self._end(partial := f"{self._path}{PARTIAL_SUFFIX}", os.replace)
         return partial if self._temporary else ""
 
     def discard(self) -> None:
@@ -63,12 +65,12 @@ class NewFile:
             with suppress(OSError):
                 os.unlink(self._temporary)
 
-    def _end(self, path: str) -> None:
+    def _end(self, path: str, name: Callable[[str, str], None]) -> None:
         try:
             self.stream.flush()
             if self._temporary:
                 _sync(self.stream.fileno())
-                os.replace(self._temporary, path)  # before the lock goes with the descriptor
+                name(self._temporary, path)  # before the lock goes with the descriptor
             self.stream.close()
         except BaseException:
             self.discard()
@@ -78,9 +80,9 @@ class NewFile:
 
 
 @contextmanager
-def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def written_whole(path: str | os.PathLike[str], *, replaces: bool = True) -> Iterator[BinaryIO]:
     """Give a stream whose bytes get the name `path` at the end, or never, should anything go wrong; see NewFile."""
-    new = NewFile(path)
+    new = NewFile(path, replaces=replaces)
     try:
         yield new.stream
     except BaseException:
@@ -111,6 +113,18 @@ def remove_partial(path: str | os.PathLike[str]) -> None:
     """Take away what an earlier, interrupted run has set aside, now that there is the whole."""
     with suppress(OSError):
         os.unlink(f"{os.path.realpath(path)}{PARTIAL_SUFFIX}")
+
+
+def _name_if_free(temporary: str, path: str) -> None:
+    """Give a file a name that nothing has; between two who do so, only a file system without links cannot decide."""
+    try:
+        os.link(temporary, path)
+    except OSError:
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "something has got that name meanwhile", path) from None
+        os.replace(temporary, path)
+    else:
+        os.unlink(temporary)
 
 
 def _is_no_file(path: str) -> bool:

@@ -20,12 +20,13 @@ def init(
 ) -> None:
     """Write an example configuration with every setting, its default and its reason. Never replaces a file."""
     from imageguard_daemon.example import render_example
+    from imageguard_daemon.writing import written_whole
 
+    if os.path.lexists(file):
+        raise UsageError(f"{file} already exists; remove it or name another file")
     try:
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(render_example())
-    except FileExistsError as error:
-        raise UsageError(f"{file} already exists; remove it or name another file") from error
+        with written_whole(file, replaces=False) as stream:
+            stream.write(render_example().encode())
     except OSError as error:
         raise unwritable(error, f"cannot write {file}") from error
     typer.echo(f"wrote {file}; start with: imageguard-daemon run --config {file}")

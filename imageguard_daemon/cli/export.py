@@ -178,7 +178,7 @@ def _target(path: str, *, overwrite: bool) -> "Iterator[BinaryIO]":
     if not overwrite and os.path.lexists(path):
         raise UsageError(f"{printable(path)} already exists; name another file or give --overwrite")
     try:
-        with written_whole(path) as stream:
+        with written_whole(path, replaces=overwrite) as stream:
             yield stream
     except OSError as error:
         raise unwritable(error, f"cannot write {printable(path)}") from error

@@ -137,6 +137,27 @@ def test_a_trap_under_the_hidden_name_is_not_written_through(tmp_path: Path, tra
     assert precious.read_bytes() == OLD
 
 
+@pytest.mark.parametrize("has_links", [True, False])
+def test_what_came_meanwhile_is_not_replaced_unless_that_is_meant(tmp_path: Path, monkeypatch, has_links: bool) -> None:
+    """A new file that may replace nothing is not named where somebody else was quicker, and nothing of it is left."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refused)
+    with written_whole(tmp_path / "out", replaces=False) as file:
+        file.write(NEW)
+    assert (tmp_path / "out").read_bytes() == NEW
+    (tmp_path / "out").unlink()
+    new = NewFile(tmp_path / "out", replaces=False)
+    (tmp_path / "out").write_bytes(OLD)
+    with pytest.raises(FileExistsError, match="meanwhile"):
+        new.keep()
+    assert (tmp_path / "out").read_bytes() == OLD
+    assert os.listdir(tmp_path) == ["out"]
+
+
 def _owned_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 12_345)
 
