@@ -11,21 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults import (
-    attackers,
-    attacks,
-    blind,
-    clock,
-    early,
-    fleet,
-    kills,
-    names,
-    passing,
-    planted,
-    power,
-    review_cuts,
-    reviews,
-)
+from tests.faults import blind, clock, early, fleet, kills, names, passing, planted, power, results, reviews
 from tests.faults.figures import Figures
 from tests.faults.launching import Launcher
 
@@ -142,6 +128,12 @@ def _review_cuts(share: float) -> Iterator[Campaign]:
         )
 
 
+def _results(share: float) -> Iterator[Campaign]:
+    points = None if share >= 1 else kills.some(_part(40, share))
+    for name in results.WRITERS:
+        yield lambda launcher, home, name=name: results.kill_at_system_calls(launcher, home, name, points)
+
+
 def _fleet(share: float) -> Iterator[Campaign]:
     for seed in (1, 2):
         yield lambda launcher, home, seed=seed: fleet.outages(launcher, home, _part(FLEET_ROUNDS / 2, share), seed)
@@ -166,7 +158,7 @@ CAMPAIGNS: dict[str, Callable[[float], Iterator[Campaign]]] = {
     "kills": _kills,
     "calls": _calls,
     "reviews": _reviews,
-    "review-cuts": _review_cuts,
+    "results": _results,
     "power": _power,
     "attacks": _attacks,
     "fleet": _fleet,
