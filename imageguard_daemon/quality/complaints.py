@@ -17,7 +17,7 @@ _WANTS_MEMORY = re.compile(
 )
 _PILLOW_COMPLAINTS = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, struct.error),
-    *(zlib.error, ArithmeticError, AttributeError, RuntimeError),
+    *(zlib.error, ArithmeticError, AttributeError, RuntimeError, AssertionError),
 )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from imageguard_daemon.errors import ChangedError, ImageError
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import FileIdentity, Measurement
-from imageguard_daemon.quality import decoding, heic
+from imageguard_daemon.quality import decoding, heic, opencv
 from imageguard_daemon.quality.blank import nothing_shown
 from imageguard_daemon.quality.decoding import Limits, Picture
 from imageguard_daemon.quality.features import extract
@@ -52,6 +52,7 @@ def prepare_worker() -> None:
     cv2.setNumThreads(1)
     cv2.ocl.setUseOpenCL(False)
     heic.prepare_worker()
+    opencv.prepare_worker()
     _load_what_comes_late()
 
 

@@ -8,9 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.quality.luma import Grey, grey_of, scaled_to_8_bit
-from imageguard_daemon.quality.png import Png
+from imageguard_daemon.quality.png import Png, is_flawless
 
 _ANIMATION, _ALPHA = 0x02, 0x10
+_must_be_quiet = True
+
+
+def prepare_worker() -> None:
+    """Let libpng say what it likes: a process that does nothing else has a standard error of its own."""
+    global _must_be_quiet  # noqa: PLW0603 - so is libpng's output
+    _must_be_quiet = False
 
 
 def pixels_of(data: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> NDArray[np.generic] | None:
@@ -28,8 +35,11 @@ def pixels_of(data: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> NDArray[np.gene
 
 
 def png_grey(png: Png) -> Grey | None:
-    """Give the luma of a PNG file, height x width uint8; None when OpenCV does not read it, or not to the last row."""
-    if png.has_transparent_grey:
+    """Give the luma of a PNG file, height x width uint8; None when OpenCV does not read it, or not to the last row.
+
+    In somebody else's process it is not asked to read what its libpng would print something about.
+    """
+    if png.has_transparent_grey or (_must_be_quiet and not is_flawless(png)):
         return None
     is_plain = png.depth <= 8 and png.is_opaque
     return _grey(png.pixels, _IN_COLOUR if is_plain else cv2.IMREAD_UNCHANGED)

@@ -4,8 +4,10 @@ A decoder gets nothing but that: no text, profile, gamma or time, broken or huge
 Source: PNG specification, third edition, clauses 5 (chunks), 8 (interlacing) and 11 (their contents).
 """
 
+import itertools
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from imageguard_daemon.errors import ImageError
 
@@ -20,6 +22,8 @@ _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 
 _GREY, _RGB, _PALETTE = 0, 2, 3
 # Adam7: first row, first column, row step, column step of each of the seven passes.
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+_LAST_FILTER = 4
+_LIBPNGS_LONGEST_SIDE = 1_000_000
 _SLICE = 1 << 16
 _UNPACKED_AT_ONCE = 1 << 20
 
@@ -100,8 +104,24 @@ def _with_header(pixels: bytes, kinds: set[bytes], exif: bytes) -> Png:
         raise ImageError("corrupt", "PNG: the header makes no sense")
     if b"IDAT" not in kinds:
         raise ImageError("corrupt", "PNG: it has no pixels")
+    if colour_type == _PALETTE and b"PLTE" not in kinds:
+        raise ImageError("corrupt", "PNG: it has no palette")
     width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
-    return Png(pixels, width, height, depth, colour_type, header[12] == 1, b"tRNS" in kinds, exif)
+    found = Png(pixels, width, height, depth, colour_type, header[12] == 1, b"tRNS" in kinds, exif)
+    return _without_odd_opacity(found) if found.has_transparent_colour else found
+
+
+def _without_odd_opacity(png: Png) -> Png:
+    """Leave out what tells transparent colours if it has another length than it may have: libpng does, Pillow fails."""
+    lengths = [len(body) for kind, body in _chunks(png.pixels) if kind == b"tRNS"]
+    if all(length in _opacity_bytes(png) for length in lengths):
+        return png
+    kept, at = [png.pixels[:8]], 8
+    for kind, body in _chunks(png.pixels):
+        end = at + 12 + len(body)
+        kept += [png.pixels[at:end]] if kind != b"tRNS" else []
+        at = end
+    return replace(png, pixels=b"".join(kept), has_transparent_colour=False)
 
 
 def _exif_in(kind: bytes, body: memoryview) -> bytes:
@@ -141,24 +161,77 @@ def require_all_rows(png: Png) -> None:
         raise ImageError("corrupt", f"PNG: {unpacked / expected:.0%} of its rows are there")
 
 
+def is_flawless(png: Png) -> bool:
+    """Tell whether libpng has nothing to say of a file: it would say so on standard error, whosever that is.
+
+    Its pixels are unpacked for that once more.
+    """
+    found = [(kind, len(body) if kind != b"IDAT" else 0) for kind, body in _chunks(png.pixels)]
+    colours = [(b"PLTE", 3 << png.depth)] if png.colour_type == _PALETTE else []  # one for each number there is
+    opacity = [one for one in found if one[0] == b"tRNS" and one[1] in _opacity_bytes(png)]
+    expected = [(b"IHDR", 13), *colours, *opacity[:1], (b"IDAT", 0), (b"IEND", 0)]
+    in_order = [one for one, _ in itertools.groupby(found)] == expected
+    return in_order and max(png.width, png.height) <= _LIBPNGS_LONGEST_SIDE and _has_flawless_rows(png)
+
+
+def _opacity_bytes(png: Png) -> range:
+    """Say how long the chunk may be that tells which colours are transparent."""
+    of_types = {_PALETTE: range(1, (1 << png.depth) + 1), _RGB: range(6, 7), _GREY: range(2, 3)}
+    return of_types.get(png.colour_type, range(0))
+
+
+def _has_flawless_rows(png: Png) -> bool:
+    stream, at, expected = zlib.decompressobj(), 0, bytes_of_rows(png)
+    try:
+        for part in _compressed(png.pixels):
+            rest: bytes | memoryview = part
+            if rest and stream.eof:
+                return False
+            while rest and not stream.eof:
+                rows = stream.decompress(rest, _UNPACKED_AT_ONCE)
+                if at + len(rows) > expected or any(max(one) > _LAST_FILTER for one in _filters(png, rows, at)):
+                    return False
+                at, rest = at + len(rows), stream.unconsumed_tail
+    except zlib.error:
+        return False
+    return at == expected and stream.eof and not stream.unused_data
+
+
+def _filters(png: Png, rows: bytes, at: int) -> Iterator[bytes]:
+    """Give the numbers of the filters in a piece of all rows that begins at `at`."""
+    begin = 0
+    for count, size in _rows(png):
+        end = begin + count * size
+        first = begin + max(0, -((begin - at) // size)) * size
+        if filters := rows[first - at : max(0, end - at) : size]:
+            yield filters
+        begin = end
+
+
 def bytes_of_rows(png: Png) -> int:
     """Give how many bytes all rows have, each with the number of its filter."""
+    return sum(rows * size for rows, size in _rows(png))
+
+
+def _rows(png: Png) -> Iterator[tuple[int, int]]:
+    """Give how many rows there are of how many bytes, pass by pass."""
     bits = png.depth * _CHANNELS[png.colour_type]
-    passes = _PASSES if png.is_interlaced else ((0, 0, 1, 1),)
-    total = 0
-    for row, column, down, right in passes:
+    for row, column, down, right in _PASSES if png.is_interlaced else ((0, 0, 1, 1),):
         columns, rows = -((column - png.width) // right), -((row - png.height) // down)
         if columns > 0 and rows > 0:
-            total += rows * (1 + (columns * bits + 7) // 8)
-    return total
+            yield rows, 1 + (columns * bits + 7) // 8
 
 
-def _compressed(data: bytes) -> "list[bytes | memoryview]":
-    parts: list[bytes | memoryview] = []
-    view, at = memoryview(data), 8
-    while at + 12 <= len(data):
+def _compressed(data: bytes) -> Iterator[memoryview]:
+    for kind, body in _chunks(data):
+        if kind == b"IDAT":
+            yield from (body[start : start + _SLICE] for start in range(0, len(body), _SLICE))
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    view, at, kind = memoryview(data), 8, b""
+    while at + 12 <= len(data) and kind != b"IEND":
         end = at + 8 + int.from_bytes(view[at : at + 4], "big")
-        if data[at + 4 : at + 8] == b"IDAT":
-            parts += [view[start : min(start + _SLICE, end)] for start in range(at + 8, end, _SLICE)]
+        kind = data[at + 4 : at + 8]
+        yield kind, view[at + 8 : end]
         at = end + 4
-    return parts

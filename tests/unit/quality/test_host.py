@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -99,8 +100,41 @@ def _files(tmp_path: Path) -> list[Path]:
         for kind, content in (("whole", data), ("cut", data[: len(data) * 6 // 10]), ("flipped", bytes(flipped))):
             paths.append(tmp_path / f"{kind}-{name}")
             paths[-1].write_bytes(content)
-    (tmp_path / "text").write_bytes(b"no image")
-    return [*paths, tmp_path / "text"]
+    for name, content in {**_odd_pngs(), "text": b"no image"}.items():
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(content)
+    return paths
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+
+
+def _odd_pngs() -> dict[str, bytes]:
+    """Give PNGs that libpng has something to say of, though all their checksums are right."""
+    rows = b"".join(b"\0" + RGB[row, :, 0].tobytes() for row in range(240))
+    packed, colours, palette = zlib.compress(rows), bytes(range(256)) * 3, b"\3"
+    shapes: dict[str, tuple[bytes, list[bytes], bytes]] = {
+        "row missing": (b"\0", [], zlib.compress(rows[:-321])),
+        "row more": (b"\0", [], zlib.compress(rows + rows[:321])),
+        "garbled": (b"\0", [], packed[:99] + b"\xff" * 40 + packed[139:]),
+        "wrong sum": (b"\0", [], packed[:-4] + b"sum?"),
+        "words behind": (b"\0", [], packed + b"words"),
+        "filter": (b"\0", [], zlib.compress(rows[:-321] + b"\x09" + rows[-320:])),
+        "colour of none": (palette, [_chunk(b"PLTE", colours[:30])], packed),
+        "part of a colour": (palette, [_chunk(b"PLTE", colours[:31])], packed),
+        "no palette": (palette, [], packed),
+        "palette in grey": (b"\0", [_chunk(b"PLTE", colours)], packed),
+        "opacity": (palette, [_chunk(b"PLTE", colours), _chunk(b"tRNS", bytes(300))], packed),
+        "end": (b"\0", [], packed),
+    }
+    size = (320).to_bytes(4, "big") + (240).to_bytes(4, "big")
+    return {
+        f"{name}.png": b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", size + b"\x08" + kind + bytes(3))
+        + b"".join([*before, _chunk(b"IDAT", pixels), _chunk(b"IEND", b"long" if name == "end" else b"")])
+        for name, (kind, before, pixels) in shapes.items()
+    }
 
 
 def _run(program: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -206,9 +240,17 @@ def test_settings_of_the_program_decide_no_verdict(tmp_path: Path, settings: str
 
 
 def test_nothing_is_printed_for_a_program(tmp_path: Path) -> None:
-    """Neither Pillow's nor the C libraries' complaints of damaged files reach standard error."""
-    found = _verdicts(_files(tmp_path), "import logging; logging.basicConfig(level=logging.WARNING)")
+    """Neither Pillow's nor the C libraries' complaints of damaged files reach standard error, and none is missed.
+
+    Where libpng may complain, a worker, whose standard error is its own, comes to the same.
+    """
+    paths = _files(tmp_path)
+    found = _verdicts(paths, "import logging; logging.basicConfig(level=logging.WARNING)")
     assert {reason for reason, *_ in found} >= {"corrupt"}
+    program = f"from imageguard_daemon.quality.opencv import prepare_worker\nprepare_worker()\n{JUDGE}"
+    made = _run(f"{program}\nprint(json.dumps([told(path) for path in {list(map(str, paths))}]))")
+    assert json.loads(made.stdout) == found
+    assert made.stderr.count("libpng") >= len(_odd_pngs()) - 3
 
 
 def test_with_warnings_as_errors_eight_threads_judge_as_one_does(tmp_path: Path) -> None:
