@@ -5,7 +5,6 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,13 @@ from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.quality.readout import Readout, readout_of
 
 _LIMITS = Limits()
+_FOR_WHOLE_NUMBERS = "; if its values are of 0 ... 255, give array.astype(numpy.uint8)"
+_HINTS = {
+    "f": "; if its values are of 0 ... 1, give (array * 255).astype(numpy.uint8)",
+    "i": _FOR_WHOLE_NUMBERS,
+    "u": _FOR_WHOLE_NUMBERS,
+}
+"""What to do with an array of another type, by its kind."""
 
 
 def validate(
@@ -81,9 +87,9 @@ def _measure(image: Any, readout: Readout | None) -> Measurement:
 
 
 def _measure_path(path: str, readout: Readout | None) -> Measurement:
+    mode = os.stat(path).st_mode  # not of its real path, in which an empty one is the current folder
     # Unlike the daemon, a caller who names a link means what it points to.
     real = os.path.realpath(path)
-    mode = Path(real).stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(mode):
@@ -92,11 +98,10 @@ def _measure_path(path: str, readout: Readout | None) -> Measurement:
 
 
 def _measure_array(array: NDArray[Any], readout: Readout | None) -> Measurement:
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # as TIFF readers give it
     if array.dtype not in (np.uint8, np.uint16, np.bool_):
-        hint = (
-            "; scale it to 0 ... 255 first, as (array * 255).astype(numpy.uint8)" if array.dtype.kind in "fiu" else ""
-        )
-        raise TypeError(f"an array must be of uint8, uint16 or bool, not {array.dtype}{hint}")
+        told = f"an array must be of uint8, uint16 or bool, not {array.dtype}"
+        raise TypeError(told + _HINTS.get(array.dtype.kind, ""))
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         is_turned = array.ndim == 3 and 0 not in array.shape and array.shape[0] in (1, 3, 4)
         hint = "; channels come last: array.transpose(1, 2, 0)" if is_turned else ""

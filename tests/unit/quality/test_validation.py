@@ -88,6 +88,7 @@ def test_bad_images_are_decisions(tmp_path: Path):
         (RGB[:, :, :2], ValueError),
         (RGB[:0], ValueError),
         ("no/such/file.jpg", FileNotFoundError),
+        ("", FileNotFoundError),
         ("/", IsADirectoryError),
         ("/dev/null", ValueError),
     ],

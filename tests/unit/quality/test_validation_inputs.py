@@ -47,8 +47,16 @@ def test_buffers_and_path_likes_are_taken(tmp_path: Path):
         lambda rgb: np.repeat(rgb, 2, axis=1)[:, ::2],
         lambda rgb: np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]),
         lambda rgb: rgb.astype(np.uint16) * 257,
+        lambda rgb: (rgb.astype(np.uint16) * 257).astype(">u2"),
     ],
-    ids=["columns first", "negative strides", "every second", "opaque alpha", "16 bit"],
+    ids=[
+        "columns first",
+        "negative strides",
+        "every second",
+        "opaque alpha",
+        "16 bit",
+        "16 bit, most significant byte first",
+    ],
 )
 def test_how_an_array_lies_in_memory_does_not_matter(view):
     """Views, orders, depth and write protection change nothing, and the array is left as it was."""
@@ -62,10 +70,17 @@ def test_an_array_of_bool_is_black_and_white():
     assert validate(RGB[..., 1] > 100).measures == validate(((RGB[..., 1] > 100) * 255).astype(np.uint8)).measures
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.complex64, object, "S3"])
-def test_an_array_of_another_type_is_a_mistake(dtype):
+@pytest.mark.parametrize(
+    ("dtype", "hint"),
+    [
+        (np.float32, r"float32; if its values are of 0 \.\.\. 1, give \(array \* 255\)"),
+        (np.int32, r"int32; if its values are of 0 \.\.\. 255, give array.astype"),
+        *((kind, "") for kind in (np.complex64, object, "S3")),
+    ],
+)
+def test_an_array_of_another_type_is_a_mistake(dtype, hint):
     """Nobody guesses whether 1.0 is white; the message says what to do."""
-    with pytest.raises(TypeError, match="uint8, uint16 or bool"):
+    with pytest.raises(TypeError, match=f"uint8, uint16 or bool, not {hint}"):
         validate(np.zeros((20, 20), dtype))
 
 
