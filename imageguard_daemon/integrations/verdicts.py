@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
+from pydantic import ValidationError
+
 import imageguard_daemon
 from imageguard_daemon.audit.measured_files import MeasuredFiles
 from imageguard_daemon.audit.recorded_measurements import RecordedMeasurements
 from imageguard_daemon.batch.scanning import cache_folder, version_of
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.errors import NoInputError, UnavailableError
 from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.model import FileIdentity, Measurement, PresetName, Thresholds
 from imageguard_daemon.names import printable
@@ -98,6 +100,8 @@ def verdicts_on(paths: Sequence[str], judging: Judging) -> list[Verdict]:
 
 
 Troubles = dict[str, tuple[str, str]]
+_CALLER_OF_DATASET = 8
+"""How far up the stack the line is that makes a dataset, of which a warning is."""
 _HASHED_BYTES = Scoring().max_megabytes << 20
 """Larger files are not images, and not worth looking up by their content."""
 
@@ -105,7 +109,7 @@ _HASHED_BYTES = Scoring().max_megabytes << 20
 def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Measurement], Troubles]:
     own = None if judging.readout is None else readout_of(os.fsdecode(judging.readout))
     readout = None if judging.readout is None else Path(os.fsdecode(judging.readout)).absolute()
-    scoring, scorer_version = Scoring(workers=judging.workers, readout=readout), scorer_by(own)
+    scoring, scorer_version = _scoring(judging.workers, readout), scorer_by(own)
     version = version_of(scoring, scorer_version)
     with ExitStack() as stack:
         cache = stack.enter_context(_cache_for(judging, f"-{own.digest}" if own else ""))
@@ -114,7 +118,7 @@ def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Mea
         stack.callback(store.close)
         log = None
         if judging.audit is not None:
-            log = RecordedMeasurements(Path(judging.audit), scorer_version)
+            log = _log_at(Path(judging.audit), scorer_version)
             stack.callback(log.close)
         found = _known(paths, store, log)
         unknown = [path for path in dict.fromkeys(paths) if path not in found]
@@ -123,6 +127,20 @@ def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Mea
             return found, {}
         troubles = _measure(unknown, cache, scoring, version)
         return {**found, **_known(unknown, store, None)}, troubles
+
+
+def _scoring(workers: int, readout: Path | None) -> Scoring:
+    try:
+        return Scoring(workers=workers, readout=readout)
+    except ValidationError as error:
+        raise ValueError(f"workers: {error.errors()[0]['msg']}, not {workers!r}") from error
+
+
+def _log_at(database: Path, scorer_version: str) -> RecordedMeasurements:
+    try:
+        return RecordedMeasurements(database, scorer_version)
+    except NoInputError as error:  # whose words are for the command line
+        raise UnavailableError(f"audit: there is no log that can be read at {printable(str(database))}") from error
 
 
 def _known(paths: Sequence[str], store: MeasuredFiles, log: RecordedMeasurements | None) -> dict[str, Measurement]:
@@ -184,7 +202,7 @@ def _cache_for(judging: Judging, mark: str) -> Iterator[Path]:
         why = (
             f"measurements cannot be kept in {printable(str(wanted))} ({error.strerror}): files are measured each time"
         )
-        warnings.warn(why, RuntimeWarning, stacklevel=2)
+        warnings.warn(why, RuntimeWarning, stacklevel=_CALLER_OF_DATASET)
         with tempfile.TemporaryDirectory(prefix="imageguard-") as folder:
             yield Path(folder, "datasets.state")
     else:

@@ -23,7 +23,7 @@ EFFECTS = (
     *("rename", "link", "unlink", "unlinkat", "symlink", "symlinkat", "linkat", "mkdir", "mkdirat", "rmdir"),
     *("flock", "fsync", "fdatasync", "pwrite64", "write", "ftruncate", "fchmod"),
 )
-_NO_RESULTS = (".lock", ".state", ".state-wal", ".state-shm")
+_NO_RESULTS = (".lock", ".state", ".state-wal", ".state-shm", ".state-journal")
 """How names end that say who is at work, and what was measured."""
 _OTHER_VERDICTS = ("--set=blur_score=0",)
 _LIST = ("--manifest={home}/list", "--out={place}/shards", "--executor=thread", "--shard-size=1", "--workers=1")

@@ -125,6 +125,14 @@ def test_an_unknown_preset_is_refused_before_anything_is_measured(files, tmp_pat
     assert list(Path(tmp_path).iterdir()) == []
 
 
+def test_wrong_arguments_are_told_in_words_of_the_library(files, tmp_path):
+    """No option of a command, and no library's own form of an error."""
+    with pytest.raises(ValueError, match=r"^workers: Input should be greater than or equal to 0, not -1$"):
+        verdicts_on(files[:1], Judging(cache=tmp_path / "cache", workers=-1))
+    with pytest.raises(UnavailableError, match=r"^audit: there is no log that can be read at /nowhere$"):
+        verdicts_on(files[:1], Judging(cache=tmp_path / "cache", audit="/nowhere"))
+
+
 def test_a_cache_that_cannot_be_written_is_a_warning_and_not_the_end(files, tmp_path):
     """A read-only home or a full disk costs the memory of what was measured, nothing else."""
     (tmp_path / "file").touch()
