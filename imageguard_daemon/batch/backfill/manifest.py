@@ -32,6 +32,7 @@ _FORMS = {
     "tab": "csv",
     "jsonl": "jsonl",
     "ndjson": "jsonl",
+    "json": "jsonl",
 }
 _ESCAPED = "names_escaped"
 """The column by which results say which of their names are in the escaped form."""
@@ -186,9 +187,10 @@ class Manifest:
                 try:
                     row = json.loads(line)
                 except ValueError as error:
-                    raise NoInputError(f"{self._shown}, line {number}: this is not JSON") from error
+                    told = "this is not JSON: an object a line is read, no array" if number == 1 else "this is not JSON"
+                    raise NoInputError(f"{self._shown}, line {number}: {told}") from error
                 if not isinstance(row, dict):
-                    raise NoInputError(f"{self._shown}, line {number}: this is not JSON object")
+                    raise NoInputError(f"{self._shown}, line {number}: this is no JSON object; one a line is read")
                 if number == 1:
                     self._require_columns(list(row))
                 shown, label = row.get(self._request.path_column), row.get(self._request.class_column)
@@ -197,12 +199,8 @@ class Manifest:
                 yield _named(shown, None if label is None else str(label), row.get(_ESCAPED) is True)
 
     def _list(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as packed, decompressed(packed, path) as file:
-            if file.read(4) == b"PAR1":
-                raise NoInputError(f"{self._shown} is Parquet: give it a name that ends in .parquet")
-            file.seek(0)
-            with as_text(file, newline="\n") as text:
-                yield from ((line, None) for line in lines(text))
+        with self._opened(path) as packed, decompressed(packed, path) as file, as_text(file, newline="\n") as text:
+            yield from ((line, None) for line in lines(text, self._request.path_column))
 
     def _require_columns(self, names: Sequence[str]) -> bool:
         """Tell whether there is a column with the class; one with the path there must be."""
