@@ -12,7 +12,8 @@ from imageguard_daemon.quality.readout import Readout
 from imageguard_daemon.service.daemon import Daemon
 from imageguard_daemon.service.display import Display
 
-SOURCE = "scan"
+SOURCE = Source().name
+"""That of a root without a configuration, by which all commands work on what was moved."""
 
 
 def settings_for_move(settings: Settings, source: Source, folder: Path, destination: Path) -> Settings:

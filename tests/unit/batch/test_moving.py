@@ -32,7 +32,7 @@ def test_rules_come_from_the_configuration_and_places_from_the_command(tmp_path,
     assert source.folders == (tmp_path / "data", tmp_path / "filed/accepted", tmp_path / "filed/quarantine")
     assert made.audit.database == tmp_path / "filed" / "audit.db"
     assert not made.metrics.enabled
-    assert made.sources[0].name != Source().name
+    assert made.sources[0].name == Source().name  # so that a root without a configuration has it
 
 
 @pytest.mark.parametrize("destination", ["data", "data/filed", "data/../data/filed"])

@@ -122,7 +122,10 @@ def test_check_looks_at_all_images_by_what_it_has_read_once(folder: Path, monkey
 def test_a_folder_is_moved_by_what_was_read_once_whatever_becomes_of_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is replaced before the daemon starts, or gone once all is filed, changes no verdict and no number."""
+    """What is replaced before the daemon starts, or gone once all is filed, changes no verdict and no number.
+
+    What was moved can be reviewed without a configuration.
+    """
     own, move = folder / "own.npz", folder_move.Move.run
     name = readout_of(str(own)).identity
 
@@ -150,6 +153,10 @@ def test_a_folder_is_moved_by_what_was_read_once_whatever_becomes_of_it(
     assert made.exit_code == 0, (made.exception, made.stderr)
     assert (json.loads(made.stdout)["scorer_version"], own.exists()) == (name, False)
     assert json.loads((folder / "out.jsonl").read_text())["scorer_version"] == name
+    released = CliRunner().invoke(app, ["quarantine", "release", "moved", "--all", "--yes"])
+    assert (released.exit_code, (folder / "moved/accepted/1.jpg").exists()) == (0, True), released.output
+    released = CliRunner().invoke(app, ["quarantine", "release", "moved", "--all", "--yes"])
+    assert (released.exit_code, (folder / "moved/accepted/1.jpg").exists()) == (0, True), released.output
 
 
 def test_a_good_one_is_right_and_counts(folder: Path) -> None:
