@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 class Daemon:
     """Serves all sources of a configuration until it is told to stop.
 
-    `reload` gives the configuration anew; `pages` is the command of the process that shows them, empty for none.
+    `reload` gives the configuration again; `pages` is the command of the process that shows them, empty for none.
     `readout` is the one that the settings name, where it was read already; else the start reads it, once.
     """
 

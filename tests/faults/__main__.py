@@ -11,7 +11,22 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults import blind, clock, early, fleet, kills, names, passing, planted, power, results, reviews
+from tests.faults import (
+    attackers,
+    attacks,
+    blind,
+    clock,
+    early,
+    fleet,
+    kills,
+    names,
+    passing,
+    planted,
+    power,
+    results,
+    review_cuts,
+    reviews,
+)
 from tests.faults.figures import Figures
 from tests.faults.launching import Launcher
 
@@ -158,6 +173,7 @@ CAMPAIGNS: dict[str, Callable[[float], Iterator[Campaign]]] = {
     "kills": _kills,
     "calls": _calls,
     "reviews": _reviews,
+    "review-cuts": _review_cuts,
     "results": _results,
     "power": _power,
     "attacks": _attacks,
