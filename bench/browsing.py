@@ -10,7 +10,7 @@ from typing import Self
 
 CONNECTIONS = 6
 """As many as browsers open to one server."""
-_SHOWN = re.compile(r'(?:src|href)="(/(?:static|charts|decisions/\d+/(?:thumbnail|image|\w+\.svg))[^"]*)"')
+_SHOWN = re.compile(r'(?:src|href)="(/(?:static|decisions/\d+/(?:thumbnail|image|\w+\.svg))[^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from imageguard_daemon.reporting.report import Facts, groupings_for, make_report
 from imageguard_daemon.reporting.sizes import SizeCounter
 from imageguard_daemon.reporting.survey import Surveyor
 
-BY = groupings_for((), Scope())
+BY = groupings_for((), timedelta(days=30))
 
 
 def findings_in(year: Year) -> tuple[Finding, ...]:

@@ -1,20 +1,24 @@
-"""Charts as SVG that stands in a page by itself: no script, no style sheet or font from elsewhere."""
+"""Charts as SVG that stands in a page: it has the colours of the page's text, its bars are links, it needs no script.
 
-import sys
-from collections.abc import Mapping, Sequence
+Positions across are shares of the width, so that letters and lines keep their size on a phone and on a wide screen.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from itertools import count
-from typing import Any
-from xml.etree import ElementTree as ET
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pygal
-from pygal.style import Style
+from markupsafe import Markup
 
+from imageguard_daemon.reporting.buckets import DAY, Bucket
 from imageguard_daemon.reporting.survey import BINS_A_POINT
-
-# pygal looks for plug-ins at every later import, in a way that Python has given up; there are none.
-sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
+from imageguard_daemon.reporting.tallies import together
+from imageguard_daemon.reporting.templating import template
+from imageguard_daemon.reporting.wording import limit_percent, percent, shown
 
 COLOURS = {
     "blurry": "#837df9",
@@ -32,130 +36,255 @@ COLOURS = {
 }
 """No two look alike, to colour-blind people either: at least 10 by CIEDE2000, as a test has it."""
 _OTHER_COLOUR = "#a5b824"
-_LINE, _LIMIT = "#3d7de0", "#d1242f"
-_DARK = (
-    "@media (prefers-color-scheme: dark) { .axis text, .legends text, text.no_data, .title "
-    "{ fill: #c9d1d9 !important; } .axis .line, .guide.line { stroke: #3d444d !important; } }"
-)
-"""Charts stand on the ground of their page: in the dark, words and lines turn light."""
-_LABELS_SHOWN = 8
-_NARROW_COLUMNS, _WIDE_COLUMNS, _LEGEND_LINE = 2, 6, 22
+_PLAIN = "#3d7de0"
+_MOST_LABELS, _MOST_NARROW = 8, 4
+_FEWEST_SLOTS = 8
+"""As if there were so many: the bar of a single day is no wall."""
+_BAR_SHARE = 0.84
+_MOST_DOTS = 40
 _POINTS_A_BAR = 2
-_SVG = "{http://www.w3.org/2000/svg}"
-_DROPPED = {f"{_SVG}script", f"{_SVG}desc"}
-"""What would run, and what only it would read."""
+_APART = 14
+"""Labels of an axis are so far from one another, at least."""
+_MINUTE = timedelta(minutes=1)
+_CLOCK_STEPS = [timedelta(minutes=each) for each in (5, 10, 15, 30, 60, 120, 180, 360, 720, 1_440)]
+Link = Callable[[str, Bucket | None], str]
+"""Gives the address of the images of a reason (empty: of any) in a bucket (None: in all); empty where there is none."""
 
 
-def rejections_over_time(
-    periods: Sequence[str], reasons: Mapping[str, Sequence[int]], *, is_narrow: bool = False
-) -> str:
-    """Draw the rejected images of each period as bars, stacked by reason; narrow for a phone."""
-    colours = [COLOURS.get(reason, _OTHER_COLOUR) for reason in reasons]
-    columns = _NARROW_COLUMNS if is_narrow else max(1, min(len(reasons), _WIDE_COLUMNS))
-    legend_lines = -(-len(reasons) // columns)
-    width, height, labels = (400, 240, 2) if is_narrow else (900, 250, _LABELS_SHOWN)
-    looks = _looks(colours, width, height + _LEGEND_LINE * legend_lines) | _time_axis(periods, labels)
-    looks |= _images_axis(max(map(sum, zip(*reasons.values(), strict=True)), default=0))
-    chart = pygal.StackedBar(
-        **looks, legend_at_bottom=True, legend_at_bottom_columns=columns, y_title="images", margin_bottom=24
+class Bar(NamedTuple):
+    """A rectangle, in percent of the plot from its upper left corner; `label` and `link` say what it stands for."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    colour: str
+    label: str
+    link: str = ""
+
+
+class Tick(NamedTuple):
+    """A label of an axis, in percent of the plot; one that `is_minor` has no room on a phone."""
+
+    at: float
+    label: str
+    is_minor: bool = False
+
+
+class Limit(NamedTuple):
+    """A line across the plot, or down it, with its words."""
+
+    at: float
+    label: str
+
+
+class Named(NamedTuple):
+    """An entry of the legend: so many images."""
+
+    name: str
+    images: int
+    colour: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """What a chart shows; `title` and `summary` are for those who cannot see it."""
+
+    title: str
+    summary: str
+    x_title: str
+    y_title: str
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    bars: Sequence[Bar] = ()
+    columns: Sequence[Bar] = ()
+    """Clear bars over the whole height: where to point at, to be told what is there."""
+    line: str = ""
+    dots: Sequence[tuple[float, float]] = ()
+    across: Limit | None = None
+    down: Limit | None = None
+    legend: Sequence[Named] = ()
+    parts: Sequence[tuple[float, float]] = ()
+    """Where the bars end that are of a part of their hour, day or week."""
+
+    def drawn(self, name: str) -> Markup:
+        """Give it as HTML; `name` is its own in the page."""
+        return Markup(template("chart.html").render(chart=self, name=name))  # noqa: S704 - escaped by the template
+
+
+def rejections_over_time(buckets: Sequence[Bucket], link: Link) -> Chart:
+    """Draw the rejected images of each bucket as bars, stacked by reason."""
+    total = together(one.tally for one in buckets)
+    reasons = {reason: COLOURS.get(reason, _OTHER_COLOUR) for reason in total.ranked_reasons()}
+    top, y_ticks = _scale(max(one.tally.rejected for one in buckets))
+    bars, parts = [], []
+    for (x, width), one in zip(_slots(len(buckets)), buckets, strict=True):
+        below = 0
+        for reason, colour in reasons.items():
+            if images := one.tally.reasons.get(reason, 0):
+                below += images
+                label = f"{one.name}: {images:,} {shown(reason)}"
+                bars.append(
+                    Bar(x, 100 - 100 * below / top, width, 100 * images / top, colour, label, link(reason, one))
+                )
+        if one.is_part:
+            parts.append((x + width if x > 50 else x, 100 - 100 * below / top))
+    told = (f"{images:,} {shown(reason)}" for reason, images in total.ranked_reasons().items())
+    return Chart(
+        "Rejected images over time, by reason",
+        f"{_span(buckets)}: {', '.join(told)}.",
+        _span(buckets),
+        f"rejected images per {buckets[0].unit}",
+        _times(buckets),
+        y_ticks,
+        bars,
+        legend=[Named(shown(one), total.reasons[one], colour, link(one, None)) for one, colour in reasons.items()],
+        parts=parts,
     )
-    for reason, images in reasons.items():
-        chart.add(reason, [{"value": n, "label": period} for n, period in zip(images, periods, strict=True)])
-    return _svg(chart, f"Rejected images over time, by reason, from {periods[0]} to {periods[-1]}")
 
 
-def rate_over_time(periods: Sequence[str], rates: Sequence[float | None], limit: float) -> str:
-    """Draw the rejection rate of each period as a line, with its limit; a period without images is a gap."""
-    chart = pygal.Line(
-        **_looks([_LINE, _LIMIT]),
-        **_time_axis(periods),
-        show_dots=len(periods) == 1,  # a line of one point is none
-        y_title="% of images",
-        range=(0, max([limit, *(rate for rate in rates if rate is not None)]) * 105),
-        value_formatter=lambda rate: f"{rate:.0f} %",
-        legend_at_bottom=True,
+def rate_over_time(buckets: Sequence[Bucket], limit: float, link: Link) -> Chart:
+    """Draw the rejection rate of each bucket as a line, with its limit; a bucket without images is a gap."""
+    rates = [one.tally.rate if one.tally.total else None for one in buckets]
+    top, y_ticks = _scale(max(limit, *(rate for rate in rates if rate is not None)) * 100)
+    middles = [x + width / 2 for x, width in _slots(len(buckets))]
+    points = [None if rate is None else (x, 100 - 10_000 * rate / top) for x, rate in zip(middles, rates, strict=True)]
+    columns = [
+        Bar(x, 0, width, 100, "", f"{one.name}: {percent(one.tally.rate)} of {one.tally.total:,}", link("", one))
+        for (x, width), one in zip(_slots(len(buckets), 1), buckets, strict=True)
+        if one.tally.total
+    ]
+    least, most = (percent(end(rate for rate in rates if rate is not None)) for end in (min, max))
+    return Chart(
+        "Rejection rate over time",
+        f"{_span(buckets)}: between {least} and {most} of the images per {buckets[0].unit}, "
+        f"the limit is {limit_percent(limit)}.",
+        _span(buckets),
+        f"% of the images per {buckets[0].unit}",
+        _times(buckets),
+        y_ticks,
+        columns=columns,
+        line=_path(points),
+        dots=list(_dots(points)),
+        across=Limit(100 - 10_000 * limit / top, f"limit {limit_percent(limit)}"),
     )
-    chart.add("rejection rate", [None if rate is None else rate * 100 for rate in rates])
-    chart.add("limit", [limit * 100] * len(periods), stroke_style={"dasharray": "6, 4"})
-    return _svg(chart, "Rejection rate over time")
 
 
-def score_distribution(signal: str, histogram: npt.NDArray[np.int64], threshold: float | None) -> str:
-    """Draw how many images have which score, with the threshold as a line; what lies left of it is rejected."""
-    width = _POINTS_A_BAR * BINS_A_POINT
-    summed = np.add.reduceat(histogram[:-1], np.arange(0, len(histogram) - 1, width))
+def score_distribution(signal: str, histogram: npt.NDArray[np.int64], threshold: float | None, link: str = "") -> Chart:
+    """Draw how many images have which score, with the threshold as a line; what lies left of it leads to `link`."""
+    summed = np.add.reduceat(histogram[:-1], np.arange(0, len(histogram) - 1, _POINTS_A_BAR * BINS_A_POINT))
     summed[-1] += histogram[-1]
-    chart = pygal.Histogram(
-        **_looks([_LINE, _LIMIT], width=420, height=190),
-        **_images_axis(int(summed.max())),
-        show_legend=False,
-        x_title="score",
-        y_title="images",
-        xrange=(0, 100),
-        x_labels=[0, 20, 40, 60, 80, 100],
+    top = max(int(summed.max()), 1)
+    bars = [
+        Bar(
+            low,
+            _root(images, top),
+            _POINTS_A_BAR * _BAR_SHARE,
+            100 - _root(images, top),
+            _PLAIN,
+            f"score {low} to {low + _POINTS_A_BAR}: {images:,}",
+            link if threshold is not None and low < threshold else "",
+        )
+        for low, images in zip(range(0, 100, _POINTS_A_BAR), summed.tolist(), strict=True)
+        if images
+    ]
+    below = (
+        "" if threshold is None else f" ({int(histogram[: round(threshold * BINS_A_POINT)].sum()):,} below the line)"
     )
-    bars = enumerate(summed.tolist())
-    chart.add(signal, [(images, at * _POINTS_A_BAR, (at + 1) * _POINTS_A_BAR) for at, images in bars])
-    if threshold is not None:
-        chart.add(f"threshold {threshold:g}", [(int(summed.max()), threshold - 0.25, threshold + 0.25)])
-    below = "" if threshold is None else f", threshold {threshold:g}"
-    return _svg(chart, f"Distribution of {signal} scores{below}")
-
-
-def _looks(colours: Sequence[str], width: int = 900, height: int = 250) -> dict[str, Any]:
-    style = Style(
-        background="transparent",
-        plot_background="transparent",
-        foreground="#333333",
-        foreground_strong="#222222",
-        foreground_subtle="#777777",
-        guide_stroke_color="#dddddd",
-        guide_stroke_dasharray="0",
-        major_guide_stroke_color="#cccccc",
-        major_guide_stroke_dasharray="0",
-        font_family="sans-serif",
-        label_font_size=11,
-        major_label_font_size=11,
-        legend_font_size=11,
-        title_font_size=11,
-        opacity="1",
-        colors=tuple(colours) or (_OTHER_COLOUR,),
+    return Chart(
+        f"Distribution of {signal} scores" + ("" if threshold is None else f", threshold {threshold:g}"),
+        f"{int(summed.sum()):,} images{below}.",
+        f"score{below}",
+        "images (square-root scale)",
+        [Tick(at, str(at)) for at in range(0, 101, 20)],
+        _root_ticks(top),
+        bars,
+        down=None if threshold is None else Limit(threshold, f"threshold {threshold:g}"),
     )
-    return {
-        "style": style,
-        "js": (),
-        "width": width,
-        "height": height,
-        "margin": 4,
-        "explicit_size": False,
-        "truncate_label": -1,
-        "truncate_legend": -1,
-        "legend_box_size": 11,
-        "no_data_text": "nothing rejected",
-    }
 
 
-def _time_axis(periods: Sequence[str], labels: int = _LABELS_SHOWN) -> dict[str, Any]:
-    step = -(-len(periods) // labels)
-    return {"x_labels": list(periods), "x_labels_major_every": step, "show_minor_x_labels": False}
+def _root(images: int, top: int) -> float:
+    """Give how far from the top a bar ends. Most images have the best score; the square root lets the few be seen."""
+    return 100 - 100 * math.sqrt(images / top)
 
 
-def _images_axis(most: int) -> dict[str, Any]:
-    """Label numbers of images: whole ones, at most six."""
+def _root_ticks(top: int) -> list[Tick]:
+    """Label round numbers that stand apart, from the largest down."""
+    ticks: list[Tick] = []
+    for number in (factor * 10**power for power in range(len(str(top)), -1, -1) for factor in (5, 2, 1)):
+        at = _root(number, top)
+        if number <= top and at <= 100 - _APART and (not ticks or at - ticks[-1].at >= _APART):
+            ticks.append(Tick(at, _short(number)))
+    return [*ticks, Tick(100, "0")]
+
+
+def _scale(most: float) -> tuple[float, list[Tick]]:
+    """Give where an axis that shows `most` ends, and its labels: whole numbers, at most six."""
     steps = (factor * 10**power for power in count() for factor in (1, 2, 5))
     step = next(step for step in steps if most <= 5 * step)
-    return {"y_labels": list(range(0, most + step, step)), "value_formatter": lambda images: f"{images:,.0f}"}
+    top = step * max(1, -(-most // step))
+    return top, [Tick(100 - 100 * at / top, _short(at)) for at in range(0, int(top) + 1, step)]
 
 
-def _svg(chart: Any, title: str) -> str:
-    """Give the chart without script, with words for those who cannot see it."""
-    root = ET.fromstring(chart.render())  # noqa: S314 - our own, made a line ago
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag in _DROPPED:
-                parent.remove(child)
-    ET.SubElement(root, f"{_SVG}style").text = _DARK
-    root.set("role", "img")
-    root.set("aria-label", title)
-    ET.register_namespace("", _SVG.strip("{}"))
-    return ET.tostring(root, encoding="unicode")
+def _short(number: int) -> str:
+    for size, letter in ((1_000_000, "M"), (10_000, "k")):
+        if number >= size:
+            return f"{number / (1_000_000 if letter == 'M' else 1_000):g}{letter}"
+    return f"{number:,}"
+
+
+def _slots(number: int, share: float = _BAR_SHARE) -> Iterator[tuple[float, float]]:
+    """Give where each of so many bars begins, and how wide it is."""
+    slot = 100 / max(number, _FEWEST_SLOTS)
+    return ((slot * (at + (1 - share) / 2), slot * share) for at in range(number))
+
+
+def _times(buckets: Sequence[Bucket]) -> list[Tick]:
+    """Label some buckets: days by their number, parts of a day by the clock, but midnight by its day."""
+    size, most = buckets[0].size, len(buckets) / _MOST_LABELS
+    if size < DAY:
+        step = next(step for step in _CLOCK_STEPS if step >= most * size)
+        labelled = [at for at, one in enumerate(buckets) if not _minutes(one) % (step // _MINUTE)] or [0]
+    else:
+        labelled = list(range(0, len(buckets), math.ceil(most)))
+    middles = [x + width / 2 for x, width in _slots(len(buckets))]
+    sparse = math.ceil(len(labelled) / _MOST_NARROW)
+    return [Tick(middles[at], _label(buckets[at]), number % sparse > 0) for number, at in enumerate(labelled)]
+
+
+def _label(bucket: Bucket) -> str:
+    if bucket.size < DAY and (minutes := _minutes(bucket)):
+        return f"{minutes // 60:02}:{minutes % 60:02}"
+    return f"{bucket.begin.day} {bucket.begin:%b}"
+
+
+def _minutes(bucket: Bucket) -> int:
+    """Give when the whole bucket begins, in minutes after midnight."""
+    begin = bucket.begin.hour * 60 + bucket.begin.minute
+    return begin - begin % (bucket.size // _MINUTE)
+
+
+def _span(buckets: Sequence[Bucket]) -> str:
+    if len(buckets) == 1:
+        return f"{buckets[0].name} UTC"
+    if buckets[0].size < DAY:
+        return f"{buckets[0].begin:%Y-%m-%d %H:%M} to {buckets[-1].until:%Y-%m-%d %H:%M} UTC"
+    return f"{buckets[0].begin:%Y-%m-%d} to {buckets[-1].until - _MINUTE:%Y-%m-%d} UTC"
+
+
+def _path(points: Sequence[tuple[float, float] | None]) -> str:
+    """Give the line through points; None is a gap."""
+    drawn = [""]
+    for before, point in zip([None, *points], points, strict=False):
+        if point:
+            drawn.append(f"{'L' if before else 'M'}{point[0]:.2f} {point[1]:.2f}")
+    return "".join(drawn)
+
+
+def _dots(points: Sequence[tuple[float, float] | None]) -> Iterator[tuple[float, float]]:
+    """Give the points to be marked: all where there is room, else those to which no line leads."""
+    for at, point in enumerate(points):
+        is_alone = not any(points[max(at - 1, 0) : at]) and not any(points[at + 1 : at + 2])
+        if point and (is_alone or len(points) <= _MOST_DOTS):
+            yield point

@@ -69,9 +69,10 @@ def report_on(
 
 def gather(engine: Engine, by: Grouping, scope: Scope, settings: "Reporting", now: datetime | None = None) -> Facts:
     """Give the facts for `make_report`; the errors are those of `report_on`."""
-    groupings = groupings_for(by, scope, now)
     with columns_for(engine, scope) as columns:
-        counts, panel, survey, bands = _pass(columns, groupings, scope)
+        first, last = columns.span_ms(scope)
+        groupings = groupings_for(by, timedelta(milliseconds=last - first))
+        counts, panel, survey, bands = _pass(columns, groupings, scope, slot_ms(last - first))
         bands = _with_sizes(columns, bands)
         before = period_before(scope, now)
         earlier = _counted(columns, groupings_before(by), before) if before else None
@@ -114,10 +115,9 @@ def simulation_of(engine: Engine, scope: Scope, rules: Rules) -> Simulation:
 
 
 def _pass(
-    columns: Columns, groupings: Sequence[Grouping], scope: Scope
+    columns: Columns, groupings: Sequence[Grouping], scope: Scope, slot: int
 ) -> tuple[dict[Grouping, list[Count]], Panel, Survey, dict[str, Bands]]:
-    first, last = columns.span_ms(scope)
-    counter = BatchCounter(columns.keys, groupings, slot_ms(last - first))
+    counter = BatchCounter(columns.keys, groupings, slot)
     surveyor, sizes = Surveyor(columns.keys), SizeCounter(columns.keys)
     if surveyor.has_several:
         surveyor.weigh(columns.images_of_keys(scope))

@@ -2,24 +2,27 @@
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from functools import cache
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
 from imageguard_daemon.model import SIGNALS
 from imageguard_daemon.reporting import charts
+from imageguard_daemon.reporting.buckets import buckets_of
 from imageguard_daemon.reporting.percentiles import SHARES
 from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.reporting.tables import reviewed_in_words, scope_in_words, since_in_words
 from imageguard_daemon.reporting.tallies import Tally, together
-from imageguard_daemon.reporting.wording import limit_percent, moment_in_words, percent, points, shown
+from imageguard_daemon.reporting.templating import template
+from imageguard_daemon.reporting.wording import limit_percent, moment_in_words, percent
+
+if TYPE_CHECKING:
+    from imageguard_daemon.audit.counts import RecordedImage
 
 CLASSES_SHOWN = 25
 GROUPS_SHOWN = 60
@@ -28,8 +31,15 @@ HEAT_REASONS = 8
 """Columns that a page has room for; the rarest reasons beyond them are named below."""
 _OF_A_LOG = "The newest rejected images of each frequent reason."
 _OF_A_SCAN = "Of each reason the worst images, then those nearest to being accepted."
-_WEEKS_FROM = 100
-"""So many days are shown as weeks."""
+_REASONS = {
+    "blur": ("blurry",),
+    "resolution": ("low_resolution",),
+    "noise": ("noisy",),
+    "exposure": ("overexposed", "underexposed"),
+    "compression": ("compressed",),
+    "pixelation": ("pixelated",),
+}
+"""What images are rejected for when a signal's score is low."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +69,14 @@ class Scanned:
 
 def as_html(report: Report, thumbnails: Mapping[int, bytes], made_at: datetime, scanned: Scanned | None = None) -> str:
     """Give the page; `thumbnails` are JPEG images by the ids of the report's examples, as many as could be had."""
+    examples: Sequence[tuple[Picture | RecordedImage, bytes | None]]
     examples = scanned.pictures if scanned else [(image, thumbnails.get(image.id)) for image in report.examples]
-    return _template().render(
+    example_of = {image.reason: f"#example-{number}" for number, (image, _) in reversed([*enumerate(examples)])}
+
+    def link(*reasons: str) -> str:
+        return next((example_of[reason] for reason in reasons if reason in example_of), "")
+
+    return template("report.html").render(
         report=report,
         scope=scanned.place if scanned else scope_in_words(report.scope),
         made_at=moment_in_words(made_at),
@@ -69,8 +85,8 @@ def as_html(report: Report, thumbnails: Mapping[int, bytes], made_at: datetime, 
         reviewed=list(reviewed_in_words(report)),
         borderline=scanned.borderline if scanned else report.borderline,
         interval=[percent(end) for end in report.overall.interval],
-        charts=charts_over_time(report),
-        distributions=_distributions(report, scanned),
+        charts=charts_over_time(report, lambda reason, _bucket: link(reason)),
+        distributions=_distributions(report, scanned, link),
         heat=_heat(report.classes),
         groups=list(report.groups.items())[:GROUPS_SHOWN],
         hidden_groups=max(0, len(report.groups) - GROUPS_SHOWN),
@@ -82,61 +98,25 @@ def as_html(report: Report, thumbnails: Mapping[int, bytes], made_at: datetime, 
     )
 
 
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("imageguard_daemon.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "shown": shown, "points": points, "number": lambda n: f"{n:,}"}
-    return environment.get_template("report.html")
-
-
-def charts_over_time(report: Report) -> dict[str, Markup]:
+def charts_over_time(report: Report, link: charts.Link) -> dict[str, Markup]:
     """Draw rejections by reason and the rejection rate; nothing where nothing was rejected."""
-    periods = _gapless(report.periods)
-    if not report.overall.rejected or not periods:
+    buckets = buckets_of(report)
+    if not report.overall.rejected or not buckets:
         return {}
-    totals = together(periods.values()).ranked_reasons()
-    by_reason = {shown(reason): [one.reasons.get(reason, 0) for one in periods.values()] for reason in totals}
-    rates = [one.rate if one.total else None for one in periods.values()]
     return {
-        "rejections": _safe(charts.rejections_over_time(list(periods), by_reason)),
-        "rejections-narrow": _safe(charts.rejections_over_time(list(periods), by_reason, is_narrow=True)),
-        "rate": _safe(charts.rate_over_time(list(periods), rates, report.rejection_rate_limit)),
+        "rejections": charts.rejections_over_time(buckets, link).drawn("rejections"),
+        "rate": charts.rate_over_time(buckets, report.rejection_rate_limit, link).drawn("rate"),
     }
 
 
-def _gapless(periods: Mapping[str, Tally]) -> dict[str, Tally]:
-    """Fill in the days on which nothing came, and take many days together as weeks; hours stay as they are."""
-    if not periods or "T" in next(iter(periods)):
-        return dict(sorted(periods.items()))
-    first, last = (date.fromisoformat(end) for end in (min(periods), max(periods)))
-    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    filled: dict[str, Tally] = {}
-    for day in days:
-        label = _week_of(day, first, last) if len(days) >= _WEEKS_FROM else day.isoformat()
-        filled[label] = together((filled.get(label, Tally()), periods.get(day.isoformat(), Tally())))
-    return filled
-
-
-def _week_of(day: date, first: date, last: date) -> str:
-    """Name a week by its Monday; one of which the report has only some days says so, or it would look like a drop."""
-    monday = day - timedelta(days=day.weekday())
-    is_whole = first <= monday and monday + timedelta(days=6) <= last
-    return monday.isoformat() if is_whole else f"{monday.isoformat()} (part)"
-
-
-def _distributions(report: Report, scanned: Scanned | None) -> list[tuple[str, Markup]]:
+def _distributions(report: Report, scanned: Scanned | None, link: Callable[..., str]) -> list[tuple[str, Markup]]:
     counted = scanned or report.survey
     if counted is None or not counted.histogram[0].any():
         return []
+    thresholds = [counted.thresholds.get(f"{signal}_score") for signal in SIGNALS]
     return [
-        (signal, _safe(charts.score_distribution(signal, histogram, counted.thresholds.get(f"{signal}_score"))))
-        for signal, histogram in zip(SIGNALS, counted.histogram, strict=True)
+        (signal, charts.score_distribution(signal, histogram, threshold, link(*_REASONS[signal])).drawn(signal))
+        for signal, histogram, threshold in zip(SIGNALS, counted.histogram, thresholds, strict=True)
     ]
 
 
@@ -162,7 +142,3 @@ def _step(rate: float) -> int:
 
 def _data_url(jpeg: bytes | None) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if jpeg else ""
-
-
-def _safe(svg: str) -> Markup:
-    return Markup(svg)  # noqa: S704 - serialised from a tree, in which names are text

@@ -130,6 +130,14 @@ class Panel:
             for (name,), total, why, twice in zip(groups.names, totals, reasons, again, strict=True)
         }
 
+    def tallies_of_slots(self) -> list[Tally]:
+        """Count the images of each slot, with their reasons."""
+        counted = {reason: of_groups[0] for reason, of_groups in self.by_reason(self.groups()).items()}
+        return [
+            Tally(int(images), {reason: int(slots[at]) for reason, slots in counted.items() if slots[at]})
+            for at, images in enumerate(self.images.sum(axis=0).tolist())
+        ]
+
     def by_reason(self, groups: Groups) -> Mapping[str, Counts]:
         """Give the rejections of each group in each slot, for each reason."""
         found, slots = self.rejections, self.slots.number

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,7 @@ _SLOTS_MS = (86_400_000, 3_600_000, 300_000)
 _LEAST_SLOTS = 6
 """The longest part of time of which a report has so many is what changes are looked for in."""
 _SHORT = timedelta(days=4)
+_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,9 @@ class Report:
     survey: Survey | None = None
     classes: Mapping[str, Tally] = field(default_factory=dict)
     cameras: Mapping[str, Tally] = field(default_factory=dict)
-    periods: Mapping[str, Tally] = field(default_factory=dict)
-    """Days as `2025-01-31`, or hours as `2025-01-31T08` in a short report."""
+    periods: Mapping[datetime, Tally] = field(default_factory=dict)
+    """What was decided in the `period` that begins at a moment: a day, or in a short report an hour or some minutes."""
+    period: timedelta = timedelta(days=1)
     examples: tuple[RecordedImage, ...] = ()
     """The newest rejected images of the most frequent reasons, as far as they were not archived."""
     reviewed: Reviewed | None = None
@@ -101,9 +103,9 @@ class Report:
         return recall(self.reviewed, rejected, self.overall.total - rejected) if self.reviewed else None
 
 
-def groupings_for(by: Grouping, scope: Scope, now: datetime | None = None) -> tuple[Grouping, ...]:
-    """Give what must be counted for a report."""
-    asked, period = _asked(by), series_period(scope, now)
+def groupings_for(by: Grouping, span: timedelta) -> tuple[Grouping, ...]:
+    """Give what must be counted for a report on so much time."""
+    asked, period = _asked(by), Dimension.hour if span <= _SHORT else Dimension.day
     more = () if set(asked) <= set(EVERYTHING) else (asked,)
     return tuple(dict.fromkeys((EVERYTHING, *more, (period,))))
 
@@ -125,13 +127,6 @@ def period_before(scope: Scope, now: datetime | None) -> Scope | None:
     except OverflowError:
         return None
     return replace(scope, since=begin, until=scope.since)
-
-
-def series_period(scope: Scope, now: datetime | None = None) -> Dimension:
-    """Give the period in which changes are looked for: hours in a short report, else days."""
-    end = scope.until or now
-    short = scope.since and end and end - scope.since <= _SHORT
-    return Dimension.hour if short else Dimension.day
 
 
 def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting") -> Report:
@@ -165,7 +160,7 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         survey=facts.survey,
         classes=classes,
         cameras=cameras,
-        periods=tallies_at(0, _series_of(facts.counts)),
+        **_series(facts),
         examples=_examples(facts, overall),
         **_reviewed(by, facts.reviews),
     )
@@ -200,8 +195,20 @@ def _by_stream(survey: Survey, panel: Panel) -> tuple[Counts | None, Numbers | N
     return np.bincount(streams, survey.by_one_rule[known], minlength=len(newest)).astype(float), newest
 
 
-def _series_of(counts: Mapping[Grouping, Sequence[Count]]) -> Sequence[Count]:
-    return next((counts[period,] for period in (Dimension.hour, Dimension.day) if (period,) in counts), ())
+def _series(facts: Facts) -> dict[str, Any]:
+    if facts.panel and facts.panel.slots.seconds < _HOUR.total_seconds():
+        slots, tallies = facts.panel.slots, facts.panel.tallies_of_slots()
+        begins = (datetime.fromtimestamp(slots.begin(slot), UTC) for slot in range(slots.number))
+        return {"periods": dict(zip(begins, tallies, strict=True)), "period": timedelta(seconds=slots.seconds)}
+    days, hours = (tallies_at(0, facts.counts.get((period,), ())) for period in (Dimension.day, Dimension.hour))
+    is_short = hours and (not days or len(hours) <= _SHORT // _HOUR + 1)
+    series = {_begin_of(name): one for name, one in (hours if is_short else days).items()}
+    return {"periods": series, "period": _HOUR if is_short else timedelta(days=1)}
+
+
+def _begin_of(period: str) -> datetime:
+    """Read `2025-01-31`, or an hour as `2025-01-31T08`."""
+    return datetime.fromisoformat(f"{period}:00" if "T" in period else period).replace(tzinfo=UTC)
 
 
 def _asked(by: Grouping) -> Grouping:

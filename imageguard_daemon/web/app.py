@@ -73,7 +73,10 @@ def make_app(site: Site) -> Guard:
     teller = Teller(render)
     teller.add_to(app)
     _describe(app, needs_token=site.access.tokens is not None)
-    app.mount("/static", _Static(directory=Path(__file__).parent / "static"))
+    app.mount(
+        "/static",
+        _Static(directory=Path(__file__).parent / "static", packages=[("imageguard_daemon.reporting", "static")]),
+    )
     return Guard(app, site, teller)
 
 

@@ -1,14 +1,11 @@
 """The overview: what the daemon does now, what was decided, what stands out; live without reloading."""
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.reporting.tables import reviewed_in_words, since_in_words
-from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.service import status
 from imageguard_daemon.service.locking import running_process
 from imageguard_daemon.web.remembered import NotYetError
@@ -18,10 +15,6 @@ from imageguard_daemon.web.site import Site
 
 WORST_SHOWN = 10
 TIMES_SHOWN = 60
-_CHART_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
-    "Cache-Control": "private, max-age=600",
-}
 
 
 def pages(site: Site, render: Renderer, reports: Reports) -> APIRouter:
@@ -35,13 +28,6 @@ def pages(site: Site, render: Renderer, reports: Reports) -> APIRouter:
     @router.get("/live")
     def live(request: Request, since: str = "24h") -> HTMLResponse:
         return render(request, "live.html", **_overview(site, reports, since))
-
-    @router.get("/charts/{which}.svg")
-    def chart(which: str, made: str = "") -> Response:
-        drawn = reports.made(made)
-        if drawn is None or which not in drawn.charts:
-            return Response("no such chart\n", 404)
-        return Response(drawn.charts[which], media_type="image/svg+xml", headers=_CHART_HEADERS)
 
     return router
 
@@ -66,26 +52,14 @@ def _overview(site: Site, reports: Reports, since: str) -> dict[str, Any]:
         "report": report,
         "acted_on": since_in_words(report) if report else "",
         "reviewed": list(reviewed_in_words(report)) if report else [],
-        "has_chart": bool(drawn and drawn.charts),
-        "made": drawn.key if drawn else "",
+        "charts": drawn.charts if drawn else {},
         "counted_at": f"{drawn.at:%H:%M:%S} UTC" if drawn else "",
         "worst": [(kind, _worst(groups)) for kind, groups in (("class", report.classes), ("camera", report.cameras))]
         if report
         else [],
-        "times": _times(report.periods) if report else [],
+        "times": drawn.times[:TIMES_SHOWN] if drawn else [],
         "moment": site.now().strftime("%H:%M:%S UTC"),
     }
-
-
-def _times(periods: Mapping[str, Tally]) -> list[tuple[str, str, Tally]]:
-    """Give the days or hours with rejections, newest first: where each begins and ends, as filters take it."""
-    found = []
-    for name, one in sorted(periods.items(), reverse=True):
-        begin = datetime.fromisoformat(f"{name}:00" if "T" in name else name)
-        until = begin + (timedelta(hours=1) if "T" in name else timedelta(days=1))
-        if one.rejected:
-            found.append((f"{begin:%Y-%m-%dT%H:%M}", f"{until:%Y-%m-%dT%H:%M}", one))
-    return found[:TIMES_SHOWN]
 
 
 def _worst(groups: Any) -> list[tuple[str, Any]]:

@@ -7,7 +7,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon import __version__
-from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
+from imageguard_daemon.reporting.templating import breakable
 from imageguard_daemon.reporting.wording import asked_for, percent, points, shown
 from imageguard_daemon.web.guarding import HOLDER
 from imageguard_daemon.web.site import Site
@@ -40,6 +40,7 @@ class Renderer:
         self._environment.filters |= {
             "percent": percent,
             "shown": shown,
+            "breakable": breakable,
             "asked_for": asked_for,
             "points": points,
             "number": lambda number: f"{number:,}",

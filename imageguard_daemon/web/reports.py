@@ -1,27 +1,27 @@
 """Reports and their charts for pages and API, each made once in a while however many ask."""
 
-import secrets
-from collections import OrderedDict
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.errors import UsageError
+from imageguard_daemon.reporting.buckets import Bucket, buckets_of
 from imageguard_daemon.reporting.gathering import report_on
 from imageguard_daemon.reporting.page import charts_over_time
 from imageguard_daemon.reporting.period import PARAMETERS, parse_period
 from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.web.filters import Filters
 from imageguard_daemon.web.remembered import Keeping, Remembered
 from imageguard_daemon.web.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from markupsafe import Markup
+
 PERIODS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "365d": "a year"}
 _KEEPING = Keeping(fresh_seconds=15.0, stale_seconds=60.0)
-_SHOWN = 32
-"""Reports whose charts can still be asked for: a page asks a moment after it came."""
 _PATIENCE_SECONDS = 0.12
 """A page that took longer than this would feel slow; it then says that it is counting, and asks again by itself."""
 
@@ -43,12 +43,15 @@ class Asked(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A report with its charts as SVG, by name, all of one moment; `key` finds them again."""
+    """A report with its charts by name, all of one moment.
+
+    `times` are the buckets with rejections, the newest first, each with the address of its images.
+    """
 
     report: Report
-    charts: Mapping[str, str]
+    charts: Mapping[str, "Markup"]
+    times: Sequence[tuple[Bucket, str]]
     at: datetime
-    key: str
 
 
 class Reports:
@@ -58,7 +61,6 @@ class Reports:
         self._site = site
         self._reports: Remembered[Report] = Remembered(_KEEPING)
         self._drawn: Remembered[Drawn] = Remembered(_KEEPING)
-        self._shown: OrderedDict[str, Drawn] = OrderedDict()
 
     def of(self, asked: Asked, by: tuple[Dimension, ...] = (Dimension.class_,)) -> Report:
         """Give the report on what was asked for, however long it takes; UsageError for what there is not."""
@@ -75,10 +77,6 @@ class Reports:
             raise UsageError(f"there is no period {since!r} here; known are {', '.join(PERIODS)}")
         return self._drawn.get(since, self._drawing(since), _PATIENCE_SECONDS)
 
-    def made(self, key: str) -> Drawn | None:
-        """Give the report that a page shows, for its charts; None when it is long gone."""
-        return self._shown.get(key)
-
     def close(self) -> None:
         """Begin no more."""
         self._reports.close()
@@ -87,12 +85,10 @@ class Reports:
     def _drawing(self, since: str) -> "Callable[[], Drawn]":
         def draw() -> Drawn:
             report = self._make(Asked(since), (Dimension.class_,))
-            charts = {name: str(svg) for name, svg in charts_over_time(report).items()}
-            drawn = Drawn(report, charts, self._site.now(), secrets.token_urlsafe(12))
-            self._shown[drawn.key] = drawn  # from the one thread that makes them
-            while len(self._shown) > _SHOWN:
-                self._shown.popitem(last=False)
-            return drawn
+            charts = charts_over_time(report, lambda reason, bucket: _images(since, reason, bucket))
+            rejecting = [one for one in reversed(buckets_of(report)) if one.tally.rejected]
+            times = [(one, _images(since, "", one)) for one in rejecting]
+            return Drawn(report, charts, times, self._site.now())
 
         return draw
 
@@ -100,3 +96,13 @@ class Reports:
         now = self._site.now()
         with self._site.log() as engine:
             return report_on(engine, by, asked.scope(now), self._site.settings.reporting, now)
+
+
+def _images(since: str, reason: str, bucket: Bucket | None) -> str:
+    """Give the address of the images that were rejected in a bucket, or in the whole period."""
+    begin, until = (_moment(bucket.begin), _moment(bucket.until)) if bucket else (since, "")
+    return f"/quarantine?{Filters(reason=reason, state='all', since=begin, until=until).query()}"
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="auto")

@@ -40,7 +40,8 @@ def test_a_page_shows_what_was_rejected_and_why(data: Path, tmp_path: Path, *, m
     assert (told["total"], told["rejected"]) == (30, 20)
     assert "<b>30</b>images judged" in text
     assert "Class 'dog': 20 of 20 images were rejected (100.0 %)" in shown
-    assert text.count("<svg") == 6
+    assert text.count('<svg class="plot"') == 6
+    assert 'href="#example-0"' in text
     of_reasons = {reason: min(16, images) for reason, images in told["reasons"].items()}
     assert of_reasons.pop("corrupt") == 1  # of which there is no picture
     assert text.count("data:image/jpeg;base64,") == sum(of_reasons.values())
@@ -49,7 +50,7 @@ def test_a_page_shows_what_was_rejected_and_why(data: Path, tmp_path: Path, *, m
     assert "dog/0.jpg" in shown  # the least blurred
     assert "<img src=x" not in text
     assert "\x1b" not in text
-    assert "://" not in text.replace("http://www.w3.org/", "")
+    assert "://" not in text
 
 
 def test_an_earlier_page_stays_until_there_is_a_new_one(data: Path, tmp_path: Path) -> None:

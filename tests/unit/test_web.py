@@ -538,16 +538,15 @@ async def test_whoever_logs_in_comes_to_the_page_that_was_asked_for(rejections):
             assert answer.headers["location"] == "/"
 
 
-async def test_a_chart_is_of_the_moment_that_its_page_shows(client, rejections, monkeypatch):
-    """A page's chart and its numbers are of one report, even when a newer one has been made in between."""
+async def test_bars_lead_to_the_images_that_they_count(client, monkeypatch):
+    """Each bar of the overview, of a reason or of all, is a link to as many images as it says."""
     monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
     text = (await client.get("/live")).text
-    chart = html.unescape(re.search(r'src="(/charts/rejections.svg[^"]*)"', text)[1])
-    first = await client.get(chart)
-    assert first.status_code == 200
-    monkeypatch.setattr(reports, "_KEEPING", None)
-    assert (await client.get(chart)).text == first.text
-    assert (await client.get("/charts/rejections.svg?made=guess")).status_code == 404
+    found = re.findall(r'<a href="([^"]+)" tabindex="-1"><title>[^<]*: (\d+)( [^<%]+)?<', text)
+    bars = [(html.unescape(address), int(images)) for address, images, _ in found]
+    assert sum(images for _, images in bars) == 2
+    for address, images in bars:
+        assert (await client.get(address)).text.count('name="ids"') == images
 
 
 async def test_the_page_that_counts_stops_asking_every_second_once_it_has_counted(client, monkeypatch):
@@ -624,7 +623,6 @@ async def test_the_interface_reports_what_the_command_does(client, rejections, a
         ("/api/decisions?class=cat", 422, "known are before, limit"),
         ("/?period=7d", 422, "no parameter"),
         ("/live?x=1", 422, "no parameter"),
-        ("/charts/rate.svg?x=1", 422, "no parameter"),
         ("/quarantine?class=cat", 422, "no parameter"),
         ("/review?class=cat&action=release", 422, "no parameter"),
         ("/thresholds?blur=3", 422, "no parameter"),
@@ -714,6 +712,7 @@ async def test_an_odd_number_in_a_form_is_told_before_anything_is_done(client, r
     for odd, field in itertools.product(_NO_WHOLE_NUMBERS, ("ids", "count", "newest", "after", "back")):
         answer = await client.post("/review", data=form | {field: odd})
         assert (answer.status_code, field in answer.text) == (400, True), (odd, field, answer.text)
+    assert (await client.post("/review", data=form | {"trail": "5.x"})).status_code == 400
     assert (rejections.quarantine / "cat/2.jpg").exists()
 
 

@@ -1,6 +1,6 @@
 """Counts become a report: totals, groups and their order."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -66,7 +66,7 @@ def test_reasons_are_shares_of_all_images() -> None:
 @pytest.mark.parametrize("by", Dimension)
 def test_every_dimension_is_counted_once(by: Dimension) -> None:
     """A report counts what findings need and what it is grouped by, nothing twice; reasons always come along."""
-    groupings = groupings_for((by,), Scope())
+    groupings = groupings_for((by,), timedelta(days=30))
     assert groupings[0] == EVERYTHING
     assert len(set(groupings)) == len(groupings)
     assert by is Dimension.reason or by in EVERYTHING or (by,) in groupings
