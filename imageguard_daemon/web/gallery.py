@@ -8,10 +8,9 @@ from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.nearest import Nearest, borderline_page, nearest_page
 from imageguard_daemon.audit.quarantined import ACCEPTED_STATES, REJECTED_ONCE, page, selected
-from imageguard_daemon.errors import UsageError
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
 from imageguard_daemon.web.filters import FILTERS, Filters
-from imageguard_daemon.web.parameters import LARGEST_NUMBER, WholeNumber, reads, whole_number
+from imageguard_daemon.web.parameters import LARGEST_NUMBER, WholeNumber, page_of, reads, trail_of
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.reviewing import MOST_IMAGES, name_typed_last
 from imageguard_daemon.web.site import Site
@@ -49,9 +48,9 @@ def pages(site: Site, render: Renderer) -> APIRouter:
         return gallery(request, filters, after, trail, notice)
 
     def gallery(request: Request, filters: Filters, after: int | None, trail: str, notice: str) -> HTMLResponse:
-        been = _been(trail)
-        shown = {"shown": _page(site, filters, after), "after": after, "notice": site.notices.get(notice)}
-        places = {"onward": _trail([*been, after or 0]), "back": _back(been)}
+        been = trail_of(trail)
+        shown = {"shown": _page(site, filters, after), "notice": site.notices.get(notice)}
+        places = {"onward": _trail([*been, after or 0]), "back": _back(been), "page": page_of(request.query_params)}
         who = name_typed_last(site, request)
         choices = _CHOICES | (_OF_ACCEPTED | {"arrivals": _ARRIVALS} if filters.is_accepted else _OF_REJECTED)
         return render(request, "quarantine.html", filters=filters, who=who, **shown, **places, **choices)
@@ -65,13 +64,6 @@ def pages(site: Site, render: Renderer) -> APIRouter:
         return render(request, "count.html", images=images, most=MOST_IMAGES)
 
     return router
-
-
-def _been(trail: str) -> list[int]:
-    try:
-        return [whole_number(one) for one in trail.split(".") if one]
-    except ValueError as error:
-        raise UsageError(f"trail: {error}") from None
 
 
 def _trail(been: list[int]) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
@@ -87,3 +87,24 @@ def _declared(dependant: Dependant) -> Iterable[str]:
     yield from (one.alias for one in dependant.query_params)
     for part in dependant.dependencies:
         yield from _declared(part)
+
+
+def trail_of(text: str) -> list[int]:
+    """Read where the pages of a gallery began that somebody has leafed through; UsageError for what is no trail."""
+    return [number_in("trail", one) for one in text.split(".") if one]
+
+
+def page_of(given: Mapping[str, str]) -> dict[str, str]:
+    """Give which page of a gallery somebody is on, as fields that lead back to it; UsageError for what is none."""
+    if after := given.get("after", ""):
+        number_in("after", after)
+    trail_of(given.get("trail", ""))
+    return {name: given[name] for name in ("after", "trail") if given.get(name)}
+
+
+def number_in(name: str, text: str) -> int:
+    """Read the number in a parameter or a field of a form; UsageError for what is none."""
+    try:
+        return whole_number(text)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None

@@ -20,7 +20,7 @@ from imageguard_daemon.review.values import Reviewed, Reviewer
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.guarding import HOLDER, cookie_of
 from imageguard_daemon.web.notices import Notice
-from imageguard_daemon.web.parameters import reads, require_known, whole_number
+from imageguard_daemon.web.parameters import number_in, page_of, reads, require_known
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.site import Site
 
@@ -32,7 +32,7 @@ ALL_THAT_MATCH = "matching"
 _TICKED = "ticked"
 WHO = "imageguard_who"
 """The cookie with the name that was typed last, which the next form begins with."""
-_FIELDS = frozenset({*FILTERS, "which", "action", "newest", "count", "csrf", "who", "why", "after", "back"})
+_FIELDS = frozenset({*FILTERS, "which", "action", "newest", "count", "csrf", "who", "why", "after", "trail", "back"})
 _PLACE = frozenset(f"at_{name}" for name in FILTERS)
 """Where to go back to, which is another thing than what is acted on."""
 _Function = Callable[[acting.Acting, Sequence[int], Reviewer], Iterator[Reviewed]]
@@ -51,7 +51,7 @@ def routes(site: Site, render: Renderer) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/review")
-    @reads(*FILTERS, "which", "after", many=("ids",))
+    @reads(*FILTERS, "which", "after", "trail", many=("ids",))
     def review(request: Request, action: str = "release") -> HTMLResponse:
         place, ids = Filters.of(request.query_params), _ids(request.query_params)
         filters = place.fixed(site.now()) if ids is None else place
@@ -62,7 +62,7 @@ def routes(site: Site, render: Renderer) -> APIRouter:
         chosen |= {
             "action": action,
             "examples": found[:EXAMPLES_SHOWN],
-            "after": _page_of(request.query_params).get("after"),
+            "page": page_of(request.query_params),
         }
         return render(request, "review.html", most=MOST_IMAGES, who=name_typed_last(site, request), **counted, **chosen)
 
@@ -92,9 +92,9 @@ def _carried_out(site: Site, request: Request, given: QueryParams) -> Response:
         raise HTTPException(403, "With --db the log is only looked at.")
     action, filters, ids = _known(given.get("action", "")), Filters.of(given), _ids(given)
     _require_narrow(action, filters, ids)
-    counted, way_back = _number("count", given.get("count", "")), _way_back(given, filters)
+    counted, way_back = number_in("count", given.get("count", "")), _way_back(given, filters)
     found, _, _ = _count(site, filters.selection(site.now(), ids))
-    newest = _number("newest", given.get("newest", "0"))
+    newest = number_in("newest", given.get("newest", "0"))
     chosen = [one for one in found if one <= newest]  # what came since was not counted
     if len(chosen) != counted:
         message = (
@@ -117,14 +117,10 @@ def _way_back(given: QueryParams, filters: Filters) -> Callable[[str], str]:
     Nobody loses the place; and whatever is wrong with it is told before anything is done.
     """
     at = {name.removeprefix("at_"): value for name, value in given.items() if name.startswith("at_")}
-    back, page = given.get("back", ""), _page_of(given)
+    back, page = given.get("back", ""), page_of(given)
     seen = Filters.of(at) if at or back else filters
-    place = f"/decisions/{_number('back', back.removeprefix('/decisions/'))}" if back else seen.gallery
+    place = f"/decisions/{number_in('back', back.removeprefix('/decisions/'))}" if back else seen.gallery
     return lambda notice: f"{place}?{seen.query(notice=notice, **page)}"
-
-
-def _page_of(given: QueryParams) -> dict[str, int]:
-    return {"after": _number("after", after)} if (after := given.get("after", "")) else {}
 
 
 def _act(site: Site, function: _Function, ids: Sequence[int], reviewer: Reviewer) -> tuple[list[Reviewed], str]:
@@ -163,7 +159,7 @@ def _ids(given: QueryParams) -> tuple[int, ...] | None:
         if ticked:
             raise UsageError("images are ticked, and all that match are asked for: it is the one or the other")
         return None
-    ids = tuple(dict.fromkeys(_number("ids", one) for one in ticked))
+    ids = tuple(dict.fromkeys(number_in("ids", one) for one in ticked))
     if not ids:
         raise UsageError("no image is ticked: tick those that are meant, or choose all that match")
     return ids
@@ -173,13 +169,6 @@ def _require_narrow(action: str, filters: Filters, ids: tuple[int, ...] | None) 
     """Refuse to act on all accepted images; of rejected ones there are few."""
     if action in {"reject", "approve"} and ids is None and not filters.narrows:
         raise UsageError(f"{action} all accepted images? Tick those that are meant, or filter them")
-
-
-def _number(name: str, text: str) -> int:
-    try:
-        return whole_number(text)
-    except ValueError as error:
-        raise UsageError(f"{name}: {error}") from None
 
 
 def _known(action: str) -> Any:

@@ -13,6 +13,7 @@ import sys
 import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -303,12 +304,14 @@ def test_fifty_scattered_images_are_released_with_sixty_keys(page, root):
         press("n")
         page.wait_for_url(lambda url, before=before: url != before)
         page.locator(".gallery kbd").first.wait_for()
-    place = page.url.partition("after=")[2].partition("&")[0]
+    place = parse_qs(urlsplit(page.url).query)
     press("r")
     page.get_by_role("heading", name="Release 50 images?").wait_for()
     press("Enter")
     page.get_by_text("50 released.").wait_for(timeout=120_000)
-    assert f"after={place}" in page.url
+    came_back = parse_qs(urlsplit(page.url).query)
+    assert came_back.pop("notice")
+    assert came_back == place
     assert {f"scattered/{path.name}" for path in (root.accepted / "scattered").iterdir()} == wrong
     assert len(pressed) <= 60
 
@@ -316,8 +319,9 @@ def test_fifty_scattered_images_are_released_with_sixty_keys(page, root):
 def test_accepted_images_are_rejected_by_keys_and_taken_back(page, root):
     """On its page an accepted image is rejected by one key, and the next one comes; in the gallery those ticked are."""
     page.goto("/")
-    page.get_by_role("link", name="Accepted", exact=True).click()
+    page.get_by_text("What came in the last minute").get_by_role("link", name="accepted").click()
     page.get_by_role("heading", name="Accepted", exact=True).wait_for()
+    assert page.get_by_role("link", name="last minute").get_attribute("aria-current") == "true"
     page.goto("/accepted?class_name=fine&since=1d&order=borderline")
     assert page.locator(".gallery li").count() == 5
     page.keyboard.press("j")
@@ -455,6 +459,17 @@ def test_a_class_is_found_by_typing_a_part_of_its_name(page):
     assert page.locator(".gallery li").count() > 0
 
 
+def test_a_bar_of_the_overview_is_a_link_to_its_images(page):
+    """Why something is rejected at a time is one click: the bar of a reason, which says how many there are."""
+    page.goto("/")
+    bar = page.locator(".plot a", has_text="noisy").first
+    assert re.search(r": 1 noisy$", bar.text_content())
+    bar.click()
+    page.wait_for_url("**/quarantine?reason=noisy&state=all&since=*")
+    page.get_by_text("1 image matches").wait_for()
+    assert "kinds/noisy.jpg" in page.locator(".gallery").inner_text()
+
+
 def test_images_that_are_dropped_are_judged_and_not_stored(page, root):
     """Two images and a file that is none are dropped at once; each has its verdict under every preset."""
     before = root.contents()
@@ -529,15 +544,18 @@ def test_thresholds_answer_to_the_slider_and_to_another_preset(page):
 
 
 def test_the_overview_renews_itself(page):
-    """Numbers are anew every five seconds, without the page being loaded again."""
+    """Numbers are anew every five seconds, without the page being loaded again; who stands on a link stays there."""
     page.clock.install()
     page.goto("/")
     page.locator("h2", has_text="Worst classes").wait_for()
     page.evaluate("document.querySelector('h1').dataset.kept = 'yes'")
+    page.get_by_role("region", name="Worst classes").get_by_role("link").nth(1).focus()
+    focused = page.locator(":focus").inner_text()
     with page.expect_response(re.compile("/live")) as renewed:
         page.clock.fast_forward(6_000)
     assert renewed.value.status == 200
     assert page.locator("h1[data-kept=yes]").count() == 1
+    assert page.locator(":focus").inner_text() == focused
 
 
 def test_a_page_whose_server_is_gone_says_so(browser, root):

@@ -188,6 +188,15 @@ document.addEventListener("toggle", ({ target }) => { if (target.id) target.open
 document.addEventListener("htmx:load", ({ target }) => {
   target.querySelectorAll("details[id]").forEach((one) => { one.open = one.open || opened.has(one.id); });
 });
+// Who stands on a link of a live page stays there when it comes anew.
+let stood = null;
+document.addEventListener("htmx:beforeSwap", ({ target }) => {
+  const focus = document.activeElement;
+  stood = target.contains(focus) && focus.getAttribute("href");
+});
+document.addEventListener("htmx:afterSwap", () => {
+  if (stood) document.querySelector(`[data-live] a[href="${CSS.escape(stood)}"]`)?.focus({ preventScroll: true });
+});
 // A live page whose server is gone must not look alive: what it shows is from before, and says so.
 const lost = (event) => {
   const live = event.target.closest("[data-live]");
