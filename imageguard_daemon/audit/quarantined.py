@@ -164,13 +164,24 @@ def page(engine: sa.Engine, selection: Selection, after: int | None = None) -> l
     return [_rejected(tuple(row)) for row in rows]
 
 
-def number_before(engine: sa.Engine, selection: Selection, after: int) -> int | None:
-    """Give the number of the image that stands before `after` in a list with the newest first; None for the first."""
-    query = sa.select(decisions.c.id).where(decisions.c.id > after)
+def neighbours(engine: sa.Engine, selection: Selection, number: int) -> tuple[int | None, int | None]:
+    """Give the numbers of the images before and after this one in a list with the newest first; None at its ends."""
     with reading(engine, engine.url.database or "") as connection:
-        query = query.where(*ids_in_period(connection, selection.scope, decisions.c.id))
-        queries = [query.where(*part).order_by(decisions.c.id).limit(1) for part in _parts(selection)]
-        return min(filter(None, map(connection.scalar, queries)), default=None)
+        query = sa.select(decisions.c.id).where(*ids_in_period(connection, selection.scope, decisions.c.id)).limit(1)
+        queries = [query.where(*part) for part in _parts(selection)]
+        before, after = decisions.c.id > number, decisions.c.id < number
+        newer = [connection.scalar(one.where(before).order_by(decisions.c.id)) for one in queries]
+        older = [connection.scalar(one.where(after).order_by(decisions.c.id.desc())) for one in queries]
+        return min(filter(None, newer), default=None), max(filter(None, older), default=None)
+
+
+def number_selected(engine: sa.Engine, selection: Selection) -> int:
+    """Count the images selected, up to the limit of the selection."""
+    with reading(engine, engine.url.database or "") as connection:
+        query = sa.select(decisions.c.id).where(*ids_in_period(connection, selection.scope, decisions.c.id))
+        parts = (query.where(*part).limit(selection.limit).subquery() for part in _parts(selection))
+        images = sum(connection.scalar(sa.select(sa.func.count()).select_from(part)) or 0 for part in parts)
+        return images if selection.limit is None else min(images, selection.limit)
 
 
 def selected(engine: sa.Engine, selection: Selection) -> Iterator[tuple[int, str, int]]:

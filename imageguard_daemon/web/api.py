@@ -1,5 +1,6 @@
 """Answers for programs: decisions in keyset pages, the report, its findings."""
 
+import asyncio
 import itertools
 import json
 from collections.abc import Iterator
@@ -91,7 +92,9 @@ def interface(site: Site, reports: Reports) -> APIRouter:
         return JSONResponse({"decisions": [_plain(row) for row in rows[:limit]], "next_before": more})
 
     # Answers that may take long have threads of their own, and few may wait for one: pages never stand behind them.
+    # Who asks what is being answered already waits along, however many they are.
     room = CapacityLimiter(1)
+    at_work: dict[tuple[Asked, tuple[Dimension, ...]], asyncio.Task[dict[str, Any]]] = {}
 
     @router.get("/report", response_model=answers.Report, responses=answers.ALWAYS | answers.NOT_THERE)
     async def report(asked: AskedFor, by: By = "class") -> JSONResponse:
@@ -104,9 +107,13 @@ def interface(site: Site, reports: Reports) -> APIRouter:
         return JSONResponse({"since": asked.since, "findings": (await soon(asked))["findings"]})
 
     async def soon(asked: Asked, by: tuple[Dimension, ...] = (Dimension.class_,)) -> dict[str, Any]:
-        if room.statistics().tasks_waiting >= MAX_WAITING:
-            raise HTTPException(503, "Too many reports are waited for; ask again soon.")
-        return await run_sync(made, asked, by, limiter=room)
+        question = (asked, by)
+        if question not in at_work:
+            if len(at_work) > MAX_WAITING:
+                raise HTTPException(503, "Too many reports are waited for; ask again soon.", {"Retry-After": "5"})
+            at_work[question] = asyncio.create_task(run_sync(made, asked, by, limiter=room))
+            at_work[question].add_done_callback(lambda _: at_work.pop(question))
+        return await asyncio.shield(at_work[question])
 
     def made(asked: Asked, by: tuple[Dimension, ...]) -> dict[str, Any]:
         try:

@@ -1,11 +1,12 @@
 """Puts pages, API and guard together as one ASGI application."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from anyio.to_thread import current_default_thread_limiter
+from anyio.to_thread import current_default_thread_limiter, run_sync
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -17,7 +18,7 @@ from imageguard_daemon.web import answers, api, decision, entering, gallery, ove
 from imageguard_daemon.web.checking import Checker
 from imageguard_daemon.web.guarding import Guard
 from imageguard_daemon.web.narrowing import Narrowing
-from imageguard_daemon.web.parameters import only_known
+from imageguard_daemon.web.parameters import LARGEST_NUMBER, only_known
 from imageguard_daemon.web.pictures import MadeOnce
 from imageguard_daemon.web.rendering import Renderer
 from imageguard_daemon.web.reports import Reports
@@ -39,7 +40,9 @@ def make_app(site: Site) -> Guard:
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = REQUESTS_AT_ONCE
+        preparing = asyncio.create_task(run_sync(render.prepare))
         yield
+        await preparing
         for one in (reports, thresholds, narrowing, thumbnails, maps, checker, site.connections):
             one.close()
 
@@ -97,7 +100,7 @@ def _add_doors(app: FastAPI, render: Renderer) -> None:
 
     @app.get("/api", include_in_schema=False)
     def documentation(request: Request) -> Response:
-        return render(request, "api.html", paths=app.openapi()["paths"])
+        return render(request, "api.html", paths=app.openapi()["paths"], largest=LARGEST_NUMBER)
 
 
 def _describe(app: FastAPI, *, needs_token: bool) -> None:

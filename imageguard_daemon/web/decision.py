@@ -1,7 +1,6 @@
 """One decision: the image, its scores and limits, where it is sharp and clipped, what people did, the raw record."""
 
 import json
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Request
@@ -10,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from imageguard_daemon.audit.database import Engine
 from imageguard_daemon.audit.listing import accepted_before, decision_row
 from imageguard_daemon.audit.nearest import borderline_page, nearest_page
-from imageguard_daemon.audit.quarantined import STATE_AFTER, Selection, number_before, page, reviews_of
+from imageguard_daemon.audit.quarantined import STATE_AFTER, Selection, neighbours, reviews_of
 from imageguard_daemon.model import SCORE_NAMES, Measures
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.reporting.wording import measured_in_words
@@ -59,8 +58,8 @@ def _neighbours(engine: Engine, filters: Filters, selection: Selection, number: 
     if filters.order != "newest":  # backwards there is the way that one came
         after = (nearest_page if filters.order == "nearest" else borderline_page)(engine, selection, 1, number).images
         return {"prev": None, "next": after[0].id if after else None}
-    after = tuple(page(engine, replace(selection, limit=1), number))
-    return {"prev": number_before(engine, selection, number), "next": after[0].id if after else None}
+    newer, older = neighbours(engine, selection, number)
+    return {"prev": newer, "next": older}
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

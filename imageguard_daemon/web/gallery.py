@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.nearest import Nearest, borderline_page, nearest_page
-from imageguard_daemon.audit.quarantined import ACCEPTED_STATES, REJECTED_ONCE, page, selected
+from imageguard_daemon.audit.quarantined import ACCEPTED_STATES, REJECTED_ONCE, number_selected, page
 from imageguard_daemon.model import ISSUES, SCORE_NAMES
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.parameters import LARGEST_NUMBER, WholeNumber, page_of, reads, trail_of
@@ -60,7 +60,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     def count(request: Request) -> HTMLResponse:
         selection = replace(Filters.of(request.query_params).selection(site.now()), limit=MOST_IMAGES + 1)
         with site.log() as engine:
-            images = sum(1 for _ in selected(engine, selection))
+            images = number_selected(engine, selection)
         return render(request, "count.html", images=images, most=MOST_IMAGES)
 
     return router

@@ -18,7 +18,7 @@ from imageguard_daemon.web.site import Site
 
 NAMES_OFFERED = 20
 _NAMES = Keeping(fresh_seconds=60.0, stale_seconds=3_600.0)
-_COUNTS = Keeping(fresh_seconds=15.0, most=64)
+_COUNTS = Keeping(fresh_seconds=15.0, stale_seconds=60.0, most=64)
 _PATIENCE_SECONDS = 0.12
 Typed = Annotated[str, Query(max_length=4_096)]
 

@@ -35,11 +35,13 @@ class Remembered(Generic[T]):
         self._keeping, self._clock = keeping, clock
         self._lock = Lock()
         self._answers: OrderedDict[object, tuple[float, T]] = OrderedDict()
-        self._at_work: dict[object, Future[T]] = {}
+        self._at_work: dict[object, tuple[float, Future[T]]] = {}
         self._maker = ThreadPoolExecutor(1, "answers")
 
     def get(self, key: object, make: Callable[[], T], patience_seconds: float | None = None) -> T:
         """Give the answer, an older one while a new one is made, or wait for it; errors are those of `make`.
+
+        Patience begins with the making of the answer: who asks again while it takes long does not wait again.
 
         Raises:
             NotYetError: it took longer than the patience, or too many others are waited for.
@@ -49,11 +51,12 @@ class Remembered(Generic[T]):
             age = self._clock() - known[0] if known else 0.0
             if known and age < self._keeping.fresh_seconds:
                 return known[1]
-            pending = self._begin(key, make, is_patient=patience_seconds is None)
+            begun, pending = self._begin(key, make, is_patient=patience_seconds is None)
             if known and age < self._keeping.stale_seconds:
                 return known[1]
+        left = None if patience_seconds is None else max(0.0, begun + patience_seconds - self._clock())
         try:
-            return pending.result(patience_seconds)
+            return pending.result(left)
         except TimeoutError:
             raise NotYetError from None
 
@@ -61,12 +64,12 @@ class Remembered(Generic[T]):
         """Begin no more."""
         self._maker.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, key: object, make: Callable[[], T], *, is_patient: bool) -> "Future[T]":
+    def _begin(self, key: object, make: Callable[[], T], *, is_patient: bool) -> "tuple[float, Future[T]]":
         if key in self._at_work:
             return self._at_work[key]
         if not is_patient and len(self._at_work) >= self._keeping.most_at_work:
             raise NotYetError
-        self._at_work[key] = self._maker.submit(self._make, key, make)
+        self._at_work[key] = self._clock(), self._maker.submit(self._make, key, make)
         return self._at_work[key]
 
     def _make(self, key: object, make: Callable[[], T]) -> T:

@@ -49,6 +49,11 @@ class Renderer:
         }
         self._environment.globals |= {"htmx": HTMX, "version": __version__}
 
+    def prepare(self) -> None:
+        """Compile all templates, or the first load of each page would take that much longer."""
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)
+
     def __call__(self, request: Request, template: str, status: Any = 200, **values: Any) -> HTMLResponse:
         """Give an answer with the page."""
         known: dict[str, Any] = {

@@ -801,6 +801,25 @@ async def test_questions_that_take_long_hold_up_no_page(client, monkeypatch):
     assert statuses[200] >= api.MAX_WAITING
 
 
+async def test_those_who_ask_the_same_wait_together(client, monkeypatch):
+    """Fifty at once for one report: all are answered, and it is made once."""
+    made, may_end = [], threading.Event()
+    real = reports.report_on
+    monkeypatch.setattr(reports, "report_on", lambda *args: (made.append(1), may_end.wait(30), real(*args))[2])
+    statuses = []
+
+    async def ask():
+        statuses.append((await client.get("/api/findings?since=9d")).status_code)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as asking:
+            for _ in range(50):
+                asking.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            may_end.set()
+    assert (statuses, made) == ([200] * 50, [1])
+
+
 async def test_thresholds_are_tried_and_never_applied(client, rejections):
     """The page shows an effect and YAML, and the log is as before."""
     before = (rejections.root / "audit.db").read_bytes()

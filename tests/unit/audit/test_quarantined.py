@@ -14,7 +14,8 @@ from imageguard_daemon.audit.quarantined import (
     STATES,
     Selection,
     ids_of,
-    number_before,
+    neighbours,
+    number_selected,
     page,
     reviewed_measures,
     selected,
@@ -104,7 +105,10 @@ def test_pages_of_both_verdicts_are_one_list(engine: sa.Engine) -> None:
         found += [image.id for image in images]
         after = found[-1]
     assert found == list(range(12, 0, -1))
-    assert [number_before(engine, everything, number) for number in (12, 8, 7, 1)] == [None, 9, 8, 2]
+    around = {12: (None, 11), 8: (9, 7), 7: (8, 6), 1: (2, None)}
+    assert {number: neighbours(engine, everything, number) for number in around} == around
+    counts = [number_selected(engine, Selection(states=STATES, limit=limit)) for limit in (None, 5, 12, 50)]
+    assert counts == [12, 5, 12, 12]
 
 
 def test_pages_follow_one_another_without_gap_or_repeat(engine: sa.Engine) -> None:

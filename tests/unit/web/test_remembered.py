@@ -71,6 +71,18 @@ def test_who_has_no_patience_is_told_and_the_answer_is_there_later(remembered):
     assert remembered.get("a", slow) == "made"
 
 
+def test_who_asks_again_while_an_answer_takes_long_does_not_wait_again(remembered, clock):
+    """Patience begins with the making: a page that is loaded again says at once that it still counts."""
+    may_end = threading.Event()
+    with pytest.raises(NotYetError):
+        remembered.get("a", may_end.wait, 0.001)
+    clock.now = 30.0
+    with pytest.raises(NotYetError):
+        remembered.get("a", may_end.wait, 29)  # of seconds, which would be waited for
+    assert not may_end.is_set()
+    may_end.set()
+
+
 def test_an_error_reaches_whoever_asked_and_is_not_kept(remembered):
     """The next one to ask has it made anew."""
 
