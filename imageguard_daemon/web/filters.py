@@ -87,6 +87,11 @@ class Filters:
         """Whether they select less than all in a state."""
         return any(value for name, value in self.pairs() if name not in {"state", "order", "score"})
 
+    @property
+    def has_more(self) -> bool:
+        """Whether any of those is set that are needed rarely; `since` is not among them."""
+        return any((self.source, self.until, self.score, self.borderline))
+
     def but(self, **changes: str) -> "Filters":
         """Give them with some changed."""
         return replace(self, **changes)

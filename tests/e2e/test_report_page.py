@@ -26,5 +26,5 @@ def test_the_page_has_pictures_of_what_was_rejected_and_survives_what_is_broken(
     [picture] = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", page)
     assert Image.open(io.BytesIO(base64.b64decode(picture)), formats=["JPEG"]).size == (160, 120)
     assert page.count("no picture") == 2
-    assert "cat/&lt;b&gt;.jpg" in page
+    assert "cat/&lt;b&gt;.jpg" in page.replace("<wbr>", "")
     assert "<b>.jpg" not in page

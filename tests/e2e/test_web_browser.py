@@ -161,6 +161,8 @@ def test_pages_have_no_serious_fault_for_axe_and_fit_a_phone(address, browser, n
         _counted(page)
         assert _faults(page) == [], path
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    page.goto("/quarantine")
+    assert page.locator(".gallery img").first.bounding_box()["y"] < 700  # a picture is seen without scrolling
     page.goto("/quarantine?score=blur_score&low=0&high=20")
     page.locator(".histogram").wait_for()
     assert _faults(page) == []
@@ -243,6 +245,7 @@ def test_bulk_actions_say_how_many_and_act_on_exactly_those(page, root):
     page.goto("/quarantine?class_name=bulk")
     page.get_by_role("button", name="Tick all shown").click()
     assert page.locator("input[name=ids]:checked").count() == 3
+    page.get_by_text("Act on all: 3 images match").click()
     page.get_by_role("link", name="Release all that match").click()
     page.get_by_role("heading", name="Release 3 images?").wait_for()
     page.get_by_label("Who decides").fill("berta")
@@ -391,6 +394,7 @@ def test_ticks_are_kept_over_pages_and_ranges_are_ticked_with_shift(page, root):
 def test_each_filter_shows_what_it_says_and_stands_in_the_address(page, name, value, shown, hidden):
     """What matches is there, what does not is not, and the address can be sent to somebody."""
     page.goto("/quarantine")
+    page.get_by_text("More filters").click()
     field = page.locator(f".filters [name={name}]")
     field.select_option(value) if field.evaluate("one => one.tagName") == "SELECT" else field.fill(value)
     page.get_by_role("button", name="Filter").click()
@@ -403,6 +407,7 @@ def test_each_filter_shows_what_it_says_and_stands_in_the_address(page, name, va
 def test_a_range_of_scores_filters(page):
     """From and to are of the score that was chosen."""
     page.goto("/quarantine")
+    page.get_by_text("More filters").click()
     page.locator(".filters [name=score]").select_option("noise_score")
     page.locator("[name=low]").fill("0")
     page.locator("[name=high]").fill("20")
