@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 from imageguard_daemon.reporting.wording import percent, points, shown
 
 _BETWEEN = re.compile(r"([_/.-]+)(?=\w)")
+_COMMAND = re.compile(r"`([^`]+)`")
 
 
 def template(name: str) -> jinja2.Template:
@@ -19,6 +20,11 @@ def template(name: str) -> jinja2.Template:
 def breakable(name: str) -> Markup:
     """Show a key or a path to a person; where a line is too short for it, it breaks between words."""
     return Markup(_BETWEEN.sub(r"\1<wbr>", str(escape(shown(name)))))  # noqa: S704 - escaped here
+
+
+def with_code(text: str) -> Markup:
+    """Show a text of ours whose commands stand between backticks."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped here
 
 
 @cache
@@ -32,5 +38,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "points": points, "shown": shown, "breakable": breakable}
-    environment.filters |= {"number": lambda number: f"{number:,}"}
+    environment.filters |= {"with_code": with_code, "number": lambda number: f"{number:,}"}
     return environment

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter, run_sync
@@ -20,7 +19,7 @@ from imageguard_daemon.web.guarding import Guard
 from imageguard_daemon.web.narrowing import Narrowing
 from imageguard_daemon.web.parameters import LARGEST_NUMBER, only_known
 from imageguard_daemon.web.pictures import MadeOnce
-from imageguard_daemon.web.rendering import Renderer
+from imageguard_daemon.web.rendering import STATIC, Renderer
 from imageguard_daemon.web.reports import Reports
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.telling import Teller
@@ -76,20 +75,18 @@ def make_app(site: Site) -> Guard:
     teller = Teller(render)
     teller.add_to(app)
     _describe(app, needs_token=site.access.tokens is not None)
-    app.mount(
-        "/static",
-        _Static(directory=Path(__file__).parent / "static", packages=[("imageguard_daemon.reporting", "static")]),
-    )
+    of_pages, of_charts = STATIC
+    app.mount("/static", _Static(directory=of_pages, packages=[("imageguard_daemon.reporting", of_charts.name)]))
     return Guard(app, site, teller)
 
 
 class _Static(StaticFiles):
-    """Files that browsers keep, and ask each time whether they are still the same."""
+    """Files that browsers keep: for ever by the addresses that pages have, which name the content."""
 
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+    async def get_response(self, path: str, scope: Any) -> Response:
         """Give the file, or say that it has not changed."""
-        answer = super().file_response(*args, **kwargs)
-        answer.headers["Cache-Control"] = "no-cache"
+        answer = await super().get_response(path, scope)
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable" if scope["query_string"] else "no-cache"
         return answer
 
 

@@ -1,5 +1,8 @@
 """Pages from templates: every name is escaped, and what is missing in a template is an error."""
 
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -7,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon import __version__
-from imageguard_daemon.reporting.templating import breakable
+from imageguard_daemon.reporting.templating import breakable, with_code
 from imageguard_daemon.reporting.wording import asked_for, percent, points, shown
 from imageguard_daemon.web.guarding import HOLDER
 from imageguard_daemon.web.site import Site
@@ -20,8 +23,10 @@ PAGES = (
     ("/thresholds", "Thresholds"),
 )
 """What every page leads to."""
-HTMX = "htmx-2.0.11.min.js"
-"""As vendored from npm; its licence is beside it."""
+STATIC = tuple(
+    Path(str(files(package))) / "static" for package in ("imageguard_daemon.web", "imageguard_daemon.reporting")
+)
+"""Folders of what pages load; htmx is as vendored from npm, its licence is beside it."""
 
 
 class Renderer:
@@ -41,13 +46,14 @@ class Renderer:
             "percent": percent,
             "shown": shown,
             "breakable": breakable,
+            "with_code": with_code,
             "asked_for": asked_for,
             "points": points,
             "number": lambda number: f"{number:,}",
             "overall": lambda score: f"{rounded(score, ACCEPTED_FROM, 2):.2f}",
             "moment": lambda text: str(text)[:19].replace("T", " "),
         }
-        self._environment.globals |= {"htmx": HTMX, "version": __version__}
+        self._environment.globals |= {"static": _addresses(), "version": __version__}
 
     def prepare(self) -> None:
         """Compile all templates, or the first load of each page would take that much longer."""
@@ -66,3 +72,9 @@ class Renderer:
             "pages": [one for one in PAGES if self._site.has_log or one[0] == "/check"],
         }
         return HTMLResponse(self._environment.get_template(template).render({**known, **values}), status)
+
+
+def _addresses() -> dict[str, str]:
+    """Give the address of each file that pages load; it changes with its content, which browsers can keep."""
+    found = (file for folder in STATIC for file in folder.iterdir())
+    return {file.name: f"/static/{file.name}?{sha256(file.read_bytes()).hexdigest()[:16]}" for file in found}

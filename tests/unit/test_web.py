@@ -538,6 +538,17 @@ async def test_whoever_logs_in_comes_to_the_page_that_was_asked_for(rejections):
             assert answer.headers["location"] == "/"
 
 
+async def test_what_pages_load_is_kept_until_it_changes(client):
+    """Five files less are asked for with every image that is looked at: their addresses name their content."""
+    loaded = re.findall(r'"(/static/[^"]+)"', (await client.get("/check")).text)
+    assert len(loaded) == 5
+    for address in loaded:
+        kept = await client.get(address)
+        assert (kept.status_code, "immutable" in kept.headers["cache-control"]) == (200, True)
+        assert address.endswith(f"?{hashlib.sha256(kept.content).hexdigest()[:16]}")
+    assert (await client.get("/static/app.css")).headers["cache-control"] == "no-cache"
+
+
 async def test_bars_lead_to_the_images_that_they_count(client, monkeypatch):
     """Each bar of the overview, of a reason or of all, is a link to as many images as it says."""
     monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)

@@ -11,6 +11,7 @@ from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.page import as_html
 from imageguard_daemon.reporting.report import EVERYTHING, Facts, Report, make_report
 from imageguard_daemon.reporting.survey import BINS, Near, Survey
+from imageguard_daemon.reporting.templating import with_code
 from tests.helpers.reports import report_of
 
 NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)
@@ -142,3 +143,8 @@ def test_bars_lead_to_pictures_of_what_they_count() -> None:
     lower = report.survey.histogram[0, :400]  # in the page a bar has two points
     below = sum(1 for at in range(0, 400, 20) if lower[at : at + 20].any())
     assert places == ["#example-0"] * (1 + 1 + below)  # legend, bar, scores
+
+
+def test_commands_in_findings_are_shown_as_such() -> None:
+    """No marks of how a text was written are left, and what is HTML in it stays text."""
+    assert with_code("Run `report <x>` & see") == "Run <code>report &lt;x&gt;</code> &amp; see"
