@@ -7,7 +7,8 @@
 The real server on loopback, over real connections; only its clock is set to a minute after the log's last decision, so
 that `24 hours` has something in it. `html` is the time until the page itself was there, `whole` until style, scripts,
 chart and small pictures were, too, with an empty cache and six connections, as a browser has. The log's images are no
-files, so each small picture is looked up and answered with a drawing. *Connected*: fifty clients each keep an overview
+files, so each small picture is looked up and answered with a drawing. `cpu` is the processor time of the server, which
+others who work on the machine do not lengthen much. *Connected*: fifty clients each keep an overview
 open, which asks for news every five seconds, and load another page every ten on average. *At once*: fifty clients ask
 for the same page in the same moment; the one that is answered last counts as well.
 
@@ -74,17 +75,23 @@ def _last(folder: Path) -> tuple[int, datetime]:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[int]:
-    """Run `serve` in a process of its own, and give its port."""
+def server(folder: Path) -> Iterator[tuple[int, int]]:
+    """Run `serve` in a process of its own, and give its port and its number."""
     port = free_port()
     command = [sys.executable, "-m", "bench.web_load", "serve", str(folder), "--port", str(port)]
     process = subprocess.Popen(command)  # noqa: S603 - our own command
     try:
         wait_for(port)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait(30)
+
+
+def processor_ms(process_id: int) -> float:
+    """Give how long all threads of a process have run, to the nanosecond, which its `stat` does not have."""
+    tasks = Path(f"/proc/{process_id}/task").glob("*/schedstat")
+    return sum(int(one.read_text().split()[0]) for one in tasks) / 1e6
 
 
 def free_port() -> int:
@@ -103,14 +110,17 @@ def wait_for(port: int, seconds: float = 60.0) -> None:
     raise SystemExit("the server does not answer")
 
 
-async def alone(port: int, pages: Sequence[str], repeat: int) -> None:
+async def alone(port: int, process_id: int, pages: Sequence[str], repeat: int) -> None:
     """Print how long each page takes one client: the first time, then the median and the worst of some."""
-    print(f"{'one client':52} {'first':>8} {'html':>8} {'whole':>8} {'worst':>8} {'requests':>8}")
+    columns = "".join(f" {name:>8}" for name in ("first", "html", "whole", "worst", "requests", "cpu"))
+    print(f"{'one client':52}{columns}")
     for path in pages:
-        loads = []
+        loads, taken = [], []
         for _ in range(repeat + 1):
             async with Browser.opened(HOST, port) as browser:
+                before = processor_ms(process_id)
                 loads.append(await browser.load(path))
+                taken.append(processor_ms(process_id) - before)
         first, rest = loads[0], loads[1:]
         html, whole, worst = (
             1000 * value
@@ -122,7 +132,7 @@ async def alone(port: int, pages: Sequence[str], repeat: int) -> None:
         )
         print(
             f"{path[:52]:52} {1000 * first.whole_seconds:5.0f} ms {html:5.0f} ms {whole:5.0f} ms {worst:5.0f} ms"
-            f" {rest[0].requests:8}",
+            f" {rest[0].requests:8} {median(taken[1:]):5.0f} ms",
             flush=True,
         )
 
@@ -165,16 +175,18 @@ async def at_once(port: int, path: str, clients: int) -> list[float]:
 async def pages(folder: Path, clients: int, seconds: float) -> None:
     """Print all that the first of the two commands promises."""
     paths = [path.format(last=_last(folder)[0]) for path in PAGES]
-    with server(folder) as port:
-        await alone(port, paths, 9)
+    with server(folder) as (port, process_id):
+        await alone(port, process_id, paths, 9)
         loads = await connected(port, paths, clients, seconds)
         html, whole = ([1000 * value for value in values] for values in _columns(loads))
         print(f"\n{clients} connected clients, {len(loads)} pages in {seconds:.0f} s")
         print(f"  html:  {_spread(html)}\n  whole: {_spread(whole)}")
         print(f"\n{clients} clients at once, the page itself")
         for path in paths:
+            before = processor_ms(process_id)
             taken = [1000 * one for _ in range(3) for one in await at_once(port, path, clients)]
-            print(f"  {path[:52]:52} {_spread(taken)}", flush=True)
+            cpu = (processor_ms(process_id) - before) / len(taken)
+            print(f"  {path[:52]:52} {_spread(taken)}, cpu {cpu:4.1f} ms each", flush=True)
 
 
 def _columns(loads: Sequence[Load]) -> tuple[list[float], list[float]]:
