@@ -110,7 +110,7 @@ def interface(site: Site, reports: Reports) -> APIRouter:
         question = (asked, by)
         if question not in at_work:
             if len(at_work) > MAX_WAITING:
-                raise HTTPException(503, "Too many reports are waited for; ask again soon.", {"Retry-After": "5"})
+                raise HTTPException(503, "Too many reports are waited for; ask again soon.")
             at_work[question] = asyncio.create_task(run_sync(made, asked, by, limiter=room))
             at_work[question].add_done_callback(lambda _: at_work.pop(question))
         return await asyncio.shield(at_work[question])

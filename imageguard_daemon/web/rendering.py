@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon import __version__
+from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
 from imageguard_daemon.reporting.templating import breakable, with_code
 from imageguard_daemon.reporting.wording import asked_for, percent, points, shown
 from imageguard_daemon.web.guarding import HOLDER
