@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from imageguard_daemon.errors import StalledError
 from imageguard_daemon.names import printable
@@ -10,25 +11,58 @@ from imageguard_daemon.names import printable
 _MOUNTS = "/proc/self/mountinfo"
 
 
-def origin(path: str) -> str:
-    """Give where the file system that a path is on is attached to the tree, links followed; the path need not exist.
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    """A mount as this process sees it: where, which folder of its file system (with the subvolume), device and kind."""
 
-    Mount points differ from process to process: a unit's `ReadWritePaths=` mounts each folder once more. What they
-    have in common is where the folder lies inside of its file system; what is before that in its path is told here.
+    point: str
+    root: str
+    device: str
+    kind: str
+
+    def inside(self, real: str) -> str:
+        """Give a path that it covers as its file system names it."""
+        return os.path.normpath(os.path.join(self.root, os.path.relpath(real, self.point)))
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """How a folder's file system is attached to the tree."""
+
+    origin: str
+    """The path it is attached to."""
+    root: str
+    """Which folder of it, with the subvolume, is there."""
+    inside: str
+    """The folder that was asked for, as the file system names it."""
+
+
+def attachment(path: str) -> Attachment:
+    """Tell how the file system that a path is on is attached, links followed; the path need not exist.
+
+    Mount points differ from process to process: a unit's `ReadWritePaths=` mounts each folder once more, on itself.
+    So this goes on upwards as long as the folder above is, on the same device, the one that contains this one.
     """
-    real = os.path.realpath(path)
-    point, root, _ = _mount_of(real)
-    inside = os.path.normpath(os.path.join(root, os.path.relpath(real, point)))
-    before, tail = real.split("/"), inside.split("/")
-    while tail and len(before) > 1 and before[-1] == tail[-1]:
-        before.pop()
-        tail.pop()
-    return "/".join(before) or "/"
+    mounts, here = _mounts(), os.path.realpath(path)
+    mount = _covering(mounts, here)
+    root = inside = mount.inside(here)
+    while here != "/" and os.path.basename(here) == os.path.basename(root):
+        above, parent = os.path.dirname(here), os.path.dirname(root)
+        over = _covering(mounts, above)
+        if over.device != mount.device or over.inside(above) != parent:
+            break
+        here, root = above, parent
+    return Attachment(here, root, inside)
+
+
+def origin(path: str) -> str:
+    """Give where the file system that a path is on is attached to the tree; the path need not exist."""
+    return attachment(path).origin
 
 
 def kind(path: str) -> str:
     """Give the kind of the file system that a path is on, such as ext4; the path need not exist."""
-    return _mount_of(os.path.realpath(path))[2]
+    return _covering(_mounts(), os.path.realpath(path)).kind
 
 
 def missing(remembered: Mapping[str, str]) -> dict[str, str]:
@@ -60,20 +94,19 @@ class Mounts:
         self._devices[folder] = device
 
 
-def _mount_of(real: str) -> tuple[str, str, str]:
-    """Give mount point, root and kind of the last mount that covers a path."""
-    above = [mount for mount in _mounts() if _is_above(mount[0], real)]
-    return max(reversed(above), key=lambda mount: len(mount[0]), default=("/", "/", ""))
+def _covering(mounts: Sequence[_Mount], real: str) -> _Mount:
+    """Give the last mount that covers a path."""
+    above = [mount for mount in mounts if _is_above(mount.point, real)]
+    return max(reversed(above), key=lambda mount: len(mount.point), default=_Mount("/", "/", "", ""))
 
 
-def _mounts() -> list[tuple[str, str, str]]:
-    """Give mount point, root inside of the file system, and kind of all mounts that this process sees."""
+def _mounts() -> list[_Mount]:
     mounts = []
     with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             fields, _, rest = line.partition(" - ")
-            _, _, _, root, point, *_ = fields.split(" ")
-            mounts.append((_unescaped(point), _unescaped(root), rest.split(" ", 1)[0]))
+            _, _, device, root, point, *_ = fields.split(" ")
+            mounts.append(_Mount(_unescaped(point), _unescaped(root), device, rest.split(" ", 1)[0]))
     return mounts
 
 

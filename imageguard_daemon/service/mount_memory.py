@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from imageguard_daemon.errors import StalledError
@@ -17,10 +17,15 @@ MEMORY_FILE = "disks.json"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a folder was: the origin of its file system, and which one that was (empty: it cannot be told)."""
+    """Where a folder was: how its file system is attached, and which one that is (empty: it cannot be told)."""
 
     origin: str
+    root: str
+    inside: str
     disk: str
+
+
+_FIELDS = tuple(field.name for field in fields(_Place))
 
 
 def require_same_disks(state_folder: Path) -> None:
@@ -52,29 +57,38 @@ def remember(state_folder: Path, folders: Sequence[str]) -> None:
 
 
 def _not_where_they_were(remembered: Mapping[str, _Place], state_folder: str) -> Iterator[str]:
-    """Tell of the folders that are on another disk than they were.
-
-    What was, and is, on the disk of the memory itself is where it belongs: then the whole root was moved.
-    """
+    """Tell of the folders that are on another disk than they were, or on another folder of it."""
     own_before, own = remembered.get(state_folder), _place_of(state_folder)
     for folder, before in remembered.items():
         now = _place_of(folder)
-        if before == own_before and now == own:
+        if own_before and _moved_with(own_before, before) and _moved_with(own, now):
             continue
+        if before.disk and (before.disk, before.inside) == (now.disk, now.inside):
+            continue  # the very folder, in a container for instance, where it is attached in another way
         if mounts.missing({folder: before.origin}):
             yield f"{printable(folder)} was on {printable(before.origin)}"
-        elif before.origin == now.origin and before.disk and now.disk and before.disk != now.disk:
-            yield f"{printable(folder)} was on the file system {before.disk}, and is on {now.disk}"
+        elif before.origin == now.origin and before.disk and now.disk:
+            if before.disk != now.disk:
+                yield f"{printable(folder)} was on the file system {before.disk}, and is on {now.disk}"
+            elif before.root != now.root:
+                roots = f"{printable(before.root)}, and is {printable(now.root)} of the same file system"
+                yield f"{printable(folder)}: what is mounted on {printable(now.origin)} was {roots}"
+
+
+def _moved_with(own: _Place, place: _Place) -> bool:
+    """Whether a folder is on the disk of the memory itself; if it was and is, at most the whole root was moved."""
+    return (own.origin, own.root, own.disk) == (place.origin, place.root, place.disk)
 
 
 def _place_of(folder: str) -> _Place:
-    return _Place(mounts.origin(folder), disk_of(folder))
+    attached = mounts.attachment(folder)
+    return _Place(attached.origin, attached.root, attached.inside, disk_of(folder))
 
 
 def _remembered(state_folder: Path) -> dict[str, _Place]:
     try:
         content = json.loads((state_folder / MEMORY_FILE).read_text(encoding="utf-8"))
-        return {_as_path(folder): _Place(str(of["origin"]), str(of["disk"])) for folder, of in content.items()}
+        return {_as_path(folder): _Place(*(str(of[name]) for name in _FIELDS)) for folder, of in content.items()}
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return {}
 

@@ -114,8 +114,24 @@ def overlayfs(home: Path) -> Iterator[Path]:
         yield at
 
 
+@contextmanager
+def subvolumes(home: Path) -> Iterator[Path]:
+    """A btrfs whose `inbox` and `accepted` are subvolumes: one file system, but no rename from one to the other."""
+    need_root()
+    need_tools("mkfs.btrfs", "btrfs")
+    if "btrfs" not in Path("/proc/filesystems").read_text().split():
+        pytest.skip("this kernel does not know btrfs")
+    with _loop(home, "mkfs.btrfs", "--quiet", "--mixed") as device:
+        _run("mount", "-t", "btrfs", device, _mount_point(home))
+        with _unmounted_at_the_end(home / "mnt") as at:
+            for name in ("inbox", "accepted"):
+                _run("btrfs", "subvolume", "create", at / name)
+            yield at
+
+
 KINDS: dict[str, Callable[[Path], object]] = {
-    kind.__name__: kind for kind in (mergerfs, numbered_by_names, sshfs, uncached, slow, bindfs, exfat, vfat, overlayfs)
+    kind.__name__: kind
+    for kind in (mergerfs, numbered_by_names, sshfs, uncached, slow, bindfs, exfat, vfat, overlayfs, subvolumes)
 }
 
 

@@ -10,7 +10,7 @@ from tests.e2e.daemon_process import Ingest, command
 from tests.helpers.images import jpeg, photo
 
 FILES = 3
-WITH_SAFE_NAMES = ["mergerfs", "numbered_by_names", "sshfs", "bindfs", "vfat", "overlayfs"]
+WITH_SAFE_NAMES = ["mergerfs", "numbered_by_names", "sshfs", "bindfs", "vfat", "overlayfs", "subvolumes"]
 """Where a rename can refuse to replace, or a second name can be made."""
 
 
@@ -21,7 +21,7 @@ def _served(ingest, inbox: Path, destinations: Path, **settings) -> Ingest:
         "quarantine": destinations / "quarantine",
     }
     for place in places.values():
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
     one: Ingest = ingest(sources=[{"name": "default"} | {name: str(p) for name, p in places.items()}], **settings)
     one.inbox, one.accepted, one.quarantine = places.values()
     return one

@@ -133,7 +133,7 @@ def test_what_a_unit_remembers_holds_in_a_shell_and_the_other_way_round(disk: Pa
         assert "StalledError: a disk is not mounted" in told.stderr
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
 def test_a_disk_is_known_again_and_another_in_its_place_is_not(tmp_path: Path, kind: str, state_folder: Path) -> None:
     """By its UUID, over boots and under other device numbers; what to remove when it was replaced is told."""
     first, second = (_disk_image(tmp_path / name, kind) for name in ("first", "second"))
@@ -154,6 +154,40 @@ def test_a_disk_is_known_again_and_another_in_its_place_is_not(tmp_path: Path, k
         assert disk_of(str(point / "not there yet")) == known
     finally:
         subprocess.run(["umount", point], check=True)
+
+
+@pytest.mark.parametrize("name", ["accepted", "@accepted"])
+def test_another_subvolume_in_its_place_is_not_taken_for_it(tmp_path: Path, name: str, state_folder: Path) -> None:
+    """Of the same file system, with the same UUID; nor is the lost mount of one that is named as its mount point is."""
+    image, top, point = (tmp_path / name for name in ("image", "top", "accepted"))
+    top.mkdir()
+    point.mkdir()
+    _run_or_skip("mount", "-o", "loop", _disk_image(image, "btrfs"), top)
+    named = Path(str(point)[1:]) if name == "accepted" else Path(name)
+    try:
+        for subvolume in (named, Path("other")):
+            (top / subvolume).parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["btrfs", "subvolume", "create", top / subvolume], check=True, capture_output=True)
+        device = _device_of(top)
+        _run_or_skip("mount", "-o", f"subvol={named}", device, point)
+        mount_memory.remember(state_folder, [str(point / "cat")])
+        mount_memory.require_same_disks(state_folder)
+        subprocess.run(["umount", point], check=True)
+        with pytest.raises(StalledError, match=f"cat was on {point}"):
+            mount_memory.require_same_disks(state_folder)
+        subprocess.run(["mount", "-o", "subvol=other", device, point], check=True)
+        with pytest.raises(StalledError, match=f"/{named}, and is /other of the same file system"):
+            mount_memory.require_same_disks(state_folder)
+    finally:
+        subprocess.run(["umount", "-q", point], check=False)
+        subprocess.run(["umount", top], check=True)
+
+
+def _device_of(point: Path) -> str:
+    """Give the loop device of a mount; the device number of a folder on btrfs is not that of its disk."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    (source,) = (line.split(" - ")[1].split()[1] for line in lines if line.split()[4] == str(point))
+    return source
 
 
 def test_a_root_that_was_moved_as_a_whole_is_missing_nothing(disk: Path, tmp_path: Path) -> None:

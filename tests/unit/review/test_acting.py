@@ -581,7 +581,7 @@ def test_without_a_disk_that_was_there_nothing_is_said_or_done(rejections: Rejec
     memory = rejections.settings.state_folder / MEMORY_FILE
     mount_memory.remember(rejections.settings.state_folder, [str(rejections.accepted)])
     places = json.loads(memory.read_text())
-    places[str(rejections.accepted)] = {"origin": str(rejections.accepted), "disk": ""}
+    places[str(rejections.accepted)] |= {"origin": str(rejections.accepted), "disk": ""}
     memory.write_text(json.dumps(places))
     with pytest.raises(StalledError, match="accepted was on"):
         rejections.do(function, number)
