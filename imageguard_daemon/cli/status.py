@@ -66,13 +66,13 @@ def _require_alive(settings: "Settings") -> None:
     typer.echo(f"running (process {process_id})")
 
 
-def _age(told: dict[str, Any]) -> float:
+def _age(told: dict[str, Any], since: str = "updated_at") -> float:
     """Give how many seconds ago a status was written."""
-    return time.time() - datetime.fromisoformat(told["updated_at"]).timestamp()
+    return time.time() - datetime.fromisoformat(told[since]).timestamp()
 
 
 def _gather(settings: "Settings") -> dict[str, Any]:
-    from imageguard_daemon.service import ending, forwarding, locking
+    from imageguard_daemon.service import ending, locking
     from imageguard_daemon.service import status as live
     from imageguard_daemon.service.touching import waiting
 
@@ -90,8 +90,16 @@ def _gather(settings: "Settings") -> dict[str, Any]:
         },
         "daemon": live.read(settings.state_folder),
         "last_end": asdict(last_end) if (last_end := ending.read(settings.state_folder)) else None,
-        "forwarding": forwarding.read(settings.state_folder) if settings.forward.url else None,
+        "forwarding": _forwarding(settings),
     }
+
+
+def _forwarding(settings: "Settings") -> dict[str, Any] | None:
+    """Give what the forwarder says of itself, also where only the root is named: its configuration is not needed."""
+    from imageguard_daemon.service import forwarding
+
+    told = forwarding.read(settings.state_folder)
+    return told if told and (settings.forward.url or told["state"] != "stopped") else None
 
 
 def _inbox(settings: "Settings", inbox: str) -> dict[str, Any]:
@@ -188,6 +196,9 @@ def _forwarding_rows(forwarding: dict[str, Any]) -> "Iterator[tuple[str, str]]":
     if forwarding["records_behind"]:
         told += f"; {forwarding['records_behind']:,} records behind, the oldest of {forwarding['oldest_behind_at']}"
     yield "forwarding", told
+    speaks_at = "next_attempt_at" if forwarding["next_attempt_at"] else "updated_at"
+    if forwarding["state"] != "stopped" and _age(forwarding, speaks_at) > STALE_SECONDS:
+        yield "", f"nothing was heard of it since {forwarding['updated_at']}: it was killed, or waits for the database"
     if forwarding["last_error"]:
         since = f"failing since {forwarding['failing_since']}; {_next_attempt(forwarding)}"
         yield "", f"{forwarding['last_error']} ({since})"

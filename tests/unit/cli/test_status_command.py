@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from imageguard_daemon.cli.status import STALE_SECONDS, status
 from imageguard_daemon.config import STATE_FOLDER
 from imageguard_daemon.errors import NoInputError, UnavailableError
 from imageguard_daemon.service import ending
+from imageguard_daemon.service.forwarding import STATUS_FILE, Forwarding
 from imageguard_daemon.service.locking import RootLock
 from imageguard_daemon.service.status import Status, write
 
@@ -55,6 +56,33 @@ def test_moves_that_are_not_settled_are_counted_and_named(locked, capsys):
     status(locked.parent)
     shown = " ".join(capsys.readouterr().out.split())
     assert f"unfinished 2 moves of an earlier run cannot be settled yet {why}" in shown
+
+
+@pytest.mark.parametrize(
+    ("state", "updated", "next_attempt", "says"),
+    [
+        ("up to date", 1, None, "up to date, as ingest-7 to db/imageguard"),
+        ("up to date", 60, None, "nothing was heard of it since"),
+        ("waiting", 60, -60, "next attempt in"),
+        ("waiting", 90, 60, "nothing was heard of it since"),
+        ("stopped", 60, None, ""),
+    ],
+)
+def test_a_forwarder_is_told_of_without_its_configuration(tmp_path, capsys, state, updated, next_attempt, says):
+    """`status ROOT` knows the forwarder of a unit of its own, and one that says nothing any more."""
+    (tmp_path / STATE_FOLDER).mkdir()
+
+    def ago(seconds: float | None) -> str:
+        return "" if seconds is None else (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+
+    told = Forwarding(1, state, "db/imageguard", "ingest-7", ago(updated), next_attempt_at=ago(next_attempt))
+    if state == "waiting":
+        told = replace(told, last_error="database db/imageguard: it is away", failing_since=ago(300))
+    (tmp_path / STATE_FOLDER / STATUS_FILE).write_text(json.dumps(asdict(told)))
+    status(tmp_path)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert says in shown
+    assert ("forwarding" in shown, "nothing was heard" in shown) == (says != "", "nothing was heard" in says)
 
 
 def test_why_the_last_run_ended_is_kept(tmp_path, capsys):
