@@ -6,6 +6,7 @@ in the process can undo them. Written by hand because each is a few numbers to t
 """
 
 import ctypes
+import errno
 import os
 import platform
 import resource
@@ -22,6 +23,8 @@ _LANDLOCK_VERSION = 1
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 _FILE_RIGHTS_NOW = 16
 """How many kinds of access to files each version of Landlock knows (landlock(7)); from 5 on there are sixteen."""
+
+_REFUSED = "refused, perhaps by a container's or a unit's filter of system calls"
 
 _AUDIT_ARCH_X86_64 = 0xC000003E
 _LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
@@ -79,7 +82,10 @@ _NO_SUCH_CALL = 0x00050026
 
 def lacking() -> list[str]:
     """Name what this kernel and machine lack for full confinement; changes nothing."""
-    lacks = [] if _landlock_version() > 0 else ["Landlock (needs Linux 5.13 with it switched on)"]
+    lacks = []
+    if _landlock_version() <= 0:
+        is_refused = ctypes.get_errno() in {errno.EPERM, errno.EACCES}
+        lacks.append(f"Landlock ({_REFUSED if is_refused else 'needs Linux 5.13 with it switched on'})")
     if not _filter_known():
         lacks.append(f"a system call filter (none for {platform.machine()})")
     return lacks

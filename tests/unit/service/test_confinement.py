@@ -1,5 +1,7 @@
 """A decoder that was taken over can compute, answer and die; nothing else."""
 
+import ctypes
+import errno
 import fcntl
 import logging
 import mmap
@@ -219,3 +221,15 @@ def test_a_decoder_ends_with_its_worker(tmp_path):
     worker.stdout.close()
     assert select.select([ended], [], [], 20)[0], "it runs on"
     os.close(ended)
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSYS, "needs Linux 5.13"), (errno.EPERM, "refused")])
+def test_who_lacks_landlock_is_told_why(monkeypatch, number, words):
+    """An old kernel is told from a runtime that refuses it: each has another cure."""
+
+    def refused() -> int:
+        ctypes.set_errno(number)
+        return -1
+
+    monkeypatch.setattr(confinement, "_landlock_version", refused)
+    assert words in confinement.lacking()[0]
