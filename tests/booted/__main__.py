@@ -1,6 +1,7 @@
 """The campaign: every scenario, on this machine's own root or on bare ones of Debian. `--help` says how."""
 
 import argparse
+import platform
 import shutil
 import subprocess
 import sys
@@ -9,12 +10,23 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from tests.booted import booting, scenarios
+from tests.faults.site import patience
+from tests.world.network import machine
 
 PACKAGES = "systemd,dbus,python3,python3-venv,ca-certificates"
 """All that a bare root needs for the documented lines, and for looking at what they do."""
+LIMITS = "on this machine's root under a kernel of its own (user-mode Linux) whose control groups can limit"
+LIMITED = ["limits_decide", "memory_runs_out", "workers_go_first"]
+"""Scenarios that show how the service lives within the limits of its unit."""
+
+_PATIENCE_SECONDS = 1800
+"""In a machine whose every system call is one of another: it boots in two minutes, on a busy one in ten."""
 
 
 def main() -> int:
@@ -27,29 +39,50 @@ def main() -> int:
         "--root", action="append", default=[], type=Path, metavar="TAR", help="a root that was made before"
     )
     parser.add_argument("--only", action="append", metavar="WORD", help="scenarios whose name has this word")
+    parser.add_argument(
+        "--patience", type=float, default=300.0, metavar="SECONDS", help="for each thing that is waited for"
+    )
+    parser.add_argument("--limits", action="store_true", help=LIMITS)
+    parser.add_argument("--tools", type=Path, help="a folder to keep the packages of --limits in, for the next time")
     asked = parser.parse_args()
+    if asked.limits:
+        return _under_another_kernel(asked.only or LIMITED, asked.tools)
     if lacking := booting.lacking():
         parser.error(f"needs {lacking}")
+    patience.seconds, patience.look_seconds = asked.patience, 0.2
     failed = 0
     for root in [*asked.root, *asked.releases] or [None]:
         with _bare_root(root) as folder:
-            failed += _run_all(str(root or "this machine's root"), folder, asked.only)
+            failed += _run_all(Path(root).stem if root else "this machine's root", folder, asked.only)
     return 1 if failed else 0
+
+
+def _under_another_kernel(only: list[str], tools: Path | None) -> int:
+    if lacking := machine.lacking():
+        sys.exit(f"needs {lacking}")
+    with tempfile.TemporaryDirectory(prefix="imageguard-limits-") as base:
+        unpacked = machine.unpacked(tools or Path(base) / "tools")
+        command = ["tests.booted", f"--patience={_PATIENCE_SECONDS}", *(f"--only={word}" for word in only)]
+        return machine.run(Path(base), unpacked, command)
 
 
 def _run_all(name: str, folder: Path | None, only: list[str] | None) -> int:
     failed = 0
     with booting.booted(folder) as system:
-        print(f"{name}: {system.run('systemctl', '--version').splitlines()[0]}", flush=True)
+        version = system.run("systemctl", "--version").splitlines()[0]
+        print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Linux {platform.release()}, {name}, {version}", flush=True)
         for scenario in scenarios.ALL:
             if only and not any(word in scenario.__name__ for word in only):
                 continue
             started = time.monotonic()
             try:
                 scenario(system)
+            except pytest.skip.Exception as lacking:
+                outcome = f"skipped: {lacking}"
             except Exception:  # noqa: BLE001 - told in full, and the next one is tried
                 failed += 1
                 traceback.print_exc()
+                print(system.run("systemctl", "status", "--no-pager", "--lines=0", booting.UNIT, check=False))
                 print(system.journal("--lines=12"), flush=True)
                 system.stop()
                 system.configure()

@@ -9,7 +9,7 @@ mount -t tmpfs tmpfs "$base"
 mkdir "$base"/{upper,work,root}
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$base/upper,workdir=$base/work" "$root"
 
-mkdir -p "$root/root/checkout" "$root/etc/systemd/system/imageguard-daemon.service.d"
+mkdir -p "$root/etc/systemd/system/imageguard-daemon.service.d"
 if [ $# -gt 3 ]; then
     # The package, by an interpreter that may lie where services cannot see it.
     opt=$root/opt/imageguard-daemon
@@ -24,14 +24,15 @@ export LD_LIBRARY_PATH=/opt/imageguard-daemon/python/lib # where it looks for it
 exec /opt/imageguard-daemon/python/bin/python3 -m imageguard_daemon "$@"
 END
     chmod 755 "$opt/bin/imageguard-daemon"
-    cp -r "$repository/systemd" "$root/root/checkout/"
+    mkdir -p "$opt/share/imageguard-daemon"
+    cp "$repository"/systemd/* "$opt/share/imageguard-daemon/"
 else
+    mkdir "$root/root/checkout"
     (cd "$repository" && git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory="$root/root/checkout" --)
     cp /etc/resolv.conf "$root/etc/"
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
     [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
 fi
-printf '[Service]\nWatchdogSec=4\nRestartSec=1\n' >"$root/etc/systemd/system/imageguard-daemon.service.d/quick.conf"
 printf '[Unit]\nDescription=Nothing but the service\nRequires=sysinit.target dbus.service\nAfter=sysinit.target dbus.service\n' >"$root/etc/systemd/system/only.target"
 
 mount -t proc proc "$root/proc"
@@ -50,5 +51,6 @@ ln -s pts/ptmx "$root/dev/ptmx" # what PrivateDevices= puts into a service's own
 cd "$root"
 pivot_root . .old
 umount -l /.old
+mount --make-rshared / # as the first process of a machine does it; credentials reach a unit that way
 exec env -i container=lxc PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /usr/lib/systemd/systemd --system --unit=only.target --log-target=null </dev/null

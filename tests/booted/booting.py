@@ -2,26 +2,30 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import typer
 
+from tests.faults.site import patience, wait_until
 from tests.helpers.images import jpeg, photo
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 SYSTEMD = Path("/usr/lib/systemd/systemd")
-PATIENCE_SECONDS = 60.0
 INSTALL_SECONDS = 900.0
 UNIT = "imageguard-daemon"
+FORWARDER = "imageguard-forward"
 COMMAND = "/opt/imageguard-daemon/bin/imageguard-daemon"
+SHIPPED = "/opt/imageguard-daemon/share/imageguard-daemon"
+"""What the package brings along to be installed, below a system's root."""
 SITE_PACKAGES = Path(typer.__file__).parents[1]
 """Where the dependencies are, also when an environment takes them from another one."""
 _GROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
@@ -50,7 +54,13 @@ def documented_package_lines() -> str:
     """Give the commands at the top of the unit that install the package."""
     lines = (REPOSITORY / "systemd/imageguard-daemon.service").read_text().splitlines()
     (line,) = (line for line in lines if "pip install" in line)
-    return line.lstrip("# ").replace("/path/to/this/checkout", "/root/checkout")
+    return line.lstrip("# ").replace("/path/to/this/checkout", "'/root/checkout[fleet]'")
+
+
+def documented_forwarder_lines() -> list[str]:
+    """Give the commands at the top of the forwarder's unit: the password's, and the unit's."""
+    lines = (REPOSITORY / "systemd/imageguard-forward.service").read_text().splitlines()
+    return [line.lstrip("# ").split("   #")[0] for line in lines if line.startswith("#   ")]
 
 
 class Booted:
@@ -61,26 +71,29 @@ class Booted:
         self.root = Path(f"/proc/{pid}/root")
         self.ingest = self.root / "srv/ingest"
 
-    def run(self, *command: str, check: bool = True, seconds: float = PATIENCE_SECONDS) -> str:
+    def run(self, *command: str, check: bool = True, seconds: float = 0.0) -> str:
         """Run a command inside and give what it prints."""
         done = self.ended(*command, seconds=seconds)
         assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def ended(self, *command: str, seconds: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
+    def ended(self, *command: str, seconds: float = 0.0) -> subprocess.CompletedProcess[str]:
         """Run a command inside and give how it ended."""
-        entered = ["nsenter", "--target", str(self.pid), "--all", *command]
+        entered = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd", *command]
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
         options = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
-        return subprocess.run(entered, timeout=seconds, env=environment, check=False, **options)
+        most = seconds or patience.seconds
+        return subprocess.run(entered, timeout=most, env=environment, check=False, **options)
 
     def install(self, *, package: bool) -> None:
         """Install the service by the lines of docs/service.md, the package too if need be, and set it to be quick."""
         if package:
             self.run("sh", "-ec", documented_package_lines(), seconds=INSTALL_SECONDS)
-        self.run("sh", "-ec", f"cd /root/checkout\n{documented_lines()}")
+        self.run("sh", "-ec", documented_lines())
+        watchdog_seconds = patience.seconds / 15
+        quick = f"[Service]\nWatchdogSec={watchdog_seconds:.0f}\nRestartSec=1\n"
+        (self.root / f"etc/systemd/system/{UNIT}.service.d/quick.conf").write_text(quick)
         self.configure()
-        self.run("systemctl", "daemon-reload")
 
     def configure(self, more: str = "", drop_in: str = "") -> None:
         """Write the configuration: the documented one, quick, and with `more`; and what a drop-in adds to the unit."""
@@ -92,14 +105,26 @@ class Booted:
             path.write_text(drop_in)
         self.run("systemctl", "daemon-reload")
 
-    def value_of(self, name: str) -> str:
-        """Give a property of the unit."""
-        return self.run("systemctl", "show", UNIT, f"--property={name}", "--value")
+    def told(self, event: str) -> dict[str, Any]:
+        """Give the last line of a kind that the service wrote to the journal."""
+        lines = [line for line in self.journal().splitlines() if f'"event": "{event}"' in line]
+        last: dict[str, Any] = json.loads(lines[-1])
+        return last
+
+    def value_of(self, name: str, unit: str = UNIT) -> str:
+        """Give a property of a unit."""
+        return self.run("systemctl", "show", unit, f"--property={name}", "--value")
 
     @property
     def is_ready(self) -> bool:
         """Whether the service has said that it is ready."""
         return self.value_of("SubState") == "running"
+
+    def need_controllers(self, *names: str) -> None:
+        """Skip where units cannot be limited: the kernel has given these controllers to the first version of groups."""
+        having = (self.root / "sys/fs/cgroup/cgroup.controllers").read_text().split()
+        if lacking := set(names) - set(having):
+            pytest.skip(f"no controller of control groups for: {', '.join(sorted(lacking))}")
 
     def start(self) -> None:
         """Start the service, and wait until it is ready."""
@@ -111,14 +136,32 @@ class Booted:
         self.run("systemctl", "stop", UNIT)
         self.run("systemctl", "reset-failed", UNIT, check=False)
 
+    def install_forwarder(self, password: str) -> None:
+        """Install the forwarder's unit by the lines at its top, with a password as it would be typed, and start it."""
+        give_password, *others = documented_forwarder_lines()
+        self.run("sh", "-ec", f"printf '%s\\n' '{password}' | {give_password}")
+        self.run("sh", "-ec", f"cd {SHIPPED}\n" + "\n".join(others))
+        self.run("systemctl", "restart", FORWARDER)
+
+    def upgrade(self) -> str:
+        """Install another version as is documented, and give what it calls itself; without pip, replace a file."""
+        project = self.root / "root/checkout/pyproject.toml"
+        if not project.exists():
+            (module,) = (self.root / "opt/imageguard-daemon").glob("*/imageguard_daemon/model.py")
+            module.touch()
+            return ""
+        project.write_text(re.sub('^version = ".*"', 'version = "99.0"', project.read_text(), flags=re.MULTILINE))
+        self.run("sh", "-ec", documented_package_lines(), seconds=INSTALL_SECONDS)
+        return "99.0"
+
     def status(self) -> dict[str, Any]:
         """Give what the daemon last wrote of itself."""
         written: dict[str, Any] = json.loads((self.ingest / ".imageguard/status.json").read_text())
         return written
 
-    def journal(self, *options: str) -> str:
-        """Give what the journal has of the service, as it was written."""
-        return self.run("journalctl", "--unit", UNIT, "--output=cat", "--no-pager", *options)
+    def journal(self, *options: str, unit: str = UNIT) -> str:
+        """Give what the journal has of a unit, as it was written."""
+        return self.run("journalctl", "--unit", unit, "--output=cat", "--no-pager", *options)
 
     def as_account(self, *arguments: str) -> str:
         """Give a command of ours, in a shell beside the unit, as the service's account."""
@@ -138,15 +181,6 @@ class Booted:
         wait_until((self.ingest / f"accepted/{name}.jpg").exists, f"{name} is accepted")
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> float:
-    """Poll, and give the seconds it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"waited {seconds:.0f} s in vain: {what}"
-        time.sleep(0.1)
-    return time.monotonic() - started
-
-
 @contextmanager
 def booted(bare_root: Path | None = None) -> Iterator[Booted]:
     """Boot, install, give the system, and end all that came from it.
@@ -157,6 +191,7 @@ def booted(bare_root: Path | None = None) -> Iterator[Booted]:
     assert groups is not None
     group = groups / f"imageguard-{os.getpid()}"
     group.mkdir()
+    _give_controllers(groups)
     with tempfile.TemporaryDirectory(prefix="imageguard-boot-") as base:
         arguments = [base, str(REPOSITORY), str(bare_root or "/")]
         if bare_root is None:
@@ -170,8 +205,15 @@ def booted(bare_root: Path | None = None) -> Iterator[Booted]:
             yield system
         finally:
             process.kill()
-            process.wait(PATIENCE_SECONDS)
+            process.wait(patience.seconds)
             _remove(group)
+
+
+def _give_controllers(groups: Path) -> None:
+    """Let what is booted limit its units, as far as this machine's own first process may."""
+    for name in (groups / "cgroup.controllers").read_text().split():
+        with suppress(OSError):
+            (groups / "cgroup.subtree_control").write_text(f"+{name}")
 
 
 def _first_process_of(process: "subprocess.Popen[bytes]") -> int:
@@ -185,7 +227,10 @@ def _first_process_of(process: "subprocess.Popen[bytes]") -> int:
     pid = systemd()
     assert pid is not None
     one = Booted(pid)
-    wait_until(lambda: one.run("systemctl", "is-active", "only.target", check=False) == "active", "systemd is up")
+    try:
+        wait_until(lambda: one.run("systemctl", "is-active", "only.target", check=False) == "active", "systemd is up")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{one.run('systemctl', 'list-jobs', check=False)}") from error
     return pid
 
 

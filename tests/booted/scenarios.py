@@ -7,15 +7,22 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.booted.booting import Booted, wait_until
-from tests.helpers.images import blurred, jpeg, photo
+from tests.booted.booting import FORWARDER, REPOSITORY, SHIPPED, Booted
+from tests.faults.site import wait_until
+from tests.helpers.images import blurred, jpeg, large_png, photo
+from tests.helpers.postgres import Server
 
 TEMPORARY, NO_PERMISSION, WRONG_CONFIGURATION = os.EX_TEMPFAIL, os.EX_NOPERM, os.EX_CONFIG
 _BIG = "[Unit]\nRequiresMountsFor=/data/big\n[Service]\nReadWritePaths=/data/big\n"
 _ON_BIG = "sources: [{name: default, accepted: /data/big/accepted}]\n"
 
-_PROCESSES = "/sys/fs/cgroup/system.slice/imageguard-daemon.service/cgroup.procs"
+_GROUP = "/sys/fs/cgroup/system.slice/imageguard-daemon.service"
+_PROCESSES = f"{_GROUP}/cgroup.procs"
 _FIND_PACKAGE = "find /opt/imageguard-daemon -maxdepth 5 -name imageguard_daemon -type d"
+
+_TOO_LITTLE, _HUGE_SIDE = 330, 11_000
+"""Megabytes with room for daemon, worker and decoder, and for no image of so many pixels a side."""
+_PASSWORD = 'a "password" of $pecial characters \\ #1'  # noqa: S105 - of a database that is gone with the scenario
 
 Scenario = Callable[[Booted], None]
 
@@ -25,7 +32,7 @@ def starts_judges_and_stops(system: Booted) -> None:
     system.start()
     system.judge("first")
     assert '"event": "workers"' in system.journal()
-    inside = ["nsenter", "--target", system.value_of("MainPID"), "--mount"]
+    inside = ["nsenter", "--target", system.value_of("MainPID"), "--mount", "--root"]
     for folder in ("/etc", "/usr", "/var", "/opt/imageguard-daemon", "/srv"):
         assert "Read-only" in system.run(*inside, "sh", "-c", f"touch {folder}/written 2>&1", check=False), folder
     system.run(*inside, "touch", "/srv/ingest/written")
@@ -39,8 +46,7 @@ def starts_judges_and_stops(system: Booted) -> None:
 def exposes_little(system: Booted) -> None:
     """This systemd's own analysis finds an exposure of at most 1.0 for each unit."""
     for unit in ("imageguard-daemon", "imageguard-forward"):
-        path = f"/root/checkout/systemd/{unit}.service"
-        system.run("systemd-analyze", "security", "--offline=true", "--threshold=10", path)
+        system.run("systemd-analyze", "security", "--offline=true", "--threshold=10", f"{SHIPPED}/{unit}.service")
 
 
 def hangs(system: Booted) -> None:
@@ -205,6 +211,70 @@ def workers_go_first(system: Booted) -> None:
         assert {int(score) for score in scores.values()} >= {400, 600}
 
 
+def limits_decide_how_many_workers(system: Booted) -> None:
+    """`MemoryMax=` and `CPUQuota=` of the unit bound number and size of the workers; the journal says which did."""
+    system.need_controllers("cpu", "memory")
+    with _running(system, drop_in="[Service]\nMemoryMax=600M\nCPUQuota=100%\n"):
+        told = system.told("workers")
+        assert (told["number"], told["megabytes_each"]) == (1, 600)
+        assert "the memory limit of 600 MB" in told["limited_by"]
+        system.judge("within-limits")
+    if int(system.run("nproc")) > 1:
+        with _running(system, drop_in="[Service]\nCPUQuota=100%\n"):
+            told = system.told("workers")
+            assert (told["number"], told["limited_by"]) == (1, "the limit of 1 processors")
+
+
+def memory_runs_out(system: Booted) -> None:
+    """The kernel ends a decoder for want of memory: the service lives, no image is judged by that, and it is later."""
+    system.need_controllers("memory")
+    with _running(system, "scoring: {workers: 1}\nfiling: {max_attempts: 1}\n"):
+        system.judge("fits")
+        main = system.value_of("MainPID")
+        system.run("systemctl", "set-property", "--runtime", "imageguard-daemon", f"MemoryMax={_TOO_LITTLE}M")
+        system.send("huge", large_png(_HUGE_SIDE))
+        wait_until(lambda: system.status()["failures"], "it is given up")
+        assert "perhaps for want of memory" in system.status()["failures"][0]["error"]
+        assert "oom_kill 0" not in system.run("cat", f"{_GROUP}/memory.events")
+        system.judge("fits-again")
+        assert (system.value_of("MainPID"), system.value_of("SubState")) == (main, "running")
+        assert (system.ingest / "inbox/huge.jpg").exists()
+        assert "huge.jpg" not in system.as_account("report", "/srv/ingest", "--by", "reason")
+        system.run("systemctl", "set-property", "--runtime", "imageguard-daemon", "MemoryMax=infinity")
+        system.run("systemctl", "reload", "imageguard-daemon")
+        wait_until(lambda: not (system.ingest / "inbox/huge.jpg").exists(), "it is judged with the memory it takes")
+    system.run("systemctl", "revert", "imageguard-daemon", check=False)
+
+
+def log_is_forwarded(system: Booted) -> None:
+    """The forwarder's unit has its password as a credential; what is wrong, or a database that is away, it outlives."""
+    with _fleet(system) as server:
+        url = server.url("imageguard", "imageguard_forwarder")
+        forward = f"forward: {{url: '{url}', with_daemon: false, retry_seconds: 1}}\n"
+
+        def received() -> int:
+            return int(server.sql("SELECT count(*) FROM decisions", "imageguard")[0][0])
+
+        with _running(system, forward):
+            system.judge("sent")
+            system.install_forwarder("not the password")
+            wait_until(lambda: "password authentication failed" in _warnings(system, FORWARDER), "it is told")
+            system.install_forwarder(_PASSWORD)
+            wait_until(received, "it is sent")
+            wait_until(lambda: "up to date" in system.as_account("status", "/srv/ingest"), "`status` says so")
+            main = system.value_of("MainPID", FORWARDER)
+            assert _PASSWORD not in system.run("cat", f"/proc/{main}/environ", f"/proc/{main}/cmdline")
+            before = received()
+            server.kill()
+            system.judge("meanwhile")
+            wait_until(lambda: "waiting" in system.as_account("status", "/srv/ingest"), "it is told to wait")
+            server.start()
+            wait_until(lambda: received() > before, "it goes on by itself")
+            assert system.value_of("MainPID", FORWARDER) == main
+            system.run("systemctl", "disable", "--now", FORWARDER)
+            assert system.value_of("Result", FORWARDER) == "success"
+
+
 def upgrade_in_place(system: Booted) -> None:
     """Files replaced under a running service: the next lost worker ends it for a new start, and nothing is lost."""
     with _running(system):
@@ -225,6 +295,7 @@ def stop_install_start(system: Booted) -> None:
     with _running(system):
         system.judge("before-upgrade")
     system.send("meanwhile")
+    assert system.upgrade() in system.as_account("--version")
     with _running(system):
         wait_until((system.ingest / "accepted/meanwhile.jpg").exists, "it is judged after the start")
     assert (system.ingest / "accepted/before-upgrade.jpg").exists()
@@ -246,6 +317,9 @@ ALL: tuple[Scenario, ...] = (
     inbox_is_missing,
     journal_knows_what_matters,
     workers_go_first,
+    limits_decide_how_many_workers,
+    memory_runs_out,
+    log_is_forwarded,
     upgrade_in_place,
     stop_install_start,
 )
@@ -268,6 +342,27 @@ def _running(system: Booted, more: str = "", drop_in: str = "") -> Iterator[None
     finally:
         system.stop()
         system.configure()
+
+
+@contextmanager
+def _fleet(system: Booted) -> Iterator[Server]:
+    """A PostgreSQL on loopback with tables and roles as in docs/fleet.md, which lets the forwarder in by password."""
+    with Server() as server:
+        server.sql("CREATE ROLE imageguard_owner LOGIN")
+        server.sql("CREATE ROLE imageguard_reader LOGIN")
+        server.sql(f"CREATE ROLE imageguard_forwarder LOGIN PASSWORD '{_PASSWORD}'")
+        server.sql("CREATE DATABASE imageguard OWNER imageguard_owner")
+        system.as_account("fleet", "prepare", "--db", server.url("imageguard", "imageguard_owner"))
+        grants = (REPOSITORY / "contrib/container/grants.sql").read_text()
+        server.sql(grants, "imageguard", "imageguard_owner")
+        rules = "host all owner 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        (server.data / "pg_hba.conf").write_text(rules)
+        server.sql("SELECT pg_reload_conf()")
+        yield server
+
+
+def _warnings(system: Booted, unit: str) -> str:
+    return system.journal("--priority=warning", unit=unit)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.booted import booting, scenarios
-from tests.booted.booting import UNIT, wait_until
+from tests.booted.booting import UNIT
+from tests.faults.site import wait_until
 
 UNIT_FILE = Path(__file__).resolve().parents[2] / "systemd" / "imageguard-daemon.service"
 UNITS = sorted(UNIT_FILE.parent.glob("*.service"))

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon_process import Ingest, wait_until
-from tests.helpers.images import jpeg, photo
+from tests.helpers.images import jpeg, large_png, photo
 
 _GROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
 _LIMITS = ("memory.max", "memory.limit_in_bytes")
@@ -44,19 +43,6 @@ def _is_removed(folder: Path) -> bool:
     return True
 
 
-def _png(side: int) -> bytes:
-    """Give a valid colour image that is small as a file and large in memory."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
-
-    header = side.to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
-    row = bytes([0]) + bytes(range(256)) * (side * 3 // 256 + 1)
-    packer = zlib.compressobj(1)
-    packed = b"".join(packer.compress(row[: side * 3 + 1]) for _ in range(side)) + packer.flush()
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
-
-
 @pytest.mark.timeout(400)
 def test_out_of_memory_costs_the_decoder_and_no_image_its_verdict(tmp_path, group):
     """The daemon goes on and judges what fits; what does not stays in the inbox, and is said to."""
@@ -68,7 +54,7 @@ def test_out_of_memory_costs_the_decoder_and_no_image_its_verdict(tmp_path, grou
         for pid in [process.pid, *_below(process.pid)]:
             (folder / "cgroup.procs").write_text(str(pid))
         (folder / limit).write_text(str(LIMIT_BYTES))
-        one.put("huge.png", _png(SIDE))
+        one.put("huge.png", large_png(SIDE))
         wait_until(lambda: one.status()["failures"], "it is given up", 300)
         assert process.poll() is None
         (failure,) = one.status()["failures"]

@@ -1,6 +1,7 @@
 """Photo-like images and damage to them, made by code: no test depends on a picture from elsewhere."""
 
 import io
+import zlib
 
 import cv2
 import numpy as np
@@ -83,3 +84,16 @@ def with_orientation(rgb: Rgb, orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x0110] = orientation, "Acme", "Acme Snap 3"
     return jpeg(rgb, exif=exif.tobytes())
+
+
+def large_png(side: int) -> bytes:
+    """Give a valid colour image that is small as a file and large in memory."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+    header = side.to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    row = bytes([0]) + bytes(range(256)) * (side * 3 // 256 + 1)
+    packer = zlib.compressobj(1)
+    packed = b"".join(packer.compress(row[: side * 3 + 1]) for _ in range(side)) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")

@@ -22,10 +22,11 @@ def main() -> int:
     asked = parser.parse_args()
     if lacking := machine.lacking():
         parser.error(f"needs {lacking}")
-    arguments = [f"--kills={asked.kills}", *(f"--only={word}" for word in asked.only)]
+    words = [f"--only={word}" for word in asked.only]
+    command = ["tests.world.network.inside", f"--kills={asked.kills}", *words]
     with tempfile.TemporaryDirectory(prefix="imageguard-network-") as base:
         tools = machine.unpacked(asked.tools or Path(base) / "tools")
-        return machine.run(Path(base), tools, arguments, asked.keep)
+        return machine.run(Path(base), tools, command, keep=asked.keep, modules="nfsd nfsv3 nfsv4 cifs")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small machine under this one: Debian's user-mode Linux, whose kernel has knfsd, the NFS and the SMB clients.
+"""A small machine under this one: Debian's user-mode Linux, with knfsd, NFS and SMB clients, and limits.
 
 Its root is this machine's own, read-only, under the unpacked packages and a layer in memory: the interpreter, the
 package and its dependencies are those that run the tests. What is served lies on an ext4 disk of its own.
@@ -57,8 +57,8 @@ def unpacked(folder: Path) -> Path:
     return folder
 
 
-def run(base: Path, tools: Path, arguments: list[str], keep: Path | None) -> int:
-    """Boot it, print what its trials say while they say it, and give their exit code."""
+def run(base: Path, tools: Path, command: list[str], *, keep: Path | None = None, modules: str = "") -> int:
+    """Boot it, run a module of the tests in it, print what that says while it says it, and give its exit code."""
     out = base / "out"
     out.mkdir()
     disk = base / "disk"
@@ -69,7 +69,8 @@ def run(base: Path, tools: Path, arguments: list[str], keep: Path | None) -> int
         "out": str(out),
         "repository": str(REPOSITORY),
         "python": sys.executable,
-        "arguments": shlex.join(arguments),
+        "command": shlex.join(command),
+        "modules": modules,
     }
     (base / "settings").write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items()))
     with (base / "console").open("wb") as console:
