@@ -9,13 +9,14 @@ import json
 import os
 import shlex
 import subprocess
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.container.conftest import ACCOUNT
+from tests.faults.site import wait_until
 from tests.helpers import images
 
 IMAGE = os.environ.get("IMAGEGUARD_IMAGE", "")
@@ -32,8 +33,6 @@ HARDENED = [
     "--security-opt",
     "no-new-privileges",
 ]
-ACCOUNT = 10001
-PATIENCE_SECONDS = 60.0
 
 pytestmark = [
     pytest.mark.skipif(not IMAGE, reason="needs an image and an engine: IMAGEGUARD_IMAGE names one"),
@@ -65,6 +64,16 @@ class Container:
         """Give what the engine knows."""
         return json.loads(engine("inspect", self.name).stdout)[0]
 
+    def said(self) -> str:
+        """Give all that it has written."""
+        logs = engine("logs", self.name)
+        return logs.stdout + logs.stderr
+
+    def told(self, event: str) -> dict:
+        """Give the first line of a kind that it has written; empty as long as there is none."""
+        lines = (line for line in self.said().splitlines() if f'"event": "{event}"' in line)
+        return json.loads(next(lines, "{}"))
+
     def stop(self) -> int:
         """Stop it as an engine does, and give its exit code."""
         engine("stop", "--time", "45", self.name)
@@ -73,27 +82,6 @@ class Container:
     def remove(self) -> None:
         """Leave nothing behind."""
         engine("rm", "--force", self.name, check=False)
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Poll; a container takes the time it takes."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.5)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Give a root that belongs to the image's account, with a good and a bad image in its inbox."""
-    tmp_path.chmod(0o755)
-    folder = tmp_path / "ingest"
-    (folder / "inbox/cat").mkdir(parents=True)
-    (folder / "inbox/cat/good.jpg").write_bytes(images.jpeg(images.photo()))
-    (folder / "inbox/cat/bad.jpg").write_bytes(images.jpeg(images.blurred(images.photo(), 6.0)))
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, ACCOUNT, ACCOUNT)
-    return folder
 
 
 @pytest.fixture
@@ -151,14 +139,49 @@ def test_a_killed_worker_leaves_nothing_behind(start):
 
 
 def test_the_limits_of_a_container_decide_how_many_workers_start(start):
-    """What it may have of memory bounds their number and size, and the first lines say so."""
-    daemon = start(options=("--memory", "600m"))
+    """What it may have of memory and processors bounds their number and size, and the first lines say so."""
+    daemon = start(options=("--memory", "600m", "--cpus", "1"))
     wait_until((daemon.root / "accepted/cat/good.jpg").exists, "it works within that")
-    said = engine("logs", daemon.name)
-    (line,) = [line for line in (said.stdout + said.stderr).splitlines() if '"event": "workers"' in line]
-    told = json.loads(line)
+    told = daemon.told("workers")
     assert (told["number"], told["megabytes_each"]) == (1, 600)
-    assert told["limited_by"] == "the memory limit of 600 MB"
+    assert told["limited_by"].endswith("the memory limit of 600 MB")
+    assert os.cpu_count() == 1 or "the limit of 1 processors" in told["limited_by"]
+
+
+def test_any_account_will_do(start, root):
+    """One that the image does not know, as some orchestrators give it, needs the folder and nothing else."""
+    for path in (root, *root.rglob("*")):
+        os.chown(path, 4242, 4242)
+    daemon = start(options=("--user", "4242:4242"))
+    wait_until((root / "accepted/cat/good.jpg").exists, "the good image is accepted")
+    assert {path.lstat().st_uid for path in root.rglob("*")} == {4242}
+    assert daemon.stop() == 0
+
+
+def test_refused_landlock_is_said(start, root, tmp_path):
+    """Images are judged without it, and log and `status` say that it is the runtime that refuses it."""
+    daemon = start(options=_refusing(tmp_path, names=["landlock_create_ruleset"]))
+    wait_until((root / "accepted/cat/good.jpg").exists, "the good image is accepted")
+    assert "Landlock (refused" in daemon.told("image decoders are not fully confined")["lacking"]
+    assert "Landlock (refused" in " ".join(daemon.ask("imageguard-daemon", "status", "/srv/ingest").stdout.split())
+
+
+def test_a_refused_filter_ends_the_daemon_and_is_no_verdict(start, root, tmp_path):
+    """Where the runtime refuses the filter of system calls, the daemon says so and ends; images stay."""
+    set_filter = [{"index": 0, "value": 22, "op": "SCMP_CMP_EQ"}]
+    daemon = start(options=_refusing(tmp_path, names=["prctl"], args=set_filter))
+    wait_until(lambda: daemon.inspected()["State"]["Status"] == "exited", "it has ended")
+    assert daemon.inspected()["State"]["ExitCode"] == os.EX_UNAVAILABLE
+    assert "seccomp" in daemon.said()
+    assert (root / "inbox/cat/good.jpg").exists()
+    assert not (root / "quarantine/cat").exists()
+
+
+def _refusing(folder: Path, **calls: object) -> tuple[str, ...]:
+    """Give options for a runtime that refuses these system calls."""
+    rules = [calls | {"action": "SCMP_ACT_ERRNO"}]
+    (folder / "profile.json").write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}))
+    return ("--security-opt", f"seccomp={folder}/profile.json")
 
 
 def test_pages_beside_the_daemon_ask_for_a_token(start, root):
