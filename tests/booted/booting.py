@@ -200,6 +200,7 @@ def booted(bare_root: Path | None = None) -> Iterator[Booted]:
         enter = f'echo $$ > {group}/cgroup.procs && exec unshare {" ".join(spaces)} bash {HERE}/boot.sh "$@"'
         process = subprocess.Popen(["sh", "-c", enter, "sh", *arguments], stdout=subprocess.DEVNULL)
         try:
+            _leave(process, groups)
             system = Booted(_first_process_of(process))
             system.install(package=bare_root is not None)
             yield system
@@ -214,6 +215,14 @@ def _give_controllers(groups: Path) -> None:
     for name in (groups / "cgroup.controllers").read_text().split():
         with suppress(OSError):
             (groups / "cgroup.subtree_control").write_text(f"+{name}")
+
+
+def _leave(process: "subprocess.Popen[bytes]", groups: Path) -> None:
+    """Take what waits for the system out of its group: a group with processes of its own lends no controllers."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_until(lambda: process.poll() is not None or children.read_text(), "the system's first process is there")
+    with suppress(OSError):  # it has ended, which is told where it is waited for
+        (groups / "cgroup.procs").write_text(str(process.pid))
 
 
 def _first_process_of(process: "subprocess.Popen[bytes]") -> int:
