@@ -183,6 +183,30 @@ def test_another_subvolume_in_its_place_is_not_taken_for_it(tmp_path: Path, name
         subprocess.run(["umount", top], check=True)
 
 
+def test_the_same_folder_of_the_same_disk_is_welcome_however_it_is_attached(tmp_path: Path, state_folder: Path) -> None:
+    """In a container a folder is mounted for itself that lies on a larger mount outside of it."""
+    disk, point = tmp_path / "disk", tmp_path / "data"
+    disk.mkdir()
+    (point / "big").mkdir(parents=True)
+    _run_or_skip("mount", "-o", "loop", _disk_image(tmp_path / "image", "ext4"), disk)
+    try:
+        (disk / "big").mkdir()
+        (disk / "other").mkdir()
+        _run_or_skip("mount", "--bind", disk / "big", point / "big")
+        mount_memory.remember(state_folder, [str(point / "big")])
+        subprocess.run(["umount", point / "big"], check=True)
+        with pytest.raises(StalledError, match="big was on"):
+            mount_memory.require_same_disks(state_folder)
+        subprocess.run(["mount", "--bind", disk, point], check=True)
+        mount_memory.require_same_disks(state_folder)
+        subprocess.run(["mount", "--bind", disk / "other", point / "big"], check=True)
+        with pytest.raises(StalledError, match="was /big, and is /other of the same file system"):
+            mount_memory.require_same_disks(state_folder)
+    finally:
+        for mounted in (point / "big", point, disk):
+            subprocess.run(["umount", "-q", mounted], check=False)
+
+
 def _device_of(point: Path) -> str:
     """Give the loop device of a mount; the device number of a folder on btrfs is not that of its disk."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
