@@ -1,6 +1,6 @@
 """How often findings are wrong, and how often patterns are missed: `python -m bench.findings`.
 
-    python -m bench.findings --reports 500 --trials 50 --steps 20 --alarms 20
+    python -m bench.findings --reports 500 --trials 50 --steps 20 --alarms 20 --years 10
     python -m bench.findings --log LOG/audit.db --shuffles 500
 
 A stream without a pattern comes in bursts and has days that differ for all; a finding about anything but limits that
@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,12 +41,21 @@ from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.findings import Patterns, find_patterns
 from imageguard_daemon.reporting.panel import Panel
-from imageguard_daemon.reporting.questions.now import BASELINE_SLOTS, alarms, by_day, daily_effects, limit_for
+from imageguard_daemon.reporting.questions.now import (
+    BASELINE_SLOTS,
+    DAY_SLOTS,
+    MOST_HOURS,
+    Spread,
+    alarms,
+    by_day,
+    limit_for,
+    spread_of,
+)
 from imageguard_daemon.reporting.scatter import scatter_of
 
 SETTINGS = Reporting()
 _STEPS = ((0.01, 0.05, 2_000), (0.05, 0.1, 500), (0.05, 0.15, 250), (0.05, 0.15, 50), (0.1, 0.2, 100))
-_GROUPS, _YEARS = 20, 3
+_GROUPS = 20
 _BY_HOUR = np.array([2, 1, 1, 1, 1, 2, 3, 5, 8, 10, 11, 11, 10, 10, 11, 11, 10, 9, 8, 7, 6, 5, 4, 3], float)
 LEVELS = ("high_rejection_rate", "mostly_", "source_mostly_rejected")
 """What is true of a stream above the limits."""
@@ -218,45 +228,75 @@ def _print_steps(trials: int) -> None:
         )
 
 
-def on_days(seed: int, rate: float, day: float, days: int = 366) -> Floats:
+def on_days(seed: int, rate: float, day: float, days: int = 366, most: float = 0.95) -> Floats:
     """Give the rate of every hour, where days differ (lognormal) for all alike."""
     of_day = np.exp(np.random.default_rng(seed).normal(0, day, days) - day**2 / 2)
-    return np.minimum(rate * np.repeat(of_day, 24), 0.95)
+    return np.minimum(rate * np.repeat(of_day, DAY_SLOTS), most)
 
 
-def hours_of(seed: int, rates: Floats, a_day: float, burst: int, rows: int) -> tuple[Floats, Floats, Floats]:
-    """Give images and rejections of every hour, more by day than by night, and the effects of four weeks."""
+def hours_of(seed: int, rates: Floats, a_day: float, burst: int, rows: int) -> tuple[Floats, Floats]:
+    """Give images and rejections of every hour, more by day than by night."""
     rng = np.random.default_rng(seed)
     by_hour = np.resize(_BY_HOUR / _BY_HOUR.sum(), len(rates))
     number = rng.poisson(a_day / burst * by_hour, (rows, len(rates)))
-    images, rejected = number * float(burst), rng.binomial(number, rates) * float(burst)
-    known = [part[:, :BASELINE_SLOTS] for part in (images, rejected)]
-    return images, rejected, daily_effects(*known, scatter_of(*map(by_day, known)))
+    return number * float(burst), rng.binomial(number, rates) * float(burst)
 
 
-def _print_alarms(trials: int) -> None:
-    print(f"False alarms by the hour, in {_YEARS} years of {_GROUPS} groups\n")
-    total = 0
-    cases = list(itertools.product((50, 500), (0.05, 0.18), (1, 3), (0.0, 0.3)))
-    for a_day, rate, burst, day in cases:
-        years = (hours_of(seed, on_days(seed, rate, day), a_day, burst, _GROUPS) for seed in range(_YEARS))
-        number = sum(len(row) for year in years for row in alarms(*year, limit_for(_GROUPS)))
-        total += number
-        print(f"{rate:.0%} at {a_day} a day, bursts of {burst}, days {day:g}: {number}", flush=True)
-    print(f"all: {total} in {_YEARS * len(cases)} years")
-    print(f"\nHours until an alarm (median of {trials}; 672 is none within four weeks)\n")
-    for before, after, a_day in _STEPS:
-        for burst in (1, 3):
-            rates = np.concatenate((np.full(BASELINE_SLOTS, before), np.full(BASELINE_SLOTS, after)))
-            told = sorted(_delay(hours_of(seed, rates, a_day, burst, 1)) for seed in range(trials))
-            what = f"{before:.0%} to {after:.0%} at {a_day:,} a day, bursts of {burst}"
+def spread_known(images: Floats, rejected: Floats) -> Spread:
+    """Give how counts scatter, as a look at the last weeks has it."""
+    known = [part[:, :MOST_HOURS] for part in (images, rejected)]
+    return spread_of(*known, scatter_of(*map(by_day, known)))
+
+
+def _print_alarms(trials: int, years: int) -> None:
+    print(f"False alarms by the hour, in {years} years of {_GROUPS} groups; causes, and groups that have it\n")
+    total, of_cases = Counter[str](), Counter[float]()
+    cases = list(itertools.product((50, 500, 3_000), (0.05, 0.18, 0.35), (1, 3), (0.0, 0.3, 0.5)))
+    for at, (a_day, rate, burst, day) in enumerate(cases):
+        made = [false_alarms(at * 1_000 + seed, a_day, rate, burst, day) for seed in range(years)]
+        causes, groups = (sum(column) for column in zip(*made, strict=True))
+        total.update(causes=causes, groups=groups)
+        of_cases[day] += causes
+        print(f"{rate:.0%} at {a_day:,} a day, bursts of {burst}, days {day:g}: {causes}, {groups}", flush=True)
+    of_day = years * len(cases) // len(of_cases)
+    for day, causes in of_cases.items():
+        print(f"days {day:g}: {causes} in {of_day:,} years, {causes / of_day:.2f} a year")
+    print(f"all: {total['causes']} in {years * len(cases):,} years, in {total['groups']} groups")
+    print(f"\nHours until an alarm for one of {_GROUPS} groups (median of {trials}; 672 is none within four weeks)\n")
+    for day, burst in itertools.product((0.0, 0.3), (1, 3)):
+        for before, after, a_day in _STEPS:
+            step = Step(before, after, a_day, burst, day)
+            told = sorted(hours_until_told(seed, step) for seed in range(trials))
+            what = f"{before:.0%} to {after:.0%} at {a_day:,} a day, bursts of {burst}, days {day:g}"
             print(f"{what}: {told[len(told) // 2]} (slowest {told[-1]})", flush=True)
     print()
 
 
-def _delay(made: tuple[Floats, Floats, Floats]) -> int:
-    [found_in] = alarms(*made, limit_for(_GROUPS))
-    return next((one.told - BASELINE_SLOTS for one in found_in if one.told >= BASELINE_SLOTS), BASELINE_SLOTS)
+def false_alarms(seed: int, a_day: float, rate: float, burst: int, day: float) -> tuple[int, int]:
+    """Give how many causes raise an alarm in a year without any, and how many groups: one bad day is bad for all."""
+    made = hours_of(seed, on_days(seed, rate, day), a_day, burst, _GROUPS)
+    told = [one.told for row in alarms(*made, spread_known(*made), limit_for(_GROUPS)) for one in row]
+    return len({hour // (2 * DAY_SLOTS) for hour in told}), len(told)
+
+
+class Step(NamedTuple):
+    """A rate that rises for one group of many."""
+
+    before: float
+    after: float
+    a_day: float
+    burst: int = 1
+    day: float = 0.0
+
+
+def hours_until_told(seed: int, step: Step) -> int:
+    """Give the hours from a step in one of the groups to its alarm."""
+    days = on_days(seed, 1.0, step.day, 2 * BASELINE_SLOTS // DAY_SLOTS, most=9.0)
+    images, rejected = hours_of(seed, np.minimum(step.before * days, 0.95), step.a_day, step.burst, _GROUPS)
+    rates = np.where(np.arange(len(days)) < BASELINE_SLOTS, step.before, step.after) * days
+    images[:1], rejected[:1] = hours_of(seed + 1_000, np.minimum(rates, 0.95), step.a_day, step.burst, 1)
+    [one, *_] = alarms(images, rejected, spread_known(images, rejected), limit_for(_GROUPS))
+    return next((each.told - BASELINE_SLOTS for each in one if each.told >= BASELINE_SLOTS), BASELINE_SLOTS)
 
 
 def main() -> None:
@@ -266,6 +306,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--alarms", type=int, default=5)
+    parser.add_argument("--years", type=int, default=3, help="of false alarms")
     parser.add_argument("--log", type=Path, action="append", default=[], help="shuffle the verdicts of this log")
     parser.add_argument("--shuffles", type=int, default=500)
     asked = parser.parse_args()
@@ -273,7 +314,7 @@ def main() -> None:
         _print_logs(asked.log, asked.shuffles)
         return
     if asked.alarms:
-        _print_alarms(asked.alarms)
+        _print_alarms(asked.alarms, asked.years)
     if asked.reports:
         _print_false(asked.reports)
     if asked.trials:

@@ -21,7 +21,7 @@ from imageguard_daemon.reporting.panel import Panel, panel_of
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.period import end_of
 from imageguard_daemon.reporting.questions.boundary import Missed, missed_by_little, tried
-from imageguard_daemon.reporting.questions.now import hourly_panel, risen_now
+from imageguard_daemon.reporting.questions.now import MOST_HOURS, hourly_panel, risen_now
 from imageguard_daemon.reporting.report import (
     Facts,
     Grouping,
@@ -90,7 +90,12 @@ def _end(scope: Scope, now: datetime | None) -> datetime | None:
 
 
 def risen_in(engine: Engine, scope: Scope, settings: "Reporting") -> list[Finding]:
-    """Give what rose in the last hours of a scope and is not over; the errors are those of `report_on`."""
+    """Give what rose in the last hours of a scope and is not over; the errors are those of `report_on`.
+
+    What is usual is known from the weeks before, whether they are in scope or not.
+    """
+    if scope.until is not None:
+        scope = replace(scope, since=scope.until - timedelta(hours=MOST_HOURS))
     with columns_for(engine, scope) as columns:
         counter = CellCounter(columns.keys, HOUR_MS)
         for batch in columns.batches(scope):

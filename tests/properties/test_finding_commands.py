@@ -135,6 +135,16 @@ def _check_reported(one: Finding, log: Path) -> None:
         assert shown["source"] in {None, one.where.get("source", one.scope.source)}
 
 
+def test_what_is_usual_is_known_from_weeks_before_a_short_period(engine: Engine) -> None:
+    """Alerts on the last day tell the rise that alerts on all weeks tell."""
+    told = [
+        [(one.subject, one.evidence) for one in risen_in(engine, Scope(since, until=NOW), SETTINGS)]
+        for since in (BEGIN, NOW - timedelta(days=1))
+    ]
+    assert told[0] == told[1]
+    assert "it's one" in {subject for subject, _ in told[0]}
+
+
 def test_times_are_exact() -> None:
     """A period that begins within a minute is not rounded to it."""
     assert moment_of(datetime(2025, 3, 1, 12, 30, tzinfo=UTC)) == "2025-03-01T12:30"

@@ -1,9 +1,10 @@
 """Has the rate risen in the last hours? A test that may be looked at again and again.
 
 Model: a cumulative sum (Page's CUSUM) of log-likelihood ratios of each hour's rejections, of twice the usual odds
-against the usual ones, divided by the design effect of days. The usual rate is that of four weeks before the last day.
-Null: the usual rate. However often it is looked at, the sum passes its limit by chance less than FALSE_A_YEAR times a
-year, of all groups together: the mean time to a false alarm is at least exp(limit) hours (Lorden, DOI
+against the usual ones. The usual rate is that of four weeks before the last day. Null: the usual rate times what the
+day has of its own, which is gamma-distributed (so that counts are negative binomial) and shared by the hours of a day;
+bursts count as one image. However often it is looked at, the sum passes its limit by chance less than FALSE_A_YEAR
+times a year, of all groups together: the mean time to a false alarm is at least exp(limit) hours (Lorden, DOI
 10.1214/aoms/1177693055). An alarm is over when the sum of the opposite passes a limit of its own (hysteresis).
 """
 
@@ -15,11 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.audit.cells import Cells
-from imageguard_daemon.reporting.finding import Finding, evidence_of, group_in_words, reason_in_words, subject_of
+from imageguard_daemon.reporting.finding import (
+    ALPHA,
+    CLEARLY_HIGHER,
+    Finding,
+    evidence_of,
+    group_in_words,
+    reason_in_words,
+    subject_of,
+)
 from imageguard_daemon.reporting.panel import MOST_CELLS, Counts, Panel, panel_of, streams_in
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.change import spoken
 from imageguard_daemon.reporting.scatter import Scatter, own_factors, scatter_of
+from imageguard_daemon.reporting.statistics import chance_of_difference
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.wording import percent
 
@@ -35,6 +45,8 @@ _ODDS = 2.0
 _OVER = math.log(24 * 28)
 """The sum at which an alarm is over."""
 _LEAST_RATE = 0.005
+_DOUBT = 0.5
+"""So many standard errors of the usual rate are added to it."""
 _LEAST_REJECTED = 3
 _GROUPS = ((), ("source",), ("camera",), ("class",))
 MOST_HOURS = 24 * 60
@@ -53,22 +65,39 @@ class Alarm:
     strength: float
 
 
-def alarms(images: Counts, rejected: Counts, effects: Counts, limit: float) -> list[list[Alarm]]:
-    """Give the alarms of each row of counts by hour; `effects` says how many images count as one."""
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How counts by hour scatter: so many images of each row count as one, and days differ for all rows.
+
+    `day` is the squared coefficient of variation of days; the first slot is hour `begin` of its day.
+    """
+
+    bursts: Counts
+    day: float = 0.0
+    begin: int = 0
+
+
+def alarms(images: Counts, rejected: Counts, spread: Spread, limit: float) -> list[list[Alarm]]:
+    """Give the alarms of each row of counts by hour."""
     rows, slots = images.shape
     found: list[list[Alarm]] = [[] for _ in range(rows)]
     total, back, begin = np.zeros(rows), np.zeros(rows), np.zeros(rows, np.int64)
     on = np.zeros(rows, bool)
-    usual = np.zeros(rows)
+    usual, so_far = np.zeros(rows), np.zeros(rows)
     summed, summed_bad = (
         np.concatenate((np.zeros((rows, 1)), part.cumsum(axis=1)), axis=1) for part in (images, rejected)
     )
     for slot in range(_LEAST_BASELINE + DAY_SLOTS, slots):
         last, first = slot - DAY_SLOTS, max(0, slot - DAY_SLOTS - BASELINE_SLOTS)
         n, y = summed[:, last] - summed[:, first], summed_bad[:, last] - summed_bad[:, first]
-        usual = np.where(on, usual, _upper(n, y, effects))
-        step = _ratio(images[:, slot], rejected[:, slot], usual) / effects
-        step = np.where(n > 0, step, 0.0)
+        usual = np.where(on, usual, _upper(n, y, spread, (last - first) / DAY_SLOTS))
+        midnight = max(slot - (spread.begin + slot) % DAY_SLOTS, _LEAST_BASELINE + DAY_SLOTS)
+        if midnight == slot:
+            so_far = np.zeros(rows)
+        today, bad_today = (part[:, slot + 1] - part[:, midnight] for part in (summed, summed_bad))
+        ratio = _ratio(today, bad_today, usual, spread)
+        step = np.where(n > 0, ratio - so_far, 0.0)
+        so_far = ratio
         begin = np.where(~on & (total <= 0) & (step > 0), slot, begin)
         total = np.maximum(total + step, 0.0) * ~on
         back = np.maximum(back - step, 0.0) * on
@@ -88,32 +117,42 @@ def limit_for(groups: int) -> float:
     return math.log(HOURS_A_YEAR * max(groups, 1) / FALSE_A_YEAR)
 
 
-def _upper(images: Counts, rejected: Counts, effects: Counts) -> Counts:
-    """Give the usual rate, with its standard error on top: few images say little."""
-    few, bad = images / effects, rejected / effects
+def _upper(images: Counts, rejected: Counts, spread: Spread, days: float) -> Counts:
+    """Give the usual rate, with half its standard error on top: few images and few days say little."""
+    few, bad = images / spread.bursts, rejected / spread.bursts
     rate = (bad + 0.5) / (few + 1)
-    upper: Counts = np.clip(rate + np.sqrt(rate * (1 - rate) / (few + 1)), _LEAST_RATE, 0.95)
+    variance = rate * (1 - rate) / (few + 1) + spread.day * rate**2 / days
+    upper: Counts = np.clip(rate + _DOUBT * np.sqrt(variance), _LEAST_RATE, 0.95)
     return upper
 
 
-def _ratio(images: Counts, rejected: Counts, rate: Counts) -> Counts:
-    higher = _ODDS * rate / (1 + (_ODDS - 1) * rate)
-    ratio: Counts = rejected * np.log(higher / rate) + (images - rejected) * np.log((1 - higher) / (1 - rate))
+def _ratio(images: Counts, rejected: Counts, rate: Counts, spread: Spread) -> Counts:
+    """Give the logarithm of how much likelier the counts of a day so far are at the higher rate than at the usual one.
+
+    Negative binomial, with the variance of the binomial where days do not differ.
+    """
+    times = _ODDS / (1 + (_ODDS - 1) * rate)
+    bursts = spread.bursts * (1 - rate)
+    bad, expected = rejected / bursts, images * rate / bursts
+    if not spread.day:
+        return bad * np.log(times) - expected * (times - 1)
+    shape = 1 / spread.day
+    ratio: Counts = bad * np.log(times) - (bad + shape) * np.log((times * expected + shape) / (expected + shape))
     return ratio
 
 
-def daily_effects(images: Counts, rejected: Counts, scatter: Scatter) -> Counts:
-    """Give how many images of each row count as one; hours of one day share what days have of their own."""
-    days, bad = by_day(images), by_day(rejected)
+def spread_of(images: Counts, rejected: Counts, scatter: Scatter, begin: int = 0) -> Spread:
+    """Give how rows of counts by hour scatter; what a row has beyond `scatter`, that of all, counts as bursts."""
+    days, bad = by_day(images, begin), by_day(rejected, begin)
     effects = scatter.effects(days, bad.sum(axis=1) / np.maximum(days.sum(axis=1), 1))
-    combined: Counts = effects * own_factors(days, bad, effects)
-    return combined
+    day = scatter.day * (1 + (2 / scatter.degrees) ** 0.5)  # known from few days: it may be that much more
+    return Spread(scatter.burst * own_factors(days, bad, effects), day, begin)
 
 
-def by_day(hours: Counts) -> Counts:
-    """Add up hours to days, backwards from the last."""
-    whole = hours.shape[1] // DAY_SLOTS * DAY_SLOTS
-    days: Counts = hours[:, hours.shape[1] - whole :].reshape(len(hours), -1, DAY_SLOTS).sum(axis=2)
+def by_day(hours: Counts, begin: int = 0) -> Counts:
+    """Add up hours to days; the first slot is hour `begin` of its day."""
+    starts = np.arange(-begin, hours.shape[1], DAY_SLOTS)
+    days: Counts = np.add.reduceat(hours, np.maximum(starts, 0), axis=1)
     return days
 
 
@@ -122,7 +161,9 @@ def risen_now(seen: Patterns, settings: "Reporting") -> list[Finding]:
     panel = seen.panel
     if panel.slots.seconds != _HOUR_SECONDS or panel.slots.number <= _LEAST_BASELINE + DAY_SLOTS:
         return []
-    scatter = scatter_of(by_day(panel.images), by_day(panel.rejected))
+    begin = panel.slots.first_second // _HOUR_SECONDS % DAY_SLOTS
+    before = slice(-DAY_SLOTS)  # what begins now must not hide itself
+    scatter = scatter_of(by_day(panel.images[:, before], begin), by_day(panel.rejected[:, before], begin))
     kinds = [panel.groups(*fields) for fields in _GROUPS]
     kinds = [kind for kind in kinds if not kind.fields or len(kind) > 1]
     limit = limit_for(sum(min(len(kind), _MOST_GROUPS) for kind in kinds))
@@ -130,21 +171,38 @@ def risen_now(seen: Patterns, settings: "Reporting") -> list[Finding]:
     for kind in kinds:
         images, rejected = kind.sums(panel.images), kind.sums(panel.rejected)
         most = np.argsort(-images.sum(axis=1), kind="stable")[:_MOST_GROUPS]
-        effects = daily_effects(images[most], rejected[most], scatter)
-        for row, each in zip(most.tolist(), alarms(images[most], rejected[most], effects, limit), strict=True):
+        spread = spread_of(images[most, before], rejected[most, before], scatter, begin)
+        for row, each in zip(most.tolist(), alarms(images[most], rejected[most], spread, limit), strict=True):
             named = not kind.fields or "camera" not in kind.fields or any(kind.names[row])
             if each and each[-1].end is None and named:
                 where = dict(zip(kind.fields, kind.names[row], strict=True))
                 found.append((each[-1].strength, where, kind.of_stream == row, each[-1]))
-    told: list[npt.NDArray[np.bool_]] = []
+    told: list[tuple[npt.NDArray[np.bool_], Alarm]] = []
     findings = []
     for _, where, chosen, alarm in sorted(found, key=lambda one: (one[3].begin, -one[0])):
         finding = _finding(where, chosen, alarm, seen)
         enough = finding.evidence["rejected"] >= _LEAST_REJECTED and finding.sample_size >= settings.min_sample
-        if enough and not any((chosen & before).any() for before in told):
-            told.append(chosen)
+        if enough and all(_is_its_own(chosen, alarm, *before, panel) for before in told):
+            told.append((chosen, alarm))
             findings.append(finding)
     return findings
+
+
+def _is_its_own(
+    chosen: npt.NDArray[np.bool_], alarm: Alarm, others: npt.NDArray[np.bool_], before: Alarm, panel: Panel
+) -> bool:
+    """Tell whether an alarm has a cause of its own beside one told before, of others that it is perhaps a part of.
+
+    What was raised later, and is clearly worse than they are now, would else wait until they are over.
+    """
+    if not (chosen & others).any():
+        return True
+    if alarm.told <= before.told:
+        return False
+    begin = max(alarm.begin, alarm.told - DAY_SLOTS)
+    ours, theirs = panel.tally(chosen, begin), panel.tally(others & ~chosen, begin)
+    chance = chance_of_difference((ours.rejected, ours.total), (theirs.rejected, theirs.total))
+    return ours.rate >= CLEARLY_HIGHER * theirs.rate and chance < ALPHA
 
 
 def _finding(where: dict[str, str], chosen: npt.NDArray[np.bool_], alarm: Alarm, seen: Patterns) -> Finding:

@@ -6,7 +6,14 @@ import pytest
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.patterns import Patterns
-from imageguard_daemon.reporting.questions.now import alarms, by_day, daily_effects, hourly_panel, limit_for, risen_now
+from imageguard_daemon.reporting.questions.now import (
+    alarms,
+    by_day,
+    hourly_panel,
+    limit_for,
+    risen_now,
+    spread_of,
+)
 from imageguard_daemon.reporting.scatter import scatter_of
 from tests.helpers.panels import HOUR_MS, Series, cells_in_time
 
@@ -29,8 +36,8 @@ def stepped(before: float, after: float, after_hours: int) -> Counts:
 def delay(seed: int, before: float, after: float, a_day: float) -> int:
     """Give the hours from a step to the alarm."""
     images, rejected = hours(seed, stepped(before, after, 14 * 24), a_day)
-    effects = daily_effects(images, rejected, scatter_of(by_day(images[:, :WEEKS]), by_day(rejected[:, :WEEKS])))
-    [found] = alarms(images, rejected, effects, limit_for(20))
+    spread = spread_of(images, rejected, scatter_of(by_day(images[:, :WEEKS]), by_day(rejected[:, :WEEKS])))
+    [found] = alarms(images, rejected, spread, limit_for(20))
     return next((one.told - WEEKS for one in found if one.told >= WEEKS), 10_000)
 
 
@@ -42,12 +49,15 @@ def test_a_step_is_told_within_days(before: float, after: float, a_day: float, m
     assert sorted(delay(seed, before, after, a_day) for seed in range(9))[4] <= most
 
 
-@pytest.mark.parametrize(("rate", "burst"), [(0.02, 1), (0.05, 3), (0.18, 1), (0.35, 10)])
-def test_a_quarter_without_a_change_has_no_alarm(rate: float, burst: int) -> None:
-    """Twenty groups looked at in each of 2,500 hours."""
-    images, rejected = hours(7, np.full(2_500, rate), 200, burst, rows=20)
-    effects = daily_effects(images, rejected, scatter_of(by_day(images), by_day(rejected)))
-    assert sum(map(len, alarms(images, rejected, effects, limit_for(20)))) == 0
+@pytest.mark.parametrize(
+    ("rate", "burst", "day"), [(0.02, 1, 0), (0.05, 3, 0), (0.18, 1, 0), (0.35, 10, 0), (0.18, 1, 0.3), (0.05, 3, 0.5)]
+)
+def test_a_quarter_without_a_change_has_no_alarm(rate: float, burst: int, day: float) -> None:
+    """Twenty groups looked at in each of 2,500 hours, also where days are good or bad for all of them."""
+    days = np.exp(np.random.default_rng(6).normal(0, day, 105))
+    images, rejected = hours(7, np.repeat(np.minimum(rate * days, 0.9), 24), 800, burst, rows=20)
+    spread = spread_of(images, rejected, scatter_of(by_day(images), by_day(rejected)))
+    assert sum(map(len, alarms(images, rejected, spread, limit_for(20)))) == 0
 
 
 def found(rates: Counts, others: dict[tuple[str, str, str], Series] | None = None) -> list[Finding]:
@@ -79,8 +89,25 @@ def test_a_young_log_is_not_said_to_be_four_weeks_old() -> None:
 
 def test_a_source_among_thousands_of_classes_is_told() -> None:
     """More streams than fit into memory by the hour leave classes out, not the question."""
-    classes = {(f"class{number}", "shop", ""): [(1, 0)] for number in range(4_000)}
+    classes = {(f"class{number}", "shop", ""): [(0, 0)] * (number % WEEKS) + [(1, 0)] for number in range(3_000)}
     assert [one.subject for one in found(stepped(0.05, 0.4, 12), classes)] == ["web"]
+
+
+def test_what_begins_while_all_are_worse_is_told_beside_it() -> None:
+    """An old alarm of all images hides no new one of a source; what is only a part of it is not told again."""
+    hours_after, small = 4 * 24, dict[tuple[str, str, str], Series]()
+    for number in range(60):
+        every = [20] * WEEKS + [6] * hours_after
+        small["cat", f"small{number}", ""] = [(1, int((at + number) % one == 0)) for at, one in enumerate(every)]
+    assert [one.subject for one in found(stepped(0.05, 0.05, hours_after), small)] == ["all images"]
+    worse = np.concatenate((np.full(len(every) - 12, 0.05), np.full(12, 0.6)))
+    assert [one.subject for one in found(worse, small)] == ["all images", "web"]
+
+
+def test_a_day_begins_at_midnight_whenever_the_counts_do() -> None:
+    """Hours of two days must not be one: what days have of their own would seem half as much."""
+    days = np.add.reduceat(np.arange(60.0), [0, 7, 31, 55])
+    assert by_day(np.arange(60.0)[None], 17)[0].tolist() == days.tolist()
 
 
 def test_a_long_period_is_looked_at_by_its_last_hours() -> None:
