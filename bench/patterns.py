@@ -35,10 +35,11 @@ def findings_in(year: Year) -> tuple[Finding, ...]:
     batches = [keyed.batch(day) for day in year.batches()]
     counter, surveyor, sizes = BatchCounter(keyed.keys, BY), Surveyor(keyed.keys), SizeCounter(keyed.keys)
     if surveyor.has_several:
-        surveyor.weigh(sum(np.bincount(batch.keys, minlength=len(keyed.keys)) for batch in batches))
+        surveyor.suppose(sum(np.bincount(batch.keys, minlength=len(keyed.keys)) for batch in batches))
     for batch in batches:
         for one in (counter, surveyor, sizes):
             one.add(batch)
+    surveyor.is_right(counter.cells.images_of_keys())
     counts = dict(zip(BY, counter.counts(), strict=True))
     survey = surveyor.survey()
     missed = tried(missed_by_little(survey.boundaries, Reporting()), keyed.keys, batches, lambda _: {})

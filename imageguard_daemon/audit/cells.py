@@ -15,6 +15,7 @@ from imageguard_daemon.audit.rollups import FLAG_BORDERLINE, FLAG_DUPLICATE, HOU
 
 Numbers = npt.NDArray[np.int64]
 _EPOCH = date(1970, 1, 1)
+_DENSE = 4
 _FIELDS = {
     Dimension.class_: "class_name",
     Dimension.reason: "reason",
@@ -40,6 +41,10 @@ class Cells:
     duplicates: Numbers
     borderline: Numbers
     slot_ms: int = DAY_MS
+
+    def images_of_keys(self) -> Numbers:
+        """Count the images of each key."""
+        return np.bincount(self.numbers, self.images, minlength=len(self.keys)).astype(np.int64)
 
     @property
     def days(self) -> Numbers:
@@ -143,7 +148,7 @@ class Grouping:
     def fold(self, periods: Numbers, groups: Numbers, images: Numbers, duplicates: Numbers) -> list[Count]:
         """Add up the images, and those that were there before, of each period and group."""
         size = max(len(self.groups), 1)
-        codes, places = np.unique(periods * size + groups, return_inverse=True)
+        codes, places = _distinct(periods * size + groups)
         totals, again = (
             np.bincount(places, weights=part, minlength=len(codes)).astype(np.int64).tolist()
             for part in (images, duplicates)
@@ -191,6 +196,17 @@ class BatchCounter:
         """Give what was counted, in the order of the groupings."""
         cells = self.cells
         return [self._hours[one].counts() if one in self._hours else one.count(cells) for one in self._groupings]
+
+
+def _distinct(codes: Numbers) -> tuple[Numbers, Numbers]:
+    """Give the codes there are, in their order, and the place of each code among them."""
+    first = int(codes.min(initial=0))
+    reach = int(codes.max(initial=0)) - first + 1
+    if reach > _DENSE * len(codes):
+        distinct, places = np.unique(codes, return_inverse=True)
+        return distinct, places
+    there = np.bincount(codes - first) > 0  # with few codes in between, to count is much faster than to sort
+    return np.flatnonzero(there) + first, (there.cumsum() - 1)[codes - first]
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imageguard_daemon.audit.cells import BatchCounter, CellCounter
+from imageguard_daemon.audit.cells import BatchCounter, CellCounter, Cells
 from imageguard_daemon.audit.columns import EPOCH, Columns, Engine, open_columns
 from imageguard_daemon.audit.counts import Count, Scope
 from imageguard_daemon.audit.queries import images_by_id
@@ -125,12 +125,23 @@ def _pass(
     counter = BatchCounter(columns.keys, groupings, slot)
     surveyor, sizes = Surveyor(columns.keys), SizeCounter(columns.keys)
     if surveyor.has_several:
-        surveyor.weigh(columns.images_of_keys(scope))
+        surveyor.suppose(columns.some_images_of_keys(scope))
     for batch in columns.batches(scope, scores=True):
         for one in (counter, surveyor, sizes):
             one.add(batch)
+    if surveyor.has_several and not surveyor.is_right(counter.cells.images_of_keys()):
+        surveyor = _surveyed_again(columns, scope, counter.cells)
     counts = dict(zip(groupings, counter.counts(), strict=True))
     return counts, panel_of(counter.cells), surveyor.survey(), sizes.bands()
+
+
+def _surveyed_again(columns: Columns, scope: Scope, cells: Cells) -> Surveyor:
+    """Look at the scores once more, now that it is known by which thresholds most images were judged."""
+    surveyor = Surveyor(columns.keys)
+    surveyor.suppose(cells.images_of_keys())
+    for batch in columns.batches(scope, scores=True):
+        surveyor.add(batch)
+    return surveyor
 
 
 def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:

@@ -140,20 +140,22 @@ class Panel:
 
     def by_reason(self, groups: Groups) -> Mapping[str, Counts]:
         """Give the rejections of each group in each slot, for each reason."""
+        return {reason: self.rejected_for(reason, groups) for reason in self.reasons}
+
+    def rejected_for(self, reason: str, groups: Groups) -> Counts:
+        """Give the rejections of each group in each slot for one reason."""
         found, slots = self.rejections, self.slots.number
-        size = len(groups) * slots
-        codes = (found.reasons * len(groups) + groups.of_stream[found.streams]) * slots + found.slots
-        counted = np.bincount(codes, found.images, minlength=size * len(self.reasons)).astype(float)
-        return {
-            reason: counted[at * size : (at + 1) * size].reshape(-1, slots) for at, reason in enumerate(self.reasons)
-        }
+        wanted = found.reasons == self.reasons.index(reason)
+        codes = groups.of_stream[found.streams[wanted]] * slots + found.slots[wanted]
+        counted = np.bincount(codes, found.images[wanted], minlength=len(groups) * slots)
+        return counted.astype(float).reshape(-1, slots)
 
 
 def panel_of(cells: Cells, most_slots: int = MOST_SLOTS) -> Panel:
     """Arrange what was counted by slot and key."""
     kept, slots, of_slot = _slots(cells, len(streams_in(cells)), most_slots)
     numbers, images = cells.numbers[kept], cells.images[kept].astype(np.int64)
-    numbers_seen = np.unique(numbers).tolist()
+    numbers_seen = np.flatnonzero(np.bincount(numbers)).tolist()
     streams: dict[tuple[str, ...], int] = {}
     reasons: dict[str, int] = {}
     of_key = np.full(max(len(cells.keys), 1), -1, np.int64)
@@ -185,7 +187,7 @@ def panel_of(cells: Cells, most_slots: int = MOST_SLOTS) -> Panel:
 
 def streams_in(cells: Cells) -> set[tuple[str, ...]]:
     """Give the streams of what was counted; a log may have keys of others, of long ago."""
-    keys = (cells.keys[number] for number in np.unique(cells.numbers).tolist())
+    keys = (cells.keys[number] for number in np.flatnonzero(np.bincount(cells.numbers)).tolist())
     return {_stream_of(key) for key in keys if key}
 
 

@@ -6,13 +6,13 @@ ended; the best of each is corrected for how many there were (Bonferroni), and b
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.reporting.finding import CLEARLY_HIGHER
+from imageguard_daemon.reporting.finding import ALPHA, CLEARLY_HIGHER
 from imageguard_daemon.reporting.scatter import LEAST_SLOTS, Scatter, own_factors, scatter_of
 from imageguard_daemon.reporting.statistics import chance_with_scatter, with_doubt
 
@@ -69,22 +69,37 @@ class Rises:
             factors = own_factors(images, hits, self._scatter.effects(images, rates))
         self._factors = factors
         self._slots = images.shape[1]
+        self._kinds = (_lasting(self._slots), _ended(self._slots))
 
-    def find(self) -> list[Rise | None]:
-        """Give the rise of each row."""
+    def find(self, looked_at: int = 1) -> list[Rise | None]:
+        """Give the rise of each row; none that is chance once it is corrected for having looked at so many."""
         found: list[Rise | None] = [None] * len(self.images)
+        for row in np.flatnonzero(np.isfinite(self.bounds())).tolist():
+            found[row] = self.of(row, looked_at)
+        return found
+
+    def bounds(self) -> Counts:
+        """Say for each row how many standard errors its rise has at most; -inf where it has none."""
+        bounds = np.full(len(self.images), -np.inf)
         if self._slots < LEAST_SLOTS:
-            return found
+            return bounds
         total, bad = self.images.sum(axis=1), self.hits.sum(axis=1)
         rows = np.flatnonzero((total >= 2 * self._least) & (bad >= _LEAST_BURSTS) & (bad < total))
-        kinds = (_lasting(self._slots), _ended(self._slots))
         for at in range(0, len(rows), _ROWS_AT_A_TIME):
             part = rows[at : at + _ROWS_AT_A_TIME]
-            tables = [self._standard_errors(part, kind) for kind in kinds]
-            for place, row in enumerate(part.tolist()):
-                best = [self._best(row, kind, table[place]) for kind, table in zip(kinds, tables, strict=True)]
-                found[row] = _likelier(*best)
-        return found
+            best = [self._standard_errors(part, kind).max(axis=1, initial=-np.inf) for kind in self._kinds]
+            bounds[part] = np.max(best, axis=0)
+        return np.where(bounds >= (_OF_MANY if self._slots > _MANY_SLOTS else _PROMISING), bounds, -np.inf)
+
+    def of(self, row: int, looked_at: int = 1) -> Rise | None:
+        """Give the rise of a row with a bound: the best of the windows of both kinds, unless all of them are chance."""
+        likely = min(_LIKELY, ALPHA / max(looked_at, 1))
+        looked = [(windows, self._standard_errors(np.array([row]), windows)[0]) for windows in self._kinds]
+        promising = [self._promising(row, windows, z) for windows, z in looked]
+        if not any(one and one.chance < likely for one in promising):
+            return None
+        lasting, ended = (one and self._standing_out(row, one) for one in promising)
+        return _likelier(lasting, ended)
 
     def _standard_errors(self, rows: npt.NDArray[np.int64], windows: _Windows) -> Counts:
         """Give how many standard errors each window of each row is above the rest; -inf where that is not news."""
@@ -105,15 +120,17 @@ class Rises:
         enough = (inside >= self._least) & (summed[:, windows.begins] >= self._least)
         return np.where(news & enough, z, -np.inf)
 
-    def _best(self, row: int, windows: _Windows, z: Counts) -> Rise | None:
+    def _promising(self, row: int, windows: _Windows, z: Counts) -> Rise | None:
         if not len(z) or z.max() < (_OF_MANY if self._slots > _MANY_SLOTS else _PROMISING):
             return None
         at = int(z.argmax())
-        chance = 2 * len(z) * self._chance(row, int(windows.begins[at]), int(windows.ends[at]))
-        if chance > _LIKELY:
-            return None
-        begin, end = self._sharpened(row, int(windows.begins[at]), int(windows.ends[at]))
-        return Rise(begin, end, chance, float(z[at])) if self._stands_out(row, begin, end) else None
+        begin, end = int(windows.begins[at]), int(windows.ends[at])
+        chance = 2 * len(z) * self._chance(row, begin, end)
+        return Rise(begin, end, chance, float(z[at])) if chance <= _LIKELY else None
+
+    def _standing_out(self, row: int, one: Rise) -> Rise | None:
+        begin, end = self._sharpened(row, one.begin, one.end)
+        return replace(one, begin=begin, end=end) if self._stands_out(row, begin, end) else None
 
     def _chance(self, row: int, begin: int, end: int) -> float:
         images, hits = self.images[row], self.hits[row]

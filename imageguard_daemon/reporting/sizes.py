@@ -7,6 +7,7 @@ back, so that a pass over the log costs a look-up for each image.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -176,11 +177,11 @@ class _Groups:
     def __init__(self, keys: Sequence[Key | None], name: str) -> None:
         numbers: dict[tuple[str, str], int] = {}
         self._of_key = np.full(max(len(keys), 1), -1, np.int64)
+        group_of = attrgetter(name, "scorer_version")
         for at, key in enumerate(keys):
-            if key and getattr(key, name):
-                group = (getattr(key, name), key.scorer_version)
-                if group in numbers or len(numbers) < _MOST_CLASSES:
-                    self._of_key[at] = numbers.setdefault(group, len(numbers))
+            group = group_of(key) if key else ("", "")
+            if group[0] and (group in numbers or len(numbers) < _MOST_CLASSES):
+                self._of_key[at] = numbers.setdefault(group, len(numbers))
         self._groups = list(numbers)
         self._counts = np.zeros(max(len(numbers), 1) * BINS, np.int32)
         self._newest = np.zeros(max(len(numbers), 1) * BINS, np.int64)

@@ -120,7 +120,8 @@ class _Judged(NamedTuple):
 class Surveyor:
     """Takes batches with their scores, one after the other; memory does not grow with them.
 
-    Where keys have several thresholds, `weigh` comes first.
+    Where keys have several thresholds, `suppose` comes first, with a guess of how many images each key has, and
+    `is_right` says at the end whether it will do.
     """
 
     def __init__(self, keys: Sequence[Key | None]) -> None:
@@ -146,6 +147,7 @@ class Surveyor:
         reasons = ["" if not key or key.verdict == "accepted" else key.reason for key in keys]
         self._reasons = list(dict.fromkeys(["", *reasons]))
         self._reason_of_key = np.array([self._reasons.index(reason) for reason in reasons] or [0])
+        self._is_rejected = self._reason_of_key > 0
         self.has_several = len({rule for rule, key in zip(self._rules_of_key.tolist(), keys, strict=False) if key}) > 1
         """Whether keys have several thresholds; those of years ago count, whatever the report is on."""
         self._common, self._is_mixed = 0, False
@@ -155,12 +157,20 @@ class Surveyor:
         self._newest: dict[int, list[int]] = {}
         self._nearest: dict[bool, list[_Found]] = {False: [], True: []}
 
-    def weigh(self, images: _Ints) -> None:
-        """Find by which thresholds most images were judged, of those that each key has."""
+    def suppose(self, images: _Ints) -> None:
+        """Take the thresholds that most images were judged by, if keys have so many images, for the common ones."""
+        self._common, self._is_mixed = self._most_common(images)[0], True
+
+    def is_right(self, images: _Ints) -> bool:
+        """Tell whether what was supposed holds for the images that keys have; if not, all is to be done again."""
+        common, self._is_mixed = self._most_common(images)
+        return common == self._common or not self._is_mixed
+
+    def _most_common(self, images: _Ints) -> tuple[int, bool]:
+        """Give the rule of most images, and whether there are others."""
         by_rule = np.bincount(self._rules_of_key, images, minlength=self._distinct.shape[1])
         known = ~np.isnan(self._distinct).any(axis=0)
-        self._common = int(np.where(known, by_rule, -1).argmax())
-        self._is_mixed = bool(np.count_nonzero(by_rule) > 1)
+        return int(np.where(known, by_rule, -1).argmax()), bool(np.count_nonzero(by_rule) > 1)
 
     def add(self, batch: Batch) -> None:
         """Take in the images of a batch."""
@@ -168,7 +178,7 @@ class Surveyor:
         self._borderline_images += int(np.count_nonzero(batch.flags & FLAG_BORDERLINE))
         measured = ~np.isnan(batch.scores[:, 0])
         if self._is_mixed and not measured.all():  # what cannot be measured is rejected by any rule
-            self._count_by_one_rule(batch.keys[~measured], self._reason_of_key[batch.keys[~measured]] > 0)
+            self._count_by_one_rule(batch.keys[~measured], self._is_rejected[batch.keys[~measured]])
         if not measured.any():
             return
         kept = slice(None) if measured.all() else measured
@@ -176,7 +186,7 @@ class Surveyor:
 
     def _take(self, scores: _Floats, keys: npt.NDArray[np.uint32], ids: _Ints, flags: npt.NDArray[np.uint8]) -> None:
         """Take in measured images; a row of scores for each signal, since numpy is slow along short lines."""
-        bins = (scores * BINS_A_POINT).astype(np.intp)
+        bins = (scores * BINS_A_POINT).astype(np.int32)  # twice as fast as to 64 bits
         np.clip(bins, 0, BINS - 1, out=bins)
         for signal in range(len(SCORE_NAMES)):
             self._histogram[signal] += np.bincount(bins[signal], minlength=BINS)
@@ -187,7 +197,7 @@ class Surveyor:
         margins = scores - limits[:-1]
         self._count_boundaries(keys, scores, margins, flags)
         worst = margins.min(axis=0)
-        otherwise = (worst < 0) != (self._reason_of_key[keys] > 0)
+        otherwise = (worst < 0) != self._is_rejected[keys]
         if otherwise.any():
             self._otherwise += np.bincount(keys[otherwise], minlength=len(self._otherwise))
         if self._is_mixed:
@@ -241,11 +251,12 @@ class Surveyor:
         del kept[NEAREST_KEPT:]
 
     def _keep_newest(self, batch: Batch) -> None:
-        reasons = self._reason_of_key[batch.keys]
-        rejected = np.flatnonzero(reasons)
-        np.maximum.at(self._newest_of_key, batch.keys[rejected], batch.ids[rejected])
-        for reason in np.flatnonzero(np.bincount(reasons[rejected])).tolist():
-            ids = batch.ids[reasons == reason]
+        rejected = np.flatnonzero(self._is_rejected[batch.keys])
+        keys, every = batch.keys[rejected], batch.ids[rejected]
+        np.maximum.at(self._newest_of_key, keys, every)
+        reasons = self._reason_of_key[keys]
+        for reason in np.flatnonzero(np.bincount(reasons)).tolist():
+            ids = every[reasons == reason]
             ids = np.partition(ids, -EXAMPLES_KEPT)[-EXAMPLES_KEPT:] if len(ids) > EXAMPLES_KEPT else ids
             self._newest[reason] = sorted((*self._newest.get(reason, ()), *ids.tolist()))[-EXAMPLES_KEPT:]
 

@@ -45,6 +45,7 @@ class Judged:
     repeated: bool = False
     """All of them have the same bytes."""
     borderline: bool = False
+    preset: str = "general"
 
 
 def write_log(database: Path, batches: Iterable[Judged]) -> Path:
@@ -64,7 +65,9 @@ def _judged_file(batch: Judged, number: int) -> JudgedFile:
     name, sha256 = f"{batch.class_name}/{number}.jpg", f"{0 if batch.repeated else number:064x}"
     issues = (batch.reason,) if batch.reason else ()
     measures, scores = _measured(batch, number)
-    decision = Decision(0.2 if issues else 0.9, issues, scores, measures, "general", {}, "test", "", batch.borderline)
+    decision = Decision(
+        0.2 if issues else 0.9, issues, scores, measures, batch.preset, {}, "test", "", batch.borderline
+    )
     folder = "quarantine" if issues else "accepted"
     intent = Intent(
         "image",

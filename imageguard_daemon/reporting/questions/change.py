@@ -5,10 +5,11 @@ all times of a series (there), and Bonferroni with an equal part for each kind o
 explains most comes first, and what another series has beyond it is looked at without its streams.
 """
 
-from collections.abc import Mapping, Sequence
+from bisect import insort
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from imageguard_daemon.reporting.finding import (
     reason_in_words,
     subject_of,
 )
-from imageguard_daemon.reporting.panel import PAIRS, Panel, Slots
+from imageguard_daemon.reporting.panel import PAIRS, Counts, Groups, Panel, Slots
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.rises import Rise, Rises, with_drift
 from imageguard_daemon.reporting.statistics import chance_with_scatter
@@ -62,32 +63,65 @@ class Changed:
 
 def changes(seen: Patterns, settings: "Reporting") -> list[tuple[Changed, Finding]]:
     """Give what got worse, what explains most first."""
-    found = _found(seen, settings)
     told: list[Changed] = []
-    for one in sorted(found, key=lambda each: (-each.rise.z, len(each.where)))[:_LOOKED_AT]:
+    for one in _found(seen, settings):
         if len(told) < MOST_TOLD and _adds(one, told, seen, settings.min_sample):
             told.append(one)
     return [(one, _finding(one, seen.panel)) for one in told]
 
 
+class _Looked(NamedTuple):
+    """The series of one kind."""
+
+    groups: Groups
+    rises: Rises
+    factors: Counts
+    series: int
+
+
 def _found(seen: Patterns, settings: "Reporting") -> list[Changed]:
-    """Give what rose beyond chance for all series of its kind."""
-    panel, found = seen.panel, []
+    """Give what rose beyond chance for all series of its kind, what explains most first; only so many are looked at."""
+    looked = _looked(seen, settings)
+    bounds = [(bound, at, row) for at, one in enumerate(looked) for row, bound in _bounds(one, seen.panel)]
+    found: list[tuple[float, int, int, int, Changed]] = []
+    for bound, at, row in sorted(bounds, key=lambda one: (-one[0], one[1], one[2])):
+        if len(found) >= _LOOKED_AT and -found[_LOOKED_AT - 1][0] > bound:
+            break  # nothing that follows explains more
+        if one := _changed(looked[at], row):
+            insort(found, (-one.rise.z, len(one.where), at, row, one), key=lambda each: each[:4])
+    return [one for *_, one in found[:_LOOKED_AT]]
+
+
+def _looked(seen: Patterns, settings: "Reporting") -> list[_Looked]:
+    panel, looked = seen.panel, []
     for fields in SERIES:
         groups = panel.groups(*fields)
         if fields and len(groups) < 2:  # it is all images
             continue
-        alike = _singles(panel, fields)
-        of_group = seen.series(*fields)
-        series = len(SERIES) * int((of_group.images.sum(axis=1) >= 2 * settings.min_sample).sum())
-        looked = Rises(of_group.images, of_group.rejected, seen.scatter, of_group.factors, least=settings.min_sample)
-        for number, rise in enumerate(looked.find()):
-            if rise and _has_names(fields, groups.names[number]) and not alike[number]:
-                where = dict(zip(fields, groups.names[number], strict=True))
-                rise = replace(rise, chance=min(1.0, rise.chance * series))  # noqa: PLW2901
-                factor = float(of_group.factors[number])
-                found.append(Changed(where, groups.of_stream == number, rise, series, factor))
-    return [one for one in found if one.rise.chance < ALPHA]
+        of_group, least = seen.series(*fields), settings.min_sample
+        series = len(SERIES) * int((of_group.images.sum(axis=1) >= 2 * least).sum())
+        images, rejected, factors = of_group.images, of_group.rejected, of_group.factors
+        rises = Rises(images, rejected, seen.scatter, factors, least=least)
+        looked.append(_Looked(groups, rises, factors, series))
+    return looked
+
+
+def _bounds(one: _Looked, panel: Panel) -> Iterator[tuple[int, float]]:
+    """Give the groups that may have a rise, and what it explains at most."""
+    groups, bounds = one.groups, one.rises.bounds()
+    alike = _singles(panel, groups.fields)
+    for row in np.flatnonzero(np.isfinite(bounds) & ~alike).tolist():
+        if _has_names(groups.fields, groups.names[row]):
+            yield row, float(bounds[row])
+
+
+def _changed(one: _Looked, row: int) -> Changed | None:
+    groups, rise = one.groups, one.rises.of(row, one.series)
+    if rise is None or rise.chance * one.series >= ALPHA:
+        return None
+    where = dict(zip(groups.fields, groups.names[row], strict=True))
+    rise = replace(rise, chance=rise.chance * one.series)
+    return Changed(where, groups.of_stream == row, rise, one.series, float(one.factors[row]))
 
 
 def _singles(panel: Panel, fields: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -150,7 +150,7 @@ def dominating_reasons(seen: Patterns, settings: "Reporting") -> list[Finding]:
         return []
     reason = overall.top_reason
     groups = panel.groups("class", "source", "camera")
-    effect = _effect_of_share(seen, groups.sums(panel.rejected), panel.by_reason(groups)[reason])
+    effect = _effect_of_share(seen, groups.sums(panel.rejected), panel.rejected_for(reason, groups))
     chance = chance_above(overall.reasons[reason], overall.rejected, settings.mostly_share, effect)
     one = Tally(overall.rejected, {reason: overall.reasons[reason]})
     if chance >= DOUBT:

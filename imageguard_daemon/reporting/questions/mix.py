@@ -60,7 +60,8 @@ def _found(seen: Patterns, least: int) -> Iterator[_Found]:
         looked_at = len(_GROUPS) * len(panel.reasons) * int((series.rejected.sum(axis=1) >= 2 * least).sum())
         for reason, hits in panel.by_reason(series.groups).items():
             scatter = seen.scatter_of_shares(series.rejected, hits)
-            for number, rise in enumerate(Rises(series.rejected, hits, scatter, least=least).find()):
+            looked = Rises(series.rejected, hits, scatter, least=least)
+            for number, rise in enumerate(looked.find(looked_at)):
                 if rise and rise.chance * looked_at < ALPHA:
                     where = dict(zip(fields, series.groups.names[number], strict=True))
                     chosen = series.groups.of_stream == number

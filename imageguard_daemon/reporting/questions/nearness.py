@@ -29,9 +29,9 @@ def more_near_thresholds(seen: Patterns, settings: "Reporting", changed: Sequenc
         if fields and len(groups) < 2:
             continue
         images, near = groups.sums(seen.panel.images), groups.sums(seen.panel.borderline)
-        looked = Rises(images, near, seen.scatter_of_shares(images, near), least=settings.min_sample)
         looked_at = len(_GROUPS) * int((images.sum(axis=1) >= 2 * settings.min_sample).sum())
-        for number, rise in enumerate(looked.find()):
+        looked = Rises(images, near, seen.scatter_of_shares(images, near), least=settings.min_sample)
+        for number, rise in enumerate(looked.find(looked_at)):
             chosen = groups.of_stream == number
             lasts = rise is not None and rise.end == seen.panel.slots.number
             if rise and lasts and rise.chance * looked_at < ALPHA and not any((chosen & each).any() for each in taken):

@@ -1,12 +1,19 @@
 """One pass over the scores of a report."""
 
 import json
+from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.audit.columns import Batch, Columns, Key, open_columns
+from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.config import Reporting
+from imageguard_daemon.reporting.gathering import gather
 from imageguard_daemon.reporting.survey import Survey, Surveyor
+from tests.helpers.audit_logs import NOON, Judged, write_log
 
 
 def key(class_name: str, blur: float) -> Key:
@@ -17,16 +24,18 @@ def key(class_name: str, blur: float) -> Key:
 KEYS = [None, key("a", 50), key("b", 50), key("c", 50), key("all", 10)]
 
 
-def survey(images: dict[int, int]) -> Survey:
-    """Look at so many images of each key, all with a blur score of 30."""
+def survey(images: dict[int, int], guess: np.ndarray | None = None) -> Survey:
+    """Look at so many images of each key, all with a blur score of 30, after a guess at how many there are."""
     keys = np.repeat(list(images), list(images.values())).astype(np.uint32)
     scores = np.full((len(keys), 6), 99.0)
     scores[:, 0] = 30.0
     nothing = np.zeros(len(keys), np.int64)
     batch = Batch(0, nothing, keys, nothing.astype(np.uint8), np.arange(1, len(keys) + 1), scores)
     surveyor = Surveyor(KEYS)
-    surveyor.weigh(np.bincount(batch.keys, minlength=len(KEYS)))
+    counted = np.bincount(batch.keys, minlength=len(KEYS))
+    surveyor.suppose(counted if guess is None else guess)
     surveyor.add(batch)
+    assert surveyor.is_right(counted) == (guess is None)
     return surveyor.survey()
 
 
@@ -41,3 +50,44 @@ def test_groups_are_held_against_the_thresholds_of_most_images(images: dict[int,
 def test_thresholds_that_none_of_these_images_was_judged_by_do_not_count() -> None:
     """A log may have others of years ago: a report on images that all were judged alike compares them as they are."""
     assert survey({4: 10}).by_one_rule is None
+
+
+def test_a_wrong_guess_at_the_thresholds_of_most_images_is_known() -> None:
+    """Then the scores are looked at once more."""
+    survey({1: 4, 4: 10}, guess=np.array([0, 5, 0, 0, 4]))
+
+
+@pytest.mark.parametrize("guessed", ["general", "detection"])
+def test_a_report_holds_by_the_thresholds_of_most_whatever_was_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guessed: str
+) -> None:
+    """Hours are sampled in a long log, and those may have been judged by other thresholds than most."""
+    images = [
+        Judged(images=n, preset=preset, exposure=(0.0, 0.0)) for preset, n in (("general", 20), ("detection", 30))
+    ]
+    engine = open_for_reading(write_log(tmp_path / "audit.db", images))
+
+    def made() -> list[int]:
+        found = gather(engine, (Dimension.class_,), Scope(), Reporting()).survey
+        assert found is not None
+        assert found.by_one_rule is not None
+        return found.by_one_rule.tolist()
+
+    def sampled(columns: Columns, _: Scope) -> np.ndarray:
+        return np.array([int(key is not None and key.preset == guessed) for key in columns.keys])
+
+    exact = made()
+    monkeypatch.setattr(Columns, "some_images_of_keys", sampled)
+    assert made() == exact
+    engine.dispose()
+
+
+def test_a_sample_of_a_long_log_is_of_its_hours(tmp_path: Path) -> None:
+    """Of three weeks each hour of the day is looked at; what is not packed yet counts, too."""
+    times = [NOON + timedelta(hours=number) for number in range(504)]
+    engine = open_for_reading(write_log(tmp_path / "audit.db", [Judged(decided_at=time) for time in times]))
+    with open_columns(engine) as columns:
+        assert 40 <= columns.some_images_of_keys(Scope()).sum() <= 60
+        assert columns.some_images_of_keys(Scope(since=times[-100])).sum() == 100
+        assert columns.some_images_of_keys(Scope(source="default", since=times[-300])).sum() < 40
+    engine.dispose()
