@@ -83,6 +83,7 @@ class CellCounter:
     def cells(self) -> Cells:
         """Give what was counted."""
         columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
+        self._parts = [tuple(columns)] if columns else []
         slots, numbers, images, duplicates, borderline = columns or [np.empty(0, np.int32)] * 5
         return Cells(self._keys, slots, numbers, images, duplicates, borderline, self._slot_ms)
 

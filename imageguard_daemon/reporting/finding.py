@@ -46,6 +46,7 @@ class Shows(Enum):
     """What of a log shows a finding."""
 
     rejected = "rejected"
+    accepted = "accepted"
     page = "page"
     days = "days"
     hours = "hours"
@@ -71,11 +72,11 @@ class Finding:
     """One of its rejected images, where the record is there."""
     example_id: int = 0
     shows: Shows = Shows.rejected
-    """What shows it to a person: its rejected images, a page, its days or hours, or nothing where there is no log."""
+    """What shows it to a person: its images, a page, its days or hours, or nothing where there is no log."""
     scope: Scope = field(default_factory=Scope)
     """Which decisions the report is on."""
     score: tuple[str, float, float] | None = None
-    """A score of its rejected images, and from where to where it lies."""
+    """A score of its images, and from where to where it lies."""
     is_silence: bool = False
     """Whether nothing came in its time: what shows it came before."""
 
@@ -107,7 +108,8 @@ class Finding:
         where = self._selected()
         if self._is_listed(where):
             ranges = "" if self.score is None else " --score {}={:g}..{:g}".format(*self.score)
-            return f"imageguard-daemon quarantine list ROOT --state all{options_of(where)}{ranges}"
+            state = "all" if self.shows is Shows.rejected else self.shows.value
+            return f"imageguard-daemon quarantine list ROOT --state {state}{options_of(where)}{ranges}"
         where.pop("reason", None)
         form = f"--by {self.shows.value.removesuffix('s')}" if self.shows in _IN_TIME else _PAGE
         return f"imageguard-daemon report ROOT{options_of(where)} {form}"
@@ -116,7 +118,7 @@ class Finding:
     def query(self) -> str:
         """The query of the page that shows its images; empty where none does."""
         where = self._selected()
-        if not self._is_listed(where) or where.get("source") == "":
+        if self.shows is not Shows.rejected or not self._is_listed(where) or where.get("source") == "":
             return ""
         for option, name in (("class", "class_name"), ("camera", "camera")):
             if option in where:
@@ -125,7 +127,7 @@ class Finding:
         return urlencode({"state": "all", **where, **ranges})
 
     def _is_listed(self, where: Mapping[str, str]) -> bool:
-        return self.shows is Shows.rejected and _LISTED.issuperset(where)
+        return self.shows in {Shows.rejected, Shows.accepted} and _LISTED.issuperset(where)
 
     def _selected(self) -> dict[str, str]:
         """Give what the options select by: what the report does, and within that the finding."""

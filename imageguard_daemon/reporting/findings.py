@@ -14,6 +14,7 @@ from imageguard_daemon.reporting.questions.change import Changed, changes
 from imageguard_daemon.reporting.questions.cycle import cycles
 from imageguard_daemon.reporting.questions.difference import Different, differing, small_classes
 from imageguard_daemon.reporting.questions.level import (
+    LOOK_AT,
     arriving_again,
     dominating_reasons,
     high_rejection_rate,
@@ -84,7 +85,8 @@ def _explained(one: Finding, told: Sequence[Finding], seen: Patterns, settings: 
     if not named or rest.total < settings.min_sample or rest.rate > settings.rejection_rate_limit:
         return one
     rate = f"{percent(rest.rate)} of {rest.total:,}"
-    return replace(one, sentence=f"{one.sentence} Without {told_in_words(named)} it is {rate}.")
+    sentence = f"{one.sentence} Without {told_in_words(named)} it is {rate}."
+    return replace(one, sentence=sentence, look_at="Begin with what is told of these.")
 
 
 def _told(
@@ -157,10 +159,10 @@ def _referring(finding: Finding, source: str | None, told: set[str]) -> Finding:
     """Have the finding about a class refer to the one source that it comes from."""
     if source is None:
         return finding
-    see_there = ": see there" if source in told else ""
-    return replace(
-        finding, look_at=f"Its images come from source '{shown(source)}' alone{see_there}. {finding.look_at}"
-    )
+    alone = f"Its images come from source '{shown(source)}' alone"
+    if source in told:
+        return replace(finding, look_at=f"{alone}: see there. {LOOK_AT[next(iter(finding.where))]}")
+    return replace(finding, look_at=f"{alone}. {finding.look_at}")
 
 
 def _are_rejected(thumbnails: Finding, told: Sequence[Finding], seen: Patterns) -> bool:

@@ -154,7 +154,7 @@ class Panel:
 def panel_of(cells: Cells, most_slots: int = MOST_SLOTS) -> Panel:
     """Arrange what was counted by slot and key."""
     kept, slots, of_slot = _slots(cells, len(streams_in(cells)), most_slots)
-    numbers, images = cells.numbers[kept], cells.images[kept].astype(np.int64)
+    numbers, images = cells.numbers[kept], cells.images[kept]
     numbers_seen = np.flatnonzero(np.bincount(numbers)).tolist()
     streams: dict[tuple[str, ...], int] = {}
     reasons: dict[str, int] = {}
@@ -165,9 +165,9 @@ def panel_of(cells: Cells, most_slots: int = MOST_SLOTS) -> Panel:
             of_key[number] = streams.setdefault(_stream_of(key), len(streams))
             if key.verdict != "accepted":
                 reason_of_key[number] = reasons.setdefault(key.reason, len(reasons))
-    of_stream, why = of_key[numbers], reason_of_key[numbers]
+    of_stream, why = of_key.astype(np.int32)[numbers], reason_of_key.astype(np.int32)[numbers]  # of a million cells
     shape = (max(len(streams), 1), slots.number)
-    places, bad = of_stream * slots.number + of_slot, why >= 0
+    places, bad = of_stream * np.int64(slots.number) + of_slot, why >= 0
 
     def counted(weights: npt.NDArray[np.number]) -> Counts:
         return np.bincount(places, weights, minlength=shape[0] * shape[1]).astype(float).reshape(shape)
@@ -180,7 +180,7 @@ def panel_of(cells: Cells, most_slots: int = MOST_SLOTS) -> Panel:
         counted(cells.borderline[kept]),
         np.bincount(of_stream, cells.duplicates[kept], minlength=shape[0]).astype(np.int64),
         tuple(reasons),
-        Rejections(of_stream[bad], of_slot[bad], why[bad], images[bad]),
+        Rejections(*(part[bad].astype(np.int64) for part in (of_stream, of_slot, why, images))),
         of_key,
     )
 

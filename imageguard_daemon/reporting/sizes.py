@@ -70,6 +70,8 @@ class Band:
     pixels: float
     share: float
     places: int
+    scores: tuple[float, float] = (0.0, 0.0)
+    """From which score of resolution to which its images lie."""
     ids: tuple[int, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
 
@@ -111,7 +113,12 @@ def _fullest(below: _Ints, total: int, width: Width) -> tuple[int, int, Band]:
     larger = total - int(below[min(first + width.bins // 2 + _FAR_BINS, BINS - 1)])
     middle = float(np.average(np.arange(first, after) + 0.5, weights=np.diff(below[first : after + 1]) + 1e-9))
     places = len(starts) // max(width.bins // 4, 1)
-    return first, after, Band(total, images, around - images, larger, _pixels(middle), width.share, places)
+    scores = tuple(int(np.searchsorted(_BIN_OF_SCORE, at)) / _A_POINT for at in (first, after))
+    return (
+        first,
+        after,
+        Band(total, images, around - images, larger, _pixels(middle), width.share, places, (scores[0], scores[1])),
+    )
 
 
 def _pixels(bins: float) -> float:

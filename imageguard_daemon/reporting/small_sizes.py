@@ -20,6 +20,14 @@ _LARGER_SHARE, _LARGER_OF_OTHERS = 0.2, 0.4
 """So many of all, and of those that are not in the band, must be far larger: else small is what these images are."""
 
 
+_THUMBNAILS = "Look at whether thumbnails or previews are collected in place of the originals"
+_LOOK_AT = {
+    "Class": f"{_THUMBNAILS}.",
+    "Source": f"{_THUMBNAILS}. Where they are all the images of one class, that may be its size.",
+    "": f"{_THUMBNAILS}.",
+}
+
+
 def thumbnails_mixed_in(bands: Mapping[str, Bands], settings: "Reporting", *, of_a_log: bool = True) -> list[Finding]:
     """Tell which sources have many small images of one size among far larger ones, and which classes have more."""
     sources = _conspicuous(bands.get("source", Bands()), settings)
@@ -68,7 +76,7 @@ def _findings(what: str, found: Iterable[_Found]) -> Iterable[Finding]:
             f"about {band.pixels / 1000:.0f} kilopixels{such_as}, while {band.larger:,} have {FAR_LARGER:g} times as "
             "many pixels or more."
         )
-        look_at = "Look at whether thumbnails or previews are collected in place of the originals."
+        look_at = _LOOK_AT[what]
         where = {(what or "source").lower(): name}
         more = {"pixels": round(band.pixels), "larger": band.larger}
         yield Finding(
@@ -78,5 +86,6 @@ def _findings(what: str, found: Iterable[_Found]) -> Iterable[Finding]:
             look_at,
             evidence_of(counted, LEAST_SHARE, chance) | more,
             where,
-            shows=Shows.days,
+            shows=Shows.accepted,
+            score=("resolution_score", *band.scores),
         )

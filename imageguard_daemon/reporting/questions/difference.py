@@ -26,6 +26,7 @@ from imageguard_daemon.reporting.finding import (
 )
 from imageguard_daemon.reporting.panel import FIELDS, PAIRS, Counts, Groups
 from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.questions.level import LOOK_AT, advice_on, advice_on_reason
 from imageguard_daemon.reporting.rises import is_clear
 from imageguard_daemon.reporting.scatter import LEAST_SLOTS
 from imageguard_daemon.reporting.statistics import chance_above, chance_of_at_least, chance_with_scatter, with_doubt
@@ -44,13 +45,6 @@ _CLOSE = 0.9
 _LOOKED_AT = 8
 SMALL_CLASS, SMALL_CHANCE = 20, 0.01
 """Classes with so many images or fewer are looked at together; one of so many of them may seem bad by chance."""
-_LOOK_AT = {
-    "class": "Look at how this class is collected: a model could learn the flaw as the class.",
-    "source": "Look at what delivers to this inbox.",
-    "camera": "Look at this camera, its settings and where it stands.",
-    "host": "Look at what differs on this server: who delivers to it, its version, its configuration.",
-    "preset": "Look at whether this preset fits what is judged by it.",
-}
 _OF_PAIR = "Look at these images alone: neither has the fault elsewhere."
 
 
@@ -177,7 +171,7 @@ def _finding(one: Different, seen: Patterns, settings: "Reporting") -> Finding:
         name,
         subject,
         f"{group}: {_counted(tally, one, others)}, {excess:,.0f} more than expected.",
-        _LOOK_AT[next(iter(one.where))] if len(one.where) == 1 else _OF_PAIR,
+        _look_at(one, tally, seen),
         evidence_of(tally, others.rate, one.chance)
         | {
             "excess": excess,
@@ -188,6 +182,24 @@ def _finding(one: Different, seen: Patterns, settings: "Reporting") -> Finding:
         one.where,
         example_id=seen.example_of(one.chosen),
     )
+
+
+def _look_at(one: Different, tally: Tally, seen: Patterns) -> str:
+    if len(one.where) > 1:
+        return f"{_OF_PAIR}{advice_on_reason(tally)}"
+    [(field, name)] = one.where.items()
+    if field not in {"class", "source"}:
+        return LOOK_AT[field]
+    source = _same_source(one, seen) if field == "class" else None
+    return advice_on((field, name), tally, one.effect, seen, source)
+
+
+def _same_source(one: Different, seen: Patterns) -> str | None:
+    """Give the source, one of several, that delivers this class alone and no other."""
+    groups = seen.panel.groups("source")
+    numbers = np.unique(groups.of_stream[one.chosen])
+    is_same = len(numbers) == 1 < len(groups) and np.array_equal(groups.of_stream == numbers[0], one.chosen)
+    return groups.names[int(numbers[0])][0] if is_same else None
 
 
 def _apart_from(one: Different) -> str:

@@ -41,6 +41,16 @@ LEAST_OF_A_SOURCE = 30
 """From so many images on a source can be one that thresholds do not fit; a bad first delivery has often fewer."""
 _LOGGED = frozenset({"source", "class", "since", "until"})
 """What of a log `calibrate` can be asked about."""
+_MAY_NOT_FIT = 0.25
+"""Where so large a share is rejected for reasons of thresholds, it may be these that are wrong."""
+_LEARNED = " model could learn the flaw as the class."
+LOOK_AT = {
+    "class": f"Look at how this class is collected: a{_LEARNED}",
+    "source": "Look at what delivers to this inbox.",
+    "camera": "Look at this camera, its settings and where it stands.",
+    "host": "Look at what differs on this server: who delivers to it, its version, its configuration.",
+    "preset": "Look at whether this preset fits what is judged by it.",
+}
 OF_THRESHOLDS = frozenset(scale.issue for scale in SCALES)
 """The reasons that other thresholds would change."""
 
@@ -52,8 +62,9 @@ def high_rejection_rate(seen: Patterns, settings: "Reporting") -> list[Finding]:
     if overall.total < settings.min_sample or chance >= DOUBT:
         return []
     sentence = f"{rejected_in_words(overall)}; the limit is {limit_percent(limit)}."
+    calibrate = f", and {_calibrate(seen)} proposes others for one source" if seen.of_a_log else ""
     look_at = (
-        "Look at some of them: if they are fine, the thresholds are too strict; if not, something is wrong "
+        f"Look at some of them: if they are fine, the thresholds are too strict{calibrate}; if not, something is wrong "
         "where images come from."
     )
     everything = np.ones(len(seen.panel.streams), bool)
@@ -100,16 +111,7 @@ def _mostly_rejected(name: str, one: Tally, evidence: dict[str, float], seen: Pa
     what = f"Source '{shown(name)}': " if seen.of_a_log else ""
     reason = one.top_reason
     counted = f"{share(one.rejected, one.total)} images ({percent(one.rate)})"
-    # Whether the images or the thresholds are wrong nobody can tell from the scores: that is for people to say.
-    if seen.of_a_log:
-        asked = {option: value for option, value in selected(seen.scope, {"source": name}).items() if option in _LOGGED}
-        command = f"`imageguard-daemon calibrate --log ROOT{options_of(asked)}` proposes thresholds from the log"
-    else:
-        command = "`imageguard-daemon calibrate FOLDER` proposes thresholds from them"
-    look_at = (
-        f"Look at some of them: if they are fine for you, the thresholds do not fit this source, and {command}. If "
-        f"they are not: {ADVICE[reason][0].lower()}{ADVICE[reason][1:]}"
-    )
+    look_at = images_or_thresholds("source", name, reason, seen)
     sentence = f"{what}{counted} were rejected for one reason, {shown(reason)}."
     groups = seen.panel.groups("source")
     chosen = groups.of_stream == groups.names.index((name,))
@@ -117,6 +119,62 @@ def _mostly_rejected(name: str, one: Tally, evidence: dict[str, float], seen: Pa
     return Finding(
         "source_mostly_rejected", name, sentence, look_at, evidence, where, example_id=seen.example_of(chosen)
     )
+
+
+def images_or_thresholds(field: str, name: str, reason: str, seen: Patterns) -> str:
+    """Say what to look at where a source or a class loses most of its images for a reason of thresholds.
+
+    Whether the images or the thresholds are wrong nobody can tell from the scores: that is for people to say.
+    """
+    if seen.of_a_log:
+        command = f"{_calibrate(seen, **{field: name})} proposes thresholds from the log"
+    else:
+        command = "`imageguard-daemon calibrate FOLDER` proposes thresholds from them"
+    where = {"source": "", "class": " for a source of its own" if seen.of_a_log else ", given its folder"}[field]
+    return (
+        "Look at some of them: if they are fine for you, the thresholds do not fit this "
+        f"{field}, and {command}{where}. If they are not: {ADVICE[reason][0].lower()}{ADVICE[reason][1:]}"
+    )
+
+
+def _calibrate(seen: Patterns, **where: str) -> str:
+    """Give the command that proposes thresholds; of several sources it takes one, that with most rejections."""
+    panel, groups = seen.panel, seen.panel.groups("source")
+    chosen = np.ones(len(panel.streams), bool)
+    for name, value in where.items():
+        of = panel.groups(name)
+        chosen &= of.of_stream == of.names.index((value,))
+    rejected = groups.sums(panel.rejected.sum(axis=1) * chosen)
+    if len(np.unique(groups.of_stream[chosen])) > 1:
+        where["source"] = groups.names[int(rejected.argmax())][0]
+    asked = {option: value for option, value in selected(seen.scope, where).items() if option in _LOGGED}
+    return f"`imageguard-daemon calibrate --log ROOT{options_of(asked)}`"
+
+
+def advice_on(group: tuple[str, str], one: Tally, effect: float, seen: Patterns, source: str | None = None) -> str:
+    """Say what to look at where a source or a class is rejected more often than others, or than its limit.
+
+    `source` is the one that delivers this class and nothing else: it has the thresholds.
+    """
+    field, _ = group
+    learned = f" A{_LEARNED}" if field == "class" else ""
+    if _may_not_fit(one, effect):
+        theirs = group if source is None else ("source", source)
+        return f"{images_or_thresholds(*theirs, one.top_reason, seen)}{learned}"
+    return f"{LOOK_AT[field]}{advice_on_reason(one)}"
+
+
+def advice_on_reason(one: Tally) -> str:
+    """Say what to look at for the reason behind most rejections, with a space before it; nothing if there is none."""
+    is_most = one.rejected and one.reasons[one.top_reason] * 2 > one.rejected
+    return f" {ADVICE[one.top_reason]}" if is_most and one.top_reason in ADVICE else ""
+
+
+def _may_not_fit(one: Tally, effect: float) -> bool:
+    """Tell whether so many of many images are rejected for reasons of thresholds that these may not fit them."""
+    bad = sum(images for reason, images in one.reasons.items() if reason in OF_THRESHOLDS)
+    is_theirs = one.total >= LEAST_OF_A_SOURCE and one.top_reason in OF_THRESHOLDS
+    return is_theirs and wilson_interval(bad / effect, one.total / effect)[0] > _MAY_NOT_FIT
 
 
 def lone_classes(seen: Patterns, settings: "Reporting") -> list[Finding]:
@@ -127,18 +185,17 @@ def lone_classes(seen: Patterns, settings: "Reporting") -> list[Finding]:
         for name, one in large_enough(classes, settings.min_sample).items()
         if name and everything.total - one.total < settings.min_sample
     }
+    effects = seen.effects_at(limit, "class")
     return [
         Finding(
             "class_consistently_rejected",
             name,
             f"{group_in_words({'class': name})}: {rejected_in_words(one)}; the limit is {limit_percent(limit)}.",
-            "Look at how this class is collected: a model could learn the flaw as the class.",
+            advice_on(("class", name), one, effects[name,], seen),
             evidence_of(one, limit, chance),
             {"class": name},
         )
-        for (name, one), chance in zip(
-            lone.items(), _chances(lone, limit, seen.effects_at(limit, "class")), strict=True
-        )
+        for (name, one), chance in zip(lone.items(), _chances(lone, limit, effects), strict=True)
         if chance < ALPHA
     ]
 

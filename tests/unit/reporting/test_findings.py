@@ -126,8 +126,48 @@ def test_a_message_names_counts_rate_reason_and_the_next_step() -> None:
     message = next(each for each in found({"lynx": lynx, "cat": blurry(6, 100)}) if each.subject == "lynx").message
     assert message == (
         "Class 'lynx': 41 of 48 images were rejected (85.4 %), mostly low_resolution (36); other images: 6.0 % "
-        "of 100, 38 more than expected. Look at how this class is collected: a model could learn the flaw as the class."
+        "of 100, 38 more than expected. Look at some of them: if they are fine for you, the thresholds do not fit "
+        "this class, and `imageguard-daemon calibrate --log ROOT --class lynx` proposes thresholds from the log for a "
+        "source of its own. If they are not: look at whether thumbnails or previews are collected in place of the "
+        "originals. A model could learn the flaw as the class."
     )
+
+
+@pytest.mark.parametrize(
+    ("soft", "option"),
+    [
+        ({("cell", "scope"): Tally(100, {"blurry": 70})}, "--source scope"),
+        ({("cell", "scope"): Tally(200, {"blurry": 90})}, "--source scope"),
+        ({("cell", "scope"): Tally(100, {"blurry": 45, "low_resolution": 45})}, "--source scope"),
+        (
+            {("cell", "scope"): Tally(90, {"blurry": 65}), ("worm", "scope"): Tally(80, {"blurry": 60})},
+            "--source scope",
+        ),
+        ({("cell", "scope"): Tally(90, {"blurry": 70}), ("worm", "scope"): blurry(2, 90)}, "--class cell"),
+        ({("cell", "photos"): Tally(90, {"blurry": 70})}, "--class cell"),
+    ],
+)
+def test_images_soft_by_optics_lead_to_thresholds(soft: dict[tuple[str, str], Tally], option: str) -> None:
+    """Whatever share a microscope loses, for one reason or two: where thresholds may not fit, the advice says so."""
+    photos = {("cat", "photos"): blurry(6, 300), ("dog", "photos"): Tally(300, {"noisy": 5})}
+    findings = find_patterns(Patterns(panel_at_once({**photos, **soft})), SETTINGS)
+    assert any(f"`imageguard-daemon calibrate --log ROOT {option}`" in one.look_at for one in findings)
+
+
+def test_the_command_for_thresholds_names_one_of_several_sources() -> None:
+    """`calibrate` refuses several, which may have thresholds of their own: it is that with most rejections."""
+    cells = {("cell", f"scope{n}"): blurry(30 * n, 100) for n in (1, 2, 3)}
+    findings = find_patterns(Patterns(panel_at_once({**cells, ("cat", "photos"): blurry(3, 900)})), SETTINGS)
+    assert any("--log ROOT --class cell --source scope3`" in one.look_at for one in findings if one.subject == "cell")
+    alike = {("cat", source): Tally(100, {"blurry": 20, "noisy": 20}) for source in ("a", "b")}
+    [overall] = find_patterns(Patterns(panel_at_once(alike)), SETTINGS)
+    assert "`imageguard-daemon calibrate --log ROOT --source a`" in overall.look_at
+
+
+def test_what_no_threshold_changes_leads_to_none() -> None:
+    """Files that arrive damaged need another transfer."""
+    findings = found({"cat": blurry(6, 300), "dog": Tally(100, {"corrupt": 70})}, {"cat": "web", "dog": "gate"})
+    assert not any("calibrate" in one.look_at for one in findings if one.where)
 
 
 def test_evidence_is_numbers() -> None:

@@ -100,6 +100,10 @@ def test_the_finding_says_how_many_how_large_and_beside_what() -> None:
     assert "240 have 3 times as many pixels or more" in finding.sentence
     assert "thumbnails or previews" in finding.look_at
     assert finding.evidence["rate"] == pytest.approx(0.2)
+    listed = "imageguard-daemon quarantine list ROOT --state accepted --source web --score resolution_score="
+    assert finding.command.startswith(listed)
+    low, high = map(float, finding.command.removeprefix(listed).split(".."))
+    assert low <= scores_of(np.array([259.0 * 194]))[0] <= high <= low + 5
 
 
 def _batch(keys: list[int], pixels: Pixels) -> Batch:
