@@ -145,8 +145,7 @@ def spread_of(images: Counts, rejected: Counts, scatter: Scatter, begin: int = 0
     """Give how rows of counts by hour scatter; what a row has beyond `scatter`, that of all, counts as bursts."""
     days, bad = by_day(images, begin), by_day(rejected, begin)
     effects = scatter.effects(days, bad.sum(axis=1) / np.maximum(days.sum(axis=1), 1))
-    day = scatter.day * (1 + (2 / scatter.degrees) ** 0.5)  # known from few days: it may be that much more
-    return Spread(scatter.burst * own_factors(days, bad, effects), day, begin)
+    return Spread(scatter.burst * own_factors(days, bad, effects), scatter.day, begin)
 
 
 def by_day(hours: Counts, begin: int = 0) -> Counts:
