@@ -34,6 +34,22 @@ class Doubts:
 
     settle_seconds: float
     _doubts: dict[Candidate, _Doubt] = field(default_factory=dict)
+    _came_back: dict[str, None] = field(default_factory=dict)
+    """Paths of files that were written to after they had been filed."""
+
+    def note_came_back(self, path: str) -> None:
+        """Doubt any verdict on this file: filed again at once, it would come back again and again."""
+        self._came_back[path] = None
+        if len(self._came_back) > CAPACITY:
+            del self._came_back[next(iter(self._came_back))]
+
+    def has_come_back(self, path: str) -> bool:
+        """Tell whether a file was written to after it had been filed, and has not been filed since."""
+        return path in self._came_back
+
+    def was_filed(self, path: str) -> None:
+        """Hold no earlier return against what comes under this path."""
+        self._came_back.pop(path, None)
 
     def believe_at(self, candidate: Candidate, now: float) -> float | None:
         """Say when a doubtful verdict on a candidate may be believed; None when it may be now."""

@@ -52,12 +52,13 @@ class _Kept:
 class Keeping:
     """Remembers which old files are kept. One thread only; times are of the monotonic clock.
 
-    `emptied` is told of folders from which a hidden name went.
+    `emptied` is told of folders from which a hidden name went, `came_back` of the paths of files that were given back.
     """
 
     audit: AuditWriter
     folders: Callable[[], Folders]
     emptied: Callable[[str], None] = lambda _folder: None
+    came_back: Callable[[str], None] = lambda _path: None
     _kept: dict[str, _Kept] = field(default_factory=dict)
     _comparing: Comparing[tuple[str, int]] = field(default_factory=Comparing)
     _next_look_at: float = 0.0
@@ -172,6 +173,7 @@ class Keeping:
             why="was written to after it was filed as a copy; the copy stays, and this is judged as a new file",
             copy=printable(intent.destination_path),
         )
+        self.came_back(intent.source_path)
 
     def _drop(self, path: str) -> None:
         folder, aside = os.path.split(path)

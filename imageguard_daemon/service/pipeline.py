@@ -66,9 +66,11 @@ class Stages:
     emptied: Callable[[str], None] = field(default=lambda _folder: None)
     """Told of folders of the inboxes from which the last of a filed file has gone."""
 
-    def returning(self, folders: Callable[[], Folders]) -> Returning | None:
+    def returning(self, folders: Callable[[], Folders], came_back: Callable[[str], None]) -> Returning | None:
         """Give what looks after images of unknown writers."""
-        return Returning(self.recovery.audit, self.acting_lock, folders) if self.acting_lock else None
+        if self.acting_lock is None:
+            return None
+        return Returning(self.recovery.audit, self.acting_lock, folders, came_back=came_back)
 
 
 class Pipeline:
@@ -104,9 +106,9 @@ class Pipeline:
         self._refusals = Refusals()
         self._mounts = Mounts(self._roots)
         self._touching = stages.touching
-        self._returning = stages.returning(self._folders)
+        self._returning = stages.returning(self._folders, self._doubts.note_came_back)
         self._settle_unknown_seconds = settle_unknown_seconds
-        self._keeping = Keeping(self._audit, self._folders, stages.emptied)
+        self._keeping = Keeping(self._audit, self._folders, stages.emptied, self._doubts.note_came_back)
 
     @property
     def busy(self) -> bool:
@@ -237,6 +239,8 @@ class Pipeline:
         if is_doubtful(one.measurement):
             told = one.measurement.detail or one.measurement.issue
             return f"{told}; who writes to it is not known, so it may be on its way"
+        if self._doubts.has_come_back(self._sources[one.candidate.source].path_of(one.candidate.relative_path)):
+            return "was written to after it had been filed, and who writes to it is not known"
         if self._keeping.is_full and self._may_be_copied(one):
             return "who writes to it is not known, and no more old files of copies can be kept for now"
         return ""
@@ -347,6 +351,7 @@ class Pipeline:
 
     def _finish(self, moved: Sequence[JudgedFile], source: ServedSource, now: float) -> None:
         for file in moved:
+            self._doubts.was_filed(file.intents[0].source_path)
             self._on_filed(file)
         if moved and not self._unrecorded:
             source.works_again(now)

@@ -53,6 +53,8 @@ class Returning:
     lock: ActingLock
     folders: Callable[[], Folders]
     _filed: deque[_Filed] = field(default_factory=deque)
+    came_back: Callable[[str], None] = field(default=lambda _path: None)
+    """Told of the path in the inbox of each file that was put back."""
     _comparing: Comparing[tuple[_Filed, FileIdentity]] = field(default_factory=Comparing)
     _next_look_at: float = 0.0
 
@@ -137,6 +139,7 @@ class Returning:
             log.error("a filed image has changed and cannot be put back", path=path, why=str(error))  # noqa: TRY400
             return Outcome(recorded.intent_id, "abandoned", f"{WHY}, and cannot be put back: {error}")
         log.warning("put back into the inbox", path=path, why=WHY)
+        self.came_back(intent.source_path)
         return Outcome(recorded.intent_id, "purged", f"{WHY}; put back into the inbox to be judged again")
 
 

@@ -205,11 +205,11 @@ def main() -> int:
 def _run(campaign: Campaign) -> int:
     with Launcher() as launcher, tempfile.TemporaryDirectory(prefix="imageguard-faults-") as home:
         found = campaign(launcher, Path(home))
-    all_figures = [found] if isinstance(found, Figures) else found
-    for figures in all_figures:
-        print(figures, flush=True)
-        for violation in figures.violations:
-            print(f"  ! {violation}", file=sys.stderr, flush=True)
+        all_figures = [found] if isinstance(found, Figures) else found
+        for figures in all_figures:  # before all is deleted, which takes minutes after some attacks
+            print(figures, flush=True)
+            for violation in figures.violations:
+                print(f"  ! {violation}", file=sys.stderr, flush=True)
     return sum(len(figures.violations) for figures in all_figures)
 
 

@@ -123,7 +123,7 @@ def touch_what_was_filed(folder: Path, over: Event) -> None:
     for number in range(20):
         file = (folder / f"{number}.jpg").open("xb", buffering=0)
         file.write(unique("good"))
-        file.truncate(300 << 20)
+        file.truncate(30 << 20)
         touched.append(file)
         if over.wait(2):
             break

@@ -20,7 +20,10 @@ from tests.helpers.bench import Bench
 
 @pytest.mark.parametrize("name", ["good", "bad"])
 def test_an_image_that_grows_after_it_was_filed_is_put_back_and_judged_again(bench, name):
-    """Whoever holds the file open writes on into the filed one: it gets its old name back, and one decision holds."""
+    """Whoever holds the file open writes on into the filed one: it gets its old name back, and one decision holds.
+
+    It has to be still for long the second time: whoever never ends must not have it filed again and again.
+    """
     folder = "accepted" if name == "good" else "quarantine"
     one = bench.arrive(f"cat/{name}.jpg", b"half", still_since=0.0)
     bench.step(now=1.0)
@@ -28,8 +31,13 @@ def test_an_image_that_grows_after_it_was_filed_is_put_back_and_judged_again(ben
         file.write(b", and the rest")
     bench.step(now=10.0)
     assert bench.files() == {f"inbox/cat/{name}.jpg": b"half, and the rest"}
-    bench.backlog.offer(replace(one, settled=None))
+    again = replace(one, settled=None, still_since=10.0)
+    bench.backlog.offer(again)
     bench.step(now=20.0)
+    assert bench.files() == {f"inbox/cat/{name}.jpg": b"half, and the rest"}, "filed before it was still for long"
+    list(bench.backlog.take_retries(70.0))
+    bench.backlog.offer(again)
+    bench.step(now=70.0)
     assert bench.files() == {f"{folder}/cat/{name}.jpg": b"half, and the rest"}
     assert bench.audit.unfinished() == []
     if name == "bad":
