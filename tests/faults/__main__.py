@@ -1,10 +1,12 @@
 """`python -m tests.faults`: the campaigns with their full counts, one line of figures for each. Needs root."""
 
 import argparse
+import ctypes
 import functools
 import itertools
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -32,6 +34,7 @@ from tests.faults.launching import Launcher
 
 Campaign = Callable[[Launcher, Path], Figures | list[Figures]]
 MEMORY = Path("/dev/shm")
+_CLONE_NEWNS = 0x20000
 RANDOM_KILLS = 1_000
 POWER_CUTS = {"ext4": 1_600, "xfs": 400}
 """Shared evenly by the layouts, with one and with two accounts."""
@@ -196,10 +199,18 @@ def main() -> int:
         parser.error(f"no such campaign: {', '.join(sorted(unknown))}" if unknown else "--share is more than 0")
     if os.geteuid() != 0:
         parser.error("needs root, for mounts")
+    _keep_mounts_to_ourselves()
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.system()} {platform.release()}, ", end="")
     print(f"Python {platform.python_version()}, {chosen.share:g} of the full counts", flush=True)
     wrong = [_run(one) for name in chosen.campaigns or CAMPAIGNS for one in CAMPAIGNS[name](chosen.share)]
     return 1 if any(wrong) else 0
+
+
+def _keep_mounts_to_ourselves() -> None:
+    """Have a mount namespace of our own: a container that begins meanwhile would hold our disks as long as it runs."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
 def _run(campaign: Campaign) -> int:

@@ -41,7 +41,7 @@ class Disk:
         )
         # Another namespace, such as a container's, may still hold it: mounted anew, it would be as dead as before.
         wait_until(
-            lambda: not _run("losetup", "-j", self._image).strip(), f"no other namespace holds {self._image}", 600
+            lambda: not _run("losetup", "-j", self._image).strip(), f"no other namespace holds {self._image}", 60
         )
 
     def cut_power(self) -> None:
