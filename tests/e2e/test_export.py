@@ -60,6 +60,10 @@ def test_hugging_face_loads_the_accepted_images(filed, tmp_path):
         assert min(loaded["quality_score"]) >= 0.5
         assert loaded[0]["image"].size == (280, 200)
         assert set(loaded["quality_reason"]) == {""}
+        typed = loaded.class_encode_column("label")
+        typed = typed.cast_column("quality_issues", datasets.List(datasets.Value("string")))
+        assert typed.features["label"].names == ["cat", "dog"]
+        assert typed[0]["quality_issues"] == []
     again = command("export", filed, "--to", "huggingface", "--output", filed / "accepted" / "metadata.jsonl")
     assert (again.returncode, "already exists" in again.stderr) == (64, True)
 

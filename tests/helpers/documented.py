@@ -90,6 +90,7 @@ OTHER_BLOCKS: dict[tuple[str, str], str] = {
 
 NOT_INSTALLED: dict[str, str] = {
     "airflow": "no dependency",
+    "datasets": "tests/e2e/test_export.py loads the manifest where it is installed",
     "torch": "tests/unit/integrations tries it where it is installed",
     "fiftyone": "tests/e2e/test_export.py holds the manifest against its documented fields",
     "pyarrow": "an extra: `parquet`",
@@ -110,7 +111,15 @@ subprocess.run([sys.executable, *command.split()], check=True)
 (made,) = os.listdir("/srv/ingest/archive")
 os.rename(f"/srv/ingest/archive/{made}", "/srv/ingest/archive/000000000001-000003640120")
 """
+_EXPORTED = """
+import os, subprocess, sys
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": os.path.abspath("hf")}
+if os.path.isdir("/srv/ingest/accepted"):
+    command = "-m imageguard_daemon export /srv/ingest --to huggingface --output /srv/ingest/accepted/metadata.jsonl"
+    subprocess.run([sys.executable, *command.split()], check=True)
+"""
 PRELUDES: dict[str, str] = {
+    "docs/manifests.md": _EXPORTED,
     "docs/backfill.md": _RESULTS,
     "README.md": "transform = None",
     "docs/pytorch.md": "transform = None",
