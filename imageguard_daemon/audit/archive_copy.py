@@ -209,7 +209,7 @@ def _sha256_of(path: Path) -> str:
 def _rows_of(path: Path) -> Iterator[dict[str, Any]]:
     _, pq = _pyarrow()
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_ROWS_A_GROUP):
+        for batch in file.iter_batches(_ROWS_A_GROUP) if file.num_row_groups else ():  # pyarrow 18 raises
             yield from batch.to_pylist()
 
 

@@ -119,7 +119,7 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
 def _parquet_rows(path: Path) -> Iterator[Row]:
     _, parquet = pyarrow_for("Parquet")
     with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(_ROWS_AT_A_TIME):
+        for batch in file.iter_batches(_ROWS_AT_A_TIME) if file.num_row_groups else ():  # pyarrow 18 raises
             yield from batch.to_pylist()
 
 

@@ -47,6 +47,7 @@ ASKED_FOR_HELP: tuple[str, ...] = (
     "python -m bench.",
     "python -m training",
     "python -m tests.faults",
+    "python -m tests.lowest",
     "python -m tests.world",
 )
 """Commands that take minutes or photos: asked for their help, which must know every option that is shown."""

@@ -165,7 +165,8 @@ class Manifest:
             has_class = self._require_columns(names)
             wanted = [self._request.path_column, *([self._request.class_column] if has_class else [])]
             told = [_ESCAPED] if _ESCAPED in names else []
-            for batch in content.iter_batches(_ROWS_AT_A_TIME, columns=wanted + told):
+            batches = content.iter_batches(_ROWS_AT_A_TIME, columns=wanted + told) if content.num_row_groups else ()
+            for batch in batches:  # pyarrow 18 raises where there is none
                 paths = _texts(batch.column(wanted[0]))
                 classes = _texts(batch.column(wanted[1])) if has_class else [None] * len(paths)
                 escaped = batch.column(_ESCAPED).to_pylist() if told else [False] * len(paths)
