@@ -39,7 +39,7 @@ _OTHER_COLOUR = "#a5b824"
 _PLAIN = "#3d7de0"
 _MOST_LABELS, _MOST_NARROW = 8, 4
 _FEWEST_SLOTS = 8
-"""As if there were so many: the bar of a single day is no wall."""
+"""As if there were so many: the bar of a single day is not a wall."""
 _BAR_SHARE = 0.84
 _MOST_DOTS = 40
 _POINTS_A_BAR = 2

@@ -90,7 +90,7 @@ def _declared(dependant: Dependant) -> Iterable[str]:
 
 
 def trail_of(text: str) -> list[int]:
-    """Read where the pages of a gallery began that somebody has leafed through; UsageError for what is no trail."""
+    """Read where the pages of a gallery began that somebody has leafed through; UsageError for what is not a trail."""
     return [number_in("trail", one) for one in text.split(".") if one]
 
 

@@ -188,10 +188,14 @@ class Manifest:
                 try:
                     row = json.loads(line)
                 except ValueError as error:
-                    told = "this is not JSON: an object a line is read, no array" if number == 1 else "this is not JSON"
+                    told = (
+                        "this is not JSON: one object per line is read, not an array"
+                        if number == 1
+                        else "this is not JSON"
+                    )
                     raise NoInputError(f"{self._shown}, line {number}: {told}") from error
                 if not isinstance(row, dict):
-                    raise NoInputError(f"{self._shown}, line {number}: this is no JSON object; one a line is read")
+                    raise NoInputError(f"{self._shown}, line {number}: this is not a JSON object; one per line is read")
                 if number == 1:
                     self._require_columns(list(row))
                 shown, label = row.get(self._request.path_column), row.get(self._request.class_column)

@@ -19,7 +19,7 @@ _NO_TEXT = (
     (b"SQLite format 3\0", "a database, not text"),
     (b"ARROW1", "an Arrow file, not text: Parquet is read"),
 )
-"""How files begin that are no text, though their names say so."""
+"""How files begin that are not text, though their names say so."""
 
 
 def plain_name(path: str) -> str:
