@@ -168,10 +168,13 @@ def neighbours(engine: sa.Engine, selection: Selection, number: int) -> tuple[in
     """Give the numbers of the images before and after this one in a list with the newest first; None at its ends."""
     with reading(engine, engine.url.database or "") as connection:
         query = sa.select(decisions.c.id).where(*ids_in_period(connection, selection.scope, decisions.c.id)).limit(1)
-        queries = [query.where(*part) for part in _parts(selection)]
-        before, after = decisions.c.id > number, decisions.c.id < number
-        newer = [connection.scalar(one.where(before).order_by(decisions.c.id)) for one in queries]
-        older = [connection.scalar(one.where(after).order_by(decisions.c.id.desc())) for one in queries]
+        up, down = (
+            query.where(decisions.c.id > number).order_by(decisions.c.id),
+            query.order_by(decisions.c.id.desc()),
+        )
+        newer = [connection.scalar(up.where(*part)) for part in _parts(selection)]
+        # One upper bound alone: of two, SQLite begins at either, and would walk from there.
+        older = [connection.scalar(down.where(*part)) for part in _parts(selection, number)]
         return min(filter(None, newer), default=None), max(filter(None, older), default=None)
 
 

@@ -111,6 +111,17 @@ def test_pages_of_both_verdicts_are_one_list(engine: sa.Engine) -> None:
     assert counts == [12, 5, 12, 12]
 
 
+def test_the_neighbours_of_an_image_are_sought_from_it(engine: sa.Engine) -> None:
+    """Of two upper bounds SQLite would begin at either: at the end of a long log it walked back for ten seconds."""
+    asked: list[str] = []
+    listener = lambda *told: asked.append(told[2])  # noqa: E731 - told[2] is the statement
+    sa.event.listen(engine, "before_cursor_execute", listener)
+    assert neighbours(engine, Selection(), 5) == (6, 4)
+    sa.event.remove(engine, "before_cursor_execute", listener)
+    [down] = [one for one in asked if "ORDER BY decisions.id DESC" in one]
+    assert down.count("decisions.id < ") == 1
+
+
 def test_pages_follow_one_another_without_gap_or_repeat(engine: sa.Engine) -> None:
     """Going on after the last of a page gives every image once, newest first."""
     found: list[int] = []
