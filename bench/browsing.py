@@ -29,6 +29,16 @@ class _Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str) -> str:
+        was_open = self._streams is not None
+        try:
+            return await self._get(path)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            if not was_open:
+                raise
+        await self.close()  # the server had closed what nobody used for a while: browsers ask again, too
+        return await self._get(path)
+
+    async def _get(self, path: str) -> str:
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._address)
         reader, writer = self._streams
