@@ -173,7 +173,10 @@ def library_alone(wheel: Path, folder: Path, *wanted: str) -> Environment:
     (site_packages / "dependencies.pth").unlink()
     for name in wanted:
         for found in Path(sysconfig.get_path("purelib")).glob(name):
-            (site_packages / found.name).symlink_to(found)
+            if found.is_dir():  # no links: OpenCV looks for its own folder, and must find this one
+                shutil.copytree(found, site_packages / found.name)
+            else:
+                shutil.copy(found, site_packages)
     return environment
 
 
