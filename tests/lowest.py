@@ -52,7 +52,8 @@ def main() -> int:
         pip = [python, "-m", "pip", "install", "-q"]
         subprocess.run([*pip, *requirements(), *FOR_TESTS], check=True)
         subprocess.run([*pip, "--no-deps", "-e", str(ROOT)], check=True)
-        quiet = ("-W", "ignore::DeprecationWarning")  # what old versions call of others is not ours to mend
+        # What old versions call of others is not ours to mend.
+        quiet = ("-W", "ignore::DeprecationWarning", "-W", "ignore::PendingDeprecationWarning")
         command = [python, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *quiet, *chosen.tests]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
 
