@@ -270,7 +270,8 @@ class Inbox:
 
     def _observe_found(self, found: Found, now: float) -> None:
         if found.left is Left.unreadable:
-            log.warning("a folder cannot be read", inbox=self._root, path=printable(found.relative_path))
+            path = printable(found.relative_path)
+            log.warning("a folder cannot be read", inbox=self._root, path=path, why=found.why)
         elif found.left is Left.ignored:
             self._note_set_aside(found.relative_path)
         elif found.relative_path not in self._settling:  # the others get their second look when they are due

@@ -2,17 +2,21 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imageguard_daemon.intake.selection import Left, Selection
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One entry of the inbox that is not an ordinary folder; `left` says why it is not a candidate, if it is none."""
+    """One entry of the inbox that is no ordinary folder; `left` says why it is no candidate, if it is none.
+
+    Of a folder that cannot be read, `why` has the system's words.
+    """
 
     relative_path: str
     left: Left | None = None
+    why: str = field(default="", compare=False)
 
 
 def walk(inbox: str, selection: Selection, start: str = "") -> Iterator[Found]:
@@ -48,8 +52,8 @@ def steps(
                     yield None
         except (FileNotFoundError, NotADirectoryError):
             continue  # gone since it was listed, or while it was read
-        except OSError:  # forbidden, or its file system went away
-            yield Found(relative_folder, Left.unreadable)
+        except OSError as error:  # forbidden, or its file system went away
+            yield Found(relative_folder, Left.unreadable, error.strerror or str(error))
 
 
 def _why_left(entry: "os.DirEntry[str]", selection: Selection) -> Left | None:

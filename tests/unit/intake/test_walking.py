@@ -149,4 +149,6 @@ def test_a_folder_that_cannot_be_read_does_not_end_the_walk(
         return fault(OSError(number, os.strerror(number))) if path.endswith("cat") else real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert set(walk(str(tmp_path), SELECTION)) == {Found("cat", Left.unreadable), Found("dog/1.jpg")}
+    found = set(walk(str(tmp_path), SELECTION))
+    assert found == {Found("cat", Left.unreadable), Found("dog/1.jpg")}
+    assert {one.why for one in found if one.left} == {os.strerror(number)}
