@@ -13,7 +13,7 @@ def _loop_mounts() -> None:
     need(disks.can_mount(), "loop mounts")
 
 
-@pytest.mark.parametrize(("layout", "accounts"), zip(power.LAYOUTS, (1, 2, 2, 1), strict=True))
+@pytest.mark.parametrize(("layout", "accounts"), list(zip(power.LAYOUTS, (1, 2, 2, 1), strict=True)))
 def test_a_power_cut_loses_nothing(launcher, open_folder, layout, accounts):
     """Whatever was synced by its uploader, whoever that is, is in one place with one record when the power is back."""
     assert power.cut_power(launcher, open_folder, layout, 1, accounts=accounts).violations == []
