@@ -9,7 +9,7 @@ from imageguard_daemon.intake.selection import Left, Selection
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One entry of the inbox that is no ordinary folder; `left` says why it is no candidate, if it is none.
+    """One entry of the inbox that is not an ordinary folder; `left` says why it is not a candidate, if it is none.
 
     Of a folder that cannot be read, `why` has the system's words.
     """
