@@ -25,6 +25,7 @@ from imageguard_daemon.service.answering import answer_all
 HEADER = struct.Struct("<HHHH")
 """Width and height at working size, rows and columns of tiles."""
 MOST_SIDE = 1024
+MOST_TILES = 42 * 42
 STEPS_A_PIXEL = 25
 """A blur of so many steps is one px; 0 is a tile in which nothing could be sharp."""
 STEPS_OF_ALL = 200

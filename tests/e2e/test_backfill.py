@@ -142,7 +142,7 @@ def test_a_full_disk_keeps_what_fits_and_the_next_run_does_the_rest(images, tmp_
         assert len(_rows(out)) == IMAGES
         subprocess.run(["mount", "-o", "remount,ro", out], check=True)
         refused = command(*_arguments(images, out))
-        assert refused.returncode == 74
+        assert refused.returncode == 77
         assert refused.stderr.startswith("error: cannot write")
     finally:
         subprocess.run(["umount", "-l", out], check=True)

@@ -23,7 +23,8 @@ def test_a_daemon_tells_what_it_did(ingest):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
             return answer.read().decode()
 
-    wait_until(lambda: 'imageguard_decisions_total{reason="' in asked("/metrics"), "a decision to be counted")
+    counted = 'imageguard_decisions_total{reason="",source="default",verdict="accepted"} 1.0'
+    wait_until(lambda: counted in asked("/metrics"), "a decision to be counted")
     assert 'imageguard_stage_duration_seconds_count{stage="move"} 1.0' in asked("/metrics")
     canary = 'imageguard_source_canary_age_seconds{source="default"}'
     wait_until(lambda: canary in asked("/metrics"), "events to be proved to arrive")

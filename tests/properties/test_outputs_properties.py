@@ -171,6 +171,7 @@ def test_status_is_safe_to_show_and_to_open(name: str) -> None:
     }
     forwarding = {"state": "waiting", "host": printable(name), "database": "d", "records_behind": 2, "odd_records": 1}
     forwarding |= {"oldest_behind_at": "", "last_error": printable(name), "failing_since": "", "next_attempt_at": ""}
+    forwarding["updated_at"] = daemon["updated_at"]
     found = {"root": "/r", "running": True, "process_id": 1, "daemon": daemon, "inboxes": {"default": inbox}}
     found["forwarding"] = forwarding
     found["last_end"] = {"process_id": 1, "exit_code": 65, "why": printable(name), "at": "2026-01-02T00:00:00+00:00"}

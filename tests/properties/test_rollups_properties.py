@@ -17,9 +17,8 @@ from imageguard_daemon.audit import rollups
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading, open_for_writing
-from imageguard_daemon.audit.queries import count_decisions
 from imageguard_daemon.model import SCORE_NAMES
-from tests.helpers.audit_logs import NOON, Judged, write_log
+from tests.helpers.audit_logs import NOON, Judged, count_decisions, write_log
 
 SCORES = ", ".join(SCORE_NAMES)
 BATCHES = st.lists(
