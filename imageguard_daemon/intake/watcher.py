@@ -201,6 +201,16 @@ def _close_what_was_left(error: Exception) -> None:
             return
 
 
+def _make_and_remove(inbox: str) -> None:
+    """Have a canary in an inbox for a moment, from first to last in one folder: another may be mounted over it."""
+    folder = os.open(inbox, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(os.open(CANARY_NAME, _CANARY_FLAGS, 0o600, dir_fd=folder))
+        os.unlink(CANARY_NAME, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def _end(observer: InotifyObserver) -> None:
     observer.stop()
     observer.join()
@@ -315,10 +325,8 @@ class InboxWatcher:
             self._renew()
             return
         self._canary_seen.clear()
-        canary = os.path.join(self._inbox, CANARY_NAME)
         try:
-            os.close(os.open(canary, _CANARY_FLAGS, 0o600))
-            os.unlink(canary)
+            _make_and_remove(self._inbox)
         except OSError as error:  # a full disk or a lost inbox proves nothing about events
             log.debug("canary not sent", error=str(error))
             return

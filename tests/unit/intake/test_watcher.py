@@ -331,3 +331,20 @@ def test_watching_that_does_not_end_does_not_hold_up_the_end(
         watcher.stop()
     assert not watcher.alive
     assert [line["event"] for line in told] == ["the watching thread does not end; it is left behind"]
+
+
+def test_a_canary_goes_with_the_folder_that_it_was_put_into(tmp_path: Path, monkeypatch) -> None:
+    """Something mounted over the inbox, or put in its place, in the very moment keeps none from being removed."""
+    inbox, other = tmp_path / "inbox", tmp_path / "other"
+    inbox.mkdir()
+    real = os.close
+
+    def replace_inbox(descriptor: int) -> None:
+        real(descriptor)
+        if not other.exists():
+            inbox.rename(other)
+            inbox.mkdir()
+
+    monkeypatch.setattr(os, "close", replace_inbox)
+    watcher_module._make_and_remove(str(inbox))
+    assert list(other.iterdir()) == list(inbox.iterdir()) == []
