@@ -54,6 +54,8 @@ PAGES = (
     *("/api/decisions", "/api/findings?since=24h"),
 )
 _NEWS_SECONDS, _READING_SECONDS = 5.0, 10.0
+_SCHEDULED = 2
+"""Of the clocks that a process has, the one that the scheduler keeps."""
 
 
 def serve(folder: Path, port: int) -> None:
@@ -89,9 +91,9 @@ def server(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def processor_ms(process_id: int) -> float:
-    """Give how long all threads of a process have run, to the nanosecond, which its `stat` does not have."""
-    tasks = Path(f"/proc/{process_id}/task").glob("*/schedstat")
-    return sum(int(one.read_text().split()[0]) for one in tasks) / 1e6
+    """Give the processor time that a process has had, threads that have ended included, to the nanosecond."""
+    clock = ~process_id << 3 | _SCHEDULED  # as clock_getcpuclockid(3) makes it
+    return time.clock_gettime_ns(clock) / 1e6
 
 
 def free_port() -> int:
