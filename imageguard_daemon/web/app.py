@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter, run_sync
@@ -19,7 +20,7 @@ from imageguard_daemon.web.guarding import Guard
 from imageguard_daemon.web.narrowing import Narrowing
 from imageguard_daemon.web.parameters import LARGEST_NUMBER, only_known
 from imageguard_daemon.web.pictures import MadeOnce
-from imageguard_daemon.web.rendering import STATIC, Renderer
+from imageguard_daemon.web.rendering import STATIC, Renderer, digest_of
 from imageguard_daemon.web.reports import Reports
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.telling import Teller
@@ -83,10 +84,12 @@ def make_app(site: Site) -> Guard:
 class _Static(StaticFiles):
     """Files that browsers keep: for ever by the addresses that pages have, which name the content."""
 
-    async def get_response(self, path: str, scope: Any) -> Response:
+    def file_response(self, full_path: Any, stat_result: Any, scope: Any, status_code: int = 200) -> Response:
         """Give the file, or say that it has not changed."""
-        answer = await super().get_response(path, scope)
-        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable" if scope["query_string"] else "no-cache"
+        answer = super().file_response(full_path, stat_result, scope, status_code)
+        # By what the file is now: after an upgrade beneath a running server its pages still name what was there before.
+        is_named = scope["query_string"] == digest_of(Path(full_path)).encode()
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_named else "no-cache"
         return answer
 
 

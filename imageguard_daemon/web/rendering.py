@@ -75,7 +75,12 @@ class Renderer:
         return HTMLResponse(self._environment.get_template(template).render({**known, **values}), status)
 
 
+def digest_of(file: Path) -> str:
+    """Give what names a file's content in its address."""
+    return sha256(file.read_bytes()).hexdigest()[:16]
+
+
 def _addresses() -> dict[str, str]:
     """Give the address of each file that pages load; it changes with its content, which browsers can keep."""
     found = (file for folder in STATIC for file in folder.iterdir())
-    return {file.name: f"/static/{file.name}?{sha256(file.read_bytes()).hexdigest()[:16]}" for file in found}
+    return {file.name: f"/static/{file.name}?{digest_of(file)}" for file in found}

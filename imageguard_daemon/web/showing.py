@@ -1,6 +1,7 @@
 """Pictures for pages: small ones, whole ones, and a drawing that says why there is none."""
 
 from collections.abc import Callable
+from hashlib import sha256
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -17,7 +18,7 @@ from imageguard_daemon.web.site import Site
 PICTURES_AT_ONCE = 4
 PICTURE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cache-Control": "private, max-age=3600",
+    "Cache-Control": "private, no-cache",  # the address names the decision, not the content
     "Content-Disposition": "inline",
 }
 _PLACEHOLDER_HEADERS = PICTURE_HEADERS | {"Cache-Control": "no-store"}
@@ -49,7 +50,7 @@ def pictures(site: Site, thumbnails: MadeOnce, maps: MadeOnce) -> APIRouter:
 
     async def shown(request: Request, make: Callable[..., Response], *given: object) -> Response:
         try:
-            return await run_sync(make, site, *given, limiter=room)
+            return _unless_known(request, await run_sync(make, site, *given, limiter=room))
         except _NoPictureError as error:
             if "text/html" in request.headers.get("accept", ""):  # a person opened it by itself
                 raise HTTPException(404, f"There is no such picture: {error.words[1]}.") from error
@@ -75,12 +76,27 @@ def pictures(site: Site, thumbnails: MadeOnce, maps: MadeOnce) -> APIRouter:
     return router
 
 
+def _picture(content: str | bytes, media_type: str) -> Response:
+    """Give a picture with a tag by its content; made in a thread, since large images take their time."""
+    answer = Response(content, media_type=media_type, headers=PICTURE_HEADERS)
+    answer.headers["ETag"] = f'"{sha256(answer.body).hexdigest()}"'
+    return answer
+
+
+def _unless_known(request: Request, answer: Response) -> Response:
+    """Say that nothing has changed, where the browser has that picture already."""
+    known = request.headers.get("if-none-match", "").split(",")
+    tag = answer.headers["ETag"]
+    is_known = tag in (one.strip().removeprefix("W/") for one in known)
+    return Response(status_code=304, headers=PICTURE_HEADERS | {"ETag": tag}) if is_known else answer
+
+
 def _map(site: Site, number: int, maps: MadeOnce, draw: Callable[[Areas], str]) -> Response:
     place = _place(site, number)
     areas = areas_of(maps.of(*place) or b"") if place else None
     if areas is None:
         raise _NoPictureError(_HAS_NO_MAP)
-    return Response(draw(areas), media_type="image/svg+xml", headers=PICTURE_HEADERS)
+    return _picture(draw(areas), "image/svg+xml")
 
 
 def _thumbnail(site: Site, number: int, thumbnails: MadeOnce) -> Response:
@@ -88,7 +104,7 @@ def _thumbnail(site: Site, number: int, thumbnails: MadeOnce) -> Response:
     jpeg = thumbnails.of(*place) if place else None
     if not jpeg:
         raise _NoPictureError(_CANNOT_BE_SHOWN if jpeg is not None else _why_not_there(place))
-    return Response(jpeg, media_type="image/jpeg", headers=PICTURE_HEADERS)
+    return _picture(jpeg, "image/jpeg")
 
 
 def _image(site: Site, number: int) -> Response:
@@ -96,7 +112,7 @@ def _image(site: Site, number: int) -> Response:
     data, media_type = whole(*place) if place else (b"", "")
     if not data:
         raise _NoPictureError(_why_not_there(place))
-    return Response(data, media_type=media_type, headers=PICTURE_HEADERS)
+    return _picture(data, media_type)
 
 
 def _why_not_there(place: Place | None) -> tuple[str, str]:

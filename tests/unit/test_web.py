@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from urllib.parse import quote
 
 import anyio
@@ -424,6 +425,23 @@ async def test_pictures_have_a_safe_type_and_are_what_was_recorded(client, rejec
     assert (await client.get("/decisions/2/image")).status_code == 404
 
 
+@pytest.mark.parametrize("name", ["image", "thumbnail", "sharpness.svg", "clipping.svg"])
+async def test_browsers_ask_again_for_a_picture_and_get_it_only_where_it_is_another(client, rejections, name):
+    """The address of a picture does not name its content: what is kept is shown only once the server has said so."""
+    address = f"/decisions/2/{name}"
+    first = await client.get(address)
+    assert first.headers["cache-control"] == "private, no-cache"
+    tag = first.headers["etag"]
+    for known in (tag, f'"other", W/{tag}'):
+        again = await client.get(address, headers={"If-None-Match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        assert again.headers["cache-control"] == "private, no-cache"
+    assert (await client.get(address, headers={"If-None-Match": '"other"'})).content == first.content
+    other = rejections.file("cat/other.jpg", jpeg(blurred(photo(seed=5), 5)))
+    another = await client.get(f"/decisions/{other}/{name}")
+    assert (another.headers["etag"] != tag) == (another.content != first.content)
+
+
 async def test_maps_lie_over_the_image_and_what_cannot_be_decoded_says_so(client, rejections):
     """Both maps are drawings that can run nothing; where there is nothing to be seen a drawing says why."""
     for name in ("sharpness", "clipping"):
@@ -546,7 +564,19 @@ async def test_what_pages_load_is_kept_until_it_changes(client):
         kept = await client.get(address)
         assert (kept.status_code, "immutable" in kept.headers["cache-control"]) == (200, True)
         assert address.endswith(f"?{hashlib.sha256(kept.content).hexdigest()[:16]}")
-    assert (await client.get("/static/app.css")).headers["cache-control"] == "no-cache"
+    for unnamed in ("", "?", "?x", "?0123456789abcdef", f"?{loaded[0].partition('?')[2]}&x"):
+        assert (await client.get(f"/static/app.css{unnamed}")).headers["cache-control"] == "no-cache", unnamed
+
+
+async def test_an_address_of_before_an_upgrade_is_not_kept_with_what_came_after_it(client, monkeypatch):
+    """A page of the old version names the old content: kept by that, the new one would never be asked for again."""
+    style = next(one for one in re.findall(r'"(/static/[^"]+)"', (await client.get("/check")).text) if "app.css" in one)
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + b"/* newer */" * (self.name == "app.css"))
+    answer = await client.get(style)
+    assert answer.headers["cache-control"] == "no-cache"
+    again = await client.get(style, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.headers["cache-control"]) == (304, "no-cache")
 
 
 async def test_bars_lead_to_the_images_that_they_count(client, monkeypatch):
