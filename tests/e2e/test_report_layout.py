@@ -33,12 +33,12 @@ def _overlap(one, other):
     return one[0] < other[1] and other[0] < one[1] and one[2] + 2 < other[3] and other[2] + 2 < one[3]
 
 
-def _page(folder, days):
+def _page(folder, days, names=("cat", "wild boar", LONG_NAME)):
     """Write a report on images of three classes, rejected for every reason there is."""
     batches = [
         Judged(name, reason, 5, "default", decided_at=NOW - timedelta(days=day), exposure=(90.0, 90.0))
         for day in days
-        for name in ("cat", "wild boar", LONG_NAME)
+        for name in names
         for reason in ("", *ISSUES)
     ]
     write_log(folder / "audit.db", batches)
@@ -97,6 +97,19 @@ def test_nothing_is_cut_off_or_hard_to_read(browser, address, width, scheme):
         "axe.run().then(result => result.violations.map(one => [one.impact, one.id, one.nodes[0].html]))"
     )
     assert [one for one in found if one[0] in {"serious", "critical"}] == []
+    context.close()
+
+
+def test_names_without_a_space_break_on_a_phone(browser, tmp_path):
+    """A class of any name breaks wherever it stands, be it in words that no report has yet."""
+    context = browser.new_context(viewport={"width": 390, "height": 900})
+    page = context.new_page()
+    page.goto(_page(tmp_path, range(3), ("cat", "x" * 200)))
+    added = (
+        "for (const one of ['h1', 'h2', 'h3', 'li', 'div', 'code']) document.body.append(document.createElement(one))"
+    )
+    page.evaluate(f"{added}; [...document.body.children].slice(-6).forEach(one => one.textContent = 'y'.repeat(300))")
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
     context.close()
 
 

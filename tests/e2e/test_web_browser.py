@@ -175,6 +175,45 @@ def test_pages_have_no_serious_fault_for_axe_and_fit_a_phone(address, browser, n
     context.close()
 
 
+_WIDER = """[...document.querySelectorAll("body *")]
+    .filter(one => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll, .whole, svg, datalist"))
+    .map(one => one.outerHTML.slice(0, 150))"""
+
+
+def test_names_without_a_space_break_on_a_phone_on_every_page(browser, tmp_path):
+    """Folders, files, sources, people and reasons of theirs may have long names: no page scrolls sideways for them."""
+    name, source = "x" * 99, "y" * 60
+    ingest = Ingest(
+        tmp_path / ("z" * 100), intake={"settle_seconds": 0.1}, sources=[{"name": source, "preset": "general"}]
+    )
+    for number in range(12):
+        ingest.put(f"{name}/{number}{name}.jpg", jpeg(blurred(photo(seed=number), 4)))
+    for number in range(3):
+        ingest.put(f"{name}/good{number}{name}.jpg", jpeg(photo(seed=number + 20)))
+    assert command("run", "--once", "--config", ingest.config_file).returncode == 0
+    rejected, other = [row["id"] for row in ingest.decisions() if row["verdict"] == "quarantined"][:2]
+    given = ("--id", str(other), "--who", name, "--why", name)
+    assert command("quarantine", "confirm", "--config", ingest.config_file, *given).returncode == 0
+    accepted = next(row["id"] for row in ingest.decisions() if row["verdict"] == "accepted")
+    of_class = f"class_name={name}"
+    places = ("/", f"/quarantine?{of_class}", "/accepted", "/check", "/thresholds", "/thresholds?blur_score=1", "/api")
+    places += tuple(f"/decisions/{number}" for number in (rejected, other, accepted))
+    places += (f"/quarantine?source={source}&state=all&score=blur_score", f"/no/{name}", f"/?since={name}")
+    places += tuple(f"/review?action={one}&which=matching&{of_class}" for one in ("release", "reject"))
+    with _served(ingest) as address:
+        context = browser.new_context(base_url=address, viewport={"width": 390, "height": 800})
+        page = context.new_page()
+        wide = {}
+        for place in places:
+            page.goto(place)
+            _counted(page)
+            page.locator("details").evaluate_all("every => every.forEach(one => one.open = true)")
+            if page.evaluate("document.scrollingElement.scrollWidth > innerWidth") or page.evaluate(_WIDER):
+                wide[place] = page.evaluate(_WIDER)
+        context.close()
+    assert wide == {}
+
+
 def test_hostile_names_run_nothing_and_every_picture_is_one(page, numbers):
     """No page breaks its own policy; what cannot be decoded shows a drawing instead of a broken picture."""
     for path in PAGES:
