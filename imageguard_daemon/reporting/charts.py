@@ -38,9 +38,9 @@ COLOURS = {
 _OTHER_COLOUR = "#a5b824"
 _PLAIN = "#3d7de0"
 _MOST_LABELS, _MOST_NARROW = 8, 4
-_FEWEST_SLOTS = 8
-"""As if there were so many: the bar of a single day is not a wall."""
 _BAR_SHARE = 0.84
+_WIDEST_BAR = 20.0
+"""The bar of a single day is not a wall."""
 _MOST_DOTS = 40
 _POINTS_A_BAR = 2
 _APART = 14
@@ -148,11 +148,11 @@ def rate_over_time(buckets: Sequence[Bucket], limit: float, link: Link) -> Chart
     """Draw the rejection rate of each bucket as a line, with its limit; a bucket without images is a gap."""
     rates = [one.tally.rate if one.tally.total else None for one in buckets]
     top, y_ticks = _scale(max(limit, *(rate for rate in rates if rate is not None)) * 100)
-    middles = [x + width / 2 for x, width in _slots(len(buckets))]
+    slot, middles = 100 / len(buckets), _middles(len(buckets))
     points = [None if rate is None else (x, 100 - 10_000 * rate / top) for x, rate in zip(middles, rates, strict=True)]
     columns = [
-        Bar(x, 0, width, 100, "", f"{one.name}: {percent(one.tally.rate)} of {one.tally.total:,}", link("", one))
-        for (x, width), one in zip(_slots(len(buckets), 1), buckets, strict=True)
+        Bar(slot * at, 0, slot, 100, "", f"{one.name}: {percent(one.tally.rate)} of {one.tally.total:,}", link("", one))
+        for at, one in enumerate(buckets)
         if one.tally.total
     ]
     least, most = (percent(end(rate for rate in rates if rate is not None)) for end in (min, max))
@@ -234,10 +234,14 @@ def _short(number: int) -> str:
     return f"{number:,}"
 
 
-def _slots(number: int, share: float = _BAR_SHARE) -> Iterator[tuple[float, float]]:
-    """Give where each of so many bars begins, and how wide it is."""
-    slot = 100 / max(number, _FEWEST_SLOTS)
-    return ((slot * (at + (1 - share) / 2), slot * share) for at in range(number))
+def _slots(number: int) -> Iterator[tuple[float, float]]:
+    """Give where each of so many bars begins, and how wide it is: in the middle of its part of the whole width."""
+    width = min(100 / number * _BAR_SHARE, _WIDEST_BAR)
+    return ((middle - width / 2, width) for middle in _middles(number))
+
+
+def _middles(number: int) -> list[float]:
+    return [100 / number * (at + 0.5) for at in range(number)]
 
 
 def _times(buckets: Sequence[Bucket]) -> list[Tick]:
@@ -248,7 +252,7 @@ def _times(buckets: Sequence[Bucket]) -> list[Tick]:
         labelled = [at for at, one in enumerate(buckets) if not _minutes(one) % (step // _MINUTE)] or [0]
     else:
         labelled = list(range(0, len(buckets), math.ceil(most)))
-    middles = [x + width / 2 for x, width in _slots(len(buckets))]
+    middles = _middles(len(buckets))
     sparse = math.ceil(len(labelled) / _MOST_NARROW)
     return [Tick(middles[at], _label(buckets[at]), number % sparse > 0) for number, at in enumerate(labelled)]
 

@@ -72,6 +72,21 @@ def test_days_without_images_are_gaps():
     assert [one.name for one in days] == ["2025-03-01", "2025-03-02", "2025-03-03", "2025-03-04"]
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 8, 40])
+def test_few_bars_are_spread_over_the_whole_chart(number):
+    """Two days have a half of it each; their bars stand in the middle of theirs, and none is a wall."""
+    days = _buckets({day: {"blurry": 1, "": 3} for day in _days(number)})
+    bars, rate = rejections_over_time(days, _linked), rate_over_time(days, 0.2, _linked)
+    middles = [100 * (at + 0.5) / number for at in range(number)]
+    assert [bar.x + bar.width / 2 for bar in bars.bars] == pytest.approx(middles)
+    assert [x for x, _ in rate.dots] == pytest.approx(middles)
+    assert all(pytest.approx(tick.at) in middles for tick in bars.x_ticks)
+    assert max(bar.width for bar in bars.bars) <= 20
+    assert min(bar.width for bar in bars.bars) > min(0.8 * 100 / number, 19)
+    columns = [(column.x, column.x + column.width) for column in rate.columns]
+    assert columns == [pytest.approx((100 * at / number, 100 * (at + 1) / number)) for at in range(number)]
+
+
 def test_long_times_are_weeks_and_a_part_of_one_is_marked():
     """A year is shown by weeks that begin on Monday; the first and the last, of which it has some days, say so."""
     year = _buckets({"2025-01-01": {"blurry": 5}, "2025-12-31": {"": 6, "blurry": 1}})
