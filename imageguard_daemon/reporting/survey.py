@@ -73,7 +73,7 @@ class Survey:
     """What the scores of a report's images say.
 
     `histogram` is (signals, BINS): images whose score is in each tenth of a point, signals in the order of SCORE_NAMES.
-    `thresholds` are those that most images were judged by; empty without any.
+    `thresholds` are those that most images were judged by, each by itself; empty without any.
     """
 
     histogram: _Ints
@@ -262,11 +262,9 @@ class Surveyor:
 
     def survey(self) -> Survey:
         """Give what was found."""
-        most = int(self._by_key.argmax())
-        thresholds = dict(zip(SCORE_NAMES, self._thresholds[most].tolist(), strict=False)) if self._by_key.any() else {}
         return Survey(
             self._histogram,
-            {name: value for name, value in thresholds.items() if not np.isnan(value)},
+            dict(self._thresholds_of_most()),
             tuple(map(_near, self._nearest[True])),
             tuple(map(_near, self._nearest[False])),
             {self._reasons[reason]: tuple(ids[::-1]) for reason, ids in self._newest.items()},
@@ -275,6 +273,13 @@ class Surveyor:
             self._by_one_rule if self._is_mixed else None,
             tuple(self._boundaries()),
         )
+
+    def _thresholds_of_most(self) -> Iterator[tuple[str, float]]:
+        """Yield for each signal the threshold that most images were judged by, which many small classes may share."""
+        for at, name in enumerate(SCORE_NAMES):
+            known = (self._by_key > 0) & ~np.isnan(self._thresholds[:, at])
+            if known.any():
+                yield name, _of_most(self._thresholds[known, at], self._by_key[known])
 
     def _boundaries(self) -> Iterator[Boundary]:
         """Yield one for each threshold and source that has any, in the order of both."""
@@ -287,11 +292,10 @@ class Surveyor:
                 keys_of[self._sources[number]].append(number)
             for source, numbers in sorted(keys_of.items()):
                 alone, judged_by = self._alone[at, numbers], self._thresholds[numbers, at]
-                values, places = np.unique(judged_by, return_inverse=True)
-                most = float(values[np.bincount(places, weights=alone).argmax()])
+                most, is_one = _of_most(judged_by, alone), len(np.unique(judged_by)) == 1
                 near = int(self._near[at, numbers].sum())
                 spared = int(self._spared[at, numbers].sum()) if self._are_as_scored(there[source], at, most) else None
-                yield Boundary(source, name, int(alone.sum()), near, most, len(values) == 1, spared)
+                yield Boundary(source, name, int(alone.sum()), near, most, is_one, spared)
 
     def _are_as_scored(self, numbers: Sequence[int], at: int, threshold: float) -> bool:
         """Tell whether all images of some keys were judged by one threshold here, and as their scores say."""
@@ -300,6 +304,12 @@ class Surveyor:
         limits = self._thresholds[numbers]
         has_one = (limits[:, at] == threshold) & (limits[:, _EXPOSURE] == limits[:, -1])
         return bool(has_one.all() and not self._otherwise[numbers].any())
+
+
+def _of_most(values: _Floats, images: _Ints) -> float:
+    """Give the value that most images have."""
+    distinct, places = np.unique(values, return_inverse=True)
+    return float(distinct[np.bincount(places, weights=images).argmax()])
 
 
 def _near(found: _Found) -> Near:

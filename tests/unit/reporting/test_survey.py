@@ -1,6 +1,7 @@
 """One pass over the scores of a report."""
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,15 +25,15 @@ def key(class_name: str, blur: float) -> Key:
 KEYS = [None, key("a", 50), key("b", 50), key("c", 50), key("all", 10)]
 
 
-def survey(images: dict[int, int], guess: np.ndarray | None = None) -> Survey:
+def survey(images: dict[int, int], guess: np.ndarray | None = None, keys: Sequence[Key | None] = KEYS) -> Survey:
     """Look at so many images of each key, all with a blur score of 30, after a guess at how many there are."""
-    keys = np.repeat(list(images), list(images.values())).astype(np.uint32)
-    scores = np.full((len(keys), 6), 99.0)
+    of_image = np.repeat(list(images), list(images.values())).astype(np.uint32)
+    scores = np.full((len(of_image), 6), 99.0)
     scores[:, 0] = 30.0
-    nothing = np.zeros(len(keys), np.int64)
-    batch = Batch(0, nothing, keys, nothing.astype(np.uint8), np.arange(1, len(keys) + 1), scores)
-    surveyor = Surveyor(KEYS)
-    counted = np.bincount(batch.keys, minlength=len(KEYS))
+    nothing = np.zeros(len(of_image), np.int64)
+    batch = Batch(0, nothing, of_image, nothing.astype(np.uint8), np.arange(1, len(of_image) + 1), scores)
+    surveyor = Surveyor(keys)
+    counted = np.bincount(batch.keys, minlength=len(keys))
     surveyor.suppose(counted if guess is None else guess)
     surveyor.add(batch)
     assert surveyor.is_right(counted) == (guess is None)
@@ -45,6 +46,20 @@ def test_groups_are_held_against_the_thresholds_of_most_images(images: dict[int,
     found = survey(images).by_one_rule
     assert found is not None
     assert found.sum() == rejected
+
+
+def test_the_line_of_a_chart_is_the_threshold_of_most_images_not_of_the_largest_class() -> None:
+    """Three classes of four share one threshold; the largest has another, and fewer images."""
+    assert survey({1: 4, 2: 4, 3: 4, 4: 10}).thresholds["blur_score"] == 50
+    assert survey({1: 4, 4: 10}).thresholds["blur_score"] == 10
+    assert survey({}).thresholds == {}
+
+
+def test_each_signal_has_the_threshold_of_most_images_whatever_the_others_are() -> None:
+    """Rules that differ in noise alone have the same threshold of blur, and count together for it."""
+    profiles = ({"blur_score": 50, "noise_score": 20}, {"blur_score": 50, "noise_score": 25}, {"blur_score": 10})
+    keys = [None, *(Key("h", "web", "a", "", "general", json.dumps(one), "accepted", "", "1") for one in profiles)]
+    assert survey({1: 4, 2: 4, 3: 6}, keys=keys).thresholds["blur_score"] == 50
 
 
 def test_thresholds_that_none_of_these_images_was_judged_by_do_not_count() -> None:
