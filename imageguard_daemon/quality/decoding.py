@@ -102,10 +102,8 @@ def _looks_at_file(data: bytes, name: str) -> Iterator[Grey | None]:
 def _colours_of_file(data: bytes, name: str, *, at_a_glance: bool) -> Grey | None:
     try:
         if name == "HEIC":
-            opened = heic.opened(data)
-            pixels = heic.pixels_of(opened)  # they lie in its memory
-            has_colours = pixels.ndim == _WITH_CHANNELS and pixels.shape[2] == _WITH_CHANNELS
-            return pixels.copy() if has_colours else None
+            pixels = heic.pixels_of(heic.opened(data))
+            return pixels if pixels.ndim == _WITH_CHANNELS and pixels.shape[2] == _WITH_CHANNELS else None
         with pillow_guard(name), QUIET_TIFF, Image.open(io.BytesIO(data), formats=[name]) as image:
             if at_a_glance:
                 width, height = (max(1, side * _GLANCE_PX // max(image.size)) for side in image.size)

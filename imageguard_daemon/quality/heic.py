@@ -55,9 +55,21 @@ def pixels_of(opened_file: Any) -> NDArray[np.uint8]:
         ImageError: `unsupported` or `corrupt`.
     """
     try:
-        return np.asarray(opened_file, np.uint8)
+        return np.asarray(_Owned(opened_file))
     except Exception as error:
         raise _sorted(error) from error
+
+
+class _Owned:
+    """Pixels as they lie in the memory of pi-heif's file, which NumPy keeps as long as any array looks into it.
+
+    pi-heif gives out bare memory, which is freed with the file whoever still looks at it.
+    """
+
+    def __init__(self, opened_file: Any) -> None:
+        pixels = np.asarray(opened_file, np.uint8)
+        self._kept = opened_file, pixels
+        self.__array_interface__ = pixels.__array_interface__  # the address: an array of it has this object as its base
 
 
 def _sorted(error: Exception) -> ImageError:

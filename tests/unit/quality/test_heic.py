@@ -3,8 +3,10 @@
 The files in tests/data/heic were made from `photo(96, 64)` of tests/helpers/images.py by pillow-heif at quality 60.
 """
 
+import gc
 import importlib.util
 import os
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,33 @@ def test_it_is_judged_as_viewers_show_it() -> None:
 
 
 @needs_extra
+@pytest.mark.parametrize("name", ["photo", "grey", "alpha"])
+def test_pixels_keep_the_file_in_whose_memory_they_lie(name: str) -> None:
+    """Whatever is cut out of them does, too, and without them nothing is kept."""
+    opened = heic.opened((FILES / f"{name}.heic").read_bytes())
+    owner = weakref.ref(opened)
+    part = heic.pixels_of(opened)[8:16]
+    del opened
+    gc.collect()
+    assert owner() is not None
+    del part
+    gc.collect()
+    assert owner() is None
+
+
+@needs_extra
+def test_grey_pixels_stay_when_others_use_the_memory() -> None:
+    """Luma of one channel is not computed but looked at where libheif has put it."""
+    picture = _decoded("grey")
+    before = picture.grey.copy()
+    gc.collect()
+    others = [np.full_like(before, 7) for _ in range(1000)]
+    assert np.array_equal(picture.grey, before), len(others)
+    assert np.abs(before.astype(int) - _decoded("photo").grey).mean() < 4
+    assert picture.glance() is None
+
+
+@needs_extra
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.95])
 def test_a_truncated_file_is_corrupt(share: float) -> None:
     """Half an upload is never taken for an image."""
@@ -75,7 +104,7 @@ def test_it_is_decoded_in_the_confined_process() -> None:
     """The workers measure it like the library does, and none of them ends of it."""
     paths = sorted(str(path) for path in FILES.glob("*.heic"))
     found = {one.candidate.relative_path: one for one in measure_files(paths, Scoring(workers=1))}
-    assert len(found) == 5
+    assert len(found) == 6
     for path, one in found.items():
         expected = measure_bytes(Path(path).read_bytes(), Limits())
         assert one.measurement is not None, one.error
