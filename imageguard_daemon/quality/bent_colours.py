@@ -12,7 +12,6 @@ import numpy as np
 from imageguard_daemon.quality.luma import Grey
 from imageguard_daemon.quality.tones import WHITE
 
-_LONG_SIDE = 256
 _NEARLY_WHITE = 240
 """What has all channels above is white, or the soft shadow of a white product, and no colour."""
 _SHADES = 30
@@ -23,9 +22,9 @@ _LEAST_COLOUR = 0.01
 def bent_share(pixels: Grey) -> float:
     """Give the share of bent colours, 0 to 1, among all that is not white of height x width x 3 uint8 pixels.
 
-    The commonest shade of them is left out: it may be the colour of a button.
+    The pixels are a glance at a picture (`colours.py`). The commonest shade is left out: it may be that of a button.
     """
-    channels = cv2.split(_at_a_glance(pixels))
+    channels = cv2.split(pixels)
     third, second = _lowest_two(channels)
     is_coloured = third < _NEARLY_WHITE
     is_bent = (is_coloured & (second >= WHITE)).view(np.uint8)
@@ -39,11 +38,3 @@ def _lowest_two(channels: Sequence[cv2.typing.MatLike]) -> tuple[Grey, Grey]:
     red, green, blue = channels
     lower, higher = cv2.min(red, green), cv2.max(red, green)
     return np.asarray(cv2.min(lower, blue), np.uint8), np.asarray(cv2.max(lower, cv2.min(higher, blue)), np.uint8)
-
-
-def _at_a_glance(pixels: Grey) -> Grey:
-    scale = _LONG_SIDE / max(pixels.shape)
-    if scale >= 1:
-        return pixels
-    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
-    return np.asarray(cv2.resize(np.ascontiguousarray(pixels), (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -2,7 +2,7 @@
 
 Every measure is taken from luma, so luma is all that is decoded; of dark pictures the colours, too, as what has light
 in one channel alone is judged by that (`lone_channel.py`). Whoever wants the colours of another one asks for a glance
-at them. Rules:
+at them (`colours.py`). Rules:
 
 - The content decides the format, never the suffix.
 - Of an animation or a file of several pages the first picture is judged.
@@ -12,7 +12,6 @@ at them. Rules:
 """
 
 import io
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,9 +19,9 @@ import numpy as np
 
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality import heic, integrity, isobmff, jpeg, opencv, png, strict_jpeg, tiff, tiff_tags
+from imageguard_daemon.quality.colours import GLANCE_PX, Look, looked_at, no_colours
 from imageguard_daemon.quality.complaints import complaint, pillow_guard
 from imageguard_daemon.quality.exif import as_displayed, facts_of_exif, facts_of_image, one_line
-from imageguard_daemon.quality.lone_channel import judged, judged_of_colours
 from imageguard_daemon.quality.luma import Grey as Grey  # noqa: PLC0414 - the features know it from here
 from imageguard_daemon.quality.luma import grey_of, grey_of_inverted_inks, scaled_to_8_bit
 from imageguard_daemon.quality.pillow import Image, UnidentifiedImageError
@@ -35,10 +34,6 @@ _BAND_ROWS = 64
 _EIGHT_BITS = 8
 _INKS = 4
 _WITH_CHANNELS = 3
-_MOST_IN_COLOUR_PX = 50_000_000
-"""Larger ones are not decoded in colour as well, which takes three times the memory."""
-_GLANCE_PX = 192
-"""The long side of a JPEG at a glance, at least: 500 px are halved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +46,6 @@ class Limits:
     cpu_seconds: int = 60
 
 
-def no_colours() -> Grey | None:
-    """Give the colours of a picture that has none."""
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Picture:
     """One decoded image: luma as stored, height x width uint8, and what the container says."""
@@ -66,8 +56,8 @@ class Picture:
     image_format: str
     camera: str = ""
     table_quality: int | None = None
-    glance: Callable[[], Grey | None] = no_colours
-    """Gives its colours: height x width x 3 uint8, smaller where that is quicker; None where they cannot be had."""
+    glance: Look = no_colours
+    """Gives its colours, averaged down to a long side of `GLANCE_PX`."""
 
 
 def decode(data: bytes, limits: Limits) -> Picture:
@@ -86,31 +76,25 @@ def decode(data: bytes, limits: Limits) -> Picture:
     if name not in HANDLED:
         raise ImageError("unsupported", f"{name} is not handled")
     picture = _DECODERS.get(name, _decode_by_pillow)(data, limits, name)
-    if picture.grey.size > _MOST_IN_COLOUR_PX:
-        return picture
-    glance = partial(_colours_of_file, data, name, at_a_glance=name == "JPEG")
-    return replace(picture, grey=judged(picture.grey, lambda: _looks_at_file(data, name)), glance=glance)
+    reduced = partial(_colours_of_file, data, name, least_px=GLANCE_PX) if name == "JPEG" else None
+    return _in_colour(picture, partial(_colours_of_file, data, name), reduced)
 
 
-def _looks_at_file(data: bytes, name: str) -> Iterator[Grey | None]:
-    """Decode in colour what was decoded in luma already: JPEG at a glance first, as most dark pictures are photos."""
-    if name == "JPEG":
-        yield _colours_of_file(data, name, at_a_glance=True)
-    yield _colours_of_file(data, name, at_a_glance=False)
+def _in_colour(picture: Picture, whole: Look, reduced: Look | None = None) -> Picture:
+    grey, glance = looked_at(picture.grey, whole, reduced)
+    return replace(picture, grey=grey, glance=glance)
 
 
-def _colours_of_file(data: bytes, name: str, *, at_a_glance: bool) -> Grey | None:
-    try:
-        if name == "HEIC":
-            pixels = heic.pixels_of(heic.opened(data))
-            return pixels if pixels.ndim == _WITH_CHANNELS and pixels.shape[2] == _WITH_CHANNELS else None
-        with pillow_guard(name), QUIET_TIFF, Image.open(io.BytesIO(data), formats=[name]) as image:
-            if at_a_glance:
-                width, height = (max(1, side * _GLANCE_PX // max(image.size)) for side in image.size)
-                image.draft("RGB", (width, height))
-            return _colours_of(image)
-    except (ImageError, MemoryError):  # Pillow cannot read what another decoder could, or there is no room
-        return None
+def _colours_of_file(data: bytes, name: str, least_px: int = 0) -> Grey | None:
+    """Decode a file in colour; a JPEG in fewer pixels if that leaves a long side of at least `least_px`."""
+    if name == "HEIC":
+        pixels = heic.pixels_of(heic.opened(data))
+        return pixels if pixels.ndim == _WITH_CHANNELS and pixels.shape[2] == _WITH_CHANNELS else None
+    with pillow_guard(name), QUIET_TIFF, Image.open(io.BytesIO(data), formats=[name]) as image:
+        if least_px:
+            width, height = (max(1, side * least_px // max(image.size)) for side in image.size)
+            image.draft("RGB", (width, height))
+        return _colours_of(image)
 
 
 def _colours_of(image: Image.Image) -> Grey | None:
@@ -127,7 +111,7 @@ def from_grey(grey: Grey, limits: Limits, colours: Grey | None = None) -> Pictur
     """
     height, width = grey.shape
     require_size(width, height, limits)
-    return Picture(judged_of_colours(grey, colours), width, height, "", glance=lambda: colours)
+    return _in_colour(Picture(grey, width, height, ""), lambda: colours)
 
 
 def from_pillow(image: Image.Image, limits: Limits) -> Picture:
@@ -154,8 +138,8 @@ def from_pillow(image: Image.Image, limits: Limits) -> Picture:
         width, height = as_displayed(*image.size, 1 if name == "TIFF" else orientation)
         tables = getattr(image, "quantization", {})
         quality = jpeg.equivalent_quality(jpeg.in_zigzag(tables[0])) if tables.get(0) else None
-        grey = judged(_pillow_grey(image), lambda: (_colours_of(image),))
-        return Picture(grey, width, height, name, camera, quality, lambda: _colours_of(image))
+        picture = Picture(_pillow_grey(image), width, height, name, camera, quality)
+        return _in_colour(picture, lambda: _colours_of(image))
 
 
 def _is_closed(image: Image.Image) -> bool:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from imageguard_daemon.quality import compression, enlargement, grain, sharpness, tones
+from imageguard_daemon.quality.colours import Look
 from imageguard_daemon.quality.compression import GridFit
 from imageguard_daemon.quality.decoding import Grey, Picture
 from imageguard_daemon.quality.loops import FASTEST, Loops
@@ -47,7 +48,7 @@ class Features:
     """Factor by which pixels repeat exactly, 1 if they don't."""
     vector: Floats
     """One number for each of `NAMES`."""
-    glance: Callable[[], Grey | None]
+    glance: Look
     """Gives its colours, for what luma leaves in doubt; see `Picture.glance`."""
 
 

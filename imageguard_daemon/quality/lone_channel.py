@@ -42,11 +42,6 @@ def judged(grey: Grey, looks: Callable[[], Iterable[Grey | None]]) -> Grey:
     return channel if channel is not None and is_usable else grey
 
 
-def judged_of_colours(grey: Grey, pixels: Grey | None) -> Grey:
-    """Give what a picture is judged by whose colours are in memory already; see `judged`."""
-    return judged(grey, lambda: (pixels,))
-
-
 def _is_dark(grey: Grey) -> bool:
     some = grey[::_EVERY, ::_EVERY]
     return int(np.count_nonzero(some > _BRIGHTEST)) <= _LEGEND * some.size

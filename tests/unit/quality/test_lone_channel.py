@@ -10,7 +10,7 @@ from PIL import Image
 
 from imageguard_daemon import validate
 from imageguard_daemon.quality.decoding import Limits, decode
-from imageguard_daemon.quality.lone_channel import judged, judged_of_colours
+from imageguard_daemon.quality.lone_channel import judged
 from imageguard_daemon.quality.luma import Grey, grey_of
 from tests.helpers.images import encoded, exposed, photo
 
@@ -141,5 +141,5 @@ def test_without_room_for_colours_luma_is_judged():
 
 def test_colours_in_memory_are_judged_alike():
     """A grey picture has none."""
-    assert np.array_equal(judged_of_colours(DARK, BLUE), BLUE[..., 2])
-    assert judged_of_colours(DARK, None) is DARK
+    assert np.array_equal(judged(DARK, lambda: (BLUE,)), BLUE[..., 2])
+    assert judged(DARK, lambda: (None,)) is DARK
