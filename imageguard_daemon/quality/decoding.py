@@ -75,21 +75,20 @@ def decode(data: bytes, limits: Limits) -> Picture:
         raise ImageError("corrupt", f"no image format recognised in the first bytes{hint}")
     if name not in HANDLED:
         raise ImageError("unsupported", f"{name} is not handled")
-    picture = _DECODERS.get(name, _decode_by_pillow)(data, limits, name)
-    reduced = partial(_colours_of_file, data, name, least_px=GLANCE_PX) if name == "JPEG" else None
-    return _in_colour(picture, partial(_colours_of_file, data, name), reduced)
+    return _DECODERS.get(name, _decode_by_pillow)(data, limits, name)
 
 
 def _in_colour(picture: Picture, whole: Look, reduced: Look | None = None) -> Picture:
+    """Have the colours decoded, if they are asked for, from the bytes and by the library that luma came from.
+
+    Others may refuse the file, or scale its samples otherwise.
+    """
     grey, glance = looked_at(picture.grey, whole, reduced)
     return replace(picture, grey=grey, glance=glance)
 
 
-def _colours_of_file(data: bytes, name: str, least_px: int = 0) -> Grey | None:
+def _colours_by_pillow(data: bytes, name: str, least_px: int = 0) -> Grey | None:
     """Decode a file in colour; a JPEG in fewer pixels if that leaves a long side of at least `least_px`."""
-    if name == "HEIC":
-        pixels = heic.pixels_of(heic.opened(data))
-        return pixels if pixels.ndim == _WITH_CHANNELS and pixels.shape[2] == _WITH_CHANNELS else None
     with pillow_guard(name), QUIET_TIFF, Image.open(io.BytesIO(data), formats=[name]) as image:
         if least_px:
             width, height = (max(1, side * least_px // max(image.size)) for side in image.size)
@@ -191,7 +190,9 @@ def _decode_jpeg(data: bytes, limits: Limits, _name: str) -> Picture:
         raise ImageError("corrupt", "JPEG with two different sizes in its headers")
     _require_no_hole_in_scans(data, header.scan_at)
     width, height = as_displayed(header.width, header.height, orientation)
-    return Picture(grey, width, height, "JPEG", camera, header.libjpeg_quality)
+    picture = Picture(grey, width, height, "JPEG", camera, header.libjpeg_quality)
+    whole = partial(_jpeg_colours, data, header)
+    return _in_colour(picture, whole, partial(whole, least_px=GLANCE_PX))
 
 
 def _require_few_scans(data: bytes, header: jpeg.JpegHeader) -> None:
@@ -236,6 +237,11 @@ def _jpeg_by_pillow(data: bytes) -> Grey:
         return np.asarray(image.convert("RGB").convert("L"), np.uint8)
 
 
+def _jpeg_colours(data: bytes, header: jpeg.JpegHeader, least_px: int = 0) -> Grey | None:
+    # Pillow refuses files for metadata that libjpeg, which gave the luma, passes over: it gets to see none.
+    return _colours_by_pillow(jpeg.with_plain_header(data, header), "JPEG", least_px)
+
+
 # --- HEIC
 
 
@@ -249,7 +255,12 @@ def _decode_heic(data: bytes, limits: Limits, _name: str) -> Picture:
     isobmff.require_no_hole(data, "HEIC")
     # The container says by itself how it is turned; EXIF only repeats it.
     _, camera = facts_of_exif((opened.info.get("exif") or b"").removeprefix(b"Exif\0\0"))
-    return Picture(grey, width, height, "HEIC", camera)
+    return _in_colour(Picture(grey, width, height, "HEIC", camera), partial(_heic_colours, data))
+
+
+def _heic_colours(data: bytes) -> Grey | None:
+    pixels = heic.pixels_of(heic.opened(data))
+    return pixels if pixels.ndim == _WITH_CHANNELS and pixels.shape[2] == _WITH_CHANNELS else None
 
 
 # --- PNG
@@ -258,13 +269,15 @@ def _decode_heic(data: bytes, limits: Limits, _name: str) -> Picture:
 def _decode_png(data: bytes, limits: Limits, _name: str) -> Picture:
     found = png.read(data)
     require_size(found.width, found.height, limits)
-    grey = opencv.png_grey(found)
+    grey, whole = opencv.png_grey(found), partial(opencv.png_colours, found)
     if grey is None:
+        whole = partial(_colours_by_pillow, found.pixels, "PNG")
         with pillow_guard("PNG"), Image.open(io.BytesIO(found.pixels), formats=["PNG"]) as image:
             grey = _pillow_grey(image)
         png.require_all_rows(found)  # Pillow does not
     orientation, camera = facts_of_exif(found.exif)
-    return Picture(grey, *as_displayed(found.width, found.height, orientation), "PNG", camera)
+    size = as_displayed(found.width, found.height, orientation)
+    return _in_colour(Picture(grey, *size, "PNG", camera), whole)
 
 
 # --- TIFF
@@ -279,16 +292,24 @@ def _decode_tiff(data: bytes, limits: Limits, _name: str) -> Picture:
     tiff.require_parts(data, tags)
     with pillow_guard("TIFF"), QUIET_TIFF:
         image = _opened_tiff(data)
-        grey = None if image and tags.bits <= _EIGHT_BITS else tiff.grey_of_samples(data, tags)
-        if grey is None and image:
-            # Pillow reads colour differences of fewer samples only where they are packed as JPEG.
-            grey = tiff.grey_of_samples(data, tags) if tags.has_plain_colour_differences else _pillow_grey(image)
+        # Pillow reads colour differences of fewer samples only where they are packed as JPEG.
+        is_beyond_pillow = image is None or tags.has_plain_colour_differences
+        grey, whole = None, partial(_tiff_colours, data, tags)
+        if is_beyond_pillow or tags.bits > _EIGHT_BITS:
+            grey = tiff.grey_of_samples(data, tags)
+        if grey is None and image and not is_beyond_pillow:
+            grey, whole = _pillow_grey(image), partial(_colours_by_pillow, data, "TIFF")
         if grey is None:
             raise tiff.not_handled(tags)
         tiff.require_intact(data, tags, image)
         _, camera = facts_of_image(image) if image else (1, "")
     width, height = as_displayed(tags.width, tags.height, tags.orientation)
-    return Picture(grey, width, height, "TIFF", camera)
+    return _in_colour(Picture(grey, width, height, "TIFF", camera), whole)
+
+
+def _tiff_colours(data: bytes, tags: tiff_tags.Tags) -> Grey | None:
+    with pillow_guard("TIFF"), QUIET_TIFF:
+        return tiff.colours_of_samples(data, tags)
 
 
 def _opened_tiff(data: bytes) -> Image.Image | None:
@@ -307,12 +328,14 @@ def _decode_by_pillow(data: bytes, limits: Limits, name: str) -> Picture:
         require_size(*size, limits)  # before libavif, which calls a claim beyond its own limit nonsense
     with pillow_guard(name), Image.open(io.BytesIO(data), formats=[name]) as image:
         require_size(*image.size, limits)
-        grey = opencv.webp_grey(data) if name == "WEBP" else None
-        grey = _pillow_grey(image) if grey is None else grey
+        grey, whole = opencv.webp_grey(data) if name == "WEBP" else None, partial(opencv.webp_colours, data)
+        if grey is None:
+            grey, whole = _pillow_grey(image), partial(_colours_by_pillow, data, name)
         _require_intact(data, name)
         # Only now: Pillow decodes some formats when asked for their EXIF, and would swallow what is wrong with them.
         orientation, camera = facts_of_image(image)
-        return Picture(grey, *as_displayed(*image.size, orientation), name, camera)
+        picture = Picture(grey, *as_displayed(*image.size, orientation), name, camera)
+    return _in_colour(picture, whole)
 
 
 def _require_intact(data: bytes, name: str) -> None:

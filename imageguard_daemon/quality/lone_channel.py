@@ -37,7 +37,7 @@ def judged(grey: Grey, looks: Callable[[], Iterable[Grey | None]]) -> Grey:
                 return grey
     except MemoryError:  # no room for colours: luma it is
         return grey
-    # What reads colours may take the upper eight of 16 bits, which 12-bit data leave empty.
+    # Whatever a decoder does with samples of another depth or kind, nothing becomes darker for it.
     is_usable = channel is not None and channel.shape == grey.shape and channel.mean() >= grey.mean()
     return channel if channel is not None and is_usable else grey
 

@@ -11,6 +11,8 @@ from imageguard_daemon.quality.luma import Grey, grey_of, scaled_to_8_bit
 from imageguard_daemon.quality.png import Png, is_flawless
 
 _ANIMATION, _ALPHA = 0x02, 0x10
+_COLOURS = 3
+"""Channels of a picture in colour, and axes of its array."""
 _must_be_quiet = True
 
 
@@ -41,13 +43,26 @@ def png_grey(png: Png) -> Grey | None:
     """
     if png.has_transparent_grey or (_must_be_quiet and not is_flawless(png)):
         return None
-    is_plain = png.depth <= 8 and png.is_opaque
-    return _grey(png.pixels, _IN_COLOUR if is_plain else cv2.IMREAD_UNCHANGED)
+    return _grey(png.pixels, _flags(png))
+
+
+def png_colours(png: Png) -> Grey | None:
+    """Give the colours, height x width x 3, of a PNG file whose luma `png_grey` gave, from the same samples."""
+    return _colours(png.pixels, _flags(png)) if png.has_colours else None
+
+
+def _flags(png: Png) -> int:
+    return _IN_COLOUR if png.depth <= 8 and png.is_opaque else cv2.IMREAD_UNCHANGED
 
 
 def webp_grey(data: bytes) -> Grey | None:
     """Give the luma of a WebP still in which nothing is transparent; None when it is none, or damaged."""
     return _grey(data, _IN_COLOUR) if _is_plain_webp(data) else None
+
+
+def webp_colours(data: bytes) -> Grey | None:
+    """Give the colours, height x width x 3, of a WebP still whose luma `webp_grey` gave."""
+    return _colours(data, _IN_COLOUR)
 
 
 _IN_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -56,6 +71,18 @@ _IN_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 def _grey(data: bytes, flags: int) -> Grey | None:
     pixels = pixels_of(data, flags)
     return None if pixels is None else grey_of(scaled_to_8_bit(pixels), bgr=True)
+
+
+def _colours(data: bytes, flags: int) -> Grey | None:
+    pixels = pixels_of(data, flags)
+    return None if pixels is None else rgb_of(scaled_to_8_bit(pixels))
+
+
+def rgb_of(pixels: Grey) -> Grey | None:
+    """Give pixels as OpenCV has them in the order of everybody else; None when they are grey or transparent."""
+    if pixels.ndim != _COLOURS or pixels.shape[2] != _COLOURS:
+        return None
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _is_plain_webp(data: bytes) -> bool:

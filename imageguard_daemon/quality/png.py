@@ -20,6 +20,7 @@ _MOST_TEXT_BYTES = 1 << 20
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _GREY, _RGB, _PALETTE = 0, 2, 3
+_OF_COLOURS = (_RGB, _PALETTE, 6)
 # Adam7: first row, first column, row step, column step of each of the seven passes.
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _LAST_FILTER = 4
@@ -45,6 +46,11 @@ class Png:
     def is_opaque(self) -> bool:
         """Whether there is no way for a pixel to be transparent."""
         return self.colour_type in (_GREY, _RGB, _PALETTE) and not self.has_transparent_colour
+
+    @property
+    def has_colours(self) -> bool:
+        """Whether its pixels are more than levels of grey."""
+        return self.colour_type in _OF_COLOURS
 
     @property
     def has_transparent_grey(self) -> bool:

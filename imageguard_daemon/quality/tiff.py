@@ -2,9 +2,9 @@
 
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imageguard_daemon.errors import ImageError
 from imageguard_daemon.quality import integrity, jpeg, opencv, strict_jpeg, tiff_samples
@@ -41,7 +41,8 @@ _BITS_OF_A_BYTE = 8
 _WHITE_IS_ZERO, _RGB, _INKS, _YCBCR = 0, 2, 5, 6
 _GREY_LEVELS = (_WHITE_IS_ZERO, 1)
 _TRANSPARENCY = (1, 2)
-_MOST_BANDS = 4
+_COLOURS, _MOST_BANDS = 3, 4
+_Samples = NDArray[np.generic]
 
 
 def refuse_raw(tags: Tags) -> None:
@@ -107,17 +108,34 @@ def grey_of_samples(data: bytes, tags: Tags) -> Grey | None:
     return None if pixels is None else grey_of(scaled_to_8_bit(pixels, no_data=tags.no_data), bgr=True)
 
 
-def _luma(samples: "np.ndarray[Any, np.dtype[np.generic]]", tags: Tags) -> Grey:
+def _luma(samples: _Samples, tags: Tags) -> Grey:
     """Take the first bands for what the tags say: inks, colours, or grey; with transparency or without."""
-    is_see_through = bool(tags.extra_samples) and tags.extra_samples[0] in _TRANSPARENCY
     if tags.photometric == _INKS and samples.shape[2] == _MOST_BANDS:
         scaled = scaled_to_8_bit(np.ascontiguousarray(samples.reshape(samples.shape[0], -1)))
         return grey_of_inverted_inks(255 - scaled.reshape(samples.shape))
+    grey = grey_of(_chosen_bands(samples, tags))
+    return np.asarray(255 - grey, np.uint8) if tags.photometric == _WHITE_IS_ZERO else grey
+
+
+def _chosen_bands(samples: _Samples, tags: Tags) -> Grey:
+    is_see_through = bool(tags.extra_samples) and tags.extra_samples[0] in _TRANSPARENCY
     colours = 3 if tags.photometric == _RGB or samples.shape[2] > 2 else 1
     chosen = samples[:, :, : colours + is_see_through]
-    scaled = scaled_to_8_bit(np.ascontiguousarray(chosen), no_data=tags.no_data)
-    grey = grey_of(scaled)
-    return np.asarray(255 - grey, np.uint8) if tags.photometric == _WHITE_IS_ZERO else grey
+    return scaled_to_8_bit(np.ascontiguousarray(chosen), no_data=tags.no_data)
+
+
+def colours_of_samples(data: bytes, tags: Tags) -> Grey | None:
+    """Give the colours, height x width x 3, that `grey_of_samples` gives the luma of; None when it has none.
+
+    The caller guards against what Pillow raises on damage.
+    """
+    if tags.photometric in (*_GREY_LEVELS, _INKS):
+        return None
+    if tags.photometric == _RGB and tiff_samples.can_read(tags):
+        bands = _chosen_bands(tiff_samples.samples_of(data, tags, _MOST_BANDS), tags)
+        return bands if bands.shape[2] == _COLOURS else None
+    pixels = opencv.pixels_of(data)
+    return None if pixels is None else opencv.rgb_of(scaled_to_8_bit(pixels, no_data=tags.no_data))
 
 
 def require_intact(data: bytes, tags: Tags, image: Image.Image | None) -> None:

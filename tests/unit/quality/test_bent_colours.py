@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon import validate
-from imageguard_daemon.quality import decoding
+from imageguard_daemon.quality import decoding, opencv
 from imageguard_daemon.quality.bent_colours import bent_share
 from imageguard_daemon.quality.decoding import Limits, decode
 from imageguard_daemon.quality.measurement import measure_picture
@@ -108,7 +108,7 @@ def test_without_colours_luma_decides(monkeypatch: pytest.MonkeyPatch):
     def full(*_what: object, **_how: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(decoding.Image, "open", full)
+    monkeypatch.setattr(opencv, "pixels_of", full)
     assert picture.glance() is None
     assert (
         measure_picture(picture, LIMITS).measures

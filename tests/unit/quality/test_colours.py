@@ -1,6 +1,8 @@
 """Colours are looked at in one size and up to one size of picture, however it comes in."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 
 import cv2
@@ -77,3 +79,58 @@ def test_every_way_in_has_the_same_measures(scene: Rgb, most_px: int, monkeypatc
     data = _png(scene)
     ways = [validate(way).measures for way in (data, scene, Image.open(io.BytesIO(data)), Image.fromarray(scene))]
     assert all(way == ways[0] for way in ways)
+
+
+def _with_junk(data: bytes, junk: bytes) -> bytes:
+    return data[:2] + junk + data[2:]
+
+
+def _with_huge_text(data: bytes) -> bytes:
+    """Put a text into a PNG that Pillow finds too long."""
+    body = b"zTXtComment\0\0" + zlib.compress(bytes(2 << 20))
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return data[:33] + chunk + data[33:]
+
+
+def _with_broken_tag(data: bytes) -> bytes:
+    """Have a TIFF's description lie beyond its end; Pillow reads no tag after it."""
+    at = int.from_bytes(data[4:8], "little")
+    entry = data.index(struct.pack("<HH", 270, 2), at)
+    return data[: entry + 8] + b"\xff\xff\xff\x7f" + data[entry + 12 :]
+
+
+def _deep(rgb: Rgb, suffix: str) -> bytes:
+    done, data = cv2.imencode(suffix, rgb[..., ::-1].astype(np.uint16) << 4)
+    assert done
+    return data.tobytes()
+
+
+DYED = photo(seed=3) * np.array([0, 0, 1], np.uint8)
+ODD: dict[str, Callable[[Rgb], bytes]] = {
+    "JPEG with a short JFIF": lambda rgb: _with_junk(_jpeg(rgb), b"\xff\xe0\x00\x06JFIF"),
+    "JPEG with junk": lambda rgb: _with_junk(_jpeg(rgb), b"\xff\x01ab"),
+    "JPEG with a broken index": lambda rgb: _with_junk(_jpeg(rgb), b"\xff\xe2\x00\x0eMPF\0II*\0\xff\xff\xff\xff"),
+    "PNG with a long text": lambda rgb: _with_huge_text(_png(rgb)),
+    "PNG of 12 bits": lambda rgb: _deep(rgb, ".png"),
+    "TIFF of 12 bits": lambda rgb: _deep(rgb, ".tiff"),
+    "TIFF with a broken tag": lambda rgb: _with_broken_tag(
+        encoded(Image.fromarray(rgb), "TIFF", description="told at length")
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_colours_come_from_what_luma_was_decoded_from(kind: str) -> None:
+    """What Pillow refuses, or scales otherwise, has the colours that its luma was made of."""
+    picture = decode(ODD[kind](DYED), LIMITS)
+    assert picture.grey.mean() == pytest.approx(DYED[..., 2].mean(), abs=2)
+    scene = exposed(photo(), 2)
+    pixels = decode(ODD[kind](scene), LIMITS).glance()
+    assert pixels is not None
+    assert np.abs(pixels.astype(int) - from_grey(grey_of(scene), LIMITS, scene).glance()).mean() < 4
+
+
+def test_an_image_of_deep_samples_has_one_verdict() -> None:
+    """As an array and as a file."""
+    deep = DYED.astype(np.uint16) << 4
+    assert validate(deep).measures == validate(_deep(DYED, ".png")).measures == validate(_deep(DYED, ".tiff")).measures
