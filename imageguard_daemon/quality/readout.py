@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from imageguard_daemon.errors import ConfigError, NoInputError, PermissionDeniedError
 from imageguard_daemon.model import Measures
 from imageguard_daemon.names import printable
-from imageguard_daemon.quality.bent_colours import bent_share
+from imageguard_daemon.quality.channel_clipping import partly_clipped_share
 from imageguard_daemon.quality.features import AT_WORKING_SIZE, NAMES, Features
 from imageguard_daemon.quality.network import MOST_BYTES, Network, Panel, load, stacked
 from imageguard_daemon.quality.scoring import SCALES, Scale
@@ -60,9 +60,9 @@ share of levels in use; and the most that it may be over-exposed.
 Too much light leaves a colour photo all levels; of 110 grey ones given 3.3 stops too much three are like that. A page
 whose ink is no longer that dark is not spared.
 """
-_DOUBTFUL, _BENT_SKY, _BENT_COLOURS = 0.15, 0.02, 7.0
-"""Over-exposure by luma from which on colours are looked at, which few good photos reach; the share of bent ones that
-the edge of a bright sky may have; and how fast a share beyond it closes the gap to 1.
+_DOUBTFUL, _CLIPPED_SKY, _CLIPPED_COLOURS = 0.15, 0.02, 7.0
+"""Over-exposure by luma from which on colours are looked at, which few good photos reach; the share of partly clipped
+ones that the edge of a bright sky may have; and how fast a share beyond it closes the gap to 1.
 
 Of cut-outs before white and of photos with too much light luma says 0.15 to 0.5 alike: colours tell them apart.
 """
@@ -118,8 +118,9 @@ def _overexposure(estimate: float, features: Features) -> float:
     pixels = features.glance() if _DOUBTFUL <= estimate < most else None
     if pixels is None:
         return min(estimate, most)
-    bent = max(0.0, bent_share(pixels) - _BENT_SKY) * _said_by("overexposure", min(features.width, features.height))
-    return min(1 - (1 - estimate) * math.exp(-_BENT_COLOURS * bent), most)
+    clipped = max(0.0, partly_clipped_share(pixels) - _CLIPPED_SKY)
+    proof = clipped * _said_by("overexposure", min(features.width, features.height))
+    return min(1 - (1 - estimate) * math.exp(-_CLIPPED_COLOURS * proof), most)
 
 
 def _most_over(features: Features) -> float:

@@ -1,4 +1,4 @@
-"""Too much light is told by the colours that it bends, where luma leaves a doubt."""
+"""Too much light is told by colours that are partly clipped, where luma leaves a doubt."""
 
 import io
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from PIL import Image
 
 from imageguard_daemon import validate
 from imageguard_daemon.quality import decoding, opencv
-from imageguard_daemon.quality.bent_colours import bent_share
+from imageguard_daemon.quality.channel_clipping import partly_clipped_share
 from imageguard_daemon.quality.decoding import Limits, decode
 from imageguard_daemon.quality.measurement import measure_picture
 from tests.helpers.images import Rgb, encoded, exposed, photo, png
@@ -55,8 +55,8 @@ def test_colours_are_had_from_every_format(form: str):
     larger = cv2.resize(BAD, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     pixels = decode(encoded(Image.fromarray(larger), form, **FORMATS[form]), LIMITS).glance()
     expected, good = (decoding.from_pillow(Image.fromarray(rgb), LIMITS).glance() for rgb in (BAD, GOOD))
-    assert bent_share(pixels) == pytest.approx(bent_share(expected), abs=0.05)
-    assert bent_share(good) == 0
+    assert partly_clipped_share(pixels) == pytest.approx(partly_clipped_share(expected), abs=0.05)
+    assert partly_clipped_share(good) == 0
 
 
 def test_every_way_in_sees_the_colours():
@@ -87,9 +87,9 @@ PURE = {
 
 
 @pytest.mark.parametrize("what", PURE)
-def test_pure_colours_by_design_are_not_bent(what: str):
+def test_pure_colours_by_design_do_not_count(what: str):
     """One shade, however much of it, is a choice; what is nearly white, and what one channel fills, is no sign."""
-    assert bent_share(_painted(PURE[what])) < 0.02
+    assert partly_clipped_share(_painted(PURE[what])) < 0.02
 
 
 def test_colours_are_looked_at_only_where_luma_leaves_a_doubt():
