@@ -43,16 +43,23 @@ class _Ours:
                 with formatter.section(title):
                     formatter.write_dl(rows)
 
+    def format_arguments(self, context: Any, formatter: Any) -> None:
+        """Write nothing: click from 8.5 on asks for arguments by themselves, and they stand among the options."""
+
     def parse_args(self, context: Any, words: list[str]) -> list[str]:
         try:
-            return super().parse_args(context, words)  # type: ignore[misc, no-any-return]
+            left: list[str] = super().parse_args(context, words)  # type: ignore[misc]
         except typer.BadParameter as error:
             error.message = _with_proposal(error.message)
             raise
+        _require_all(context)
+        return left
 
 
 class _Command(_Ours, TyperCommand):
-    pass
+    def __init__(self, *values: Any, **options: Any) -> None:
+        super().__init__(*values, **options)
+        _restore_help(self)
 
 
 class _Group(_Ours, TyperGroup):
@@ -79,10 +86,9 @@ def value_name(parameter: Any) -> str:
     """Give the word that stands for an option's value; nothing for a switch."""
     if getattr(parameter, "is_flag", False):
         return ""
-    annotation = parameter.type_descriptor.annotation
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return "|".join(str(one.value) for one in annotation)
-    return parameter.metavar or {int: "N", float: "X"}.get(annotation, "NAME")
+    if choices := _choices(parameter):
+        return "|".join(choices)
+    return parameter.metavar or _number(parameter) or "NAME"
 
 
 def default_in_words(parameter: Any) -> str:
@@ -100,6 +106,41 @@ def paragraphs_of(command: Any) -> list[str]:
     return [" ".join(part.split()) for part in inspect.cleandoc(command.help or "").split("\n\n")]
 
 
+def _require_all(context: Any) -> None:
+    """Refuse a command line without what it requires: to click from 8.3 on, None is a value that typer 0.16 gave."""
+    for one in context.command.params:
+        if one.required and context.params.get(one.name) is None and not context.resilient_parsing:
+            kind, name = ("argument", argument_name(one)) if is_argument(one) else ("option", option_names(one)[0])
+            context.fail(f"Missing {kind} '{name}'.")
+
+
+def _restore_help(command: Any) -> None:
+    """Take the help of arguments from the function: click from 8.5 on forgets what typer before 0.27 told it."""
+    declared = inspect.signature(command.callback).parameters
+    for one in command.params:
+        if is_argument(one) and not one.help:
+            facts = getattr(declared[one.name].annotation, "__metadata__", ())
+            one.help = next((fact.help for fact in facts if isinstance(fact, typer.models.ArgumentInfo)), None)
+
+
+def _choices(parameter: Any) -> tuple[str, ...]:
+    """Give the values that are known one by one; where typer keeps the type of a parameter depends on its version."""
+    descriptor = getattr(parameter, "type_descriptor", None)
+    if descriptor is None:
+        return tuple(map(str, getattr(parameter.type, "choices", ())))
+    is_enum = isinstance(descriptor.annotation, type) and issubclass(descriptor.annotation, Enum)
+    return tuple(str(one.value) for one in descriptor.annotation) if is_enum else ()
+
+
+def _number(parameter: Any) -> str:
+    """Give the word for a number; nothing for what is none."""
+    descriptor = getattr(parameter, "type_descriptor", None)
+    if descriptor is None:
+        name = parameter.type.name.removesuffix(" range")
+        return {"integer": "N", "float": "X"}.get(name, "")
+    return {int: "N", float: "X"}.get(descriptor.annotation, "")
+
+
 def _in_usage(argument: Any) -> str:
     return argument_name(argument) if argument.required else f"[{argument_name(argument)}]"
 
@@ -115,12 +156,17 @@ def _told(parameter: Any) -> str:
     facts = [
         f"one of {values.replace('|', ', ')}" if len(values) > _LONGEST_VALUE else "",
         f"default: {default_in_words(parameter)}" if default_in_words(parameter) else "",
-        _range(getattr(parameter, "min", None), getattr(parameter, "max", None)),
+        _range(*_ends(parameter)),
         f"environment: {parameter.envvar}" if parameter.envvar else "",
         "required" if parameter.required and not is_argument(parameter) else "",
     ]
     told = " ".join((parameter.help or "").split())
     return f"{told} [{'; '.join(filter(None, facts))}]" if any(facts) else told
+
+
+def _ends(parameter: Any) -> tuple[float | None, float | None]:
+    holder = parameter if hasattr(parameter, "type_descriptor") else parameter.type
+    return getattr(holder, "min", None), getattr(holder, "max", None)
 
 
 def _range(least: float | None, most: float | None) -> str:
