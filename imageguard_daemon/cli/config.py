@@ -78,7 +78,7 @@ def show(root: Root = None, config: ConfigFile = None) -> None:
     """Show the effective configuration, with defaults and absolute paths, as YAML."""
     import yaml
 
-    settings = settings_for(root, config)
+    settings = settings_for(root, config, makes_root=True)
     typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True), nl=False)
 
 

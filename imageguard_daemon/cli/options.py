@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.errors import NoInputError, UsageError
+from imageguard_daemon.names import printable
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
@@ -68,15 +69,20 @@ EX_REJECTED = 1
 """What `--fail-on-reject` gives: as of grep and diff, a finding and not a failure."""
 
 
-def settings_for(root: Path | None, config_file: Path | None, *, touches_folders: bool = True) -> "Settings":
+def settings_for(
+    root: Path | None, config_file: Path | None, *, touches_folders: bool = True, makes_root: bool = False
+) -> "Settings":
     """Load the configuration a command was given; its mistakes end the command with exit code 78.
 
-    A command that has nothing to do with the folders of the sources works while their mount hangs.
+    A command that has nothing to do with the folders of the sources works while their mount hangs. Only one that makes
+    the root goes on without it: a configuration can name the log of another root than the one that was mistyped.
     """
     from imageguard_daemon.config_file import load
 
     if root is not None and root.is_file():
         raise NoInputError(f"{root} is a file, not a folder; a configuration is named with --config")
+    if root is not None and not makes_root and not root.is_dir():
+        raise NoInputError(f"{printable(str(root))} does not exist; name the ROOT or --config FILE of a daemon")
     if root is None and config_file is None and _is_root(Path.cwd()):
         root = Path()
     return load(config_file, root, follow_links=touches_folders)

@@ -101,12 +101,21 @@ def act_on(settings: "Settings", asked: Asked, order: Order, states: Sequence[St
         archived = "" if chosen else where_archived(engine)
     if asked.by_name:
         chosen = named.ids or []
+    _require_no_root_among(named.unknown, settings)
     missed = _tell_missed(named, chosen, order, archived)
     if not asked.by_name and not agreed(order, f"{words}{archived}", len(chosen)):
         raise typer.Exit(os.EX_NOINPUT if missed else os.EX_OK)
     carry_out(settings, chosen, order)
     if missed:
         raise typer.Exit(os.EX_NOINPUT)
+
+
+def _require_no_root_among(unknown: Sequence[str], settings: "Settings") -> None:
+    """Act on nothing when a word may be a mistyped ROOT: the numbers beside it are of images of that root."""
+    suffixes = settings.intake.image_suffixes
+    if folders := [one for one in unknown if os.path.splitext(one)[1].lower() not in suffixes]:
+        told = f"{printable(folders[0])} is neither a folder nor an image of {settings.root}"
+        raise NoInputError(f"{told}; nothing was done. If it is meant as ROOT, it does not exist")
 
 
 def _tell_missed(named: Named, chosen: Sequence[int], order: Order, archived: str) -> bool:

@@ -41,7 +41,7 @@ def run(
     console = Console(stderr=True)
     logs.configure("auto", "info", console)
     with _fatal_errors_logged():
-        settings = settings_for(root, config)
+        settings = settings_for(root, config, makes_root=True)
         if root is not None and config is None:
             _require_meant(settings)
         from imageguard_daemon.service.daemon import Daemon
@@ -50,7 +50,7 @@ def run(
 
         logs.configure(settings.logging.format, settings.logging.level, console)
         pages = _command_for_pages(root, config) if settings.web.enabled and not once else ()
-        daemon = Daemon(settings, lambda: settings_for(root, config), Display(console), pages)
+        daemon = Daemon(settings, lambda: settings_for(root, config, makes_root=True), Display(console), pages)
         faulthandler.enable()  # systemd's watchdog ends a daemon that hangs by SIGABRT: it says where
         code = daemon.run(once=once)
         notify(STATUS="stopped")

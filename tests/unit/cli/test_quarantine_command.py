@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from imageguard_daemon.cli import quarantine as commands
+from imageguard_daemon.cli.app import app as every_command
 from imageguard_daemon.errors import ImageguardError
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.web.filters import Filters
@@ -277,5 +278,48 @@ def test_numbers_and_paths_are_typed_as_arguments(made: Rejections, monkeypatch:
     )
     assert [one["id"] for one in json.loads(quarantine(made, "show", number, "--format", "json").stdout)] == [number]
     result = invoke(commands.app, ["undo", "/srv/ingset", "--all", "--yes"])
-    assert (result.exit_code, "image is called /srv/ingset" in result.stderr) == (os.EX_NOINPUT, True)
+    assert (code_and_words(result)[0], "ingset is neither a folder nor an image" in str(result.exception)) == (
+        os.EX_NOINPUT,
+        True,
+    )
     assert listed(made, "--state", "confirmed")
+
+
+@pytest.mark.parametrize("verb", ["release", "confirm", "reject", "approve", "undo"])
+def test_no_image_of_another_root_is_taken_for_a_mistyped_one(
+    made: Rejections, tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers beside a ROOT that does not exist are not those of the root that the configuration names."""
+    config = tmp_path / "of-another.yaml"
+    config.write_text(f"root: {made.root}\n")
+    monkeypatch.setenv("IMAGEGUARD_CONFIG", str(config))
+    before = sorted(made.root.rglob("*.jpg"))
+    result = CliRunner().invoke(commands.app, [verb, str(tmp_path / "rot"), "1", "2", "--yes"])
+    code, words = code_and_words(result)
+    assert (code, "rot is neither a folder nor an image of" in words) == (66, True)
+    assert sorted(made.root.rglob("*.jpg")) == before
+    assert all(not image["reviews"] for image in json.loads(quarantine(made, "show", 1, 2, "--format", "json").stdout))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["quarantine", "list", "ROOT"],
+        ["quarantine", "purge", "ROOT", "--older-than", "1d", "--yes"],
+        ["report", "ROOT"],
+        ["export", "ROOT", "--to", "list"],
+        ["rejudge", "ROOT", "--set", "blur_score=1", "--yes"],
+        ["simulate", "ROOT", "--set", "blur_score=1"],
+        ["alerts", "list", "ROOT"],
+        ["audit", "archive", "ROOT", "--older-than", "1d"],
+    ],
+    ids=" ".join,
+)
+def test_a_root_that_does_not_exist_ends_the_command(made: Rejections, tmp_path: Path, words: list[str]) -> None:
+    """Also where the configuration names a log outside of the root, which would be that of another root."""
+    config = tmp_path / "of-another.yaml"
+    config.write_text(f"audit: {{database: {made.root / 'audit.db'}}}\n")
+    typed = [str(tmp_path / "rot") if one == "ROOT" else one for one in words]
+    result = CliRunner().invoke(every_command, [*typed, "--config", str(config)])
+    code, told = code_and_words(result)
+    assert (code, "rot does not exist; name the ROOT" in told, result.stdout) == (66, True, "")

@@ -41,6 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a good image, a readout that calls everything worse, and a configuration that names it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good").mkdir()
+    (tmp_path / "root").mkdir()
     (tmp_path / "good/1.jpg").write_bytes(jpeg(photo(280, 200)))
     (tmp_path / "list").write_text("good/1.jpg\n")
     write_readout(tmp_path / "own.npz")
