@@ -63,7 +63,7 @@ def load(config_file: Path | None = None, root: Path | None = None, *, follow_li
     Raises:
         ConfigError: with every mistake in the file at once.
         UsageError: `root` cannot be a path.
-        NoInputError, PermissionDeniedError: the file is not there, or cannot be read.
+        NoInputError, PermissionDeniedError: the file does not exist, or cannot be read.
     """
     settings = parse(_read(config_file), str(config_file)) if config_file else Settings()
     if root is not None:

@@ -34,6 +34,10 @@ INSTEAD = {
     r"\bholds? (the|an?|every|them|all|both) ([a-z]+ )?against\b": "checks against, compares with",
     r"\b(told|shown|listed) [a-z ]*no more\b": "no longer",
     r"\bexcludes? one another\b": "cannot be combined",
+    r"\b(what is told of (this|these)|tells? of these)\b": "the findings on these",
+    r"\b(file|folder|a destination that|one that) is not there\b(?= \(|,| ends)": "does not exist",
+    r"\bdistributions of scores on\b": "the charts of scores have",
+    r"\bwhere it told\b": "it showed",
     r"\bgoes on where it was\b": "resumes, continues where it stopped",
 }
 """Phrase -> what to write."""

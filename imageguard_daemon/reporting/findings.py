@@ -86,7 +86,7 @@ def _explained(one: Finding, told: Sequence[Finding], seen: Patterns, settings: 
         return one
     rate = f"{percent(rest.rate)} of {rest.total:,}"
     sentence = f"{one.sentence} Without {told_in_words(named)} it is {rate}."
-    return replace(one, sentence=sentence, look_at="Begin with what is told of these.")
+    return replace(one, sentence=sentence, look_at="Start with the findings on these.")
 
 
 def _told(

@@ -29,7 +29,7 @@ def prepare(settings: Settings) -> None:
     images to the wrong disk.
 
     Raises:
-        NoInputError: a folder is not there, which a disk that is mounted later may mend.
+        NoInputError: a folder does not exist, which a disk that is mounted later may mend.
         ConfigError: something else is in a folder's place, which only a person mends.
         PermissionDeniedError, StalledError, UnavailableError: with the folder and what to do about it.
     """
