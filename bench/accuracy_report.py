@@ -17,7 +17,7 @@ from bench.tally import (
     too_small,
 )
 from bench.trials import Judged, PhotoTrials
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.names import printable
 from imageguard_daemon.quality.version import SCORER_VERSION
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import create_engine
 
 from bench.year import DecidedDay, Year, patterns_of_a_bad_year
 from imageguard_daemon.audit.database import open_for_writing
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 
 BEFORE_ROLLUPS = "0002"
 _MEASURES = (
@@ -79,7 +79,7 @@ def fill(folder: Path, year: Year) -> None:
         for table, names, rows in _tables(day, first_id):
             marks = ", ".join("?" * len(names))
             quoted = ", ".join(f'"{name}"' for name in names)
-            connection.executemany(f"INSERT INTO {table} ({quoted}) VALUES ({marks})", rows)  # noqa: S608 - of ours
+            connection.executemany(f"INSERT INTO {table} ({quoted}) VALUES ({marks})", rows)
         connection.execute("COMMIT")
         first_id += len(day.moments)
     connection.close()

@@ -31,9 +31,9 @@ import cv2
 
 from bench import references
 from bench.references import Answer
-from imageguard_daemon.errors import ImageError
-from imageguard_daemon.quality.decoding import Limits, decode
-from imageguard_daemon.quality.signatures import HANDLED, recognise
+from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.quality.decode.decoder import Limits, decode
+from imageguard_daemon.quality.decode.signatures import HANDLED, recognise
 
 _MEGABYTE = 1 << 20
 _MEMORY = 4096 * _MEGABYTE

@@ -25,9 +25,9 @@ import numpy as np
 
 from bench.damage import DAMAGES
 from bench.variants import VARIANTS, Rgb
-from imageguard_daemon.errors import ImageError
-from imageguard_daemon.quality.decoding import Limits, decode
-from imageguard_daemon.quality.quiet import silent_standard_error
+from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.quality.decode.decoder import Limits, decode
+from imageguard_daemon.quality.decode.stderr_filter import silent_standard_error
 
 _LIMITS = Limits()
 

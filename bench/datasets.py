@@ -25,8 +25,8 @@ from PIL import Image
 from bench.labelled import LayoutError
 from bench.processes import Run
 from bench.trials import stored
-from imageguard_daemon.model import ISSUES, Measurement
-from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.core.model import ISSUES, Measurement
+from imageguard_daemon.quality.decode.decoder import Limits
 from imageguard_daemon.quality.measurement import measure_bytes, measure_file
 
 STANDARD_SIDES = {

@@ -26,9 +26,9 @@ import psycopg
 
 from bench.ingest import Ingest, Look, steady
 from bench.pictures import Pictures
-from imageguard_daemon.audit.fleet_database import FleetAddress
-from imageguard_daemon.audit.fleet_schema import KINDS, REFERENCES
-from imageguard_daemon.audit.forwarding import Forwarder, Sender
+from imageguard_daemon.audit.fleet.database import FleetAddress
+from imageguard_daemon.audit.fleet.forwarding import Forwarder, Sender
+from imageguard_daemon.audit.fleet.schema import KINDS, REFERENCES
 from tests.helpers.audit_logs import Judged, write_log
 from tests.helpers.fleets import asked
 from tests.helpers.postgres import Server
@@ -124,7 +124,7 @@ def _copy_there(url: str, number: int) -> None:
         for table, kinds in KINDS.items():
             shifted = {"id", *REFERENCES[table]}
             values = ", ".join(f"{name} + ({number - 1}::bigint << 40)" if name in shifted else name for name in kinds)
-            statement = f"INSERT INTO {table} ({', '.join(kinds)}) SELECT {values} FROM {table} WHERE id >> 40 = 1"  # noqa: S608
+            statement = f"INSERT INTO {table} ({', '.join(kinds)}) SELECT {values} FROM {table} WHERE id >> 40 = 1"
             connection.execute(statement)
 
 

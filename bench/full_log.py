@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.model import Candidate, FileIdentity, Intent, JudgedFile, Measurement, Outcome
+from imageguard_daemon.core.model import Candidate, FileIdentity, Intent, JudgedFile, Measurement, Outcome
 from imageguard_daemon.quality.policy import PRESETS, decide
 from tests.helpers.bench import GOOD
 
@@ -53,7 +53,7 @@ def fill_log(database: Path, root: Path, records: int) -> int:
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         values = ", ".join(own.get(column, column) for column in columns)
         numbers = _NUMBERS.format(2, images)
-        connection.execute(f"{numbers} INSERT INTO {table} SELECT {values} FROM {_FIRST.format(table)}")  # noqa: S608
+        connection.execute(f"{numbers} INSERT INTO {table} SELECT {values} FROM {_FIRST.format(table)}")
     numbers = _NUMBERS.format(RECORDS_OF_AN_IMAGE + 1, images * RECORDS_OF_AN_IMAGE)
     connection.execute(f"{numbers} {_LINKS}")
     for *_, sql in made:

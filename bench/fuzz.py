@@ -13,7 +13,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["imageguard_daemon", "PIL"]):
-    from imageguard_daemon.quality.decoding import Limits
+    from imageguard_daemon.quality.decode.decoder import Limits
     from imageguard_daemon.quality.measurement import measure_bytes, prepare_worker
 
 from bench.mutants import good_files

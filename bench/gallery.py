@@ -22,7 +22,7 @@ from bench.faults import Rgb
 from bench.gallery_page import Section, excerpt, render
 from bench.kinds import KINDS
 from imageguard_daemon import validate
-from imageguard_daemon.model import Decision
+from imageguard_daemon.core.model import Decision
 
 DOCS = Path(__file__).parent.parent / "docs"
 PICTURE_SIZE = 240, 160

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from imageguard_daemon.model import SIGNALS, Decision, Measures
+from imageguard_daemon.core.model import SIGNALS, Decision, Measures
 from imageguard_daemon.quality.scoring import SCALES, Scale
 
 Cell = tuple[str, str, Decision]

@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from bench import faults
 from bench.faults import Apply, Rgb
-from imageguard_daemon.model import Signal
+from imageguard_daemon.core.model import Signal
 
 Zone = Literal["pass", "grey", "reject"]
 

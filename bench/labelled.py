@@ -15,7 +15,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from imageguard_daemon.model import ISSUES
+from imageguard_daemon.core.model import ISSUES
 
 
 class LayoutError(ValueError):

@@ -16,10 +16,10 @@ from typing import Any
 
 from imageguard_daemon.__main__ import main
 from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.daemon import pipeline
+from imageguard_daemon.daemon.main_loop import Serving
 from imageguard_daemon.intake.inbox import Inbox
-from imageguard_daemon.service import pipeline
-from imageguard_daemon.service.serving import Serving
-from imageguard_daemon.service.workers import Workers
+from imageguard_daemon.sandbox.workers import Workers
 
 STAGES: tuple[tuple[Any, str, str], ...] = (
     (Inbox, "step", "intake"),

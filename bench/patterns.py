@@ -16,15 +16,15 @@ from datetime import timedelta
 import numpy as np
 
 from bench.year import REASONS, SOURCES, Keyed, Planted, Year
-from imageguard_daemon.audit.cells import BatchCounter
+from imageguard_daemon.audit.aggregation import BatchCounter
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.panel import panel_of
 from imageguard_daemon.reporting.questions.boundary import missed_by_little, tried
 from imageguard_daemon.reporting.report import Facts, groupings_for, make_report
+from imageguard_daemon.reporting.score_stats import Surveyor
 from imageguard_daemon.reporting.sizes import SizeCounter
-from imageguard_daemon.reporting.survey import Surveyor
 
 BY = groupings_for((), timedelta(days=30))
 

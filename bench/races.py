@@ -17,11 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.core.errors import ImageguardError
+from imageguard_daemon.core.model import Candidate, Intent, RecordedIntent
+from imageguard_daemon.daemon.move_group import Trip, carry_out
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.model import Candidate, Intent, RecordedIntent
 from imageguard_daemon.quality.measurement import fingerprint_file
-from imageguard_daemon.service.moving import Trip, carry_out
 
 JUDGED, EVIL, SECRET, FOREIGN = b"judged", b"evil", b"secret", b"foreign"
 MOST_ATTACKS = 3

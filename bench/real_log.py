@@ -23,7 +23,7 @@ import numpy as np
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.batch.judging import MEASURES
-from imageguard_daemon.model import (
+from imageguard_daemon.core.model import (
     SCORE_NAMES,
     Candidate,
     Decision,

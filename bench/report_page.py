@@ -15,8 +15,8 @@ from bench.year import Year, patterns_of_a_bad_year
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.reporting.gathering import report_on
 from imageguard_daemon.reporting.page import as_html
+from imageguard_daemon.reporting.query import report_on
 
 IMAGES = 60_000
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)

@@ -25,7 +25,7 @@ import numpy as np
 
 from bench.big_log import database_in
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.model import (
+from imageguard_daemon.core.model import (
     SCORE_NAMES,
     Candidate,
     Decision,

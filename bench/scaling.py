@@ -8,7 +8,7 @@ Prices are examples: put in your own. Cores are taken to be as quick as the one 
 import argparse
 from dataclasses import dataclass
 
-from imageguard_daemon.batch.backfill.pace import duration_in_words
+from imageguard_daemon.batch.backfill.rules.pace import duration_in_words
 
 _MILLISECONDS_OF_AN_HOUR = 3_600_000
 _IMAGES = {"1 M": 10**6, "100 M": 10**8, "10 G": 10**10}

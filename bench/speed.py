@@ -29,18 +29,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from imageguard_daemon.quality import (
-    compression,
-    decoding,
-    features,
-    measurement,
-    readout,
-)
-from imageguard_daemon.quality.decoding import Limits
-from imageguard_daemon.quality.loops import FASTEST
+from imageguard_daemon.quality import measurement, readout
+from imageguard_daemon.quality.decode import decoder
+from imageguard_daemon.quality.decode.decoder import Limits
+from imageguard_daemon.quality.features import compression, vector
+from imageguard_daemon.quality.features.backends import FASTEST
+from imageguard_daemon.quality.features.line_samples import lines
+from imageguard_daemon.quality.features.tiles import dense
 from imageguard_daemon.quality.policy import PRESETS, decide
-from imageguard_daemon.quality.strips import lines
-from imageguard_daemon.quality.tiles import dense
 from tests.helpers.images import encoded, photo
 
 LIMITS = Limits()
@@ -121,25 +117,25 @@ def print_ratios(name: str, files: list[bytes], runs: int) -> float:
 
 def print_stages(name: str, data: bytes, runs: int) -> None:
     """Print where the time goes for one file."""
-    picture, side = decoding.decode(data, LIMITS), LIMITS.working_long_side
-    found = features.extract(picture, side)
-    reduced = features.at_working_size(picture.grey, side)
+    picture, side = decoder.decode(data, LIMITS), LIMITS.working_long_side
+    found = vector.extract(picture, side)
+    reduced = vector.at_working_size(picture.grey, side)
     native, working = picture.grey, np.ascontiguousarray(reduced)
     loops = FASTEST
     across, down = lines(native)
     along = loops.lines(across, down)
     stages: dict[str, Callable[[], object]] = {
         "SHA-256": lambda: hashlib.sha256(data).hexdigest(),
-        "decoding, integrity": lambda: decoding.decode(data, LIMITS),
-        "working size": lambda: features.at_working_size(native, side),
-        "upright": lambda: dense(features.upright(reduced)(reduced)),
+        "decoding, integrity": lambda: decoder.decode(data, LIMITS),
+        "working size": lambda: vector.at_working_size(native, side),
+        "upright": lambda: dense(vector.upright(reduced)(reduced)),
         "lines": lambda: lines(native),
-        "blur": lambda: loops.sharpness(working),
+        "blur": lambda: loops.blur(working),
         "noise": lambda: loops.noise(working),
-        "exposure": lambda: loops.tones(working),
+        "exposure": lambda: loops.exposure(working),
         "compression": lambda: compression.compression_features(native, along.row, along.column, loops.blocks),
         "enlargement": lambda: loops.lines(across, down),
-        "all features": lambda: features.extract(picture, side),
+        "all features": lambda: vector.extract(picture, side),
         "readout": lambda: readout.read_out(found),
     }
     print(f"\n{name}: milliseconds of processor time, medians")

@@ -61,8 +61,8 @@ _SCHEDULED = 2
 def serve(folder: Path, port: int) -> None:
     """Serve a log with the clock of its last decision."""
     from imageguard_daemon.config_file import load  # noqa: PLC0415 - only the server needs them
-    from imageguard_daemon.web.serving import listen  # noqa: PLC0415
-    from imageguard_daemon.web.serving import serve as answer  # noqa: PLC0415
+    from imageguard_daemon.web.server import listen  # noqa: PLC0415
+    from imageguard_daemon.web.server import serve as answer  # noqa: PLC0415
     from imageguard_daemon.web.site import Site  # noqa: PLC0415
 
     now = _last(folder)[1] + timedelta(minutes=1)

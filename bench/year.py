@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from imageguard_daemon.audit.columns import DAY_MS, Batch, Key
 from imageguard_daemon.audit.rollups import FLAG_DARK, FLAG_DUPLICATE
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.quality.version import SCORER_VERSION
 

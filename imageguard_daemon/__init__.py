@@ -6,7 +6,7 @@ Importing this is cheap; image libraries are loaded by the first use of `validat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imageguard_daemon.model import Decision, PresetName, Thresholds
+    from imageguard_daemon.core.model import Decision, PresetName, Thresholds
     from imageguard_daemon.quality.policy import PRESETS
     from imageguard_daemon.quality.validation import validate
 
@@ -34,11 +34,11 @@ def _load(name: str) -> object:
             return "0+source"  # run from a checkout that was never installed
     from importlib import import_module  # noqa: PLC0415 - as above
 
-    home = {"PRESETS": "quality.policy", "validate": "quality.validation"}.get(name, "model")
+    home = {"PRESETS": "quality.policy", "validate": "quality.validation"}.get(name, "core.model")
     try:
         return getattr(import_module(f"{__name__}.{home}"), name)
     except (ImportError, AttributeError) as error:  # an AttributeError would say that there is no such name here
-        from imageguard_daemon.quality.installation import why_opencv_fails  # noqa: PLC0415 - only then
+        from imageguard_daemon.quality.decode.opencv_installation import why_opencv_fails  # noqa: PLC0415 - only then
 
         raise ImportError(why_opencv_fails() or str(error)) from error
 

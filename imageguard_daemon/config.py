@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from imageguard_daemon.model import THRESHOLD_NAMES, PresetName
+from imageguard_daemon.core.model import THRESHOLD_NAMES, PresetName
 
 DEFAULT_ROOT = Path("ingest")
 STATE_FOLDER = ".imageguard"

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from imageguard_daemon.config import Settings, Source, did_you_mean, usable_path
-from imageguard_daemon.errors import ConfigError, UsageError, unreadable
+from imageguard_daemon.core.errors import ConfigError, UsageError, unreadable
 
 _MAY_HAVE_A_PASSWORD = ("forward", "url")
 

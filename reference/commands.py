@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from imageguard_daemon.cli.app import app
-from imageguard_daemon.cli.helping import (
+from imageguard_daemon.cli.help_format import (
     argument_name,
     default_in_words,
     is_argument,

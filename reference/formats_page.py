@@ -2,7 +2,7 @@
 
 import re
 
-from imageguard_daemon.quality.formats import JUDGED, NAMED
+from imageguard_daemon.quality.decode.formats import JUDGED, NAMED
 
 _TABLE = re.compile(r"(\| format \| kind \| judged \|\n\|---\|---\|---\|\n).*?\n\n", re.DOTALL)
 _NAMES = re.compile(r"(Recognised and reported as `unsupported` by name: ).*?\n\n", re.DOTALL)

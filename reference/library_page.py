@@ -34,7 +34,7 @@ class Part:
 
 PARTS: tuple[Part, ...] = (
     Part("Judge an image", "", "quality/validation.py", ("validate",), "imageguard_daemon"),
-    Part("What comes back", "", "model.py", ("Decision",), "imageguard_daemon"),
+    Part("What comes back", "", "core/model.py", ("Decision",), "imageguard_daemon"),
     Part(
         "PyTorch",
         "How they behave is in [PyTorch: training on good images only](pytorch.md).",

@@ -33,7 +33,8 @@ def requirements() -> list[str]:
     """Give what is installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = (one for extra in EXTRAS for one in project["optional-dependencies"][extra])
-    return sorted({*lowest(project["dependencies"]), *lowest(extras)})
+    own = f"{project['name']}["  # an extra that names others of the package, which are listed above
+    return sorted({*lowest(project["dependencies"]), *lowest(one for one in extras if not one.startswith(own))})
 
 
 def main() -> int:

@@ -39,7 +39,7 @@ def test_showing_help_is_light():
 def test_a_worker_process_is_light():
     """What a worker loads to measure images includes nothing of the daemon around it."""
     heavy = {"pydantic", "sqlalchemy", "alembic", "watchdog", "structlog", "rich", "typer", "pebble"}
-    assert not heavy & _modules_after("import imageguard_daemon.service.worker_process")
+    assert not heavy & _modules_after("import imageguard_daemon.sandbox.worker_process")
 
 
 _WRITERS_OF_OTHER_THINGS = {"cli/app.py", "cli/config.py", "web/tokens.py"}
@@ -65,7 +65,7 @@ def _opened_for_writing(tree: ast.AST) -> Iterator[int]:
 
 
 def test_results_are_written_by_one_module():
-    """What tests/unit/test_writing.py proves at every system call holds for all results: `writing.py` makes them."""
+    """What tests/unit/core/test_files.py proves at every system call holds for all results: `writing.py` makes them."""
     package = ROOT / "imageguard_daemon"
     folders = ("batch", "calibration", "cli", "integrations", "reporting", "review", "web")
     found = {

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import yaml
 
-from imageguard_daemon.audit.fleet_database import FleetAddress, open_fleet, prepare
+from imageguard_daemon.audit.fleet.database import FleetAddress, open_fleet, prepare
 from imageguard_daemon.config import Settings
 from imageguard_daemon.config_file import parse
 from tests.helpers.audit_logs import Judged, write_log

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from imageguard_daemon import errors
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.config import Section, Settings
+from imageguard_daemon.core import errors
 from imageguard_daemon.example import render_example
 
 ROOT = Path(__file__).parent.parent
@@ -113,7 +113,8 @@ def test_the_locked_environment_is_complete_and_names_no_host():
     pinned = re.findall(r"^([a-z0-9-]+)==\S+ \\\n    --hash=sha256:", lock, re.MULTILINE)
     assert len(pinned) == len(re.findall("^[a-z]", lock, re.MULTILINE))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    extras = (one for extra in project["optional-dependencies"].values() for one in extra)
+    wanted = [*project["dependencies"], *(one for one in extras if not one.startswith("imageguard-daemon["))]
     assert {re.match(r"[a-z0-9-]+", one)[0] for one in wanted} <= set(pinned)
     assert not re.search("://|index|find-links", lock)
 

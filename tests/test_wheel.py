@@ -110,7 +110,10 @@ def test_the_wheel_has_everything_and_nothing_else(built):
     with zipfile.ZipFile(built.wheel) as wheel:
         names = set(wheel.namelist())
     found = {name for name in names if not re.match(r"imageguard_daemon-[\d.rc]+\.(data|dist-info)/", name)}
-    compiled = {f"imageguard_daemon/quality/{name}.abi3.so" for name in ("_native", "_native_avx2", "_jpeg")}
+    compiled = {
+        f"imageguard_daemon/quality/{name}.abi3.so"
+        for name in ("features/_native", "features/_native_avx2", "decode/_jpeg")
+    }
     assert found - compiled == wanted
     given = {name.split(".data/data/")[1] for name in names if ".data/data/" in name}
     assert given == {"share/man/man1/imageguard-daemon.1"} | {f"share/imageguard-daemon/{name}" for name in _told()}
@@ -129,7 +132,7 @@ def test_the_source_distribution_is_complete(built):
     with tarfile.open(built.source) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     wanted = {"LICENSE", "README.md", "CHANGELOG.md", "config.example.yaml", "systemd/imageguard-daemon.service"}
-    wanted |= {"imageguard_daemon/quality/native/pixels.h", "imageguard_daemon/quality/readout.npz"}
+    wanted |= {"imageguard_daemon/quality/features/native/pixels.h", "imageguard_daemon/quality/readout.npz"}
     assert wanted <= names
     assert not any(name.startswith("tests") for name in names)
 
@@ -158,7 +161,7 @@ def test_the_installed_library_judges_an_image(environment, tmp_path):
         pytest.skip("needs a C compiler")
     (tmp_path / "photo.jpg").write_bytes(images.jpeg(images.photo()))
     program = (
-        "import imageguard_daemon as i; from imageguard_daemon.quality import _native;"
+        "import imageguard_daemon as i; from imageguard_daemon.quality.features.vector import _native;"
         "from imageguard_daemon.web import app; print(i.validate('photo.jpg').verdict, i.__file__)"
     )
     verdict, where = environment.run("python", "-c", program, cwd=tmp_path).stdout.split()

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from imageguard_daemon import __version__
-from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.core.errors import ImageguardError
+from imageguard_daemon.core.files import NewFile
 from imageguard_daemon.quality import network
-from imageguard_daemon.quality.features import NAMES
+from imageguard_daemon.quality.features.vector import NAMES
 from imageguard_daemon.quality.network import Network, Panel
 from imageguard_daemon.quality.readout import PANELS, TARGETS, panels_in
 from imageguard_daemon.quality.version import SCORER_VERSION
-from imageguard_daemon.writing import NewFile
 from training import evaluation
 from training.examples import Examples, Job, jobs, make_examples
 from training.fitting import FROM_A_START, Settings, Taught, fit, rehearsed, weights

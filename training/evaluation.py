@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from imageguard_daemon.quality.features.tiles import Floats
 from imageguard_daemon.quality.policy import PRESETS
 from imageguard_daemon.quality.readout import TARGETS
 from imageguard_daemon.quality.scoring import SCALES
-from imageguard_daemon.quality.tiles import Floats
 
 _CLEARLY = 0.1
 """So far from the limit, as a score of 0 to 1, that the verdict is not a matter of taste."""

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imageguard_daemon.errors import ImageError
-from imageguard_daemon.quality.decoding import Limits, decode
-from imageguard_daemon.quality.features import extract
+from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.quality.decode.decoder import Limits, decode
+from imageguard_daemon.quality.features.vector import extract
 from training import recipes, scenes
 from training.damage import Rgb
 from training.truth import from_labels

@@ -12,10 +12,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from imageguard_daemon.quality.features import NAMES
+from imageguard_daemon.quality.features.tiles import Floats
+from imageguard_daemon.quality.features.vector import NAMES
 from imageguard_daemon.quality.network import Network
 from imageguard_daemon.quality.readout import TARGETS
-from imageguard_daemon.quality.tiles import Floats
 
 _BAD = 0.75
 _FEW_PIXELS = 12_000

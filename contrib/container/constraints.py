@@ -19,9 +19,15 @@ def dependencies(project: str, extras: str) -> str:
     """Give what the package needs with these extras, one requirement a line."""
     table = tomllib.loads(project)["project"]
     wanted = [*table["dependencies"]]
-    for extra in filter(None, extras.split(",")):
-        wanted += table["optional-dependencies"][extra.strip()]
-    return "".join(f"{one}\n" for one in wanted)
+    names = [name.strip() for name in extras.split(",") if name.strip()]
+    for name in names:  # an extra may name others of the package, which are taken as if they were asked for
+        for requirement in table["optional-dependencies"][name]:
+            own = re.fullmatch(rf"{table['name']}\[(.+)\]", requirement)
+            if own:
+                names += [other for other in own[1].split(",") if other not in names]
+            else:
+                wanted.append(requirement)
+    return "".join(f"{requirement}\n" for requirement in wanted)
 
 
 def main() -> None:

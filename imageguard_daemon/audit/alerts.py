@@ -12,7 +12,7 @@ from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.queries import timestamp
 from imageguard_daemon.audit.schema import alert_attempts, alert_records
 from imageguard_daemon.audit.writer import AuditWriter, new_id
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.names import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def encoded(row: Mapping[str, object]) -> bytes:
 
 def newest_ids(connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
     """Give the largest id of each table; 0 where it is empty."""
-    questions = ", ".join(f"(SELECT coalesce(max(id), 0) FROM {table})" for table in tables)  # noqa: S608 - names of ours
+    questions = ", ".join(f"(SELECT coalesce(max(id), 0) FROM {table})" for table in tables)
     return dict(zip(tables, connection.exec_driver_sql(f"SELECT {questions}").one(), strict=True))
 
 
@@ -82,7 +82,7 @@ def link_again(connection: sa.Connection, table: str, ids: Sequence[int]) -> Non
         part = ids[start : start + _BATCH // 2]
         head = connection.exec_driver_sql("SELECT sequence, hash FROM chain ORDER BY sequence DESC LIMIT 1").one()
         marks = ",".join("?" * len(part))
-        query = f"SELECT * FROM {table} WHERE id IN ({marks}) ORDER BY id"  # noqa: S608 - a name of ours
+        query = f"SELECT * FROM {table} WHERE id IN ({marks}) ORDER BY id"
         sequence, previous, links = head.sequence, head.hash, []
         for row in connection.exec_driver_sql(query, tuple(part)).mappings():
             sequence += 1
@@ -106,7 +106,7 @@ def _rows(connection: sa.Connection, table: str, last_id: int) -> Iterator[dict[
     """Read back what was stored, since that and not what was handed over is what can be checked later."""
     while True:
         result = connection.exec_driver_sql(
-            f"SELECT * FROM {table} WHERE id > ? ORDER BY id LIMIT {_BATCH}",  # noqa: S608 - a name of ours
+            f"SELECT * FROM {table} WHERE id > ? ORDER BY id LIMIT {_BATCH}",
             (last_id,),
         )
         names = list(result.keys())

@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.archive_plan import Anchor, last_anchor
-from imageguard_daemon.audit.archived import files_digest
+from imageguard_daemon.audit.archive.archived_files import files_digest
+from imageguard_daemon.audit.archive.plan import Anchor, last_anchor
 from imageguard_daemon.audit.chain import link_hash
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import CHAINED, archived_files, archives
@@ -119,7 +119,7 @@ class ChainCheck:
         cursor = self._cursors[table]
         if before <= cursor.passed + 1:
             return
-        query = f"SELECT id FROM {table} WHERE id > ? AND id <= ? ORDER BY id LIMIT {_PAGE}"  # noqa: S608
+        query = f"SELECT id FROM {table} WHERE id > ? AND id <= ? ORDER BY id LIMIT {_PAGE}"
         last = cursor.passed
         while True:
             with reading(self._engine) as connection:
@@ -135,11 +135,11 @@ class ChainCheck:
         """Name the rows of the archived part that neither went into the archive nor were linked again."""
         for table, last_id in self.extent.anchor.last_ids.items():
             with reading(self._engine) as connection:
-                count = f"SELECT count(*) FROM {table} WHERE id <= ?"  # noqa: S608
+                count = f"SELECT count(*) FROM {table} WHERE id <= ?"
                 if connection.exec_driver_sql(count, (last_id,)).scalar_one() == self._linked_again[table]:
                     continue
                 linked = "SELECT record_id FROM chain WHERE record_table = ?"
-                query = f"SELECT id FROM {table} WHERE id <= ? AND id NOT IN ({linked})"  # noqa: S608
+                query = f"SELECT id FROM {table} WHERE id <= ? AND id NOT IN ({linked})"
                 ids = connection.exec_driver_sql(query, (last_id, table)).scalars().all()
             for record_id in ids:
                 yield Fault(f"{table} {record_id}", "the record was not written by the daemon: it has no link")
@@ -188,7 +188,7 @@ def _fault(sequence: int, table: str, record_id: int, row: Mapping[str, object] 
 
 
 def _extent(connection: sa.Connection) -> Extent:
-    tables = {table: f"SELECT coalesce(max(id), 0) FROM {table}" for table in CHAINED}  # noqa: S608
+    tables = {table: f"SELECT coalesce(max(id), 0) FROM {table}" for table in CHAINED}
     newest = {table: int(connection.exec_driver_sql(query).scalar_one()) for table, query in tables.items()}
     sequence = connection.exec_driver_sql("SELECT coalesce(max(sequence), 0) FROM chain").scalar_one()
     given_out = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
@@ -207,7 +207,7 @@ def _rows(connection: sa.Connection, table: str, ids: Sequence[int]) -> dict[int
     if not ids:
         return {}
     marks = ",".join("?" * len(ids))
-    result = connection.exec_driver_sql(f"SELECT * FROM {table} WHERE id IN ({marks})", tuple(ids))  # noqa: S608
+    result = connection.exec_driver_sql(f"SELECT * FROM {table} WHERE id IN ({marks})", tuple(ids))
     names = list(result.keys())
     position = names.index("id")
     return {row[position]: dict(zip(names, row, strict=True)) for row in result}

@@ -14,12 +14,12 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.fleet_columns import fleet_hours
+from imageguard_daemon.audit.fleet.columns import fleet_hours
 from imageguard_daemon.audit.rollups import HOUR_MS
 from imageguard_daemon.audit.schema import NEWEST_REVISION, decision_records
-from imageguard_daemon.errors import UnavailableError, UsageError
-from imageguard_daemon.model import SCORE_NAMES
-from imageguard_daemon.names import forms
+from imageguard_daemon.core.errors import UnavailableError, UsageError
+from imageguard_daemon.core.model import SCORE_NAMES
+from imageguard_daemon.core.names import forms
 
 HOURS_A_DAY = 24
 DAY_MS = HOURS_A_DAY * HOUR_MS
@@ -113,7 +113,7 @@ class Columns:
             for batch in self.batches(scope):
                 counts += np.bincount(batch.keys, minlength=len(counts))
             return counts
-        query = f"SELECT keys FROM rollup_hours WHERE hour >= ? AND hour <= ? AND hour % {_SAMPLED} = 0"  # noqa: S608
+        query = f"SELECT keys FROM rollup_hours WHERE hour >= ? AND hour <= ? AND hour % {_SAMPLED} = 0"
         for packed in self._connection.exec_driver_sql(query, (first // HOUR_MS, last // HOUR_MS)).scalars():
             counts += np.bincount(np.frombuffer(packed, "<u4"), minlength=len(counts))
         for batch in self._recent(scores=False):
@@ -125,7 +125,7 @@ class Columns:
         query = "SELECT min(moment_ms), max(moment_ms) FROM rollup_images"
         if not self._is_fleet:
             query = (
-                f"SELECT min(begin), max(until) FROM (SELECT min(hour) * {HOUR_MS} AS begin, "  # noqa: S608
+                f"SELECT min(begin), max(until) FROM (SELECT min(hour) * {HOUR_MS} AS begin, "
                 f"(max(hour) + 1) * {HOUR_MS} AS until FROM rollup_hours "
                 "UNION ALL SELECT min(moment_ms), max(moment_ms) FROM rollup_recent)"
             )
@@ -181,13 +181,13 @@ class Columns:
 
     def _hours(self, first_ms: int, last_ms: int, *, scores: bool, order: str) -> Iterator[Any]:
         packed = ", ".join(name for name, _ in _PACKED if scores or name != "scores")
-        query = f"SELECT hour, images, {packed} FROM rollup_hours WHERE hour >= ? AND hour <= ? ORDER BY hour {order}"  # noqa: S608
+        query = f"SELECT hour, images, {packed} FROM rollup_hours WHERE hour >= ? AND hour <= ? ORDER BY hour {order}"
         streaming = self._connection.execution_options(yield_per=HOURS_A_DAY)
         yield from streaming.exec_driver_sql(query, (first_ms // HOUR_MS, last_ms // HOUR_MS))
 
     def _recent(self, *, scores: bool) -> Iterator[Batch]:
         names = ("moment_ms", "key_id", "flags", "decision_id", *SCORE_NAMES)
-        rows = self._connection.exec_driver_sql(f"SELECT {', '.join(names)} FROM rollup_recent").fetchall()  # noqa: S608
+        rows = self._connection.exec_driver_sql(f"SELECT {', '.join(names)} FROM rollup_recent").fetchall()
         if not rows:
             return
         table = np.array(rows, dtype=object)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from imageguard_daemon.audit.fleet_database import is_fleet_url, open_fleet_for_reading, reading_fleet
-from imageguard_daemon.audit.hindrances import hindrance, refusal
+from imageguard_daemon.audit.fleet.database import is_fleet_url, open_fleet_for_reading, reading_fleet
 from imageguard_daemon.audit.schema import CHAINED, NEWEST_REVISION
-from imageguard_daemon.errors import (
+from imageguard_daemon.audit.write_obstacles import hindrance, refusal
+from imageguard_daemon.core.errors import (
     NoInputError,
     PermissionDeniedError,
     StalledError,

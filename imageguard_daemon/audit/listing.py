@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 
 _PAGE = 2_000
 _NEAR = 5_000
@@ -25,7 +25,7 @@ FROM intents i JOIN outcomes o ON o.intent_id = i.id AND o.outcome = 'moved'
 WHERE i.id > ? AND i.role = 'image' AND i.destination_path <> x''
   AND NOT EXISTS (SELECT 1 FROM intents n LEFT JOIN outcomes p ON p.intent_id = n.id
                   WHERE n.previous_id = i.id AND (p.id IS NULL OR p.outcome IN ('moved', 'purged')))
-ORDER BY i.id LIMIT {_PAGE}"""  # noqa: S608 - nothing of a user's is in it
+ORDER BY i.id LIMIT {_PAGE}"""
 """Where each image is that has been filed, after all reviews; one that a review is moving just now is nowhere."""
 
 

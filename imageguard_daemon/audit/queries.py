@@ -8,10 +8,10 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import RecordedImage, RecordedScores, Scope
 from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.likelihood import likely
+from imageguard_daemon.audit.planner_hints import likely
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews
-from imageguard_daemon.model import SCORE_NAMES
-from imageguard_daemon.names import forms
+from imageguard_daemon.core.model import SCORE_NAMES
+from imageguard_daemon.core.names import forms
 
 _IDS_AT_A_TIME = 500
 _SHORT_PERIOD = 50_000

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.database import open_for_reading, reading
 from imageguard_daemon.audit.schema import decision_records, intents, outcomes
-from imageguard_daemon.model import FileIdentity, Measurement, Measures
+from imageguard_daemon.core.model import FileIdentity, Measurement, Measures
 
 _COLUMNS = (
     *(decision_records.c[name] for name in ("sha256", "measures", "reason", "detail", "camera", "image_format")),

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.archived import has_archived_reviews
+from imageguard_daemon.audit.archive.archived_files import has_archived_reviews
 from imageguard_daemon.audit.columns import Batch, Columns
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.quarantined import CALLED_BAD, CALLED_GOOD
+from imageguard_daemon.audit.quarantine_queries import CALLED_BAD, CALLED_GOOD
 from imageguard_daemon.audit.queries import conditions_of, in_parts, with_latest_review
 from imageguard_daemon.audit.rollups import FLAG_UNREADABLE
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews, rollup_reviews

@@ -22,7 +22,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 
 FLAG_DARK = 1
 """Of the two faults of exposure, too little light is the worse one."""
@@ -65,7 +65,7 @@ _ADD_OLDER = f"""
     INSERT INTO rollup_recent (decision_id, key_id, moment_ms, flags, {", ".join(SCORE_NAMES)})
     SELECT r.id, (SELECT k.id FROM rollup_keys AS k WHERE {_SAME_KEY}), {_MOMENT}, {_FLAGS}, {_SCORES} {_MOVED}
     ORDER BY o.id
-"""  # noqa: S608 - names of ours
+"""
 _ADD = _ADD_OLDER.replace(_FLAGS, f"{_FLAGS} + (r.borderline IS 1) * {FLAG_BORDERLINE}")
 _ENDS = """
     SELECT first.position, first.moment_ms, last.position, last.moment_ms
@@ -78,7 +78,7 @@ _TAKE = f"""
            k.verdict <> 'accepted'
     FROM rollup_recent AS n JOIN rollup_keys AS k ON k.id = n.key_id
     WHERE n.moment_ms < ? ORDER BY n.moment_ms / {HOUR_MS}, n.position
-"""  # noqa: S608 - names of ours
+"""
 _FOREVER = 1 << 62
 _NAN = math.nan
 

@@ -9,7 +9,7 @@ of findings, `alert_attempts` each try to do so. `archives` says which beginning
 in the one order of the log; `chain.py` says how it is made. The views `decisions` (one row per file judged and moved)
 and `reviews` (one row per review that took effect) are the public face; the tables may change with a migration.
 The `rollup_...` tables repeat what reports need (`rollups.py`), `rollup_reviews` of reviewed images that were archived
-(`archived.py`). `forwarding` has one row and is not a record: which
+(`archived_files.py`). `forwarding` has one row and is not a record: which
 log this is, and up to which link a fleet's database has confirmed it (`forwarded_log.py`).
 """
 
@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from imageguard_daemon.audit.rollups import KEY_COLUMNS
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 
 metadata = MetaData()
 

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.columns import Batch, Columns, Key, open_columns
 from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.quarantined import Selection, page
+from imageguard_daemon.audit.quarantine_queries import Selection, page
 from imageguard_daemon.audit.queries import in_parts
 from imageguard_daemon.audit.rollups import FLAG_BORDERLINE
 from imageguard_daemon.audit.schema import archives, decision_records, reviews
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 
 BUCKETS = 20
 OVERALL = "score"

@@ -18,12 +18,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from imageguard_daemon.audit import chain, rollups
+from imageguard_daemon.audit.chain_head import Head, HeadMemory, JournalGoneError, WatchedFiles, loss
 from imageguard_daemon.audit.database import open_for_writing, require_permission, translated_errors
-from imageguard_daemon.audit.remembered import Head, HeadMemory, JournalGoneError, WatchedFiles, loss
 from imageguard_daemon.audit.schema import decision_records, intents, outcomes, relocations, review_records
-from imageguard_daemon.errors import DataError, UnavailableError
-from imageguard_daemon.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Origin, Outcome, RecordedIntent
-from imageguard_daemon.names import printable, sidecar_ending
+from imageguard_daemon.core.errors import DataError, UnavailableError
+from imageguard_daemon.core.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Origin, Outcome, RecordedIntent
+from imageguard_daemon.core.names import printable, sidecar_ending
 
 _LARGEST_ID = (1 << 63) - 1
 _ROOM_FOR_IDS = 1 << 20
@@ -44,7 +44,7 @@ class AuditWriter:
 
     A transaction costs two to ten milliseconds, most of it waiting for the disk, whether it is about one file or a
     hundred; a file in it costs a tenth of one. Whoever adds to these transactions adds one statement for the group, not
-    one for each file; `tests/unit/service/test_counts.py` counts them.
+    one for each file; `tests/unit/daemon/test_counts.py` counts them.
 
     Every method is one durable transaction: when it returned, its rows survive a power cut; when it raised, none
     of them is there. All raise StalledError when the database is locked or its disk full.
@@ -375,7 +375,7 @@ def _add(connection: sa.Connection, table: sa.Table, rows: Iterable[Mapping[str,
     if rows:
         names = list(rows[0])
         columns, marks = ", ".join(names), ", ".join("?" * len(names))
-        statement = f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"  # noqa: S608 - names of ours
+        statement = f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"
         connection.exec_driver_sql(statement, [tuple(row.values()) for row in rows])
 
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from imageguard_daemon.audit.archived import files_of_archived
+from imageguard_daemon.audit.archive.archived_files import files_of_archived
 from imageguard_daemon.audit.database import disposing, open_for_reading
 from imageguard_daemon.audit.listing import filed_images
 from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.manifests import Entry
 from imageguard_daemon.config import Settings
-from imageguard_daemon.errors import NoInputError, unreadable
-from imageguard_daemon.model import SCORE_NAMES, Verdict
-from imageguard_daemon.names import original, printable
-from imageguard_daemon.writing import is_partial
+from imageguard_daemon.core.errors import NoInputError, unreadable
+from imageguard_daemon.core.files import is_partial
+from imageguard_daemon.core.model import SCORE_NAMES, Verdict
+from imageguard_daemon.core.names import original, printable
 
 _VERDICTS: Mapping[tuple[bool, str], Verdict] = {(True, "accepted"): "accepted", (False, "quarantined"): "quarantined"}
 """What a verdict is, by whether there is no reason and by what it says: anything else no scan has written."""

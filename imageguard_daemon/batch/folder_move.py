@@ -5,22 +5,22 @@ from typing import Any
 
 from rich.console import Console
 
+from imageguard_daemon.batch.folder_filing import Move, settings_for_move
 from imageguard_daemon.batch.images import Count, ImagesOfFolder
 from imageguard_daemon.batch.judging import row_of_record
-from imageguard_daemon.batch.moving import Move, settings_for_move
+from imageguard_daemon.batch.measuring import Unread
 from imageguard_daemon.batch.outputs import Outputs
 from imageguard_daemon.batch.page import Page
 from imageguard_daemon.batch.progress import ScanProgress
-from imageguard_daemon.batch.request import Request, Result
-from imageguard_daemon.batch.scanning import Unread
-from imageguard_daemon.batch.summary import Summary, Totals
-from imageguard_daemon.errors import UsageError
-from imageguard_daemon.intake.selection import Selection
-from imageguard_daemon.names import printable
+from imageguard_daemon.batch.scan_request import Request, Result
+from imageguard_daemon.batch.scan_summary import Summary, Totals
+from imageguard_daemon.core.errors import UsageError
+from imageguard_daemon.core.names import printable
+from imageguard_daemon.daemon.status import Status
+from imageguard_daemon.daemon.status_line import Display
+from imageguard_daemon.intake.rules.selection import Selection
 from imageguard_daemon.quality.readout import scorer_by
 from imageguard_daemon.quality.version import loops_here
-from imageguard_daemon.service.display import Display
-from imageguard_daemon.service.status import Status
 
 EX_INTERRUPTED = 130
 

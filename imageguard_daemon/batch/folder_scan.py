@@ -9,25 +9,25 @@ from pathlib import Path
 
 from rich.console import Console
 
-from imageguard_daemon.audit.measured_files import MeasuredFiles
+from imageguard_daemon.audit.measurement_cache import MeasuredFiles
 from imageguard_daemon.batch.images import Count, ImagesOfFolder
-from imageguard_daemon.batch.interrupting import InterruptedRunError, Interrupts
+from imageguard_daemon.batch.interrupts import InterruptedRunError, Interrupts
 from imageguard_daemon.batch.judging import judge, row_of
-from imageguard_daemon.batch.linking import Linker
-from imageguard_daemon.batch.old_links import OldLinks
+from imageguard_daemon.batch.links import Linker
+from imageguard_daemon.batch.measuring import Measuring, cache_folder, version_of
 from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT, Outputs
 from imageguard_daemon.batch.page import Page
 from imageguard_daemon.batch.progress import ScanProgress
-from imageguard_daemon.batch.request import Request, Result
-from imageguard_daemon.batch.scanning import Measuring, cache_folder, version_of
-from imageguard_daemon.batch.summary import Summary, Totals
-from imageguard_daemon.errors import ChangedError, NoInputError, PermissionDeniedError, UsageError, unwritable
-from imageguard_daemon.intake.selection import Selection
-from imageguard_daemon.model import FileIdentity, Measurement
-from imageguard_daemon.names import printable
+from imageguard_daemon.batch.scan_request import Request, Result
+from imageguard_daemon.batch.scan_summary import Summary, Totals
+from imageguard_daemon.batch.stale_links import OldLinks
+from imageguard_daemon.core.errors import ChangedError, NoInputError, PermissionDeniedError, UsageError, unwritable
+from imageguard_daemon.core.files import held
+from imageguard_daemon.core.model import FileIdentity, Measurement
+from imageguard_daemon.core.names import printable
+from imageguard_daemon.intake.rules.selection import Selection
 from imageguard_daemon.quality.readout import scorer_by
 from imageguard_daemon.quality.version import loops_here
-from imageguard_daemon.writing import held
 
 LINKS_RECORD = "scan.jsonl"
 """What lies where below the folder of links, and why."""

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from imageguard_daemon.intake.selection import Left, Selection
-from imageguard_daemon.intake.walking import walk
+from imageguard_daemon.intake.rules.selection import Left, Selection
+from imageguard_daemon.intake.scan import walk
 
 _END_SECONDS = 1.0
 

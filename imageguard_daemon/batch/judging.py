@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from imageguard_daemon.filing.destinations import class_of
-from imageguard_daemon.model import SCORE_NAMES, Decision, FileIdentity, Measurement, Measures
-from imageguard_daemon.names import inert, inert_path, is_text, original, printable
+from imageguard_daemon.core.model import SCORE_NAMES, Decision, FileIdentity, Measurement, Measures
+from imageguard_daemon.core.names import inert, inert_path, is_text, original, printable
+from imageguard_daemon.filing.rules.destinations import class_of
 from imageguard_daemon.quality.policy import decide_on_file
 from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from imageguard_daemon.errors import NoInputError, UsageError
-from imageguard_daemon.model import SCORE_NAMES
-from imageguard_daemon.names import is_text, printable
+from imageguard_daemon.core.errors import NoInputError, UsageError
+from imageguard_daemon.core.model import SCORE_NAMES
+from imageguard_daemon.core.names import is_text, printable
 
 _TAKEN_FOR_ELSE = re.compile(r"::|\$(\w|\{)")
 """What fsspec, by which `datasets` opens files, makes other names of."""

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from imageguard_daemon.batch.judging import COLUMNS, Value, cells_of
-from imageguard_daemon.errors import StorageError, UsageError, unwritable
-from imageguard_daemon.model import SCORE_NAMES
-from imageguard_daemon.names import printable
-from imageguard_daemon.writing import PARTIAL_SUFFIX, NewFile, remove_partial
+from imageguard_daemon.core.errors import StorageError, UsageError, unwritable
+from imageguard_daemon.core.files import PARTIAL_SUFFIX, NewFile, remove_partial
+from imageguard_daemon.core.model import SCORE_NAMES
+from imageguard_daemon.core.names import printable
 
 TO_STANDARD_OUTPUT = "-"
 PAGE_BEGINNING = b'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<!-- imageguard-daemon -->'

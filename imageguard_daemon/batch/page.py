@@ -9,14 +9,14 @@ import numpy as np
 
 from imageguard_daemon.batch.judging import Value, real_name, shown_name
 from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT, require_ours, writing
-from imageguard_daemon.batch.request import Request
-from imageguard_daemon.batch.summary import Summary
-from imageguard_daemon.errors import UsageError
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.batch.scan_request import Request
+from imageguard_daemon.batch.scan_summary import Summary
+from imageguard_daemon.core.errors import UsageError
+from imageguard_daemon.core.files import NewFile
+from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.reporting.page import Picture, Scanned, as_html
-from imageguard_daemon.reporting.survey import BINS, BINS_A_POINT
-from imageguard_daemon.service.thumbnails import thumbnails_of
-from imageguard_daemon.writing import NewFile
+from imageguard_daemon.reporting.score_stats import BINS, BINS_A_POINT
+from imageguard_daemon.sandbox.thumbnails import thumbnails_of
 
 PICTURES_AT_AN_END = 8
 """Of each reason so many of the worst images are shown, and so many of those that were nearest to being accepted."""

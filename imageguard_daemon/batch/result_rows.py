@@ -11,11 +11,11 @@ from typing import Any
 
 from imageguard_daemon.batch.judging import MEASURES, PATHS
 from imageguard_daemon.batch.outputs import BEGINNINGS, pyarrow_for
-from imageguard_daemon.batch.summary import Totals
-from imageguard_daemon.errors import NoInputError, unreadable
-from imageguard_daemon.model import SCORE_NAMES
-from imageguard_daemon.names import live, printable
-from imageguard_daemon.writing import is_partial
+from imageguard_daemon.batch.scan_summary import Totals
+from imageguard_daemon.core.errors import NoInputError, unreadable
+from imageguard_daemon.core.files import is_partial
+from imageguard_daemon.core.model import SCORE_NAMES
+from imageguard_daemon.core.names import live, printable
 
 _ROWS_AT_A_TIME = 5_000
 _NUMBERS = frozenset({"score", "size_bytes", "mtime_ns", *SCORE_NAMES, *MEASURES})

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from imageguard_daemon.calibration.thresholds import Scores
-from imageguard_daemon.model import Measurement, Measures
+from imageguard_daemon.core.model import Measurement, Measures
 from imageguard_daemon.quality.scoring import scale_scores
 
 

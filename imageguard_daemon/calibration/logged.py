@@ -7,11 +7,11 @@ from typing import Any
 
 from imageguard_daemon.calibration.proposal import Proposal
 from imageguard_daemon.calibration.reviewed import recorded_measures
-from imageguard_daemon.model import Measurement
+from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.quality.scoring import LIMITS
 from imageguard_daemon.reporting.simulation import Simulation
-from imageguard_daemon.reporting.wording import shown
+from imageguard_daemon.reporting.text import shown
 
 
 @dataclass(slots=True)

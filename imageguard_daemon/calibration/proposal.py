@@ -9,13 +9,13 @@ from functools import cached_property
 from imageguard_daemon.calibration.collection import Collection, Sample
 from imageguard_daemon.calibration.thresholds import Scores, decisive, propose, rejects
 from imageguard_daemon.calibration.tolerance import Limit, Line, images_needed, most_rejected
-from imageguard_daemon.errors import NoInputError
-from imageguard_daemon.model import Decision, Measurement
+from imageguard_daemon.core.errors import NoInputError
+from imageguard_daemon.core.model import Decision, Measurement
 from imageguard_daemon.quality.policy import decide, thresholds_for, with_overrides
 from imageguard_daemon.quality.scoring import LIMITS
 from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.statistics import wilson_interval
-from imageguard_daemon.reporting.wording import limit_percent
+from imageguard_daemon.reporting.text import limit_percent
 
 LEAST_IMAGES = 10
 """Fewer good images than this say nothing, and are refused."""

@@ -14,10 +14,10 @@ from rich.text import Text
 
 from imageguard_daemon.calibration.collection import Collection, Sample
 from imageguard_daemon.calibration.proposal import Missed, Proposal, Share
-from imageguard_daemon.model import Decision
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.model import Decision
+from imageguard_daemon.core.names import printable
 from imageguard_daemon.quality.scoring import LIMITS, SCALES, score_and_threshold, scores_by_threshold
-from imageguard_daemon.reporting.wording import limit_percent, percent
+from imageguard_daemon.reporting.text import limit_percent, percent
 
 NAMES_SHOWN = 5
 _COMMENT_WIDTH = 78

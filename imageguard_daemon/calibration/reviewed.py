@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
-from imageguard_daemon.model import Measurement, Measures
+from imageguard_daemon.core.model import Measurement, Measures
 
 _MEASURES = {one.name for one in fields(Measures)}
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imageguard_daemon.cli.helping import CommandLine
+from imageguard_daemon.cli.help_format import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Format, OutputFormat, Root, settings_for
-from imageguard_daemon.errors import ConfigError, UnavailableError
+from imageguard_daemon.core.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from imageguard_daemon.audit.alerts import Alert
@@ -63,8 +63,8 @@ def try_channels(root: Root = None, config_file: ConfigFile = None) -> None:
     It runs as you, outside of the service's sandbox; docs/alerts.md says how to try it inside.
     """
     from imageguard_daemon.audit.alerts import Alert
-    from imageguard_daemon.service.alerting import channels_of
-    from imageguard_daemon.service.delivering import DeliveryError, content_of
+    from imageguard_daemon.daemon.alert_channels import DeliveryError, content_of
+    from imageguard_daemon.daemon.alerting import channels_of
 
     settings = settings_for(root, config_file, touches_folders=False)
     channels = channels_of(settings.alerts)

@@ -26,10 +26,10 @@ from imageguard_daemon.cli import (
     verify,
     web,
 )
-from imageguard_daemon.cli.first_process import step_in_front_if_first
-from imageguard_daemon.cli.helping import CommandLine
+from imageguard_daemon.cli.help_format import CommandLine
+from imageguard_daemon.cli.init_process import step_in_front_if_first
 from imageguard_daemon.cli.system_errors import broken_installation, in_our_words
-from imageguard_daemon.errors import NO_ROOM, ImageguardError
+from imageguard_daemon.core.errors import NO_ROOM, ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
 

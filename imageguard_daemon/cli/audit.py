@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.cli.helping import CommandLine
+from imageguard_daemon.cli.help_format import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
-from imageguard_daemon.errors import ImageguardError, NoInputError
+from imageguard_daemon.core.errors import ImageguardError, NoInputError
 
 if TYPE_CHECKING:
-    from imageguard_daemon.audit.archive_plan import Plan
+    from imageguard_daemon.audit.archive.archiving import Progress, Request
+    from imageguard_daemon.audit.archive.plan import Plan
     from imageguard_daemon.config import Settings
-    from imageguard_daemon.retention.archiving import Progress, Request
 
 app = CommandLine(
     no_args_is_help=True, help="Maintain the audit log: archive old records, check archives, accept a loss."
@@ -62,9 +62,9 @@ def archive_(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     from datetime import UTC, datetime
 
-    from imageguard_daemon.cli.reviewing import login_name
+    from imageguard_daemon.audit.archive.archiving import Request, plan_archive
+    from imageguard_daemon.cli.review_options import login_name
     from imageguard_daemon.reporting.period import parse_age
-    from imageguard_daemon.retention.archiving import Request, plan_archive
 
     settings = settings_for(root, config_file)
     cutoff = parse_age("--older-than", older_than, datetime.now(UTC))
@@ -86,7 +86,7 @@ def archive_(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 
 def _archive(settings: "Settings", request: "Request") -> None:
-    from imageguard_daemon.retention.archiving import archive
+    from imageguard_daemon.audit.archive.archiving import archive
 
     with _progress() as progress:
         made = archive(settings, request, progress)
@@ -103,7 +103,7 @@ def check_(folders: Folders) -> None:
 
     Exits 0 when all are intact, 65 otherwise.
     """
-    from imageguard_daemon.audit.archive_copy import check_copy
+    from imageguard_daemon.audit.archive.parquet_copy import check_copy
 
     failed = 0
     heads: dict[int, str] = {}
@@ -134,13 +134,13 @@ def accept_(root: Root = None, config_file: ConfigFile = None, why: Why = "") ->
     The daemon refuses to start on such a log. This records who accepted the loss, and why; for `verify`, files of the
     lost records are `foreign` from then on. A log that lacks nothing is not changed. Refuses while a daemon runs.
     """
-    from imageguard_daemon.audit.accepting import AcceptingWriter
-    from imageguard_daemon.cli.reviewing import login_name
-    from imageguard_daemon.service.locking import ActingLock, RootLock
-    from imageguard_daemon.service.ownership import require_own
+    from imageguard_daemon.audit.loss_acceptance import AcceptingWriter
+    from imageguard_daemon.cli.review_options import login_name
+    from imageguard_daemon.core.locks import ActingLock, RootLock
+    from imageguard_daemon.core.ownership import require_own
 
     settings = settings_for(root, config_file)
-    require_own(settings)
+    require_own(settings.state_folder, settings.root)
     if not settings.state_folder.is_dir():
         raise NoInputError(f"no daemon has worked on {settings.root}; name the ROOT or --config FILE of one")
     lock = RootLock(settings.state_folder)
@@ -160,7 +160,7 @@ def accept_(root: Root = None, config_file: ConfigFile = None, why: Why = "") ->
 
 def _archives_in(folders: list[Path]) -> Iterator[Path]:
     """Yield the archives named, and those in the folders of archives, in their order."""
-    from imageguard_daemon.audit.archive_copy import MANIFEST
+    from imageguard_daemon.audit.archive.parquet_copy import MANIFEST
 
     for folder in folders:
         inside = [] if (folder / MANIFEST).exists() else sorted(one.parent for one in folder.glob(f"[!.]*/{MANIFEST}"))

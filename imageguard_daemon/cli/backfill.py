@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imageguard_daemon.cli.helping import CommandLine
-from imageguard_daemon.cli.incomplete import tell_how_to_go_on, tell_unread
-from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
-from imageguard_daemon.cli.rules import (
+from imageguard_daemon.cli.help_format import CommandLine
+from imageguard_daemon.cli.judging_options import (
     Preset,
     Readout,
     Set,
@@ -21,8 +19,10 @@ from imageguard_daemon.cli.rules import (
     source_of,
     with_rules,
 )
-from imageguard_daemon.errors import UsageError
-from imageguard_daemon.names import printable
+from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
+from imageguard_daemon.cli.partial_results import tell_how_to_go_on, tell_unread
+from imageguard_daemon.core.errors import UsageError
+from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,11 +138,11 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from rich.console import Console
 
     from imageguard_daemon import __version__
-    from imageguard_daemon.batch.backfill.description import Plan
+    from imageguard_daemon.batch.backfill.rules.description import Plan
     from imageguard_daemon.batch.backfill.running import BackfillRequest, run
     from imageguard_daemon.batch.backfill.shards import ManifestRequest, Reading, Terms
+    from imageguard_daemon.core import logs
     from imageguard_daemon.quality.readout import scorer_by
-    from imageguard_daemon.service import logs
 
     settings = settings_of(config, workers, readout)
     rules = _rules(with_rules(source_of(settings, source), preset, parse_thresholds(thresholds or [])))
@@ -175,7 +175,7 @@ def status(
     """Show the progress of a back-fill, from its results alone; does not disturb one that is running."""
     from rich.console import Console
 
-    from imageguard_daemon.batch.backfill.standing import standing_of
+    from imageguard_daemon.batch.backfill.rules.counts import standing_of
     from imageguard_daemon.config import Settings
 
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -199,7 +199,7 @@ def _tell(
 ) -> None:
     from rich.console import Console
 
-    from imageguard_daemon.batch.summary import Summary, as_json, as_summary
+    from imageguard_daemon.batch.scan_summary import Summary, as_json, as_summary
     from imageguard_daemon.reporting.rendering import as_csv
 
     summary = Summary(

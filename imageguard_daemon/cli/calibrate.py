@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.cli import completing
-from imageguard_daemon.cli.calibrating import AskedOfLog, examples_of, judged_by
+from imageguard_daemon.cli import completion
+from imageguard_daemon.cli.calibration_log import AskedOfLog, examples_of, judged_by
+from imageguard_daemon.cli.judging_options import Readout, readout_in_force, settings_of
 from imageguard_daemon.cli.options import ConfigFile
 from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
-from imageguard_daemon.cli.rules import Readout, readout_in_force, settings_of
-from imageguard_daemon.errors import ImageguardError, NoInputError, UsageError
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.errors import ImageguardError, NoInputError, UsageError
+from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from imageguard_daemon.calibration.logged import FromLog, LoggedImages
     from imageguard_daemon.calibration.proposal import Proposal
     from imageguard_daemon.config import Scoring
-    from imageguard_daemon.model import Measurement
+    from imageguard_daemon.core.model import Measurement
     from imageguard_daemon.quality.readout import Readout as OwnReadout
 
 
@@ -80,7 +80,7 @@ Preset = Annotated[
         show_default=False,
         help="Where to start from: general (default), fine_grained, detection, segmentation, small_images or "
         "documents; with --log the preset that the source has.",
-        autocompletion=completing.presets,
+        autocompletion=completion.presets,
     ),
 ]
 Reviews = Annotated[
@@ -131,8 +131,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     from imageguard_daemon.calibration.proposal import make_held_proposal, make_proposal
     from imageguard_daemon.calibration.rendering import warnings
+    from imageguard_daemon.core import logs
     from imageguard_daemon.quality.readout import scorer_by
-    from imageguard_daemon.service import logs
 
     share, sure = _parse_share(max_reject), _parse_confidence(confidence, max_reject)
     _require_preset(preset or "general")
@@ -241,7 +241,7 @@ def _measure(
     folders: Sequence[Path], by: "tuple[Scoring, OwnReadout | None]", console: "Console"
 ) -> tuple[list[_Measured], dict[str, str]]:
     """Measure all images of the folders; gives a list for each, and the files that could not be read."""
-    from imageguard_daemon.service.measuring import measure_files
+    from imageguard_daemon.sandbox.measuring import measure_files
 
     unreadable: dict[str, str] = {}
     left: dict[str, int] = {}
@@ -273,7 +273,7 @@ def _open_reviews(place: Path) -> "Engine":
 def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, console: "Console") -> list[_Measured]:
     """Add what people said of images."""
     from imageguard_daemon.audit.database import disposing
-    from imageguard_daemon.audit.quarantined import reviewed_measures
+    from imageguard_daemon.audit.quarantine_queries import reviewed_measures
     from imageguard_daemon.calibration.reviewed import reviewed_images
 
     with disposing(_open_reviews(place)) as engine:
@@ -289,8 +289,8 @@ def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, 
 def _images(folder: str, unreadable: dict[str, str], left: dict[str, int]) -> Iterator[str]:
     """Yield the images of a folder as the daemon would choose them, and note what is not a candidate."""
     from imageguard_daemon.config import Intake
-    from imageguard_daemon.intake.selection import Left, Selection
-    from imageguard_daemon.intake.walking import walk
+    from imageguard_daemon.intake.rules.selection import Left, Selection
+    from imageguard_daemon.intake.scan import walk
 
     for found in walk(folder, Selection.from_settings(Intake())):
         path = os.path.join(folder, found.relative_path)

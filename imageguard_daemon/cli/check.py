@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imageguard_daemon.cli import completing
+from imageguard_daemon.cli import completion
+from imageguard_daemon.cli.judging_options import Readout, named_readout
 from imageguard_daemon.cli.options import EX_REJECTED, FailOnReject, Format, OutputFormat, parse_thresholds
-from imageguard_daemon.cli.rules import Readout, named_readout
-from imageguard_daemon.errors import UsageError
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.errors import UsageError
+from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
-    from imageguard_daemon.model import Decision
+    from imageguard_daemon.core.model import Decision
 
 
 def check(  # noqa: PLR0913, PLR0917 - one parameter for each option
@@ -24,7 +24,7 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter for each option
         str,
         typer.Option(
             help="general, fine_grained, detection, segmentation, small_images or documents.",
-            autocompletion=completing.presets,
+            autocompletion=completion.presets,
         ),
     ] = "general",
     thresholds: Annotated[
@@ -33,7 +33,7 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter for each option
             "--set",
             metavar="NAME=VALUE",
             help="Another threshold, e.g. blur_score=55.",
-            autocompletion=completing.thresholds,
+            autocompletion=completion.thresholds,
         ),
     ] = None,
     readout: Readout = None,
@@ -63,8 +63,8 @@ def _decide(
 
     for name, value in OPENCV_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    from imageguard_daemon.quality.decode.stderr_filter import silent_standard_error
     from imageguard_daemon.quality.policy import thresholds_for
-    from imageguard_daemon.quality.quiet import silent_standard_error
     from imageguard_daemon.quality.validation import validate_by  # which reads them
 
     own = None if readout is None else named_readout(readout)
@@ -87,7 +87,7 @@ def _decide(
 def _show_tables(decisions: "Mapping[Path, Decision]") -> None:
     from rich.console import Console
 
-    from imageguard_daemon.cli.verdicts import verdict_panel
+    from imageguard_daemon.cli.verdict_text import verdict_panel
 
     console = Console()
     for path, decision in decisions.items():
@@ -119,7 +119,7 @@ def _show_json(decisions: "Mapping[Path, Decision]") -> None:
 
 
 def _show_csv(decisions: "Mapping[Path, Decision]") -> None:
-    from imageguard_daemon.cli.verdicts import verdicts_csv
+    from imageguard_daemon.cli.verdict_text import verdicts_csv
 
     typer.echo(verdicts_csv({printable(str(path)): decision for path, decision in decisions.items()}), nl=False)
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from imageguard_daemon.cli.helping import CommandLine
+from imageguard_daemon.cli.help_format import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
-from imageguard_daemon.errors import UsageError, unwritable
+from imageguard_daemon.core.errors import UsageError, unwritable
 
 app = CommandLine(no_args_is_help=True, help="Write, check and show configurations.")
 
@@ -19,8 +19,8 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("config.yaml"),
 ) -> None:
     """Write an example configuration with every setting, its default and its reason. Never replaces a file."""
+    from imageguard_daemon.core.files import written_whole
     from imageguard_daemon.example import render_example
-    from imageguard_daemon.writing import written_whole
 
     if os.path.lexists(file):
         raise UsageError(f"{file} already exists; remove it or name another file")
@@ -46,8 +46,8 @@ def check(
     config_file: ConfigFile = None,
 ) -> None:
     """Report all mistakes of a configuration; exits 78 when there are any, 66 when its readout cannot be read."""
-    from imageguard_daemon.intake.selection import unprotected
-    from imageguard_daemon.service.preparation import refuse_files_in_place_of_folders
+    from imageguard_daemon.daemon.setup_folders import refuse_files_in_place_of_folders
+    from imageguard_daemon.intake.rules.selection import unprotected
 
     file = named or config_file
     if file is None:

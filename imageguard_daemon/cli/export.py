@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imageguard_daemon.batch.file_proof import vouched
 from imageguard_daemon.batch.manifests import (
     CocoFilter,
     Entry,
@@ -21,12 +22,11 @@ from imageguard_daemon.batch.manifests import (
     huggingface_line,
     writable,
 )
-from imageguard_daemon.batch.vouching import vouched
 from imageguard_daemon.cli.options import ConfigFile, Database, Root, settings_for
 from imageguard_daemon.cli.scan import Only
-from imageguard_daemon.errors import NoInputError, UsageError, unreadable, unwritable
-from imageguard_daemon.names import printable
-from imageguard_daemon.writing import written_whole
+from imageguard_daemon.core.errors import NoInputError, UsageError, unreadable, unwritable
+from imageguard_daemon.core.files import written_whole
+from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.cli.helping import CommandLine
+from imageguard_daemon.cli.help_format import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, Format, OutputFormat, Root, settings_for
-from imageguard_daemon.errors import UsageError
+from imageguard_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imageguard_daemon.audit.fleet_database import FleetAddress
-    from imageguard_daemon.audit.fleet_logs import ReceivedLog
-    from imageguard_daemon.service.forwarding import ForwardingLoop
+    from imageguard_daemon.audit.fleet.database import FleetAddress
+    from imageguard_daemon.audit.fleet.fleet_logs import ReceivedLog
+    from imageguard_daemon.daemon.forwarder import ForwardingLoop
 
 app = CommandLine(no_args_is_help=True, help="Collect the logs of many servers in one PostgreSQL (docs/fleet.md).")
 
@@ -38,16 +38,17 @@ def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow =
     """
     from rich.console import Console
 
-    from imageguard_daemon.service import forwarding_process, logs
-    from imageguard_daemon.service.forwarding import ForwardingLoop, address_of
-    from imageguard_daemon.service.ownership import require_own
+    from imageguard_daemon.core import logs
+    from imageguard_daemon.core.ownership import require_own
+    from imageguard_daemon.daemon import forwarder_process
+    from imageguard_daemon.daemon.forwarder import ForwardingLoop, address_of
 
     settings = settings_for(root, config_file, touches_folders=False)
     address_of(settings)
-    require_own(settings)
+    require_own(settings.state_folder, settings.root)
     logs.configure(settings.logging.format, settings.logging.level, Console(stderr=True))
     if follow:
-        forwarding_process.follow(settings)
+        forwarder_process.follow(settings)
         return
     loop = ForwardingLoop(settings)
     try:
@@ -79,7 +80,7 @@ def prepare_(root: Root = None, config_file: ConfigFile = None, url: Url = None)
     Not needed where the forwarder may create tables: it does so itself. Several may run at once.
     """
     from imageguard_daemon.audit.database import disposing
-    from imageguard_daemon.audit.fleet_database import newest_version, open_fleet, prepare
+    from imageguard_daemon.audit.fleet.database import newest_version, open_fleet, prepare
 
     address = _address(root, config_file, url)
     with disposing(open_fleet(address, read_only=False)) as engine:
@@ -92,7 +93,7 @@ def list_(
     root: Root = None, config_file: ConfigFile = None, url: Url = None, output: Format = OutputFormat.table
 ) -> None:
     """List the logs in the fleet's database, how complete they are, and when each was last updated."""
-    from imageguard_daemon.audit.fleet_logs import received_logs
+    from imageguard_daemon.audit.fleet.fleet_logs import received_logs
 
     found = received_logs(_address(root, config_file, url))
     if output is OutputFormat.table:
@@ -103,8 +104,8 @@ def list_(
 
 def _address(root: "Path | None", config_file: "Path | None", url: str | None) -> "FleetAddress":
 
-    from imageguard_daemon.audit.fleet_database import FleetAddress, is_fleet_url
-    from imageguard_daemon.service.forwarding import address_of
+    from imageguard_daemon.audit.fleet.database import FleetAddress, is_fleet_url
+    from imageguard_daemon.daemon.forwarder import address_of
 
     if url is not None:
         if not is_fleet_url(url):
@@ -119,7 +120,7 @@ def _write(found: "list[ReceivedLog]", output: OutputFormat) -> None:
     import sys
     from dataclasses import asdict
 
-    from imageguard_daemon.names import inert
+    from imageguard_daemon.core.names import inert
 
     rows = [asdict(one) for one in found]
     if output is OutputFormat.json:

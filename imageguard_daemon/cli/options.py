@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.errors import NoInputError, UsageError
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.errors import NoInputError, UsageError
+from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from imageguard_daemon.cli.grouping import with_groups
-from imageguard_daemon.cli.helping import CommandLine
+from imageguard_daemon.cli.help_format import CommandLine
+from imageguard_daemon.cli.option_groups import with_groups
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Format, OutputFormat, Root, settings_for
-from imageguard_daemon.cli.reviewing import (
+from imageguard_daemon.cli.review_options import (
     Order,
     Said,
     act_on,
@@ -19,7 +19,7 @@ from imageguard_daemon.cli.reviewing import (
     require_paths,
     require_some_accepted,
 )
-from imageguard_daemon.cli.selecting import (
+from imageguard_daemon.cli.selection_options import (
     ACCEPTED_STATES,
     Asked,
     Place,
@@ -29,7 +29,7 @@ from imageguard_daemon.cli.selecting import (
     selection_of,
     with_images,
 )
-from imageguard_daemon.errors import UsageError
+from imageguard_daemon.core.errors import UsageError
 
 PAGE_SIZE = 50
 _UNDONE = (StateName.released, StateName.confirmed, StateName.rejected, StateName.approved)
@@ -70,7 +70,7 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
 
     A page has 50 images unless --limit says otherwise; --after continues where a page ended.
     """
-    from imageguard_daemon.audit.quarantined import page
+    from imageguard_daemon.audit.quarantine_queries import page
     from imageguard_daemon.review import rendering
 
     size = asked.limit or PAGE_SIZE
@@ -99,7 +99,7 @@ def show(place: Place, asked: Asked, shape: Shape) -> None:
 
     Accepted images too; by path only those that people have reviewed.
     """
-    from imageguard_daemon.audit.quarantined import page, reviews_of
+    from imageguard_daemon.audit.quarantine_queries import page, reviews_of
     from imageguard_daemon.review import rendering
 
     root, asked = with_images(place, asked)

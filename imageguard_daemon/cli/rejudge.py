@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from imageguard_daemon.cli.grouping import with_groups
+from imageguard_daemon.cli.option_groups import with_groups
 from imageguard_daemon.cli.options import ConfigFile, Root, parse_thresholds, settings_for
-from imageguard_daemon.cli.reviewing import Order, Said, agreed, carry_out, reading, require_paths
-from imageguard_daemon.cli.selecting import Asked, StateName, named_images, require_known, selection_of
+from imageguard_daemon.cli.review_options import Order, Said, agreed, carry_out, reading, require_paths
+from imageguard_daemon.cli.selection_options import Asked, StateName, named_images, require_known, selection_of
 from imageguard_daemon.cli.simulate import Preset, Thresholds, rules_for, rules_in_words
-from imageguard_daemon.errors import UsageError
+from imageguard_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
     from imageguard_daemon.reporting.simulation import Rules
     from imageguard_daemon.review.acting import Acting
-    from imageguard_daemon.review.rejudging import Rejudged
+    from imageguard_daemon.review.rules.rejudging import Rejudged
     from imageguard_daemon.review.values import Reviewed, Reviewer
 
 
@@ -65,8 +65,8 @@ def rejudge(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 
 def _judge(settings: "Settings", asked: Asked, rules: "Rules") -> "Rejudged":
-    from imageguard_daemon.audit.quarantined import STATE_AFTER, scores_of
-    from imageguard_daemon.review.rejudging import judge_again
+    from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, scores_of
+    from imageguard_daemon.review.rules.rejudging import judge_again
 
     with reading(settings.audit.database) as engine:
         named = named_images(asked, engine, str(settings.root))

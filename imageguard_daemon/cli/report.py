@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
-from imageguard_daemon.cli import completing
+from imageguard_daemon.cli import completion
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Root, settings_for
-from imageguard_daemon.errors import UsageError
+from imageguard_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,7 +48,7 @@ By = Annotated[
         metavar="WHAT[,WHAT]",
         help="What to group by: class, reason, source, camera, host, preset, hour, day or week; two of them, e.g. "
         "class,reason, make a cross table. Times are UTC.",
-        autocompletion=completing.dimensions,
+        autocompletion=completion.dimensions,
     ),
 ]
 SourceName = Annotated[
@@ -70,7 +70,7 @@ PresetName = Annotated[
         metavar="NAME",
         show_default=False,
         help="Only what this preset judged.",
-        autocompletion=completing.presets,
+        autocompletion=completion.presets,
     ),
 ]
 Details = Annotated[
@@ -158,11 +158,11 @@ def _of_results(
     output: Path | None,
 ) -> None:
     """Write what a scan tells at its end, from its results."""
-    from imageguard_daemon.batch import summary
+    from imageguard_daemon.batch import scan_summary
     from imageguard_daemon.batch.result_rows import totals_of
-    from imageguard_daemon.cli.writing import write_bytes, write_table
+    from imageguard_daemon.cli.output import write_bytes, write_table
     from imageguard_daemon.config import Reporting
-    from imageguard_daemon.names import printable
+    from imageguard_daemon.core.names import printable
 
     if not {Dimension.class_, Dimension.reason}.issuperset(by):
         raise UsageError("results of a scan are counted by class, by reason, or by class,reason")
@@ -172,11 +172,15 @@ def _of_results(
     totals = totals_of(results)
     made = totals.report(limits, by)
     scorers = ", ".join(map(printable, totals.scorer_versions)) or None
-    told = summary.Summary(printable(str(results)), totals, made, 0, {}, {}, is_complete=True, scorer_version=scorers)
+    told = scan_summary.Summary(
+        printable(str(results)), totals, made, 0, {}, {}, is_complete=True, scorer_version=scorers
+    )
     if output_format is ReportFormat.table:
-        write_table(summary.as_summary(told), output)
+        write_table(scan_summary.as_summary(told), output)
     elif output_format is ReportFormat.json:
-        write_bytes(json.dumps(summary.as_json(told), indent=2, allow_nan=False).encode() + b"\n", output, is_text=True)
+        write_bytes(
+            json.dumps(scan_summary.as_json(told), indent=2, allow_nan=False).encode() + b"\n", output, is_text=True
+        )
     else:
         write_bytes(_rendered(made, output_format), output, is_text=output_format is not ReportFormat.parquet)
 
@@ -185,7 +189,7 @@ def _made(
     settings: "Settings", database: str | None, by: tuple[Dimension, ...], scope: Scope, now: "datetime"
 ) -> "Report":
     from imageguard_daemon.audit.database import disposing, open_for_reading
-    from imageguard_daemon.reporting.gathering import report_on
+    from imageguard_daemon.reporting.query import report_on
 
     with disposing(open_for_reading(database or settings.audit.database)) as engine:
         return report_on(engine, by, scope, settings.reporting, now)
@@ -193,7 +197,7 @@ def _made(
 
 def write_out(made: "Report", output_format: ReportFormat, output: Path | None, *, details: bool) -> None:
     """Write a report to standard output or a file; the file is the old one or the whole new one, never a half."""
-    from imageguard_daemon.cli.writing import write_bytes, write_table
+    from imageguard_daemon.cli.output import write_bytes, write_table
 
     if output_format is ReportFormat.table:
         from imageguard_daemon.reporting.tables import as_table
@@ -206,9 +210,9 @@ def write_out(made: "Report", output_format: ReportFormat, output: Path | None, 
 def _write_page(made: "Report", settings: "Settings", output: Path | None, *, thumbnails: bool) -> None:
     from datetime import UTC, datetime
 
-    from imageguard_daemon.cli.writing import write_bytes
+    from imageguard_daemon.cli.output import write_bytes
     from imageguard_daemon.reporting.page import as_html
-    from imageguard_daemon.service.thumbnails import thumbnails_of
+    from imageguard_daemon.sandbox.thumbnails import thumbnails_of
 
     wanted = {image.id: (settings.root / image.destination, image.sha256) for image in made.examples}
     pictures = thumbnails_of(wanted, settings.scoring) if thumbnails and wanted else {}

@@ -14,8 +14,8 @@ import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
 from imageguard_daemon.cli.system_errors import broken_installation, in_our_words
-from imageguard_daemon.errors import ImageguardError, NoInputError, UsageError
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.errors import ImageguardError, NoInputError, UsageError
+from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
@@ -36,7 +36,7 @@ def run(
     """
     from rich.console import Console
 
-    from imageguard_daemon.service import logs
+    from imageguard_daemon.core import logs
 
     console = Console(stderr=True)
     logs.configure("auto", "info", console)
@@ -44,9 +44,9 @@ def run(
         settings = settings_for(root, config, makes_root=True)
         if root is not None and config is None:
             _require_meant(settings)
-        from imageguard_daemon.service.daemon import Daemon
-        from imageguard_daemon.service.display import Display
-        from imageguard_daemon.service.notifying import notify
+        from imageguard_daemon.core.systemd import notify
+        from imageguard_daemon.daemon.lifecycle import Daemon
+        from imageguard_daemon.daemon.status_line import Display
 
         logs.configure(settings.logging.format, settings.logging.level, console)
         pages = _command_for_pages(root, config) if settings.web.enabled and not once else ()
@@ -88,7 +88,7 @@ def _fatal_errors_logged() -> Iterator[None]:
     """Write what ends the daemon as a line of its log, in the form of all others."""
     import structlog
 
-    from imageguard_daemon.service.notifying import notify
+    from imageguard_daemon.core.systemd import notify
 
     log = structlog.get_logger(__name__)
     try:

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.cli.incomplete import tell_how_to_go_on, tell_unread
-from imageguard_daemon.cli.options import EX_REJECTED, ConfigFile, FailOnReject, OutputFormat, parse_thresholds
-from imageguard_daemon.cli.rules import (
+from imageguard_daemon.cli.judging_options import (
     Preset,
     Readout,
     Set,
@@ -23,13 +21,15 @@ from imageguard_daemon.cli.rules import (
     source_of,
     with_rules,
 )
-from imageguard_daemon.errors import NoInputError, UsageError
-from imageguard_daemon.names import printable
+from imageguard_daemon.cli.options import EX_REJECTED, ConfigFile, FailOnReject, OutputFormat, parse_thresholds
+from imageguard_daemon.cli.partial_results import tell_how_to_go_on, tell_unread
+from imageguard_daemon.core.errors import NoInputError, UsageError
+from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from imageguard_daemon.batch.request import Request, Result
+    from imageguard_daemon.batch.scan_request import Request, Result
 
 EX_READER_GONE = 128 + signal.SIGPIPE
 
@@ -139,8 +139,8 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from rich.console import Console
 
     from imageguard_daemon.batch import folder_move, folder_scan
-    from imageguard_daemon.batch.request import Request
-    from imageguard_daemon.service import logs
+    from imageguard_daemon.batch.scan_request import Request
+    from imageguard_daemon.core import logs
 
     settings = settings_of(config, workers, readout)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -199,7 +199,7 @@ def _require_sense(request: "Request") -> None:
 def _tell(result: "Result", output: OutputFormat, console: "Console") -> None:
     from rich.console import Console
 
-    from imageguard_daemon.batch.summary import as_json, as_summary
+    from imageguard_daemon.batch.scan_summary import as_json, as_summary
     from imageguard_daemon.reporting.rendering import as_csv
 
     summary = result.summary

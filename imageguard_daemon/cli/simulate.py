@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.cli import completing
+from imageguard_daemon.cli import completion
 from imageguard_daemon.cli.options import (
     ConfigFile,
     DatabaseOrUrl,
@@ -18,7 +18,7 @@ from imageguard_daemon.cli.options import (
     settings_for,
 )
 from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
-from imageguard_daemon.errors import UsageError
+from imageguard_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
@@ -30,7 +30,7 @@ Thresholds = Annotated[
         "--set",
         metavar="NAME=VALUE",
         help="Another threshold, e.g. blur_score=55; may be repeated.",
-        autocompletion=completing.thresholds,
+        autocompletion=completion.thresholds,
     ),
 ]
 Preset = Annotated[
@@ -38,7 +38,7 @@ Preset = Annotated[
     typer.Option(
         show_default=False,
         help="Start from this preset: general, fine_grained, detection, segmentation, small_images or documents.",
-        autocompletion=completing.presets,
+        autocompletion=completion.presets,
     ),
 ]
 
@@ -64,8 +64,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from datetime import UTC, datetime
 
     from imageguard_daemon.audit.database import disposing, open_for_reading
-    from imageguard_daemon.reporting.gathering import simulation_of
     from imageguard_daemon.reporting.period import parse_period
+    from imageguard_daemon.reporting.query import simulation_of
 
     scope = Scope(*parse_period(since, until, datetime.now(UTC)), source, class_name)
     overrides = parse_thresholds(thresholds or [])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Format, OutputFormat, Root, settings_for
-from imageguard_daemon.errors import NoInputError, UnavailableError
+from imageguard_daemon.core.errors import NoInputError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,10 +52,10 @@ def status(
 
 def _require_alive(settings: "Settings") -> None:
     """Say that the daemon runs; one that has not turned its loop for a while, or not yet, is as good as none."""
-    from imageguard_daemon.service import locking
-    from imageguard_daemon.service import status as live
+    from imageguard_daemon.core import locks
+    from imageguard_daemon.daemon import status as live
 
-    process_id = locking.running_process(settings.state_folder)
+    process_id = locks.running_process(settings.state_folder)
     if process_id is None:
         raise UnavailableError(f"no daemon is running on {settings.root}")
     told = live.read(settings.state_folder)
@@ -72,11 +72,12 @@ def _age(told: dict[str, Any], since: str = "updated_at") -> float:
 
 
 def _gather(settings: "Settings") -> dict[str, Any]:
-    from imageguard_daemon.service import ending, locking
-    from imageguard_daemon.service import status as live
-    from imageguard_daemon.service.touching import waiting
+    from imageguard_daemon.core import locks
+    from imageguard_daemon.daemon import last_run
+    from imageguard_daemon.daemon import status as live
+    from imageguard_daemon.daemon.stall_watch import waiting
 
-    process_id = locking.running_process(settings.state_folder)
+    process_id = locks.running_process(settings.state_folder)
     waits = waiting(settings.state_folder, process_id)
     return {
         "root": str(settings.root),
@@ -89,24 +90,24 @@ def _gather(settings: "Settings") -> dict[str, Any]:
             if waits is None or waits["source"] not in {"", source.name}  # or this command would hang, too
         },
         "daemon": live.read(settings.state_folder),
-        "last_end": asdict(last_end) if (last_end := ending.read(settings.state_folder)) else None,
+        "last_end": asdict(last_end) if (last_end := last_run.read(settings.state_folder)) else None,
         "forwarding": _forwarding(settings),
     }
 
 
 def _forwarding(settings: "Settings") -> dict[str, Any] | None:
     """Give what the forwarder says of itself, also where only the root is named: its configuration is not needed."""
-    from imageguard_daemon.service import forwarding
+    from imageguard_daemon.daemon import forwarder
 
-    told = forwarding.read(settings.state_folder)
+    told = forwarder.read(settings.state_folder)
     return told if told and (settings.forward.url or told["state"] != "stopped") else None
 
 
 def _inbox(settings: "Settings", inbox: str) -> dict[str, Any]:
     """Walk an inbox as the daemon does, and count what is there and why it stays."""
-    from imageguard_daemon.intake.selection import Selection
-    from imageguard_daemon.intake.walking import walk
-    from imageguard_daemon.names import printable
+    from imageguard_daemon.core.names import printable
+    from imageguard_daemon.intake.rules.selection import Selection
+    from imageguard_daemon.intake.scan import walk
 
     waiting, left = 0, Counter[str]()
     examples: dict[str, list[str]] = {}
@@ -191,25 +192,25 @@ def _last_end(found: dict[str, Any]) -> str:
     return f"{end['at']}, exit code {end['exit_code']}: {end['why']}"
 
 
-def _forwarding_rows(forwarding: dict[str, Any]) -> "Iterator[tuple[str, str]]":
-    told = f"{forwarding['state']}, as {forwarding['host']} to {forwarding['database']}"
-    if forwarding["records_behind"]:
-        told += f"; {forwarding['records_behind']:,} records behind, the oldest of {forwarding['oldest_behind_at']}"
+def _forwarding_rows(forwarder: dict[str, Any]) -> "Iterator[tuple[str, str]]":
+    told = f"{forwarder['state']}, as {forwarder['host']} to {forwarder['database']}"
+    if forwarder["records_behind"]:
+        told += f"; {forwarder['records_behind']:,} records behind, the oldest of {forwarder['oldest_behind_at']}"
     yield "forwarding", told
-    speaks_at = "next_attempt_at" if forwarding["next_attempt_at"] else "updated_at"
-    if forwarding["state"] != "stopped" and _age(forwarding, speaks_at) > STALE_SECONDS:
-        yield "", f"nothing was heard of it since {forwarding['updated_at']}: it was killed, or waits for the database"
-    if forwarding["last_error"]:
-        since = f"failing since {forwarding['failing_since']}; {_next_attempt(forwarding)}"
-        yield "", f"{forwarding['last_error']} ({since})"
-    if forwarding["odd_records"]:
-        yield "", f"{forwarding['odd_records']:,} records are kept in another form: see odd_records there"
+    speaks_at = "next_attempt_at" if forwarder["next_attempt_at"] else "updated_at"
+    if forwarder["state"] != "stopped" and _age(forwarder, speaks_at) > STALE_SECONDS:
+        yield "", f"nothing was heard of it since {forwarder['updated_at']}: it was killed, or waits for the database"
+    if forwarder["last_error"]:
+        since = f"failing since {forwarder['failing_since']}; {_next_attempt(forwarder)}"
+        yield "", f"{forwarder['last_error']} ({since})"
+    if forwarder["odd_records"]:
+        yield "", f"{forwarder['odd_records']:,} records are kept in another form: see odd_records there"
 
 
 def _failure(failure: dict[str, Any]) -> str:
-    ending = "given up; send SIGHUP to try again" if failure["given_up"] else _next_attempt(failure)
+    last_run = "given up; send SIGHUP to try again" if failure["given_up"] else _next_attempt(failure)
     attempts = f"{failure['attempts']} attempts, " if failure["attempts"] else ""
-    return f"{failure['relative_path']}: {failure['error']} ({attempts}{ending})"
+    return f"{failure['relative_path']}: {failure['error']} ({attempts}{last_run})"
 
 
 def _next_attempt(item: dict[str, Any]) -> str:
@@ -234,7 +235,7 @@ def _as_csv(found: dict[str, Any]) -> str:
     import csv
     import io
 
-    from imageguard_daemon.names import inert
+    from imageguard_daemon.core.names import inert
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -3,7 +3,7 @@
 import errno
 import os
 
-from imageguard_daemon.errors import (
+from imageguard_daemon.core.errors import (
     NO_SUCH_PLACE,
     STALLING,
     ImageguardError,
@@ -13,12 +13,12 @@ from imageguard_daemon.errors import (
     StorageError,
     UnavailableError,
 )
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.names import printable
 
 
 def broken_installation(error: Exception) -> ImageguardError | None:
     """Give an error that names the repair when OpenCV is what failed; it is looked at only where something has."""
-    from imageguard_daemon.quality.installation import why_opencv_fails
+    from imageguard_daemon.quality.decode.opencv_installation import why_opencv_fails
 
     why = why_opencv_fails() if isinstance(error, ImportError | AttributeError) else ""
     return UnavailableError(why) if why else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Database, Format, OutputFormat, Root, settings_for
-from imageguard_daemon.errors import NoInputError, UsageError
+from imageguard_daemon.core.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
@@ -88,12 +88,12 @@ def _destinations(settings: "Settings") -> list[str]:
 def _repairing(settings: "Settings") -> "Iterator[Repairer]":
     from imageguard_daemon.audit.database import open_for_reading
     from imageguard_daemon.audit.writer import AuditWriter
-    from imageguard_daemon.service.locking import ActingLock, RootLock
-    from imageguard_daemon.service.ownership import require_own
+    from imageguard_daemon.core.locks import ActingLock, RootLock
+    from imageguard_daemon.core.ownership import require_own
     from imageguard_daemon.verification.repairing import LogRepairer
 
     open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
-    require_own(settings)
+    require_own(settings.state_folder, settings.root)
     settings.state_folder.mkdir(exist_ok=True)
     lock = RootLock(settings.state_folder)
     try:
@@ -118,14 +118,14 @@ def _verifier(  # noqa: PLR0913, PLR0917 - what the options say
 ) -> "Iterator[Verifier]":
     from imageguard_daemon.audit.chain_check import ChainCheck
     from imageguard_daemon.audit.database import disposing, open_for_checking
-    from imageguard_daemon.audit.filed import FiledFiles
-    from imageguard_daemon.service import locking
+    from imageguard_daemon.audit.file_index import FiledFiles
+    from imageguard_daemon.core import locks
     from imageguard_daemon.verification.verifier import Task, Verifier
 
-    running = repairer is None and (database is not None or locking.running_process(settings.state_folder) is not None)
+    running = repairer is None and (database is not None or locks.running_process(settings.state_folder) is not None)
     with disposing(open_for_checking(database or settings.audit.database)) as engine:
         chain = ChainCheck(engine, [head] if head is not None else [])
-        acting = locking.ActingLock(settings.state_folder).is_held
+        acting = locks.ActingLock(settings.state_folder).is_held
         may_act = (lambda: True) if database is not None else (lambda: False) if repairer else acting
         yield Verifier(chain, FiledFiles(engine), Task(folders, quick, head, running, may_act), repairer)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Root, settings_for
-from imageguard_daemon.errors import NoInputError, UnavailableError, UsageError
+from imageguard_daemon.core.errors import NoInputError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
@@ -102,35 +102,35 @@ def web(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 def _serve(settings: "Settings", database: str | None, place: _Place, with_process: int) -> None:
     from imageguard_daemon.audit.database import open_for_reviewing
-    from imageguard_daemon.cli.reviewing import login_name
-    from imageguard_daemon.service.ownership import require_own
-    from imageguard_daemon.web import serving
+    from imageguard_daemon.cli.review_options import login_name
+    from imageguard_daemon.core.ownership import require_own
+    from imageguard_daemon.web import server
     from imageguard_daemon.web.site import Site
 
     if with_process:
-        serving.follow(with_process)
+        server.follow(with_process)
     if database is None:
-        require_own(settings)
+        require_own(settings.state_folder, settings.root)
     path = database or settings.audit.database
     open_for_reviewing(path).dispose()
     site = Site(settings, path, login_name(), _access(settings, place), may_act=database is None)
-    listening = serving.listen(place.host, place.port)
+    listening = server.listen(place.host, place.port)
     if not with_process:
         _tell(place)
-    serving.serve(site, listening)
+    server.serve(site, listening)
 
 
 def _serve_checker(settings: "Settings", place: _Place) -> None:
     """Serve uploads alone; of the settings only limits and tokens count."""
-    from imageguard_daemon.cli.reviewing import login_name
-    from imageguard_daemon.web import serving
+    from imageguard_daemon.cli.review_options import login_name
+    from imageguard_daemon.web import server
     from imageguard_daemon.web.site import Site
 
     access = _access(settings, place)
     site = Site(settings, settings.audit.database, login_name(), access, may_act=False, has_log=False)
-    listening = serving.listen(place.host, place.port)
+    listening = server.listen(place.host, place.port)
     _tell(place)
-    serving.serve(site, listening)
+    server.serve(site, listening)
 
 
 def _tell(place: _Place) -> None:
@@ -155,10 +155,10 @@ def _access(settings: "Settings", place: _Place) -> "Access":
 
 
 def _change_tokens(settings: "Settings", new: str | None, drop: str | None) -> None:
-    from imageguard_daemon.service.ownership import require_own
+    from imageguard_daemon.core.ownership import require_own
     from imageguard_daemon.web import tokens
 
-    require_own(settings)
+    require_own(settings.state_folder, settings.root)
     if not settings.root.is_dir():
         raise NoInputError(f"{settings.root} does not exist; name the ROOT of a daemon, or make it first")
     path = settings.state_folder / tokens.TOKEN_FILE

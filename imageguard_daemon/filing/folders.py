@@ -4,10 +4,10 @@ import os
 from collections.abc import Sequence
 from typing import Self
 
-from imageguard_daemon.errors import ElsewhereError, StalledError
+from imageguard_daemon.core.errors import ElsewhereError, StalledError
+from imageguard_daemon.core.names import printable
 from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.filing.syncing import sync, sync_all
-from imageguard_daemon.names import printable
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 

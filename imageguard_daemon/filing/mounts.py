@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from imageguard_daemon.errors import StalledError
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.errors import StalledError
+from imageguard_daemon.core.names import printable
 
 _MOUNTS = "/proc/self/mountinfo"
 

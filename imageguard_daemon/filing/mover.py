@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import PurePath
 from typing import NoReturn, Self
 
-from imageguard_daemon.errors import (
+from imageguard_daemon.core.errors import (
     NO_ROOM,
     ChangedError,
     DataError,
@@ -23,17 +23,17 @@ from imageguard_daemon.errors import (
     StorageError,
     retryable,
 )
-from imageguard_daemon.filing import refusing, renaming
+from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS, Writers, read_lease, writer_waits
+from imageguard_daemon.core.model import RecordedIntent
+from imageguard_daemon.core.names import aside_name, printable, temporary_name
+from imageguard_daemon.filing import refusals, renaming
 from imageguard_daemon.filing.copying import copy_attributes, copy_hashing
-from imageguard_daemon.filing.destinations import alternatives
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.judged import bears_judged, is_as_it_was, is_copied_or_numbered_anew, is_judged
-from imageguard_daemon.filing.probing import require_names
+from imageguard_daemon.filing.judged_file import bears_judged, is_as_it_was, is_copied_or_numbered_anew, is_judged
+from imageguard_daemon.filing.name_probe import require_names
 from imageguard_daemon.filing.renaming import Inode, Name, UnsafeNamesError
+from imageguard_daemon.filing.rules.destinations import alternatives
 from imageguard_daemon.filing.syncing import sync
-from imageguard_daemon.leases import READ_ONLY_NO_TRAPS, Writers, read_lease, writer_waits
-from imageguard_daemon.model import RecordedIntent
-from imageguard_daemon.names import aside_name, printable, temporary_name
 
 _MAY_BE_ABOUT_THE_NAME = renaming.CANNOT_RENAME_SAFELY | {errno.EIO, errno.EILSEQ}
 
@@ -193,17 +193,17 @@ class Move:
         if isinstance(error, FileExistsError):
             raise NameTakenError("the name at the destination was taken meanwhile") from error
         told = f"cannot move to {printable(os.path.dirname(self._intent.destination_path))}"
-        if error.errno in refusing.REFUSALS:
+        if error.errno in refusals.REFUSALS:
             raise self._refused_by(error, told) from error
         raise retryable(error, told) from error
 
     def _refused_by(self, error: OSError, told: str) -> RetryableError:
         """Say which end refuses: one folder must not hold up the others, but a whole destination does."""
         source, folder = self._intent.source_path, os.path.dirname(self._intent.destination_path)
-        if refusal := refusing.of_source(source):
+        if refusal := refusals.of_source(source):
             return RefusedError(refusal.place, refusal.why)
         root = self._folders.root_of(folder)
-        refusal = refusing.of_destination(folder, root)
+        refusal = refusals.of_destination(folder, root)
         if error.errno == errno.EROFS or (refusal and refusal.place == root):
             return StalledError(f"{told}: {error.strerror}")
         if refusal:

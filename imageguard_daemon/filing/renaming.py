@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
-from imageguard_daemon.errors import NO_ROOM, StalledError
-from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.errors import NO_ROOM, StalledError
+from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.core.names import printable
 
 _RENAME_NOREPLACE = 1
 CANNOT_RENAME_SAFELY = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})

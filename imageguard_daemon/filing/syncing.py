@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from imageguard_daemon.errors import StorageError
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.errors import StorageError
+from imageguard_daemon.core.names import printable
 
 _AT_A_TIME = 8
 _FEW = 8

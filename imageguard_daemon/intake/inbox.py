@@ -11,16 +11,16 @@ from dataclasses import replace
 import structlog
 
 from imageguard_daemon.config import Intake, Source
-from imageguard_daemon.file_systems import Reach, file_system_at
-from imageguard_daemon.intake.backlog import Backlog
-from imageguard_daemon.intake.selection import Left, Selection
-from imageguard_daemon.intake.settling import Seen, Settling
+from imageguard_daemon.core.file_systems import Reach, file_system_at
+from imageguard_daemon.core.leases import NOT_ANSWERED, NOT_ASKED, Answer, Writers, ask
+from imageguard_daemon.core.model import Candidate, FileIdentity
+from imageguard_daemon.core.names import number_of_set_aside, printable
+from imageguard_daemon.intake.rules.backlog import Backlog
+from imageguard_daemon.intake.rules.selection import Left, Selection
+from imageguard_daemon.intake.rules.stability import Seen, Settling
+from imageguard_daemon.intake.scan import Found, steps
 from imageguard_daemon.intake.unknown_writers import UnknownWriters
-from imageguard_daemon.intake.walking import Found, steps
 from imageguard_daemon.intake.watcher import Hints, InboxWatcher
-from imageguard_daemon.leases import NOT_ANSWERED, NOT_ASKED, Answer, Writers, ask
-from imageguard_daemon.model import Candidate, FileIdentity
-from imageguard_daemon.names import number_of_set_aside, printable
 
 SKIPPED_REMEMBERED = 500_000
 SET_ASIDE_REMEMBERED = 1_000

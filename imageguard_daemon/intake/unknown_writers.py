@@ -4,9 +4,9 @@ import pwd
 
 import structlog
 
-from imageguard_daemon.file_systems import FileSystem, Reach
-from imageguard_daemon.leases import Answer, Writers
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.file_systems import FileSystem, Reach
+from imageguard_daemon.core.leases import Answer, Writers
+from imageguard_daemon.core.names import printable
 
 MOST_TOLD = 20
 """Of more accounts and file systems it is only told that there are more."""

@@ -26,7 +26,7 @@ from watchdog.events import (
 from watchdog.observers import inotify, inotify_c
 from watchdog.observers.inotify import InotifyObserver
 
-from imageguard_daemon.file_systems import Reach
+from imageguard_daemon.core.file_systems import Reach
 
 CANARY_NAME = ".imageguard-canary"
 CANARY_PATIENCE_SECONDS = 5.0

@@ -19,12 +19,12 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from imageguard_daemon.config import Intake
-from imageguard_daemon.errors import ChangedError
-from imageguard_daemon.intake.selection import Selection
+from imageguard_daemon.core.errors import ChangedError
+from imageguard_daemon.core.model import FileIdentity
+from imageguard_daemon.core.names import printable
+from imageguard_daemon.intake.rules.selection import Selection
 from imageguard_daemon.integrations.verdicts import Judging, JudgingOptions, Verdict, verdicts_on
-from imageguard_daemon.model import FileIdentity
-from imageguard_daemon.names import printable
-from imageguard_daemon.quality import heic
+from imageguard_daemon.quality.decode import heic
 
 try:
     from torchvision.datasets import ImageFolder as _Folder  # what expects one, as v2's wrapper does, gets one

@@ -17,14 +17,14 @@ from typing import TypedDict
 from pydantic import ValidationError
 
 import imageguard_daemon
-from imageguard_daemon.audit.measured_files import MeasuredFiles
+from imageguard_daemon.audit.measurement_cache import MeasuredFiles
 from imageguard_daemon.audit.recorded_measurements import RecordedMeasurements
-from imageguard_daemon.batch.scanning import cache_folder, version_of
+from imageguard_daemon.batch.measuring import cache_folder, version_of
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import NoInputError, UnavailableError
-from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
-from imageguard_daemon.model import FileIdentity, Measurement, PresetName, Thresholds
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.errors import NoInputError, UnavailableError
+from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.core.model import FileIdentity, Measurement, PresetName, Thresholds
+from imageguard_daemon.core.names import printable
 from imageguard_daemon.quality.policy import decide_on_file, thresholds_for
 from imageguard_daemon.quality.readout import readout_of, scorer_by
 
@@ -167,7 +167,7 @@ def _sha256(path: str) -> str:
 
 def _measure(paths: Sequence[str], cache: Path, scoring: Scoring, version: str) -> Troubles:
     """Have a process of its own measure files into the cache, which is of this version; gives those it could not."""
-    command = [sys.executable, "-P", "-m", "imageguard_daemon.batch.measuring_process", str(cache)]
+    command = [sys.executable, "-P", "-m", "imageguard_daemon.batch.shared_measurer", str(cache)]
     command += [str(scoring.workers), version, *([str(scoring.readout)] if scoring.readout else [])]
     here = str(Path(imageguard_daemon.__file__).parent.parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}

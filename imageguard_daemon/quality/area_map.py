@@ -1,7 +1,7 @@
 """Where in a picture it is sharp, and where it is clipped; pure.
 
-What the scorer measures, tile by tile instead of for the whole: the same structure functions (`sharpness.py`), the same
-levels of black and white (`tones.py`), at the same working size.
+What the scorer measures, tile by tile instead of for the whole: the same structure functions (`blur.py`), the same
+levels of black and white (`exposure.py`), at the same working size.
 """
 
 import functools
@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imageguard_daemon.quality.decoding import Grey
-from imageguard_daemon.quality.features import at_working_size
-from imageguard_daemon.quality.sharpness import tile_contrast
-from imageguard_daemon.quality.tiles import TILE, Floats, grid, tile_means
-from imageguard_daemon.quality.tones import BLACK, WHITE
+from imageguard_daemon.quality.decode.decoder import Grey
+from imageguard_daemon.quality.features.blur import tile_contrast
+from imageguard_daemon.quality.features.exposure import BLACK, WHITE
+from imageguard_daemon.quality.features.tiles import TILE, Floats, grid, tile_means
+from imageguard_daemon.quality.features.vector import at_working_size
 
 SMALLEST_SIDE_PX = 40
 _SIGMAS = np.geomspace(0.5, 8.0, 33, dtype=np.float32)

@@ -14,16 +14,16 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from imageguard_daemon.errors import ChangedError, ImageError
-from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
-from imageguard_daemon.model import FileIdentity, Measurement
-from imageguard_daemon.quality import decoding, heic, opencv
-from imageguard_daemon.quality.blank import nothing_shown
-from imageguard_daemon.quality.decoding import Limits, Picture
-from imageguard_daemon.quality.features import extract
-from imageguard_daemon.quality.pillow import AvifImagePlugin, Image
+from imageguard_daemon.core.errors import ChangedError, ImageError
+from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.core.model import FileIdentity, Measurement
+from imageguard_daemon.quality.decode import decoder, heic, opencv
+from imageguard_daemon.quality.decode.decoder import Limits, Picture
+from imageguard_daemon.quality.decode.pillow import AvifImagePlugin, Image
+from imageguard_daemon.quality.decode.signatures import HANDLED
+from imageguard_daemon.quality.features.blank import nothing_shown
+from imageguard_daemon.quality.features.vector import extract
 from imageguard_daemon.quality.readout import Readout, read_out
-from imageguard_daemon.quality.signatures import HANDLED
 
 _LOG = logging.getLogger(__name__)
 _KEPT_BYTES = 24 * 1024 * 1024
@@ -154,7 +154,7 @@ def measure_bytes(data: bytes, limits: Limits, readout: Readout | None = None) -
     if len(data) > limits.max_bytes:
         return _too_many_bytes(sha256, len(data), limits)
     try:
-        result = measure_picture(decoding.decode(data, limits), limits, readout)
+        result = measure_picture(decoder.decode(data, limits), limits, readout)
     except ImageError as error:
         result = Measurement("", issue=error.issue, detail=error.detail)
     except MemoryError:

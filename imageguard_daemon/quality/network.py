@@ -9,8 +9,8 @@ from zipfile import ZipInfo, is_zipfile
 import numpy as np
 from numpy.typing import NDArray
 
-from imageguard_daemon.names import printable
-from imageguard_daemon.quality.tiles import Floats
+from imageguard_daemon.core.names import printable
+from imageguard_daemon.quality.features.tiles import Floats
 
 _ABOUT = "about"
 _ARCHIVE = b"PK\x03\x04"

@@ -19,15 +19,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from imageguard_daemon.errors import ConfigError, NoInputError, PermissionDeniedError
-from imageguard_daemon.model import Measures
-from imageguard_daemon.names import printable
-from imageguard_daemon.quality.channel_clipping import partly_clipped_share
-from imageguard_daemon.quality.features import AT_WORKING_SIZE, NAMES, Features
+from imageguard_daemon.core.errors import ConfigError, NoInputError, PermissionDeniedError
+from imageguard_daemon.core.model import Measures
+from imageguard_daemon.core.names import printable
+from imageguard_daemon.quality.features.channel_clipping import partly_clipped_share
+from imageguard_daemon.quality.features.exposure import Tones
+from imageguard_daemon.quality.features.tiles import Floats
+from imageguard_daemon.quality.features.vector import AT_WORKING_SIZE, NAMES, Features
 from imageguard_daemon.quality.network import MOST_BYTES, Network, Panel, load, stacked
 from imageguard_daemon.quality.scoring import SCALES, Scale
-from imageguard_daemon.quality.tiles import Floats
-from imageguard_daemon.quality.tones import Tones
 from imageguard_daemon.quality.version import scorer_with
 
 TARGETS = ("blur_sigma_px", "noise_sigma", "jpeg_quality", "enlargement", "overexposure", "underexposure")
@@ -93,7 +93,7 @@ def read_out(features: Features, readout: "Readout | None" = None) -> Measures:
     """Give the measures of an image, by the package's own readout or another."""
     asked = readout.asked if readout else _asked()
     estimates = _estimates(features.vector, min(features.width, features.height), asked)
-    tones = features.tones
+    tones = features.exposure
     measures = Measures(
         width=features.width,
         height=features.height,
@@ -125,7 +125,7 @@ def _overexposure(estimate: float, features: Features) -> float:
 
 def _most_over(features: Features) -> float:
     """Give the most that a picture without bright places may be over-exposed, or one that is ink on paper."""
-    by_brightness = _ramp(features.tones.high, 170, 215)
+    by_brightness = _ramp(features.exposure.high, 170, 215)
     return min(by_brightness, _DRAWN_PAGE) if _is_ink_on_paper(features.vector) else by_brightness
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from imageguard_daemon.model import SIGNALS, Measures, Signal
+from imageguard_daemon.core.model import SIGNALS, Measures, Signal
 
 ACCEPTED_FROM = 0.5
 """The overall score from which an image is accepted, whatever the thresholds are."""

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imageguard_daemon.errors import ImageError
-from imageguard_daemon.model import Decision, Measurement, PresetName, Thresholds
-from imageguard_daemon.quality.decoding import Limits, Picture, from_grey, from_pillow, require_size
-from imageguard_daemon.quality.luma import grey_of, scaled_to_8_bit
+from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Decision, Measurement, PresetName, Thresholds
+from imageguard_daemon.quality.decode.decoder import Limits, Picture, from_grey, from_pillow, require_size
+from imageguard_daemon.quality.decode.luma import grey_of, scaled_to_8_bit
 from imageguard_daemon.quality.measurement import measure_bytes, measure_file, measure_picture
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.quality.readout import Readout, readout_of

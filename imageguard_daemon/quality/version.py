@@ -17,7 +17,7 @@ def compiled_loops() -> Any:
     """Give the extension module that suits this processor, or None where the package was built without a compiler."""
     for name in ("_native_avx2", "_native"):
         with contextlib.suppress(ImportError):  # not built, or not for this processor
-            return importlib.import_module(f"imageguard_daemon.quality.{name}")
+            return importlib.import_module(f"imageguard_daemon.quality.features.{name}")
     return None
 
 

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from imageguard_daemon.reporting.buckets import DAY, Bucket
-from imageguard_daemon.reporting.survey import BINS_A_POINT
+from imageguard_daemon.reporting.score_stats import BINS_A_POINT
 from imageguard_daemon.reporting.tallies import together
 from imageguard_daemon.reporting.templating import template
-from imageguard_daemon.reporting.wording import limit_percent, percent, shown
+from imageguard_daemon.reporting.text import limit_percent, percent, shown
 
 COLOURS = {
     "blurry": "#837df9",

@@ -8,9 +8,9 @@ from enum import Enum
 from urllib.parse import urlencode
 
 from imageguard_daemon.audit.counts import RecordedImage, Scope
-from imageguard_daemon.names import harmless
+from imageguard_daemon.core.names import harmless
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import asked_for, percent, share, shown
+from imageguard_daemon.reporting.text import asked_for, percent, share, shown
 
 ALPHA = 0.002
 """A difference that is more probable than this by chance alone is none; each kind corrects for how many it looks at."""

@@ -28,7 +28,7 @@ from imageguard_daemon.reporting.questions.twins import class_twins
 from imageguard_daemon.reporting.rises import is_clear
 from imageguard_daemon.reporting.small_sizes import thumbnails_mixed_in
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import percent, shown
+from imageguard_daemon.reporting.text import percent, shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.reporting.finding import Finding, Shows
-from imageguard_daemon.reporting.wording import moment_in_words, shown
+from imageguard_daemon.reporting.text import moment_in_words, shown
 
 CLOCKS_DIFFER = timedelta(minutes=5)
 """Clocks of hosts differ by less than this; what is stamped later than now by more was stamped by a wrong one."""

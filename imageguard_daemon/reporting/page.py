@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from imageguard_daemon.model import SIGNALS
+from imageguard_daemon.core.model import SIGNALS
 from imageguard_daemon.reporting import charts
 from imageguard_daemon.reporting.buckets import buckets_of
 from imageguard_daemon.reporting.percentiles import SHARES
@@ -19,7 +19,7 @@ from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.reporting.tables import reviewed_in_words, scope_in_words, since_in_words
 from imageguard_daemon.reporting.tallies import Tally, together
 from imageguard_daemon.reporting.templating import template
-from imageguard_daemon.reporting.wording import limit_percent, moment_in_words, percent
+from imageguard_daemon.reporting.text import limit_percent, moment_in_words, percent
 
 if TYPE_CHECKING:
     from imageguard_daemon.audit.counts import RecordedImage

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.audit.cells import Cells
+from imageguard_daemon.audit.aggregation import Cells
 from imageguard_daemon.audit.columns import Key
 from imageguard_daemon.reporting.tallies import Tally
 

@@ -1,6 +1,6 @@
 """A report's groups as a Parquet file; needs the extra `parquet`."""
 
-from imageguard_daemon.errors import UsageError
+from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.reporting.rendering import NUMBERS, as_rows, columns
 from imageguard_daemon.reporting.report import Report
 

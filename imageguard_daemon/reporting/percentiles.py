@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.quality.scoring import SCALES, Scale
-from imageguard_daemon.reporting.survey import BINS_A_POINT
+from imageguard_daemon.reporting.score_stats import BINS_A_POINT
 
 SHARES = (0.05, 0.25, 0.50, 0.75, 0.95)
 _SCALES = {f"{scale.signal}_score": scale for scale in reversed(SCALES)}

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, date, datetime, time, timedelta
 
-from imageguard_daemon.errors import UsageError
+from imageguard_daemon.core.errors import UsageError
 
 OPTIONS, PARAMETERS = ("--since", "--until"), ("since", "until")
 """What a period is asked for by on the command line, and in the address of a page."""

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imageguard_daemon.audit.counts import RecordedImage
-from imageguard_daemon.names import harmless, inert
+from imageguard_daemon.core.names import harmless, inert
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES, Percentiles
 from imageguard_daemon.reporting.report import Report
-from imageguard_daemon.reporting.reviewed import Recall, Reviewed
-from imageguard_daemon.reporting.survey import Near
+from imageguard_daemon.reporting.review_impact import Recall, Reviewed
+from imageguard_daemon.reporting.score_stats import Near
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import joined
+from imageguard_daemon.reporting.text import joined
 
 NUMBERS = ("total", "rejected", "rate", "low", "high")
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedImage, Scope
-from imageguard_daemon.audit.reviewed import ReviewCount
+from imageguard_daemon.audit.review_counts import ReviewCount
 from imageguard_daemon.reporting.findings import Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.later import Later, stamped_later
 from imageguard_daemon.reporting.panel import Counts, Numbers, Panel, panel_of_tallies
 from imageguard_daemon.reporting.percentiles import Percentiles, percentiles
 from imageguard_daemon.reporting.questions.boundary import Missed
-from imageguard_daemon.reporting.reviewed import Recall, Reviewed, recall, reviewed, reviewed_by
+from imageguard_daemon.reporting.review_impact import Recall, Reviewed, recall, reviewed, reviewed_by
+from imageguard_daemon.reporting.score_stats import Near, Survey
 from imageguard_daemon.reporting.sizes import Bands
-from imageguard_daemon.reporting.survey import Near, Survey
 from imageguard_daemon.reporting.tallies import Tally, tallies_at, tallies_by, tally
 from imageguard_daemon.reporting.trend import Trend, trend
 

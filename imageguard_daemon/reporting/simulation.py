@@ -12,7 +12,7 @@ import numpy.typing as npt
 from imageguard_daemon.audit.columns import Batch, Key
 from imageguard_daemon.audit.counts import RecordedImage
 from imageguard_daemon.audit.rollups import FLAG_DARK, FLAG_UNREADABLE
-from imageguard_daemon.model import SCORE_NAMES, SIGNALS
+from imageguard_daemon.core.model import SCORE_NAMES, SIGNALS
 from imageguard_daemon.quality.policy import thresholds_for, with_overrides
 from imageguard_daemon.quality.scoring import LIMITS, SCALES, ends_of_exposure
 from imageguard_daemon.quality.version import SCORER_VERSION

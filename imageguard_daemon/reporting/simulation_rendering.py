@@ -14,7 +14,7 @@ from imageguard_daemon.quality.scoring import score_and_threshold
 from imageguard_daemon.reporting.rendering import cell
 from imageguard_daemon.reporting.simulation import Change, Example, Simulation
 from imageguard_daemon.reporting.tables import number_columns, plain_table, scope_in_words
-from imageguard_daemon.reporting.wording import percent, shown
+from imageguard_daemon.reporting.text import percent, shown
 
 CLASSES_SHOWN = 20
 CSV_COLUMNS = ("group", "key", "total", "rejected_before", "rejected_after", "newly_rejected", "newly_accepted")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.audit.columns import Batch, Key
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.statistics import chance_of_at_least
 

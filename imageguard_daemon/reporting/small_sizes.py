@@ -7,7 +7,7 @@ from imageguard_daemon.reporting.finding import ALPHA, CLEARLY_HIGHER, Finding, 
 from imageguard_daemon.reporting.sizes import FAR_LARGER, Band, Bands
 from imageguard_daemon.reporting.statistics import holm_adjusted
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import percent, share, shown
+from imageguard_daemon.reporting.text import percent, share, shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

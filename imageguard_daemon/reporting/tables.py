@@ -10,9 +10,9 @@ from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES
 from imageguard_daemon.reporting.report import Report
-from imageguard_daemon.reporting.reviewed import Reviewed
+from imageguard_daemon.reporting.review_impact import Reviewed
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import limit_percent, moment_in_words, percent, points, share, shown
+from imageguard_daemon.reporting.text import limit_percent, moment_in_words, percent, points, share, shown
 
 GROUPS_SHOWN = 40
 

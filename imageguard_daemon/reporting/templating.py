@@ -6,7 +6,7 @@ from functools import cache
 import jinja2
 from markupsafe import Markup, escape
 
-from imageguard_daemon.reporting.wording import percent, points, shown
+from imageguard_daemon.reporting.text import percent, points, shown
 
 _BETWEEN = re.compile(r"([_/.-]+)(?=\w)")
 _COMMAND = re.compile(r"`([^`]+)`")

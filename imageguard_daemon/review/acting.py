@@ -9,22 +9,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_beside_daemon
 from imageguard_daemon.audit.review_writer import RecordedReview, ReviewWriter
 from imageguard_daemon.config import Settings, Source
-from imageguard_daemon.errors import RetryableError, StalledError
+from imageguard_daemon.core.errors import RetryableError, StalledError
+from imageguard_daemon.core.locks import ActingLock
+from imageguard_daemon.core.model import Candidate, Outcome
+from imageguard_daemon.core.ownership import require_own
+from imageguard_daemon.daemon import mount_memory
+from imageguard_daemon.daemon.move_group import Trip, carry_out
+from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.filing.mover import NameTakenError
-from imageguard_daemon.filing.removing import remove
-from imageguard_daemon.model import Candidate, Outcome
+from imageguard_daemon.filing.removal import remove
 from imageguard_daemon.review.planning import Plan, Planner, Refused, Task, left_behind
 from imageguard_daemon.review.values import Reviewed, Reviewer
-from imageguard_daemon.service import mount_memory
-from imageguard_daemon.service.locking import ActingLock
-from imageguard_daemon.service.moving import Trip, carry_out
-from imageguard_daemon.service.opening import open_beside_daemon
-from imageguard_daemon.service.ownership import require_own
-from imageguard_daemon.service.recovery import Recovery
 
 GROUP_SIZE = 50
 _TRIES = 3
@@ -52,7 +52,7 @@ def acting_on(settings: Settings) -> Iterator[Acting]:
         UnavailableError: the log is damaged or of another version, which is not changed under a running daemon.
     """
     open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
-    require_own(settings)
+    require_own(settings.state_folder, settings.root)
     settings.state_folder.mkdir(exist_ok=True)
     mount_memory.require_same_disks(settings.state_folder)
     audit = open_beside_daemon(settings, ReviewWriter)

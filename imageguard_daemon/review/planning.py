@@ -4,16 +4,16 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from imageguard_daemon.audit.quarantined import HeldFile, HeldImage
+from imageguard_daemon.audit.quarantine_queries import HeldFile, HeldImage
 from imageguard_daemon.audit.review_writer import PlannedReview
 from imageguard_daemon.config import Source
-from imageguard_daemon.filing import destinations
-from imageguard_daemon.filing.places import spelled_as_configured
-from imageguard_daemon.model import FileIdentity, Intent, ReviewAction
-from imageguard_daemon.names import printable, sidecar_ending
-from imageguard_daemon.review.transitions import recorded_as, refusal
+from imageguard_daemon.core.model import FileIdentity, Intent, ReviewAction
+from imageguard_daemon.core.names import printable, sidecar_ending
+from imageguard_daemon.daemon.planning import contents_of
+from imageguard_daemon.filing.recorded_paths import spelled_as_configured
+from imageguard_daemon.filing.rules import destinations
+from imageguard_daemon.review.rules.transitions import recorded_as, refusal
 from imageguard_daemon.review.values import Reviewer
-from imageguard_daemon.service.planning import contents_of
 
 _SAYING = frozenset({"confirm", "approve"})
 _SAID = frozenset({"confirmed", "approved"})

@@ -9,12 +9,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from imageguard_daemon.audit.quarantined import Rejected, Review
-from imageguard_daemon.model import SCORE_NAMES
-from imageguard_daemon.names import printable
+from imageguard_daemon.audit.quarantine_queries import Rejected, Review
+from imageguard_daemon.core.model import SCORE_NAMES
+from imageguard_daemon.core.names import printable
 from imageguard_daemon.reporting.rendering import cell
 from imageguard_daemon.reporting.tables import number_columns
-from imageguard_daemon.reporting.wording import shown
+from imageguard_daemon.reporting.text import shown
 from imageguard_daemon.review.values import Reviewed
 
 RESULTS_SHOWN = 20

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from imageguard_daemon.model import ReviewAction
+from imageguard_daemon.core.model import ReviewAction
 
 
 @dataclass(frozen=True, slots=True)

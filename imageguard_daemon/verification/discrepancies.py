@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.names import printable
 
 
 class Kind(StrEnum):

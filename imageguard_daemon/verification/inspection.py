@@ -5,8 +5,8 @@ import os
 import stat
 from collections.abc import Callable
 
-from imageguard_daemon.audit.filed import FiledFile
-from imageguard_daemon.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.audit.file_index import FiledFile
+from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 
 _SPECIAL: dict[Callable[[int], bool], str] = {stat.S_ISDIR: "a folder", stat.S_ISLNK: "a symbolic link"}

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from imageguard_daemon.names import inert, printable
+from imageguard_daemon.core.names import inert, printable
 from imageguard_daemon.verification.discrepancies import ADVICE, MEANING, Discrepancy, Kind
 from imageguard_daemon.verification.verifier import Verifier
 

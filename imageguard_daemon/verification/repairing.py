@@ -1,8 +1,8 @@
 """Puts into the log what is true and not yet in it. Adds records; touches no file."""
 
-from imageguard_daemon.audit.filed import FiledFile
+from imageguard_daemon.audit.file_index import FiledFile
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.model import Intent, Outcome
+from imageguard_daemon.core.model import Intent, Outcome
 from imageguard_daemon.verification.inspection import inspect
 
 

@@ -10,10 +10,10 @@ from typing import Protocol
 
 from imageguard_daemon.audit.chain import ORIGIN
 from imageguard_daemon.audit.chain_check import ChainCheck
-from imageguard_daemon.audit.filed import FiledFile, FiledFiles, MissingFiles
-from imageguard_daemon.intake.selection import Left, Selection
-from imageguard_daemon.intake.walking import Found, walk
-from imageguard_daemon.names import hidden_for
+from imageguard_daemon.audit.file_index import FiledFile, FiledFiles, MissingFiles
+from imageguard_daemon.core.names import hidden_for
+from imageguard_daemon.intake.rules.selection import Left, Selection
+from imageguard_daemon.intake.scan import Found, walk
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 from imageguard_daemon.verification.inspection import inspect, sha256_of
 from imageguard_daemon.verification.spelling import Spellings

@@ -14,10 +14,10 @@ from pydantic import Field
 
 from imageguard_daemon.audit.counts import PERIODS, Dimension
 from imageguard_daemon.audit.listing import newest_decisions
-from imageguard_daemon.errors import UsageError
+from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.reporting import rendering
-from imageguard_daemon.web import answers
-from imageguard_daemon.web.parameters import DIGITS, LARGEST_NUMBER
+from imageguard_daemon.web import api_models
+from imageguard_daemon.web.query_parameters import DIGITS, LARGEST_NUMBER
 from imageguard_daemon.web.reports import Asked, Reports
 from imageguard_daemon.web.site import Site
 
@@ -75,7 +75,7 @@ def interface(site: Site, reports: Reports) -> APIRouter:
     """Give the routes."""
     router = APIRouter(prefix="/api", tags=["log"])
 
-    @router.get("/decisions", response_model=answers.Decisions, responses=answers.ALWAYS)
+    @router.get("/decisions", response_model=api_models.Decisions, responses=api_models.ALWAYS)
     def decisions(
         before: Annotated[
             int,
@@ -96,12 +96,12 @@ def interface(site: Site, reports: Reports) -> APIRouter:
     room = CapacityLimiter(1)
     at_work: dict[tuple[Asked, tuple[Dimension, ...]], asyncio.Task[dict[str, Any]]] = {}
 
-    @router.get("/report", response_model=answers.Report, responses=answers.ALWAYS | answers.NOT_THERE)
+    @router.get("/report", response_model=api_models.Report, responses=api_models.ALWAYS | api_models.NOT_THERE)
     async def report(asked: AskedFor, by: By = "class") -> JSONResponse:
         """The same as `report --format json` with these options."""
         return JSONResponse(await soon(asked, tuple(map(Dimension, by.split(",")))))
 
-    @router.get("/findings", response_model=answers.Findings, responses=answers.ALWAYS | answers.NOT_THERE)
+    @router.get("/findings", response_model=api_models.Findings, responses=api_models.ALWAYS | api_models.NOT_THERE)
     async def findings(asked: AskedFor) -> JSONResponse:
         """What stands out."""
         return JSONResponse({"since": asked.since, "findings": (await soon(asked))["findings"]})

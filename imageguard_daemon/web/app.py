@@ -12,19 +12,20 @@ from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from imageguard_daemon import __version__
-from imageguard_daemon.service.maps import MapMaker
-from imageguard_daemon.service.thumbnails import ThumbnailMaker
-from imageguard_daemon.web import answers, api, decision, entering, gallery, overview, reviewing, showing, trying
-from imageguard_daemon.web.checking import Checker
-from imageguard_daemon.web.guarding import Guard
-from imageguard_daemon.web.narrowing import Narrowing
-from imageguard_daemon.web.parameters import LARGEST_NUMBER, only_known
-from imageguard_daemon.web.pictures import MadeOnce
-from imageguard_daemon.web.rendering import STATIC, Renderer, digest_of
+from imageguard_daemon.sandbox.maps import MapMaker
+from imageguard_daemon.sandbox.thumbnails import ThumbnailMaker
+from imageguard_daemon.web import api, api_models
+from imageguard_daemon.web.error_pages import Teller
+from imageguard_daemon.web.image_cache import MadeOnce
+from imageguard_daemon.web.pages import decision, gallery, images, login, overview, review, uploads
+from imageguard_daemon.web.pages.filter_choices import Narrowing
+from imageguard_daemon.web.pages.thresholds import Thresholds
+from imageguard_daemon.web.query_parameters import LARGEST_NUMBER, only_known
 from imageguard_daemon.web.reports import Reports
+from imageguard_daemon.web.security import Guard
 from imageguard_daemon.web.site import Site
-from imageguard_daemon.web.telling import Teller
-from imageguard_daemon.web.thresholds import Thresholds
+from imageguard_daemon.web.templating import STATIC, Renderer, digest_of
+from imageguard_daemon.web.upload_check import Checker
 
 REQUESTS_AT_ONCE = 6
 """Threads that ask the log. More would only wait for one another, and take more of the processors from the daemon."""
@@ -55,16 +56,16 @@ def make_app(site: Site) -> Guard:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    desk = trying.Desk(checker)
-    routers = [entering.pages(site, render), trying.pages(render, desk), trying.interface(desk)]
+    desk = uploads.Desk(checker)
+    routers = [login.pages(site, render), uploads.pages(render, desk), uploads.interface(desk)]
     if site.has_log:
         routers += [
             overview.pages(site, render, reports),
             gallery.pages(site, render),
             narrowing.pages(render),
             decision.pages(site, render),
-            showing.pictures(site, thumbnails, maps),
-            reviewing.routes(site, render),
+            images.pictures(site, thumbnails, maps),
+            review.routes(site, render),
             thresholds.pages(render),
             api.interface(site, reports),
         ]
@@ -106,7 +107,7 @@ def _add_doors(app: FastAPI, render: Renderer) -> None:
 def _describe(app: FastAPI, *, needs_token: bool) -> None:
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = answers.with_security(FastAPI.openapi(app), needs_token=needs_token)
+            app.openapi_schema = api_models.with_security(FastAPI.openapi(app), needs_token=needs_token)
         return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]

@@ -8,12 +8,12 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.quarantined import ACCEPTED_STATES, REJECTED_ONCE, STATES, Selection
-from imageguard_daemon.errors import UsageError
-from imageguard_daemon.model import ISSUES, SCORE_NAMES
-from imageguard_daemon.names import NONE
+from imageguard_daemon.audit.quarantine_queries import ACCEPTED_STATES, REJECTED_ONCE, STATES, Selection
+from imageguard_daemon.core.errors import UsageError
+from imageguard_daemon.core.model import ISSUES, SCORE_NAMES
+from imageguard_daemon.core.names import NONE
 from imageguard_daemon.reporting.period import PARAMETERS, parse_period
-from imageguard_daemon.reporting.wording import shown
+from imageguard_daemon.reporting.text import shown
 
 ORDERS = ("newest", "nearest", "borderline")
 STATE_NAMES = (*STATES, "all")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from imageguard_daemon.audit.database import Engine, Place
-from imageguard_daemon.audit.fleet_database import FleetAddress, is_fleet_url
+from imageguard_daemon.audit.fleet.database import FleetAddress, is_fleet_url
 from imageguard_daemon.audit.writer import utc_now
 from imageguard_daemon.config import Settings
 from imageguard_daemon.web.log_connections import LogConnections

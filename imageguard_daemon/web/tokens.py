@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from imageguard_daemon.errors import PermissionDeniedError, UnavailableError, hindrance
+from imageguard_daemon.core.errors import PermissionDeniedError, UnavailableError, hindrance
 
 TOKEN_FILE = "web-token.sha256"  # noqa: S105 - the name of a file, in the state folder
 _HASH_CHARACTERS = 64

@@ -147,7 +147,7 @@ class Booted:
         """Install another version as is documented, and give what it calls itself; without pip, replace a file."""
         project = self.root / "root/checkout/pyproject.toml"
         if not project.exists():
-            (module,) = (self.root / "opt/imageguard-daemon").glob("*/imageguard_daemon/model.py")
+            (module,) = (self.root / "opt/imageguard-daemon").glob("*/imageguard_daemon/core/model.py")
             module.touch()
             return ""
         project.write_text(re.sub('^version = ".*"', 'version = "99.0"', project.read_text(), flags=re.MULTILINE))

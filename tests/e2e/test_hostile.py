@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.names import printable
 from tests.e2e import daemon_process
 from tests.e2e.daemon_process import COMMAND, command, wait_until
 from tests.helpers.bombs import bombs

@@ -11,9 +11,9 @@ import pytest
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.model import ISSUES
-from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.core.model import ISSUES
 from imageguard_daemon.reporting.page import as_html
+from imageguard_daemon.reporting.query import report_on
 from tests.helpers.audit_logs import Judged, write_log
 
 AXE = Path(__file__).parents[1] / "data/axe-core-4.14.1.min.js"

@@ -8,7 +8,7 @@ from operator import lt
 
 import pytest
 
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.quality.policy import PRESETS
 from tests.e2e.daemon_process import Ingest, command
 from tests.helpers.images import blurred, jpeg, photo

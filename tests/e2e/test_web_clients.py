@@ -8,8 +8,8 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 
-from imageguard_daemon.web.connections import MAX_CONNECTIONS
-from imageguard_daemon.web.trying import UPLOADS_AT_ONCE
+from imageguard_daemon.web.pages.uploads import UPLOADS_AT_ONCE
+from imageguard_daemon.web.uvicorn_connections import MAX_CONNECTIONS
 from tests.e2e.daemon_process import wait_until
 from tests.helpers.rejections import Rejections
 
@@ -17,11 +17,11 @@ SERVER = """
 import sys
 from pathlib import Path
 from imageguard_daemon.config_file import load
-from imageguard_daemon.web import connections, guarding, serving
+from imageguard_daemon.web import security, server, uvicorn_connections
 from imageguard_daemon.web.site import Site
-connections.REQUEST_SECONDS = guarding.PART_SECONDS = float(sys.argv[3])
+uvicorn_connections.REQUEST_SECONDS = security.PART_SECONDS = float(sys.argv[3])
 root = Path(sys.argv[1])
-serving.serve(Site(load(None, root), root / "audit.db", "anna"), serving.listen("127.0.0.1", int(sys.argv[2])))
+server.serve(Site(load(None, root), root / "audit.db", "anna"), server.listen("127.0.0.1", int(sys.argv[2])))
 """
 PART = (
     b"POST /api/check HTTP/1.1\r\nHost: 127.0.0.1\r\n"

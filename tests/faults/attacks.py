@@ -18,7 +18,7 @@ from pathlib import Path
 
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking
-from imageguard_daemon.audit.filed import FiledFiles
+from imageguard_daemon.audit.file_index import FiledFiles
 from imageguard_daemon.verification.verifier import Task, Verifier
 from tests.faults.accounts import OTHER_UPLOADER_ID, UPLOADER_ID, uploading_into
 from tests.faults.attackers import ATTACKS, ROOM, Attack

@@ -168,7 +168,7 @@ def _wait_for_failure(hosts: list[Host]) -> None:
 
 
 def _forwarding(host: Host) -> dict:
-    from imageguard_daemon.service.forwarding import read
+    from imageguard_daemon.daemon.forwarder import read
 
     return read(host.site.root / ".imageguard") or {"last_error": "", "records_behind": -1, "state": ""}
 
@@ -244,6 +244,6 @@ def _compare(hosts: list[Host], url: str, figures: Figures, put_back: str | None
         figures.note(f"the clocks were not apart: {years}")
     if put_back is None:
         return
-    after = f"SELECT count(*) FROM decisions WHERE relative_path LIKE '%after%' AND id >> 40 <> {numbers[put_back]}"  # noqa: S608
+    after = f"SELECT count(*) FROM decisions WHERE relative_path LIKE '%after%' AND id >> 40 <> {numbers[put_back]}"
     if asked(url, after) != [(len(KINDS),)]:
         figures.note("what came after the backup was put back is not in a branch")

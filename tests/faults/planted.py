@@ -14,9 +14,9 @@ from pathlib import Path
 from tests.faults.figures import Figures
 
 ROOT = Path(__file__).resolve().parents[2]
-ORDER = "tests/unit/service/test_sync_order.py"
-CONFINEMENT = "tests/unit/service/test_confinement.py"
-RECOVERY = "tests/unit/service/test_recovery.py"
+ORDER = "tests/unit/daemon/test_sync_order.py"
+CONFINEMENT = "tests/unit/sandbox/test_confinement.py"
+RECOVERY = "tests/unit/daemon/test_recovery.py"
 REMEMBERED = "tests/unit/audit/test_head_memory.py"
 TEST_SECONDS = 600
 
@@ -42,14 +42,14 @@ class Mistake:
 MISTAKES = (
     Mistake(
         "bytes are not synced before the move",
-        "service/moving.py",
+        "daemon/move_group.py",
         "        sync_all([move.held for trip in trips for move in trip.held])",
         "        sync_all([])",
         ORDER,
     ),
     Mistake(
         "folders are not synced after the moves",
-        "service/moving.py",
+        "daemon/move_group.py",
         "            trip.publish()\n        folders.sync()\n",
         "            trip.publish()\n",
         ORDER,
@@ -77,7 +77,7 @@ MISTAKES = (
     ),
     Mistake(
         "an original that went is recorded before that is synced",
-        "service/moving.py",
+        "daemon/move_group.py",
         "        if any(trip.renamed_again for trip in trips):\n            folders.sync()\n",
         "",
         ORDER,
@@ -91,49 +91,49 @@ MISTAKES = (
     ),
     Mistake(
         "recovery does not sync",
-        "service/recovery.py",
+        "daemon/recovery.py",
         "            folders.sync()  # before the records say that it is so\n",
         "",
         ORDER,
     ),
     Mistake(
         "recovery forgets the aside of a copy",
-        "service/recovery.py",
+        "daemon/recovery.py",
         "        _settle_aside(recorded, self._folders, keeps=self._keeps)\n",
         "",
         f"{RECOVERY}::test_a_source_that_was_set_aside_is_settled",
     ),
     Mistake(
         "recovery forgets the aside of a deletion",
-        "service/recovery.py",
+        "daemon/recovery.py",
         "                put_back((folder, aside_name(self._id)), (folder, name), intent.sha256)\n",
         "                pass\n",
         f"{RECOVERY}::test_a_deletion_that_was_interrupted_gives_the_file_its_name_back",
     ),
     Mistake(
         "Landlock is removed",
-        "service/confinement.py",
+        "sandbox/confinement.py",
         "        _deny_files_and_network(version)\n",
         "        pass\n",
         f"{CONFINEMENT}::test_landlock_alone_denies_every_file",
     ),
     Mistake(
         "the filter of system calls is removed",
-        "service/confinement.py",
+        "sandbox/confinement.py",
         "        _filter_system_calls(threads_needed=threads_needed)\n",
         "        pass\n",
         f"{CONFINEMENT}::test_the_filter_alone_denies_every_call_that_is_not_needed",
     ),
     Mistake(
         "the limits are removed",
-        "service/confinement.py",
+        "sandbox/confinement.py",
         "    _limit(memory_bytes, threads_needed=threads_needed)\n",
         "",
         f"{CONFINEMENT}::test_the_limits_alone_hold",
     ),
     Mistake(
         "what a decoder gets is not sealed",
-        "service/decoding_process.py",
+        "sandbox/decoding_process.py",
         "    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)\n",
         "",
         f"{CONFINEMENT}::test_the_copy_a_decoder_gets_is_sealed",

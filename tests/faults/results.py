@@ -11,7 +11,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from imageguard_daemon.writing import is_partial
+from imageguard_daemon.core.files import is_partial
 from tests.faults import tracing
 from tests.faults.figures import Figures
 from tests.faults.kills import Points

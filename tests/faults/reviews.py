@@ -6,8 +6,8 @@ from pathlib import Path
 
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking
-from imageguard_daemon.audit.filed import FiledFiles
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.audit.file_index import FiledFiles
+from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.verification.verifier import Task, Verifier
 from tests.faults import tracing
 from tests.faults.figures import Figures

@@ -108,7 +108,7 @@ class Site:
             return []
         connection = sqlite3.connect(self.database, timeout=20)
         try:
-            return connection.execute(f"SELECT {columns} FROM decisions ORDER BY id").fetchall()  # noqa: S608
+            return connection.execute(f"SELECT {columns} FROM decisions ORDER BY id").fetchall()
         except sqlite3.OperationalError:  # no tables yet, or locked on purpose
             return []
         finally:

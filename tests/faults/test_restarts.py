@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.service.locking import running_process
+from imageguard_daemon.core.locks import running_process
 from tests.faults.requirements import need_root
 from tests.faults.site import Site, wait_until
 from tests.faults.uploading import put, unique

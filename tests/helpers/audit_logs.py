@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from imageguard_daemon.audit.cells import BatchCounter
+from imageguard_daemon.audit.aggregation import BatchCounter
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.model import (
+from imageguard_daemon.core.model import (
     SCORE_NAMES,
     Candidate,
     Decision,

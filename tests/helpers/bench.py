@@ -9,14 +9,14 @@ from pathlib import Path
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Intake, Source
-from imageguard_daemon.intake.backlog import Backlog
+from imageguard_daemon.core.locks import ActingLock
+from imageguard_daemon.core.model import Candidate, FileIdentity, JudgedFile, Measurement, Measures, Role
+from imageguard_daemon.daemon.pipeline import Pipeline, Stages
+from imageguard_daemon.daemon.recovery import Recovery
+from imageguard_daemon.daemon.sources import ServedSource
 from imageguard_daemon.intake.inbox import Inbox
-from imageguard_daemon.model import Candidate, FileIdentity, JudgedFile, Measurement, Measures, Role
-from imageguard_daemon.service.locking import ActingLock
-from imageguard_daemon.service.pipeline import Pipeline, Stages
-from imageguard_daemon.service.recovery import Recovery
-from imageguard_daemon.service.sources import ServedSource
-from imageguard_daemon.service.workers import Finished
+from imageguard_daemon.intake.rules.backlog import Backlog
+from imageguard_daemon.sandbox.workers import Finished
 
 GOOD = Measures(
     width=2000,

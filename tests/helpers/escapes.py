@@ -11,8 +11,8 @@ import socket
 import time
 from collections.abc import Callable
 
-from imageguard_daemon.model import Measurement
-from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.core.model import Measurement
+from imageguard_daemon.quality.decode.decoder import Limits
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _OUTSIDE = os.getpid()

@@ -8,8 +8,8 @@ from typing import Any
 
 import psycopg
 
-from imageguard_daemon.audit.fleet_database import FleetAddress
-from imageguard_daemon.audit.forwarding import Forwarder, Sender, Sent
+from imageguard_daemon.audit.fleet.database import FleetAddress
+from imageguard_daemon.audit.fleet.forwarding import Forwarder, Sender, Sent
 
 NUMBERED = {
     "decision_records": ("id", "duplicate_of"),
@@ -73,10 +73,10 @@ def differences(database: Path, url: str, log: int) -> list[str]:
 def _in_one_table(
     local: sqlite3.Connection, there: "psycopg.Connection[tuple[Any, ...]]", table: str, log: int
 ) -> list[str]:
-    rows = [_numbered(dict(row), NUMBERED[table], log) for row in local.execute(f"SELECT * FROM {table}")]  # noqa: S608
+    rows = [_numbered(dict(row), NUMBERED[table], log) for row in local.execute(f"SELECT * FROM {table}")]
     ours = {row["id"]: row for row in rows}
     names = list(rows[0]) if rows else ["id"]
-    query = f"SELECT {', '.join(names)} FROM {table} WHERE id >> 40 = %s"  # noqa: S608
+    query = f"SELECT {', '.join(names)} FROM {table} WHERE id >> 40 = %s"
     theirs = [dict(zip(names, row, strict=True)) for row in there.execute(query, (log,))]
     found = [f"{table} {row['id']}: {ours.get(row['id'])} is {row}" for row in theirs if row != ours.get(row["id"])]
     return found if len(theirs) == len(ours) else [*found, f"{table}: {len(ours)} here, {len(theirs)} there"]

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from imageguard_daemon.model import Measurement
-from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.core.model import Measurement
+from imageguard_daemon.quality.decode.decoder import Limits
 from imageguard_daemon.quality.measurement import measure_bytes
-from imageguard_daemon.service import confinement, worker_process
-from imageguard_daemon.service.decoding_process import Decoder
-from imageguard_daemon.service.worker_process import Answer, measure, measure_batch
+from imageguard_daemon.sandbox import confinement, worker_process
+from imageguard_daemon.sandbox.decoding_process import Decoder
+from imageguard_daemon.sandbox.worker_process import Answer, measure, measure_batch
 
 WorkerFault = Callable[[str, int], None]
 DecoderFault = Callable[[], None]

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from bench.variants import Rgb, png_chunk, rle_bmp
-from imageguard_daemon.quality import isobmff
+from imageguard_daemon.quality.decode import isobmff
 from tests.helpers.images import encoded, noisy, photo
 
 WIDTH, HEIGHT = 240, 176

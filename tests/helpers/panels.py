@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from imageguard_daemon.audit.cells import Cells
+from imageguard_daemon.audit.aggregation import Cells
 from imageguard_daemon.audit.columns import Key
 from imageguard_daemon.reporting.panel import MOST_SLOTS, Panel, panel_of, panel_of_tallies
 from imageguard_daemon.reporting.tallies import Tally

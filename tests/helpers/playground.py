@@ -16,7 +16,7 @@ import yaml
 
 from imageguard_daemon.audit.alerts import Alert, AlertLog, Attempt
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.model import Candidate, JudgedFile, Measurement, Measures, Outcome
+from imageguard_daemon.core.model import Candidate, JudgedFile, Measurement, Measures, Outcome
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from tests.helpers import images
 from tests.helpers.bench import GOOD

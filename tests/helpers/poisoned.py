@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 
 from imageguard_daemon.__main__ import main
-from imageguard_daemon.model import Measurement
-from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.core.model import Measurement
+from imageguard_daemon.quality.decode.decoder import Limits
 from imageguard_daemon.quality.measurement import measure_bytes
-from imageguard_daemon.service import decoding_process, worker_process
-from imageguard_daemon.service.decoding_process import Decoder
+from imageguard_daemon.sandbox import decoding_process, worker_process
+from imageguard_daemon.sandbox.decoding_process import Decoder
 
 _SOCKET = 3
 

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imageguard_daemon.model import (
+from imageguard_daemon.core.model import (
     SCORE_NAMES,
     Candidate,
     Decision,

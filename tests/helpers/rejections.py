@@ -7,10 +7,10 @@ from pathlib import Path
 
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking
-from imageguard_daemon.audit.filed import FiledFiles
+from imageguard_daemon.audit.file_index import FiledFiles
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config_file import load
-from imageguard_daemon.model import Measures, Outcome
+from imageguard_daemon.core.model import Measures, Outcome
 from imageguard_daemon.review.acting import Acting, acting_on
 from imageguard_daemon.review.values import Reviewed, Reviewer
 from imageguard_daemon.verification.verifier import Task, Verifier

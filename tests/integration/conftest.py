@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from imageguard_daemon.audit.fleet_database import FleetAddress, open_fleet, prepare
+from imageguard_daemon.audit.fleet.database import FleetAddress, open_fleet, prepare
 from tests.helpers.postgres import Server
 
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.config_file import load
-from imageguard_daemon.errors import ImageguardError, UnavailableError
-from imageguard_daemon.service.forwarding import PASSWORD_VARIABLE, ForwardingLoop, address_of, read
+from imageguard_daemon.core.errors import ImageguardError, UnavailableError
+from imageguard_daemon.daemon.forwarder import PASSWORD_VARIABLE, ForwardingLoop, address_of, read
 from tests.helpers.audit_logs import Judged, write_log
 from tests.helpers.fleets import asked, differences
 

@@ -15,18 +15,18 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from imageguard_daemon.audit import alerts, listing, nearest, quarantined, queries
+from imageguard_daemon.audit import alerts, listing, nearest, quarantine_queries, queries
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.audit.database import Engine, open_for_reviewing
-from imageguard_daemon.audit.quarantined import Selection
-from imageguard_daemon.audit.reviewed import count_reviews
+from imageguard_daemon.audit.quarantine_queries import Selection
+from imageguard_daemon.audit.review_counts import count_reviews
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.config import Reporting, Settings
-from imageguard_daemon.errors import ImageguardError
-from imageguard_daemon.model import Measures
-from imageguard_daemon.reporting.gathering import report_on, simulation_of
+from imageguard_daemon.core.errors import ImageguardError
+from imageguard_daemon.core.model import Measures
+from imageguard_daemon.reporting.query import report_on, simulation_of
 from imageguard_daemon.reporting.rendering import as_dict
 from imageguard_daemon.reporting.simulation import Rules
 from imageguard_daemon.reporting.simulation_rendering import simulation_as_dict
@@ -160,17 +160,17 @@ def _quarantine(engine: Engine) -> list[object]:
         Selection(action="release", reviewed_since=datetime.now(UTC) - timedelta(days=1), states=("released",)),
         Selection(states=("rejected", "approved")),
         Selection(states=("accepted",), limit=5),
-        Selection(states=quarantined.REJECTED_ONCE, limit=7),
+        Selection(states=quarantine_queries.REJECTED_ONCE, limit=7),
     ]
-    accepted, rejected = Selection(states=("accepted",)), Selection(states=quarantined.REJECTED_ONCE)
+    accepted, rejected = Selection(states=("accepted",)), Selection(states=quarantine_queries.REJECTED_ONCE)
     doubtful, nearby = nearest.borderline_page(engine, accepted, 3), nearest.nearest_page(engine, rejected, 3)
     return [
         [doubtful, nearest.borderline_page(engine, accepted, 100, doubtful.after)],
         [nearby, nearest.nearest_page(engine, rejected, 100, nearby.after)],
-        [[*quarantined.page(engine, one)] for one in selections],
-        [[*quarantined.selected(engine, one)] for one in selections],
-        [[*quarantined.scores_of(engine, one)] for one in selections],
-        sorted(quarantined.reviewed_measures(engine)),
+        [[*quarantine_queries.page(engine, one)] for one in selections],
+        [[*quarantine_queries.selected(engine, one)] for one in selections],
+        [[*quarantine_queries.scores_of(engine, one)] for one in selections],
+        sorted(quarantine_queries.reviewed_measures(engine)),
         sorted(count_reviews(engine, Scope()), key=repr),
     ]
 
@@ -182,10 +182,10 @@ def _one_by_one(engine: Engine) -> list[object]:
         [listing.decision_row(engine, one) for one in ids],
         listing.newest_decisions(engine, ids[-3], 20),
         listing.last_decision(engine),
-        [quarantined.held_image(engine, one) for one in ids],
-        [quarantined.reviews_of(engine, one) for one in ids],
+        [quarantine_queries.held_image(engine, one) for one in ids],
+        [quarantine_queries.reviews_of(engine, one) for one in ids],
         queries.images_by_id(engine, ids),
-        quarantined.ids_of(engine, ["cat/2.jpg", "dog/40.jpg", "nothing"], "/srv/ingest"),
+        quarantine_queries.ids_of(engine, ["cat/2.jpg", "dog/40.jpg", "nothing"], "/srv/ingest"),
     ]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from imageguard_daemon.audit.fleet_database import FleetAddress, open_fleet, prepare
-from imageguard_daemon.errors import PermissionDeniedError, UnavailableError
+from imageguard_daemon.audit.fleet.database import FleetAddress, open_fleet, prepare
+from imageguard_daemon.core.errors import PermissionDeniedError, UnavailableError
 from tests.helpers.audit_logs import Judged, write_log
 from tests.helpers.fleets import asked, differences, forward
 from tests.helpers.postgres import Server

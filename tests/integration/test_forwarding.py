@@ -11,13 +11,13 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from imageguard_daemon.audit import fleet_log
 from imageguard_daemon.audit.alerts import Alert, AlertLog
-from imageguard_daemon.audit.fleet_database import FleetAddress
-from imageguard_daemon.audit.fleet_logs import received_logs
-from imageguard_daemon.audit.forwarding import Forwarder, Sender
+from imageguard_daemon.audit.fleet import fleet_log
+from imageguard_daemon.audit.fleet.database import FleetAddress
+from imageguard_daemon.audit.fleet.fleet_logs import received_logs
+from imageguard_daemon.audit.fleet.forwarding import Forwarder, Sender
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.errors import PermissionDeniedError, StalledError, UnavailableError, UsageError
+from imageguard_daemon.core.errors import PermissionDeniedError, StalledError, UnavailableError, UsageError
 from tests.helpers.audit_logs import Judged, write_log
 from tests.helpers.fleets import asked, differences, forward, logs_there
 from tests.helpers.postgres import Server
@@ -87,10 +87,10 @@ def test_a_database_put_back_gets_what_it_lost(log: Path, fleet_url: str) -> Non
     for table in ("decision_records", "intents", "outcomes", "rollup_images"):
         key = "decision_id" if table == "rollup_images" else "id"
         with psycopg.connect(fleet_url) as connection:
-            connection.execute(f"DELETE FROM {table} WHERE {key} & 1048575 > 30")  # noqa: S608
+            connection.execute(f"DELETE FROM {table} WHERE {key} & 1048575 > 30")
     lost = "(SELECT min(sequence) FROM chain WHERE record_id > 30)"
     with psycopg.connect(fleet_url) as connection:
-        connection.execute(f"DELETE FROM chain WHERE sequence >= {lost}")  # noqa: S608
+        connection.execute(f"DELETE FROM chain WHERE sequence >= {lost}")
     forward(log, fleet_url)
     assert differences(log, fleet_url, 1) == []
 

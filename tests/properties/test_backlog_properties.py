@@ -5,9 +5,9 @@ from unittest.mock import patch
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from imageguard_daemon.intake import backlog as backlog_module
-from imageguard_daemon.intake.backlog import Backlog
-from imageguard_daemon.model import Candidate
+from imageguard_daemon.core.model import Candidate
+from imageguard_daemon.intake.rules import backlog as backlog_module
+from imageguard_daemon.intake.rules.backlog import Backlog
 
 LIMIT, MAX_ATTEMPTS, REMEMBERED = 3, 2, 3
 CANDIDATES = [Candidate("default", f"{number}.jpg") for number in range(6)]

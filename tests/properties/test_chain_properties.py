@@ -55,9 +55,9 @@ def test_any_changed_value_is_found(
     copy = fresh_copy(original, tmp_path)
     before = contents(copy)
     key = "sequence" if table == "chain" else "id"
-    row = f"(SELECT {key} FROM {table} ORDER BY {key} LIMIT 1 OFFSET {number})"  # noqa: S608
+    row = f"(SELECT {key} FROM {table} ORDER BY {key} LIMIT 1 OFFSET {number})"
     try:
-        tamper(copy, f"UPDATE {table} SET {column} = ? WHERE {key} = {row}", parameters=(value,))  # noqa: S608
+        tamper(copy, f"UPDATE {table} SET {column} = ? WHERE {key} = {row}", parameters=(value,))
     except (sqlite3.IntegrityError, UnicodeEncodeError):
         assume(False)
     assume(contents(copy) != before)
@@ -71,7 +71,7 @@ def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """Give every row, with the types SQLite stored."""
     connection = sqlite3.connect(path)
     connection.text_factory = lambda text: ("text", text)
-    rows = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}  # noqa: S608
+    rows = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
     connection.close()
     return rows
 
@@ -83,8 +83,8 @@ def test_any_removed_row_is_found(original: Path, tmp_path: Path, table: str, nu
     copy = fresh_copy(original, tmp_path)
     key = "sequence" if table == "chain" else "id"
     direction = "DESC" if number % 2 else "ASC"
-    row = f"(SELECT {key} FROM {table} ORDER BY {key} {direction} LIMIT 1 OFFSET {number})"  # noqa: S608
-    tamper(copy, f"DELETE FROM {table} WHERE {key} = {row}")  # noqa: S608
+    row = f"(SELECT {key} FROM {table} ORDER BY {key} {direction} LIMIT 1 OFFSET {number})"
+    tamper(copy, f"DELETE FROM {table} WHERE {key} = {row}")
     assert found(copy)
 
 

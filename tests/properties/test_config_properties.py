@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from imageguard_daemon.config import Settings
 from imageguard_daemon.config_file import parse
-from imageguard_daemon.errors import ConfigError
+from imageguard_daemon.core.errors import ConfigError
 
 WORDS = st.one_of(st.sampled_from(["root", "sources", "intake", "name", "2024-02-30", "1e999", "~", "0b_"]), st.text())
 VALUES = st.recursive(

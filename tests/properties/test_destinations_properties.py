@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imageguard_daemon.filing.destinations import NAME_MAX_BYTES, free_path, renamed_like
+from imageguard_daemon.filing.rules.destinations import NAME_MAX_BYTES, free_path, renamed_like
 
 SHA256 = st.text("0123456789abcdef", min_size=64, max_size=64)
 COMPANIONS = st.lists(st.sampled_from([".txt", ".json", ".XML"]), unique=True)

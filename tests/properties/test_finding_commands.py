@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading
-from imageguard_daemon.audit.quarantined import page
+from imageguard_daemon.audit.quarantine_queries import page
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding, moment_of
-from imageguard_daemon.reporting.gathering import report_on, risen_in
+from imageguard_daemon.reporting.query import report_on, risen_in
 from imageguard_daemon.web.filters import Filters
 from tests.helpers.audit_logs import Judged, write_log
 

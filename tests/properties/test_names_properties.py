@@ -5,7 +5,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imageguard_daemon.names import original, printable
+from imageguard_daemon.core.names import original, printable
 
 NAMES = st.one_of(
     st.binary(max_size=40).map(os.fsdecode),

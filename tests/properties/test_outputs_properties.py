@@ -15,21 +15,21 @@ from rich.console import Console
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.batch.judging import Rules, judge, real_name, row_of
 from imageguard_daemon.batch.outputs import CsvForm, JsonlForm
-from imageguard_daemon.batch.summary import Summary, Totals, as_json, as_summary
+from imageguard_daemon.batch.scan_summary import Summary, Totals, as_json, as_summary
 from imageguard_daemon.calibration import rendering as calibration
 from imageguard_daemon.calibration.collection import collect
 from imageguard_daemon.calibration.proposal import make_proposal
 from imageguard_daemon.cli import status
-from imageguard_daemon.cli.verdicts import verdict_panel, verdicts_csv
+from imageguard_daemon.cli.verdict_text import verdict_panel, verdicts_csv
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.model import Measurement
-from imageguard_daemon.names import inert, is_text, live, printable
+from imageguard_daemon.core import logs
+from imageguard_daemon.core.model import Measurement
+from imageguard_daemon.core.names import inert, is_text, live, printable
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.reporting import simulation_rendering as simulation
 from imageguard_daemon.reporting.rendering import as_csv, as_dict
 from imageguard_daemon.reporting.simulation import Rules as OtherRules
 from imageguard_daemon.reporting.tables import as_table
-from imageguard_daemon.service import logs
 from imageguard_daemon.verification import rendering as verification
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 from tests.helpers.simulations import simulated

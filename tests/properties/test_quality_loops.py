@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from imageguard_daemon.quality import features, readout
-from imageguard_daemon.quality.decoding import Limits, from_grey
-from imageguard_daemon.quality.features import NAMES, extract
-from imageguard_daemon.quality.loops import COMPILED, NUMPY, Loops
+from imageguard_daemon.quality import readout
+from imageguard_daemon.quality.decode.decoder import Limits, from_grey
+from imageguard_daemon.quality.features.backends import COMPILED, NUMPY, Loops
+from imageguard_daemon.quality.features.line_samples import lines
+from imageguard_daemon.quality.features.vector import NAMES, Features, extract
 from imageguard_daemon.quality.scoring import score_measures
-from imageguard_daemon.quality.strips import lines
 from tests.helpers.images import blurred, enlarged, exposed, jpeg, noisy, photo, pixelated
 
 if COMPILED is None:
@@ -27,7 +27,7 @@ if COMPILED is None:
 BUILDS = []
 for name in ("_native", "_native_avx2"):
     with contextlib.suppress(ImportError):
-        BUILDS.append(importlib.import_module(f"imageguard_daemon.quality.{name}"))
+        BUILDS.append(importlib.import_module(f"imageguard_daemon.quality.features.{name}"))
 native = BUILDS[-1]
 Pixels = NDArray[np.uint8]
 SIDES = st.integers(8, 330)
@@ -50,14 +50,14 @@ def grey_photo(width: int, height: int, seed: int, kind: str) -> Pixels:
     return np.ascontiguousarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[:height, :width])
 
 
-def both(grey: Pixels) -> tuple[features.Features, features.Features]:
+def both(grey: Pixels) -> tuple[Features, Features]:
     """Give the features by NumPy and compiled."""
     picture = from_grey(grey, Limits())
-    found: list[features.Features] = [extract(picture, 1024, loops) for loops in (NUMPY, COMPILED) if loops]
+    found: list[Features] = [extract(picture, 1024, loops) for loops in (NUMPY, COMPILED) if loops]
     return found[0], found[1]
 
 
-def apart(first: features.Features, second: features.Features) -> dict[str, float]:
+def apart(first: Features, second: Features) -> dict[str, float]:
     """Give the features that differ, in units of the spread that the networks know."""
     distances = np.abs(first.vector - second.vector) / readout.panels()[-1].networks[0].spread
     return {name: float(distance) for name, distance in zip(NAMES, distances, strict=True) if distance > 0.02}
@@ -76,8 +76,8 @@ def test_photos_have_the_same_features(width: int, height: int, seed: int, kind:
     assert facts(first) == pytest.approx(facts(second), abs=1e-6)
 
 
-def facts(found: features.Features) -> tuple[float, ...]:
-    return (*astuple(found.tones), found.repeated)
+def facts(found: Features) -> tuple[float, ...]:
+    return (*astuple(found.exposure), found.repeated)
 
 
 @pytest.mark.parametrize(("width", "height"), [(3000, 2000), (2047, 2049), (4500, 60), (41, 5000), (1024, 768)])
@@ -96,7 +96,7 @@ def test_any_pixels_give_finite_numbers(width: int, height: int, seed: int, most
     assert np.isfinite(both(grey)[1].vector).all()
     for loops in (NUMPY, COMPILED):
         assert loops is not None
-        assert np.isfinite([*loops.sharpness(grey), *loops.noise(grey), *loops.tones(grey)[1]]).all()
+        assert np.isfinite([*loops.blur(grey), *loops.noise(grey), *loops.exposure(grey)[1]]).all()
 
 
 @given(st.integers(40, 120), st.integers(40, 120), st.integers(0, 7), st.integers(0, 7), st.booleans(), st.booleans())
@@ -137,7 +137,7 @@ def test_other_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="lines"):
         native.lines(np.zeros((40, 2049), np.uint8), grey)
     with pytest.raises(TypeError):
-        native.sharpness("no picture")
+        native.blur("no picture")
     with pytest.raises(ValueError, match="uint8"):
         native.compression(np.zeros((30, 64), np.uint8), 0, 0)
 
@@ -151,9 +151,9 @@ def test_both_builds_give_the_same_numbers(width: int, height: int, kind: str):
     grey = grey_photo(width, height, 5, kind)
     across, down = lines(grey)
     for take in (
-        lambda build: build.sharpness(grey),
+        lambda build: build.blur(grey),
         lambda build: build.noise(grey),
-        lambda build: build.tones(grey)[1],
+        lambda build: build.exposure(grey)[1],
         lambda build: build.lines(across, down)[3],
         lambda build: build.compression(grey, 1, 2)[1],
     ):
@@ -174,7 +174,7 @@ def test_memory_is_given_back():
     across, down = lines(grey)
 
     def all_once() -> None:
-        native.sharpness(grey), native.noise(grey), native.tones(grey)
+        native.blur(grey), native.noise(grey), native.exposure(grey)
         native.lines(across, down), native.compression(grey, 1, 2)
 
     all_once()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.kinds import KINDS, Kind
 from imageguard_daemon import validate
-from imageguard_daemon.model import SCORE_NAMES, Decision
+from imageguard_daemon.core.model import SCORE_NAMES, Decision
 from imageguard_daemon.quality.scoring import SCALES
 from tests.helpers.images import photo
 

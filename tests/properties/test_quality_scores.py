@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imageguard_daemon.model import EXPOSURE_LIMITS, SCORE_NAMES, THRESHOLD_NAMES, Measurement, Measures
+from imageguard_daemon.core.model import EXPOSURE_LIMITS, SCORE_NAMES, THRESHOLD_NAMES, Measurement, Measures
 from imageguard_daemon.quality.policy import PRESETS, decide, overall_score, thresholds_for, with_overrides
 from imageguard_daemon.quality.scoring import LIMITS, SCALES, scores_by_threshold
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from imageguard_daemon.quality.tiles import projections, quantile, row_medians, row_quantiles
+from imageguard_daemon.quality.features.tiles import projections, quantile, row_medians, row_quantiles
 
 values = st.floats(-1e4, 1e4, width=32)
 vectors = arrays.arrays(np.float32, st.integers(1, 300), elements=values)

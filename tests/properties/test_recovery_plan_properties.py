@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from imageguard_daemon.filing.recovery_plan import Presence, repair_for
+from imageguard_daemon.filing.rules.recovery_plan import Presence, repair_for
 
 STATES = list(itertools.product(Presence, Presence))
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from imageguard_daemon.audit.counts import Count, Dimension
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.model import ISSUES
+from imageguard_daemon.core.model import ISSUES
 from imageguard_daemon.reporting.findings import DOUBT
 from imageguard_daemon.reporting.rendering import as_csv, as_dict
 from imageguard_daemon.reporting.report import Report

@@ -17,7 +17,7 @@ from imageguard_daemon.audit import rollups
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading, open_for_writing
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 from tests.helpers.audit_logs import NOON, Judged, count_decisions, write_log
 
 SCORES = ", ".join(SCORE_NAMES)
@@ -51,7 +51,7 @@ BY_SQL = {
 def by_the_records(database: Path, expression: str) -> Counter[tuple[str, str]]:
     """Count the view as anybody would."""
     with sqlite3.connect(database) as connection:
-        query = f"SELECT {expression}, reason, count(*) FROM decisions GROUP BY 1, 2"  # noqa: S608 - from above
+        query = f"SELECT {expression}, reason, count(*) FROM decisions GROUP BY 1, 2"
         return Counter({(key, reason): images for key, reason, images in connection.execute(query)})
 
 
@@ -97,7 +97,7 @@ def test_scores_moments_and_flags_are_those_of_the_record(batches: list[Judged])
         found = images_of(database)
         with sqlite3.connect(database) as connection:
             rows = connection.execute(
-                f"SELECT id, decided_at, duplicate_of IS NOT NULL, coalesce(measures ->> 'underexposure', 0),"  # noqa: S608
+                f"SELECT id, decided_at, duplicate_of IS NOT NULL, coalesce(measures ->> 'underexposure', 0),"
                 f" coalesce(measures ->> 'overexposure', 0), {SCORES} FROM decisions"
             ).fetchall()
         assert set(found) == {row[0] for row in rows}
@@ -119,7 +119,7 @@ def test_a_migration_makes_the_same_rollups_from_the_records(batches: list[Judge
         engine = open_for_writing(database)
         with engine.begin() as connection, patch.object(rollups, "_OUTCOMES_AT_A_TIME", 3):
             for table in ("rollup_hours", "rollup_recent", "rollup_keys"):
-                connection.execute(sa.text(f"DELETE FROM {table}"))  # noqa: S608 - from above
+                connection.execute(sa.text(f"DELETE FROM {table}"))
             rollups.rebuild(connection)
         engine.dispose()
         assert images_of(database) == before

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imageguard_daemon.config import Intake
-from imageguard_daemon.intake.selection import Selection
+from imageguard_daemon.intake.rules.selection import Selection
 
 SELECTIONS = st.builds(
     Intake,

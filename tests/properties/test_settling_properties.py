@@ -3,8 +3,8 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from imageguard_daemon.intake.settling import Seen, Settling
-from imageguard_daemon.model import FileIdentity
+from imageguard_daemon.core.model import FileIdentity
+from imageguard_daemon.intake.rules.stability import Seen, Settling
 
 SETTLE_SECONDS = 5.0
 CAPACITY = 4

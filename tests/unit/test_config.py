@@ -8,7 +8,7 @@ import pytest
 
 from imageguard_daemon.config import Intake, Settings
 from imageguard_daemon.config_file import load, parse
-from imageguard_daemon.errors import ConfigError, NoInputError, UsageError
+from imageguard_daemon.core.errors import ConfigError, NoInputError, UsageError
 
 
 def problems(text: str) -> list[str]:

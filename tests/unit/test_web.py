@@ -23,16 +23,17 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from imageguard_daemon import PRESETS, validate
-from imageguard_daemon.audit import quarantined
+from imageguard_daemon.audit import quarantine_queries
 from imageguard_daemon.cli.report import report
-from imageguard_daemon.cli.reviewing import reading
+from imageguard_daemon.cli.review_options import reading
 from imageguard_daemon.config import Settings
-from imageguard_daemon.errors import DataError, StalledError
+from imageguard_daemon.core.errors import DataError, StalledError
+from imageguard_daemon.daemon import status as live
 from imageguard_daemon.review.acting import reject, release, undo
-from imageguard_daemon.service import status as live
-from imageguard_daemon.web import answers, api, checking, narrowing, reports, thresholds
+from imageguard_daemon.web import api, api_models, reports, upload_check
 from imageguard_daemon.web.app import make_app
-from imageguard_daemon.web.guarding import MOST_BODY_BYTES, MOST_UPLOAD_BYTES
+from imageguard_daemon.web.pages import filter_choices, thresholds
+from imageguard_daemon.web.security import MOST_BODY_BYTES, MOST_UPLOAD_BYTES
 from imageguard_daemon.web.site import Access, RateLimit, Site
 from imageguard_daemon.web.tokens import Tokens, add
 from tests.helpers.images import blurred, jpeg, photo
@@ -315,7 +316,7 @@ async def test_a_cameras_images_are_one_link_from_the_overview_and_from_each_of_
 
 async def test_of_thousands_of_classes_those_are_offered_that_fit_what_is_typed(rejections, monkeypatch):
     """A few at a time, those first that begin so; accepted images alone make no class worth offering."""
-    monkeypatch.setattr(narrowing, "_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(filter_choices, "_PATIENCE_SECONDS", 60)
     for number in range(60):
         rejections.file(f"x/{number}.jpg", class_name=f"bird {number:02}")
     rejections.file("x/late.jpg", class_name="early bird <3")
@@ -325,7 +326,7 @@ async def test_of_thousands_of_classes_those_are_offered_that_fit_what_is_typed(
         async def offered(address):
             return re.findall('<option value="(.*?)">', (await client.get(address)).text)
 
-        assert len(await offered("/quarantine/classes")) == narrowing.NAMES_OFFERED
+        assert len(await offered("/quarantine/classes")) == filter_choices.NAMES_OFFERED
         assert await offered("/quarantine/classes?class_name=BIRD+5") == [f"bird 5{n}" for n in range(10)]
         assert await offered("/quarantine/classes?class_name=early") == ["early bird &lt;3"]
         assert await offered("/quarantine/classes?class_name=fish") == ["fish"]
@@ -334,7 +335,7 @@ async def test_of_thousands_of_classes_those_are_offered_that_fit_what_is_typed(
 
 async def test_bars_of_scores_count_what_the_filters_match_and_lead_to_it(client, monkeypatch):
     """Each bar is a link to its images, with the other filters as they are; they can be chosen without script."""
-    monkeypatch.setattr(narrowing, "_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(filter_choices, "_PATIENCE_SECONDS", 60)
     page = (await client.get("/quarantine/scores?class_name=cat&score=score&low=0.1&high=0.2")).text
     assert "<h1>Scores</h1>" in page
     bars = re.findall(r'<li><a href="([^"]*)"[^>]* aria-label="(\S+) to (\S+): (\d+) images?"', page)
@@ -383,7 +384,9 @@ def test_no_request_acts_on_an_image_that_its_filter_does_not_match(several, ask
         expected = set()
     anyio.run(_confirm, several, asked)
     with reading(several.root / "audit.db") as engine:
-        confirmed = {image.id for image in quarantined.page(engine, quarantined.Selection(states=("confirmed",)))}
+        confirmed = {
+            image.id for image in quarantine_queries.page(engine, quarantine_queries.Selection(states=("confirmed",)))
+        }
     several.do(undo, *confirmed)
     assert confirmed == expected
 
@@ -825,10 +828,10 @@ async def test_questions_that_take_long_hold_up_no_page(client, monkeypatch):
     may_end = threading.Event()
     real = reports.report_on
     monkeypatch.setattr(reports, "report_on", lambda *args: (may_end.wait(30), real(*args))[1])
-    answers = []
+    api_models = []
 
     async def ask(number):
-        answers.append(await client.get(f"/api/report?since={number + 1}d"))
+        api_models.append(await client.get(f"/api/report?since={number + 1}d"))
 
     with anyio.fail_after(60):
         async with anyio.create_task_group() as asking:
@@ -837,7 +840,7 @@ async def test_questions_that_take_long_hold_up_no_page(client, monkeypatch):
             await anyio.wait_all_tasks_blocked()
             assert [(await client.get(page)).status_code for page in ("/healthz", "/quarantine", "/check")] == [200] * 3
             may_end.set()
-    statuses = Counter(answer.status_code for answer in answers)
+    statuses = Counter(answer.status_code for answer in api_models)
     assert set(statuses) == {200, 503}
     assert statuses[200] >= api.MAX_WAITING
 
@@ -910,10 +913,10 @@ async def test_exposure_score_sets_both_sliders(client):
 
 
 ANSWERS = {
-    "/api/decisions": answers.Decisions,
-    "/api/report": answers.Report,
-    "/api/report?by=class,day&since=7d": answers.Report,
-    "/api/findings": answers.Findings,
+    "/api/decisions": api_models.Decisions,
+    "/api/report": api_models.Report,
+    "/api/report?by=class,day&since=7d": api_models.Report,
+    "/api/findings": api_models.Findings,
 }
 
 
@@ -931,7 +934,7 @@ async def test_what_the_interface_answers_has_the_form_that_it_describes(client,
 async def test_what_an_upload_is_answered_has_the_form_that_is_described(client):
     """Of what can be measured, and of what cannot."""
     files = [("images", (name, data)) for name, data in (("a.jpg", jpeg(photo())), ("b.jpg", b"no image"))]
-    answers.Checked.model_validate_json((await client.post("/api/check", files=files)).content)
+    api_models.Checked.model_validate_json((await client.post("/api/check", files=files)).content)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
@@ -1042,7 +1045,7 @@ async def test_what_is_refused_or_fails_is_told_with_the_way_on(client, rejectio
         def fails(*_arguments, error=error):
             raise error
 
-        monkeypatch.setattr("imageguard_daemon.web.gallery.page", fails)
+        monkeypatch.setattr("imageguard_daemon.web.pages.gallery.page", fails)
         _is_told(await client.get("/quarantine"), status, title)
         monkeypatch.setattr("imageguard_daemon.web.api.newest_decisions", fails)
         answer = await client.get("/api/decisions")
@@ -1090,7 +1093,7 @@ async def test_the_checker_judges_as_the_running_daemon_or_not_at_all(rejections
     rejections.settings = rejections.settings.model_copy(update={"scoring": scoring})
     good, folder = jpeg(photo(280, 200)), rejections.settings.state_folder
     folder.mkdir(exist_ok=True)
-    monkeypatch.setattr(checking, "running_process", lambda asked: os.getpid() if asked == folder else None)
+    monkeypatch.setattr(upload_check, "running_process", lambda asked: os.getpid() if asked == folder else None)
     first = validate(good, readout=own).scorer_version
 
     def daemon_has(scorer_version: str) -> None:
@@ -1118,7 +1121,7 @@ async def test_the_checker_judges_as_the_running_daemon_or_not_at_all(rejections
             own.write_bytes(b"none")
         daemon_has(first)
         assert "is not a readout" in (await checked()).json()["detail"]
-        monkeypatch.setattr(checking, "running_process", lambda _: None)
+        monkeypatch.setattr(upload_check, "running_process", lambda _: None)
         assert (await checked()).status_code == 200
 
 

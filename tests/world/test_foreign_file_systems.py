@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.names import number_of_set_aside
+from imageguard_daemon.core.names import number_of_set_aside
 from tests.e2e.daemon_process import Ingest, command
 from tests.helpers.images import jpeg, photo
 

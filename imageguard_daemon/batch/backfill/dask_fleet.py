@@ -16,8 +16,8 @@ from imageguard_daemon import __version__
 from imageguard_daemon.batch.backfill.executors import SHARDS_FOR_EACH_WORKER
 from imageguard_daemon.batch.backfill.scoring import told_other_version
 from imageguard_daemon.batch.backfill.shards import Terms
-from imageguard_daemon.errors import FatalError, UnavailableError, UsageError
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.errors import FatalError, UnavailableError, UsageError
+from imageguard_daemon.core.names import printable
 from imageguard_daemon.quality.readout import scorer_of
 
 _CONNECT_SECONDS = 10.0

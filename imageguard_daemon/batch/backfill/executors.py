@@ -9,8 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Protocol
 
-from imageguard_daemon.errors import UnavailableError, UsageError
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.errors import UnavailableError, UsageError
+from imageguard_daemon.core.names import printable
 
 _PR_SET_PDEATHSIG = 1
 SHARDS_FOR_EACH_WORKER = 2

@@ -17,10 +17,10 @@ from imageguard_daemon.batch.backfill.shards import Line, ManifestRequest
 from imageguard_daemon.batch.backfill.store import filesystem_of, is_url
 from imageguard_daemon.batch.backfill.text_files import as_text, decompressed, lines, plain_name, table
 from imageguard_daemon.batch.outputs import pyarrow_for
-from imageguard_daemon.errors import FatalError, NoInputError, unreadable
-from imageguard_daemon.filing.destinations import class_of
-from imageguard_daemon.names import live, original, printable
-from imageguard_daemon.writing import is_partial
+from imageguard_daemon.core.errors import FatalError, NoInputError, unreadable
+from imageguard_daemon.core.files import is_partial
+from imageguard_daemon.core.names import live, original, printable
+from imageguard_daemon.filing.rules.destinations import class_of
 
 _ROWS_AT_A_TIME = 10_000
 _BLOCK = 1 << 20

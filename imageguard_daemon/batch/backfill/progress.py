@@ -8,10 +8,10 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from imageguard_daemon.batch.backfill.description import Standing
 from imageguard_daemon.batch.backfill.manifest import Manifest
-from imageguard_daemon.batch.backfill.pace import Pace, duration_in_words
-from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.batch.backfill.rules.description import Standing
+from imageguard_daemon.batch.backfill.rules.pace import Pace, duration_in_words
+from imageguard_daemon.core.errors import ImageguardError
 
 _BAR_SECONDS = 0.1
 _LINE_SECONDS = 60.0

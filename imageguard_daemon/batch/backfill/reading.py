@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
-from imageguard_daemon.errors import StalledError
+from imageguard_daemon.core.errors import StalledError
 
 Found = TypeVar("Found")
 _LOOK_SECONDS = 0.5

@@ -11,15 +11,15 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, Protocol
 
 from imageguard_daemon.batch.backfill.store import filesystem_of, is_url, local_path, patiently, sorted_error
-from imageguard_daemon.errors import (
+from imageguard_daemon.core.errors import (
     DataError,
     FatalError,
     NoInputError,
     StorageError,
     unwritable,
 )
-from imageguard_daemon.names import printable
-from imageguard_daemon.writing import held, is_hidden, sync_folder, written_whole
+from imageguard_daemon.core.files import held, is_hidden, sync_folder, written_whole
+from imageguard_daemon.core.names import printable
 
 DESCRIPTION = "_backfill.json"
 _LOCK = "_backfill.lock"

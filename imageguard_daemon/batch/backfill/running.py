@@ -12,19 +12,19 @@ from typing import Any
 import structlog
 from rich.console import Console
 
-from imageguard_daemon.batch.backfill.description import FAILED_SHOWN, Plan, Standing, described, require_same
-from imageguard_daemon.batch.backfill.driving import Driver
+from imageguard_daemon.batch.backfill.dispatch import Driver
 from imageguard_daemon.batch.backfill.executors import Fleet, open_fleet
 from imageguard_daemon.batch.backfill.manifest import Manifest
 from imageguard_daemon.batch.backfill.progress import BackfillProgress
 from imageguard_daemon.batch.backfill.results import Results
-from imageguard_daemon.batch.backfill.schedule import Schedule
+from imageguard_daemon.batch.backfill.rules.description import FAILED_SHOWN, Plan, Standing, described, require_same
+from imageguard_daemon.batch.backfill.rules.schedule import Schedule
 from imageguard_daemon.batch.backfill.shard_file import DamagedShardError, Facts, Made, read_facts, read_rows
 from imageguard_daemon.batch.backfill.shards import Line, Shard, Task, digest_of
-from imageguard_daemon.batch.interrupting import InterruptedRunError, Interrupts
-from imageguard_daemon.batch.summary import Totals
-from imageguard_daemon.errors import DataError, NoInputError, UnavailableError
-from imageguard_daemon.names import printable
+from imageguard_daemon.batch.interrupts import InterruptedRunError, Interrupts
+from imageguard_daemon.batch.scan_summary import Totals
+from imageguard_daemon.core.errors import DataError, NoInputError, UnavailableError
+from imageguard_daemon.core.names import printable
 
 _DESCRIBE_SECONDS = 60.0
 _EXAMPLES = 20

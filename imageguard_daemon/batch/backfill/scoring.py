@@ -15,11 +15,11 @@ from imageguard_daemon.batch.backfill.shards import Line, Row, Shard, Terms
 from imageguard_daemon.batch.backfill.store import measure_at
 from imageguard_daemon.batch.judging import COLUMNS, judge, row_of, with_names
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import FatalError, ImageguardError, StalledError, UnavailableError
-from imageguard_daemon.model import Measurement
-from imageguard_daemon.names import printable
-from imageguard_daemon.quality.decoding import Limits
-from imageguard_daemon.service.measuring_bytes import BytesMeasurer
+from imageguard_daemon.core.errors import FatalError, ImageguardError, StalledError, UnavailableError
+from imageguard_daemon.core.model import Measurement
+from imageguard_daemon.core.names import printable
+from imageguard_daemon.quality.decode.decoder import Limits
+from imageguard_daemon.sandbox.measuring_bytes import BytesMeasurer
 
 _MEGABYTE = 1 << 20
 

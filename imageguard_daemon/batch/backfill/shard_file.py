@@ -17,8 +17,8 @@ from imageguard_daemon.batch.backfill.scoring import score_in_worker
 from imageguard_daemon.batch.backfill.shards import FORMAT, RESULT_COLUMNS, Row, Task
 from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.outputs import arrow_schema, pyarrow_for
-from imageguard_daemon.batch.summary import Totals
-from imageguard_daemon.errors import DataError
+from imageguard_daemon.batch.scan_summary import Totals
+from imageguard_daemon.core.errors import DataError
 from imageguard_daemon.quality.version import loops_here
 
 _KEY, _DIGEST_KEY = b"imageguard_backfill", b"imageguard_sha256"

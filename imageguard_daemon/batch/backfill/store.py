@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from imageguard_daemon.batch.backfill.reading import Read
 from imageguard_daemon.batch.backfill.shards import Reading
-from imageguard_daemon.errors import ImageguardError, StalledError, UnavailableError, retryable
-from imageguard_daemon.model import FileIdentity, Measurement
-from imageguard_daemon.names import printable
+from imageguard_daemon.core.errors import ImageguardError, StalledError, UnavailableError, retryable
+from imageguard_daemon.core.model import FileIdentity, Measurement
+from imageguard_daemon.core.names import printable
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.decode.decoder import Limits
 
 Given = TypeVar("Given")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")

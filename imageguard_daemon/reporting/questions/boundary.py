@@ -14,14 +14,14 @@ import numpy as np
 
 from imageguard_daemon.audit.columns import Batch, Key
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.model import EXPOSURE_LIMITS
+from imageguard_daemon.core.model import EXPOSURE_LIMITS
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of, options_of, selected
+from imageguard_daemon.reporting.score_stats import NEAR_SHARE, Boundary, lowered
 from imageguard_daemon.reporting.simulation import MeasuresOf, Rules, Simulator
 from imageguard_daemon.reporting.statistics import chance_above, holm_adjusted
-from imageguard_daemon.reporting.survey import NEAR_SHARE, Boundary, lowered
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import percent, share, shown
+from imageguard_daemon.reporting.text import percent, share, shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

@@ -30,7 +30,7 @@ from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.rises import Rise, Rises, with_drift
 from imageguard_daemon.reporting.statistics import chance_with_scatter
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import percent
+from imageguard_daemon.reporting.text import percent
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

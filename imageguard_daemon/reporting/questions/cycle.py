@@ -19,7 +19,7 @@ from imageguard_daemon.reporting.rises import is_clear
 from imageguard_daemon.reporting.scatter import Scatter, scatter_of
 from imageguard_daemon.reporting.statistics import chance_with_scatter, with_doubt
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import percent
+from imageguard_daemon.reporting.text import percent
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

@@ -31,7 +31,7 @@ from imageguard_daemon.reporting.rises import is_clear
 from imageguard_daemon.reporting.scatter import LEAST_SLOTS
 from imageguard_daemon.reporting.statistics import chance_above, chance_of_at_least, chance_with_scatter, with_doubt
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import percent, share, shown
+from imageguard_daemon.reporting.text import percent, share, shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

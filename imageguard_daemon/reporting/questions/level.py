@@ -32,7 +32,7 @@ from imageguard_daemon.reporting.statistics import (
     wilson_interval,
 )
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import limit_percent, percent, share, shown
+from imageguard_daemon.reporting.text import limit_percent, percent, share, shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

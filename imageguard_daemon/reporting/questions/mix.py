@@ -17,7 +17,7 @@ from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.change import Changed, spoken
 from imageguard_daemon.reporting.rises import Rise, Rises, is_clear
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import percent, shown
+from imageguard_daemon.reporting.text import percent, shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

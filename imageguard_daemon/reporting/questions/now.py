@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.audit.cells import Cells
+from imageguard_daemon.audit.aggregation import Cells
 from imageguard_daemon.reporting.finding import (
     ALPHA,
     CLEARLY_HIGHER,
@@ -31,7 +31,7 @@ from imageguard_daemon.reporting.questions.change import spoken
 from imageguard_daemon.reporting.scatter import Scatter, own_factors, scatter_of
 from imageguard_daemon.reporting.statistics import chance_of_difference
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import percent
+from imageguard_daemon.reporting.text import percent
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

@@ -16,7 +16,7 @@ from imageguard_daemon.reporting.panel import Counts, Slots
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.change import spoken, times_of
 from imageguard_daemon.reporting.statistics import student_tail
-from imageguard_daemon.reporting.wording import shown
+from imageguard_daemon.reporting.text import shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from imageguard_daemon.reporting.finding import Finding, Shows, evidence_of
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.tallies import Tally
-from imageguard_daemon.reporting.wording import shown
+from imageguard_daemon.reporting.text import shown
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

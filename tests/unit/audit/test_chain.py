@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from imageguard_daemon.audit import chain, database, quarantined
+from imageguard_daemon.audit import chain, database, quarantine_queries
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking, open_for_writing
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.core.errors import UnavailableError
 from tests.helpers.audit_logs import Judged, write_log
 from tests.helpers.tampering import tamper
 
@@ -198,7 +198,7 @@ def test_a_log_of_before_borderline_is_brought_up_to_date_with_its_chain(tmp_pat
     engine.dispose()
     reader = database.open_for_reading(path)
     with pytest.raises(UnavailableError, match="start the daemon once"):
-        quarantined.page(reader, quarantined.Selection())
+        quarantine_queries.page(reader, quarantine_queries.Selection())
     reader.dispose()
     write_log(path, [Judged(reason="blurry", borderline=True), Judged()])
     with sqlite3.connect(path) as connection:

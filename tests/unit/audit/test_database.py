@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from imageguard_daemon.audit import database
 from imageguard_daemon.audit.database import open_for_reading, open_for_writing, translated_errors
 from imageguard_daemon.audit.schema import NEWEST_REVISION, VIEW_COLUMNS, metadata
-from imageguard_daemon.errors import ImageguardError, NoInputError, StalledError, StorageError, UnavailableError
+from imageguard_daemon.core.errors import ImageguardError, NoInputError, StalledError, StorageError, UnavailableError
 
 
 def pragma(engine: sa.Engine, name: str) -> object:

@@ -58,6 +58,6 @@ def test_a_query_of_the_page_finds_something(log: sqlite3.Connection, query: str
 )
 def test_an_index_that_is_promised_is_used(log: sqlite3.Connection, condition: str, index_used: str) -> None:
     """A question about a period, a path, a content or one decision reads no more than that."""
-    plan = [row[-1] for row in log.execute(f"EXPLAIN QUERY PLAN SELECT * FROM decisions WHERE {condition}")]  # noqa: S608
+    plan = [row[-1] for row in log.execute(f"EXPLAIN QUERY PLAN SELECT * FROM decisions WHERE {condition}")]
     assert any(line.startswith("SEARCH r ") and index_used in line for line in plan), plan
     assert not [line for line in plan if line.startswith("SCAN")], plan

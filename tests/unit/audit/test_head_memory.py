@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.audit.accepting import AcceptingWriter
 from imageguard_daemon.audit.alerts import recorded_alerts
+from imageguard_daemon.audit.chain_head import HeadMemory
 from imageguard_daemon.audit.database import open_for_reading
-from imageguard_daemon.audit.remembered import HeadMemory
+from imageguard_daemon.audit.loss_acceptance import AcceptingWriter
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import STATE_FOLDER
-from imageguard_daemon.errors import DataError, UnavailableError
-from imageguard_daemon.model import Outcome
+from imageguard_daemon.core.errors import DataError, UnavailableError
+from imageguard_daemon.core.model import Outcome
 from tests.helpers.records import Tree, intent, judged
 
 

@@ -9,9 +9,9 @@ from imageguard_daemon.audit import nearest
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import open_for_reviewing
 from imageguard_daemon.audit.nearest import borderline_page, nearest_page
-from imageguard_daemon.audit.quarantined import REJECTED_ONCE, Selection, page
+from imageguard_daemon.audit.quarantine_queries import REJECTED_ONCE, Selection, page
 from imageguard_daemon.audit.review_writer import PlannedReview, ReviewWriter
-from imageguard_daemon.model import Outcome
+from imageguard_daemon.core.model import Outcome
 from tests.helpers.records import intent, judged
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -123,7 +123,7 @@ def test_borderline_accepted_images_come_from_an_index(log):
 def test_candidates_come_from_an_index(log):
     """Neither the whole log is read nor sorted for a page, whatever it is filtered by."""
     for filters in ("", "AND reason = 'noisy'", "AND class = 'dog'"):
-        query = f"SELECT id FROM decision_records WHERE verdict = 'quarantined' {filters} ORDER BY score DESC, id DESC"  # noqa: S608
+        query = f"SELECT id FROM decision_records WHERE verdict = 'quarantined' {filters} ORDER BY score DESC, id DESC"
         with log.connect() as connection:
             plan = " ".join(str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query} LIMIT 10"))
         assert "INDEX ix_quarantined_" in plan

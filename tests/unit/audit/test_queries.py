@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading
-from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.core.errors import UnavailableError
 from tests.helpers.audit_logs import NOON, Judged, count_decisions, write_log
 
 NEARLY_MIDNIGHT = datetime(2025, 3, 1, 23, 59, 59, 999_000, tzinfo=UTC)

@@ -11,7 +11,7 @@ from imageguard_daemon.audit.columns import Batch, Key, open_columns
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.audit.recorded_samples import census, samples
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 from tests.helpers.audit_logs import Judged, write_log
 
 VERSION = "test"  # what the helper records

@@ -14,8 +14,8 @@ from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.audit.queries import images_by_id
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.errors import StalledError, UnavailableError
-from imageguard_daemon.model import Outcome
+from imageguard_daemon.core.errors import StalledError, UnavailableError
+from imageguard_daemon.core.model import Outcome
 from tests.helpers.audit_logs import NOON, ROOT, Judged, _judged_file, count_decisions, write_log
 
 HOUR = timedelta(hours=1)
@@ -24,7 +24,7 @@ HOUR = timedelta(hours=1)
 def rows(database: Path, table: str) -> int:
     """Count the rows of a table."""
     with sqlite3.connect(database) as connection:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - a name of ours
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 def counted(database: Path, **scope: object) -> int:
@@ -94,7 +94,7 @@ def test_rollups_stay_when_records_are_archived(tmp_path: Path) -> None:
     with sqlite3.connect(database) as connection:
         for table in ("outcomes", "intents", "decision_records"):
             connection.execute(f"DROP TRIGGER {table}_no_delete")
-            connection.execute(f"DELETE FROM {table} WHERE id <= 3")  # noqa: S608 - names from above
+            connection.execute(f"DELETE FROM {table} WHERE id <= 3")
     assert counted(database) == 5
     engine = open_for_reading(database)
     assert set(images_by_id(engine, [1, 2, 3, 4, 5])) == {4, 5}

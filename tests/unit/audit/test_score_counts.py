@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from imageguard_daemon.audit.archive.archiving import Request, archive
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import open_for_reviewing
-from imageguard_daemon.audit.quarantined import Selection, page
+from imageguard_daemon.audit.quarantine_queries import Selection, page
 from imageguard_daemon.audit.score_counts import BUCKETS, count_scores, highest
-from imageguard_daemon.model import SCORE_NAMES
-from imageguard_daemon.retention.archiving import Request, archive
+from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.review.acting import confirm, release, undo
 from tests.helpers.audit_logs import NOON, Judged, write_log
 from tests.helpers.rejections import Rejections

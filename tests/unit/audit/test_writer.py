@@ -13,8 +13,8 @@ import pytest
 from imageguard_daemon.audit import database
 from imageguard_daemon.audit.schema import VIEW_COLUMNS
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.errors import StalledError, UnavailableError
-from imageguard_daemon.model import FileIdentity, Intent, JudgedFile, Outcome
+from imageguard_daemon.core.errors import StalledError, UnavailableError
+from imageguard_daemon.core.model import FileIdentity, Intent, JudgedFile, Outcome
 from tests.helpers.records import UNDECODABLE, judged
 
 NOON_IN_TOKYO = datetime(2025, 3, 1, 12, tzinfo=timezone(timedelta(hours=9)))
@@ -67,7 +67,7 @@ def view(other: sqlite3.Connection) -> list[dict[str, Any]]:
 
 def count(other: sqlite3.Connection) -> dict[str, int]:
     """Give the number of rows in each table."""
-    return {table: other.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}  # noqa: S608
+    return {table: other.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}
 
 
 def test_the_view_shows_a_filed_image_as_documented(

@@ -6,7 +6,7 @@ import pytest
 
 from imageguard_daemon.batch.backfill import dask_fleet
 from imageguard_daemon.batch.backfill.dask_fleet import DaskFleet, versions_here
-from imageguard_daemon.errors import NoInputError, UnavailableError, UsageError
+from imageguard_daemon.core.errors import NoInputError, UnavailableError, UsageError
 from tests.helpers.shards import terms
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from imageguard_daemon.batch.backfill.driving import Driver
+from imageguard_daemon.batch.backfill.dispatch import Driver
 from imageguard_daemon.batch.backfill.executors import GivenFleet, open_fleet
-from imageguard_daemon.batch.backfill.schedule import Schedule
+from imageguard_daemon.batch.backfill.rules.schedule import Schedule
 from imageguard_daemon.batch.backfill.shard_file import Facts, Made
 from imageguard_daemon.batch.backfill.shards import Shard, Task
-from imageguard_daemon.errors import UnavailableError, UsageError
+from imageguard_daemon.core.errors import UnavailableError, UsageError
 
 
 @pytest.mark.parametrize(

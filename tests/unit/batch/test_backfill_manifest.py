@@ -11,8 +11,8 @@ from imageguard_daemon.batch.backfill.manifest import Manifest
 from imageguard_daemon.batch.backfill.shards import Line, ManifestRequest, digest_of
 from imageguard_daemon.batch.judging import Rules, judge, row_of
 from imageguard_daemon.batch.outputs import Outputs
-from imageguard_daemon.errors import NoInputError
-from imageguard_daemon.model import Measurement
+from imageguard_daemon.core.errors import NoInputError
+from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.quality.policy import thresholds_for
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra `parquet`")

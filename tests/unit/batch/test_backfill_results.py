@@ -9,9 +9,9 @@ from imageguard_daemon.batch.backfill.results import Results, name_of
 from imageguard_daemon.batch.backfill.shard_file import DamagedShardError, make_result, read_facts, read_rows
 from imageguard_daemon.batch.backfill.shards import RESULT_COLUMNS, Task
 from imageguard_daemon.batch.judging import judge, row_of
-from imageguard_daemon.batch.summary import OTHER_CLASSES, Totals
-from imageguard_daemon.errors import AlreadyRunningError, DataError, NoInputError, StorageError
-from imageguard_daemon.model import Measurement
+from imageguard_daemon.batch.scan_summary import OTHER_CLASSES, Totals
+from imageguard_daemon.core.errors import AlreadyRunningError, DataError, NoInputError, StorageError
+from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.quality.version import loops_here
 from tests.helpers.bench import BLURRY, GOOD
 from tests.helpers.shards import shard, terms

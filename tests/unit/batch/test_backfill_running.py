@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from imageguard_daemon.batch.backfill import driving, running
-from imageguard_daemon.batch.backfill.description import Plan
+from imageguard_daemon.batch.backfill import dispatch, running
+from imageguard_daemon.batch.backfill.rules.counts import standing_of
+from imageguard_daemon.batch.backfill.rules.description import Plan
 from imageguard_daemon.batch.backfill.running import BackfillRequest, BackfillResult
 from imageguard_daemon.batch.backfill.shard_file import make_result
 from imageguard_daemon.batch.backfill.shards import ManifestRequest, Task
-from imageguard_daemon.batch.backfill.standing import standing_of
 from imageguard_daemon.batch.judging import Rules
-from imageguard_daemon.errors import DataError, NoInputError, UnavailableError
+from imageguard_daemon.core.errors import DataError, NoInputError, UnavailableError
 from imageguard_daemon.quality.policy import thresholds_for
 from tests.helpers.images import blurred, jpeg, photo
 from tests.helpers.shards import terms
@@ -240,7 +240,7 @@ def test_a_shard_that_hangs_is_scored_by_another_worker(data, monkeypatch):
             let_go.wait(60)
         return make_result(task)
 
-    monkeypatch.setattr(driving, "make_result", hang_once)
+    monkeypatch.setattr(dispatch, "make_result", hang_once)
     try:
         assert _run(data, linger_seconds=0.01).is_complete
     finally:
@@ -259,7 +259,7 @@ def test_a_shard_that_fails_is_reported_and_a_later_run_finishes_it(data, monkey
         return make_result(task)
 
     with monkeypatch.context() as patched:
-        patched.setattr(driving, "make_result", fail)
+        patched.setattr(dispatch, "make_result", fail)
         result = _run(data)
     assert (result.failed, result.is_complete) == ({3: "MemoryError: no more"}, False)
     assert standing_of(str(data / "out"))[0].failed == {3: "MemoryError: no more"}

@@ -14,9 +14,9 @@ from imageguard_daemon.batch.backfill.reading import Read, Readers, ReadingHungE
 from imageguard_daemon.batch.backfill.scoring import score_shard
 from imageguard_daemon.batch.backfill.shards import RESULT_COLUMNS, Reading
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.errors import StalledError, UnavailableError
-from imageguard_daemon.model import Measurement
-from imageguard_daemon.service.measuring_bytes import BytesMeasurer
+from imageguard_daemon.core.errors import StalledError, UnavailableError
+from imageguard_daemon.core.model import Measurement
+from imageguard_daemon.sandbox.measuring_bytes import BytesMeasurer
 from tests.helpers.images import blurred, jpeg, photo
 from tests.helpers.shards import shard, terms
 

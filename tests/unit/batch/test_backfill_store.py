@@ -9,7 +9,7 @@ from imageguard_daemon.batch.backfill.results import Results
 from imageguard_daemon.batch.backfill.scoring import score_shard
 from imageguard_daemon.batch.backfill.shards import Reading
 from imageguard_daemon.batch.backfill.store import StoreError, fetch, is_url
-from imageguard_daemon.errors import StalledError, StorageError, UnavailableError
+from imageguard_daemon.core.errors import StalledError, StorageError, UnavailableError
 from tests.helpers.bad_store import BadStore, serving
 from tests.helpers.images import jpeg, photo
 from tests.helpers.shards import shard, terms

@@ -7,8 +7,8 @@ import pytest
 
 from imageguard_daemon.batch.entries import entries_of_log, entries_of_results
 from imageguard_daemon.batch.judging import Rules, judge, row_of
-from imageguard_daemon.errors import NoInputError
-from imageguard_daemon.model import FileIdentity, Measurement
+from imageguard_daemon.core.errors import NoInputError
+from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.quality.policy import PRESETS
 from imageguard_daemon.review.acting import reject, release
 from tests.helpers.bench import GOOD

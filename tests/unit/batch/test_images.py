@@ -7,7 +7,7 @@ import pytest
 
 from imageguard_daemon.batch.images import Count, ImagesOfFolder
 from imageguard_daemon.config import Intake
-from imageguard_daemon.intake.selection import Left, Selection
+from imageguard_daemon.intake.rules.selection import Left, Selection
 
 SELECTION = Selection.from_settings(Intake())
 

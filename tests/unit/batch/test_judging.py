@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imageguard_daemon.batch.judging import COLUMNS, Rules, cells_of, judge, row_of
-from imageguard_daemon.model import FileIdentity, Measurement, Measures
+from imageguard_daemon.core.model import FileIdentity, Measurement, Measures
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from tests.helpers.bench import BLURRY, GOOD
 

@@ -9,8 +9,8 @@ import pytest
 
 from imageguard_daemon.batch.judging import Rules, Value, judge, row_of
 from imageguard_daemon.batch.outputs import CsvForm, Outputs
-from imageguard_daemon.errors import AlreadyRunningError, NoInputError, UsageError
-from imageguard_daemon.model import FileIdentity, Measurement
+from imageguard_daemon.core.errors import AlreadyRunningError, NoInputError, UsageError
+from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.quality.policy import thresholds_for
 from tests.helpers.bench import BLURRY, GOOD
 

@@ -14,8 +14,8 @@ import pytest
 from imageguard_daemon.batch.judging import Rules, judge, row_of
 from imageguard_daemon.batch.outputs import CsvForm, JsonlForm
 from imageguard_daemon.batch.result_rows import totals_of
-from imageguard_daemon.errors import NoInputError
-from imageguard_daemon.model import FileIdentity, Measurement
+from imageguard_daemon.core.errors import NoInputError
+from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.quality.policy import PRESETS
 from imageguard_daemon.quality.version import SCORER_VERSION
 from tests.helpers.bench import GOOD

@@ -5,7 +5,7 @@ import pytest
 
 from bench import faults
 from bench.kinds import KINDS, PAIRS
-from imageguard_daemon.model import ISSUES, SIGNALS
+from imageguard_daemon.core.model import ISSUES, SIGNALS
 from tests.helpers.images import photo
 
 GREY = np.full((120, 160, 3), 118, np.uint8)  # 18 % of white in linear light

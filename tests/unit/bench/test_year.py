@@ -12,7 +12,7 @@ from bench.year import Keyed, Year, patterns_of_a_bad_year
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.reporting.query import report_on
 from imageguard_daemon.reporting.simulation import Rules, simulate
 
 YEAR = Year(100_000, seed=3, planted=patterns_of_a_bad_year())

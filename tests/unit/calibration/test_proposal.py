@@ -5,7 +5,7 @@ from imageguard_daemon.calibration.logged import changed, logged_images, next_co
 from imageguard_daemon.calibration.proposal import Proposal, make_proposal
 from imageguard_daemon.calibration.rendering import as_dict, as_yaml, warnings
 from imageguard_daemon.config_file import parse
-from imageguard_daemon.model import Measurement, Measures
+from imageguard_daemon.core.model import Measurement, Measures
 
 
 def measures(blur: float = 1.0, over: float = 0.0, under: float = 0.0) -> Measures:

@@ -13,8 +13,8 @@ from imageguard_daemon.calibration.rendering import as_dict, as_yaml
 from imageguard_daemon.calibration.thresholds import Scores, proposals, propose, rejects
 from imageguard_daemon.calibration.tolerance import Limit, images_needed, most_rejected
 from imageguard_daemon.cli.calibrate import calibrate
-from imageguard_daemon.errors import NoInputError, UsageError
-from imageguard_daemon.model import Measures
+from imageguard_daemon.core.errors import NoInputError, UsageError
+from imageguard_daemon.core.model import Measures
 from imageguard_daemon.quality.scoring import LIMITS
 
 FINE = Measures(640, 480, 1.0, 1.0, 95.0, 1.0, 0.0, 0.0, 3.0, 120.0, 240.0, 0.0, 0.0)

@@ -2,7 +2,7 @@
 
 from imageguard_daemon.calibration.collection import collect
 from imageguard_daemon.cli.calibrate import _too_few
-from imageguard_daemon.model import Measurement
+from imageguard_daemon.core.model import Measurement
 from tests.helpers.bench import GOOD
 
 

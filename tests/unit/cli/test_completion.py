@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.cli import completing
-from imageguard_daemon.model import THRESHOLD_NAMES
+from imageguard_daemon.cli import completion
+from imageguard_daemon.core.model import THRESHOLD_NAMES
 
 PROGRAMS = Path(sys.executable).parent
 PATIENCE_SECONDS = 30.0
@@ -91,19 +91,19 @@ def test_installing_completion_changes_the_settings_of_the_shell(tmp_path):
 
 def test_values_are_offered_by_their_beginning():
     """Presets, reasons, thresholds and what a report is grouped by."""
-    assert completing.presets("s") == ["segmentation", "small_images"]
-    assert completing.issues("lo") == ["low_resolution"]
-    assert completing.thresholds("") == [f"{name}=" for name in THRESHOLD_NAMES]
-    assert completing.score_ranges("sc") == ["score="]
-    assert completing.dimensions("c") == ["class", "camera"]
-    assert completing.dimensions("class,re") == ["class,reason"]
-    assert "class,class" not in completing.dimensions("class,")
+    assert completion.presets("s") == ["segmentation", "small_images"]
+    assert completion.issues("lo") == ["low_resolution"]
+    assert completion.thresholds("") == [f"{name}=" for name in THRESHOLD_NAMES]
+    assert completion.score_ranges("sc") == ["score="]
+    assert completion.dimensions("c") == ["class", "camera"]
+    assert completion.dimensions("class,re") == ["class,reason"]
+    assert "class,class" not in completion.dimensions("class,")
 
 
 def test_completing_loads_no_image_or_database_library():
     """A Tab answers at once: what takes long to load is not loaded."""
     program = (
-        "import sys; from imageguard_daemon.cli import app, completing as offered;"
+        "import sys; from imageguard_daemon.cli import app, completion as offered;"
         "offered.presets(''); offered.dimensions('');"
         "print(sorted({'numpy', 'cv2', 'sqlalchemy', 'pydantic', 'PIL'} & set(sys.modules)))"
     )

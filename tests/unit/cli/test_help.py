@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from imageguard_daemon.cli.app import app
-from imageguard_daemon.cli.helping import paragraphs_of, value_name
+from imageguard_daemon.cli.help_format import paragraphs_of, value_name
 
 _TYPES = re.compile(r"<\w+|\{[A-Z]|\]\.\.\.\]?\.\.\.|list\[")
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from imageguard_daemon.cli import quarantine as commands
 from imageguard_daemon.cli.app import app as every_command
-from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.core.errors import ImageguardError
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.web.filters import Filters
 from tests.helpers.rejections import Rejections
@@ -36,7 +36,7 @@ def made(tmp_path: Path) -> Iterator[Rejections]:
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the logging of the test run as it is."""
-    monkeypatch.setattr("imageguard_daemon.service.logs.configure", lambda *_args: None)
+    monkeypatch.setattr("imageguard_daemon.core.logs.configure", lambda *_args: None)
 
 
 def code_and_words(result: Result) -> tuple[int, str]:

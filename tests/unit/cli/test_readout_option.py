@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from imageguard_daemon import validate
 from imageguard_daemon.batch import folder_move, folder_scan
-from imageguard_daemon.batch.moving import Move
+from imageguard_daemon.batch.folder_filing import Move
 from imageguard_daemon.cli import calibrate
 from imageguard_daemon.cli.app import app
-from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.core.errors import ImageguardError
 from imageguard_daemon.quality import validation
 from imageguard_daemon.quality.readout import readout_of
-from imageguard_daemon.service import measuring
+from imageguard_daemon.sandbox import measuring
 from tests.helpers.images import jpeg, photo
 from tests.helpers.readouts import write_readout
 

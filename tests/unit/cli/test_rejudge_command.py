@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from imageguard_daemon.cli import quarantine as commands
 from imageguard_daemon.cli.rejudge import rejudge
-from imageguard_daemon.errors import UsageError
-from imageguard_daemon.model import Measures
+from imageguard_daemon.core.errors import UsageError
+from imageguard_daemon.core.model import Measures
 from imageguard_daemon.review.acting import purge, reject
 from tests.helpers.rejections import Rejections
 
@@ -22,7 +22,7 @@ app.command()(rejudge)
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the logging of the test run as it is."""
-    monkeypatch.setattr("imageguard_daemon.service.logs.configure", lambda *_args: None)
+    monkeypatch.setattr("imageguard_daemon.core.logs.configure", lambda *_args: None)
 
 
 @pytest.fixture

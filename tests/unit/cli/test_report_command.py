@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from imageguard_daemon.audit.counts import Dimension
 from imageguard_daemon.cli.report import report
-from imageguard_daemon.errors import NoInputError, UsageError
+from imageguard_daemon.core.errors import NoInputError, UsageError
 from tests.helpers.audit_logs import Judged, write_log
 
 app = Typer()

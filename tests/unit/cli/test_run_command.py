@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.cli.run import _require_meant
 from imageguard_daemon.config_file import load
-from imageguard_daemon.errors import NoInputError, UsageError
+from imageguard_daemon.core.errors import NoInputError, UsageError
 
 
 @pytest.mark.parametrize("name", ["1.jpg", "cat/1.PNG"])

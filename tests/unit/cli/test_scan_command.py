@@ -7,7 +7,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from imageguard_daemon.cli.scan import scan
-from imageguard_daemon.errors import ImageguardError
+from imageguard_daemon.core.errors import ImageguardError
 
 app = Typer()
 app.command()(scan)

@@ -12,11 +12,11 @@ import pytest
 from imageguard_daemon.cli.options import OutputFormat
 from imageguard_daemon.cli.status import STALE_SECONDS, status
 from imageguard_daemon.config import STATE_FOLDER
-from imageguard_daemon.errors import NoInputError, UnavailableError
-from imageguard_daemon.service import ending
-from imageguard_daemon.service.forwarding import STATUS_FILE, Forwarding
-from imageguard_daemon.service.locking import RootLock
-from imageguard_daemon.service.status import Status, write
+from imageguard_daemon.core.errors import NoInputError, UnavailableError
+from imageguard_daemon.core.locks import RootLock
+from imageguard_daemon.daemon import last_run
+from imageguard_daemon.daemon.forwarder import STATUS_FILE, Forwarding
+from imageguard_daemon.daemon.status import Status, write
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_why_the_last_run_ended_is_kept(tmp_path, capsys):
     write(told(7, 60.0), folder)
     status(tmp_path)
     assert "process 7 was killed, or the power failed" in " ".join(capsys.readouterr().out.split())
-    ending.write(replace(ending.ending_of(UnavailableError("the log was removed")), process_id=7), folder)
+    last_run.write(replace(last_run.ending_of(UnavailableError("the log was removed")), process_id=7), folder)
     status(tmp_path)
     assert "exit code 69: the log was removed" in " ".join(capsys.readouterr().out.split())
     status(tmp_path, output=OutputFormat.json)
@@ -104,8 +104,8 @@ def test_why_the_last_run_ended_is_kept(tmp_path, capsys):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"at": 1}'])
 def test_an_end_that_cannot_be_read_is_none(tmp_path, content):
     """Half a note says nothing."""
-    (tmp_path / ending.ENDING_FILE).write_text(content)
-    assert ending.read(tmp_path) is None
+    (tmp_path / last_run.ENDING_FILE).write_text(content)
+    assert last_run.read(tmp_path) is None
 
 
 def test_a_configuration_that_was_refused_is_shown(locked, capsys):

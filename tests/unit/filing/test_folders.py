@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.errors import ElsewhereError, StalledError, StorageError
+from imageguard_daemon.core.errors import ElsewhereError, StalledError, StorageError
 from imageguard_daemon.filing.folders import Folders
 from tests.helpers.records import UNDECODABLE
 

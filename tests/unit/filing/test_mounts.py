@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.errors import StalledError
+from imageguard_daemon.core.errors import StalledError
+from imageguard_daemon.daemon import mount_memory
 from imageguard_daemon.filing import mounts
 from imageguard_daemon.filing.disk_identity import disk_of
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts, origin
-from imageguard_daemon.service import mount_memory
 
 MEGABYTE = 1 << 20
 XFS_BYTES = 300 * MEGABYTE
@@ -22,7 +22,7 @@ XFS_BYTES = 300 * MEGABYTE
 ASK_IN_A_NAMESPACE = """
 import sys
 from pathlib import Path
-from imageguard_daemon.service import mount_memory
+from imageguard_daemon.daemon import mount_memory
 state, *folders = sys.argv[1:]
 mount_memory.require_same_disks(Path(state))
 mount_memory.remember(Path(state), folders)

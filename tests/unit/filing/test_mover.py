@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.errors import RefusedError, RetryableError, StalledError
+from imageguard_daemon.core.errors import RefusedError, RetryableError, StalledError
+from imageguard_daemon.core.names import temporary_name
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.mover import NameTakenError
-from imageguard_daemon.names import temporary_name
 from tests.helpers.moving import carry_out, refusing
 from tests.helpers.records import UNDECODABLE, recorded
 

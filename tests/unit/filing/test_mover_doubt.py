@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon import file_systems
-from imageguard_daemon.errors import RetryableError, StalledError, StorageError
+from imageguard_daemon.core import file_systems
+from imageguard_daemon.core.errors import RetryableError, StalledError, StorageError
 from imageguard_daemon.filing import renaming
 from tests.helpers.moving import carry_out, refusing
 from tests.helpers.records import recorded

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon import file_systems
-from imageguard_daemon.errors import ChangedError, DataError, RetryableError, StalledError, StorageError
+from imageguard_daemon.core import file_systems
+from imageguard_daemon.core.errors import ChangedError, DataError, RetryableError, StalledError, StorageError
+from imageguard_daemon.core.leases import Writers, ask, writer_waits
+from imageguard_daemon.core.model import FileIdentity
 from imageguard_daemon.filing import mover, renaming, syncing
-from imageguard_daemon.leases import Writers, ask, writer_waits
-from imageguard_daemon.model import FileIdentity
 from tests.helpers.moving import carry_out, refusing
 from tests.helpers.records import recorded
 

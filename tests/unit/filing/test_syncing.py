@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.errors import StorageError
+from imageguard_daemon.core.errors import StorageError
 from imageguard_daemon.filing import syncing
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from imageguard_daemon import file_systems
 from imageguard_daemon.config import Intake, Source
-from imageguard_daemon.file_systems import FileSystem, Reach
+from imageguard_daemon.core import file_systems
+from imageguard_daemon.core.file_systems import FileSystem, Reach
+from imageguard_daemon.core.leases import Answer, Writers, ask
+from imageguard_daemon.core.model import Candidate
 from imageguard_daemon.intake import inbox as inbox_module
-from imageguard_daemon.intake import walking
-from imageguard_daemon.intake.backlog import Backlog
+from imageguard_daemon.intake import scan as inbox_scan
 from imageguard_daemon.intake.inbox import Inbox
-from imageguard_daemon.intake.selection import COMPANIONS
-from imageguard_daemon.leases import Answer, Writers, ask
-from imageguard_daemon.model import Candidate
+from imageguard_daemon.intake.rules.backlog import Backlog
+from imageguard_daemon.intake.rules.selection import COMPANIONS
 
 NOW = 1000.0
 SETTLE, RESCAN = 2.0, 60.0
@@ -493,7 +493,7 @@ def test_folders_that_the_last_walk_could_not_read_are_counted(
         return scan(path)
 
     with monkeypatch.context() as closed:
-        closed.setattr(walking.os, "scandir", refuse)
+        closed.setattr(inbox_scan.os, "scandir", refuse)
         settled(inbox)
         assert inbox.unreadable == 1
     settled(inbox, NOW + RESCAN)
@@ -551,7 +551,7 @@ def slowed(monkeypatch: pytest.MonkeyPatch, inbox: Inbox) -> tuple[list[float], 
         looks.append(path)
 
     monkeypatch.setattr(inbox, "_identity", lambda path: (took(path), fast(path))[1])
-    monkeypatch.setattr(walking.os, "scandir", lambda path: (took(path), scan(path))[1])
+    monkeypatch.setattr(inbox_scan.os, "scandir", lambda path: (took(path), scan(path))[1])
     return clock, looks
 
 

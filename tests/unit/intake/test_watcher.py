@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from watchdog.events import FileSystemEventHandler
 from watchdog.observers.inotify import InotifyEmitter, InotifyObserver
 
-from imageguard_daemon.file_systems import Reach
+from imageguard_daemon.core.file_systems import Reach
 from imageguard_daemon.intake import watcher as watcher_module
 from imageguard_daemon.intake.watcher import (
     CANARY_NAME,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imageguard_daemon.errors import ChangedError
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.errors import ChangedError
+from imageguard_daemon.core.model import SCORE_NAMES
 from tests.helpers.images import blurred, jpeg, photo
 
 data = pytest.importorskip("torch.utils.data", reason="needs torch (.ci/run installs it in a step of its own)")

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon import validate
-from imageguard_daemon.errors import UnavailableError
+from imageguard_daemon.core.errors import UnavailableError
+from imageguard_daemon.core.model import FileIdentity
 from imageguard_daemon.integrations import verdicts
 from imageguard_daemon.integrations.verdicts import Judging, Verdict, verdicts_on
-from imageguard_daemon.model import FileIdentity
 from tests.e2e.daemon_process import command
 from tests.helpers.images import blurred, jpeg, photo
 from tests.helpers.readouts import write_readout

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imageguard_daemon.quality import decoding, measurement, strict_jpeg
-from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality import measurement
+from imageguard_daemon.quality.decode import decoder, strict_jpeg
+from imageguard_daemon.quality.decode.decoder import Limits
 from tests.helpers.images import encoded, jpeg, photo
 
 LIMITS = Limits()
@@ -59,7 +60,7 @@ def test_an_image_is_decoded_once_and_hashed_once(kind: str, counts: Counter[str
 
 def test_a_sound_deflated_tiff_is_inflated_by_its_decoder_alone(monkeypatch: pytest.MonkeyPatch):
     """Strict checks cost no second inflating."""
-    monkeypatch.setattr(decoding.tiff.integrity.zlib, "decompressobj", lambda: pytest.fail("inflated again"))
+    monkeypatch.setattr(decoder.tiff.integrity.zlib, "decompressobj", lambda: pytest.fail("inflated again"))
     assert measurement.measure_bytes(FILES["TIFF"], LIMITS).measures is not None
 
 
@@ -68,7 +69,7 @@ def test_a_larger_picture_costs_hardly_more_memory_than_its_pixels():
     tile = cv2.cvtColor(photo(500, 500), cv2.COLOR_RGB2GRAY)
     peaks = []
     for scale in (1, 2):
-        picture = decoding.from_grey(np.tile(tile, (3 * scale, 4 * scale)), LIMITS)
+        picture = decoder.from_grey(np.tile(tile, (3 * scale, 4 * scale)), LIMITS)
         measurement.measure_picture(picture, LIMITS)
         tracemalloc.start()
         measurement.measure_picture(picture, LIMITS)

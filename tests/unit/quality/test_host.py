@@ -247,7 +247,7 @@ def test_nothing_is_printed_for_a_program(tmp_path: Path) -> None:
     paths = _files(tmp_path)
     found = _verdicts(paths, "import logging; logging.basicConfig(level=logging.WARNING)")
     assert {reason for reason, *_ in found} >= {"corrupt"}
-    program = f"from imageguard_daemon.quality.opencv import prepare_worker\nprepare_worker()\n{JUDGE}"
+    program = f"from imageguard_daemon.quality.decode.opencv import prepare_worker\nprepare_worker()\n{JUDGE}"
     made = _run(f"{program}\nprint(json.dumps([told(path) for path in {list(map(str, paths))}]))")
     assert json.loads(made.stdout) == found
     assert made.stderr.count("libpng") >= len(_odd_pngs()) - 3
@@ -323,7 +323,7 @@ def test_a_child_forked_while_a_file_is_decoded_has_libtiff_as_it_was() -> None:
     program = f"""{SNAPSHOT}
 import warnings
 from imageguard_daemon import validate
-from imageguard_daemon.quality.quiet_tiff import QUIET_TIFF
+from imageguard_daemon.quality.decode.tiff_warnings import QUIET_TIFF
 warnings.simplefilter("ignore")
 before = snapshot()["libtiff"], getattr(cv2.utils, "logging", cv2).getLogLevel()
 inside, leave = threading.Event(), threading.Event()

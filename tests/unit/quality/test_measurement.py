@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from imageguard_daemon.errors import ChangedError
-from imageguard_daemon.model import FileIdentity
-from imageguard_daemon.quality import decoding, measurement
-from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.core.errors import ChangedError
+from imageguard_daemon.core.model import FileIdentity
+from imageguard_daemon.quality import measurement
+from imageguard_daemon.quality.decode import decoder
+from imageguard_daemon.quality.decode.decoder import Limits
 from imageguard_daemon.quality.measurement import fingerprint_file, measure_bytes, measure_file
 from tests.helpers.images import encoded, jpeg, photo, png
 
@@ -78,14 +79,14 @@ def test_a_missing_file_is_an_os_error(tmp_path: Path):
 
 def test_a_change_while_reading_is_noticed(good: Path, monkeypatch: pytest.MonkeyPatch):
     """A file written to while it is measured is not judged."""
-    decode = decoding.decode
+    decode = decoder.decode
 
     def decode_while_someone_writes(data, limits):
         with good.open("ab") as file:
             file.write(b"more")
         return decode(data, limits)
 
-    monkeypatch.setattr(measurement.decoding, "decode", decode_while_someone_writes)
+    monkeypatch.setattr(measurement.decoder, "decode", decode_while_someone_writes)
     with pytest.raises(ChangedError, match="changed"):
         measure_file(str(good), LIMITS)
 
@@ -139,7 +140,7 @@ def test_a_decoders_bug_costs_one_image(monkeypatch: pytest.MonkeyPatch, caplog:
     def broken(data, limits):
         raise RuntimeError("bug")
 
-    monkeypatch.setattr(measurement.decoding, "decode", broken)
+    monkeypatch.setattr(measurement.decoder, "decode", broken)
     result = measure_bytes(b"x", LIMITS)
     assert (result.issue, result.detail) == ("corrupt", "could not be measured: RuntimeError")
     assert "Traceback" in caplog.text
@@ -151,7 +152,7 @@ def test_an_image_that_takes_too_much_memory_is_too_large(monkeypatch: pytest.Mo
     def greedy(data, limits):
         raise MemoryError
 
-    monkeypatch.setattr(measurement.decoding, "decode", greedy)
+    monkeypatch.setattr(measurement.decoder, "decode", greedy)
     assert measure_bytes(b"x", LIMITS).issue == "too_large"
 
 
@@ -184,7 +185,7 @@ def test_random_damage_is_survived(image_format: str):
 
 WORKER = """
 import sys
-from imageguard_daemon.quality.decoding import Limits
+from imageguard_daemon.quality.decode.decoder import Limits
 from imageguard_daemon.quality.measurement import measure_bytes, prepare_worker
 prepare_worker()
 data = sys.stdin.buffer.read()

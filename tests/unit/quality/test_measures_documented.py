@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.model import EXPOSURE_LIMITS, SCORE_NAMES, SIGNALS, Measures
+from imageguard_daemon.core.model import EXPOSURE_LIMITS, SCORE_NAMES, SIGNALS, Measures
 from imageguard_daemon.quality.policy import PRESETS
 from imageguard_daemon.quality.scoring import BANDS, SCALES, Scale
 

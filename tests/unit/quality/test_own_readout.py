@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon import validate
-from imageguard_daemon.errors import ConfigError, NoInputError
+from imageguard_daemon.core.errors import ConfigError, NoInputError
 from imageguard_daemon.quality import network
 from imageguard_daemon.quality.readout import configured
 from imageguard_daemon.quality.version import SCORER_VERSION

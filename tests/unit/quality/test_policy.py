@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from imageguard_daemon.model import SCORE_NAMES, Measurement, Measures
+from imageguard_daemon.core.model import SCORE_NAMES, Measurement, Measures
 from imageguard_daemon.quality.policy import PRESETS, decide, overall_score, thresholds_for
 from imageguard_daemon.quality.scoring import BANDS, LIMITS, SCALES
 from imageguard_daemon.quality.version import SCORER_VERSION

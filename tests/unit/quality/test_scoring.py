@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from imageguard_daemon.model import SIGNALS
+from imageguard_daemon.core.model import SIGNALS
 from imageguard_daemon.quality.scoring import SCALES, Scale, rounded, signal_scores
 
 

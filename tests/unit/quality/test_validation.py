@@ -12,7 +12,7 @@ from PIL import Image
 
 import imageguard_daemon
 from imageguard_daemon import PRESETS, Decision, PresetName, Thresholds, validate
-from imageguard_daemon.model import THRESHOLD_NAMES
+from imageguard_daemon.core.model import THRESHOLD_NAMES
 from tests.helpers.images import blurred, encoded, jpeg, photo, png
 
 RGB = photo()

@@ -13,7 +13,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from imageguard_daemon.cli.report import report
-from imageguard_daemon.names import distinct, forms, printable
+from imageguard_daemon.core.names import distinct, forms, printable
 from tests.helpers.audit_logs import Judged, write_log
 from tests.unit.reporting.test_page import read
 

@@ -19,7 +19,7 @@ from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.cli.simulate import simulate
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.model import (
+from imageguard_daemon.core.model import (
     SCORE_NAMES,
     Candidate,
     Decision,
@@ -33,10 +33,10 @@ from imageguard_daemon.model import (
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import Finding
-from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.reporting.query import report_on
 from imageguard_daemon.reporting.questions import boundary
 from imageguard_daemon.reporting.questions.boundary import missed_by_little
-from imageguard_daemon.reporting.survey import Boundary
+from imageguard_daemon.reporting.score_stats import Boundary
 
 ROOT = Path("/srv/ingest")
 SETTINGS = Reporting()

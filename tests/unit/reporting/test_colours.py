@@ -5,7 +5,7 @@ from math import atan2, cos, degrees, exp, hypot, radians, sin, sqrt
 
 import pytest
 
-from imageguard_daemon.model import ISSUES
+from imageguard_daemon.core.model import ISSUES
 from imageguard_daemon.reporting.charts import COLOURS
 
 LEAST_DIFFERENCE = 10.0

@@ -3,7 +3,7 @@
 import pytest
 
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.model import ISSUES
+from imageguard_daemon.core.model import ISSUES
 from imageguard_daemon.reporting.finding import told_in_words
 from imageguard_daemon.reporting.findings import ADVICE, Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.sizes import Band, Bands

@@ -10,14 +10,14 @@ from typer.testing import CliRunner
 
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_reading
-from imageguard_daemon.audit.quarantined import page
+from imageguard_daemon.audit.quarantine_queries import page
 from imageguard_daemon.cli.report import report
-from imageguard_daemon.cli.selecting import Asked, StateName, selection_of
+from imageguard_daemon.cli.selection_options import Asked, StateName, selection_of
 from imageguard_daemon.cli.simulate import simulate
 from imageguard_daemon.config import Audit, Metrics, Reporting, Settings
-from imageguard_daemon.reporting.gathering import report_on
+from imageguard_daemon.daemon.alerting import current_findings
+from imageguard_daemon.reporting.query import report_on
 from imageguard_daemon.reporting.report import Report
-from imageguard_daemon.service.alerting import current_findings
 from tests.helpers.audit_logs import Judged, write_log
 
 NOW = datetime.now(UTC)

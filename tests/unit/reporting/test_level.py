@@ -7,7 +7,7 @@ from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.boundary import missed_by_little
 from imageguard_daemon.reporting.questions.level import arriving_again, lone_classes, mostly_rejected_sources
-from imageguard_daemon.reporting.survey import Boundary
+from imageguard_daemon.reporting.score_stats import Boundary
 from tests.helpers.panels import Series, panel_in_time
 
 SETTINGS = Reporting()

@@ -10,7 +10,7 @@ from imageguard_daemon.audit.counts import Count, Dimension, RecordedImage, Scop
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.page import as_html
 from imageguard_daemon.reporting.report import EVERYTHING, Facts, Report, make_report
-from imageguard_daemon.reporting.survey import BINS, Near, Survey
+from imageguard_daemon.reporting.score_stats import BINS, Near, Survey
 from imageguard_daemon.reporting.templating import with_code
 from tests.helpers.reports import report_of
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from imageguard_daemon.errors import UsageError
+from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.reporting.period import parse_period
 
 NOW = datetime(2025, 3, 15, 10, 30, tzinfo=UTC)

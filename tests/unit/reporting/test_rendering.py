@@ -12,7 +12,7 @@ from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.rendering import as_csv, as_dict
 from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.reporting.tables import as_table
-from imageguard_daemon.reporting.wording import limit_percent, percent, shown
+from imageguard_daemon.reporting.text import limit_percent, percent, shown
 from tests.helpers.reports import report_of
 
 FINDING_KEYS = {

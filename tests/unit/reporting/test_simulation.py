@@ -9,10 +9,10 @@ from rich.console import Console
 
 from imageguard_daemon.audit.counts import RecordedScores, Scope
 from imageguard_daemon.audit.database import open_for_reading
-from imageguard_daemon.model import SCORE_NAMES, Measurement, Measures
+from imageguard_daemon.core.model import SCORE_NAMES, Measurement, Measures
 from imageguard_daemon.quality.policy import decide, thresholds_for, with_overrides
 from imageguard_daemon.quality.version import SCORER_VERSION
-from imageguard_daemon.reporting.gathering import simulation_of
+from imageguard_daemon.reporting.query import simulation_of
 from imageguard_daemon.reporting.simulation import EXAMPLES_KEPT, Rules, Simulation
 from imageguard_daemon.reporting.simulation_rendering import simulation_as_table
 from tests.helpers.audit_logs import Judged, write_log

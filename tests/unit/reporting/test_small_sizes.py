@@ -8,7 +8,7 @@ import pytest
 
 from imageguard_daemon.audit.columns import Batch, Key
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.model import SCORE_NAMES
+from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.finding import Finding

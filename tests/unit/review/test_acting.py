@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon import file_systems
 from imageguard_daemon.audit import database
 from imageguard_daemon.audit.database import open_for_reading
-from imageguard_daemon.audit.quarantined import reviews_of
+from imageguard_daemon.audit.quarantine_queries import reviews_of
 from imageguard_daemon.audit.schema import REVIEW_COLUMNS
 from imageguard_daemon.config import Source
-from imageguard_daemon.errors import DataError, NoInputError, StalledError, UnavailableError
+from imageguard_daemon.core import file_systems
+from imageguard_daemon.core.errors import DataError, NoInputError, StalledError, UnavailableError
+from imageguard_daemon.core.locks import ActingLock, RootLock
+from imageguard_daemon.daemon import mount_memory
+from imageguard_daemon.daemon.mount_memory import MEMORY_FILE
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.review import acting as acting_module
 from imageguard_daemon.review.acting import approve, confirm, purge, reject, release, undo
 from imageguard_daemon.review.values import Reviewer
-from imageguard_daemon.service import mount_memory
-from imageguard_daemon.service.locking import ActingLock, RootLock
-from imageguard_daemon.service.mount_memory import MEMORY_FILE
 from tests.helpers.records import UNDECODABLE
 from tests.helpers.rejections import ANNA, Rejections
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imageguard_daemon.quality import network
-from imageguard_daemon.quality.features import NAMES
+from imageguard_daemon.quality.features.vector import NAMES
 from imageguard_daemon.quality.network import Panel
 from imageguard_daemon.quality.readout import TARGETS
 from training.evaluation import lines

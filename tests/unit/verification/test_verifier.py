@@ -9,10 +9,10 @@ import pytest
 
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.database import open_for_checking
-from imageguard_daemon.audit.filed import FiledFiles
+from imageguard_daemon.audit.file_index import FiledFiles
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.model import Outcome
-from imageguard_daemon.names import temporary_name
+from imageguard_daemon.core.model import Outcome
+from imageguard_daemon.core.names import temporary_name
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 from imageguard_daemon.verification.repairing import LogRepairer
 from imageguard_daemon.verification.verifier import Task, Verifier

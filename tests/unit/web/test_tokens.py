@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from imageguard_daemon.errors import PermissionDeniedError, UnavailableError
+from imageguard_daemon.core.errors import PermissionDeniedError, UnavailableError
 from imageguard_daemon.web import tokens
 from imageguard_daemon.web.sessions import SESSION_SECONDS, Sessions
 from imageguard_daemon.web.tokens import Tokens

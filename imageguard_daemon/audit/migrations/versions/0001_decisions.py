@@ -92,7 +92,7 @@ def upgrade() -> None:
         _refuse(table, "delete", "DELETE")
         # INSERT OR REPLACE deletes a row without asking the trigger for deletions.
         same = "id = NEW.id OR intent_id = NEW.intent_id" if table == "outcomes" else "id = NEW.id"
-        _refuse(table, "replace", "INSERT", condition=f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same})")  # noqa: S608
+        _refuse(table, "replace", "INSERT", condition=f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same})")
 
 
 def _refuse(table: str, name: str, verb: str, condition: str = "") -> None:

@@ -47,7 +47,7 @@ def upgrade() -> None:
     for table, key in (("chain", "sequence"), ("relocations", "id")):
         _refuse(table, "update", "UPDATE")
         _refuse(table, "delete", "DELETE")
-        same = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"  # noqa: S608
+        same = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"
         _refuse(table, "replace", "INSERT", same)
 
 

@@ -35,7 +35,7 @@ def upgrade() -> None:
     for table in ("alert_records", "alert_attempts"):
         _refuse(table, "update", "UPDATE")
         _refuse(table, "delete", "DELETE")
-        same = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id)"  # noqa: S608
+        same = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id)"
         _refuse(table, "replace", "INSERT", same)
 
 

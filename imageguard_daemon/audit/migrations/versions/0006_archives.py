@@ -34,7 +34,7 @@ def upgrade() -> None:
     for table, key in (("archives", "id"), ("archived_files", "intent_id"), ("relocations", "id")):
         _refuse(table, "update", "UPDATE")
         _refuse(table, "delete", "DELETE")
-        same = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"  # noqa: S608
+        same = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"
         _refuse(table, "replace", "INSERT", same)
 
 
@@ -52,7 +52,7 @@ def _remake_relocations() -> None:
         sa.Column("recorded_at", sa.Text, nullable=False),
         sqlite_autoincrement=True,
     )
-    op.execute(f"INSERT INTO relocations_new ({columns}) SELECT {columns} FROM relocations")  # noqa: S608
+    op.execute(f"INSERT INTO relocations_new ({columns}) SELECT {columns} FROM relocations")
     op.execute("DROP TABLE relocations")
     op.execute("ALTER TABLE relocations_new RENAME TO relocations")
     op.create_index("ix_relocations_intent_id", "relocations", ["intent_id"])

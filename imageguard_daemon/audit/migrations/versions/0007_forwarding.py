@@ -21,4 +21,4 @@ def upgrade() -> None:
         sa.Column("sequence", sa.Integer, nullable=False),
         sa.Column("confirmed_at", sa.Text),
     )
-    op.execute(f"INSERT INTO forwarding (id, log_uuid, sequence) VALUES (1, '{uuid.uuid4()}', 0)")  # noqa: S608
+    op.execute(f"INSERT INTO forwarding (id, log_uuid, sequence) VALUES (1, '{uuid.uuid4()}', 0)")

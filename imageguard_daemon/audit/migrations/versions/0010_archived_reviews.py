@@ -59,10 +59,10 @@ def _in_parts(images: Iterator[tuple[int, int, int]]) -> Iterator[list[tuple[int
 
 def _note_gone(connection: sa.Connection, images: list[tuple[int, int, int]]) -> None:
     marks = ",".join("?" * len(images))
-    there = f"SELECT id FROM decision_records WHERE id IN ({marks})"  # noqa: S608 - question marks
+    there = f"SELECT id FROM decision_records WHERE id IN ({marks})"
     known = set(connection.exec_driver_sql(there, tuple(one[0] for one in images)).scalars()) if images else set()
     names = ", ".join(COLUMNS)
-    insert = f"INSERT INTO rollup_reviews (decision_id, {names}) VALUES ({','.join('?' * 14)})"  # noqa: S608
+    insert = f"INSERT INTO rollup_reviews (decision_id, {names}) VALUES ({','.join('?' * 14)})"
     for number, moment_ms, key in images:
         if number not in known:
             *where, scorer = connection.exec_driver_sql(_KEY, (key,)).one()

@@ -1,0 +1,132 @@
+"""Archives the old part of a log: copy, verify the copy, and only then take it out. Beside a daemon or without one."""
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from imageguard_daemon.audit.archive.parquet_copy import Manifest, check_copy, read_manifest, write_copy
+from imageguard_daemon.audit.archive.plan import Plan, make_plan
+from imageguard_daemon.audit.archive.removal import Archiver, Copy
+from imageguard_daemon.audit.database import disposing, open_for_reading, open_for_reviewing, reading
+from imageguard_daemon.audit.opening import open_beside_daemon
+from imageguard_daemon.config import Settings
+from imageguard_daemon.core.errors import StorageError, UsageError, unwritable
+from imageguard_daemon.core.locks import ActingLock
+from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.ownership import require_own
+
+Progress = Callable[[str, int, int], None]
+"""Told the stage, how many links of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to archive: what was decided before `cutoff`, into a new folder below `folder`."""
+
+    cutoff: datetime
+    folder: Path
+    who: str
+    include_quarantined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What was archived, where to, and how many decisions left the log."""
+
+    folder: Path
+    manifest: Manifest
+    decisions: int
+
+
+def plan_archive(settings: Settings, request: Request) -> Plan | None:
+    """Say what an archive would take; None when there is nothing. Changes nothing."""
+    _require_apart(settings, request.folder)
+    database = settings.audit.database
+    with disposing(open_for_reviewing(database)) as engine, reading(engine, database) as connection:
+        return make_plan(connection, request.cutoff, **_limits(settings, request))
+
+
+def archive(settings: Settings, request: Request, progress: Progress = lambda *_told: None) -> Archived | None:
+    """Archive; None when there is nothing. A crash leaves the log whole, at worst beside a copy nobody needs.
+
+    Raises:
+        UsageError: pyarrow is not installed, or the folder is one of the daemon's.
+        DataError: the log is not as it was written.
+        StalledError: the log is locked, a disk is full, or another command is at work.
+        StorageError: the disk did not keep the copy.
+    """
+    _require_apart(settings, request.folder)
+    open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
+    require_own(settings.state_folder, settings.root)
+    settings.state_folder.mkdir(exist_ok=True)
+    archiver = open_beside_daemon(settings, Archiver)
+    try:
+        with ActingLock(settings.state_folder).held():
+            plan = archiver.plan(request.cutoff, **_limits(settings, request))
+            if plan is None or not plan.going:
+                return None
+            folder = _verified_copy(settings, plan, request.folder, progress)
+            manifest, sha256 = read_manifest(folder)
+            copy = Copy(folder, sha256, request.who)
+            gone = archiver.take_out(plan, copy, include_quarantined=request.include_quarantined)
+            return Archived(folder, manifest, gone)
+    finally:
+        archiver.close()
+
+
+def _limits(settings: Settings, request: Request) -> dict[str, bool]:
+    return {"include_quarantined": request.include_quarantined, "forwarded_only": bool(settings.forward.url)}
+
+
+def _verified_copy(settings: Settings, plan: Plan, into: Path, progress: Progress) -> Path:
+    total = plan.end.sequence - plan.begin.sequence
+    name = f"{plan.begin.sequence + 1:012d}-{plan.end.sequence:012d}"
+    begun = into / f".{name}.{os.getpid()}.part"
+    engine = open_for_reviewing(settings.audit.database)
+    try:
+        begun.mkdir(parents=True)
+        write_copy(engine, plan.begin, plan.end, begun, lambda done: progress("copying", done, total))
+        check_copy(begun, lambda done: progress("verifying", done, total))
+        return _published(begun, into, name)
+    except OSError as error:
+        raise unwritable(error, f"cannot write the archive below {printable(str(into))}") from error
+    finally:
+        engine.dispose()
+        with suppress(OSError):
+            shutil.rmtree(begun)
+
+
+def _published(begun: Path, into: Path, name: str) -> Path:
+    """Give the finished copy its name durably; one that is there from an interrupted run is left as it is."""
+    for number in count(1):
+        folder = into / (name if number == 1 else f"{name}-{number}")
+        if folder.exists():
+            continue
+        _sync_folder(begun)
+        begun.rename(folder)
+        _sync_folder(into)
+        return folder
+    raise AssertionError("numbers never end")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise StorageError(f"the disk did not keep {folder}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _require_apart(settings: Settings, folder: Path) -> None:
+    wanted = Path(os.path.realpath(folder))
+    for source in settings.sources:
+        for place in source.folders:
+            if wanted.is_relative_to(os.path.realpath(place)):
+                raise UsageError(f"{printable(str(folder))} lies in {place}; name a folder outside of it with --to")

@@ -1,0 +1,1 @@
+"""The logs of many servers in one PostgreSQL. Needs the extra `fleet`."""

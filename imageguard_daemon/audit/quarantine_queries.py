@@ -1,0 +1,378 @@
+"""Questions about images to be reviewed: which there are, what people said of them, and where their files are.
+
+An image's state follows from the daemon's verdict, which stays as it is, and the latest review that took effect; the
+view `reviews` has no others.
+"""
+
+import heapq
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any, Literal, NamedTuple, get_args
+
+import sqlalchemy as sa
+
+from imageguard_daemon.audit.archive.archived_files import has_archived_reviews
+from imageguard_daemon.audit.counts import RecordedScores, Scope
+from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.planner_hints import likely
+from imageguard_daemon.audit.queries import (
+    conditions_of,
+    ids_in_period,
+    recorded_columns,
+    recorded_row,
+    timestamp,
+    with_latest_review,
+)
+from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews, rollup_reviews
+from imageguard_daemon.core.model import SCORE_NAMES, Role, Verdict
+from imageguard_daemon.core.names import forms
+
+State = Literal["waiting", "confirmed", "released", "purged", "returned", "accepted", "approved", "rejected"]
+STATES: tuple[State, ...] = get_args(State)
+STATE_AFTER: Mapping[Verdict, Mapping[str, State]] = {
+    "quarantined": {
+        "": "waiting",
+        "undo": "waiting",
+        "confirm": "confirmed",
+        "release": "released",
+        "rejudge": "released",
+        "purge": "purged",
+        "return": "returned",
+    },
+    "accepted": {
+        "": "accepted",
+        "undo": "accepted",
+        "approve": "approved",
+        "reject": "rejected",
+        "purge": "purged",
+        "return": "returned",
+    },
+}
+"""What an image is after its latest review, by the daemon's verdict; the empty action stands for none."""
+CALLED_BAD, CALLED_GOOD = ("confirm", "purge", "reject"), ("release", "approve")
+"""What people say of an image by their latest review; by a rejudgement they say nothing."""
+ACCEPTED_STATES: tuple[State, ...] = ("accepted", "approved")
+"""What images are that nobody ever rejected."""
+REJECTED_ONCE: tuple[State, ...] = tuple(state for state in STATES if state not in ACCEPTED_STATES)
+"""What all images are that the daemon or a person rejected; those that were put back into the inbox are among them."""
+
+_ROWS_AT_A_TIME = 5_000
+_ANYTHING = Scope()
+_LAST_ID = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which images; None means all. `scores` has ranges, both ends included, by the name of the score.
+
+    `ids` are those of the decisions; an empty tuple selects nothing. `action`, `reviewed_since` (included) and
+    `reviewed_until` (not included; both with their zones) are about the latest review.
+    """
+
+    scope: Scope = _ANYTHING
+    reason: str | None = None
+    states: tuple[State, ...] = ("waiting",)
+    scores: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ids: tuple[int, ...] | None = None
+    limit: int | None = None
+    action: str | None = None
+    reviewed_since: datetime | None = None
+    borderline: bool | None = None
+    """Only those on which good and bad images mix, or only the others."""
+    reviewed_until: datetime | None = None
+    rejected_until: datetime | None = None
+    """Of those that people rejected only what they rejected before then."""
+
+
+class Rejected(NamedTuple):
+    """One image as listings show it, most of them rejected; names are escaped. An accepted one has no reason."""
+
+    id: int
+    decided_at: str
+    source: str
+    class_name: str
+    relative_path: str
+    destination: str
+    sha256: str
+    size_bytes: int
+    reason: str
+    detail: str
+    score: float
+    scores: tuple[float | None, ...]
+    borderline: bool
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One review that took effect."""
+
+    id: int
+    reviewed_at: str
+    action: str
+    who: str
+    why: str
+    destination: str
+    undoes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFile:
+    """One file of an image where the log says it is; `origin` is its path in the inbox, both absolute and raw."""
+
+    intent_id: int
+    role: Role
+    path: str
+    origin: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldImage:
+    """An image with what is needed to act on it; the image's own file comes first.
+
+    `last_review` is the latest that took effect, `came_from` the path at which the image lay before that one moved it.
+    """
+
+    decision_id: int
+    source: str
+    relative_path: str
+    verdict: Verdict
+    state: State
+    last_review: int | None
+    files: tuple[HeldFile, ...]
+    came_from: str = ""
+    busy: bool = False
+    """Whether a review of it has begun that neither took effect nor was given up."""
+
+
+def page(engine: sa.Engine, selection: Selection, after: int | None = None) -> list[Rejected]:
+    """Give the images selected, newest first, those with smaller ids than `after` only."""
+    columns = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "size_bytes")
+    query = sa.select(
+        *(decisions.c[name] for name in (*columns, "reason", "detail", "score", *SCORE_NAMES, "borderline")),
+        decisions.c.verdict,
+        _of_last_review("action"),
+    )
+    with reading(engine, engine.url.database or "") as connection:
+        rows = list(_newest_first(connection, query, selection, _LAST_ID if after is None else after))
+    return [_rejected(tuple(row)) for row in rows]
+
+
+def neighbours(engine: sa.Engine, selection: Selection, number: int) -> tuple[int | None, int | None]:
+    """Give the numbers of the images before and after this one in a list with the newest first; None at its ends."""
+    with reading(engine, engine.url.database or "") as connection:
+        query = sa.select(decisions.c.id).where(*ids_in_period(connection, selection.scope, decisions.c.id)).limit(1)
+        up, down = (
+            query.where(decisions.c.id > number).order_by(decisions.c.id),
+            query.order_by(decisions.c.id.desc()),
+        )
+        newer = [connection.scalar(up.where(*part)) for part in _parts(selection)]
+        # One upper bound alone: of two, SQLite begins at either, and would walk from there.
+        older = [connection.scalar(down.where(*part)) for part in _parts(selection, number)]
+        return min(filter(None, newer), default=None), max(filter(None, older), default=None)
+
+
+def number_selected(engine: sa.Engine, selection: Selection) -> int:
+    """Count the images selected, up to the limit of the selection."""
+    with reading(engine, engine.url.database or "") as connection:
+        query = sa.select(decisions.c.id).where(*ids_in_period(connection, selection.scope, decisions.c.id))
+        parts = (query.where(*part).limit(selection.limit).subquery() for part in _parts(selection))
+        images = sum(connection.scalar(sa.select(sa.func.count()).select_from(part)) or 0 for part in parts)
+        return images if selection.limit is None else min(images, selection.limit)
+
+
+def selected(engine: sa.Engine, selection: Selection) -> Iterator[tuple[int, str, int]]:
+    """Stream id, reason and size in bytes of the images selected, newest first."""
+    query = sa.select(decisions.c.id, decisions.c.reason, decisions.c.size_bytes)
+    with reading(engine, engine.url.database or "") as connection:
+        for row in _newest_first(connection, query, selection):
+            yield row.id, row.reason, row.size_bytes
+
+
+def scores_of(engine: sa.Engine, selection: Selection) -> Iterator[RecordedScores]:
+    """Stream the images selected that the daemon rejected, newest first, with all it takes to judge them again.
+
+    What people rejected of the others may be in a state of the same name, purged for instance.
+    """
+    query = sa.select(*recorded_columns()).where(decisions.c.verdict == "quarantined")
+    with reading(engine, engine.url.database or "") as connection:
+        for row in _newest_first(connection, query, selection):
+            yield recorded_row(tuple(row))
+
+
+def reviews_of(engine: sa.Engine, decision_id: int) -> list[Review]:
+    """Give what was said and done about an image, in that order."""
+    columns = (reviews.c[name] for name in ("id", "reviewed_at", "action", "who", "why", "destination", "undoes"))
+    query = sa.select(*columns).where(reviews.c.decision_id == decision_id).order_by(reviews.c.id)
+    with reading(engine, engine.url.database or "") as connection:
+        return [Review(*row) for row in connection.execute(query)]
+
+
+def reviewed_measures(engine: sa.Engine) -> Iterator[tuple[bool, str, str, str, str]]:
+    """Stream the images that people reviewed: whether they called them bad, path, SHA-256, scorer, measures (JSON).
+
+    What was only rejudged, or undone since, is not a person's word. Archived ones are among them; the order is that of
+    the decisions.
+    """
+    with reading(engine, engine.url.database or "") as connection:
+        streams = [_said_of(connection, with_latest_review(), decisions, reviews.c.action)]
+        if has_archived_reviews(connection):
+            streams.append(_said_of(connection, rollup_reviews, rollup_reviews, rollup_reviews.c.action))
+        for row in heapq.merge(*streams, key=lambda row: row[0]):
+            yield bool(row[1]), row[2], row[3], row[4], row[5]
+
+
+def _said_of(
+    connection: sa.Connection, found: sa.FromClause, images: sa.FromClause, action: sa.ColumnElement[str]
+) -> Iterable[Sequence[Any]]:
+    number = images.c.id if "id" in images.c else images.c.decision_id
+    names = ("relative_path", "sha256", "scorer_version")
+    query = sa.select(
+        number,
+        action.in_(CALLED_BAD),
+        *(images.c[name] for name in names),
+        sa.cast(images.c.measures, sa.Text),
+    )
+    query = query.select_from(found).where(action.in_([*CALLED_BAD, *CALLED_GOOD])).order_by(number)
+    return connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
+
+
+def ids_of(engine: sa.Engine, names: Sequence[str], root: str, *, accepted: bool = False) -> dict[str, list[int]]:
+    """Find images by path: as listings show it, below the inbox, or of the file where it was filed.
+
+    Found are those that the daemon accepted, or else those that it rejected and those that people have reviewed.
+    """
+    with reading(engine, engine.url.database or "") as connection:
+        return {name: _ids_of(connection, name, root, accepted=accepted) for name in names}
+
+
+def held_image(engine: sa.Engine, decision_id: int) -> HeldImage | None:
+    """Give one image as it is at this moment of the log."""
+    with reading(engine, engine.url.database or "") as connection:
+        return held_images(connection, [decision_id]).get(decision_id)
+
+
+def held_images(connection: sa.Connection, decision_ids: Sequence[int]) -> dict[int, HeldImage]:
+    """Give the images of these decisions, by id, as they are at this moment of the log."""
+    query = sa.select(
+        *(decisions.c[name] for name in ("id", "source", "relative_path", "verdict")),
+        *(_of_last_review(name) for name in ("action", "id")),
+    ).where(decisions.c.id.in_(decision_ids))
+    return {row.id: _held(connection, row) for row in connection.execute(query).all()}
+
+
+def _ids_of(connection: sa.Connection, name: str, root: str, *, accepted: bool) -> list[int]:
+    paths = {os.path.normpath(os.path.join(folder, name)) for folder in (root, os.getcwd())}
+    at = sa.select(intents.c.decision_id).where(intents.c.destination_path.in_(map(os.fsencode, sorted(paths))))
+    called = sa.select(decision_records.c.id).where(decision_records.c.relative_path.in_(forms(name)))
+    if accepted:
+        meant = decisions.c.verdict == "accepted"
+    else:
+        meant = (decisions.c.verdict == "quarantined") | decisions.c.id.in_(_reviewed())
+    return sorted(connection.scalars(sa.select(decisions.c.id).where(decisions.c.id.in_(at.union(called)), meant)))
+
+
+def _newest_first(
+    connection: sa.Connection, query: sa.Select[Any], selection: Selection, before: int = _LAST_ID
+) -> Iterator[sa.Row[Any]]:
+    """Stream the rows of the images selected; the query's first column is their number."""
+    query = query.where(*ids_in_period(connection, selection.scope, decisions.c.id))
+    query = query.order_by(decisions.c.id.desc()).limit(selection.limit)
+    connection = connection.execution_options(yield_per=_ROWS_AT_A_TIME)
+    with ExitStack() as opened:  # with a limit, one of them is not read to its end
+        streams = [opened.enter_context(connection.execute(query.where(*part))) for part in _parts(selection, before)]
+        yield from islice(heapq.merge(*streams, key=lambda row: -row[0]), selection.limit)
+
+
+def _parts(selection: Selection, before: int = _LAST_ID) -> Iterator[list[sa.ColumnElement[bool]]]:
+    """Yield conditions for the images of each verdict: asked for both at once, SQLite would go through all the log."""
+    for verdict, state_after in STATE_AFTER.items():
+        actions = [action for action, state in state_after.items() if state in selection.states]
+        if actions:
+            yield [*_conditions(selection, before), *_in_state(verdict, actions, selection)]
+
+
+def _in_state(verdict: Verdict, actions: Sequence[str], selection: Selection) -> Iterator[sa.ColumnElement[bool]]:
+    action = _of_last_review("action").element
+    # SQLite is to go down the ids, or an index on class or reason: then a page is as quick in a long log as in a short.
+    yield likely(decisions.c.verdict == verdict, 0.0000001)
+    if verdict == "accepted":
+        if "" not in actions:  # most are accepted, and few of them are reviewed
+            yield decisions.c.id.in_(_reviewed())
+        if selection.rejected_until is not None:
+            until = timestamp(selection.rejected_until)
+            reviewed_at = _of_last_review("reviewed_at").element
+            yield (sa.func.coalesce(action, "") != "reject") | (reviewed_at < until)
+    if len(actions) < len(STATE_AFTER[verdict]):
+        yield sa.func.coalesce(action, "").in_(actions)
+
+
+def _reviewed() -> sa.Select[tuple[int]]:
+    return sa.select(reviews.c.decision_id)
+
+
+def _conditions(selection: Selection, before: int) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = [decisions.c.id < before, *conditions_of(selection.scope)]
+    if selection.reason is not None:
+        conditions.append(decisions.c.reason == selection.reason)
+    for name, (low, high) in selection.scores.items():
+        conditions.append(decisions.c[name].between(low, high))
+    if selection.borderline is not None:
+        is_one = decisions.c.borderline == 1
+        conditions.append(is_one if selection.borderline else sa.func.coalesce(decisions.c.borderline, 0) != 1)
+    if selection.ids is not None:
+        conditions.append(decisions.c.id.in_(selection.ids))
+    if selection.action is not None:
+        conditions.append(_of_last_review("action").element == selection.action)
+    if selection.reviewed_since is not None:
+        conditions.append(_of_last_review("reviewed_at").element >= timestamp(selection.reviewed_since))
+    if selection.reviewed_until is not None:
+        conditions.append(_of_last_review("reviewed_at").element < timestamp(selection.reviewed_until))
+    return conditions
+
+
+def _of_last_review(column: str) -> sa.Label[Any]:
+    query = sa.select(reviews.c[column]).where(reviews.c.decision_id == decisions.c.id).correlate(decisions)
+    return query.order_by(reviews.c.id.desc()).limit(1).scalar_subquery().label(f"last_{column}")
+
+
+_FILES = sa.text("""
+SELECT i.id, i.role, i.source_path, i.previous_id, i.sha256, i.size_bytes, i.review_id, o.outcome,
+       coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
+                i.destination_path) AS place
+FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id WHERE i.decision_id = :decision ORDER BY i.id""")
+
+
+def _rejected(row: tuple[Any, ...]) -> Rejected:
+    *values, borderline, verdict, action = row
+    return Rejected._make([*values[:11], tuple(values[11:]), borderline == 1, STATE_AFTER[verdict][action or ""]])
+
+
+def _held(connection: sa.Connection, image: Any) -> HeldImage:
+    """Follow the moves of an image's files from the inbox to where they are."""
+    rows = connection.execute(_FILES, {"decision": image.id}).all()
+    busy = any(row.review_id is not None and row.outcome is None for row in rows)
+    places: dict[int, HeldFile] = {}
+    came_from = ""
+    for row in rows:
+        before = places.get(row.previous_id)
+        if row.outcome not in {"moved", "purged"}:
+            continue
+        if row.review_id is not None:
+            places.pop(row.previous_id, None)
+        if row.review_id == image.last_id and row.role == "image":
+            came_from = os.fsdecode(row.source_path)
+        if row.outcome == "moved":
+            origin = before.origin if before else os.fsdecode(row.source_path)
+            file = HeldFile(row.id, row.role, os.fsdecode(row.place), origin, row.sha256, row.size_bytes)
+            places[row.id] = file
+    files = sorted(places.values(), key=lambda file: file.role != "image")
+    state = STATE_AFTER[image.verdict][image.last_action or ""]
+    about = (image.id, image.source, image.relative_path, image.verdict, state)
+    return HeldImage(*about, image.last_id, tuple(files), came_from, busy)

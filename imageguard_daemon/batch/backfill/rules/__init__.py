@@ -1,0 +1,1 @@
+"""What goes out next, and how far it is; pure."""

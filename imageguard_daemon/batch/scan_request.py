@@ -1,0 +1,63 @@
+"""What a scan is asked for, and what it gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imageguard_daemon.batch.judging import Rules
+from imageguard_daemon.batch.measuring import Unread
+from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT
+from imageguard_daemon.batch.scan_summary import Summary
+from imageguard_daemon.batch.stale_links import OldLinks
+from imageguard_daemon.config import Settings, Source
+from imageguard_daemon.quality.policy import thresholds_for
+from imageguard_daemon.quality.readout import Readout
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A folder, the rules to judge it by, and what is to be written or filed.
+
+    `readout` is what stands in the file that the settings name, read before anything is made. `outputs` are paths by
+    form (`csv`, `jsonl`, `parquet`); `page` is where an HTML page goes, if anywhere; `only` is a verdict, `borderline`,
+    or empty.
+    """
+
+    folder: Path
+    settings: Settings
+    source: Source
+    outputs: Mapping[str, str]
+    readout: Readout | None = None
+    page: str = ""
+    only: str = ""
+    move: Path | None = None
+    link: Path | None = None
+    hard_links: bool = False
+    state: Path | None = None
+    fresh: bool = False
+    overwrite: bool = False
+
+    @property
+    def rules(self) -> Rules:
+        """The rules as the judge wants them."""
+        source = self.source
+        return Rules(source.preset, thresholds_for(source.preset, source.thresholds), source.class_from)
+
+    @property
+    def uses_standard_output(self) -> bool:
+        """Whether results go to standard output, which then has nothing else."""
+        return TO_STANDARD_OUTPUT in self.outputs.values()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of it. `exit_code` is 0 when it came to its end, whatever the verdicts."""
+
+    summary: Summary
+    unread: Unread
+    exit_code: int = 0
+    filed: str = ""
+    how_to_go_on: str = ""
+    used_standard_output: bool = False
+    is_interrupted: bool = False
+    old_links: OldLinks = field(default_factory=OldLinks)

@@ -1,0 +1,247 @@
+"""What the commands that act on images share: how many, are you sure, and what became of each."""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.cli.options import Format, OutputFormat
+from imageguard_daemon.cli.selection_options import Asked, Named, StateName, named_images, require_known, selection_of
+from imageguard_daemon.core.errors import NoInputError, UsageError
+from imageguard_daemon.core.names import printable
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from rich.console import RenderableType
+
+    from imageguard_daemon.audit.database import Engine, Place
+    from imageguard_daemon.audit.quarantine_queries import Selection
+    from imageguard_daemon.config import Settings
+    from imageguard_daemon.review.acting import Acting
+    from imageguard_daemon.review.values import Reviewed, Reviewer
+
+Who = Annotated[
+    str | None,
+    typer.Option("--who", metavar="NAME", show_default=False, help="Who decides (default: your login name)."),
+]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", show_default=False, help="Why, for the record.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it, the images are counted and you are asked.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The options of every command that acts."""
+
+    who: Who = None
+    why: Why = ""
+    yes: Yes = False
+    output: Format = OutputFormat.table
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done with the images selected, and how to tell of it."""
+
+    verb: str
+    function: "Callable[[Acting, Sequence[int], Reviewer], Iterator[Reviewed]]"
+    said: Said
+    irrevocable: bool = False
+    """Not even at a terminal is a nod enough: it takes --yes."""
+    about_accepted: bool = False
+    """It is about images that the daemon accepted."""
+    rejected_until: "datetime | None" = None
+    """Of what people rejected only what they rejected before then."""
+
+    @property
+    def kind(self) -> str:
+        """Say which images it is about."""
+        return "accepted" if self.about_accepted else "rejected"
+
+
+def reading(database: "Place") -> "AbstractContextManager[Engine]":
+    """Open a log to ask about reviews."""
+    from imageguard_daemon.audit.database import disposing, open_for_reviewing
+
+    return disposing(open_for_reviewing(database))
+
+
+def require_paths(unknown: Sequence[str], engine: "Engine") -> None:
+    """End the command when images were named that are not there."""
+    from imageguard_daemon.audit.archive.archived_files import where_archived
+
+    if unknown:
+        names = ", ".join(map(printable, unknown))
+        raise NoInputError(f"no rejected image is called {names}{where_archived(engine)}")
+
+
+def print_table(content: "RenderableType") -> None:
+    """Print for people; names are text and never markup."""
+    from rich.console import Console
+
+    Console(highlight=False, markup=False, emoji=False).print(content)
+
+
+def act_on(settings: "Settings", asked: Asked, order: Order, states: Sequence[StateName]) -> None:
+    """Select images, say how many, and do it when that was asked for; ends the command."""
+    from imageguard_daemon.audit.archive.archived_files import where_archived
+
+    with reading(settings.audit.database) as engine:
+        named = named_images(asked, engine, str(settings.root), accepted=order.about_accepted)
+        selection = replace(selection_of(asked, named.ids, states), rejected_until=order.rejected_until)
+        chosen, words = _count(selection, engine)
+        if not chosen and not named.unknown:
+            require_known(selection, engine)
+        archived = "" if chosen else where_archived(engine)
+    if asked.by_name:
+        chosen = named.ids or []
+    _require_no_root_among(named.unknown, settings)
+    missed = _tell_missed(named, chosen, order, archived)
+    if not asked.by_name and not agreed(order, f"{words}{archived}", len(chosen)):
+        raise typer.Exit(os.EX_NOINPUT if missed else os.EX_OK)
+    carry_out(settings, chosen, order)
+    if missed:
+        raise typer.Exit(os.EX_NOINPUT)
+
+
+def _require_no_root_among(unknown: Sequence[str], settings: "Settings") -> None:
+    """Act on nothing when a word may be a mistyped ROOT: the numbers beside it are of images of that root."""
+    suffixes = settings.intake.image_suffixes
+    if folders := [one for one in unknown if os.path.splitext(one)[1].lower() not in suffixes]:
+        told = f"{printable(folders[0])} is neither a folder nor an image of {settings.root}"
+        raise NoInputError(f"{told}; nothing was done. If it is meant as ROOT, it does not exist")
+
+
+def _tell_missed(named: Named, chosen: Sequence[int], order: Order, archived: str) -> bool:
+    """Tell of images that were named and are not among those chosen; say whether there are any."""
+    left_out = named.left_out(chosen)
+    for path in named.unknown:
+        typer.echo(f"error: no {order.kind} image is called {printable(path)}{archived}", err=True)
+    for name in left_out:
+        typer.echo(
+            f"error: image {printable(name)} is not selected: another option leaves it out, or it is not there",
+            err=True,
+        )
+    return bool(named.unknown or left_out)
+
+
+def _count(selection: "Selection", engine: "Engine") -> tuple[list[int], str]:
+    from imageguard_daemon.audit.quarantine_queries import selected
+    from imageguard_daemon.review.rendering import reasons_in_words, size_in_words
+
+    ids, reasons, total_bytes = [], Counter[str](), 0
+    for decision_id, reason, size_bytes in selected(engine, selection):
+        ids.append(decision_id)
+        reasons[reason] += 1
+        total_bytes += size_bytes
+    return ids, f"{reasons_in_words(reasons)}, {size_in_words(total_bytes)}"
+
+
+def agreed(order: Order, words: str, count: int) -> bool:
+    """Say what is selected and find out whether to go on."""
+    typer.echo(f"{order.verb}: {words}", err=True)
+    if order.said.yes or not count:
+        return bool(count)
+    if sys.stdin.isatty() and not order.irrevocable:
+        return typer.confirm(f"{order.verb} them?", err=True)
+    typer.echo(f"Nothing was done. Add --yes to {order.verb} them.", err=True)
+    return False
+
+
+def carry_out(settings: "Settings", ids: Sequence[int], order: Order) -> None:
+    """Do it, with progress at a terminal, and tell; ends the command with 65 when something could not be done."""
+    from imageguard_daemon.core import logs
+    from imageguard_daemon.review.acting import acting_on
+    from imageguard_daemon.review.values import Reviewer
+
+    _quiet_logs(logs.configure)
+    reviewer = Reviewer(order.said.who or login_name(), order.said.why)
+    told = _Teller(order.said.output, len(ids))
+    with acting_on(settings) as acting:
+        try:
+            for one in order.function(acting, ids, reviewer):
+                told.tell(one)
+        finally:
+            told.finish()
+    if told.refused:
+        raise typer.Exit(os.EX_DATAERR)
+
+
+def _quiet_logs(configure: "Callable[..., None]") -> None:
+    from rich.console import Console
+
+    configure("console", "warning", Console(stderr=True, highlight=False, markup=False, emoji=False))
+
+
+class _Teller:
+    """Tells results as they come: some lines for people, all of them for programs at the end."""
+
+    def __init__(self, output: OutputFormat, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self._output = output
+        self._results: list[Reviewed] = []
+        self._done: Counter[str] = Counter()
+        self.refused = 0
+        console = Console(stderr=True)
+        columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal or total < 2)
+        self._task = self._bar.add_task("", total=total)
+        self._bar.start()
+
+    def tell(self, one: "Reviewed") -> None:
+        from imageguard_daemon.review.rendering import PAST, RESULTS_SHOWN, result_line
+
+        self._bar.advance(self._task)
+        self.refused += not one.done
+        self._done[PAST[one.action]] += one.done
+        if self._output is not OutputFormat.table:
+            self._results.append(one)
+        elif (not one.done and self.refused <= RESULTS_SHOWN) or (one.done and self._done.total() <= RESULTS_SHOWN):
+            typer.echo(result_line(one))
+
+    def finish(self) -> None:
+        from imageguard_daemon.review.rendering import as_csv, result_as_dict
+
+        self._bar.stop()
+        if self._output is OutputFormat.json:
+            typer.echo(json.dumps([result_as_dict(one) for one in self._results], indent=2))
+        elif self._output is OutputFormat.csv:
+            typer.echo(as_csv([result_as_dict(one) for one in self._results]).encode(), nl=False)
+        else:
+            for verb, count in self._done.items():
+                typer.echo(f"{count:,} {verb}" + (f", {self.refused:,} not" if self.refused else ""))
+
+
+def login_name() -> str:
+    """Give the name of who typed the command, also behind sudo."""
+    import pwd
+
+    behind_sudo = os.environ.get("SUDO_USER")
+    if behind_sudo and os.geteuid() == 0:
+        return behind_sudo
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def require_any(asked: Asked, *, everything: bool = False) -> None:
+    """Refuse to act on all images just because nothing was said."""
+    if not (asked.ids or asked.paths or asked.narrows or everything):
+        raise UsageError("say which images: by number or path, or with --reason, --class, ... or --all")
+
+
+def require_some_accepted(asked: Asked) -> None:
+    """Refuse to act on all accepted images, or on those of a reason, which none has."""
+    if asked.reason is not None:
+        raise UsageError("an accepted image has no --reason; what you have against it goes into --why")
+    if not (asked.ids or asked.paths or asked.narrows):
+        raise UsageError("say which images: by number or path, or with --class, --since, --score, ...")

@@ -1,0 +1,281 @@
+"""The options by which images are selected, the same for every command that lists or acts on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageguard_daemon.cli import completion
+from imageguard_daemon.cli.options import ConfigFile, Root
+from imageguard_daemon.cli.report import CameraName, ClassName, Since, SourceName, Until
+from imageguard_daemon.core.errors import UsageError
+from imageguard_daemon.core.model import ISSUES, SCORE_NAMES
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from imageguard_daemon.audit.counts import Scope
+    from imageguard_daemon.audit.database import Engine
+    from imageguard_daemon.audit.quarantine_queries import Selection
+    from imageguard_daemon.audit.quarantine_queries import State as ImageState
+
+
+class StateName(StrEnum):
+    """What became of an image, by the daemon's verdict and what people have said of it."""
+
+    waiting = "waiting"
+    confirmed = "confirmed"
+    released = "released"
+    rejected = "rejected"
+    purged = "purged"
+    returned = "returned"
+    accepted = "accepted"
+    approved = "approved"
+    all = "all"
+
+
+ACCEPTED_STATES = (StateName.accepted, StateName.approved)
+"""The states of images that nobody ever rejected."""
+
+
+class ActionName(StrEnum):
+    """What the latest review of an image was."""
+
+    release = "release"
+    rejudge = "rejudge"
+    confirm = "confirm"
+    reject = "reject"
+    approve = "approve"
+
+
+Ids = Annotated[
+    list[int] | None,
+    typer.Option("--id", metavar="N", show_default=False, help="The image with this number; may be repeated."),
+]
+Paths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--path",
+        metavar="PATH",
+        show_default=False,
+        help="Every image that ever came under this path of the inbox, or was filed there; may be repeated.",
+    ),
+]
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="IMAGE...", show_default=False, help="Images, by number or path; ROOT before them is optional."
+    ),
+]
+Reason = Annotated[
+    str | None,
+    typer.Option(
+        "--reason",
+        metavar="ISSUE",
+        show_default=False,
+        help="Only for this reason, e.g. blurry.",
+        autocompletion=completion.issues,
+    ),
+]
+ScoreRanges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--score",
+        metavar="NAME=LOW..HIGH",
+        show_default=False,
+        help="Only with this score in this range, e.g. blur_score=30..40 or score=0.4..; may be repeated.",
+        autocompletion=completion.score_ranges,
+    ),
+]
+Borderline = Annotated[
+    bool | None,
+    typer.Option(
+        "--borderline",
+        show_default=False,
+        help="Only borderline images: near a threshold, where good and bad ones mix.",
+    ),
+]
+State = Annotated[
+    StateName | None,
+    typer.Option("--state", show_default=False, help="Only images in this state; all: all that were ever rejected."),
+]
+Action = Annotated[
+    ActionName | None,
+    typer.Option("--action", show_default=False, help="Only images whose latest review was this action."),
+]
+ReviewedSince = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", show_default=False, help="Only images whose latest review was since then, e.g. 2h."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, show_default=False, help="Maximum number of images, newest first."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to look, and the images typed as arguments."""
+
+    root: Root = None
+    images: Images = None
+    config_file: ConfigFile = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The selection options of one command, as given."""
+
+    ids: Ids = None
+    paths: Paths = None
+    reason: Reason = None
+    class_name: ClassName = None
+    source: SourceName = None
+    camera: CameraName = None
+    since: Since = None
+    until: Until = None
+    scores: ScoreRanges = None
+    borderline: Borderline = None
+    state: State = None
+    action: Action = None
+    reviewed_since: ReviewedSince = None
+    limit: Limit = None
+
+    @property
+    def by_name(self) -> bool:
+        """Whether single images are named, and nothing narrows that down."""
+        return bool(self.ids or self.paths) and not self.narrows
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything other than single images is asked for."""
+        others = [getattr(self, field.name) for field in fields(self) if field.name not in {"ids", "paths"}]
+        return any(value is not None for value in others)
+
+
+def with_images(place: Place, asked: Asked) -> tuple[Path | None, Asked]:
+    """Take the images typed as arguments for what `--id` and `--path` name; what is not a folder is not the ROOT."""
+    root, typed = place.root, list(place.images or ())
+    if root is not None and not root.is_dir() and root.suffix not in {".yaml", ".yml"}:
+        typed.insert(0, str(root))
+        root = None
+    ids = [int(one) for one in typed if one.isdecimal()]
+    paths = [one for one in typed if not one.isdecimal()]
+    return root, replace(asked, ids=[*(asked.ids or ()), *ids] or None, paths=[*(asked.paths or ()), *paths] or None)
+
+
+def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[StateName]) -> "Selection":
+    """Turn the options into a selection; `states` are those meant where none is asked for.
+
+    Single images are meant in whatever state they are: what makes no sense for one is told of that one.
+    """
+    from imageguard_daemon.audit.quarantine_queries import Selection
+    from imageguard_daemon.config import did_you_mean
+
+    if asked.reason is not None and asked.reason not in ISSUES:
+        raise UsageError(f"--reason {asked.reason}: no such issue{did_you_mean(asked.reason, ISSUES)}")
+    reviewed_since, reviewed_until = _reviewed_period(asked.reviewed_since)
+    return Selection(
+        _scope(asked),
+        asked.reason,
+        _states(asked, states),
+        dict(map(_score_range, asked.scores or ())),
+        None if ids is None else tuple(ids),
+        asked.limit,
+        asked.action,
+        reviewed_since,
+        asked.borderline or None,
+        reviewed_until,
+    )
+
+
+def _states(asked: Asked, otherwise: Sequence[StateName]) -> "tuple[ImageState, ...]":
+    from imageguard_daemon.audit.quarantine_queries import REJECTED_ONCE, STATES
+
+    if asked.state is StateName.all:
+        return STATES if asked.ids or asked.paths else REJECTED_ONCE
+    if asked.state is None and (asked.ids or asked.paths):
+        return STATES
+    wanted = otherwise if asked.state is None else [asked.state]
+    return tuple(state.value for state in wanted)  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The images named one by one: each `--id` and `--path` with the numbers it stands for."""
+
+    found: Sequence[tuple[str, Sequence[int]]] = ()
+
+    @property
+    def ids(self) -> list[int] | None:
+        """The numbers, each once; None when no image is named."""
+        return list(dict.fromkeys(one for _, ids in self.found for one in ids)) if self.found else None
+
+    @property
+    def unknown(self) -> list[str]:
+        """The paths that no image has."""
+        return [name for name, ids in self.found if not ids]
+
+    def left_out(self, chosen: Sequence[int]) -> list[str]:
+        """Give the names that stand for images of which none was chosen."""
+        taken = set(chosen)
+        return [name for name, ids in self.found if ids and not taken.intersection(ids)]
+
+
+def named_images(asked: Asked, engine: "Engine", root: str, *, accepted: bool = False) -> Named:
+    """Look up the images named.
+
+    Those with a path are looked for among what the daemon accepted, or else what it rejected and people have reviewed.
+    """
+    from imageguard_daemon.audit.quarantine_queries import ids_of
+
+    found = ids_of(engine, asked.paths or [], root, accepted=accepted) if asked.paths else {}
+    return Named([*((str(one), [one]) for one in asked.ids or ()), *found.items()])
+
+
+def require_known(selection: "Selection", engine: "Engine") -> None:
+    """Say so when nothing was found because of a name that the log has never seen; errors are those of reports."""
+    from imageguard_daemon.audit.columns import open_columns
+
+    with open_columns(engine) as columns:
+        columns.require_known(selection.scope)
+
+
+def _scope(asked: Asked) -> "Scope":
+    from datetime import UTC, datetime
+
+    from imageguard_daemon.audit.counts import Scope
+    from imageguard_daemon.reporting.period import parse_period
+
+    period = parse_period(asked.since, asked.until, datetime.now(UTC))
+    return Scope(*period, asked.source, asked.class_name, asked.camera)
+
+
+def _reviewed_period(since: str | None) -> "tuple[datetime | None, datetime | None]":
+    from datetime import UTC, datetime
+
+    from imageguard_daemon.reporting.period import end_of, parse_since
+
+    now = datetime.now(UTC)
+    first = None if since is None else parse_since("--reviewed-since", since, now)
+    return first, end_of(first, None, now)
+
+
+def _score_range(text: str) -> tuple[str, tuple[float, float]]:
+    from imageguard_daemon.config import did_you_mean
+
+    name, _, span = text.partition("=")
+    known = (*SCORE_NAMES, "score")
+    if name not in known:
+        raise UsageError(f"--score {text}: no such score{did_you_mean(name, known)}")
+    low, dots, high = span.partition("..")
+    try:
+        ends = float(low or "-inf"), float((high or "inf") if dots else low)
+    except ValueError:
+        raise UsageError(f"--score {text}: expected NAME=LOW..HIGH, e.g. blur_score=30..40") from None
+    if not ends[0] <= ends[1]:
+        raise UsageError(f"--score {text}: {low} is not below {high}")
+    return name, ends

@@ -1,0 +1,268 @@
+"""Tells people of new findings, while the daemon goes on.
+
+One thread looks for findings on a read-only connection, and one for each channel tells people; they may take their
+time, and none waits for another. The daemon's loop hands them work and records what they report: an alert before
+anybody is told, each try after it was made. So no try goes unrecorded but one that was made in the moment of a crash,
+which is then made again.
+"""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
+
+import structlog
+
+from imageguard_daemon.audit.alerts import Alert, AlertLog, Attempt, recorded_alerts
+from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.config import Alerts, Settings
+from imageguard_daemon.core.errors import ImageguardError, StalledError
+from imageguard_daemon.daemon.alert_channels import Command, DeliveryError, Webhook, content_of
+from imageguard_daemon.daemon.rules.alert_state import AlertBook
+from imageguard_daemon.reporting.findings import Finding
+from imageguard_daemon.reporting.query import report_on, risen_in
+
+STOP_SECONDS = 2.0
+_REMEMBERED = timedelta(days=400)
+"""What was told longer ago and still goes on is told again after a restart."""
+RECORD_AGAIN_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+Channel = Command | Webhook
+
+
+def channels_of(settings: Alerts) -> dict[str, Channel]:
+    """Give the ways to tell people that the configuration has, by name."""
+    channels: dict[str, Channel] = {}
+    if settings.command:
+        channels["command"] = Command(settings.command, settings.timeout_seconds)
+    if settings.webhook:
+        channels["webhook"] = Webhook(settings.webhook, settings.timeout_seconds)
+    return channels
+
+
+def current_findings(settings: Settings, now: datetime) -> tuple[Finding, ...]:
+    """Give what stands out in the decisions of the configured period, as `report` would tell it, and is not over.
+
+    What rose in the last hours comes first; where a report tells it too, in the report's words.
+    """
+    # Up to now: a clock that was years ahead must not fill the period with what is yet to come.
+    scope = Scope(since=now - timedelta(hours=settings.alerts.period_hours), until=now)
+    engine = open_for_reading(settings.audit.database)
+    try:
+        reported = report_on(engine, (Dimension.class_,), scope, settings.reporting, now).findings
+        risen = risen_in(engine, scope, settings.reporting)
+    finally:
+        engine.dispose()
+    lasting = [one for one in reported if "until" not in one.evidence]
+    known = {(one.kind, one.subject) for one in lasting}
+    return (*(one for one in risen if (one.kind, one.subject) not in known), *lasting)
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a look for findings gave; None when it failed."""
+
+    findings: tuple[Finding, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How many findings of each kind there were at the last look, `at` seconds since 1970."""
+
+    at: float
+    kinds: Mapping[str, int]
+
+
+class Alerting:
+    """The loop's side: decides what is due and records. Does nothing where neither channels nor metrics tell."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        audit: AuditWriter,
+        wake: Callable[[], None],
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._log = AlertLog(audit)
+        self._wall_clock = wall_clock
+        self._teller = _Teller(settings, wake, wall_clock)
+        self._unrecorded: list[Attempt] = []
+        self._with_teller: set[int] = set()
+        self.found: Found | None = None
+        self._is_wanted = bool(self._teller.channels) or settings.metrics.enabled
+        self._looking = False
+        self._next_look_at = 0.0
+        self._record_at = 0.0
+        cooldown = timedelta(hours=settings.alerts.cooldown_hours)
+        self._book = AlertBook(cooldown, self._recorded() if self._teller.channels else (), self._wall_clock())
+
+    def step(self, now: float) -> None:
+        """Take what the thread reports, record it, and give it what is due. Never waits."""
+        if not self._is_wanted or now < self._record_at:
+            return
+        try:
+            reports = self._teller.reports()
+            self._unrecorded += [one for one in reports if isinstance(one, Attempt)]
+            self._record_attempts()
+            for report in reports:
+                if isinstance(report, _Looked):
+                    self._take(report)
+        except StalledError as error:
+            log.warning("alerts cannot be recorded", why=str(error))
+            self._record_at = now + RECORD_AGAIN_SECONDS
+            return
+        if not self._next_look_at:
+            self._next_look_at = now + self._settings.alerts.check_seconds
+        if now >= self._next_look_at and not self._looking:
+            self._next_look_at = now + self._settings.alerts.check_seconds
+            self._looking = True
+            self._teller.look()
+        self._hand_over()
+
+    def next_step(self, now: float) -> float:
+        """Say when `step` has something to do, were nothing reported before."""
+        if not self._is_wanted:
+            return now + 3600
+        times = [self._next_look_at, self._record_at]
+        due = self._book.next_due(self._wall_clock(), apart_from=self._with_teller)
+        if due is not None:
+            times.append(now + (due - self._wall_clock()).total_seconds())
+        later = [time for time in times if time > now]
+        return min(later, default=now + RECORD_AGAIN_SECONDS)
+
+    def stop(self) -> None:
+        """End the thread; what was not told is told after the next start."""
+        self._teller.stop()
+
+    def _recorded(self) -> list[Alert]:
+        engine = open_for_reading(self._settings.audit.database)
+        try:
+            return recorded_alerts(engine, self._wall_clock() - _REMEMBERED)
+        finally:
+            engine.dispose()
+
+    def _take(self, report: _Looked) -> None:
+        self._looking = False
+        if report.findings is None:  # that it was not seen does not mean that it is over
+            return
+        kinds = Counter(finding.kind for finding in report.findings)
+        self.found = Found(self._wall_clock().timestamp(), dict(kinds))
+        news = self._book.news(report.findings, list(self._teller.channels), self._wall_clock())
+        if news:
+            self._book.add(self._log.record_alerts(news))
+
+    def _record_attempts(self) -> None:
+        if not self._unrecorded:
+            return
+        self._log.record_attempts(self._unrecorded)
+        for attempt in self._unrecorded:
+            self._book.note(attempt)
+            self._with_teller.discard(attempt.alert_id)
+        self._unrecorded = []
+
+    def _hand_over(self) -> None:
+        for alert in self._book.due(self._wall_clock()):
+            if alert.alert_id not in self._with_teller:
+                self._with_teller.add(alert.alert_id)
+                self._teller.tell(alert)
+
+
+class _Errands:
+    """A thread that does one thing after the other, begun with the first of them."""
+
+    def __init__(self, name: str, wake: Callable[[], None]) -> None:
+        self._name = name
+        self._wake = wake
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def order(self, work: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+        self._orders.put(work)
+
+    def ask_to_stop(self) -> None:
+        self._stopping = True
+        self._orders.put(None)
+
+    def wait(self, deadline: float) -> None:
+        """Wait for its end; what takes longer does not keep us alive."""
+        if self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _work(self) -> None:
+        while (work := self._orders.get()) is not None and not self._stopping:
+            work()
+            self._wake()
+
+
+class _Teller:
+    """The threads' side: looks, and tells by each channel apart from the others."""
+
+    def __init__(self, settings: Settings, wake: Callable[[], None], wall_clock: Callable[[], datetime]) -> None:
+        self.channels = channels_of(settings.alerts)
+        self._settings = settings
+        self._wall_clock = wall_clock
+        self._reports: deque[_Looked | Attempt] = deque()
+        self._looks = _Errands("findings", wake)
+        self._errands = {name: _Errands(f"alerts by {name}", wake) for name in self.channels}
+
+    def look(self) -> None:
+        self._looks.order(self._look)
+
+    def tell(self, alert: Alert) -> None:
+        self._errands.get(alert.channel, self._looks).order(lambda: self._tell(alert))
+
+    def reports(self) -> Sequence["_Looked | Attempt"]:
+        taken = []
+        while self._reports:
+            taken.append(self._reports.popleft())
+        return taken
+
+    def stop(self) -> None:
+        all_errands = [self._looks, *self._errands.values()]
+        for errands in all_errands:
+            errands.ask_to_stop()
+        for channel in self.channels.values():
+            channel.kill()
+        deadline = time.monotonic() + STOP_SECONDS
+        for errands in all_errands:
+            errands.wait(deadline)
+
+    def _look(self) -> None:
+        try:
+            found = current_findings(self._settings, self._wall_clock())
+        except ImageguardError as error:
+            log.warning("could not look for findings", why=str(error))
+            self._reports.append(_Looked(None))
+        except Exception:
+            log.exception("could not look for findings")
+            self._reports.append(_Looked(None))
+        else:
+            self._reports.append(_Looked(found))
+
+    def _tell(self, alert: Alert) -> None:
+        channel = self.channels.get(alert.channel)
+        try:
+            if channel is None:
+                raise DeliveryError("no longer configured")  # noqa: TRY301 - told like the others
+            channel.tell(content_of(alert, self._settings.root))
+        except DeliveryError as error:
+            log.warning("alert not delivered", channel=alert.channel, kind=alert.kind, why=str(error))
+            self._reports.append(Attempt(alert.alert_id, self._wall_clock(), False, str(error)))
+        except Exception as error:
+            log.exception("alert not delivered")
+            self._reports.append(Attempt(alert.alert_id, self._wall_clock(), False, repr(error)))
+        else:
+            log.info("alert delivered", channel=alert.channel, kind=alert.kind, subject=alert.subject)
+            self._reports.append(Attempt(alert.alert_id, self._wall_clock(), True))

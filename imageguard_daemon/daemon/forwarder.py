@@ -1,0 +1,249 @@
+"""Forwards the log of a root to the fleet's database, for as long as wanted: what runs in a process of its own.
+
+The daemon never waits for it: they share the log's file and nothing else. What it is about is in a small file beside
+the lock, for `status` and for monitoring.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from imageguard_daemon.audit.fleet.database import FleetAddress
+from imageguard_daemon.audit.fleet.forwarded_log import ForwardedLog
+from imageguard_daemon.audit.fleet.forwarding import Forwarder, Sender, Sent
+from imageguard_daemon.config import Settings
+from imageguard_daemon.core.errors import (
+    AlreadyRunningError,
+    ConfigError,
+    FatalError,
+    ImageguardError,
+    NoInputError,
+    hindrance,
+)
+from imageguard_daemon.core.file_systems import lock_if_free
+
+STATUS_FILE = "forwarding.json"
+PASSWORD_VARIABLE = "IMAGEGUARD_FORWARD_PASSWORD"  # noqa: S105 - the name of a variable
+CREDENTIAL = "imageguard-forward-password"
+LOOK_SECONDS = 1.0
+"""How often the log is looked at for news."""
+FIRST_PAUSE_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """A forwarder as it is now; counts are since its start, moments ISO 8601 in UTC and empty for none.
+
+    `state` is `starting`, `sending`, `up to date`, `waiting` (an attempt failed), `behind` (the fleet has more of
+    this log than there is here) or `stopped`.
+    """
+
+    process_id: int
+    state: str = "starting"
+    database: str = ""
+    host: str = ""
+    updated_at: str = ""
+    records_sent: int = 0
+    records_behind: int = 0
+    oldest_behind_at: str = ""
+    odd_records: int = 0
+    failures: int = 0
+    failing_since: str = ""
+    last_error: str = ""
+    last_success_at: str = ""
+    next_attempt_at: str = ""
+
+
+def read(state_folder: Path) -> dict[str, Any] | None:
+    """Give what a forwarder last wrote; None when there is nothing readable or another version wrote it."""
+    try:
+        content = json.loads((state_folder / STATUS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    known = {field.name for field in fields(Forwarding)}
+    return content if isinstance(content, dict) and set(content) >= known else None
+
+
+def address_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> FleetAddress:
+    """Give the fleet's database as configured, with its password.
+
+    Raises:
+        ConfigError: none is configured.
+        NoInputError: the password's file cannot be read.
+    """
+    if not settings.forward.url:
+        raise ConfigError(["forward.url: not set; docs/fleet.md says how"])
+    password = _password(settings.forward.password_file, environment)
+    return FleetAddress(settings.forward.url, password, settings.forward.timeout_seconds)
+
+
+def _password(file: Path | None, environment: Mapping[str, str]) -> str:
+    if file is None and PASSWORD_VARIABLE in environment:
+        return environment[PASSWORD_VARIABLE]
+    if file is None and "CREDENTIALS_DIRECTORY" in environment:
+        credential = Path(environment["CREDENTIALS_DIRECTORY"], CREDENTIAL)
+        file = credential if credential.exists() else None
+    if file is None:
+        return ""
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise NoInputError(f"cannot read the password in {file}: {why}") from error
+
+
+def waiting_records(settings: Settings) -> int:
+    """Count what is recorded and not confirmed by the fleet's database; asks the log alone.
+
+    Raises:
+        StalledError, UnavailableError: the log cannot be read.
+    """
+    with closing(ForwardedLog(settings.audit.database)) as waiting:
+        return waiting.waiting()[0]
+
+
+class ForwardingLoop:
+    """Sends what there is, step by step; goes on after every failure. One thread only.
+
+    Raises:
+        AlreadyRunningError: when made: another process forwards this root's log.
+    """
+
+    def __init__(self, settings: Settings, wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._settings = settings
+        self._wall_clock = wall_clock
+        self._lock = _ForwardingLock(settings.state_folder)
+        self._forwarder: Forwarder | None = None
+        self._pause = FIRST_PAUSE_SECONDS
+        self._told_behind = False
+        host = settings.forward.host or socket.gethostname()
+        self.status = Forwarding(os.getpid(), host=host)
+        self.error: ImageguardError | None = None
+        """What the last step failed for; None after one that did not."""
+
+    def step(self) -> float:
+        """Send one batch; give after how many seconds to come again."""
+        try:
+            sent = self._forwarder_in_use().step()
+        except ImageguardError as error:
+            return self._failed(error)
+        self._pause = FIRST_PAUSE_SECONDS
+        self._succeeded(sent)
+        return 0.0 if sent.behind else LOOK_SECONDS
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._drop()
+        self._write(state="stopped", next_attempt_at="")
+        self._lock.release()
+
+    def _forwarder_in_use(self) -> Forwarder:
+        if self._forwarder is None:
+            address = address_of(self._settings)
+            self._write(database=str(address))
+            sender = Sender(self.status.host, self._settings.root, self._settings.forward.batch_records)
+            self._forwarder = Forwarder(self._settings.audit.database, address, sender)
+        return self._forwarder
+
+    def _succeeded(self, sent: Sent) -> None:
+        now = _text(self._wall_clock())
+        if self.error is not None:
+            log.info("forwarding again", database=self.status.database)
+        if sent.forked_at is not None:
+            log.warning("this log was put back from a backup; it goes on as a branch", last_in_common=sent.forked_at)
+        if sent.missed:
+            log.warning("records had been archived before they were forwarded", records=sent.missed)
+        if sent.odd:
+            log.warning("records that the database cannot hold as they are; see odd_records", records=sent.odd)
+        if sent.ahead and not self._told_behind:
+            log.warning("the database has more of this log: was it put back from a backup?", records=sent.ahead)
+        self._told_behind = sent.ahead > 0
+        self.error = None
+        state = "behind" if sent.ahead else "sending" if sent.behind else "up to date"
+        self._write(
+            state=state,
+            records_sent=self.status.records_sent + sent.sent,
+            records_behind=sent.behind,
+            oldest_behind_at=_text(sent.oldest),
+            odd_records=self.status.odd_records + sent.odd,
+            failing_since="",
+            last_error="",
+            last_success_at=now,
+            next_attempt_at="",
+        )
+
+    def _failed(self, error: ImageguardError) -> float:
+        now = self._wall_clock()
+        pause, self._pause = self._pause, min(self._pause * 2, self._settings.forward.retry_seconds)
+        pause = min(pause, self._settings.forward.retry_seconds)
+        if str(error) != str(self.error):  # once for each cause, not once for each attempt
+            log.warning("not forwarded; what is recorded meanwhile waits in the log", why=str(error))
+        self.error = error
+        self._note_what_waits()
+        self._write(
+            state="waiting",
+            failures=self.status.failures + 1,
+            failing_since=self.status.failing_since or _text(now),
+            last_error=str(error),
+            next_attempt_at=_text(now + timedelta(seconds=pause)),
+        )
+        if isinstance(error, FatalError):
+            self._drop()  # begin from the configuration: a password may have been changed
+        return pause
+
+    def _note_what_waits(self) -> None:
+        """Ask the log alone: who looks at the status wants to know while the database is away."""
+        with suppress(ImageguardError), closing(ForwardedLog(self._settings.audit.database)) as waiting:
+            behind, oldest = waiting.waiting()
+            self.status = replace(self.status, records_behind=behind, oldest_behind_at=_text(oldest))
+
+    def _drop(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.close()
+        self._forwarder = None
+
+    def _write(self, **changes: Any) -> None:
+        """Say how it stands; a full disk may cost that, never the forwarding."""
+        self.status = replace(self.status, **changes, updated_at=_text(self._wall_clock()))
+        path = self._settings.state_folder / STATUS_FILE
+        temporary = path.with_suffix(".new")
+        with suppress(OSError):
+            temporary.write_text(json.dumps(asdict(self.status)), encoding="utf-8")
+            os.replace(temporary, path)
+
+
+class _ForwardingLock:
+    """Held by the one process that forwards a root's log; the kernel lets go of it with the process."""
+
+    def __init__(self, state_folder: Path) -> None:
+        try:
+            state_folder.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(state_folder / "forwarding.lock", flags, 0o644)
+        except OSError as error:
+            raise hindrance(error, f"cannot write in {state_folder}") from error
+        try:
+            is_ours = lock_if_free(self._descriptor)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise hindrance(error, f"cannot lock {state_folder}/forwarding.lock") from error
+        if not is_ours:
+            os.close(self._descriptor)
+            raise AlreadyRunningError(f"another process forwards the log of {state_folder.parent} already")
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def _text(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,339 @@
+"""Finish what a crash left: at the start every intent that can be settled gets its outcome before all else."""
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import structlog
+
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.config import Source
+from imageguard_daemon.core.errors import DataError, ElsewhereError, RetryableError
+from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS, Writers, read_lease
+from imageguard_daemon.core.model import FileIdentity, Intent, Outcome, RecordedIntent
+from imageguard_daemon.core.names import aside_name, printable, temporary_name
+from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.mover import put_back
+from imageguard_daemon.filing.recorded_paths import Places
+from imageguard_daemon.filing.renaming import Name, set_aside
+from imageguard_daemon.filing.rules.recovery_plan import Presence, Repair, repair_for
+from imageguard_daemon.filing.syncing import sync
+
+Place = tuple[int, str, str, int]
+"""Where the file of an intent was found: intent id, path, SHA-256, size in bytes."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOpen:
+    """An intent that cannot be given its outcome for now, and why."""
+
+    recorded: RecordedIntent
+    today: Intent
+    why: str
+
+
+class Recovery:
+    """Gives unfinished intents their outcomes, each by itself: one that cannot be settled holds up no other, no start.
+
+    It stays open and is tried again; `left_open` has those, and files they are about are not judged meanwhile: two
+    records for one file would come of it. One thread only.
+    """
+
+    def __init__(self, audit: AuditWriter, roots: Sequence[str], sources: Mapping[str, Source] | None = None) -> None:
+        self.audit = audit
+        self.places = Places(sources or {})
+        self._inboxes = [os.path.join(source.inbox, "") for source in (sources or {}).values()]
+        self._roots = list(roots)
+        self._left_open: dict[int, LeftOpen] = {}
+
+    @property
+    def left_open(self) -> tuple[LeftOpen, ...]:
+        """What could not be settled, oldest first."""
+        return tuple(self._left_open.values())
+
+    def settle(self, unfinished: Sequence[RecordedIntent]) -> list[Outcome]:
+        """Find out what became of these intents and record it; may be interrupted and run again at any point.
+
+        A move is completed where it had happened. A deletion is never completed: what is still there is kept.
+
+        Raises:
+            StalledError: the database cannot be written.
+            StorageError: the disk did not keep what was synced.
+        """
+        if not unfinished:
+            return []
+        todays = self._todays(unfinished)
+        elsewhere = {one.intent.destination_path for one in unfinished} - {one.destination_path for one in todays}
+        outcomes: list[Outcome] = []
+        relocated: list[Place] = []
+        with Folders([*self._roots, *map(os.path.dirname, elsewhere)]) as folders:
+            for recorded, today in zip(unfinished, todays, strict=True):
+                try:
+                    settled = _Settling(recorded, today, folders, keeps=self._keeps(today)).outcome()
+                except (RetryableError, OSError) as error:
+                    self._leave_open(LeftOpen(recorded, today, _told_error(error)))
+                else:
+                    outcomes.append(settled.outcome)
+                    relocated += settled.relocations
+            folders.sync()  # before the records say that it is so
+        self.audit.record_relocations(relocated)  # first: without an outcome all of this is done again
+        self.audit.record_outcomes(outcomes)
+        for outcome in outcomes:
+            self._left_open.pop(outcome.intent_id, None)
+        return outcomes
+
+    def begin(self, unfinished: Sequence[RecordedIntent]) -> list[Outcome]:
+        """Settle what an earlier run left, before anything new is looked at.
+
+        Raises:
+            DataError: something else lies where a judged file should be. It is recorded; the next start goes on.
+            StalledError, StorageError: as `settle` does.
+        """
+        outcomes = self.settle(unfinished)
+        disputed = [outcome for outcome in outcomes if outcome.outcome == "disputed"]
+        if disputed:
+            raise DataError(
+                "after an interruption, another file lies where a judged one was to go; look at it, then start again:\n"
+                + "\n".join(f"  {printable(outcome.detail)}" for outcome in disputed)
+            )
+        return outcomes
+
+    def settle_again(self) -> list[Outcome]:
+        """Try once more what was left open."""
+        return self.settle([one.recorded for one in self.left_open])
+
+    def holds_up(self, path: str) -> str:
+        """Say why a file of the inbox must not be judged now: its last move is not settled; empty when it may be.
+
+        Raises StalledError and StorageError as `settle` does.
+        """
+        concerned = [one for one in self.left_open if path in {one.today.source_path, one.recorded.intent.source_path}]
+        self.settle([one.recorded for one in concerned])
+        left = [self._left_open[i] for one in concerned if (i := one.recorded.intent_id) in self._left_open]
+        return f"an earlier move of it is not settled: {left[0].why}" if left else ""
+
+    def _todays(self, unfinished: Sequence[RecordedIntent]) -> list[Intent]:
+        """Give the intents with the paths their files have today."""
+        elsewhere = [
+            one.intent_id for one in unfinished if not all(self._in_force(path) for path in _ends(one.intent) if path)
+        ]
+        origins = self.audit.origins(elsewhere) if elsewhere else {}
+        return [
+            self.places.today(one.intent, origins[one.intent_id]) if one.intent_id in origins else one.intent
+            for one in unfinished
+        ]
+
+    def _keeps(self, today: Intent) -> bool:
+        """Tell whether an old file that may be written to may stay under a hidden name: the walks find it there."""
+        return any(today.source_path.startswith(inbox) for inbox in self._inboxes)
+
+    def _in_force(self, path: str) -> bool:
+        return any(path.startswith(os.path.join(root, "")) for root in self._roots)
+
+    def _leave_open(self, one: LeftOpen) -> None:
+        known = self._left_open.get(one.recorded.intent_id)
+        self._left_open[one.recorded.intent_id] = one
+        if known is None or known.why != one.why:
+            intent = one.recorded.intent
+            path, destination = printable(intent.source_path), printable(intent.destination_path)
+            log.error("left unfinished", path=path, destination=destination, why=one.why)
+
+
+def recover(
+    audit: AuditWriter, roots: Sequence[str], unfinished: Sequence[RecordedIntent] | None = None
+) -> list[Outcome]:
+    """Give every unfinished intent, or those given, its outcome; see `Recovery.begin`."""
+    return Recovery(audit, roots).begin(audit.unfinished() if unfinished is None else unfinished)
+
+
+def _ends(intent: Intent) -> tuple[str, str]:
+    return intent.source_path, intent.destination_path
+
+
+def _told_error(error: RetryableError | OSError) -> str:
+    if isinstance(error, OSError):
+        name = printable(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else ""
+        return f"{name}: {error.strerror}" if name else str(error.strerror or error)
+    return str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """An outcome, and where the file is when that is not where the intent says."""
+
+    outcome: Outcome
+    relocations: Sequence[Place] = ()
+
+
+class _Settling:
+    """One intent, as it was recorded and with the paths of today."""
+
+    def __init__(self, recorded: RecordedIntent, today: Intent, folders: Folders, *, keeps: bool) -> None:
+        self._id = recorded.intent_id
+        self._written, self._today = recorded.intent, today
+        self._folders = folders
+        self._keeps = keeps
+
+    def outcome(self) -> _Settled:
+        """Bring both ends into order and say what became of the file.
+
+        Raises:
+            RetryableError, OSError: an end cannot be looked at, or is not where the log says; the intent stays open.
+        """
+        if self._written.deletes:
+            return self._keep_undeleted()
+        if self._today != self._written and self._is_at_old_place():
+            self._today = replace(self._today, destination_path=self._written.destination_path)
+        recorded, intent = RecordedIntent(self._id, self._today), self._today
+        _remove_temporary(recorded, self._folders)
+        _settle_aside(recorded, self._folders, keeps=self._keeps)
+        source_before = _identity(intent.source_path, self._folders)
+        source = _at_source(intent.source_path, intent, self._folders)
+        repair = repair_for(source, _presence(intent.destination_path, intent, self._folders))
+        if repair.outcome in {"lost", "disputed"}:
+            self._require_known_place(intent.source_path)
+        if repair.remove_source:
+            _complete_move(recorded, source_before, self._folders, keeps=self._keeps)
+        return self._told(repair)
+
+    def _is_at_old_place(self) -> bool:
+        """Tell whether the file was moved to a folder that the configuration has had, and is still there."""
+        try:
+            os.stat(os.path.dirname(self._written.destination_path))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return _presence(self._written.destination_path, self._written, self._folders) is Presence.same
+
+    def _require_known_place(self, path: str) -> None:
+        """Conclude nothing from a file that is not where it would be today: nobody has said where it went."""
+        if self._today != self._written:
+            raise ElsewhereError(f"not found where it was recorded, nor at {printable(path)}")
+
+    def _keep_undeleted(self) -> _Settled:
+        path, intent = self._today.source_path, self._today
+        folder_path, name = os.path.split(path)
+        try:
+            folder = self._folders.descriptor(folder_path)
+            with suppress(FileNotFoundError):
+                put_back((folder, aside_name(self._id)), (folder, name), intent.sha256)
+            gone = _presence(path, intent, self._folders) is Presence.absent
+        except (FileNotFoundError, NotADirectoryError):
+            gone = True
+        if gone:
+            self._require_known_place(path)
+        detail = "recorded after an interruption" if gone else "interrupted before it was deleted"
+        log.info("recovered", path=printable(path), outcome="purged" if gone else "abandoned", detail=detail)
+        return _Settled(Outcome(self._id, "purged" if gone else "abandoned", detail))
+
+    def _told(self, repair: Repair) -> _Settled:
+        path = self._today.destination_path
+        tell = log.error if repair.outcome in {"lost", "disputed"} else log.info
+        tell("recovered", path=printable(path), outcome=repair.outcome, detail=repair.detail)
+        outcome = Outcome(self._id, repair.outcome, f"{repair.detail}: {path}")
+        if repair.outcome != "moved" or path == self._written.destination_path:
+            return _Settled(outcome)
+        return _Settled(outcome, [(self._id, path, self._written.sha256, self._written.identity.size_bytes)])
+
+
+def _complete_move(
+    recorded: RecordedIntent, source_before: FileIdentity | None, folders: Folders, *, keeps: bool
+) -> None:
+    """Drop the old name once the new one is durable, unless another file has come to bear it meanwhile."""
+    intent = recorded.intent
+    sync(folders.descriptor(os.path.dirname(intent.destination_path)), intent.destination_path)
+    if _identity(intent.source_path, folders) == source_before:
+        folder, name = os.path.split(intent.source_path)
+        at = folders.descriptor(folder)
+        if keeps and _may_be_written((at, name)):
+            with suppress(FileExistsError):  # it is aside already: what bears the name is a new upload
+                set_aside(at, name, aside_name(recorded.intent_id))
+        else:
+            os.unlink(name, dir_fd=at)
+
+
+def _may_be_written(name: Name) -> bool:
+    """Tell whether an old file has a writer that nobody knows of: then it keeps a hidden name, and is looked after."""
+    descriptor = os.open(name[1], READ_ONLY_NO_TRAPS, dir_fd=name[0])
+    try:
+        with read_lease(descriptor) as writers:
+            return writers is Writers.unknown and os.fstat(descriptor).st_nlink == 1
+    finally:
+        os.close(descriptor)
+
+
+def _identity(path: str, folders: Folders) -> FileIdentity | None:
+    folder, name = os.path.split(path)
+    try:
+        status = os.stat(name, dir_fd=folders.descriptor(folder), follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return FileIdentity.from_stat(status)
+
+
+def _remove_temporary(recorded: RecordedIntent, folders: Folders) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        folder = folders.descriptor(os.path.dirname(recorded.intent.destination_path))
+        os.unlink(temporary_name(recorded.intent_id), dir_fd=folder)
+
+
+def _settle_aside(recorded: RecordedIntent, folders: Folders, *, keeps: bool) -> None:
+    """Drop the hidden source of a copy that is complete; give any other its name back, and with it another look."""
+    intent = recorded.intent
+    folder, name = os.path.split(intent.source_path)
+    path = os.path.join(folder, aside_name(recorded.intent_id))
+    found, status = _at_source(path, intent, folders), _identity(path, folders)
+    if found is Presence.absent or status is None:
+        return
+    aside = (folders.descriptor(folder), os.path.basename(path))
+    published = _presence(intent.destination_path, intent, folders) is Presence.same
+    if published and found is Presence.same:
+        sync(folders.descriptor(os.path.dirname(intent.destination_path)), intent.destination_path)
+        if not (keeps and _may_be_written(aside)):
+            os.unlink(aside[1], dir_fd=aside[0])
+    elif found is Presence.other and status.size_bytes == 0:  # what only kept the name
+        os.unlink(aside[1], dir_fd=aside[0])
+    else:
+        put_back(aside, (aside[0], name), intent.sha256)
+
+
+def _at_source(path: str, intent: Intent, folders: Folders) -> Presence:
+    """Look at a file of the inbox: one that is being written is a new upload, whatever it still contains."""
+    found = _presence(path, intent, folders)
+    if found is not Presence.same:
+        return found
+    descriptor = os.open(os.path.basename(path), READ_ONLY_NO_TRAPS, dir_fd=folders.descriptor(os.path.dirname(path)))
+    try:
+        with read_lease(descriptor) as writers:
+            return Presence.other if writers is Writers.some else found
+    finally:
+        os.close(descriptor)
+
+
+def _presence(path: str, intent: Intent, folders: Folders) -> Presence:
+    try:
+        folder = folders.descriptor(os.path.dirname(path))
+        descriptor = os.open(os.path.basename(path), READ_ONLY_NO_TRAPS, dir_fd=folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return Presence.absent
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, a socket: not what was judged
+            return Presence.other
+        raise
+    try:
+        return Presence.same if _is_judged_file(descriptor, intent) else Presence.other
+    finally:
+        os.close(descriptor)
+
+
+def _is_judged_file(descriptor: int, intent: Intent) -> bool:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size != intent.identity.size_bytes:
+        return False
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == intent.sha256

@@ -1,0 +1,162 @@
+"""Looks after what was filed while nobody knew whether somebody still writes to it: what grows goes back to the inbox.
+
+A whole image of an unknown writer is filed without a long wait. If its uploader goes on writing, which it can through
+its open file whatever the name, the record says what is no longer there: so the image, with its sidecars, gets its old
+name back, its decision is taken back in the log, and it is judged again.
+"""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.core.errors import ImageguardError, RetryableError
+from imageguard_daemon.core.file_systems import Reach, file_system_at
+from imageguard_daemon.core.locks import ActingLock
+from imageguard_daemon.core.model import FileIdentity, Intent, Outcome, RecordedIntent
+from imageguard_daemon.core.names import printable
+from imageguard_daemon.daemon.comparing import Comparing
+from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.mover import put_back
+
+LOOK_AFTER_SECONDS = 600.0
+LOOK_SECONDS = 2.0
+CAPACITY = 5_000
+LOOKS_AT_A_TIME = 250
+"""Of many, some are looked at each time: on a network file system each look is a question to its server."""
+WHY = "was written to after it was filed"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Filed:
+    """The files of one image, its own first, as which it was filed, and until when they are looked after."""
+
+    files: tuple[RecordedIntent, ...]
+    seen: FileIdentity
+    until: float
+    looks: FileIdentity
+    """How it looks as long as nobody writes to it."""
+
+
+@dataclass(slots=True)
+class Returning:
+    """Remembers what was filed lately of unknown writers. One thread only; times are of the monotonic clock."""
+
+    audit: AuditWriter
+    lock: ActingLock
+    folders: Callable[[], Folders]
+    _filed: deque[_Filed] = field(default_factory=deque)
+    came_back: Callable[[str], None] = field(default=lambda _path: None)
+    """Told of the path in the inbox of each file that was put back."""
+    _comparing: Comparing[tuple[_Filed, FileIdentity]] = field(default_factory=Comparing)
+    _next_look_at: float = 0.0
+
+    def remember(self, files: Sequence[RecordedIntent], now: float) -> None:
+        """Look after the files of an image that has just moved; for the old files of copies see `keeping`."""
+        image = files[0].intent
+        seen = regular_file_at(image.destination_path)
+        if seen is not None and seen.device == image.identity.device:
+            self._filed.append(_Filed(tuple(files), seen, now + LOOK_AFTER_SECONDS, image.identity))
+        if len(self._filed) > CAPACITY:
+            self._filed.popleft()
+
+    def step(self, now: float) -> list[Outcome]:
+        """Look at some of the files, put back those that changed, and give what is to be recorded about that."""
+        if now < self._next_look_at or not (self._filed or self._comparing):
+            return []
+        self._next_look_at = now + LOOK_SECONDS
+        outcomes: list[Outcome] = []
+        for _ in range(min(len(self._filed), LOOKS_AT_A_TIME)):
+            filed = self._filed.popleft()
+            image = filed.files[0].intent
+            found = regular_file_at(image.destination_path)
+            if found is None:
+                continue  # taken on by others
+            try:
+                if found.inode != filed.seen.inode and not _numbers_anew(image.destination_path):
+                    continue  # another file bears its name
+            except OSError:  # who cannot ask does not know, and looks again
+                self._look_again(filed, now)
+                continue
+            if found.size_bytes != image.identity.size_bytes:
+                outcomes += self._return(filed)
+            elif found.looks_like(filed.looks):
+                self._look_again(replace(filed, seen=found, looks=found), now)
+            else:
+                self._comparing.begin((filed, found), image.destination_path, image)
+        for (filed, found), is_same in self._comparing.step():
+            if is_same is False:
+                outcomes += self._return(filed)
+            else:  # who cannot read it does not know, and looks again
+                is_known = is_same is True
+                self._look_again(replace(filed, seen=found, looks=found if is_known else filed.looks), now)
+        return outcomes
+
+    def _look_again(self, filed: _Filed, now: float) -> None:
+        if now < filed.until:
+            self._filed.append(filed)
+
+    def _return(self, filed: _Filed) -> list[Outcome]:
+        with ExitStack() as stack:
+            try:
+                is_ours = stack.enter_context(self.lock.held_if_free())
+            except ImageguardError as error:  # a disk that is full or read-only just now ends nobody's day
+                return self._later(filed, str(error))
+            if not is_ours:  # a command is acting on images just now
+                self._filed.append(filed)
+                return []
+            try:
+                taking = [(_taking_from(one.intent), one.intent_id) for one in filed.files]
+                recorded = self.audit.record_return(taking, WHY)
+            except RetryableError as error:
+                return self._later(filed, str(error))
+            with self.folders() as folders:
+                return [self._put_back(*pair, folders) for pair in zip(filed.files, recorded, strict=True)]
+
+    def _later(self, filed: _Filed, why: str) -> list[Outcome]:
+        log.warning("cannot be put back yet", path=printable(filed.files[0].intent.destination_path), why=why)
+        self._filed.append(filed)
+        return []
+
+    def _put_back(self, filed: RecordedIntent, recorded: RecordedIntent, folders: Folders) -> Outcome:
+        intent = filed.intent
+        path = printable(intent.destination_path)
+        try:
+            ends = [
+                (folders.descriptor(os.path.dirname(end), make=make), os.path.basename(end))
+                for end, make in ((intent.destination_path, False), (intent.source_path, True))
+            ]
+            put_back(ends[0], ends[1], intent.sha256)
+            folders.sync()
+        except (OSError, RetryableError) as error:
+            log.error("a filed image has changed and cannot be put back", path=path, why=str(error))  # noqa: TRY400
+            return Outcome(recorded.intent_id, "abandoned", f"{WHY}, and cannot be put back: {error}")
+        log.warning("put back into the inbox", path=path, why=WHY)
+        self.came_back(intent.source_path)
+        return Outcome(recorded.intent_id, "purged", f"{WHY}; put back into the inbox to be judged again")
+
+
+def _taking_from(intent: Intent) -> Intent:
+    """Give the intent to take a file away from where it was filed; until it is judged again, the log has it nowhere."""
+    return replace(intent, source_path=intent.destination_path, destination_path="")
+
+
+def _numbers_anew(path: str) -> bool:
+    """Tell whether the same file may come to have another number, as behind FUSE; OSError when that is not known."""
+    return file_system_at(path).reach is Reach.relayed
+
+
+def regular_file_at(path: str) -> FileIdentity | None:
+    """See the file at a path as it is now."""
+    with suppress(OSError):
+        status = os.lstat(path)
+        if stat.S_ISREG(status.st_mode):
+            return FileIdentity.from_stat(status)
+    return None

@@ -1,0 +1,1 @@
+"""What waits, what is told and what is counted; pure."""

@@ -1,0 +1,51 @@
+"""The live status line on a terminal."""
+
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from imageguard_daemon.daemon.status import Status
+
+
+class Display:
+    """Shows one line that changes in place; shows nothing when the console is not a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, status: Status) -> None:
+        """Show the status from now on."""
+        if self._live is not None:
+            self._live.update(status_line(status))
+
+
+def status_line(status: Status) -> Text:
+    """Put a status into one line."""
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(f"{status.state}  ", "bold")
+    line.append(f"{status.accepted} accepted", "green")
+    line.append("  ")
+    line.append(f"{status.quarantined} quarantined", "yellow" if status.quarantined else "")
+    line.append(f"  {status.backlog} waiting  {status.images_per_second:.1f} images/s")
+    settling = sum(source.settling for source in status.sources)
+    if settling:
+        line.append(f"  {settling} settling")
+    if status.failures:
+        line.append(f"  {len(status.failures)} left behind", "red")
+    for source in status.sources:
+        if source.paused_because:
+            line.append(f"  {source.name} paused: {source.paused_because}", "bold red")
+        elif not source.present:
+            line.append(f"  {source.name}: inbox is gone", "bold red")
+    return line

@@ -1,0 +1,1 @@
+"""Where files go, and what a crash left; pure."""

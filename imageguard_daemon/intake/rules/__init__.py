@@ -1,0 +1,1 @@
+"""What is a candidate, what has settled and what comes next; pure."""

@@ -1,0 +1,66 @@
+"""An own walk over the inbox: follows no link, keeps no list, and shrugs at what vanishes meanwhile."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from imageguard_daemon.intake.rules.selection import Left, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One entry of the inbox that is not an ordinary folder; `left` says why it is not a candidate, if it is none.
+
+    Of a folder that cannot be read, `why` has the system's words.
+    """
+
+    relative_path: str
+    left: Left | None = None
+    why: str = field(default="", compare=False)
+
+
+def walk(inbox: str, selection: Selection, start: str = "") -> Iterator[Found]:
+    """Yield what lies in the folder `start` below the inbox, and in its sub-folders.
+
+    Streams: memory does not grow with the number of files in a folder, only with the number of folders open or
+    still to visit. Entries that appear or vanish during the walk may or may not be seen.
+    """
+    return (found for found in steps(inbox, selection, start) if found is not None)
+
+
+def steps(
+    inbox: str, selection: Selection, start: str = "", entered: Callable[[], None] = lambda: None
+) -> Iterator[Found | None]:
+    """Walk, with None for each look at the disk that finds nothing to tell: so a walk can be left at any time.
+
+    A tree of empty folders takes as long as one that is full. `entered` is told of each folder that is read.
+    """
+    folders = [start]
+    while folders:
+        relative_folder = folders.pop()
+        try:
+            with os.scandir(os.path.join(inbox, relative_folder)) as listing:
+                entered()
+                yield None
+                for entry in listing:
+                    relative_path = os.path.join(relative_folder, entry.name)
+                    if not entry.is_dir(follow_symlinks=False):
+                        yield Found(relative_path, _why_left(entry, selection))
+                        continue
+                    if not selection.ignores(entry.name):
+                        folders.append(relative_path)
+                    yield None
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # gone since it was listed, or while it was read
+        except OSError as error:  # forbidden, or its file system went away
+            yield Found(relative_folder, Left.unreadable, error.strerror or str(error))
+
+
+def _why_left(entry: "os.DirEntry[str]", selection: Selection) -> Left | None:
+    if selection.ignores(entry.name):
+        return selection.why_left(entry.name)
+    if entry.is_symlink():
+        return Left.link
+    if not entry.is_file(follow_symlinks=False):
+        return Left.special
+    return selection.why_left(entry.name)

@@ -1,0 +1,1 @@
+"""DECODE: bytes to pixels and facts about the file, within limits."""

@@ -1,0 +1,201 @@
+"""TIFF: which kinds are read and by whom, and what is asked beyond decoding: that no part is missing or damaged."""
+
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.quality.decode import integrity, jpeg, opencv, strict_jpeg, tiff_samples
+from imageguard_daemon.quality.decode.decoder_messages import complaint
+from imageguard_daemon.quality.decode.exif import one_line
+from imageguard_daemon.quality.decode.luma import Grey, grey_of, grey_of_inverted_inks, scaled_to_8_bit
+from imageguard_daemon.quality.decode.pillow import Image
+from imageguard_daemon.quality.decode.tiff_tags import CODECS, Tags
+
+# DNG's version, a colour filter's pattern; the parts of which a camera's raw file has the picture.
+_TAG_DNG_VERSION, _TAG_FILTER_PATTERN, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 33421, 254, 330
+_TAG_MAKE = 271
+_RAW_OF = {
+    "NIKON": "Nikon RAW (NEF)",
+    "SONY": "Sony RAW (ARW)",
+    "PENTAX": "Pentax RAW (PEF)",
+    "RICOH": "Pentax RAW (PEF)",
+    "SAMSUNG": "Samsung RAW (SRW)",
+    "SEIKO EPSON": "Epson RAW (ERF)",
+    "HASSELBLAD": "Hasselblad RAW (3FR)",
+    "PHASE ONE": "Phase One RAW (IIQ)",
+    "LEAF": "Leaf RAW (MOS)",
+    "EASTMAN KODAK": "Kodak RAW (DCR)",
+    "KODAK": "Kodak RAW (DCR)",
+}
+_UNPACKED, _JPEG, _DEFLATE = 1, 7, (8, 32946)
+_NOT_READ = frozenset(
+    {9, 10, 22610, 32766, 32809, 33003, 33004, 33005, 34661, 34676, 34677, 34712, 34887, 34892, 34927, 34933, 34934}
+    | {48124, 50001, 50002, 52546}
+)
+"""Codecs that neither of the libraries here has."""
+_PREDICTED = 2
+_BITS_OF_A_BYTE = 8
+_WHITE_IS_ZERO, _RGB, _INKS, _YCBCR = 0, 2, 5, 6
+_GREY_LEVELS = (_WHITE_IS_ZERO, 1)
+_TRANSPARENCY = (1, 2)
+_COLOURS, _MOST_BANDS = 3, 4
+_Samples = NDArray[np.generic]
+
+
+def refuse_raw(tags: Tags) -> None:
+    """Refuse cameras' raw files, which are TIFF with a small preview in front.
+
+    Raises:
+        ImageError: `unsupported`.
+    """
+    directory = tags.directory
+    preview_first = _TAG_SUB_IFDS in directory and directory.get(_TAG_SUBFILE_TYPE, 0) == 1
+    if _TAG_DNG_VERSION in directory:
+        raise ImageError("unsupported", "Digital Negative RAW (DNG) is not handled")
+    if preview_first or _TAG_FILTER_PATTERN in directory:
+        maker = str(directory.get(_TAG_MAKE, "")).upper()
+        kind = next((name for make, name in _RAW_OF.items() if maker.startswith(make)), "camera RAW")
+        raise ImageError("unsupported", f"{kind} is not handled")
+
+
+def refuse_codec(tags: Tags) -> None:
+    """Refuse what nothing here unpacks.
+
+    Raises:
+        ImageError: `unsupported`.
+    """
+    if tags.compression in _NOT_READ or tags.compression not in CODECS:
+        raise not_handled(tags)
+
+
+def not_handled(tags: Tags) -> ImageError:
+    """Give what is said of a kind of picture that nothing here reads."""
+    return ImageError("unsupported", f"TIFF with {tags.in_words} is not handled")
+
+
+def require_parts(data: bytes, tags: Tags) -> None:
+    """Count strips or tiles against the size in the header: a decoder leaves what is missing black.
+
+    Raises:
+        ImageError: `corrupt`.
+    """
+    needed = tags.parts_in_a_plane * (tags.bands if tags.is_planar else 1)
+    there = sum(start < len(data) for start in tags.starts[:needed])
+    if there < needed:
+        kind = "tiles" if tags.is_tiled else "strips"
+        raise ImageError("corrupt", f"TIFF: {there} of {needed} {kind} are there")
+    if tags.compression == _UNPACKED and tags.photometric != _YCBCR:
+        for rows, part in _parts(data, tags):
+            if part and len(part) < _row_bytes(tags) * rows:
+                raise ImageError("corrupt", f"TIFF: {len(part) // _row_bytes(tags)} of {rows} rows of a part are there")
+
+
+def _row_bytes(tags: Tags) -> int:
+    return (tags.part_width * tags.bits * (1 if tags.is_planar else tags.bands) + 7) // 8
+
+
+def grey_of_samples(data: bytes, tags: Tags) -> Grey | None:
+    """Give the luma of samples for which Pillow has no mode, or only one of 8 bits; None where that is not known.
+
+    The caller guards against what Pillow raises on damage.
+    """
+    if tags.photometric in (*_GREY_LEVELS, _RGB, _INKS) and tiff_samples.can_read(tags):
+        return _luma(tiff_samples.samples_of(data, tags, _MOST_BANDS), tags)
+    pixels = opencv.pixels_of(data)
+    return None if pixels is None else grey_of(scaled_to_8_bit(pixels, no_data=tags.no_data), bgr=True)
+
+
+def _luma(samples: _Samples, tags: Tags) -> Grey:
+    """Take the first bands for what the tags say: inks, colours, or grey; with transparency or without."""
+    if tags.photometric == _INKS and samples.shape[2] == _MOST_BANDS:
+        scaled = scaled_to_8_bit(np.ascontiguousarray(samples.reshape(samples.shape[0], -1)))
+        return grey_of_inverted_inks(255 - scaled.reshape(samples.shape))
+    grey = grey_of(_chosen_bands(samples, tags))
+    return np.asarray(255 - grey, np.uint8) if tags.photometric == _WHITE_IS_ZERO else grey
+
+
+def _chosen_bands(samples: _Samples, tags: Tags) -> Grey:
+    is_see_through = bool(tags.extra_samples) and tags.extra_samples[0] in _TRANSPARENCY
+    colours = 3 if tags.photometric == _RGB or samples.shape[2] > 2 else 1
+    chosen = samples[:, :, : colours + is_see_through]
+    return scaled_to_8_bit(np.ascontiguousarray(chosen), no_data=tags.no_data)
+
+
+def colours_of_samples(data: bytes, tags: Tags) -> Grey | None:
+    """Give the colours, height x width x 3, that `grey_of_samples` gives the luma of; None when it has none.
+
+    The caller guards against what Pillow raises on damage.
+    """
+    if tags.photometric in (*_GREY_LEVELS, _INKS):
+        return None
+    if tags.photometric == _RGB and tiff_samples.can_read(tags):
+        bands = _chosen_bands(tiff_samples.samples_of(data, tags, _MOST_BANDS), tags)
+        return bands if bands.shape[2] == _COLOURS else None
+    pixels = opencv.pixels_of(data)
+    return None if pixels is None else opencv.rgb_of(scaled_to_8_bit(pixels, no_data=tags.no_data))
+
+
+def require_intact(data: bytes, tags: Tags, image: Image.Image | None) -> None:
+    """Check the parts of the first page that are streams with a checksum or of JPEG.
+
+    `image` is what Pillow has decoded, when it has: then sound streams need not be unpacked again.
+
+    Raises:
+        ImageError: `corrupt`.
+    """
+    if tags.compression == _JPEG:
+        for rows, part in _parts(data, tags):
+            _require_intact_jpeg_part(tags, rows, part)
+    if tags.compression not in _DEFLATE or (image and _pixels_fit_checksums(image, data, tags)):
+        return
+    expected = _row_bytes(tags) * tags.part_rows
+    for _, part in _parts(data, tags):
+        if not integrity.deflated_whole(part, expected):
+            raise ImageError("corrupt", "TIFF: compressed data does not fit its checksum")
+
+
+def _parts(data: bytes, tags: Tags) -> Iterator[tuple[int, bytes]]:
+    """Give each strip or tile with the rows that it must have."""
+    for number, (start, size) in enumerate(zip(tags.starts, tags.sizes, strict=False)):
+        top = number % tags.parts_in_a_plane // tags.parts_across * tags.part_rows
+        rows = tags.part_rows if tags.is_tiled else min(tags.part_rows, tags.height - top)
+        yield rows, data[start : start + size]
+
+
+def _pixels_fit_checksums(image: Image.Image, data: bytes, tags: Tags) -> bool:
+    """Tell whether decoded strips have the checksums that their streams end with; no stream is unpacked again.
+
+    False means only that it can't be told this way: pixels laid out otherwise, a stream with something behind it.
+    """
+    channels = len(image.getbands())
+    is_plain = image.mode in ("L", "RGB") and tags.orientation == 1 and tags.predictor in (1, _PREDICTED)
+    if not is_plain or tags.is_tiled or tags.is_planar or tags.bits != _BITS_OF_A_BYTE or tags.bands != channels:
+        return False
+    for number, (start, size) in enumerate(zip(tags.starts, tags.sizes, strict=False)):
+        top, bottom = number * tags.part_rows, min((number + 1) * tags.part_rows, image.height)
+        if top >= bottom:
+            break
+        pixels = np.asarray(image.crop((0, top, image.width, bottom))).reshape(bottom - top, -1)
+        if tags.predictor == _PREDICTED:
+            pixels = np.concatenate([pixels[:, :channels], pixels[:, channels:] - pixels[:, :-channels]], axis=1)
+        if zlib.adler32(pixels.tobytes()) != int.from_bytes(data[start + size - 4 : start + size], "big"):
+            return False
+    return True
+
+
+def _require_intact_jpeg_part(tags: Tags, rows: int, part: bytes) -> None:
+    """Decode one strip strictly, as libtiff does not; its tables stand apart (TIFF Technical Note 2)."""
+    whole = tags.jpeg_tables[:-2] + part[2:] if tags.jpeg_tables else part
+    try:
+        there = strict_jpeg.decode(whole).shape[0]
+    except ValueError as error:
+        told = one_line(error)
+        beyond_us = "subsampling" in told or told.startswith("Unsupported JPEG")
+        if not beyond_us and not jpeg.is_harmless(told, whole):
+            raise complaint("TIFF", error) from error
+        there = jpeg.read_header(whole).height
+    if there < rows:
+        raise ImageError("corrupt", f"TIFF: {there} of {rows} rows of a part are there")

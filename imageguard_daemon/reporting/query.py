@@ -1,0 +1,189 @@
+"""Asks the log for all that a report is made from, at one moment of it; memory does not grow with the log."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imageguard_daemon.audit.aggregation import BatchCounter, CellCounter, Cells
+from imageguard_daemon.audit.columns import EPOCH, Columns, Engine, open_columns
+from imageguard_daemon.audit.counts import Count, Scope
+from imageguard_daemon.audit.queries import images_by_id
+from imageguard_daemon.audit.review_counts import count_reviews
+from imageguard_daemon.audit.rollups import HOUR_MS
+from imageguard_daemon.reporting.finding import Finding
+from imageguard_daemon.reporting.later import CLOCKS_DIFFER, Later
+from imageguard_daemon.reporting.panel import Panel, panel_of
+from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.period import end_of
+from imageguard_daemon.reporting.questions.boundary import Missed, missed_by_little, tried
+from imageguard_daemon.reporting.questions.now import MOST_HOURS, hourly_panel, risen_now
+from imageguard_daemon.reporting.report import (
+    Facts,
+    Grouping,
+    Report,
+    groupings_before,
+    groupings_for,
+    make_report,
+    period_before,
+    slot_ms,
+)
+from imageguard_daemon.reporting.scatter import scatter_of
+from imageguard_daemon.reporting.score_stats import Survey, Surveyor
+from imageguard_daemon.reporting.simulation import Rules, Simulation, simulate
+from imageguard_daemon.reporting.sizes import Bands, SizeCounter
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Reporting
+
+_MOST_SIZES = 1_000
+"""A log of ten thousand classes must not have all their examples read."""
+
+
+def report_on(
+    engine: Engine,
+    by: Grouping,
+    scope: Scope,
+    settings: "Reporting",
+    now: datetime | None = None,
+) -> Report:
+    """Make a report from a log opened for reading; a daemon may be writing to it.
+
+    `now` is the end of a scope that has a beginning and no end, and what later decisions are told by.
+
+    Raises:
+        UsageError: the scope names a source, class, camera, host or preset that the log has never seen.
+        RetryableError: the database is locked.
+        UnavailableError: it is damaged, is not an audit log, or was made by an older or a newer version.
+    """
+    if now is not None:
+        scope = replace(scope, until=end_of(scope.since, scope.until, now))
+    made = make_report(by, scope, gather(engine, by, scope, settings, now), settings)
+    images = images_by_id(engine, [one.example_id for one in made.findings if one.example_id])
+    return replace(made, findings=tuple(replace(one, example=images.get(one.example_id)) for one in made.findings))
+
+
+def gather(engine: Engine, by: Grouping, scope: Scope, settings: "Reporting", now: datetime | None = None) -> Facts:
+    """Give the facts for `make_report`; the errors are those of `report_on`."""
+    with columns_for(engine, scope) as columns:
+        first, last = columns.span_ms(scope)
+        groupings = groupings_for(by, timedelta(milliseconds=last - first))
+        counts, panel, survey, bands = _pass(columns, groupings, scope, slot_ms(last - first))
+        bands = _with_sizes(columns, bands)
+        before = period_before(scope, now)
+        earlier = _counted(columns, groupings_before(by), before) if before else None
+        missed = _missed(columns, scope, survey, panel, settings)
+        later = _later(columns, scope, now) if now else None
+    near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
+    images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
+    facts = Facts(counts, earlier, survey, images, bands, later=later, panel=panel, missed=missed)
+    return replace(facts, reviews=count_reviews(engine, scope), end=_end(scope, now))
+
+
+def _end(scope: Scope, now: datetime | None) -> datetime | None:
+    """Give the end of a report; what is yet to come is not silence."""
+    return min(filter(None, (scope.until, now)), default=None)
+
+
+def risen_in(engine: Engine, scope: Scope, settings: "Reporting") -> list[Finding]:
+    """Give what rose in the last hours of a scope and is not over; the errors are those of `report_on`.
+
+    What is usual is known from the weeks before, whether they are in scope or not.
+    """
+    if scope.until is not None:
+        scope = replace(scope, since=scope.until - timedelta(hours=MOST_HOURS))
+    with columns_for(engine, scope) as columns:
+        counter = CellCounter(columns.keys, HOUR_MS)
+        for batch in columns.batches(scope):
+            counter.add(batch)
+    return risen_now(Patterns(hourly_panel(counter.cells()), scope=scope), settings)
+
+
+@contextmanager
+def columns_for(engine: Engine, scope: Scope) -> Iterator[Columns]:
+    """Read the roll-ups as of one moment; the errors are those of `report_on`."""
+    with open_columns(engine) as columns:
+        columns.require_known(scope)
+        yield columns
+
+
+def simulation_of(engine: Engine, scope: Scope, rules: Rules) -> Simulation:
+    """Judge the decisions in scope again, archived ones too; the errors are those of `report_on`."""
+    with columns_for(engine, scope) as columns:
+        made = simulate(columns.keys, columns.batches(scope, scores=True), rules, columns.measures)
+    examples = (*made.newly_rejected, *made.newly_accepted)
+    return made.with_paths(images_by_id(engine, [one.id for one in examples]))
+
+
+def _pass(
+    columns: Columns, groupings: Sequence[Grouping], scope: Scope, slot: int
+) -> tuple[dict[Grouping, list[Count]], Panel, Survey, dict[str, Bands]]:
+    counter = BatchCounter(columns.keys, groupings, slot)
+    surveyor, sizes = Surveyor(columns.keys), SizeCounter(columns.keys)
+    if surveyor.has_several:
+        surveyor.suppose(columns.some_images_of_keys(scope))
+    for batch in columns.batches(scope, scores=True):
+        for one in (counter, surveyor, sizes):
+            one.add(batch)
+    if surveyor.has_several and not surveyor.is_right(counter.cells.images_of_keys()):
+        surveyor = _surveyed_again(columns, scope, counter.cells)
+    counts = dict(zip(groupings, counter.counts(), strict=True))
+    return counts, panel_of(counter.cells), surveyor.survey(), sizes.bands()
+
+
+def _surveyed_again(columns: Columns, scope: Scope, cells: Cells) -> Surveyor:
+    """Look at the scores once more, now that it is known by which thresholds most images were judged."""
+    surveyor = Surveyor(columns.keys)
+    surveyor.suppose(cells.images_of_keys())
+    for batch in columns.batches(scope, scores=True):
+        surveyor.add(batch)
+    return surveyor
+
+
+def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:
+    """Add the width and height of some images of each band: roll-ups have only how many pixels."""
+    every = [band for one in bands.values() for band in one.found.values()]
+    measures = columns.measures([number for band in every for number in band.ids][:_MOST_SIZES])
+    known = {number: (round(found["width"]), round(found["height"])) for number, found in measures.items() if found}
+    return {
+        what: replace(
+            one,
+            found={
+                name: replace(band, sizes=tuple(dict.fromkeys(known[n] for n in band.ids if n in known)))
+                for name, band in one.found.items()
+            },
+        )
+        for what, one in bands.items()
+    }
+
+
+def _missed(columns: Columns, scope: Scope, survey: Survey, panel: Panel, settings: "Reporting") -> Sequence[Missed]:
+    """Find thresholds that many miss by little; what lower ones would decide takes a second look, if there are any."""
+    missed = missed_by_little(survey.boundaries, settings)
+    if missed:  # what independent images would not prove is not a pattern in bursts either
+        missed = missed_by_little(survey.boundaries, settings, scatter_of(panel.images, panel.rejected).burst)
+    return tried(missed, columns.keys, columns.batches(scope, scores=True), columns.measures)
+
+
+def _later(columns: Columns, scope: Scope, now: datetime) -> Later:
+    """Count what is stamped later than now; a period that is over has nothing to do with it."""
+    if scope.until is not None and scope.until < now:
+        return Later()
+    hosts, latest, since = Counter[str](), None, now + CLOCKS_DIFFER
+    for batch in columns.batches(replace(scope, since=since, until=None)):
+        for number, images in zip(*np.unique(batch.keys, return_counts=True), strict=True):
+            if key := columns.keys[int(number)]:
+                hosts[key.host] += int(images)
+        latest = max(latest or 0, int(batch.moments.max()))
+    return Later(hosts, since, EPOCH + timedelta(milliseconds=latest)) if latest is not None else Later()
+
+
+def _counted(columns: Columns, groupings: Sequence[Grouping], scope: Scope) -> dict[Grouping, list[Count]]:
+    counter = BatchCounter(columns.keys, groupings)
+    for batch in columns.batches(scope):
+        counter.add(batch)
+    return dict(zip(groupings, counter.counts(), strict=True))

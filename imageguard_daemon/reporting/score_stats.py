@@ -1,0 +1,317 @@
+"""One pass over the images of a report: how their scores are distributed, and which lie nearest to a threshold."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.audit.rollups import FLAG_BORDERLINE, FLAG_DARK, FLAG_UNREADABLE
+from imageguard_daemon.core.model import EXPOSURE_LIMITS, SCORE_NAMES
+from imageguard_daemon.quality.policy import thresholds_for
+
+BINS_A_POINT = 10
+BINS = 100 * BINS_A_POINT + 1
+NEAR_SHARE = 1 / 8
+"""So large a part of the threshold, or a smaller one, is what an image near to it lacks."""
+NEAREST_KEPT = 5
+EXAMPLES_KEPT = 3
+_EXPOSURE = SCORE_NAMES.index("exposure_score")
+_LIMITS = (
+    *("overexposure_score" if name == "exposure_score" else name for name in SCORE_NAMES),
+    "underexposure_score",
+)
+"""The thresholds in the order of the scores; that of the dark end comes last."""
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """An image whose verdict hangs on few points: `margin` is what `signal`'s score has above its threshold."""
+
+    id: int
+    signal: str
+    score: float
+    threshold: float
+
+    @property
+    def margin(self) -> float:
+        """Points above the threshold; below 0 for a rejected image."""
+        return self.score - self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """Of one source's images rejected for one score alone, how many lack at most NEAR_SHARE of its threshold."""
+
+    source: str
+    name: str
+    """The threshold's name; exposure has one for each end."""
+    rejected: int
+    near: int
+    threshold: float
+    """The one that most of them were judged by."""
+    is_one: bool = True
+    """Whether all of them were."""
+    spared: int | None = None
+    """How many images of the source a threshold that is `lowered` accepts more, and it rejects none; None where only
+    another look at them can tell: they had several thresholds, or what was decided does not follow from the scores."""
+
+
+def lowered(thresholds: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]:
+    """Give thresholds that accept what is near to these, to a tenth."""
+    return np.floor(np.asarray(thresholds) * (1 - NEAR_SHARE) * 10) / 10
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the scores of a report's images say.
+
+    `histogram` is (signals, BINS): images whose score is in each tenth of a point, signals in the order of SCORE_NAMES.
+    `thresholds` are those that most images were judged by, each by itself; empty without any.
+    """
+
+    histogram: _Ints
+    thresholds: Mapping[str, float]
+    accepted_nearest: tuple[Near, ...]
+    rejected_nearest: tuple[Near, ...]
+    examples: Mapping[str, tuple[int, ...]]
+    """For each reason the ids of the newest images rejected for it, the newest first."""
+    borderline_images: int = 0
+    """Images whose deciding signal lies where good and bad images mix, whatever the verdict."""
+    newest: _Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    """The newest rejected decision of each key, 0 of none."""
+    by_one_rule: _Ints | None = None
+    """Images of each key that the thresholds of most images would reject; None where all have the same."""
+    boundaries: tuple[Boundary, ...] = ()
+
+    @property
+    def measured(self) -> int:
+        """Images that could be measured."""
+        return int(self.histogram[0].sum())
+
+
+def recorded_thresholds(key: Key) -> dict[str, float] | None:
+    """Give the thresholds a key's images were judged by; None if what is recorded makes no sense to this version."""
+    try:
+        return thresholds_for(key.preset, json.loads(key.profile))
+    except (ValueError, TypeError):  # JSONDecodeError is a ValueError
+        return None
+
+
+_Found = tuple[float, int, int, float, float]
+"""Of an image near a threshold: distance, id, place of the signal, score, threshold."""
+
+
+class _Judged(NamedTuple):
+    """Measured images of a batch; scores and margins have a row for each signal."""
+
+    keys: npt.NDArray[np.uint32]
+    ids: _Ints
+    scores: _Floats
+    margins: _Floats
+
+
+class Surveyor:
+    """Takes batches with their scores, one after the other; memory does not grow with them.
+
+    Where keys have several thresholds, `suppose` comes first, with a guess of how many images each key has, and
+    `is_right` says at the end whether it will do.
+    """
+
+    def __init__(self, keys: Sequence[Key | None]) -> None:
+        # Of exposure a batch has the worse end: a row of the distinct ones has both limits, the dark one last.
+        self._thresholds = np.full((max(len(keys), 1), len(_LIMITS)), np.nan)
+        known: dict[tuple[str, str], dict[str, float] | None] = {}
+        for number, key in enumerate(keys):
+            if key and (key.preset, key.profile) not in known:
+                known[key.preset, key.profile] = recorded_thresholds(key)
+            if key and (found := known[key.preset, key.profile]):
+                self._thresholds[number] = [found[name] for name in _LIMITS]
+        # Few different rules lie behind many keys: picking from few columns is what memory likes.
+        distinct, self._rules_of_key = np.unique(self._thresholds, axis=0, return_inverse=True, equal_nan=True)
+        self._distinct = np.ascontiguousarray(distinct.T)
+        self._histogram = np.zeros((len(SCORE_NAMES), BINS), np.int64)
+        self._by_key = np.zeros(len(self._thresholds), np.int64)
+        self._sources = [key.source if key else "" for key in keys] or [""]
+        self._alone = np.zeros((len(_LIMITS), len(self._thresholds)), np.int64)
+        self._near = np.zeros_like(self._alone)
+        self._spared = np.zeros_like(self._alone)
+        self._otherwise = np.zeros(len(self._thresholds), np.int64)
+        self._lowered = lowered(self._thresholds)
+        reasons = ["" if not key or key.verdict == "accepted" else key.reason for key in keys]
+        self._reasons = list(dict.fromkeys(["", *reasons]))
+        self._reason_of_key = np.array([self._reasons.index(reason) for reason in reasons] or [0])
+        self._is_rejected = self._reason_of_key > 0
+        self.has_several = len({rule for rule, key in zip(self._rules_of_key.tolist(), keys, strict=False) if key}) > 1
+        """Whether keys have several thresholds; those of years ago count, whatever the report is on."""
+        self._common, self._is_mixed = 0, False
+        self._by_one_rule = np.zeros(len(self._thresholds), np.int64)
+        self._newest_of_key = np.zeros(len(self._thresholds), np.int64)
+        self._borderline_images = 0
+        self._newest: dict[int, list[int]] = {}
+        self._nearest: dict[bool, list[_Found]] = {False: [], True: []}
+
+    def suppose(self, images: _Ints) -> None:
+        """Take the thresholds that most images were judged by, if keys have so many images, for the common ones."""
+        self._common, self._is_mixed = self._most_common(images)[0], True
+
+    def is_right(self, images: _Ints) -> bool:
+        """Tell whether what was supposed holds for the images that keys have; if not, all is to be done again."""
+        common, self._is_mixed = self._most_common(images)
+        return common == self._common or not self._is_mixed
+
+    def _most_common(self, images: _Ints) -> tuple[int, bool]:
+        """Give the rule of most images, and whether there are others."""
+        by_rule = np.bincount(self._rules_of_key, images, minlength=self._distinct.shape[1])
+        known = ~np.isnan(self._distinct).any(axis=0)
+        return int(np.where(known, by_rule, -1).argmax()), bool(np.count_nonzero(by_rule) > 1)
+
+    def add(self, batch: Batch) -> None:
+        """Take in the images of a batch."""
+        self._keep_newest(batch)
+        self._borderline_images += int(np.count_nonzero(batch.flags & FLAG_BORDERLINE))
+        measured = ~np.isnan(batch.scores[:, 0])
+        if self._is_mixed and not measured.all():  # what cannot be measured is rejected by any rule
+            self._count_by_one_rule(batch.keys[~measured], self._is_rejected[batch.keys[~measured]])
+        if not measured.any():
+            return
+        kept = slice(None) if measured.all() else measured
+        self._take(np.ascontiguousarray(batch.scores[kept].T), batch.keys[kept], batch.ids[kept], batch.flags[kept])
+
+    def _take(self, scores: _Floats, keys: npt.NDArray[np.uint32], ids: _Ints, flags: npt.NDArray[np.uint8]) -> None:
+        """Take in measured images; a row of scores for each signal, since numpy is slow along short lines."""
+        bins = (scores * BINS_A_POINT).astype(np.int32)  # twice as fast as to 64 bits
+        np.clip(bins, 0, BINS - 1, out=bins)
+        for signal in range(len(SCORE_NAMES)):
+            self._histogram[signal] += np.bincount(bins[signal], minlength=BINS)
+        self._by_key += np.bincount(keys, minlength=len(self._by_key))
+        is_dark = flags & FLAG_DARK > 0
+        limits = self._distinct[:, self._rules_of_key[keys]]
+        limits[_EXPOSURE][is_dark] = limits[-1][is_dark]
+        margins = scores - limits[:-1]
+        self._count_boundaries(keys, scores, margins, flags)
+        worst = margins.min(axis=0)
+        otherwise = (worst < 0) != self._is_rejected[keys]
+        if otherwise.any():
+            self._otherwise += np.bincount(keys[otherwise], minlength=len(self._otherwise))
+        if self._is_mixed:
+            self._rejudge(scores, keys, is_dark, worst < 0)
+        for accepted, rows in ((True, np.flatnonzero(worst >= 0)), (False, np.flatnonzero(worst < 0))):
+            self._keep_nearest(rows, np.abs(worst[rows]), _Judged(keys, ids, scores, margins), self._nearest[accepted])
+
+    def _rejudge(
+        self,
+        scores: _Floats,
+        keys: npt.NDArray[np.uint32],
+        is_dark: npt.NDArray[np.bool_],
+        rejected: npt.NDArray[np.bool_],
+    ) -> None:
+        """Count what the common thresholds would reject; only images of other thresholds are judged again."""
+        other = np.flatnonzero(self._rules_of_key[keys] != self._common)
+        limits = np.repeat(self._distinct[:-1, self._common, None], len(other), axis=1)
+        limits[_EXPOSURE][is_dark[other]] = self._distinct[-1, self._common]
+        again = rejected.copy()
+        again[other] = (scores[:, other] < limits).any(axis=0)
+        self._count_by_one_rule(keys, again)
+
+    def _count_by_one_rule(self, keys: npt.NDArray[np.uint32], rejected: npt.NDArray[np.bool_]) -> None:
+        self._by_one_rule += np.bincount(keys[rejected], minlength=len(self._by_one_rule))
+
+    def _count_boundaries(
+        self, keys: npt.NDArray[np.uint32], scores: _Floats, margins: _Floats, flags: npt.NDArray[np.uint8]
+    ) -> None:
+        low = margins < 0
+        alone = np.flatnonzero(low.sum(axis=0, dtype=np.int8) == 1)
+        signals, of_key = low[:, alone].argmax(axis=0), keys[alone]
+        lacking = -margins[signals, alone]
+        limits = np.where((signals == _EXPOSURE) & (flags[alone] & FLAG_DARK > 0), len(_LIMITS) - 1, signals)
+        near = lacking <= NEAR_SHARE * self._thresholds[of_key, limits]
+        np.add.at(self._alone, (limits, of_key), 1)
+        np.add.at(self._near, (limits[near], of_key[near]), 1)
+        spared = scores[signals, alone] >= self._lowered[of_key, limits]
+        spared &= (flags[alone] & FLAG_UNREADABLE == 0) & ~np.isnan(scores[:, alone]).any(axis=0)
+        np.add.at(self._spared, (limits[spared], of_key[spared]), 1)
+
+    def _keep_nearest(self, rows: _Ints, distance: _Floats, judged: "_Judged", kept: list[_Found]) -> None:
+        limit = kept[-1][0] if len(kept) == NEAREST_KEPT else np.inf
+        better = np.flatnonzero(distance < limit)
+        for place in better[np.argsort(distance[better], kind="stable")[:NEAREST_KEPT]].tolist():
+            row = int(rows[place])
+            signal = int(judged.margins[:, row].argmin())
+            score = float(judged.scores[signal, row])
+            threshold = score - float(judged.margins[signal, row])
+            kept.append((float(distance[place]), int(judged.ids[row]), signal, score, round(threshold, 6)))
+        kept.sort()
+        del kept[NEAREST_KEPT:]
+
+    def _keep_newest(self, batch: Batch) -> None:
+        rejected = np.flatnonzero(self._is_rejected[batch.keys])
+        keys, every = batch.keys[rejected], batch.ids[rejected]
+        np.maximum.at(self._newest_of_key, keys, every)
+        reasons = self._reason_of_key[keys]
+        for reason in np.flatnonzero(np.bincount(reasons)).tolist():
+            ids = every[reasons == reason]
+            ids = np.partition(ids, -EXAMPLES_KEPT)[-EXAMPLES_KEPT:] if len(ids) > EXAMPLES_KEPT else ids
+            self._newest[reason] = sorted((*self._newest.get(reason, ()), *ids.tolist()))[-EXAMPLES_KEPT:]
+
+    def survey(self) -> Survey:
+        """Give what was found."""
+        return Survey(
+            self._histogram,
+            dict(self._thresholds_of_most()),
+            tuple(map(_near, self._nearest[True])),
+            tuple(map(_near, self._nearest[False])),
+            {self._reasons[reason]: tuple(ids[::-1]) for reason, ids in self._newest.items()},
+            self._borderline_images,
+            self._newest_of_key,
+            self._by_one_rule if self._is_mixed else None,
+            tuple(self._boundaries()),
+        )
+
+    def _thresholds_of_most(self) -> Iterator[tuple[str, float]]:
+        """Yield for each signal the threshold that most images were judged by, which many small classes may share."""
+        for at, name in enumerate(SCORE_NAMES):
+            known = (self._by_key > 0) & ~np.isnan(self._thresholds[:, at])
+            if known.any():
+                yield name, _of_most(self._thresholds[known, at], self._by_key[known])
+
+    def _boundaries(self) -> Iterator[Boundary]:
+        """Yield one for each threshold and source that has any, in the order of both."""
+        there: defaultdict[str, list[int]] = defaultdict(list)
+        for number in np.flatnonzero(self._by_key).tolist():
+            there[self._sources[number]].append(number)
+        for at, name in enumerate(_LIMITS):
+            keys_of: defaultdict[str, list[int]] = defaultdict(list)
+            for number in np.flatnonzero(self._alone[at]).tolist():
+                keys_of[self._sources[number]].append(number)
+            for source, numbers in sorted(keys_of.items()):
+                alone, judged_by = self._alone[at, numbers], self._thresholds[numbers, at]
+                most, is_one = _of_most(judged_by, alone), len(np.unique(judged_by)) == 1
+                near = int(self._near[at, numbers].sum())
+                spared = int(self._spared[at, numbers].sum()) if self._are_as_scored(there[source], at, most) else None
+                yield Boundary(source, name, int(alone.sum()), near, most, is_one, spared)
+
+    def _are_as_scored(self, numbers: Sequence[int], at: int, threshold: float) -> bool:
+        """Tell whether all images of some keys were judged by one threshold here, and as their scores say."""
+        if _LIMITS[at] in EXPOSURE_LIMITS:  # of exposure only the worse end is at hand
+            return False
+        limits = self._thresholds[numbers]
+        has_one = (limits[:, at] == threshold) & (limits[:, _EXPOSURE] == limits[:, -1])
+        return bool(has_one.all() and not self._otherwise[numbers].any())
+
+
+def _of_most(values: _Floats, images: _Ints) -> float:
+    """Give the value that most images have."""
+    distinct, places = np.unique(values, return_inverse=True)
+    return float(distinct[np.bincount(places, weights=images).argmax()])
+
+
+def _near(found: _Found) -> Near:
+    _, decision_id, signal, score, threshold = found
+    return Near(decision_id, SCORE_NAMES[signal], score, threshold)

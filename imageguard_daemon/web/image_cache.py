@@ -1,0 +1,103 @@
+"""Pictures of filed images: small ones from confined processes, kept in memory; whole ones as they are on disk."""
+
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Protocol
+
+from imageguard_daemon.audit.database import Engine
+from imageguard_daemon.audit.listing import decision_row
+from imageguard_daemon.audit.quarantine_queries import held_image
+from imageguard_daemon.config import Settings
+from imageguard_daemon.core.names import original
+from imageguard_daemon.quality.decode.signatures import recognise
+from imageguard_daemon.sandbox.thumbnails import contents_of
+
+MOST_BYTES = 48 * 1024 * 1024
+"""Memory for small pictures: some thousands of them."""
+SHOWABLE = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "BMP": "image/bmp",
+    "AVIF": "image/avif",
+}
+"""What browsers show, by its content and never by its name; none of these can run anything."""
+
+
+Place = tuple[Path, str]
+"""Where a file is, and what its SHA-256 must be."""
+
+
+class Maker(Protocol):
+    """What makes something of an image's bytes in a confined process, one at a time."""
+
+    def make(self, data: bytes) -> bytes:
+        """Give it; nothing for an image that cannot be decoded."""
+
+    def close(self) -> None:
+        """End the process."""
+
+
+class MadeOnce:
+    """Makes and remembers small pictures, or maps, by the content of their image; any thread may ask."""
+
+    def __init__(self, maker: Maker) -> None:
+        self._maker = maker
+        self._making, self._lock = threading.Lock(), threading.Lock()
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def of(self, path: Path, sha256: str) -> bytes | None:
+        """Give what was made; empty when it cannot be decoded, None when there is no such content there."""
+        with self._lock:
+            if sha256 in self._kept:
+                self._kept.move_to_end(sha256)
+                return self._kept[sha256]
+        with self._making:  # one decoder: a gallery must not take the processors from the daemon
+            data = contents_of(path, sha256)
+            if not data:
+                return None
+            made = self._maker.make(data)
+        self._keep(sha256, made)
+        return made
+
+    def _keep(self, sha256: str, made: bytes) -> None:
+        with self._lock:
+            self._bytes += len(made) - len(self._kept.pop(sha256, b""))
+            self._kept[sha256] = made
+            while self._bytes > MOST_BYTES or len(self._kept) > 20_000:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+
+    def close(self) -> None:
+        """End the process."""
+        self._maker.close()
+
+
+def place_of(engine: Engine, settings: Settings, decision_id: int) -> Place | None:
+    """Say where an image's file is now and what its SHA-256 must be; None when it is nowhere.
+
+    Paths come from the log alone, and none leads out of the folders of the configuration.
+    """
+    held = held_image(engine, decision_id)
+    if held is not None and (held.last_review is not None or held.verdict == "quarantined"):
+        found: Place | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
+    else:
+        row = decision_row(engine, decision_id)
+        found = (settings.root / original(str(row["destination"] or "")), str(row["sha256"])) if row else None
+    if not found or not any(_is_below(found[0], folder) for one in settings.sources for folder in one.folders[1:]):
+        return None
+    return found
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return os.path.normpath(path).startswith(os.path.join(os.path.normpath(folder), ""))
+
+
+def whole(path: Path, sha256: str) -> tuple[bytes, str]:
+    """Give an image's bytes and media type for a browser; nothing where it is changed, gone or not for browsers."""
+    data = contents_of(path, sha256)
+    media_type = SHOWABLE.get(recognise(data), "") if data else ""
+    return (data, media_type) if media_type else (b"", "")

@@ -1,0 +1,102 @@
+"""One decision: the image, its scores and limits, where it is sharp and clipped, what people did, the raw record."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Request
+from fastapi.responses import HTMLResponse
+
+from imageguard_daemon.audit.database import Engine
+from imageguard_daemon.audit.listing import accepted_before, decision_row
+from imageguard_daemon.audit.nearest import borderline_page, nearest_page
+from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, Selection, neighbours, reviews_of
+from imageguard_daemon.core.model import SCORE_NAMES, Measures
+from imageguard_daemon.quality.policy import thresholds_for
+from imageguard_daemon.reporting.text import measured_in_words
+from imageguard_daemon.web.filters import FILTERS, Filters
+from imageguard_daemon.web.image_cache import SHOWABLE, place_of
+from imageguard_daemon.web.map_drawing import BLACK, SHARPNESS, WHITE
+from imageguard_daemon.web.pages.review import name_typed_last
+from imageguard_daemon.web.query_parameters import LARGEST_NUMBER, WholeNumber, reads
+from imageguard_daemon.web.site import Site
+from imageguard_daemon.web.templating import Renderer
+from imageguard_daemon.web.upload_check import bars_of
+
+ACCEPTED_SHOWN = 6
+DecisionId = Annotated[WholeNumber, Path(ge=1, le=LARGEST_NUMBER)]
+
+
+def pages(site: Site, render: Renderer) -> APIRouter:
+    """Give the route of this page."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/decisions/{number}")
+    @reads(*FILTERS, "notice")
+    def decision(request: Request, number: DecisionId) -> HTMLResponse:
+        filters = Filters.of(request.query_params)
+        with site.log() as engine:
+            row = decision_row(engine, number)
+            if row is None:
+                raise HTTPException(404, f"There is no decision {number} in this log.")
+            history = reviews_of(engine, number)
+            more = {
+                "is_there": place_of(engine, site.settings, number) is not None,
+                "accepted": accepted_before(engine, number, str(row["class"]), ACCEPTED_SHOWN),
+                "neighbours": _neighbours(engine, filters, filters.selection(site.now()), number),
+            }
+        action = history[-1].action if history else ""
+        more |= {"history": history, "state": STATE_AFTER[str(row["verdict"])][action]}  # type: ignore[index]
+        more |= {"filters": filters, "who": name_typed_last(site, request)}
+        more["notice"] = site.notices.get(request.query_params.get("notice", ""))
+        return render(request, "decision.html", **_told(row), **more, sharpness=SHARPNESS, white=WHITE, black=BLACK)
+
+    return router
+
+
+def _neighbours(engine: Engine, filters: Filters, selection: Selection, number: int) -> dict[str, int | None]:
+    """Give the images before and after this one in the gallery with these filters."""
+    if filters.order != "newest":  # backwards there is the way that one came
+        after = (nearest_page if filters.order == "nearest" else borderline_page)(engine, selection, 1, number).images
+        return {"prev": None, "next": after[0].id if after else None}
+    newer, older = neighbours(engine, selection, number)
+    return {"prev": newer, "next": older}
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    measures, profile = _object(row["measures"]), _object(row["profile"])
+    scores = {name: row[name] for name in SCORE_NAMES}
+    raw = {**row, "measures": measures, "profile": profile, "issues": _json(row["issues"])}
+    return {
+        "row": row,
+        "bars": bars_of(scores, measures, _needed(str(row["preset"]), profile)),
+        "measured": _measured(measures),
+        "is_measured": bool(measures),
+        "is_showable": row["image_format"] in SHOWABLE,
+        "raw": json.dumps(raw, indent=2, ensure_ascii=True, default=str),
+    }
+
+
+def _needed(preset: str, profile: dict[str, Any]) -> Any:
+    try:
+        return thresholds_for(preset, profile)
+    except (ValueError, TypeError):  # of another version
+        return {}
+
+
+def _measured(measures: dict[str, Any]) -> dict[Any, str]:
+    try:
+        return measured_in_words(Measures(**measures)) if measures else {}
+    except TypeError:  # of another version
+        return {}
+
+
+def _json(content: Any) -> Any:
+    try:
+        return json.loads(content) if isinstance(content, str) else content
+    except ValueError:
+        return content
+
+
+def _object(content: Any) -> dict[str, Any]:
+    found = _json(content)
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,136 @@
+"""Colours are looked at in one size and up to one size of picture, however it comes in."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from imageguard_daemon import validate
+from imageguard_daemon.quality.decode import colours
+from imageguard_daemon.quality.decode.decoder import Limits, Picture, decode, from_grey, from_pillow
+from imageguard_daemon.quality.decode.luma import grey_of
+from tests.helpers.images import Rgb, encoded, exposed, photo
+
+LIMITS = Limits()
+
+
+def _opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()  # what was not is judged by its file
+    return image
+
+
+def _jpeg(rgb: Rgb) -> bytes:
+    return encoded(Image.fromarray(rgb), "JPEG", quality=95, subsampling=0)
+
+
+def _png(rgb: Rgb) -> bytes:
+    return encoded(Image.fromarray(rgb), "PNG", compress_level=1)
+
+
+WAYS: dict[str, Callable[[Rgb], Picture]] = {
+    "JPEG": lambda rgb: decode(_jpeg(rgb), LIMITS),
+    "PNG": lambda rgb: decode(_png(rgb), LIMITS),
+    "TIFF": lambda rgb: decode(encoded(Image.fromarray(rgb), "TIFF"), LIMITS),
+    "WebP": lambda rgb: decode(encoded(Image.fromarray(rgb), "WEBP", lossless=True), LIMITS),
+    "array": lambda rgb: from_grey(grey_of(rgb), LIMITS, rgb),
+    "Pillow": lambda rgb: from_pillow(Image.fromarray(rgb), LIMITS),
+    "JPEG by Pillow": lambda rgb: from_pillow(_opened(_jpeg(rgb)), LIMITS),
+}
+SIZES = {(200, 150): (200, 150), (401, 301): (256, 192), (500, 67): (256, 34), (260, 1150): (58, 256)}
+BLUE = photo(96, 64) * np.array([0, 0, 1], np.uint8)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", SIZES)
+def test_a_glance_has_one_size_and_one_look(way: str, size: tuple[int, int]) -> None:
+    """Averaged down to 256 px, also where a decoder may give less or more; smaller pictures are left as they are."""
+    rgb = photo(*size)
+    pixels = WAYS[way](rgb).glance()
+    assert pixels is not None
+    assert pixels.shape[1::-1] == SIZES[size]
+    expected = cv2.resize(rgb, SIZES[size], interpolation=cv2.INTER_AREA)
+    assert np.abs(pixels.astype(int) - expected).mean() < 4
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_beyond_one_size_no_colours_are_looked_at(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By luma alone a large picture is judged, whichever way it comes in: in memory no less than as a file."""
+    monkeypatch.setattr(colours, "MOST_PX", BLUE.size // 3)
+    picture = WAYS[way](BLUE)
+    assert picture.glance() is not None
+    assert picture.grey.mean() == pytest.approx(BLUE[..., 2].mean(), abs=2)
+    monkeypatch.setattr(colours, "MOST_PX", BLUE.size // 3 - 1)
+    picture = WAYS[way](BLUE)
+    assert picture.glance() is None
+    assert picture.grey.mean() < 30
+
+
+@pytest.mark.parametrize("most_px", [10_000, 50_000_000])
+@pytest.mark.parametrize("scene", [exposed(photo(seed=3), 2.5), photo() * np.array([0, 0, 1], np.uint8)])
+def test_every_way_in_has_the_same_measures(scene: Rgb, most_px: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On either side of the limit."""
+    monkeypatch.setattr(colours, "MOST_PX", most_px)
+    data = _png(scene)
+    ways = [validate(way).measures for way in (data, scene, Image.open(io.BytesIO(data)), Image.fromarray(scene))]
+    assert all(way == ways[0] for way in ways)
+
+
+def _with_junk(data: bytes, junk: bytes) -> bytes:
+    return data[:2] + junk + data[2:]
+
+
+def _with_huge_text(data: bytes) -> bytes:
+    """Put a text into a PNG that Pillow finds too long."""
+    body = b"zTXtComment\0\0" + zlib.compress(bytes(2 << 20))
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return data[:33] + chunk + data[33:]
+
+
+def _with_broken_tag(data: bytes) -> bytes:
+    """Have a TIFF's description lie beyond its end; Pillow reads no tag after it."""
+    at = int.from_bytes(data[4:8], "little")
+    entry = data.index(struct.pack("<HH", 270, 2), at)
+    return data[: entry + 8] + b"\xff\xff\xff\x7f" + data[entry + 12 :]
+
+
+def _deep(rgb: Rgb, suffix: str) -> bytes:
+    done, data = cv2.imencode(suffix, rgb[..., ::-1].astype(np.uint16) << 4)
+    assert done
+    return data.tobytes()
+
+
+DYED = photo(seed=3) * np.array([0, 0, 1], np.uint8)
+ODD: dict[str, Callable[[Rgb], bytes]] = {
+    "JPEG with a short JFIF": lambda rgb: _with_junk(_jpeg(rgb), b"\xff\xe0\x00\x06JFIF"),
+    "JPEG with junk": lambda rgb: _with_junk(_jpeg(rgb), b"\xff\x01ab"),
+    "JPEG with a broken index": lambda rgb: _with_junk(_jpeg(rgb), b"\xff\xe2\x00\x0eMPF\0II*\0\xff\xff\xff\xff"),
+    "PNG with a long text": lambda rgb: _with_huge_text(_png(rgb)),
+    "PNG of 12 bits": lambda rgb: _deep(rgb, ".png"),
+    "TIFF of 12 bits": lambda rgb: _deep(rgb, ".tiff"),
+    "TIFF with a broken tag": lambda rgb: _with_broken_tag(
+        encoded(Image.fromarray(rgb), "TIFF", description="told at length")
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_colours_come_from_what_luma_was_decoded_from(kind: str) -> None:
+    """What Pillow refuses, or scales otherwise, has the colours that its luma was made of."""
+    picture = decode(ODD[kind](DYED), LIMITS)
+    assert picture.grey.mean() == pytest.approx(DYED[..., 2].mean(), abs=2)
+    scene = exposed(photo(), 2)
+    pixels = decode(ODD[kind](scene), LIMITS).glance()
+    assert pixels is not None
+    assert np.abs(pixels.astype(int) - from_grey(grey_of(scene), LIMITS, scene).glance()).mean() < 4
+
+
+def test_an_image_of_deep_samples_has_one_verdict() -> None:
+    """As an array and as a file."""
+    deep = DYED.astype(np.uint16) << 4
+    assert validate(deep).measures == validate(_deep(DYED, ".png")).measures == validate(_deep(DYED, ".tiff")).measures

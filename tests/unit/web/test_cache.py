@@ -1,0 +1,101 @@
+"""Answers that take long are made once, kept for a while, and never hold up a page."""
+
+import threading
+
+import pytest
+
+from imageguard_daemon.web.cache import Keeping, NotYetError, Remembered
+
+
+class Clock:
+    """A clock that moves when told."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def remembered(clock):
+    made = Remembered(Keeping(fresh_seconds=10, stale_seconds=30, most=2, most_at_work=1), clock)
+    yield made
+    made.close()
+
+
+def test_an_answer_is_made_once_while_it_is_fresh(remembered, clock):
+    """Who asks again in time gets what is there."""
+    made = iter((1, 2))
+    assert remembered.get("a", lambda: next(made)) == 1
+    clock.now = 9.0
+    assert remembered.get("a", lambda: next(made)) == 1
+    clock.now = 31.0
+    assert remembered.get("a", lambda: next(made)) == 2
+
+
+def test_an_older_answer_is_given_while_a_new_one_is_made(remembered, clock):
+    """Nobody waits for the renewal of what was there a moment ago."""
+    remembered.get("a", lambda: "old")
+    clock.now = 20.0
+    renewing, renewed = threading.Event(), threading.Event()
+
+    def renew():
+        renewing.wait(10)
+        return "new"
+
+    assert remembered.get("a", renew) == "old"
+    renewing.set()
+    remembered._maker.submit(renewed.set)
+    assert renewed.wait(10)
+    assert remembered.get("a", renew) == "new"
+
+
+def test_who_has_no_patience_is_told_and_the_answer_is_there_later(remembered):
+    """A page says that it is counting; others are not even begun while one is at work."""
+    may_end = threading.Event()
+
+    def slow():
+        may_end.wait(10)
+        return "made"
+
+    with pytest.raises(NotYetError):
+        remembered.get("a", slow, 0.001)
+    with pytest.raises(NotYetError):
+        remembered.get("b", slow, 10)
+    may_end.set()
+    assert remembered.get("a", slow) == "made"
+
+
+def test_who_asks_again_while_an_answer_takes_long_does_not_wait_again(remembered, clock):
+    """Patience begins with the making: a page that is loaded again says at once that it still counts."""
+    may_end = threading.Event()
+    with pytest.raises(NotYetError):
+        remembered.get("a", may_end.wait, 0.001)
+    clock.now = 30.0
+    with pytest.raises(NotYetError):
+        remembered.get("a", may_end.wait, 29)  # of seconds, which would be waited for
+    assert not may_end.is_set()
+    may_end.set()
+
+
+def test_an_error_reaches_whoever_asked_and_is_not_kept(remembered):
+    """The next one to ask has it made anew."""
+
+    def fail():
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        remembered.get("a", fail)
+    assert remembered.get("a", lambda: 1) == 1
+
+
+def test_memory_is_bounded(remembered):
+    """Of many questions the latest are remembered."""
+    for number in range(5):
+        remembered.get(number, lambda: "x")
+    assert len(remembered._answers) == 2
