@@ -2,7 +2,7 @@
 
 The committed figures are written by
 
-    python -m bench.accuracy --datasets ../shared/corpus/datasets --hold tests/data/accuracy-figures.json
+    python -m bench.accuracy --datasets "$IMAGEGUARD_CORPUS/datasets" --hold tests/data/accuracy-figures.json
 """
 
 import json
@@ -14,14 +14,15 @@ from bench.dataset_report import held
 from bench.dataset_tally import dataset_figures, held_figures, worse
 from bench.datasets import labels_sha256, measure_datasets, read_datasets
 from bench.processes import processes
+from tests.helpers.corpus import WHY_SKIPPED, corpus
 
 ROOT = Path(__file__).resolve().parents[1]
-DATASETS = ROOT.parent / "shared" / "corpus" / "datasets"
+DATASETS = corpus("datasets")
 FIGURES = ROOT / "tests" / "data" / "accuracy-figures.json"
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not (DATASETS / "labels.csv").is_file(), reason="the corpus of data sets is not here")
+@pytest.mark.skipif(not (DATASETS / "labels.csv").is_file(), reason=WHY_SKIPPED)
 def test_verdicts_on_data_sets_are_not_worse_than_the_committed_figures():
     """No set, standard size or soft source has more wrong verdicts than fits the interval of the committed count."""
     committed = json.loads(FIGURES.read_text(encoding="utf-8"))

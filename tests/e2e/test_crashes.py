@@ -5,14 +5,14 @@ import random
 import shutil
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
 from imageguard_daemon.config import Intake
+from tests.helpers.corpus import WHY_SKIPPED, corpus
 from tests.helpers.images import blurred, jpeg, photo
 
-CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
+CORPUS = corpus("")
 
 
 def _everything_once(one, sent: set[str]) -> None:
@@ -48,7 +48,7 @@ def test_sigkill_under_load_loses_doubles_and_forgets_nothing(ingest):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="needs the corpus of real images beside the project")
+@pytest.mark.skipif(not CORPUS.is_dir(), reason=WHY_SKIPPED)
 def test_the_real_corpus_is_judged_once_across_a_kill(ingest):
     """Real photos and hostile files, copied in while the daemon is killed and restarted, all end up judged."""
     one = ingest()

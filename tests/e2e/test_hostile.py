@@ -14,6 +14,7 @@ from imageguard_daemon.core.names import printable
 from tests.e2e import daemon_process
 from tests.e2e.daemon_process import COMMAND, command, wait_until
 from tests.helpers.bombs import bombs
+from tests.helpers.corpus import WHY_SKIPPED, corpus
 from tests.helpers.images import jpeg, photo
 from tests.helpers.poisoned import POISONS
 
@@ -226,10 +227,10 @@ def test_a_suffix_that_lies_is_noted_and_decides_nothing(ingest):
     assert details["cat/honest.JPEG"] == ("accepted", "")
 
 
-CORPUS = ROOT.parent / "shared" / "corpus" / "hostile"
+CORPUS = corpus("hostile")
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of hostile files is not here")
+@pytest.mark.skipif(not CORPUS.is_dir(), reason=WHY_SKIPPED)
 def test_the_corpus_of_hostile_files_harms_nothing(ingest):
     """Files that broke decoders elsewhere are each decided; no worker is lost, and a good file beside them accepted."""
     one = ingest()

@@ -1,15 +1,14 @@
 """Real files that were once judged wrongly stay judged as they should be."""
 
-from pathlib import Path
-
 import PIL
 import pytest
 from PIL import Image
 
 from imageguard_daemon import validate
+from tests.helpers.corpus import WHY_SKIPPED, corpus
 
-FAILING = Path(__file__).parents[4] / "shared" / "corpus" / "failing"
-pytestmark = pytest.mark.skipif(not FAILING.is_dir(), reason="needs the corpus of real images in ../shared")
+FAILING = corpus("failing")
+pytestmark = pytest.mark.skipif(not FAILING.is_dir(), reason=WHY_SKIPPED)
 
 CORRUPT = ("k_rgb8_tenth.png", "k_grey16_tenth.png", "s_tif_jpeg_tenth.tif", "k_rgba8_garbled.png")
 UNSUPPORTED = ("p_cgbi.png", "tif_webp_contig.tif")

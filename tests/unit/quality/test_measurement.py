@@ -16,6 +16,7 @@ from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decode import decoder
 from imageguard_daemon.quality.decode.decoder import Limits
 from imageguard_daemon.quality.measurement import fingerprint_file, measure_bytes, measure_file
+from tests.helpers.corpus import WHY_SKIPPED, corpus
 from tests.helpers.images import encoded, jpeg, photo, png
 
 LIMITS = Limits()
@@ -202,10 +203,10 @@ def test_a_worker_keeps_quiet_about_bad_files(image_format: str):
     assert (done.stdout, done.stderr) == (b"corrupt\n", b"")
 
 
-HOSTILE = Path(__file__).parents[4] / "shared" / "corpus" / "hostile"
+HOSTILE = corpus("hostile")
 
 
-@pytest.mark.skipif(not HOSTILE.is_dir(), reason="the corpus of hostile files is not here")
+@pytest.mark.skipif(not HOSTILE.is_dir(), reason=WHY_SKIPPED)
 def test_hostile_files_give_sane_results():
     """Corrupt, truncated, fuzzed files and bombs give measures or an issue, and none goes on for ever."""
     for path in sorted(HOSTILE.iterdir()):
