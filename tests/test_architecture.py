@@ -1,8 +1,10 @@
 """The structure that docs/architecture.md draws is the structure the code has."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,18 @@ def test_import_contracts_hold():
     script = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
     assert result.returncode == 0, result.stdout
+
+
+def test_what_calls_itself_pure_is_held_to_it():
+    """A module whose first lines say that it is pure, and each one in a folder `rules`, is under the contract."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (pure,) = (one for one in contracts if one["name"].startswith("Decisions are pure"))
+    covered = [re.escape(name).replace(r"\*\*", ".+") + r"(\..+)?" for name in pure["source_modules"]]
+    for path in sorted((ROOT / "imageguard_daemon").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
+        if re.search(r"\b[Pp]ure\b(?! but)", first):
+            assert any(re.fullmatch(pattern, name) for pattern in covered), name
 
 
 def test_importing_the_package_is_light():

@@ -10,8 +10,8 @@ import typer
 
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.config import Section, Settings
+from imageguard_daemon.config_file import render_example
 from imageguard_daemon.core import errors
-from imageguard_daemon.example import render_example
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

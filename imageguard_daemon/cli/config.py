@@ -19,8 +19,8 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("config.yaml"),
 ) -> None:
     """Write an example configuration with every setting, its default and its reason. Never replaces a file."""
+    from imageguard_daemon.config_file import render_example
     from imageguard_daemon.core.files import written_whole
-    from imageguard_daemon.example import render_example
 
     if os.path.lexists(file):
         raise UsageError(f"{file} already exists; remove it or name another file")

@@ -8,8 +8,7 @@ import yaml
 from pydantic import BaseModel
 
 from imageguard_daemon.config import Settings, Source
-from imageguard_daemon.config_file import parse
-from imageguard_daemon.example import render_example
+from imageguard_daemon.config_file import parse, render_example
 
 EXAMPLE_FILE = Path(__file__).parents[2] / "config.example.yaml"
 SECTIONS: list[BaseModel] = [
