@@ -3,16 +3,16 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.queries import timestamp
 from imageguard_daemon.audit.schema import alert_attempts, alert_records
 from imageguard_daemon.audit.writer import AuditWriter, new_id
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.timestamps import parse_timestamp, timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _insert(connection: sa.Connection, alert: Alert) -> int:
 
 def _alert(row: Any) -> Alert:
     return Alert(
-        _moment(row.found_at),
+        parse_timestamp(row.found_at),
         row.kind,
         row.subject,
         row.message,
@@ -124,11 +124,7 @@ def _alert(row: Any) -> Alert:
         row.evidence,
         row.id,
         row.attempts,
-        _moment(row.attempted_at) if row.attempted_at else None,
+        parse_timestamp(row.attempted_at) if row.attempted_at else None,
         bool(row.succeeded),
         row.told or "",
     )
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)

@@ -9,7 +9,6 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -18,6 +17,7 @@ from imageguard_daemon.audit.archive.plan import last_anchor
 from imageguard_daemon.audit.database import disposing, open_for_reading, reading
 from imageguard_daemon.config import STATE_FOLDER
 from imageguard_daemon.core.errors import StalledError, UnavailableError
+from imageguard_daemon.core.timestamps import seconds_timestamp
 
 MEMORY_FILE = "log-head.json"
 _LENGTH = 1_024
@@ -47,7 +47,7 @@ class HeadMemory:
 
     def remember(self, sequence: int, link: bytes) -> None:
         """Note the last link; where there is no folder for it, or it cannot be written, the older one stays."""
-        at = datetime.now(UTC).isoformat(timespec="seconds")
+        at = seconds_timestamp()
         content = json.dumps({"log": os.fsencode(self._log).hex(), "sequence": sequence, "hash": link.hex(), "at": at})
         with suppress(OSError):
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)

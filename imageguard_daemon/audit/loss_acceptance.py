@@ -1,11 +1,10 @@
 """A log that lacks records goes on because a person says so; that is a record, too."""
 
-from datetime import UTC, datetime
-
 from imageguard_daemon.audit.chain_head import loss
 from imageguard_daemon.audit.schema import alert_attempts, alert_records
-from imageguard_daemon.audit.writer import AuditWriter, new_id, timestamp
+from imageguard_daemon.audit.writer import AuditWriter, new_id
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.timestamps import timestamp, utc_now
 
 KIND, CHANNEL = "log_loss_accepted", "audit accept"
 
@@ -26,7 +25,7 @@ class AcceptingWriter(AuditWriter):
         """Record that a person accepts the loss, beside the alerts sent; from then on this log is the one."""
         if not self.lack or self._remembered is None:
             return
-        now = timestamp(datetime.now(UTC))
+        now = timestamp(utc_now())
         evidence = {"who": printable(who), "why": printable(why), "had": self._remembered.sequence}
         evidence["hash"] = self._remembered.hash.hex()
         row = {

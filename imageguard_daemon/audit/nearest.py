@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, Rejected, Selection, page
-from imageguard_daemon.audit.queries import ids_in_period, timestamp
+from imageguard_daemon.audit.queries import ids_in_period
 from imageguard_daemon.audit.schema import decision_records, reviews
 from imageguard_daemon.core.names import forms
+from imageguard_daemon.core.timestamps import timestamp
 
 MOST_LOOKED_AT = 10_000
 """Candidates looked at for one page; where few of them are selected it has less, and the next one goes on."""

@@ -24,12 +24,12 @@ from imageguard_daemon.audit.queries import (
     ids_in_period,
     recorded_columns,
     recorded_row,
-    timestamp,
     with_latest_review,
 )
 from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews, rollup_reviews
 from imageguard_daemon.core.model import SCORE_NAMES, Role, Verdict
 from imageguard_daemon.core.names import forms
+from imageguard_daemon.core.timestamps import timestamp
 
 State = Literal["waiting", "confirmed", "released", "purged", "returned", "accepted", "approved", "rejected"]
 STATES: tuple[State, ...] = get_args(State)

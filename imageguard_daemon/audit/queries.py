@@ -1,7 +1,6 @@
 """Questions to the audit log on a read-only engine: counts from the roll-ups, rows from the view `decisions`."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +11,7 @@ from imageguard_daemon.audit.planner_hints import likely
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.core.names import forms
+from imageguard_daemon.core.timestamps import timestamp
 
 _IDS_AT_A_TIME = 500
 _SHORT_PERIOD = 50_000
@@ -96,8 +96,3 @@ def in_parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 def _rare(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """Have SQLite start from the index on time; it would walk the whole log, since it keeps no statistics."""
     return likely(condition, 0.001)
-
-
-def timestamp(moment: datetime) -> str:
-    """Write a time in the form of `decided_at`, in which text order is time order."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

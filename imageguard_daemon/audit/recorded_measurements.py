@@ -2,7 +2,6 @@
 
 import json
 import os
-from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -10,6 +9,7 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.database import open_for_reading, reading
 from imageguard_daemon.audit.schema import decision_records, intents, outcomes
 from imageguard_daemon.core.model import FileIdentity, Measurement, Measures
+from imageguard_daemon.core.timestamps import parse_timestamp
 
 _COLUMNS = (
     *(decision_records.c[name] for name in ("sha256", "measures", "reason", "detail", "camera", "image_format")),
@@ -40,7 +40,7 @@ class RecordedMeasurements:
         row = self._latest(*where)
         if row is None or (row.size_bytes, row.mtime_ns) != (identity.size_bytes, identity.mtime_ns):
             return None
-        if identity.ctime_ns > datetime.fromisoformat(row.recorded_at).timestamp() * 1e9:
+        if identity.ctime_ns > parse_timestamp(row.recorded_at).timestamp() * 1e9:
             return None
         return self._measurement(row, identity)
 

@@ -8,10 +8,11 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.database import translated_errors
 from imageguard_daemon.audit.quarantine_queries import HeldImage, held_images
 from imageguard_daemon.audit.schema import intents, outcomes, review_records
-from imageguard_daemon.audit.writer import AuditWriter, new_id, recorded_intent, timestamp
+from imageguard_daemon.audit.writer import AuditWriter, new_id, recorded_intent
 from imageguard_daemon.core.errors import DataError
 from imageguard_daemon.core.model import Intent, RecordedIntent, ReviewAction
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.timestamps import timestamp
 
 MOST_INTENTS = 1_000
 """No group of reviews has more. Each group begins with finishing what the one before left, so what is unfinished is

@@ -11,7 +11,7 @@ import socket
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from imageguard_daemon.audit.schema import decision_records, intents, outcomes, 
 from imageguard_daemon.core.errors import DataError, UnavailableError
 from imageguard_daemon.core.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Origin, Outcome, RecordedIntent
 from imageguard_daemon.core.names import printable, sidecar_ending
+from imageguard_daemon.core.timestamps import timestamp, utc_now
 
 _LARGEST_ID = (1 << 63) - 1
 _ROOM_FOR_IDS = 1 << 20
@@ -32,11 +33,6 @@ AND NOT EXISTS (SELECT 1 FROM review_records AS v JOIN intents AS i ON i.review_
                 JOIN outcomes AS o ON o.intent_id = i.id AND o.outcome = 'purged'
                 WHERE v.decision_id = d.id AND v.action = 'return') GROUP BY sha256"""
 """Decisions on contents, but for those whose image went back into the inbox: judged again, it is not a duplicate."""
-
-
-def utc_now() -> datetime:
-    """Give the current time with its zone."""
-    return datetime.now(UTC)
 
 
 class AuditWriter:
@@ -342,11 +338,6 @@ def which_file(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def timestamp(moment: datetime) -> str:
-    """Write a time as UTC in ISO 8601, always equally long so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def new_id(result: sa.CursorResult[Any]) -> int:

@@ -9,6 +9,7 @@ import typer
 from imageguard_daemon.cli.help_format import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Format, OutputFormat, Root, settings_for
 from imageguard_daemon.core.errors import ConfigError, UnavailableError
+from imageguard_daemon.core.timestamps import seconds_timestamp
 
 if TYPE_CHECKING:
     from imageguard_daemon.audit.alerts import Alert
@@ -99,13 +100,13 @@ def _as_dict(alert: "Alert", state: str) -> dict[str, Any]:
     return {
         "id": alert.alert_id,
         "state": state,
-        "found_at": alert.found_at.isoformat(timespec="seconds"),
+        "found_at": seconds_timestamp(alert.found_at),
         "kind": alert.kind,
         "subject": alert.subject,
         "channel": alert.channel,
         "succeeded": alert.succeeded,
         "attempts": alert.attempts,
-        "attempted_at": alert.attempted_at.isoformat(timespec="seconds") if alert.attempted_at else None,
+        "attempted_at": seconds_timestamp(alert.attempted_at) if alert.attempted_at else None,
         "detail": alert.detail,
         "message": alert.message,
     }

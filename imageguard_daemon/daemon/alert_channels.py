@@ -17,6 +17,7 @@ from typing import Any
 
 from imageguard_daemon.audit.alerts import Alert
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.timestamps import seconds_timestamp
 
 _TOLD_BYTES = 300
 _STEERS_CHATS = str.maketrans({"<": "\u2039", ">": "\u203a", "@": "\uff20", "`": "'", "*": "\u2217"})
@@ -37,7 +38,7 @@ def content_of(alert: Alert, root: Path) -> dict[str, Any]:
         "message": alert.message,
         "state": "over" if alert.is_over else "new",
         "evidence": dict(alert.evidence),
-        "found_at": alert.found_at.isoformat(timespec="seconds"),
+        "found_at": seconds_timestamp(alert.found_at),
         "host": host,
         "root": os.fspath(root),
     }

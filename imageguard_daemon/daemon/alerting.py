@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from queue import SimpleQueue
 
 import structlog
@@ -22,6 +22,7 @@ from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Alerts, Settings
 from imageguard_daemon.core.errors import ImageguardError, StalledError
+from imageguard_daemon.core.timestamps import utc_now
 from imageguard_daemon.daemon.alert_channels import Command, DeliveryError, Webhook, content_of
 from imageguard_daemon.daemon.rules.alert_state import AlertBook
 from imageguard_daemon.reporting.findings import Finding
@@ -88,7 +89,7 @@ class Alerting:
         settings: Settings,
         audit: AuditWriter,
         wake: Callable[[], None],
-        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        wall_clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings = settings
         self._log = AlertLog(audit)

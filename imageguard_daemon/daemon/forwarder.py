@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from imageguard_daemon.core.errors import (
     hindrance,
 )
 from imageguard_daemon.core.file_systems import lock_if_free
+from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
 
 STATUS_FILE = "forwarding.json"
 PASSWORD_VARIABLE = "IMAGEGUARD_FORWARD_PASSWORD"  # noqa: S105 - the name of a variable
@@ -119,7 +120,7 @@ class ForwardingLoop:
         AlreadyRunningError: when made: another process forwards this root's log.
     """
 
-    def __init__(self, settings: Settings, wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, settings: Settings, wall_clock: Callable[[], datetime] = utc_now) -> None:
         self._settings = settings
         self._wall_clock = wall_clock
         self._lock = _ForwardingLock(settings.state_folder)
@@ -156,7 +157,7 @@ class ForwardingLoop:
         return self._forwarder
 
     def _succeeded(self, sent: Sent) -> None:
-        now = _text(self._wall_clock())
+        now = seconds_timestamp(self._wall_clock())
         if self.error is not None:
             log.info("forwarding again", database=self.status.database)
         if sent.forked_at is not None:
@@ -193,9 +194,9 @@ class ForwardingLoop:
         self._write(
             state="waiting",
             failures=self.status.failures + 1,
-            failing_since=self.status.failing_since or _text(now),
+            failing_since=self.status.failing_since or seconds_timestamp(now),
             last_error=str(error),
-            next_attempt_at=_text(now + timedelta(seconds=pause)),
+            next_attempt_at=seconds_timestamp(now + timedelta(seconds=pause)),
         )
         if isinstance(error, FatalError):
             self._drop()  # begin from the configuration: a password may have been changed
@@ -214,7 +215,7 @@ class ForwardingLoop:
 
     def _write(self, **changes: Any) -> None:
         """Say how it stands; a full disk may cost that, never the forwarding."""
-        self.status = replace(self.status, **changes, updated_at=_text(self._wall_clock()))
+        self.status = replace(self.status, **changes, updated_at=seconds_timestamp(self._wall_clock()))
         path = self._settings.state_folder / STATUS_FILE
         temporary = path.with_suffix(".new")
         with suppress(OSError):
@@ -246,4 +247,4 @@ class _ForwardingLock:
 
 
 def _text(moment: datetime | None) -> str:
-    return "" if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
+    return "" if moment is None else seconds_timestamp(moment)

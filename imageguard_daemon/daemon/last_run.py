@@ -4,10 +4,10 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 
 from imageguard_daemon.core.errors import ImageguardError
+from imageguard_daemon.core.timestamps import seconds_timestamp
 
 ENDING_FILE = "last-end.json"
 
@@ -31,7 +31,7 @@ def ending_of(error: BaseException) -> Ending:
 
 def write(ending: Ending, state_folder: Path) -> None:
     """Keep an end in place of the one before; a full disk costs the note, never the end."""
-    at = datetime.now(UTC).isoformat(timespec="seconds")
+    at = seconds_timestamp()
     temporary = state_folder / f"{ENDING_FILE}.new"
     with suppress(OSError):
         temporary.write_text(json.dumps(asdict(ending) | {"at": at}), encoding="utf-8")

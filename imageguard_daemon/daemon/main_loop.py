@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -16,6 +16,7 @@ from imageguard_daemon.core.locks import ActingLock, DaemonLocks, told_taken
 from imageguard_daemon.core.model import JudgedFile
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.systemd import notify
+from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
 from imageguard_daemon.core.wakeup import Waker
 from imageguard_daemon.daemon import setup_folders, status
 from imageguard_daemon.daemon.alerting import Alerting
@@ -94,7 +95,7 @@ class Serving:
         )
         self._alerting = Alerting(settings, recovery.audit, waker.wake)
         self._forwarding = ForwardingProcess(settings)
-        self._started_at = datetime.now(UTC)
+        self._started_at = utc_now()
         self._state = "watching"
         self._confinement_lacks = tuple(confinement.lacking())
         self._log_unsafe_because = setup_folders.why_log_is_unsafe(settings)
@@ -364,8 +365,8 @@ class Serving:
         return status.Status(
             process_id=os.getpid(),
             state=self._state,
-            started_at=self._started_at.isoformat(timespec="seconds"),
-            updated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            started_at=seconds_timestamp(self._started_at),
+            updated_at=seconds_timestamp(),
             accepted=self._progress.verdicts["accepted"],
             quarantined=self._progress.verdicts["quarantined"],
             reasons=dict(self._progress.reasons),
@@ -414,4 +415,4 @@ def _wall_clock(moment: float | None, now: float) -> str:
     """Say in the time of the day when a moment of the monotonic clock is; empty for none."""
     if moment is None:
         return ""
-    return (datetime.now(UTC) + timedelta(seconds=max(0.0, moment - now))).isoformat(timespec="seconds")
+    return seconds_timestamp(utc_now() + timedelta(seconds=max(0.0, moment - now)))

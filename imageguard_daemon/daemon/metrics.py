@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from prometheus_client import (
@@ -23,6 +22,7 @@ from prometheus_client.metrics_core import Metric
 
 from imageguard_daemon import __version__
 from imageguard_daemon.core.model import ISSUES, JudgedFile
+from imageguard_daemon.core.timestamps import parse_timestamp
 from imageguard_daemon.quality.version import SCORER_VERSION, loops_here
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half as many lines again, which no query of ours asks for
@@ -67,7 +67,7 @@ def forwarding_vitals(status: Mapping[str, Any] | None) -> ForwardingVitals | No
 
 
 def _seconds(text: str) -> float | None:
-    return datetime.fromisoformat(text).timestamp() if text else None
+    return parse_timestamp(text).timestamp() if text else None
 
 
 @dataclass(frozen=True, slots=True)

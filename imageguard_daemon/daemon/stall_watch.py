@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import structlog
 
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.systemd import notify
+from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
 
 WAITING_FILE = "waiting.json"
 SLOW_SECONDS = 5.0
@@ -94,7 +95,7 @@ class Touching:
         source, what, began = touched
         log.warning("a disk or mount does not answer", source=source, waiting_for=printable(what))
         notify(STATUS=f"waiting for {printable(what)}, which does not answer")
-        since = datetime.fromtimestamp(time.time() - (now - began), UTC).isoformat(timespec="seconds")
+        since = seconds_timestamp(utc_now() - timedelta(seconds=now - began))
         found = {"process_id": os.getpid(), "source": source, "waiting_for": printable(what), "since": since}
         with suppress(OSError):
             self._file.write_text(json.dumps(found), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 
 from imageguard_daemon.audit.counts import RecordedImage
 from imageguard_daemon.core.names import harmless, inert
+from imageguard_daemon.core.timestamps import timestamp
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES, Percentiles
 from imageguard_daemon.reporting.report import Report
@@ -25,8 +26,8 @@ def as_dict(report: Report) -> dict[str, Any]:
     low, high = overall.interval
     return {
         "by": ",".join(report.by),
-        "since": scope.since and iso(scope.since),
-        "until": scope.until and iso(scope.until),
+        "since": scope.since and timestamp(scope.since),
+        "until": scope.until and timestamp(scope.until),
         "source": scope.source,
         "class": scope.class_name,
         "camera": scope.camera,
@@ -81,11 +82,6 @@ def cell(content: object) -> object:
     if not isinstance(content, str) or not content:
         return content
     return harmless(inert(content))
-
-
-def iso(moment: datetime) -> str:
-    """Write a moment as the log does."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def _numbers(one: Tally) -> dict[str, Any]:
@@ -163,7 +159,7 @@ def _finding_as_dict(finding: Finding) -> dict[str, Any]:
 
 
 def _moment_of(finding: Finding, name: str) -> str | None:
-    return iso(datetime.fromtimestamp(finding.evidence[name], UTC)) if name in finding.evidence else None
+    return timestamp(datetime.fromtimestamp(finding.evidence[name], UTC)) if name in finding.evidence else None
 
 
 def _percentiles_as_dict(one: Percentiles) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from datetime import datetime
 
 from imageguard_daemon.audit.database import Engine, Place
 from imageguard_daemon.audit.fleet.database import FleetAddress, is_fleet_url
-from imageguard_daemon.audit.writer import utc_now
 from imageguard_daemon.config import Settings
+from imageguard_daemon.core.timestamps import utc_now
 from imageguard_daemon.web.log_connections import LogConnections
 from imageguard_daemon.web.notices import Notices
 from imageguard_daemon.web.sessions import Sessions

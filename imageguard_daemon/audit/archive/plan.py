@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.chain import ORIGIN
-from imageguard_daemon.audit.queries import timestamp
 from imageguard_daemon.audit.schema import CHAINED, archives, forwarding
+from imageguard_daemon.core.timestamps import timestamp
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from imageguard_daemon.audit.archive.archived_files import files_digest, keep_re
 from imageguard_daemon.audit.archive.plan import Plan, going_query, last_anchor, make_plan, parameters_of
 from imageguard_daemon.audit.database import translated_errors
 from imageguard_daemon.audit.schema import CHAINED, archives
-from imageguard_daemon.audit.writer import AuditWriter, new_id, timestamp
+from imageguard_daemon.audit.writer import AuditWriter, new_id
 from imageguard_daemon.core.errors import DataError
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.timestamps import timestamp
 
 _OF_GOING = {
     "outcomes": "intent_id IN (SELECT id FROM intents WHERE decision_id IN going)",

@@ -1,10 +1,10 @@
 """Which logs the fleet's database has."""
 
 from dataclasses import dataclass
-from datetime import UTC
 
 from imageguard_daemon.audit.database import disposing
 from imageguard_daemon.audit.fleet.database import FleetAddress, fleet_connection, open_fleet, require_version
+from imageguard_daemon.core.timestamps import seconds_timestamp
 
 _QUERY = """
 SELECT r.log, r.host, r.root, r.last_sequence, r.last_received_at, r.parent, r.fork_sequence,
@@ -47,7 +47,7 @@ def received_logs(address: FleetAddress) -> list[ReceivedLog]:
             row.host,
             row.root,
             row.records,
-            row.last_received_at.astimezone(UTC).isoformat(timespec="seconds") if row.last_received_at else "",
+            seconds_timestamp(row.last_received_at) if row.last_received_at else "",
             row.parent,
             row.fork_sequence,
             row.odd,

@@ -9,7 +9,7 @@ import sqlite3
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from imageguard_daemon.audit.database import BUSY_TIMEOUT_MS, open_for_checking,
 from imageguard_daemon.audit.schema import CHAINED, forwarding
 from imageguard_daemon.audit.writer import which_file
 from imageguard_daemon.core.errors import StalledError, UnavailableError
+from imageguard_daemon.core.timestamps import parse_timestamp, timestamp, utc_now
 
 _MOMENTS = {
     "decision_records": "decided_at",
@@ -141,7 +142,7 @@ class ForwardedLog:
         link, row = links[0] if links else ({}, None)
         text = (row or {}).get(_MOMENTS.get(link.get("record_table", ""), ""))
         try:
-            return datetime.fromisoformat(text).astimezone(UTC) if isinstance(text, str) else None
+            return parse_timestamp(text) if isinstance(text, str) else None
         except ValueError:
             return None
 
@@ -153,7 +154,7 @@ class ForwardedLog:
         Raises:
             StalledError: the log is locked, or its disk full.
         """
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        now = timestamp(utc_now())
         self._write("UPDATE forwarding SET sequence = ?, confirmed_at = ?", (sequence, now), "NORMAL")
 
     def fork(self, sequence: int) -> Identity:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -25,6 +24,7 @@ from imageguard_daemon.batch.interrupts import InterruptedRunError, Interrupts
 from imageguard_daemon.batch.scan_summary import Totals
 from imageguard_daemon.core.errors import DataError, NoInputError, UnavailableError
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.timestamps import seconds_timestamp
 
 _DESCRIBE_SECONDS = 60.0
 _EXAMPLES = 20
@@ -151,7 +151,7 @@ class _Backfill:
         result = self._result
         failed = dict(list(result.failed.items())[:FAILED_SHOWN])
         progress: dict[str, Any] = {
-            "updated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "updated_at": seconds_timestamp(),
             "is_complete": result.is_complete,
             "rows_of_manifest": result.standing.done if result.is_complete else self._manifest.rows,
             "failed": {str(number): why for number, why in failed.items()},
