@@ -12,13 +12,14 @@ from imageguard_daemon.audit.archive.plan import Anchor, last_anchor
 from imageguard_daemon.audit.chain import link_hash
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import CHAINED, archived_files, archives
+from imageguard_daemon.core.model import MIN_INT64
 
 _PAGE = 500
 _LINKS = (
     "SELECT sequence, record_table, record_id, hash FROM chain "
     "WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
 )
-_BEFORE_ALL = -(1 << 63) - 1
+_BEFORE_ALL = MIN_INT64 - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum, auto
 from typing import Any
 
+from imageguard_daemon.core.model import MAX_INT64, MIN_INT64
 from imageguard_daemon.core.names import printable
-
-_SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
 
 
 class Kind(StrEnum):
@@ -45,7 +44,7 @@ def fitted(row: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
 
 
 def _integer(value: object) -> int:
-    if not isinstance(value, int) or not _SMALLEST <= value <= _LARGEST:
+    if not isinstance(value, int) or not MIN_INT64 <= value <= MAX_INT64:
         raise TypeError(f"{type(value).__name__} where an integer belongs")
     return value
 

@@ -8,12 +8,11 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews
-from imageguard_daemon.core.model import SCORE_NAMES
+from imageguard_daemon.core.model import MAX_INT64, SCORE_NAMES
 
 _PAGE = 2_000
 _NEAR = 5_000
 """So many decisions before one are looked through for others of its class: no index has accepted images by class."""
-_BEYOND = 2**63 - 1
 _SCORES = ", ".join(f"d.{name}" for name in SCORE_NAMES)
 _FILED = f"""
 SELECT i.id, coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
@@ -31,7 +30,7 @@ ORDER BY i.id LIMIT {_PAGE}"""
 
 def last_decision(engine: sa.Engine) -> int:
     """Give the id of the newest decision on a file that has moved; 0 when there is none."""
-    return next((int(str(row["id"])) for row in newest_decisions(engine, _BEYOND, 1)), 0)
+    return next((int(str(row["id"])) for row in newest_decisions(engine, MAX_INT64, 1)), 0)
 
 
 def decision_rows(engine: sa.Engine, after_id: int = 0, *where: sa.ColumnElement[bool]) -> Iterator[dict[str, object]]:

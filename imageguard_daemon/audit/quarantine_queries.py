@@ -27,7 +27,7 @@ from imageguard_daemon.audit.queries import (
     with_latest_review,
 )
 from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews, rollup_reviews
-from imageguard_daemon.core.model import SCORE_NAMES, Role, Verdict
+from imageguard_daemon.core.model import MAX_INT64, SCORE_NAMES, Role, Verdict
 from imageguard_daemon.core.names import forms
 from imageguard_daemon.core.timestamps import timestamp
 
@@ -62,7 +62,6 @@ REJECTED_ONCE: tuple[State, ...] = tuple(state for state in STATES if state not 
 
 _ROWS_AT_A_TIME = 5_000
 _ANYTHING = Scope()
-_LAST_ID = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ def page(engine: sa.Engine, selection: Selection, after: int | None = None) -> l
         _of_last_review("action"),
     )
     with reading(engine, engine.url.database or "") as connection:
-        rows = list(_newest_first(connection, query, selection, _LAST_ID if after is None else after))
+        rows = list(_newest_first(connection, query, selection, MAX_INT64 if after is None else after))
     return [_rejected(tuple(row)) for row in rows]
 
 
@@ -279,7 +278,7 @@ def _ids_of(connection: sa.Connection, name: str, root: str, *, accepted: bool) 
 
 
 def _newest_first(
-    connection: sa.Connection, query: sa.Select[Any], selection: Selection, before: int = _LAST_ID
+    connection: sa.Connection, query: sa.Select[Any], selection: Selection, before: int = MAX_INT64
 ) -> Iterator[sa.Row[Any]]:
     """Stream the rows of the images selected; the query's first column is their number."""
     query = query.where(*ids_in_period(connection, selection.scope, decisions.c.id))
@@ -290,7 +289,7 @@ def _newest_first(
         yield from islice(heapq.merge(*streams, key=lambda row: -row[0]), selection.limit)
 
 
-def _parts(selection: Selection, before: int = _LAST_ID) -> Iterator[list[sa.ColumnElement[bool]]]:
+def _parts(selection: Selection, before: int = MAX_INT64) -> Iterator[list[sa.ColumnElement[bool]]]:
     """Yield conditions for the images of each verdict: asked for both at once, SQLite would go through all the log."""
     for verdict, state_after in STATE_AFTER.items():
         actions = [action for action, state in state_after.items() if state in selection.states]

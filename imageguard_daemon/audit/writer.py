@@ -22,11 +22,20 @@ from imageguard_daemon.audit.chain_head import Head, HeadMemory, JournalGoneErro
 from imageguard_daemon.audit.database import open_for_writing, require_permission, translated_errors
 from imageguard_daemon.audit.schema import decision_records, intents, outcomes, relocations, review_records
 from imageguard_daemon.core.errors import DataError, UnavailableError
-from imageguard_daemon.core.model import SCORE_NAMES, FileIdentity, Intent, JudgedFile, Origin, Outcome, RecordedIntent
+from imageguard_daemon.core.model import (
+    MAX_INT64,
+    MIN_INT64,
+    SCORE_NAMES,
+    FileIdentity,
+    Intent,
+    JudgedFile,
+    Origin,
+    Outcome,
+    RecordedIntent,
+)
 from imageguard_daemon.core.names import printable, sidecar_ending
 from imageguard_daemon.core.timestamps import timestamp, utc_now
 
-_LARGEST_ID = (1 << 63) - 1
 _ROOM_FOR_IDS = 1 << 20
 _FILED_WITH = """FROM decisions AS d WHERE sha256 IN (SELECT value FROM json_each(?))
 AND NOT EXISTS (SELECT 1 FROM review_records AS v JOIN intents AS i ON i.review_id = v.id AND i.role = 'image'
@@ -355,7 +364,7 @@ def _newest_ids(connection: sa.Connection, *tables: sa.Table) -> list[int]:
     result = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
     given = {row.name: int(row.seq) for row in result}
     newest = [given.get(table.name, 0) for table in tables]
-    if max(newest) > _LARGEST_ID - _ROOM_FOR_IDS:
+    if max(newest) > MAX_INT64 - _ROOM_FOR_IDS:
         raise UnavailableError("the audit database has a row with the largest id there can be; no other can follow it")
     return newest
 
@@ -428,7 +437,7 @@ def recorded_intent(row: sa.Row[Any]) -> RecordedIntent:
 
 
 def _signed(number: int) -> int:
-    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+    return (number - MIN_INT64) % (1 << 64) + MIN_INT64
 
 
 def _unsigned(number: int) -> int:

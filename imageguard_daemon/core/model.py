@@ -12,6 +12,8 @@ PresetName = Literal["general", "fine_grained", "detection", "segmentation", "sm
 OutcomeKind = Literal["moved", "abandoned", "lost", "disputed", "purged"]
 ReviewAction = Literal["release", "rejudge", "confirm", "reject", "approve", "purge", "undo", "return"]
 
+MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
+"""The whole numbers that a column of SQLite or PostgreSQL can hold."""
 VERDICTS: tuple[Verdict, ...] = ("accepted", "quarantined")
 SIGNALS: tuple[Signal, ...] = ("blur", "resolution", "noise", "exposure", "compression", "pixelation")
 SCORE_NAMES: tuple[str, ...] = tuple(f"{signal}_score" for signal in SIGNALS)

@@ -15,9 +15,10 @@ from pydantic import Field
 from imageguard_daemon.audit.counts import PERIODS, Dimension
 from imageguard_daemon.audit.listing import newest_decisions
 from imageguard_daemon.core.errors import UsageError
+from imageguard_daemon.core.model import MAX_INT64
 from imageguard_daemon.reporting import rendering
 from imageguard_daemon.web import api_models
-from imageguard_daemon.web.query_parameters import DIGITS, LARGEST_NUMBER
+from imageguard_daemon.web.query_parameters import DIGITS
 from imageguard_daemon.web.reports import Asked, Reports
 from imageguard_daemon.web.site import Site
 
@@ -79,10 +80,10 @@ def interface(site: Site, reports: Reports) -> APIRouter:
     def decisions(
         before: Annotated[
             int,
-            Field(ge=1, le=LARGEST_NUMBER),
+            Field(ge=1, le=MAX_INT64),
             DIGITS,
             Query(description="`next_before` of the last page."),
-        ] = LARGEST_NUMBER,
+        ] = MAX_INT64,
         limit: Annotated[int, Field(ge=1, le=500), DIGITS, Query()] = 50,
     ) -> JSONResponse:
         """Decisions, newest first, by the columns of the view `decisions`."""

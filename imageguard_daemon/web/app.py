@@ -12,6 +12,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from imageguard_daemon import __version__
+from imageguard_daemon.core.model import MAX_INT64
 from imageguard_daemon.sandbox.maps import MapMaker
 from imageguard_daemon.sandbox.thumbnails import ThumbnailMaker
 from imageguard_daemon.web import api, api_models
@@ -20,7 +21,7 @@ from imageguard_daemon.web.image_cache import MadeOnce
 from imageguard_daemon.web.pages import decision, gallery, images, login, overview, review, uploads
 from imageguard_daemon.web.pages.filter_choices import Narrowing
 from imageguard_daemon.web.pages.thresholds import Thresholds
-from imageguard_daemon.web.query_parameters import LARGEST_NUMBER, only_known
+from imageguard_daemon.web.query_parameters import only_known
 from imageguard_daemon.web.reports import Reports
 from imageguard_daemon.web.security import Guard
 from imageguard_daemon.web.site import Site
@@ -101,7 +102,7 @@ def _add_doors(app: FastAPI, render: Renderer) -> None:
 
     @app.get("/api", include_in_schema=False)
     def documentation(request: Request) -> Response:
-        return render(request, "api.html", paths=app.openapi()["paths"], largest=LARGEST_NUMBER)
+        return render(request, "api.html", paths=app.openapi()["paths"], largest=MAX_INT64)
 
 
 def _describe(app: FastAPI, *, needs_token: bool) -> None:

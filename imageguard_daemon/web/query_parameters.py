@@ -11,12 +11,11 @@ from pydantic import BeforeValidator
 
 from imageguard_daemon.config import did_you_mean
 from imageguard_daemon.core.errors import UsageError
+from imageguard_daemon.core.model import MAX_INT64
 from imageguard_daemon.core.names import printable
 
 _Route = TypeVar("_Route", bound=Callable[..., Any])
 _READS, _MANY = "imageguard_reads", "imageguard_many"
-LARGEST_NUMBER = (1 << 63) - 1
-"""Of what a log can have numbered."""
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
 
@@ -26,7 +25,7 @@ def whole_number(text: str) -> int:
     Raises:
         ValueError: it is none, or larger than any.
     """
-    if not _DIGITS.fullmatch(text) or int(text) > LARGEST_NUMBER:
+    if not _DIGITS.fullmatch(text) or int(text) > MAX_INT64:
         raise ValueError(f"{printable(text[:30])!r} is not a whole number that a log can have")
     return int(text)
 

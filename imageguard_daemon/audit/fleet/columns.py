@@ -7,7 +7,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.rollups import HOUR_MS
-from imageguard_daemon.core.model import SCORE_NAMES
+from imageguard_daemon.core.model import MAX_INT64, MIN_INT64, SCORE_NAMES
 
 _DAY_MS = 24 * HOUR_MS
 # What int8send and its like give: big-endian, one image after the other.
@@ -59,7 +59,7 @@ def fleet_hours(
 
 def _days(connection: sa.Connection, span_ms: tuple[int, int], *, newest_first: bool) -> Iterator[int]:
     """Yield the days that have images; a clock that was years off costs no walk over the years between."""
-    first, last = (max(-(1 << 63), min(moment, (1 << 63) - 1)) for moment in span_ms)
+    first, last = (max(MIN_INT64, min(moment, MAX_INT64)) for moment in span_ms)
     while True:
         query, bound = (_LAST, last) if newest_first else (_NEXT, first)
         moment = connection.exec_driver_sql(query, (bound,)).scalar()

@@ -21,6 +21,7 @@ from imageguard_daemon.audit.database import BUSY_TIMEOUT_MS, open_for_checking,
 from imageguard_daemon.audit.schema import CHAINED, forwarding
 from imageguard_daemon.audit.writer import which_file
 from imageguard_daemon.core.errors import StalledError, UnavailableError
+from imageguard_daemon.core.model import MAX_INT64
 from imageguard_daemon.core.timestamps import parse_timestamp, timestamp, utc_now
 
 _MOMENTS = {
@@ -126,7 +127,7 @@ class ForwardedLog:
     def links_after(self, sequence: int, most: int) -> list[Linked]:
         """Give the next links with their rows."""
         with reading(self._engine, self._database) as connection:
-            return linked_rows(connection, sequence, (1 << 63) - 1, most)
+            return linked_rows(connection, sequence, MAX_INT64, most)
 
     def waiting(self) -> tuple[int, datetime | None]:
         """Say how many records were not confirmed yet, and when the first of them was made."""

@@ -10,20 +10,20 @@ from imageguard_daemon.audit.database import Engine
 from imageguard_daemon.audit.listing import accepted_before, decision_row
 from imageguard_daemon.audit.nearest import borderline_page, nearest_page
 from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, Selection, neighbours, reviews_of
-from imageguard_daemon.core.model import SCORE_NAMES, Measures
+from imageguard_daemon.core.model import MAX_INT64, SCORE_NAMES, Measures
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.reporting.text import measured_in_words
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.image_cache import SHOWABLE, place_of
 from imageguard_daemon.web.map_drawing import BLACK, SHARPNESS, WHITE
 from imageguard_daemon.web.pages.review import name_typed_last
-from imageguard_daemon.web.query_parameters import LARGEST_NUMBER, WholeNumber, reads
+from imageguard_daemon.web.query_parameters import WholeNumber, reads
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.templating import Renderer
 from imageguard_daemon.web.upload_check import bars_of
 
 ACCEPTED_SHOWN = 6
-DecisionId = Annotated[WholeNumber, Path(ge=1, le=LARGEST_NUMBER)]
+DecisionId = Annotated[WholeNumber, Path(ge=1, le=MAX_INT64)]
 
 
 def pages(site: Site, render: Renderer) -> APIRouter:

@@ -8,10 +8,10 @@ from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.nearest import Nearest, borderline_page, nearest_page
 from imageguard_daemon.audit.quarantine_queries import ACCEPTED_STATES, REJECTED_ONCE, number_selected, page
-from imageguard_daemon.core.model import ISSUES, SCORE_NAMES
+from imageguard_daemon.core.model import ISSUES, MAX_INT64, SCORE_NAMES
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.pages.review import MOST_IMAGES, name_typed_last
-from imageguard_daemon.web.query_parameters import LARGEST_NUMBER, WholeNumber, page_of, reads, trail_of
+from imageguard_daemon.web.query_parameters import WholeNumber, page_of, reads, trail_of
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.templating import Renderer
 
@@ -23,7 +23,7 @@ _OF_REJECTED = {"states": (*REJECTED_ONCE, "all"), "orders": ("newest", "nearest
 _OF_ACCEPTED = {"states": ACCEPTED_STATES, "orders": ("newest", "borderline")}
 _ARRIVALS = {"1m": "last minute", "1h": "last hour", "1d": "last day", "": "any time"}
 _LATEST = Filters(state="accepted", since="1h", order="borderline")
-Number = Annotated[WholeNumber | None, Query(ge=0, le=LARGEST_NUMBER)]
+Number = Annotated[WholeNumber | None, Query(ge=0, le=MAX_INT64)]
 Key = Annotated[str, Query(max_length=64)]
 Trail = Annotated[str, Query(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19})*)?$", max_length=20 * PAGES_BACK)]
 
