@@ -31,7 +31,7 @@ STAGES: tuple[tuple[Any, str, str], ...] = (
     (AuditWriter, "record_outcomes", "recording"),
     (pipeline, "carry_out", "moving"),
     (Serving, "_on_filed", "log line"),
-    (Serving, "_tell", "status"),
+    (Serving, "_report", "status"),
 )
 _TICKS = os.sysconf("SC_CLK_TCK")
 _spent: Counter[str] = Counter()
@@ -71,13 +71,13 @@ def observe(file: Path) -> None:
     """Put the stopwatches in place."""
     for owner, name, stage in STAGES:
         setattr(owner, name, _timed(getattr(owner, name), stage))
-    told = Serving._tell  # noqa: SLF001 - once a second, in the main thread
+    report = Serving._report  # noqa: SLF001 - once a second, in the main thread
 
-    def tell(self: Serving, *arguments: Any) -> None:
-        told(self, *arguments)
+    def reporting(self: Serving, *arguments: Any) -> None:
+        report(self, *arguments)
         _keep(file)
 
-    Serving._tell = tell  # type: ignore[method-assign]  # noqa: SLF001
+    Serving._report = reporting  # type: ignore[method-assign]  # noqa: SLF001
 
 
 if __name__ == "__main__":

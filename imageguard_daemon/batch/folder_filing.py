@@ -9,7 +9,7 @@ from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import folder_conflicts
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.daemon.lifecycle import Daemon
-from imageguard_daemon.daemon.status_line import Display
+from imageguard_daemon.daemon.status_line import StatusLine
 from imageguard_daemon.quality.readout import Readout
 
 SOURCE = Source().name
@@ -37,10 +37,10 @@ def settings_for_move(settings: Settings, source: Source, folder: Path, destinat
 class Move:
     """One run of the daemon over a folder, by a readout that was read already, and what it has recorded."""
 
-    def __init__(self, settings: Settings, display: Display, readout: Readout | None) -> None:
+    def __init__(self, settings: Settings, status_line: StatusLine, readout: Readout | None) -> None:
         self._settings = settings
         self._database = settings.audit.database
-        self._daemon = Daemon(settings, lambda: settings, display, readout=readout)
+        self._daemon = Daemon(settings, lambda: settings, status_line, readout=readout)
         self._last_before = self._last()
 
     @property

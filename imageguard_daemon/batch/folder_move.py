@@ -16,8 +16,8 @@ from imageguard_daemon.batch.scan_request import Request, Result
 from imageguard_daemon.batch.scan_summary import Summary, Totals
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.names import printable
-from imageguard_daemon.daemon.status import Status
-from imageguard_daemon.daemon.status_line import Display
+from imageguard_daemon.daemon.snapshot import Snapshot
+from imageguard_daemon.daemon.status_line import StatusLine
 from imageguard_daemon.intake.rules.selection import Selection
 from imageguard_daemon.quality.readout import scorer_by
 from imageguard_daemon.quality.version import loops_here
@@ -38,7 +38,7 @@ def run(request: Request, console: Console) -> Result:
     page: Page | None = None
     try:
         page = Page(request.page, request) if request.page else None
-        move = Move(settings, _MoveDisplay(console, request), request.readout)
+        move = Move(settings, _MoveStatusLine(console, request), request.readout)
         exit_code = move.run()
         totals = _write(move, request, outputs, page)
         if totals.total:
@@ -91,7 +91,7 @@ def _what_remains(request: Request) -> tuple[dict[str, int], dict[str, int]]:
     return dict(images.left), {why: count for why, count in remaining.items() if count}
 
 
-class _MoveDisplay(Display):
+class _MoveStatusLine(StatusLine):
     """The daemon's status as a bar."""
 
     def __init__(self, console: Console, request: Request) -> None:
@@ -107,6 +107,6 @@ class _MoveDisplay(Display):
     def __exit__(self, *exception: object) -> None:
         self._bar.__exit__(*exception)
 
-    def show(self, status: Status) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Show how many are filed by now."""
-        self._bar.show(status.accepted + status.quarantined, status.quarantined)
+        self._bar.show(snapshot.accepted + snapshot.quarantined, snapshot.quarantined)

@@ -46,11 +46,11 @@ def run(
             _require_meant(settings)
         from imageguard_daemon.core.systemd import notify
         from imageguard_daemon.daemon.lifecycle import Daemon
-        from imageguard_daemon.daemon.status_line import Display
+        from imageguard_daemon.daemon.status_line import StatusLine
 
         logs.configure(settings.logging.format, settings.logging.level, console)
         pages = _command_for_pages(root, config) if settings.web.enabled and not once else ()
-        daemon = Daemon(settings, lambda: settings_for(root, config, makes_root=True), Display(console), pages)
+        daemon = Daemon(settings, lambda: settings_for(root, config, makes_root=True), StatusLine(console), pages)
         faulthandler.enable()  # systemd's watchdog ends a daemon that hangs by SIGABRT: it says where
         code = daemon.run(once=once)
         notify(STATUS="stopped")

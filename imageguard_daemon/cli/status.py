@@ -73,7 +73,6 @@ def _age(told: dict[str, Any], since: str = "updated_at") -> float:
 
 def _gather(settings: "Settings") -> dict[str, Any]:
     from imageguard_daemon.core import locks
-    from imageguard_daemon.daemon import last_run
     from imageguard_daemon.daemon import status as live
     from imageguard_daemon.daemon.stall_watch import waiting
 
@@ -90,7 +89,7 @@ def _gather(settings: "Settings") -> dict[str, Any]:
             if waits is None or waits["source"] not in {"", source.name}  # or this command would hang, too
         },
         "daemon": live.read(settings.state_folder),
-        "last_end": asdict(last_end) if (last_end := last_run.read(settings.state_folder)) else None,
+        "last_end": asdict(last_end) if (last_end := live.read_ending(settings.state_folder)) else None,
         "forwarding": _forwarding(settings),
     }
 

@@ -12,13 +12,13 @@ from imageguard_daemon.core.errors import ImageguardError, StalledError, Unavail
 from imageguard_daemon.core.locks import ActingLock, DaemonLocks, running_process
 from imageguard_daemon.core.systemd import Patience, notify
 from imageguard_daemon.core.wakeup import Waker
-from imageguard_daemon.daemon import last_run, mount_memory, setup_folders
+from imageguard_daemon.daemon import mount_memory, setup_folders, status
 from imageguard_daemon.daemon.folder_trial import try_folders
 from imageguard_daemon.daemon.main_loop import Serving, Surroundings
 from imageguard_daemon.daemon.page_process import PageProcess
 from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.daemon.stall_watch import Touching
-from imageguard_daemon.daemon.status_line import Display
+from imageguard_daemon.daemon.status_line import StatusLine
 from imageguard_daemon.daemon.stop_signals import StopSignals
 from imageguard_daemon.quality.readout import Readout, configured
 
@@ -36,14 +36,14 @@ class Daemon:
         self,
         settings: Settings,
         reload: Callable[[], Settings],
-        display: Display,
+        status_line: StatusLine,
         pages: Sequence[str] = (),
         readout: Readout | None = None,
     ) -> None:
         self._settings = settings
         self._readout = readout
         self._reload = reload
-        self._display = display
+        self._status_line = status_line
         self._pages = PageProcess(pages)
         self._touching = Touching(settings.state_folder, settings.service.drain_seconds)
         self._waker = Waker()
@@ -67,11 +67,11 @@ class Daemon:
         try:
             code = self._run(locks, once=once)
         except BaseException as error:
-            last_run.write(last_run.ending_of(error), self._settings.state_folder)
+            status.write_ending(status.ending_of(error), self._settings.state_folder)
             raise
         else:
             why = "told to stop" if self.was_told_to_stop else "all was handled" if not code else "not all was handled"
-            last_run.write(last_run.Ending(os.getpid(), code, why), self._settings.state_folder)
+            status.write_ending(status.Ending(os.getpid(), code, why), self._settings.state_folder)
             return code
         finally:
             notify(STOPPING=1)
@@ -86,7 +86,7 @@ class Daemon:
             setup_folders.prepare(self._settings)
         except ImageguardError as error:
             if running_process(self._settings.state_folder) is None:
-                last_run.write(last_run.ending_of(error), self._settings.state_folder)
+                status.write_ending(status.ending_of(error), self._settings.state_folder)
             raise
 
     def _run(self, locks: DaemonLocks, *, once: bool) -> int:
@@ -126,7 +126,7 @@ class Daemon:
         surroundings = Surroundings(self._signals, self._waker, self._pages, locks, self._touching, self._readout)
         serving = Serving(self._settings, recovery, surroundings)
         try:
-            with self._display:
-                return serving.run(self._reload, self._display, once=once)
+            with self._status_line:
+                return serving.run(self._reload, self._status_line, once=once)
         finally:
             serving.release()

@@ -22,15 +22,23 @@ from imageguard_daemon.daemon import setup_folders, status
 from imageguard_daemon.daemon.alerting import Alerting
 from imageguard_daemon.daemon.forwarder_process import ForwardingProcess
 from imageguard_daemon.daemon.image_log import ImageLines
-from imageguard_daemon.daemon.metrics import Meters, SourceVitals, Vitals, forwarding_vitals
+from imageguard_daemon.daemon.metrics import DaemonMetrics
 from imageguard_daemon.daemon.metrics_server import MetricsServer
 from imageguard_daemon.daemon.page_process import PageProcess
 from imageguard_daemon.daemon.pipeline import Pipeline, Stages
 from imageguard_daemon.daemon.recovery import LeftOpen, Recovery
-from imageguard_daemon.daemon.rules.totals import Progress
+from imageguard_daemon.daemon.rules.totals import Totals
+from imageguard_daemon.daemon.snapshot import (
+    FAILURES_SHOWN,
+    LEFT_OPEN_SHOWN,
+    FailedFile,
+    Snapshot,
+    SourceSnapshot,
+    summary,
+)
 from imageguard_daemon.daemon.sources import ServedSource, remove_emptied_folders
 from imageguard_daemon.daemon.stall_watch import Touching
-from imageguard_daemon.daemon.status_line import Display
+from imageguard_daemon.daemon.status_line import StatusLine
 from imageguard_daemon.daemon.stop_signals import StopSignals
 from imageguard_daemon.intake.inbox import SECONDS_PER_STEP, Inbox
 from imageguard_daemon.intake.rules.backlog import Backlog, Failure
@@ -39,8 +47,8 @@ from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.sandbox import confinement
 from imageguard_daemon.sandbox.workers import Workers
 
-TELL_SECONDS = 1.0
-"""How often status file, status line and systemd are told."""
+REPORT_SECONDS = 1.0
+"""How often status file, metrics, status line and systemd are brought up to date."""
 REVIEW_SECONDS = 15.0
 """How often files left behind are looked at: whether they went, or changed without an event."""
 STUCK_AFTER_TIMEOUTS = 4
@@ -70,7 +78,7 @@ class Serving:
         self._pages, self._locks = surroundings.pages, surroundings.locks
         self._signals = surroundings.signals
         self._waker = waker = surroundings.waker
-        self._progress = Progress()
+        self._totals = Totals()
         room = max(settings.intake.backlog_limit, len(settings.sources))  # or no source would have a share of it
         self._backlog = Backlog(room, settings.filing.max_attempts)
         checks = settings.intake.checksums
@@ -79,13 +87,13 @@ class Serving:
             source.name: ServedSource(source, Inbox(source, settings.intake, self._backlog, waker.wake))
             for source in settings.sources
         }
-        self._meters = Meters(self._workers.scorer_version, self._sources)
+        self._metrics = DaemonMetrics(self._workers.scorer_version, self._sources)
         self._image_lines = ImageLines(settings.logging)
-        self._metrics_server = MetricsServer(settings.metrics, self._meters)
+        self._metrics_server = MetricsServer(settings.metrics, self._metrics)
         self._recovery = recovery
         lock = ActingLock(settings.state_folder)
         around = (lock, touching.of, self._remove_emptied)
-        stages = Stages(self._backlog, self._workers, recovery, self._meters, *around)
+        stages = Stages(self._backlog, self._workers, recovery, self._metrics, *around)
         self._pipeline = Pipeline(
             self._sources,
             stages,
@@ -100,12 +108,12 @@ class Serving:
         self._confinement_lacks = tuple(confinement.lacking())
         self._log_unsafe_because = setup_folders.why_log_is_unsafe(settings)
         self._configuration_refused = ""
-        self._next_tell_at = 0.0
+        self._next_report_at = 0.0
         self._next_review_at = 0.0
         self._to_review: deque[Failure] = deque()
         self._last_progress_at = 0.0
 
-    def run(self, reload: Callable[[], Settings], display: Display, *, once: bool) -> int:
+    def run(self, reload: Callable[[], Settings], status_line: StatusLine, *, once: bool) -> int:
         """Serve, then stop in order; give the exit code."""
         measured_by = {"scorer": self._workers.scorer_version, "code": loops_here()}
         inboxes = ", ".join(str(source.inbox) for source in self._settings.sources)
@@ -114,7 +122,7 @@ class Serving:
         if self._confinement_lacks:
             log.warning("image decoders are not fully confined", lacking=", ".join(self._confinement_lacks))
         self._pipeline.probe_destinations(time.monotonic())
-        self._step(display)
+        self._step(status_line)
         self._metrics_server.start()
         notify(READY=1, STATUS="watching")
         while not (self._signals.should_exit or (once and self._nothing_to_do())):
@@ -122,7 +130,7 @@ class Serving:
             if self._signals.should_reload:
                 self._signals.should_reload = False
                 self._apply_new_settings(reload)
-            self._step(display)
+            self._step(status_line)
         came_back = self._pipeline.keep_nothing() if once else 0
         left = self._left() if once else {}
         if came_back:
@@ -144,9 +152,9 @@ class Serving:
         self._alerting.stop()
         self._forwarding.stop()
         self._state = "stopped"
-        status.write(self._status(time.monotonic()), self._settings.state_folder)
+        status.write(self._snapshot(time.monotonic()), self._settings.state_folder)
 
-    def _step(self, display: Display) -> None:
+    def _step(self, status_line: StatusLine) -> None:
         now = time.monotonic()
         self._retry(now)
         self._review_failures()
@@ -163,12 +171,12 @@ class Serving:
         self._pipeline.step(now)
         self._alerting.step(now)
         self._forwarding.step(now)
-        if now >= self._next_tell_at:
-            self._next_tell_at = now + TELL_SECONDS
+        if now >= self._next_report_at:
+            self._next_report_at = now + REPORT_SECONDS
             self._pages.step(now)
             self._locks.keep()
             self._recovery.audit.require_same_files()
-            self._tell(display, now)
+            self._report(status_line, now)
 
     def _require_inbox(self, source: ServedSource, now: float) -> None:
         """Take nothing from an inbox that was recreated and locked by a daemon of another root meanwhile."""
@@ -198,7 +206,7 @@ class Serving:
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
         room = self._backlog.room // len(self._sources)
-        times = [self._next_tell_at, self._alerting.next_step(now)]
+        times = [self._next_report_at, self._alerting.next_step(now)]
         for source in self._sources.values():
             probe_at = source.next_probe()
             times.append(source.inbox.next_step(now, source.room(room, now)))
@@ -268,7 +276,7 @@ class Serving:
     def _drain(self) -> None:
         """Stop in the order of the flow, so that no stage is given anything more once it has been emptied."""
         self._state = "stopping"
-        self._meters.vitals = self._vitals(time.monotonic())
+        self._metrics.snapshot = self._snapshot(time.monotonic())
         notify(STOPPING=1, STATUS="finishing images in work")
         # Nobody waits for the pages; they finish their answers meanwhile.
         self._pages.ask_to_stop()
@@ -289,8 +297,8 @@ class Serving:
         # 3. Outcomes that the log would not take are found again by the next start's recovery.
         log.info(
             "stopped",
-            accepted=self._progress.verdicts["accepted"],
-            quarantined=self._progress.verdicts["quarantined"],
+            accepted=self._totals.verdicts["accepted"],
+            quarantined=self._totals.verdicts["quarantined"],
             waiting=self._backlog.held,
             settling=sum(source.inbox.settling for source in self._sources.values()),
             failed=len(self._backlog.failures),
@@ -300,8 +308,8 @@ class Serving:
         now = time.monotonic()
         decision, image = file.decision, file.intents[0]
         self._last_progress_at = now
-        self._progress.count(decision.verdict, decision.reason, now)
-        self._meters.count(file)
+        self._totals.count(decision.verdict, decision.reason, now)
+        self._metrics.count(file)
         self._remove_emptied(os.path.dirname(image.source_path))
         self._image_lines.tell(file, now)
 
@@ -310,27 +318,17 @@ class Serving:
             for source in self._sources.values():
                 remove_emptied_folders(folder, str(source.settings.inbox))
 
-    def _tell(self, display: Display, now: float) -> None:
-        current = self._status(now)
-        self._meters.vitals = self._vitals(now)
-        status.write(current, self._settings.state_folder)
-        display.show(current)
-        summary = f"{current.accepted} accepted, {current.quarantined} quarantined, {current.backlog} waiting"
-        if self._configuration_refused:
-            summary = f"configuration not reloaded: {self._configuration_refused}; {summary}"
-        summary = "; ".join([*(f"{name} paused: {s.paused_because}" for name, s in self._paused()), summary])
-        if self._makes_progress(now):
-            notify(WATCHDOG=1, STATUS=summary)
-        else:
-            notify(STATUS=f"no image has finished for a long time; {summary}")
+    def _report(self, status_line: StatusLine, now: float) -> None:
+        snapshot = self._metrics.snapshot = self._snapshot(now)
+        status.write(snapshot, self._settings.state_folder)
+        status_line.show(snapshot)
+        alive = {"WATCHDOG": 1} if snapshot.makes_progress else {}
+        notify(**alive, STATUS=summary(snapshot))
 
     def _failures_to_show(self) -> list[Failure]:
         """Leave out labels that wait for their image, which `status` finds in the inbox; given-up files come first."""
         shown = [f for f in self._backlog.failures if f.attempts or f.candidate.role == "image"]
-        return sorted(shown, key=lambda failure: failure.retry_at is not None)[: status.FAILURES_SHOWN]
-
-    def _paused(self) -> list[tuple[str, ServedSource]]:
-        return [(name, source) for name, source in self._sources.items() if source.paused_because]
+        return sorted(shown, key=lambda failure: failure.retry_at is not None)[:FAILURES_SHOWN]
 
     def _makes_progress(self, now: float) -> bool:
         if not self._workers.in_work:
@@ -338,77 +336,67 @@ class Serving:
         patience = STUCK_AFTER_TIMEOUTS * self._settings.scoring.timeout_seconds
         return now - self._last_progress_at < patience
 
-    def _vitals(self, now: float) -> Vitals:
+    def _snapshot(self, now: float) -> Snapshot:
         oldest, found = self._backlog.oldest, self._alerting.found
         failures = self._backlog.failures
-        return Vitals(
+        return Snapshot(
             at=time.time(),
+            process_id=os.getpid(),
             state=self._state,
-            makes_progress=self._makes_progress(now),
+            started_at=self._started_at.isoformat(timespec="seconds"),
+            scorer_version=self._workers.scorer_version,
+            code=loops_here(),
+            confinement_lacks=self._confinement_lacks,
+            log_unsafe_because=self._log_unsafe_because,
+            configuration_refused=self._configuration_refused,
+            accepted=self._totals.verdicts["accepted"],
+            quarantined=self._totals.verdicts["quarantined"],
+            reasons=dict(self._totals.reasons),
+            images_per_second=round(self._totals.images_per_second(now), 2),
             backlog=self._backlog.held,
-            in_work=self._workers.in_work,
             oldest_arrived_at=oldest.settled.ctime_ns / 1e9 if oldest and oldest.settled else None,
             set_aside=sum(failure.retry_at is not None for failure in failures),
             given_up=sum(failure.retry_at is None for failure in failures),
             retries=self._backlog.retries,
-            worker_mishaps=self._workers.mishaps,
+            sources=tuple(_source_snapshot(source, now) for source in self._sources.values()),
+            failures=tuple(_failed_file(failure, now) for failure in self._failures_to_show()),
+            in_work=self._workers.in_work,
+            worker_failures=self._workers.mishaps,
             pools_lost=self._workers.pools_replaced,
-            forwarding=forwarding_vitals(self._forwarding.status()),
-            sources=tuple(_source_vitals(source, now) for source in self._sources.values()),
+            makes_progress=self._makes_progress(now),
+            left_open=len(self._recovery.left_open),
+            left_open_examples=tuple(map(_left_open_text, self._recovery.left_open[:LEFT_OPEN_SHOWN])),
             findings=found.kinds if found else {},
             findings_at=found.at if found else None,
-            pages_up=self._pages.is_up,
-            configuration_refused=bool(self._configuration_refused),
-        )
-
-    def _status(self, now: float) -> status.Status:
-        return status.Status(
-            process_id=os.getpid(),
-            state=self._state,
-            started_at=seconds_timestamp(self._started_at),
-            updated_at=seconds_timestamp(),
-            accepted=self._progress.verdicts["accepted"],
-            quarantined=self._progress.verdicts["quarantined"],
-            reasons=dict(self._progress.reasons),
-            images_per_second=round(self._progress.images_per_second(now), 2),
-            backlog=self._backlog.held,
-            in_work=self._workers.in_work,
-            worker_mishaps=self._workers.mishaps,
-            confinement_lacks=self._confinement_lacks,
-            log_unsafe_because=self._log_unsafe_because,
-            sources=tuple(_source_status(source, now) for source in self._sources.values()),
-            failures=tuple(_failed_file(failure, now) for failure in self._failures_to_show()),
-            configuration_refused=self._configuration_refused,
             forwarding=self._forwarding.status(),
-            left_open=len(self._recovery.left_open),
-            left_open_examples=tuple(map(_told_left_open, self._recovery.left_open[: status.LEFT_OPEN_SHOWN])),
-            scorer_version=self._workers.scorer_version,
-            code=loops_here(),
+            pages_up=self._pages.is_up,
         )
 
 
-def _told_left_open(one: LeftOpen) -> str:
-    return f"{printable(one.recorded.intent.source_path)}: {one.why}"
+def _left_open_text(left_open: LeftOpen) -> str:
+    return f"{printable(left_open.recorded.intent.source_path)}: {left_open.why}"
 
 
-def _source_status(source: ServedSource, now: float) -> status.SourceStatus:
+def _source_snapshot(source: ServedSource, now: float) -> SourceSnapshot:
     settings, inbox = source.settings, source.inbox
-    paused, next_at = source.paused_because, _wall_clock(source.next_probe(), now)
-    now_of_source = (settings.name, str(settings.inbox), inbox.present, inbox.settling, paused, next_at)
-    return status.SourceStatus(*now_of_source, inbox.writers_unknown, inbox.skipped)
+    seen_at = inbox.canary_seen_at
+    return SourceSnapshot(
+        settings.name,
+        str(settings.inbox),
+        inbox.present,
+        inbox.settling,
+        source.paused_because,
+        _wall_clock(source.next_probe(), now),
+        inbox.writers_unknown,
+        inbox.skipped,
+        canary_age_seconds=None if seen_at is None else now - seen_at,
+    )
 
 
-def _source_vitals(source: ServedSource, now: float) -> SourceVitals:
-    seen_at = source.inbox.canary_seen_at
-    age = None if seen_at is None else now - seen_at
-    paused, inbox = bool(source.paused_because), source.inbox
-    return SourceVitals(source.settings.name, inbox.present, paused, inbox.settling, age)
-
-
-def _failed_file(failure: Failure, now: float) -> status.FailedFile:
+def _failed_file(failure: Failure, now: float) -> FailedFile:
     candidate, given_up = failure.candidate, failure.retry_at is None
     path, next_at = printable(candidate.relative_path), _wall_clock(failure.retry_at, now)
-    return status.FailedFile(candidate.source, path, failure.attempts, given_up, failure.error, next_at)
+    return FailedFile(candidate.source, path, failure.attempts, given_up, failure.error, next_at)
 
 
 def _wall_clock(moment: float | None, now: float) -> str:

@@ -11,10 +11,11 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from imageguard_daemon.config import Metrics
-from imageguard_daemon.daemon.metrics import Meters
+from imageguard_daemon.daemon.metrics import DaemonMetrics
+from imageguard_daemon.daemon.snapshot import liveness_failure, readiness_failure
 
 REQUESTS_AT_ONCE = 8
-_PATIENCE_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
 _PLAIN = "text/plain; charset=utf-8"
 
 log = structlog.get_logger(__name__)
@@ -25,9 +26,9 @@ Answer = tuple[int, str, bytes]
 class MetricsServer:
     """The server of one daemon; an address that cannot be had costs the metrics, never the daemon."""
 
-    def __init__(self, settings: Metrics, meters: Meters) -> None:
+    def __init__(self, settings: Metrics, metrics: DaemonMetrics) -> None:
         self._settings = settings
-        self._meters = meters
+        self._metrics = metrics
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -42,7 +43,7 @@ class MetricsServer:
             return
         address = (self._settings.host, self._settings.port)
         try:
-            self._server = _Server(address, _answers(self._meters))
+            self._server = _Server(address, _answers(self._metrics))
         except OSError as error:  # the name of the host, the port taken, no permission
             log.error("no metrics", address=f"{address[0]}:{address[1]}", why=error.strerror or str(error))  # noqa: TRY400
             return
@@ -65,13 +66,13 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], answers: Mapping[str, Callable[[], Answer]]) -> None:
         self.answers = answers
-        self._room = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
+        self._capacity = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Refuse by closing when too many are being answered, so that threads stay few."""
-        if self._room.acquire(blocking=False):
+        if self._capacity.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -81,7 +82,7 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            self._capacity.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's parameters
         """Say nothing of clients that went away or dawdle."""
@@ -89,7 +90,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = _PATIENCE_SECONDS
+    timeout = _TIMEOUT_SECONDS
     server: _Server
     server_version = "imageguard-daemon"
     sys_version = ""
@@ -112,12 +113,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Write nothing: a scrape is not news."""
 
 
-def _answers(meters: Meters) -> dict[str, Callable[[], Answer]]:
-    def judged(why_not: str) -> Answer:
+def _answers(metrics: DaemonMetrics) -> dict[str, Callable[[], Answer]]:
+    def answer(why_not: str) -> Answer:
         return (503, _PLAIN, f"{why_not}\n".encode()) if why_not else (200, _PLAIN, b"ok\n")
 
     return {
-        "/metrics": lambda: (200, CONTENT_TYPE_LATEST, meters.exposition()),
-        "/healthz": lambda: judged(meters.illness(time.time())),
-        "/readyz": lambda: judged(meters.hindrance(time.time())),
+        "/metrics": lambda: (200, CONTENT_TYPE_LATEST, metrics.exposition()),
+        "/healthz": lambda: answer(liveness_failure(metrics.snapshot, time.time())),
+        "/readyz": lambda: answer(readiness_failure(metrics.snapshot, time.time())),
     }

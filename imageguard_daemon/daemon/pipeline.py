@@ -22,7 +22,7 @@ from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.core.model import Candidate, Intent, JudgedFile, Outcome, RecordedIntent
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.daemon.kept_sources import Keeping
-from imageguard_daemon.daemon.metrics import Meters
+from imageguard_daemon.daemon.metrics import DaemonMetrics
 from imageguard_daemon.daemon.move_group import Trip, carry_out
 from imageguard_daemon.daemon.planning import SIDECAR_BYTES, is_too_large_for_a_sidecar, judge, late_sidecar_intent
 from imageguard_daemon.daemon.recovery import Recovery
@@ -58,7 +58,7 @@ class Stages:
     backlog: Backlog
     workers: Workers
     recovery: Recovery
-    meters: Meters = field(default_factory=Meters)
+    metrics: DaemonMetrics = field(default_factory=DaemonMetrics)
     acting_lock: ActingLock | None = None
     """Held by whoever acts on filed images; without it, none is looked after."""
     touching: Callable[[str, str], AbstractContextManager[None]] = field(default=lambda _source, _what: nullcontext())
@@ -93,7 +93,7 @@ class Pipeline:
         self._workers = stages.workers
         self._recovery = stages.recovery
         self._audit = stages.recovery.audit
-        self._meters = stages.meters
+        self._metrics = stages.metrics
         self._on_filed = on_filed
         self._group_seconds = group_seconds
         self._doubts = Doubts(settle_unknown_seconds)
@@ -311,7 +311,7 @@ class Pipeline:
             try:
                 judged = judge(self._without_duplicates(group, source, now), source)
                 judged = [file for file in judged if self._may_move(file, now)]
-                with self._meters.timed("record"):
+                with self._metrics.timed("record"):
                     recorded = self._audit.record_intents(judged)
                 moved = self._carry_out(judged, recorded, folders, now)
             except StalledError as error:
@@ -338,7 +338,7 @@ class Pipeline:
         return [file for file, trip in zip(judged, trips, strict=True) if trip.moved]
 
     def _make_trips(self, trips: Sequence[Trip], folders: Folders, now: float) -> None:
-        with self._meters.timed("move"):
+        with self._metrics.timed("move"):
             carry_out(trips, folders)
         for trip in trips:
             self._unrecorded += trip.outcomes

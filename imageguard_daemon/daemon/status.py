@@ -1,81 +1,60 @@
-"""The live status: what `status` shows of a running daemon, written to a small file beside its lock."""
+"""What `status` shows of a daemon: while it runs, a small file beside its lock; afterwards, how its last run ended."""
 
 import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from imageguard_daemon.core.errors import ImageguardError
+from imageguard_daemon.daemon.snapshot import Snapshot
+
 STATUS_FILE = "status.json"
-FAILURES_SHOWN = 100
-LEFT_OPEN_SHOWN = 5
+ENDING_FILE = "last-end.json"
+
+_MEASURED_ELSEWHERE = ("canary_age_seconds",)
+"""What a source's metrics have and the file has not."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceStatus:
-    """One source as it is now."""
-
-    name: str
-    inbox: str
-    present: bool
-    settling: int
-    paused_because: str
-    next_attempt_at: str = ""
-    """When the end of the pause is probed next (ISO 8601, UTC); empty without a pause."""
-    writers_unknown: tuple[str, ...] = ()
-    """Of which files the kernel does not say who is still writing."""
-    skipped: int = 0
-    """How many files are left where they are because their content was filed before (`intake.duplicates: skip`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailedFile:
-    """A file that stays in the inbox because something outside of it went wrong."""
-
-    source: str
-    relative_path: str
-    attempts: int
-    given_up: bool
-    error: str
-    next_attempt_at: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """A daemon as it is now; counts are since its start."""
-
-    process_id: int
-    state: str
-    started_at: str
-    updated_at: str
-    accepted: int
-    quarantined: int
-    reasons: dict[str, int]
-    images_per_second: float
-    backlog: int
-    in_work: int
-    worker_mishaps: int
-    sources: tuple[SourceStatus, ...]
-    failures: tuple[FailedFile, ...]
-    confinement_lacks: tuple[str, ...] = ()
-    log_unsafe_because: str = ""
-    """Why the log should not be where it is; empty when it is on a local disk."""
-    configuration_refused: str = ""
-    """Why the configuration as it is now was not taken over, by a reload; empty when the last one was."""
-    forwarding: dict[str, Any] | None = None
-    """What the forwarder last said of itself; None where nothing is forwarded."""
-    left_open: int = 0
-    """Moves of earlier runs that cannot be settled for now."""
-    left_open_examples: tuple[str, ...] = ()
-    scorer_version: str = ""
-    """By which scorer images are measured, as records name it; `code` is which code takes the features."""
-    code: str = ""
+def as_status(snapshot: Snapshot) -> dict[str, Any]:
+    """Give the content of the file; people's scripts read it, so keys stay."""
+    sources = [asdict(source) for source in snapshot.sources]
+    for source in sources:
+        for name in _MEASURED_ELSEWHERE:
+            del source[name]
+    return {
+        "process_id": snapshot.process_id,
+        "state": snapshot.state,
+        "started_at": snapshot.started_at,
+        "updated_at": datetime.fromtimestamp(snapshot.at, UTC).isoformat(timespec="seconds"),
+        "accepted": snapshot.accepted,
+        "quarantined": snapshot.quarantined,
+        "reasons": dict(snapshot.reasons),
+        "images_per_second": snapshot.images_per_second,
+        "backlog": snapshot.backlog,
+        "in_work": snapshot.in_work,
+        "worker_mishaps": snapshot.worker_failures,
+        "sources": sources,
+        "failures": [asdict(failure) for failure in snapshot.failures],
+        "confinement_lacks": list(snapshot.confinement_lacks),
+        "log_unsafe_because": snapshot.log_unsafe_because,
+        "configuration_refused": snapshot.configuration_refused,
+        "forwarding": snapshot.forwarding,
+        "left_open": snapshot.left_open,
+        "left_open_examples": list(snapshot.left_open_examples),
+        "scorer_version": snapshot.scorer_version,
+        "code": snapshot.code,
+    }
 
 
-def write(status: Status, state_folder: Path) -> None:
+_KEYS = as_status(Snapshot()).keys()
+
+
+def write(snapshot: Snapshot, state_folder: Path) -> None:
     """Replace the status file in one step; a full disk may cost the status, never the daemon."""
-    text = json.dumps(asdict(status))
+    text = json.dumps(as_status(snapshot))
     temporary = state_folder / f"{STATUS_FILE}.new"
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -92,5 +71,39 @@ def read(state_folder: Path) -> dict[str, Any] | None:
         content = json.loads((state_folder / STATUS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    known = {field.name for field in fields(Status)}
-    return content if isinstance(content, dict) and set(content) >= known else None
+    return content if isinstance(content, dict) and content.keys() >= _KEYS else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of one run; `at` is ISO 8601 in UTC."""
+
+    process_id: int
+    exit_code: int
+    why: str
+    at: str = ""
+
+
+def ending_of(error: BaseException) -> Ending:
+    """Give the end that an error means."""
+    if isinstance(error, ImageguardError):
+        return Ending(os.getpid(), error.exit_code, str(error))
+    return Ending(os.getpid(), os.EX_SOFTWARE, f"a mistake in the program: {type(error).__name__}: {error}")
+
+
+def write_ending(ending: Ending, state_folder: Path) -> None:
+    """Keep an end in place of the one before; a full disk costs the note, never the end."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    temporary = state_folder / f"{ENDING_FILE}.new"
+    with suppress(OSError):
+        temporary.write_text(json.dumps(asdict(ending) | {"at": at}), encoding="utf-8")
+        os.replace(temporary, state_folder / ENDING_FILE)
+
+
+def read_ending(state_folder: Path) -> Ending | None:
+    """Give the end of the last run; None when nothing readable is kept."""
+    try:
+        content = json.loads((state_folder / ENDING_FILE).read_text(encoding="utf-8"))
+        return Ending(**{field.name: content[field.name] for field in fields(Ending)})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from imageguard_daemon.daemon.status import Status
+from imageguard_daemon.daemon.snapshot import Snapshot
 
 
-class Display:
+class StatusLine:
     """Shows one line that changes in place; shows nothing when the console is not a terminal."""
 
     def __init__(self, console: Console) -> None:
@@ -24,26 +24,26 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, status: Status) -> None:
-        """Show the status from now on."""
+    def show(self, snapshot: Snapshot) -> None:
+        """Show this moment from now on."""
         if self._live is not None:
-            self._live.update(status_line(status))
+            self._live.update(status_line(snapshot))
 
 
-def status_line(status: Status) -> Text:
-    """Put a status into one line."""
+def status_line(snapshot: Snapshot) -> Text:
+    """Put a moment into one line."""
     line = Text(no_wrap=True, overflow="ellipsis")
-    line.append(f"{status.state}  ", "bold")
-    line.append(f"{status.accepted} accepted", "green")
+    line.append(f"{snapshot.state}  ", "bold")
+    line.append(f"{snapshot.accepted} accepted", "green")
     line.append("  ")
-    line.append(f"{status.quarantined} quarantined", "yellow" if status.quarantined else "")
-    line.append(f"  {status.backlog} waiting  {status.images_per_second:.1f} images/s")
-    settling = sum(source.settling for source in status.sources)
+    line.append(f"{snapshot.quarantined} quarantined", "yellow" if snapshot.quarantined else "")
+    line.append(f"  {snapshot.backlog} waiting  {snapshot.images_per_second:.1f} images/s")
+    settling = sum(source.settling for source in snapshot.sources)
     if settling:
         line.append(f"  {settling} settling")
-    if status.failures:
-        line.append(f"  {len(status.failures)} left behind", "red")
-    for source in status.sources:
+    if snapshot.failures:
+        line.append(f"  {len(snapshot.failures)} left behind", "red")
+    for source in snapshot.sources:
         if source.paused_because:
             line.append(f"  {source.name} paused: {source.paused_because}", "bold red")
         elif not source.present:

@@ -29,6 +29,7 @@ from imageguard_daemon.cli.review_options import reading
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import DataError, StalledError
 from imageguard_daemon.daemon import status as live
+from imageguard_daemon.daemon.snapshot import Snapshot
 from imageguard_daemon.review.acting import reject, release, undo
 from imageguard_daemon.web import api, api_models, reports, upload_check
 from imageguard_daemon.web.app import make_app
@@ -1097,8 +1098,7 @@ async def test_the_checker_judges_as_the_running_daemon_or_not_at_all(rejections
     first = validate(good, readout=own).scorer_version
 
     def daemon_has(scorer_version: str) -> None:
-        told = live.Status(os.getpid(), "", "", "", 0, 0, {}, 0.0, 0, 0, 0, (), (), scorer_version=scorer_version)
-        live.write(told, folder)
+        live.write(Snapshot(process_id=os.getpid(), scorer_version=scorer_version), folder)
 
     async with _client(_site(rejections)) as client:
 

@@ -7,7 +7,7 @@ RATE_WINDOW_SECONDS = 30.0
 
 
 @dataclass(slots=True)
-class Progress:
+class Totals:
     """Counts since the start, and the rate over the last half minute."""
 
     verdicts: Counter[str] = field(default_factory=Counter)

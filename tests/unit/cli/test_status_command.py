@@ -14,9 +14,10 @@ from imageguard_daemon.cli.status import STALE_SECONDS, status
 from imageguard_daemon.config import STATE_FOLDER
 from imageguard_daemon.core.errors import NoInputError, UnavailableError
 from imageguard_daemon.core.locks import RootLock
-from imageguard_daemon.daemon import last_run
+from imageguard_daemon.daemon import status as live
 from imageguard_daemon.daemon.forwarder import STATUS_FILE, Forwarding
-from imageguard_daemon.daemon.status import Status, write
+from imageguard_daemon.daemon.snapshot import Snapshot
+from imageguard_daemon.daemon.status import write
 
 
 @pytest.fixture
@@ -29,10 +30,10 @@ def locked(tmp_path: Path) -> Iterator[Path]:
     lock.release()
 
 
-def told(process_id: int, seconds_ago: float) -> Status:
+def told(process_id: int, seconds_ago: float) -> Snapshot:
     """Give what a daemon said some seconds ago."""
-    moment = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
-    return Status(process_id, "watching", moment, moment, 0, 0, {}, 0.0, 0, 0, 0, (), ())
+    moment = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    return Snapshot(moment.timestamp(), process_id, "watching", moment.isoformat())
 
 
 def test_a_daemon_that_turns_its_loop_is_alive(locked, capsys):
@@ -92,7 +93,7 @@ def test_why_the_last_run_ended_is_kept(tmp_path, capsys):
     write(told(7, 60.0), folder)
     status(tmp_path)
     assert "process 7 was killed, or the power failed" in " ".join(capsys.readouterr().out.split())
-    last_run.write(replace(last_run.ending_of(UnavailableError("the log was removed")), process_id=7), folder)
+    live.write_ending(replace(live.ending_of(UnavailableError("the log was removed")), process_id=7), folder)
     status(tmp_path)
     assert "exit code 69: the log was removed" in " ".join(capsys.readouterr().out.split())
     status(tmp_path, output=OutputFormat.json)
@@ -104,8 +105,8 @@ def test_why_the_last_run_ended_is_kept(tmp_path, capsys):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"at": 1}'])
 def test_an_end_that_cannot_be_read_is_none(tmp_path, content):
     """Half a note says nothing."""
-    (tmp_path / last_run.ENDING_FILE).write_text(content)
-    assert last_run.read(tmp_path) is None
+    (tmp_path / live.ENDING_FILE).write_text(content)
+    assert live.read_ending(tmp_path) is None
 
 
 def test_a_configuration_that_was_refused_is_shown(locked, capsys):

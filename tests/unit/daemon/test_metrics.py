@@ -17,34 +17,54 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from imageguard_daemon.config import Metrics
 from imageguard_daemon.core.model import ISSUES
-from imageguard_daemon.daemon.metrics import ForwardingVitals, Meters, SourceVitals, Vitals
+from imageguard_daemon.daemon.metrics import DaemonMetrics
 from imageguard_daemon.daemon.metrics_server import REQUESTS_AT_ONCE, MetricsServer
+from imageguard_daemon.daemon.snapshot import Snapshot, SourceSnapshot, liveness_failure, readiness_failure, summary
 from tests.helpers.records import Tree, intent, judged
 
 ROOT = Path(__file__).parents[3]
-SOURCE = SourceVitals("scraper", present=True, paused=False, settling=3, canary_age_seconds=4.0)
-FORWARDING = ForwardingVitals(12, 900.0, 34, 1, 2, 990.0)
-WELL = Vitals(1000.0, "watching", True, 7, 2, 900.0, 1, 0, 5, 6, 1, (SOURCE,), FORWARDING)
+SOURCE = SourceSnapshot("scraper", "/inbox", present=True, settling=3, paused_because="", canary_age_seconds=4.0)
+FORWARDING = {
+    "records_behind": 12,
+    "oldest_behind_at": "1970-01-01T00:15:00+00:00",
+    "records_sent": 34,
+    "odd_records": 1,
+    "failures": 2,
+    "last_success_at": "1970-01-01T00:16:30+00:00",
+}
+WELL = Snapshot(
+    at=1000.0,
+    state="watching",
+    backlog=7,
+    oldest_arrived_at=900.0,
+    set_aside=1,
+    retries=5,
+    sources=(SOURCE,),
+    in_work=2,
+    worker_failures=6,
+    pools_lost=1,
+    forwarding=FORWARDING,
+)
 
 
 @pytest.fixture
-def meters(tmp_path):
-    """Meters that have counted one rejected image and know a daemon that is well."""
+def metrics(tmp_path):
+    """Metrics that have counted one rejected image and know a daemon that is well."""
     tree = Tree(tmp_path)
-    made = Meters()
+    made = DaemonMetrics()
     made.count(judged(intent(tree.arrive(), tree.accepted / "1.jpg"), ok=False))
     with made.timed("record"):
         pass
-    made.vitals = replace(WELL, at=time.time(), findings={"just_below": 2}, findings_at=990.0, pages_up=True)
-    made.vitals = replace(made.vitals, configuration_refused=True)
+    made.snapshot = replace(WELL, at=time.time(), findings={"just_below": 2}, findings_at=990.0, pages_up=True)
+    made.snapshot = replace(made.snapshot, configuration_refused="a mistake")
     return made
 
 
 @pytest.fixture
-def server(meters):
+def server(metrics):
     """A server on a port of its own."""
     settings = Metrics.model_construct(enabled=True, host="127.0.0.1", port=0)
-    made = MetricsServer(settings, meters)
+    made = MetricsServer(settings, metrics)
     made.start()
     yield made
     made.stop()
@@ -79,19 +99,19 @@ def test_decisions_and_gauges_are_told(server):
     assert samples["imageguard_stage_duration_seconds_count", "record"] == 1
 
 
-def test_no_path_or_class_is_told(meters):
+def test_no_path_or_class_is_told(metrics):
     """Labels are sources, verdicts, reasons, stages and versions only."""
-    text = meters.exposition().decode()
+    text = metrics.exposition().decode()
     labels = {name for found in re.findall(r"\{(.*?)\} ", text) for name in re.findall(r'(\w+)="', found)}
     assert labels <= {"source", "verdict", "reason", "stage", "le", "version", "scorer_version", "code", "kind"}
     assert "cat" not in re.sub("#.*", "", text)
 
 
-def test_a_stage_that_fails_is_measured_too(meters):
+def test_a_stage_that_fails_is_measured_too(metrics):
     """A slow failure is not hidden from the histogram."""
-    with pytest.raises(OSError, match="full"), meters.timed("move"):
+    with pytest.raises(OSError, match="full"), metrics.timed("move"):
         raise OSError("full")
-    assert _samples(meters.exposition().decode())["imageguard_stage_duration_seconds_count", "move"] == 1
+    assert _samples(metrics.exposition().decode())["imageguard_stage_duration_seconds_count", "move"] == 1
 
 
 @pytest.mark.parametrize(
@@ -101,28 +121,38 @@ def test_a_stage_that_fails_is_measured_too(meters):
         ({"at": 900.0}, "has not run for 100 s", "has not run for 100 s"),
         ({"makes_progress": False}, "no image has finished", "no image has finished"),
         ({"state": "stopping"}, "", "stopping"),
-        ({"sources": (replace(SOURCE, paused=True),)}, "", "source scraper: paused"),
+        ({"sources": (replace(SOURCE, paused_because="no space"),)}, "", "source scraper: paused"),
         ({"sources": (replace(SOURCE, present=False),)}, "", "source scraper: its inbox is gone"),
     ],
 )
 def test_health_and_readiness_say_why_not(change, ill, hindered):
     """A hanging daemon is ill; one that only waits for a disk is well, but not ready."""
-    meters = Meters()
-    meters.vitals = replace(WELL, **change)
-    for found, expected in ((meters.illness(1000.0), ill), (meters.hindrance(1000.0), hindered)):
+    snapshot = replace(WELL, **change)
+    for found, expected in ((liveness_failure(snapshot, 1000.0), ill), (readiness_failure(snapshot, 1000.0), hindered)):
         assert expected in found
         assert bool(found) == bool(expected)
 
 
 def test_before_the_first_step_it_is_neither_well_nor_ready():
     """Who asks too early is not told that all is well."""
-    assert Meters().illness(0.0) == Meters().hindrance(0.0) == "has not begun"
+    assert liveness_failure(None, 0.0) == readiness_failure(None, 0.0) == "has not begun"
 
 
-def test_answers_have_their_status(server, meters):
+def test_systemd_hears_of_trouble_before_the_counts():
+    """The line is cut off where it is long: what needs a person stands first."""
+    counts = "0 accepted, 0 quarantined, 7 waiting"
+    assert summary(WELL) == counts
+    paused = replace(WELL, sources=(replace(SOURCE, paused_because="no space"),), configuration_refused="a mistake")
+    assert summary(replace(paused, makes_progress=False)) == (
+        "no image has finished for a long time; scraper paused: no space; "
+        f"configuration not reloaded: a mistake; {counts}"
+    )
+
+
+def test_answers_have_their_status(server, metrics):
     """200 when well, 503 with a reason when not, 404 for anything else, also for paths that climb."""
     assert _get(server, "/healthz")[:2] == (200, "ok\n")
-    meters.vitals = replace(meters.vitals, sources=(replace(SOURCE, paused=True),))
+    metrics.snapshot = replace(metrics.snapshot, sources=(replace(SOURCE, paused_because="no space"),))
     assert _get(server, "/healthz")[0] == 200
     assert _get(server, "/readyz")[:2] == (503, "source scraper: paused\n")
     assert [_get(server, path)[0] for path in ("/", "/../etc/passwd", "/metrics/x")] == [404, 404, 404]
@@ -139,24 +169,24 @@ def test_silent_clients_cost_neither_threads_nor_the_daemon(server):
         one.close()
 
 
-def test_a_port_that_is_taken_costs_only_the_metrics(server, meters):
+def test_a_port_that_is_taken_costs_only_the_metrics(server, metrics):
     """A second daemon on the same port runs, without metrics."""
-    second = MetricsServer(Metrics(enabled=True, port=server.port), meters)
+    second = MetricsServer(Metrics(enabled=True, port=server.port), metrics)
     second.start()
     assert second.port is None
     second.stop()
 
 
-def test_it_does_not_listen_unless_asked(meters):
+def test_it_does_not_listen_unless_asked(metrics):
     """Nothing listens by default."""
-    quiet = MetricsServer(Metrics(), meters)
+    quiet = MetricsServer(Metrics(), metrics)
     quiet.start()
     assert quiet.port is None
 
 
-def test_the_document_lists_every_metric(meters):
+def test_the_document_lists_every_metric(metrics):
     """docs/metrics.md, the alerts and the dashboard know the same metrics as the code."""
-    told = {family.name for family in text_string_to_metric_families(meters.exposition().decode())}
+    told = {family.name for family in text_string_to_metric_families(metrics.exposition().decode())}
     told = {name for name in told if name.startswith("imageguard_")}
     document = (ROOT / "docs/metrics.md").read_text()
     listed = {re.sub("_total$", "", name) for name in re.findall(r"^\| `(imageguard_\w+)`", document, re.MULTILINE)}
@@ -174,7 +204,7 @@ def _promtool(*arguments, **kwargs):
 
 def test_every_source_verdict_and_reason_is_there_at_0_from_the_start():
     """Prometheus sees no increase in a series that appears with its first burst, and an alert would miss it."""
-    told = _samples(Meters(sources=["a", "b"]).exposition().decode())
+    told = _samples(DaemonMetrics(sources=["a", "b"]).exposition().decode())
     decisions = {key: value for key, value in told.items() if key[0] == "imageguard_decisions_total"}
     assert decisions == dict.fromkeys(
         [
@@ -194,9 +224,9 @@ def test_promtool_finds_the_alert_rules_valid():
         assert found.returncode == 0, found.stdout + found.stderr
 
 
-def test_promtool_finds_names_and_units_as_they_should_be(meters):
+def test_promtool_finds_names_and_units_as_they_should_be(metrics):
     """Prometheus' own linter has nothing to say about the metrics."""
-    found = _promtool("check", "metrics", input=meters.exposition().decode())
+    found = _promtool("check", "metrics", input=metrics.exposition().decode())
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 

@@ -33,11 +33,12 @@ from imageguard_daemon.core.errors import (
 from imageguard_daemon.core.locks import DaemonLocks, FolderLock, RootLock, running_process
 from imageguard_daemon.core.systemd import Patience, notify
 from imageguard_daemon.core.wakeup import Waker
-from imageguard_daemon.daemon import last_run, setup_folders, status
+from imageguard_daemon.daemon import setup_folders, status
 from imageguard_daemon.daemon.lifecycle import Daemon
-from imageguard_daemon.daemon.rules.totals import Progress
+from imageguard_daemon.daemon.rules.totals import Totals
+from imageguard_daemon.daemon.snapshot import FailedFile, Snapshot, SourceSnapshot
 from imageguard_daemon.daemon.sources import ServedSource, remove_emptied_folders
-from imageguard_daemon.daemon.status_line import Display, status_line
+from imageguard_daemon.daemon.status_line import StatusLine, status_line
 from tests.faults.site import wait_until
 
 
@@ -64,23 +65,22 @@ def served():
     return ServedSource(Source(), _Inbox())
 
 
-def _status(**changes) -> status.Status:
+def _status(**changes) -> Snapshot:
     values = {
         "process_id": 1,
         "state": "watching",
         "started_at": "",
-        "updated_at": "",
         "accepted": 7,
         "quarantined": 2,
         "reasons": {"blurry": 2},
         "images_per_second": 3.5,
         "backlog": 1,
         "in_work": 1,
-        "worker_mishaps": 0,
-        "sources": (status.SourceStatus("default", "/inbox", True, 0, ""),),
+        "worker_failures": 0,
+        "sources": (SourceSnapshot("default", "/inbox", True, 0, ""),),
         "failures": (),
     }
-    return status.Status(**(values | changes))
+    return Snapshot(**(values | changes))
 
 
 def test_a_pause_doubles_and_is_bounded(served):
@@ -129,13 +129,13 @@ def test_only_empty_folders_below_the_inbox_are_removed(tmp_path):
 
 def test_the_rate_is_that_of_the_last_half_minute():
     """Old images don't count into the present rate."""
-    progress = Progress()
+    totals = Totals()
     for second in range(10):
-        progress.count("accepted", "", float(second))
-    assert progress.images_per_second(10.0) == pytest.approx(1.0)
-    progress.count("quarantined", "blurry", 100.0)
-    assert progress.images_per_second(101.0) == pytest.approx(1.0)
-    assert (progress.total, progress.reasons["blurry"]) == (11, 1)
+        totals.count("accepted", "", float(second))
+    assert totals.images_per_second(10.0) == pytest.approx(1.0)
+    totals.count("quarantined", "blurry", 100.0)
+    assert totals.images_per_second(101.0) == pytest.approx(1.0)
+    assert (totals.total, totals.reasons["blurry"]) == (11, 1)
 
 
 def test_waking_ends_a_wait_from_any_thread():
@@ -337,9 +337,23 @@ def test_status_is_read_as_it_was_written(tmp_path):
     """What the daemon writes is what `status` reads; garbage and absence are nothing."""
     assert status.read(tmp_path) is None
     status.write(_status(), tmp_path)
-    assert status.read(tmp_path) == json.loads(json.dumps(status.asdict(_status())))
+    assert status.read(tmp_path) == json.loads(json.dumps(status.as_status(_status())))
     (tmp_path / status.STATUS_FILE).write_text("{half")
     assert status.read(tmp_path) is None
+
+
+def test_the_status_file_keeps_its_keys(tmp_path):
+    """People's scripts read it: a key that goes, or is called otherwise, breaks them."""
+    status.write(_status(), tmp_path)
+    content = json.loads((tmp_path / status.STATUS_FILE).read_text())
+    assert " ".join(content) == (
+        "process_id state started_at updated_at accepted quarantined reasons images_per_second backlog in_work "
+        "worker_mishaps sources failures confinement_lacks log_unsafe_because configuration_refused forwarding "
+        "left_open left_open_examples scorer_version code"
+    )
+    [source] = content["sources"]
+    keys = "name inbox present settling paused_because next_attempt_at writers_unknown skipped"
+    assert " ".join(source) == keys
 
 
 def test_a_status_that_cannot_be_written_stops_nothing(tmp_path):
@@ -349,9 +363,9 @@ def test_a_status_that_cannot_be_written_stops_nothing(tmp_path):
 
 def test_the_status_line_tells_trouble():
     """Paused sources, lost inboxes and files left behind stand in the line."""
-    failed = status.FailedFile("default", "a.jpg", 5, True, "no permission")
-    paused = status.SourceStatus("default", "/inbox", True, 2, "no space")
-    gone = status.SourceStatus("other", "/other", False, 0, "")
+    failed = FailedFile("default", "a.jpg", 5, True, "no permission")
+    paused = SourceSnapshot("default", "/inbox", True, 2, "no space")
+    gone = SourceSnapshot("other", "/other", False, 0, "")
     line = status_line(_status(sources=(paused, gone), failures=(failed,))).plain
     for words in ("7 accepted", "2 quarantined", "3.5 images/s", "2 settling", "1 left behind", "paused: no space"):
         assert words in line
@@ -360,8 +374,8 @@ def test_the_status_line_tells_trouble():
 
 def test_no_status_line_without_a_terminal(capsys):
     """In a pipe or a journal nothing is drawn."""
-    with Display(Console(force_terminal=False)) as display:
-        display.show(_status())
+    with StatusLine(Console(force_terminal=False)) as line:
+        line.show(_status())
     assert capsys.readouterr().out == ""
 
 
@@ -442,18 +456,18 @@ def test_a_start_that_lacks_a_folder_is_the_last_end(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(f"root: root\nsources: [{{accepted: {tmp_path}/disk/accepted}}]")
     settings = load(file)
-    starting = Daemon(settings, lambda: settings, Display(Console()))
+    starting = Daemon(settings, lambda: settings, StatusLine(Console()))
     with pytest.raises(NoInputError):
         starting.run()
-    found = last_run.read(settings.state_folder)
+    found = status.read_ending(settings.state_folder)
     assert found is not None
     assert (found.exit_code, "disk/accepted is not there" in found.why) == (os.EX_NOINPUT, True)
-    (settings.state_folder / last_run.ENDING_FILE).unlink()
+    (settings.state_folder / status.ENDING_FILE).unlink()
     lock = RootLock(settings.state_folder)
     with pytest.raises(NoInputError):
         starting.run()
     lock.release()
-    assert last_run.read(settings.state_folder) is None
+    assert status.read_ending(settings.state_folder) is None
 
 
 @pytest.mark.parametrize("place", ["inbox", "accepted", "accepted/deep"])
