@@ -4,15 +4,12 @@ A process and not a thread: it shares no interpreter with the loop that files im
 crashes takes nothing with it.
 """
 
-import ctypes
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -21,15 +18,15 @@ from rich.console import Console
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core import logs
 from imageguard_daemon.core.errors import ImageguardError
+from imageguard_daemon.core.processes import ChildProcess, Restarts, end_with_parent
 from imageguard_daemon.daemon.forwarder import ForwardingLoop, read, waiting_records
 
 STOP_SECONDS = 3.0
 """For so long what is left is still sent after a stop signal."""
-LEAST_PATIENCE_SECONDS = 60.0
+MIN_TIMEOUT_SECONDS = 60.0
 """For so long, at least, `run --once` waits for a forwarder that says nothing new."""
 _GRACE_SECONDS = 2.0
 _START_AGAIN_SECONDS = 5.0
-_PR_SET_PDEATHSIG = 1
 _COMMAND = (sys.executable, "-m", "imageguard_daemon.daemon.forwarder_process")
 
 log = structlog.get_logger(__name__)
@@ -41,7 +38,7 @@ def main() -> None:
     settings = Settings.model_validate_json(sys.stdin.read())
     logs.configure(settings.logging.format, settings.logging.level, Console(stderr=True))
     parent = int(sys.argv[1])
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    end_with_parent(parent)
     try:
         follow(settings, lambda: os.getppid() != parent)
     except ImageguardError as error:
@@ -55,14 +52,14 @@ def follow(settings: Settings, is_over: Callable[[], bool] = lambda: False) -> N
     Raises:
         AlreadyRunningError: another process forwards this root's log.
     """
-    told_to_stop = threading.Event()
+    should_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_told: told_to_stop.set())
+        signal.signal(number, lambda *_: should_stop.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     loop = ForwardingLoop(settings)
     try:
-        while not told_to_stop.is_set() and not is_over():
-            told_to_stop.wait(loop.step())
+        while not should_stop.is_set() and not is_over():
+            should_stop.wait(loop.step())
         _send_the_rest(loop)
     finally:
         loop.close()
@@ -74,46 +71,53 @@ def _send_the_rest(loop: ForwardingLoop) -> None:
         pass
 
 
-class ForwardingProcess:
+class ForwarderProcess:
     """The daemon's side. Nothing here waits, but for `stop`."""
 
     def __init__(self, settings: Settings, command: Sequence[str] = _COMMAND) -> None:
         self._settings = settings
-        self._command = command
-        self._is_wanted = bool(settings.forward.url) and settings.forward.with_daemon
-        self._process: subprocess.Popen[bytes] | None = None
-        self._start_at = 0.0
+        is_wanted = bool(settings.forward.url) and settings.forward.with_daemon
+        self._child: ChildProcess | None = None
+        if is_wanted:
+            # It may be asked to stop while it still starts: `run --once` may be that quick.
+            self._child = ChildProcess(
+                (*command, str(os.getpid())),
+                Restarts(_START_AGAIN_SECONDS, _START_AGAIN_SECONDS),
+                message=lambda: settings.model_dump_json().encode(),
+                defers_stop=True,
+            )
         self._progress: tuple[object, ...] = ()
         self._progress_at = 0.0
 
     def step(self, now: float) -> None:
         """Start it when it is due; one that has ended is started again after a pause."""
-        if not self._is_wanted:
-            return
-        if self._process is not None and self._process.poll() is not None:
-            log.warning("the forwarder has ended; it is started again", exit_code=self._process.returncode)
-            self._process = None
-            self._start_at = now + _START_AGAIN_SECONDS
-        if self._process is None and now >= self._start_at:
-            self._start_at = now + _START_AGAIN_SECONDS
-            self._start()
+        ended = None if self._child is None else self._child.step(now)
+        if ended and ended.code is None:
+            log.warning("the forwarder cannot be started", why=ended.why)
+        elif ended:
+            log.warning("the forwarder has ended; it is started again", exit_code=ended.code)
+
+    def next_due(self, now: float) -> float | None:
+        """Say when to step again; None where nothing is forwarded."""
+        return None if self._child is None else self._child.next_due(now)
 
     def is_at_work(self, now: float) -> bool:
         """Tell whether it is on its way to having sent all: it has not failed, and goes on."""
-        if self._process is None or self._process.poll() is not None:
+        if self._child is None or not self._child.is_running:
             return False
+        process_id = self._child.process_id
         own = self.status() or {}
-        own = own if own.get("process_id") == self._process.pid else {}
+        own = own if own.get("process_id") == process_id else {}
         if own.get("last_error") or (own.get("state") in {"up to date", "behind"} and not own.get("records_behind")):
             return False
-        progress = (self._process.pid, own.get("state"), own.get("records_sent"))
+        progress = (process_id, own.get("state"), own.get("records_sent"))
         if progress != self._progress:
             self._progress, self._progress_at = progress, now
-        return now - self._progress_at < max(LEAST_PATIENCE_SECONDS, 2 * self._settings.forward.timeout_seconds)
+        return now - self._progress_at < max(MIN_TIMEOUT_SECONDS, 2 * self._settings.forward.timeout_seconds)
 
-    def lacking(self) -> str:
+    def missing(self) -> str:
         """Say what is recorded and not confirmed by the fleet's database; empty for nothing, or nothing wanted."""
-        if not self._is_wanted:
+        if self._child is None:
             return ""
         try:
             records = waiting_records(self._settings)
@@ -123,40 +127,13 @@ class ForwardingProcess:
         return f"{records:,} records are not forwarded: {why}" if records else ""
 
     def stop(self) -> None:
-        """Have it send what is left, for a bounded time, and end."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS + _GRACE_SECONDS)
-        except subprocess.TimeoutExpired:  # it waits for a server that does not answer; nothing is lost with it
-            process.kill()
-            process.wait()
+        """Have it send what is left, for a bounded time, and end; nothing is lost with one that waits for a server."""
+        if self._child is not None:
+            self._child.stop(STOP_SECONDS + _GRACE_SECONDS)
 
     def status(self) -> dict[str, Any] | None:
         """Give what a forwarder of this root last wrote; None where nothing is forwarded."""
         return read(self._settings.state_folder) if self._settings.forward.url else None
-
-    def _start(self) -> None:
-        try:
-            process = self._begun()
-            with process.stdin, suppress(BrokenPipeError):  # type: ignore[union-attr]
-                process.stdin.write(self._settings.model_dump_json().encode())  # type: ignore[union-attr]
-        except OSError as error:
-            log.warning("the forwarder cannot be started", why=error.strerror)
-        else:
-            self._process = process
-
-    def _begun(self) -> subprocess.Popen[bytes]:
-        # A stop signal that comes while it still starts waits until it can be handled: `run --once` may be that quick.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        try:
-            return subprocess.Popen(  # noqa: S603 - ourselves
-                [*self._command, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0
-            )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 if __name__ == "__main__":

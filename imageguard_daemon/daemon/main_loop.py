@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -16,11 +16,10 @@ from imageguard_daemon.core.locks import ActingLock, DaemonLocks, told_taken
 from imageguard_daemon.core.model import JudgedFile
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.systemd import notify
-from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
 from imageguard_daemon.core.wakeup import Waker
 from imageguard_daemon.daemon import setup_folders, status
 from imageguard_daemon.daemon.alerting import Alerting
-from imageguard_daemon.daemon.forwarder_process import ForwardingProcess
+from imageguard_daemon.daemon.forwarder_process import ForwarderProcess
 from imageguard_daemon.daemon.image_log import ImageLines
 from imageguard_daemon.daemon.metrics import DaemonMetrics
 from imageguard_daemon.daemon.metrics_server import MetricsServer
@@ -102,8 +101,8 @@ class Serving:
             settings.intake.settle_unknown_seconds,
         )
         self._alerting = Alerting(settings, recovery.audit, waker.wake)
-        self._forwarding = ForwardingProcess(settings)
-        self._started_at = utc_now()
+        self._forwarding = ForwarderProcess(settings)
+        self._started_at = datetime.now(UTC)
         self._state = "watching"
         self._confinement_lacks = tuple(confinement.lacking())
         self._log_unsafe_because = setup_folders.why_log_is_unsafe(settings)
@@ -245,7 +244,7 @@ class Serving:
             notify(WATCHDOG=1, STATUS="forwarding what was recorded")
             self._waker.wait(0.2)
         self._forwarding.stop()  # sends what was recorded since it last looked
-        return self._forwarding.lacking()
+        return self._forwarding.missing()
 
     def _apply_new_settings(self, reload: Callable[[], Settings]) -> None:
         """Take over what can change while running; a configuration with mistakes changes nothing."""
@@ -403,4 +402,4 @@ def _wall_clock(moment: float | None, now: float) -> str:
     """Say in the time of the day when a moment of the monotonic clock is; empty for none."""
     if moment is None:
         return ""
-    return seconds_timestamp(utc_now() + timedelta(seconds=max(0.0, moment - now)))
+    return (datetime.now(UTC) + timedelta(seconds=max(0.0, moment - now))).isoformat(timespec="seconds")

@@ -4,24 +4,22 @@ It is another process so that nothing it does, and nobody who asks it, slows or 
 """
 
 import os
-import subprocess
-from collections import deque
 from collections.abc import Sequence
 
 import structlog
 
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.processes import ChildProcess, Exit, Restarts
 
 STARTS_WITHIN_LIMIT = 5
 LIMIT_SECONDS = 600.0
-_LONGEST_PAUSE_SECONDS = 60.0
-_TOLD_BYTES = 2_000
+_LISTEN_SECONDS = 1.0
+"""How often what it says is passed on: a page that says very much must not fill the daemon's log."""
 _STOP_SECONDS = 7.0
 """Longer than it lets answers finish."""
-_FOR_GOOD = {os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_NOPERM, os.EX_CONFIG}
+_FOR_GOOD = frozenset({os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_NOPERM, os.EX_CONFIG})
 """It will end so again: a package, an address or a file is not to be had, or what it was told makes no sense."""
-_LINES_PASSED_ON = 20
-"""At a time, of what it says while it runs; that is once a second."""
+_RESTARTS = Restarts(1.0, 60.0, STARTS_WITHIN_LIMIT, LIMIT_SECONDS, _FOR_GOOD)
 
 log = structlog.get_logger(__name__)
 
@@ -30,101 +28,53 @@ class PageProcess:
     """One process, or none for an empty command. The loop's thread only; no call waits but `stop`."""
 
     def __init__(self, command: Sequence[str] = ()) -> None:
-        self._command = tuple(command)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._starts: deque[float] = deque(maxlen=STARTS_WITHIN_LIMIT)
-        self._start_at = 0.0 if command else float("inf")
-        self._told = b""
+        command = (*command, "--with-process", str(os.getpid())) if command else ()
+        self._child = ChildProcess(command, _RESTARTS, listens=True) if command else None
+        self._next_listen_at = 0.0
 
     @property
     def is_up(self) -> bool | None:
         """Whether it runs; None where none is wanted."""
-        return self._process is not None if self._command else None
+        return None if self._child is None else self._child.is_running
 
     def step(self, now: float) -> None:
         """Start it when it is due; note when it has ended. `now` is a monotonic clock in seconds."""
-        if self._process is not None:
-            self._listen()
-            if self._process.poll() is not None:
-                self._ended(now, self._process.returncode)
-        if self._process is None and now >= self._start_at:
-            self._start(now)
+        if self._child is None:
+            return
+        before = self._child.process_id
+        ended = self._child.step(now)
+        if ended or now >= self._next_listen_at:
+            self._next_listen_at = now + _LISTEN_SECONDS
+            for line in self._child.take_lines():
+                log.warning("pages say", line=printable(line))
+        if ended:
+            self._report(ended)
+        elif self._child.process_id != before:
+            log.info("pages started", process_id=self._child.process_id)
+
+    def next_due(self, now: float) -> float | None:
+        """Say when to step again; None when no page is to come any more."""
+        return None if self._child is None else self._child.next_due(now)
 
     def give_another_chance(self) -> None:
         """Begin to count again, after the configuration was reloaded."""
-        if self._command and self._process is None:
-            self._starts.clear()
-            self._start_at = 0.0
+        if self._child is not None:
+            self._child.give_another_chance()
 
     def ask_to_stop(self) -> None:
         """Tell it to finish; it has time until `stop`."""
-        self._start_at = float("inf")
-        if self._process is not None:
-            self._process.terminate()
+        if self._child is not None:
+            self._child.ask_to_stop()
 
     def stop(self) -> None:
         """End it, at once if it does not finish by itself."""
-        self.ask_to_stop()
-        if self._process is None:
-            return
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._let_go()
+        if self._child is not None:
+            self._child.stop(_STOP_SECONDS)
 
-    def _start(self, now: float) -> None:
-        self._starts.append(now)
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
-                [*self._command, "--with-process", str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                process_group=0,
-            )
-        except OSError as error:  # no memory, no room for processes: passes
-            self._told = (error.strerror or str(error)).encode()
-            self._plan(now, None)
-            return
-        assert self._process.stderr  # noqa: S101 - for the type checker
-        os.set_blocking(self._process.stderr.fileno(), False)
-        log.info("pages started", process_id=self._process.pid)
-
-    def _listen(self) -> None:
-        """Take what it says, so that it never waits for us to read; lines are passed on, the end is kept."""
-        assert self._process is not None  # noqa: S101 - for the type checker
-        assert self._process.stderr  # noqa: S101 - for the type checker
-        new, end = b"", self._told.rpartition(b"\n")[2]
-        while part := self._process.stderr.read(1 << 16):
-            new = (new + part)[-_TOLD_BYTES * _LINES_PASSED_ON :]
-        self._told = (self._told + new)[-_TOLD_BYTES:]
-        *lines, _unfinished = (end + new).decode(errors="replace").split("\n")
-        for line in lines[-_LINES_PASSED_ON:]:
-            if line.strip():
-                log.warning("pages say", line=printable(line[:_TOLD_BYTES]))
-
-    def _ended(self, now: float, code: int) -> None:
-        self._listen()
-        self._let_go()
-        self._plan(now, code)
-
-    def _let_go(self) -> None:
-        if self._process is not None and self._process.stderr:
-            self._process.stderr.close()
-        self._process = None
-
-    def _plan(self, now: float, code: int | None) -> None:
-        last = self._told.decode(errors="replace").strip().rpartition("\n")[2].removeprefix("error: ")
-        self._told = b""
-        many = len(self._starts) == STARTS_WITHIN_LIMIT and now - self._starts[0] < LIMIT_SECONDS
-        if code in _FOR_GOOD or many:
-            self._start_at = float("inf")
+    def _report(self, ended: Exit) -> None:
+        why = ended.why.removeprefix("error: ")
+        if ended.pause_seconds is None:
             hint = "not tried again before SIGHUP or a restart; images are judged as before"
-            log.error("no pages", why=last, code=code, hint=hint)
-            return
-        recent = sum(now - started < LIMIT_SECONDS for started in self._starts)
-        pause = min(_LONGEST_PAUSE_SECONDS, 2.0 ** (recent - 1))
-        self._start_at = now + pause
-        log.warning("pages ended", why=last, code=code, next_start_in_seconds=pause)
+            log.error("no pages", why=why, code=ended.code, hint=hint)
+        else:
+            log.warning("pages ended", why=why, code=ended.code, next_start_in_seconds=ended.pause_seconds)

@@ -1,8 +1,6 @@
 """Listens and serves until told to stop."""
 
-import ctypes
 import os
-import signal
 import socket
 from contextlib import suppress
 
@@ -10,12 +8,12 @@ import uvicorn
 
 from imageguard_daemon.core.errors import UnavailableError
 from imageguard_daemon.core.oom_score import PAGES_STEP, go_before_others
+from imageguard_daemon.core.processes import end_with_parent
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.uvicorn_connections import KEEP_ALIVE_SECONDS, MAX_CONNECTIONS, BoundedConnection
 
 _WAITING_CONNECTIONS = 512
-_PR_SET_PDEATHSIG = 1
 _LESS_URGENT = 5
 
 
@@ -63,6 +61,5 @@ def follow(process_id: int) -> None:
     go_before_others(PAGES_STEP)
     with suppress(PermissionError):  # a service may be forbidden even this
         os.nice(_LESS_URGENT)
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != process_id:  # it ended before the kernel was told
+    if not end_with_parent(process_id):
         raise SystemExit(os.EX_OK)

@@ -24,7 +24,7 @@ def page():
 
 
 def _end(one):
-    one._process.wait(30)
+    one._child._process.wait(30)
 
 
 def test_without_a_command_there_is_none():
@@ -52,7 +52,7 @@ def test_one_that_dies_is_started_again_after_pauses_that_grow_and_given_up_in_t
     one.step(now)
     one.step(now + LIMIT_SECONDS / 2)
     assert not one.is_up
-    assert len(one._starts) == STARTS_WITHIN_LIMIT
+    assert len(one._child._starts) == STARTS_WITHIN_LIMIT
     one.give_another_chance()
     one.step(now)
     assert one.is_up
@@ -75,20 +75,20 @@ def test_it_is_stopped_and_killed_if_need_be(page, monkeypatch):
     program = "import signal, sys; signal.signal(15, signal.SIG_IGN); sys.stderr.write('x' * 2**20); signal.pause()"
     one = page(program)
     one.step(0.0)
-    process = one._process
-    for _ in range(40):
-        one.step(0.0)
+    process = one._child._process
+    for second in range(40):
+        one.step(float(second))
     one.stop()
     assert process.returncode is not None
     one.step(10_000.0)
-    assert one._process is None
+    assert one.is_up is False
 
 
 def test_what_it_says_while_it_runs_is_passed_on_line_by_line(page, caplog, capsys):
     """A page that cannot read its tokens says so to whoever reads the daemon's log, while it goes on."""
     one = page("import os, time; os.write(2, b'no perm'); time.sleep(0.3); os.write(2, b'ission\\n'); time.sleep(60)")
-    for _ in range(600):
-        one.step(0.0)
+    for second in range(600):
+        one.step(float(second))
         if "no permission" in (told := capsys.readouterr().out + caplog.text):
             break
         time.sleep(0.1)

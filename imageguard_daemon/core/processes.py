@@ -1,0 +1,194 @@
+"""Processes of ours beside us: started, started again within limits, asked to stop, ended by force, never left alone.
+
+The parent's side is `ChildProcess`. The child's side is `end_with_parent`, which it calls before it does anything.
+"""
+
+import ctypes
+import math
+import os
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+_PR_SET_PDEATHSIG = 1
+_CHECK_SECONDS = 1.0
+"""How often it is looked whether one that runs has ended."""
+_SAID_BYTES = 2_000
+MAX_LINES = 20
+"""So many of the lines it says are kept until they are asked for; of more, the latest."""
+
+
+def end_with_parent(parent: int, number: signal.Signals = signal.SIGTERM) -> bool:
+    """Have the kernel send us a signal when our parent ends, however it does; False when it has ended already.
+
+    A parent that is killed runs no code of its own any more, so it is the child who asks (PR_SET_PDEATHSIG in
+    prctl(2)). Then it looks who its parent is: one that ended before the kernel was asked is not noticed by it.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    return os.getppid() == parent
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """How a process that has ended is started again: pauses double with each start of late, up to the longest."""
+
+    first_pause_seconds: float
+    longest_pause_seconds: float
+    max_starts: int = 0
+    """So many starts within `within_seconds` are the last ones; 0 for no limit."""
+    within_seconds: float = 600.0
+    final_codes: Collection[int] = ()
+    """Exit codes after which another start would end the same way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process has ended, or why there is none."""
+
+    code: int | None
+    """None when it could not even be started."""
+    why: str
+    """The last line it has said, where it is listened to."""
+    pause_seconds: float | None
+    """After how long it is started again; None for not any more."""
+
+
+class ChildProcess:
+    """One program that runs beside us. One thread only; no call waits but `stop`.
+
+    `message` is written to its standard input when it starts. With `listens`, what it says on standard error is kept
+    for `take_lines`, and it never waits for us to read it. With `defers_stop`, it starts with SIGTERM blocked, and
+    unblocks it once it can handle it: it may be asked to stop before it has come to that.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        restarts: Restarts,
+        *,
+        message: Callable[[], bytes] = lambda: b"",
+        listens: bool = False,
+        defers_stop: bool = False,
+    ) -> None:
+        self._command = tuple(command)
+        self._restarts = restarts
+        self._message = message
+        self._listens = listens
+        self._blocked = {signal.SIGTERM} if defers_stop else set()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starts: deque[float] = deque(maxlen=restarts.max_starts or 64)
+        self._start_at = 0.0
+        self._said = b""
+        self._lines: list[str] = []
+
+    @property
+    def process_id(self) -> int | None:
+        """Its number, until `step` has told of its end."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def step(self, now: float) -> Exit | None:
+        """Start it when it is due; give how it has ended, once. `now` is a monotonic clock in seconds."""
+        if self._process is not None and (code := self._process.poll()) is not None:
+            self._listen()  # or its last words would be lost with the pipe
+            self._let_go()
+            return self._plan(now, code)
+        if self._process is None and now >= self._start_at:
+            self._starts.append(now)
+            try:
+                self._spawn()
+            except OSError as error:  # no memory, no room for processes: passes
+                self._said = (error.strerror or str(error)).encode()
+                return self._plan(now, None)
+        return None
+
+    def next_due(self, now: float) -> float | None:
+        """Say when to call `step` again; None when it is not to be started any more."""
+        if self._process is not None:
+            return now + _CHECK_SECONDS
+        return None if self._start_at == math.inf else self._start_at
+
+    def take_lines(self) -> list[str]:
+        """Give the lines it has said since the last time."""
+        self._listen()
+        lines, self._lines = self._lines, []
+        return lines
+
+    def give_another_chance(self) -> None:
+        """Begin to count again: what ended it may have been mended."""
+        if self._process is None:
+            self._starts.clear()
+            self._start_at = 0.0
+
+    def ask_to_stop(self) -> None:
+        """Tell it to finish, and start it no more; it has time until `stop`."""
+        self._start_at = math.inf
+        if self._process is not None:
+            self._process.terminate()
+
+    def stop(self, grace_seconds: float) -> None:
+        """End it, by force if it does not finish by itself within so long."""
+        self.ask_to_stop()
+        if self._process is None:
+            return
+        try:
+            self._process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._let_go()
+
+    def _spawn(self) -> None:
+        message = self._message()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._blocked)  # a new process has the mask of its parent
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own command
+                self._command,
+                stdin=subprocess.PIPE if message else subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE if self._listens else None,
+                process_group=0,  # Ctrl-C in a terminal is ours to hear; it is told in its turn
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._process = process
+        if process.stderr is not None:
+            os.set_blocking(process.stderr.fileno(), False)
+        if process.stdin is not None:
+            with suppress(BrokenPipeError), process.stdin:  # it has ended already: `step` tells of it
+                process.stdin.write(message)
+
+    def _listen(self) -> None:
+        if self._process is None or self._process.stderr is None:
+            return
+        new, unfinished = b"", self._said.rpartition(b"\n")[2]
+        while part := self._process.stderr.read(1 << 16):
+            new = (new + part)[-_SAID_BYTES * MAX_LINES :]
+        self._said = (self._said + new)[-_SAID_BYTES:]
+        *lines, _unfinished = (unfinished + new).decode(errors="replace").split("\n")
+        self._lines = [*self._lines, *(line[:_SAID_BYTES] for line in lines if line.strip())][-MAX_LINES:]
+
+    def _let_go(self) -> None:
+        if self._process is not None and self._process.stderr is not None:
+            self._process.stderr.close()
+        self._process = None
+
+    def _plan(self, now: float, code: int | None) -> Exit:
+        why = self._said.decode(errors="replace").strip().rpartition("\n")[2]
+        self._said = b""
+        recent = sum(now - started < self._restarts.within_seconds for started in self._starts)
+        is_enough = bool(self._restarts.max_starts) and recent >= self._restarts.max_starts
+        if is_enough or code in self._restarts.final_codes:
+            self._start_at = math.inf
+            return Exit(code, why, None)
+        doubled = self._restarts.first_pause_seconds * 2.0 ** max(0, recent - 1)
+        pause = min(self._restarts.longest_pause_seconds, doubled)
+        self._start_at = now + pause
+        return Exit(code, why, pause)
