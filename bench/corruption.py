@@ -27,7 +27,7 @@ from bench.damage import DAMAGES
 from bench.variants import VARIANTS, Rgb
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.quality.decode.decoder import Limits, decode
-from imageguard_daemon.quality.decode.stderr_filter import silent_standard_error
+from imageguard_daemon.quality.decode.warning_filters import silent_standard_error
 
 _LIMITS = Limits()
 

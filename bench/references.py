@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from imageguard_daemon.quality.decode.signatures import HANDLED
+from imageguard_daemon.quality.decode.formats import HANDLED
 
 Small = NDArray[np.float32]
 UNKNOWN = "unknown"

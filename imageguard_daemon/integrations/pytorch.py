@@ -24,7 +24,7 @@ from imageguard_daemon.core.model import FileIdentity
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.intake.rules.selection import Selection
 from imageguard_daemon.integrations.verdicts import Judging, JudgingOptions, Verdict, verdicts_on
-from imageguard_daemon.quality.decode import heic
+from imageguard_daemon.quality.decode import heif
 
 try:
     from torchvision.datasets import ImageFolder as _Folder  # what expects one, as v2's wrapper does, gets one
@@ -43,9 +43,9 @@ _SELECTION = Selection.from_settings(Intake())
 
 def pil_loader(path: str) -> Image.Image:
     """Open an image as RGB, as torchvision's loader of this name does, and HEIC where the extra is installed."""
-    if path.lower().endswith((".heic", ".heif")) and heic.is_available():
+    if path.lower().endswith((".heic", ".heif")) and heif.is_available():
         with open(path, "rb") as file:
-            opened: Image.Image = heic.opened(file.read()).to_pillow()
+            opened: Image.Image = heif.opened_heic(file.read()).to_pillow()
             return opened.convert("RGB")
     with open(path, "rb") as file, Image.open(file) as image:
         return image.convert("RGB")

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imageguard_daemon.quality.decode.decoder import Grey
+from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.features.blur import tile_contrast
 from imageguard_daemon.quality.features.exposure import BLACK, WHITE
 from imageguard_daemon.quality.features.tiles import TILE, Floats, grid, tile_means

@@ -17,10 +17,10 @@ import numpy as np
 from imageguard_daemon.core.errors import ChangedError, ImageError
 from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.core.model import FileIdentity, Measurement
-from imageguard_daemon.quality.decode import decoder, heic, opencv
+from imageguard_daemon.quality.decode import decoder, heif, opencv
 from imageguard_daemon.quality.decode.decoder import Limits, Picture
+from imageguard_daemon.quality.decode.formats import HANDLED
 from imageguard_daemon.quality.decode.pillow import AvifImagePlugin, Image
-from imageguard_daemon.quality.decode.signatures import HANDLED
 from imageguard_daemon.quality.features.blank import nothing_shown
 from imageguard_daemon.quality.features.vector import extract
 from imageguard_daemon.quality.readout import Readout, read_out
@@ -51,7 +51,7 @@ def prepare_worker() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     cv2.setNumThreads(1)
     cv2.ocl.setUseOpenCL(False)
-    heic.prepare_worker()
+    heif.prepare_worker()
     opencv.prepare_worker()
     _load_what_comes_late()
 

@@ -9,7 +9,7 @@ from numbers import Real
 from types import MappingProxyType
 
 from imageguard_daemon.core.model import EXPOSURE_LIMITS, SCORE_NAMES, THRESHOLD_NAMES, Decision, Measurement, Measures
-from imageguard_daemon.quality.decode.signatures import contradiction
+from imageguard_daemon.quality.decode.formats import contradiction
 from imageguard_daemon.quality.scoring import BANDS, SCALES, Scale, scale_scores, signal_scores
 from imageguard_daemon.quality.version import scorer_with
 

@@ -26,9 +26,9 @@ from imageguard_daemon.core.model import Measurement, Measures
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.oom_score import DECODER_STEP, go_before_others
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode import heic
+from imageguard_daemon.quality.decode import heif
 from imageguard_daemon.quality.decode.decoder import Limits
-from imageguard_daemon.quality.decode.signatures import HANDLED
+from imageguard_daemon.quality.decode.formats import HANDLED
 from imageguard_daemon.sandbox import confinement
 from imageguard_daemon.sandbox.losses import Cause, Loss
 
@@ -267,7 +267,7 @@ def _live(worker: int, theirs: socket.socket, memory_bytes: int, work: Work) -> 
 def _begin(connection: socket.socket, memory_bytes: int) -> None:
     """Be confined and prove it works; say so, or why it does not."""
     try:
-        confinement.confine(memory_bytes, threads_needed=heic.is_available())
+        confinement.confine(memory_bytes, threads_needed=heif.is_available())
         said = _said_of_the_known_picture()
     except Exception as error:
         connection.send(json.dumps({"notes": f"{error}"[-_NOTES_CHARACTERS:]}).encode())

@@ -13,7 +13,7 @@ import numpy as np
 
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.quality.area_map import AreaMap, area_map, turned
-from imageguard_daemon.quality.decode import heic
+from imageguard_daemon.quality.decode import heif
 from imageguard_daemon.quality.decode.decoder import Limits, decode
 from imageguard_daemon.quality.decode.exif import facts_of_image
 from imageguard_daemon.quality.decode.pillow import Image
@@ -37,7 +37,7 @@ def main() -> None:
     socket_number, memory_bytes, max_pixels = map(int, sys.argv[1:])
     prepare_worker()
     area_map(np.zeros((64, 64), np.uint8), MOST_SIDE)
-    confinement.confine(memory_bytes, threads_needed=heic.is_available())
+    confinement.confine(memory_bytes, threads_needed=heif.is_available())
     limits = Limits(max_pixels=max_pixels, working_long_side=MOST_SIDE)
     answer_all(socket_number, lambda data: answer(data, limits))
 

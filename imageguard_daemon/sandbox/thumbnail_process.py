@@ -10,7 +10,7 @@ import sys
 
 from PIL import AvifImagePlugin, Image, ImageOps
 
-from imageguard_daemon.quality.decode.signatures import HANDLED
+from imageguard_daemon.quality.decode.formats import HANDLED
 from imageguard_daemon.sandbox import confinement
 from imageguard_daemon.sandbox.answering import answer_all
 

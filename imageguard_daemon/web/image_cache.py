@@ -11,7 +11,7 @@ from imageguard_daemon.audit.listing import decision_row
 from imageguard_daemon.audit.quarantine_queries import held_image
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.names import original
-from imageguard_daemon.quality.decode.signatures import recognise
+from imageguard_daemon.quality.decode.formats import recognise
 from imageguard_daemon.sandbox.thumbnails import contents_of
 
 MOST_BYTES = 48 * 1024 * 1024

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from bench.variants import Rgb, png_chunk, rle_bmp
-from imageguard_daemon.quality.decode import isobmff
+from imageguard_daemon.quality.decode import heif
 from tests.helpers.images import encoded, noisy, photo
 
 WIDTH, HEIGHT = 240, 176
@@ -311,7 +311,7 @@ def avif_kind(mode: str = "RGB", **options: object) -> Kind:
     """Give an AVIF of one picture."""
     image = Image.fromarray(RGB).convert(mode)
     whole = encoded(image, "AVIF", quality=85, speed=10, **options)
-    (start, end), *_ = isobmff.coded_pictures(whole)
+    (start, end), *_ = heif.coded_pictures(whole)
     size = (end - start).to_bytes(4, "big")
     assert whole.count(size, 0, start) == 1
     cut = whole[:start].replace(size, ((end - start) // 2).to_bytes(4, "big")) + whole[start:]

@@ -50,8 +50,3 @@ def facts_of_image(image: Image.Image) -> tuple[int, str]:
 def as_displayed(width: int, height: int, orientation: int) -> tuple[int, int]:
     """Give width and height after turning by an EXIF orientation."""
     return (height, width) if orientation in _SIDEWAYS else (width, height)
-
-
-def one_line(error: Exception) -> str:
-    """Give an exception in at most 160 characters of one line."""
-    return (clean(str(error)) or type(error).__name__)[:160]

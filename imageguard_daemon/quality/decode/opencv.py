@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.quality.decode.luma import Grey, grey_of, scaled_to_8_bit
-from imageguard_daemon.quality.decode.png import Png, is_flawless
 
-_ANIMATION, _ALPHA = 0x02, 0x10
+AS_STORED = cv2.IMREAD_UNCHANGED
+IN_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _COLOURS = 3
 """Channels of a picture in colour, and axes of its array."""
 _must_be_quiet = True
@@ -22,7 +22,12 @@ def prepare_worker() -> None:
     _must_be_quiet = False
 
 
-def pixels_of(data: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> NDArray[np.generic] | None:
+def must_be_quiet() -> bool:
+    """Tell whether this is somebody else's process, on whose standard error libpng must print nothing."""
+    return _must_be_quiet
+
+
+def pixels_of(data: bytes, flags: int = AS_STORED) -> NDArray[np.generic] | None:
     """Decode to height x width or height x width x channels (BGR, BGRA), of any depth; None when it refuses.
 
     Raises:
@@ -36,44 +41,14 @@ def pixels_of(data: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> NDArray[np.gene
         return None
 
 
-def png_grey(png: Png) -> Grey | None:
-    """Give the luma of a PNG file, height x width uint8; None when OpenCV does not read it, or not to the last row.
-
-    In somebody else's process it is not asked to read what its libpng would print something about.
-    """
-    if png.has_transparent_grey or (_must_be_quiet and not is_flawless(png)):
-        return None
-    return _grey(png.pixels, _flags(png))
-
-
-def png_colours(png: Png) -> Grey | None:
-    """Give the colours, height x width x 3, of a PNG file whose luma `png_grey` gave, from the same samples."""
-    return _colours(png.pixels, _flags(png)) if png.has_colours else None
-
-
-def _flags(png: Png) -> int:
-    return _IN_COLOUR if png.depth <= 8 and png.is_opaque else cv2.IMREAD_UNCHANGED
-
-
-def webp_grey(data: bytes) -> Grey | None:
-    """Give the luma of a WebP still in which nothing is transparent; None when it is none, or damaged."""
-    return _grey(data, _IN_COLOUR) if _is_plain_webp(data) else None
-
-
-def webp_colours(data: bytes) -> Grey | None:
-    """Give the colours, height x width x 3, of a WebP still whose luma `webp_grey` gave."""
-    return _colours(data, _IN_COLOUR)
-
-
-_IN_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-
-
-def _grey(data: bytes, flags: int) -> Grey | None:
+def grey_by_opencv(data: bytes, flags: int) -> Grey | None:
+    """Give the luma, height x width uint8; None when OpenCV refuses the file."""
     pixels = pixels_of(data, flags)
     return None if pixels is None else grey_of(scaled_to_8_bit(pixels), bgr=True)
 
 
-def _colours(data: bytes, flags: int) -> Grey | None:
+def colours_by_opencv(data: bytes, flags: int) -> Grey | None:
+    """Give the colours, height x width x 3; None when there are none, or something is transparent."""
     pixels = pixels_of(data, flags)
     return None if pixels is None else rgb_of(scaled_to_8_bit(pixels))
 
@@ -83,11 +58,3 @@ def rgb_of(pixels: Grey) -> Grey | None:
     if pixels.ndim != _COLOURS or pixels.shape[2] != _COLOURS:
         return None
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _is_plain_webp(data: bytes) -> bool:
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return not data[20] & (_ANIMATION | _ALPHA)
-    # In a lossless stream, the bit after the signature and two sizes of 14 bits tells of transparency.
-    return kind == b"VP8 " or (kind == b"VP8L" and len(data) > 24 and not data[24] & 0x10)

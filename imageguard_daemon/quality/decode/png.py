@@ -1,4 +1,4 @@
-"""PNG as chunks: what its pixels depend on, and whether all of them are there; pure, standard library only.
+"""PNG: its chunks, what pixels depend on, and whether all of them are there.
 
 A decoder gets nothing but that: no text, profile, gamma or time, broken or huge, can be taken for a damaged picture.
 Source: PNG specification, third edition, clauses 5 (chunks), 8 (interlacing) and 11 (their contents).
@@ -8,15 +8,21 @@ import itertools
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.quality.decode import opencv
+from imageguard_daemon.quality.decode.exif import as_displayed, facts_of_exif
+from imageguard_daemon.quality.decode.luma import Grey
+from imageguard_daemon.quality.decode.picture import Limits, Look, Picture, in_colour, require_size
+from imageguard_daemon.quality.decode.pillow_pixels import colours_of_file, grey_of_image, opened, pillow_guard
 
 _NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 """Chunks that the pixels of the first picture depend on."""
 _SEEN = _NEEDED | {b"acTL", b"fcTL", b"fdAT"}
 """Chunks that somebody sees; the rest in lower case is optional, and the picture is whole without it."""
 _OLD_EXIF = (b"Raw profile type exif\0", b"Raw profile type APP1\0")
-_MOST_TEXT_BYTES = 1 << 20
+_MAX_TEXT_BYTES = 1 << 20
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _GREY, _RGB, _PALETTE = 0, 2, 3
@@ -24,6 +30,7 @@ _OF_COLOURS = (_RGB, _PALETTE, 6)
 # Adam7: first row, first column, row step, column step of each of the seven passes.
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _LAST_FILTER = 4
+_EIGHT_BITS = 8
 _LIBPNGS_LONGEST_SIDE = 1_000_000
 _SLICE = 1 << 16
 _UNPACKED_AT_ONCE = 1 << 20
@@ -56,6 +63,44 @@ class Png:
     def has_transparent_grey(self) -> bool:
         """Whether one level of grey stands for nothing at all, which OpenCV does not read."""
         return self.colour_type == _GREY and self.has_transparent_colour
+
+
+def decode(data: bytes, limits: Limits) -> Picture:
+    """Decode a PNG file, of an animation the first picture.
+
+    Raises:
+        ImageError: `corrupt`, `unsupported` or `too_large`.
+    """
+    png = read(data)
+    require_size(png.width, png.height, limits)
+    grey = quick_grey(png)
+    whole: Look = partial(_colours_by_opencv, png)
+    if grey is None:
+        whole = partial(colours_of_file, png.pixels, "PNG")
+        with pillow_guard("PNG"), opened(png.pixels, "PNG") as image:
+            grey = grey_of_image(image)
+        require_all_rows(png)  # Pillow does not
+    orientation, camera = facts_of_exif(png.exif)
+    return in_colour(Picture(grey, *as_displayed(png.width, png.height, orientation), "PNG", camera), whole)
+
+
+def quick_grey(png: Png) -> Grey | None:
+    """Give the luma by OpenCV; None when it does not read the file, or not to the last row.
+
+    In somebody else's process it is not asked to read what its libpng would print something about.
+    """
+    if png.has_transparent_grey or (opencv.must_be_quiet() and not is_flawless(png)):
+        return None
+    return opencv.grey_by_opencv(png.pixels, _flags(png))
+
+
+def _colours_by_opencv(png: Png) -> Grey | None:
+    """Give the colours of a file whose luma `quick_grey` gave, from the same samples."""
+    return opencv.colours_by_opencv(png.pixels, _flags(png)) if png.has_colours else None
+
+
+def _flags(png: Png) -> int:
+    return opencv.IN_COLOUR if png.depth <= _EIGHT_BITS and png.is_opaque else opencv.AS_STORED
 
 
 def read(data: bytes) -> Png:
@@ -113,8 +158,8 @@ def _with_header(pixels: bytes, kinds: set[bytes], exif: bytes) -> Png:
     if colour_type == _PALETTE and b"PLTE" not in kinds:
         raise ImageError("corrupt", "PNG: it has no palette")
     width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
-    found = Png(pixels, width, height, depth, colour_type, header[12] == 1, b"tRNS" in kinds, exif)
-    return _without_odd_opacity(found) if found.has_transparent_colour else found
+    png = Png(pixels, width, height, depth, colour_type, header[12] == 1, b"tRNS" in kinds, exif)
+    return _without_odd_opacity(png) if png.has_transparent_colour else png
 
 
 def _without_odd_opacity(png: Png) -> Png:
@@ -140,7 +185,7 @@ def _exif_in(kind: bytes, body: memoryview) -> bytes:
     try:
         text = bytes(body[len(name) :])
         if kind == b"zTXt":
-            text = zlib.decompressobj().decompress(text[1:], _MOST_TEXT_BYTES)
+            text = zlib.decompressobj().decompress(text[1:], _MAX_TEXT_BYTES)
         block = bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:]))
     except (ValueError, zlib.error):
         return b""

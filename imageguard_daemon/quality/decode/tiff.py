@@ -2,17 +2,28 @@
 
 import zlib
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.core.errors import ImageError
-from imageguard_daemon.quality.decode import integrity, jpeg, opencv, strict_jpeg, tiff_samples
-from imageguard_daemon.quality.decode.decoder_messages import complaint
-from imageguard_daemon.quality.decode.exif import one_line
+from imageguard_daemon.quality.decode import opencv, strict_jpeg, tiff_samples
+from imageguard_daemon.quality.decode.exif import as_displayed, facts_of_image
+from imageguard_daemon.quality.decode.jpeg_headers import is_harmless, read_header
 from imageguard_daemon.quality.decode.luma import Grey, grey_of, grey_of_inverted_inks, scaled_to_8_bit
-from imageguard_daemon.quality.decode.pillow import Image
-from imageguard_daemon.quality.decode.tiff_tags import CODECS, Tags
+from imageguard_daemon.quality.decode.picture import Limits, Look, Picture, in_colour, require_size
+from imageguard_daemon.quality.decode.pillow import Image, UnidentifiedImageError
+from imageguard_daemon.quality.decode.pillow_pixels import (
+    colours_of_file,
+    complaint,
+    grey_of_image,
+    one_line,
+    opened,
+    pillow_guard,
+)
+from imageguard_daemon.quality.decode.tiff_tags import CODECS, Tags, read, without_broken_tags
+from imageguard_daemon.quality.decode.warning_filters import QUIET_TIFF
 
 # DNG's version, a colour filter's pattern; the parts of which a camera's raw file has the picture.
 _TAG_DNG_VERSION, _TAG_FILTER_PATTERN, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 33421, 254, 330
@@ -41,8 +52,52 @@ _BITS_OF_A_BYTE = 8
 _WHITE_IS_ZERO, _RGB, _INKS, _YCBCR = 0, 2, 5, 6
 _GREY_LEVELS = (_WHITE_IS_ZERO, 1)
 _TRANSPARENCY = (1, 2)
-_COLOURS, _MOST_BANDS = 3, 4
+_COLOURS, _MAX_BANDS = 3, 4
+_DEFLATED_SLICE = 1 << 16  # unpacks to 66 MB at most
 _Samples = NDArray[np.generic]
+
+
+def decode(data: bytes, limits: Limits) -> Picture:
+    """Decode the first page of a TIFF file.
+
+    Raises:
+        ImageError: `corrupt`, `unsupported` or `too_large`.
+    """
+    data = without_broken_tags(data)
+    tags = read(data)
+    refuse_raw(tags)
+    require_size(tags.width, tags.height, limits)
+    refuse_codec(tags)
+    require_parts(data, tags)
+    with pillow_guard("TIFF"), QUIET_TIFF:
+        image = _opened(data)
+        # Pillow reads colour differences of fewer samples only where they are packed as JPEG.
+        is_beyond_pillow = image is None or tags.has_plain_colour_differences
+        grey: Grey | None = None
+        whole: Look = partial(_colours, data, tags)
+        if is_beyond_pillow or tags.bits > _BITS_OF_A_BYTE:
+            grey = grey_of_samples(data, tags)
+        if grey is None and image and not is_beyond_pillow:
+            grey, whole = grey_of_image(image), partial(colours_of_file, data, "TIFF")
+        if grey is None:
+            raise not_handled(tags)
+        require_intact(data, tags, image)
+        _, camera = facts_of_image(image) if image else (1, "")
+    width, height = as_displayed(tags.width, tags.height, tags.orientation)
+    return in_colour(Picture(grey, width, height, "TIFF", camera), whole)
+
+
+def _colours(data: bytes, tags: Tags) -> Grey | None:
+    with pillow_guard("TIFF"), QUIET_TIFF:
+        return colours_of_samples(data, tags)
+
+
+def _opened(data: bytes) -> Image.Image | None:
+    """Read the header by Pillow; None when it has no mode for such a picture."""
+    try:
+        return opened(data, "TIFF")
+    except UnidentifiedImageError:
+        return None
 
 
 def refuse_raw(tags: Tags) -> None:
@@ -103,14 +158,14 @@ def grey_of_samples(data: bytes, tags: Tags) -> Grey | None:
     The caller guards against what Pillow raises on damage.
     """
     if tags.photometric in (*_GREY_LEVELS, _RGB, _INKS) and tiff_samples.can_read(tags):
-        return _luma(tiff_samples.samples_of(data, tags, _MOST_BANDS), tags)
+        return _luma(tiff_samples.samples_of(data, tags, _MAX_BANDS), tags)
     pixels = opencv.pixels_of(data)
     return None if pixels is None else grey_of(scaled_to_8_bit(pixels, no_data=tags.no_data), bgr=True)
 
 
 def _luma(samples: _Samples, tags: Tags) -> Grey:
     """Take the first bands for what the tags say: inks, colours, or grey; with transparency or without."""
-    if tags.photometric == _INKS and samples.shape[2] == _MOST_BANDS:
+    if tags.photometric == _INKS and samples.shape[2] == _MAX_BANDS:
         scaled = scaled_to_8_bit(np.ascontiguousarray(samples.reshape(samples.shape[0], -1)))
         return grey_of_inverted_inks(255 - scaled.reshape(samples.shape))
     grey = grey_of(_chosen_bands(samples, tags))
@@ -132,7 +187,7 @@ def colours_of_samples(data: bytes, tags: Tags) -> Grey | None:
     if tags.photometric in (*_GREY_LEVELS, _INKS):
         return None
     if tags.photometric == _RGB and tiff_samples.can_read(tags):
-        bands = _chosen_bands(tiff_samples.samples_of(data, tags, _MOST_BANDS), tags)
+        bands = _chosen_bands(tiff_samples.samples_of(data, tags, _MAX_BANDS), tags)
         return bands if bands.shape[2] == _COLOURS else None
     pixels = opencv.pixels_of(data)
     return None if pixels is None else opencv.rgb_of(scaled_to_8_bit(pixels, no_data=tags.no_data))
@@ -153,7 +208,7 @@ def require_intact(data: bytes, tags: Tags, image: Image.Image | None) -> None:
         return
     expected = _row_bytes(tags) * tags.part_rows
     for _, part in _parts(data, tags):
-        if not integrity.deflated_whole(part, expected):
+        if not deflated_whole(part, expected):
             raise ImageError("corrupt", "TIFF: compressed data does not fit its checksum")
 
 
@@ -192,10 +247,27 @@ def _require_intact_jpeg_part(tags: Tags, rows: int, part: bytes) -> None:
     try:
         there = strict_jpeg.decode(whole).shape[0]
     except ValueError as error:
-        told = one_line(error)
-        beyond_us = "subsampling" in told or told.startswith("Unsupported JPEG")
-        if not beyond_us and not jpeg.is_harmless(told, whole):
+        message = one_line(error)
+        beyond_us = "subsampling" in message or message.startswith("Unsupported JPEG")
+        if not beyond_us and not is_harmless(message, whole):
             raise complaint("TIFF", error) from error
-        there = jpeg.read_header(whole).height
+        there = read_header(whole).height
     if there < rows:
         raise ImageError("corrupt", f"TIFF: {there} of {rows} rows of a part are there")
+
+
+def deflated_whole(part: bytes, expected_bytes: int) -> bool:
+    """Tell whether a zlib stream ends and fits its checksum.
+
+    One that its writer never finished is whole as long as it gives no more than expected. A bomb is not read to
+    its end.
+    """
+    stream, seen, view = zlib.decompressobj(), 0, memoryview(part)
+    try:
+        for at in range(0, len(part), _DEFLATED_SLICE):
+            seen += len(stream.decompress(view[at : at + _DEFLATED_SLICE]))
+            if stream.eof or seen > expected_bytes:
+                break
+    except zlib.error:
+        return False
+    return stream.eof or seen <= expected_bytes

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from imageguard_daemon.core.errors import ImageError
-from imageguard_daemon.quality.decode.decoder_messages import pillow_guard
 from imageguard_daemon.quality.decode.pillow import TiffImagePlugin
+from imageguard_daemon.quality.decode.pillow_pixels import pillow_guard
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _ORIENTATION, _BANDS, _ROWS_PER_STRIP, _PLANES, _PREDICTOR = 274, 277, 278, 284, 317
@@ -92,10 +92,10 @@ def without_broken_tags(data: bytes) -> bytes:
     count = int.from_bytes(data[at : at + head], order)
     first, end = at + head, at + head + count * entry
     entries = [data[start : start + entry] for start in range(first, min(end, len(data)), entry)]
-    kept = [one for one in entries if not _is_broken(one, order, value, len(data))]
-    if len(kept) == len(entries) or end + value > len(data):
+    sound = [each for each in entries if not _is_broken(each, order, value, len(data))]
+    if len(sound) == len(entries) or end + value > len(data):
         return data
-    directory = len(kept).to_bytes(head, order) + b"".join(kept) + data[end : end + value]
+    directory = len(sound).to_bytes(head, order) + b"".join(sound) + data[end : end + value]
     return data[:at] + directory + data[at + len(directory) :]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imageguard_daemon.quality.decode.decoder import Grey
+from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.features import blur, compression, exposure, noise, pixelation
 from imageguard_daemon.quality.features.compression import GridFit, LookAtBlocks
 from imageguard_daemon.quality.features.exposure import Tones

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imageguard_daemon.quality.decode.decoder import Grey
+from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.features.tiles import (
     TILE,
     Floats,

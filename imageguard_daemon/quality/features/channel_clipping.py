@@ -22,7 +22,7 @@ _LEAST_COLOUR = 0.01
 def partly_clipped_share(pixels: Grey) -> float:
     """Give the share of partly clipped pixels, 0 to 1, among all that is not white of height x width x 3 uint8 pixels.
 
-    The pixels are a glance at a picture (`colours.py`). The commonest shade is left out: it may be that of a button.
+    The pixels are those of `Picture.glance`. The commonest shade is left out: it may be that of a button.
     """
     channels = cv2.split(pixels)
     third, second = _lowest_two(channels)

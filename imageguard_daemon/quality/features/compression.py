@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imageguard_daemon.quality.decode.decoder import Grey
-from imageguard_daemon.quality.decode.jpeg import luma_table
+from imageguard_daemon.quality.decode.jpeg_headers import luma_table
+from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.features.line_samples import Grid
 from imageguard_daemon.quality.features.tiles import Floats, projections
 

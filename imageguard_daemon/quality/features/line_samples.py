@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from imageguard_daemon.quality.decode.decoder import Grey
+from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.features.tiles import Floats, dense
 
 _LENGTH, _LINES = 2048, 512

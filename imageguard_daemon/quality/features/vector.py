@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from imageguard_daemon.quality.decode.colours import Look
-from imageguard_daemon.quality.decode.decoder import Grey, Picture
+from imageguard_daemon.quality.decode.luma import Grey
+from imageguard_daemon.quality.decode.picture import Look, Picture
 from imageguard_daemon.quality.features import blur, compression, exposure, noise, pixelation
 from imageguard_daemon.quality.features.backends import FASTEST, Loops
 from imageguard_daemon.quality.features.compression import GridFit

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.quality.decode import decoder
 from imageguard_daemon.quality.decode.decoder import Limits, decode
 from imageguard_daemon.quality.decode.exif import camera_name
+from imageguard_daemon.quality.decode.formats import HANDLED
 from imageguard_daemon.quality.decode.luma import scaled_to_8_bit
 from tests.helpers.images import encoded, jpeg, photo, png, with_orientation
 
@@ -233,3 +235,8 @@ def test_the_pixel_limit_holds_for_every_decoder(image_format):
     assert decode(data, Limits(max_pixels=96 * 64)).width == 96
     with pytest.raises(ImageError, match="too_large"):
         decode(data, Limits(max_pixels=96 * 64 - 1))
+
+
+def test_every_format_that_is_handled_has_a_decoder():
+    """Adding a format takes its first bytes in formats.py and one line of the table."""
+    assert set(decoder._DECODERS) == HANDLED

@@ -12,9 +12,10 @@ from PIL import Image
 from bench.damage import DAMAGES
 from bench.variants import VARIANTS, png_chunk
 from imageguard_daemon.core.errors import ImageError
-from imageguard_daemon.quality.decode import integrity
+from imageguard_daemon.quality.decode import tiff
 from imageguard_daemon.quality.decode.decoder import Limits, decode
-from imageguard_daemon.quality.decode.integrity import deflated_whole, hole_in
+from imageguard_daemon.quality.decode.integrity import hole_in
+from imageguard_daemon.quality.decode.tiff import deflated_whole
 from tests.helpers.images import encoded, jpeg, noisy, photo, png
 
 LIMITS = Limits()
@@ -200,7 +201,7 @@ def test_cmyk_gives_the_luma_that_pillow_gives():
 def test_sound_deflated_tiff_is_unpacked_once(mode, predictor, monkeypatch):
     """Its checksums are held against the pixels: nothing is unpacked a second time only to be checked."""
     data = encoded(Image.fromarray(RGB).convert(mode), "TIFF", compression="tiff_deflate", tiffinfo={317: predictor})
-    monkeypatch.setattr(integrity, "deflated_whole", lambda *_: pytest.fail("unpacked again"))
+    monkeypatch.setattr(tiff, "deflated_whole", lambda *_: pytest.fail("unpacked again"))
     assert found(data) == ""
 
 

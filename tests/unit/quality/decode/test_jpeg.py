@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon.core.errors import ImageError
-from imageguard_daemon.quality.decode.decoder import MOST_SCANS, Limits
-from imageguard_daemon.quality.decode.jpeg import equivalent_quality, has_more_scans, luma_table, read_header
+from imageguard_daemon.quality.decode.decoder import Limits
+from imageguard_daemon.quality.decode.jpeg import MAX_SCANS
+from imageguard_daemon.quality.decode.jpeg_headers import equivalent_quality, has_more_scans, luma_table, read_header
 from imageguard_daemon.quality.measurement import measure_bytes
 from tests.helpers.images import encoded, jpeg, photo
 
@@ -62,7 +63,7 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():
     comment = b"\xff\xfe\x00\x06\xff\xd9\xff\xd9"  # holds what looks like the picture's end
     for data in (_with_scans_again(5000), _with_scans_again(200, comment), _with_scans_again(200, b"\xff" * 9)):
         found = measure_bytes(data, Limits())
-        assert (found.issue, found.detail) == ("too_large", f"more than {MOST_SCANS} scans over 64 x 64 pixels")
+        assert (found.issue, found.detail) == ("too_large", f"more than {MAX_SCANS} scans over 64 x 64 pixels")
 
 
 def test_of_a_picture_that_is_whole_in_its_first_scan_no_other_is_decoded():
@@ -80,5 +81,5 @@ def test_only_scans_of_the_picture_count():
         _with_scans_again(1, b"\xff\xfe\x03\xea" + b"\xff\xda" * 500),
         encoded(Image.fromarray(photo(96, 80)), "JPEG", progressive=True),
     ):
-        assert not has_more_scans(data, read_header(data), MOST_SCANS)
+        assert not has_more_scans(data, read_header(data), MAX_SCANS)
         assert has_more_scans(data, read_header(data), 3)

@@ -7,11 +7,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from bench.variants import VARIANTS, png_chunk
-from imageguard_daemon.quality.decode import opencv
+from imageguard_daemon.quality.decode import opencv, other_formats, png
 from imageguard_daemon.quality.decode.decoder import Limits, decode
 from imageguard_daemon.quality.decode.luma import grey_of
-from imageguard_daemon.quality.decode.opencv import png_grey, webp_grey
-from imageguard_daemon.quality.decode.png import read
 from tests.helpers.images import encoded, noisy, photo
 
 RGB = noisy(photo(161, 120), 3)
@@ -32,7 +30,7 @@ def by_pillow(data: bytes) -> np.ndarray:
 
 
 def by_opencv(data: bytes) -> np.ndarray | None:
-    return png_grey(read(data)) if data.startswith(b"\x89PNG") else webp_grey(data)
+    return png.quick_grey(png.read(data)) if data.startswith(b"\x89PNG") else other_formats.quick_grey(data)
 
 
 @pytest.mark.parametrize("kind", PLAIN)

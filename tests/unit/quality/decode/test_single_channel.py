@@ -11,7 +11,7 @@ from PIL import Image
 from imageguard_daemon import validate
 from imageguard_daemon.quality.decode.decoder import Limits, decode
 from imageguard_daemon.quality.decode.luma import Grey, grey_of
-from imageguard_daemon.quality.decode.single_channel import judged
+from imageguard_daemon.quality.decode.picture import judged_by
 from tests.helpers.images import encoded, exposed, photo
 
 SCENE = photo(seed=3)
@@ -109,24 +109,24 @@ def test_colours_are_asked_for_only_where_luma_is_dark():
     """Most pictures are not decoded a second time."""
     taken, looks = _each(BLUE)
     bright = grey_of(SCENE)
-    assert judged(bright, looks) is bright
+    assert judged_by(bright, looks) is bright
     assert taken == []
 
 
 def test_a_glance_that_shows_another_colour_spares_the_whole():
     """And one that shows none does not decide: the whole picture is the last word."""
     taken, looks = _each(SCENE[::8, ::8], BLUE)
-    assert judged(DARK, looks) is DARK
+    assert judged_by(DARK, looks) is DARK
     assert taken == [0]
     taken, looks = _each(BLUE[::8, ::8], BLUE)
-    assert np.array_equal(judged(DARK, looks), BLUE[..., 2])
+    assert np.array_equal(judged_by(DARK, looks), BLUE[..., 2])
     assert taken == [0, 1]
 
 
 @pytest.mark.parametrize("whole", [None, BLUE[::2], BLUE >> 4])
 def test_colours_that_are_not_those_of_the_luma_do_not_count(whole: Grey | None):
     """Those that cannot be had, are of another size, or are darker than what they are colours of."""
-    assert judged(DARK, lambda: (BLUE[::8, ::8], whole)) is DARK
+    assert judged_by(DARK, lambda: (BLUE[::8, ::8], whole)) is DARK
 
 
 def test_without_room_for_colours_luma_is_judged():
@@ -136,10 +136,10 @@ def test_without_room_for_colours_luma_is_judged():
         raise MemoryError
         yield BLUE
 
-    assert judged(DARK, full) is DARK
+    assert judged_by(DARK, full) is DARK
 
 
 def test_colours_in_memory_are_judged_alike():
     """A grey picture has none."""
-    assert np.array_equal(judged(DARK, lambda: (BLUE,)), BLUE[..., 2])
-    assert judged(DARK, lambda: (None,)) is DARK
+    assert np.array_equal(judged_by(DARK, lambda: (BLUE,)), BLUE[..., 2])
+    assert judged_by(DARK, lambda: (None,)) is DARK

@@ -1,13 +1,16 @@
-"""Keep what libtiff says of damaged files from a program's standard error, for the thread that decodes alone.
+"""Keep what C libraries say of damaged files from a program's standard error.
 
 libtiff, which Pillow brings along, prints by a handler that is one for the process. While a file is decoded here, the
-handler is one that says nothing to this thread and passes on what concerns others; then it is what it was.
+handler is one that says nothing to this thread and passes on what concerns others; then it is what it was. Other
+libraries have no such handler: for them a program can have its whole standard error silenced.
 """
 
 import contextlib
 import ctypes
 import os
+import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -24,7 +27,7 @@ class QuietTiff:
 
     def __init__(self) -> None:
         self._here = threading.local()
-        self._set_handler = _found()
+        self._set_handler = _handler_setter()
         self._ours = _Handler(self._on_error)
         self._lock = threading.Lock()
         self._inside = 0
@@ -60,12 +63,12 @@ class QuietTiff:
         if self._set_handler:
             self._set_handler(self._theirs)
 
-    def _on_error(self, module: int | None, told: int | None, values: int | None) -> None:
+    def _on_error(self, module: int | None, message: int | None, values: int | None) -> None:
         if not getattr(self._here, "depth", 0) and self._theirs:
-            _Handler(self._theirs)(module, told, values)
+            _Handler(self._theirs)(module, message, values)
 
 
-def _found() -> Any:
+def _handler_setter() -> Any:
     """Give what sets libtiff's handler; nothing where Pillow was built without, or hides it."""
     with contextlib.suppress(OSError, AttributeError):
         set_handler = ctypes.CDLL(vars(Image)["core"].__file__).TIFFSetErrorHandler
@@ -75,3 +78,20 @@ def _found() -> Any:
 
 
 QUIET_TIFF = QuietTiff()
+
+
+@contextlib.contextmanager
+def silent_standard_error() -> Iterator[None]:
+    """Have nothing of this process reach standard error meanwhile: C libraries print there without a file's name.
+
+    For programs: a library must not do so to its caller.
+    """
+    sys.stderr.flush()
+    standard_error, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)

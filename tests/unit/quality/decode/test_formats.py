@@ -2,7 +2,7 @@
 
 import pytest
 
-from imageguard_daemon.quality.decode.signatures import HANDLED, recognise, resemblance
+from imageguard_daemon.quality.decode.formats import HANDLED, recognise, resemblance
 from tests.helpers.images import jpeg, photo, png
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon import validate
-from imageguard_daemon.quality.decode import colours
+from imageguard_daemon.quality.decode import picture as picture_module
 from imageguard_daemon.quality.decode.decoder import Limits, Picture, decode, from_grey, from_pillow
 from imageguard_daemon.quality.decode.luma import grey_of
 from tests.helpers.images import Rgb, encoded, exposed, photo
@@ -61,11 +61,11 @@ def test_a_glance_has_one_size_and_one_look(way: str, size: tuple[int, int]) -> 
 @pytest.mark.parametrize("way", WAYS)
 def test_beyond_one_size_no_colours_are_looked_at(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By luma alone a large picture is judged, whichever way it comes in: in memory no less than as a file."""
-    monkeypatch.setattr(colours, "MOST_PX", BLUE.size // 3)
+    monkeypatch.setattr(picture_module, "MAX_COLOUR_PX", BLUE.size // 3)
     picture = WAYS[way](BLUE)
     assert picture.glance() is not None
     assert picture.grey.mean() == pytest.approx(BLUE[..., 2].mean(), abs=2)
-    monkeypatch.setattr(colours, "MOST_PX", BLUE.size // 3 - 1)
+    monkeypatch.setattr(picture_module, "MAX_COLOUR_PX", BLUE.size // 3 - 1)
     picture = WAYS[way](BLUE)
     assert picture.glance() is None
     assert picture.grey.mean() < 30
@@ -75,7 +75,7 @@ def test_beyond_one_size_no_colours_are_looked_at(way: str, monkeypatch: pytest.
 @pytest.mark.parametrize("scene", [exposed(photo(seed=3), 2.5), photo() * np.array([0, 0, 1], np.uint8)])
 def test_every_way_in_has_the_same_measures(scene: Rgb, most_px: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On either side of the limit."""
-    monkeypatch.setattr(colours, "MOST_PX", most_px)
+    monkeypatch.setattr(picture_module, "MAX_COLOUR_PX", most_px)
     data = _png(scene)
     ways = [validate(way).measures for way in (data, scene, Image.open(io.BytesIO(data)), Image.fromarray(scene))]
     assert all(way == ways[0] for way in ways)

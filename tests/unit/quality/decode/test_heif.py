@@ -14,7 +14,7 @@ import pytest
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import ImageError
-from imageguard_daemon.quality.decode import heic
+from imageguard_daemon.quality.decode import heif
 from imageguard_daemon.quality.decode.decoder import Limits, decode
 from imageguard_daemon.quality.decode.luma import grey_of
 from imageguard_daemon.quality.measurement import measure_bytes
@@ -49,9 +49,9 @@ def test_it_is_judged_as_viewers_show_it() -> None:
 @pytest.mark.parametrize("name", ["photo", "grey", "alpha"])
 def test_pixels_keep_the_file_in_whose_memory_they_lie(name: str) -> None:
     """Whatever is cut out of them does, too, and without them nothing is kept."""
-    opened = heic.opened((FILES / f"{name}.heic").read_bytes())
+    opened = heif.opened_heic((FILES / f"{name}.heic").read_bytes())
     owner = weakref.ref(opened)
-    part = heic.pixels_of(opened)[8:16]
+    part = heif.pixels_of(opened)[8:16]
     del opened
     gc.collect()
     assert owner() is not None
@@ -114,7 +114,7 @@ def test_it_is_decoded_in_the_confined_process() -> None:
 @needs_extra
 def test_threads_are_all_that_it_may_start_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the extra every attempt to escape is denied as without."""
-    monkeypatch.setattr(heic, "is_available", lambda: True)
+    monkeypatch.setattr(heif, "is_available", lambda: True)
     decoder = Decoder(4 << 30, escapes.attempt_all)
     contents = sealed_copy(b"x")
     try:
@@ -126,7 +126,7 @@ def test_threads_are_all_that_it_may_start_more(monkeypatch: pytest.MonkeyPatch)
 
 def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is unsupported, by name, and the reason helps."""
-    monkeypatch.setattr(heic, "is_available", lambda: False)
+    monkeypatch.setattr(heif, "is_available", lambda: False)
     measured = measure_bytes(PHOTO, Limits())
     assert measured.issue == "unsupported"
     assert "pip install 'imageguard-daemon[heic]'" in measured.detail

@@ -1,0 +1,104 @@
+"""What Pillow makes of a file: luma, colours, and its complaints sorted into what is recorded of the file."""
+
+import contextlib
+import io
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.quality.decode.exif import clean
+from imageguard_daemon.quality.decode.luma import Grey, grey_of, scaled_to_8_bit
+from imageguard_daemon.quality.decode.pillow import Image, UnidentifiedImageError
+from imageguard_daemon.quality.decode.warning_filters import QUIET_TIFF
+
+NO_MEMORY = "it takes more memory than a worker may have"
+_WANTS_MEMORY = re.compile(
+    r"out of memory|insufficient memory|memory (allocation|exhausted)|(cannot|failed to|unable to) allocate",
+    re.IGNORECASE,
+)
+_PILLOW_COMPLAINTS = (
+    *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, struct.error),
+    *(zlib.error, ArithmeticError, AttributeError, RuntimeError, AssertionError),
+)
+_BAND_ROWS = 64
+
+
+def one_line(error: Exception) -> str:
+    """Give an exception in at most 160 characters of one line."""
+    return (clean(str(error)) or type(error).__name__)[:160]
+
+
+def complaint(name: str, error: Exception) -> ImageError:
+    """Give what a library says of a file as an ImageError: damage, or want of memory, which proves none."""
+    message = one_line(error)
+    if _WANTS_MEMORY.search(message):
+        return ImageError("too_large", NO_MEMORY)
+    return ImageError("corrupt", f"{name}: {message}")
+
+
+@contextlib.contextmanager
+def pillow_guard(name: str) -> Iterator[None]:
+    """Turn whatever Pillow says about a bad file into ImageError."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise ImageError("corrupt", f"{name}: the header makes no sense") from error
+    except _PILLOW_COMPLAINTS as error:
+        raise complaint(name, error) from error
+
+
+def opened(data: bytes, name: str) -> Image.Image:
+    """Open a file as this format and no other, whatever Pillow would take it for."""
+    return Image.open(io.BytesIO(data), formats=[name])
+
+
+def colours_of_file(data: bytes, name: str, min_px: int = 0) -> Grey | None:
+    """Decode a file in colour; a JPEG in fewer pixels if that leaves a long side of at least `min_px`."""
+    with pillow_guard(name), QUIET_TIFF, opened(data, name) as image:
+        if min_px:
+            width, height = (max(1, side * min_px // max(image.size)) for side in image.size)
+            image.draft("RGB", (width, height))
+        return colours_of(image)
+
+
+def colours_of(image: Image.Image) -> Grey | None:
+    """Give the colours of an image that has some, and nothing transparent."""
+    if image.mode not in ("RGB", "P") or image.has_transparency_data:
+        return None
+    return np.asarray(image.convert("RGB"))
+
+
+def converted_grey(data: bytes, name: str) -> Grey:
+    """Give the luma of a file in whichever mode, by Pillow's own conversion."""
+    with pillow_guard(name), opened(data, name) as image:
+        return np.asarray(image.convert("RGB").convert("L"), np.uint8)
+
+
+def grey_of_image(image: Image.Image) -> Grey:
+    """Give the luma of an image, by the rules in `luma.py`."""
+    image.load()
+    if image.mode in ("La", "RGBa"):  # colours multiplied by their opacity: back to what they are
+        image = image.convert(image.mode.upper())
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return scaled_to_8_bit(np.asarray(image))
+    if image.has_transparency_data:
+        image = image.convert("LA" if image.mode in ("L", "LA", "1") else "RGBA")
+    elif image.mode == "LAB":
+        image = image.getchannel("L")
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    return _grey_by_bands(image) if image.mode == "RGB" else grey_of(np.asarray(image))
+
+
+def _grey_by_bands(image: Image.Image) -> Grey:
+    """Take RGB out of Pillow a few rows at a time, in half the time that it takes at once."""
+    width, height = image.size
+    grey = np.empty((height, width), np.uint8)
+    for top in range(0, height, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, height)
+        grey[top:bottom] = grey_of(np.asarray(image.crop((0, top, width, bottom))))
+    return grey
