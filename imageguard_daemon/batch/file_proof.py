@@ -1,12 +1,11 @@
 """Whether a file is still the one that was judged: asked of each file that a manifest is to name."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
 
 from imageguard_daemon.batch.manifests import Entry, LeftOut
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.core.regular_files import regular_file
 
 GONE = "a file that is not there any more"
 CHANGED = "a file that changed since it was judged"
@@ -41,8 +40,8 @@ def _why_not(entry: Entry, *, by_content: bool) -> str:
 
 def _why_not_its_content(entry: Entry) -> str:
     try:
-        with open(os.open(os.path.realpath(entry.path), READ_ONLY_NO_TRAPS), "rb", buffering=0) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with regular_file(os.path.realpath(entry.path)) as file:
+            digest = file.sha256()
     except OSError:
         return UNREADABLE
     return "" if digest == entry.sha256 else CHANGED

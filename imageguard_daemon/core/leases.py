@@ -19,9 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from imageguard_daemon.core.file_systems import FileSystem, Reach, file_system_of
-
-READ_ONLY_NO_TRAPS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""Opens neither the target of a link nor waits for the other end of a pipe."""
+from imageguard_daemon.core.regular_files import opened
 
 _F_SETSIG = 10
 
@@ -77,9 +75,5 @@ def writer_waits(descriptor: int) -> bool:
 
 def ask(path: str) -> Answer:
     """Ask about the file at `path`; OSError when it cannot be opened for reading."""
-    descriptor = os.open(path, READ_ONLY_NO_TRAPS)
-    try:
-        with read_lease(descriptor) as writers:
-            return Answer(writers, file_system_of(descriptor), os.fstat(descriptor).st_uid)
-    finally:
-        os.close(descriptor)
+    with opened(path) as descriptor, read_lease(descriptor) as writers:
+        return Answer(writers, file_system_of(descriptor), os.fstat(descriptor).st_uid)

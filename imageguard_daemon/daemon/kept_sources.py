@@ -19,12 +19,12 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.core.errors import RetryableError
 from imageguard_daemon.core.model import RecordedIntent
 from imageguard_daemon.core.names import number_of_set_aside, printable
+from imageguard_daemon.core.regular_files import regular_file_at
 from imageguard_daemon.daemon.comparing import Comparing
 from imageguard_daemon.daemon.returning import (
     LOOK_AFTER_SECONDS,
     LOOK_SECONDS,
     LOOKS_AT_A_TIME,
-    regular_file_at,
 )
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import put_back

@@ -1,13 +1,11 @@
 """From measurements to judged files: the decision, and where the file and its sidecars are to go."""
 
-import hashlib
 import os
-import stat
 from collections.abc import Sequence
 
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.core.model import Candidate, Decision, FileIdentity, Intent, JudgedFile, Measurement
 from imageguard_daemon.core.names import sidecar_ending
+from imageguard_daemon.core.regular_files import regular_file
 from imageguard_daemon.daemon.sources import ServedSource
 from imageguard_daemon.filing.rules import destinations
 from imageguard_daemon.quality.policy import decide_on_file
@@ -42,15 +40,8 @@ def late_sidecar_intent(path: str, ending: str, image_path: str) -> Intent | Non
 def contents_of(path: str, most_bytes: int) -> tuple[str, FileIdentity] | None:
     """Give SHA-256 and identity of a regular file; None when there is none, it cannot be read, or it is larger."""
     try:
-        descriptor = os.open(path, READ_ONLY_NO_TRAPS)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > most_bytes:
-                return None
-            with open(descriptor, "rb", buffering=0, closefd=False) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest(), FileIdentity.from_stat(status)
-        finally:
-            os.close(descriptor)
+        with regular_file(path) as file:
+            return None if file.status.st_size > most_bytes else (file.sha256(), file.identity)
     except OSError:
         return None
 

@@ -1,9 +1,7 @@
 """Finish what a crash left: at the start every intent that can be settled gets its outcome before all else."""
 
 import errno
-import hashlib
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,9 +11,10 @@ import structlog
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Source
 from imageguard_daemon.core.errors import DataError, ElsewhereError, RetryableError
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS, Writers, read_lease
+from imageguard_daemon.core.leases import Writers, read_lease
 from imageguard_daemon.core.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.core.names import aside_name, printable, temporary_name
+from imageguard_daemon.core.regular_files import NotRegularError, opened, regular_file
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import put_back
 from imageguard_daemon.filing.recorded_paths import Places
@@ -259,12 +258,8 @@ def _complete_move(
 
 def _may_be_written(name: Name) -> bool:
     """Tell whether an old file has a writer that nobody knows of: then it keeps a hidden name, and is looked after."""
-    descriptor = os.open(name[1], READ_ONLY_NO_TRAPS, dir_fd=name[0])
-    try:
-        with read_lease(descriptor) as writers:
-            return writers is Writers.unknown and os.fstat(descriptor).st_nlink == 1
-    finally:
-        os.close(descriptor)
+    with opened(name[1], name[0]) as descriptor, read_lease(descriptor) as writers:
+        return writers is Writers.unknown and os.fstat(descriptor).st_nlink == 1
 
 
 def _identity(path: str, folders: Folders) -> FileIdentity | None:
@@ -307,33 +302,22 @@ def _at_source(path: str, intent: Intent, folders: Folders) -> Presence:
     found = _presence(path, intent, folders)
     if found is not Presence.same:
         return found
-    descriptor = os.open(os.path.basename(path), READ_ONLY_NO_TRAPS, dir_fd=folders.descriptor(os.path.dirname(path)))
-    try:
-        with read_lease(descriptor) as writers:
-            return Presence.other if writers is Writers.some else found
-    finally:
-        os.close(descriptor)
+    folder, name = os.path.split(path)
+    with opened(name, folders.descriptor(folder)) as descriptor, read_lease(descriptor) as writers:
+        return Presence.other if writers is Writers.some else found
 
 
 def _presence(path: str, intent: Intent, folders: Folders) -> Presence:
     try:
         folder = folders.descriptor(os.path.dirname(path))
-        descriptor = os.open(os.path.basename(path), READ_ONLY_NO_TRAPS, dir_fd=folder)
+        with regular_file(os.path.basename(path), folder) as file:
+            is_judged = file.status.st_size == intent.identity.size_bytes and file.sha256() == intent.sha256
+            return Presence.same if is_judged else Presence.other
     except (FileNotFoundError, NotADirectoryError):
         return Presence.absent
+    except NotRegularError:
+        return Presence.other
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, a socket: not what was judged
             return Presence.other
         raise
-    try:
-        return Presence.same if _is_judged_file(descriptor, intent) else Presence.other
-    finally:
-        os.close(descriptor)
-
-
-def _is_judged_file(descriptor: int, intent: Intent) -> bool:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size != intent.identity.size_bytes:
-        return False
-    with open(descriptor, "rb", buffering=0, closefd=False) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == intent.sha256

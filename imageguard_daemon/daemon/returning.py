@@ -6,10 +6,9 @@ name back, its decision is taken back in the log, and it is judged again.
 """
 
 import os
-import stat
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -20,6 +19,7 @@ from imageguard_daemon.core.file_systems import Reach, file_system_at
 from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.core.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.regular_files import regular_file_at
 from imageguard_daemon.daemon.comparing import Comparing
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import put_back
@@ -151,12 +151,3 @@ def _taking_from(intent: Intent) -> Intent:
 def _numbers_anew(path: str) -> bool:
     """Tell whether the same file may come to have another number, as behind FUSE; OSError when that is not known."""
     return file_system_at(path).reach is Reach.relayed
-
-
-def regular_file_at(path: str) -> FileIdentity | None:
-    """See the file at a path as it is now."""
-    with suppress(OSError):
-        status = os.lstat(path)
-        if stat.S_ISREG(status.st_mode):
-            return FileIdentity.from_stat(status)
-    return None

@@ -20,16 +20,6 @@ def copy_hashing(source: int, target: int) -> str:
     return digest.hexdigest()
 
 
-def hash_of(file: int) -> str:
-    """Give the SHA-256 of all that an open file has, wherever it is read at the moment."""
-    digest = hashlib.sha256()
-    offset = 0
-    while chunk := os.pread(file, _CHUNK_BYTES, offset):
-        digest.update(chunk)
-        offset += len(chunk)
-    return digest.hexdigest()
-
-
 def copy_attributes(source: int, target: int) -> None:
     """Keep times, permissions, owner and extended attributes, as far as the other file system lets us."""
     status = os.fstat(source)

@@ -9,9 +9,8 @@ import os
 from collections.abc import Generator
 
 from imageguard_daemon.core.file_systems import file_system_of
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.core.model import FileIdentity, Intent
-from imageguard_daemon.filing.copying import hash_of
+from imageguard_daemon.core.regular_files import opened, sha256_of
 from imageguard_daemon.filing.renaming import Name
 
 _PIECE_BYTES = 1 << 20
@@ -20,7 +19,7 @@ _PIECE_BYTES = 1 << 20
 def is_judged(file: int, intent: Intent) -> bool:
     """Tell whether an open file is the one that was judged, with the bytes that it had."""
     found = FileIdentity.from_stat(os.fstat(file))
-    return found.same_content_as(intent.identity) or (_may_be(found, intent, file) and hash_of(file) == intent.sha256)
+    return found.same_content_as(intent.identity) or (_may_be(found, intent, file) and sha256_of(file) == intent.sha256)
 
 
 def is_as_it_was(file: int, intent: Intent) -> bool:
@@ -29,7 +28,7 @@ def is_as_it_was(file: int, intent: Intent) -> bool:
     Behind FUSE the time of an earlier change of name may be told late (bindfs): there its bytes say so.
     """
     found = FileIdentity.from_stat(os.fstat(file))
-    return found == intent.identity or (_may_be(found, intent, file) and hash_of(file) == intent.sha256)
+    return found == intent.identity or (_may_be(found, intent, file) and sha256_of(file) == intent.sha256)
 
 
 def bears_judged(name: Name, status: os.stat_result, intent: Intent) -> bool:
@@ -39,12 +38,9 @@ def bears_judged(name: Name, status: os.stat_result, intent: Intent) -> bool:
         return True
     if not _may_be(found, intent, name[0]):
         return False
-    descriptor = os.open(name[1], READ_ONLY_NO_TRAPS, dir_fd=name[0])
-    try:
-        opened = FileIdentity.from_stat(os.fstat(descriptor))
-        return opened.looks_like(found) and hash_of(descriptor) == intent.sha256
-    finally:
-        os.close(descriptor)
+    with opened(name[1], name[0]) as descriptor:
+        identity = FileIdentity.from_stat(os.fstat(descriptor))
+        return identity.looks_like(found) and sha256_of(descriptor) == intent.sha256
 
 
 def is_copied_or_numbered_anew(name: Name, status: os.stat_result, intent: Intent) -> bool:
@@ -54,11 +50,8 @@ def is_copied_or_numbered_anew(name: Name, status: os.stat_result, intent: Inten
     """
     if status.st_size != intent.identity.size_bytes or file_system_of(name[0]).keeps_numbers:
         return False
-    descriptor = os.open(name[1], READ_ONLY_NO_TRAPS, dir_fd=name[0])
-    try:
-        return hash_of(descriptor) == intent.sha256
-    finally:
-        os.close(descriptor)
+    with opened(name[1], name[0]) as descriptor:
+        return sha256_of(descriptor) == intent.sha256
 
 
 def compare_bytes(path: str, intent: Intent) -> Generator[None, None, bool]:
@@ -66,8 +59,7 @@ def compare_bytes(path: str, intent: Intent) -> Generator[None, None, bool]:
 
     Raises OSError when it cannot be read.
     """
-    descriptor = os.open(path, READ_ONLY_NO_TRAPS)
-    try:
+    with opened(path) as descriptor:
         digest, left = hashlib.sha256(), intent.identity.size_bytes
         while data := os.read(descriptor, _PIECE_BYTES):
             digest.update(data)
@@ -76,8 +68,6 @@ def compare_bytes(path: str, intent: Intent) -> Generator[None, None, bool]:
                 return False
             yield
         return digest.hexdigest() == intent.sha256
-    finally:
-        os.close(descriptor)
 
 
 def _may_be(found: FileIdentity, intent: Intent, on: int) -> bool:

@@ -12,8 +12,8 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.regular_files import READ_ONLY_NO_TRAPS
 
 REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

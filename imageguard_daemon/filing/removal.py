@@ -4,9 +4,10 @@ import os
 import stat
 
 from imageguard_daemon.core.errors import ChangedError, StorageError, retryable
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS, Writers, read_lease
+from imageguard_daemon.core.leases import Writers, read_lease
 from imageguard_daemon.core.model import Intent, RecordedIntent
 from imageguard_daemon.core.names import aside_name, printable
+from imageguard_daemon.core.regular_files import opened
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.judged_file import bears_judged
@@ -54,14 +55,10 @@ def _delete_if_meant(aside: Name, intent: Intent) -> None:
 def _is_open_for_writing(name: Name) -> bool:
     """Tell whether somebody surely writes to a file; one that may not be read can be deleted all the same."""
     try:
-        descriptor = os.open(name[1], READ_ONLY_NO_TRAPS, dir_fd=name[0])
+        with opened(name[1], name[0]) as descriptor, read_lease(descriptor) as writers:
+            return writers is Writers.some
     except PermissionError:
         return False
-    try:
-        with read_lease(descriptor) as writers:
-            return writers is Writers.some
-    finally:
-        os.close(descriptor)
 
 
 def _give_back(folder: int, aside: str, recorded: RecordedIntent) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from imageguard_daemon.core.errors import NO_ROOM, StalledError
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.regular_files import opened
 
 _RENAME_NOREPLACE = 1
 CANNOT_RENAME_SAFELY = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
@@ -77,12 +77,9 @@ def _is_taken(name: Name) -> bool:
 
 def _sync_everywhere(source: Name, target: Name) -> None:
     """Sync the file, too: some file systems answer for a folder even when they have been shut down."""
-    descriptor = os.open(source[1], READ_ONLY_NO_TRAPS, dir_fd=source[0])
-    try:
-        for one in (descriptor, source[0], target[0]):
-            os.fsync(one)
-    finally:
-        os.close(descriptor)
+    with opened(source[1], source[0]) as file:
+        for descriptor in (file, source[0], target[0]):
+            os.fsync(descriptor)
 
 
 def rename(source_folder: int, source_name: str, target_folder: int, target_name: str) -> None:

@@ -1,7 +1,6 @@
 """Verdicts on a list of files, each judged once: known ones from a cache or an audit log, the others measured now."""
 
 import fcntl
-import hashlib
 import json
 import os
 import subprocess
@@ -22,9 +21,9 @@ from imageguard_daemon.audit.recorded_measurements import RecordedMeasurements
 from imageguard_daemon.batch.measuring import cache_folder, version_of
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import NoInputError, UnavailableError
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.core.model import FileIdentity, Measurement, PresetName, Thresholds
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.regular_files import regular_file
 from imageguard_daemon.quality.policy import decide_on_file, thresholds_for
 from imageguard_daemon.quality.readout import readout_of, scorer_by
 
@@ -152,17 +151,13 @@ def _known(paths: Sequence[str], store: MeasuredFiles, log: RecordedMeasurements
             if measurement is None and log is not None:
                 measurement = log.find(path, identity)
                 if measurement is None and identity.size_bytes <= _HASHED_BYTES:
-                    measurement = log.find_content(_sha256(path), identity)
+                    with regular_file(path) as file:
+                        measurement = log.find_content(file.sha256(), identity)
                 if measurement is not None:
                     store.add(measurement)
             if measurement is not None:
                 found[path] = measurement
     return found
-
-
-def _sha256(path: str) -> str:
-    with open(os.open(path, READ_ONLY_NO_TRAPS), "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _measure(paths: Sequence[str], cache: Path, scoring: Scoring, version: str) -> Troubles:

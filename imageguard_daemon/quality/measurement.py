@@ -6,7 +6,6 @@ import io
 import logging
 import math
 import os
-import stat
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,8 +14,8 @@ import cv2
 import numpy as np
 
 from imageguard_daemon.core.errors import ChangedError, ImageError
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.core.model import FileIdentity, Measurement
+from imageguard_daemon.core.regular_files import NotRegularError, regular_file
 from imageguard_daemon.quality.decode import decoder, heif, opencv
 from imageguard_daemon.quality.decode.decoder import Limits, Picture
 from imageguard_daemon.quality.decode.formats import HANDLED
@@ -88,19 +87,15 @@ def fingerprint_file(path: str) -> Measurement:
 
 def _of_a_still_file(path: str, look: Callable[[io.FileIO, os.stat_result], Measurement]) -> Measurement:
     started = time.perf_counter()
-    descriptor = os.open(path, READ_ONLY_NO_TRAPS)
     try:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            raise ChangedError(f"not a regular file: {path!r}")
-        identity = FileIdentity.from_stat(before)
-        with open(descriptor, "rb", buffering=0, closefd=False) as file:
-            result = look(file, before)
-        if FileIdentity.from_stat(os.fstat(descriptor)) != identity:
-            raise ChangedError(f"changed while being read: {path!r}")
-    finally:
-        os.close(descriptor)
-    return replace(result, identity=identity, duration_ms=_milliseconds_since(started))
+        with regular_file(path) as opened:
+            with open(opened.descriptor, "rb", buffering=0, closefd=False) as file:
+                result = look(file, opened.status)
+            if FileIdentity.from_stat(os.fstat(opened.descriptor)) != opened.identity:
+                raise ChangedError(f"changed while being read: {path!r}")
+            return replace(result, identity=opened.identity, duration_ms=_milliseconds_since(started))
+    except NotRegularError as error:
+        raise ChangedError(f"not a regular file: {path!r}") from error
 
 
 def _measured(file: io.FileIO, status: os.stat_result, limits: Limits, measure: Measure) -> Measurement:

@@ -11,7 +11,6 @@ import importlib.resources
 import io
 import math
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from imageguard_daemon.core.errors import ConfigError, NoInputError, PermissionDeniedError
 from imageguard_daemon.core.model import Measures
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.regular_files import NotRegularError, regular_file
 from imageguard_daemon.quality.features.channel_clipping import partly_clipped_share
 from imageguard_daemon.quality.features.exposure import Tones
 from imageguard_daemon.quality.features.tiles import Floats
@@ -324,18 +324,13 @@ def _naming(path: str) -> Iterator[None]:
 
 
 def _bytes_of(path: str) -> bytes:
-    # O_NONBLOCK: a pipe of this name must not hold up who asks.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise ValueError("it is not a regular file")
-        if state.st_size > MOST_BYTES:
-            raise ValueError(f"it is larger than any readout ({MOST_BYTES >> 20} MB)")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(descriptor)
+        with regular_file(path) as file:
+            if file.status.st_size > MOST_BYTES:
+                raise ValueError(f"it is larger than any readout ({MOST_BYTES >> 20} MB)")
+            return file.read(MOST_BYTES)
+    except NotRegularError as error:
+        raise ValueError("it is not a regular file") from error
 
 
 def readout_from(content: bytes) -> Readout:

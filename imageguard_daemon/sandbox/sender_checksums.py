@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 from imageguard_daemon.core import checksums
 from imageguard_daemon.core.checksums import Digest, Listed
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
 from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.regular_files import regular_file
 
 LIST_BYTES = 4 << 20
 """A list of some 50,000 files. What is larger is ignored, and told."""
@@ -98,18 +98,12 @@ def _contents(path: str, most_bytes: int) -> tuple[FileIdentity, bytes] | None:
         if hindrance:
             _LOG.warning("%s %s and is ignored", printable(path), hindrance)
             return FileIdentity.from_stat(status), b""
-        descriptor = os.open(path, READ_ONLY_NO_TRAPS)
+        with regular_file(path) as file:
+            return file.identity, file.read(most_bytes)
     except FileNotFoundError:  # it has just gone
         return None
     except OSError as error:
         raise _unread(path, error) from error
-    try:
-        with open(descriptor, "rb", closefd=False) as file:
-            return FileIdentity.from_stat(os.fstat(descriptor)), file.read(most_bytes)
-    except OSError as error:
-        raise _unread(path, error) from error
-    finally:
-        os.close(descriptor)
 
 
 def _why_no_checksums(status: os.stat_result, most_bytes: int) -> str:

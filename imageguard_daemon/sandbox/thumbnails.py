@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.core.regular_files import regular_file
 from imageguard_daemon.sandbox.confined_process import ConfinedProcess, Work
 from imageguard_daemon.sandbox.thumbnail_process import HEADER, SIDE
 
@@ -46,13 +45,10 @@ def thumbnails_of(wanted: Mapping[int, tuple[Path, str]], settings: "Scoring") -
 
 def contents_of(path: Path, sha256: str) -> bytes:
     """Give a file's bytes if it is still what was recorded and not too large, else nothing."""
-    with suppress(OSError):
-        descriptor = os.open(path, READ_ONLY_NO_TRAPS)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if stat.S_ISREG(status.st_mode) and status.st_size <= _MOST_BYTES:
-                data = file.read(_MOST_BYTES)
-                return data if hashlib.sha256(data).hexdigest() == sha256 else b""
+    with suppress(OSError), regular_file(path) as file:
+        if file.status.st_size <= _MOST_BYTES:
+            data = file.read(_MOST_BYTES)
+            return data if hashlib.sha256(data).hexdigest() == sha256 else b""
     return b""
 
 

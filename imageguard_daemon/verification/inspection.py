@@ -1,12 +1,11 @@
 """One file checked against its record."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable
 
 from imageguard_daemon.audit.file_index import FiledFile
-from imageguard_daemon.core.leases import READ_ONLY_NO_TRAPS
+from imageguard_daemon.core.regular_files import regular_file
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 
 _SPECIAL: dict[Callable[[int], bool], str] = {stat.S_ISDIR: "a folder", stat.S_ISLNK: "a symbolic link"}
@@ -25,9 +24,8 @@ def inspect(file: FiledFile, *, quick: bool) -> Discrepancy | None:
 
 def sha256_of(path: str) -> str:
     """Give the SHA-256 of a file, following no link; OSError when it cannot be read."""
-    descriptor = os.open(path, READ_ONLY_NO_TRAPS)
-    with open(descriptor, "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with regular_file(path) as file:
+        return file.sha256()
 
 
 def _look_at(file: FiledFile, *, quick: bool) -> tuple[Kind, str] | None:

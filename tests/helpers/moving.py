@@ -27,7 +27,7 @@ def carry_out(one: RecordedIntent) -> None:
 def refusing(number: int) -> Rename:
     """Give a rename that the file system can't do."""
 
-    def rename(*_args: object) -> None:
+    def rename(*_arguments: object, **_options: object) -> None:
         raise OSError(number, os.strerror(number))
 
     return rename
