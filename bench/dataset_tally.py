@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.datasets import STANDARD_SIDES, Listed, Measured
 from bench.tally import Share, fewest_pixels
 from imageguard_daemon.calibration.collection import Collection, collect
-from imageguard_daemon.calibration.proposal import LEAST_IMAGES, make_proposal
+from imageguard_daemon.calibration.proposal import MIN_IMAGES, make_proposal
 from imageguard_daemon.core.model import Decision, Measurement
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.quality.scoring import LIMITS
@@ -131,7 +131,7 @@ def _soft_sets(measured: Measured) -> dict[str, SoftFigures]:
     for listed, measurement in measured.images:
         if listed.expect == "soft_source":
             sets.setdefault(listed.set, []).append((listed, measurement))
-    return {name: _soft(images, measured) for name, images in sorted(sets.items()) if len(images) >= LEAST_IMAGES}
+    return {name: _soft(images, measured) for name, images in sorted(sets.items()) if len(images) >= MIN_IMAGES}
 
 
 def _soft(images: Sequence[tuple[Listed, Measurement]], measured: Measured) -> SoftFigures:

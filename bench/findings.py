@@ -44,7 +44,7 @@ from imageguard_daemon.reporting.panel import Panel
 from imageguard_daemon.reporting.questions.now import (
     BASELINE_SLOTS,
     DAY_SLOTS,
-    MOST_HOURS,
+    MAX_HOURS,
     Spread,
     alarms,
     by_day,
@@ -244,7 +244,7 @@ def hours_of(seed: int, rates: Floats, a_day: float, burst: int, rows: int) -> t
 
 def spread_known(images: Floats, rejected: Floats) -> Spread:
     """Give how counts scatter, as a look at the last weeks has it."""
-    known = [part[:, :MOST_HOURS] for part in (images, rejected)]
+    known = [part[:, :MAX_HOURS] for part in (images, rejected)]
     return spread_of(*known, scatter_of(*map(by_day, known)))
 
 

@@ -33,9 +33,9 @@ from imageguard_daemon.quality import measurement, readout
 from imageguard_daemon.quality.decode import decoder
 from imageguard_daemon.quality.decode.decoder import Limits
 from imageguard_daemon.quality.features import compression, vector
-from imageguard_daemon.quality.features.backends import FASTEST
 from imageguard_daemon.quality.features.line_samples import lines
-from imageguard_daemon.quality.features.tiles import dense
+from imageguard_daemon.quality.features.tiles import dense, reduced
+from imageguard_daemon.quality.features.vector import FASTEST
 from imageguard_daemon.quality.policy import PRESETS, decide
 from tests.helpers.images import encoded, photo
 
@@ -119,22 +119,22 @@ def print_stages(name: str, data: bytes, runs: int) -> None:
     """Print where the time goes for one file."""
     picture, side = decoder.decode(data, LIMITS), LIMITS.working_long_side
     found = vector.extract(picture, side)
-    reduced = vector.at_working_size(picture.grey, side)
+    working_grey = reduced(picture.grey, side)
     native, working = picture.grey, np.ascontiguousarray(reduced)
-    loops = FASTEST
+    backend = FASTEST
     across, down = lines(native)
-    along = loops.lines(across, down)
+    along = backend.lines(across, down)
     stages: dict[str, Callable[[], object]] = {
         "SHA-256": lambda: hashlib.sha256(data).hexdigest(),
         "decoding, integrity": lambda: decoder.decode(data, LIMITS),
-        "working size": lambda: vector.at_working_size(native, side),
-        "upright": lambda: dense(vector.upright(reduced)(reduced)),
+        "working size": lambda: reduced(native, side),
+        "upright": lambda: dense(vector.upright(working_grey)(working_grey)),
         "lines": lambda: lines(native),
-        "blur": lambda: loops.blur(working),
-        "noise": lambda: loops.noise(working),
-        "exposure": lambda: loops.exposure(working),
-        "compression": lambda: compression.compression_features(native, along.row, along.column, loops.blocks),
-        "enlargement": lambda: loops.lines(across, down),
+        "blur": lambda: backend.blur(working),
+        "noise": lambda: backend.noise(working),
+        "exposure": lambda: backend.exposure(working),
+        "compression": lambda: compression.compression_features(native, along.row, along.column, backend.blocks),
+        "enlargement": lambda: backend.lines(across, down),
         "all features": lambda: vector.extract(picture, side),
         "readout": lambda: readout.read_out(found),
     }

@@ -17,7 +17,7 @@ from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.statistics import wilson_interval
 from imageguard_daemon.reporting.text import limit_percent
 
-LEAST_IMAGES = 10
+MIN_IMAGES = 10
 """Fewer good images than this say nothing, and are refused."""
 NEARLY_OFF = 2.0
 """A threshold up to here hardly rejects anything: at 2 points blur is 7 px, noise 38 grey levels."""
@@ -170,11 +170,11 @@ def make_held_proposal(
     limit, by_name = Limit(max_reject, confidence), thresholds_for(preset_name)
     preset = tuple(by_name[name] for name in LIMITS)
     needed, images = images_needed(limit), len(good.samples)
-    if images < needed + LEAST_IMAGES:
+    if images < needed + MIN_IMAGES:
         raise NoInputError(
             f"{images:,} different good images are too few to hold {limit_percent(max_reject)} for unseen ones with "
-            f"{limit_percent(confidence)} confidence; it takes {needed + LEAST_IMAGES:,}: {needed:,} to hold the "
-            f"thresholds against, and {LEAST_IMAGES} others to choose them from"
+            f"{limit_percent(confidence)} confidence; it takes {needed + MIN_IMAGES:,}: {needed:,} to hold the "
+            f"thresholds against, and {MIN_IMAGES} others to choose them from"
         )
     mixed = [sample.scores for sample in sorted(good.samples, key=lambda one: (one.sha256, one.name))]
     chosen_from = min(images // 2, images - needed)

@@ -24,7 +24,7 @@ Scores = tuple[float, ...]
 
 CHANCE = 0.05
 """How probable by chance the evidence for thresholds above the preset may be, all signals together."""
-_LEAST_LOOKAHEAD, _MOST_LOOKAHEAD = 50, 500
+_MIN_LOOKAHEAD, _MAX_LOOKAHEAD = 50, 500
 _STEP = 10
 """Thresholds have one digit: tenths."""
 
@@ -88,7 +88,7 @@ class _Search:
         self._ascending = [sorted(range(len(good)), key=lambda i: good[i][s]) for s in self._signals]
         self._first = [0] * len(preset)
         self._kept = [True] * len(good)
-        self._lookahead = min(max(_LEAST_LOOKAHEAD, len(good) // 50), _MOST_LOOKAHEAD)
+        self._lookahead = min(max(_MIN_LOOKAHEAD, len(good) // 50), _MAX_LOOKAHEAD)
 
     def give_up(self, index: int) -> None:
         """Let this image be rejected."""

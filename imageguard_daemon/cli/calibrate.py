@@ -319,21 +319,21 @@ def _progress(console: "Console", total: int) -> "Iterator[Callable[[], None]]":
 
 def _collections(measured: Sequence[_Measured], archived: str) -> "tuple[Collection, Collection]":
     from imageguard_daemon.calibration.collection import collect
-    from imageguard_daemon.calibration.proposal import LEAST_IMAGES
+    from imageguard_daemon.calibration.proposal import MIN_IMAGES
 
     good, bad = (*measured, [])[:2]
     collections = (
         collect(good, frozenset(measurement.sha256 for _, measurement in bad)),
         collect(bad, frozenset(measurement.sha256 for _, measurement in good)),
     )
-    if len(collections[0].samples) < LEAST_IMAGES:
+    if len(collections[0].samples) < MIN_IMAGES:
         raise NoInputError(f"{_too_few(collections[0])}{archived}")
     return collections
 
 
 def _too_few(good: "Collection") -> str:
     """Say how many good images count, and what became of the others."""
-    from imageguard_daemon.calibration.proposal import LEAST_IMAGES
+    from imageguard_daemon.calibration.proposal import MIN_IMAGES
 
     issues = Counter(why.partition(":")[0] for why in good.unmeasured.values())
     others = {
@@ -343,7 +343,7 @@ def _too_few(good: "Collection") -> str:
     }
     told = ", ".join(f"{count:,} {what}" for what, count in others.items() if count)
     not_counted = f" (not counted: {told})" if told else ""
-    return f"{LEAST_IMAGES} different good images are needed; there are {len(good.samples)}{not_counted}"
+    return f"{MIN_IMAGES} different good images are needed; there are {len(good.samples)}{not_counted}"
 
 
 def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console", told: "FromLog | None") -> None:

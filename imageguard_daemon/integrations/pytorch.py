@@ -36,7 +36,7 @@ _CANNOT_LOAD = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionB
 """What a loader says of a file that is gone, damaged or no image; and what is said here of one that was overwritten."""
 _ENDINGS_OF_TORCHVISION = (".ppm", ".pgm")
 """Those that torchvision's ImageFolder takes, and nothing here judges."""
-_MOST_REPLACED_IN_A_ROW = 10
+_MAX_REPLACED_IN_A_ROW = 10
 _SELECTION = Selection.from_settings(Intake())
 """Names that the daemon leaves alone, trash cans for instance, are not classes and no images here either."""
 
@@ -102,7 +102,7 @@ class _ValidatedImages(Dataset[Any]):
         """Load a sample, or the next one that can be loaded in place of one that turned bad since it was judged."""
         if not -len(self.samples) <= index < len(self.samples):
             raise IndexError(f"index {index} is out of range for {len(self.samples)} images")
-        for step in range(min(_MOST_REPLACED_IN_A_ROW, len(self.samples)) + 1):
+        for step in range(min(_MAX_REPLACED_IN_A_ROW, len(self.samples)) + 1):
             path, target = self.samples[(index + step) % len(self.samples)]
             try:
                 self._require_unchanged(path)
@@ -112,7 +112,7 @@ class _ValidatedImages(Dataset[Any]):
                     raise
                 self._warn(path, error)
         raise RuntimeError(
-            f"{printable(path)} and {_MOST_REPLACED_IN_A_ROW} samples before it can no longer be loaded; "
+            f"{printable(path)} and {_MAX_REPLACED_IN_A_ROW} samples before it can no longer be loaded; "
             "is their disk or mount in order?"
         )
 

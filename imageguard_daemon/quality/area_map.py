@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.features.blur import tile_contrast
 from imageguard_daemon.quality.features.exposure import BLACK, WHITE
-from imageguard_daemon.quality.features.tiles import TILE, Floats, grid, tile_means
-from imageguard_daemon.quality.features.vector import at_working_size
+from imageguard_daemon.quality.features.tiles import TILE, Floats, grid, reduced, tile_means
 
 SMALLEST_SIDE_PX = 40
 _SIGMAS = np.geomspace(0.5, 8.0, 33, dtype=np.float32)
@@ -39,7 +38,7 @@ class AreaMap:
 
 def area_map(grey: Grey, working_long_side: int) -> AreaMap | None:
     """Look at height x width uint8 luma; None for a picture too small to have tiles."""
-    working = np.ascontiguousarray(at_working_size(grey, working_long_side))
+    working = np.ascontiguousarray(reduced(grey, working_long_side))
     if min(working.shape) < SMALLEST_SIDE_PX:
         return None
     height, width = working.shape

@@ -15,7 +15,7 @@ from imageguard_daemon.quality.features.tiles import Floats
 _ABOUT = "about"
 _ARCHIVE = b"PK\x03\x04"
 _SCALES = ("low", "high", "mean", "spread")
-MOST_BYTES = 256 << 20
+MAX_BYTES = 256 << 20
 """Hundreds of times what training writes; no more is unpacked."""
 
 
@@ -129,8 +129,8 @@ def _require_archive(file: BinaryIO) -> None:
 
 
 def _require_size(members: Iterable[ZipInfo]) -> None:
-    if sum(member.file_size for member in members) > MOST_BYTES:
-        raise ValueError(f"unpacked it is larger than any readout ({MOST_BYTES >> 20} MB)")
+    if sum(member.file_size for member in members) > MAX_BYTES:
+        raise ValueError(f"unpacked it is larger than any readout ({MAX_BYTES >> 20} MB)")
 
 
 def _count(arrays: Mapping[str, Any], name: str) -> int:

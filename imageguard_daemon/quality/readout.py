@@ -22,11 +22,10 @@ from imageguard_daemon.core.errors import ConfigError, NoInputError, PermissionD
 from imageguard_daemon.core.model import Measures
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.regular_files import NotRegularError, regular_file
-from imageguard_daemon.quality.features.channel_clipping import partly_clipped_share
-from imageguard_daemon.quality.features.exposure import Tones
+from imageguard_daemon.quality.features.exposure import Tones, partly_clipped_share
 from imageguard_daemon.quality.features.tiles import Floats
 from imageguard_daemon.quality.features.vector import AT_WORKING_SIZE, NAMES, Features
-from imageguard_daemon.quality.network import MOST_BYTES, Network, Panel, load, stacked
+from imageguard_daemon.quality.network import MAX_BYTES, Network, Panel, load, stacked
 from imageguard_daemon.quality.scoring import SCALES, Scale
 from imageguard_daemon.quality.version import scorer_with
 
@@ -47,13 +46,13 @@ Exposure has networks of its own: what taught it new kinds of pictures made thos
 _DATA = "readout.npz"
 _SMALLEST_SIDE_PX = 16
 """A few pixels say how many they are, and nothing else."""
-_SMALL_SIDE_PX, _SMALL_NOISE_SIDE_PX, _LEAST_SAID = 64, 96, 0.3
+_SMALL_SIDE_PX, _SMALL_NOISE_SIDE_PX, _MIN_SAID = 64, 96, 0.3
 """A picture with a shorter side is blamed less the smaller it is, and at half of that by so much of the estimate."""
 _BLANK = 0.9995
 """Share of clipped pixels from which on there is nothing else to be seen."""
 _USED_LEVELS, _FEW_LEVELS = NAMES.index("used_levels"), 0.02
 _INK, _DARK, _BRIGHT = (NAMES.index(name) for name in ("darker_than_48", "darker_than_64", "brighter_than_224"))
-_LEAST_INK, _INK_FOR_TONES, _MOST_BETWEEN, _DRAWN_LEVELS, _DRAWN_PAGE = 0.01, 0.5, 0.05, 0.85, 0.25
+_MIN_INK, _INK_FOR_TONES, _MAX_BETWEEN, _DRAWN_LEVELS, _DRAWN_PAGE = 0.01, 0.5, 0.05, 0.85, 0.25
 """A page that a program drew: shares of ink, by itself and of the tones between it and the paper, which are few; the
 share of levels in use; and the most that it may be over-exposed.
 
@@ -133,7 +132,7 @@ def _is_ink_on_paper(vector: Floats) -> bool:
     """Tell whether a program drew dark on white: too much light leaves tones between in a photo, and little dark."""
     ink, dark, bright = (float(vector[at]) ** 2 for at in (_INK, _DARK, _BRIGHT))
     between = 1 - dark - bright
-    is_clear = between <= _MOST_BETWEEN and ink >= max(_LEAST_INK, _INK_FOR_TONES * between)
+    is_clear = between <= _MAX_BETWEEN and ink >= max(_MIN_INK, _INK_FOR_TONES * between)
     return is_clear and bool(vector[_USED_LEVELS] < _DRAWN_LEVELS)
 
 
@@ -190,7 +189,7 @@ def _estimates(vector: Floats, short_side: int, panels_asked: "tuple[_Asked, ...
 def _said_by(name: str, short_side: int) -> float:
     """Give how much so few pixels say, 0 to 1: of noise the least, for which few of them are flat."""
     start = _SMALL_NOISE_SIDE_PX if name == "noise_sigma" else _SMALL_SIDE_PX
-    return _LEAST_SAID + (1 - _LEAST_SAID) * _ramp(short_side, start / 2, start)
+    return _MIN_SAID + (1 - _MIN_SAID) * _ramp(short_side, start / 2, start)
 
 
 def _measure(name: str, score: float, said: float) -> float:
@@ -326,9 +325,9 @@ def _naming(path: str) -> Iterator[None]:
 def _bytes_of(path: str) -> bytes:
     try:
         with regular_file(path) as file:
-            if file.status.st_size > MOST_BYTES:
-                raise ValueError(f"it is larger than any readout ({MOST_BYTES >> 20} MB)")
-            return file.read(MOST_BYTES)
+            if file.status.st_size > MAX_BYTES:
+                raise ValueError(f"it is larger than any readout ({MAX_BYTES >> 20} MB)")
+            return file.read(MAX_BYTES)
     except NotRegularError as error:
         raise ValueError("it is not a regular file") from error
 

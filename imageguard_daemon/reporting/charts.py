@@ -37,11 +37,11 @@ COLOURS = {
 """No two look alike, to colour-blind people either: at least 10 by CIEDE2000, as a test has it."""
 _OTHER_COLOUR = "#a5b824"
 _PLAIN = "#3d7de0"
-_MOST_LABELS, _MOST_NARROW = 8, 4
+_MAX_LABELS, _MAX_NARROW = 8, 4
 _BAR_SHARE = 0.84
 _WIDEST_BAR = 20.0
 """The bar of a single day is not a wall."""
-_MOST_DOTS = 40
+_MAX_DOTS = 40
 _POINTS_A_BAR = 2
 _APART = 14
 """Labels of an axis are so far from one another, at least."""
@@ -246,14 +246,14 @@ def _middles(number: int) -> list[float]:
 
 def _times(buckets: Sequence[Bucket]) -> list[Tick]:
     """Label some buckets: days by their number, parts of a day by the clock, but midnight by its day."""
-    size, most = buckets[0].size, len(buckets) / _MOST_LABELS
+    size, most = buckets[0].size, len(buckets) / _MAX_LABELS
     if size < DAY:
         step = next(step for step in _CLOCK_STEPS if step >= most * size)
         labelled = [at for at, one in enumerate(buckets) if not _minutes(one) % (step // _MINUTE)] or [0]
     else:
         labelled = list(range(0, len(buckets), math.ceil(most)))
     middles = _middles(len(buckets))
-    sparse = math.ceil(len(labelled) / _MOST_NARROW)
+    sparse = math.ceil(len(labelled) / _MAX_NARROW)
     return [Tick(middles[at], _label(buckets[at]), number % sparse > 0) for number, at in enumerate(labelled)]
 
 
@@ -290,5 +290,5 @@ def _dots(points: Sequence[tuple[float, float] | None]) -> Iterator[tuple[float,
     """Give the points to be marked: all where there is room, else those to which no line leads."""
     for at, point in enumerate(points):
         is_alone = not any(points[max(at - 1, 0) : at]) and not any(points[at + 1 : at + 2])
-        if point and (is_alone or len(points) <= _MOST_DOTS):
+        if point and (is_alone or len(points) <= _MAX_DOTS):
             yield point

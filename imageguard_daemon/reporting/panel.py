@@ -20,9 +20,9 @@ from imageguard_daemon.reporting.tallies import Tally
 
 FIELDS = ("class", "source", "camera", "host", "preset")
 PAIRS = (("class", "source"), ("class", "camera"), ("source", "camera"))
-MOST_SLOTS = 400
+MAX_SLOTS = 400
 """Longer reports are looked at in coarser steps."""
-MOST_CELLS = 2_000_000
+MAX_CELLS = 2_000_000
 """So many of streams and slots at most: with very many streams, slots are coarser."""
 _STRAY_SHARE = 0.001
 """So few images at either end may lie years off: a clock was wrong."""
@@ -151,7 +151,7 @@ class Panel:
         return counted.astype(float).reshape(-1, slots)
 
 
-def panel_of(cells: Cells, most_slots: int = MOST_SLOTS) -> Panel:
+def panel_of(cells: Cells, most_slots: int = MAX_SLOTS) -> Panel:
     """Arrange what was counted by slot and key."""
     kept, slots, of_slot = _slots(cells, len(streams_in(cells)), most_slots)
     numbers, images = cells.numbers[kept], cells.images[kept]
@@ -207,7 +207,7 @@ def _slots(cells: Cells, streams: int, most_slots: int) -> tuple[npt.NDArray[np.
         summed = np.bincount(places, cells.images).cumsum()
         ends = np.searchsorted(summed, np.array([_STRAY_SHARE, 1 - _STRAY_SHARE]) * summed[-1])
         first, last = int(distinct[ends[0]]), int(distinct[min(ends[1], len(distinct) - 1)])
-    most = max(1, min(most_slots, MOST_CELLS // max(streams, 1)))
+    most = max(1, min(most_slots, MAX_CELLS // max(streams, 1)))
     step = -(-(last - first + 1) // most)
     kept = (found >= first) & (found <= last)
     number = -(-(last - first + 1) // step)

@@ -21,7 +21,7 @@ from imageguard_daemon.reporting.panel import Panel, panel_of
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.period import end_of
 from imageguard_daemon.reporting.questions.boundary import Missed, missed_by_little, tried
-from imageguard_daemon.reporting.questions.now import MOST_HOURS, hourly_panel, risen_now
+from imageguard_daemon.reporting.questions.now import MAX_HOURS, hourly_panel, risen_now
 from imageguard_daemon.reporting.report import (
     Facts,
     Grouping,
@@ -40,7 +40,7 @@ from imageguard_daemon.reporting.sizes import Bands, SizeCounter
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
-_MOST_SIZES = 1_000
+_MAX_SIZES = 1_000
 """A log of ten thousand classes must not have all their examples read."""
 
 
@@ -95,7 +95,7 @@ def risen_in(engine: Engine, scope: Scope, settings: "Reporting") -> list[Findin
     What is usual is known from the weeks before, whether they are in scope or not.
     """
     if scope.until is not None:
-        scope = replace(scope, since=scope.until - timedelta(hours=MOST_HOURS))
+        scope = replace(scope, since=scope.until - timedelta(hours=MAX_HOURS))
     with columns_for(engine, scope) as columns:
         counter = CellCounter(columns.keys, HOUR_MS)
         for batch in columns.batches(scope):
@@ -147,7 +147,7 @@ def _surveyed_again(columns: Columns, scope: Scope, cells: Cells) -> Surveyor:
 def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:
     """Add the width and height of some images of each band: roll-ups have only how many pixels."""
     every = [band for one in bands.values() for band in one.found.values()]
-    measures = columns.measures([number for band in every for number in band.ids][:_MOST_SIZES])
+    measures = columns.measures([number for band in every for number in band.ids][:_MAX_SIZES])
     known = {number: (round(found["width"]), round(found["height"])) for number, found in measures.items() if found}
     return {
         what: replace(

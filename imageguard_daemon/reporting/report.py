@@ -27,7 +27,7 @@ Grouping = tuple[Dimension, ...]
 EVERYTHING: Grouping = (Dimension.class_, Dimension.source, Dimension.camera)
 """What findings look at, whatever a report is grouped by; also what totals are made from."""
 _SLOTS_MS = (86_400_000, 3_600_000, 300_000)
-_LEAST_SLOTS = 6
+_MIN_SLOTS = 6
 """The longest part of time of which a report has so many is what changes are looked for in."""
 _SHORT = timedelta(days=4)
 _HOUR = timedelta(hours=1)
@@ -174,7 +174,7 @@ def _reviewed(by: Grouping, reviews: Sequence[ReviewCount] | None) -> dict[str, 
 
 def slot_ms(span_ms: int) -> int:
     """Give the part of time in which a report of this length is looked at."""
-    return next((one for one in _SLOTS_MS if span_ms >= _LEAST_SLOTS * one), _SLOTS_MS[-1])
+    return next((one for one in _SLOTS_MS if span_ms >= _MIN_SLOTS * one), _SLOTS_MS[-1])
 
 
 def _panel_of(everything: Sequence[Count]) -> Panel:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.reporting.finding import ALPHA, CLEARLY_HIGHER
-from imageguard_daemon.reporting.scatter import LEAST_SLOTS, Scatter, own_factors, scatter_of
+from imageguard_daemon.reporting.scatter import MIN_SLOTS, Scatter, own_factors, scatter_of
 from imageguard_daemon.reporting.statistics import chance_with_scatter, with_doubt
 
 Counts = npt.NDArray[np.float64]
@@ -25,7 +25,7 @@ _LIKELY = 0.01
 """More than this by chance is nothing, whatever it is corrected for."""
 _SHORT_SLOTS, _STANDS_OUT = 3, {True: 2.0, False: 1.3}
 """A time must lie so many times as far above the rest as the next best of its length: more so if it is a day or two."""
-_LEAST_BURSTS = 3
+_MIN_BURSTS = 3
 """Rejections of fewer bursts are not a change, whatever their number."""
 _ROWS_AT_A_TIME = 128
 
@@ -81,10 +81,10 @@ class Rises:
     def bounds(self) -> Counts:
         """Say for each row how many standard errors its rise has at most; -inf where it has none."""
         bounds = np.full(len(self.images), -np.inf)
-        if self._slots < LEAST_SLOTS:
+        if self._slots < MIN_SLOTS:
             return bounds
         total, bad = self.images.sum(axis=1), self.hits.sum(axis=1)
-        rows = np.flatnonzero((total >= 2 * self._least) & (bad >= _LEAST_BURSTS) & (bad < total))
+        rows = np.flatnonzero((total >= 2 * self._least) & (bad >= _MIN_BURSTS) & (bad < total))
         for at in range(0, len(rows), _ROWS_AT_A_TIME):
             part = rows[at : at + _ROWS_AT_A_TIME]
             best = [self._standard_errors(part, kind).max(axis=1, initial=-np.inf) for kind in self._kinds]
@@ -116,7 +116,7 @@ class Rises:
             effect_outside = factors * self._scatter.effect_of((squares[:, -1:] - square) / outside, overall)
             rate, other, before = bad / inside, bad_outside / outside, (summed_bad / summed)[:, windows.begins]
             z = (rate - other) / np.sqrt(overall * (1 - overall) * (effect / inside + effect_outside / outside))
-            news = is_clear(rate, other) & is_clear(rate, before) & (bad >= _LEAST_BURSTS * effect)
+            news = is_clear(rate, other) & is_clear(rate, before) & (bad >= _MIN_BURSTS * effect)
         enough = (inside >= self._least) & (summed[:, windows.begins] >= self._least)
         return np.where(news & enough, z, -np.inf)
 

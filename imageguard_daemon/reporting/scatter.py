@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.float64]
-LEAST_SLOTS = 4
+MIN_SLOTS = 4
 """Fewer times say nothing of scatter."""
-_LEAST_PAIRS = 20
+_MIN_PAIRS = 20
 """Fewer pairs of times say nothing of scatter."""
 _RARE = 20
-_MOST_ROWS, _FOLDED_ROWS = 64, 16
+_MAX_ROWS, _FOLDED_ROWS = 64, 16
 _DOUBT = 3.0
 """So many times the inverse root of the pairs is what a row's own scatter is uncertain by."""
 _TRUST = 10
@@ -69,11 +69,11 @@ def scatter_of(images: Counts, hits: Counts) -> Scatter:
     What days have in common shows where different rows move together, and only there: a class that came in one day is
     no bad day. What remains within the rows are bursts.
     """
-    if images.shape[1] < LEAST_SLOTS or not hits.any():
+    if images.shape[1] < MIN_SLOTS or not hits.any():
         return Scatter()
     first = _ratios(_with_rare_rows(_sums(images, hits), images, hits))[0]
     fine, fine_days, many = _ratios(_with_rare_rows(_sums(images, hits, max(first, 1.0)), images, hits))
-    if many < _LEAST_PAIRS:
+    if many < _MIN_PAIRS:
         return Scatter()
     day, few = _common(images, hits, max(fine, 1.0))
     return Scatter(max(1.0, fine - day * fine_days), day, few if day else many)
@@ -84,7 +84,7 @@ def _common(images: Counts, hits: Counts, burst: float) -> tuple[float, float]:
 
     It is the mean product of what two rows do between neighbouring slots. 0 where that may be chance.
     """
-    if len(images) > _MOST_ROWS:  # rare streams have no neighbouring slots of their own
+    if len(images) > _MAX_ROWS:  # rare streams have no neighbouring slots of their own
         images, hits = (_folded(part) for part in (images, hits))
     rates = (hits.sum(axis=1) / np.maximum(images.sum(axis=1), 1))[:, None]
     now, after = images[:, :-1], images[:, 1:]
@@ -109,10 +109,10 @@ def own_factors(images: Counts, hits: Counts, effects: Counts) -> Counts:
     What a row has of its own is drawn to what all rows have together, and counts only beyond its own uncertainty: the
     squares of few bursts scatter themselves.
     """
-    if images.shape[1] < LEAST_SLOTS:
+    if images.shape[1] < MIN_SLOTS:
         return np.ones(len(images))
     sums = _sums(images, hits)
-    if sums.pairs.sum() < _LEAST_PAIRS:
+    if sums.pairs.sum() < _MIN_PAIRS:
         return np.ones(len(images))
     expected = sums.chance * effects
     together = max(1.0, sums.squares.sum() / max(expected.sum(), 1e-9))
@@ -153,7 +153,7 @@ def _with_rare_rows(sums: _Sums, images: Counts, hits: Counts) -> _Sums:
     """
     n, y = images.sum(axis=1), hits.sum(axis=1)
     alone = ((images > 0).sum(axis=1) == 1) & (n > 1) & (n <= _RARE)
-    if np.count_nonzero(alone) < _LEAST_PAIRS:
+    if np.count_nonzero(alone) < _MIN_PAIRS:
         return sums
     n, y, rate = n[alone], y[alone], hits.sum() / max(images.sum(), 1)
     return _Sums(

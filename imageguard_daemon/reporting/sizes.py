@@ -33,10 +33,10 @@ BINS = _SMALL_BINS + _FAR_BINS + 2
 """The last one has all larger images, and what is smaller than the first is in the first."""
 _AROUND_BINS = round(math.log(2) / _STEP)
 """What lies around a band: down to half and up to twice as many pixels."""
-_MOST_CLASSES = 10_000
+_MAX_CLASSES = 10_000
 """Only so many are looked at: their histograms must fit into memory."""
 EXAMPLES_KEPT = 3
-LEAST_IMAGES = 6
+MIN_IMAGES = 6
 """Fewer are never a band; fewer images are not a group to look at."""
 
 
@@ -133,8 +133,8 @@ def bands_of(sizes: Mapping[str, Mapping[int, Sequence[int]]]) -> Bands:
         for at, (images, *_) in by_bin.items():
             counts[at] = images
         total = int(counts.sum())
-        looked_at += total >= LEAST_IMAGES
-        if made := best_band(counts, total, LEAST_IMAGES):
+        looked_at += total >= MIN_IMAGES
+        if made := best_band(counts, total, MIN_IMAGES):
             first, after, band = made
             most = sorted((at for at in range(first, after) if at in by_bin), key=lambda at: -by_bin[at][0])
             shown = tuple((by_bin[at][1], by_bin[at][2]) for at in most[:EXAMPLES_KEPT])
@@ -187,7 +187,7 @@ class _Groups:
         group_of = attrgetter(name, "scorer_version")
         for at, key in enumerate(keys):
             group = group_of(key) if key else ("", "")
-            if group[0] and (group in numbers or len(numbers) < _MOST_CLASSES):
+            if group[0] and (group in numbers or len(numbers) < _MAX_CLASSES):
                 self._of_key[at] = numbers.setdefault(group, len(numbers))
         self._groups = list(numbers)
         self._counts = np.zeros(max(len(numbers), 1) * BINS, np.int32)
@@ -203,11 +203,11 @@ class _Groups:
     def bands(self, version: str, by_key: _Ints) -> Bands:
         known = self._of_key >= 0
         totals = np.bincount(self._of_key[known], weights=by_key[known], minlength=len(self._groups)).astype(np.int64)
-        chosen = [n for n, (_, of) in enumerate(self._groups) if of == version and totals[n] >= LEAST_IMAGES]
+        chosen = [n for n, (_, of) in enumerate(self._groups) if of == version and totals[n] >= MIN_IMAGES]
         found = {}
         for number in chosen:
             rows = slice(number * BINS, (number + 1) * BINS)
-            if made := best_band(self._counts[rows].astype(np.int64), int(totals[number]), LEAST_IMAGES):
+            if made := best_band(self._counts[rows].astype(np.int64), int(totals[number]), MIN_IMAGES):
                 first, after, band = made
                 ids = self._newest[rows][first:after]
                 newest = sorted(ids[ids > 0].tolist(), reverse=True)[:EXAMPLES_KEPT]

@@ -12,7 +12,7 @@ from imageguard_daemon.reporting.text import percent, share, shown
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
-LEAST_SHARE = 0.03
+MIN_SHARE = 0.03
 """A smaller share of thumbnails is told of no source: it costs little, and some source always has an odd size."""
 _ALIKE = 0.25
 """A size that is named has so nearly the number of pixels that is told."""
@@ -57,7 +57,7 @@ def _conspicuous(bands: Bands, settings: "Reporting") -> list[_Found]:
 
 def _is_among_larger(band: Band, settings: "Reporting") -> bool:
     return (
-        band.images >= LEAST_SHARE * band.total
+        band.images >= MIN_SHARE * band.total
         and band.larger >= max(settings.min_sample, _LARGER_SHARE * band.total)
         and band.larger >= _LARGER_OF_OTHERS * (band.total - band.images)
     )
@@ -84,7 +84,7 @@ def _findings(what: str, found: Iterable[_Found]) -> Iterable[Finding]:
             name,
             sentence,
             look_at,
-            evidence_of(counted, LEAST_SHARE, chance) | more,
+            evidence_of(counted, MIN_SHARE, chance) | more,
             where,
             shows=Shows.accepted,
             score=("resolution_score", *band.scores),

@@ -14,7 +14,7 @@ from imageguard_daemon.core.names import original
 from imageguard_daemon.quality.decode.formats import recognise
 from imageguard_daemon.sandbox.thumbnails import contents_of
 
-MOST_BYTES = 48 * 1024 * 1024
+MAX_BYTES = 48 * 1024 * 1024
 """Memory for small pictures: some thousands of them."""
 SHOWABLE = {
     "JPEG": "image/jpeg",
@@ -68,7 +68,7 @@ class MadeOnce:
         with self._lock:
             self._bytes += len(made) - len(self._kept.pop(sha256, b""))
             self._kept[sha256] = made
-            while self._bytes > MOST_BYTES or len(self._kept) > 20_000:
+            while self._bytes > MAX_BYTES or len(self._kept) > 20_000:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from imageguard_daemon.audit.database import Engine, Place, open_for_reviewing
 
-MOST_IDLE = 8
+MAX_IDLE = 8
 _File = tuple[int, int]
 
 
@@ -54,7 +54,7 @@ class LogConnections:
 
     def _put_back(self, engine: Engine, file: _File | None) -> None:
         with self._lock:
-            if file == self._file and len(self._idle) < MOST_IDLE:
+            if file == self._file and len(self._idle) < MAX_IDLE:
                 self._idle.append(engine)
                 return
         engine.dispose()

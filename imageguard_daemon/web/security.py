@@ -18,8 +18,8 @@ from imageguard_daemon.web.site import Site
 SESSION = "imageguard_session"
 HOLDER = "imageguard.holder"
 """Where in the scope of a request the name of the token's holder is."""
-MOST_BODY_BYTES = 64 * 1024
-MOST_UPLOAD_BYTES = 64 * 1024 * 1024
+MAX_BODY_BYTES = 64 * 1024
+MAX_UPLOAD_BYTES = 64 * 1024 * 1024
 PART_SECONDS, BODY_SECONDS = 15.0, 120.0
 """How long the next part of a body, and the whole of it, may take to arrive."""
 _LENGTH = re.compile("[0-9]{1,19}")
@@ -124,7 +124,7 @@ class Guard:
 
 def _limit(scope: Scope) -> int:
     """Give how many bytes a body may have: of uploads the files, and the form around them."""
-    return MOST_BODY_BYTES + (MOST_UPLOAD_BYTES if scope["path"] in _UPLOADS else 0)
+    return MAX_BODY_BYTES + (MAX_UPLOAD_BYTES if scope["path"] in _UPLOADS else 0)
 
 
 def _too_much(limit: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from imageguard_daemon.web.tokens import Tokens
 
 SESSION_SECONDS = 12 * 3600.0
-_MOST_SESSIONS = 1_000
+_MAX_SESSIONS = 1_000
 
 
 class Sessions:
@@ -25,7 +25,7 @@ class Sessions:
         session = secrets.token_urlsafe(32)
         with self._lock:
             self._begun[session] = (self._clock(), sha256)
-            while len(self._begun) > _MOST_SESSIONS:
+            while len(self._begun) > _MAX_SESSIONS:
                 self._begun.popitem(last=False)
         return session
 

@@ -16,7 +16,7 @@ from imageguard_daemon.quality.scoring import LIMITS, rounded, scores_by_thresho
 from imageguard_daemon.reporting.text import measured_in_words
 from imageguard_daemon.sandbox.measuring_bytes import BytesMeasurer
 
-_MOST_SECONDS = 20.0
+_MAX_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Checker:
 
     def _made(self) -> BytesMeasurer:
         try:
-            return BytesMeasurer(self._settings, min(_MOST_SECONDS, self._settings.timeout_seconds))
+            return BytesMeasurer(self._settings, min(_MAX_SECONDS, self._settings.timeout_seconds))
         except FatalError as error:  # what is not there today may be there tomorrow, and other pages need none
             raise RetryableError(f"No image can be checked: {' '.join(str(error).split())}") from error
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from imageguard_daemon.audit.aggregation import Cells
 from imageguard_daemon.audit.columns import Key
-from imageguard_daemon.reporting.panel import MOST_SLOTS, Panel, panel_of, panel_of_tallies
+from imageguard_daemon.reporting.panel import MAX_SLOTS, Panel, panel_of, panel_of_tallies
 from imageguard_daemon.reporting.tallies import Tally
 
 MONDAY = datetime(2025, 3, 3, tzinfo=UTC)
@@ -28,7 +28,7 @@ def panel_in_time(
     *,
     reason: str = "blurry",
     slot_ms: int = DAY_MS,
-    most_slots: int = MOST_SLOTS,
+    most_slots: int = MAX_SLOTS,
 ) -> Panel:
     """Give the panel of streams named by class, source and camera, from a Monday on."""
     return panel_of(cells_in_time(streams, reason=reason, slot_ms=slot_ms), most_slots)

@@ -34,7 +34,7 @@ from imageguard_daemon.review.acting import reject, release, undo
 from imageguard_daemon.web import api, api_models, reports, upload_check
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.pages import filter_choices, thresholds
-from imageguard_daemon.web.security import MOST_BODY_BYTES, MOST_UPLOAD_BYTES
+from imageguard_daemon.web.security import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 from imageguard_daemon.web.site import Access, RateLimit, Site
 from imageguard_daemon.web.tokens import Tokens, add
 from tests.helpers.images import blurred, jpeg, photo
@@ -485,7 +485,7 @@ async def test_uploads_are_judged_by_every_preset_and_not_stored(client, rejecti
 async def test_uploads_are_bounded(client):
     """Too large, too many or no form at all are refused before anything is measured."""
     too_much = {
-        "Content-Length": str(MOST_UPLOAD_BYTES + MOST_BODY_BYTES + 1),
+        "Content-Length": str(MAX_UPLOAD_BYTES + MAX_BODY_BYTES + 1),
         "Content-Type": "multipart/form-data; boundary=x",
     }
     assert (await client.post("/api/check", content=b"", headers=too_much)).status_code == 413
@@ -1029,7 +1029,7 @@ async def test_what_is_refused_or_fails_is_told_with_the_way_on(client, rejectio
     _is_told(await client.post("/quarantine"), 405, "Not allowed")
     _is_told(await client.post("/review", content=b"x" * 70_000, headers=form), 413, "Too large")
     _is_told(
-        await client.post("/check", headers={"Content-Length": str(MOST_UPLOAD_BYTES + MOST_BODY_BYTES + 1)}),
+        await client.post("/check", headers={"Content-Length": str(MAX_UPLOAD_BYTES + MAX_BODY_BYTES + 1)}),
         413,
         "Too large",
     )

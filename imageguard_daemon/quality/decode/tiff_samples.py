@@ -18,7 +18,7 @@ from imageguard_daemon.quality.decode.tiff_tags import Tags
 _UNSIGNED, _SIGNED, _REAL, _UNDEFINED = 1, 2, 3, 4
 _KIND = {_UNSIGNED: "u", _SIGNED: "i", _REAL: "f", _UNDEFINED: "u"}
 _WHOLE_BYTES = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
-_MOST_ODD_BITS = 32
+_MAX_ODD_BITS = 32
 _OF_DIFFERENCES, _OF_FLOATS = 2, 3
 _CODECS_OF_BYTES = frozenset({1, 5, 8, 32773, 32946, 34925, 50000})
 """None, LZW, Deflate (twice), PackBits, LZMA, Zstandard: what is packed are bytes, whatever they stand for."""
@@ -41,7 +41,7 @@ class _Part:
 def can_read(tags: Tags) -> bool:
     """Tell whether the samples can be made of bytes."""
     kind = _KIND.get(tags.sample_format, "")
-    is_plain = tags.bits in _WHOLE_BYTES.get(kind, ()) or (kind == "u" and 1 <= tags.bits <= _MOST_ODD_BITS)
+    is_plain = tags.bits in _WHOLE_BYTES.get(kind, ()) or (kind == "u" and 1 <= tags.bits <= _MAX_ODD_BITS)
     return is_plain and tags.has_equal_bits and tags.compression in _CODECS_OF_BYTES
 
 

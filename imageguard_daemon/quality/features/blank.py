@@ -13,7 +13,7 @@ from imageguard_daemon.quality.decode.luma import Grey
 _SAME = 2
 """Grey levels by which an encoder spoils one value."""
 _SAMPLED_ROWS = 7
-_MOST_NOISE = 64
+_MAX_NOISE = 64
 """Levels between the extremes of some rows of a covered lens, amplified and compressed."""
 _LEVELS, _LEVELS_AT_ENDS = 1, 4
 """So far apart may the means of blocks lie: of any colour, and where no light came or all of it."""
@@ -23,7 +23,7 @@ _SPECK = 32
 """A spot of 3 x 3 px that differs by so many levels from the whole is a star, or a letter."""
 _MASK_BORDERS, _MASK_CONTENT = 0.02, 0.001
 """Shares of pixels that differ from their neighbour, at most, and from the commonest value, at least."""
-_LEAST_REST = 0.25
+_MIN_REST = 0.25
 _PAPER = 225
 """From here on a flat rest may be paper, which may end anywhere."""
 _SMALLEST_SIDE_PX = 32
@@ -62,7 +62,7 @@ def _some_rows_show_more_than_noise(grey: Grey) -> bool:
     for step in range(_SAMPLED_ROWS):
         row = grey[last * step // (_SAMPLED_ROWS - 1)]
         darkest, brightest = min(darkest, int(row.min())), max(brightest, int(row.max()))
-        if brightest - darkest > _MOST_NOISE:
+        if brightest - darkest > _MAX_NOISE:
             return True
     return False
 
@@ -97,13 +97,13 @@ def _flat_rest(grey: Grey) -> str:
     height, value = grey.shape[0], int(grey[-1, 0])
     if value >= _PAPER or min(grey.shape) < _SMALLEST_SIDE_PX:
         return ""
-    if not all(_is(grey[row], value).all() for row in (-1, -int(height * _LEAST_REST))):
+    if not all(_is(grey[row], value).all() for row in (-1, -int(height * _MIN_REST))):
         return ""
     flat = _is(grey, value)
     flat_rows = np.asarray(flat.all(axis=1))
     start = height - int(np.argmin(flat_rows[::-1]))
     rest = (height - start) / height
-    if rest < _LEAST_REST or flat_rows[0] or not _ends_straight(flat, start) or not _is_textured(grey, start):
+    if rest < _MIN_REST or flat_rows[0] or not _ends_straight(flat, start) or not _is_textured(grey, start):
         return ""
     return f"the last {rest:.0%} of the rows are one flat value".replace("%", " %")
 

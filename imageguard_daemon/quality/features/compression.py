@@ -7,7 +7,6 @@ compression history: JPEG detection and quantizer estimation", IEEE Transactions
 """
 
 import functools
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imageguard_daemon.quality.decode.jpeg_headers import luma_table
+from imageguard_daemon.quality.decode.jpeg_headers import ZIGZAG, luma_table
 from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.features.line_samples import Grid
 from imageguard_daemon.quality.features.tiles import Floats, projections
@@ -56,8 +55,9 @@ _NO_BLOCKS = [0.0] * len(_BANDS) + [1.0] * len(_BANDS)
 NAMES = (
     "grid_quality", "grid_fit", "grid_evidence", "grid_found", "blockiness", "blockiness4",
     *(f"{what}_{band}_{place}" for place in ("on", "off") for what in ("energy", "silent") for band in range(4)),
-    "flat_on", "flat_off", "unchanged", "bent_little",
+    "flat_on", "flat_off", "unchanged", "bent_little",  # the last: neighbours that differ by 2 levels at most
 )  # fmt: skip
+"""The names stand in every readout that was trained, the operators' own among them: they cannot be renamed."""
 
 
 LookAtBlocks = Callable[[Grey, int, int], tuple[GridFit, list[float]]]
@@ -167,13 +167,9 @@ def _spectrum(coefficients: Floats) -> tuple[list[float], float]:
 @functools.cache
 def _zigzag_basis() -> Floats:
     """Give the orthonormal 8 x 8 DCT-II basis, 64 coefficients in zigzag order x 64 pixels."""
-    order = sorted(
-        itertools.product(range(8), repeat=2),
-        key=lambda rc: (sum(rc), rc[0] if sum(rc) % 2 else rc[1]),
-    )
     angles = (2 * np.arange(8) + 1) * np.pi / 16
     waves = [np.cos(k * angles) * (0.5 if k else 0.125**0.5) for k in range(8)]
-    basis = [np.outer(waves[r], waves[c]).ravel() for r, c in order]
+    basis = [np.outer(waves[at // 8], waves[at % 8]).ravel() for at in ZIGZAG]
     return np.array(basis, np.float32)
 
 

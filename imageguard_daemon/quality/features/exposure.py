@@ -1,5 +1,11 @@
-"""Tonal features: quantiles of luma, what lies at its ends, and what blown and crushed areas look like; pure."""
+"""Tonal features: quantiles of luma, what lies at its ends, and what blown and crushed areas look like; pure.
 
+Colours tell what luma leaves in doubt. Too much light leaves them partly clipped: two channels are full, and the third
+is not. Leaves turn yellow, a sky turns cyan and skin orange long before luma is white, in as many shades as there are
+in the scene. A white product, a page and a graphic may have pure colours, too, but few of them, or few shades of each.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -7,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.quality.decode.luma import Grey
-from imageguard_daemon.quality.features.tiles import Floats, half_size, quantile
+from imageguard_daemon.quality.features.tiles import Floats, quantile, reduced
 
 BLACK, WHITE = 4, 251
 _BLOWN, _CRUSHED = 250, 6
@@ -16,6 +22,11 @@ _ROUNDING = 1e-6  # of single precision, which must not look like contrast
 _QUANTILES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 _DARKER = (2, 8, 16, 24, 32, 48, 64, 96)
 _BRIGHTER = (160, 192, 208, 224, 236, 244, 249, 253)
+_NEARLY_WHITE = 240
+"""What has all channels above is white, or the soft shadow of a white product, and no colour."""
+_SHADES = 30
+_MIN_COLOUR = 0.01
+"""Share of the picture of which a share is taken at least: a few pixels of colour on a page say nothing of it."""
 _AREA = ("area", "outline", "border", "largest", "islands", "other_end")
 
 NAMES = (
@@ -54,7 +65,7 @@ def exposure_features(grey: Grey) -> tuple[Tones, list[float]]:
         high=float(levels[9]),
     )
     inside = histogram[levels[1] : levels[9] + 1]
-    small = _small(grey)
+    small = reduced(grey, _SMALL_LONG_SIDE)
     features = [
         *(float(level) / 255 for level in levels),
         *(float(cumulative[level]) ** 0.5 for level in _DARKER),
@@ -68,16 +79,6 @@ def exposure_features(grey: Grey) -> tuple[Tones, list[float]]:
         *_area((small <= _CRUSHED).view(np.uint8), small, bright=False),
     ]
     return facts, features
-
-
-def _small(grey: Grey) -> Grey:
-    while max(grey.shape) >= 2 * _SMALL_LONG_SIDE and min(grey.shape) >= 2:
-        grey = half_size(grey)
-    scale = _SMALL_LONG_SIDE / max(grey.shape)
-    if scale >= 1:
-        return grey
-    height, width = (max(1, round(side * scale)) for side in grey.shape)
-    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _spread(small: Grey) -> list[float]:
@@ -128,3 +129,26 @@ def _largest(mask: NDArray[np.uint8]) -> int:
 
 def _pieces(mask: NDArray[np.uint8]) -> int:
     return int(cv2.connectedComponents(mask)[0]) - 1
+
+
+def partly_clipped_share(pixels: Grey) -> float:
+    """Give the share of partly clipped pixels, 0 to 1, among all that is not white of height x width x 3 uint8 pixels.
+
+    The pixels are those of `Picture.glance`. The commonest shade is left out: it may be that of a button.
+    """
+    channels = cv2.split(pixels)
+    third, second = _lowest_two(channels)
+    is_coloured = third < _NEARLY_WHITE
+    is_clipped = (is_coloured & (second >= WHITE)).view(np.uint8)
+    commonest = max(
+        cv2.calcHist([channel], [0], is_clipped, [_SHADES], [0, _NEARLY_WHITE]).max() for channel in channels
+    )
+    seen = max(np.count_nonzero(is_coloured), _MIN_COLOUR * third.size)
+    return float((np.count_nonzero(is_clipped) - commonest) / seen)
+
+
+def _lowest_two(channels: Sequence[cv2.typing.MatLike]) -> tuple[Grey, Grey]:
+    """Give the lowest and the middle one of three channels, pixel by pixel."""
+    red, green, blue = channels
+    lower, higher = cv2.min(red, green), cv2.max(red, green)
+    return np.asarray(cv2.min(lower, blue), np.uint8), np.asarray(cv2.max(lower, cv2.min(higher, blue)), np.uint8)

@@ -93,3 +93,14 @@ def half_size(pixels: Pixels) -> Pixels:
     even = pixels[: height // 2 * 2, : width // 2 * 2]
     halved = cv2.resize(even, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     return np.asarray(halved, pixels.dtype)
+
+
+def reduced(grey: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
+    """Average the picture down to a long side of at most `long_side` pixels; a smaller one stays as it is."""
+    while max(grey.shape) >= 2 * long_side and min(grey.shape) >= 2:  # halving is by far the fastest step
+        grey = half_size(grey)
+    scale = long_side / max(grey.shape)
+    if scale >= 1:
+        return grey
+    height, width = (max(1, round(side * scale)) for side in grey.shape)
+    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

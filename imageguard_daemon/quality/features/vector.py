@@ -1,4 +1,9 @@
-"""Pixels to features: everything the readout may look at; pure."""
+"""Pixels to features: everything the readout may look at; pure.
+
+The steps that look at every pixel exist twice: as NumPy and OpenCV do them, and compiled (`native/`, in C). Both give
+the same numbers; the compiled ones in a fraction of the time, most of which is spent between calls when a picture is
+small. A package that was built without a compiler does without them.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,11 +15,12 @@ import numpy as np
 from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.decode.picture import Look, Picture
 from imageguard_daemon.quality.features import blur, compression, exposure, noise, pixelation
-from imageguard_daemon.quality.features.backends import FASTEST, Loops
-from imageguard_daemon.quality.features.compression import GridFit
+from imageguard_daemon.quality.features.compression import GridFit, LookAtBlocks
 from imageguard_daemon.quality.features.exposure import Tones
-from imageguard_daemon.quality.features.line_samples import lines
-from imageguard_daemon.quality.features.tiles import Floats, dense, half_size
+from imageguard_daemon.quality.features.line_samples import Grid, lines
+from imageguard_daemon.quality.features.pixelation import LineFeatures
+from imageguard_daemon.quality.features.tiles import Floats, dense, reduced
+from imageguard_daemon.quality.version import compiled_loops
 
 _SMALLEST_SIDE_PX = 40
 """Less is repeated in mirror image until there is so much."""
@@ -32,6 +38,54 @@ NAMES = (
 """What the numbers of `Features.vector` are, in their order."""
 AT_WORKING_SIZE = (*blur.NAMES, *noise.NAMES, *exposure.NAMES, "log_short_side")
 """Those that say nothing of the picture's native pixels."""
+
+_NARROW = 20
+"""Of a picture that is narrower, fewer than the 12 rows are left that are compared."""
+_native = compiled_loops()
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One way to take the features that cost most."""
+
+    blur: Callable[[Grey], list[float]]
+    noise: Callable[[Grey], list[float]]
+    exposure: Callable[[Grey], tuple[Tones, list[float]]]
+    lines: Callable[[Grey, Grey], LineFeatures]
+    blocks: LookAtBlocks
+
+
+NUMPY = Backend(
+    blur.blur_features,
+    noise.noise_features,
+    exposure.exposure_features,
+    pixelation.line_features,
+    compression.block_features,
+)
+
+
+def _tones(working: Grey) -> tuple[Tones, list[float]]:
+    if max(working.shape) > _NARROW * min(working.shape):
+        return exposure.exposure_features(working)
+    facts, features = _native.exposure(working)
+    return Tones(*facts), features
+
+
+def _lines(across: Grey, down: Grey) -> LineFeatures:
+    column, row, repeated, enlargement = _native.lines(across, down)
+    return LineFeatures(Grid(int(row[0]), *row[1:]), Grid(int(column[0]), *column[1:]), repeated, enlargement)
+
+
+def _blocks(grey: Grey, row: int, column: int) -> tuple[GridFit, list[float]]:
+    grey = grey if 1 in map(abs, grey.strides) else np.ascontiguousarray(grey)
+    (quality, fit, evidence), features = _native.compression(grey, row, column)
+    return GridFit(quality, fit, math.floor(evidence)), features
+
+
+COMPILED = Backend(_native.blur, _native.noise, _tones, _lines, _blocks) if _native else None
+"""None where the package was built without a compiler."""
+
+FASTEST = COMPILED or NUMPY
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +106,19 @@ class Features:
     """Gives its colours, for what luma leaves in doubt; see `Picture.glance`."""
 
 
-def extract(picture: Picture, working_long_side: int, loops: Loops = FASTEST) -> Features:
+def extract(picture: Picture, working_long_side: int, backend: Backend = FASTEST) -> Features:
     """Extract all features: compression and enlargement from native pixels, the rest at working size."""
-    working = at_working_size(picture.grey, working_long_side)
+    working = reduced(picture.grey, working_long_side)
     turn = upright(working)
     small = dense(_large_enough(turn(working)))
     native = small if working is picture.grey else _large_enough(turn(picture.grey))
-    facts, tonal = loops.exposure(small)
+    facts, tonal = backend.exposure(small)
     across, down = lines(native)
-    along = loops.lines(across, down)
-    grid, compressed = compression.compression_features(native, along.row, along.column, loops.blocks)
+    along = backend.lines(across, down)
+    grid, compressed = compression.compression_features(native, along.row, along.column, backend.blocks)
     vector = [
-        *loops.blur(small),
-        *loops.noise(small),
+        *backend.blur(small),
+        *backend.noise(small),
         *tonal,
         *compressed,
         *along.enlargement,
@@ -99,17 +153,6 @@ def upright(grey: Grey) -> Callable[[Grey], Grey]:
     rows, columns = slice(None, None, -1 if below > 0 else 1), slice(None, None, -1 if right > 0 else 1)
     lies = height > width or (height == width and abs(right) > abs(below))
     return (lambda other: other[rows, columns].T) if lies else (lambda other: other[rows, columns])
-
-
-def at_working_size(grey: Grey, long_side: int) -> Grey:
-    """Average the picture down to a long side of at most `long_side` pixels; a smaller one stays as it is."""
-    while max(grey.shape) >= 2 * long_side and min(grey.shape) >= 2:  # halving is by far the fastest step
-        grey = half_size(grey)
-    scale = long_side / max(grey.shape)
-    if scale >= 1:
-        return grey
-    height, width = (max(1, round(side * scale)) for side in grey.shape)
-    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _large_enough(grey: Grey) -> Grey:

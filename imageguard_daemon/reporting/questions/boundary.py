@@ -31,7 +31,7 @@ SOURCES_NAMED = 3
 _SIMULATED = frozenset({"source", "class", "since", "until"})
 """What `simulate` can be asked about."""
 _IMAGES_AT_ONCE = 20_000
-_MOST_ENDS_READ = 20_000
+_MAX_ENDS_READ = 20_000
 """Of so many images rejected for exposure the records are read, as roll-ups have only the worse of its two ends."""
 
 
@@ -100,7 +100,7 @@ class _Trial:
             limits = in_force.thresholds(key.source, key.preset, key.profile) or {}
             return key.verdict != "accepted" or limits.get(boundary.name, math.inf) < missed.lowered
 
-        self._is_wanted = boundary.name not in EXPOSURE_LIMITS or boundary.rejected <= _MOST_ENDS_READ
+        self._is_wanted = boundary.name not in EXPOSURE_LIMITS or boundary.rejected <= _MAX_ENDS_READ
         self.chosen = np.array([self._is_wanted and can_change(key) for key in keys] or [False])
         self._simulator = Simulator(keys, Rules({boundary.name: missed.lowered}), measures)
         self._waiting: list[Batch] = []

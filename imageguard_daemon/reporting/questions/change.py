@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
 SERIES = ((), ("class",), ("source",), ("camera",), ("host",), *PAIRS)
-MOST_TOLD = 10
+MAX_TOLD = 10
 _LOOKED_AT = 40
 _DAY_SECONDS = 86_400
 _LOOK_AT = {
@@ -65,7 +65,7 @@ def changes(seen: Patterns, settings: "Reporting") -> list[tuple[Changed, Findin
     """Give what got worse, what explains most first."""
     told: list[Changed] = []
     for one in _found(seen, settings):
-        if len(told) < MOST_TOLD and _adds(one, told, seen, settings.min_sample):
+        if len(told) < MAX_TOLD and _adds(one, told, seen, settings.min_sample):
             told.append(one)
     return [(one, _finding(one, seen.panel)) for one in told]
 

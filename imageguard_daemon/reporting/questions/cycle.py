@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
 _GROUPS = ((), ("class",), ("source",), ("camera",))
-_LEAST_TURNS = 3
+_MIN_TURNS = 3
 _MOSTLY = 0.75
 """In so many of the weeks (days) the time must be worse than the rest."""
 _DAY_SECONDS, _HOUR_SECONDS = 86_400, 3_600
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_LEAST_BURSTS = 3
+_MIN_BURSTS = 3
 
 
 class Recurring(NamedTuple):
@@ -85,7 +85,7 @@ def recurring(slots: Slots) -> list[Recurring]:
         ]
     else:
         made = []
-    return [one for one in made if len(np.unique(one.turns[one.slots])) >= _LEAST_TURNS]
+    return [one for one in made if len(np.unique(one.turns[one.slots])) >= _MIN_TURNS]
 
 
 def _found(seen: Patterns, times: Sequence[Recurring], least: int) -> Iterator[_Found]:
@@ -95,7 +95,7 @@ def _found(seen: Patterns, times: Sequence[Recurring], least: int) -> Iterator[_
             continue
         looked_at = len(_GROUPS) * len(times) * int((series.images.sum(axis=1) >= 2 * least).sum())
         for number, name in enumerate(series.groups.names):
-            if (fields == () or any(name)) and series.rejected[number].sum() >= _LEAST_BURSTS:
+            if (fields == () or any(name)) and series.rejected[number].sum() >= _MIN_BURSTS:
                 made = (_judged(series, number, time, least) for time in times)
                 best = max(filter(None, made), key=lambda one: one[0], default=None)
                 if best and best[1] * looked_at < ALPHA:
@@ -114,7 +114,7 @@ def _judged(series: Series, number: int, time: Recurring, least: int) -> tuple[f
     size = (images[time.slots] ** 2).sum() / n
     effect = float(series.factors[number] * time.scatter.effect_of(size, pooled))
     z = (y / n - other_y / others) / (pooled * (1 - pooled) * effect * (1 / n + 1 / others)) ** 0.5
-    if y < _LEAST_BURSTS * effect or not _recurs(images, rejected, time, other_y / others):
+    if y < _MIN_BURSTS * effect or not _recurs(images, rejected, time, other_y / others):
         return None
     chance = chance_with_scatter((y, n), (other_y, others), effect)
     return float(z), with_doubt(chance, time.scatter.degrees), time
@@ -125,7 +125,7 @@ def _recurs(images: npt.NDArray[np.float64], rejected: npt.NDArray[np.float64], 
     turns = np.unique(time.turns[time.slots], return_inverse=True)[1]
     n, y = (np.bincount(turns, part[time.slots]) for part in (images, rejected))
     worse, had = np.count_nonzero(y[n > 0] > rate * n[n > 0]), np.count_nonzero(n)
-    return bool(worse >= _LEAST_TURNS and worse >= _MOSTLY * had)
+    return bool(worse >= _MIN_TURNS and worse >= _MOSTLY * had)
 
 
 def _finding(one: _Found, seen: Patterns) -> Finding:

@@ -28,7 +28,7 @@ from imageguard_daemon.reporting.panel import FIELDS, PAIRS, Counts, Groups
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.level import LOOK_AT, advice_on, advice_on_reason
 from imageguard_daemon.reporting.rises import is_clear
-from imageguard_daemon.reporting.scatter import LEAST_SLOTS
+from imageguard_daemon.reporting.scatter import MIN_SLOTS
 from imageguard_daemon.reporting.statistics import chance_above, chance_of_at_least, chance_with_scatter, with_doubt
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.text import percent, share, shown
@@ -36,9 +36,9 @@ from imageguard_daemon.reporting.text import percent, share, shown
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
-MOST_TOLD = 20
+MAX_TOLD = 20
 """More groups than this are told by none: a person acts on the first of them."""
-_LEAST_BURSTS = 2
+_MIN_BURSTS = 2
 _PROMISING = 2.5
 _CLOSE = 0.9
 """Of groups that fit nearly as well the simplest is told: a class rather than the pair with its only source."""
@@ -70,7 +70,7 @@ class Different:
 def differing(seen: Patterns, settings: "Reporting") -> Iterator[tuple[Different, Finding]]:
     """Give the groups that differ, what explains most first."""
     search = _Search(seen, settings.min_sample)
-    for _ in range(MOST_TOLD):
+    for _ in range(MAX_TOLD):
         one = search.next()
         if one is None:
             return
@@ -132,7 +132,7 @@ class _Search:
             with np.errstate(invalid="ignore", divide="ignore"):
                 spread = np.sqrt(pooled * (1 - pooled) * kind.effects * (1 / n + 1 / others))
                 z = (y / n - other_y / others) / spread
-                told = kind.allowed & is_clear(y / n, other_y / others) & (y >= _LEAST_BURSTS * kind.effects)
+                told = kind.allowed & is_clear(y / n, other_y / others) & (y >= _MIN_BURSTS * kind.effects)
             told &= (n >= self._least) & (others >= self._least) & (z >= _PROMISING)
             yield from ((float(z[number]), at, number) for number in np.flatnonzero(told).tolist())
 
@@ -254,7 +254,7 @@ def _a_slot(groups: Groups, seen: Patterns, chosen: npt.NDArray[np.bool_]) -> Co
     A class may have no other time, so that nothing else says how far its own images share their verdict.
     """
     images = groups.sums(seen.panel.images * chosen[:, None])
-    if seen.panel.slots.number < LEAST_SLOTS:
+    if seen.panel.slots.number < MIN_SLOTS:
         return np.ones(len(images))
     mean: Counts = images.sum(axis=1) / np.maximum((images > 0).sum(axis=1), 1)
     return mean

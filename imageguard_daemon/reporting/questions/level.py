@@ -37,7 +37,7 @@ from imageguard_daemon.reporting.text import limit_percent, percent, share, show
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
-LEAST_OF_A_SOURCE = 30
+MIN_OF_A_SOURCE = 30
 """From so many images on a source can be one that thresholds do not fit; a bad first delivery has often fewer."""
 _LOGGED = frozenset({"source", "class", "since", "until"})
 """What of a log `calibrate` can be asked about."""
@@ -82,7 +82,7 @@ def mostly_rejected_sources(seen: Patterns, settings: "Reporting") -> list[Findi
     judged = {
         name: Tally(one.total, {one.top_reason: one.reasons[one.top_reason]})
         for name, one in large_enough(sources, settings.min_sample).items()
-        if one.total >= LEAST_OF_A_SOURCE and one.top_reason in OF_THRESHOLDS
+        if one.total >= MIN_OF_A_SOURCE and one.top_reason in OF_THRESHOLDS
     }
     effects = seen.effects_at(limit, "source")
     chances = _chances(judged, limit, effects)
@@ -173,7 +173,7 @@ def advice_on_reason(one: Tally) -> str:
 def _may_not_fit(one: Tally, effect: float) -> bool:
     """Tell whether so many of many images are rejected for reasons of thresholds that these may not fit them."""
     bad = sum(images for reason, images in one.reasons.items() if reason in OF_THRESHOLDS)
-    is_theirs = one.total >= LEAST_OF_A_SOURCE and one.top_reason in OF_THRESHOLDS
+    is_theirs = one.total >= MIN_OF_A_SOURCE and one.top_reason in OF_THRESHOLDS
     return is_theirs and wilson_interval(bad / effect, one.total / effect)[0] > _MAY_NOT_FIT
 
 

@@ -25,7 +25,7 @@ from imageguard_daemon.reporting.finding import (
     reason_in_words,
     subject_of,
 )
-from imageguard_daemon.reporting.panel import MOST_CELLS, Counts, Panel, panel_of, streams_in
+from imageguard_daemon.reporting.panel import MAX_CELLS, Counts, Panel, panel_of, streams_in
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.change import spoken
 from imageguard_daemon.reporting.scatter import Scatter, own_factors, scatter_of
@@ -40,18 +40,18 @@ FALSE_A_YEAR = 1.0
 _HOUR_SECONDS = 3_600
 DAY_SLOTS, HOURS_A_YEAR = 24, 8_766
 BASELINE_SLOTS = 28 * DAY_SLOTS
-_LEAST_BASELINE = 3 * DAY_SLOTS
+_MIN_BASELINE = 3 * DAY_SLOTS
 _ODDS = 2.0
 _OVER = math.log(24 * 28)
 """The sum at which an alarm is over."""
-_LEAST_RATE = 0.005
+_MIN_RATE = 0.005
 _DOUBT = 0.5
 """So many standard errors of the usual rate are added to it."""
-_LEAST_REJECTED = 3
+_MIN_REJECTED = 3
 _GROUPS = ((), ("source",), ("camera",), ("class",))
-MOST_HOURS = 24 * 60
+MAX_HOURS = 24 * 60
 _ARRAYS = ("slots", "numbers", "images", "duplicates", "borderline")
-_MOST_GROUPS = 500
+_MAX_GROUPS = 500
 """Of each kind, those with the most images: classes by the thousand are left to reports."""
 
 
@@ -87,11 +87,11 @@ def alarms(images: Counts, rejected: Counts, spread: Spread, limit: float) -> li
     summed, summed_bad = (
         np.concatenate((np.zeros((rows, 1)), part.cumsum(axis=1)), axis=1) for part in (images, rejected)
     )
-    for slot in range(_LEAST_BASELINE + DAY_SLOTS, slots):
+    for slot in range(_MIN_BASELINE + DAY_SLOTS, slots):
         last, first = slot - DAY_SLOTS, max(0, slot - DAY_SLOTS - BASELINE_SLOTS)
         n, y = summed[:, last] - summed[:, first], summed_bad[:, last] - summed_bad[:, first]
         usual = np.where(on, usual, _upper(n, y, spread, (last - first) / DAY_SLOTS))
-        midnight = max(slot - (spread.begin + slot) % DAY_SLOTS, _LEAST_BASELINE + DAY_SLOTS)
+        midnight = max(slot - (spread.begin + slot) % DAY_SLOTS, _MIN_BASELINE + DAY_SLOTS)
         if midnight == slot:
             so_far = np.zeros(rows)
         today, bad_today = (part[:, slot + 1] - part[:, midnight] for part in (summed, summed_bad))
@@ -122,7 +122,7 @@ def _upper(images: Counts, rejected: Counts, spread: Spread, days: float) -> Cou
     few, bad = images / spread.bursts, rejected / spread.bursts
     rate = (bad + 0.5) / (few + 1)
     variance = rate * (1 - rate) / (few + 1) + spread.day * rate**2 / days
-    upper: Counts = np.clip(rate + _DOUBT * np.sqrt(variance), _LEAST_RATE, 0.95)
+    upper: Counts = np.clip(rate + _DOUBT * np.sqrt(variance), _MIN_RATE, 0.95)
     return upper
 
 
@@ -158,18 +158,18 @@ def by_day(hours: Counts, begin: int = 0) -> Counts:
 def risen_now(seen: Patterns, settings: "Reporting") -> list[Finding]:
     """Give what is rejected more than usual and not over, each cause once; the panel must have slots of an hour."""
     panel = seen.panel
-    if panel.slots.seconds != _HOUR_SECONDS or panel.slots.number <= _LEAST_BASELINE + DAY_SLOTS:
+    if panel.slots.seconds != _HOUR_SECONDS or panel.slots.number <= _MIN_BASELINE + DAY_SLOTS:
         return []
     begin = panel.slots.first_second // _HOUR_SECONDS % DAY_SLOTS
     before = slice(-DAY_SLOTS)  # what begins now must not hide itself
     scatter = scatter_of(by_day(panel.images[:, before], begin), by_day(panel.rejected[:, before], begin))
     kinds = [panel.groups(*fields) for fields in _GROUPS]
     kinds = [kind for kind in kinds if not kind.fields or len(kind) > 1]
-    limit = limit_for(sum(min(len(kind), _MOST_GROUPS) for kind in kinds))
+    limit = limit_for(sum(min(len(kind), _MAX_GROUPS) for kind in kinds))
     found: list[tuple[float, dict[str, str], npt.NDArray[np.bool_], Alarm]] = []
     for kind in kinds:
         images, rejected = kind.sums(panel.images), kind.sums(panel.rejected)
-        most = np.argsort(-images.sum(axis=1), kind="stable")[:_MOST_GROUPS]
+        most = np.argsort(-images.sum(axis=1), kind="stable")[:_MAX_GROUPS]
         spread = spread_of(images[most, before], rejected[most, before], scatter, begin)
         for row, each in zip(most.tolist(), alarms(images[most], rejected[most], spread, limit), strict=True):
             named = not kind.fields or "camera" not in kind.fields or any(kind.names[row])
@@ -180,7 +180,7 @@ def risen_now(seen: Patterns, settings: "Reporting") -> list[Finding]:
     findings = []
     for _, where, chosen, alarm in sorted(found, key=lambda one: (one[3].begin, -one[0])):
         finding = _finding(where, chosen, alarm, seen)
-        enough = finding.evidence["rejected"] >= _LEAST_REJECTED and finding.sample_size >= settings.min_sample
+        enough = finding.evidence["rejected"] >= _MIN_REJECTED and finding.sample_size >= settings.min_sample
         if enough and all(_is_its_own(chosen, alarm, *before, panel) for before in told):
             told.append((chosen, alarm))
             findings.append(finding)
@@ -235,12 +235,12 @@ def hourly_panel(cells: Cells) -> Panel:
     What has no names left is looked at with the rest of its kind only, as part of all images.
     """
     last = int(cells.slots.max(initial=0))
-    hours = last - max(int(cells.slots.min(initial=last)), last - MOST_HOURS + 1) + 1
+    hours = last - max(int(cells.slots.min(initial=last)), last - MAX_HOURS + 1) + 1
     recent = cells.slots > last - hours
     cells = replace(cells, **{name: getattr(cells, name)[recent] for name in _ARRAYS})
     for left_out in (("host", "preset"), ("class_name",), ("camera",), ("source",)):
-        if len(streams_in(cells)) <= MOST_CELLS // hours:
+        if len(streams_in(cells)) <= MAX_CELLS // hours:
             break
         keys = [key and key._replace(**dict.fromkeys(left_out, "")) for key in cells.keys]
         cells = replace(cells, keys=keys)
-    return panel_of(cells, MOST_HOURS)
+    return panel_of(cells, MAX_HOURS)

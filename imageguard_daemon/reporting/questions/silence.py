@@ -21,9 +21,9 @@ from imageguard_daemon.reporting.text import shown
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
-_LEAST_ACTIVE = 6
+_MIN_ACTIVE = 6
 _LONGER = 3
-_MOST_SILENT = 60
+_MAX_SILENT = 60
 """What has been silent for more slots is not news."""
 _WINDOWS = (2, 3, 5)
 _TIMES, _BEYOND = 5.0, 1.5
@@ -53,12 +53,12 @@ def _whole_slots(seen: Patterns) -> int:
 
 def _silent(images: Counts, name: str, slots: Slots, whole: int, sources: int) -> Finding | None:
     active = np.flatnonzero(images)
-    if len(active) < _LEAST_ACTIVE:
+    if len(active) < _MIN_ACTIVE:
         return None
     silent, span = whole - int(active[-1]) - 1, int(active[-1] - active[0]) + 1
     longest = int(np.diff(active).max()) - 1
     chance = sources * _chance_of_silence(len(active), span, silent)
-    if not 2 <= silent <= _MOST_SILENT or silent < _LONGER * longest or chance >= ALPHA:
+    if not 2 <= silent <= _MAX_SILENT or silent < _LONGER * longest or chance >= ALPHA:
         return None
     usual = float(np.median(images[active]))
     who = f"Source '{shown(name)}'" if name else "All sources"
@@ -98,7 +98,7 @@ def _plenty(images: Counts, name: str, slots: Slots, sources: int) -> Finding | 
     for last in _WINDOWS:
         now, before = images[-last:], images[:-last]
         before = before[before > 0]
-        if len(before) < _LEAST_ACTIVE or not now.all():
+        if len(before) < _MIN_ACTIVE or not now.all():
             continue
         usual, most = float(np.median(before)), float(before.max())
         if now.mean() < _TIMES * usual or now.min() < _BEYOND * most:

@@ -10,7 +10,7 @@ from imageguard_daemon.audit.nearest import Nearest, borderline_page, nearest_pa
 from imageguard_daemon.audit.quarantine_queries import ACCEPTED_STATES, REJECTED_ONCE, number_selected, page
 from imageguard_daemon.core.model import ISSUES, MAX_INT64, SCORE_NAMES
 from imageguard_daemon.web.filters import FILTERS, Filters
-from imageguard_daemon.web.pages.review import MOST_IMAGES, name_typed_last
+from imageguard_daemon.web.pages.review import MAX_IMAGES, name_typed_last
 from imageguard_daemon.web.query_parameters import WholeNumber, page_of, reads, trail_of
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.templating import Renderer
@@ -58,10 +58,10 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     @router.get("/quarantine/count")
     @reads(*FILTERS)
     def count(request: Request) -> HTMLResponse:
-        selection = replace(Filters.of(request.query_params).selection(site.now()), limit=MOST_IMAGES + 1)
+        selection = replace(Filters.of(request.query_params).selection(site.now()), limit=MAX_IMAGES + 1)
         with site.log() as engine:
             images = number_selected(engine, selection)
-        return render(request, "count.html", images=images, most=MOST_IMAGES)
+        return render(request, "count.html", images=images, most=MAX_IMAGES)
 
     return router
 

@@ -24,7 +24,7 @@ from imageguard_daemon.web.security import HOLDER, cookie_of
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.templating import Renderer
 
-MOST_IMAGES = 5_000
+MAX_IMAGES = 5_000
 """Moving more takes longer than anybody waits for a page; the command line has no limit."""
 EXAMPLES_SHOWN = 12
 ALL_THAT_MATCH = "matching"
@@ -56,7 +56,7 @@ def routes(site: Site, render: Renderer) -> APIRouter:
         place, ids = Filters.of(request.query_params), _ids(request.query_params)
         filters = place.fixed(site.now()) if ids is None else place
         _require_narrow(_known(action), filters, ids)
-        found, reasons, size_bytes = _count(site, replace(filters.selection(site.now(), ids), limit=MOST_IMAGES + 1))
+        found, reasons, size_bytes = _count(site, replace(filters.selection(site.now(), ids), limit=MAX_IMAGES + 1))
         counted = {"count": len(found), "reasons": reasons.most_common(), "size": size_in_words(size_bytes)}
         chosen: dict[str, Any] = {"filters": filters, "place": place, "ids": ids, "newest": max(found, default=0)}
         chosen |= {
@@ -64,11 +64,11 @@ def routes(site: Site, render: Renderer) -> APIRouter:
             "examples": found[:EXAMPLES_SHOWN],
             "page": page_of(request.query_params),
         }
-        return render(request, "review.html", most=MOST_IMAGES, who=name_typed_last(site, request), **counted, **chosen)
+        return render(request, "review.html", most=MAX_IMAGES, who=name_typed_last(site, request), **counted, **chosen)
 
     @router.post("/review")
     async def carry_out(request: Request) -> Response:
-        async with request.form(max_files=0, max_fields=MOST_IMAGES + 50) as form:
+        async with request.form(max_files=0, max_fields=MAX_IMAGES + 50) as form:
             given = QueryParams([(name, str(value)) for name, value in form.multi_items()])
             if not _is_ours(form, site):
                 raise HTTPException(403, _WRONG)
@@ -101,8 +101,8 @@ def _carried_out(site: Site, request: Request, given: QueryParams) -> Response:
             f"The selection changed meanwhile: there are {len(chosen):,} images now. Nothing was done; count again."
         )
         raise HTTPException(409, message)
-    if len(chosen) > MOST_IMAGES:
-        raise HTTPException(400, f"At most {MOST_IMAGES:,} images at once.")
+    if len(chosen) > MAX_IMAGES:
+        raise HTTPException(400, f"At most {MAX_IMAGES:,} images at once.")
     reviewer = _reviewer(site, request, given)
     results, stopped = _act(site, ACTIONS[action], chosen, reviewer)
     notice = site.notices.add(Notice(action, tuple(results), stopped, len(chosen) - len(results)))

@@ -12,19 +12,19 @@ from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.web import api_models
 from imageguard_daemon.web.query_parameters import require_known
-from imageguard_daemon.web.security import MOST_UPLOAD_BYTES, client_of
+from imageguard_daemon.web.security import MAX_UPLOAD_BYTES, client_of
 from imageguard_daemon.web.site import RateLimit, TooOftenError
 from imageguard_daemon.web.templating import Renderer
 from imageguard_daemon.web.upload_check import Checked, Checker, as_dict, bars_of
 
-MOST_FILES = 20
+MAX_FILES = 20
 IMAGES_PER_MINUTE = 60
 UPLOADS_AT_ONCE, CHECKS_AT_ONCE = 8, 2
 """Uploads under way, each with its memory, and those of them that are being judged."""
 
 _BUSY_SECONDS = 5
 
-MultiPartParser.spool_max_size = 2 * MOST_UPLOAD_BYTES  # in memory: nothing of an upload is written to a disk
+MultiPartParser.spool_max_size = 2 * MAX_UPLOAD_BYTES  # in memory: nothing of an upload is written to a disk
 
 
 class Desk:
@@ -61,7 +61,7 @@ async def _files(request: Request) -> list[tuple[str, bytes]]:
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise UsageError("send a form (multipart/form-data) with one or more files called 'images'")
     try:
-        async with request.form(max_files=MOST_FILES, max_fields=10) as form:
+        async with request.form(max_files=MAX_FILES, max_fields=10) as form:
             require_known(form.multi_items(), (), {"images"})
             given = [
                 one for one in form.getlist("images") if isinstance(one, UploadFile) and (one.filename or one.size)
@@ -77,7 +77,7 @@ async def _files(request: Request) -> list[tuple[str, bytes]]:
 def pages(render: Renderer, desk: Desk) -> APIRouter:
     """Give the page for people."""
     router = APIRouter(include_in_schema=False)
-    shared = {"bars_of": bars_of, "most_files": MOST_FILES, "most_bytes": MOST_UPLOAD_BYTES}
+    shared = {"bars_of": bars_of, "most_files": MAX_FILES, "most_bytes": MAX_UPLOAD_BYTES}
 
     @router.get("/check")
     def empty(request: Request) -> HTMLResponse:
@@ -102,7 +102,7 @@ _BODY = {
                     "images": {
                         "type": "array",
                         "minItems": 1,
-                        "maxItems": MOST_FILES,
+                        "maxItems": MAX_FILES,
                         "items": {"type": "string", "format": "binary"},
                     }
                 },

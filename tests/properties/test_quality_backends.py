@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from imageguard_daemon.quality import readout
 from imageguard_daemon.quality.decode.decoder import Limits, from_grey
-from imageguard_daemon.quality.features.backends import COMPILED, NUMPY, Loops
 from imageguard_daemon.quality.features.line_samples import lines
-from imageguard_daemon.quality.features.vector import NAMES, Features, extract
+from imageguard_daemon.quality.features.vector import COMPILED, NAMES, NUMPY, Backend, Features, extract
 from imageguard_daemon.quality.scoring import score_measures
 from tests.helpers.images import blurred, enlarged, exposed, jpeg, noisy, photo, pixelated
 
@@ -53,7 +52,7 @@ def grey_photo(width: int, height: int, seed: int, kind: str) -> Pixels:
 def both(grey: Pixels) -> tuple[Features, Features]:
     """Give the features by NumPy and compiled."""
     picture = from_grey(grey, Limits())
-    found: list[Features] = [extract(picture, 1024, loops) for loops in (NUMPY, COMPILED) if loops]
+    found: list[Features] = [extract(picture, 1024, backend) for backend in (NUMPY, COMPILED) if backend]
     return found[0], found[1]
 
 
@@ -94,9 +93,9 @@ def test_any_pixels_give_finite_numbers(width: int, height: int, seed: int, most
     """Blank, nearly blank, and wild pixels are all measured."""
     grey = np.random.default_rng(seed).integers(0, most, (height, width), np.uint8, endpoint=True)
     assert np.isfinite(both(grey)[1].vector).all()
-    for loops in (NUMPY, COMPILED):
-        assert loops is not None
-        assert np.isfinite([*loops.blur(grey), *loops.noise(grey), *loops.exposure(grey)[1]]).all()
+    for backend in (NUMPY, COMPILED):
+        assert backend is not None
+        assert np.isfinite([*backend.blur(grey), *backend.noise(grey), *backend.exposure(grey)[1]]).all()
 
 
 @given(st.integers(40, 120), st.integers(40, 120), st.integers(0, 7), st.integers(0, 7), st.booleans(), st.booleans())
@@ -191,6 +190,6 @@ def test_memory_is_given_back():
 
 def test_a_package_without_compiled_steps_measures():
     """Where there is no compiler, NumPy does it all."""
-    assert isinstance(NUMPY, Loops)
+    assert isinstance(NUMPY, Backend)
     found = extract(from_grey(grey_photo(100, 80, 2, "not"), Limits()), 1024, NUMPY)
     assert len(found.vector) == len(NAMES)
