@@ -35,7 +35,7 @@ from bench.streams import (
 from bench.year import Year, patterns_of_a_bad_year
 from imageguard_daemon.audit.columns import DAY_MS, open_columns
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.rollups import FLAG_BORDERLINE
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
@@ -111,12 +111,12 @@ def dealt_anew(seed: int, block: int, images: int = 20_000, days: int = 90) -> P
 
 def verdicts_in(log: Path) -> Verdicts:
     """Give the verdicts of a log in the order in which the images came."""
-    engine = open_for_reading(log)
+    engine = open_log(log)
     try:
         with open_columns(engine) as columns:
             keys, parts = columns.keys, list(columns.batches(Scope()))
     finally:
-        engine.dispose()
+        engine.close()
     ids, of_image, moments, flags = (
         np.concatenate([getattr(one, name) for one in parts]) for name in ("ids", "keys", "moments", "flags")
     )

@@ -13,7 +13,7 @@ from bench.big_log import database_in, fill, index, upgrade
 from bench.gallery import DOCS
 from bench.year import Year, patterns_of_a_bad_year
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.page import as_html
 from imageguard_daemon.reporting.query import report_on
@@ -37,9 +37,9 @@ def page() -> str:
         fill(Path(folder), Year(IMAGES, planted=patterns_of_a_bad_year()))
         index(Path(folder))
         upgrade(Path(folder))
-        engine = open_for_reading(database_in(Path(folder)))
+        engine = open_log(database_in(Path(folder)))
         report = report_on(engine, (Dimension.source,), Scope(OCTOBER, NEW_YEAR), Reporting(), NEW_YEAR)
-        engine.dispose()
+        engine.close()
     pictures: dict[int, bytes] = {}
     for reason, names in _PICTURES.items():
         ids = [image.id for image in report.examples if image.reason == reason]

@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import alert_attempts, alert_records
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.audit.writer import AuditWriter, new_id
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.timestamps import parse_timestamp, timestamp
@@ -81,7 +81,7 @@ class AlertLog:
             connection.execute(alert_attempts.insert(), rows)
 
 
-def recorded_alerts(engine: sa.Engine, since: datetime | None = None, limit: int | None = None) -> list[Alert]:
+def recorded_alerts(log: Store, since: datetime | None = None, limit: int | None = None) -> list[Alert]:
     """Give the alerts found since then, newest first, each with its latest attempt."""
     of_alert = alert_attempts.c.alert_id == alert_records.c.id
     latest = sa.select(sa.func.max(alert_attempts.c.id)).where(of_alert).correlate(alert_records).scalar_subquery()
@@ -98,7 +98,7 @@ def recorded_alerts(engine: sa.Engine, since: datetime | None = None, limit: int
     )
     if since is not None:
         query = query.where(alert_records.c.found_at >= timestamp(since))
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         return [_alert(row) for row in connection.execute(query)]
 
 

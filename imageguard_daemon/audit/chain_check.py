@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.archive.archived_files import files_digest
 from imageguard_daemon.audit.archive.plan import Anchor, last_anchor
 from imageguard_daemon.audit.chain import link_hash
-from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import CHAINED, archived_files, archives
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import MIN_INT64
 
 _PAGE = 500
@@ -50,11 +50,11 @@ class ChainCheck:
     Afterwards `head` is the last hash, and `met` tells which of the hashes given as `expected` are in the chain.
     """
 
-    def __init__(self, engine: sa.Engine, expected: Sequence[bytes] = ()) -> None:
-        self._engine = engine
+    def __init__(self, log: Store, expected: Sequence[bytes] = ()) -> None:
+        self._log = log
         self._expected = frozenset(expected)
         self.met: set[bytes] = set()
-        with reading(engine) as connection:
+        with log.reading() as connection:
             self.extent = _extent(connection)
         anchor = self.extent.anchor
         self._cursors = {table: _Cursor(anchor.last_ids[table] or _BEFORE_ALL) for table in CHAINED}
@@ -84,7 +84,7 @@ class ChainCheck:
         yield from self._archived_files()
 
     def _next_page(self) -> tuple[Sequence[Any], dict[str, dict[int, dict[str, object]]]]:
-        with reading(self._engine) as connection:
+        with self._log.reading() as connection:
             links = connection.exec_driver_sql(_LINKS, (self._sequence, self.extent.sequence, _PAGE)).all()
             return links, {
                 table: _rows(connection, table, [n for _, t, n, _ in links if t == table]) for table in CHAINED
@@ -123,7 +123,7 @@ class ChainCheck:
         query = f"SELECT id FROM {table} WHERE id > ? AND id <= ? ORDER BY id LIMIT {_PAGE}"
         last = cursor.passed
         while True:
-            with reading(self._engine) as connection:
+            with self._log.reading() as connection:
                 ids = connection.exec_driver_sql(query, (max(last, _BEFORE_ALL + 1), before - 1)).scalars().all()
             for record_id in ids:
                 if record_id not in cursor.named:
@@ -135,7 +135,7 @@ class ChainCheck:
     def _not_archived(self) -> Iterator[Fault]:
         """Name the rows of the archived part that neither went into the archive nor were linked again."""
         for table, last_id in self.extent.anchor.last_ids.items():
-            with reading(self._engine) as connection:
+            with self._log.reading() as connection:
                 count = f"SELECT count(*) FROM {table} WHERE id <= ?"
                 if connection.exec_driver_sql(count, (last_id,)).scalar_one() == self._linked_again[table]:
                     continue
@@ -147,7 +147,7 @@ class ChainCheck:
 
     def _archived_files(self) -> Iterator[Fault]:
         """Hold the files that archives left in the log against the archives' own records."""
-        with reading(self._engine) as connection:
+        with self._log.reading() as connection:
             rows = connection.execute(sa.select(archives.c.id, archives.c.files_digest)).all()
             wrong = [row.id for row in rows if files_digest(connection, row.id) != row.files_digest]
             known = [row.id for row in rows]

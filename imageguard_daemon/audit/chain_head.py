@@ -14,7 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.plan import last_anchor
-from imageguard_daemon.audit.database import disposing, open_for_reading, reading
+from imageguard_daemon.audit.sqlite_store import SqliteStore
 from imageguard_daemon.config import STATE_FOLDER
 from imageguard_daemon.core.errors import StalledError, UnavailableError
 from imageguard_daemon.core.timestamps import seconds_timestamp
@@ -93,7 +93,7 @@ def loss(database: Path, remembered: Head) -> str:
 
 def _link_at(database: Path, sequence: int) -> tuple[int, bytes | None]:
     """Give the last link's number, and the hash at another; None for one that is in an archive."""
-    with disposing(open_for_reading(database)) as engine, reading(engine, database) as connection:
+    with SqliteStore(database) as log, log.reading() as connection:
         if not _has_chain(connection):
             return 0, None
         anchor = last_anchor(connection)

@@ -1,6 +1,7 @@
 """Reads the roll-ups as columns of numbers: ten million in seconds, a day in memory at a time."""
 
 import difflib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,11 +14,10 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.fleet.columns import fleet_hours
 from imageguard_daemon.audit.rollups import HOUR_MS
-from imageguard_daemon.audit.schema import NEWEST_REVISION, decision_records
-from imageguard_daemon.core.errors import UnavailableError, UsageError
+from imageguard_daemon.audit.schema import decision_records
+from imageguard_daemon.audit.store import PackedHour, Store
+from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.core.names import forms
 
@@ -29,11 +29,9 @@ _SAMPLED, _MANY_HOURS = 11, 200
 _SLIPS = {"source": "source", "class_name": "class", "camera": "camera", "host": "host", "preset": "preset"}
 _MOST_IMAGES = 100_000
 """A batch ends when it has so many, or with its day."""
-Engine = sa.Engine
-"""A log opened for reading, for those who only pass it on."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PACKED = ("moments", "<i8"), ("keys", "<u4"), ("flags", "u1"), ("ids", "<i8"), ("scores", "<f8")
-_FIRST_HOUR, _LAST_HOUR = -(1 << 62), 1 << 62
+_PACKED = ("moments", "<i8"), ("keys", "<u4"), ("flags", "u1"), ("ids", "<i8")
+_FOREVER_MS = 1 << 62
 
 
 class Key(NamedTuple):
@@ -81,9 +79,9 @@ class Columns:
     `keys[n]` is the key with number n; numbers that are not in use have None.
     """
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, log: Store, connection: sa.Connection) -> None:
+        self._log = log
         self._connection = connection
-        self._is_fleet = connection.dialect.name == "postgresql"
         self.keys = _keys(connection)
 
     def batches(self, scope: Scope, *, scores: bool = False, newest_first: bool = False) -> Iterator[Batch]:
@@ -91,7 +89,7 @@ class Columns:
 
         Those that are not packed yet, some thousand at most, come last; backwards they come first.
         """
-        first, last = _ms(scope.since, -_LAST_HOUR), _ms(scope.until, _LAST_HOUR)
+        first, last = _bounds(scope)
         chosen = self._chosen(scope)
         whole = chosen.all()
         for batch in self._all_batches(first, last, scores=scores, newest_first=newest_first):
@@ -104,33 +102,29 @@ class Columns:
     def some_images_of_keys(self, scope: Scope) -> npt.NDArray[np.int64]:
         """Count images in scope of each key in one hour of _SAMPLED, and in what is not packed yet; reads keys alone.
 
-        All of them where there are not many hours, or in a fleet's database.
+        All of them where there are not many hours, or where a part is not read quicker.
         """
-        counts = np.zeros(len(self.keys), np.int64)
-        first, last = _ms(scope.since, -_LAST_HOUR), _ms(scope.until, _LAST_HOUR)
         begin, end = self.span_ms(scope)
-        if self._is_fleet or (end - begin) // HOUR_MS < _MANY_HOURS:
-            for batch in self.batches(scope):
-                counts += np.bincount(batch.keys, minlength=len(counts))
-            return counts
-        query = f"SELECT keys FROM rollup_hours WHERE hour >= ? AND hour <= ? AND hour % {_SAMPLED} = 0"
-        for packed in self._connection.exec_driver_sql(query, (first // HOUR_MS, last // HOUR_MS)).scalars():
-            counts += np.bincount(np.frombuffer(packed, "<u4"), minlength=len(counts))
-        for batch in self._recent(scores=False):
-            counts += np.bincount(batch.keys, minlength=len(counts))
-        return np.where(self._chosen(scope), counts, 0)
+        sampled = None
+        if (end - begin) // HOUR_MS >= _MANY_HOURS:
+            sampled = self._log.sampled_keys(self._connection, _bounds(scope), _SAMPLED)
+        if sampled is None:
+            return self._counted(batch.keys for batch in self.batches(scope))
+        packed = (np.frombuffer(keys, "<u4") for keys in sampled)
+        unpacked = (batch.keys for batch in self._unpacked(scores=False))
+        return np.where(self._chosen(scope), self._counted(itertools.chain(packed, unpacked)), 0)
+
+    def _counted(self, keys_of_batches: Iterable[npt.NDArray[np.uint32]]) -> npt.NDArray[np.int64]:
+        counts = np.zeros(len(self.keys), np.int64)
+        for keys in keys_of_batches:
+            counts += np.bincount(keys, minlength=len(counts))
+        return counts
 
     def span_ms(self, scope: Scope) -> tuple[int, int]:
         """Give the first and the last moment of the log, as far as they are within the period of a scope."""
-        query = "SELECT min(moment_ms), max(moment_ms) FROM rollup_images"
-        if not self._is_fleet:
-            query = (
-                f"SELECT min(begin), max(until) FROM (SELECT min(hour) * {HOUR_MS} AS begin, "
-                f"(max(hour) + 1) * {HOUR_MS} AS until FROM rollup_hours "
-                "UNION ALL SELECT min(moment_ms), max(moment_ms) FROM rollup_recent)"
-            )
-        first, last = self._connection.exec_driver_sql(query).one()
-        begin, end = max(_ms(scope.since, -_LAST_HOUR), first or 0), min(_ms(scope.until, _LAST_HOUR), last or 0)
+        first, last = self._log.span_ms(self._connection)
+        since, until = _bounds(scope)
+        begin, end = max(since, first), min(until, last)
         return begin, max(begin, end)
 
     def names(self, field: str) -> set[str]:
@@ -171,23 +165,13 @@ class Columns:
         return np.array([not key or all(getattr(key, n) in v for n, v in wanted.items()) for key in self.keys], bool)
 
     def _all_batches(self, first_ms: int, last_ms: int, *, scores: bool, newest_first: bool) -> Iterator[Batch]:
-        if self._is_fleet:
-            hours = fleet_hours(self._connection, (first_ms, last_ms), scores=scores, newest_first=newest_first)
-        else:
-            hours = self._hours(first_ms, last_ms, scores=scores, order="DESC" if newest_first else "ASC")
-        parts = (_by_day(hours), () if self._is_fleet else self._recent(scores=scores))
+        hours = self._log.hours(self._connection, (first_ms, last_ms), scores=scores, newest_first=newest_first)
+        parts = (_by_day(hours), self._unpacked(scores=scores))
         for part in parts[::-1] if newest_first else parts:
             yield from part
 
-    def _hours(self, first_ms: int, last_ms: int, *, scores: bool, order: str) -> Iterator[Any]:
-        packed = ", ".join(name for name, _ in _PACKED if scores or name != "scores")
-        query = f"SELECT hour, images, {packed} FROM rollup_hours WHERE hour >= ? AND hour <= ? ORDER BY hour {order}"
-        streaming = self._connection.execution_options(yield_per=HOURS_A_DAY)
-        yield from streaming.exec_driver_sql(query, (first_ms // HOUR_MS, last_ms // HOUR_MS))
-
-    def _recent(self, *, scores: bool) -> Iterator[Batch]:
-        names = ("moment_ms", "key_id", "flags", "decision_id", *SCORE_NAMES)
-        rows = self._connection.exec_driver_sql(f"SELECT {', '.join(names)} FROM rollup_recent").fetchall()
+    def _unpacked(self, *, scores: bool) -> Iterator[Batch]:
+        rows = self._log.unpacked(self._connection)
         if not rows:
             return
         table = np.array(rows, dtype=object)
@@ -207,33 +191,16 @@ class Columns:
 
 
 @contextmanager
-def open_columns(engine: sa.Engine) -> Iterator[Columns]:
+def open_columns(log: Store) -> Iterator[Columns]:
     """Read the roll-ups as of one moment; a writer does not wait for that.
 
     Raises:
         RetryableError: the database is locked.
         UnavailableError: it is damaged, is not an audit log, or was made by an older or a newer version.
     """
-    what = engine.url.database or ""
-    with reading(engine, what) as connection:
-        if engine.dialect.name == "sqlite":  # a fleet's database was asked when it was opened
-            _require_rollups(connection)
-        yield Columns(connection)
-
-
-def _require_rollups(connection: sa.Connection) -> None:
-    tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
-    if "rollup_hours" not in tables:
-        raise UnavailableError(
-            "the audit database was made by an older version; start the daemon once: it brings it up to date"
-            if "intents" in tables
-            else "the audit database holds no decisions of imageguard-daemon"
-        )
-    version = connection.exec_driver_sql("SELECT max(version_num) FROM alembic_version").scalar()
-    if str(version) > NEWEST_REVISION:
-        raise UnavailableError(
-            f"the audit database was made by a newer version of imageguard-daemon (revision {version}); update this one"
-        )
+    with log.reading() as connection:
+        log.require_rollups(connection)
+        yield Columns(log, connection)
 
 
 def _keys(connection: sa.Connection) -> Sequence[Key | None]:
@@ -245,8 +212,8 @@ def _keys(connection: sa.Connection) -> Sequence[Key | None]:
     return [found.get(number) for number in range(max(found, default=0) + 1)]
 
 
-def _by_day(hours: Iterable[Any]) -> Iterator[Batch]:
-    gathered: list[Any] = []
+def _by_day(hours: Iterable[PackedHour]) -> Iterator[Batch]:
+    gathered: list[PackedHour] = []
     images, day = 0, None
     for row in hours:
         if gathered and (row.hour // HOURS_A_DAY != day or images >= _MOST_IMAGES):
@@ -258,20 +225,20 @@ def _by_day(hours: Iterable[Any]) -> Iterator[Batch]:
         yield _batch(day, gathered)
 
 
-def _batch(day: int | None, rows: Sequence[Any]) -> Batch:
-    arrays = {
-        name: np.frombuffer(b"".join(getattr(row, name) for row in rows), dtype)
-        for name, dtype in _PACKED
-        if name in rows[0]._fields and name != "scores"
-    }
+def _batch(day: int | None, rows: Sequence[PackedHour]) -> Batch:
+    arrays = {name: np.frombuffer(b"".join(getattr(row, name) for row in rows), dtype) for name, dtype in _PACKED}
     # Numpy is slow along short lines: scores lie in memory signal by signal.
-    scores = np.empty((len(SCORE_NAMES), len(arrays["keys"]) if "scores" in rows[0]._fields else 0))
+    scores = np.empty((len(SCORE_NAMES), len(arrays["keys"]) if rows[0].scores else 0))
     at = 0
     for row in rows if scores.size else ():
         part = np.frombuffer(row.scores, "<f8").reshape(-1, len(SCORE_NAMES))
         scores[:, at : at + len(part)] = part.T
         at += len(part)
     return Batch(day or 0, **arrays, scores=scores.T)
+
+
+def _bounds(scope: Scope) -> tuple[int, int]:
+    return _ms(scope.since, -_FOREVER_MS), _ms(scope.until, _FOREVER_MS)
 
 
 def _ms(moment: datetime | None, otherwise: int) -> int:

@@ -1,6 +1,5 @@
-"""Opening the audit database: its pragmas, its migrations, and what its errors mean to the caller."""
+"""The audit database as its writer opens it: pragmas, migrations, and what SQLite's errors mean to the caller."""
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,26 +9,18 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from imageguard_daemon.audit.fleet.database import is_fleet_url, open_fleet_for_reading, reading_fleet
-from imageguard_daemon.audit.schema import CHAINED, NEWEST_REVISION
+from imageguard_daemon.audit.schema import NEWEST_REVISION
 from imageguard_daemon.audit.write_obstacles import hindrance, refusal
 from imageguard_daemon.core.errors import (
-    NoInputError,
     PermissionDeniedError,
     StalledError,
     StorageError,
     UnavailableError,
-    UsageError,
     retryable,
 )
 
 if TYPE_CHECKING:
     from alembic.config import Config
-
-Engine = sa.Engine
-"""What the functions below give, for those who only pass it on."""
-Place = Path | str
-"""Where a log is: a file, or the address of a fleet's PostgreSQL."""
 
 BUSY_TIMEOUT_MS = 5_000
 _NOT_KEPT = {
@@ -82,112 +73,6 @@ def require_permission(path: Path) -> None:
         raise PermissionDeniedError(f"audit database: no permission to write {refused.filename}")
 
 
-def open_for_reading(place: Place) -> sa.Engine:
-    """Open an existing database read-only; a daemon may be writing to it at the same time.
-
-    Raises:
-        NoInputError: there is none.
-        PermissionDeniedError, UnavailableError, StalledError: a fleet's database cannot be read; the message says why.
-    """
-    if is_fleet_url(place):
-        return open_fleet_for_reading(str(place))
-    path = Path(place)
-    if path.parts[:1] in {("postgresql:",), ("postgres:",)}:
-        raise UsageError("this command needs the log on the server that wrote it, not a fleet's database")
-    if _is_closed_to_us(path):
-        raise PermissionDeniedError(f"no permission to read the audit database {path}")
-    if not _is_readable_file(path):
-        raise NoInputError(
-            f"no audit database at {path} that can be read; name a ROOT, --config or --db FILE that has one"
-        )
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.StaticPool)
-    sa.event.listen(engine, "connect", _prepare_reader)
-    return engine
-
-
-@contextmanager
-def disposing(engine: sa.Engine) -> Iterator[sa.Engine]:
-    """Lend an engine that was opened for one use, and close its connections after it, however that ends."""
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-def open_for_checking(path: Path) -> sa.Engine:
-    """Open an existing database read-only for `verify`; a text that is not UTF-8 is read, not an error.
-
-    Raises:
-        NoInputError: there is none.
-        UnavailableError: it is from before there was a chain, or is not an audit log.
-    """
-    engine = open_for_reading(path)
-    sa.event.listen(engine, "connect", _read_any_text)
-    return _with_all_tables(engine, path)
-
-
-def open_for_reviewing(place: Place) -> sa.Engine:
-    """Open an existing database read-only to ask about reviews.
-
-    Raises:
-        NoInputError: there is none.
-        UnavailableError: it is from before there were reviews, or is not an audit log.
-    """
-    engine = open_for_reading(place)
-    return engine if is_fleet_url(place) else _with_all_tables(engine, Path(place))
-
-
-def _with_all_tables(engine: sa.Engine, path: Path) -> sa.Engine:
-    try:
-        with reading(engine, path) as connection:
-            tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
-    except BaseException:
-        engine.dispose()
-        raise
-    if tables.issuperset(CHAINED):
-        return engine
-    engine.dispose()
-    raise UnavailableError(
-        f"the audit database {path} was made by an older version; start the daemon once, or use --repair: "
-        "both bring it up to date"
-        if "intents" in tables
-        else f"audit database {path}: holds no decisions of imageguard-daemon"
-    )
-
-
-@contextmanager
-def reading(engine: sa.Engine, what: object = "") -> Iterator[sa.Connection]:
-    """Read from one moment of the log; keep it short, for meanwhile its WAL cannot be folded in."""
-    if engine.dialect.name == "postgresql":
-        with reading_fleet(engine) as connection:
-            yield connection
-        return
-    with translated_errors(what), engine.connect() as connection:
-        # Without this, sqlite3 reads outside a transaction and every statement sees a newer log.
-        connection.exec_driver_sql("BEGIN")
-        yield connection
-
-
-def _is_closed_to_us(path: Path) -> bool:
-    try:
-        return path.is_file() and not os.access(path, os.R_OK, effective_ids=True)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-
-
-def _is_readable_file(path: Path) -> bool:
-    try:
-        return path.is_file() and os.access(path, os.R_OK)
-    except OSError:
-        return False
-
-
 def _prepare_writer(connection: sqlite3.Connection, _record: object) -> None:
     # The sqlite3 module would begin late and leave CREATE TABLE outside: a crash could leave half a schema.
     connection.isolation_level = None
@@ -202,15 +87,6 @@ def _prepare_writer(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin_immediately(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _prepare_reader(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA query_only=ON")
-
-
-def _read_any_text(connection: sqlite3.Connection, _record: object) -> None:
-    connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
 
 
 def _bring_up_to_date(engine: sa.Engine, path: Path, on_progress: Callable[[], None], *, upgrade: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.database import reading
+from imageguard_daemon.audit.store import Store
 
 _PAGE = 500
 _PLACE = """coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
@@ -62,8 +62,8 @@ class FiledFile:
 class FiledFiles:
     """Questions about files, each answered from the log as it is at that moment."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, log: Store) -> None:
+        self._log = log
 
     def moved(self, last_id: int) -> Iterator[FiledFile | int]:
         """Yield every file where it was last moved to, up to an intent; only the id where the record makes no sense."""
@@ -77,13 +77,13 @@ class FiledFiles:
     def has_outcome(self, intent_id: int) -> bool:
         """Tell whether it is recorded what became of an intent, or whether there is no such intent."""
         query = "SELECT 1 FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id WHERE i.id = ? AND o.id IS NULL"
-        with reading(self._engine) as connection:
+        with self._log.reading() as connection:
             return connection.exec_driver_sql(query, (intent_id,)).first() is None
 
     def is_moved_on(self, intent_id: int) -> bool:
         """Tell whether a review has moved on what this intent had moved, or is doing so."""
         query = f"SELECT 1 FROM intents i WHERE i.id = ? AND {_IS_GOING_ON}"
-        with reading(self._engine) as connection:
+        with self._log.reading() as connection:
             return connection.exec_driver_sql(query, (intent_id,)).first() is not None
 
     def last_with_outcome(self, *, of_reviews: bool) -> int:
@@ -91,21 +91,21 @@ class FiledFiles:
         query = f"""
         SELECT i.id FROM intents i JOIN outcomes o ON o.intent_id = i.id
         WHERE i.review_id IS {"NOT " if of_reviews else ""}NULL ORDER BY i.id DESC LIMIT 1"""
-        with reading(self._engine) as connection:
+        with self._log.reading() as connection:
             return int(connection.exec_driver_sql(query).scalar() or 0)
 
     def known(self, paths: Sequence[str], after: int = 0) -> set[str]:
         """Give those of the paths at which the file of an intent above `after` is or is about to be."""
         query = _AT.format(marks=",".join("?" * len(paths)), after=int(after))
         values = [os.fsencode(path) for path in paths]
-        with reading(self._engine) as connection:
+        with self._log.reading() as connection:
             found = connection.exec_driver_sql(query, (*values, *values, *values)).scalars().all()
         return {os.fsdecode(path) for path in found}
 
     def _pages(self, query: str, last_id: int) -> Iterator[FiledFile | int]:
         after = 0
         while True:
-            with reading(self._engine) as connection:
+            with self._log.reading() as connection:
                 rows = connection.exec_driver_sql(query, (after, last_id)).all()
             yield from map(_filed, rows)
             if len(rows) < _PAGE:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import MAX_INT64, SCORE_NAMES
 
 _PAGE = 2_000
@@ -28,12 +28,12 @@ ORDER BY i.id LIMIT {_PAGE}"""
 """Where each image is that has been filed, after all reviews; one that a review is moving just now is nowhere."""
 
 
-def last_decision(engine: sa.Engine) -> int:
+def last_decision(log: Store) -> int:
     """Give the id of the newest decision on a file that has moved; 0 when there is none."""
-    return next((int(str(row["id"])) for row in newest_decisions(engine, MAX_INT64, 1)), 0)
+    return next((int(str(row["id"])) for row in newest_decisions(log, MAX_INT64, 1)), 0)
 
 
-def decision_rows(engine: sa.Engine, after_id: int = 0, *where: sa.ColumnElement[bool]) -> Iterator[dict[str, object]]:
+def decision_rows(log: Store, after_id: int = 0, *where: sa.ColumnElement[bool]) -> Iterator[dict[str, object]]:
     """Yield the decisions with a larger id, oldest first, by the columns of the view; memory stays flat.
 
     Read in pages, so that no long transaction keeps the log from being tidied.
@@ -44,7 +44,7 @@ def decision_rows(engine: sa.Engine, after_id: int = 0, *where: sa.ColumnElement
     """
     while True:
         records = sa.select(decision_records.c.id).where(decision_records.c.id > after_id)
-        with reading(engine, engine.url.database or "") as connection:
+        with log.reading() as connection:
             ids = connection.scalars(records.order_by(decision_records.c.id).limit(_PAGE)).all()
             page = _moved(connection, ids, *where)
         yield from page
@@ -62,19 +62,19 @@ def _moved(connection: sa.Connection, ids: Sequence[int], *where: sa.ColumnEleme
     return [dict(row) for row in connection.execute(query).mappings()] if ids else []
 
 
-def decision_row(engine: sa.Engine, decision_id: int) -> dict[str, object] | None:
+def decision_row(log: Store, decision_id: int) -> dict[str, object] | None:
     """Give one decision by the columns of the view; None for one that is not there."""
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         row = connection.execute(sa.select(decisions).where(decisions.c.id == decision_id)).mappings().first()
         return dict(row) if row else None
 
 
-def newest_decisions(engine: sa.Engine, before: int, most: int) -> list[dict[str, object]]:
+def newest_decisions(log: Store, before: int, most: int) -> list[dict[str, object]]:
     """Give the decisions with smaller ids, newest first, by the columns of the view."""
     found: list[dict[str, object]] = []
     while len(found) < most:
         records = sa.select(decision_records.c.id).where(decision_records.c.id < before)
-        with reading(engine, engine.url.database or "") as connection:
+        with log.reading() as connection:
             ids = connection.scalars(records.order_by(decision_records.c.id.desc()).limit(most)).all()
             found += reversed(_moved(connection, ids))
         if len(ids) < most:
@@ -83,7 +83,7 @@ def newest_decisions(engine: sa.Engine, before: int, most: int) -> list[dict[str
     return found[:most]
 
 
-def accepted_before(engine: sa.Engine, decision_id: int, class_name: str, most: int) -> list[tuple[int, str]]:
+def accepted_before(log: Store, decision_id: int, class_name: str, most: int) -> list[tuple[int, str]]:
     """Give number and path of accepted images of a class judged shortly before a decision, newest first.
 
     None that a person has rejected, whatever was said of it later.
@@ -94,13 +94,13 @@ def accepted_before(engine: sa.Engine, decision_id: int, class_name: str, most: 
         *(records["class"] == class_name, records.verdict == "accepted"),
         records.id.not_in(sa.select(reviews.c.decision_id).where(reviews.c.action == "reject")),
     )
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         return [
             (row.id, row.relative_path) for row in connection.execute(query.order_by(records.id.desc()).limit(most))
         ]
 
 
-def filed_images(engine: sa.Engine) -> Iterator[dict[str, object]]:
+def filed_images(log: Store) -> Iterator[dict[str, object]]:
     """Yield every image that has been filed and still is, oldest move first: `place` is its path, `issues` a list.
 
     Raises:
@@ -109,7 +109,7 @@ def filed_images(engine: sa.Engine) -> Iterator[dict[str, object]]:
     """
     after = 0
     while True:
-        with reading(engine, engine.url.database or "") as connection:
+        with log.reading() as connection:
             rows = connection.exec_driver_sql(_FILED, (after,)).mappings().all()
         for row in rows:
             yield {**row, "place": os.fsdecode(row["place"]), "issues": json.loads(row["issues"])}

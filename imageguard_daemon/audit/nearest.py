@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, Rejected, Selection, page
 from imageguard_daemon.audit.queries import ids_in_period
 from imageguard_daemon.audit.schema import decision_records, reviews
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.names import forms
 from imageguard_daemon.core.timestamps import timestamp
 
@@ -45,48 +45,48 @@ class _Order:
     rising: bool = False
 
 
-def nearest_page(engine: sa.Engine, selection: Selection, limit: int, after: int | None = None) -> Nearest:
+def nearest_page(log: Store, selection: Selection, limit: int, after: int | None = None) -> Nearest:
     """Give the images selected, highest score first and of equals the newest; `after` is one a page ended with.
 
     Raises:
         RetryableError: the database is locked.
         UnavailableError: it is damaged, or is not an audit log.
     """
-    order = _Order(_among(engine, selection), _without_narrowing(selection), selection.scope)
-    return _by_score(engine, order, limit, after)
+    order = _Order(_among(log, selection), _without_narrowing(selection), selection.scope)
+    return _by_score(log, order, limit, after)
 
 
-def borderline_page(engine: sa.Engine, selection: Selection, limit: int, after: int | None = None) -> Nearest:
+def borderline_page(log: Store, selection: Selection, limit: int, after: int | None = None) -> Nearest:
     """Give accepted images: borderline ones first, the lowest score at their head; then the others, newest first.
 
     For `after` and errors see `nearest_page`.
     """
     found: tuple[Rejected, ...] = ()
-    if after is None or _is_borderline(engine, after):
-        among = [[_BORDERLINE, *_in_period(engine, selection.scope)]]
+    if after is None or _is_borderline(log, after):
+        among = [[_BORDERLINE, *_in_period(log, selection.scope)]]
         scope = replace(selection.scope, since=None, until=None)
         rest = replace(selection, scope=scope, borderline=True, limit=None)
-        first = _by_score(engine, _Order(among, rest, selection.scope, rising=True), limit, after)
+        first = _by_score(log, _Order(among, rest, selection.scope, rising=True), limit, after)
         if first.after is not None or selection.borderline:
             return first
         found, after = first.images, None
     others = replace(selection, borderline=False, limit=limit - len(found) + 1)
-    images = (*found, *page(engine, others, after))
+    images = (*found, *page(log, others, after))
     return Nearest(images[:limit], images[limit - 1].id if len(images) > limit else None)
 
 
-def _is_borderline(engine: sa.Engine, number: int) -> bool:
-    with reading(engine, engine.url.database or "") as connection:
+def _is_borderline(log: Store, number: int) -> bool:
+    with log.reading() as connection:
         return connection.scalar(sa.select(_RECORDS.borderline).where(_RECORDS.id == number)) == 1
 
 
-def _by_score(engine: sa.Engine, order: _Order, limit: int, after: int | None) -> Nearest:
+def _by_score(log: Store, order: _Order, limit: int, after: int | None) -> Nearest:
     found: list[Rejected] = []
     looked_at = 0
     while looked_at < MOST_LOOKED_AT:
         size = next((one for one in _AT_A_TIME if one > looked_at), _AT_A_TIME[-1])
-        ids = _candidates(engine, order, after, size)
-        looked_up = page(engine, replace(order.rest, ids=tuple(ids))) if ids else []
+        ids = _candidates(log, order, after, size)
+        looked_up = page(log, replace(order.rest, ids=tuple(ids))) if ids else []
         chosen = [image for image in looked_up if _is_in_time(image, order.scope)]
         found += sorted(chosen, key=lambda image: (image.score, image.id), reverse=not order.rising)
         if len(found) > limit:
@@ -97,16 +97,16 @@ def _by_score(engine: sa.Engine, order: _Order, limit: int, after: int | None) -
     return Nearest(tuple(found), after, is_short=True)
 
 
-def _among(engine: sa.Engine, selection: Selection) -> list[_Conditions]:
+def _among(log: Store, selection: Selection) -> list[_Conditions]:
     """Give the conditions on candidates: the daemon's rejections, and the few images that people rejected."""
-    narrowed, states = _narrowed(engine, selection), set(selection.states)
+    narrowed, states = _narrowed(log, selection), set(selection.states)
     among = [[_REJECTED, *narrowed]] if states & {*STATE_AFTER["quarantined"].values()} else []
     if states & {*STATE_AFTER["accepted"].values()}:
         among.append([_RECORDS.verdict == "accepted", _RECORDS.id.in_(sa.select(reviews.c.decision_id)), *narrowed])
     return among
 
 
-def _narrowed(engine: sa.Engine, selection: Selection) -> _Conditions:
+def _narrowed(log: Store, selection: Selection) -> _Conditions:
     """Give the conditions that an index on the score answers by itself."""
     among: _Conditions = []
     if selection.reason is not None:
@@ -117,11 +117,11 @@ def _narrowed(engine: sa.Engine, selection: Selection) -> _Conditions:
         among.append(_RECORDS["class"] == names[0] if len(names) == 1 else _RECORDS["class"].in_(names))
     if "score" in selection.scores:
         among.append(_RECORDS.score.between(*selection.scores["score"]))
-    return [*among, *_in_period(engine, selection.scope)]
+    return [*among, *_in_period(log, selection.scope)]
 
 
-def _in_period(engine: sa.Engine, scope: Scope) -> _Conditions:
-    with reading(engine, engine.url.database or "") as connection:
+def _in_period(log: Store, scope: Scope) -> _Conditions:
+    with log.reading() as connection:
         return ids_in_period(connection, scope, _RECORDS.id)
 
 
@@ -138,10 +138,10 @@ def _is_in_time(image: Rejected, scope: Scope) -> bool:
     )
 
 
-def _candidates(engine: sa.Engine, order: _Order, after: int | None, size: int) -> Sequence[int]:
+def _candidates(log: Store, order: _Order, after: int | None, size: int) -> Sequence[int]:
     score, number = (_RECORDS.score, _RECORDS.id) if order.rising else (_RECORDS.score.desc(), _RECORDS.id.desc())
     query = sa.select(_RECORDS.score, _RECORDS.id).order_by(score, number).limit(size)
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         if after is not None:
             query = query.where(_beyond(connection, after, rising=order.rising))
         found = [tuple(row) for conditions in order.among for row in connection.execute(query.where(*conditions))]

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.archived_files import has_archived_reviews
 from imageguard_daemon.audit.counts import RecordedScores, Scope
-from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.planner_hints import likely
 from imageguard_daemon.audit.queries import (
     conditions_of,
@@ -27,6 +26,7 @@ from imageguard_daemon.audit.queries import (
     with_latest_review,
 )
 from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews, rollup_reviews
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import MAX_INT64, SCORE_NAMES, Role, Verdict
 from imageguard_daemon.core.names import forms
 from imageguard_daemon.core.timestamps import timestamp
@@ -150,7 +150,7 @@ class HeldImage:
     """Whether a review of it has begun that neither took effect nor was given up."""
 
 
-def page(engine: sa.Engine, selection: Selection, after: int | None = None) -> list[Rejected]:
+def page(log: Store, selection: Selection, after: int | None = None) -> list[Rejected]:
     """Give the images selected, newest first, those with smaller ids than `after` only."""
     columns = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "size_bytes")
     query = sa.select(
@@ -158,14 +158,14 @@ def page(engine: sa.Engine, selection: Selection, after: int | None = None) -> l
         decisions.c.verdict,
         _of_last_review("action"),
     )
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         rows = list(_newest_first(connection, query, selection, MAX_INT64 if after is None else after))
     return [_rejected(tuple(row)) for row in rows]
 
 
-def neighbours(engine: sa.Engine, selection: Selection, number: int) -> tuple[int | None, int | None]:
+def neighbours(log: Store, selection: Selection, number: int) -> tuple[int | None, int | None]:
     """Give the numbers of the images before and after this one in a list with the newest first; None at its ends."""
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         query = sa.select(decisions.c.id).where(*ids_in_period(connection, selection.scope, decisions.c.id)).limit(1)
         up, down = (
             query.where(decisions.c.id > number).order_by(decisions.c.id),
@@ -177,49 +177,49 @@ def neighbours(engine: sa.Engine, selection: Selection, number: int) -> tuple[in
         return min(filter(None, newer), default=None), max(filter(None, older), default=None)
 
 
-def number_selected(engine: sa.Engine, selection: Selection) -> int:
+def number_selected(log: Store, selection: Selection) -> int:
     """Count the images selected, up to the limit of the selection."""
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         query = sa.select(decisions.c.id).where(*ids_in_period(connection, selection.scope, decisions.c.id))
         parts = (query.where(*part).limit(selection.limit).subquery() for part in _parts(selection))
         images = sum(connection.scalar(sa.select(sa.func.count()).select_from(part)) or 0 for part in parts)
         return images if selection.limit is None else min(images, selection.limit)
 
 
-def selected(engine: sa.Engine, selection: Selection) -> Iterator[tuple[int, str, int]]:
+def selected(log: Store, selection: Selection) -> Iterator[tuple[int, str, int]]:
     """Stream id, reason and size in bytes of the images selected, newest first."""
     query = sa.select(decisions.c.id, decisions.c.reason, decisions.c.size_bytes)
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         for row in _newest_first(connection, query, selection):
             yield row.id, row.reason, row.size_bytes
 
 
-def scores_of(engine: sa.Engine, selection: Selection) -> Iterator[RecordedScores]:
+def scores_of(log: Store, selection: Selection) -> Iterator[RecordedScores]:
     """Stream the images selected that the daemon rejected, newest first, with all it takes to judge them again.
 
     What people rejected of the others may be in a state of the same name, purged for instance.
     """
     query = sa.select(*recorded_columns()).where(decisions.c.verdict == "quarantined")
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         for row in _newest_first(connection, query, selection):
             yield recorded_row(tuple(row))
 
 
-def reviews_of(engine: sa.Engine, decision_id: int) -> list[Review]:
+def reviews_of(log: Store, decision_id: int) -> list[Review]:
     """Give what was said and done about an image, in that order."""
     columns = (reviews.c[name] for name in ("id", "reviewed_at", "action", "who", "why", "destination", "undoes"))
     query = sa.select(*columns).where(reviews.c.decision_id == decision_id).order_by(reviews.c.id)
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         return [Review(*row) for row in connection.execute(query)]
 
 
-def reviewed_measures(engine: sa.Engine) -> Iterator[tuple[bool, str, str, str, str]]:
+def reviewed_measures(log: Store) -> Iterator[tuple[bool, str, str, str, str]]:
     """Stream the images that people reviewed: whether they called them bad, path, SHA-256, scorer, measures (JSON).
 
     What was only rejudged, or undone since, is not a person's word. Archived ones are among them; the order is that of
     the decisions.
     """
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         streams = [_said_of(connection, with_latest_review(), decisions, reviews.c.action)]
         if has_archived_reviews(connection):
             streams.append(_said_of(connection, rollup_reviews, rollup_reviews, rollup_reviews.c.action))
@@ -242,18 +242,18 @@ def _said_of(
     return connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
 
 
-def ids_of(engine: sa.Engine, names: Sequence[str], root: str, *, accepted: bool = False) -> dict[str, list[int]]:
+def ids_of(log: Store, names: Sequence[str], root: str, *, accepted: bool = False) -> dict[str, list[int]]:
     """Find images by path: as listings show it, below the inbox, or of the file where it was filed.
 
     Found are those that the daemon accepted, or else those that it rejected and those that people have reviewed.
     """
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         return {name: _ids_of(connection, name, root, accepted=accepted) for name in names}
 
 
-def held_image(engine: sa.Engine, decision_id: int) -> HeldImage | None:
+def held_image(log: Store, decision_id: int) -> HeldImage | None:
     """Give one image as it is at this moment of the log."""
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         return held_images(connection, [decision_id]).get(decision_id)
 
 

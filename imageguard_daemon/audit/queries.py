@@ -1,4 +1,4 @@
-"""Questions to the audit log on a read-only engine: counts from the roll-ups, rows from the view `decisions`."""
+"""Questions to the audit log: counts from the roll-ups, rows from the view `decisions`."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import RecordedImage, RecordedScores, Scope
-from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.planner_hints import likely
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.core.names import forms
 from imageguard_daemon.core.timestamps import timestamp
@@ -17,11 +17,11 @@ _IDS_AT_A_TIME = 500
 _SHORT_PERIOD = 50_000
 
 
-def images_by_id(engine: sa.Engine, ids: Sequence[int]) -> dict[int, RecordedImage]:
+def images_by_id(log: Store, ids: Sequence[int]) -> dict[int, RecordedImage]:
     """Give the images filed by these decisions; those that were archived are not among them."""
     names = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "verdict", "reason")
     query = sa.select(*(decisions.c[name] for name in names), decisions.c.detail)
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         rows = [row for part in in_parts(ids) for row in connection.execute(query.where(decisions.c.id.in_(part)))]
     return {row.id: RecordedImage._make(row) for row in rows}
 

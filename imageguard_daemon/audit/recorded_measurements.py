@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.database import open_for_reading, reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.schema import decision_records, intents, outcomes
 from imageguard_daemon.core.model import FileIdentity, Measurement, Measures
 from imageguard_daemon.core.timestamps import parse_timestamp
@@ -22,13 +22,13 @@ class RecordedMeasurements:
     """Looks files up in an audit log. One thread only."""
 
     def __init__(self, database: Path, scorer_version: str) -> None:
-        self._engine = open_for_reading(database)
+        self._log = open_log(database)
         self._scorer_version = scorer_version
         self._readout = scorer_version.partition("+")[2]
 
     def close(self) -> None:
         """Let go of the log."""
-        self._engine.dispose()
+        self._log.close()
 
     def find(self, path: str, identity: FileIdentity) -> Measurement | None:
         """Give what a file was measured as that lies where the daemon filed it, unchanged since, by this scorer.
@@ -58,7 +58,7 @@ class RecordedMeasurements:
             .order_by(decision_records.c.id.desc())
             .limit(1)
         )
-        with reading(self._engine) as connection:
+        with self._log.reading() as connection:
             return connection.execute(query).first()
 
     def _measurement(self, row: "sa.Row[tuple[object, ...]]", identity: FileIdentity) -> Measurement | None:

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.archive.archived_files import has_archived_reviews
 from imageguard_daemon.audit.columns import Batch, Columns
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.quarantine_queries import CALLED_BAD, CALLED_GOOD
 from imageguard_daemon.audit.queries import conditions_of, in_parts, with_latest_review
 from imageguard_daemon.audit.rollups import FLAG_UNREADABLE
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews, rollup_reviews
+from imageguard_daemon.audit.store import Store
 
 MOST_SAMPLES = 20_000
 """So many images are read, spread evenly over those in scope: a share of 1 % is then known within 0.15 points."""
@@ -64,15 +64,15 @@ def census(columns: Columns, scope: Scope, version: str) -> tuple[Census, list[i
     return made, chosen.ids()
 
 
-def samples(engine: sa.Engine, scope: Scope, ids: Sequence[int]) -> Iterator[RecordedSample]:
+def samples(log: Store, scope: Scope, ids: Sequence[int]) -> Iterator[RecordedSample]:
     """Stream the records of these images and of all others in scope that people reviewed.
 
     Of archived ones there are those that people reviewed.
     """
-    said = _reviewed(engine, scope)
+    said = _reviewed(log, scope)
     names = ("id", "relative_path", "sha256")
     query = sa.select(*(decision_records.c[name] for name in names), sa.cast(decision_records.c.measures, sa.Text))
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         for part in in_parts(sorted({*ids, *said})):
             for row in connection.execute(query.where(decision_records.c.id.in_(part))).all():
                 yield RecordedSample(row[1], row[2], row[3], said.get(row[0]))
@@ -89,11 +89,11 @@ def _archived(connection: sa.Connection, scope: Scope) -> Iterator[RecordedSampl
         yield RecordedSample(row[0], row[1], row[2], row[3] in CALLED_BAD)
 
 
-def _reviewed(engine: sa.Engine, scope: Scope) -> dict[int, bool]:
+def _reviewed(log: Store, scope: Scope) -> dict[int, bool]:
     """Give the latest word of people on images in scope: what was only rejudged, or undone since, is none."""
     query = sa.select(decisions.c.id, reviews.c.action).select_from(with_latest_review())
     query = query.where(reviews.c.action.in_([*CALLED_BAD, *CALLED_GOOD]), *conditions_of(scope)).limit(MOST_SAMPLES)
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         if not sa.inspect(connection).has_table("reviews"):
             return {}  # a log of before there were reviews
         return {number: action in CALLED_BAD for number, action in connection.execute(query)}

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.archived_files import has_archived_reviews
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.queries import conditions_of, with_latest_review
 from imageguard_daemon.audit.schema import decisions, reviews, rollup_reviews
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import Verdict
 
 _LEAVING_A_TRACE: Mapping[Verdict, Sequence[str]] = {
@@ -31,12 +31,12 @@ class ReviewCount(NamedTuple):
     images: int
 
 
-def count_reviews(engine: sa.Engine, scope: Scope) -> list[ReviewCount]:
+def count_reviews(log: Store, scope: Scope) -> list[ReviewCount]:
     """Count the reviewed images in scope, archived ones too; what counts is the latest word on an image.
 
     Those whose action is `archived` left the log when nobody noted yet what had become of them. The order is undefined.
     """
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         counts = Counter[tuple[str, ...]]()
         if sa.inspect(connection).has_table("reviews"):  # else a log of before there were, which a start brings up
             columns = [decisions.c.verdict, reviews.c.action, *_columns(decisions)]

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
+from imageguard_daemon.audit.archive.archived_files import has_archives
 from imageguard_daemon.audit.columns import Batch, Columns, Key, open_columns
-from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.quarantine_queries import Selection, page
 from imageguard_daemon.audit.queries import in_parts
 from imageguard_daemon.audit.rollups import FLAG_BORDERLINE
 from imageguard_daemon.audit.schema import archives, decision_records, reviews
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import SCORE_NAMES
 
 BUCKETS = 20
@@ -34,7 +35,7 @@ def highest(name: str) -> float:
     return 1.0 if name == OVERALL else 100.0
 
 
-def count_scores(engine: sa.Engine, selection: Selection, name: str) -> list[int]:
+def count_scores(log: Store, selection: Selection, name: str) -> list[int]:
     """Count the images that filters select by a score, in BUCKETS equal parts from 0 to its best.
 
     A range of that score itself is left out, or there would be nothing to choose another one from. Both ends
@@ -47,36 +48,36 @@ def count_scores(engine: sa.Engine, selection: Selection, name: str) -> list[int
     """
     scores = {one: limits for one, limits in selection.scores.items() if one != name}
     selection = replace(selection, scores=scores, limit=None)
-    reviewed = _reviewed(engine)
+    reviewed = _reviewed(log)
     counts = np.zeros(BUCKETS, np.int64)
     edges = np.round(np.arange(BUCKETS + 1) * (highest(name) / BUCKETS), 2)
-    asked = (engine, selection, name, reviewed)
+    asked = (log, selection, name, reviewed)
     for values in chain(_never_reviewed(*asked), _looked_up(*asked)):
         known = np.sort(values[~np.isnan(values)])
         counts += np.searchsorted(known, edges[1:], "right") - np.searchsorted(known, edges[:-1], "left")
     return [int(images) for images in counts]
 
 
-def _reviewed(engine: sa.Engine) -> _Ids:
-    with reading(engine, engine.url.database or "") as connection:
+def _reviewed(log: Store) -> _Ids:
+    with log.reading() as connection:
         return np.array(connection.scalars(sa.select(reviews.c.decision_id).distinct()).all(), np.int64)
 
 
-def _kept(engine: sa.Engine) -> _Ids | None:
+def _kept(log: Store) -> _Ids | None:
     """Give the ids still in the log, None where nothing was archived: roll-ups know of archived images, too."""
-    with reading(engine, engine.url.database or "") as connection:
-        if connection.dialect.name != "sqlite" or not connection.scalar(sa.select(archives.c.id).limit(1)):
+    with log.reading() as connection:
+        if not has_archives(connection) or not connection.scalar(sa.select(archives.c.id).limit(1)):
             return None
         return np.array(connection.scalars(sa.select(decision_records.c.id)).all(), np.int64)
 
 
-def _never_reviewed(engine: sa.Engine, selection: Selection, name: str, reviewed: _Ids) -> Iterator[_Floats]:
+def _never_reviewed(log: Store, selection: Selection, name: str, reviewed: _Ids) -> Iterator[_Floats]:
     verdicts = [verdict for verdict, state in _WITHOUT_REVIEW.items() if state in selection.states]
     if not verdicts:
         return
-    overall = _overall(engine, verdicts) if OVERALL in {name, *selection.scores} else None
-    kept = _kept(engine)
-    with open_columns(engine) as columns:
+    overall = _overall(log, verdicts) if OVERALL in {name, *selection.scores} else None
+    kept = _kept(log)
+    with open_columns(log) as columns:
         wanted = np.array([_is_wanted(key, verdicts, selection.reason) for key in columns.keys] or [False])
         for batch in _chosen(columns, selection, wanted):
             fresh = batch.where(~np.isin(batch.ids, reviewed)) if len(reviewed) else batch
@@ -109,11 +110,11 @@ def _values(batch: Batch, name: str, overall: tuple[_Ids, _Floats] | None) -> _F
     return np.where(found, np.append(scores, np.nan)[np.minimum(places, len(ids))], np.nan)
 
 
-def _overall(engine: sa.Engine, verdicts: Sequence[str]) -> tuple[_Ids, _Floats]:
+def _overall(log: Store, verdicts: Sequence[str]) -> tuple[_Ids, _Floats]:
     """Give ids in their order and the overall score of each: no roll-up has it, an index that of rejected images."""
     query = sa.select(decision_records.c.id, decision_records.c.score)
     parts = [np.empty((0, 2))]
-    with reading(engine, engine.url.database or "") as connection:
+    with log.reading() as connection:
         for verdict in verdicts:
             # Literally, or SQLite would not use the index on the rejected alone.
             rows: Any = connection.execute(query.where(sa.literal_column(f"verdict = '{verdict}'")))
@@ -124,9 +125,9 @@ def _overall(engine: sa.Engine, verdicts: Sequence[str]) -> tuple[_Ids, _Floats]
     return table[:, 0].astype(np.int64), table[:, 1]
 
 
-def _looked_up(engine: sa.Engine, selection: Selection, name: str, reviewed: _Ids) -> Iterator[_Floats]:
+def _looked_up(log: Store, selection: Selection, name: str, reviewed: _Ids) -> Iterator[_Floats]:
     for ids in in_parts(reviewed.tolist()):
-        images = page(engine, replace(selection, ids=tuple(ids)))
+        images = page(log, replace(selection, ids=tuple(ids)))
         if name == OVERALL:
             yield np.array([image.score for image in images], np.float64)
         else:

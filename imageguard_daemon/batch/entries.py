@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from imageguard_daemon.audit.archive.archived_files import files_of_archived
-from imageguard_daemon.audit.database import disposing, open_for_reading
 from imageguard_daemon.audit.listing import filed_images
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.manifests import Entry
 from imageguard_daemon.config import Settings
@@ -72,12 +72,12 @@ def entries_of_log(database: Path, settings: Settings) -> Iterator[Entry]:
     """
     accepted = tuple(os.path.join(str(source.accepted), "") for source in settings.sources)
     quarantine = tuple(os.path.join(str(source.quarantine), "") for source in settings.sources)
-    with disposing(open_for_reading(database)) as engine:
-        for path, sha256, size_bytes in files_of_archived(engine):
+    with open_log(database) as log:
+        for path, sha256, size_bytes in files_of_archived(log):
             suffix = os.path.splitext(path)[1].lower()
             if suffix in settings.intake.image_suffixes and path.startswith((*accepted, *quarantine)):  # labels, too
                 yield _archived_entry(path, sha256, size_bytes, is_accepted=path.startswith(accepted))
-        for row in filed_images(engine):
+        for row in filed_images(log):
             yield _entry_of_row(row, accepted, quarantine)
 
 

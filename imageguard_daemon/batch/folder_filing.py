@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from imageguard_daemon.audit.database import disposing, open_for_reading
 from imageguard_daemon.audit.listing import decision_rows, last_decision
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import folder_conflicts
 from imageguard_daemon.core.errors import UsageError
@@ -56,11 +56,11 @@ class Move:
         """Yield what this run recorded, oldest first, by the columns of the view `decisions`."""
         if not self._database.exists():
             return
-        with disposing(open_for_reading(self._database)) as engine:
-            yield from decision_rows(engine, after_id=self._last_before)
+        with open_log(self._database) as log:
+            yield from decision_rows(log, after_id=self._last_before)
 
     def _last(self) -> int:
         if not self._database.exists():
             return 0
-        with disposing(open_for_reading(self._database)) as engine:
-            return last_decision(engine)
+        with open_log(self._database) as log:
+            return last_decision(log)

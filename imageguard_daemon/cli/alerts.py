@@ -42,13 +42,12 @@ def list_(
 ) -> None:
     """List the alerts sent, when, and whether they arrived; newest first."""
     from imageguard_daemon.audit.alerts import recorded_alerts
-    from imageguard_daemon.audit.database import disposing, open_for_reviewing
+    from imageguard_daemon.audit.opening import open_log
     from imageguard_daemon.review.rendering import as_csv
 
-    with disposing(
-        open_for_reviewing(database or settings_for(root, config_file, touches_folders=False).audit.database)
-    ) as engine:
-        rows = _rows(recorded_alerts(engine, limit=limit))
+    place = database or settings_for(root, config_file, touches_folders=False).audit.database
+    with open_log(place, complete=True) as log:
+        rows = _rows(recorded_alerts(log, limit=limit))
     if output is OutputFormat.json:
         typer.echo(json.dumps(rows, indent=2))
     elif output is OutputFormat.csv:

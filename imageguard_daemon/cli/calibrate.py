@@ -25,7 +25,7 @@ from imageguard_daemon.core.names import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from imageguard_daemon.audit.database import Engine
+    from imageguard_daemon.audit.store import Store
     from imageguard_daemon.calibration.collection import Collection
     from imageguard_daemon.calibration.logged import FromLog, LoggedImages
     from imageguard_daemon.calibration.proposal import Proposal
@@ -144,7 +144,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     logs.configure("console", "warning", console)
     if reviews is not None:
-        _open_reviews(reviews).dispose()  # before anything is measured: it takes long
+        _open_reviews(reviews).close()  # before anything is measured: it takes long
     found = examples_of(asked, preset, scorer_version) if asked else None
     measured, unreadable = _measure([one for one in (good, bad) if one], (settings.scoring, own), console)
     if found:
@@ -264,20 +264,19 @@ def _measure(
     return [[(path, measured[path]) for path in found if path in measured] for found in paths], unreadable
 
 
-def _open_reviews(place: Path) -> "Engine":
-    from imageguard_daemon.audit.database import open_for_reviewing
+def _open_reviews(place: Path) -> "Store":
+    from imageguard_daemon.audit.opening import open_log
 
-    return open_for_reviewing(place / "audit.db" if place.is_dir() else place)
+    return open_log(place / "audit.db" if place.is_dir() else place, complete=True)
 
 
 def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, console: "Console") -> list[_Measured]:
     """Add what people said of images."""
-    from imageguard_daemon.audit.database import disposing
     from imageguard_daemon.audit.quarantine_queries import reviewed_measures
     from imageguard_daemon.calibration.reviewed import reviewed_images
 
-    with disposing(_open_reviews(place)) as engine:
-        found = reviewed_images(reviewed_measures(engine), scorer_version)
+    with _open_reviews(place) as log:
+        found = reviewed_images(reviewed_measures(log), scorer_version)
     told = f"{len(found.good):,} released or approved count as good, {len(found.bad):,} confirmed or rejected as bad"
     console.print(f"by reviews: {told}")
     if found.left_out:

@@ -10,10 +10,8 @@ from imageguard_daemon.core.errors import NoInputError, UsageError
 from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from imageguard_daemon.audit.database import Engine
     from imageguard_daemon.audit.recorded_samples import Census
+    from imageguard_daemon.audit.store import Store
     from imageguard_daemon.calibration.logged import FromLog, LoggedImages
     from imageguard_daemon.calibration.proposal import Proposal
     from imageguard_daemon.config import Settings
@@ -119,12 +117,12 @@ def _settings(asked: AskedOfLog) -> "Settings | None":
     return settings_for(None if asked.place.is_file() else asked.place, asked.config) if asked.config else None
 
 
-def _log_of(asked: AskedOfLog, settings: "Settings | None") -> "AbstractContextManager[Engine]":
-    from imageguard_daemon.audit.database import disposing, open_for_reading
+def _log_of(asked: AskedOfLog, settings: "Settings | None") -> "Store":
+    from imageguard_daemon.audit.opening import open_log
 
     if asked.place.is_file():
-        return disposing(open_for_reading(asked.place))
-    return disposing(open_for_reading(settings.audit.database if settings else asked.place / "audit.db"))
+        return open_log(asked.place)
+    return open_log(settings.audit.database if settings else asked.place / "audit.db")
 
 
 def _where(asked: AskedOfLog, source: str) -> tuple[str, str]:

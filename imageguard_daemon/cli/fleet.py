@@ -79,12 +79,10 @@ def prepare_(root: Root = None, config_file: ConfigFile = None, url: Url = None)
 
     Not needed where the forwarder may create tables: it does so itself. Several may run at once.
     """
-    from imageguard_daemon.audit.database import disposing
-    from imageguard_daemon.audit.fleet.database import newest_version, open_fleet, prepare
+    from imageguard_daemon.audit.fleet.database import newest_version, prepare_fleet
 
     address = _address(root, config_file, url)
-    with disposing(open_fleet(address, read_only=False)) as engine:
-        before, now = prepare(engine, address), newest_version()
+    before, now = prepare_fleet(address), newest_version()
     typer.echo(f"{address}: is up to date ({now})" if before == now else f"{address}: prepared ({now})")
 
 

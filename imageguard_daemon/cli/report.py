@@ -188,11 +188,11 @@ def _of_results(
 def _made(
     settings: "Settings", database: str | None, by: tuple[Dimension, ...], scope: Scope, now: "datetime"
 ) -> "Report":
-    from imageguard_daemon.audit.database import disposing, open_for_reading
+    from imageguard_daemon.audit.opening import open_log
     from imageguard_daemon.reporting.query import report_on
 
-    with disposing(open_for_reading(database or settings.audit.database)) as engine:
-        return report_on(engine, by, scope, settings.reporting, now)
+    with open_log(database or settings.audit.database) as log:
+        return report_on(log, by, scope, settings.reporting, now)
 
 
 def write_out(made: "Report", output_format: ReportFormat, output: Path | None, *, details: bool) -> None:

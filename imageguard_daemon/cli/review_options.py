@@ -16,13 +16,13 @@ from imageguard_daemon.core.errors import NoInputError, UsageError
 from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from rich.console import RenderableType
 
-    from imageguard_daemon.audit.database import Engine, Place
+    from imageguard_daemon.audit.opening import Place
     from imageguard_daemon.audit.quarantine_queries import Selection
+    from imageguard_daemon.audit.store import Store
     from imageguard_daemon.config import Settings
     from imageguard_daemon.review.acting import Acting
     from imageguard_daemon.review.values import Reviewed, Reviewer
@@ -65,14 +65,14 @@ class Order:
         return "accepted" if self.about_accepted else "rejected"
 
 
-def reading(database: "Place") -> "AbstractContextManager[Engine]":
+def reading(database: "Place") -> "Store":
     """Open a log to ask about reviews."""
-    from imageguard_daemon.audit.database import disposing, open_for_reviewing
+    from imageguard_daemon.audit.opening import open_log
 
-    return disposing(open_for_reviewing(database))
+    return open_log(database, complete=True)
 
 
-def require_paths(unknown: Sequence[str], engine: "Engine") -> None:
+def require_paths(unknown: Sequence[str], engine: "Store") -> None:
     """End the command when images were named that are not there."""
     from imageguard_daemon.audit.archive.archived_files import where_archived
 
@@ -131,7 +131,7 @@ def _tell_missed(named: Named, chosen: Sequence[int], order: Order, archived: st
     return bool(named.unknown or left_out)
 
 
-def _count(selection: "Selection", engine: "Engine") -> tuple[list[int], str]:
+def _count(selection: "Selection", engine: "Store") -> tuple[list[int], str]:
     from imageguard_daemon.audit.quarantine_queries import selected
     from imageguard_daemon.review.rendering import reasons_in_words, size_in_words
 

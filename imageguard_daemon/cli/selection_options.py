@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from imageguard_daemon.audit.counts import Scope
-    from imageguard_daemon.audit.database import Engine
     from imageguard_daemon.audit.quarantine_queries import Selection
     from imageguard_daemon.audit.quarantine_queries import State as ImageState
+    from imageguard_daemon.audit.store import Store
 
 
 class StateName(StrEnum):
@@ -225,7 +225,7 @@ class Named:
         return [name for name, ids in self.found if ids and not taken.intersection(ids)]
 
 
-def named_images(asked: Asked, engine: "Engine", root: str, *, accepted: bool = False) -> Named:
+def named_images(asked: Asked, engine: "Store", root: str, *, accepted: bool = False) -> Named:
     """Look up the images named.
 
     Those with a path are looked for among what the daemon accepted, or else what it rejected and people have reviewed.
@@ -236,7 +236,7 @@ def named_images(asked: Asked, engine: "Engine", root: str, *, accepted: bool = 
     return Named([*((str(one), [one]) for one in asked.ids or ()), *found.items()])
 
 
-def require_known(selection: "Selection", engine: "Engine") -> None:
+def require_known(selection: "Selection", engine: "Store") -> None:
     """Say so when nothing was found because of a name that the log has never seen; errors are those of reports."""
     from imageguard_daemon.audit.columns import open_columns
 

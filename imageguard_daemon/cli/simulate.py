@@ -63,7 +63,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     from datetime import UTC, datetime
 
-    from imageguard_daemon.audit.database import disposing, open_for_reading
+    from imageguard_daemon.audit.opening import open_log
     from imageguard_daemon.reporting.period import parse_period
     from imageguard_daemon.reporting.query import simulation_of
 
@@ -73,8 +73,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
         raise UsageError("name what should differ: --set blur_score=60, --preset NAME or --config FILE")
     settings = settings_for(root, config_file, touches_folders=False)
     rules = rules_for(overrides, preset, settings if config_file else None)
-    with disposing(open_for_reading(database or settings.audit.database)) as engine:
-        made = simulation_of(engine, scope, rules)
+    with open_log(database or settings.audit.database) as log:
+        made = simulation_of(log, scope, rules)
     _write(made, rules_in_words(overrides, preset, is_configured=config_file is not None), scope, output_format)
 
 

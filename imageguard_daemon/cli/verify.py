@@ -86,15 +86,12 @@ def _destinations(settings: "Settings") -> list[str]:
 
 @contextmanager
 def _repairing(settings: "Settings") -> "Iterator[Repairer]":
-    from imageguard_daemon.audit.database import open_for_reading
+    from imageguard_daemon.audit.opening import require_log_of_own
     from imageguard_daemon.audit.writer import AuditWriter
     from imageguard_daemon.core.locks import ActingLock, RootLock
-    from imageguard_daemon.core.ownership import require_own
     from imageguard_daemon.verification.repairing import LogRepairer
 
-    open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
-    require_own(settings.state_folder, settings.root)
-    settings.state_folder.mkdir(exist_ok=True)
+    require_log_of_own(settings)
     lock = RootLock(settings.state_folder)
     try:
         with ActingLock(settings.state_folder).held():
@@ -117,17 +114,17 @@ def _verifier(  # noqa: PLR0913, PLR0917 - what the options say
     repairer: "Repairer | None",
 ) -> "Iterator[Verifier]":
     from imageguard_daemon.audit.chain_check import ChainCheck
-    from imageguard_daemon.audit.database import disposing, open_for_checking
     from imageguard_daemon.audit.file_index import FiledFiles
+    from imageguard_daemon.audit.opening import open_log_for_checking
     from imageguard_daemon.core import locks
     from imageguard_daemon.verification.verifier import Task, Verifier
 
     running = repairer is None and (database is not None or locks.running_process(settings.state_folder) is not None)
-    with disposing(open_for_checking(database or settings.audit.database)) as engine:
-        chain = ChainCheck(engine, [head] if head is not None else [])
+    with open_log_for_checking(database or settings.audit.database) as log:
+        chain = ChainCheck(log, [head] if head is not None else [])
         acting = locks.ActingLock(settings.state_folder).is_held
         may_act = (lambda: True) if database is not None else (lambda: False) if repairer else acting
-        yield Verifier(chain, FiledFiles(engine), Task(folders, quick, head, running, may_act), repairer)
+        yield Verifier(chain, FiledFiles(log), Task(folders, quick, head, running, may_act), repairer)
 
 
 def _write(verifier: "Verifier", output: OutputFormat, searched: bool) -> None:

@@ -101,7 +101,7 @@ def web(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 
 def _serve(settings: "Settings", database: str | None, place: _Place, with_process: int) -> None:
-    from imageguard_daemon.audit.database import open_for_reviewing
+    from imageguard_daemon.audit.opening import open_log
     from imageguard_daemon.cli.review_options import login_name
     from imageguard_daemon.core.ownership import require_own
     from imageguard_daemon.web import server
@@ -112,7 +112,7 @@ def _serve(settings: "Settings", database: str | None, place: _Place, with_proce
     if database is None:
         require_own(settings.state_folder, settings.root)
     path = database or settings.audit.database
-    open_for_reviewing(path).dispose()
+    open_log(path, complete=True).close()
     site = Site(settings, path, login_name(), _access(settings, place), may_act=database is None)
     listening = server.listen(place.host, place.port)
     if not with_process:

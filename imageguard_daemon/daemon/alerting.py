@@ -18,7 +18,7 @@ import structlog
 
 from imageguard_daemon.audit.alerts import Alert, AlertLog, Attempt, recorded_alerts
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Alerts, Settings
 from imageguard_daemon.core.errors import ImageguardError, StalledError
@@ -55,12 +55,9 @@ def current_findings(settings: Settings, now: datetime) -> tuple[Finding, ...]:
     """
     # Up to now: a clock that was years ahead must not fill the period with what is yet to come.
     scope = Scope(since=now - timedelta(hours=settings.alerts.period_hours), until=now)
-    engine = open_for_reading(settings.audit.database)
-    try:
-        reported = report_on(engine, (Dimension.class_,), scope, settings.reporting, now).findings
-        risen = risen_in(engine, scope, settings.reporting)
-    finally:
-        engine.dispose()
+    with open_log(settings.audit.database) as log:
+        reported = report_on(log, (Dimension.class_,), scope, settings.reporting, now).findings
+        risen = risen_in(log, scope, settings.reporting)
     lasting = [one for one in reported if "until" not in one.evidence]
     known = {(one.kind, one.subject) for one in lasting}
     return (*(one for one in risen if (one.kind, one.subject) not in known), *lasting)
@@ -144,11 +141,8 @@ class Alerting:
         self._teller.stop()
 
     def _recorded(self) -> list[Alert]:
-        engine = open_for_reading(self._settings.audit.database)
-        try:
-            return recorded_alerts(engine, self._wall_clock() - _REMEMBERED)
-        finally:
-            engine.dispose()
+        with open_log(self._settings.audit.database) as log:
+            return recorded_alerts(log, self._wall_clock() - _REMEMBERED)
 
     def _take(self, report: _Looked) -> None:
         self._looking = False

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imageguard_daemon.audit.aggregation import BatchCounter, CellCounter, Cells
-from imageguard_daemon.audit.columns import EPOCH, Columns, Engine, open_columns
+from imageguard_daemon.audit.columns import EPOCH, Columns, open_columns
 from imageguard_daemon.audit.counts import Count, Scope
 from imageguard_daemon.audit.queries import images_by_id
 from imageguard_daemon.audit.review_counts import count_reviews
 from imageguard_daemon.audit.rollups import HOUR_MS
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.later import CLOCKS_DIFFER, Later
 from imageguard_daemon.reporting.panel import Panel, panel_of
@@ -45,7 +46,7 @@ _MAX_SIZES = 1_000
 
 
 def report_on(
-    engine: Engine,
+    engine: Store,
     by: Grouping,
     scope: Scope,
     settings: "Reporting",
@@ -67,7 +68,7 @@ def report_on(
     return replace(made, findings=tuple(replace(one, example=images.get(one.example_id)) for one in made.findings))
 
 
-def gather(engine: Engine, by: Grouping, scope: Scope, settings: "Reporting", now: datetime | None = None) -> Facts:
+def gather(engine: Store, by: Grouping, scope: Scope, settings: "Reporting", now: datetime | None = None) -> Facts:
     """Give the facts for `make_report`; the errors are those of `report_on`."""
     with columns_for(engine, scope) as columns:
         first, last = columns.span_ms(scope)
@@ -89,7 +90,7 @@ def _end(scope: Scope, now: datetime | None) -> datetime | None:
     return min(filter(None, (scope.until, now)), default=None)
 
 
-def risen_in(engine: Engine, scope: Scope, settings: "Reporting") -> list[Finding]:
+def risen_in(engine: Store, scope: Scope, settings: "Reporting") -> list[Finding]:
     """Give what rose in the last hours of a scope and is not over; the errors are those of `report_on`.
 
     What is usual is known from the weeks before, whether they are in scope or not.
@@ -104,14 +105,14 @@ def risen_in(engine: Engine, scope: Scope, settings: "Reporting") -> list[Findin
 
 
 @contextmanager
-def columns_for(engine: Engine, scope: Scope) -> Iterator[Columns]:
+def columns_for(engine: Store, scope: Scope) -> Iterator[Columns]:
     """Read the roll-ups as of one moment; the errors are those of `report_on`."""
     with open_columns(engine) as columns:
         columns.require_known(scope)
         yield columns
 
 
-def simulation_of(engine: Engine, scope: Scope, rules: Rules) -> Simulation:
+def simulation_of(engine: Store, scope: Scope, rules: Rules) -> Simulation:
     """Judge the decisions in scope again, archived ones too; the errors are those of `report_on`."""
     with columns_for(engine, scope) as columns:
         made = simulate(columns.keys, columns.batches(scope, scores=True), rules, columns.measures)

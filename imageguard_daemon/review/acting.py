@@ -8,14 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from imageguard_daemon.audit.database import open_for_reading
-from imageguard_daemon.audit.opening import open_beside_daemon
+from imageguard_daemon.audit.opening import require_log_of_own, writing_beside_daemon
 from imageguard_daemon.audit.review_writer import RecordedReview, ReviewWriter
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.core.errors import RetryableError, StalledError
 from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.core.model import Candidate, Outcome
-from imageguard_daemon.core.ownership import require_own
 from imageguard_daemon.daemon import mount_memory
 from imageguard_daemon.daemon.move_group import Trip, carry_out
 from imageguard_daemon.daemon.recovery import Recovery
@@ -51,17 +49,12 @@ def acting_on(settings: Settings) -> Iterator[Acting]:
         StalledError: the log is locked, or a disk is not mounted.
         UnavailableError: the log is damaged or of another version, which is not changed under a running daemon.
     """
-    open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
-    require_own(settings.state_folder, settings.root)
-    settings.state_folder.mkdir(exist_ok=True)
+    require_log_of_own(settings)
     mount_memory.require_same_disks(settings.state_folder)
-    audit = open_beside_daemon(settings, ReviewWriter)
-    try:
+    with writing_beside_daemon(settings, ReviewWriter) as audit:
         roots = tuple(str(folder) for source in settings.sources for folder in source.folders)
         sources = {source.name: source for source in settings.sources}
         yield Acting(audit, ActingLock(settings.state_folder), sources, roots, Mounts(roots))
-    finally:
-        audit.close()
 
 
 def release(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:

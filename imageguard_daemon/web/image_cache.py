@@ -6,9 +6,9 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
 
-from imageguard_daemon.audit.database import Engine
 from imageguard_daemon.audit.listing import decision_row
 from imageguard_daemon.audit.quarantine_queries import held_image
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.names import original
 from imageguard_daemon.quality.decode.formats import recognise
@@ -76,7 +76,7 @@ class MadeOnce:
         self._maker.close()
 
 
-def place_of(engine: Engine, settings: Settings, decision_id: int) -> Place | None:
+def place_of(engine: Store, settings: Settings, decision_id: int) -> Place | None:
     """Say where an image's file is now and what its SHA-256 must be; None when it is nowhere.
 
     Paths come from the log alone, and none leads out of the folders of the configuration.

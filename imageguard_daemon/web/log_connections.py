@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imageguard_daemon.audit.database import Engine, Place, open_for_reviewing
+from imageguard_daemon.audit.opening import Place, open_log
+from imageguard_daemon.audit.store import Store
 
 MAX_IDLE = 8
 _File = tuple[int, int]
@@ -22,27 +23,27 @@ class LogConnections:
     def __init__(self, database: Place) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._idle: deque[Engine] = deque()
+        self._idle: deque[Store] = deque()
         self._file: _File | None = None
 
     @contextmanager
-    def lend(self) -> Iterator[Engine]:
+    def lend(self) -> Iterator[Store]:
         """Give a connection for one request and one thread; one that met an error is not used again."""
-        engine, file = self._take()
+        log, file = self._take()
         try:
-            yield engine
+            yield log
         except BaseException:
-            engine.dispose()
+            log.close()
             raise
-        self._put_back(engine, file)
+        self._put_back(log, file)
 
     def close(self) -> None:
         """Close those that are idle."""
         with self._lock:
             while self._idle:
-                self._idle.pop().dispose()
+                self._idle.pop().close()
 
-    def _take(self) -> tuple[Engine, _File | None]:
+    def _take(self) -> tuple[Store, _File | None]:
         file = _file_at(self._database)
         if file != self._file:
             self.close()
@@ -50,14 +51,14 @@ class LogConnections:
             self._file = file
             if self._idle:
                 return self._idle.pop(), file
-        return open_for_reviewing(self._database), file
+        return open_log(self._database, complete=True), file
 
-    def _put_back(self, engine: Engine, file: _File | None) -> None:
+    def _put_back(self, log: Store, file: _File | None) -> None:
         with self._lock:
             if file == self._file and len(self._idle) < MAX_IDLE:
-                self._idle.append(engine)
+                self._idle.append(log)
                 return
-        engine.dispose()
+        log.close()
 
 
 def _file_at(place: Place) -> _File | None:

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from imageguard_daemon.audit.database import Engine, Place
 from imageguard_daemon.audit.fleet.database import FleetAddress, is_fleet_url
+from imageguard_daemon.audit.opening import Place
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.timestamps import utc_now
 from imageguard_daemon.web.log_connections import LogConnections
@@ -95,7 +96,7 @@ class Site:
         return str(FleetAddress(str(self.database))) if self.is_fleet else str(self.settings.root)
 
     @contextmanager
-    def log(self) -> Iterator[Engine]:
+    def log(self) -> Iterator[Store]:
         """Give the log read-only, for one request and one thread."""
         with self.connections.lend() as engine:
             yield engine

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core.model import ISSUES
 from imageguard_daemon.reporting.page import as_html
@@ -42,11 +42,11 @@ def _page(folder, days, names=("cat", "wild boar", LONG_NAME)):
         for reason in ("", *ISSUES)
     ]
     write_log(folder / "audit.db", batches)
-    engine = open_for_reading(folder / "audit.db")
+    engine = open_log(folder / "audit.db")
     try:
         report = report_on(engine, (Dimension.class_,), Scope(), Reporting(), NOW)
     finally:
-        engine.dispose()
+        engine.close()
     (folder / "report.html").write_text(as_html(report, {}, NOW), encoding="utf-8")
     return (folder / "report.html").as_uri()
 

@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 
 from imageguard_daemon.audit.chain_check import ChainCheck
-from imageguard_daemon.audit.database import open_for_checking
 from imageguard_daemon.audit.file_index import FiledFiles
+from imageguard_daemon.audit.opening import open_log_for_checking
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.verification.verifier import Task, Verifier
 from tests.faults import tracing
@@ -116,17 +116,17 @@ def _finish(launcher: Launcher, site: Site, daemon: Daemon | None) -> None:
 
 def wrong(site: Site, contents: dict[str, str], action: str) -> list[str]:
     """Give what is wrong with log and folders, and which files are nowhere though nothing says they were purged."""
-    engine = open_for_checking(site.database)
+    engine = open_log_for_checking(site.database)
     task = Task([str(site.accepted), str(site.quarantine)], daemon_may_run=False)
     verifier = Verifier(ChainCheck(engine), FiledFiles(engine), task)
     wrong = [f"{one.kind} {one.path} {one.detail}" for one in verifier.discrepancies()]
-    with engine.connect() as connection:
+    with engine.reading() as connection:
         purged = set(
             connection.exec_driver_sql(
                 "SELECT i.sha256 FROM intents i JOIN outcomes o ON o.intent_id = i.id WHERE o.outcome = 'purged'"
             ).scalars()
         )
-    engine.dispose()
+    engine.close()
     present = [sha256_of(path) for path in _filed(site)]
     wrong += [f"lost: {path}" for digest, path in contents.items() if digest not in {*present, *purged}]
     wrong += [f"doubled: {path}" for digest, path in contents.items() if present.count(digest) > 1]

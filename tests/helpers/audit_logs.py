@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Engine
+import sqlalchemy as sa
 
 from imageguard_daemon.audit.aggregation import BatchCounter
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.core.model import (
     SCORE_NAMES,
@@ -93,9 +94,15 @@ def _measures(exposure: tuple[float, float]) -> Measures:
     return Measures(640, 480, 1.0, 1.0, 95.0, 1.0, 0.0, 0.0, 3.0, 120.0, 240.0, *exposure)
 
 
-def count_decisions(engine: Engine, groupings: Sequence[Sequence[Dimension]], scope: Scope) -> list[list[Count]]:
+def engine_of(log: Store) -> sa.Engine:
+    """Give what the questions to a log go through, for those who look at the questions."""
+    with log.reading() as connection:
+        return connection.engine
+
+
+def count_decisions(log: Store, groupings: Sequence[Sequence[Dimension]], scope: Scope) -> list[list[Count]]:
     """Count the decisions in scope as a report does: once for each grouping, crossed with verdict and reason."""
-    with open_columns(engine) as columns:
+    with open_columns(log) as columns:
         counter = BatchCounter(columns.keys, groupings)
         for batch in columns.batches(scope):
             counter.add(batch)

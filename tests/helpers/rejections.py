@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imageguard_daemon.audit.chain_check import ChainCheck
-from imageguard_daemon.audit.database import open_for_checking
 from imageguard_daemon.audit.file_index import FiledFiles
+from imageguard_daemon.audit.opening import open_log_for_checking
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config_file import load
 from imageguard_daemon.core.model import Measures, Outcome
@@ -79,13 +79,13 @@ class Rejections:
 
     def wrong(self) -> list[str]:
         """Give what `verify` finds wrong with log, chain and folders."""
-        engine = open_for_checking(self.root / "audit.db")
+        engine = open_log_for_checking(self.root / "audit.db")
         task = Task([str(self.accepted), str(self.quarantine)], daemon_may_run=False)
         found = [
             f"{one.kind} {one.path} {one.record} {one.detail}"
             for one in Verifier(ChainCheck(engine), FiledFiles(engine), task).discrepancies()
         ]
-        engine.dispose()
+        engine.close()
         return found
 
     def close(self) -> None:

@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 from imageguard_daemon.audit import alerts, listing, nearest, quarantine_queries, queries
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
-from imageguard_daemon.audit.database import Engine, open_for_reviewing
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import Selection
 from imageguard_daemon.audit.review_counts import count_reviews
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.config import Reporting, Settings
@@ -87,12 +88,12 @@ def both(server: Server, prepared: str, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def engines(both: tuple[Path, str]) -> Iterator[tuple[Engine, Engine]]:
+def engines(both: tuple[Path, str]) -> Iterator[tuple[Store, Store]]:
     """Both opened for reading."""
-    opened = [open_for_reviewing(place) for place in both]
+    opened = [open_log(place, complete=True) for place in both]
     yield opened[0], opened[1]
     for engine in opened:
-        engine.dispose()
+        engine.close()
 
 
 def local(answer: Any) -> Any:
@@ -115,7 +116,7 @@ GROUPINGS = [
 
 
 @pytest.mark.parametrize("scope", SCOPES, ids=lambda scope: str(SCOPES.index(scope)))
-def test_counts_and_reports_agree(engines: tuple[Engine, Engine], scope: Scope) -> None:
+def test_counts_and_reports_agree(engines: tuple[Store, Store], scope: Scope) -> None:
     """Every grouping, crossed with every other, and the whole report with its examples and percentiles."""
     here, there = ([sorted(counts) for counts in count_decisions(engine, GROUPINGS, scope)] for engine in engines)
     assert here == there
@@ -125,7 +126,7 @@ def test_counts_and_reports_agree(engines: tuple[Engine, Engine], scope: Scope) 
     assert reports[0] == local(reports[1])
 
 
-def test_simulations_agree(engines: tuple[Engine, Engine]) -> None:
+def test_simulations_agree(engines: tuple[Store, Store]) -> None:
     """Other thresholds would have decided the same on both."""
     for changed in ({"blur_score": 60.0, "noise_score": 0.0}, {"overexposure_score": 0.0}):
         rules = Rules(changed, "detection", {})
@@ -134,7 +135,7 @@ def test_simulations_agree(engines: tuple[Engine, Engine]) -> None:
         assert made[0]["newly_rejected"] is not None
 
 
-def test_columns_agree_to_the_last_bit(engines: tuple[Engine, Engine]) -> None:
+def test_columns_agree_to_the_last_bit(engines: tuple[Store, Store]) -> None:
     """Moments, flags, keys and scores of every image, forwards and backwards."""
     found = []
     for engine in engines:
@@ -152,7 +153,7 @@ def test_columns_agree_to_the_last_bit(engines: tuple[Engine, Engine]) -> None:
     assert not np.isnan(np.frombuffer(found[0][9][3])).any()
 
 
-def _quarantine(engine: Engine) -> list[object]:
+def _quarantine(engine: Store) -> list[object]:
     selections = [
         Selection(),
         Selection(states=("released", "purged", "confirmed"), limit=3),
@@ -175,7 +176,7 @@ def _quarantine(engine: Engine) -> list[object]:
     ]
 
 
-def _one_by_one(engine: Engine) -> list[object]:
+def _one_by_one(engine: Store) -> list[object]:
     ids = [int(str(row["id"])) for row in listing.decision_rows(engine)]
     return [
         ids,
@@ -189,12 +190,12 @@ def _one_by_one(engine: Engine) -> list[object]:
     ]
 
 
-def _alerts(engine: Engine) -> list[alerts.Alert]:
+def _alerts(engine: Store) -> list[alerts.Alert]:
     return alerts.recorded_alerts(engine, NOON - timedelta(days=1))
 
 
 @pytest.mark.parametrize("asked", [_quarantine, _one_by_one, _alerts])
-def test_listings_agree(engines: tuple[Engine, Engine], asked: Callable[[Engine], list[object]]) -> None:
+def test_listings_agree(engines: tuple[Store, Store], asked: Callable[[Store], list[object]]) -> None:
     """Pages, the quarantine with its reviews, single decisions, alerts: row by row, column by column."""
     here, there = map(asked, engines)
     assert here

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imageguard_daemon.audit.chain import ORIGIN, link_hash
 from imageguard_daemon.audit.chain_check import ChainCheck
-from imageguard_daemon.audit.database import open_for_checking
+from imageguard_daemon.audit.opening import open_log_for_checking
 from imageguard_daemon.audit.schema import CHAINED, metadata
 from tests.helpers.audit_logs import Judged, write_log
 from tests.helpers.tampering import tamper
@@ -38,11 +38,11 @@ def fresh_copy(original: Path, folder: Path) -> Path:
 
 def found(path: Path) -> str:
     """Give all that the check says."""
-    engine = open_for_checking(path)
+    engine = open_log_for_checking(path)
     try:
         return "; ".join(f"{fault.record}: {fault.what}" for fault in ChainCheck(engine).faults())
     finally:
-        engine.dispose()
+        engine.close()
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

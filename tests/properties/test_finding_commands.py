@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner
 
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import page
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.config import Reporting
@@ -64,9 +64,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(log: Path) -> Iterator[Engine]:
     """Give it opened."""
-    opened = open_for_reading(log)
+    opened = open_log(log)
     yield opened
-    opened.dispose()
+    opened.close()
 
 
 _names = {"source": SOURCES, "class_name": CLASSES, "camera": [f"cam {one}" for one in SOURCES], "preset": ["general"]}

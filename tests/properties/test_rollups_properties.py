@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from imageguard_daemon.audit import rollups
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading, open_for_writing
+from imageguard_daemon.audit.database import open_for_writing
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.core.model import SCORE_NAMES
 from tests.helpers.audit_logs import NOON, Judged, count_decisions, write_log
 
@@ -57,15 +58,15 @@ def by_the_records(database: Path, expression: str) -> Counter[tuple[str, str]]:
 
 def by_the_rollups(database: Path, by: Dimension) -> Counter[tuple[str, str]]:
     """Count the same as a report does."""
-    engine = open_for_reading(database)
+    engine = open_log(database)
     [counts] = count_decisions(engine, [(by,)], Scope())
-    engine.dispose()
+    engine.close()
     return Counter({(count.keys[0], count.reason): count.images for count in counts})
 
 
 def images_of(database: Path) -> dict[int, tuple[object, ...]]:
     """Give what the roll-ups have of each image."""
-    engine = open_for_reading(database)
+    engine = open_log(database)
     with open_columns(engine) as columns:
         found = {
             int(number): (int(moment), columns.keys[key], int(flags), *np.nan_to_num(scores, nan=-1.0))
@@ -74,7 +75,7 @@ def images_of(database: Path) -> dict[int, tuple[object, ...]]:
                 batch.ids, batch.moments, batch.keys, batch.flags, batch.scores, strict=True
             )
         }
-    engine.dispose()
+    engine.close()
     return found
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.database import reading
-from imageguard_daemon.audit.schema import archived_files, archives
+from imageguard_daemon.audit.schema import archived_files, archives, rollup_reviews
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.names import printable
 
 _PAGE = 2_000
@@ -50,16 +50,16 @@ def keep_reviews(connection: sa.Connection) -> None:
 
 def has_archived_reviews(connection: sa.Connection) -> bool:
     """Tell whether there can be any: not in a fleet's database, nor in a log of an older version."""
-    return connection.dialect.name == "sqlite" and sa.inspect(connection).has_table("rollup_reviews")
+    return sa.inspect(connection).has_table(rollup_reviews.name)
 
 
-def files_of_archived(engine: sa.Engine) -> Iterator[tuple[str, str, int]]:
+def files_of_archived(log: Store) -> Iterator[tuple[str, str, int]]:
     """Stream path, SHA-256 and size in bytes of each file whose records were archived: images and labels."""
     after = -1
     while True:
         query = sa.select(archived_files).where(archived_files.c.intent_id > after)
-        with reading(engine, engine.url.database or "") as connection:
-            if not _has_archives(connection):
+        with log.reading() as connection:
+            if not has_archives(connection):
                 return
             rows = connection.execute(query.order_by(archived_files.c.intent_id).limit(_PAGE)).all()
         for row in rows:
@@ -69,14 +69,15 @@ def files_of_archived(engine: sa.Engine) -> Iterator[tuple[str, str, int]]:
         after = rows[-1].intent_id
 
 
-def where_archived(engine: sa.Engine) -> str:
+def where_archived(log: Store) -> str:
     """Say, as the end of a sentence, where the records are that the log no longer has; nothing if it has them all."""
-    with reading(engine, engine.url.database or "") as connection:
-        if not _has_archives(connection):
+    with log.reading() as connection:
+        if not has_archives(connection):
             return ""
         folder = connection.scalar(sa.select(archives.c.folder).order_by(archives.c.id.desc()).limit(1))
     return f"; older records were archived, the last ones to {printable(folder)} (docs/retention.md)" if folder else ""
 
 
-def _has_archives(connection: sa.Connection) -> bool:
-    return connection.dialect.name == "sqlite" and sa.inspect(connection).has_table("archived_files")
+def has_archives(connection: sa.Connection) -> bool:
+    """Tell whether records can have left: not from a fleet's database, which keeps all, nor from an older log."""
+    return sa.inspect(connection).has_table(archived_files.name)

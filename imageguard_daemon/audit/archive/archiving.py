@@ -12,13 +12,11 @@ from pathlib import Path
 from imageguard_daemon.audit.archive.parquet_copy import Manifest, check_copy, read_manifest, write_copy
 from imageguard_daemon.audit.archive.plan import Plan, make_plan
 from imageguard_daemon.audit.archive.removal import Archiver, Copy
-from imageguard_daemon.audit.database import disposing, open_for_reading, open_for_reviewing, reading
-from imageguard_daemon.audit.opening import open_beside_daemon
+from imageguard_daemon.audit.opening import open_log, require_log_of_own, writing_beside_daemon
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import StorageError, UsageError, unwritable
 from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.core.names import printable
-from imageguard_daemon.core.ownership import require_own
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, how many links of how many."""
@@ -46,8 +44,7 @@ class Archived:
 def plan_archive(settings: Settings, request: Request) -> Plan | None:
     """Say what an archive would take; None when there is nothing. Changes nothing."""
     _require_apart(settings, request.folder)
-    database = settings.audit.database
-    with disposing(open_for_reviewing(database)) as engine, reading(engine, database) as connection:
+    with open_log(settings.audit.database, complete=True) as log, log.reading() as connection:
         return make_plan(connection, request.cutoff, **_limits(settings, request))
 
 
@@ -61,22 +58,16 @@ def archive(settings: Settings, request: Request, progress: Progress = lambda *_
         StorageError: the disk did not keep the copy.
     """
     _require_apart(settings, request.folder)
-    open_for_reading(settings.audit.database).dispose()  # a log that is not there is not begun
-    require_own(settings.state_folder, settings.root)
-    settings.state_folder.mkdir(exist_ok=True)
-    archiver = open_beside_daemon(settings, Archiver)
-    try:
-        with ActingLock(settings.state_folder).held():
-            plan = archiver.plan(request.cutoff, **_limits(settings, request))
-            if plan is None or not plan.going:
-                return None
-            folder = _verified_copy(settings, plan, request.folder, progress)
-            manifest, sha256 = read_manifest(folder)
-            copy = Copy(folder, sha256, request.who)
-            gone = archiver.take_out(plan, copy, include_quarantined=request.include_quarantined)
-            return Archived(folder, manifest, gone)
-    finally:
-        archiver.close()
+    require_log_of_own(settings)
+    with writing_beside_daemon(settings, Archiver) as archiver, ActingLock(settings.state_folder).held():
+        plan = archiver.plan(request.cutoff, **_limits(settings, request))
+        if plan is None or not plan.going:
+            return None
+        folder = _verified_copy(settings, plan, request.folder, progress)
+        manifest, sha256 = read_manifest(folder)
+        copy = Copy(folder, sha256, request.who)
+        gone = archiver.take_out(plan, copy, include_quarantined=request.include_quarantined)
+        return Archived(folder, manifest, gone)
 
 
 def _limits(settings: Settings, request: Request) -> dict[str, bool]:
@@ -87,16 +78,15 @@ def _verified_copy(settings: Settings, plan: Plan, into: Path, progress: Progres
     total = plan.end.sequence - plan.begin.sequence
     name = f"{plan.begin.sequence + 1:012d}-{plan.end.sequence:012d}"
     begun = into / f".{name}.{os.getpid()}.part"
-    engine = open_for_reviewing(settings.audit.database)
     try:
         begun.mkdir(parents=True)
-        write_copy(engine, plan.begin, plan.end, begun, lambda done: progress("copying", done, total))
+        with open_log(settings.audit.database, complete=True) as log:
+            write_copy(log, plan.begin, plan.end, begun, lambda done: progress("copying", done, total))
         check_copy(begun, lambda done: progress("verifying", done, total))
         return _published(begun, into, name)
     except OSError as error:
         raise unwritable(error, f"cannot write the archive below {printable(str(into))}") from error
     finally:
-        engine.dispose()
         with suppress(OSError):
             shutil.rmtree(begun)
 

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.archive.plan import Anchor
 from imageguard_daemon.audit.chain import link_hash
 from imageguard_daemon.audit.chain_reader import Linked, linked_rows
-from imageguard_daemon.audit.database import reading
 from imageguard_daemon.audit.schema import CHAINED, chain, metadata
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.errors import (
     DataError,
     NoInputError,
@@ -61,7 +61,7 @@ class Manifest:
         return (json.dumps({"format": FORMAT} | values, indent=1, sort_keys=True) + "\n").encode()
 
 
-def write_copy(engine: sa.Engine, begin: Anchor, end: Anchor, folder: Path, progress: Progress) -> Manifest:
+def write_copy(log: Store, begin: Anchor, end: Anchor, folder: Path, progress: Progress) -> Manifest:
     """Write the links after `begin` up to `end`, with their rows, into an empty folder, durably.
 
     Reads page by page: a daemon may be writing. Every row is checked against its link.
@@ -75,7 +75,7 @@ def write_copy(engine: sa.Engine, begin: Anchor, end: Anchor, folder: Path, prog
     tables = {name: _Sink(pa, pq, folder, name) for name in ("chain", *CHAINED)}
     previous = begin.hash
     try:
-        for link, row in _linked_rows(engine, begin.sequence, end.sequence):
+        for link, row in _linked_rows(log, begin.sequence, end.sequence):
             previous = _checked(previous, link, row)
             tables["chain"].add(link)
             tables[link["record_table"]].add({"sequence": link["sequence"], **(row or {})})
@@ -144,9 +144,9 @@ def _checked(previous: bytes, link: Mapping[str, Any], row: Mapping[str, Any] | 
     return bytes(link["hash"])
 
 
-def _linked_rows(engine: sa.Engine, after: int, until: int) -> Iterator[Linked]:
+def _linked_rows(log: Store, after: int, until: int) -> Iterator[Linked]:
     while after < until:
-        with reading(engine, engine.url.database or "") as connection:
+        with log.reading() as connection:
             page = linked_rows(connection, after, until, _PAGE)
         if not page:
             raise DataError("links of the chain are missing; see `verify`")

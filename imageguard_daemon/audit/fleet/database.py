@@ -17,8 +17,6 @@ from imageguard_daemon.core.errors import PermissionDeniedError, UnavailableErro
 SCHEMES = ("postgresql://", "postgres://")
 LOCK_SPACE = 0x1346
 """Of our advisory locks: with 0 the one for migrations, with a log's number the one for adding to it."""
-READING_SECONDS = 600.0
-"""No question takes longer, however large the fleet."""
 _QUIET = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """Unless the address says otherwise: nobody waits for long for a server that is not there."""
 
@@ -86,30 +84,6 @@ def open_fleet(address: FleetAddress, *, read_only: bool) -> sa.Engine:
     return engine
 
 
-def open_fleet_for_reading(url: str) -> sa.Engine:
-    """Open the database for questions.
-
-    Raises:
-        PermissionDeniedError, UnavailableError, UsageError, StalledError: it cannot be read; the message says why.
-    """
-    address = FleetAddress(url)
-    engine = open_fleet(address, read_only=True)
-    try:
-        with reading_fleet(engine) as connection:
-            require_version(connection, address)
-    except BaseException:
-        engine.dispose()
-        raise
-    return engine
-
-
-@contextmanager
-def reading_fleet(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Read from one moment of the database, for a bounded time."""
-    with fleet_connection(engine, engine.url.database or "", READING_SECONDS) as connection:
-        yield connection
-
-
 @contextmanager
 def fleet_connection(engine: sa.Engine, where: str, seconds: float) -> Iterator[sa.Connection]:
     """Give a connection with a transaction around it, which is cut off when it takes longer than so many seconds.
@@ -145,6 +119,15 @@ def prepare(engine: sa.Engine, address: FleetAddress) -> str:
             _require_unicode(connection, address)
             _upgrade(connection)
         return found
+
+
+def prepare_fleet(address: FleetAddress) -> str:
+    """Do as `prepare`, with a connection of its own."""
+    engine = open_fleet(address, read_only=False)
+    try:
+        return prepare(engine, address)
+    finally:
+        engine.dispose()
 
 
 def _require_unicode(connection: sa.Connection, address: FleetAddress) -> None:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from imageguard_daemon.audit.database import disposing
-from imageguard_daemon.audit.fleet.database import FleetAddress, fleet_connection, open_fleet, require_version
+from imageguard_daemon.audit.fleet.database import FleetAddress
+from imageguard_daemon.audit.fleet.store import FleetStore
 from imageguard_daemon.core.timestamps import seconds_timestamp
 
 _QUERY = """
@@ -35,11 +35,7 @@ def received_logs(address: FleetAddress) -> list[ReceivedLog]:
     Raises:
         PermissionDeniedError, UnavailableError, StalledError: the database cannot be read; the message says why.
     """
-    with (
-        disposing(open_fleet(address, read_only=True)) as engine,
-        fleet_connection(engine, str(address), address.timeout_seconds) as connection,
-    ):
-        require_version(connection, address)
+    with FleetStore(address, address.timeout_seconds) as fleet, fleet.reading() as connection:
         rows = connection.exec_driver_sql(_QUERY).all()
     return [
         ReceivedLog(

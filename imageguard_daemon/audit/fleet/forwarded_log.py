@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.plan import Anchor, last_anchor
 from imageguard_daemon.audit.chain_reader import Linked, linked_rows
-from imageguard_daemon.audit.database import BUSY_TIMEOUT_MS, open_for_checking, reading
+from imageguard_daemon.audit.database import BUSY_TIMEOUT_MS
+from imageguard_daemon.audit.opening import open_log_for_checking
 from imageguard_daemon.audit.schema import CHAINED, forwarding
 from imageguard_daemon.audit.writer import which_file
 from imageguard_daemon.core.errors import StalledError, UnavailableError
@@ -70,9 +71,9 @@ class ForwardedLog:
 
     def __init__(self, database: Path) -> None:
         self._database = database
-        self._engine = open_for_checking(database)
+        self._log = open_log_for_checking(database)
         self._file = which_file(database)
-        with reading(self._engine, database) as connection:
+        with self._log.reading() as connection:
             query = "SELECT 1 FROM sqlite_master WHERE name = 'forwarding'"
             if connection.exec_driver_sql(query).first() is None:
                 raise UnavailableError(
@@ -82,34 +83,34 @@ class ForwardedLog:
 
     def close(self) -> None:
         """Let go of the log."""
-        self._engine.dispose()
+        self._log.close()
 
     def was_replaced(self) -> bool:
         """Tell whether another file has its name now, and go on with that one."""
         now = which_file(self._database)
         if now == self._file:
             return False
-        self._engine.dispose()
-        self._engine = open_for_checking(self._database)
+        self._log.close()
+        self._log = open_log_for_checking(self._database)
         self._file = now
         return True
 
     def identity(self) -> Identity:
         """Say which log this is."""
-        with reading(self._engine, self._database) as connection:
+        with self._log.reading() as connection:
             row = connection.execute(sa.select(forwarding)).one()
         return Identity(row.log_uuid, row.parent_uuid, row.fork_sequence or 0, row.fork_ids or {})
 
     def extent(self) -> Extent:
         """Say how far it reaches now."""
-        with reading(self._engine, self._database) as connection:
+        with self._log.reading() as connection:
             anchor = last_anchor(connection)
             last = connection.exec_driver_sql("SELECT max(sequence) FROM chain").scalar()
         return Extent(anchor, anchor.sequence if last is None else last)
 
     def hash_at(self, sequence: int) -> bytes | None:
         """Give the hash of a link; None for one that is not there."""
-        with reading(self._engine, self._database) as connection:
+        with self._log.reading() as connection:
             query = "SELECT hash FROM chain WHERE sequence = ?"
             row = connection.exec_driver_sql(query, (sequence,)).first()
         return None if row is None else as_hash(row.hash)
@@ -117,7 +118,7 @@ class ForwardedLog:
     def last_ids_at(self, sequence: int) -> dict[str, int]:
         """Give the last id that each table had at a link."""
         query = "SELECT record_table, max(record_id) FROM chain WHERE sequence <= ? GROUP BY record_table"
-        with reading(self._engine, self._database) as connection:
+        with self._log.reading() as connection:
             anchor = last_anchor(connection)
             found: dict[str, Any] = {row[0]: row[1] for row in connection.exec_driver_sql(query, (sequence,))}
         if sequence < anchor.sequence:
@@ -126,19 +127,19 @@ class ForwardedLog:
 
     def links_after(self, sequence: int, most: int) -> list[Linked]:
         """Give the next links with their rows."""
-        with reading(self._engine, self._database) as connection:
+        with self._log.reading() as connection:
             return linked_rows(connection, sequence, MAX_INT64, most)
 
     def waiting(self) -> tuple[int, datetime | None]:
         """Say how many records were not confirmed yet, and when the first of them was made."""
-        with reading(self._engine, self._database) as connection:
+        with self._log.reading() as connection:
             confirmed = connection.scalar(sa.select(forwarding.c.sequence)) or 0
         behind = max(0, self.extent().sequence - confirmed)
         return behind, self.recorded_at(confirmed + 1) if behind else None
 
     def recorded_at(self, sequence: int) -> datetime | None:
         """Say when the record of a link was made, by the clock of its time; None where that cannot be said."""
-        with reading(self._engine, self._database) as connection:
+        with self._log.reading() as connection:
             links = linked_rows(connection, sequence - 1, sequence, 1)
         link, row = links[0] if links else ({}, None)
         text = (row or {}).get(_MOMENTS.get(link.get("record_table", ""), ""))

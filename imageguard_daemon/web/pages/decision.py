@@ -6,10 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse
 
-from imageguard_daemon.audit.database import Engine
 from imageguard_daemon.audit.listing import accepted_before, decision_row
 from imageguard_daemon.audit.nearest import borderline_page, nearest_page
 from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, Selection, neighbours, reviews_of
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import MAX_INT64, SCORE_NAMES, Measures
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.reporting.text import measured_in_words
@@ -53,7 +53,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     return router
 
 
-def _neighbours(engine: Engine, filters: Filters, selection: Selection, number: int) -> dict[str, int | None]:
+def _neighbours(engine: Store, filters: Filters, selection: Selection, number: int) -> dict[str, int | None]:
     """Give the images before and after this one in the gallery with these filters."""
     if filters.order != "newest":  # backwards there is the way that one came
         after = (nearest_page if filters.order == "nearest" else borderline_page)(engine, selection, 1, number).images

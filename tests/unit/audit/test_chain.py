@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from imageguard_daemon.audit import chain, database, quarantine_queries
+from imageguard_daemon.audit import chain, quarantine_queries
 from imageguard_daemon.audit.chain_check import ChainCheck
-from imageguard_daemon.audit.database import open_for_checking, open_for_writing
+from imageguard_daemon.audit.database import open_for_writing
+from imageguard_daemon.audit.opening import open_log, open_log_for_checking
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.core.errors import UnavailableError
 from tests.helpers.audit_logs import Judged, write_log
@@ -21,11 +22,11 @@ from tests.helpers.tampering import tamper
 
 def faults(path: Path) -> list[str]:
     """Name the records the check finds fault with."""
-    engine = open_for_checking(path)
+    engine = open_log_for_checking(path)
     try:
         return [fault.record for fault in ChainCheck(engine).faults()]
     finally:
-        engine.dispose()
+        engine.close()
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ def test_the_records_of_an_older_log_are_chained(tmp_path: Path, images: int) ->
     path = tmp_path / "audit.db"
     old_log(path, images)
     with pytest.raises(UnavailableError, match="older version"):
-        open_for_checking(path)
+        open_log_for_checking(path)
     open_for_writing(path).dispose()
     assert faults(path) == []
     if images:
@@ -196,10 +197,10 @@ def test_a_log_of_before_borderline_is_brought_up_to_date_with_its_chain(tmp_pat
             connection.exec_driver_sql(statement)
         chain.extend(connection, dict.fromkeys(("decision_records", "intents", "outcomes"), 0))
     engine.dispose()
-    reader = database.open_for_reading(path)
+    reader = open_log(path)
     with pytest.raises(UnavailableError, match="start the daemon once"):
         quarantine_queries.page(reader, quarantine_queries.Selection())
-    reader.dispose()
+    reader.close()
     write_log(path, [Judged(reason="blurry", borderline=True), Judged()])
     with sqlite3.connect(path) as connection:
         rows = connection.execute("SELECT borderline, code FROM decisions ORDER BY id").fetchall()
@@ -223,17 +224,17 @@ def test_a_long_upgrade_shows_that_it_goes_on(tmp_path: Path) -> None:
 
 def test_checking_sees_one_moment(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a daemon records during the walk is neither missing nor unlinked."""
-    engine = open_for_checking(log)
+    engine = open_log_for_checking(log)
     check = ChainCheck(engine)
     write_log(log, [Judged(images=4)])
     assert list(check.faults()) == []
     assert check.sequence == 9
-    engine.dispose()
+    engine.close()
 
 
 def test_a_head_noted_earlier_is_met(log: Path) -> None:
     """A head stays part of a chain that only grew."""
-    engine = open_for_checking(log)
+    engine = open_log_for_checking(log)
     first = ChainCheck(engine)
     list(first.faults())
     write_log(log, [Judged()])
@@ -241,7 +242,7 @@ def test_a_head_noted_earlier_is_met(log: Path) -> None:
     list(second.faults())
     assert second.met == {first.head}
     assert second.head != first.head
-    engine.dispose()
+    engine.close()
 
 
 def test_what_is_no_log_is_said_to_be_none(tmp_path: Path) -> None:
@@ -250,4 +251,4 @@ def test_what_is_no_log_is_said_to_be_none(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE mine (id INTEGER)")
     connection.close()
     with pytest.raises(UnavailableError, match="holds no decisions"):
-        database.open_for_checking(tmp_path / "audit.db")
+        open_log_for_checking(tmp_path / "audit.db")

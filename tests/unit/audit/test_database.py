@@ -14,7 +14,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import OperationalError
 
 from imageguard_daemon.audit import database
-from imageguard_daemon.audit.database import open_for_reading, open_for_writing, translated_errors
+from imageguard_daemon.audit.database import open_for_writing, translated_errors
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.schema import NEWEST_REVISION, VIEW_COLUMNS, metadata
 from imageguard_daemon.core.errors import ImageguardError, NoInputError, StalledError, StorageError, UnavailableError
 
@@ -25,14 +26,10 @@ def pragma(engine: sa.Engine, name: str) -> object:
         return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
 
 
-def open_and_ask(opener: Callable[[Path], sa.Engine], path: Path) -> None:
+def open_and_ask(path: Path) -> None:
     """Open a log as a command does, which notices what is wrong with it at the first question."""
-    with database.translated_errors(path):
-        engine = opener(path)
-        try:
-            pragma(engine, "user_version")
-        finally:
-            engine.dispose()
+    with open_log(path) as log, log.reading() as connection:
+        connection.exec_driver_sql("PRAGMA user_version")
 
 
 def execute(path: Path, statement: str) -> None:
@@ -132,16 +129,16 @@ def test_a_locked_log_is_tried_again(log: Path, monkeypatch: pytest.MonkeyPatch)
     open_for_writing(log).dispose()
 
 
-@pytest.mark.parametrize("opener", [open_for_writing, open_for_reading])
+@pytest.mark.parametrize("opener", [open_for_writing, open_and_ask])
 @pytest.mark.parametrize("content", [b"this is a photo" * 100, b"SQLite format 3\0" + b"\xff" * 8000])
 def test_garbage_in_place_of_the_log_is_not_touched(
-    tmp_path: Path, opener: Callable[[Path], sa.Engine], content: bytes
+    tmp_path: Path, opener: Callable[[Path], object], content: bytes
 ) -> None:
     """A file that is no database is refused for good, and left for the person who put it there."""
     path = tmp_path / "audit.db"
     path.write_bytes(content)
     with pytest.raises(UnavailableError):
-        open_and_ask(opener, path)
+        opener(path)
     assert path.read_bytes() == content
 
 
@@ -154,7 +151,7 @@ def test_a_missing_folder_is_reported_not_made(tmp_path: Path) -> None:
 def test_reading_needs_a_log_and_never_makes_one(tmp_path: Path) -> None:
     """A mistyped path does not leave an empty database behind."""
     with pytest.raises(NoInputError, match=r"no audit database at .*audit\.db"):
-        open_for_reading(tmp_path / "audit.db")
+        open_log(tmp_path / "audit.db")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -162,10 +159,12 @@ def test_reading_needs_a_log_and_never_makes_one(tmp_path: Path) -> None:
 def test_readers_cannot_write(tmp_path: Path, name: str) -> None:
     """A connection for reports refuses every change, whatever is in the file's name, while a writer may be at work."""
     writing = open_for_writing(tmp_path / name)
-    engine = open_for_reading(tmp_path / name)
-    with engine.connect() as connection, pytest.raises(sa.exc.OperationalError, match="readonly"):
+    with (
+        open_log(tmp_path / name) as log,
+        pytest.raises(ImageguardError, match="readonly"),
+        log.reading() as connection,
+    ):
         connection.exec_driver_sql("CREATE TABLE mine (id INTEGER)")
-    engine.dispose()
     writing.dispose()
 
 

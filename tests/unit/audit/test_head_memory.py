@@ -10,8 +10,8 @@ import pytest
 
 from imageguard_daemon.audit.alerts import recorded_alerts
 from imageguard_daemon.audit.chain_head import HeadMemory
-from imageguard_daemon.audit.database import open_for_reading
 from imageguard_daemon.audit.loss_acceptance import AcceptingWriter
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import STATE_FOLDER
 from imageguard_daemon.core.errors import DataError, UnavailableError
@@ -145,9 +145,9 @@ def test_a_log_that_lost_records_is_refused_until_a_person_accepts_it(
     accepting.accept("ana", "the disk was replaced")
     accepting.close()
     filed(log, 1)
-    engine = open_for_reading(log.database)
+    engine = open_log(log.database)
     [told] = recorded_alerts(engine)
-    engine.dispose()
+    engine.close()
     assert told.kind == "log_loss_accepted"
     assert "ana accepted that: the disk was replaced" in told.message
     assert told.succeeded
@@ -169,9 +169,9 @@ def test_a_log_that_lacks_nothing_is_left_as_it_is(log: Log) -> None:
     assert not accepting.lack
     accepting.accept("ana", "")
     accepting.close()
-    engine = open_for_reading(log.database)
+    engine = open_log(log.database)
     assert recorded_alerts(engine) == []
-    engine.dispose()
+    engine.close()
 
 
 @pytest.mark.parametrize("lose", [no_bytes, no_file])

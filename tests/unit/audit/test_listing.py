@@ -6,16 +6,17 @@ import pytest
 import sqlalchemy as sa
 
 from imageguard_daemon.audit import listing
-from imageguard_daemon.audit.database import open_for_reading
-from tests.helpers.audit_logs import Judged, write_log
+from imageguard_daemon.audit.opening import open_log
+from imageguard_daemon.audit.store import Store
+from tests.helpers.audit_logs import Judged, engine_of, write_log
 
 MIXED = [Judged(images=7), Judged(images=5, outcome="abandoned"), Judged(images=4), Judged(outcome="abandoned")]
 MOVED = [*range(1, 8), *range(13, 17)]
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> sa.Engine:
-    return open_for_reading(write_log(tmp_path / "audit.db", MIXED))
+def engine(tmp_path: Path) -> Store:
+    return open_log(write_log(tmp_path / "audit.db", MIXED))
 
 
 def ids(rows: object) -> list[object]:
@@ -23,7 +24,7 @@ def ids(rows: object) -> list[object]:
 
 
 @pytest.mark.parametrize("most", [1, 3, 5, 50])
-def test_pages_have_every_moved_file_once_newest_first(engine: sa.Engine, most: int):
+def test_pages_have_every_moved_file_once_newest_first(engine: Store, most: int):
     """However long a page is, and whatever did not move between, the pages together are the whole."""
     found: list[object] = []
     before = 1000
@@ -34,7 +35,7 @@ def test_pages_have_every_moved_file_once_newest_first(engine: sa.Engine, most: 
     assert found == MOVED[::-1]
 
 
-def test_rows_come_oldest_first_in_pages(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch):
+def test_rows_come_oldest_first_in_pages(engine: Store, monkeypatch: pytest.MonkeyPatch):
     """Pages that hold nothing of what is wanted end nothing."""
     monkeypatch.setattr(listing, "_PAGE", 2)
     assert ids(listing.decision_rows(engine)) == MOVED
@@ -44,10 +45,10 @@ def test_rows_come_oldest_first_in_pages(engine: sa.Engine, monkeypatch: pytest.
 
 def test_an_empty_log_has_no_last_decision(tmp_path: Path):
     """Nothing was decided: 0."""
-    assert listing.last_decision(open_for_reading(write_log(tmp_path / "audit.db", []))) == 0
+    assert listing.last_decision(open_log(write_log(tmp_path / "audit.db", []))) == 0
 
 
-def test_a_page_is_found_by_its_ids(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch):
+def test_a_page_is_found_by_its_ids(engine: Store, monkeypatch: pytest.MonkeyPatch):
     """No statement sorts the log or reads it from one end to the other."""
     plans: list[str] = []
 
@@ -56,7 +57,7 @@ def test_a_page_is_found_by_its_ids(engine: sa.Engine, monkeypatch: pytest.Monke
             rows = connection.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[attr-defined]
             plans.extend(row[3] for row in rows)
 
-    sa.event.listen(engine, "before_cursor_execute", explain)
+    sa.event.listen(engine_of(engine), "before_cursor_execute", explain)
     listing.newest_decisions(engine, 1000, 3)
     list(listing.decision_rows(engine, 3))
     assert plans

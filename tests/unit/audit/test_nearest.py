@@ -7,8 +7,8 @@ import pytest
 
 from imageguard_daemon.audit import nearest
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.database import open_for_reviewing
 from imageguard_daemon.audit.nearest import borderline_page, nearest_page
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import REJECTED_ONCE, Selection, page
 from imageguard_daemon.audit.review_writer import PlannedReview, ReviewWriter
 from imageguard_daemon.core.model import Outcome
@@ -42,9 +42,9 @@ def log(tmp_path_factory):
     rejected = writer.held_images([7, 14, 49, 350]).values()
     writer.record_reviews([PlannedReview(image, "reject", "anna", "") for image in rejected])
     writer.close()
-    engine = open_for_reviewing(root / "audit.db")
+    engine = open_log(root / "audit.db", complete=True)
     yield engine
-    engine.dispose()
+    engine.close()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_accepted_images_come_borderline_ones_first(log, selection, size, most, 
 def test_borderline_accepted_images_come_from_an_index(log):
     """Most images are accepted: neither all of them are read nor sorted."""
     query = "SELECT score, id FROM decision_records WHERE verdict = 'accepted' AND borderline = 1 ORDER BY score, id"
-    with log.connect() as connection:
+    with log.reading() as connection:
         plan = " ".join(str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query} LIMIT 10"))
     assert "INDEX ix_accepted_borderline" in plan
     assert "TEMP B-TREE" not in plan
@@ -124,7 +124,7 @@ def test_candidates_come_from_an_index(log):
     """Neither the whole log is read nor sorted for a page, whatever it is filtered by."""
     for filters in ("", "AND reason = 'noisy'", "AND class = 'dog'"):
         query = f"SELECT id FROM decision_records WHERE verdict = 'quarantined' {filters} ORDER BY score DESC, id DESC"
-        with log.connect() as connection:
+        with log.reading() as connection:
             plan = " ".join(str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query} LIMIT 10"))
         assert "INDEX ix_quarantined_" in plan
         assert "TEMP B-TREE" not in plan

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.database import open_for_reading, open_for_reviewing
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import (
     STATES,
     Selection,
@@ -21,9 +21,10 @@ from imageguard_daemon.audit.quarantine_queries import (
     selected,
 )
 from imageguard_daemon.audit.review_counts import count_reviews
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.errors import UnavailableError
 from imageguard_daemon.review.acting import confirm, reject, release, undo
-from tests.helpers.audit_logs import NOON, Judged, write_log
+from tests.helpers.audit_logs import NOON, Judged, engine_of, write_log
 from tests.helpers.records import UNDECODABLE
 from tests.helpers.rejections import Rejections
 
@@ -36,11 +37,11 @@ BATCHES = (
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+def engine(tmp_path: Path) -> Iterator[Store]:
     """A log of seven rejected images, five accepted, and two that never moved."""
-    engine = open_for_reading(write_log(tmp_path / "audit.db", BATCHES))
+    engine = open_log(write_log(tmp_path / "audit.db", BATCHES))
     yield engine
-    engine.dispose()
+    engine.close()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def engine(tmp_path: Path) -> Iterator[sa.Engine]:
         (Selection(action="release"), 0),
     ],
 )
-def test_what_is_selected_is_what_was_asked_for(engine: sa.Engine, selection: Selection, count: int) -> None:
+def test_what_is_selected_is_what_was_asked_for(engine: Store, selection: Selection, count: int) -> None:
     """Each condition narrows, pages and bulk selections agree, and accepted or unmoved images are never among them."""
     images = page(engine, selection)
     assert len(images) == count
@@ -86,9 +87,7 @@ def test_what_is_selected_is_what_was_asked_for(engine: sa.Engine, selection: Se
         (Selection(ids=(1, 8, 9), states=("accepted",)), 2),
     ],
 )
-def test_accepted_images_are_selected_where_that_is_asked_for(
-    engine: sa.Engine, selection: Selection, count: int
-) -> None:
+def test_accepted_images_are_selected_where_that_is_asked_for(engine: Store, selection: Selection, count: int) -> None:
     """In pages and in bulk, by the same filters, and none that was rejected is among them."""
     images = page(engine, selection)
     assert [image.id for image in images] == [row[0] for row in selected(engine, selection)]
@@ -98,7 +97,7 @@ def test_accepted_images_are_selected_where_that_is_asked_for(
     )
 
 
-def test_pages_of_both_verdicts_are_one_list(engine: sa.Engine) -> None:
+def test_pages_of_both_verdicts_are_one_list(engine: Store) -> None:
     """Newest first over all, without gap or repeat, and the same way back."""
     everything, found, after = Selection(states=STATES, limit=5), [], None
     while images := page(engine, everything, after):
@@ -111,18 +110,18 @@ def test_pages_of_both_verdicts_are_one_list(engine: sa.Engine) -> None:
     assert counts == [12, 5, 12, 12]
 
 
-def test_the_neighbours_of_an_image_are_sought_from_it(engine: sa.Engine) -> None:
+def test_the_neighbours_of_an_image_are_sought_from_it(engine: Store) -> None:
     """Of two upper bounds SQLite would begin at either: at the end of a long log it walked back for ten seconds."""
     asked: list[str] = []
     listener = lambda *told: asked.append(told[2])  # noqa: E731 - told[2] is the statement
-    sa.event.listen(engine, "before_cursor_execute", listener)
+    sa.event.listen(engine_of(engine), "before_cursor_execute", listener)
     assert neighbours(engine, Selection(), 5) == (6, 4)
-    sa.event.remove(engine, "before_cursor_execute", listener)
+    sa.event.remove(engine_of(engine), "before_cursor_execute", listener)
     [down] = [one for one in asked if "ORDER BY decisions.id DESC" in one]
     assert down.count("decisions.id < ") == 1
 
 
-def test_pages_follow_one_another_without_gap_or_repeat(engine: sa.Engine) -> None:
+def test_pages_follow_one_another_without_gap_or_repeat(engine: Store) -> None:
     """Going on after the last of a page gives every image once, newest first."""
     found: list[int] = []
     after = None
@@ -142,7 +141,7 @@ def test_pages_follow_one_another_without_gap_or_repeat(engine: sa.Engine) -> No
         (Selection(states=("accepted",), limit=50), "SEARCH r USING INTEGER PRIMARY KEY (rowid<?)"),
     ],
 )
-def test_a_page_goes_down_an_index_and_sorts_nothing(engine: sa.Engine, selection: Selection, plan: str) -> None:
+def test_a_page_goes_down_an_index_and_sorts_nothing(engine: Store, selection: Selection, plan: str) -> None:
     """However long the log is, a page reads about as many rows as it shows."""
     told = _plan_of(engine, lambda: page(engine, selection, after=10**9))
     assert plan in told[0]
@@ -150,13 +149,13 @@ def test_a_page_goes_down_an_index_and_sorts_nothing(engine: sa.Engine, selectio
     assert not any(line.startswith(("SCAN", "USE TEMP B-TREE FOR ORDER")) for line in told)
 
 
-def test_a_page_of_what_people_rejected_begins_with_the_reviews(engine: sa.Engine) -> None:
+def test_a_page_of_what_people_rejected_begins_with_the_reviews(engine: Store) -> None:
     """Most images are accepted, and none of those that nobody reviewed is read."""
     told = _plan_of(engine, lambda: page(engine, Selection(states=("rejected",), limit=50), after=10**9))
     assert any(line.startswith("SEARCH r USING INTEGER PRIMARY KEY (rowid=?") for line in told), told
 
 
-def test_a_page_of_a_period_begins_with_the_period(engine: sa.Engine) -> None:
+def test_a_page_of_a_period_begins_with_the_period(engine: Store) -> None:
     """What lies outside of it is not read, however much that is."""
     told = _plan_of(engine, lambda: page(engine, Selection(Scope(since=NOON), limit=50)))
     assert any("ix_decision_records_decided_at (decided_at>?)" in line for line in told)  # its range of ids
@@ -164,14 +163,15 @@ def test_a_page_of_a_period_begins_with_the_period(engine: sa.Engine) -> None:
     assert not any(line.startswith("SCAN") and "anonymous" not in line and "anon_" not in line for line in told)
 
 
-def test_counting_reviews_begins_with_the_reviews(engine: sa.Engine) -> None:
+def test_counting_reviews_begins_with_the_reviews(engine: Store) -> None:
     """A report over many decisions looks only at those that were reviewed."""
     told = _plan_of(engine, lambda: count_reviews(engine, Scope(since=NOON)))
     assert "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)" in told
     assert not any(f"{line} ".startswith(("SCAN r ", "SCAN o ", "SCAN i ")) for line in told)
 
 
-def _plan_of(engine: sa.Engine, ask) -> list[str]:
+def _plan_of(log: Store, ask) -> list[str]:
+    engine = engine_of(log)
     asked: list[tuple[str, object]] = []
 
     def note(_connection, _cursor, statement, parameters, *_rest):
@@ -190,7 +190,7 @@ def test_images_are_found_by_each_of_their_names(tmp_path: Path, monkeypatch: py
     """As listed, as it lay in the inbox, as it lies in quarantine, and relative to the root or to where one is."""
     rejections = Rejections(tmp_path / "root")
     number, hostile = rejections.file("cat/1.jpg"), rejections.file(f"cat/{UNDECODABLE}")
-    engine = open_for_reading(rejections.root / "audit.db")
+    engine = open_log(rejections.root / "audit.db")
     monkeypatch.chdir(rejections.quarantine)
     names = ["cat/1.jpg", "quarantine/cat/1.jpg", str(rejections.quarantine / "cat/1.jpg"), "./cat/1.jpg", "2.jpg"]
     rejections.file("cat/1.jpg", ok=True)  # the next of that name
@@ -204,7 +204,7 @@ def test_images_are_found_by_each_of_their_names(tmp_path: Path, monkeypatch: py
     }
     rejections.do(reject, 3)
     assert ids_of(engine, ["cat/1.jpg"], str(rejections.root)) == {"cat/1.jpg": [number, 3]}
-    engine.dispose()
+    engine.close()
     rejections.close()
 
 
@@ -215,7 +215,7 @@ def test_the_latest_word_counts(tmp_path: Path) -> None:
     rejections.do(confirm, first, second, third)
     rejections.do(release, second)
     rejections.do(undo, third)
-    engine = open_for_reading(rejections.root / "audit.db")
+    engine = open_log(rejections.root / "audit.db")
     assert {one.action: one.images for one in count_reviews(engine, Scope())} == {"confirm": 1, "release": 1}
     assert count_reviews(engine, Scope(class_name="dog")) == []
     assert count_reviews(engine, Scope(until=datetime(2020, 1, 1, tzinfo=UTC))) == []
@@ -223,7 +223,7 @@ def test_the_latest_word_counts(tmp_path: Path) -> None:
         (False, "cat/1.jpg"),
         (True, "cat/0.jpg"),
     ]
-    engine.dispose()
+    engine.close()
     rejections.close()
 
 
@@ -234,8 +234,8 @@ def test_a_log_of_before_there_were_reviews_is_told_apart(tmp_path: Path) -> Non
     connection.execute("DROP VIEW reviews")
     connection.execute("DROP TABLE review_records")
     connection.close()
-    engine = open_for_reading(path)
+    engine = open_log(path)
     assert count_reviews(engine, Scope()) == []
-    engine.dispose()
+    engine.close()
     with pytest.raises(UnavailableError, match="older version"):
-        open_for_reviewing(path)
+        open_log(path, complete=True)

@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.errors import UnavailableError
-from tests.helpers.audit_logs import NOON, Judged, count_decisions, write_log
+from tests.helpers.audit_logs import NOON, Judged, count_decisions, engine_of, write_log
 
 NEARLY_MIDNIGHT = datetime(2025, 3, 1, 23, 59, 59, 999_000, tzinfo=UTC)
 MIDNIGHT = datetime(2025, 3, 2, tzinfo=UTC)
@@ -34,26 +35,26 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def engine(log: Path) -> Iterator[sa.Engine]:
+def engine(log: Path) -> Iterator[Store]:
     """A read-only engine on that log."""
-    engine = open_for_reading(log)
+    engine = open_log(log)
     yield engine
-    engine.dispose()
+    engine.close()
 
 
-def counted(engine: sa.Engine, by: Dimension, **scope: object) -> dict[tuple[str, str], int]:
+def counted(engine: Store, by: Dimension, **scope: object) -> dict[tuple[str, str], int]:
     """Give images by key and reason."""
     [counts] = count_decisions(engine, [(by,)], Scope(**scope))
     return {(count.keys[0], count.reason): count.images for count in counts}
 
 
-def images(engine: sa.Engine, **scope: object) -> int:
+def images(engine: Store, **scope: object) -> int:
     """Give the number of images in scope."""
     [counts] = count_decisions(engine, [()], Scope(**scope))
     return sum(count.images for count in counts)
 
 
-def test_counts_are_crossed_with_verdict_and_reason(engine: sa.Engine) -> None:
+def test_counts_are_crossed_with_verdict_and_reason(engine: Store) -> None:
     """Each combination of class, verdict and reason is one count, and images that never moved are in none."""
     [counts] = count_decisions(engine, [(Dimension.class_,)], Scope(source="default", until=MIDNIGHT))
     assert set(counts) == {
@@ -62,7 +63,7 @@ def test_counts_are_crossed_with_verdict_and_reason(engine: sa.Engine) -> None:
     }
 
 
-def test_each_dimension_gives_its_own_keys(engine: sa.Engine) -> None:
+def test_each_dimension_gives_its_own_keys(engine: Store) -> None:
     """Sources, reasons, cameras and hosts are counted under the names the log has for them."""
     assert counted(engine, Dimension.source)["scraper", "low_resolution"] == 3
     assert counted(engine, Dimension.reason)["blurry", "blurry"] == 3
@@ -70,51 +71,51 @@ def test_each_dimension_gives_its_own_keys(engine: sa.Engine) -> None:
     assert len({host for host, _ in counted(engine, Dimension.host)}) == 1
 
 
-def test_days_are_utc_days(engine: sa.Engine) -> None:
+def test_days_are_utc_days(engine: Store) -> None:
     """The last millisecond before midnight UTC belongs to the old day, midnight to the new one."""
     days = counted(engine, Dimension.day)
     assert days["2025-03-01", "blurry"] == 2
     assert days["2025-03-02", "blurry"] == 1
 
 
-def test_several_dimensions_at_once(engine: sa.Engine) -> None:
+def test_several_dimensions_at_once(engine: Store) -> None:
     """Keys come in the order in which their dimensions were asked for."""
     [counts] = count_decisions(engine, [(Dimension.class_, Dimension.source)], Scope())
     assert Count(("dog", "scraper"), "quarantined", "low_resolution", 3) in counts
 
 
-def test_since_is_included_and_until_is_not(engine: sa.Engine) -> None:
+def test_since_is_included_and_until_is_not(engine: Store) -> None:
     """Two periods that meet count every image once."""
     before, after = images(engine, until=MIDNIGHT), images(engine, since=MIDNIGHT)
     assert (before, after) == (7, 9)
     assert images(engine) == before + after
 
 
-def test_a_moment_in_another_zone_is_the_same_moment(engine: sa.Engine) -> None:
+def test_a_moment_in_another_zone_is_the_same_moment(engine: Store) -> None:
     """A period given in local time selects what the same period in UTC does."""
     local = MIDNIGHT.astimezone(timezone(timedelta(hours=-7)))
     assert images(engine, since=local) == images(engine, since=MIDNIGHT)
 
 
-def test_source_and_class_narrow_the_scope(engine: sa.Engine) -> None:
+def test_source_and_class_narrow_the_scope(engine: Store) -> None:
     """Only images of the source and the class named are counted; an unknown name has none."""
     assert images(engine, source="scraper") == 4
     assert images(engine, class_name="cat", source="default") == 7
     assert images(engine, class_name="zebra") == 0
 
 
-def test_an_empty_class_name_means_images_without_a_class(engine: sa.Engine) -> None:
+def test_an_empty_class_name_means_images_without_a_class(engine: Store) -> None:
     """Naming no class and naming the empty one are different questions."""
     assert images(engine, class_name="") == 4
 
 
 @pytest.mark.parametrize("name", [ODD_NAME, r"caf\xe9\\\u001b[31m"])
-def test_a_class_is_found_by_its_folder_and_by_its_form_in_reports(engine: sa.Engine, name: str) -> None:
+def test_a_class_is_found_by_its_folder_and_by_its_form_in_reports(engine: Store, name: str) -> None:
     """A hostile name works as the shell gives it and as copied from a report."""
     assert images(engine, class_name=name) == 1
 
 
-def test_quotes_in_a_name_are_data(engine: sa.Engine) -> None:
+def test_quotes_in_a_name_are_data(engine: Store) -> None:
     """SQL in a class name selects nothing."""
     assert images(engine, class_name="cat' OR '1'='1") == 0
 
@@ -122,37 +123,37 @@ def test_quotes_in_a_name_are_data(engine: sa.Engine) -> None:
 def test_all_groupings_see_one_moment_of_the_log(tmp_path: Path) -> None:
     """What is recorded between two groupings of one question is in neither."""
     database = write_log(tmp_path / "audit.db", [Judged(images=3)])
-    engine = open_for_reading(database)
+    engine = open_log(database)
     late = iter([Judged("dog", "blurry", 2)])
 
     def record_more(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if statement.startswith("SELECT"):
             write_log(database, late)
 
-    sa.event.listen(engine, "after_cursor_execute", record_more)
+    sa.event.listen(engine_of(engine), "after_cursor_execute", record_more)
     first, second = count_decisions(engine, [(Dimension.class_,), (Dimension.day,)], Scope())
-    engine.dispose()
+    engine.close()
     assert next(late, None) is None
     assert [count.images for count in first] == [count.images for count in second] == [3]
 
 
 def test_a_log_without_decisions_counts_nothing(tmp_path: Path) -> None:
     """A new log gives no counts, and no error."""
-    engine = open_for_reading(write_log(tmp_path / "audit.db", []))
+    engine = open_log(write_log(tmp_path / "audit.db", []))
     assert count_decisions(engine, [(Dimension.class_,), ()], Scope()) == [[], []]
-    engine.dispose()
+    engine.close()
 
 
 def test_a_file_that_is_no_audit_log_is_said_to_be_none(tmp_path: Path) -> None:
     """Another file in the place of the log ends the question with an error for a person."""
     (tmp_path / "audit.db").write_text("not a database, " * 100)
-    engine = open_for_reading(tmp_path / "audit.db")
+    engine = open_log(tmp_path / "audit.db")
     with pytest.raises(UnavailableError, match="not a database"):
         count_decisions(engine, [(Dimension.class_,)], Scope())
-    engine.dispose()
+    engine.close()
 
 
-def test_a_short_period_is_found_through_the_index(engine: sa.Engine) -> None:
+def test_a_short_period_is_found_through_the_index(engine: Store) -> None:
     """A question about the last hour does not walk the whole log."""
     plans: list[str] = []
 
@@ -162,7 +163,7 @@ def test_a_short_period_is_found_through_the_index(engine: sa.Engine) -> None:
                 row[-1] for row in connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             )
 
-    sa.event.listen(engine, "before_cursor_execute", explain)
+    sa.event.listen(engine_of(engine), "before_cursor_execute", explain)
     count_decisions(engine, [(Dimension.class_,)], Scope(since=NOON))
     assert any("SEARCH rollup_hours USING INDEX ix_rollup_hours_hour" in line for line in plans), plans
     assert not any("decision_records" in line or "SCAN rollup_hours" in line for line in plans), plans

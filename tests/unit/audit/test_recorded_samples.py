@@ -9,7 +9,7 @@ import pytest
 from imageguard_daemon.audit import recorded_samples
 from imageguard_daemon.audit.columns import Batch, Key, open_columns
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.recorded_samples import census, samples
 from imageguard_daemon.core.model import SCORE_NAMES
 from tests.helpers.audit_logs import Judged, write_log
@@ -71,13 +71,13 @@ def test_a_real_log_gives_names_and_measures(tmp_path: Path) -> None:
         tmp_path / "audit.db",
         [Judged("cat", images=4, exposure=(0.1, 0.2)), Judged("dog", images=3, exposure=(0.1, 0.2))],
     )
-    engine = open_for_reading(log)
+    engine = open_log(log)
     try:
         with open_columns(engine) as columns:
             made, ids = census(columns, Scope(class_name="cat"), VERSION)
         rows = list(samples(engine, Scope(class_name="cat"), ids))
     finally:
-        engine.dispose()
+        engine.close()
     assert made.measured == 4
     assert sorted(row.relative_path for row in rows) == [f"cat/{number}.jpg" for number in range(4)]
     assert all('"overexposure": 0.1' in row.measures for row in rows)

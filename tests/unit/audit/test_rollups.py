@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit import chain, rollups
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.queries import images_by_id
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.core.errors import StalledError, UnavailableError
@@ -29,9 +29,9 @@ def rows(database: Path, table: str) -> int:
 
 def counted(database: Path, **scope: object) -> int:
     """Count images as reports do."""
-    engine = open_for_reading(database)
+    engine = open_log(database)
     [counts] = count_decisions(engine, [(Dimension.class_,)], Scope(**scope))
-    engine.dispose()
+    engine.close()
     return sum(count.images for count in counts)
 
 
@@ -96,9 +96,9 @@ def test_rollups_stay_when_records_are_archived(tmp_path: Path) -> None:
             connection.execute(f"DROP TRIGGER {table}_no_delete")
             connection.execute(f"DELETE FROM {table} WHERE id <= 3")
     assert counted(database) == 5
-    engine = open_for_reading(database)
+    engine = open_log(database)
     assert set(images_by_id(engine, [1, 2, 3, 4, 5])) == {4, 5}
-    engine.dispose()
+    engine.close()
 
 
 def test_a_text_in_place_of_a_score_is_marked(tmp_path: Path) -> None:

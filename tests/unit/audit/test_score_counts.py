@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.archiving import Request, archive
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.database import open_for_reviewing
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import Selection, page
 from imageguard_daemon.audit.score_counts import BUCKETS, count_scores, highest
+from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.review.acting import confirm, release, undo
 from tests.helpers.audit_logs import NOON, Judged, write_log
@@ -32,7 +32,7 @@ SELECTIONS = (
 )
 
 
-def _by_hand(engine: sa.Engine, selection: Selection, name: str) -> list[int]:
+def _by_hand(engine: Store, selection: Selection, name: str) -> list[int]:
     counts = [0] * BUCKETS
     kept = {one: limits for one, limits in selection.scores.items() if one != name}
     for image in page(engine, replace(selection, scores=kept)):
@@ -53,15 +53,15 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory):
     made.do(release, 1, 2)
     made.do(confirm, 3, 4)
     made.do(undo, 2)
-    engine = open_for_reviewing(made.root / "audit.db")
+    engine = open_log(made.root / "audit.db", complete=True)
     yield engine
-    engine.dispose()
+    engine.close()
     made.close()
 
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=str)
 @pytest.mark.parametrize("name", SCORES)
-def test_counts_by_score_are_those_of_the_images_selected(reviewed: sa.Engine, selection: Selection, name: str) -> None:
+def test_counts_by_score_are_those_of_the_images_selected(reviewed: Store, selection: Selection, name: str) -> None:
     """Whatever the filters are, reviews included, each image is in the part that its score belongs to, and no other."""
     assert count_scores(reviewed, selection, name) == _by_hand(reviewed, selection, name)
 
@@ -76,12 +76,12 @@ def test_counts_of_a_larger_log_agree(tmp_path, name: str) -> None:
         Judged("dog", "", 20),
         Judged("dog", "blurry", 10, outcome="abandoned"),
     )
-    engine = open_for_reviewing(write_log(tmp_path / "audit.db", batches))
+    engine = open_log(write_log(tmp_path / "audit.db", batches), complete=True)
     for selection in (Selection(), Selection(reason="blurry"), Selection(Scope(camera="Canon")), SELECTIONS[6]):
         counts = count_scores(engine, selection, name)
         assert counts == _by_hand(engine, selection, name)
         assert name not in {"score", "blur_score"} or sum(counts)
-    engine.dispose()
+    engine.close()
 
 
 def test_what_was_archived_is_in_no_bar(tmp_path) -> None:
@@ -92,9 +92,9 @@ def test_what_was_archived_is_in_no_bar(tmp_path) -> None:
     made.do(release, 2)
     archive(made.settings, Request(datetime.now(UTC) + timedelta(minutes=1), made.root / "archive", "anna", False))
     made.file("cat/new.jpg", ok=True)
-    engine = open_for_reviewing(made.root / "audit.db")
+    engine = open_log(made.root / "audit.db", complete=True)
     for selection in (Selection(states=("accepted",)), Selection()):
         for name in SCORES:
             assert count_scores(engine, selection, name) == _by_hand(engine, selection, name)
-    engine.dispose()
+    engine.close()
     made.close()

@@ -10,7 +10,7 @@ from bench.big_log import database_in, fill, index, upgrade
 from bench.patterns import false_findings, findings_in, is_found, recall
 from bench.year import Keyed, Year, patterns_of_a_bad_year
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.query import report_on
 from imageguard_daemon.reporting.simulation import Rules, simulate
@@ -53,9 +53,9 @@ def test_the_log_of_a_year_says_what_the_year_says(tmp_path: Path) -> None:
     fill(tmp_path, year)
     index(tmp_path)
     upgrade(tmp_path)
-    engine = open_for_reading(database_in(tmp_path))
+    engine = open_log(database_in(tmp_path))
     through_the_log = report_on(engine, (Dimension.class_,), Scope(), Reporting()).findings
-    engine.dispose()
+    engine.close()
     again = Year(6_000, days=60, seed=4, planted=patterns_of_a_bad_year(60))
     assert tuple(replace(one, example=None) for one in through_the_log) == findings_in(again)
     assert [one.example.relative_path for one in through_the_log if one.example]

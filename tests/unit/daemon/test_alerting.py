@@ -13,7 +13,7 @@ import pytest
 
 from imageguard_daemon.audit.alerts import recorded_alerts
 from imageguard_daemon.audit.chain_check import ChainCheck
-from imageguard_daemon.audit.database import open_for_checking, open_for_reading
+from imageguard_daemon.audit.opening import open_log, open_log_for_checking
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Metrics
 from imageguard_daemon.config_file import load
@@ -62,9 +62,9 @@ class Site:
 
     def recorded(self) -> list[tuple[str, bool, int]]:
         """Give what the log says: kind, whether somebody was told, and in how many tries."""
-        engine = open_for_reading(self.database)
+        engine = open_log(self.database)
         found = [(one.kind, one.succeeded, one.attempts) for one in recorded_alerts(engine)]
-        engine.dispose()
+        engine.close()
         return found
 
 
@@ -105,9 +105,9 @@ def test_each_finding_is_told_once_and_recorded(site: Site) -> None:
     assert {one["kind"] for one in site.told()} == kinds
     assert len(site.told()) == 3
     assert {(succeeded, attempts) for _, succeeded, attempts in site.recorded()} == {(True, 1)}
-    engine = open_for_checking(site.database)
+    engine = open_log_for_checking(site.database)
     assert list(ChainCheck(engine).faults()) == []
-    engine.dispose()
+    engine.close()
 
 
 def test_a_restart_tells_nothing_twice_and_what_is_gone_is_told_to_be_over(site: Site) -> None:

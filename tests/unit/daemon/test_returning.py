@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from imageguard_daemon.audit.database import open_for_reviewing
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import held_image
 from imageguard_daemon.core.file_systems import FileSystem, Reach
 from imageguard_daemon.core.locks import ActingLock
@@ -41,9 +41,9 @@ def test_an_image_that_grows_after_it_was_filed_is_put_back_and_judged_again(ben
     assert bench.files() == {f"{folder}/cat/{name}.jpg": b"half, and the rest"}
     assert bench.audit.unfinished() == []
     if name == "bad":
-        engine = open_for_reviewing(bench.root / "audit.db")
+        engine = open_log(bench.root / "audit.db", complete=True)
         states = [image.state for number in (1, 2) if (image := held_image(engine, number))]
-        engine.dispose()
+        engine.close()
         assert states == ["returned", "waiting"]
 
 

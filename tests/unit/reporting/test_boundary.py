@@ -15,7 +15,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.cli.simulate import simulate
 from imageguard_daemon.config import Reporting
@@ -77,11 +77,11 @@ def _judged_file(source: str, class_name: str, blur: float, threshold: float) ->
 
 def told(database: Path, scope: Scope | None = None) -> list[Finding]:
     """Give the findings of this kind."""
-    engine = open_for_reading(database)
+    engine = open_log(database)
     try:
         made = report_on(engine, (Dimension.class_,), scope or Scope(), SETTINGS)
     finally:
-        engine.dispose()
+        engine.close()
     return [one for one in made.findings if one.kind.startswith("many_just_below")]
 
 

@@ -9,7 +9,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import page
 from imageguard_daemon.cli.report import report
 from imageguard_daemon.cli.selection_options import Asked, StateName, selection_of
@@ -40,11 +40,11 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(database: Path, scope: Scope, now: datetime = NOW) -> Report:
     """Give a report on the log."""
-    engine = open_for_reading(database)
+    engine = open_log(database)
     try:
         return report_on(engine, (Dimension.class_,), scope, Reporting(), now)
     finally:
-        engine.dispose()
+        engine.close()
 
 
 def test_a_report_since_then_has_nothing_of_next_year(database: Path) -> None:
@@ -89,9 +89,9 @@ def test_alerts_end_their_period_now(database: Path) -> None:
 
 def test_a_selection_of_rejected_images_ends_now(database: Path) -> None:
     """What is released or purged since yesterday is not what is stamped for next year."""
-    engine = open_for_reading(database)
+    engine = open_log(database)
     try:
         assert len(page(engine, selection_of(Asked(since="1d", state=StateName.all), None, []))) == 4
         assert len(page(engine, selection_of(Asked(state=StateName.all), None, []))) == 34
     finally:
-        engine.dispose()
+        engine.close()

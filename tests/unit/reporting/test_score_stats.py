@@ -10,7 +10,7 @@ import pytest
 
 from imageguard_daemon.audit.columns import Batch, Columns, Key, open_columns
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.query import gather
 from imageguard_daemon.reporting.score_stats import Survey, Surveyor
@@ -80,7 +80,7 @@ def test_a_report_holds_by_the_thresholds_of_most_whatever_was_guessed(
     images = [
         Judged(images=n, preset=preset, exposure=(0.0, 0.0)) for preset, n in (("general", 20), ("detection", 30))
     ]
-    engine = open_for_reading(write_log(tmp_path / "audit.db", images))
+    engine = open_log(write_log(tmp_path / "audit.db", images))
 
     def made() -> list[int]:
         found = gather(engine, (Dimension.class_,), Scope(), Reporting()).survey
@@ -94,15 +94,15 @@ def test_a_report_holds_by_the_thresholds_of_most_whatever_was_guessed(
     exact = made()
     monkeypatch.setattr(Columns, "some_images_of_keys", sampled)
     assert made() == exact
-    engine.dispose()
+    engine.close()
 
 
 def test_a_sample_of_a_long_log_is_of_its_hours(tmp_path: Path) -> None:
     """Of three weeks each hour of the day is looked at; what is not packed yet counts, too."""
     times = [NOON + timedelta(hours=number) for number in range(504)]
-    engine = open_for_reading(write_log(tmp_path / "audit.db", [Judged(decided_at=time) for time in times]))
+    engine = open_log(write_log(tmp_path / "audit.db", [Judged(decided_at=time) for time in times]))
     with open_columns(engine) as columns:
         assert 40 <= columns.some_images_of_keys(Scope()).sum() <= 60
         assert columns.some_images_of_keys(Scope(since=times[-100])).sum() == 100
         assert columns.some_images_of_keys(Scope(source="default", since=times[-300])).sum() < 40
-    engine.dispose()
+    engine.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from imageguard_daemon.audit.counts import RecordedScores, Scope
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.core.model import SCORE_NAMES, Measurement, Measures
 from imageguard_daemon.quality.policy import decide, thresholds_for, with_overrides
 from imageguard_daemon.quality.version import SCORER_VERSION
@@ -152,7 +152,7 @@ def test_examples_are_the_newest_in_whatever_order_rows_come() -> None:
 def test_the_end_of_exposure_that_a_log_has_no_score_of_is_asked_of_its_measures(tmp_path: Path) -> None:
     """Switching off the worse end leaves the other one in force; a record keeps only the worse score of both."""
     images = [Judged(images=4, exposure=(0.9, 0.8)), Judged("dog", "overexposed", images=3, exposure=(0.9, 0.1))]
-    engine = open_for_reading(write_log(tmp_path / "audit.db", images))
+    engine = open_log(write_log(tmp_path / "audit.db", images))
     other = {name: 0.0 for name in SCORE_NAMES if name != "exposure_score"}
     for changed, expected in (
         ({"overexposure_score": 0.0}, {"underexposed": 4}),
@@ -161,7 +161,7 @@ def test_the_end_of_exposure_that_a_log_has_no_score_of_is_asked_of_its_measures
     ):
         made = simulation_of(engine, Scope(), Rules({**other, **changed}))
         assert (dict(made.reasons_after), made.unreadable) == (expected, 0)
-    engine.dispose()
+    engine.close()
 
 
 def printed(made: Simulation) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.audit import database
-from imageguard_daemon.audit.database import open_for_reading
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import reviews_of
 from imageguard_daemon.audit.schema import REVIEW_COLUMNS
 from imageguard_daemon.config import Source
@@ -595,7 +595,7 @@ def test_the_history_of_an_image_can_be_read(rejections: Rejections) -> None:
     number = rejections.file("cat/1.jpg")
     for function, who in ((release, "anna"), (undo, "ben"), (confirm, "ben\x1b[31m")):
         rejections.do(function, number, reviewer=Reviewer(who))
-    engine = open_for_reading(rejections.root / "audit.db")
+    engine = open_log(rejections.root / "audit.db")
     told = [(one.action, one.who) for one in reviews_of(engine, number)]
-    engine.dispose()
+    engine.close()
     assert told == [("release", "anna"), ("undo", "ben"), ("confirm", r"ben\u001b[31m")]

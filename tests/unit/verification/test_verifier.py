@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.audit.chain_check import ChainCheck
-from imageguard_daemon.audit.database import open_for_checking
 from imageguard_daemon.audit.file_index import FiledFiles
+from imageguard_daemon.audit.opening import open_log_for_checking
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.core.model import Outcome
 from imageguard_daemon.core.names import temporary_name
@@ -40,14 +40,14 @@ class Library:
 
     def verify(self, *, repair: bool = False, **task: object) -> list[Discrepancy]:
         """Give all that is wrong."""
-        engine = open_for_checking(self.database)
+        engine = open_log_for_checking(self.database)
         options = {"daemon_may_run": False} | task
         work = Task([str(self.tree.accepted)], **options)  # type: ignore[arg-type]
         repairer = LogRepairer(self.audit) if repair else None
         expected = [work.expected_head] if work.expected_head else []
         self.last = Verifier(ChainCheck(engine, expected), FiledFiles(engine), work, repairer)
         found = list(self.last.discrepancies())
-        engine.dispose()
+        engine.close()
         return found
 
 
@@ -236,11 +236,11 @@ def test_a_folder_reached_through_a_link_is_the_same_folder(library: Library, tm
     """Verified under another name of the root, files keep their records, and foreign ones are still found."""
     link = tmp_path / "link"
     link.symlink_to(library.tree.accepted)
-    engine = open_for_checking(library.database)
+    engine = open_log_for_checking(library.database)
     (library.tree.accepted / "cat/foreign.jpg").write_bytes(b"x")
     verifier = Verifier(ChainCheck(engine), FiledFiles(engine), Task([str(link)]))
     assert [one.path for one in verifier.discrepancies()] == [str(link / "cat/foreign.jpg")]
-    engine.dispose()
+    engine.close()
 
 
 def test_a_destination_that_was_moved_as_a_whole_is_found_again(library: Library, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ pytest.importorskip("pyarrow", reason="needs the extra parquet")
 
 from imageguard_daemon.audit.archive.archiving import Request, archive
 from imageguard_daemon.audit.counts import Dimension, Scope
-from imageguard_daemon.audit.database import open_for_reading, open_for_writing
+from imageguard_daemon.audit.database import open_for_writing
+from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.cli.calibrate import calibrate
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core.model import Measures
@@ -69,7 +70,7 @@ def _measures(number: int) -> Measures:
 
 def reports(made: Rejections) -> list[Report]:
     """Give reports on several scopes by several things."""
-    engine = open_for_reading(made.root / "audit.db")
+    engine = open_log(made.root / "audit.db")
     try:
         return [
             report_on(engine, by, scope, Reporting(), NOW)
@@ -77,7 +78,7 @@ def reports(made: Rejections) -> list[Report]:
             for by in ((Dimension.class_,), (Dimension.reason, Dimension.day), (Dimension.week,))
         ]
     finally:
-        engine.dispose()
+        engine.close()
 
 
 def written(made: Rejections) -> str:
@@ -137,9 +138,9 @@ def test_other_thresholds_are_tried_on_archived_images_too(made: Rejections, inc
     """`simulate` has the same counts before and after; only the names of archived images are gone."""
 
     def counted() -> dict:
-        engine = open_for_reading(made.root / "audit.db")
+        engine = open_log(made.root / "audit.db")
         simulated = simulation_as_dict(simulation_of(engine, Scope(), Rules({"blur_score": 50.0})), "other thresholds")
-        engine.dispose()
+        engine.close()
         return {name: value for name, value in simulated.items() if name != "examples"}
 
     before = counted()

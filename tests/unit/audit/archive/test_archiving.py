@@ -22,7 +22,7 @@ from imageguard_daemon.audit.archive.archived_files import where_archived
 from imageguard_daemon.audit.archive.archiving import Archived, Request, archive, plan_archive
 from imageguard_daemon.audit.archive.parquet_copy import check_copy
 from imageguard_daemon.audit.chain_check import ChainCheck
-from imageguard_daemon.audit.database import open_for_checking
+from imageguard_daemon.audit.opening import open_log_for_checking
 from imageguard_daemon.audit.schema import CHAINED
 from imageguard_daemon.batch.entries import entries_of_log
 from imageguard_daemon.cli.app import app
@@ -70,9 +70,9 @@ def counts(made: Rejections) -> dict[str, int]:
 
 def tampered(made: Rejections) -> list[str]:
     """Give what the chain's check says."""
-    engine = open_for_checking(made.root / "audit.db")
+    engine = open_log_for_checking(made.root / "audit.db")
     found = [fault.record for fault in ChainCheck(engine).faults()]
-    engine.dispose()
+    engine.close()
     return found
 
 
@@ -90,7 +90,7 @@ def test_what_is_settled_leaves_the_log_and_the_chain_holds(made: Rejections) ->
 
 def test_archived_images_are_exported_by_name_or_told(made: Rejections) -> None:
     """They are where they were filed, and a log that has archives says so where it is asked for them."""
-    engine = open_for_checking(made.root / "audit.db")
+    engine = open_log_for_checking(made.root / "audit.db")
     assert where_archived(engine) == ""
     before = {(one.path, one.verdict) for one in entries_of_log(made.root / "audit.db", made.settings)}
     folder = archived(made, include_quarantined=True).folder
@@ -98,7 +98,7 @@ def test_archived_images_are_exported_by_name_or_told(made: Rejections) -> None:
     assert {(one.path, one.verdict) for one in after} == before
     assert [one.is_archived for one in after] == [True] * 3
     assert str(folder) in where_archived(engine)
-    engine.dispose()
+    engine.close()
     root = str(made.root)
     listed = CliRunner().invoke(app, ["export", root, "--to", "list", "--only", "rejected"])
     assert listed.stdout.splitlines() == [str(made.quarantine / "cat/3.jpg")]
