@@ -36,7 +36,7 @@ _LOOK_SECONDS = 0.2
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ROWS_OF_A_GROUP = 1_000_000
 _MARKS = {
-    "measuring_process": "decoding",
+    "sandbox.host": "decoding",
     "dask_scheduler": "scheduler",
     "spawn_main": "workers",
     "dask_worker": "nannies",

@@ -31,7 +31,7 @@ from PIL import Image
 
 from imageguard_daemon.quality import measurement, readout
 from imageguard_daemon.quality.decode import decoder
-from imageguard_daemon.quality.decode.decoder import Limits
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.features import compression, vector
 from imageguard_daemon.quality.features.line_samples import lines
 from imageguard_daemon.quality.features.tiles import dense, reduced

@@ -16,7 +16,7 @@ from imageguard_daemon.core.files import NewFile
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.reporting.page import Picture, Scanned, as_html
 from imageguard_daemon.reporting.score_stats import BINS, BINS_A_POINT
-from imageguard_daemon.sandbox.thumbnails import thumbnails_of
+from imageguard_daemon.sandbox.pictures import thumbnails_of
 
 PICTURES_AT_AN_END = 8
 """Of each reason so many of the worst images are shown, and so many of those that were nearest to being accepted."""

@@ -212,7 +212,7 @@ def _write_page(made: "Report", settings: "Settings", output: Path | None, *, th
 
     from imageguard_daemon.cli.output import write_bytes
     from imageguard_daemon.reporting.page import as_html
-    from imageguard_daemon.sandbox.thumbnails import thumbnails_of
+    from imageguard_daemon.sandbox.pictures import thumbnails_of
 
     wanted = {image.id: (settings.root / image.destination, image.sha256) for image in made.examples}
     pictures = thumbnails_of(wanted, settings.scoring) if thumbnails and wanted else {}

@@ -17,8 +17,9 @@ from imageguard_daemon.core.errors import ChangedError, ImageError
 from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.core.regular_files import NotRegularError, regular_file
 from imageguard_daemon.quality.decode import decoder, heif, opencv
-from imageguard_daemon.quality.decode.decoder import Limits, Picture
+from imageguard_daemon.quality.decode.decoder import Picture
 from imageguard_daemon.quality.decode.formats import HANDLED
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.pillow import AvifImagePlugin, Image
 from imageguard_daemon.quality.features.blank import nothing_shown
 from imageguard_daemon.quality.features.vector import extract

@@ -15,7 +15,6 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from multiprocessing.reduction import DupFd
 from typing import Any
 
@@ -24,11 +23,12 @@ from imageguard_daemon.core.errors import ImageguardError, ReplacedError
 from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.core.oom_score import WORKER_STEP, go_before_others
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode.decoder import Limits
-from imageguard_daemon.quality.readout import Readout, readout_from
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox import sender_checksums
-from imageguard_daemon.sandbox.decoding_process import Decoder, DecoderLostError, sealed_copy
+from imageguard_daemon.sandbox.decoder import Decoder, DecoderLostError
 from imageguard_daemon.sandbox.losses import Cause, Loss
+from imageguard_daemon.sandbox.tasks import measure as measure_task
+from imageguard_daemon.sandbox.wire import sealed_copy
 
 _PR_SET_PDEATHSIG = 1
 REPLACED = "the program's files were replaced while it was running (an upgrade?); it has to be restarted"
@@ -84,8 +84,8 @@ Answer = Measurement | OSError | ImageguardError | Loss
 
 _board = Board(1)
 _memory_bytes = 0
-_decoder: Decoder | None = None
-_readout: Readout | None = None
+_decoder: Decoder[Measurement] | None = None
+_task = measure_task.task()
 _refusal: ReplacedError | None = None
 
 
@@ -95,12 +95,12 @@ def begin(memory_bytes: int, board: Board, edition: str, readout: bytes | None =
     One that was loaded from other files than the daemon, which is of the given edition, does nothing for it. `readout`
     is the content of one that is to measure in place of the package's.
     """
-    global _board, _memory_bytes, _decoder, _readout, _refusal  # noqa: PLW0603 - a worker process has one of each
+    global _board, _memory_bytes, _decoder, _task, _refusal  # noqa: PLW0603 - a worker process has one of each
     _board, _memory_bytes = board, memory_bytes
     if edition != installed_edition():
         _refusal = ReplacedError(REPLACED)
     elif readout is not None:
-        _readout = readout_from(readout)
+        _task = measure_task.task(readout)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -109,13 +109,13 @@ def begin(memory_bytes: int, board: Board, edition: str, readout: bytes | None =
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     _silence_libraries()
-    measurement.prepare_worker()
+    _task.prepare()
     with suppress(OSError, ImageguardError):  # the first file tells of it
         _decoder = _new_decoder()
 
 
-def _new_decoder() -> Decoder:
-    return Decoder(_memory_bytes, work=partial(measurement.measure_bytes, readout=_readout))
+def _new_decoder() -> Decoder[Measurement]:
+    return Decoder(_memory_bytes, _task)
 
 
 def _silence_libraries() -> None:
@@ -189,7 +189,7 @@ def _decoded(data: bytes, limits: Limits, seconds: float) -> Measurement:
         raise ValueError("a batch begins with a decoder")
     contents = sealed_copy(data)
     try:
-        found = _decoder.measure(contents, limits, seconds)
+        found = _decoder.ask(contents, limits, seconds)
     finally:
         os.close(contents)
     return replace(found, sha256=hashlib.sha256(data).hexdigest())

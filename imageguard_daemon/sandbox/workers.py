@@ -32,7 +32,7 @@ from imageguard_daemon.core.errors import (
 from imageguard_daemon.core.model import Candidate, Measurement
 from imageguard_daemon.core.resource_limits import allowance
 from imageguard_daemon.quality import OPENCV_ENVIRONMENT
-from imageguard_daemon.quality.decode.decoder import Limits
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.readout import Readout, configured, scorer_by
 from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.sandbox import worker_process

@@ -13,8 +13,7 @@ from fastapi.staticfiles import StaticFiles
 
 from imageguard_daemon import __version__
 from imageguard_daemon.core.model import MAX_INT64
-from imageguard_daemon.sandbox.maps import MapMaker
-from imageguard_daemon.sandbox.thumbnails import ThumbnailMaker
+from imageguard_daemon.sandbox.pictures import MapMaker, ThumbnailMaker
 from imageguard_daemon.web import api, api_models
 from imageguard_daemon.web.error_pages import Teller
 from imageguard_daemon.web.image_cache import MadeOnce

@@ -10,9 +10,10 @@ from imageguard_daemon.audit.listing import decision_row
 from imageguard_daemon.audit.quarantine_queries import held_image
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.config import Settings
+from imageguard_daemon.core.errors import RetryableError, UnavailableError
 from imageguard_daemon.core.names import original
 from imageguard_daemon.quality.decode.formats import recognise
-from imageguard_daemon.sandbox.thumbnails import contents_of
+from imageguard_daemon.sandbox.pictures import contents_of
 
 MAX_BYTES = 48 * 1024 * 1024
 """Memory for small pictures: some thousands of them."""
@@ -35,7 +36,11 @@ class Maker(Protocol):
     """What makes something of an image's bytes in a confined process, one at a time."""
 
     def make(self, data: bytes) -> bytes:
-        """Give it; nothing for an image that cannot be decoded."""
+        """Give it; nothing for an image that cannot be decoded.
+
+        Raises:
+            RetryableError, UnavailableError: it cannot be made now, whatever the image is like.
+        """
 
     def close(self) -> None:
         """End the process."""
@@ -60,7 +65,10 @@ class MadeOnce:
             data = contents_of(path, sha256)
             if not data:
                 return None
-            made = self._maker.make(data)
+            try:
+                made = self._maker.make(data)
+            except (RetryableError, UnavailableError):  # says nothing about the image: not remembered
+                return b""
         self._keep(sha256, made)
         return made
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from imageguard_daemon.sandbox.maps import TILE_PX, Areas
+from imageguard_daemon.sandbox.answers import TILE_PX, Areas
 
 SHARPNESS = (
     ("up to 1 px", "#2c7bb6"),

@@ -14,7 +14,7 @@ from imageguard_daemon.daemon import status
 from imageguard_daemon.quality.policy import PRESETS, decide_on_file, thresholds_for
 from imageguard_daemon.quality.scoring import LIMITS, rounded, scores_by_threshold
 from imageguard_daemon.reporting.text import measured_in_words
-from imageguard_daemon.sandbox.measuring_bytes import BytesMeasurer
+from imageguard_daemon.sandbox.client import BytesMeasurer
 
 _MAX_SECONDS = 20.0
 

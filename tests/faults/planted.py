@@ -133,7 +133,7 @@ MISTAKES = (
     ),
     Mistake(
         "what a decoder gets is not sealed",
-        "sandbox/decoding_process.py",
+        "sandbox/wire.py",
         "    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)\n",
         "",
         f"{CONFINEMENT}::test_the_copy_a_decoder_gets_is_sealed",

@@ -73,7 +73,7 @@ def children(pid: int) -> list[int]:
 
 def _measures(pid: int) -> bool:
     """Tell whether a process has one below it that measures images."""
-    return any(b"measuring_process" in _command_line(child) for child in children(pid))
+    return any(b"sandbox.host" in _command_line(child) for child in children(pid))
 
 
 def _command_line(pid: int) -> bytes:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.quality.decode.decoder import Limits
+from imageguard_daemon.quality.decode.limits import Limits
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _OUTSIDE = os.getpid()
@@ -142,9 +142,7 @@ def say_nonsense(_data: bytes, _limits: Limits) -> Measurement:
 
 def claim_too_much(_data: bytes, _limits: Limits) -> Measurement:
     """Send an answer that no honest decoder gives."""
-    os.write(
-        3, b'{"issue": "", "measures": {"width": NaN}, "detail": "", "camera": "", "image_format": "", "notes": ""}'
-    )
+    os.write(3, b'{}\n{"issue": "", "measures": {"width": NaN}, "detail": "", "camera": "", "image_format": ""}')
     return Measurement("", issue="corrupt")
 
 

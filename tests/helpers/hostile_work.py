@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.quality.decode.decoder import Limits
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.measurement import measure_bytes
 from imageguard_daemon.sandbox import confinement, worker_process
-from imageguard_daemon.sandbox.decoding_process import Decoder
+from imageguard_daemon.sandbox.decoder import Decoder
+from imageguard_daemon.sandbox.tasks.measure import measuring
 from imageguard_daemon.sandbox.worker_process import Answer, measure, measure_batch
 
 WorkerFault = Callable[[str, int], None]
@@ -34,7 +35,9 @@ def in_worker(fault: WorkerFault, *batch: *Batch) -> list[Answer]:
 def in_decoder(fault: DecoderFault, *batch: *Batch) -> list[Answer]:
     """Measure a batch with decoders that meet `fault` over bad contents."""
     if worker_process.Decoder is Decoder:
-        worker_process.Decoder = lambda memory_bytes, work: Decoder(memory_bytes, work=partial(_faulty_work, fault))
+        worker_process.Decoder = lambda memory_bytes, _task: Decoder(
+            memory_bytes, measuring(partial(_faulty_work, fault))
+        )
         worker_process._decoder.close()
         worker_process._decoder = None
     return measure_batch(*batch)

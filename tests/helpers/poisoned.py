@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from imageguard_daemon.__main__ import main
 from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.quality.decode.decoder import Limits
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.measurement import measure_bytes
-from imageguard_daemon.sandbox import decoding_process, worker_process
-from imageguard_daemon.sandbox.decoding_process import Decoder
+from imageguard_daemon.sandbox import decoder, worker_process
+from imageguard_daemon.sandbox.decoder import Decoder
+from imageguard_daemon.sandbox.tasks.measure import measuring
 
 _SOCKET = 3
 
@@ -59,11 +60,11 @@ def _work(data: bytes, limits: Limits) -> Measurement:
     return measure_bytes(data, limits)
 
 
-def _poisoned(memory_bytes: int, work: object) -> Decoder:
-    return Decoder(memory_bytes, work=_work)
+def _poisoned(memory_bytes: int, _task: object) -> Decoder[Measurement]:
+    return Decoder(memory_bytes, measuring(_work))
 
 
-decoding_process._STARVED_SHARE = 0.0  # what spins is told from what gets no processor, however busy the machine is
+decoder._STARVED_SHARE = 0.0  # what spins is told from what gets no processor, however busy the machine is
 worker_process.Decoder = _poisoned  # type: ignore[misc, assignment]
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from imageguard_daemon.quality import readout
-from imageguard_daemon.quality.decode.decoder import Limits, from_grey
+from imageguard_daemon.quality.decode.decoder import from_grey
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.features.line_samples import lines
 from imageguard_daemon.quality.features.vector import COMPILED, NAMES, NUMPY, Backend, Features, extract
 from imageguard_daemon.quality.scoring import score_measures

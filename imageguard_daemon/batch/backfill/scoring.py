@@ -18,8 +18,8 @@ from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import FatalError, ImageguardError, StalledError, UnavailableError
 from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.core.names import printable
-from imageguard_daemon.quality.decode.decoder import Limits
-from imageguard_daemon.sandbox.measuring_bytes import BytesMeasurer
+from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.sandbox.client import BytesMeasurer
 
 _MEGABYTE = 1 << 20
 

@@ -14,7 +14,7 @@ from imageguard_daemon.core.errors import ImageguardError, StalledError, Unavail
 from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode.decoder import Limits
+from imageguard_daemon.quality.decode.limits import Limits
 
 Given = TypeVar("Given")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")

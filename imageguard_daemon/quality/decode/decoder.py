@@ -25,12 +25,13 @@ from imageguard_daemon.quality.decode import heif, jpeg, other_formats, png, tif
 from imageguard_daemon.quality.decode.exif import as_displayed, facts_of_image
 from imageguard_daemon.quality.decode.formats import HANDLED, recognise, resemblance
 from imageguard_daemon.quality.decode.jpeg_headers import equivalent_quality, in_zigzag
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import Grey
-from imageguard_daemon.quality.decode.picture import Limits, Picture, in_colour, require_size
+from imageguard_daemon.quality.decode.picture import Picture, in_colour, require_size
 from imageguard_daemon.quality.decode.pillow import Image
 from imageguard_daemon.quality.decode.pillow_pixels import colours_of, grey_of_image, pillow_guard
 
-__all__ = ["Limits", "Picture", "decode", "from_grey", "from_pillow", "require_size"]
+__all__ = ["Picture", "decode", "from_grey", "from_pillow", "require_size"]
 
 _DECODERS: Mapping[str, Callable[[bytes, Limits], Picture]] = {
     "JPEG": jpeg.decode,

@@ -12,8 +12,9 @@ from imageguard_daemon.quality.decode.jpeg_headers import (
     read_header,
     with_plain_header,
 )
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import Grey, grey_of_inverted_inks
-from imageguard_daemon.quality.decode.picture import GLANCE_PX, Limits, Picture, in_colour, require_size
+from imageguard_daemon.quality.decode.picture import GLANCE_PX, Picture, in_colour, require_size
 from imageguard_daemon.quality.decode.pillow_pixels import colours_of_file, complaint, converted_grey, one_line
 
 MAX_SCANS = 100

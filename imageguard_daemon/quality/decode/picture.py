@@ -1,4 +1,4 @@
-"""A decoded picture, what it may cost, and its colours: when they are looked at, and in what size.
+"""A decoded picture and its colours: when they are looked at, and in what size.
 
 Every measure is taken from luma. Colours matter twice: what has light in one channel alone is judged by that channel,
 and a glance at them tells whether a channel is clipped. Here alone both are decided, for files, Pillow images and
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import Grey
 
 MAX_COLOUR_PX = 50_000_000
@@ -33,16 +34,6 @@ _MIN_LIGHT, _OTHERS = 8, 0.1
 def no_colours() -> Grey | None:
     """Give the colours of a picture that has none."""
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one image may cost."""
-
-    max_pixels: int = 150_000_000
-    max_bytes: int = 512 * 1024 * 1024
-    working_long_side: int = 1024
-    cpu_seconds: int = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from imageguard_daemon.sandbox.maps import Areas, areas_of
-from imageguard_daemon.sandbox.thumbnails import is_too_large_to_show
+from imageguard_daemon.sandbox.answers import Areas, read_areas
+from imageguard_daemon.sandbox.pictures import is_too_large_to_show
 from imageguard_daemon.web.image_cache import MadeOnce, Place, place_of, whole
 from imageguard_daemon.web.map_drawing import clipping_map, sharpness_map
 from imageguard_daemon.web.pages.decision import DecisionId
@@ -93,7 +93,8 @@ def _unless_known(request: Request, answer: Response) -> Response:
 
 def _map(site: Site, number: int, maps: MadeOnce, draw: Callable[[Areas], str]) -> Response:
     place = _place(site, number)
-    areas = areas_of(maps.of(*place) or b"") if place else None
+    answer = maps.of(*place) if place else None
+    areas = read_areas(answer) if answer else None
     if areas is None:
         raise _NoPictureError(_HAS_NO_MAP)
     return _picture(draw(areas), "image/svg+xml")

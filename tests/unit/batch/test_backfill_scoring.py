@@ -16,7 +16,7 @@ from imageguard_daemon.batch.backfill.shards import RESULT_COLUMNS, Reading
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import StalledError, UnavailableError
 from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.sandbox.measuring_bytes import BytesMeasurer
+from imageguard_daemon.sandbox.client import BytesMeasurer
 from tests.helpers.images import blurred, jpeg, photo
 from tests.helpers.shards import shard, terms
 
@@ -97,8 +97,8 @@ def test_a_measuring_process_that_is_killed_is_made_anew(folder):
     measurer = BytesMeasurer(Scoring())
     data = (folder / "good.jpg").read_bytes()
     assert measurer.measure(data).measures
-    measurer._process.kill()
-    measurer._process.wait()
+    measurer._client._process.kill()
+    measurer._client._process.wait()
     assert measurer.measure(data).measures
     measurer.close()
 
@@ -108,7 +108,7 @@ def test_a_measuring_process_has_memory_and_threads_of_its_own(folder, monkeypat
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
     measurer = BytesMeasurer(Scoring())
     assert measurer.measure((folder / "good.jpg").read_bytes()).measures
-    environment = Path(f"/proc/{measurer._process.pid}/environ").read_bytes().split(b"\0")
+    environment = Path(f"/proc/{measurer._client._process.pid}/environ").read_bytes().split(b"\0")
     measurer.close()
     assert b"OPENBLAS_NUM_THREADS=1" in environment
     assert not [entry for entry in environment if entry.startswith(b"MALLOC_")]
@@ -120,7 +120,7 @@ def test_a_measuring_process_that_cannot_begin_is_told(monkeypatch):
     with pytest.raises(UnavailableError, match="ends before it has done anything"):
         BytesMeasurer(Scoring()).measure(b"")
     monkeypatch.setattr("sys.executable", "/nowhere/python")
-    with pytest.raises(UnavailableError, match="no process to measure images in: No such file"):
+    with pytest.raises(UnavailableError, match="no process to decode images in: No such file"):
         BytesMeasurer(Scoring()).measure(b"")
 
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.model import Candidate
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode.decoder import Limits
-from imageguard_daemon.sandbox import decoding_process
+from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.sandbox.wire import sealed_copy
 from imageguard_daemon.sandbox.workers import Batch, Task, Workers
 from tests.helpers.images import jpeg, photo
 
@@ -79,5 +79,5 @@ def test_a_files_bytes_are_copied_once_for_its_decoder(monkeypatch):
     written = []
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, view: written.append(len(view)) or write(descriptor, view))
-    os.close(decoding_process.sealed_copy(bytes(100_000)))
+    os.close(sealed_copy(bytes(100_000)))
     assert sum(written) == 100_000

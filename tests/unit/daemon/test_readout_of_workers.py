@@ -12,7 +12,7 @@ from imageguard_daemon.core.errors import UnavailableError
 from imageguard_daemon.quality.policy import PRESETS, decide_on_file
 from imageguard_daemon.quality.readout import readout_of
 from imageguard_daemon.quality.version import SCORER_VERSION
-from imageguard_daemon.sandbox.measuring_bytes import BytesMeasurer
+from imageguard_daemon.sandbox.client import BytesMeasurer
 from imageguard_daemon.sandbox.workers import Workers
 from tests.helpers.images import jpeg, photo
 from tests.helpers.readouts import write_readout

@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode.decoder import Limits
-from imageguard_daemon.sandbox import confinement, decoding_process
-from imageguard_daemon.sandbox.decoding_process import Decoder, DecoderLostError, sealed_copy
+from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.sandbox import confinement
+from imageguard_daemon.sandbox import decoder as decoders
+from imageguard_daemon.sandbox.decoder import Decoder, DecoderLostError
 from imageguard_daemon.sandbox.losses import Cause
+from imageguard_daemon.sandbox.tasks.measure import measuring
+from imageguard_daemon.sandbox.wire import sealed_copy
 from tests.helpers import escapes
 from tests.helpers.images import encoded, jpeg, photo, png
 
@@ -26,10 +29,10 @@ needs_both_layers = pytest.mark.skipif(bool(confinement.lacking()), reason=f"the
 
 
 def _in_decoder(work=measurement.measure_bytes, data=b"x", limits=Limits()):  # noqa: B008 - it is frozen
-    decoder = Decoder(MEMORY_BYTES, work)
+    decoder = Decoder(MEMORY_BYTES, measuring(work))
     contents = sealed_copy(data)
     try:
-        return decoder.measure(contents, limits)
+        return decoder.ask(contents, limits)
     finally:
         os.close(contents)
         decoder.close()
@@ -136,17 +139,17 @@ def test_a_decoder_that_is_killed_is_not_the_images_fault():
 
 def test_a_decoder_that_hangs_is_ended_in_time():
     """It is waited for no longer than it is told, and does not run on."""
-    decoder = Decoder(MEMORY_BYTES, escapes.sleep)
+    decoder = Decoder(MEMORY_BYTES, measuring(escapes.sleep))
     with pytest.raises(DecoderLostError, match=r"took longer than 0\.1 s"):
-        decoder.measure(sealed_copy(b"x"), Limits(), seconds=0.1)
+        decoder.ask(sealed_copy(b"x"), Limits(), seconds=0.1)
     with pytest.raises(ProcessLookupError):
         os.kill(decoder.pid, 0)
 
 
 def test_a_decoder_that_gets_no_processor_is_not_the_images_fault(monkeypatch):
     """On a machine with too much to do an image is not called too large for it."""
-    monkeypatch.setattr(decoding_process, "_STARVED_SHARE", 0.5)
-    decoder = Decoder(MEMORY_BYTES, escapes.burn)
+    monkeypatch.setattr(decoders, "_STARVED_SHARE", 0.5)
+    decoder = Decoder(MEMORY_BYTES, measuring(escapes.burn))
     others = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         processor = {min(os.sched_getaffinity(0))}
@@ -154,7 +157,7 @@ def test_a_decoder_that_gets_no_processor_is_not_the_images_fault(monkeypatch):
             os.sched_setaffinity(process, processor)
         os.sched_setscheduler(decoder.pid, os.SCHED_IDLE, os.sched_param(0))
         with pytest.raises(DecoderLostError, match="nearly all of it waiting for a processor") as told:
-            decoder.measure(sealed_copy(b"x"), Limits(), seconds=1.0)
+            decoder.ask(sealed_copy(b"x"), Limits(), seconds=1.0)
     finally:
         others.kill()
         others.wait()
@@ -207,10 +210,12 @@ def test_nothing_that_decoding_needs_is_locked_away():
 def test_a_decoder_ends_with_its_worker(tmp_path):
     """When a worker is killed, as for taking too long, the decoder that hangs in it goes too."""
     program = (
-        "from imageguard_daemon.sandbox.decoding_process import Decoder, sealed_copy\n"
+        "from imageguard_daemon.sandbox.decoder import Decoder\n"
+        "from imageguard_daemon.sandbox.tasks.measure import measuring\n"
+        "from imageguard_daemon.sandbox.wire import sealed_copy\n"
         "from imageguard_daemon.quality.decode.decoder import Limits\nfrom tests.helpers import escapes\n"
-        "decoder = Decoder(4 << 30, escapes.burn)\nprint(decoder.pid, flush=True)\n"
-        "decoder.measure(sealed_copy(b'x'), Limits())\n"
+        "decoder = Decoder(4 << 30, measuring(escapes.burn))\nprint(decoder.pid, flush=True)\n"
+        "decoder.ask(sealed_copy(b'x'), Limits())\n"
     )
     environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[3]}"}
     worker = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)

@@ -8,10 +8,12 @@ import pytest
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import RetryableError, StalledError, UnavailableError
 from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.sandbox import decoding_process, measuring_bytes
-from imageguard_daemon.sandbox.decoding_process import Decoder, DecoderLostError
+from imageguard_daemon.sandbox import client, decoder
+from imageguard_daemon.sandbox.answers import pack_measurement
+from imageguard_daemon.sandbox.client import BytesMeasurer
+from imageguard_daemon.sandbox.decoder import Decoder, DecoderLostError
 from imageguard_daemon.sandbox.losses import Cause, Loss, issue_of
-from imageguard_daemon.sandbox.measuring_bytes import BytesMeasurer
+from imageguard_daemon.sandbox.tasks import measure
 
 CRASH, LIMIT, KILL = Loss("crashed"), Loss("took too long", Cause.limited), Loss("was killed", Cause.killed)
 STARVED = Loss("took longer than 60 s, nearly all of it waiting for a processor", Cause.starved)
@@ -57,13 +59,13 @@ def test_bytes_are_measured_by_the_same_policy(monkeypatch: pytest.MonkeyPatch) 
     measurer, good = BytesMeasurer(Scoring()), Measurement("", issue="unsupported")
     answers: list[Measurement | Loss] = []
 
-    def once(_data: bytes) -> Measurement:
+    def once(_data: bytes) -> bytes:
         answer = answers.pop(0)
         if isinstance(answer, Loss):
             raise DecoderLostError(answer.told, answer.cause)
-        return answer
+        return pack_measurement(answer)
 
-    monkeypatch.setattr(measurer, "_measured_once", once)
+    monkeypatch.setattr(measurer._client, "_ask_once", once)
     for given, issue in (
         ([CRASH, KILL, good], "unsupported"),
         ([CRASH, CRASH], "corrupt"),
@@ -82,22 +84,22 @@ def test_a_decoder_that_cannot_be_confined_is_told_of_with_the_reason(monkeypatc
     def refuse(*_arguments: object, **_options: object) -> None:
         raise OSError(1, "landlock_restrict_self: Operation not permitted")
 
-    monkeypatch.setattr(decoding_process.confinement, "confine", refuse)
+    monkeypatch.setattr(decoder.confinement, "confine", refuse)
     with pytest.raises(UnavailableError, match=r"does not work here: .*landlock_restrict_self"):
-        Decoder(4 << 30)
+        Decoder(4 << 30, measure.task())
 
 
 def test_a_decoder_that_is_slow_to_begin_is_not_called_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with too much to do has not said that it cannot decode: it is tried again, the daemon does not end."""
-    monkeypatch.setattr(decoding_process, "_SECONDS_TO_BEGIN", 0.2)
-    monkeypatch.setattr(decoding_process.confinement, "confine", lambda *_, **__: time.sleep(60))
+    monkeypatch.setattr(decoder, "_SECONDS_TO_BEGIN", 0.2)
+    monkeypatch.setattr(decoder.confinement, "confine", lambda *_, **__: time.sleep(60))
     with pytest.raises(StalledError, match=r"has not begun within 0\.2 s"):
-        Decoder(4 << 30)
+        Decoder(4 << 30, measure.task())
 
 
 def test_a_measuring_process_that_is_slow_to_begin_is_not_called_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for back-fill and pages."""
-    monkeypatch.setattr(measuring_bytes, "_SECONDS_TO_START", 0.01)
+    monkeypatch.setattr(client, "_SECONDS_TO_START", 0.01)
     with pytest.raises(StalledError, match=r"has not begun within 0\.01 s"):
         BytesMeasurer(Scoring()).measure(b"")
 
@@ -105,7 +107,7 @@ def test_a_measuring_process_that_is_slow_to_begin_is_not_called_broken(monkeypa
 def test_a_decoder_that_reads_nothing_is_not_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose libraries are broken would call every image corrupt."""
     monkeypatch.setattr(
-        decoding_process.measurement, "measure_bytes", lambda *_: Measurement("", issue="corrupt", detail="no zlib")
+        measure.measurement, "measure_bytes", lambda *_: Measurement("", issue="corrupt", detail="no zlib")
     )
     with pytest.raises(UnavailableError, match="known to be good: no zlib"):
-        Decoder(4 << 30)
+        Decoder(4 << 30, measure.task())

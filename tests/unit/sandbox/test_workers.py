@@ -16,7 +16,7 @@ from imageguard_daemon.config import Scoring
 from imageguard_daemon.core import edition
 from imageguard_daemon.core.errors import ChangedError, ReplacedError, RetryableError, StalledError, UnavailableError
 from imageguard_daemon.core.model import Candidate, FileIdentity, Measurement
-from imageguard_daemon.quality.decode.decoder import Limits
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.sandbox import worker_process
 from imageguard_daemon.sandbox.workers import Task, Workers
@@ -245,7 +245,7 @@ def test_the_time_a_file_takes_to_be_read_is_not_that_of_decoding_it(image, monk
     given = []
 
     class Decoder:
-        def measure(self, _contents, _limits, seconds):
+        def ask(self, _contents, _limits, seconds):
             given.append(seconds)
             return Measurement("")
 

@@ -15,11 +15,14 @@ import pytest
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.quality.decode import heif
-from imageguard_daemon.quality.decode.decoder import Limits, decode
+from imageguard_daemon.quality.decode.decoder import decode
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import grey_of
 from imageguard_daemon.quality.measurement import measure_bytes
-from imageguard_daemon.sandbox.decoding_process import Decoder, sealed_copy
+from imageguard_daemon.sandbox.decoder import Decoder
 from imageguard_daemon.sandbox.measuring import measure_files
+from imageguard_daemon.sandbox.tasks.measure import measuring
+from imageguard_daemon.sandbox.wire import sealed_copy
 from tests.helpers import escapes
 
 FILES = Path(__file__).parents[3] / "data" / "heic"
@@ -115,10 +118,10 @@ def test_it_is_decoded_in_the_confined_process() -> None:
 def test_threads_are_all_that_it_may_start_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the extra every attempt to escape is denied as without."""
     monkeypatch.setattr(heif, "is_available", lambda: True)
-    decoder = Decoder(4 << 30, escapes.attempt_all)
+    decoder = Decoder(4 << 30, measuring(escapes.attempt_all))
     contents = sealed_copy(b"x")
     try:
-        assert decoder.measure(contents, Limits()).detail == "all denied"
+        assert decoder.ask(contents, Limits()).detail == "all denied"
     finally:
         os.close(contents)
         decoder.close()

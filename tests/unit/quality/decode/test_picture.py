@@ -12,7 +12,8 @@ from PIL import Image
 
 from imageguard_daemon import validate
 from imageguard_daemon.quality.decode import picture as picture_module
-from imageguard_daemon.quality.decode.decoder import Limits, Picture, decode, from_grey, from_pillow
+from imageguard_daemon.quality.decode.decoder import Picture, decode, from_grey, from_pillow
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import grey_of
 from tests.helpers.images import Rgb, encoded, exposed, photo
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon import validate
-from imageguard_daemon.quality.decode.decoder import Limits, decode
+from imageguard_daemon.quality.decode.decoder import decode
+from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import Grey, grey_of
 from imageguard_daemon.quality.decode.picture import judged_by
 from tests.helpers.images import encoded, exposed, photo

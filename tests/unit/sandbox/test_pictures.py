@@ -1,4 +1,4 @@
-"""Thumbnails are made elsewhere, of the image that was judged, or not at all."""
+"""Pictures are made elsewhere, of the image that was judged, or not at all."""
 
 import hashlib
 import io
@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.sandbox import thumbnails
-from imageguard_daemon.sandbox.thumbnail_process import HEADER, SIDE, thumbnail
+from imageguard_daemon.sandbox import pictures
+from imageguard_daemon.sandbox.answers import read_areas
 from tests.helpers.images import jpeg, photo, png
 
 SETTINGS = Scoring()
@@ -25,7 +25,7 @@ def wanted(path: Path, content: bytes) -> tuple[Path, str]:
 def test_pictures_are_small_and_of_every_kind(tmp_path: Path) -> None:
     """JPEG and PNG become JPEGs of at most 160 pixels, with their proportions."""
     asked = {1: wanted(tmp_path / "a.jpg", jpeg(photo(640, 480))), 2: wanted(tmp_path / "b.png", png(photo(100, 300)))}
-    made = thumbnails.thumbnails_of(asked, SETTINGS)
+    made = pictures.thumbnails_of(asked, SETTINGS)
     sizes = {number: Image.open(io.BytesIO(data), formats=["JPEG"]).size for number, data in made.items()}
     assert sizes == {1: (160, 120), 2: (53, 160)}
 
@@ -45,33 +45,37 @@ def test_what_cannot_be_had_is_left_out(tmp_path: Path) -> None:
         5: (tmp_path / "link", good[1]),
         6: good,
     }
-    assert set(thumbnails.thumbnails_of(asked, SETTINGS)) == {6}
-    assert thumbnails.thumbnails_of({1: good}, Scoring(max_pixels=100)) == {}
+    assert set(pictures.thumbnails_of(asked, SETTINGS)) == {6}
+    assert pictures.thumbnails_of({1: good}, Scoring(max_pixels=100)) == {}
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [b"", b"\0", HEADER.pack(0, 0), HEADER.pack(2, 2) + b"x" * 11, HEADER.pack(SIDE + 1, 1) + b"x" * 3 * (SIDE + 1)],
-)
-def test_an_answer_that_makes_no_sense_is_no_picture(answer: bytes) -> None:
-    """Whoever took over the process cannot make us read beyond what it sent."""
-    assert thumbnails._jpeg(answer) == b""
+def test_a_confined_process_makes_the_map_of_what_it_can_decode() -> None:
+    """A photo has one, garbage none, and the process lives on."""
+    maker = pictures.MapMaker(Scoring())
+    try:
+        assert maker.make(b"\xff\xd8 no image") == b""
+        areas = read_areas(maker.make(jpeg(photo(320, 240))))
+        assert areas is not None
+        assert (areas.width, areas.height, areas.columns) == (320, 240, 13)
+        assert maker._client._process is not None
+        assert maker._client._process.poll() is None
+    finally:
+        maker.close()
 
 
-def test_the_process_says_what_it_made() -> None:
-    """Width and height, then their pixels; for what is no image neither."""
-    width, height = HEADER.unpack_from(answer := thumbnail(jpeg(photo(320, 240)), 10**6))
-    assert (width, height, len(answer)) == (160, 120, HEADER.size + 3 * 160 * 120)
-    assert thumbnail(b"no image", 10**6) == HEADER.pack(0, 0)
-    assert thumbnail(jpeg(photo(320, 240)), 1000) == HEADER.pack(0, 0)
+def test_a_report_has_no_pictures_where_no_process_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written all the same; nothing is told of the images."""
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    asked = {1: wanted(tmp_path / "a.jpg", jpeg(photo(64, 64)))}
+    assert pictures.thumbnails_of(asked, SETTINGS) == {}
 
 
 def test_a_large_file_is_told_from_one_that_is_gone(tmp_path: Path) -> None:
     """An intact file over the limit of pictures is too large to show, and nothing is wrong with it."""
     path = tmp_path / "large.tif"
     with path.open("wb") as file:
-        file.truncate(thumbnails._MOST_BYTES + 1)
-    assert thumbnails.is_too_large_to_show(path)
-    assert not thumbnails.is_too_large_to_show(tmp_path / "gone.tif")
+        file.truncate(pictures._MOST_BYTES + 1)
+    assert pictures.is_too_large_to_show(path)
+    assert not pictures.is_too_large_to_show(tmp_path / "gone.tif")
     path.write_bytes(b"small")
-    assert not thumbnails.is_too_large_to_show(path)
+    assert not pictures.is_too_large_to_show(path)

@@ -1,12 +1,10 @@
-"""The process that meets hostile bytes: forked from a worker, confined, with one socket to answer on.
+"""The process that meets hostile bytes: forked, confined, with one socket to answer on.
 
-A worker reads the file and hashes it; its decoder gets a sealed copy in memory and gives numbers and short texts as
-JSON. So a decoder taken over holds no file, and what it answers is checked, never unpickled.
+Whoever forks it gives it sealed copies in memory and gets bytes back. So a decoder taken over holds no file, and what
+it answers is checked, never unpickled.
 """
 
 import ctypes
-import fcntl
-import json
 import logging
 import math
 import os
@@ -17,24 +15,20 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 from imageguard_daemon.core.errors import RetryableError, StalledError, UnavailableError
-from imageguard_daemon.core.model import Measurement, Measures
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.oom_score import DECODER_STEP, go_before_others
-from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode import heif
-from imageguard_daemon.quality.decode.decoder import Limits
-from imageguard_daemon.quality.decode.formats import HANDLED
-from imageguard_daemon.sandbox import confinement
+from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.sandbox import confinement, wire
 from imageguard_daemon.sandbox.losses import Cause, Loss
+from imageguard_daemon.sandbox.tasks import Task
 
 _PR_SET_PDEATHSIG = 1
 _SOCKET = 3
-_ANSWER_BYTES = 1 << 18
 _SECONDS_TO_END = 1.0
 _SECONDS_TO_BEGIN = 60.0
 _CPUCLOCK_SCHED = 2
@@ -43,20 +37,9 @@ _STARVED_SHARE = 0.05
 """With more of a processor than this an image that is not done is large: an endless one must come to an end, too."""
 _PROVEN = "ready"
 _KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
-_TEXT_CHARACTERS = 2000
 _NOTES_CHARACTERS = 8000
-_ISSUES = frozenset({"blank", "corrupt", "unsupported", "too_large"})
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _LOG = logging.getLogger(__name__)
-
-KNOWN_SIZE = (16, 16)
-KNOWN_PICTURE = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000100000001008000000003a98a0bd000000144944415478da63646043058c1c68022c234a"
-    "000058a806537027ea260000000049454e44ae426082"
-)
-"""PNG: it goes through zlib, libpng, all features and the networks."""
-
-Work = Callable[[bytes, Limits], Measurement]
+Answer = TypeVar("Answer")
 
 
 class DecoderLostError(Exception):
@@ -67,8 +50,8 @@ class DecoderLostError(Exception):
         self.loss = Loss(told, cause)
 
 
-class Decoder:
-    """One confined process and the socket to it. `work` is what it does with the bytes it is given.
+class Decoder(Generic[Answer]):
+    """One confined process and the socket to it. `task` is what it does with the bytes it is given.
 
     It proves itself on a known picture before its answers count: what ends before that does so for no image's fault.
 
@@ -78,46 +61,47 @@ class Decoder:
         StalledError: it is not ready after a long time, and has not ended either.
     """
 
-    def __init__(self, memory_bytes: int, work: Work = measurement.measure_bytes) -> None:
-        _load_what_comes_late()
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        worker = os.getpid()
+    def __init__(self, memory_bytes: int, task: Task[Answer]) -> None:
+        _require_proof_here(task.prove)
+        self._task = task
+        self._socket, theirs = wire.pair()
+        parent = os.getpid()
         self._code: int | None = None
         self.pid = os.fork()
         if not self.pid:
-            _live(worker, theirs, memory_bytes, work)
+            _live(parent, theirs, memory_bytes, task)
         theirs.close()
         self._require_proof()
 
-    def measure(self, contents: int, limits: Limits, seconds: float | None = None) -> Measurement:
-        """Have a sealed memory file measured, within `seconds` if given.
+    def ask(self, contents: int, limits: Limits, seconds: float | None = None) -> Answer:
+        """Have it look at a sealed memory file, within `seconds` if given.
 
         Raises:
             DecoderLostError: it did not come to an end as it should; this decoder is of no more use.
         """
-        answer = b""
         self._socket.settimeout(seconds)
         began, had_run = time.monotonic(), self._seconds_run()
+        answer = None
         try:
             with suppress(ConnectionError):
-                socket.send_fds(self._socket, [json.dumps(asdict(limits)).encode()], [contents])
-                answer = self._socket.recv(_ANSWER_BYTES)
+                wire.send(self._socket, asdict(limits), contents=contents)
+                answer = wire.receive(self._socket)
+            if answer is not None:
+                _log_notes(answer)
+                return self._task.read(answer.body)
         except TimeoutError:
             ran, waited = self._seconds_run() - had_run, time.monotonic() - began
             is_starved = ran < waited * _STARVED_SHARE and self._wants_to_run()
             self.close()
-            told = f"took longer than {seconds:g} s"
+            words = f"took longer than {seconds:g} s"
             if is_starved:
-                raise DecoderLostError(f"{told}, nearly all of it waiting for a processor", Cause.starved) from None
-            raise DecoderLostError(told, Cause.limited) from None
-        if not answer:
-            raise self._lost(limits)
-        try:
-            return _checked(json.loads(answer))
-        except (ValueError, TypeError, KeyError, RecursionError):
+                raise DecoderLostError(f"{words}, nearly all of it waiting for a processor", Cause.starved) from None
+            raise DecoderLostError(words, Cause.limited) from None
+        except ValueError:
             _LOG.error("a decoder gave an invalid answer")
             self.close()
             raise DecoderLostError("gave an invalid answer") from None
+        raise self._lost(limits)
 
     def close(self) -> None:
         """End the process, if it has not ended."""
@@ -128,23 +112,24 @@ class Decoder:
 
     def _require_proof(self) -> None:
         self._socket.settimeout(_SECONDS_TO_BEGIN)
-        told = ""
+        said = ""
         try:
-            with suppress(ConnectionError, ValueError, TypeError):
-                told = str(json.loads(self._socket.recv(_ANSWER_BYTES)).get("notes", ""))
+            with suppress(ConnectionError, ValueError):
+                first = wire.receive(self._socket)
+                said = str(first.facts.get("notes", "")) if first else ""
         except TimeoutError:  # it has said neither that it works nor that it does not
             self.close()
             raise StalledError(
                 f"a decoder has not begun within {_SECONDS_TO_BEGIN:g} s: this machine has too much to do, or too "
                 "little memory"
             ) from None
-        if told == _PROVEN:
+        if said == _PROVEN:
             return
         killed = self._ends_soon() and self._exit_code() in _KILLED_FROM_OUTSIDE
         self.close()
-        if killed and not told:
+        if killed and not said:
             raise RetryableError("a decoder was killed before it could begin, perhaps for lack of memory")
-        reason = printable(told.strip().rpartition("\n")[2]) or "it ends without a word"
+        reason = printable(said.strip().rpartition("\n")[2]) or "it ends without a word"
         raise UnavailableError(
             f"the process that decodes images does not work here: {reason} (if it is memory, "
             "scoring.worker_memory_megabytes is too small)"
@@ -193,129 +178,75 @@ class Decoder:
 
 
 @cache
-def _load_what_comes_late() -> None:
-    """Measure the known picture here: what libraries load at first use cannot be loaded in the confined process.
+def _require_proof_here(prove: Callable[[], str]) -> None:
+    """Try it here: what libraries load at first use cannot be loaded in the confined process.
 
     Raises:
-        UnavailableError: it cannot be read even here.
+        UnavailableError: the known picture cannot be read even here.
     """
-    if (said := _said_of_the_known_picture()) != _PROVEN:
-        raise UnavailableError(f"images cannot be decoded here: {said}")
+    if complaint := prove():
+        raise UnavailableError(f"images cannot be decoded here: {complaint}")
 
 
-def sealed_copy(data: bytes) -> int:
-    """Put bytes into a memory file that nobody can change any more; the caller closes it."""
-    descriptor = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-    return descriptor
-
-
-def _checked(answer: Any) -> Measurement:
-    """Read an answer as one would read a stranger's letter.
-
-    Raises:
-        ValueError, TypeError, KeyError: it is not what a decoder says.
-    """
-    for note in str(answer["notes"])[:_NOTES_CHARACTERS].splitlines():
+def _log_notes(answer: wire.Message) -> None:
+    for note in str(answer.facts.get("notes", ""))[:_NOTES_CHARACTERS].splitlines():
         _LOG.warning("%s", printable(note))
-    issue, image_format = answer["issue"], answer["image_format"]
-    measures = answer["measures"] and Measures(
-        **{f.name: _number(answer["measures"][f.name]) for f in fields(Measures)}
-    )
-    if bool(measures) == bool(issue) or (issue and issue not in _ISSUES) or image_format not in {*HANDLED, ""}:
-        raise ValueError("no such answer")
-    if measures and not (measures.width >= 1 <= measures.height):
-        raise ValueError("no such size")
-    detail, camera = _text(answer["detail"]), _text(answer["camera"])
-    return Measurement("", measures, issue, detail, camera, image_format)
-
-
-def _number(value: object) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError("not a number")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return value[:_TEXT_CHARACTERS]
 
 
 # --- inside the process
 
 
-def _live(worker: int, theirs: socket.socket, memory_bytes: int, work: Work) -> NoReturn:
+def _live(parent: int, theirs: socket.socket, memory_bytes: int, task: Task[Any]) -> NoReturn:
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         go_before_others(DECODER_STEP)
-        if os.getppid() == worker:  # or it was gone before it could take us with it
+        if os.getppid() == parent:  # or it was gone before it could take us with it
             notes = _Notes()
             logging.getLogger().handlers[:] = [notes]
-            connection = _alone_with(theirs)
-            _begin(connection, memory_bytes)
-            while _serve_one(connection, work, notes):
+            line = _alone_with(theirs)
+            _begin(line, memory_bytes, task)
+            while _serve_one(line, task, notes):
                 pass
-    except BaseException:  # noqa: BLE001 - nothing of the forked worker must run on
+    except BaseException:  # noqa: BLE001 - nothing of the process it was forked from must run on
         os._exit(os.EX_SOFTWARE)
     os._exit(os.EX_OK)
 
 
-def _begin(connection: socket.socket, memory_bytes: int) -> None:
+def _begin(line: socket.socket, memory_bytes: int, task: Task[Any]) -> None:
     """Be confined and prove it works; say so, or why it does not."""
     try:
-        confinement.confine(memory_bytes, threads_needed=heif.is_available())
-        said = _said_of_the_known_picture()
+        confinement.confine(memory_bytes, threads_needed=task.threads_needed)
+        complaint = task.prove()
     except Exception as error:
-        connection.send(json.dumps({"notes": f"{error}"[-_NOTES_CHARACTERS:]}).encode())
+        wire.send(line, {"notes": f"{error}"[-_NOTES_CHARACTERS:]})
         raise
-    connection.send(json.dumps({"notes": said}).encode())
-
-
-def _said_of_the_known_picture() -> str:
-    found = measurement.measure_bytes(KNOWN_PICTURE, Limits())
-    if found.measures and (found.measures.width, found.measures.height) == KNOWN_SIZE:
-        return _PROVEN
-    return f"it does not read a picture that is known to be good: {found.detail or 'another size'}"
+    wire.send(line, {"notes": complaint or _PROVEN})
 
 
 def _alone_with(theirs: socket.socket) -> socket.socket:
     """Let go of every descriptor but the socket; the standard ones lead nowhere."""
-    kept = os.dup2(theirs.detach(), _SOCKET) if theirs.fileno() != _SOCKET else theirs.detach()
+    own = os.dup2(theirs.detach(), _SOCKET) if theirs.fileno() != _SOCKET else theirs.detach()
     os.closerange(_SOCKET + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in range(_SOCKET):
         os.dup2(nowhere, standard)
     os.close(nowhere)
-    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, kept)
+    return wire.attached(own)
 
 
-def _serve_one(connection: socket.socket, work: Work, notes: "_Notes") -> bool:
-    message, contents, _, _ = socket.recv_fds(connection, _ANSWER_BYTES, 1)
-    if not message:
+def _serve_one(line: socket.socket, task: Task[Any], notes: "_Notes") -> bool:
+    request = wire.receive_request(line)
+    if request is None or request.contents is None:
         return False
-    limits = Limits(**json.loads(message))
+    limits = Limits(**request.facts)
     _allow_processor_seconds(limits.cpu_seconds)
     try:
-        data = _contents(contents[0])
+        data = wire.contents_of(request.contents)
     finally:
-        os.close(contents[0])
-    result = asdict(work(data, limits))
-    result["detail"], result["camera"] = result["detail"][:_TEXT_CHARACTERS], result["camera"][:_TEXT_CHARACTERS]
-    connection.send(json.dumps({**result, "notes": notes.taken()}).encode())
+        os.close(request.contents)
+    answer = task.run(data, limits)
+    wire.send(line, {"notes": notes.taken()}, answer)
     return True
-
-
-def _contents(descriptor: int) -> bytes:
-    size, at = os.lseek(descriptor, 0, os.SEEK_END), 0
-    parts = []
-    while at < size and (part := os.pread(descriptor, size - at, at)):
-        parts.append(part)
-        at += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _allow_processor_seconds(seconds: int) -> None:

@@ -1,0 +1,149 @@
+"""What confined processes answer: a measurement, small pixels, or a map of areas.
+
+Each is packed in the confined process, and read elsewhere as one would read a stranger's letter: what no honest process
+says raises `ValueError`, and no image library is needed to find that out.
+"""
+
+import json
+import math
+import struct
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from imageguard_daemon.core.model import Measurement, Measures
+from imageguard_daemon.quality.decode.formats import HANDLED
+
+_TEXT_CHARACTERS = 2000
+_ISSUES = frozenset({"blank", "corrupt", "unsupported", "too_large"})
+
+THUMBNAIL_SIDE = 160
+"""Pixels of the longer side at most."""
+_SIZE = struct.Struct("<HH")
+
+TILE_PX = 24
+MAP_SIDE = 1024
+_MAP_SIZE = struct.Struct("<HHHH")
+"""Width and height at working size, rows and columns of tiles."""
+BLUR_STEPS_PER_PX = 25
+"""A blur of so many steps is one px; 0 is a tile in which nothing could be sharp."""
+SHARE_STEPS = 200
+
+
+def pack_measurement(measurement: Measurement) -> bytes:
+    """Give the answer that says what was measured; what it hashes to is not found out where it was decoded."""
+    said = asdict(measurement)
+    texts = {name: said[name][:_TEXT_CHARACTERS] for name in ("detail", "camera")}
+    kept = {name: said[name] for name in ("measures", "issue", "image_format")}
+    return json.dumps(kept | texts).encode()
+
+
+def read_measurement(answer: bytes) -> Measurement:
+    """Read such an answer.
+
+    Raises:
+        ValueError: it is not what a decoder says.
+    """
+    try:
+        return _measurement(json.loads(answer))
+    except (TypeError, KeyError, RecursionError) as error:
+        raise ValueError("no such answer") from error
+
+
+def _measurement(said: Any) -> Measurement:
+    issue, image_format = said["issue"], said["image_format"]
+    measures = said["measures"] and Measures(**{f.name: _number(said["measures"][f.name]) for f in fields(Measures)})
+    if bool(measures) == bool(issue) or (issue and issue not in _ISSUES) or image_format not in {*HANDLED, ""}:
+        raise ValueError("no such answer")
+    if measures and not (measures.width >= 1 <= measures.height):
+        raise ValueError("no such size")
+    return Measurement("", measures, issue, _text(said["detail"]), _text(said["camera"]), image_format)
+
+
+def _number(value: object) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError("not a number")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value[:_TEXT_CHARACTERS]
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """A small picture: three bytes a pixel, row after row."""
+
+    width: int
+    height: int
+    rgb: bytes
+
+
+def pack_pixels(pixels: Pixels | None) -> bytes:
+    """Give the answer that holds a small picture; of an image that cannot be decoded there is none."""
+    return _SIZE.pack(pixels.width, pixels.height) + pixels.rgb if pixels else _SIZE.pack(0, 0)
+
+
+def read_pixels(answer: bytes) -> Pixels | None:
+    """Read such an answer.
+
+    Raises:
+        ValueError: its pixels do not fit its size, or its size is too large for a thumbnail.
+    """
+    if answer == _SIZE.pack(0, 0):
+        return None
+    if len(answer) <= _SIZE.size:
+        raise ValueError("no such answer")
+    width, height = _SIZE.unpack_from(answer)
+    if not (1 <= width <= THUMBNAIL_SIDE >= height >= 1) or len(answer) != _SIZE.size + 3 * width * height:
+        raise ValueError("no such picture")
+    return Pixels(width, height, answer[_SIZE.size :])
+
+
+@dataclass(frozen=True, slots=True)
+class Areas:
+    """A picture of `width` x `height` px at working size in tiles of `TILE_PX`, row after row.
+
+    `blur_sigma_px` is None for a tile in which nothing could be sharp; `black` and `white` are shares of its pixels.
+    """
+
+    width: int
+    height: int
+    columns: int
+    blur_sigma_px: tuple[float | None, ...]
+    black: tuple[float, ...]
+    white: tuple[float, ...]
+
+
+NO_AREAS = _MAP_SIZE.pack(0, 0, 0, 0)
+
+
+def pack_areas(size: tuple[int, int, int, int], steps: bytes) -> bytes:
+    """Give the answer that says where an image is blurred, black and white: a byte a tile for each."""
+    return _MAP_SIZE.pack(*size) + steps
+
+
+def read_areas(answer: bytes) -> Areas | None:
+    """Read such an answer; None where there are no tiles.
+
+    Raises:
+        ValueError: its tiles do not fit its picture.
+    """
+    if answer == NO_AREAS:
+        return None
+    if len(answer) <= _MAP_SIZE.size:
+        raise ValueError("no such answer")
+    width, height, rows, columns = _MAP_SIZE.unpack_from(answer)
+    fits = 1 <= rows * TILE_PX <= height <= MAP_SIDE and 1 <= columns * TILE_PX <= width <= MAP_SIDE
+    if not fits or len(answer) != _MAP_SIZE.size + 3 * rows * columns:
+        raise ValueError("no such map")
+    blur, black, white = (answer[_MAP_SIZE.size + at * rows * columns :][: rows * columns] for at in range(3))
+    return Areas(
+        width,
+        height,
+        columns,
+        tuple(step / BLUR_STEPS_PER_PX or None for step in blur),
+        tuple(step / SHARE_STEPS for step in black),
+        tuple(step / SHARE_STEPS for step in white),
+    )

@@ -1,0 +1,104 @@
+"""How processes that meet hostile bytes are spoken with: one format, whoever asks whom.
+
+A message is one packet of a local socket that keeps packets apart (SOCK_SEQPACKET): a line of JSON, then bytes as they
+are. An image travels as a sealed memory file beside it, never through the socket, whose buffer it would not fit in.
+Nothing is pickled: what reads an answer may be talking to a process that an image has taken over.
+"""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAX_BYTES = 1 << 18
+"""Of a message; what is longer is cut off by the kernel, and then makes no sense to its reader."""
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What came in: facts, bytes, and the descriptor that was passed with it, which the reader closes."""
+
+    facts: Mapping[str, Any]
+    body: bytes = b""
+    contents: int | None = None
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Make both ends of a line."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def attached(descriptor: int) -> socket.socket:
+    """Give the end of a line that this process was started with."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, descriptor)
+
+
+def send(line: socket.socket, facts: Mapping[str, Any], body: bytes = b"", contents: int | None = None) -> None:
+    """Send a message, with a descriptor if one is given.
+
+    Raises:
+        OSError: the other side is gone.
+    """
+    packet = json.dumps(facts).encode() + b"\n" + body
+    if contents is None:
+        line.send(packet)
+    else:
+        socket.send_fds(line, [packet], [contents])
+
+
+def receive(line: socket.socket) -> Message | None:
+    """Wait for the next message from a process that is not trusted; None when it is gone.
+
+    A descriptor that comes with it is not taken: the kernel closes what was not asked for.
+
+    Raises:
+        ValueError: it makes no sense.
+        OSError: it took too long, or the line broke.
+    """
+    packet = line.recv(MAX_BYTES)
+    return _read(packet) if packet else None
+
+
+def receive_request(line: socket.socket) -> Message | None:
+    """Wait for the next message from the process that this one works for, descriptor and all; None when it is gone.
+
+    Raises:
+        OSError: there was nothing to do for long, or the line broke.
+    """
+    packet, descriptors, _, _ = socket.recv_fds(line, MAX_BYTES, 1)
+    return _read(packet, descriptors[0] if descriptors else None) if packet else None
+
+
+def _read(packet: bytes, contents: int | None = None) -> Message:
+    head, _, body = packet.partition(b"\n")
+    try:
+        facts = json.loads(head)
+    except RecursionError as error:  # a line of nothing but brackets
+        raise ValueError("not a message") from error
+    if not isinstance(facts, dict):
+        raise ValueError("not a message")  # noqa: TRY004 - one error for whatever makes no sense
+    return Message(facts, body, contents)
+
+
+def sealed_copy(data: bytes) -> int:
+    """Put bytes into a memory file that nobody can change any more; the caller closes it."""
+    descriptor = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    return descriptor
+
+
+def contents_of(descriptor: int) -> bytes:
+    """Read a memory file from its start, wherever others have read to; one call gives 2 GiB at most."""
+    size, at = os.lseek(descriptor, 0, os.SEEK_END), 0
+    parts = []
+    while at < size and (part := os.pread(descriptor, size - at, at)):
+        parts.append(part)
+        at += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
