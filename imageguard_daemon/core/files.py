@@ -1,7 +1,9 @@
-"""Files that are written whole: under a hidden name, made durable, and only then under their own.
+"""Files that are written whole: under another name first, and only then under their own.
 
-Killed at any instruction, what had the name before still has it, or the new file has it complete. One process at a
-time writes a file; what a killed one left under the hidden name is written over by the next.
+Killed at any instruction, what had the name before still has it, or the new file has it complete.
+
+`NewFile` is for results, which people name and which take hours: it keeps a second writer away, follows links, and is
+always durable. `atomic_write` is for small files of the program's own, each of which has one writer.
 """
 
 import errno
@@ -24,12 +26,15 @@ _IN_THE_WAY = "under which the file is written first"
 _NEW_FILE_MODE = 0o666
 _MOST_TRIES = 100
 """Far more than runs that end just then can take from one that begins."""
+_BESIDE = ".new"
+_EXCLUSIVELY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ANEW = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class NewFile:
     """A file that is being written: `stream` takes bytes, then one of `keep`, `set_aside` and `discard` ends it.
 
+    One process at a time writes a file; what a killed one left under the hidden name is written over by the next.
     A link is followed to the file it leads to. A pipe or a device is written as it is: nothing there is replaced.
     With `replaces` false, what has got the name meanwhile keeps it, and `keep` raises FileExistsError.
 
@@ -89,6 +94,32 @@ def written_whole(path: str | os.PathLike[str], *, replaces: bool = True) -> Ite
         new.discard()
         raise
     new.keep()
+
+
+def atomic_write(
+    path: str | os.PathLike[str], data: bytes, *, durable: bool = False, mode: int = _NEW_FILE_MODE
+) -> None:
+    """Give a small file new content in one step; `durable` makes it outlast a power cut, which takes a disk its time.
+
+    Raises:
+        OSError: it cannot be written; what was there stays.
+    """
+    temporary = f"{os.fspath(path)}{_BESIDE}"
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)  # a killed process left it
+    try:
+        with open(os.open(temporary, _EXCLUSIVELY, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                _sync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if durable:
+        sync_folder(os.path.dirname(os.path.abspath(path)))
 
 
 @contextmanager

@@ -4,12 +4,11 @@ The daemon never waits for it: they share the log's file and nothing else. What 
 the lock, for `status` and for monitoring.
 """
 
-import json
 import os
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from imageguard_daemon.core.errors import (
     hindrance,
 )
 from imageguard_daemon.core.file_systems import lock_if_free
+from imageguard_daemon.core.state_file import StateFile
 from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
 
 STATUS_FILE = "forwarding.json"
@@ -65,14 +65,12 @@ class Forwarding:
     next_attempt_at: str = ""
 
 
+_STATE = StateFile(STATUS_FILE, Forwarding)
+
+
 def read(state_folder: Path) -> dict[str, Any] | None:
-    """Give what a forwarder last wrote; None when there is nothing readable or another version wrote it."""
-    try:
-        content = json.loads((state_folder / STATUS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    known = {field.name for field in fields(Forwarding)}
-    return content if isinstance(content, dict) and set(content) >= known else None
+    """Give what a forwarder last wrote, of whatever version it is; None when there is nothing readable."""
+    return _STATE.read_plain(state_folder)
 
 
 def address_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> FleetAddress:
@@ -216,11 +214,7 @@ class ForwardingLoop:
     def _write(self, **changes: Any) -> None:
         """Say how it stands; a full disk may cost that, never the forwarding."""
         self.status = replace(self.status, **changes, updated_at=seconds_timestamp(self._wall_clock()))
-        path = self._settings.state_folder / STATUS_FILE
-        temporary = path.with_suffix(".new")
-        with suppress(OSError):
-            temporary.write_text(json.dumps(asdict(self.status)), encoding="utf-8")
-            os.replace(temporary, path)
+        _STATE.write(self._settings.state_folder, self.status)
 
 
 class _ForwardingLock:

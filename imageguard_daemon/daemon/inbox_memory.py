@@ -1,6 +1,5 @@
 """Remembers who may write into each inbox: one that went and is recreated lets the same uploaders in."""
 
-import json
 import os
 import stat
 from collections.abc import Mapping
@@ -10,8 +9,11 @@ from pathlib import Path
 import structlog
 
 from imageguard_daemon.config import Settings
+from imageguard_daemon.core.state_file import StateFile, as_key
 
 MEMORY_FILE = "inboxes.json"
+_STATE: StateFile[dict[str, tuple[int, int]]] = StateFile(MEMORY_FILE, dict[str, tuple[int, int]])
+"""Mode and group of each inbox."""
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +27,7 @@ def make_missing(settings: Settings) -> None:
     for source in settings.sources:
         with suppress(OSError):
             if source.inbox.is_relative_to(settings.root) and not source.inbox.exists():
-                _make(source.inbox, known.get(os.fsencode(source.inbox).decode("latin-1")))
+                _make(source.inbox, known.get(as_key(source.inbox)))
 
 
 def remember(settings: Settings) -> None:
@@ -34,16 +36,14 @@ def remember(settings: Settings) -> None:
     with suppress(OSError):
         for source in settings.sources:
             status = os.stat(source.inbox)
-            noted[os.fsencode(source.inbox).decode("latin-1")] = [stat.S_IMODE(status.st_mode), status.st_gid]
-        if noted != _read(settings.state_folder):
-            temporary = settings.state_folder / f"{MEMORY_FILE}.new"
-            temporary.write_text(json.dumps(noted), encoding="utf-8")
-            os.replace(temporary, settings.state_folder / MEMORY_FILE)
+            noted[as_key(source.inbox)] = stat.S_IMODE(status.st_mode), status.st_gid
+        if noted != _STATE.read(settings.state_folder):
+            _STATE.write(settings.state_folder, noted)
 
 
-def _make(inbox: Path, known: object) -> None:
+def _make(inbox: Path, known: tuple[int, int] | None) -> None:
     inbox.parent.mkdir(parents=True, exist_ok=True)
-    if not (isinstance(known, list) and len(known) == 2 and all(isinstance(number, int) for number in known)):
+    if known is None:
         inbox.mkdir()
         _tell(inbox, None)
         return
@@ -73,9 +73,5 @@ def _tell(inbox: Path, is_as_it_was: bool | None) -> None:
         log.error("the inbox was gone and has been recreated, but not as it was", inbox=str(inbox), mode=mode, why=hint)
 
 
-def _read(state_folder: Path) -> Mapping[str, object]:
-    try:
-        content = json.loads((state_folder / MEMORY_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _read(state_folder: Path) -> Mapping[str, tuple[int, int]]:
+    return _STATE.read(state_folder, lambda why: log.warning("not known who may write into the inboxes", why=why)) or {}

@@ -1,14 +1,15 @@
 """Remembers from start to start which disks the folders were on, so that none is taken for an empty folder."""
 
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from imageguard_daemon.core.errors import StalledError
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.state_file import StateFile, as_key, path_of_key
 from imageguard_daemon.filing import mounts
 from imageguard_daemon.filing.disk_identity import disk_of
 
@@ -25,7 +26,8 @@ class _Place:
     disk: str
 
 
-_FIELDS = tuple(field.name for field in fields(_Place))
+_STATE: StateFile[dict[str, _Place]] = StateFile(MEMORY_FILE, dict[str, _Place])
+log = structlog.get_logger(__name__)
 
 
 def require_same_disks(state_folder: Path) -> None:
@@ -45,15 +47,9 @@ def require_same_disks(state_folder: Path) -> None:
 
 def remember(state_folder: Path, folders: Sequence[str]) -> None:
     """Note which disks the folders are on now; a full disk costs the note, not the start."""
-    temporary = state_folder / f"{MEMORY_FILE}.new"
     with suppress(OSError):
-        places = {folder: _place_of(folder) for folder in (str(state_folder), *folders)}
-        text = json.dumps({_as_text(folder): asdict(place) for folder, place in places.items()})
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, state_folder / MEMORY_FILE)
+        places = {as_key(folder): _place_of(folder) for folder in (str(state_folder), *folders)}
+        _STATE.write(state_folder, places, durable=True)
 
 
 def _not_where_they_were(remembered: Mapping[str, _Place], state_folder: str) -> Iterator[str]:
@@ -86,16 +82,5 @@ def _place_of(folder: str) -> _Place:
 
 
 def _remembered(state_folder: Path) -> dict[str, _Place]:
-    try:
-        content = json.loads((state_folder / MEMORY_FILE).read_text(encoding="utf-8"))
-        return {_as_path(folder): _Place(*(str(of[name]) for name in _FIELDS)) for folder, of in content.items()}
-    except (OSError, ValueError, AttributeError, TypeError, KeyError):
-        return {}
-
-
-def _as_text(folder: str) -> str:
-    return os.fsencode(folder).decode("latin-1")
-
-
-def _as_path(text: str) -> str:
-    return os.fsdecode(text.encode("latin-1", "replace"))
+    places = _STATE.read(state_folder, lambda why: log.warning("not known on which disks the folders were", why=why))
+    return {path_of_key(folder): place for folder, place in (places or {}).items()}

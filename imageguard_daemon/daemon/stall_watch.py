@@ -6,13 +6,13 @@ small file beside the status, and when the daemon is told to stop and the loop d
 `drain_seconds`, it ends the process as a kill would: the next start finishes what that leaves.
 """
 
-import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.state_file import StateFile
 from imageguard_daemon.core.systemd import notify
 from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
 
@@ -30,6 +31,19 @@ _LOOK_SECONDS = 0.5
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a daemon waits for, and since when (ISO 8601, UTC)."""
+
+    process_id: int
+    source: str
+    waiting_for: str
+    since: str
+
+
+_STATE = StateFile(WAITING_FILE, Waiting)
 
 
 class Touching:
@@ -96,9 +110,7 @@ class Touching:
         log.warning("a disk or mount does not answer", source=source, waiting_for=printable(what))
         notify(STATUS=f"waiting for {printable(what)}, which does not answer")
         since = seconds_timestamp(utc_now() - timedelta(seconds=now - began))
-        found = {"process_id": os.getpid(), "source": source, "waiting_for": printable(what), "since": since}
-        with suppress(OSError):
-            self._file.write_text(json.dumps(found), encoding="utf-8")
+        _STATE.write(self._file.parent, Waiting(os.getpid(), source, printable(what), since))
 
     def _told_to_stop(self) -> bool:
         """Tell whether a stop signal has come: taken by a thread of ours, or waiting for one that hangs."""
@@ -125,9 +137,5 @@ def _pending(signals: tuple[signal.Signals, ...]) -> bool:
 
 def waiting(state_folder: Path, process_id: int | None) -> dict[str, Any] | None:
     """Give what a daemon waits for, as its thread has written it; None when it waits for nothing."""
-    try:
-        found = json.loads((state_folder / WAITING_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    known = isinstance(found, dict) and {"process_id", "source", "waiting_for", "since"} <= found.keys()
-    return found if known and found["process_id"] == process_id else None
+    found = _STATE.read_plain(state_folder)
+    return found if found and found["process_id"] == process_id else None

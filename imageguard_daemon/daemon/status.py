@@ -1,14 +1,14 @@
 """What `status` shows of a daemon: while it runs, a small file beside its lock; afterwards, how its last run ended."""
 
-import json
 import os
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from imageguard_daemon.core.errors import ImageguardError
+from imageguard_daemon.core.state_file import StateFile
+from imageguard_daemon.core.timestamps import seconds_timestamp
 from imageguard_daemon.daemon.snapshot import Snapshot
 
 STATUS_FILE = "status.json"
@@ -28,7 +28,7 @@ def as_status(snapshot: Snapshot) -> dict[str, Any]:
         "process_id": snapshot.process_id,
         "state": snapshot.state,
         "started_at": snapshot.started_at,
-        "updated_at": datetime.fromtimestamp(snapshot.at, UTC).isoformat(timespec="seconds"),
+        "updated_at": seconds_timestamp(datetime.fromtimestamp(snapshot.at, UTC)),
         "accepted": snapshot.accepted,
         "quarantined": snapshot.quarantined,
         "reasons": dict(snapshot.reasons),
@@ -49,29 +49,20 @@ def as_status(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-_KEYS = as_status(Snapshot()).keys()
+_STATUS: StateFile[dict[str, Any]] = StateFile(STATUS_FILE, dict)
+_DEFAULTS = as_status(Snapshot())
+_NAMES_A_DAEMON = "process_id"
 
 
 def write(snapshot: Snapshot, state_folder: Path) -> None:
     """Replace the status file in one step; a full disk may cost the status, never the daemon."""
-    text = json.dumps(as_status(snapshot))
-    temporary = state_folder / f"{STATUS_FILE}.new"
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, state_folder / STATUS_FILE)
-    except OSError:
-        with suppress(OSError), (state_folder / STATUS_FILE).open("r+", encoding="utf-8") as file:
-            file.write(text)  # into the space that it has
-            file.truncate()
+    _STATUS.write(state_folder, as_status(snapshot))
 
 
 def read(state_folder: Path) -> dict[str, Any] | None:
-    """Give what a daemon last wrote, or None when there is nothing readable or another version wrote it."""
-    try:
-        content = json.loads((state_folder / STATUS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) and content.keys() >= _KEYS else None
+    """Give what a daemon last wrote, of whatever version it is; None when there is nothing readable."""
+    content = _STATUS.read(state_folder)
+    return _DEFAULTS | content if content and _NAMES_A_DAEMON in content else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +75,9 @@ class Ending:
     at: str = ""
 
 
+_ENDING = StateFile(ENDING_FILE, Ending)
+
+
 def ending_of(error: BaseException) -> Ending:
     """Give the end that an error means."""
     if isinstance(error, ImageguardError):
@@ -93,17 +87,9 @@ def ending_of(error: BaseException) -> Ending:
 
 def write_ending(ending: Ending, state_folder: Path) -> None:
     """Keep an end in place of the one before; a full disk costs the note, never the end."""
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    temporary = state_folder / f"{ENDING_FILE}.new"
-    with suppress(OSError):
-        temporary.write_text(json.dumps(asdict(ending) | {"at": at}), encoding="utf-8")
-        os.replace(temporary, state_folder / ENDING_FILE)
+    _ENDING.write(state_folder, replace(ending, at=seconds_timestamp()))
 
 
 def read_ending(state_folder: Path) -> Ending | None:
     """Give the end of the last run; None when nothing readable is kept."""
-    try:
-        content = json.loads((state_folder / ENDING_FILE).read_text(encoding="utf-8"))
-        return Ending(**{field.name: content[field.name] for field in fields(Ending)})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    return _ENDING.read(state_folder)

@@ -10,10 +10,10 @@ import os
 import secrets
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from imageguard_daemon.core.errors import PermissionDeniedError, UnavailableError, hindrance
+from imageguard_daemon.core.files import atomic_write
 
 TOKEN_FILE = "web-token.sha256"  # noqa: S105 - the name of a file, in the state folder
 _HASH_CHARACTERS = 64
@@ -96,14 +96,10 @@ def remove(path: Path, name: str) -> bool:
 
 
 def _write(path: Path, holders: Mapping[str, str]) -> None:
-    fresh = path.with_name(f".{path.name}.new")
+    lines = "".join(f"{sha256} {name}\n" for sha256, name in holders.items())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            fresh.unlink()
-        with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-            file.writelines(f"{sha256} {name}\n" for sha256, name in holders.items())
-        fresh.replace(path)
+        atomic_write(path, lines.encode(), durable=True, mode=0o600)  # one that was removed must not come back
     except OSError as error:
         raise hindrance(error, f"cannot write {path}") from error
 
