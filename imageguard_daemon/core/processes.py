@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from imageguard_daemon.core.backoff import Backoff
+
 _PR_SET_PDEATHSIG = 1
 _CHECK_SECONDS = 1.0
 """How often it is looked whether one that runs has ended."""
@@ -35,8 +37,7 @@ def end_with_parent(parent: int, number: signal.Signals = signal.SIGTERM) -> boo
 class Restarts:
     """How a process that has ended is started again: pauses double with each start of late, up to the longest."""
 
-    first_pause_seconds: float
-    longest_pause_seconds: float
+    pauses: Backoff
     max_starts: int = 0
     """So many starts within `within_seconds` are the last ones; 0 for no limit."""
     within_seconds: float = 600.0
@@ -188,7 +189,6 @@ class ChildProcess:
         if is_enough or code in self._restarts.final_codes:
             self._start_at = math.inf
             return Exit(code, why, None)
-        doubled = self._restarts.first_pause_seconds * 2.0 ** max(0, recent - 1)
-        pause = min(self._restarts.longest_pause_seconds, doubled)
+        pause = self._restarts.pauses.after(max(1, recent))
         self._start_at = now + pause
         return Exit(code, why, pause)

@@ -19,6 +19,7 @@ from imageguard_daemon.audit.fleet.database import FleetAddress
 from imageguard_daemon.audit.fleet.forwarded_log import ForwardedLog
 from imageguard_daemon.audit.fleet.forwarding import Forwarder, Sender, Sent
 from imageguard_daemon.config import Settings
+from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.errors import (
     AlreadyRunningError,
     ConfigError,
@@ -123,7 +124,8 @@ class ForwardingLoop:
         self._wall_clock = wall_clock
         self._lock = _ForwardingLock(settings.state_folder)
         self._forwarder: Forwarder | None = None
-        self._pause = FIRST_PAUSE_SECONDS
+        self._pauses = Backoff(FIRST_PAUSE_SECONDS, settings.forward.retry_seconds)
+        self._failures = 0
         self._told_behind = False
         host = settings.forward.host or socket.gethostname()
         self.status = Forwarding(os.getpid(), host=host)
@@ -136,7 +138,7 @@ class ForwardingLoop:
             sent = self._forwarder_in_use().step()
         except ImageguardError as error:
             return self._failed(error)
-        self._pause = FIRST_PAUSE_SECONDS
+        self._failures = 0
         self._succeeded(sent)
         return 0.0 if sent.behind else LOOK_SECONDS
 
@@ -183,8 +185,8 @@ class ForwardingLoop:
 
     def _failed(self, error: ImageguardError) -> float:
         now = self._wall_clock()
-        pause, self._pause = self._pause, min(self._pause * 2, self._settings.forward.retry_seconds)
-        pause = min(pause, self._settings.forward.retry_seconds)
+        self._failures += 1
+        pause = self._pauses.after(self._failures)
         if str(error) != str(self.error):  # once for each cause, not once for each attempt
             log.warning("not forwarded; what is recorded meanwhile waits in the log", why=str(error))
         self.error = error

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core import logs
+from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.errors import ImageguardError
 from imageguard_daemon.core.processes import ChildProcess, Restarts, end_with_parent
 from imageguard_daemon.daemon.forwarder import ForwardingLoop, read, waiting_records
@@ -82,7 +83,7 @@ class ForwarderProcess:
             # It may be asked to stop while it still starts: `run --once` may be that quick.
             self._child = ChildProcess(
                 (*command, str(os.getpid())),
-                Restarts(_START_AGAIN_SECONDS, _START_AGAIN_SECONDS),
+                Restarts(Backoff(_START_AGAIN_SECONDS, _START_AGAIN_SECONDS)),
                 message=lambda: settings.model_dump_json().encode(),
                 defers_stop=True,
             )

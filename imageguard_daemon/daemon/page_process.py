@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.processes import ChildProcess, Exit, Restarts
 
@@ -19,7 +20,7 @@ _STOP_SECONDS = 7.0
 """Longer than it lets answers finish."""
 _FOR_GOOD = frozenset({os.EX_USAGE, os.EX_UNAVAILABLE, os.EX_NOPERM, os.EX_CONFIG})
 """It will end so again: a package, an address or a file is not to be had, or what it was told makes no sense."""
-_RESTARTS = Restarts(1.0, 60.0, STARTS_WITHIN_LIMIT, LIMIT_SECONDS, _FOR_GOOD)
+_RESTARTS = Restarts(Backoff(1.0, 60.0), STARTS_WITHIN_LIMIT, LIMIT_SECONDS, _FOR_GOOD)
 
 log = structlog.get_logger(__name__)
 

@@ -8,10 +8,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.filing import refusals
 
 LOOK_AGAIN_SECONDS = 30.0
-LONGEST_PAUSE_SECONDS = 600.0
+PAUSES = Backoff(LOOK_AGAIN_SECONDS, longest_seconds=600.0)
 _PLACES_REMEMBERED = 10_000
 _FREE_SECONDS = 1.0
 """For so long a folder that refused nothing is not looked at again: what it refuses since, an attempt finds out."""
@@ -23,8 +24,8 @@ class Waiting:
 
     why: str
     until: float
-    pause_seconds: float = 0.0
-    """How long the next pause after an attempt is at least; 0 before the first attempt."""
+    attempts: int = 0
+    """How many were refused, one after another."""
     prober: str = ""
     is_told: bool = False
 
@@ -41,12 +42,11 @@ class Refusals:
     def refused(self, place: str, why: str, now: float) -> Waiting:
         """Note that an attempt was refused; each pause is twice the last one."""
         known = self._known.get(place)
-        if known is not None and known.pause_seconds and not known.prober and now < known.until:
+        if known is not None and known.attempts and not known.prober and now < known.until:
             return known  # of the same group as the attempt that counted
         self._free.clear()
-        last = 0.0 if known is None else known.pause_seconds
-        pause = min(max(last * 2, LOOK_AGAIN_SECONDS), LONGEST_PAUSE_SECONDS)
-        return self._note(place, Waiting(why, now + pause, pause))
+        attempts = 1 if known is None else known.attempts + 1
+        return self._note(place, Waiting(why, now + PAUSES.after(attempts), attempts))
 
     def of_source(self, path: str, now: float) -> Waiting | None:
         """Say why the file at `path` must wait; None when it may be tried, on behalf of all that wait with it."""
@@ -101,9 +101,9 @@ class Refusals:
         if known is not None and known.prober == path and now < known.until:
             return None
         may_be_tried = known is None and not found.is_certain
-        pause = 0.0 if known is None else known.pause_seconds
+        attempts = 0 if known is None else known.attempts
         prober = path if may_be_tried else ""
-        waiting = self._note(found.place, Waiting(found.why, now + LOOK_AGAIN_SECONDS, pause, prober))
+        waiting = self._note(found.place, Waiting(found.why, now + LOOK_AGAIN_SECONDS, attempts, prober))
         return None if may_be_tried else waiting
 
     def _not_due(self, place: str, path: str, now: float) -> Waiting | None:
@@ -116,7 +116,7 @@ class Refusals:
                 return waiting
             known = self._known.get(place)
             if known is not None and now >= known.until:
-                known.until, known.prober = now + max(known.pause_seconds, LOOK_AGAIN_SECONDS), path
+                known.until, known.prober = now + PAUSES.after(max(1, known.attempts)), path
         return None
 
     def _note(self, place: str, waiting: Waiting) -> Waiting:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from imageguard_daemon.config import Source
+from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.quality.policy import thresholds_for
 
-FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
+_PAUSES = Backoff(1.0, LONGEST_PAUSE_SECONDS)
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +28,8 @@ class ServedSource:
     worked_at: float = -math.inf
     """When the last of its files was filed, on the monotonic clock."""
     _is_told: bool = False
-    _pause_seconds: float = 0.0
+    _pauses: int = 0
+    """In a row, but for those that had a length of their own."""
     _paused_until: float = 0.0
 
     def __post_init__(self) -> None:
@@ -52,8 +54,8 @@ class ServedSource:
             log.error("source paused", source=self.settings.name, why=why)
             self._is_told = True
         if seconds is None:
-            self._pause_seconds = min(max(FIRST_PAUSE_SECONDS, self._pause_seconds * 2), LONGEST_PAUSE_SECONDS)
-            seconds = self._pause_seconds
+            self._pauses += 1
+            seconds = _PAUSES.after(self._pauses)
         self._paused_until = max(self._paused_until, now + seconds)
         self.paused_because = why
         self.inbox.walk_soon()  # what was in work has been let go of; the walk finds it again
@@ -74,7 +76,7 @@ class ServedSource:
         if self._is_told:
             log.info("source resumed", source=self.settings.name)
         self.paused_because, self._is_told = "", False
-        self._pause_seconds = self._paused_until = 0.0
+        self._pauses, self._paused_until = 0, 0.0
 
     def next_probe(self) -> float | None:
         """Say when the pause is over, if there is one."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from imageguard_daemon.batch.backfill.reading import Read
 from imageguard_daemon.batch.backfill.shards import Reading
+from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.errors import ImageguardError, StalledError, UnavailableError, retryable
 from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.core.names import printable
@@ -19,7 +20,7 @@ from imageguard_daemon.quality.decode.limits import Limits
 Given = TypeVar("Given")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FOR_GOOD = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-_FIRST_PAUSE_SECONDS = 0.5
+_PAUSES = Backoff(first_seconds=0.5)
 _STATUSES_IN_PASSING = {408, 429}
 _HTTP = {"http", "https"}
 _own_random = random.Random()  # noqa: S311 - no secret, and the program's own numbers stay what they are
@@ -98,7 +99,7 @@ def patiently(call: "Callable[[], Given]", attempts: int) -> "Given":
             return call()
         except StoreError:
             # Not all of a thousand workers at once.
-            time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * _own_random.uniform(0.5, 1.5))
+            time.sleep(_PAUSES.after(attempt) * _own_random.uniform(0.5, 1.5))
     return call()
 
 

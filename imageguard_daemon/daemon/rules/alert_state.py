@@ -11,10 +11,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from imageguard_daemon.audit.alerts import Alert, Attempt
+from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.reporting.findings import Finding
 
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)
+_PAUSES = Backoff(FIRST_PAUSE.total_seconds(), LONGEST_PAUSE.total_seconds())
 MOST_AT_ONCE = 20
 """More findings with news than this wait for the next look: a flood of messages is read by nobody."""
 
@@ -110,8 +112,7 @@ def next_try(alert: Alert) -> datetime:
     """Say when an alert is to be tried next: at once, then after pauses that double up to an hour."""
     if alert.attempted_at is None:
         return alert.found_at
-    doubled: timedelta = FIRST_PAUSE * 2 ** min(alert.attempts - 1, 20)
-    return alert.attempted_at + min(doubled, LONGEST_PAUSE)
+    return alert.attempted_at + timedelta(seconds=_PAUSES.after(alert.attempts))
 
 
 def _after(alert: Alert, attempt: Attempt) -> Alert:

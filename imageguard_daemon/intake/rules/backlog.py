@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.model import Candidate, FileIdentity, Role
 
-FIRST_PAUSE_SECONDS = 2.0
-LONGEST_PAUSE_SECONDS = 300.0
+PAUSES = Backoff(first_seconds=2.0, longest_seconds=300.0)
 REMEMBERED_FAILURES = 10_000
 
 
@@ -115,8 +115,7 @@ class Backlog:
     def failed(self, candidate: Candidate, error: str, now: float) -> Failure:
         """Set a candidate aside for a while; for good when it has failed too often."""
         attempts = self._failures[candidate].attempts + 1 if candidate in self._failures else 1
-        pause = min(FIRST_PAUSE_SECONDS * 2.0 ** (attempts - 1), LONGEST_PAUSE_SECONDS)
-        retry_at = now + pause if attempts < self.max_attempts else None
+        retry_at = now + PAUSES.after(attempts) if attempts < self.max_attempts else None
         return self._set(Failure(candidate, attempts, retry_at, error))
 
     def changed_underway(self, candidate: Candidate, error: str, now: float) -> Failure | None:

@@ -9,6 +9,7 @@ from imageguard_daemon.batch.backfill.results import Results
 from imageguard_daemon.batch.backfill.scoring import score_shard
 from imageguard_daemon.batch.backfill.shards import Reading
 from imageguard_daemon.batch.backfill.store import StoreError, fetch, is_url
+from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.errors import StalledError, StorageError, UnavailableError
 from tests.helpers.bad_store import BadStore, serving
 from tests.helpers.images import jpeg, photo
@@ -39,7 +40,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> object:
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once."""
-    monkeypatch.setattr(store, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(store, "_PAUSES", Backoff(0.001))
 
 
 def test_objects_are_judged_as_files_are(memory, tmp_path):

@@ -8,10 +8,11 @@ import time
 
 import pytest
 
+from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.processes import ChildProcess, Restarts
 
 PATIENCE_SECONDS = 30.0
-RESTARTS = Restarts(5.0, 5.0)
+RESTARTS = Restarts(Backoff(5.0, 5.0))
 PARENT = """
 import subprocess, sys
 child = "import os, sys; from imageguard_daemon.core.processes import end_with_parent\\n" \\

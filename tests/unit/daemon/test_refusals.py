@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.core.model import Candidate
-from imageguard_daemon.daemon.refusals import LONGEST_PAUSE_SECONDS, Refusals
+from imageguard_daemon.daemon.refusals import PAUSES, Refusals
 from imageguard_daemon.filing import refusals as refusing_folders
 from imageguard_daemon.filing import renaming
 from tests.helpers.bench import Bench
@@ -259,7 +259,7 @@ def test_a_refusal_that_nothing_explains_is_tried_ever_more_rarely(place, monkey
             bench.step()
             for now in range(10, 86_400, 10):
                 try_again(bench, float(now))
-        assert abandoned(place) <= 86_400 / LONGEST_PAUSE_SECONDS + 6
+        assert abandoned(place) <= 86_400 / PAUSES.longest_seconds + 6
         judge_all(bench)
         assert filed(bench) == OTHERS
         (failure,) = bench.backlog.failures

@@ -7,7 +7,7 @@ import pytest
 
 from imageguard_daemon.core.model import Candidate, FileIdentity
 from imageguard_daemon.intake.rules import backlog as backlog_module
-from imageguard_daemon.intake.rules.backlog import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Backlog
+from imageguard_daemon.intake.rules.backlog import PAUSES, Backlog
 
 CAT, DOG = Candidate("default", "cat.jpg"), Candidate("default", "dog.jpg")
 NOW = 1000.0
@@ -80,8 +80,8 @@ def test_pauses_double_up_to_a_limit() -> None:
         pauses.append(failure.retry_at - now)
         now = failure.retry_at
         assert list(backlog.take_retries(now)) == [CAT]
-    assert pauses[:3] == [FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS, 4 * FIRST_PAUSE_SECONDS]
-    assert pauses[-1] == LONGEST_PAUSE_SECONDS
+    assert pauses[:3] == [PAUSES.first_seconds, 2 * PAUSES.first_seconds, 4 * PAUSES.first_seconds]
+    assert pauses[-1] == PAUSES.longest_seconds
 
 
 def test_retries_may_be_taken_a_few_at_a_time(backlog: Backlog) -> None:
