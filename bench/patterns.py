@@ -23,7 +23,7 @@ from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.panel import panel_of
 from imageguard_daemon.reporting.questions.boundary import missed_by_little, tried
 from imageguard_daemon.reporting.report import Facts, groupings_for, make_report
-from imageguard_daemon.reporting.score_stats import Surveyor
+from imageguard_daemon.reporting.score_stats import ScoreCounter
 from imageguard_daemon.reporting.sizes import SizeCounter
 
 BY = groupings_for((), timedelta(days=30))
@@ -33,17 +33,17 @@ def findings_in(year: Year) -> tuple[Finding, ...]:
     """Give what a report on a year finds, by the code that reports use; only the database is left out."""
     keyed = Keyed()
     batches = [keyed.batch(day) for day in year.batches()]
-    counter, surveyor, sizes = BatchCounter(keyed.keys, BY), Surveyor(keyed.keys), SizeCounter(keyed.keys)
-    if surveyor.has_several:
-        surveyor.suppose(sum(np.bincount(batch.keys, minlength=len(keyed.keys)) for batch in batches))
+    counter, score_counter, sizes = BatchCounter(keyed.keys, BY), ScoreCounter(keyed.keys), SizeCounter(keyed.keys)
+    if score_counter.has_several:
+        score_counter.suppose(sum(np.bincount(batch.keys, minlength=len(keyed.keys)) for batch in batches))
     for batch in batches:
-        for one in (counter, surveyor, sizes):
+        for one in (counter, score_counter, sizes):
             one.add(batch)
-    surveyor.is_right(counter.cells.images_of_keys())
+    score_counter.is_right(counter.cells.images_of_keys())
     counts = dict(zip(BY, counter.counts(), strict=True))
-    survey = surveyor.survey()
-    missed = tried(missed_by_little(survey.boundaries, Reporting()), keyed.keys, batches, lambda _: {})
-    facts = Facts(counts, survey=survey, bands=sizes.bands(), panel=panel_of(counter.cells), missed=missed)
+    score_stats = score_counter.stats()
+    missed = tried(missed_by_little(score_stats.boundaries, Reporting()), keyed.keys, batches, lambda _: {})
+    facts = Facts(counts, score_stats=score_stats, bands=sizes.bands(), panel=panel_of(counter.cells), missed=missed)
     return make_report((), Scope(), facts, Reporting()).findings
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from imageguard_daemon.reporting.buckets import DAY, Bucket
+from imageguard_daemon.reporting.report import DAY, Bucket
 from imageguard_daemon.reporting.score_stats import BINS_A_POINT
 from imageguard_daemon.reporting.tallies import together
 from imageguard_daemon.reporting.templating import template

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding, Shows, told_in_words
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.boundary import just_below
-from imageguard_daemon.reporting.questions.change import Changed, changes
+from imageguard_daemon.reporting.questions.change import Changed, changes, more_near_thresholds
 from imageguard_daemon.reporting.questions.cycle import cycles
 from imageguard_daemon.reporting.questions.difference import Different, differing, small_classes
 from imageguard_daemon.reporting.questions.level import (
@@ -22,11 +22,10 @@ from imageguard_daemon.reporting.questions.level import (
     mostly_rejected_sources,
 )
 from imageguard_daemon.reporting.questions.mix import reasons_changed
-from imageguard_daemon.reporting.questions.nearness import more_near_thresholds
+from imageguard_daemon.reporting.questions.oddities import class_twins
 from imageguard_daemon.reporting.questions.silence import volumes
-from imageguard_daemon.reporting.questions.twins import class_twins
 from imageguard_daemon.reporting.rises import is_clear
-from imageguard_daemon.reporting.small_sizes import thumbnails_mixed_in
+from imageguard_daemon.reporting.sizes import thumbnails_mixed_in
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.text import percent, shown
 

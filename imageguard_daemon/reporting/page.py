@@ -13,9 +13,8 @@ from markupsafe import Markup
 
 from imageguard_daemon.core.model import SIGNALS
 from imageguard_daemon.reporting import charts
-from imageguard_daemon.reporting.buckets import buckets_of
 from imageguard_daemon.reporting.percentiles import SHARES
-from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.report import Report, buckets_of
 from imageguard_daemon.reporting.tables import reviewed_in_words, scope_in_words, since_in_words
 from imageguard_daemon.reporting.tallies import Tally, together
 from imageguard_daemon.reporting.templating import template
@@ -57,7 +56,7 @@ class Picture:
 class Scanned:
     """What a scan knows in place of a log. `place` ends "Images judged"; each picture has a JPEG, where there is one.
 
-    `histogram` is (signals, BINS), as that of a survey; thresholds are by their names.
+    `histogram` is (signals, BINS), as in `ScoreStats`; thresholds are by their names.
     """
 
     place: str
@@ -110,7 +109,7 @@ def charts_over_time(report: Report, link: charts.Link) -> dict[str, Markup]:
 
 
 def _distributions(report: Report, scanned: Scanned | None, link: Callable[..., str]) -> list[tuple[str, Markup]]:
-    counted = scanned or report.survey
+    counted = scanned or report.score_stats
     if counted is None or not counted.histogram[0].any():
         return []
     thresholds = [counted.thresholds.get(f"{signal}_score") for signal in SIGNALS]

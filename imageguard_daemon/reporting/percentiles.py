@@ -38,7 +38,7 @@ class Percentiles:
 
 
 def percentiles(histogram: npt.NDArray[np.int64]) -> tuple[Percentiles, ...]:
-    """Give the percentiles of all signals from the histogram of a survey; nothing when nothing was measured."""
+    """Give the percentiles of all signals from the histogram of `ScoreStats`; nothing when nothing was measured."""
     if not histogram.any():
         return ()
     return tuple(_percentiles(_SCALES[name], histogram[n]) for n, name in enumerate(SCORE_NAMES))

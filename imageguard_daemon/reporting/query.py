@@ -17,12 +17,12 @@ from imageguard_daemon.audit.review_counts import count_reviews
 from imageguard_daemon.audit.rollups import HOUR_MS
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.reporting.finding import Finding
-from imageguard_daemon.reporting.later import CLOCKS_DIFFER, Later
 from imageguard_daemon.reporting.panel import Panel, panel_of
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.period import end_of
 from imageguard_daemon.reporting.questions.boundary import Missed, missed_by_little, tried
 from imageguard_daemon.reporting.questions.now import MAX_HOURS, hourly_panel, risen_now
+from imageguard_daemon.reporting.questions.oddities import CLOCKS_DIFFER, Later
 from imageguard_daemon.reporting.report import (
     Facts,
     Grouping,
@@ -34,7 +34,7 @@ from imageguard_daemon.reporting.report import (
     slot_ms,
 )
 from imageguard_daemon.reporting.scatter import scatter_of
-from imageguard_daemon.reporting.score_stats import Survey, Surveyor
+from imageguard_daemon.reporting.score_stats import ScoreCounter, ScoreStats
 from imageguard_daemon.reporting.simulation import Rules, Simulation, simulate
 from imageguard_daemon.reporting.sizes import Bands, SizeCounter
 
@@ -73,15 +73,15 @@ def gather(engine: Store, by: Grouping, scope: Scope, settings: "Reporting", now
     with columns_for(engine, scope) as columns:
         first, last = columns.span_ms(scope)
         groupings = groupings_for(by, timedelta(milliseconds=last - first))
-        counts, panel, survey, bands = _pass(columns, groupings, scope, slot_ms(last - first))
+        counts, panel, score_stats, bands = _pass(columns, groupings, scope, slot_ms(last - first))
         bands = _with_sizes(columns, bands)
         before = period_before(scope, now)
         earlier = _counted(columns, groupings_before(by), before) if before else None
-        missed = _missed(columns, scope, survey, panel, settings)
+        missed = _missed(columns, scope, score_stats, panel, settings)
         later = _later(columns, scope, now) if now else None
-    near = [one.id for one in (*survey.accepted_nearest, *survey.rejected_nearest)]
-    images = images_by_id(engine, [*near, *(number for ids in survey.examples.values() for number in ids)])
-    facts = Facts(counts, earlier, survey, images, bands, later=later, panel=panel, missed=missed)
+    near = [one.id for one in (*score_stats.accepted_nearest, *score_stats.rejected_nearest)]
+    images = images_by_id(engine, [*near, *(number for ids in score_stats.examples.values() for number in ids)])
+    facts = Facts(counts, earlier, score_stats, images, bands, later=later, panel=panel, missed=missed)
     return replace(facts, reviews=count_reviews(engine, scope), end=_end(scope, now))
 
 
@@ -122,27 +122,27 @@ def simulation_of(engine: Store, scope: Scope, rules: Rules) -> Simulation:
 
 def _pass(
     columns: Columns, groupings: Sequence[Grouping], scope: Scope, slot: int
-) -> tuple[dict[Grouping, list[Count]], Panel, Survey, dict[str, Bands]]:
+) -> tuple[dict[Grouping, list[Count]], Panel, ScoreStats, dict[str, Bands]]:
     counter = BatchCounter(columns.keys, groupings, slot)
-    surveyor, sizes = Surveyor(columns.keys), SizeCounter(columns.keys)
-    if surveyor.has_several:
-        surveyor.suppose(columns.some_images_of_keys(scope))
+    score_counter, sizes = ScoreCounter(columns.keys), SizeCounter(columns.keys)
+    if score_counter.has_several:
+        score_counter.suppose(columns.some_images_of_keys(scope))
     for batch in columns.batches(scope, scores=True):
-        for one in (counter, surveyor, sizes):
+        for one in (counter, score_counter, sizes):
             one.add(batch)
-    if surveyor.has_several and not surveyor.is_right(counter.cells.images_of_keys()):
-        surveyor = _surveyed_again(columns, scope, counter.cells)
+    if score_counter.has_several and not score_counter.is_right(counter.cells.images_of_keys()):
+        score_counter = _counted_again(columns, scope, counter.cells)
     counts = dict(zip(groupings, counter.counts(), strict=True))
-    return counts, panel_of(counter.cells), surveyor.survey(), sizes.bands()
+    return counts, panel_of(counter.cells), score_counter.stats(), sizes.bands()
 
 
-def _surveyed_again(columns: Columns, scope: Scope, cells: Cells) -> Surveyor:
+def _counted_again(columns: Columns, scope: Scope, cells: Cells) -> ScoreCounter:
     """Look at the scores once more, now that it is known by which thresholds most images were judged."""
-    surveyor = Surveyor(columns.keys)
-    surveyor.suppose(cells.images_of_keys())
+    score_counter = ScoreCounter(columns.keys)
+    score_counter.suppose(cells.images_of_keys())
     for batch in columns.batches(scope, scores=True):
-        surveyor.add(batch)
-    return surveyor
+        score_counter.add(batch)
+    return score_counter
 
 
 def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:
@@ -162,11 +162,13 @@ def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:
     }
 
 
-def _missed(columns: Columns, scope: Scope, survey: Survey, panel: Panel, settings: "Reporting") -> Sequence[Missed]:
+def _missed(
+    columns: Columns, scope: Scope, score_stats: ScoreStats, panel: Panel, settings: "Reporting"
+) -> Sequence[Missed]:
     """Find thresholds that many miss by little; what lower ones would decide takes a second look, if there are any."""
-    missed = missed_by_little(survey.boundaries, settings)
+    missed = missed_by_little(score_stats.boundaries, settings)
     if missed:  # what independent images would not prove is not a pattern in bursts either
-        missed = missed_by_little(survey.boundaries, settings, scatter_of(panel.images, panel.rejected).burst)
+        missed = missed_by_little(score_stats.boundaries, settings, scatter_of(panel.images, panel.rejected).burst)
     return tried(missed, columns.keys, columns.batches(scope, scores=True), columns.measures)
 
 

@@ -13,7 +13,7 @@ from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES, Percentiles
 from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.reporting.review_impact import Recall, Reviewed
-from imageguard_daemon.reporting.score_stats import Near
+from imageguard_daemon.reporting.score_stats import NearThreshold
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.text import joined
 
@@ -172,7 +172,7 @@ def _percentiles_as_dict(one: Percentiles) -> dict[str, Any]:
     }
 
 
-def _near_as_dict(near: Near, image: RecordedImage | None) -> dict[str, Any]:
+def _near_as_dict(near: NearThreshold, image: RecordedImage | None) -> dict[str, Any]:
     """Describe an image near a threshold; one that was archived has no path any more."""
     return {
         "id": near.id,

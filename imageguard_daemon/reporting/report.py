@@ -1,6 +1,10 @@
-"""The report itself: what was asked, the numbers, and the findings, ready to be shown in any form."""
+"""The report itself: what was asked, the numbers, and the findings, ready to be shown in any form.
 
-from collections.abc import Mapping, Sequence
+Charts and tables show its time in buckets of minutes, hours, days or weeks, without gaps.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,18 +14,18 @@ import numpy as np
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedImage, Scope
 from imageguard_daemon.audit.review_counts import ReviewCount
 from imageguard_daemon.reporting.findings import Finding, Patterns, find_patterns
-from imageguard_daemon.reporting.later import Later, stamped_later
 from imageguard_daemon.reporting.panel import Counts, Numbers, Panel, panel_of_tallies
 from imageguard_daemon.reporting.percentiles import Percentiles, percentiles
 from imageguard_daemon.reporting.questions.boundary import Missed
+from imageguard_daemon.reporting.questions.oddities import Later, stamped_later
 from imageguard_daemon.reporting.review_impact import Recall, Reviewed, recall, reviewed, reviewed_by
-from imageguard_daemon.reporting.score_stats import Near, Survey
+from imageguard_daemon.reporting.score_stats import NearThreshold, ScoreStats
 from imageguard_daemon.reporting.sizes import Bands
-from imageguard_daemon.reporting.tallies import Tally, tallies_at, tallies_by, tally
-from imageguard_daemon.reporting.trend import Trend, trend
+from imageguard_daemon.reporting.tallies import Tally, Trend, tallies_at, tallies_by, tally, together, trend
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
+
 
 Grouping = tuple[Dimension, ...]
 EVERYTHING: Grouping = (Dimension.class_, Dimension.source, Dimension.camera)
@@ -31,6 +35,10 @@ _MIN_SLOTS = 6
 """The longest part of time of which a report has so many is what changes are looked for in."""
 _SHORT = timedelta(days=4)
 _HOUR = timedelta(hours=1)
+DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
+_UNITS = {timedelta(hours=1): "hour", DAY: "day", WEEK: "week"}
+_WEEKS_FROM = timedelta(days=100)
+"""So much time is shown as weeks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ class Facts:
 
     counts: Mapping[Grouping, Sequence[Count]]
     earlier: Mapping[Grouping, Sequence[Count]] | None = None
-    survey: Survey | None = None
+    score_stats: ScoreStats | None = None
     images: Mapping[int, RecordedImage] = field(default_factory=dict)
     bands: Mapping[str, Bands] = field(default_factory=dict)
     of_a_log: bool = True
@@ -72,8 +80,8 @@ class Report:
     before: Mapping[tuple[str, ...], Tally] = field(default_factory=dict)
     trend: Trend | None = None
     percentiles: tuple[Percentiles, ...] = ()
-    nearest: tuple[tuple[Near, RecordedImage | None], ...] = ()
-    survey: Survey | None = None
+    nearest: tuple[tuple[NearThreshold, RecordedImage | None], ...] = ()
+    score_stats: ScoreStats | None = None
     classes: Mapping[str, Tally] = field(default_factory=dict)
     cameras: Mapping[str, Tally] = field(default_factory=dict)
     periods: Mapping[datetime, Tally] = field(default_factory=dict)
@@ -89,7 +97,7 @@ class Report:
     @property
     def borderline(self) -> int:
         """Images that a person should look at first, whatever their verdict."""
-        return self.survey.borderline_images if self.survey else 0
+        return self.score_stats.borderline_images if self.score_stats else 0
 
     @property
     def in_quarantine(self) -> int:
@@ -139,7 +147,7 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         panel,
         facts.missed,
         facts.bands,
-        *(_by_stream(facts.survey, panel) if facts.survey else (None, None)),
+        *(_by_stream(facts.score_stats, panel) if facts.score_stats else (None, None)),
         end_second=facts.end.timestamp() if facts.end else None,
         of_a_log=facts.of_a_log,
         scope=scope,
@@ -155,9 +163,9 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
         rejection_rate_limit=settings.rejection_rate_limit,
         before=before,
         trend=trend(overall, tally(facts.earlier[EVERYTHING])) if facts.earlier is not None else None,
-        percentiles=percentiles(facts.survey.histogram) if facts.survey else (),
+        percentiles=percentiles(facts.score_stats.histogram) if facts.score_stats else (),
         nearest=_nearest(facts),
-        survey=facts.survey,
+        score_stats=facts.score_stats,
         classes=classes,
         cameras=cameras,
         **_series(facts),
@@ -182,17 +190,17 @@ def _panel_of(everything: Sequence[Count]) -> Panel:
     return panel_of_tallies((dict(zip(map(str, EVERYTHING), keys, strict=True)), one) for keys, one in groups.items())
 
 
-def _by_stream(survey: Survey, panel: Panel) -> tuple[Counts | None, Numbers | None]:
-    """Give what a survey has of keys for streams: rejections by one rule, and the newest rejected decision."""
+def _by_stream(score_stats: ScoreStats, panel: Panel) -> tuple[Counts | None, Numbers | None]:
+    """Give what score stats have of keys for streams: rejections by one rule, and the newest rejected decision."""
     known = np.flatnonzero(panel.stream_of_key >= 0)
-    if len(survey.newest) != len(panel.stream_of_key):
+    if len(score_stats.newest) != len(panel.stream_of_key):
         return None, None
     streams = panel.stream_of_key[known]
     newest = np.zeros(len(panel.streams), np.int64)
-    np.maximum.at(newest, streams, survey.newest[known])
-    if survey.by_one_rule is None:
+    np.maximum.at(newest, streams, score_stats.newest[known])
+    if score_stats.by_one_rule is None:
         return None, newest
-    return np.bincount(streams, survey.by_one_rule[known], minlength=len(newest)).astype(float), newest
+    return np.bincount(streams, score_stats.by_one_rule[known], minlength=len(newest)).astype(float), newest
 
 
 def _series(facts: Facts) -> dict[str, Any]:
@@ -217,15 +225,15 @@ def _asked(by: Grouping) -> Grouping:
 
 
 def _examples(facts: Facts, overall: Tally) -> tuple[RecordedImage, ...]:
-    by_reason = facts.survey.examples if facts.survey else {}
+    by_reason = facts.score_stats.examples if facts.score_stats else {}
     ids = [number for reason in overall.ranked_reasons() for number in by_reason.get(reason, ())]
     return tuple(facts.images[number] for number in ids if number in facts.images)
 
 
-def _nearest(facts: Facts) -> tuple[tuple[Near, RecordedImage | None], ...]:
-    if not facts.survey:
+def _nearest(facts: Facts) -> tuple[tuple[NearThreshold, RecordedImage | None], ...]:
+    if not facts.score_stats:
         return ()
-    found = (*facts.survey.rejected_nearest, *facts.survey.accepted_nearest)
+    found = (*facts.score_stats.rejected_nearest, *facts.score_stats.accepted_nearest)
     return tuple((near, facts.images.get(near.id)) for near in found)
 
 
@@ -247,3 +255,57 @@ def _order(by: Grouping, keys: tuple[str, ...], one: Tally) -> tuple[object, ...
     """Rank by time, then by the low end of the interval: 1 of 1 rejected says less than 90 of 100."""
     periods = tuple(key for key, dimension in zip(keys, by, strict=True) if dimension in PERIODS)
     return periods, -one.interval[0], -one.total, keys
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What was decided in one part of time; weeks begin on Monday.
+
+    `begin` and `until` are cut to the report. A bucket that `is_part` of an hour, day or week would look like a drop.
+    """
+
+    size: timedelta
+    begin: datetime
+    until: datetime
+    tally: Tally
+
+    @property
+    def unit(self) -> str:
+        """How long it is when it is whole, in words."""
+        return _UNITS.get(self.size, f"{self.size // timedelta(minutes=1)} minutes")
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the report has only a part of it."""
+        return self.until - self.begin < self.size
+
+    @property
+    def name(self) -> str:
+        """When it is, for people."""
+        if self.size == DAY and not self.is_part:
+            return f"{self.begin:%Y-%m-%d}"
+        part = " (part)" if self.is_part else ""
+        if self.size == WEEK:
+            return f"{self.begin:%Y-%m-%d} to {self.until - timedelta(microseconds=1):%Y-%m-%d}{part}"
+        end = f"{self.until:%H:%M}" if self.until.date() == self.begin.date() else "24:00"
+        return f"{self.begin:%Y-%m-%d %H:%M} to {end}{part}"
+
+
+def buckets_of(report: Report) -> list[Bucket]:
+    """Give the buckets from the first with an image to the last, those without any as well."""
+    return list(_buckets(report)) if report.periods else []
+
+
+def _buckets(report: Report) -> Iterator[Bucket]:
+    size = report.period
+    first, end = min(report.periods), max(report.periods) + size
+    begin, since, until = first, report.scope.since or first, report.scope.until or end
+    if size == DAY and end - first >= _WEEKS_FROM:
+        size, begin = WEEK, first - timedelta(days=first.weekday())
+        since, until = max(since, first), min(until, end)
+    inside: defaultdict[int, list[Tally]] = defaultdict(list)
+    for moment, part in report.periods.items():
+        inside[(moment - begin) // size].append(part)
+    for number in range(max(inside) + 1):
+        start = begin + number * size
+        yield Bucket(size, max(start, since), min(start + size, until), together(inside[number]))

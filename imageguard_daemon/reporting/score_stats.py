@@ -31,7 +31,7 @@ _Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class NearThreshold:
     """An image whose verdict hangs on few points: `margin` is what `signal`'s score has above its threshold."""
 
     id: int
@@ -69,7 +69,7 @@ def lowered(thresholds: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class ScoreStats:
     """What the scores of a report's images say.
 
     `histogram` is (signals, BINS): images whose score is in each tenth of a point, signals in the order of SCORE_NAMES.
@@ -78,8 +78,8 @@ class Survey:
 
     histogram: _Ints
     thresholds: Mapping[str, float]
-    accepted_nearest: tuple[Near, ...]
-    rejected_nearest: tuple[Near, ...]
+    accepted_nearest: tuple[NearThreshold, ...]
+    rejected_nearest: tuple[NearThreshold, ...]
     examples: Mapping[str, tuple[int, ...]]
     """For each reason the ids of the newest images rejected for it, the newest first."""
     borderline_images: int = 0
@@ -117,7 +117,7 @@ class _Judged(NamedTuple):
     margins: _Floats
 
 
-class Surveyor:
+class ScoreCounter:
     """Takes batches with their scores, one after the other; memory does not grow with them.
 
     Where keys have several thresholds, `suppose` comes first, with a guess of how many images each key has, and
@@ -260,9 +260,9 @@ class Surveyor:
             ids = np.partition(ids, -EXAMPLES_KEPT)[-EXAMPLES_KEPT:] if len(ids) > EXAMPLES_KEPT else ids
             self._newest[reason] = sorted((*self._newest.get(reason, ()), *ids.tolist()))[-EXAMPLES_KEPT:]
 
-    def survey(self) -> Survey:
+    def stats(self) -> ScoreStats:
         """Give what was found."""
-        return Survey(
+        return ScoreStats(
             self._histogram,
             dict(self._thresholds_of_most()),
             tuple(map(_near, self._nearest[True])),
@@ -312,6 +312,6 @@ def _of_most(values: _Floats, images: _Ints) -> float:
     return float(distinct[np.bincount(places, weights=images).argmax()])
 
 
-def _near(found: _Found) -> Near:
+def _near(found: _Found) -> NearThreshold:
     _, decision_id, signal, score, threshold = found
-    return Near(decision_id, SCORE_NAMES[signal], score, threshold)
+    return NearThreshold(decision_id, SCORE_NAMES[signal], score, threshold)

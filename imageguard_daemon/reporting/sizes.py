@@ -1,14 +1,16 @@
 """How many pixels the images of each source and class have, and where many small ones are of nearly one size.
 
+The finding: small copies among larger images are previews and thumbnails that were collected for originals.
+
 The roll-ups have no sizes, but the score of resolution has one meaning: so many effective pixels. A table turns it
 back, so that a pass over the log costs a look-up for each image.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,14 @@ import numpy.typing as npt
 from imageguard_daemon.audit.columns import Batch, Key
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.quality.scoring import SCALES
-from imageguard_daemon.reporting.statistics import chance_of_at_least
+from imageguard_daemon.reporting.finding import ALPHA, CLEARLY_HIGHER, Finding, Shows, evidence_of
+from imageguard_daemon.reporting.statistics import chance_of_at_least, holm_adjusted
+from imageguard_daemon.reporting.tallies import Tally
+from imageguard_daemon.reporting.text import percent, share, shown
+
+if TYPE_CHECKING:
+    from imageguard_daemon.config import Reporting
+
 
 _Ints = npt.NDArray[np.int64]
 _RESOLUTION = SCORE_NAMES.index("resolution_score")
@@ -38,6 +47,20 @@ _MAX_CLASSES = 10_000
 EXAMPLES_KEPT = 3
 MIN_IMAGES = 6
 """Fewer are never a band; fewer images are not a group to look at."""
+MIN_SHARE = 0.03
+"""A smaller share of thumbnails is told of no source: it costs little, and some source always has an odd size."""
+_ALIKE = 0.25
+"""A size that is named has so nearly the number of pixels that is told."""
+_LARGER_SHARE, _LARGER_OF_OTHERS = 0.2, 0.4
+"""So many of all, and of those that are not in the band, must be far larger: else small is what these images are."""
+
+
+_THUMBNAILS = "Look at whether thumbnails or previews are collected in place of the originals"
+_LOOK_AT = {
+    "Class": f"{_THUMBNAILS}.",
+    "Source": f"{_THUMBNAILS}. Where they are all the images of one class, that may be its size.",
+    "": f"{_THUMBNAILS}.",
+}
 
 
 class Width(NamedTuple):
@@ -48,10 +71,10 @@ class Width(NamedTuple):
 
 
 WIDTHS = (
-    Width(
-        4, 0.12
-    ),  # one size: 225 x 225, 259 x 194 and 275 x 183 have the same pixels. A smooth density has 5 % there.
-    Width(30, 0.5),  # one longer side, at any proportions. A smooth density has 30 % there.
+    # One size: 225 x 225, 259 x 194 and 275 x 183 have the same pixels. A smooth density has 5 % there.
+    Width(4, 0.12),
+    # One longer side, at any proportions. A smooth density has 30 % there.
+    Width(30, 0.5),
 )
 
 
@@ -225,3 +248,66 @@ def _table() -> _Ints:
 
 
 _BIN_OF_SCORE = _table()
+
+
+def thumbnails_mixed_in(bands: Mapping[str, Bands], settings: "Reporting", *, of_a_log: bool = True) -> list[Finding]:
+    """Tell which sources have many small images of one size among far larger ones, and which classes have more."""
+    sources = _conspicuous(bands.get("source", Bands()), settings)
+    most = max((band.images / band.total for _, band, _ in sources), default=0.0)
+    classes = [
+        one
+        for one in _conspicuous(bands.get("class", Bands()), settings)
+        if one[1].images / one[1].total >= CLEARLY_HIGHER * most  # else it has what its source has
+    ]
+    what = "Source" if of_a_log else ""
+    return [*_findings(what, sources), *_findings("Class", classes)]
+
+
+_Found = tuple[str, Band, float]
+
+
+def _conspicuous(bands: Bands, settings: "Reporting") -> list[_Found]:
+    others = [1.0] * (bands.looked_at - len(bands.found))
+    chances = holm_adjusted([*(band.chance for band in bands.found.values()), *others])
+    found = [
+        (name, band, chance)
+        for (name, band), chance in zip(bands.found.items(), chances, strict=False)
+        if chance < ALPHA and _is_among_larger(band, settings)
+    ]
+    return sorted(found, key=lambda one: (-one[1].images / one[1].total, one[0]))
+
+
+def _is_among_larger(band: Band, settings: "Reporting") -> bool:
+    return (
+        band.images >= MIN_SHARE * band.total
+        and band.larger >= max(settings.min_sample, _LARGER_SHARE * band.total)
+        and band.larger >= _LARGER_OF_OTHERS * (band.total - band.images)
+    )
+
+
+def _findings(what: str, found: Iterable[_Found]) -> Iterable[Finding]:
+    for name, band, chance in found:
+        counted = Tally(band.total, {"": band.images})
+        subject = f"{what} '{shown(name)}': " if what else ""
+        # Of an enlarged image the band has the size that it was enlarged from.
+        alike = [(w, h) for w, h in band.sizes if abs(w * h - band.pixels) <= _ALIKE * band.pixels]
+        sizes = [f"{width} x {height}" for width, height in alike]
+        such_as = f" ({' and '.join(sizes[:2])})" if sizes else ""
+        sentence = (
+            f"{subject}{share(band.images, band.total)} images ({percent(counted.rate)}) have nearly the same size of "
+            f"about {band.pixels / 1000:.0f} kilopixels{such_as}, while {band.larger:,} have {FAR_LARGER:g} times as "
+            "many pixels or more."
+        )
+        look_at = _LOOK_AT[what]
+        where = {(what or "source").lower(): name}
+        more = {"pixels": round(band.pixels), "larger": band.larger}
+        yield Finding(
+            "thumbnails_mixed_in",
+            name,
+            sentence,
+            look_at,
+            evidence_of(counted, MIN_SHARE, chance) | more,
+            where,
+            shows=Shows.accepted,
+            score=("resolution_score", *band.scores),
+        )

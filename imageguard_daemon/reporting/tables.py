@@ -196,7 +196,9 @@ def _rates(one: Tally) -> Iterator[str]:
 
 
 def _percentiles(report: Report) -> Iterator[RenderableType]:
-    yield Text(f"Measures of {report.survey.measured if report.survey else 0:,} images, the worst first", "bold")
+    yield Text(
+        f"Measures of {report.score_stats.measured if report.score_stats else 0:,} images, the worst first", "bold"
+    )
     table = plain_table("signal")
     number_columns(table, *("median" if share == 0.5 else f"{share * 100:.0f} %" for share in SHARES))
     for one in report.percentiles:

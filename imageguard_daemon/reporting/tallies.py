@@ -1,5 +1,6 @@
-"""Counts from the audit log, folded into one tally for each thing reported on."""
+"""Counts from the audit log, folded into one tally for each thing reported on; and how a rate differs from another."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,3 +83,36 @@ def together(tallies: Iterable[Tally]) -> Tally:
         duplicates += part.duplicates
         reasons.update(part.reasons)
     return Tally(total, dict(reasons), duplicates)
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """`change` is the rate now less the rate before, in [-1, 1]; low and high are its 95 % interval."""
+
+    before: Tally
+    change: float
+    low: float
+    high: float
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the interval leaves no doubt about the direction."""
+        return self.low > 0 or self.high < 0
+
+
+def trend(now: Tally, before: Tally) -> Trend | None:
+    """Compare two periods; None where one of them has no images.
+
+    The interval is Newcombe's hybrid score interval for the difference of two proportions, made from the two Wilson
+    intervals: Newcombe (1998), Statistics in Medicine 17, 873-890, method 10.
+    """
+    if not now.total or not before.total:
+        return None
+    change = now.rate - before.rate
+    (low, high), (low_before, high_before) = now.interval, before.interval
+    return Trend(
+        before,
+        change,
+        max(-1.0, change - math.hypot(now.rate - low, high_before - before.rate)),
+        min(1.0, change + math.hypot(high - now.rate, before.rate - low_before)),
+    )

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.core.errors import UsageError
-from imageguard_daemon.reporting.buckets import Bucket, buckets_of
 from imageguard_daemon.reporting.page import charts_over_time
 from imageguard_daemon.reporting.period import PARAMETERS, parse_period
 from imageguard_daemon.reporting.query import report_on
-from imageguard_daemon.reporting.report import Report
+from imageguard_daemon.reporting.report import Bucket, Report, buckets_of
 from imageguard_daemon.web.cache import Keeping, Remembered
 from imageguard_daemon.web.filters import Filters
 from imageguard_daemon.web.site import Site

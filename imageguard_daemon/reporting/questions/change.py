@@ -1,8 +1,9 @@
-"""Since when, and where, are more images rejected than before?
+"""Since when, and where, are more images rejected than before? Do more and more lie near a threshold?
 
 Model and null: `rises.py`, for all images together and for each class, source, camera, host and pair. Correction: for
 all times of a series (there), and Bonferroni with an equal part for each kind of series. A cause is told once: what
-explains most comes first, and what another series has beyond it is looked at without its streams.
+explains most comes first, and what another series has beyond it is looked at without its streams. Of images near a
+threshold the null is that their share stays; correction: Bonferroni over sources.
 """
 
 from bisect import insort
@@ -35,6 +36,7 @@ from imageguard_daemon.reporting.text import percent
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
+
 SERIES = ((), ("class",), ("source",), ("camera",), ("host",), *PAIRS)
 MAX_TOLD = 10
 _LOOKED_AT = 40
@@ -46,6 +48,7 @@ _LOOK_AT = {
     "camera": "Look at what changed there then: focus, lens, light, settings, firmware.",
     "host": "Look at what changed then on this server.",
 }
+_NEAR_GROUPS = ((), ("source",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,3 +228,42 @@ def spoken(slots: Slots, slot: int) -> str:
 def times_of(slots: Slots) -> Shows:
     """Say in which steps a report shows what is found in slots."""
     return Shows.days if slots.seconds >= _DAY_SECONDS else Shows.hours
+
+
+def more_near_thresholds(seen: Patterns, settings: "Reporting", changed: Sequence[Changed]) -> list[Finding]:
+    """Tell where more and more images lie near a threshold: what comes next is a change of the rate."""
+    told: list[Finding] = []
+    taken = [one.chosen for one in changed]
+    for fields in _NEAR_GROUPS:
+        groups = seen.panel.groups(*fields)
+        if fields and len(groups) < 2:
+            continue
+        images, near = groups.sums(seen.panel.images), groups.sums(seen.panel.borderline)
+        looked_at = len(_NEAR_GROUPS) * int((images.sum(axis=1) >= 2 * settings.min_sample).sum())
+        looked = Rises(images, near, seen.scatter_of_shares(images, near), least=settings.min_sample)
+        for number, rise in enumerate(looked.find(looked_at)):
+            chosen = groups.of_stream == number
+            lasts = rise is not None and rise.end == seen.panel.slots.number
+            if rise and lasts and rise.chance * looked_at < ALPHA and not any((chosen & each).any() for each in taken):
+                taken.append(chosen)
+                where = dict(zip(fields, groups.names[number], strict=True))
+                told.append(_more_near(where, rise, (images[number], near[number]), seen, rise.chance * looked_at))
+    return told
+
+
+def _more_near(
+    where: Mapping[str, str], rise: Rise, counts: tuple[Counts, Counts], seen: Patterns, chance: float
+) -> Finding:
+    rise = with_drift(rise, *counts)
+    slots = seen.panel.slots
+    (n, y), (others, other_y) = (
+        [int(part[chosen].sum()) for part in counts] for chosen in (slice(rise.begin, None), slice(0, rise.begin))
+    )
+    now, before = Tally(n, {"": y}), Tally(others, {"": other_y})
+    sentence = (
+        f"{group_in_words(where)}: since {spoken(slots, rise.begin)}, {percent(now.rate)} of {n:,} images lie near a "
+        f"threshold, where good and bad ones mix; before, {percent(before.rate)} of {others:,}."
+    )
+    look_at = "Look at them before the rate rises: `quarantine list --borderline` and the page show the rejected ones."
+    evidence = evidence_of(now, before.rate, chance) | {"since": slots.begin(rise.begin)}
+    return Finding("more_near_threshold", subject_of(where), sentence, look_at, evidence, where, shows=Shows.page)

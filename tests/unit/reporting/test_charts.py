@@ -11,10 +11,9 @@ from imageguard_daemon.audit.aggregation import Cells
 from imageguard_daemon.audit.columns import Key
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.reporting.buckets import buckets_of
 from imageguard_daemon.reporting.charts import rate_over_time, rejections_over_time, score_distribution
 from imageguard_daemon.reporting.panel import panel_of
-from imageguard_daemon.reporting.report import EVERYTHING, Facts, make_report
+from imageguard_daemon.reporting.report import EVERYTHING, Facts, buckets_of, make_report
 from imageguard_daemon.reporting.score_stats import BINS
 
 

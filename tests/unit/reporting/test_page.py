@@ -10,7 +10,7 @@ from imageguard_daemon.audit.counts import Count, Dimension, RecordedImage, Scop
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.page import as_html
 from imageguard_daemon.reporting.report import EVERYTHING, Facts, Report, make_report
-from imageguard_daemon.reporting.score_stats import BINS, Near, Survey
+from imageguard_daemon.reporting.score_stats import BINS, NearThreshold, ScoreStats
 from imageguard_daemon.reporting.templating import with_code
 from tests.helpers.reports import report_of
 
@@ -60,13 +60,13 @@ def report_with(name: str = "lynx") -> Report:
     counts = {EVERYTHING: [*images, other], (Dimension.day,): days}
     histogram = np.zeros((6, BINS), np.int64)
     histogram[:, ::50] = 7
-    near = Near(7, "blur_score", 39.9, 40.0)
-    survey = Survey(histogram, {"blur_score": 40.0}, (), (near,), {name: (7, 8)})
+    near = NearThreshold(7, "blur_score", 39.9, 40.0)
+    score_stats = ScoreStats(histogram, {"blur_score": 40.0}, (), (near,), {name: (7, 8)})
     recorded = {
         number: RecordedImage(number, "", name, name, f"{name}/{number}.jpg", "", "", "quarantined", name, name)
         for number in (7, 8)
     }
-    return make_report(by, Scope(class_name=name), Facts(counts, None, survey, recorded), Reporting())
+    return make_report(by, Scope(class_name=name), Facts(counts, None, score_stats, recorded), Reporting())
 
 
 def test_a_page_has_all_its_parts() -> None:
@@ -140,7 +140,7 @@ def test_bars_lead_to_pictures_of_what_they_count() -> None:
         "example-0",
         "example-1",
     }
-    lower = report.survey.histogram[0, :400]  # in the page a bar has two points
+    lower = report.score_stats.histogram[0, :400]  # in the page a bar has two points
     below = sum(1 for at in range(0, 400, 20) if lower[at : at + 20].any())
     assert places == ["#example-0"] * (1 + 1 + below)  # legend, bar, scores
 

@@ -12,8 +12,7 @@ from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.quality.version import SCORER_VERSION
 from imageguard_daemon.reporting.finding import Finding
-from imageguard_daemon.reporting.sizes import Band, Bands, SizeCounter, bands_of, bin_of
-from imageguard_daemon.reporting.small_sizes import thumbnails_mixed_in
+from imageguard_daemon.reporting.sizes import Band, Bands, SizeCounter, bands_of, bin_of, thumbnails_mixed_in
 
 Pixels = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Pixels]
