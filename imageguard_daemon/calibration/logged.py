@@ -1,17 +1,23 @@
-"""Images of a log as examples: those that nobody called bad are taken as good, which is for people to judge."""
+"""Images of a log as examples for calibration.
 
+What people said of them counts: released and approved ones are good, confirmed and rejected ones bad. Where a proposal
+is made from all images, those that nobody called bad are taken as good, which is for people to judge.
+"""
+
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from imageguard_daemon.calibration.proposal import Proposal
-from imageguard_daemon.calibration.reviewed import recorded_measures
-from imageguard_daemon.core.model import Measurement
+from imageguard_daemon.core.model import Measurement, Measures
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.quality.scoring import LIMITS
 from imageguard_daemon.reporting.simulation import Simulation
 from imageguard_daemon.reporting.text import shown
+
+_MEASURES = {one.name for one in fields(Measures)}
 
 
 @dataclass(slots=True)
@@ -111,3 +117,34 @@ def as_dict(told: FromLog) -> dict[str, Any]:
         "reasons_after": dict(told.simulation.reasons_after.most_common()),
         "commands": list(told.commands),
     }
+
+
+@dataclass(slots=True)
+class ReviewedImages:
+    """Reviewed images with their recorded measures, named by their path below the inbox."""
+
+    good: list[tuple[str, Measurement]] = field(default_factory=list)
+    bad: list[tuple[str, Measurement]] = field(default_factory=list)
+    left_out: int = 0
+    """Nothing could be measured, or another version of the scorer did."""
+
+
+def reviewed_images(rows: Iterable[tuple[bool, str, str, str, str]], scorer_version: str) -> ReviewedImages:
+    """Sort rows of the log: whether people called it bad, path, SHA-256, scorer version, measures as JSON."""
+    made = ReviewedImages()
+    for is_bad, name, sha256, version, text in rows:
+        measures = recorded_measures(text) if version == scorer_version else None
+        if measures is None:
+            made.left_out += 1
+        else:
+            (made.bad if is_bad else made.good).append((name, Measurement(sha256, measures)))
+    return made
+
+
+def recorded_measures(text: str) -> Measures | None:
+    """Read measures as the log has them; None where there are none, or not those of today."""
+    try:
+        found = json.loads(text)
+        return Measures(**{name: value for name, value in found.items() if name in _MEASURES}) if found else None
+    except (ValueError, TypeError, AttributeError):
+        return None

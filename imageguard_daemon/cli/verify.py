@@ -89,7 +89,7 @@ def _repairing(settings: "Settings") -> "Iterator[Repairer]":
     from imageguard_daemon.audit.opening import require_log_of_own
     from imageguard_daemon.audit.writer import AuditWriter
     from imageguard_daemon.core.locks import ActingLock, RootLock
-    from imageguard_daemon.verification.repairing import LogRepairer
+    from imageguard_daemon.verification.inspection import LogRepairer
 
     require_log_of_own(settings)
     lock = RootLock(settings.state_folder)
@@ -117,14 +117,14 @@ def _verifier(  # noqa: PLR0913, PLR0917 - what the options say
     from imageguard_daemon.audit.file_index import FiledFiles
     from imageguard_daemon.audit.opening import open_log_for_checking
     from imageguard_daemon.core import locks
-    from imageguard_daemon.verification.verifier import Task, Verifier
+    from imageguard_daemon.verification.verifier import Verification, Verifier
 
     running = repairer is None and (database is not None or locks.running_process(settings.state_folder) is not None)
     with open_log_for_checking(database or settings.audit.database) as log:
         chain = ChainCheck(log, [head] if head is not None else [])
         acting = locks.ActingLock(settings.state_folder).is_held
         may_act = (lambda: True) if database is not None else (lambda: False) if repairer else acting
-        yield Verifier(chain, FiledFiles(log), Task(folders, quick, head, running, may_act), repairer)
+        yield Verifier(chain, FiledFiles(log), Verification(folders, quick, head, running, may_act), repairer)
 
 
 def _write(verifier: "Verifier", output: OutputFormat, searched: bool) -> None:

@@ -124,25 +124,27 @@ def _pass(
     columns: Columns, groupings: Sequence[Grouping], scope: Scope, slot: int
 ) -> tuple[dict[Grouping, list[Count]], Panel, ScoreStats, dict[str, Bands]]:
     counter = BatchCounter(columns.keys, groupings, slot)
-    score_counter, sizes = ScoreCounter(columns.keys), SizeCounter(columns.keys)
-    if score_counter.has_several:
-        score_counter.suppose(columns.some_images_of_keys(scope))
+    scores, sizes = ScoreCounter(columns.keys), SizeCounter(columns.keys)
+    if scores.has_several:
+        # By which thresholds most images were judged is known only after the pass: a sample guesses it, so that one
+        # pass is enough in nearly every log.
+        scores.suppose(columns.some_images_of_keys(scope))
     for batch in columns.batches(scope, scores=True):
-        for one in (counter, score_counter, sizes):
-            one.add(batch)
-    if score_counter.has_several and not score_counter.is_right(counter.cells.images_of_keys()):
-        score_counter = _counted_again(columns, scope, counter.cells)
+        for each in (counter, scores, sizes):
+            each.add(batch)
+    if scores.has_several and not scores.is_right(counter.cells.images_of_keys()):
+        scores = _counted_again(columns, scope, counter.cells)
     counts = dict(zip(groupings, counter.counts(), strict=True))
-    return counts, panel_of(counter.cells), score_counter.stats(), sizes.bands()
+    return counts, panel_of(counter.cells), scores.stats(), sizes.bands()
 
 
 def _counted_again(columns: Columns, scope: Scope, cells: Cells) -> ScoreCounter:
     """Look at the scores once more, now that it is known by which thresholds most images were judged."""
-    score_counter = ScoreCounter(columns.keys)
-    score_counter.suppose(cells.images_of_keys())
+    scores = ScoreCounter(columns.keys)
+    scores.suppose(cells.images_of_keys())
     for batch in columns.batches(scope, scores=True):
-        score_counter.add(batch)
-    return score_counter
+        scores.add(batch)
+    return scores
 
 
 def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:

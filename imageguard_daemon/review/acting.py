@@ -21,7 +21,7 @@ from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.filing.mover import NameTakenError
 from imageguard_daemon.filing.removal import remove
-from imageguard_daemon.review.planning import Plan, Planner, Refused, Task, left_behind
+from imageguard_daemon.review.planning import Planner, Refused, ReviewPlan, ReviewTask, left_behind
 from imageguard_daemon.review.values import Reviewed, Reviewer
 
 GROUP_SIZE = 50
@@ -68,27 +68,27 @@ def release(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> 
         StalledError: the log, the lock or a disk cannot be had for now; what was yielded as done is done.
         DataError, StorageError: the disk or the folders cannot be trusted; the next command or start looks.
     """
-    return act(acting, decision_ids, Task("release", reviewer))
+    return act(acting, decision_ids, ReviewTask("release", reviewer))
 
 
 def confirm(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
     """Record that these rejections are right; for results and errors see `release`."""
-    return act(acting, decision_ids, Task("confirm", reviewer))
+    return act(acting, decision_ids, ReviewTask("confirm", reviewer))
 
 
 def reject(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
     """Move accepted images, each with its sidecars, to where they would have gone in quarantine; see `release`."""
-    return act(acting, decision_ids, Task("reject", reviewer))
+    return act(acting, decision_ids, ReviewTask("reject", reviewer))
 
 
 def approve(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
     """Record that these images were accepted rightly; for results and errors see `release`."""
-    return act(acting, decision_ids, Task("approve", reviewer))
+    return act(acting, decision_ids, ReviewTask("approve", reviewer))
 
 
 def undo(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
     """Take back what was last done with each image or said of it, but for a purge; for the rest see `release`."""
-    return act(acting, decision_ids, Task("undo", reviewer))
+    return act(acting, decision_ids, ReviewTask("undo", reviewer))
 
 
 def rejudge(
@@ -98,15 +98,15 @@ def rejudge(
 
     What a person confirmed is refused. For results and errors see `release`.
     """
-    return act(acting, decision_ids, Task("rejudge", reviewer, profiles))
+    return act(acting, decision_ids, ReviewTask("rejudge", reviewer, profiles))
 
 
 def purge(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> Iterator[Reviewed]:
     """Delete images that people confirmed or rejected, each with its sidecars, for good; see `release`."""
-    return act(acting, decision_ids, Task("purge", reviewer))
+    return act(acting, decision_ids, ReviewTask("purge", reviewer))
 
 
-def act(acting: Acting, decision_ids: Sequence[int], task: Task) -> Iterator[Reviewed]:
+def act(acting: Acting, decision_ids: Sequence[int], task: ReviewTask) -> Iterator[Reviewed]:
     """Do a task with each of these images, group by group; for results and errors see `release`."""
     for start in range(0, len(decision_ids), GROUP_SIZE):
         ids = list(dict.fromkeys(decision_ids[start : start + GROUP_SIZE]))
@@ -116,7 +116,7 @@ def act(acting: Acting, decision_ids: Sequence[int], task: Task) -> Iterator[Rev
             raise group.stalled
 
 
-_Pair = tuple[Plan, RecordedReview]
+_Pair = tuple[ReviewPlan, RecordedReview]
 _Done = tuple[dict[int, RetryableError], list[Outcome]]
 """Why the images of some reviews stayed, and what became of every file."""
 
@@ -124,7 +124,7 @@ _Done = tuple[dict[int, RetryableError], list[Outcome]]
 class _Group:
     """A few images that are recorded together, moved, and recorded again."""
 
-    def __init__(self, acting: Acting, task: Task) -> None:
+    def __init__(self, acting: Acting, task: ReviewTask) -> None:
         self._acting = acting
         self._task = task
         self.stalled: StalledError | None = None
@@ -133,8 +133,10 @@ class _Group:
         """Give the results in the order of the ids."""
         results: dict[int, Reviewed] = {}
         left = list(decision_ids)
+        # The lock is taken anew for each group, so that a daemon and other commands wait for a few images at most.
         with self._acting.lock.held():
             audit = self._acting.audit
+            # First what an earlier command left unfinished: a file that is on its way has no place to plan from.
             Recovery(audit, self._acting.roots, self._acting.sources).begin(audit.unfinished_reviews())
             for _ in range(_TRIES):  # another uploader may take a name that was free
                 again = []
@@ -149,6 +151,7 @@ class _Group:
         plans, refused = self._plan(decision_ids)
         yield from ((one, None) for one in refused)
         with Folders(self._acting.roots, self._acting.mounts) as folders:
+            # Recorded before anything moves: after a crash the next start knows what was begun, and ends it.
             recorded = self._acting.audit.record_reviews([plan.review for plan in plans])
             pairs = list(zip(plans, recorded, strict=True))
             do = self._delete if self._task.action == "purge" else self._move
@@ -161,7 +164,7 @@ class _Group:
                 self.stalled = error
             yield self._result(plan, review, error, stayed), error
 
-    def _plan(self, decision_ids: Sequence[int]) -> tuple[list[Plan], list[Reviewed]]:
+    def _plan(self, decision_ids: Sequence[int]) -> tuple[list[ReviewPlan], list[Reviewed]]:
         images = self._acting.audit.held_images(decision_ids)
         planner = Planner(self._acting.sources, self._task)
         plans, refused = [], []
@@ -170,7 +173,7 @@ class _Group:
             name = image.relative_path if image else ""
             try:
                 if image is None:
-                    raise Refused("no image has this number")  # noqa: TRY301 - told like the others
+                    raise Refused("no image has this number")  # noqa: TRY301 - reported like the others
                 plans.append(planner.plan(image))
             except Refused as why:
                 refused.append(Reviewed(decision_id, self._task.action, False, name, str(why)))
@@ -209,18 +212,18 @@ class _Group:
         return errors, outcomes
 
     def _result(
-        self, plan: Plan, review: RecordedReview, error: RetryableError | None, stayed: Mapping[int, str]
+        self, plan: ReviewPlan, review: RecordedReview, error: RetryableError | None, stayed: Mapping[int, str]
     ) -> Reviewed:
         image, action = plan.review.image, plan.review.action
         if error is not None:
             return Reviewed(image.decision_id, action, False, image.relative_path, str(error))
-        destination, told = "", [plan.detail] if plan.detail else []
+        destination, remarks = "", [plan.detail] if plan.detail else []
         for recorded in review.intents:
             intent = recorded.intent
             if intent.role == "image":
                 destination = intent.destination_path
             elif recorded.intent_id in stayed:
-                told.append(left_behind(intent.source_path, stayed[recorded.intent_id]))
+                remarks.append(left_behind(intent.source_path, stayed[recorded.intent_id]))
         return Reviewed(
-            image.decision_id, action, True, image.relative_path, "; ".join(told), destination, review.review_id
+            image.decision_id, action, True, image.relative_path, "; ".join(remarks), destination, review.review_id
         )

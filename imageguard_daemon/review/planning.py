@@ -25,7 +25,7 @@ class Refused(Exception):  # noqa: N818 - not an error of anybody's
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ReviewTask:
     """What is to be done; `profiles` has the thresholds behind a rejudgement, by decision."""
 
     action: ReviewAction
@@ -34,7 +34,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReviewPlan:
     """A review to be recorded, and what is worth telling though it can be done."""
 
     review: PlannedReview
@@ -44,12 +44,12 @@ class Plan:
 class Planner:
     """Plans a group of reviews; no two get the same destination. Looks at files, changes nothing."""
 
-    def __init__(self, sources: Mapping[str, Source], task: Task) -> None:
+    def __init__(self, sources: Mapping[str, Source], task: ReviewTask) -> None:
         self._sources = sources
         self._task = task
         self._reserved: set[str] = set()
 
-    def plan(self, image: HeldImage) -> Plan:
+    def plan(self, image: HeldImage) -> ReviewPlan:
         """Plan one review.
 
         Raises:
@@ -60,13 +60,13 @@ class Planner:
             raise Refused(why_not)
         action = recorded_as(self._task.action, image.state)
         if action in _SAYING or (action == "undo" and image.state in _SAID):
-            return Plan(self._review(image, action))
+            return ReviewPlan(self._review(image, action))
         source = self._sources.get(image.source)
         if source is None:
             raise Refused(f"came from source '{printable(image.source)}', which the configuration does not have")
         found = _Found(image, source)
         intents = found.deletions() if action == "purge" else self._moves(*found.way(action), found)
-        return Plan(self._review(image, action, intents), found.told())
+        return ReviewPlan(self._review(image, action, intents), found.told())
 
     def _review(
         self, image: HeldImage, action: ReviewAction, intents: Sequence[tuple[Intent, int]] = ()

@@ -1,4 +1,7 @@
-"""Holds a whole log against the folders, one thing after the other; memory does not grow with log or folders."""
+"""Holds a whole log against the folders, one thing after the other; memory does not grow with log or folders.
+
+A root may be reached through links, and the log has the name the daemon was given: one folder goes by several names.
+"""
 
 import os
 import re
@@ -6,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from pathlib import PurePath
 from typing import Protocol
 
 from imageguard_daemon.audit.chain import ORIGIN
@@ -16,7 +20,6 @@ from imageguard_daemon.intake.rules.selection import Left, Selection
 from imageguard_daemon.intake.scan import Found, walk
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 from imageguard_daemon.verification.inspection import inspect, sha256_of
-from imageguard_daemon.verification.spelling import Spellings
 
 _LOOKED_UP_AT_ONCE = 500
 _FINISHED_BY = {
@@ -40,7 +43,7 @@ class Repairer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Verification:
     """What to verify: destination folders (absolute), how, and whether a daemon may be at work meanwhile.
 
     `reviews_may_run` tells whether a command may be acting on rejected images just then.
@@ -56,7 +59,9 @@ class Task:
 class Verifier:
     """One verification. Iterate `discrepancies` to its end; then the counts and `head` are complete."""
 
-    def __init__(self, check: ChainCheck, filed: FiledFiles, task: Task, repairer: Repairer | None = None) -> None:
+    def __init__(
+        self, check: ChainCheck, filed: FiledFiles, task: Verification, repairer: Repairer | None = None
+    ) -> None:
         self._chain = check
         self._filed = filed
         self._task = task
@@ -181,3 +186,31 @@ class Verifier:
 
 def _senseless(intent_id: int) -> Discrepancy:
     return Discrepancy(Kind.tampered, "the record names no file that could be", record=f"intents {intent_id}")
+
+
+class Spellings:
+    """Learns from recorded paths how else the destination folders are called."""
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self._names = {folder: [folder] for folder in folders}
+
+    def learn(self, path: str) -> None:
+        """Take in the path of a file that is there."""
+        if any(path.startswith(f"{name}/") for names in self._names.values() for name in names):
+            return
+        for parent in map(str, PurePath(path).parents):
+            for folder, names in self._names.items():
+                if _same(parent, folder):
+                    names.append(parent)
+                    return
+
+    def of(self, folder: str, relative_path: str) -> list[str]:
+        """Give every path under which the log may know a file."""
+        return [os.path.join(name, relative_path) for name in self._names[folder]]
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

@@ -19,7 +19,7 @@ from pathlib import Path
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.file_index import FiledFiles
 from imageguard_daemon.audit.opening import open_log_for_checking
-from imageguard_daemon.verification.verifier import Task, Verifier
+from imageguard_daemon.verification.verifier import Verification, Verifier
 from tests.faults.accounts import OTHER_UPLOADER_ID, UPLOADER_ID, uploading_into
 from tests.faults.attackers import ATTACKS, ROOM, Attack
 from tests.faults.figures import Figures
@@ -204,7 +204,7 @@ def _judge_log(figures: Figures, one: Beside) -> None:
         figures.note(f"not filed after a new start: {missing[:5]}")
     one.daemon.stop()
     engine = open_log_for_checking(one.site.database)
-    task = Task([str(one.site.accepted), str(one.site.quarantine)], daemon_may_run=False)
+    task = Verification([str(one.site.accepted), str(one.site.quarantine)], daemon_may_run=False)
     for wrong in Verifier(ChainCheck(engine), FiledFiles(engine), task).discrepancies():
         if "/evil" not in str(wrong.path):
             figures.note(f"{wrong.kind} {wrong.path} {wrong.detail}")

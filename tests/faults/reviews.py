@@ -8,7 +8,7 @@ from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.file_index import FiledFiles
 from imageguard_daemon.audit.opening import open_log_for_checking
 from imageguard_daemon.core.model import SCORE_NAMES
-from imageguard_daemon.verification.verifier import Task, Verifier
+from imageguard_daemon.verification.verifier import Verification, Verifier
 from tests.faults import tracing
 from tests.faults.figures import Figures
 from tests.faults.kills import EFFECTS as OF_A_DAEMON
@@ -117,7 +117,7 @@ def _finish(launcher: Launcher, site: Site, daemon: Daemon | None) -> None:
 def wrong(site: Site, contents: dict[str, str], action: str) -> list[str]:
     """Give what is wrong with log and folders, and which files are nowhere though nothing says they were purged."""
     engine = open_log_for_checking(site.database)
-    task = Task([str(site.accepted), str(site.quarantine)], daemon_may_run=False)
+    task = Verification([str(site.accepted), str(site.quarantine)], daemon_may_run=False)
     verifier = Verifier(ChainCheck(engine), FiledFiles(engine), task)
     wrong = [f"{one.kind} {one.path} {one.detail}" for one in verifier.discrepancies()]
     with engine.reading() as connection:

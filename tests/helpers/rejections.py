@@ -13,7 +13,7 @@ from imageguard_daemon.config_file import load
 from imageguard_daemon.core.model import Measures, Outcome
 from imageguard_daemon.review.acting import Acting, acting_on
 from imageguard_daemon.review.values import Reviewed, Reviewer
-from imageguard_daemon.verification.verifier import Task, Verifier
+from imageguard_daemon.verification.verifier import Verification, Verifier
 from tests.helpers.records import intent, judged
 
 ANNA = Reviewer("anna", "looked at it")
@@ -80,7 +80,7 @@ class Rejections:
     def wrong(self) -> list[str]:
         """Give what `verify` finds wrong with log, chain and folders."""
         engine = open_log_for_checking(self.root / "audit.db")
-        task = Task([str(self.accepted), str(self.quarantine)], daemon_may_run=False)
+        task = Verification([str(self.accepted), str(self.quarantine)], daemon_may_run=False)
         found = [
             f"{one.kind} {one.path} {one.record} {one.detail}"
             for one in Verifier(ChainCheck(engine), FiledFiles(engine), task).discrepancies()

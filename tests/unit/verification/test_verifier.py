@@ -14,8 +14,8 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.core.model import Outcome
 from imageguard_daemon.core.names import temporary_name
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
-from imageguard_daemon.verification.repairing import LogRepairer
-from imageguard_daemon.verification.verifier import Task, Verifier
+from imageguard_daemon.verification.inspection import LogRepairer
+from imageguard_daemon.verification.verifier import Verification, Verifier
 from tests.helpers.records import UNDECODABLE, Tree, intent, judged
 from tests.helpers.tampering import tamper
 
@@ -42,7 +42,7 @@ class Library:
         """Give all that is wrong."""
         engine = open_log_for_checking(self.database)
         options = {"daemon_may_run": False} | task
-        work = Task([str(self.tree.accepted)], **options)  # type: ignore[arg-type]
+        work = Verification([str(self.tree.accepted)], **options)  # type: ignore[arg-type]
         repairer = LogRepairer(self.audit) if repair else None
         expected = [work.expected_head] if work.expected_head else []
         self.last = Verifier(ChainCheck(engine, expected), FiledFiles(engine), work, repairer)
@@ -238,7 +238,7 @@ def test_a_folder_reached_through_a_link_is_the_same_folder(library: Library, tm
     link.symlink_to(library.tree.accepted)
     engine = open_log_for_checking(library.database)
     (library.tree.accepted / "cat/foreign.jpg").write_bytes(b"x")
-    verifier = Verifier(ChainCheck(engine), FiledFiles(engine), Task([str(link)]))
+    verifier = Verifier(ChainCheck(engine), FiledFiles(engine), Verification([str(link)]))
     assert [one.path for one in verifier.discrepancies()] == [str(link / "cat/foreign.jpg")]
     engine.close()
 
