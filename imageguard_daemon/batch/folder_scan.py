@@ -22,7 +22,7 @@ from imageguard_daemon.batch.scan_request import Request, Result
 from imageguard_daemon.batch.scan_summary import Summary, Totals
 from imageguard_daemon.batch.stale_links import OldLinks
 from imageguard_daemon.core.errors import ChangedError, NoInputError, PermissionDeniedError, UsageError, unwritable
-from imageguard_daemon.core.files import held
+from imageguard_daemon.core.file_lock import alone
 from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.intake.rules.selection import Selection
@@ -81,7 +81,7 @@ def _alone_in(destination: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             destination.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(held(destination / LOCK, f"another scan is making links in {shown}"))
+            stack.enter_context(alone(destination / LOCK, f"another scan is making links in {shown}"))
         except OSError as error:
             raise unwritable(error, f"cannot make {shown}") from error
         yield

@@ -1,13 +1,9 @@
 """Which kind of file system an open file is on (fstatfs(2)), and who can write to it without this kernel's knowledge.
 
-Locks, too, whose answers are others on some of them.
-
 The answer may come from a server: asking waits as long as any other access to the same file system.
 """
 
 import ctypes
-import errno
-import fcntl
 import os
 from dataclasses import dataclass
 from enum import Enum
@@ -81,7 +77,6 @@ _KINDS = {
     for names, reach in ((_LOCAL, Reach.local), (_RELAYED, Reach.relayed), (_NETWORK, Reach.network))
     for magic, name in names.items()
 }
-_HELD = frozenset({errno.EAGAIN, errno.EACCES})
 _LONGS = 64
 """More than any `struct statfs` has; its first one is the kind."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -107,21 +102,6 @@ def file_system_of(descriptor: int) -> FileSystem:
     except OSError:
         return FileSystem("a file system that does not say its kind", Reach.unknown)
     return _KINDS.get(magic) or FileSystem(f"a file system of kind {magic:#x}", Reach.unknown)
-
-
-def lock_if_free(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
-    """Lock an open file or folder (flock(2)); False when somebody else has it, which SMB calls a lack of permission.
-
-    Raises:
-        OSError: whether somebody has it is not known: the file system has no locks, or cannot answer.
-    """
-    try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _HELD:
-            return False
-        raise
-    return True
 
 
 def file_system_at(path: str | os.PathLike[str]) -> FileSystem:

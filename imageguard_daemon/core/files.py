@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from imageguard_daemon.core.errors import AlreadyRunningError
-from imageguard_daemon.core.file_systems import lock_if_free
+from imageguard_daemon.core.file_lock import lock_if_free
 from imageguard_daemon.core.names import printable
 
 PARTIAL_SUFFIX = ".partial"
@@ -120,24 +120,6 @@ def atomic_write(
         raise
     if durable:
         sync_folder(os.path.dirname(os.path.abspath(path)))
-
-
-@contextmanager
-def held(path: str | os.PathLike[str], told: str) -> Iterator[None]:
-    """Hold a lock file for one process at a time; on a file system without locks, nothing keeps a second one away.
-
-    Raises:
-        AlreadyRunningError: another process holds it; `told` says what that does.
-        OSError: it cannot be made there.
-    """
-    with open(path, "a") as lock:
-        try:
-            is_ours = lock_if_free(lock.fileno())
-        except OSError:  # no locks here
-            is_ours = True
-        if not is_ours:
-            raise AlreadyRunningError(told)
-        yield
 
 
 def remove_partial(path: str | os.PathLike[str]) -> None:

@@ -17,12 +17,12 @@ from imageguard_daemon.core.errors import (
     StalledError,
     hindrance,
 )
-from imageguard_daemon.core.file_systems import Reach, file_system_of, lock_if_free
+from imageguard_daemon.core.file_lock import FileLock, lock_if_free, lock_within, unlock
+from imageguard_daemon.core.file_systems import Reach, file_system_of
 
 ACTING_PATIENCE_SECONDS = 20.0
 START_PATIENCE_SECONDS = 1.0
 """Commands that ask who is running hold a lock for a moment."""
-_LOOK_AGAIN_SECONDS = 0.05
 _TRY_AGAIN_SECONDS = 5.0
 _PROGRAM = b"imageguard"
 """In the command line of every daemon."""
@@ -57,7 +57,7 @@ class FolderLock:
         except OSError:  # gone, or closed to us: whoever works in it finds out and says so
             return True
         try:
-            if not _flock_within(descriptor, patience_seconds):
+            if not lock_within(descriptor, patience_seconds):
                 is_strangers = _is_held_by_strangers(descriptor, self._path)
                 os.close(descriptor)
                 self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS if is_strangers else 0.0
@@ -77,9 +77,7 @@ class FolderLock:
     def release(self) -> None:
         """Let others have the folder."""
         if self._descriptor >= 0:
-            with suppress(OSError):
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a child process may have inherited the descriptor
-            os.close(self._descriptor)
+            unlock(self._descriptor)
         self._descriptor, self._folder = -1, None
 
 
@@ -92,58 +90,59 @@ class RootLock:
     def __init__(self, state_folder: Path) -> None:
         self._path = state_folder / "daemon.lock"
         self._root = FolderLock(state_folder.parent)
-        self._descriptor = _opened(self._path)
+        self._file = state_lock(self._path)
         try:
-            is_ours = _locked_within(self._descriptor, self._path, START_PATIENCE_SECONDS)
+            self._take(state_folder)
         except ImageguardError:
-            os.close(self._descriptor)
+            self._file.release()
             raise
-        if not is_ours and not _is_held_by_strangers(self._descriptor, self._path):
-            owner = _read(self._descriptor).decode(errors="replace").strip() or "unknown"
-            os.close(self._descriptor)
+        self._write_owner()
+
+    def _take(self, state_folder: Path) -> None:
+        descriptor = self._file.descriptor
+        if not self._file.acquire(START_PATIENCE_SECONDS) and not _is_held_by_strangers(descriptor, self._path):
+            owner = _read(descriptor).decode(errors="replace").strip() or "unknown"
             raise AlreadyRunningError(
                 f"{_who_is(owner)} is working on {state_folder.parent}; stop it, or use another root"
             )
         if not self._root.hold(START_PATIENCE_SECONDS):
-            os.close(self._descriptor)
             raise AlreadyRunningError(
                 f"another daemon is working on {state_folder.parent}, though its {state_folder.name} was removed; "
                 "stop it, or use another root"
             )
-        self._write_owner()
 
     def keep(self) -> None:
         """Make the lock's file again when somebody has removed it: it tells others which process is at work."""
         try:
-            if os.path.samestat(os.stat(self._path), os.fstat(self._descriptor)):
+            if os.path.samestat(os.stat(self._path), os.fstat(self._file.descriptor)):
                 return
         except OSError:
             pass
         try:
             self._path.parent.mkdir(exist_ok=True)
-            descriptor = _opened(self._path)
-        except (OSError, ImageguardError):  # no space, read-only: the root's own lock still holds
+            file = FileLock(self._path)
+        except OSError:  # no space, read-only: the root's own lock still holds
             return
         is_ours = False
-        with suppress(OSError):
-            is_ours = _flock_within(descriptor, 0.0)
+        with suppress(ImageguardError):
+            is_ours = file.acquire()
         if not is_ours:  # whoever is about to find that the root is taken has it
-            os.close(descriptor)
+            file.release()
             return
-        os.close(self._descriptor)
-        self._descriptor = descriptor
+        self._file.release()
+        self._file = file
         self._write_owner()
         log.warning("the lock was removed beside a running daemon; it is made again", path=str(self._path))
 
     def release(self) -> None:
         """Let another daemon have the root."""
         self._root.release()
-        os.close(self._descriptor)
+        self._file.release()
 
     def _write_owner(self) -> None:
         with suppress(OSError):  # a full disk costs the name of the owner, not the lock
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.ftruncate(self._file.descriptor, 0)
+            os.pwrite(self._file.descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
 class DaemonLocks:
@@ -206,24 +205,26 @@ class ActingLock:
     @contextmanager
     def held_if_free(self, patience_seconds: float = 0.0) -> Iterator[bool]:
         """Hold the lock if nobody else does; tell whether it is held."""
-        descriptor = _opened(self._path, 0o600)
-        try:
-            yield _locked_within(descriptor, self._path, patience_seconds)
-        finally:
-            os.close(descriptor)
+        with state_lock(self._path, 0o600) as lock:
+            yield lock.acquire(patience_seconds)
 
     def is_held(self) -> bool:
         """Tell whether somebody is acting just now."""
         return _owner_of(self._path) is not None
 
 
-def _flock_within(descriptor: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not lock_if_free(descriptor):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(_LOOK_AGAIN_SECONDS)
-    return True
+def state_lock(path: Path, mode: int = 0o644) -> FileLock:
+    """Open a lock file in a folder of state, without which there is no working there.
+
+    Raises:
+        ImageguardError: it cannot be opened or made.
+    """
+    try:
+        return FileLock(path, mode=mode)
+    except PermissionError as error:
+        raise PermissionDeniedError(f"no permission to write {path}") from error
+    except OSError as error:
+        raise hindrance(error, f"cannot write {path}") from error
 
 
 def _is_held_by_strangers(descriptor: int, path: Path) -> bool:
@@ -260,32 +261,11 @@ def _account_of_stranger(process_id: int) -> int | None:
     return None if account in {0, os.geteuid()} or _PROGRAM in command else account
 
 
-def _locked_within(descriptor: int, path: Path, seconds: float) -> bool:
-    """Lock a file of ours; one of which nobody knows whether somebody has it keeps us from working.
-
-    Raises:
-        ImageguardError: its file system has no locks, or cannot answer.
-    """
-    try:
-        return _flock_within(descriptor, seconds)
-    except OSError as error:
-        raise hindrance(error, f"cannot lock {path}") from error
-
-
 def _read(descriptor: int) -> bytes:
     """Read who has locked a file; nothing where a lock keeps readers out, too, as on SMB."""
     with suppress(OSError):
         return os.read(descriptor, 32)
     return b""
-
-
-def _opened(path: Path, mode: int = 0o644) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    except PermissionError as error:
-        raise PermissionDeniedError(f"no permission to write {path}") from error
-    except OSError as error:
-        raise hindrance(error, f"cannot write {path}") from error
 
 
 def _who_is(owner: str) -> str:

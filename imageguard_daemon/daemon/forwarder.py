@@ -28,7 +28,8 @@ from imageguard_daemon.core.errors import (
     NoInputError,
     hindrance,
 )
-from imageguard_daemon.core.file_systems import lock_if_free
+from imageguard_daemon.core.file_lock import FileLock
+from imageguard_daemon.core.locks import state_lock
 from imageguard_daemon.core.state_file import StateFile
 from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
 
@@ -122,7 +123,7 @@ class ForwardingLoop:
     def __init__(self, settings: Settings, wall_clock: Callable[[], datetime] = utc_now) -> None:
         self._settings = settings
         self._wall_clock = wall_clock
-        self._lock = _ForwardingLock(settings.state_folder)
+        self._lock = _locked(settings.state_folder)
         self._forwarder: Forwarder | None = None
         self._pauses = Backoff(FIRST_PAUSE_SECONDS, settings.forward.retry_seconds)
         self._failures = 0
@@ -219,27 +220,20 @@ class ForwardingLoop:
         _STATE.write(self._settings.state_folder, self.status)
 
 
-class _ForwardingLock:
-    """Held by the one process that forwards a root's log; the kernel lets go of it with the process."""
-
-    def __init__(self, state_folder: Path) -> None:
-        try:
-            state_folder.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = os.open(state_folder / "forwarding.lock", flags, 0o644)
-        except OSError as error:
-            raise hindrance(error, f"cannot write in {state_folder}") from error
-        try:
-            is_ours = lock_if_free(self._descriptor)
-        except OSError as error:
-            os.close(self._descriptor)
-            raise hindrance(error, f"cannot lock {state_folder}/forwarding.lock") from error
-        if not is_ours:
-            os.close(self._descriptor)
+def _locked(state_folder: Path) -> FileLock:
+    """Let one process forward a root's log."""
+    try:
+        state_folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise hindrance(error, f"cannot write in {state_folder}") from error
+    lock = state_lock(state_folder / "forwarding.lock")
+    try:
+        if not lock.acquire():
             raise AlreadyRunningError(f"another process forwards the log of {state_folder.parent} already")
-
-    def release(self) -> None:
-        os.close(self._descriptor)
+    except ImageguardError:
+        lock.release()
+        raise
+    return lock
 
 
 def _text(moment: datetime | None) -> str:

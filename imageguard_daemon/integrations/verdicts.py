@@ -1,7 +1,7 @@
 """Verdicts on a list of files, each judged once: known ones from a cache or an audit log, the others measured now."""
 
-import fcntl
 import json
+import math
 import os
 import subprocess
 import sys
@@ -21,6 +21,7 @@ from imageguard_daemon.audit.recorded_measurements import RecordedMeasurements
 from imageguard_daemon.batch.measuring import cache_folder, version_of
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import NoInputError, UnavailableError
+from imageguard_daemon.core.file_lock import FileLock
 from imageguard_daemon.core.model import FileIdentity, Measurement, PresetName, Thresholds
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.regular_files import regular_file
@@ -112,7 +113,8 @@ def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Mea
     version = version_of(scoring, scorer_version)
     with ExitStack() as stack:
         cache = stack.enter_context(_cache_for(judging, f"-{own.digest}" if own else ""))
-        stack.enter_context(_alone(cache))
+        # Whoever waits finds everything measured; on a file system without locks they measure twice, no more.
+        stack.enter_context(FileLock(f"{cache}.lock", is_required=False)).acquire(math.inf)
         store = MeasuredFiles(cache, version)
         stack.callback(store.close)
         log = None
@@ -202,16 +204,3 @@ def _cache_for(judging: Judging, mark: str) -> Iterator[Path]:
             yield Path(folder, "datasets.state")
     else:
         yield wanted
-
-
-@contextmanager
-def _alone(cache: Path) -> Iterator[None]:
-    """Let one process at a time fill a cache: whoever waits finds everything measured."""
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(f"{cache}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        with suppress(OSError):  # a file system without locks: they measure twice, no more
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -18,7 +18,8 @@ from imageguard_daemon.core.errors import (
     StorageError,
     unwritable,
 )
-from imageguard_daemon.core.files import held, is_hidden, sync_folder, written_whole
+from imageguard_daemon.core.file_lock import alone
+from imageguard_daemon.core.files import is_hidden, sync_folder, written_whole
 from imageguard_daemon.core.names import printable
 
 DESCRIPTION = "_backfill.json"
@@ -141,7 +142,7 @@ class Results:
             with self._told("write"):
                 os.makedirs(self._folder, exist_ok=True)
                 lock = os.path.join(self._folder, _LOCK)
-                stack.enter_context(held(lock, f"another back-fill is writing to {self._shown}"))
+                stack.enter_context(alone(lock, f"another back-fill is writing to {self._shown}"))
             yield
 
     @property

@@ -1,13 +1,12 @@
 """Which kind of file system something is on."""
 
-import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from imageguard_daemon.core import file_systems
-from imageguard_daemon.core.file_systems import Reach, file_system_at, file_system_of, lock_if_free
+from imageguard_daemon.core.file_systems import Reach, file_system_at, file_system_of
 
 
 def test_the_temporary_folder_is_on_a_kind_that_is_known(tmp_path: Path) -> None:
@@ -39,25 +38,6 @@ def test_kinds_are_named_as_people_know_them(
     monkeypatch.setattr(file_systems, "magic_of", lambda _descriptor: magic)
     found = file_system_at(tmp_path)
     assert (found.name, found.reach) == (name, reach)
-
-
-@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EACCES])
-def test_a_lock_that_somebody_has_is_told_from_one_that_cannot_be_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    """SMB says that permission is denied where others say that somebody has it; any other error says neither."""
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    assert lock_if_free(descriptor)
-
-    def refuse(*_arguments: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(file_systems.fcntl, "flock", refuse)
-    assert not lock_if_free(descriptor)
-    number = errno.ENOLCK
-    with pytest.raises(OSError, match="No locks"):
-        lock_if_free(descriptor)
-    os.close(descriptor)
 
 
 def test_what_cannot_be_asked_is_unknown() -> None:

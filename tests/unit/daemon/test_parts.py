@@ -30,6 +30,7 @@ from imageguard_daemon.core.errors import (
     StorageError,
     UnavailableError,
 )
+from imageguard_daemon.core.file_lock import lock_if_free
 from imageguard_daemon.core.locks import DaemonLocks, FolderLock, RootLock, running_process
 from imageguard_daemon.core.systemd import Patience, notify
 from imageguard_daemon.core.wakeup import Waker
@@ -299,7 +300,7 @@ def test_who_may_read_an_inbox_keeps_no_daemon_from_it():
 def is_free(folder):
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        return file_systems.lock_if_free(descriptor)
+        return lock_if_free(descriptor)
     finally:
         os.close(descriptor)
 
