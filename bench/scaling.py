@@ -8,8 +8,7 @@ Prices are examples: put in your own. Cores are taken to be as quick as the one 
 import argparse
 from dataclasses import dataclass
 
-from imageguard_daemon.batch.backfill.rules.pace import duration_in_words
-
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _MILLISECONDS_OF_AN_HOUR = 3_600_000
 _IMAGES = {"1 M": 10**6, "100 M": 10**8, "10 G": 10**10}
 _MOST_IN_SHARDS_OF_A_THOUSAND = 10**8
@@ -68,7 +67,7 @@ def table(given: Assumptions) -> str:
         cells = (
             name,
             f"{one.core_hours:,.1f}" if one.core_hours < 100 else f"{one.core_hours:,.0f}",
-            duration_in_words(one.seconds),
+            _in_words(one.seconds),
             f"{one.cost:,.2f}" if one.cost < 100 else f"{one.cost:,.0f}",
             f"{one.request_cost:,.2f}" if one.request_cost < 100 else f"{one.request_cost:,.0f}",
             f"{one.terabytes:,.2f} TB" if one.terabytes < 100 else f"{one.terabytes:,.0f} TB",
@@ -77,6 +76,17 @@ def table(given: Assumptions) -> str:
         )
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _in_words(seconds: float) -> str:
+    """Say how long that is, in the two units that matter."""
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    for unit, name, smaller, smaller_name in ((_DAY, "d", _HOUR, "h"), (_HOUR, "h", _MINUTE, "min")):
+        if whole >= unit:
+            return f"{whole // unit:,} {name} {whole % unit // smaller} {smaller_name}"
+    return f"{whole // _MINUTE} min {whole % _MINUTE} s"
 
 
 def main() -> None:

@@ -1,112 +1,203 @@
-"""A folder moved into accepted and quarantine, with the results written from what the audit log has of it."""
+"""A folder moved into accepted and quarantine by the daemon itself, once: its intents, proofs, log and recovery.
+
+The results are written from what the audit log has of it.
+"""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from signal import SIGINT
+from typing import Self
 
 from rich.console import Console
 
-from imageguard_daemon.batch.folder_filing import Move, settings_for_move
-from imageguard_daemon.batch.images import Count, ImagesOfFolder
+from imageguard_daemon.audit.listing import decision_rows, last_decision
+from imageguard_daemon.audit.opening import open_log
+from imageguard_daemon.batch.images import ImagesOfFolder, count_images
 from imageguard_daemon.batch.judging import row_of_record
 from imageguard_daemon.batch.measuring import Unread
 from imageguard_daemon.batch.outputs import Outputs
 from imageguard_daemon.batch.page import Page
-from imageguard_daemon.batch.progress import ScanProgress
-from imageguard_daemon.batch.scan_request import Request, Result
+from imageguard_daemon.batch.progress import RunProgress
+from imageguard_daemon.batch.running import InterruptedRunError, Interrupts, Result
+from imageguard_daemon.batch.scan_request import ScanRequest
 from imageguard_daemon.batch.scan_summary import Summary, Totals
+from imageguard_daemon.config import Settings, Source
+from imageguard_daemon.config_file import folder_conflicts
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.daemon.lifecycle import Daemon
 from imageguard_daemon.daemon.snapshot import Snapshot
 from imageguard_daemon.daemon.status_line import StatusLine
 from imageguard_daemon.intake.rules.selection import Selection
-from imageguard_daemon.quality.readout import scorer_by
+from imageguard_daemon.quality.readout import Readout, scorer_by
 from imageguard_daemon.quality.version import loops_here
 
-EX_INTERRUPTED = 130
+SOURCE = Source().name
+"""That of a root without a configuration, by which all commands work on what was moved."""
 
 
-def run(request: Request, console: Console) -> Result:
-    """Move all images of the folder; a stop signal finishes what is in work.
+def settings_for_move(settings: Settings, source: Source, folder: Path, destination: Path) -> Settings:
+    """Give the settings of a daemon whose inbox is the folder, and whose root the destination.
 
     Raises:
-        FatalError: the daemon cannot start, or going on would be wrong.
+        UsageError: one of the folders would lie in another.
     """
-    if request.move is None:
-        raise UsageError("there is nowhere to move to")
-    settings = settings_for_move(request.settings, request.source, request.folder, request.move)
-    outputs = Outputs(request.outputs, only=request.only, overwrite=request.overwrite)
-    page: Page | None = None
-    try:
-        page = Page(request.page, request) if request.page else None
-        move = Move(settings, _MoveStatusLine(console, request), request.readout)
-        exit_code = move.run()
-        totals = _write(move, request, outputs, page)
-        if totals.total:
-            (outputs.set_aside if move.was_interrupted else outputs.publish)()
-        summary, unread = _summary(totals, request, is_complete=not exit_code and not move.was_interrupted)
-        if totals.total and page is not None and not move.was_interrupted:
-            page.publish(summary)
-    finally:
-        outputs.discard()
-        if page is not None:
-            page.discard()
-    filed = f"; moved to {printable(str(request.move))}"
-    if move.was_interrupted:
-        used = request.uses_standard_output
-        return Result(summary, Unread(), EX_INTERRUPTED, filed, "", used, is_interrupted=True)
-    go_on = ": files were left behind" if exit_code else ""
-    return Result(summary, unread, exit_code, filed, go_on, request.uses_standard_output)
+    fields = {"name": SOURCE, "inbox": folder, "accepted": Path("accepted"), "quarantine": Path("quarantine")}
+    # Only what judging and filing need: a daemon that runs by the same file keeps its ports and its log for itself.
+    kept = {name: getattr(settings, name) for name in ("intake", "scoring", "filing", "reporting", "service")}
+    made = Settings(root=destination, sources=(source.model_copy(update=fields),), **kept).anchored(Path.cwd())
+    anchored = made.sources[0].model_copy(update={"inbox": folder.absolute()})
+    made = made.model_copy(update={"sources": (anchored,)})
+    if conflicts := folder_conflicts(made):
+        told = conflicts[0].replace("sources[0].inbox", "FOLDER").replace("sources[0].", "--move ")
+        raise UsageError(told)
+    return made
 
 
-def _summary(totals: Totals, request: Request, *, is_complete: bool) -> tuple[Summary, Unread]:
-    left, remaining = _what_remains(request)
-    unread = Unread(Counter(remaining))
-    report = totals.report(request.settings.reporting)
-    told = printable(str(request.folder))
-    measured_by = {
-        "scorer_version": ", ".join(totals.scorer_versions) or scorer_by(request.readout),
-        "code": loops_here(),
-    }
-    return Summary(told, totals, report, 0, left, dict(unread.reasons), is_complete=is_complete, **measured_by), unread
+class Move:
+    """One run of the daemon over a folder, by a readout that was read already, and what it has recorded."""
+
+    def __init__(self, settings: Settings, display: StatusLine, readout: Readout | None) -> None:
+        self._settings = settings
+        self._database = settings.audit.database
+        self._daemon = Daemon(settings, lambda: settings, display, readout=readout)
+        self._last_before = self._last()
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether a stop signal ended it before all was handled."""
+        return self._daemon.was_told_to_stop
+
+    def run(self) -> int:
+        """Judge and move what is there; gives the daemon's exit code: 75 when files were left behind."""
+        return self._daemon.run(once=True)
+
+    def rows(self) -> Iterator[dict[str, object]]:
+        """Yield what this run recorded, oldest first, by the columns of the view `decisions`."""
+        if not self._database.exists():
+            return
+        with open_log(self._database) as log:
+            yield from decision_rows(log, after_id=self._last_before)
+
+    def _last(self) -> int:
+        if not self._database.exists():
+            return 0
+        with open_log(self._database) as log:
+            return last_decision(log)
 
 
-def _write(move: Move, request: Request, outputs: Outputs, page: Page | None) -> Totals:
-    totals = Totals()
-    folder, root = str(request.folder), str(request.move)
-    for record in move.rows():
-        row = row_of_record(record, folder, root)
-        totals.add(row)
-        outputs.write(row)
-        if page is not None:
-            page.add(row)
-    return totals
+class FolderMove:
+    """Moves all images of a folder; a stop signal finishes what is in work."""
+
+    tells_lines = False
+
+    def __init__(self, request: ScanRequest) -> None:
+        self._request = request
+        self._selection = Selection.from_settings(request.settings.intake)
+        self._totals = Totals()
+        self._page: Page | None = None
+        self._exit_code = 0
+
+    def open(self, stack: ExitStack) -> None:
+        """Open the outputs; what is not finished at the end is taken away.
+
+        Raises:
+            UsageError: one of the folders would lie in another.
+        """
+        request = self._request
+        if request.move is None:
+            raise UsageError("there is nowhere to move to")
+        self._settings = settings_for_move(request.settings, request.source, request.folder, request.move)
+        self._outputs = Outputs(request.outputs, only=request.only, overwrite=request.overwrite)
+        stack.callback(self._outputs.discard)
+        if request.page:
+            self._page = Page(request.page, request)
+            stack.callback(self._page.discard)
+
+    def count(self) -> Iterator[int]:
+        """Count the images."""
+        return count_images(str(self._request.folder), self._selection)
+
+    def run(self, _interrupts: Interrupts, progress: RunProgress) -> None:
+        """Have the daemon file what is there: it has its own handlers of stop signals, as it does more than judge."""
+        move = Move(self._settings, _MoveDisplay(progress), self._request.readout)
+        self._exit_code = move.run()
+        self._write(move)
+        if move.was_interrupted:
+            raise InterruptedRunError(SIGINT)
+
+    def finish(self) -> None:
+        """Put the results in place; of nothing there are none, and those of an earlier run stay."""
+        if not self._totals.total:
+            return
+        self._outputs.publish()
+        if self._page is not None:
+            self._page.publish(self._summary(*self._what_remains()))
+
+    def set_aside(self) -> None:
+        """Keep the results so far, under names that say so."""
+        if self._totals.total:
+            self._outputs.set_aside()
+
+    def result(self, exit_code: int) -> Result:
+        """Give what has come of it by now."""
+        left, unread = self._what_remains()
+        summary = self._summary(left, unread, interrupted=bool(exit_code))
+        return Result(
+            summary,
+            Unread() if exit_code else unread,
+            exit_code or self._exit_code,
+            f"; moved to {printable(str(self._request.move))}",
+            "" if exit_code or not self._exit_code else ": files were left behind",
+            self._request.uses_standard_output,
+            is_interrupted=bool(exit_code),
+        )
+
+    def _write(self, move: Move) -> None:
+        folder, root = str(self._request.folder), str(self._request.move)
+        for record in move.rows():
+            row = row_of_record(record, folder, root)
+            self._totals.add(row)
+            self._outputs.write(row)
+            if self._page is not None:
+                self._page.add(row)
+
+    def _summary(self, left: dict[str, int], unread: Unread, *, interrupted: bool = False) -> Summary:
+        return Summary(
+            folder=printable(str(self._request.folder)),
+            totals=self._totals,
+            report=self._totals.report(self._request.settings.reporting),
+            known=0,
+            left=left,
+            unread=dict(unread.reasons),
+            is_complete=not (self._exit_code or interrupted),
+            scorer_version=", ".join(self._totals.scorer_versions) or scorer_by(self._request.readout),
+            code=loops_here(),
+        )
+
+    def _what_remains(self) -> tuple[dict[str, int], Unread]:
+        """Count what is still in the folder: what is never moved by reason, and images that were not."""
+        unreadable: list[str] = []
+        images = ImagesOfFolder(str(self._request.folder), self._selection, (), unreadable.append)
+        remaining = {"still in the folder": sum(1 for _ in images), "folder that cannot be read": len(unreadable)}
+        return dict(images.left), Unread(Counter({why: count for why, count in remaining.items() if count}))
 
 
-def _what_remains(request: Request) -> tuple[dict[str, int], dict[str, int]]:
-    """Count what is still in the folder: what is never moved by reason, and images that were not."""
-    unreadable: list[str] = []
-    selection = Selection.from_settings(request.settings.intake)
-    images = ImagesOfFolder(str(request.folder), selection, (), unreadable.append)
-    remaining = {"still in the folder": sum(1 for _ in images), "folder that cannot be read": len(unreadable)}
-    return dict(images.left), {why: count for why, count in remaining.items() if count}
+class _MoveDisplay(StatusLine):
+    """The daemon's status, shown as that of any run."""
 
+    def __init__(self, progress: RunProgress) -> None:
+        super().__init__(Console(quiet=True))
+        self._progress = progress
 
-class _MoveStatusLine(StatusLine):
-    """The daemon's status as a bar."""
-
-    def __init__(self, console: Console, request: Request) -> None:
-        super().__init__(console)
-        self._live = None
-        selection = Selection.from_settings(request.settings.intake)
-        self._bar = ScanProgress(console, lambda: Count(str(request.folder), selection))
-
-    def __enter__(self) -> Any:
-        self._bar.__enter__()
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.__exit__(*exception)
+        """Leave it to the run."""
 
     def show(self, snapshot: Snapshot) -> None:
         """Show how many are filed by now."""
-        self._bar.show(snapshot.accepted + snapshot.quarantined, snapshot.quarantined)
+        self._progress.show(snapshot.accepted + snapshot.quarantined, snapshot.quarantined)

@@ -7,18 +7,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from imageguard_daemon.audit.measurement_cache import MeasuredFiles
-from imageguard_daemon.batch.images import Count, ImagesOfFolder
-from imageguard_daemon.batch.interrupts import InterruptedRunError, Interrupts
+from imageguard_daemon.batch.images import ImagesOfFolder, count_images
 from imageguard_daemon.batch.judging import judge, row_of
 from imageguard_daemon.batch.links import Linker
 from imageguard_daemon.batch.measuring import Measuring, cache_folder, version_of
 from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT, Outputs
 from imageguard_daemon.batch.page import Page
-from imageguard_daemon.batch.progress import ScanProgress
-from imageguard_daemon.batch.scan_request import Request, Result
+from imageguard_daemon.batch.progress import RunProgress
+from imageguard_daemon.batch.running import Interrupts, Result
+from imageguard_daemon.batch.scan_request import ScanRequest
 from imageguard_daemon.batch.scan_summary import Summary, Totals
 from imageguard_daemon.batch.stale_links import OldLinks
 from imageguard_daemon.core.errors import ChangedError, NoInputError, PermissionDeniedError, UsageError, unwritable
@@ -35,30 +33,7 @@ LOCK = "scan.lock"
 STATE_SUFFIX = ".state"
 
 
-def run(request: Request, console: Console) -> Result:
-    """Judge all images of the folder; an interruption gives the result so far.
-
-    Raises:
-        FatalError: an output, the state or the workers do not work.
-    """
-    if request.link is not None:
-        _require_apart(request.folder, request.link)
-    with ExitStack() as stack:
-        if request.link is not None:
-            stack.enter_context(_alone_in(request.link))
-        scan = _Scan(request, stack)
-        exit_code = 0
-        try:
-            with Interrupts() as interrupts, ScanProgress(console, scan.count) as progress:
-                scan.run(interrupts, progress)
-            scan.finish()
-        except InterruptedRunError as end:
-            exit_code = end.exit_code
-            scan.set_aside()
-    return scan.result(exit_code)
-
-
-def state_path(request: Request) -> Path:
+def state_path(request: ScanRequest) -> Path:
     """Say where measurements are kept: where the user wants, beside the first output, or in the user's cache."""
     if request.state is not None:
         return request.state
@@ -93,46 +68,55 @@ def _require_apart(folder: Path, destination: Path) -> None:
         raise UsageError("--link: the folder for links must not lie in the folder scanned")
 
 
-class _Scan:
-    """Everything open for one scan; `stack` closes it."""
+class FolderScan:
+    """Judges all images of a folder where they lie. The outputs, the state or the workers may end it."""
 
-    def __init__(self, request: Request, stack: ExitStack) -> None:
+    tells_lines = False
+
+    def __init__(self, request: ScanRequest) -> None:
         self._request = request
         self._rules = request.rules
         self._selection = Selection.from_settings(request.settings.intake)
+        self._scorer_version = scorer_by(request.readout)
+        self._state = state_path(request)
         self._totals = Totals()
-        self._linker = Linker(request.link, hard=request.hard_links) if request.link else None
         self._linked, self._old_links = 0, OldLinks()
+        self._partial: tuple[str, ...] = ()
+        self._is_complete = False
+
+    def open(self, stack: ExitStack) -> None:
+        """Open outputs and state; what is not finished at the end is taken away."""
+        request, link = self._request, self._request.link
+        if link is not None:
+            _require_apart(request.folder, link)
+            stack.enter_context(_alone_in(link))
+        self._linker = Linker(link, hard=request.hard_links) if link else None
         self._identity = _identity_of(request.folder)
         self._outputs = self._make_outputs()
-        self._partial: tuple[str, ...] = ()
         stack.callback(self._outputs.discard)
         self._page = Page(request.page, request) if request.page else None
         if self._page is not None:
             stack.callback(self._page.discard)
-        self._state = state_path(request)
-        self._scorer_version = scorer_by(request.readout)
-        self._store = self._opened_store(request)
+        self._store = self._opened_store()
         stack.callback(self._store.close)
         if request.fresh:
             self._store.forget()
         self._measuring = Measuring(self._store, request.settings.scoring, request.readout)
         spared = (*self._outputs.paths, *filter(None, [Path(request.page) if request.page else None]), self._state)
         self._images = ImagesOfFolder(str(request.folder), self._selection, spared, self._note_unreadable_folder)
-        self._is_complete = False
 
-    def _opened_store(self, request: Request) -> MeasuredFiles:
-        version = version_of(request.settings.scoring, self._scorer_version)
+    def _opened_store(self) -> MeasuredFiles:
+        version = version_of(self._request.settings.scoring, self._scorer_version)
         try:
             return MeasuredFiles(self._state, version)
         except (PermissionDeniedError, NoInputError) as error:
             raise type(error)(f"{error}; give a file that can be written with --state") from error
 
-    def count(self) -> Count:
-        """Begin to count the images."""
-        return Count(str(self._request.folder), self._selection)
+    def count(self) -> Iterator[int]:
+        """Count the images."""
+        return count_images(str(self._request.folder), self._selection)
 
-    def run(self, interrupts: Interrupts, progress: ScanProgress) -> None:
+    def run(self, interrupts: Interrupts, progress: RunProgress) -> None:
         """Judge all images; a stop signal comes between two of them."""
 
         def take(path: str, measurement: Measurement) -> None:
@@ -161,7 +145,7 @@ class _Scan:
         if self._totals.total:
             self._partial = self._outputs.set_aside()
 
-    def result(self, exit_code: int = 0) -> Result:
+    def result(self, exit_code: int) -> Result:
         """Give what has come of it by now."""
         unread, summary = self._measuring.unread, self._summary()
         link = self._request.link

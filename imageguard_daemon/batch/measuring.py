@@ -2,8 +2,9 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from imageguard_daemon.audit.measurement_cache import MeasuredFiles
@@ -48,6 +49,12 @@ class Unread:
         self.reasons[why] += 1
         if len(self.examples) < _EXAMPLES:
             self.examples.append((path, why))
+
+    def merge(self, reasons: Mapping[str, int], examples: Iterable[tuple[str, str]]) -> None:
+        """Add what others have counted."""
+        self.reasons.update(reasons)
+        capacity = _EXAMPLES - len(self.examples)
+        self.examples += [(path, why) for path, why in islice(examples, capacity)]
 
     @property
     def total(self) -> int:

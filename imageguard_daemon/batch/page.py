@@ -9,7 +9,7 @@ import numpy as np
 
 from imageguard_daemon.batch.judging import Value, real_name, shown_name
 from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT, require_ours, writing
-from imageguard_daemon.batch.scan_request import Request
+from imageguard_daemon.batch.scan_request import ScanRequest
 from imageguard_daemon.batch.scan_summary import Summary
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.files import NewFile
@@ -30,7 +30,7 @@ class Page:
         StorageError: it cannot be written.
     """
 
-    def __init__(self, path: str, request: Request) -> None:
+    def __init__(self, path: str, request: ScanRequest) -> None:
         if path == TO_STANDARD_OUTPUT:
             raise UsageError("--html needs a file")
         if not request.overwrite:

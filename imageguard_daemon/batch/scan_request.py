@@ -1,21 +1,18 @@
-"""What a scan is asked for, and what it gives back."""
+"""What a scan of a folder is asked for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from imageguard_daemon.batch.judging import Rules
-from imageguard_daemon.batch.measuring import Unread
 from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT
-from imageguard_daemon.batch.scan_summary import Summary
-from imageguard_daemon.batch.stale_links import OldLinks
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.quality.readout import Readout
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ScanRequest:
     """A folder, the rules to judge it by, and what is to be written or filed.
 
     `readout` is what stands in the file that the settings name, read before anything is made. `outputs` are paths by
@@ -47,17 +44,3 @@ class Request:
     def uses_standard_output(self) -> bool:
         """Whether results go to standard output, which then has nothing else."""
         return TO_STANDARD_OUTPUT in self.outputs.values()
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of it. `exit_code` is 0 when it came to its end, whatever the verdicts."""
-
-    summary: Summary
-    unread: Unread
-    exit_code: int = 0
-    filed: str = ""
-    how_to_go_on: str = ""
-    used_standard_output: bool = False
-    is_interrupted: bool = False
-    old_links: OldLinks = field(default_factory=OldLinks)

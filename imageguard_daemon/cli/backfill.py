@@ -1,9 +1,8 @@
 """`backfill`: millions of existing images judged from a list, in shards, on any executor."""
 
-import json
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,20 +19,13 @@ from imageguard_daemon.cli.judging_options import (
     with_rules,
 )
 from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
-from imageguard_daemon.cli.partial_results import tell_how_to_go_on, tell_unread
+from imageguard_daemon.cli.run_result import show
 from imageguard_daemon.core.errors import UsageError
-from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from rich.console import Console
-
-    from imageguard_daemon.batch.backfill.running import BackfillResult
     from imageguard_daemon.batch.judging import Rules
-    from imageguard_daemon.config import Settings, Source
-
-_FAILED_SHOWN = 10
+    from imageguard_daemon.batch.running import Result
+    from imageguard_daemon.config import Source
 
 app = CommandLine()
 
@@ -138,9 +130,9 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from rich.console import Console
 
     from imageguard_daemon import __version__
-    from imageguard_daemon.batch.backfill.rules.description import Plan
-    from imageguard_daemon.batch.backfill.running import BackfillRequest, run
     from imageguard_daemon.batch.backfill.shards import ManifestRequest, Reading, Terms
+    from imageguard_daemon.batch.backfill.work import Backfill, BackfillRequest
+    from imageguard_daemon.batch.running import run
     from imageguard_daemon.core import logs
     from imageguard_daemon.quality.readout import scorer_by
 
@@ -148,7 +140,6 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
     rules = _rules(with_rules(source_of(settings, source), preset, parse_thresholds(thresholds or [])))
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     logs.configure("console", "warning", console)
-    wanted = ManifestRequest(manifest, path_column, class_column, root, rules.class_from)
     terms = Terms(
         rules,
         settings.scoring,
@@ -156,12 +147,20 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
         __version__,
         Reading(reads, read_timeout),
     )
-    plan = Plan(wanted, shard_size, terms)
     request = BackfillRequest(
-        plan, out, executor, dask or "", settings.scoring.workers, attempts=attempts, refresh=refresh
+        ManifestRequest(manifest, path_column, class_column, root, rules.class_from),
+        terms,
+        out,
+        shard_size,
+        executor,
+        dask or "",
+        settings.scoring.workers,
+        attempts=attempts,
+        refresh=refresh,
+        reporting=settings.reporting,
     )
-    result = run(request, console)
-    _tell(result, request.plan.as_plain(), settings, output, console)
+    result = run(Backfill(request), console)
+    show(result, output, console)
     if result.exit_code:
         _leave_at_once(result.exit_code)
     raise typer.Exit(_exit_code(result))
@@ -175,12 +174,9 @@ def status(
     """Show the progress of a back-fill, from its results alone; does not disturb one that is running."""
     from rich.console import Console
 
-    from imageguard_daemon.batch.backfill.rules.counts import standing_of
-    from imageguard_daemon.config import Settings
+    from imageguard_daemon.batch.backfill.work import status_of
 
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    result, description = standing_of(out)
-    _tell(result, description, Settings(), output, console)
+    show(status_of(out), output, Console(stderr=True, highlight=False, markup=False, emoji=False))
 
 
 def _rules(source: "Source") -> "Rules":
@@ -190,49 +186,6 @@ def _rules(source: "Source") -> "Rules":
     return Rules(source.preset, thresholds_for(source.preset, source.thresholds), source.class_from)
 
 
-def _tell(
-    result: "BackfillResult",
-    described: "Mapping[str, Any]",
-    settings: "Settings",
-    output: OutputFormat,
-    console: "Console",
-) -> None:
-    from rich.console import Console
-
-    from imageguard_daemon.batch.scan_summary import Summary, as_json, as_summary
-    from imageguard_daemon.reporting.rendering import as_csv
-
-    summary = Summary(
-        folder=printable(described["manifest"]["path"]),
-        totals=result.totals,
-        report=result.totals.report(settings.reporting),
-        known=result.standing.known,
-        left={},
-        unread=dict(result.unread),
-        is_complete=result.is_complete,
-        scorer_version=described["scorer_version"],
-        code=", ".join(sorted(result.code)),
-    )
-    if output is OutputFormat.json:
-        failed = {str(number): why for number, why in result.failed.items()}
-        typer.echo(json.dumps({**as_json(summary), "failed_shards": failed}, indent=2, allow_nan=False))
-    elif output is OutputFormat.csv:
-        typer.echo(as_csv(summary.report), nl=False)
-    else:
-        Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(as_summary(summary))
-    _tell_what_is_missing(result, console)
-
-
-def _tell_what_is_missing(result: "BackfillResult", console: "Console") -> None:
-    tell_unread(console, result.examples, result.standing.unread)
-    for number, why in list(result.failed.items())[:_FAILED_SHOWN]:
-        console.print(f"error: shard {number} failed: {why}", soft_wrap=True)
-    if (hidden := len(result.failed) - _FAILED_SHOWN) > 0:
-        console.print(f"error: {hidden:,} more shards failed")
-    if not result.is_complete:
-        tell_how_to_go_on(console, interrupted=bool(result.exit_code))
-
-
 def _leave_at_once(exit_code: int) -> None:
     """End without waiting for threads that are still at a shard: what they would give, nobody takes any more."""
     sys.stdout.flush()
@@ -240,9 +193,7 @@ def _leave_at_once(exit_code: int) -> None:
     os._exit(exit_code)
 
 
-def _exit_code(result: "BackfillResult") -> int:
-    if result.exit_code:
-        return result.exit_code
+def _exit_code(result: "Result") -> int:
     if result.failed:
         return os.EX_TEMPFAIL
-    return os.EX_OK if result.is_complete else os.EX_NOINPUT
+    return os.EX_OK if result.summary.is_complete else os.EX_NOINPUT

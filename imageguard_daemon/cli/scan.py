@@ -1,6 +1,5 @@
 """`scan`: a folder judged where it lies, or filed by the same rules."""
 
-import json
 import os
 import signal
 import sys
@@ -22,14 +21,13 @@ from imageguard_daemon.cli.judging_options import (
     with_rules,
 )
 from imageguard_daemon.cli.options import EX_REJECTED, ConfigFile, FailOnReject, OutputFormat, parse_thresholds
-from imageguard_daemon.cli.partial_results import tell_how_to_go_on, tell_unread
+from imageguard_daemon.cli.run_result import show
 from imageguard_daemon.core.errors import NoInputError, UsageError
 from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from imageguard_daemon.batch.scan_request import Request, Result
+    from imageguard_daemon.batch.running import Result
+    from imageguard_daemon.batch.scan_request import ScanRequest
 
 EX_READER_GONE = 128 + signal.SIGPIPE
 
@@ -138,14 +136,16 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     from rich.console import Console
 
-    from imageguard_daemon.batch import folder_move, folder_scan
-    from imageguard_daemon.batch.scan_request import Request
+    from imageguard_daemon.batch.folder_move import FolderMove
+    from imageguard_daemon.batch.folder_scan import FolderScan
+    from imageguard_daemon.batch.running import run
+    from imageguard_daemon.batch.scan_request import ScanRequest
     from imageguard_daemon.core import logs
 
     settings = settings_of(config, workers, readout)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     logs.configure("console", "warning", console)
-    request = Request(
+    request = ScanRequest(
         folder=_checked(folder),
         settings=settings,
         source=with_rules(source_of(settings, source), preset, parse_thresholds(thresholds or [])),
@@ -162,8 +162,8 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     )
     _require_sense(request)
     try:
-        result = (folder_move.run if move else folder_scan.run)(request, console)
-        _tell(result, output, console)
+        result = run(FolderMove(request) if move else FolderScan(request), console)
+        show(result, output, console)
     except BrokenPipeError:  # `head` perhaps; the library would exit 1, which means something else here
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(EX_READER_GONE) from None
@@ -185,7 +185,7 @@ def _outputs(csv: str | None, jsonl: str | None, parquet: str | None, html: str 
     return wanted
 
 
-def _require_sense(request: "Request") -> None:
+def _require_sense(request: "ScanRequest") -> None:
     if request.move and request.link:
         raise UsageError("--move and --link cannot be combined")
     if request.hard_links and not request.link:
@@ -194,33 +194,6 @@ def _require_sense(request: "Request") -> None:
         raise UsageError(
             "--move keeps no state, its moves are in DEST/audit.db: it cannot be combined with --state or --fresh"
         )
-
-
-def _tell(result: "Result", output: OutputFormat, console: "Console") -> None:
-    from rich.console import Console
-
-    from imageguard_daemon.batch.scan_summary import as_json, as_summary
-    from imageguard_daemon.reporting.rendering import as_csv
-
-    summary = result.summary
-    to_file = sys.stderr if result.used_standard_output else sys.stdout
-    if output is OutputFormat.json:
-        typer.echo(json.dumps(as_json(summary), indent=2, allow_nan=False), file=to_file)
-    elif output is OutputFormat.csv:
-        typer.echo(as_csv(summary.report), nl=False, file=to_file)
-    else:
-        Console(file=to_file, highlight=False, markup=False, emoji=False).print(as_summary(summary, filed=result.filed))
-    for why, count in summary.left.items():
-        console.print(f"{count:,} left out: {why}")
-    for path in result.old_links.examples:
-        console.print(f"left from an earlier run: {printable(path)}", soft_wrap=True)
-    if (hidden := result.old_links.left - len(result.old_links.examples)) > 0:
-        console.print(f"left from an earlier run: {hidden:,} more")
-    tell_unread(console, result.unread.examples, result.unread.total)
-    if not (summary.totals.total or result.unread.total or result.exit_code):
-        console.print(f"error: no images in {summary.folder}", soft_wrap=True)
-    if result.exit_code or result.unread.total:
-        tell_how_to_go_on(console, interrupted=result.is_interrupted, detail=result.how_to_go_on)
 
 
 def _exit_code(result: "Result", *, fail_on_reject: bool) -> int:

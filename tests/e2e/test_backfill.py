@@ -66,7 +66,8 @@ def _begun(images: Path, out: Path) -> subprocess.Popen[str]:
 
 
 def _children(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Give the processes that any thread of it has begun."""
+    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
 
 
 def _is_shard_worker(pid: int) -> bool:

@@ -145,11 +145,6 @@ class Results:
                 stack.enter_context(alone(lock, f"another back-fill is writing to {self._shown}"))
             yield
 
-    @property
-    def is_far(self) -> bool:
-        """Whether each look takes a request."""
-        return not self._folder
-
     def has(self, number: int) -> bool:
         """Tell whether there is a result of a shard; asked in order, it lists each folder once."""
         folder, _, name = name_of(number).partition("/")

@@ -62,10 +62,10 @@ def _rows(shard: Shard, measurer: BytesMeasurer) -> list[Row]:
 def _require_same_version(terms: Terms, scorer_version: str) -> None:
     here, there = (__version__, scorer_version), (terms.package_version, terms.scorer_version)
     if here != there:
-        raise UnavailableError(told_other_version("a worker", here, there, terms.scoring.readout))
+        raise UnavailableError(describe_versions("a worker", here, there, terms.scoring.readout))
 
 
-def told_other_version(who: str, here: tuple[str, str], there: tuple[str, str], readout: Path | None) -> str:
+def describe_versions(who: str, here: tuple[str, str], there: tuple[str, str], readout: Path | None) -> str:
     """Say how a worker differs from the command: by the versions of package and scorer, or by its readout's file."""
     is_readout = (here[0], here[1].partition("+")[0]) == (there[0], there[1].partition("+")[0])
     what = f"have the same {printable(str(readout))} on both" if is_readout else "install the same version on both"

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from imageguard_daemon.batch.backfill.scoring import score_in_worker
-from imageguard_daemon.batch.backfill.shards import FORMAT, RESULT_COLUMNS, Row, Task
+from imageguard_daemon.batch.backfill.shards import FORMAT, RESULT_COLUMNS, Row, ShardTask
 from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.outputs import arrow_schema, pyarrow_for
 from imageguard_daemon.batch.scan_summary import Totals
@@ -32,7 +32,7 @@ class DamagedShardError(DataError):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Footer:
     """What the footer of a result says.
 
     `digest` is that of the shard's rows in the manifest, `terms` the mark of the settings, `totals` the counts,
@@ -58,14 +58,14 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ShardResult:
     """What comes back: the finished file, and what its footer says."""
 
     content: bytes
-    facts: Facts
+    footer: Footer
 
 
-def make_result(task: Task) -> Made:
+def make_result(task: ShardTask) -> ShardResult:
     """Score a shard and put its rows into the form they are kept in. This is what runs on an executor."""
     started = time.perf_counter()
     rows = sorted((*task.kept, *score_in_worker(task.shard)), key=_row_number)
@@ -76,22 +76,31 @@ def make_result(task: Task) -> Made:
         if row["error"] is None:
             totals.add(row)
     seconds = round(time.perf_counter() - started, 3)
-    made = (task.digest, task.terms, totals.as_plain(), dict(unread), examples, seconds)
-    facts = Facts(task.shard.number, len(rows), *made, code=loops_here())
-    return Made(encoded(rows, facts), facts)
+    footer = Footer(
+        number=task.shard.number,
+        rows=len(rows),
+        digest=task.digest,
+        terms=task.terms,
+        totals=totals.as_plain(),
+        unread=dict(unread),
+        examples=examples,
+        seconds=seconds,
+        code=loops_here(),
+    )
+    return ShardResult(encoded(rows, footer), footer)
 
 
 def _row_number(row: Row) -> int:
     return int(str(row["row"]))
 
 
-def encoded(rows: Sequence[Row], facts: Facts) -> bytes:
+def encoded(rows: Sequence[Row], footer: Footer) -> bytes:
     """Give a result as a file."""
     arrow, parquet = pyarrow_for("back-fill")
     schema, file = arrow_schema(RESULT_COLUMNS), io.BytesIO()
     with parquet.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         writer.write_table(arrow.Table.from_pylist(list(rows), schema=schema))
-        writer.add_key_value_metadata({_KEY: json.dumps(asdict(facts)).encode(), _DIGEST_KEY: _NO_DIGEST})
+        writer.add_key_value_metadata({_KEY: json.dumps(asdict(footer)).encode(), _DIGEST_KEY: _NO_DIGEST})
     content = bytearray(file.getvalue())
     at = _digest_at(content)
     content[at : at + len(_NO_DIGEST)] = hashlib.sha256(content).hexdigest().encode()
@@ -112,7 +121,7 @@ def _require_whole(content: bytes) -> None:
         raise DamagedShardError("a damaged result: its bytes are not those that were written")
 
 
-def read_facts(content: bytes) -> Facts:
+def read_footer(content: bytes) -> Footer:
     """Read the footer of a result, and prove that all of the file is as it was written.
 
     Raises:
@@ -122,17 +131,17 @@ def read_facts(content: bytes) -> Facts:
     _require_whole(content)
     try:
         read = parquet.ParquetFile(io.BytesIO(content))
-        schema, rows, told = read.schema_arrow, read.metadata.num_rows, read.metadata.metadata
-        facts = Facts(**json.loads(told[_KEY]))
+        schema, rows, metadata = read.schema_arrow, read.metadata.num_rows, read.metadata.metadata
+        footer = Footer(**json.loads(metadata[_KEY]))
     except Exception as error:
         raise DamagedShardError(f"no result of a back-fill, or a damaged one ({type(error).__name__})") from error
-    if facts.format == FORMAT and (
-        facts.rows != rows or tuple(schema.names) != RESULT_COLUMNS or _DIGEST_KEY not in told
+    if footer.format == FORMAT and (
+        footer.rows != rows or tuple(schema.names) != RESULT_COLUMNS or _DIGEST_KEY not in metadata
     ):
         raise DamagedShardError(
             "a result with other columns, or fewer rows, than it should have, or without its digest"
         )
-    return facts
+    return footer
 
 
 def read_rows(content: bytes) -> list[Row]:

@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 from imageguard_daemon.batch.judging import COLUMNS, Rules, Value
 from imageguard_daemon.config import Scoring
+from imageguard_daemon.core.errors import DataError
 
 Row = dict[str, Value]
 FORMAT = 2
 """Of the results; raised when older ones are not to be read as if they were new ones: before 2, names were escaped."""
 RESULT_COLUMNS: tuple[str, ...] = (*COLUMNS, "row", "error")
 """What a result has of each row of the manifest: the columns of a scan, the row's number, why it could not be read."""
+_OF_RESULTS = ("format", "shard_size", "rules", "limits", "scorer_version")
+"""What must be the same for results to belong together; the rows of the manifest are compared shard by shard."""
 
 
 class Line(NamedTuple):
@@ -67,7 +70,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ShardTask:
     """What an executor is sent: a shard, what an earlier run has of it, and how its result is marked."""
 
     shard: Shard
@@ -84,6 +87,54 @@ def digest_of(lines: Iterable[Line]) -> str:
     return digest.hexdigest()
 
 
-def fingerprint_of(facts: object) -> str:
-    """Give a short mark of settings: equal for equal ones, in this version and in later ones."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+def describe_terms(manifest: ManifestRequest, shard_size: int, terms: Terms) -> dict[str, Any]:
+    """Say of which list and on which terms results are made, in a form for files."""
+    scoring = terms.scoring
+    return {
+        "format": FORMAT,
+        "manifest": asdict(manifest),
+        "shard_size": shard_size,
+        "rules": {**asdict(terms.rules), "thresholds": dict(terms.rules.thresholds)},
+        "limits": {
+            "max_pixels": scoring.max_pixels,
+            "max_megabytes": scoring.max_megabytes,
+            "timeout_seconds": scoring.timeout_seconds,
+            "worker_memory_megabytes": scoring.worker_memory_megabytes,
+        },
+        "scorer_version": terms.scorer_version,
+        "package_version": terms.package_version,
+    }
+
+
+def mark_of(description: Mapping[str, Any]) -> str:
+    """Give what every result bears: equal for equal terms, in this version and in later ones."""
+    terms = {name: description[name] for name in _OF_RESULTS}
+    return hashlib.sha256(json.dumps(terms, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def require_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Compare what earlier results were made by with what new ones would be.
+
+    Raises:
+        DataError: they would not belong together; it says in what they differ.
+    """
+    if before.get("format", FORMAT) > FORMAT:
+        raise DataError(
+            "the results were begun by a newer version of imageguard-daemon; use that one, or another --out"
+        )
+    differing = [
+        f"{name} was {_shown(before.get(name))}, and is {_shown(now[name])}"
+        for name in _OF_RESULTS
+        if before.get(name) != now[name]
+    ]
+    if differing:
+        raise DataError(
+            f"the results there were made on other terms: {'; '.join(differing)}. Nothing was changed; give the same "
+            "terms or another --out, or --refresh to make all of them again"
+        )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
+    return str(value)

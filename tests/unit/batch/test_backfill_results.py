@@ -6,8 +6,8 @@ import pytest
 
 from imageguard_daemon.batch.backfill import shard_file
 from imageguard_daemon.batch.backfill.results import Results, name_of
-from imageguard_daemon.batch.backfill.shard_file import DamagedShardError, make_result, read_facts, read_rows
-from imageguard_daemon.batch.backfill.shards import RESULT_COLUMNS, Task
+from imageguard_daemon.batch.backfill.shard_file import DamagedShardError, make_result, read_footer, read_rows
+from imageguard_daemon.batch.backfill.shards import RESULT_COLUMNS, ShardTask
 from imageguard_daemon.batch.judging import judge, row_of
 from imageguard_daemon.batch.scan_summary import OTHER_CLASSES, Totals
 from imageguard_daemon.core.errors import AlreadyRunningError, DataError, NoInputError, StorageError
@@ -20,7 +20,7 @@ pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> shard_file.Made:
+def made(monkeypatch: pytest.MonkeyPatch) -> shard_file.ShardResult:
     """A result of four rows: good, blurred, not read, and one that an earlier run has read."""
 
     def rows(one: object) -> list[dict]:
@@ -33,17 +33,21 @@ def made(monkeypatch: pytest.MonkeyPatch) -> shard_file.Made:
 
     monkeypatch.setattr(shard_file, "score_in_worker", rows)
     kept = {**rows(None)[1], "row": 2}
-    return make_result(Task(shard(["a", "b", "c"]), "digest", "mark", (kept,)))
+    return make_result(ShardTask(shard(["a", "b", "c"]), "digest", "mark", (kept,)))
 
 
 def test_a_result_says_in_its_footer_what_it_is(made):
     """Number, rows, digest, terms, counts and what was not read are known without reading a row."""
-    facts = read_facts(made.content)
-    assert (facts.number, facts.rows, facts.digest, facts.terms) == (0, 4, "digest", "mark")
-    assert facts.code == loops_here()
-    assert (facts.unread, facts.unread_rows, facts.examples) == ({"No such file": 1}, 1, [["gone.jpg", "No such file"]])
+    footer = read_footer(made.content)
+    assert (footer.number, footer.rows, footer.digest, footer.terms) == (0, 4, "digest", "mark")
+    assert footer.code == loops_here()
+    assert (footer.unread, footer.unread_rows, footer.examples) == (
+        {"No such file": 1},
+        1,
+        [["gone.jpg", "No such file"]],
+    )
     totals = Totals()
-    totals.merge(facts.totals)
+    totals.merge(footer.totals)
     assert (totals.total, totals.rejected) == (3, 2)
     assert [path for path, _ in totals.worst()] == ["1.jpg", "1.jpg"]
 
@@ -60,16 +64,16 @@ def test_a_damaged_result_is_never_taken_for_a_good_one(made):
     content = made.content
     for cut in (0, 3, len(content) // 2, len(content) - 1):
         with pytest.raises(DamagedShardError):
-            read_facts(content[:cut])
+            read_footer(content[:cut])
     for at in range(0, len(content), 7):
         flipped = bytearray(content)
         flipped[at] ^= 1 << at % 8
         with pytest.raises(DamagedShardError):
-            read_facts(bytes(flipped))
+            read_footer(bytes(flipped))
     for at in range(0, len(content), 512):
         zeroed = content[:at] + bytes(min(512, len(content) - at)) + content[at + 512 :]
         with pytest.raises(DamagedShardError):
-            read_facts(zeroed)
+            read_footer(zeroed)
     assert len(read_rows(content)) == 4
 
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from imageguard_daemon import validate
 from imageguard_daemon.batch import folder_move, folder_scan
-from imageguard_daemon.batch.folder_filing import Move
+from imageguard_daemon.batch.folder_move import Move
 from imageguard_daemon.cli import calibrate
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.core.errors import ImageguardError

@@ -1,6 +1,7 @@
 """Whole back-fills of a few real images, on threads: what is kept, what is made anew, what is refused."""
 
 import io
+import json
 import shutil
 import threading
 from collections import Counter
@@ -10,13 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from imageguard_daemon.batch.backfill import dispatch, running
-from imageguard_daemon.batch.backfill.rules.counts import standing_of
-from imageguard_daemon.batch.backfill.rules.description import Plan
-from imageguard_daemon.batch.backfill.running import BackfillRequest, BackfillResult
+from imageguard_daemon.batch.backfill import dispatch, work
 from imageguard_daemon.batch.backfill.shard_file import make_result
-from imageguard_daemon.batch.backfill.shards import ManifestRequest, Task
+from imageguard_daemon.batch.backfill.shards import ManifestRequest, ShardTask
+from imageguard_daemon.batch.backfill.work import Backfill, BackfillRequest, status_of
 from imageguard_daemon.batch.judging import Rules
+from imageguard_daemon.batch.running import Result, run
 from imageguard_daemon.core.errors import DataError, NoInputError, UnavailableError
 from imageguard_daemon.quality.policy import thresholds_for
 from tests.helpers.images import blurred, jpeg, photo
@@ -56,12 +56,17 @@ def _list(folder: Path, images: int) -> None:
 def _request(data: Path, preset: str = "general", **options) -> BackfillRequest:
     rules = Rules(preset, thresholds_for(preset, None))
     manifest = ManifestRequest(str(data / "list.parquet"), root=str(data))
-    plan = Plan(manifest, 5, replace(terms(), rules=rules))
-    return BackfillRequest(plan, str(data / "out"), "thread", workers=2, **options)
+    return BackfillRequest(
+        manifest, replace(terms(), rules=rules), str(data / "out"), 5, executor="thread", workers=2, **options
+    )
 
 
-def _run(data: Path, preset: str = "general", **options) -> BackfillResult:
-    return running.run(_request(data, preset, **options), Console(file=io.StringIO()))
+def _run(data: Path, preset: str = "general", **options) -> Result:
+    return _run_request(_request(data, preset, **options))
+
+
+def _run_request(request: BackfillRequest) -> Result:
+    return run(Backfill(request), Console(file=io.StringIO()))
 
 
 def _rows(data: Path) -> list[dict]:
@@ -78,17 +83,18 @@ def test_all_results_are_one_dataset_and_a_second_run_makes_none_of_them_again(d
     rows = _rows(data)
     assert [row["row"] for row in rows] == list(range(IMAGES))
     assert [row["reason"] for row in rows] == [("" if number % 3 < 2 else "blurry") for number in range(IMAGES)]
-    assert first.is_complete
-    assert (first.totals.total, first.totals.rejected, first.standing.known) == (IMAGES, 7, 0)
+    assert first.summary.is_complete
+    assert (first.summary.totals.total, first.summary.totals.rejected, first.summary.known) == (IMAGES, 7, 0)
     before = _results(data)
     assert len(before) == 5
     second = _run(data)
     assert _results(data) == before
-    assert second.standing.known == IMAGES
-    assert second.totals.as_plain() == first.totals.as_plain()
-    told, description = standing_of(str(data / "out"))
-    assert told.totals.as_plain() == first.totals.as_plain()
-    assert told.is_complete
+    assert second.summary.known == IMAGES
+    assert second.summary.totals.as_plain() == first.summary.totals.as_plain()
+    told = status_of(str(data / "out"))
+    description = json.loads((data / "out" / "_backfill.json").read_text())
+    assert told.summary.totals.as_plain() == first.summary.totals.as_plain()
+    assert told.summary.is_complete
     assert (description["is_complete"], description["rows_of_manifest"], description["shard_size"]) == (True, 23, 5)
 
 
@@ -99,8 +105,8 @@ def test_what_is_missing_is_all_that_is_made(data):
     (data / "out/000000/shard-000000001.parquet").unlink()
     damaged = data / "out/000000/shard-000000003.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-20])
-    assert not standing_of(str(data / "out"))[0].is_complete
-    assert _run(data).is_complete
+    assert not status_of(str(data / "out")).summary.is_complete
+    assert _run(data).summary.is_complete
     after = _results(data)
     assert {name for name in after if after[name] != before[name]} == {
         "shard-000000001.parquet",
@@ -115,16 +121,16 @@ def test_files_that_were_missing_are_judged_by_a_later_run_and_no_others(data):
     for path in missing:
         path.rename(path.with_suffix(".away"))
     first = _run(data)
-    assert not first.is_complete
-    assert first.unread == {"No such file or directory": 2}
-    assert sorted(first.examples, reverse=True) == [
+    assert not first.summary.is_complete
+    assert first.unread.reasons == {"No such file or directory": 2}
+    assert sorted(first.unread.examples, reverse=True) == [
         ("data/dog/00.jpg", "No such file or directory"),
         ("data/cat/07.jpg", "No such file or directory"),
     ]
     assert [row["row"] for row in _rows(data)] == list(range(IMAGES))
     assert [row["row"] for row in _rows(data) if row["error"]] == [0, 7]
     before = _results(data)
-    assert not _run(data).is_complete
+    assert not _run(data).summary.is_complete
     assert _results(data) == before  # nothing new, so nothing written
     missing[0].with_suffix(".away").rename(missing[0])
     for path in (data / "data/dog").iterdir():
@@ -143,7 +149,7 @@ def test_a_manifest_that_has_grown_goes_on_and_one_that_has_changed_is_refused(d
     _run(data)
     _list(data, IMAGES)
     grown = _run(data)
-    assert (grown.is_complete, grown.standing.known, grown.totals.total) == (True, 20, IMAGES)
+    assert (grown.summary.is_complete, grown.summary.known, grown.summary.totals.total) == (True, 20, IMAGES)
     before = _results(data)
     _list(data, 22)
     with pytest.raises(DataError, match=r"shard 4 was made from other rows than the manifest has now.*--refresh"):
@@ -152,7 +158,7 @@ def test_a_manifest_that_has_grown_goes_on_and_one_that_has_changed_is_refused(d
     with pytest.raises(DataError, match="has become shorter: 3 results are of rows that it no longer has"):
         _run(data)
     assert _results(data) == before
-    assert _run(data, refresh=True).is_complete
+    assert _run(data, refresh=True).summary.is_complete
     assert [row["row"] for row in _rows(data)] == list(range(10))
 
 
@@ -204,16 +210,16 @@ def test_a_damaged_result_is_told_by_status_and_mended_by_the_next_run(data, sha
     at = int(len(good) * share)
     good[at : at + 1] = bytes([good[at] ^ 4])
     path.write_bytes(good)
-    told, _ = standing_of(str(data / "out"))
-    assert (list(told.failed), told.is_complete) == ([1], False)
+    told = status_of(str(data / "out"))
+    assert (list(told.failed), told.summary.is_complete) == ([1], False)
     result = _run(data)
-    assert (result.is_complete, result.standing.known) == (True, IMAGES - 5)
-    assert standing_of(str(data / "out"))[0].is_complete
+    assert (result.summary.is_complete, result.summary.known) == (True, IMAGES - 5)
+    assert status_of(str(data / "out")).summary.is_complete
 
 
 def test_a_run_of_which_nothing_will_come_ends_soon(data, monkeypatch):
     """When the first images are all missing, most often --root is wrong: it says so."""
-    monkeypatch.setattr(running, "_NONE_READ_ROWS", 10)
+    monkeypatch.setattr(work, "_NONE_READ_ROWS", 10)
     shutil.rmtree(data / "data")
     with pytest.raises(
         NoInputError, match=r"none of the first 1\d images could be read \(No such file.*--root says where"
@@ -223,18 +229,17 @@ def test_a_run_of_which_nothing_will_come_ends_soon(data, monkeypatch):
 
 def test_a_store_that_is_gone_ends_the_run_with_what_is_done(data, monkeypatch):
     """Shards that fail one after another are no work for a night: it ends, and says why."""
-    monkeypatch.setattr(running, "_FAILED_IN_A_ROW", 3)
+    monkeypatch.setattr(work, "_FAILED_IN_A_ROW", 3)
     request = _request(data)
-    gone = replace(request.plan, manifest=replace(request.plan.manifest, root="nosuch://bucket"))
     with pytest.raises(UnavailableError, match="nosuch"):
-        running.run(replace(request, plan=gone), Console(file=io.StringIO()))
+        _run_request(replace(request, manifest=replace(request.manifest, root="nosuch://bucket")))
 
 
 def test_a_shard_that_hangs_is_scored_by_another_worker(data, monkeypatch):
     """When all others are long done, a second copy goes out; its result counts, and the run ends."""
     let_go, asked = threading.Event(), Counter()
 
-    def hang_once(task: Task) -> object:
+    def hang_once(task: ShardTask) -> object:
         asked[task.shard.number] += 1
         if task.shard.number == 2 and asked[2] == 1:
             let_go.wait(60)
@@ -242,7 +247,7 @@ def test_a_shard_that_hangs_is_scored_by_another_worker(data, monkeypatch):
 
     monkeypatch.setattr(dispatch, "make_result", hang_once)
     try:
-        assert _run(data, linger_seconds=0.01).is_complete
+        assert _run(data, linger_seconds=0.01).summary.is_complete
     finally:
         let_go.set()
     assert asked[2] == 2
@@ -253,7 +258,7 @@ def test_a_shard_that_hangs_is_scored_by_another_worker(data, monkeypatch):
 def test_a_shard_that_fails_is_reported_and_a_later_run_finishes_it(data, monkeypatch):
     """Three attempts, then its reason; the others are done, and the next run makes what is missing."""
 
-    def fail(task: Task) -> object:
+    def fail(task: ShardTask) -> object:
         if task.shard.number == 3:
             raise MemoryError("no more")
         return make_result(task)
@@ -261,18 +266,18 @@ def test_a_shard_that_fails_is_reported_and_a_later_run_finishes_it(data, monkey
     with monkeypatch.context() as patched:
         patched.setattr(dispatch, "make_result", fail)
         result = _run(data)
-    assert (result.failed, result.is_complete) == ({3: "MemoryError: no more"}, False)
-    assert standing_of(str(data / "out"))[0].failed == {3: "MemoryError: no more"}
+    assert (result.failed, result.summary.is_complete) == ({3: "MemoryError: no more"}, False)
+    assert status_of(str(data / "out")).failed == {3: "MemoryError: no more"}
     assert sorted({row["row"] // 5 for row in _rows(data)}) == [0, 1, 2, 4]
-    assert _run(data).is_complete
-    told, _ = standing_of(str(data / "out"))
-    assert (told.failed, told.is_complete) == ({}, True)
+    assert _run(data).summary.is_complete
+    told = status_of(str(data / "out"))
+    assert (told.failed, told.summary.is_complete) == ({}, True)
 
 
 def test_a_status_of_nothing_is_told(tmp_path):
     """A folder without a back-fill is named."""
     with pytest.raises(NoInputError, match="no back-fill was begun there"):
-        standing_of(str(tmp_path))
+        status_of(str(tmp_path))
 
 
 def test_list_images_and_results_may_all_be_in_a_store(data):
@@ -285,11 +290,11 @@ def test_list_images_and_results_may_all_be_in_a_store(data):
         memory.pipe_file(f"/bucket/{path.relative_to(data)}", path.read_bytes())
     request = _request(data)
     manifest = ManifestRequest("memory://bucket/list.parquet", root="memory://bucket")
-    request = replace(request, plan=replace(request.plan, manifest=manifest), out="memory://bucket/out")
-    first, second = (running.run(request, Console(file=io.StringIO())) for _ in range(2))
-    assert first.is_complete
-    assert (second.standing.known, second.totals.as_plain()) == (IMAGES, first.totals.as_plain())
-    assert standing_of("memory://bucket/out")[0].totals.as_plain() == first.totals.as_plain()
+    request = replace(request, manifest=manifest, out="memory://bucket/out")
+    first, second = (_run_request(request) for _ in range(2))
+    assert first.summary.is_complete
+    assert (second.summary.known, second.summary.totals.as_plain()) == (IMAGES, first.summary.totals.as_plain())
+    assert status_of("memory://bucket/out").summary.totals.as_plain() == first.summary.totals.as_plain()
     with fsspec.open("memory://bucket/out/000000/shard-000000004.parquet") as file:
         assert [row["row"] for row in parquet.read_table(file).to_pylist()] == [20, 21, 22]
     _run(data)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from imageguard_daemon.batch.interrupts import InterruptedRunError, Interrupts
+from imageguard_daemon.batch.running import InterruptedRunError, Interrupts
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -38,9 +38,9 @@ def test_a_second_signal_ends_a_process_that_hears_no_more() -> None:
     """Where nothing asks any more, as in a hanging mount, the same key pressed again ends the process."""
     program = (
         "import os, signal, time\n"
-        "from imageguard_daemon.batch import interrupts\n"
-        "interrupts.PATIENCE_SECONDS = 0.0\n"
-        "with interrupts.Interrupts():\n"
+        "from imageguard_daemon.batch import running\n"
+        "running.PATIENCE_SECONDS = 0.0\n"
+        "with running.Interrupts():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(0.01)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

@@ -4,8 +4,8 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from imageguard_daemon.batch.backfill import dask_fleet
-from imageguard_daemon.batch.backfill.dask_fleet import DaskFleet, versions_here
+from imageguard_daemon.batch.backfill import dask_engine
+from imageguard_daemon.batch.backfill.dask_engine import DaskEngine, versions_here
 from imageguard_daemon.core.errors import NoInputError, UnavailableError, UsageError
 from tests.helpers.shards import terms
 
@@ -22,8 +22,8 @@ class _Client:
             raise OSError(f"Timed out trying to connect to {address} after 10 s")
         self.status = "running"
 
-    def get_executor(self, **options: object) -> object:
-        return object()
+    def get_executor(self, *, pure: bool, retries: int) -> object:
+        return pure, retries
 
     def nthreads(self) -> dict[str, int]:
         return dict.fromkeys(map(str, range(self.threads)), 1)
@@ -42,7 +42,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> type[_Client]:
     class Own(_Client):
         pass
 
-    monkeypatch.setattr(dask_fleet, "_client_class", lambda: Own)
+    monkeypatch.setattr(dask_engine, "_client_class", lambda: Own)
     return Own
 
 
@@ -52,26 +52,26 @@ class KilledWorker(Exception):  # noqa: N818 - Dask's name
 
 def test_as_many_shards_are_out_as_keep_its_threads_busy(client, monkeypatch):
     """Two for each thread, counted anew as workers come and go; two while there are none yet."""
-    monkeypatch.setattr(dask_fleet, "_COUNT_SECONDS", 0)
-    fleet = DaskFleet("tcp://x:1", terms())
-    assert fleet.slots == 6
+    monkeypatch.setattr(dask_engine, "_COUNT_SECONDS", 0)
+    engine = DaskEngine("tcp://x:1", terms(), 3)
+    assert engine.capacity == 6
     client.threads = 0
-    assert fleet.slots == 2
+    assert engine.capacity == 2
 
 
 def test_a_cluster_without_workers_is_not_waited_for_for_ever(client, monkeypatch):
     """After its time it is told; workers that come in between are enough to go on."""
     client.threads = 0
-    monkeypatch.setattr(dask_fleet, "_COUNT_SECONDS", 0)
-    fleet = DaskFleet("tcp://x:1", terms())
-    assert fleet.slots
-    fleet.check()
-    monkeypatch.setattr(dask_fleet, "_WITHOUT_WORKERS_SECONDS", -1)
+    monkeypatch.setattr(dask_engine, "_COUNT_SECONDS", 0)
+    engine = DaskEngine("tcp://x:1", terms(), 3)
+    assert engine.capacity
+    engine.check()
+    monkeypatch.setattr(dask_engine, "_WITHOUT_WORKERS_SECONDS", -1)
     with pytest.raises(UnavailableError, match="has had no workers for"):
-        fleet.check()
+        engine.check()
     client.threads = 1
-    assert fleet.slots
-    fleet.check()
+    assert engine.capacity
+    engine.check()
 
 
 @pytest.mark.parametrize(
@@ -92,32 +92,33 @@ def test_a_worker_that_does_not_fit_is_named(client, answer, told):
     """Another version, or none at all, is told with the worker's address before anything is sent."""
     client.answer = answer
     with pytest.raises(UnavailableError, match=told):
-        DaskFleet("tcp://x:1", terms())
+        DaskEngine("tcp://x:1", terms(), 3)
 
 
 def test_a_scheduler_that_is_not_there_is_told(client):
     """At the start in a sentence; when it goes later, with what is kept."""
-    fleet = DaskFleet("tcp://x:1", terms())
+    engine = DaskEngine("tcp://x:1", terms(), 3)
     client.connects = False
     with pytest.raises(UnavailableError, match=r"^no Dask scheduler at tcp://x:1: Timed out trying to connect"):
-        DaskFleet("tcp://x:1", terms())
+        DaskEngine("tcp://x:1", terms(), 3)
     with pytest.raises(UnavailableError, match="what is done is kept, and the same command goes on"):
-        fleet.renew()
+        engine.renew()
 
 
 def test_what_ends_a_shard_is_told_from_what_ends_the_cluster(client):
-    """Cancelled means lost, all of it; four dead workers end one shard for this run; an error may be tried again."""
-    fleet = DaskFleet("tcp://x:1", terms())
-    assert fleet.is_lost(CancelledError())
-    assert not fleet.is_lost(KilledWorker())
-    assert fleet.is_final(KilledWorker())
-    assert not fleet.is_final(OSError())
-    fleet.close()
-    assert fleet.is_lost(OSError())
+    """Cancelled means lost, all of it; a shard that comes back with an error Dask has tried often enough."""
+    engine = DaskEngine("tcp://x:1", terms(), 3)
+    assert engine.executor == (False, 2)
+    assert engine.is_lost(CancelledError())
+    assert not engine.is_lost(KilledWorker())
+    assert engine.is_final(KilledWorker())
+    assert engine.is_final(OSError())
+    engine.close()
+    assert engine.is_lost(OSError())
 
 
 def test_without_dask_it_says_what_to_install(monkeypatch):
     """The extra is named."""
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(UsageError, match=r"pip install 'imageguard-daemon\[dask\]'"):
-        DaskFleet("tcp://x:1", terms())
+        DaskEngine("tcp://x:1", terms(), 3)

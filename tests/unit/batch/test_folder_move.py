@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.batch.folder_filing import settings_for_move
+from imageguard_daemon.batch.folder_move import settings_for_move
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import parse
 from imageguard_daemon.core.errors import UsageError

@@ -1,7 +1,8 @@
 """Shards on a Dask cluster: the only place that imports Dask.
 
-Dask itself sends the tasks of a lost worker to others, and gives up one that has cost it several workers. What is left
-to do here is to find out early what would fail every shard, and to come back when the scheduler does.
+Dask itself balances, tries again what fails, sends the tasks of a lost worker to others, and gives up one that has cost
+it several workers. What is left to do here is to find out early what would fail every shard, and to come back when the
+scheduler does.
 """
 
 import asyncio
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from imageguard_daemon import __version__
-from imageguard_daemon.batch.backfill.executors import SHARDS_FOR_EACH_WORKER
-from imageguard_daemon.batch.backfill.scoring import told_other_version
+from imageguard_daemon.batch.backfill.engines import SHARDS_FOR_EACH_WORKER, Engine
+from imageguard_daemon.batch.backfill.scoring import describe_versions
 from imageguard_daemon.batch.backfill.shards import Terms
 from imageguard_daemon.core.errors import FatalError, UnavailableError, UsageError
 from imageguard_daemon.core.names import printable
@@ -26,29 +27,24 @@ _COUNT_SECONDS = 5.0
 _WITHOUT_WORKERS_SECONDS = 120.0
 
 
-class DaskFleet:
-    """The workers of one scheduler; they may come and go."""
+class DaskEngine(Engine):
+    """The workers of one scheduler; they may come and go. Dask tries each shard so many times."""
 
-    def __init__(self, address: str, terms: Terms) -> None:
+    def __init__(self, address: str, terms: Terms, attempts: int) -> None:
         self._address = address
         self._terms = terms
+        self._attempts = attempts
         self._shown = printable(address)
         self._client: Any = None
-        self._threads = 0
         self._counted_at = 0.0
         self._empty_since: float | None = None
-        self._connect()
+        super().__init__(self._connect(), 0)
 
     @property
-    def executor(self) -> Executor:
-        """What shards are submitted to now."""
-        return self._executor
-
-    @property
-    def slots(self) -> int:
-        """How many shards may be out: as many as its threads now keep busy, a few when it has none yet."""
+    def capacity(self) -> int:
+        """As many as its threads now keep busy, a few when it has none yet."""
         self._count()
-        return max(1, self._threads) * SHARDS_FOR_EACH_WORKER
+        return super().capacity or SHARDS_FOR_EACH_WORKER
 
     def is_lost(self, error: BaseException) -> bool:
         """Tell whether the scheduler is gone: what was out is then cancelled."""
@@ -56,9 +52,9 @@ class DaskFleet:
             return True
         return str(self._client.status) != "running"
 
-    def is_final(self, error: BaseException) -> bool:
-        """Tell whether another attempt would only cost more workers."""
-        return type(error).__name__ == "KilledWorker"
+    def is_final(self, _error: BaseException) -> bool:
+        """Say yes: Dask has tried it often enough, or would only lose more workers by it."""
+        return True
 
     def check(self) -> None:
         """Look whether there are still workers.
@@ -67,7 +63,7 @@ class DaskFleet:
             UnavailableError: there have been none for two minutes.
         """
         now = time.monotonic()
-        if self._threads:
+        if self._workers:
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = now
@@ -85,7 +81,7 @@ class DaskFleet:
         """
         self.close()
         try:
-            self._connect()
+            self.executor = self._connect()
         except UnavailableError as error:
             raise UnavailableError(f"{error}; what is done is kept, and the same command goes on from there") from error
 
@@ -94,7 +90,7 @@ class DaskFleet:
         with suppress(Exception):  # it may be gone
             self._client.close(timeout=_CLOSE_SECONDS)
 
-    def _connect(self) -> None:
+    def _connect(self) -> Executor:
         client = _client_class()
         try:
             self._client = client(
@@ -102,9 +98,10 @@ class DaskFleet:
             )
         except (OSError, ValueError, TypeError, AssertionError) as error:
             raise UnavailableError(f"no Dask scheduler at {self._shown}: {printable(str(error))}") from error
-        self._executor: Executor = self._client.get_executor(pure=False)
         self._counted_at = 0.0
         self._require_same_version()
+        executor: Executor = self._client.get_executor(pure=False, retries=self._attempts - 1)
+        return executor
 
     def _count(self) -> None:
         now = time.monotonic()
@@ -112,7 +109,7 @@ class DaskFleet:
             return
         self._counted_at = now
         with suppress(OSError, TimeoutError):  # whoever waits for results finds out more
-            self._threads = sum(self._client.nthreads().values())
+            self._workers = sum(self._client.nthreads().values())
 
     def _require_same_version(self) -> None:
         """Ask the workers there are by now; those that come later refuse by themselves."""
@@ -121,11 +118,11 @@ class DaskFleet:
         ours = (self._terms.package_version, self._terms.scorer_version)
         for worker, answer in sorted(answers.items()):
             if isinstance(answer, BaseException):
-                told = printable(" ".join(str(answer).split()) or type(answer).__name__)
+                message = printable(" ".join(str(answer).split()) or type(answer).__name__)
                 what = "the readout" if isinstance(answer, FatalError) else "imageguard-daemon"
-                raise UnavailableError(f"the Dask worker {worker} cannot load {what}: {told}")
+                raise UnavailableError(f"the Dask worker {worker} cannot load {what}: {message}")
             if answer != ours:
-                raise UnavailableError(told_other_version(f"the Dask worker {worker}", answer, ours, readout))
+                raise UnavailableError(describe_versions(f"the Dask worker {worker}", answer, ours, readout))
 
 
 def versions_here(readout: Path | None = None) -> tuple[str, str]:

@@ -1,1 +1,0 @@
-"""What goes out next, and how far it is; pure."""
