@@ -94,7 +94,7 @@ def interface(site: Site, reports: Reports) -> APIRouter:
 
     # Answers that may take long have threads of their own, and few may wait for one: pages never stand behind them.
     # Who asks what is being answered already waits along, however many they are.
-    room = CapacityLimiter(1)
+    limiter = CapacityLimiter(1)
     at_work: dict[tuple[Asked, tuple[Dimension, ...]], asyncio.Task[dict[str, Any]]] = {}
 
     @router.get("/report", response_model=api_models.Report, responses=api_models.ALWAYS | api_models.NOT_THERE)
@@ -112,7 +112,7 @@ def interface(site: Site, reports: Reports) -> APIRouter:
         if question not in at_work:
             if len(at_work) > MAX_WAITING:
                 raise HTTPException(503, "Too many reports are waited for; ask again soon.")
-            at_work[question] = asyncio.create_task(run_sync(made, asked, by, limiter=room))
+            at_work[question] = asyncio.create_task(run_sync(made, asked, by, limiter=limiter))
             at_work[question].add_done_callback(lambda _: at_work.pop(question))
         return await asyncio.shield(at_work[question])
 

@@ -15,8 +15,8 @@ from imageguard_daemon import __version__
 from imageguard_daemon.core.model import MAX_INT64
 from imageguard_daemon.sandbox.pictures import MapMaker, ThumbnailMaker
 from imageguard_daemon.web import api, api_models
-from imageguard_daemon.web.error_pages import Teller
-from imageguard_daemon.web.image_cache import MadeOnce
+from imageguard_daemon.web.error_pages import ErrorPages
+from imageguard_daemon.web.image_cache import RenderCache
 from imageguard_daemon.web.pages import decision, gallery, images, login, overview, review, uploads
 from imageguard_daemon.web.pages.filter_choices import Narrowing
 from imageguard_daemon.web.pages.thresholds import Thresholds
@@ -35,7 +35,7 @@ def make_app(site: Site) -> Guard:
     """Give the application for one root."""
     render, reports, thresholds, narrowing = Renderer(site), Reports(site), Thresholds(site), Narrowing(site)
     scoring = site.settings.scoring
-    thumbnails, maps = MadeOnce(ThumbnailMaker(scoring)), MadeOnce(MapMaker(scoring))
+    thumbnails, maps = RenderCache(ThumbnailMaker(scoring)), RenderCache(MapMaker(scoring))
     checker = Checker(scoring, site.settings.state_folder if site.has_log else None)
 
     @asynccontextmanager
@@ -44,8 +44,8 @@ def make_app(site: Site) -> Guard:
         preparing = asyncio.create_task(run_sync(render.prepare))
         yield
         await preparing
-        for one in (reports, thresholds, narrowing, thumbnails, maps, checker, site.connections):
-            one.close()
+        for part in (reports, thresholds, narrowing, thumbnails, maps, checker, site.connections):
+            part.close()
 
     app = FastAPI(
         title="imageguard-daemon",
@@ -56,8 +56,8 @@ def make_app(site: Site) -> Guard:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    desk = uploads.Desk(checker)
-    routers = [login.pages(site, render), uploads.pages(render, desk), uploads.interface(desk)]
+    intake = uploads.UploadIntake(checker)
+    routers = [login.pages(site, render), uploads.pages(render, intake), uploads.interface(intake)]
     if site.has_log:
         routers += [
             overview.pages(site, render, reports),
@@ -74,12 +74,12 @@ def make_app(site: Site) -> Guard:
     for router in routers:
         app.include_router(router)
     _add_doors(app, render)
-    teller = Teller(render)
-    teller.add_to(app)
+    error_pages = ErrorPages(render)
+    error_pages.add_to(app)
     _describe(app, needs_token=site.access.tokens is not None)
     of_pages, of_charts = STATIC
     app.mount("/static", _Static(directory=of_pages, packages=[("imageguard_daemon.reporting", of_charts.name)]))
-    return Guard(app, site, teller)
+    return Guard(app, site, error_pages)
 
 
 class _Static(StaticFiles):

@@ -1,4 +1,4 @@
-"""What went wrong, told: to people as a page with the way on, to programs as JSON; always in words of ours."""
+"""What went wrong: to people as a page with the way on, to programs as JSON; always in words of ours."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -40,7 +40,7 @@ _RETRY_AFTER = {"Retry-After": "5"}
 _UNEXPECTED = "This was not foreseen; the log of the pages has more. Nothing in the folders was changed by it."
 
 
-class Teller:
+class ErrorPages:
     """Gives the answers that say what was wrong."""
 
     def __init__(self, render: Renderer) -> None:
@@ -49,7 +49,7 @@ class Teller:
     def __call__(
         self, request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """Tell it: as JSON where a program asked, else as a page. What may pass says when to ask again."""
+        """Answer as JSON where a program asked, else as a page. What may pass says when to ask again."""
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers = {**_RETRY_AFTER, **(headers or {})}
         if request.url.path.startswith("/api/"):
@@ -61,7 +61,7 @@ class Teller:
         return page
 
     def add_to(self, app: FastAPI) -> None:
-        """Have the application tell all its errors so."""
+        """Have the application answer all its errors so."""
 
         @app.exception_handler(ImageguardError)
         async def ours(request: Request, error: ImageguardError) -> Response:

@@ -28,7 +28,7 @@ SHOWABLE = {
 """What browsers show, by its content and never by its name; none of these can run anything."""
 
 
-Place = tuple[Path, str]
+ImageFile = tuple[Path, str]
 """Where a file is, and what its SHA-256 must be."""
 
 
@@ -46,7 +46,7 @@ class Maker(Protocol):
         """End the process."""
 
 
-class MadeOnce:
+class RenderCache:
     """Makes and remembers small pictures, or maps, by the content of their image; any thread may ask."""
 
     def __init__(self, maker: Maker) -> None:
@@ -84,14 +84,14 @@ class MadeOnce:
         self._maker.close()
 
 
-def place_of(engine: Store, settings: Settings, decision_id: int) -> Place | None:
+def place_of(engine: Store, settings: Settings, decision_id: int) -> ImageFile | None:
     """Say where an image's file is now and what its SHA-256 must be; None when it is nowhere.
 
     Paths come from the log alone, and none leads out of the folders of the configuration.
     """
     held = held_image(engine, decision_id)
     if held is not None and (held.last_review is not None or held.verdict == "quarantined"):
-        found: Place | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
+        found: ImageFile | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
     else:
         row = decision_row(engine, decision_id)
         found = (settings.root / original(str(row["destination"] or "")), str(row["sha256"])) if row else None

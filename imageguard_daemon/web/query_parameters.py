@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Request
+from fastapi import Path, Request
 from fastapi.dependencies.models import Dependant
 from pydantic import BeforeValidator
 
@@ -37,6 +37,7 @@ What bounds the number stands before it, or a description would not have the bou
 """
 WholeNumber = Annotated[int, DIGITS]
 """A number in the address of a page."""
+DecisionId = Annotated[WholeNumber, Path(ge=1, le=MAX_INT64)]
 
 
 class UnknownParameterError(UsageError):

@@ -10,7 +10,7 @@ from imageguard_daemon.reporting.page import charts_over_time
 from imageguard_daemon.reporting.period import PARAMETERS, parse_period
 from imageguard_daemon.reporting.query import report_on
 from imageguard_daemon.reporting.report import Bucket, Report, buckets_of
-from imageguard_daemon.web.cache import Keeping, Remembered
+from imageguard_daemon.web.cache import PAGE_TIMEOUT_SECONDS, CachePolicy, StaleWhileRevalidate
 from imageguard_daemon.web.filters import Filters
 from imageguard_daemon.web.site import Site
 
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 PERIODS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "365d": "a year"}
-_KEEPING = Keeping(fresh_seconds=15.0, stale_seconds=60.0)
-_PATIENCE_SECONDS = 0.12
-"""A page that took longer than this would feel slow; it then says that it is counting, and asks again by itself."""
+_POLICY = CachePolicy(fresh_seconds=15.0, stale_seconds=60.0)
 
 
 class Asked(NamedTuple):
@@ -58,8 +56,8 @@ class Reports:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._reports: Remembered[Report] = Remembered(_KEEPING)
-        self._drawn: Remembered[Drawn] = Remembered(_KEEPING)
+        self._reports: StaleWhileRevalidate[Report] = StaleWhileRevalidate(_POLICY)
+        self._drawn: StaleWhileRevalidate[Drawn] = StaleWhileRevalidate(_POLICY)
 
     def of(self, asked: Asked, by: tuple[Dimension, ...] = (Dimension.class_,)) -> Report:
         """Give the report on what was asked for, however long it takes; UsageError for what there is not."""
@@ -70,11 +68,11 @@ class Reports:
 
         Raises:
             UsageError: it is none of them.
-            NotYetError: it is being made.
+            NotReadyError: it is being made.
         """
         if since not in PERIODS:
             raise UsageError(f"there is no period {since!r} here; known are {', '.join(PERIODS)}")
-        return self._drawn.get(since, self._drawing(since), _PATIENCE_SECONDS)
+        return self._drawn.get(since, self._drawing(since), PAGE_TIMEOUT_SECONDS)
 
     def close(self) -> None:
         """Begin no more."""

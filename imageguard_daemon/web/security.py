@@ -54,8 +54,8 @@ class BodyTooLateError(Exception):
 class Guard:
     """Refuses what no page should see, and marks every answer with the headers above."""
 
-    def __init__(self, app: ASGIApp, site: Site, told: Callable[..., Response]) -> None:
-        self._app, self._site, self._told = app, site, told
+    def __init__(self, app: ASGIApp, site: Site, error_page: Callable[..., Response]) -> None:
+        self._app, self._site, self._error_page = app, site, error_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -73,33 +73,33 @@ class Guard:
         try:
             await self._app(asked, _bounded(receive, limit), sender)
         except BodyTooLargeError as error:
-            await self._told(Request(scope), 413, str(error))(scope, receive, sender)
+            await self._error_page(Request(scope), 413, str(error))(scope, receive, sender)
         except BodyTooLateError as error:
-            await self._told(Request(scope), 408, str(error), CLOSE)(scope, receive, sender)
+            await self._error_page(Request(scope), 408, str(error), CLOSE)(scope, receive, sender)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers, asked = Headers(scope=scope), Request(scope)
         if not self._is_our_host(headers.get("host", "")):
-            return self._told(asked, 421, "This server does not answer to that name; see --allow-host.")
+            return self._error_page(asked, 421, "This server does not answer to that name; see --allow-host.")
         is_open = scope["path"] in _OPEN or scope["path"].startswith("/static/")
         try:
             scope[HOLDER] = self._holder(headers)
         except UnavailableError as error:
             if not is_open:
-                return self._told(asked, 503, str(error))
+                return self._error_page(asked, 503, str(error))
         if scope["method"] not in {"GET", "HEAD"} and not _is_from_here(headers):
-            return self._told(asked, 403, "This was sent by a page of another site. Nothing was done.")
+            return self._error_page(asked, 403, "This was sent by a page of another site. Nothing was done.")
         limit, length = _limit(scope), headers.get("content-length", "0")
         if not _LENGTH.fullmatch(length) or int(length) > limit:
-            return self._told(asked, 413, _too_much(limit))
+            return self._error_page(asked, 413, _too_much(limit))
         return None if is_open or scope[HOLDER] is not None else self._to_the_door(scope, headers)
 
     def _to_the_door(self, scope: Scope, headers: Headers) -> Response:
         asked = Request(scope)
         if scope["path"].startswith("/api/"):
-            return self._told(asked, 401, "A token is needed.", {"WWW-Authenticate": "Bearer"})
+            return self._error_page(asked, 401, "A token is needed.", {"WWW-Authenticate": "Bearer"})
         if "hx-request" in headers:  # a piece of a page: the whole page has to go to the door
-            return self._told(asked, 401, "A token is needed.", {"HX-Redirect": "/login"})
+            return self._error_page(asked, 401, "A token is needed.", {"HX-Redirect": "/login"})
         place = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
         return RedirectResponse(f"/login?{urlencode({'next': place})}" if scope["method"] == "GET" else "/login", 303)
 

@@ -1,6 +1,7 @@
-"""Who holds a token: names and hashes in one small file, read again when it changes.
+"""Who holds a token, and who has logged in with one.
 
-A token has 256 random bits; of so much chance a plain hash gives nothing away.
+Names and hashes stand in one small file, read again when it changes. A token has 256 random bits; of so much chance a
+plain hash gives nothing away. Sessions go by a random name in a cookie, each good as long as its token is.
 """
 
 import hashlib
@@ -10,6 +11,10 @@ import os
 import secrets
 import threading
 from collections.abc import Mapping
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from imageguard_daemon.core.errors import PermissionDeniedError, UnavailableError, hindrance
@@ -20,6 +25,8 @@ _HASH_CHARACTERS = 64
 _State = tuple[int, int, int, int] | None
 
 _LOG = logging.getLogger(__name__)
+SESSION_SECONDS = 12 * 3600.0
+_MAX_SESSIONS = 1_000
 
 
 class Tokens:
@@ -110,3 +117,33 @@ def _state_of(path: Path) -> _State:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size  # the last but one: owner, mode
+
+
+class Sessions:
+    """The sessions of one server; a new token for a name ends those of the old one at once."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._begun: OrderedDict[str, tuple[float, str]] = OrderedDict()
+
+    def begin(self, sha256: str) -> str:
+        """Give the name of a new session for whoever had the token of this hash."""
+        session = secrets.token_urlsafe(32)
+        with self._lock:
+            self._begun[session] = (self._clock(), sha256)
+            while len(self._begun) > _MAX_SESSIONS:
+                self._begun.popitem(last=False)
+        return session
+
+    def holder(self, session: str, tokens: Tokens) -> str | None:
+        """Give the name of the token's holder; None for a session that has ended or never began."""
+        begun, sha256 = self._begun.get(session, (0.0, ""))
+        if not sha256 or self._clock() - begun > SESSION_SECONDS:
+            return None
+        return tokens.holders().get(sha256)
+
+    def end(self, session: str) -> None:
+        """End a session."""
+        with self._lock:
+            self._begun.pop(session, None)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import pytest
 
 from imageguard_daemon.web.pages.uploads import UPLOADS_AT_ONCE
-from imageguard_daemon.web.uvicorn_connections import MAX_CONNECTIONS
+from imageguard_daemon.web.server import MAX_CONNECTIONS
 from tests.e2e.daemon_process import wait_until
 from tests.helpers.rejections import Rejections
 
@@ -17,9 +17,9 @@ SERVER = """
 import sys
 from pathlib import Path
 from imageguard_daemon.config_file import load
-from imageguard_daemon.web import security, server, uvicorn_connections
+from imageguard_daemon.web import security, server
 from imageguard_daemon.web.site import Site
-uvicorn_connections.REQUEST_SECONDS = security.PART_SECONDS = float(sys.argv[3])
+server.REQUEST_SECONDS = security.PART_SECONDS = float(sys.argv[3])
 root = Path(sys.argv[1])
 server.serve(Site(load(None, root), root / "audit.db", "anna"), server.listen("127.0.0.1", int(sys.argv[2])))
 """

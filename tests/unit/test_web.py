@@ -265,7 +265,7 @@ async def test_a_confirmation_says_in_words_and_pictures_what_is_meant(client):
 @pytest.mark.parametrize("name", ["cat ", " cat", "(none)", "c" * 240, "K\u00f6ln \U0001f408", "a&b=c+d%20", ""])
 async def test_each_class_is_found_by_its_link(rejections, monkeypatch, name):
     """From the overview to its images and to the question before they are released: those, and no others."""
-    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(reports, "PAGE_TIMEOUT_SECONDS", 60)
     place = f"{name}/4.jpg" if name else "4.jpg"
     number = rejections.file(place, class_name=name)
     async with _client(_site(rejections)) as client:
@@ -301,7 +301,7 @@ async def test_a_score_without_a_range_narrows_nothing(rejections):
 
 async def test_a_cameras_images_are_one_link_from_the_overview_and_from_each_of_them(rejections, monkeypatch):
     """Its link shows its images with their reasons, and no others; so does that of images without a camera."""
-    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(reports, "PAGE_TIMEOUT_SECONDS", 60)
     number = rejections.file("cat/4.jpg", camera="Canon & Söhne")
     async with _client(_site(rejections)) as client:
         overview = (await client.get("/live")).text
@@ -317,7 +317,7 @@ async def test_a_cameras_images_are_one_link_from_the_overview_and_from_each_of_
 
 async def test_of_thousands_of_classes_those_are_offered_that_fit_what_is_typed(rejections, monkeypatch):
     """A few at a time, those first that begin so; accepted images alone make no class worth offering."""
-    monkeypatch.setattr(filter_choices, "_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(filter_choices, "PAGE_TIMEOUT_SECONDS", 60)
     for number in range(60):
         rejections.file(f"x/{number}.jpg", class_name=f"bird {number:02}")
     rejections.file("x/late.jpg", class_name="early bird <3")
@@ -336,7 +336,7 @@ async def test_of_thousands_of_classes_those_are_offered_that_fit_what_is_typed(
 
 async def test_bars_of_scores_count_what_the_filters_match_and_lead_to_it(client, monkeypatch):
     """Each bar is a link to its images, with the other filters as they are; they can be chosen without script."""
-    monkeypatch.setattr(filter_choices, "_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(filter_choices, "PAGE_TIMEOUT_SECONDS", 60)
     page = (await client.get("/quarantine/scores?class_name=cat&score=score&low=0.1&high=0.2")).text
     assert "<h1>Scores</h1>" in page
     bars = re.findall(r'<li><a href="([^"]*)"[^>]* aria-label="(\S+) to (\S+): (\d+) images?"', page)
@@ -585,7 +585,7 @@ async def test_an_address_of_before_an_upgrade_is_not_kept_with_what_came_after_
 
 async def test_bars_lead_to_the_images_that_they_count(client, monkeypatch):
     """Each bar of the overview, of a reason or of all, is a link to as many images as it says."""
-    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(reports, "PAGE_TIMEOUT_SECONDS", 60)
     text = (await client.get("/live")).text
     found = re.findall(r'<a href="([^"]+)" tabindex="-1"><title>[^<]*: (\d+)( [^<%]+)?<', text)
     bars = [(html.unescape(address), int(images)) for address, images, _ in found]
@@ -596,7 +596,7 @@ async def test_bars_lead_to_the_images_that_they_count(client, monkeypatch):
 
 async def test_the_page_that_counts_stops_asking_every_second_once_it_has_counted(client, monkeypatch):
     """How often the page asks is part of what it gets."""
-    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(reports, "PAGE_TIMEOUT_SECONDS", 60)
     assert 'hx-trigger="every 5s" hx-swap="outerHTML"' in (await client.get("/live")).text
 
 
@@ -876,7 +876,7 @@ async def test_thresholds_are_tried_and_never_applied(client, rejections):
 
 async def test_thresholds_begin_with_what_is_in_force_for_the_source(rejections, monkeypatch):
     """Each source has its own limits and its own YAML; the address keeps what was moved, and nothing else."""
-    monkeypatch.setattr(thresholds, "_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(thresholds, "PAGE_TIMEOUT_SECONDS", 60)
     sources = [
         {"name": "default", "thresholds": {"blur_score": 57.25, "noise_score": 35}},
         {"name": "scraper", "inbox": "scraped", "accepted": "a2", "quarantine": "q2", "preset": "fine_grained"},

@@ -1,29 +1,28 @@
 """One decision: the image, its scores and limits, where it is sharp and clipped, what people did, the raw record."""
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, HTTPException, Path, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.listing import accepted_before, decision_row
 from imageguard_daemon.audit.nearest import borderline_page, nearest_page
 from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, Selection, neighbours, reviews_of
 from imageguard_daemon.audit.store import Store
-from imageguard_daemon.core.model import MAX_INT64, SCORE_NAMES, Measures
+from imageguard_daemon.core.model import SCORE_NAMES, Measures
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.reporting.text import measured_in_words
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.image_cache import SHOWABLE, place_of
-from imageguard_daemon.web.map_drawing import BLACK, SHARPNESS, WHITE
+from imageguard_daemon.web.pages.images import BLACK, SHARPNESS, WHITE
 from imageguard_daemon.web.pages.review import name_typed_last
-from imageguard_daemon.web.query_parameters import WholeNumber, reads
+from imageguard_daemon.web.query_parameters import DecisionId, reads
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.templating import Renderer
 from imageguard_daemon.web.upload_check import bars_of
 
 ACCEPTED_SHOWN = 6
-DecisionId = Annotated[WholeNumber, Path(ge=1, le=MAX_INT64)]
 
 
 def pages(site: Site, render: Renderer) -> APIRouter:
@@ -48,7 +47,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
         more |= {"history": history, "state": STATE_AFTER[str(row["verdict"])][action]}  # type: ignore[index]
         more |= {"filters": filters, "who": name_typed_last(site, request)}
         more["notice"] = site.notices.get(request.query_params.get("notice", ""))
-        return render(request, "decision.html", **_told(row), **more, sharpness=SHARPNESS, white=WHITE, black=BLACK)
+        return render(request, "decision.html", **_shown(row), **more, sharpness=SHARPNESS, white=WHITE, black=BLACK)
 
     return router
 
@@ -62,7 +61,7 @@ def _neighbours(engine: Store, filters: Filters, selection: Selection, number: i
     return {"prev": newer, "next": older}
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
     measures, profile = _object(row["measures"]), _object(row["profile"])
     scores = {name: row[name] for name in SCORE_NAMES}
     raw = {**row, "measures": measures, "profile": profile, "issues": _json(row["issues"])}

@@ -10,16 +10,15 @@ from fastapi.responses import HTMLResponse
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.score_counts import BUCKETS, OVERALL, count_scores, highest
 from imageguard_daemon.reporting.text import asked_for
-from imageguard_daemon.web.cache import Keeping, NotYetError, Remembered
+from imageguard_daemon.web.cache import PAGE_TIMEOUT_SECONDS, CachePolicy, NotReadyError, StaleWhileRevalidate
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.query_parameters import reads
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.templating import Renderer
 
 NAMES_OFFERED = 20
-_NAMES = Keeping(fresh_seconds=60.0, stale_seconds=3_600.0)
-_COUNTS = Keeping(fresh_seconds=15.0, stale_seconds=60.0, most=64)
-_PATIENCE_SECONDS = 0.12
+_NAMES = CachePolicy(fresh_seconds=60.0, stale_seconds=3_600.0)
+_COUNTS = CachePolicy(fresh_seconds=15.0, stale_seconds=60.0, max_answers=64)
 Typed = Annotated[str, Query(max_length=4_096)]
 
 
@@ -39,8 +38,8 @@ class Narrowing:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._names: Remembered[list[str]] = Remembered(_NAMES)
-        self._counts: Remembered[list[int]] = Remembered(_COUNTS)
+        self._names: StaleWhileRevalidate[list[str]] = StaleWhileRevalidate(_NAMES)
+        self._counts: StaleWhileRevalidate[list[int]] = StaleWhileRevalidate(_COUNTS)
 
     def pages(self, render: Renderer) -> APIRouter:
         """Give the routes."""
@@ -100,8 +99,8 @@ class Narrowing:
         ]
 
 
-def _soon(remembered: "Remembered[Any]", key: object, make: Callable[[], Any]) -> Any:
+def _soon(remembered: "StaleWhileRevalidate[Any]", key: object, make: Callable[[], Any]) -> Any:
     try:
-        return remembered.get(key, make, _PATIENCE_SECONDS)
-    except NotYetError:
+        return remembered.get(key, make, PAGE_TIMEOUT_SECONDS)
+    except NotReadyError:
         return None

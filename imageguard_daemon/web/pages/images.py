@@ -1,6 +1,6 @@
-"""Pictures for pages: small ones, whole ones, and a drawing that says why there is none."""
+"""Pictures for pages: small ones, whole ones, maps to be laid over them, and a drawing that says why there is none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
 from anyio import CapacityLimiter
@@ -8,11 +8,10 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from imageguard_daemon.sandbox.answers import Areas, read_areas
+from imageguard_daemon.sandbox.answers import TILE_PX, Areas, read_areas
 from imageguard_daemon.sandbox.pictures import is_too_large_to_show
-from imageguard_daemon.web.image_cache import MadeOnce, Place, place_of, whole
-from imageguard_daemon.web.map_drawing import clipping_map, sharpness_map
-from imageguard_daemon.web.pages.decision import DecisionId
+from imageguard_daemon.web.image_cache import ImageFile, RenderCache, place_of, whole
+from imageguard_daemon.web.query_parameters import DecisionId
 from imageguard_daemon.web.site import Site
 
 PICTURES_AT_ONCE = 4
@@ -31,6 +30,16 @@ _PLACEHOLDER = (
 _HAS_NO_MAP = ("no map:", "too small, or gone")
 _CANNOT_BE_SHOWN, _IS_NOT_THERE = ("no picture:", "cannot be decoded"), ("no picture:", "gone or changed")
 _IS_TOO_LARGE = ("no picture:", "too large to show")
+SHARPNESS = (
+    ("up to 1 px", "#2c7bb6"),
+    ("1 to 2 px", "#7fc0e0"),
+    ("2 to 3 px", "#fdae61"),
+    ("more than 3 px", "#d7191c"),
+)
+"""How the blur of a tile is shown: from blue to red, which everybody tells apart."""
+_LIMITS_PX = (1.0, 2.0, 3.0)
+WHITE, BLACK = "#d7191c", "#2c7bb6"
+_SHARES = ((0.05, "0.35"), (0.25, "0.6"), (0.75, "0.85"))
 
 
 class _NoPictureError(Exception):
@@ -41,16 +50,16 @@ class _NoPictureError(Exception):
         self.words = words
 
 
-def pictures(site: Site, thumbnails: MadeOnce, maps: MadeOnce) -> APIRouter:
+def pictures(site: Site, thumbnails: RenderCache, maps: RenderCache) -> APIRouter:
     """Give the routes of pictures."""
     router = APIRouter(include_in_schema=False)
 
     # Few at a time, and in threads of their own: pages must not wait behind pictures that are being decoded.
-    room = CapacityLimiter(PICTURES_AT_ONCE)
+    limiter = CapacityLimiter(PICTURES_AT_ONCE)
 
     async def shown(request: Request, make: Callable[..., Response], *given: object) -> Response:
         try:
-            return _unless_known(request, await run_sync(make, site, *given, limiter=room))
+            return _unless_known(request, await run_sync(make, site, *given, limiter=limiter))
         except _NoPictureError as error:
             if "text/html" in request.headers.get("accept", ""):  # a person opened it by itself
                 raise HTTPException(404, f"There is no such picture: {error.words[1]}.") from error
@@ -91,7 +100,7 @@ def _unless_known(request: Request, answer: Response) -> Response:
     return Response(status_code=304, headers=PICTURE_HEADERS | {"ETag": tag}) if is_known else answer
 
 
-def _map(site: Site, number: int, maps: MadeOnce, draw: Callable[[Areas], str]) -> Response:
+def _map(site: Site, number: int, maps: RenderCache, draw: Callable[[Areas], str]) -> Response:
     place = _place(site, number)
     answer = maps.of(*place) if place else None
     areas = read_areas(answer) if answer else None
@@ -100,7 +109,7 @@ def _map(site: Site, number: int, maps: MadeOnce, draw: Callable[[Areas], str]) 
     return _picture(draw(areas), "image/svg+xml")
 
 
-def _thumbnail(site: Site, number: int, thumbnails: MadeOnce) -> Response:
+def _thumbnail(site: Site, number: int, thumbnails: RenderCache) -> Response:
     place = _place(site, number)
     jpeg = thumbnails.of(*place) if place else None
     if not jpeg:
@@ -116,11 +125,48 @@ def _image(site: Site, number: int) -> Response:
     return _picture(data, media_type)
 
 
-def _why_not_there(place: Place | None) -> tuple[str, str]:
+def _why_not_there(place: ImageFile | None) -> tuple[str, str]:
     """Say why there are no bytes to show: an intact file may only be too large for it."""
     return _IS_TOO_LARGE if place and is_too_large_to_show(place[0]) else _IS_NOT_THERE
 
 
-def _place(site: Site, number: int) -> Place | None:
+def _place(site: Site, number: int) -> ImageFile | None:
     with site.log() as engine:
         return place_of(engine, site.settings, number)
+
+
+def sharpness_map(areas: Areas) -> str:
+    """Colour each tile by how blurred it is; one in which nothing could be sharp stays as it is."""
+    steps = [None if sigma is None else sum(sigma > limit for limit in _LIMITS_PX) for sigma in areas.blur_sigma_px]
+    shapes = [_shape(areas, _places(steps, step), colour, "0.55") for step, (_, colour) in enumerate(SHARPNESS)]
+    return _svg(areas, shapes)
+
+
+def clipping_map(areas: Areas) -> str:
+    """Colour the tiles in which pixels are blown out or crushed, the stronger the more of them."""
+    shapes = []
+    for shares, colour in ((areas.black, BLACK), (areas.white, WHITE)):
+        steps = [sum(share >= limit for limit, _ in _SHARES) for share in shares]
+        shapes += [_shape(areas, _places(steps, step), colour, opacity) for step, (_, opacity) in enumerate(_SHARES, 1)]
+    return _svg(areas, shapes)
+
+
+def _places(steps: Sequence[int | None], wanted: int) -> list[int]:
+    return [place for place, step in enumerate(steps) if step == wanted]
+
+
+def _shape(areas: Areas, places: Iterable[int], colour: str, opacity: str) -> str:
+    squares = "".join(
+        f"M{place % areas.columns * TILE_PX} {place // areas.columns * TILE_PX}h{TILE_PX}v{TILE_PX}h-{TILE_PX}z"
+        for place in places
+    )
+    return f'<path fill="{colour}" fill-opacity="{opacity}" d="{squares}"/>' if squares else ""
+
+
+def _svg(areas: Areas, shapes: Sequence[str]) -> str:
+    size = f'width="{areas.width}" height="{areas.height}" viewBox="0 0 {areas.width} {areas.height}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} preserveAspectRatio="none" shape-rendering="crispEdges">'
+        + "".join(shapes)
+        + "</svg>"
+    )

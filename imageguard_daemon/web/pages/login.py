@@ -6,9 +6,9 @@ from fastapi.responses import RedirectResponse, Response
 
 from imageguard_daemon.web.query_parameters import reads, require_known
 from imageguard_daemon.web.security import SESSION, cookie_of
-from imageguard_daemon.web.sessions import SESSION_SECONDS
 from imageguard_daemon.web.site import RateLimit, Site
 from imageguard_daemon.web.templating import Renderer
+from imageguard_daemon.web.tokens import SESSION_SECONDS
 
 _LOGINS_PER_MINUTE = 10
 

@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse
 from imageguard_daemon.core.locks import running_process
 from imageguard_daemon.daemon import status
 from imageguard_daemon.reporting.tables import reviewed_in_words, since_in_words
-from imageguard_daemon.web.cache import NotYetError
+from imageguard_daemon.web.cache import NotReadyError
 from imageguard_daemon.web.reports import PERIODS, Drawn, Reports
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.templating import Renderer
@@ -35,7 +35,7 @@ def pages(site: Site, render: Renderer, reports: Reports) -> APIRouter:
 def _soon(reports: Reports, since: str) -> Drawn | None:
     try:
         return reports.soon(since)
-    except NotYetError:
+    except NotReadyError:
         return None
 
 

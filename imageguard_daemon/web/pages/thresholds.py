@@ -18,7 +18,7 @@ from imageguard_daemon.quality.scoring import LIMITS, SCALES
 from imageguard_daemon.reporting.period import PARAMETERS, parse_period
 from imageguard_daemon.reporting.query import simulation_of
 from imageguard_daemon.reporting.simulation import Rules, Simulation
-from imageguard_daemon.web.cache import Keeping, NotYetError, Remembered
+from imageguard_daemon.web.cache import PAGE_TIMEOUT_SECONDS, CachePolicy, NotReadyError, StaleWhileRevalidate
 from imageguard_daemon.web.filters import number_of
 from imageguard_daemon.web.query_parameters import reads
 from imageguard_daemon.web.site import Site
@@ -29,8 +29,7 @@ IN_FORCE = ""
 """In place of a preset: what is in force for the source."""
 DECIMALS = 1
 """Of the steps of a slider; one that begins with more moves by finer steps: the browser rounds to them."""
-_KEEPING = Keeping(fresh_seconds=30.0, stale_seconds=60.0, most=64)
-_PATIENCE_SECONDS = 0.12
+_POLICY = CachePolicy(fresh_seconds=30.0, stale_seconds=60.0, max_answers=64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ class Thresholds:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._made: Remembered[Simulation] = Remembered(_KEEPING)
+        self._simulations: StaleWhileRevalidate[Simulation] = StaleWhileRevalidate(_POLICY)
 
     def pages(self, render: Renderer) -> APIRouter:
         """Give the routes of this page."""
@@ -105,12 +104,12 @@ class Thresholds:
 
     def close(self) -> None:
         """Begin no more."""
-        self._made.close()
+        self._simulations.close()
 
     def _soon(self, trial: Trial) -> Simulation | None:
         try:
-            return self._made.get(trial.address, lambda: self._simulated(trial), _PATIENCE_SECONDS)
-        except NotYetError:
+            return self._simulations.get(trial.address, lambda: self._simulated(trial), PAGE_TIMEOUT_SECONDS)
+        except NotReadyError:
             return None
 
     def _simulated(self, trial: Trial) -> Simulation:

@@ -27,13 +27,13 @@ _BUSY_SECONDS = 5
 MultiPartParser.spool_max_size = 2 * MAX_UPLOAD_BYTES  # in memory: nothing of an upload is written to a disk
 
 
-class Desk:
+class UploadIntake:
     """Takes uploads in, few at a time."""
 
     def __init__(self, checker: Checker) -> None:
         self._checker = checker
         self._under_way = 0
-        self._room = asyncio.Semaphore(CHECKS_AT_ONCE)
+        self._checks = asyncio.Semaphore(CHECKS_AT_ONCE)
         self._limit = RateLimit(IMAGES_PER_MINUTE)
 
     async def checked(self, request: Request) -> list[Checked]:
@@ -51,7 +51,7 @@ class Desk:
         try:
             files = await _files(request)
             self._limit.take(client, len(files) - 1)
-            async with self._room:  # only now: an upload that stalls holds up nobody
+            async with self._checks:  # only now: an upload that stalls holds up nobody
                 return [await run_in_threadpool(self._checker.check, name, data) for name, data in files]
         finally:
             self._under_way -= 1
@@ -63,10 +63,12 @@ async def _files(request: Request) -> list[tuple[str, bytes]]:
     try:
         async with request.form(max_files=MAX_FILES, max_fields=10) as form:
             require_known(form.multi_items(), (), {"images"})
-            given = [
-                one for one in form.getlist("images") if isinstance(one, UploadFile) and (one.filename or one.size)
+            uploads = [
+                field
+                for field in form.getlist("images")
+                if isinstance(field, UploadFile) and (field.filename or field.size)
             ]
-            files = [(printable((one.filename or "image")[:200]), await one.read()) for one in given]
+            files = [(printable((upload.filename or "image")[:200]), await upload.read()) for upload in uploads]
     except MultiPartException as error:
         raise UsageError(f"the form cannot be read: {error.message}") from error
     if not files:
@@ -74,7 +76,7 @@ async def _files(request: Request) -> list[tuple[str, bytes]]:
     return files
 
 
-def pages(render: Renderer, desk: Desk) -> APIRouter:
+def pages(render: Renderer, intake: UploadIntake) -> APIRouter:
     """Give the page for people."""
     router = APIRouter(include_in_schema=False)
     shared = {"bars_of": bars_of, "most_files": MAX_FILES, "most_bytes": MAX_UPLOAD_BYTES}
@@ -85,7 +87,7 @@ def pages(render: Renderer, desk: Desk) -> APIRouter:
 
     @router.post("/check")
     async def check(request: Request) -> HTMLResponse:
-        return render(request, "check.html", checked=await desk.checked(request), **shared)
+        return render(request, "check.html", checked=await intake.checked(request), **shared)
 
     return router
 
@@ -112,7 +114,7 @@ _BODY = {
 }
 
 
-def interface(desk: Desk) -> APIRouter:
+def interface(intake: UploadIntake) -> APIRouter:
     """Give the route for programs."""
     router = APIRouter(tags=["check"])
 
@@ -124,6 +126,6 @@ def interface(desk: Desk) -> APIRouter:
     )
     async def check_images(request: Request) -> Response:
         """Six scores of each image and the verdict under each preset. Nothing is stored."""
-        return JSONResponse({"images": [as_dict(one) for one in await desk.checked(request)]})
+        return JSONResponse({"images": [as_dict(one) for one in await intake.checked(request)]})
 
     return router

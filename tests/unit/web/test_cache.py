@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from imageguard_daemon.web.cache import Keeping, NotYetError, Remembered
+from imageguard_daemon.web.cache import CachePolicy, NotReadyError, StaleWhileRevalidate
 
 
 class Clock:
@@ -23,7 +23,7 @@ def clock():
 
 @pytest.fixture
 def remembered(clock):
-    made = Remembered(Keeping(fresh_seconds=10, stale_seconds=30, most=2, most_at_work=1), clock)
+    made = StaleWhileRevalidate(CachePolicy(fresh_seconds=10, stale_seconds=30, max_answers=2, max_at_work=1), clock)
     yield made
     made.close()
 
@@ -63,9 +63,9 @@ def test_who_has_no_patience_is_told_and_the_answer_is_there_later(remembered):
         may_end.wait(10)
         return "made"
 
-    with pytest.raises(NotYetError):
+    with pytest.raises(NotReadyError):
         remembered.get("a", slow, 0.001)
-    with pytest.raises(NotYetError):
+    with pytest.raises(NotReadyError):
         remembered.get("b", slow, 10)
     may_end.set()
     assert remembered.get("a", slow) == "made"
@@ -74,10 +74,10 @@ def test_who_has_no_patience_is_told_and_the_answer_is_there_later(remembered):
 def test_who_asks_again_while_an_answer_takes_long_does_not_wait_again(remembered, clock):
     """Patience begins with the making: a page that is loaded again says at once that it still counts."""
     may_end = threading.Event()
-    with pytest.raises(NotYetError):
+    with pytest.raises(NotReadyError):
         remembered.get("a", may_end.wait, 0.001)
     clock.now = 30.0
-    with pytest.raises(NotYetError):
+    with pytest.raises(NotReadyError):
         remembered.get("a", may_end.wait, 29)  # of seconds, which would be waited for
     assert not may_end.is_set()
     may_end.set()

@@ -9,8 +9,7 @@ import pytest
 
 from imageguard_daemon.core.errors import PermissionDeniedError, UnavailableError
 from imageguard_daemon.web import tokens
-from imageguard_daemon.web.sessions import SESSION_SECONDS, Sessions
-from imageguard_daemon.web.tokens import Tokens
+from imageguard_daemon.web.tokens import SESSION_SECONDS, Sessions, Tokens
 from tests.helpers.accounts import own_folders
 
 

@@ -3,7 +3,7 @@
 import xml.etree.ElementTree as ET
 
 from imageguard_daemon.sandbox.answers import Areas
-from imageguard_daemon.web.map_drawing import BLACK, SHARPNESS, WHITE, clipping_map, sharpness_map
+from imageguard_daemon.web.pages.images import BLACK, SHARPNESS, WHITE, clipping_map, sharpness_map
 
 AREAS = Areas(72, 48, 3, (0.5, 1.5, 2.5, 8.0, None, None), (0, 0, 0, 0, 0.3, 0.9), (0.04, 0.05, 0, 0, 0, 0))
 
