@@ -35,7 +35,7 @@ def end_with_parent(parent: int, number: signal.Signals = signal.SIGTERM) -> boo
 
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """How a process that has ended is started again: pauses double with each start of late, up to the longest."""
+    """How a process that has ended is started again: pauses grow with each start of late."""
 
     pauses: Backoff
     max_starts: int = 0
