@@ -17,7 +17,8 @@ from typing import Any
 from imageguard_daemon.__main__ import main
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.daemon import pipeline
-from imageguard_daemon.daemon.main_loop import Serving
+from imageguard_daemon.daemon.filed_images import FiledImages
+from imageguard_daemon.daemon.main_loop import Reporter
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.sandbox.workers import Workers
 
@@ -30,8 +31,8 @@ STAGES: tuple[tuple[Any, str, str], ...] = (
     (AuditWriter, "record_intents", "recording"),
     (AuditWriter, "record_outcomes", "recording"),
     (pipeline, "carry_out", "moving"),
-    (Serving, "_on_filed", "log line"),
-    (Serving, "_report", "status"),
+    (FiledImages, "add", "log line"),
+    (Reporter, "step", "status"),
 )
 _TICKS = os.sysconf("SC_CLK_TCK")
 _spent: Counter[str] = Counter()
@@ -71,13 +72,13 @@ def observe(file: Path) -> None:
     """Put the stopwatches in place."""
     for owner, name, stage in STAGES:
         setattr(owner, name, _timed(getattr(owner, name), stage))
-    report = Serving._report  # noqa: SLF001 - once a second, in the main thread
+    step = Reporter.step
 
-    def reporting(self: Serving, *arguments: Any) -> None:
-        report(self, *arguments)
+    def step_and_keep(self: Reporter, *arguments: Any) -> None:
+        step(self, *arguments)
         _keep(file)
 
-    Serving._report = reporting  # type: ignore[method-assign]  # noqa: SLF001
+    Reporter.step = step_and_keep  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

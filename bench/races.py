@@ -19,7 +19,7 @@ from types import FrameType
 
 from imageguard_daemon.core.errors import ImageguardError
 from imageguard_daemon.core.model import Candidate, Intent, RecordedIntent
-from imageguard_daemon.daemon.move_group import Trip, carry_out
+from imageguard_daemon.daemon.move_group import FileMove, carry_out
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.quality.measurement import fingerprint_file
 
@@ -43,10 +43,10 @@ class Site:
         """Measure the file and move it, as the daemon does; tell whether it says that it has moved."""
         measured = fingerprint_file(str(self.file))
         intent = Intent("image", str(self.file), str(self.target), measured.sha256, measured.identity)
-        trip = Trip(Candidate("default", "cat/a.png"), [RecordedIntent(1, intent)])
+        move = FileMove(Candidate("default", "cat/a.png"), [RecordedIntent(1, intent)])
         with Folders([str(self.inbox), str(self.accepted)]) as folders:
-            carry_out([trip], folders)
-        return trip.moved
+            carry_out([move], folders)
+        return move.moved
 
     def won(self, moved: bool, judged: bytes) -> str:
         """Say what the attacker has won, if anything."""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from queue import SimpleQueue
 
@@ -24,7 +24,9 @@ from imageguard_daemon.config import Alerts, Settings
 from imageguard_daemon.core.errors import ImageguardError, StalledError
 from imageguard_daemon.core.timestamps import utc_now
 from imageguard_daemon.daemon.alert_channels import Command, DeliveryError, Webhook, content_of
+from imageguard_daemon.daemon.parts import Part
 from imageguard_daemon.daemon.rules.alert_state import AlertBook
+from imageguard_daemon.daemon.snapshot import Snapshot
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.query import report_on, risen_in
 
@@ -78,7 +80,7 @@ class Found:
     kinds: Mapping[str, int]
 
 
-class Alerting:
+class Alerting(Part):
     """The loop's side: decides what is due and records. Does nothing where neither channels nor metrics tell."""
 
     def __init__(
@@ -125,10 +127,10 @@ class Alerting:
             self._teller.look()
         self._hand_over()
 
-    def next_step(self, now: float) -> float:
+    def next_due(self, now: float) -> float | None:
         """Say when `step` has something to do, were nothing reported before."""
         if not self._is_wanted:
-            return now + 3600
+            return None
         times = [self._next_look_at, self._record_at]
         due = self._book.next_due(self._wall_clock(), apart_from=self._with_teller)
         if due is not None:
@@ -137,8 +139,12 @@ class Alerting:
         return min(later, default=now + RECORD_AGAIN_SECONDS)
 
     def stop(self) -> None:
-        """End the thread; what was not told is told after the next start."""
+        """End the threads; what was not delivered is delivered after the next start."""
         self._teller.stop()
+
+    def snapshot(self, so_far: Snapshot, now: float) -> Snapshot:  # noqa: ARG002 - the protocol's
+        """Add what the last look found."""
+        return so_far if self.found is None else replace(so_far, findings=self.found.kinds, findings_at=self.found.at)
 
     def _recorded(self) -> list[Alert]:
         with open_log(self._settings.audit.database) as log:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -21,6 +22,8 @@ from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.errors import ImageguardError
 from imageguard_daemon.core.processes import ChildProcess, Restarts, end_with_parent
 from imageguard_daemon.daemon.forwarder import ForwardingLoop, read, waiting_records
+from imageguard_daemon.daemon.parts import Part
+from imageguard_daemon.daemon.snapshot import Snapshot
 
 STOP_SECONDS = 3.0
 """For so long what is left is still sent after a stop signal."""
@@ -72,7 +75,7 @@ def _send_the_rest(loop: ForwardingLoop) -> None:
         pass
 
 
-class ForwarderProcess:
+class ForwarderProcess(Part):
     """The daemon's side. Nothing here waits, but for `stop`."""
 
     def __init__(self, settings: Settings, command: Sequence[str] = _COMMAND) -> None:
@@ -131,6 +134,10 @@ class ForwarderProcess:
         """Have it send what is left, for a bounded time, and end; nothing is lost with one that waits for a server."""
         if self._child is not None:
             self._child.stop(STOP_SECONDS + _GRACE_SECONDS)
+
+    def snapshot(self, so_far: Snapshot, now: float) -> Snapshot:  # noqa: ARG002 - the protocol's
+        """Add what it last said of itself."""
+        return replace(so_far, forwarding=self.status())
 
     def status(self) -> dict[str, Any] | None:
         """Give what a forwarder of this root last wrote; None where nothing is forwarded."""

@@ -92,6 +92,10 @@ class Keeping:
             if recorded is not None:
                 self.remember(path, recorded, now)
 
+    def next_due(self) -> float | None:
+        """Say when to look again; None when nothing is kept."""
+        return self._next_look_at if self._kept else None
+
     def step(self, now: float) -> None:
         """Look at some of the files: what changed is a new arrival, what has been still for long goes."""
         if now < self._next_look_at or not self._kept:

@@ -14,12 +14,11 @@ from imageguard_daemon.core.systemd import Patience, notify
 from imageguard_daemon.core.wakeup import Waker
 from imageguard_daemon.daemon import mount_memory, setup_folders, status
 from imageguard_daemon.daemon.folder_trial import try_folders
-from imageguard_daemon.daemon.main_loop import Serving, Surroundings
+from imageguard_daemon.daemon.main_loop import MainLoop, StopSignals, Surroundings
 from imageguard_daemon.daemon.page_process import PageProcess
 from imageguard_daemon.daemon.recovery import Recovery
-from imageguard_daemon.daemon.stall_watch import Touching
+from imageguard_daemon.daemon.stall_watch import StallWatch
 from imageguard_daemon.daemon.status_line import StatusLine
-from imageguard_daemon.daemon.stop_signals import StopSignals
 from imageguard_daemon.quality.readout import Readout, configured
 
 log = structlog.get_logger(__name__)
@@ -45,7 +44,7 @@ class Daemon:
         self._reload = reload
         self._status_line = status_line
         self._pages = PageProcess(pages)
-        self._touching = Touching(settings.state_folder, settings.service.drain_seconds)
+        self._stall_watch = StallWatch(settings.state_folder, settings.service.drain_seconds)
         self._waker = Waker()
         self._signals = StopSignals(self._waker.wake)
 
@@ -75,7 +74,7 @@ class Daemon:
             return code
         finally:
             notify(STOPPING=1)
-            self._touching.stop()
+            self._stall_watch.stop()
             locks.release()
 
     def _prepare(self) -> None:
@@ -93,12 +92,12 @@ class Daemon:
         self._signals.listen()
         setup_folders.warn_of_missing_log(self._settings)
         setup_folders.warn_of_names_let_through(self._settings)
-        self._touching.start()
+        self._stall_watch.start()
         audit = self._open_log()
         try:
             sources = {source.name: source for source in self._settings.sources}
             folders = [str(folder) for source in sources.values() for folder in source.folders]
-            with self._touching.of("", "the folders of all sources, at the start"):
+            with self._stall_watch.touching("", "the folders of all sources, at the start"):
                 mount_memory.require_same_disks(self._settings.state_folder)  # or recovery would call files lost
                 with ActingLock(self._settings.state_folder).held_if_free() as is_ours:
                     recovery = Recovery(audit, folders, sources)
@@ -123,10 +122,10 @@ class Daemon:
             raise type(error)(f"{error}\n{unsafe}") from error
 
     def _serve(self, recovery: Recovery, locks: DaemonLocks, *, once: bool) -> int:
-        surroundings = Surroundings(self._signals, self._waker, self._pages, locks, self._touching, self._readout)
-        serving = Serving(self._settings, recovery, surroundings)
+        held = (self._signals, self._waker, self._pages, locks, self._stall_watch)
+        loop = MainLoop(self._settings, recovery, Surroundings(*held, self._status_line, self._readout))
         try:
             with self._status_line:
-                return serving.run(self._reload, self._status_line, once=once)
+                return loop.run(self._reload, once=once)
         finally:
-            serving.release()
+            loop.release()

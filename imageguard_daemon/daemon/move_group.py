@@ -12,7 +12,7 @@ from imageguard_daemon.filing.syncing import sync_all
 
 
 @dataclass(slots=True)
-class Trip:
+class FileMove:
     """The moves one candidate calls for. When its own file stays, the others stay, too."""
 
     candidate: Candidate
@@ -29,7 +29,7 @@ class Trip:
 
     @property
     def moved(self) -> bool:
-        """Whether the candidate's own file has moved; known once the trip has been proved."""
+        """Whether the candidate's own file has moved; known once it has been proved."""
         return self.error is None
 
     @property
@@ -38,7 +38,7 @@ class Trip:
         return any(move.renamed_again for move in self._published)
 
     def moved_files(self) -> list[RecordedIntent]:
-        """Give the intents whose files have moved, in their order; known once the trip has been proved."""
+        """Give the intents whose files have moved, in their order; known once it has been proved."""
         moved = {outcome.intent_id for outcome in self.outcomes if outcome.outcome == "moved"}
         return [recorded for recorded in self.intents if recorded.intent_id in moved]
 
@@ -92,20 +92,20 @@ class Trip:
             self.error = error
 
 
-def carry_out(trips: Sequence[Trip], folders: Folders) -> None:
-    """Make all trips; afterwards their outcomes are durable on disk and may be recorded.
+def carry_out(moves: Sequence[FileMove], folders: Folders) -> None:
+    """Make all moves; afterwards their outcomes are durable on disk and may be recorded.
 
     Raises:
         DataError, StorageError: the disk or the folders cannot be trusted; the intents stay open for recovery.
     """
     with ExitStack() as held:
-        for trip in trips:
-            trip.hold(folders, held)
-        sync_all([move.held for trip in trips for move in trip.held])  # or a new name could lead to lost bytes
-        for trip in trips:
-            trip.publish()
+        for move in moves:
+            move.hold(folders, held)
+        sync_all([file.held for move in moves for file in move.held])  # or a new name could lead to lost bytes
+        for move in moves:
+            move.publish()
         folders.sync()
-        for trip in trips:
-            trip.prove()
-        if any(trip.renamed_again for trip in trips):
+        for move in moves:
+            move.prove()
+        if any(move.renamed_again for move in moves):
             folders.sync()

@@ -5,12 +5,16 @@ It is another process so that nothing it does, and nobody who asks it, slows or 
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
+from imageguard_daemon.config import Settings
 from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.processes import ChildProcess, Exit, Restarts
+from imageguard_daemon.daemon.parts import Part
+from imageguard_daemon.daemon.snapshot import Snapshot
 
 STARTS_WITHIN_LIMIT = 5
 LIMIT_SECONDS = 600.0
@@ -25,7 +29,7 @@ _RESTARTS = Restarts(Backoff(1.0, 60.0), STARTS_WITHIN_LIMIT, LIMIT_SECONDS, _FO
 log = structlog.get_logger(__name__)
 
 
-class PageProcess:
+class PageProcess(Part):
     """One process, or none for an empty command. The loop's thread only; no call waits but `stop`."""
 
     def __init__(self, command: Sequence[str] = ()) -> None:
@@ -57,12 +61,12 @@ class PageProcess:
         """Say when to step again; None when no page is to come any more."""
         return None if self._child is None else self._child.next_due(now)
 
-    def give_another_chance(self) -> None:
-        """Begin to count again, after the configuration was reloaded."""
+    def reload(self, settings: Settings) -> None:  # noqa: ARG002 - the protocol's
+        """Begin to count again: what ended it may have been mended."""
         if self._child is not None:
             self._child.give_another_chance()
 
-    def ask_to_stop(self) -> None:
+    def drain(self) -> None:
         """Tell it to finish; it has time until `stop`."""
         if self._child is not None:
             self._child.ask_to_stop()
@@ -71,6 +75,10 @@ class PageProcess:
         """End it, at once if it does not finish by itself."""
         if self._child is not None:
             self._child.stop(_STOP_SECONDS)
+
+    def snapshot(self, so_far: Snapshot, now: float) -> Snapshot:  # noqa: ARG002 - the protocol's
+        """Add whether it runs."""
+        return replace(so_far, pages_up=self.is_up)
 
     def _report(self, ended: Exit) -> None:
         why = ended.why.removeprefix("error: ")

@@ -67,6 +67,10 @@ class Returning:
         if len(self._filed) > CAPACITY:
             self._filed.popleft()
 
+    def next_due(self) -> float | None:
+        """Say when to look again; None when nothing is looked after."""
+        return self._next_look_at if self._filed or self._comparing else None
+
     def step(self, now: float) -> list[Outcome]:
         """Look at some of the files, put back those that changed, and give what is to be recorded about that."""
         if now < self._next_look_at or not (self._filed or self._comparing):

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import structlog
@@ -44,6 +45,11 @@ class ServedSource:
         """Give the absolute path of a file of the inbox."""
         return os.path.join(self.settings.inbox, relative_path)
 
+    @property
+    def destinations(self) -> str:
+        """Where its files go, in words."""
+        return " or ".join(map(str, self.settings.destinations))
+
     def pause(self, why: str, now: float, seconds: float | None = None) -> None:
         """Take nothing for a while; each pause in a row is twice as long, unless one has a length of its own.
 
@@ -81,6 +87,12 @@ class ServedSource:
     def next_probe(self) -> float | None:
         """Say when the pause is over, if there is one."""
         return self._paused_until if self.paused_because else None
+
+
+def pause_all(sources: Iterable[ServedSource], why: str, now: float) -> None:
+    """Pause all sources, for what all of them need: the log."""
+    for source in sources:
+        source.pause(why, now)
 
 
 def remove_emptied_folders(folder: str, inbox: str) -> None:

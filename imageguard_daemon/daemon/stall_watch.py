@@ -46,8 +46,8 @@ class Waiting:
 _STATE = StateFile(WAITING_FILE, Waiting)
 
 
-class Touching:
-    """What the loop is touching. `of` is for the loop's thread; without `start` it only takes notes."""
+class StallWatch:
+    """What the loop is touching. `touching` is for the loop's thread; without `start` it only takes notes."""
 
     def __init__(self, state_folder: Path, drain_seconds: float) -> None:
         self._file = state_folder / WAITING_FILE
@@ -58,7 +58,7 @@ class Touching:
         self._woken = -1, -1
 
     @contextmanager
-    def of(self, source: str, what: str) -> Iterator[None]:
+    def touching(self, source: str, what: str) -> Iterator[None]:
         """Note that something of a source, or of all where that is empty, is being touched."""
         before, self._now = self._now, (source, what, time.monotonic())
         try:

@@ -15,7 +15,7 @@ from imageguard_daemon.core.errors import RetryableError, StalledError
 from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.core.model import Candidate, Outcome
 from imageguard_daemon.daemon import mount_memory
-from imageguard_daemon.daemon.move_group import Trip, carry_out
+from imageguard_daemon.daemon.move_group import FileMove, carry_out
 from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts
@@ -180,14 +180,14 @@ class _Group:
         return plans, refused
 
     def _move(self, pairs: Sequence[_Pair], folders: Folders) -> _Done:
-        trips = {
-            review.review_id: Trip(Candidate(plan.review.image.source, plan.review.image.relative_path), review.intents)
-            for plan, review in pairs
+        moves = {
+            review.review_id: FileMove(Candidate(image.source, image.relative_path), review.intents)
+            for image, review in ((plan.review.image, review) for plan, review in pairs)
             if review.intents
         }
-        carry_out(list(trips.values()), folders)
-        errors = {review_id: trip.error for review_id, trip in trips.items() if trip.error is not None}
-        return errors, [outcome for trip in trips.values() for outcome in trip.outcomes]
+        carry_out(list(moves.values()), folders)
+        errors = {review_id: move.error for review_id, move in moves.items() if move.error is not None}
+        return errors, [outcome for move in moves.values() for outcome in move.outcomes]
 
     def _delete(self, pairs: Sequence[_Pair], folders: Folders) -> _Done:
         errors: dict[int, RetryableError] = {}

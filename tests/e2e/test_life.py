@@ -151,7 +151,7 @@ def test_a_daemon_that_the_watchdog_ends_says_where_it_was(ingest):
     assert one.stop(signal.SIGABRT) == -signal.SIGABRT
     text = one.log_file.read_text()
     assert "Fatal Python error: Aborted" in text
-    assert "serving.py" in text
+    assert "main_loop.py" in text
 
 
 def test_systemd_is_told_how_it_ended(ingest, tmp_path):

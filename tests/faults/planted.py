@@ -43,15 +43,15 @@ MISTAKES = (
     Mistake(
         "bytes are not synced before the move",
         "daemon/move_group.py",
-        "        sync_all([move.held for trip in trips for move in trip.held])",
+        "        sync_all([file.held for move in moves for file in move.held])",
         "        sync_all([])",
         ORDER,
     ),
     Mistake(
         "folders are not synced after the moves",
         "daemon/move_group.py",
-        "            trip.publish()\n        folders.sync()\n",
-        "            trip.publish()\n",
+        "            move.publish()\n        folders.sync()\n",
+        "            move.publish()\n",
         ORDER,
     ),
     Mistake(
@@ -78,7 +78,7 @@ MISTAKES = (
     Mistake(
         "an original that went is recorded before that is synced",
         "daemon/move_group.py",
-        "        if any(trip.renamed_again for trip in trips):\n            folders.sync()\n",
+        "        if any(move.renamed_again for move in moves):\n            folders.sync()\n",
         "",
         ORDER,
     ),

@@ -11,7 +11,8 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Intake, Source
 from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.core.model import Candidate, FileIdentity, JudgedFile, Measurement, Measures, Role
-from imageguard_daemon.daemon.pipeline import Pipeline, Stages
+from imageguard_daemon.daemon.moves import Stages
+from imageguard_daemon.daemon.pipeline import Pipeline
 from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.daemon.sources import ServedSource
 from imageguard_daemon.intake.inbox import Inbox

@@ -100,7 +100,7 @@ def test_what_an_earlier_run_kept_is_looked_after(bench, upload, changed):
     """After a kill, a walk meets the hidden name: what changed meanwhile comes back, what did not goes in the end."""
     if changed:
         upload.write(b" rest")
-    bench.pipeline._keeping._kept.clear()  # as the memory of a process that was killed
+    bench.pipeline._moves._keeping._kept.clear()  # as the memory of a process that was killed
     bench.served.inbox.step(100.0, 0)
     bench.step(now=100.0)
     if not changed:
@@ -125,7 +125,7 @@ def test_the_last_look_of_a_run_keeps_nothing_that_is_unchanged(bench, upload):
     bench.arrive("cat/good2.jpg", b"second", still_since=0.0)
     bench.step(now=1.5)
     upload.write(b" rest")
-    assert bench.pipeline.keep_nothing() == 1  # `run --once` says that it is left in the inbox
+    assert bench.pipeline.conclude().keys() == {"came back"}  # `run --once` says that it is left in the inbox
     filed = {"accepted/cat/good.jpg": b"half", "accepted/cat/good2.jpg": b"second"}
     assert bench.files() == {**filed, "inbox/cat/good.jpg": b"half rest"}
 

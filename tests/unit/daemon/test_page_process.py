@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from imageguard_daemon.config import Settings
 from imageguard_daemon.daemon import page_process
 from imageguard_daemon.daemon.page_process import LIMIT_SECONDS, STARTS_WITHIN_LIMIT, PageProcess
 
@@ -31,7 +32,7 @@ def test_without_a_command_there_is_none():
     """Nothing is started, and nothing has to be stopped."""
     one = PageProcess()
     one.step(0.0)
-    one.give_another_chance()
+    one.reload(Settings())
     assert one.is_up is None
     one.stop()
 
@@ -53,7 +54,7 @@ def test_one_that_dies_is_started_again_after_pauses_that_grow_and_given_up_in_t
     one.step(now + LIMIT_SECONDS / 2)
     assert not one.is_up
     assert len(one._child._starts) == STARTS_WITHIN_LIMIT
-    one.give_another_chance()
+    one.reload(Settings())
     one.step(now)
     assert one.is_up
 

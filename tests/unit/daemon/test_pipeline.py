@@ -69,12 +69,12 @@ def test_a_cut_off_image_of_an_unknown_writer_waits_and_a_whole_one_does_not(ben
     (failure,) = bench.backlog.failures
     assert (failure.attempts, failure.retry_at) == (0, 60.0)
     assert "may be on its way" in failure.error
-    assert bench.pipeline.doubts(2.0)
+    assert bench.pipeline.has_work(2.0)
     assert list(bench.backlog.take_retries(60.0)) == [cut]
     bench.backlog.offer(replace(cut, still_since=60.0))
     bench.step(now=62.0)
     assert bench.decisions()[1:] == [("quarantine/cat/cut.jpg", "quarantined")]
-    assert not bench.pipeline.doubts(62.0)
+    assert not bench.pipeline.has_work(62.0)
 
 
 def test_a_cut_off_image_that_nobody_writes_is_judged_at_once(bench):
@@ -101,7 +101,7 @@ def test_outcomes_the_log_refuses_are_recorded_later_and_nothing_new_begins(benc
         bench.arrive("cat/1.jpg", b"1")
         bench.step()
         assert bench.files() == {"accepted/cat/1.jpg": b"1"}
-        assert bench.pipeline.busy
+        assert bench.pipeline.has_work(0.0)
         bench.arrive("cat/2.jpg", b"2")
         bench.step(now=100.0)
         assert "inbox/cat/2.jpg" in bench.files()

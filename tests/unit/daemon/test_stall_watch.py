@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from imageguard_daemon.daemon import stall_watch
-from imageguard_daemon.daemon.stall_watch import Touching, waiting
+from imageguard_daemon.daemon.stall_watch import StallWatch, waiting
 from tests.helpers.bench import Bench
 
 PATIENCE_SECONDS = 60.0
@@ -18,15 +18,15 @@ HANGING = """
 import signal, sys, time
 from pathlib import Path
 from imageguard_daemon.daemon import stall_watch
-from imageguard_daemon.daemon.stall_watch import Touching
+from imageguard_daemon.daemon.stall_watch import StallWatch
 
 stall_watch.SLOW_SECONDS = 0.2
-one = Touching(Path(sys.argv[1]), drain_seconds=0.2)
+one = StallWatch(Path(sys.argv[1]), drain_seconds=0.2)
 signal.signal(signal.SIGTERM, lambda *_: None)
 if sys.argv[2] == "pending":
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # as a hung call holds it off
 one.start()
-with one.of("nas", "/mnt/nas"):
+with one.touching("nas", "/mnt/nas"):
     print("touching", flush=True)
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -45,7 +45,7 @@ def wait_for(condition):
 def noting(tmp_path, monkeypatch):
     """Look at the notes of this thread, and call a disk slow soon."""
     monkeypatch.setattr(stall_watch, "SLOW_SECONDS", 0.2)
-    one = Touching(tmp_path, drain_seconds=3600.0)
+    one = StallWatch(tmp_path, drain_seconds=3600.0)
     one.start()
     yield one
     one.stop()
@@ -69,7 +69,7 @@ def test_the_loop_touches_no_inbox_unnoted(tmp_path, monkeypatch, name):
     def of_source(*_):
         asked.append(list(noted))
 
-    monkeypatch.setattr(type(bench.pipeline._refusals), "of_source", of_source)
+    monkeypatch.setattr(type(bench.pipeline._left_behind._refusals), "of_source", of_source)
     bench.arrive(f"cat/{name}", b"1")
     bench.step()
     assert asked
@@ -81,7 +81,7 @@ def test_the_loop_touches_no_inbox_unnoted(tmp_path, monkeypatch, name):
 
 def test_what_does_not_answer_is_named_until_it_does(noting, tmp_path):
     """`status` can say which folder of which source is waited for, while the loop can say nothing."""
-    with noting.of("nas", "/mnt/nas"):
+    with noting.touching("nas", "/mnt/nas"):
         wait_for(lambda: waiting(tmp_path, os.getpid()))
         found = waiting(tmp_path, os.getpid())
         assert (found["source"], found["waiting_for"]) == ("nas", "/mnt/nas")
@@ -93,7 +93,7 @@ def test_what_answers_is_not_named(noting, tmp_path):
     """A disk that is touched again and again is none that hangs."""
     end = time.monotonic() + 1.5
     while time.monotonic() < end:
-        with noting.of("disk", "/srv"):
+        with noting.touching("disk", "/srv"):
             time.sleep(0.01)
     assert waiting(tmp_path, os.getpid()) is None
 

@@ -10,7 +10,7 @@ import pytest
 
 from imageguard_daemon.core.leases import Writers
 from imageguard_daemon.core.model import Candidate
-from imageguard_daemon.daemon.move_group import Trip, carry_out
+from imageguard_daemon.daemon.move_group import FileMove, carry_out
 from imageguard_daemon.filing import mover, renaming
 from imageguard_daemon.filing.folders import Folders
 from tests.helpers.records import Tree, recorded
@@ -56,17 +56,17 @@ def act_at(moment: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(place, name, acting(getattr(place, name)))
 
 
-def about_to_move(tree: Tree, source: Path) -> Trip:
-    """Give the trip of a file that was judged."""
-    return Trip(Candidate("default", "cat/1.jpg"), [recorded(source, tree.accepted / "cat/1.jpg")])
+def about_to_move(tree: Tree, source: Path) -> FileMove:
+    """Give the move of a file that was judged."""
+    return FileMove(Candidate("default", "cat/1.jpg"), [recorded(source, tree.accepted / "cat/1.jpg")])
 
 
-def outcome_of(trip: Trip, tree: Tree) -> str:
+def outcome_of(move: FileMove, tree: Tree) -> str:
     """Move a file as the daemon does; give what is to be recorded about it."""
     with Folders(tree.roots) as folders:
-        carry_out([trip], folders)
-    [outcome] = trip.outcomes
-    assert trip.moved == (outcome.outcome == "moved")
+        carry_out([move], folders)
+    [outcome] = move.outcomes
+    assert move.moved == (outcome.outcome == "moved")
     return outcome.outcome
 
 
@@ -93,9 +93,9 @@ def test_a_sender_who_deletes_names_ends_nothing(
         os.link(source, tree.root / "further name")
     if way == "link":
         monkeypatch.setattr(renaming, "rename", _refuse_on(tree.accepted, renaming.rename))
-    trip = about_to_move(tree, source)
+    move = about_to_move(tree, source)
     act_at(moment, lambda: deletes(tree), monkeypatch)
-    outcome = outcome_of(trip, tree)
+    outcome = outcome_of(move, tree)
     monkeypatch.undo()
     files = {name: content for name, content in tree.files().items() if name != "further name"}
     if outcome == "moved":
@@ -126,7 +126,7 @@ def test_what_was_not_judged_never_stays_at_the_destination(
     source = tree.arrive(content=JUDGED)
     if way == "copy":
         os.link(source, tree.root / "further name")
-    trip = about_to_move(tree, source)
+    move = about_to_move(tree, source)
     with source.open("ab", buffering=0) as writing:
 
         def write_and_remove_the_folder() -> None:
@@ -135,7 +135,7 @@ def test_what_was_not_judged_never_stays_at_the_destination(
                 _remove_emptied(tree.inbox / "cat", replaced=replaced)
 
         act_at(moment, write_and_remove_the_folder, monkeypatch)
-        outcome = outcome_of(trip, tree)
+        outcome = outcome_of(move, tree)
         monkeypatch.undo()
     accepted = tree.accepted / "cat/1.jpg"
     assert accepted.exists() == (outcome == "moved")
@@ -158,7 +158,7 @@ def _remove_emptied(folder: Path, *, replaced: bool) -> None:
 def test_without_an_inbox_what_cannot_go_back_is_recorded(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Content that was not judged, and has no folder to go back into, is recorded as disputed and ends nothing."""
     source = tree.arrive(content=JUDGED)
-    trip = about_to_move(tree, source)
+    move = about_to_move(tree, source)
     with source.open("ab", buffering=0) as writing:
 
         def write_and_remove_the_inbox() -> None:
@@ -166,5 +166,5 @@ def test_without_an_inbox_what_cannot_go_back_is_recorded(tree: Tree, monkeypatc
             shutil.rmtree(tree.inbox, ignore_errors=True)
 
         monkeypatch.setattr(Folders, "sync", lambda _self: write_and_remove_the_inbox())
-        assert outcome_of(trip, tree) == "disputed"
+        assert outcome_of(move, tree) == "disputed"
     assert (tree.accepted / "cat/1.jpg").read_bytes().startswith(JUDGED + ADDED)

@@ -1,0 +1,154 @@
+"""Carries out recorded moves and sees to what they leave: outcomes into the log, old files of copies, filed files.
+
+An outcome that the log does not take stays here, and nothing new is begun until it has: a log that is out of order must
+not be made to lag behind the folders any further.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+from imageguard_daemon.core.errors import StalledError
+from imageguard_daemon.core.locks import ActingLock
+from imageguard_daemon.core.model import Candidate, Outcome, RecordedIntent
+from imageguard_daemon.daemon.kept_sources import Keeping
+from imageguard_daemon.daemon.left_behind import LeftBehind
+from imageguard_daemon.daemon.metrics import DaemonMetrics
+from imageguard_daemon.daemon.move_group import FileMove, carry_out
+from imageguard_daemon.daemon.recovery import Recovery
+from imageguard_daemon.daemon.returning import Returning
+from imageguard_daemon.daemon.sources import ServedSource, pause_all
+from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.mounts import Mounts
+from imageguard_daemon.intake.rules.backlog import Backlog
+from imageguard_daemon.sandbox.workers import Workers
+
+RECORD_AGAIN_SECONDS = 1.0
+"""After so long it is tried again to record what the log would not take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What an image meets on its way."""
+
+    backlog: Backlog
+    workers: Workers
+    recovery: Recovery
+    metrics: DaemonMetrics = field(default_factory=DaemonMetrics)
+    acting_lock: ActingLock | None = None
+    """Held by whoever acts on filed images; without it, none is looked after."""
+    touching: Callable[[str, str], AbstractContextManager[None]] = field(default=lambda _source, _what: nullcontext())
+    """Told of which source's folders are about to be touched, by source and in words."""
+    emptied: Callable[[str], None] = field(default=lambda _folder: None)
+    """Told of folders of the inboxes from which the last of a filed file has gone."""
+
+
+class Moves:
+    """Moves groups of files. One thread only; times are of the monotonic clock.
+
+    `settle_unknown_seconds` is for how long a file of an unknown writer has to have been still to be surely whole.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, ServedSource],
+        stages: Stages,
+        left_behind: LeftBehind,
+        settle_unknown_seconds: float,
+    ) -> None:
+        self._sources = sources
+        self._audit = stages.recovery.audit
+        self._metrics = stages.metrics
+        self._touching = stages.touching
+        self._left_behind = left_behind
+        self._settle_unknown_seconds = settle_unknown_seconds
+        self._roots = [str(folder) for source in sources.values() for folder in source.settings.folders]
+        self._mounts = Mounts(self._roots)
+        self._unrecorded: list[Outcome] = []
+        came_back = left_behind.doubts.note_came_back
+        self._keeping = Keeping(self._audit, self.folders, stages.emptied, came_back)
+        self._returning: Returning | None = None
+        if stages.acting_lock is not None:
+            self._returning = Returning(self._audit, stages.acting_lock, self.folders, came_back=came_back)
+
+    @property
+    def all_recorded(self) -> bool:
+        """Whether the log has every outcome."""
+        return not self._unrecorded
+
+    @property
+    def keeps_no_more(self) -> bool:
+        """Whether old files of further copies had better not have to be kept."""
+        return self._keeping.is_full
+
+    def folders(self) -> Folders:
+        """Open the folders of all sources."""
+        return Folders(self._roots, self._mounts)
+
+    def carry_out(
+        self, recorded: Sequence[tuple[Candidate, Sequence[RecordedIntent]]], folders: Folders, now: float
+    ) -> list[FileMove]:
+        """Move what was recorded; what stays is left behind, and what has moved is looked after from now on."""
+        moves = self._planned(recorded, now)
+        with self._metrics.timed("move"):
+            carry_out(moves, folders)
+        for move in moves:
+            self._unrecorded += move.outcomes
+            for path, intent in move.kept:
+                self._keeping.remember(path, intent, now)
+            if move.error is not None:
+                self._left_behind.put_back(move.candidate, move.error, now)
+            elif move.intents:
+                self._left_behind.let_others_follow(move.intents[0].intent, now)
+        return moves
+
+    def look_after(self, moves: Sequence[FileMove], now: float) -> None:
+        """Remember the images that have moved while nobody knew whether somebody still writes to them."""
+        if self._returning is not None:
+            for move in moves:
+                if move.moved and move.candidate.still_since is not None:
+                    self._returning.remember(move.moved_files(), now)
+
+    def record_outcomes(self, now: float) -> bool:
+        """Record what has become of intents; when the log refuses, keep it, and take nothing new meanwhile."""
+        try:
+            self._audit.record_outcomes(self._unrecorded)
+        except StalledError as error:
+            pause_all(self._sources.values(), str(error), now)
+            return False
+        self._unrecorded = []
+        return True
+
+    def step(self, now: float) -> None:
+        """Put back what somebody went on writing to, and look at the old files of copies; both write to the log."""
+        if self._returning is not None and self.all_recorded:
+            with self._touching("", "where files were filed lately"):
+                self._unrecorded += self._returning.step(now)
+            self.record_outcomes(now)
+        if self.all_recorded:
+            with self._touching("", "where files were filed from lately"):
+                for source in self._sources.values():
+                    self._keeping.adopt(source.inbox.take_set_aside(), now)
+                self._keeping.step(now)
+
+    def next_due(self, now: float) -> float | None:
+        """Say when `step` is to look again; None when nothing is looked after."""
+        if self._unrecorded:
+            return now + RECORD_AGAIN_SECONDS
+        looks = [self._keeping.next_due(), None if self._returning is None else self._returning.next_due()]
+        return min((at for at in looks if at is not None), default=None)
+
+    def keep_nothing(self) -> int:
+        """Look a last time at the old files of copies, when no further look will follow; give how many came back."""
+        with self._touching("", "where files were filed from lately"):
+            return self._keeping.finish()
+
+    def _planned(self, recorded: Sequence[tuple[Candidate, Sequence[RecordedIntent]]], now: float) -> list[FileMove]:
+        """Plan the moves; old files of copies are kept where writers are unknown and may only be pausing."""
+        moves, files = [], 0
+        for candidate, intents in recorded:
+            since = candidate.still_since
+            is_fresh = since is not None and (not self._keeping.is_full or now < since + self._settle_unknown_seconds)
+            files += len(intents) if is_fresh else 0
+            moves.append(FileMove(candidate, intents, keeps_sources=is_fresh and self._keeping.room_for(files)))
+        return moves

@@ -1,0 +1,84 @@
+"""The loop runs its parts in one order, from their start to their end."""
+
+import json
+import signal
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from imageguard_daemon.config import Logging
+from imageguard_daemon.config_file import load
+from imageguard_daemon.core.journal import LineBudget
+from imageguard_daemon.daemon import main_loop, status
+from imageguard_daemon.daemon.filed_images import ImageLog
+from imageguard_daemon.daemon.lifecycle import Daemon
+from imageguard_daemon.daemon.parts import Part
+from imageguard_daemon.daemon.status_line import StatusLine
+from tests.helpers.records import Tree, intent, judged
+
+
+class _Recorder(Part):
+    """A part that writes down what is asked of it, and has work until it was stepped twice."""
+
+    def __init__(self):
+        self.calls = []
+
+    def start(self):
+        self.calls.append("start")
+
+    def step(self, now):
+        self.calls.append("step")
+
+    def next_due(self, now):
+        return now
+
+    def has_work(self, now):
+        return len(self.calls) < 3 or self.calls[-1] == "drain"
+
+    def conclude(self):
+        self.calls.append("conclude")
+        return {"recorded": "not all"}
+
+    def drain(self):
+        self.calls.append("drain")
+
+    def stop(self):
+        self.calls.append("stop")
+
+    def snapshot(self, so_far, now):
+        return replace(so_far, code=f"{so_far.state} {so_far.backlog}")
+
+
+@pytest.fixture
+def signals():
+    """Leave the handlers of this process as they were."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_a_part_lives_from_start_to_stop_and_adds_to_the_snapshot(tmp_path, monkeypatch, signals):
+    """To be in the list is all it takes: it is stepped, waited for, concluded, drained of what it began, and ended."""
+    part = _Recorder()
+    monkeypatch.setattr(main_loop, "Guard", lambda _locks, _audit: part)
+    settings = load(None, tmp_path)
+    assert Daemon(settings, lambda: settings, StatusLine(Console())).run(once=True) == 75  # it was not done
+    first, steps, last = part.calls[:1], part.calls[1:-4], part.calls[-4:]
+    assert (first, set(steps), last) == (["start"], {"step"}, ["conclude", "drain", "step", "stop"])
+    assert json.loads((settings.state_folder / status.STATUS_FILE).read_text())["code"] == "stopping 0"
+
+
+def test_the_lines_that_a_flood_of_images_costs_are_counted(tmp_path, capsys):
+    """Who reads the journal learns that lines are missing, how many, and where every image is."""
+    tree = Tree(tmp_path)
+    image_log = ImageLog(Logging(), LineBudget(lines=2, window_seconds=30.0))
+    for _ in range(5):
+        image_log.write(judged(intent(tree.arrive(), tree.accepted / "1.jpg")), 0.0)
+    image_log.report_left_out(31.0)
+    written = capsys.readouterr().out
+    assert written.count("destination=") == 2
+    assert "lines about images left out" in written
+    assert "number=3" in written
