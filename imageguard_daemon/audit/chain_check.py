@@ -3,22 +3,17 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.archived_files import files_digest
 from imageguard_daemon.audit.archive.plan import Anchor, last_anchor
-from imageguard_daemon.audit.chain import link_hash
+from imageguard_daemon.audit.chain import link_hash, linked_rows
 from imageguard_daemon.audit.schema import CHAINED, archived_files, archives
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import MIN_INT64
 
 _PAGE = 500
-_LINKS = (
-    "SELECT sequence, record_table, record_id, hash FROM chain "
-    "WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
-)
 _BEFORE_ALL = MIN_INT64 - 1
 
 
@@ -73,22 +68,16 @@ class ChainCheck:
     def faults(self, progress: Callable[[int], None] = lambda _sequence: None) -> Iterator[Fault]:
         """Yield what is wrong, in the order of the chain. Streams, in many short reads."""
         while self._sequence < self.extent.sequence:
-            links, rows = self._next_page()
-            for sequence, table, record_id, stored in links:
-                yield from self._follow(sequence, table, record_id, stored, rows.get(table, {}).get(record_id))
+            with self._log.reading() as connection:
+                page = linked_rows(connection, self._sequence, self.extent.sequence, _PAGE)
+            for link, row in page:
+                yield from self._follow(link["sequence"], link["record_table"], link["record_id"], link["hash"], row)
             progress(self._sequence)
         for table, last_id in self.extent.newest.items():
             yield from self._unlinked(table, last_id + 1)
         yield from self._cut_off()
         yield from self._not_archived()
         yield from self._archived_files()
-
-    def _next_page(self) -> tuple[Sequence[Any], dict[str, dict[int, dict[str, object]]]]:
-        with self._log.reading() as connection:
-            links = connection.exec_driver_sql(_LINKS, (self._sequence, self.extent.sequence, _PAGE)).all()
-            return links, {
-                table: _rows(connection, table, [n for _, t, n, _ in links if t == table]) for table in CHAINED
-            }
 
     def _follow(
         self, sequence: int, table: str, record_id: int, stored: bytes, row: Mapping[str, object] | None
@@ -202,13 +191,3 @@ def _extent(connection: sa.Connection) -> Extent:
         anchor,
         connection.scalar(sa.select(sa.func.count()).select_from(archives)) or 0,
     )
-
-
-def _rows(connection: sa.Connection, table: str, ids: Sequence[int]) -> dict[int, dict[str, object]]:
-    if not ids:
-        return {}
-    marks = ",".join("?" * len(ids))
-    result = connection.exec_driver_sql(f"SELECT * FROM {table} WHERE id IN ({marks})", tuple(ids))
-    names = list(result.keys())
-    position = names.index("id")
-    return {row[position]: dict(zip(names, row, strict=True)) for row in result}

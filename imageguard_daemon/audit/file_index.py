@@ -1,14 +1,20 @@
-"""What the log says of files: where each filed one should be, and which record a path has. For `verify`."""
+"""What the log says of files: where each filed one should be, which record a path has, what it was measured as."""
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from imageguard_daemon.audit.opening import open_log
+from imageguard_daemon.audit.schema import decision_records, intents, outcomes
 from imageguard_daemon.audit.store import Store
+from imageguard_daemon.core.model import FileIdentity, Measurement, Measures
+from imageguard_daemon.core.timestamps import parse_timestamp
 
 _PAGE = 500
 _PLACE = """coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
@@ -46,6 +52,11 @@ SELECT r.path FROM relocations r
 WHERE r.path IN ({{marks}}) AND r.intent_id > {{after}}
   AND r.id = (SELECT max(id) FROM relocations WHERE intent_id = r.intent_id)
   AND NOT {_WENT_ON.format(id="r.intent_id")}"""
+_MEASURED = (
+    *(decision_records.c[name] for name in ("sha256", "measures", "reason", "detail", "camera", "image_format")),
+    *(intents.c[name] for name in ("size_bytes", "mtime_ns")),
+    outcomes.c.recorded_at,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +171,57 @@ class MissingFiles:
 
 def _missing(row: tuple[int, bytes, bytes, int]) -> FiledFile:
     return FiledFile(row[0], os.fsdecode(row[1]), row[2].decode(), row[3])
+
+
+class RecordedMeasurements:
+    """What the daemon measured of files, for those who would measure them again. One thread only."""
+
+    def __init__(self, database: Path, scorer_version: str) -> None:
+        self._log = open_log(database)
+        self._scorer_version = scorer_version
+        self._readout = scorer_version.partition("+")[2]
+
+    def close(self) -> None:
+        """Let go of the log."""
+        self._log.close()
+
+    def find(self, path: str, identity: FileIdentity) -> Measurement | None:
+        """Give what a file was measured as that lies where the daemon filed it, unchanged since, by this scorer.
+
+        Size and mtime can be given to other bytes, as `cp -p` and archives do; ctime cannot: what changed after it was
+        filed, if only its permissions, is not known by its place.
+        """
+        where = (intents.c.destination_path == os.fsencode(path), intents.c.role == "image")
+        row = self._latest(*where)
+        if row is None or (row.size_bytes, row.mtime_ns) != (identity.size_bytes, identity.mtime_ns):
+            return None
+        if identity.ctime_ns > parse_timestamp(row.recorded_at).timestamp() * 1e9:
+            return None
+        return self._measurement(row, identity)
+
+    def find_content(self, sha256: str, identity: FileIdentity) -> Measurement | None:
+        """Give what a file of this content was measured as by this scorer, wherever it lies."""
+        row = self._latest(decision_records.c.sha256 == sha256, intents.c.role == "image")
+        return None if row is None else self._measurement(row, identity)
+
+    def _latest(self, *where: sa.ColumnElement[bool]) -> "sa.Row[tuple[object, ...]] | None":
+        query = (
+            sa.select(*_MEASURED)
+            .join(intents, intents.c.decision_id == decision_records.c.id)
+            .join(outcomes, sa.and_(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome == "moved"))
+            .where(decision_records.c.scorer_version == self._scorer_version, *where)
+            .order_by(decision_records.c.id.desc())
+            .limit(1)
+        )
+        with self._log.reading() as connection:
+            return connection.execute(query).first()
+
+    def _measurement(self, row: "sa.Row[tuple[object, ...]]", identity: FileIdentity) -> Measurement | None:
+        measures = json.loads(row.measures) if isinstance(row.measures, str) else row.measures
+        facts = {"camera": row.camera, "image_format": row.image_format, "identity": identity, "readout": self._readout}
+        if not measures:
+            return Measurement(row.sha256, issue=row.reason, detail=row.detail, **facts)
+        try:
+            return Measurement(row.sha256, Measures(**measures), **facts)
+        except TypeError:  # recorded by a version with other measures
+            return None

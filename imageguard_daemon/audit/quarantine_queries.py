@@ -6,7 +6,7 @@ view `reviews` has no others.
 
 import heapq
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,17 +15,15 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.archive.archived_files import has_archived_reviews
 from imageguard_daemon.audit.counts import RecordedScores, Scope
-from imageguard_daemon.audit.planner_hints import likely
 from imageguard_daemon.audit.queries import (
     conditions_of,
     ids_in_period,
+    likely,
     recorded_columns,
     recorded_row,
-    with_latest_review,
 )
-from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews, rollup_reviews
+from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import MAX_INT64, SCORE_NAMES, Role, Verdict
 from imageguard_daemon.core.names import forms
@@ -53,8 +51,6 @@ STATE_AFTER: Mapping[Verdict, Mapping[str, State]] = {
     },
 }
 """What an image is after its latest review, by the daemon's verdict; the empty action stands for none."""
-CALLED_BAD, CALLED_GOOD = ("confirm", "purge", "reject"), ("release", "approve")
-"""What people say of an image by their latest review; by a rejudgement they say nothing."""
 ACCEPTED_STATES: tuple[State, ...] = ("accepted", "approved")
 """What images are that nobody ever rejected."""
 REJECTED_ONCE: tuple[State, ...] = tuple(state for state in STATES if state not in ACCEPTED_STATES)
@@ -211,35 +207,6 @@ def reviews_of(log: Store, decision_id: int) -> list[Review]:
     query = sa.select(*columns).where(reviews.c.decision_id == decision_id).order_by(reviews.c.id)
     with log.reading() as connection:
         return [Review(*row) for row in connection.execute(query)]
-
-
-def reviewed_measures(log: Store) -> Iterator[tuple[bool, str, str, str, str]]:
-    """Stream the images that people reviewed: whether they called them bad, path, SHA-256, scorer, measures (JSON).
-
-    What was only rejudged, or undone since, is not a person's word. Archived ones are among them; the order is that of
-    the decisions.
-    """
-    with log.reading() as connection:
-        streams = [_said_of(connection, with_latest_review(), decisions, reviews.c.action)]
-        if has_archived_reviews(connection):
-            streams.append(_said_of(connection, rollup_reviews, rollup_reviews, rollup_reviews.c.action))
-        for row in heapq.merge(*streams, key=lambda row: row[0]):
-            yield bool(row[1]), row[2], row[3], row[4], row[5]
-
-
-def _said_of(
-    connection: sa.Connection, found: sa.FromClause, images: sa.FromClause, action: sa.ColumnElement[str]
-) -> Iterable[Sequence[Any]]:
-    number = images.c.id if "id" in images.c else images.c.decision_id
-    names = ("relative_path", "sha256", "scorer_version")
-    query = sa.select(
-        number,
-        action.in_(CALLED_BAD),
-        *(images.c[name] for name in names),
-        sa.cast(images.c.measures, sa.Text),
-    )
-    query = query.select_from(found).where(action.in_([*CALLED_BAD, *CALLED_GOOD])).order_by(number)
-    return connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
 
 
 def ids_of(log: Store, names: Sequence[str], root: str, *, accepted: bool = False) -> dict[str, list[int]]:

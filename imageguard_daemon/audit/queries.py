@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
 
 from imageguard_daemon.audit.counts import RecordedImage, RecordedScores, Scope
-from imageguard_daemon.audit.planner_hints import likely
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import SCORE_NAMES
@@ -96,3 +98,19 @@ def in_parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 def _rare(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """Have SQLite start from the index on time; it would walk the whole log, since it keeps no statistics."""
     return likely(condition, 0.001)
+
+
+class _Likelihood(GenericFunction[Any]):  # of no type: SQLite's hint must not become `likelihood(...) = 1`
+    inherit_cache = True
+    name = "likelihood"
+
+
+@compiles(_Likelihood, "postgresql")
+def _without_hint(element: _Likelihood, compiler: SQLCompiler, **options: Any) -> str:
+    condition = next(iter(element.clauses))
+    return f"({compiler.process(condition, **options)})"
+
+
+def likely(condition: sa.ColumnElement[bool], probability: float) -> sa.ColumnElement[bool]:
+    """Tell SQLite, which keeps no statistics, how often a condition holds; PostgreSQL knows by itself."""
+    return _Likelihood(condition, sa.literal_column(f"{probability:.7f}"))

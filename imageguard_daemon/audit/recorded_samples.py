@@ -1,9 +1,10 @@
-"""What the log has of many images, for thresholds to be made from: an even sample of them, and what people said."""
+"""What thresholds are made from: an even sample of the images that the log has, and what people said of images."""
 
+import heapq
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +13,16 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.archive.archived_files import has_archived_reviews
 from imageguard_daemon.audit.columns import Batch, Columns
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.quarantine_queries import CALLED_BAD, CALLED_GOOD
 from imageguard_daemon.audit.queries import conditions_of, in_parts, with_latest_review
 from imageguard_daemon.audit.rollups import FLAG_UNREADABLE
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews, rollup_reviews
 from imageguard_daemon.audit.store import Store
 
+CALLED_BAD, CALLED_GOOD = ("confirm", "purge", "reject"), ("release", "approve")
+"""What people say of an image by their latest review; by a rejudgement they say nothing."""
 MOST_SAMPLES = 20_000
 """So many images are read, spread evenly over those in scope: a share of 1 % is then known within 0.15 points."""
+_ROWS_AT_A_TIME = 5_000
 _SPREAD = 0x9E3779B97F4A7C15
 
 
@@ -77,6 +80,35 @@ def samples(log: Store, scope: Scope, ids: Sequence[int]) -> Iterator[RecordedSa
             for row in connection.execute(query.where(decision_records.c.id.in_(part))).all():
                 yield RecordedSample(row[1], row[2], row[3], said.get(row[0]))
         yield from _archived(connection, scope)
+
+
+def reviewed_measures(log: Store) -> Iterator[tuple[bool, str, str, str, str]]:
+    """Stream the images that people reviewed: whether they called them bad, path, SHA-256, scorer, measures (JSON).
+
+    What was only rejudged, or undone since, is not a person's word. Archived ones are among them; the order is that of
+    the decisions.
+    """
+    with log.reading() as connection:
+        streams = [_said_of(connection, with_latest_review(), decisions, reviews.c.action)]
+        if has_archived_reviews(connection):
+            streams.append(_said_of(connection, rollup_reviews, rollup_reviews, rollup_reviews.c.action))
+        for row in heapq.merge(*streams, key=lambda row: row[0]):
+            yield bool(row[1]), row[2], row[3], row[4], row[5]
+
+
+def _said_of(
+    connection: sa.Connection, found: sa.FromClause, images: sa.FromClause, action: sa.ColumnElement[str]
+) -> Iterable[Sequence[Any]]:
+    number = images.c.id if "id" in images.c else images.c.decision_id
+    names = ("relative_path", "sha256", "scorer_version")
+    query = sa.select(
+        number,
+        action.in_(CALLED_BAD),
+        *(images.c[name] for name in names),
+        sa.cast(images.c.measures, sa.Text),
+    )
+    query = query.select_from(found).where(action.in_([*CALLED_BAD, *CALLED_GOOD])).order_by(number)
+    return connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
 
 
 def _archived(connection: sa.Connection, scope: Scope) -> Iterator[RecordedSample]:

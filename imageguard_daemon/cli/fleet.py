@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imageguard_daemon.audit.fleet.database import FleetAddress
-    from imageguard_daemon.audit.fleet.fleet_logs import ReceivedLog
+    from imageguard_daemon.audit.fleet.store import ReceivedLog
     from imageguard_daemon.daemon.forwarder import ForwardingLoop
 
 app = CommandLine(no_args_is_help=True, help="Collect the logs of many servers in one PostgreSQL (docs/fleet.md).")
@@ -91,7 +91,7 @@ def list_(
     root: Root = None, config_file: ConfigFile = None, url: Url = None, output: Format = OutputFormat.table
 ) -> None:
     """List the logs in the fleet's database, how complete they are, and when each was last updated."""
-    from imageguard_daemon.audit.fleet.fleet_logs import received_logs
+    from imageguard_daemon.audit.fleet.store import received_logs
 
     found = received_logs(_address(root, config_file, url))
     if output is OutputFormat.table:

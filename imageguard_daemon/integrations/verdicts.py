@@ -16,8 +16,8 @@ from typing import TypedDict
 from pydantic import ValidationError
 
 import imageguard_daemon
+from imageguard_daemon.audit.file_index import RecordedMeasurements
 from imageguard_daemon.audit.measurement_cache import MeasuredFiles
-from imageguard_daemon.audit.recorded_measurements import RecordedMeasurements
 from imageguard_daemon.batch.measuring import cache_folder, version_of
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import NoInputError, UnavailableError

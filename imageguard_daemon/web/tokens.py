@@ -10,11 +10,9 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Mapping
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from imageguard_daemon.core.errors import PermissionDeniedError, UnavailableError, hindrance

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from imageguard_daemon.audit import alerts, listing, nearest, quarantine_queries, queries
+from imageguard_daemon.audit import alerts, listing, nearest, quarantine_queries, queries, recorded_samples
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.audit.opening import open_log
@@ -171,7 +171,7 @@ def _quarantine(engine: Store) -> list[object]:
         [[*quarantine_queries.page(engine, one)] for one in selections],
         [[*quarantine_queries.selected(engine, one)] for one in selections],
         [[*quarantine_queries.scores_of(engine, one)] for one in selections],
-        sorted(quarantine_queries.reviewed_measures(engine)),
+        sorted(recorded_samples.reviewed_measures(engine)),
         sorted(count_reviews(engine, Scope()), key=repr),
     ]
 

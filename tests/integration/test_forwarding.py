@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.alerts import Alert, AlertLog
 from imageguard_daemon.audit.fleet import fleet_log
 from imageguard_daemon.audit.fleet.database import FleetAddress
-from imageguard_daemon.audit.fleet.fleet_logs import received_logs
 from imageguard_daemon.audit.fleet.forwarding import Forwarder, Sender
+from imageguard_daemon.audit.fleet.store import received_logs
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.core.errors import PermissionDeniedError, StalledError, UnavailableError, UsageError
 from tests.helpers.audit_logs import Judged, write_log

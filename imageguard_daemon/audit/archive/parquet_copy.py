@@ -16,8 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.plan import Anchor
-from imageguard_daemon.audit.chain import link_hash
-from imageguard_daemon.audit.chain_reader import Linked, linked_rows
+from imageguard_daemon.audit.chain import Linked, link_hash, linked_rows
 from imageguard_daemon.audit.schema import CHAINED, chain, metadata
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.errors import (

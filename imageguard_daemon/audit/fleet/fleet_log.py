@@ -8,14 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from imageguard_daemon.audit.chain import ORIGIN, encoded
-from imageguard_daemon.audit.chain_reader import Linked
-from imageguard_daemon.audit.coercion import MisfitError, fitted
+from imageguard_daemon.audit.chain import ORIGIN, Linked, encoded
 from imageguard_daemon.audit.fleet.database import LOCK_SPACE
 from imageguard_daemon.audit.fleet.errors import OddRowError, one_line, translated
 from imageguard_daemon.audit.fleet.forwarded_log import Identity, as_hash
 from imageguard_daemon.audit.fleet.schema import KINDS, LINK_KINDS, REFERENCES, as_json, fleet_chain, insertion, logs
-from imageguard_daemon.audit.record_ids import Branch
+from imageguard_daemon.audit.rules import Branch, MisfitError, fitted
 from imageguard_daemon.audit.schema import CHAINED
 from imageguard_daemon.core.names import printable
 

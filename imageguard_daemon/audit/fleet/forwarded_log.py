@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.plan import Anchor, last_anchor
-from imageguard_daemon.audit.chain_reader import Linked, linked_rows
+from imageguard_daemon.audit.chain import Linked, linked_rows
 from imageguard_daemon.audit.database import BUSY_TIMEOUT_MS
 from imageguard_daemon.audit.opening import open_log_for_checking
 from imageguard_daemon.audit.schema import CHAINED, forwarding

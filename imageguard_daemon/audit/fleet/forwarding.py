@@ -14,7 +14,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.chain_reader import Linked
+from imageguard_daemon.audit.chain import Linked
 from imageguard_daemon.audit.fleet import fleet_log
 from imageguard_daemon.audit.fleet.database import (
     FleetAddress,
@@ -27,7 +27,7 @@ from imageguard_daemon.audit.fleet.database import (
 )
 from imageguard_daemon.audit.fleet.fleet_log import Head
 from imageguard_daemon.audit.fleet.forwarded_log import Extent, ForwardedLog, as_hash
-from imageguard_daemon.audit.record_ids import Branch
+from imageguard_daemon.audit.rules import Branch
 from imageguard_daemon.core.errors import ImageguardError, StalledError
 from imageguard_daemon.core.names import printable
 

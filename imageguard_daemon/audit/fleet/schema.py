@@ -3,7 +3,7 @@
 `logs` has one row for each log, `chain` the links of all of them with the time at which each was received, `gaps` the
 parts that had left a log for an archive before they could be sent, `odd_records` the rows that PostgreSQL cannot hold
 as they are, with their exact bytes. The tables of records are those of a log, with numbers in place of ids
-(`record_ids.py`). `rollup_images` and `rollup_keys` are kept by a trigger, in the transaction that adds the outcomes.
+(`rules.py`). `rollup_images` and `rollup_keys` are kept by a trigger, in the transaction that adds the outcomes.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.coercion import Kind
+from imageguard_daemon.audit.rules import Kind
 from imageguard_daemon.audit.schema import CHAINED, metadata
 
 fleet_metadata = sa.MetaData()

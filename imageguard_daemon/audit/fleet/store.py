@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from imageguard_daemon.audit.fleet.database import FleetAddress, fleet_connectio
 from imageguard_daemon.audit.rollups import HOUR_MS
 from imageguard_daemon.audit.store import PackedHour, Store, UnpackedImage
 from imageguard_daemon.core.model import MAX_INT64, MIN_INT64, SCORE_NAMES
+from imageguard_daemon.core.timestamps import seconds_timestamp
 
 READING_SECONDS = 600.0
 """No question takes longer, however large the fleet."""
@@ -22,6 +24,12 @@ _SENT = "int8send(moment_ms) || int8send(decision_id) || int4send(key_id) || int
 _SCORES = " || ".join(f"float8send(coalesce({name}, 'NaN'))" for name in SCORE_NAMES)
 _NEXT = "SELECT min(moment_ms) FROM rollup_images WHERE moment_ms >= %s"
 _LAST = "SELECT max(moment_ms) FROM rollup_images WHERE moment_ms < %s"
+_RECEIVED = """
+SELECT r.log, r.host, r.root, r.last_sequence, r.last_received_at, r.parent, r.fork_sequence,
+       (SELECT count(*) FROM chain WHERE log = r.log) AS records,
+       (SELECT count(*) FROM odd_records WHERE log = r.log) AS odd,
+       (SELECT coalesce(sum(next_sequence - after_sequence - 1), 0) FROM gaps WHERE log = r.log) AS missed
+FROM received AS r ORDER BY r.host, r.log"""
 
 
 class FleetStore(Store):
@@ -112,3 +120,42 @@ def _packed_hour(hour: int, images: int, packed: Any, *, scores: bool) -> Packed
         columns["ids"].astype("<i8").tobytes(),
         columns["scores"].astype("<f8").tobytes() if scores else b"",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedLog:
+    """One log: how many records of it are there, and when the last came, by the database's clock (ISO 8601, UTC)."""
+
+    log: int
+    host: str
+    root: str
+    records: int
+    last_received_at: str
+    parent: int | None
+    fork_sequence: int
+    odd: int
+    missed: int
+
+
+def received_logs(address: FleetAddress) -> list[ReceivedLog]:
+    """Give all logs, by host.
+
+    Raises:
+        PermissionDeniedError, UnavailableError, StalledError: the database cannot be read; the message says why.
+    """
+    with FleetStore(address, address.timeout_seconds) as fleet, fleet.reading() as connection:
+        rows = connection.exec_driver_sql(_RECEIVED).all()
+    return [
+        ReceivedLog(
+            row.log,
+            row.host,
+            row.root,
+            row.records,
+            seconds_timestamp(row.last_received_at) if row.last_received_at else "",
+            row.parent,
+            row.fork_sequence,
+            row.odd,
+            int(row.missed),
+        )
+        for row in rows
+    ]

@@ -17,9 +17,9 @@ from imageguard_daemon.audit.quarantine_queries import (
     neighbours,
     number_selected,
     page,
-    reviewed_measures,
     selected,
 )
+from imageguard_daemon.audit.recorded_samples import reviewed_measures
 from imageguard_daemon.audit.review_counts import count_reviews
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.errors import UnavailableError

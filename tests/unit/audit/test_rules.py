@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imageguard_daemon.audit.coercion import Kind, MisfitError, fitted
-from imageguard_daemon.audit.record_ids import ID_BITS, LARGEST_ID, Branch
+from imageguard_daemon.audit.rules import ID_BITS, LARGEST_ID, Branch, Kind, MisfitError, fitted
 
 FIRST = Branch(1)
 SECOND = Branch(2, FIRST, 100, {"intents": 50})
