@@ -1,6 +1,7 @@
-"""One line per event on standard error: for people on a terminal, JSON elsewhere."""
+"""One line per event on standard error: for people on a terminal, JSON elsewhere, marked for systemd's journal."""
 
 import logging
+import os
 import sys
 import warnings
 from datetime import datetime
@@ -10,7 +11,6 @@ import structlog
 from rich.console import Console
 from rich.text import Text
 
-from imageguard_daemon.core.journal import leads_to_journal, with_priority
 from imageguard_daemon.core.model import VERDICTS
 from imageguard_daemon.core.names import printable
 
@@ -21,6 +21,8 @@ _COLOURS = {
     "error": "\x1b[31m",
     "critical": "\x1b[31m",
 }
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_DEBUG = 7
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -29,6 +31,22 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 ]
+
+
+def leads_to_journal(stream: TextIO) -> bool:
+    """Tell whether a stream is the one that systemd connected to its journal (systemd.exec(5), JOURNAL_STREAM)."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return (str(status.st_dev), str(status.st_ino)) == (device, inode)
+
+
+def with_priority(level: int, text: str) -> str:
+    """Mark each line of a message with its priority (sd-daemon(3)), so that `journalctl -p warning` finds it."""
+    priority = next((number for least, number in _PRIORITIES if level >= least), _DEBUG)
+    return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
 
 
 class _ConsoleHandler(logging.Handler):

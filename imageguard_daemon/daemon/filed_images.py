@@ -13,7 +13,6 @@ import structlog
 
 from imageguard_daemon.config import Logging, Settings
 from imageguard_daemon.core import logs
-from imageguard_daemon.core.journal import WINDOW_SECONDS, LineBudget
 from imageguard_daemon.core.model import JudgedFile
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.daemon.metrics import DaemonMetrics
@@ -22,6 +21,10 @@ from imageguard_daemon.daemon.snapshot import Snapshot
 from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
 
 RATE_WINDOW_SECONDS = 30.0
+
+WINDOW_SECONDS = 30.0
+LINES_IN_A_WINDOW = 5_000
+"""About images, that is half of what journald takes of one service by default (RateLimitBurst= in journald.conf(5))."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +56,33 @@ class Totals:
         if not self._times:
             return 0.0
         return len(self._times) / max(now - self._times[0], 1.0)
+
+
+class LineBudget:
+    """Lets so many lines about images through in a window, and counts the others. `now` is a monotonic clock."""
+
+    def __init__(self, lines: int = LINES_IN_A_WINDOW, window_seconds: float = WINDOW_SECONDS) -> None:
+        self._lines = lines
+        self._window_seconds = window_seconds
+        self._begun_at = float("-inf")
+        self._written = 0
+        self._left_out = 0
+
+    def take(self, now: float) -> bool:
+        """Tell whether one more line may be written."""
+        if now - self._begun_at >= self._window_seconds:
+            self._begun_at, self._written = now, 0
+        self._written += 1
+        if self._written > self._lines:
+            self._left_out += 1
+        return self._written <= self._lines
+
+    def take_left_out(self, now: float) -> int:
+        """Give how many were left out in a window that is over, and forget them."""
+        if not self._left_out or now - self._begun_at < self._window_seconds:
+            return 0
+        left_out, self._left_out = self._left_out, 0
+        return left_out
 
 
 class ImageLog:

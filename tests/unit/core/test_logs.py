@@ -1,4 +1,4 @@
-"""The journal is told how urgent a line is, and lines about images leave room for the others."""
+"""What is logged, and how urgent the journal is told that it is."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from imageguard_daemon.core.journal import LineBudget, with_priority
+from imageguard_daemon.core.logs import with_priority
 
 WRITE_LINES = """
 import logging, sys, warnings
@@ -56,13 +56,3 @@ def test_unknown_levels_have_a_priority():
     """Levels between the known ones are as urgent as the one below."""
     assert with_priority(logging.WARNING + 5, "a\nb") == "<4>a\n<4>b"
     assert with_priority(1, "a") == "<7>a"
-
-
-def test_lines_about_images_are_bounded_and_counted():
-    """So many in a window; how many were left out is told once, when the window is over."""
-    budget = LineBudget(lines=3, window_seconds=30.0)
-    assert [budget.take(now) for now in (0.0, 1.0, 2.0, 3.0, 29.0)] == [True, True, True, False, False]
-    assert budget.take_left_out(29.5) == 0
-    assert budget.take_left_out(30.0) == 2
-    assert budget.take_left_out(31.0) == 0
-    assert budget.take(31.0)
