@@ -62,7 +62,7 @@ def release(acting: Acting, decision_ids: Sequence[int], reviewer: Reviewer) -> 
 
     What a person rejected goes back to where it was: that is an `undo`, and recorded as one.
 
-    Nothing happens before the results are asked for. What can't be done is told and passed over.
+    Nothing happens before the results are asked for. What can't be done is reported and passed over.
 
     Raises:
         StalledError: the log, the lock or a disk cannot be had for now; what was yielded as done is done.
@@ -133,7 +133,7 @@ class _Group:
         """Give the results in the order of the ids."""
         results: dict[int, Reviewed] = {}
         left = list(decision_ids)
-        # The lock is taken anew for each group, so that a daemon and other commands wait for a few images at most.
+        # The lock is taken for each group by itself, so that a daemon and other commands wait for a few images at most.
         with self._acting.lock.held():
             audit = self._acting.audit
             # First what an earlier command left unfinished: a file that is on its way has no place to plan from.

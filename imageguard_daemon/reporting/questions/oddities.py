@@ -2,7 +2,7 @@
 
 Neither has a null: it is so, or it is not. Names are the same when neither the case of letters nor the way accents
 are written (Unicode's NFC and NFD) counts; to Windows, macOS and Samba they are one folder, to Linux and a training
-two. Decisions that are later than now are no pattern in the images: a clock was wrong.
+two. Of decisions that are later than now only a clock was wrong, never the images.
 """
 
 import unicodedata
