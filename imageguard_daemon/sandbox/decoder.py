@@ -21,7 +21,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from imageguard_daemon.core.errors import RetryableError, StalledError, UnavailableError
 from imageguard_daemon.core.names import printable
-from imageguard_daemon.core.oom_score import DECODER_STEP, go_before_others
+from imageguard_daemon.core.processes import DECODER_STEP, go_before_others
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox import confinement, wire
 from imageguard_daemon.sandbox.losses import Cause, Loss

@@ -18,10 +18,9 @@ from dataclasses import replace
 from multiprocessing.reduction import DupFd
 from typing import Any
 
-from imageguard_daemon.core.edition import installed_edition
 from imageguard_daemon.core.errors import ImageguardError, ReplacedError
 from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.core.oom_score import WORKER_STEP, go_before_others
+from imageguard_daemon.core.processes import WORKER_STEP, go_before_others, installed_edition
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox import sender_checksums

@@ -19,7 +19,6 @@ import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.core.edition import installed_edition
 from imageguard_daemon.core.errors import (
     NO_ROOM,
     FatalError,
@@ -30,6 +29,7 @@ from imageguard_daemon.core.errors import (
     StalledError,
 )
 from imageguard_daemon.core.model import Candidate, Measurement
+from imageguard_daemon.core.processes import installed_edition
 from imageguard_daemon.core.resource_limits import allowance
 from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 from imageguard_daemon.quality.decode.limits import Limits

@@ -10,8 +10,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from imageguard_daemon.core.errors import UnavailableError
-from imageguard_daemon.core.oom_score import PAGES_STEP, go_before_others
-from imageguard_daemon.core.processes import end_with_parent
+from imageguard_daemon.core.processes import PAGES_STEP, end_with_parent, go_before_others
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.site import Site
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.core.oom_score import DECODER_STEP, WORKER_STEP
+from imageguard_daemon.core.processes import DECODER_STEP, WORKER_STEP
 from imageguard_daemon.core.resource_limits import Allowance, allowance
 from imageguard_daemon.sandbox.worker_plan import MEGABYTE, WorkerPlan, plan_workers
 from imageguard_daemon.sandbox.workers import Workers

@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.core import edition
+from imageguard_daemon.core import processes
 from imageguard_daemon.core.errors import ChangedError, ReplacedError, RetryableError, StalledError, UnavailableError
 from imageguard_daemon.core.model import Candidate, FileIdentity, Measurement
 from imageguard_daemon.quality.decode.limits import Limits
@@ -296,17 +296,17 @@ def test_a_worker_lost_after_an_upgrade_ends_the_daemon_for_a_new_start(workers,
 
 def test_the_edition_is_that_of_the_files(tmp_path, monkeypatch):
     """A file more, a newer or a longer one is another edition; files that come and go beside them are not."""
-    monkeypatch.setattr(edition, "_PACKAGE", str(tmp_path))
+    monkeypatch.setattr(processes, "_PACKAGE", str(tmp_path))
     module = tmp_path / "module.py"
     module.write_text("a")
-    known = edition.installed_edition()
+    known = processes.installed_edition()
     (tmp_path / "module.pyc").write_text("b")
-    assert edition.installed_edition() == known
+    assert processes.installed_edition() == known
     os.utime(module, (1, 1))
-    newer = edition.installed_edition()
+    newer = processes.installed_edition()
     assert newer != known
     (tmp_path / "other.py").write_text("")
-    assert edition.installed_edition() != newer
+    assert processes.installed_edition() != newer
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
