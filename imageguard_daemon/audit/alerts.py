@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from imageguard_daemon.audit.log_writer import LogWriter, new_id
 from imageguard_daemon.audit.schema import alert_attempts, alert_records
 from imageguard_daemon.audit.store import Store
-from imageguard_daemon.audit.writer import AuditWriter, new_id
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.timestamps import parse_timestamp, timestamp
 
@@ -58,7 +58,7 @@ class Attempt:
 class AlertLog:
     """Records alerts with the daemon's writer: before anybody is told, and after each try."""
 
-    def __init__(self, audit: AuditWriter) -> None:
+    def __init__(self, audit: LogWriter) -> None:
         self._audit = audit
 
     def record_alerts(self, alerts: Sequence[Alert]) -> list[Alert]:

@@ -1,14 +1,14 @@
 """Opening a log: the one place that knows where logs are kept, and who else may be at work with them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TypeVar
 
 from imageguard_daemon.audit.fleet.database import FleetAddress, is_fleet_url
+from imageguard_daemon.audit.log_writer import LogWriter
 from imageguard_daemon.audit.sqlite_store import SqliteStore
 from imageguard_daemon.audit.store import Store
-from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import AlreadyRunningError, UsageError
 from imageguard_daemon.core.locks import RootLock
@@ -16,7 +16,7 @@ from imageguard_daemon.core.ownership import require_own
 
 Place = Path | str
 """Where a log is: a file, or the address of a fleet's PostgreSQL."""
-Writer = TypeVar("Writer", bound=AuditWriter)
+Writer = TypeVar("Writer", bound=LogWriter)
 
 
 def open_log(place: Place, *, complete: bool = False) -> Store:
@@ -59,19 +59,23 @@ def require_log_of_own(settings: Settings) -> None:
     settings.state_folder.mkdir(exist_ok=True)
 
 
-@contextmanager
-def writing_beside_daemon(settings: Settings, kind: type[Writer]) -> Iterator[Writer]:
+def writing_beside_daemon(settings: Settings, kind: type[Writer]) -> AbstractContextManager[Writer]:
     """Lend a writer of this kind, and bring the log up to date first unless a daemon is at work with it.
 
     Raises:
         StalledError: it is locked.
         UnavailableError: it is damaged, or of another version and a daemon is running.
     """
-    writer = _writer(settings, kind)
+    return closing(_writer(settings, kind))
+
+
+def which_file(place: Place) -> tuple[int, int] | None:
+    """Tell files of the same name apart; None where there is none."""
     try:
-        yield writer
-    finally:
-        writer.close()
+        status = os.stat(place)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _writer(settings: Settings, kind: type[Writer]) -> Writer:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.database import translated_errors
+from imageguard_daemon.audit.log_writer import new_id
 from imageguard_daemon.audit.quarantine_queries import HeldImage, held_images
 from imageguard_daemon.audit.schema import intents, outcomes, review_records
-from imageguard_daemon.audit.writer import AuditWriter, new_id, recorded_intent
+from imageguard_daemon.audit.writer import AuditWriter, recorded_intent
 from imageguard_daemon.core.errors import DataError
 from imageguard_daemon.core.model import Intent, RecordedIntent, ReviewAction
 from imageguard_daemon.core.names import printable
@@ -48,7 +48,7 @@ class ReviewWriter(AuditWriter):
 
     def held_images(self, decision_ids: Sequence[int]) -> dict[int, HeldImage]:
         """Give the images of these decisions, as they are now."""
-        with translated_errors(self._database), self._engine.connect() as connection:
+        with self.reading() as connection:
             return held_images(connection, decision_ids)
 
     def record_reviews(self, planned: Sequence[PlannedReview]) -> list[RecordedReview]:
@@ -70,7 +70,7 @@ class ReviewWriter(AuditWriter):
         """Give the intents of reviews that a crash left without an outcome, oldest first."""
         latest = sa.select(intents).where(intents.c.review_id.is_not(None)).order_by(intents.c.id.desc())
         finished = sa.select(outcomes.c.intent_id)
-        with translated_errors(self._database), self._engine.connect() as connection:
+        with self.reading() as connection:
             rows = connection.execute(latest.limit(MOST_INTENTS)).all()
             ids = [row.id for row in rows]
             done = set(connection.scalars(finished.where(outcomes.c.intent_id.in_(ids))))

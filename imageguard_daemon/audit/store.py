@@ -36,7 +36,7 @@ class Store(Protocol):
 
         Raises:
             StalledError: the log is locked, away or full.
-            UnavailableError: it is damaged, or is no log of this version.
+            UnavailableError: it is damaged, or of another version.
         """
 
     def require_rollups(self, connection: sa.Connection) -> None:
@@ -47,7 +47,7 @@ class Store(Protocol):
         """
 
     def span_ms(self, connection: sa.Connection) -> tuple[int, int]:
-        """Give the first and the last moment of the roll-ups; a whole hour more or less is no matter."""
+        """Give the first and the last moment of the roll-ups; to the hour, where hours are packed."""
 
     def hours(
         self, connection: sa.Connection, span_ms: tuple[int, int], *, scores: bool, newest_first: bool
@@ -60,7 +60,7 @@ class Store(Protocol):
     def sampled_keys(
         self, connection: sa.Connection, span_ms: tuple[int, int], one_hour_of: int
     ) -> Iterator[bytes] | None:
-        """Yield the packed keys of one hour of so many; None where that is no quicker than to read them all."""
+        """Yield the packed keys of one hour of so many; None where reading them all is as quick."""
 
     def close(self) -> None:
         """Let go of the log."""

@@ -1,27 +1,16 @@
-"""Writes the audit log: intents before files move, outcomes after.
+"""The daemon's writer: intents before files move, outcomes after."""
 
-Several processes may have a writer: each transaction takes SQLite's write lock before it reads anything, and finds the
-head of the hash chain again (docs/decisions/0008-acting-beside-a-daemon.md).
-"""
-
-import ctypes
 import json
 import os
-import socket
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from imageguard_daemon.audit import chain, rollups
-from imageguard_daemon.audit.chain_head import Head, HeadMemory, JournalGoneError, WatchedFiles, loss
-from imageguard_daemon.audit.database import open_for_writing, require_permission, translated_errors
+from imageguard_daemon.audit.log_writer import LogWriter, new_id
 from imageguard_daemon.audit.schema import decision_records, intents, outcomes, relocations, review_records
-from imageguard_daemon.core.errors import DataError, UnavailableError
+from imageguard_daemon.core.errors import UnavailableError
 from imageguard_daemon.core.model import (
     MAX_INT64,
     MIN_INT64,
@@ -34,7 +23,7 @@ from imageguard_daemon.core.model import (
     RecordedIntent,
 )
 from imageguard_daemon.core.names import printable, sidecar_ending
-from imageguard_daemon.core.timestamps import timestamp, utc_now
+from imageguard_daemon.core.timestamps import timestamp
 
 _ROOM_FOR_IDS = 1 << 20
 _FILED_WITH = """FROM decisions AS d WHERE sha256 IN (SELECT value FROM json_each(?))
@@ -44,43 +33,8 @@ AND NOT EXISTS (SELECT 1 FROM review_records AS v JOIN intents AS i ON i.review_
 """Decisions on contents, but for those whose image went back into the inbox: judged again, it is not a duplicate."""
 
 
-class AuditWriter:
-    """Owns the only writing connection of its process. One thread only.
-
-    A transaction costs two to ten milliseconds, most of it waiting for the disk, whether it is about one file or a
-    hundred; a file in it costs a tenth of one. Whoever adds to these transactions adds one statement for the group, not
-    one for each file; `tests/unit/daemon/test_counts.py` counts them.
-
-    Every method is one durable transaction: when it returned, its rows survive a power cut; when it raised, none
-    of them is there. All raise StalledError when the database is locked or its disk full.
-    """
-
-    def __init__(
-        self,
-        database: Path,
-        root: Path,
-        now: Callable[[], datetime] = utc_now,
-        on_progress: Callable[[], None] = lambda: None,
-        *,
-        upgrade: bool = True,
-    ) -> None:
-        self._database = database
-        self._prefix = os.path.join(root, "")
-        self._now = now
-        self._host = socket.gethostname()
-        self._memory = HeadMemory(root, database)
-        require_permission(database)
-        self._require_remembered()
-        self._engine = open_for_writing(database, on_progress, upgrade=upgrade)
-        self._files = WatchedFiles(database)
-        self._files.note()
-        self._head = self._newest_head()
-        self._is_abandoned = False
-
-    def close(self) -> None:
-        """Fold the WAL into the database file and let go of it."""
-        if not self._is_abandoned:
-            self._engine.dispose()
+class AuditWriter(LogWriter):
+    """Records what the daemon judges and moves."""
 
     def record_intents(self, judged: Sequence[JudgedFile]) -> list[tuple[RecordedIntent, ...]]:
         """Record decisions together with the moves they call for, before anything moves."""
@@ -175,7 +129,7 @@ class AuditWriter:
             .where(~sa.exists().where(outcomes.c.intent_id == intents.c.id))
             .order_by(intents.c.id.desc())
         )
-        with translated_errors(self._database), self._engine.connect() as connection:
+        with self.reading() as connection:
             # Each outcome belongs to an intent of its own: the difference is how many lack one. They are the latest.
             lacking = connection.scalar(sa.select(counts[0] - counts[1])) or 0
             found = connection.execute(query.limit(lacking)).all() if lacking else []
@@ -185,7 +139,7 @@ class AuditWriter:
         """Give an intent whose file has moved; None when there is no such intent, or it did not come to that."""
         moved = sa.exists().where(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome == "moved")
         query = sa.select(intents).where(intents.c.id == intent_id, moved)
-        with translated_errors(self._database), self._engine.connect() as connection:
+        with self.reading() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else recorded_intent(row)
 
@@ -196,7 +150,7 @@ class AuditWriter:
             "JOIN decision_records d ON d.id = i.decision_id LEFT JOIN review_records r ON r.id = i.review_id "
             "WHERE i.id IN (SELECT value FROM json_each(?))"
         )
-        with translated_errors(self._database), self._engine.connect() as connection:
+        with self.reading() as connection:
             rows = connection.exec_driver_sql(query, (json.dumps(list(intent_ids)),)).all()
         return {row.id: Origin(row.source, row.relative_path.count("/") + 1, row.verdict, row.action) for row in rows}
 
@@ -224,7 +178,7 @@ class AuditWriter:
             .order_by(decision_records.c.id.desc(), intents.c.id.desc())
             .limit(1)
         )
-        with translated_errors(self._database), self._engine.connect() as connection:
+        with self.reading() as connection:
             row = connection.execute(query).first()
             if row is None or not row.destination_path:
                 return None
@@ -235,72 +189,9 @@ class AuditWriter:
     def filed_before(self, hashes: Sequence[str]) -> dict[str, str]:
         """Say of contents, by SHA-256, where each that was filed before was filed first."""
         query = f"SELECT sha256, min(id), destination {_FILED_WITH}"
-        with translated_errors(self._database), self._engine.connect() as connection:
+        with self.reading() as connection:
             rows = connection.exec_driver_sql(query, (json.dumps(list(hashes)),)).all()
         return {row.sha256: row.destination for row in rows}
-
-    def require_same_files(self) -> None:
-        """Notice that the log was deleted, replaced or cut under us: what is written would be seen by nobody.
-
-        Raises:
-            UnavailableError: what was in the journal alone is in the database by now, where that can still be done.
-        """
-        if self._is_abandoned:
-            raise UnavailableError(f"the audit database {self._database} was given up")
-        try:
-            self._files.require_same(self._head)
-        except UnavailableError as error:
-            self._give_up(fold=isinstance(error, JournalGoneError))
-            raise
-
-    def _give_up(self, *, fold: bool) -> None:
-        """Never close the log: SQLite would put what is left of a cut journal into it, and remove another's."""
-        self._is_abandoned = True
-        raw = self._engine.raw_connection()
-        connection = raw.driver_connection
-        if fold and connection is not None:
-            with suppress(sqlite3.Error):
-                connection.execute("PRAGMA wal_checkpoint(FULL)")
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # or the end of the process would close it
-
-    def _require_remembered(self) -> None:
-        """Refuse a log that lacks what it had when it was last written to.
-
-        Raises:
-            DataError: with what it lacks, and what to do.
-        """
-        remembered = self._memory.head()
-        lack = loss(self._database, remembered) if remembered else ""
-        if lack:
-            raise DataError(
-                f"the audit database {self._database} {lack}. Put the right one back. If what it lacks is lost for "
-                "good, say so with `imageguard-daemon audit accept`: that is recorded, and the log goes on without it"
-            )
-
-    def _newest_head(self) -> Head:
-        with translated_errors(self._database), self._engine.connect() as connection:
-            sequence, link = chain.head(connection)
-        if self._is_to_be_remembered():
-            self._memory.remember(sequence, link)
-        return Head(sequence, link)
-
-    def _is_to_be_remembered(self) -> bool:
-        """Tell whether the log as it was opened is the one to go on with."""
-        return True
-
-    @contextmanager
-    def transaction(self, *tables: sa.Table) -> Iterator[sa.Connection]:
-        """Add rows to these tables, and their links, durably at once; rows added by others get no links from us.
-
-        For this package alone: nobody else speaks SQL.
-        """
-        self.require_same_files()
-        with translated_errors(self._database), self._engine.begin() as connection:
-            before = chain.newest_ids(connection, [table.name for table in tables])
-            yield connection
-            head = chain.extend(connection, before)
-        self._memory.remember(*head)  # after the commit, and before anything moves because of it
-        self._head = Head(*head)
 
     @staticmethod
     def _endings_of_sidecars(connection: sa.Connection, decision_id: int, image: str) -> set[str]:
@@ -337,22 +228,7 @@ class AuditWriter:
         }
 
     def _below_root(self, path: str) -> str:
-        return path.removeprefix(self._prefix)
-
-
-def which_file(path: Path) -> tuple[int, int] | None:
-    """Tell files of the same name apart; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def new_id(result: sa.CursorResult[Any]) -> int:
-    """Give the id of the row just inserted."""
-    (new_id,) = result.inserted_primary_key or (0,)
-    return int(new_id)
+        return path.removeprefix(os.path.join(self._root, ""))
 
 
 def _newest_ids(connection: sa.Connection, *tables: sa.Table) -> list[int]:

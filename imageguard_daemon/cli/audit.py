@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -134,7 +134,7 @@ def accept_(root: Root = None, config_file: ConfigFile = None, why: Why = "") ->
     The daemon refuses to start on such a log. This records who accepted the loss, and why; for `verify`, files of the
     lost records are `foreign` from then on. A log that lacks nothing is not changed. Refuses while a daemon runs.
     """
-    from imageguard_daemon.audit.loss_acceptance import AcceptingWriter
+    from imageguard_daemon.audit.log_writer import AcceptingWriter
     from imageguard_daemon.cli.review_options import login_name
     from imageguard_daemon.core.locks import ActingLock, RootLock
     from imageguard_daemon.core.ownership import require_own
@@ -145,13 +145,12 @@ def accept_(root: Root = None, config_file: ConfigFile = None, why: Why = "") ->
         raise NoInputError(f"no daemon has worked on {settings.root}; name the ROOT or --config FILE of one")
     lock = RootLock(settings.state_folder)
     try:
-        with ActingLock(settings.state_folder).held():
-            audit = AcceptingWriter(settings.audit.database, settings.root)
-            try:
-                lack = audit.lack
-                audit.accept(login_name(), why)
-            finally:
-                audit.close()
+        with (
+            ActingLock(settings.state_folder).held(),
+            closing(AcceptingWriter(settings.audit.database, settings.root)) as audit,
+        ):
+            lack = audit.lack
+            audit.accept(login_name(), why)
     finally:
         lock.release()
     database = settings.audit.database

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,12 +94,11 @@ def _repairing(settings: "Settings") -> "Iterator[Repairer]":
     require_log_of_own(settings)
     lock = RootLock(settings.state_folder)
     try:
-        with ActingLock(settings.state_folder).held():
-            audit = AuditWriter(settings.audit.database, settings.root)
-            try:
-                yield LogRepairer(audit)
-            finally:
-                audit.close()
+        with (
+            ActingLock(settings.state_folder).held(),
+            closing(AuditWriter(settings.audit.database, settings.root)) as audit,
+        ):
+            yield LogRepairer(audit)
     finally:
         lock.release()
 

@@ -1,12 +1,11 @@
 """Read-only connections to the log, kept between requests: opening one costs more than asking."""
 
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imageguard_daemon.audit.opening import Place, open_log
+from imageguard_daemon.audit.opening import Place, open_log, which_file
 from imageguard_daemon.audit.store import Store
 
 MAX_IDLE = 8
@@ -44,7 +43,7 @@ class LogConnections:
                 self._idle.pop().close()
 
     def _take(self) -> tuple[Store, _File | None]:
-        file = _file_at(self._database)
+        file = which_file(self._database)
         if file != self._file:
             self.close()
         with self._lock:
@@ -59,11 +58,3 @@ class LogConnections:
                 self._idle.append(log)
                 return
         log.close()
-
-
-def _file_at(place: Place) -> _File | None:
-    try:
-        status = os.stat(place)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -140,14 +140,14 @@ MISTAKES = (
     ),
     Mistake(
         "the head of the log is not remembered",
-        "audit/writer.py",
+        "audit/log_writer.py",
         "        self._memory.remember(*head)",
         "        tuple(head)",
         f"{REMEMBERED}::test_a_log_that_lost_records_is_refused_until_a_person_accepts_it",
     ),
     Mistake(
         "the head of the log is remembered before its commit",
-        "audit/writer.py",
+        "audit/log_writer.py",
         "            head = chain.extend(connection, before)\n",
         "            head = chain.extend(connection, before)\n            self._memory.remember(*head)\n",
         f"{REMEMBERED}::test_the_memory_never_leads_the_log",

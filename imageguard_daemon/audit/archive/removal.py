@@ -10,8 +10,8 @@ from imageguard_daemon.audit import chain
 from imageguard_daemon.audit.archive.archived_files import files_digest, keep_reviews
 from imageguard_daemon.audit.archive.plan import Plan, going_query, last_anchor, make_plan, parameters_of
 from imageguard_daemon.audit.database import translated_errors
+from imageguard_daemon.audit.log_writer import LogWriter, new_id
 from imageguard_daemon.audit.schema import CHAINED, archives
-from imageguard_daemon.audit.writer import AuditWriter, new_id
 from imageguard_daemon.core.errors import DataError
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.timestamps import timestamp
@@ -50,12 +50,12 @@ class Copy:
     who: str
 
 
-class Archiver(AuditWriter):
+class Archiver(LogWriter):
     """A writer that may take archived rows out of the log; the caller holds the root's `ActingLock`."""
 
     def plan(self, cutoff: datetime, *, include_quarantined: bool, forwarded_only: bool = False) -> Plan | None:
         """Plan an archive; None when there is nothing to take."""
-        with translated_errors(self._database), self._engine.connect() as connection:
+        with self.reading() as connection:
             return make_plan(connection, cutoff, include_quarantined=include_quarantined, forwarded_only=forwarded_only)
 
     def take_out(self, plan: Plan, copy: Copy, *, include_quarantined: bool) -> int:

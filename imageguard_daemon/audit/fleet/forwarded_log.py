@@ -18,9 +18,8 @@ import sqlalchemy as sa
 from imageguard_daemon.audit.archive.plan import Anchor, last_anchor
 from imageguard_daemon.audit.chain import Linked, linked_rows
 from imageguard_daemon.audit.database import BUSY_TIMEOUT_MS
-from imageguard_daemon.audit.opening import open_log_for_checking
+from imageguard_daemon.audit.opening import open_log_for_checking, which_file
 from imageguard_daemon.audit.schema import CHAINED, forwarding
-from imageguard_daemon.audit.writer import which_file
 from imageguard_daemon.core.errors import StalledError, UnavailableError
 from imageguard_daemon.core.model import MAX_INT64
 from imageguard_daemon.core.timestamps import parse_timestamp, timestamp, utc_now

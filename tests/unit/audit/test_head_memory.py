@@ -10,7 +10,7 @@ import pytest
 
 from imageguard_daemon.audit.alerts import recorded_alerts
 from imageguard_daemon.audit.chain_head import HeadMemory
-from imageguard_daemon.audit.loss_acceptance import AcceptingWriter
+from imageguard_daemon.audit.log_writer import AcceptingWriter
 from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import STATE_FOLDER
