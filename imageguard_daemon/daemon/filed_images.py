@@ -21,7 +21,6 @@ from imageguard_daemon.daemon.snapshot import Snapshot
 from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
 
 RATE_WINDOW_SECONDS = 30.0
-
 WINDOW_SECONDS = 30.0
 LINES_IN_A_WINDOW = 5_000
 """About images, that is half of what journald takes of one service by default (RateLimitBurst= in journald.conf(5))."""

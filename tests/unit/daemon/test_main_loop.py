@@ -9,9 +9,8 @@ from rich.console import Console
 
 from imageguard_daemon.config import Logging
 from imageguard_daemon.config_file import load
-from imageguard_daemon.core.journal import LineBudget
 from imageguard_daemon.daemon import main_loop, status
-from imageguard_daemon.daemon.filed_images import ImageLog
+from imageguard_daemon.daemon.filed_images import ImageLog, LineBudget
 from imageguard_daemon.daemon.lifecycle import Daemon
 from imageguard_daemon.daemon.parts import Part
 from imageguard_daemon.daemon.status_line import StatusLine
