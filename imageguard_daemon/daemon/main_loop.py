@@ -1,6 +1,7 @@
 """The loop: one thread that lets every part do its next step and waits for whatever comes first."""
 
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,6 @@ from imageguard_daemon.core.errors import ImageguardError
 from imageguard_daemon.core.locks import ActingLock, DaemonLocks
 from imageguard_daemon.core.systemd import notify
 from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
-from imageguard_daemon.core.wakeup import Waker
 from imageguard_daemon.daemon import setup_folders, status
 from imageguard_daemon.daemon.alerting import Alerting
 from imageguard_daemon.daemon.filed_images import FiledImages
@@ -45,6 +45,28 @@ REPORT_SECONDS = 1.0
 _DRAIN_LOOK_SECONDS = 0.2
 
 log = structlog.get_logger(__name__)
+
+
+class Waker:
+    """Wakes the main loop from any thread or signal handler; waking twice is waking once."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._descriptor, select.POLLIN)
+
+    def wake(self) -> None:
+        """End the current or the next wait."""
+        os.eventfd_write(self._descriptor, 1)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until woken, for at most `seconds`."""
+        if self._poll.poll(max(0.0, seconds) * 1000):
+            os.eventfd_read(self._descriptor)
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        os.close(self._descriptor)
 
 
 class StopSignals:

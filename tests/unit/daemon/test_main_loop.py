@@ -5,6 +5,7 @@ import signal
 from dataclasses import replace
 
 import pytest
+from imageguard_daemon.core.journal import LineBudget
 from rich.console import Console
 
 from imageguard_daemon.config import Logging

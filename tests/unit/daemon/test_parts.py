@@ -33,10 +33,10 @@ from imageguard_daemon.core.errors import (
 from imageguard_daemon.core.file_lock import lock_if_free
 from imageguard_daemon.core.locks import DaemonLocks, FolderLock, RootLock, running_process
 from imageguard_daemon.core.systemd import Patience, notify
-from imageguard_daemon.core.wakeup import Waker
 from imageguard_daemon.daemon import setup_folders, status
 from imageguard_daemon.daemon.filed_images import Totals
 from imageguard_daemon.daemon.lifecycle import Daemon
+from imageguard_daemon.daemon.main_loop import Waker
 from imageguard_daemon.daemon.snapshot import FailedFile, Snapshot, SourceSnapshot
 from imageguard_daemon.daemon.sources import ServedSource, remove_emptied_folders
 from imageguard_daemon.daemon.status_line import StatusLine, status_line
