@@ -20,11 +20,11 @@ from imageguard_daemon.core.errors import RetryableError
 from imageguard_daemon.core.model import RecordedIntent
 from imageguard_daemon.core.names import number_of_set_aside, printable
 from imageguard_daemon.core.regular_files import regular_file_at
-from imageguard_daemon.daemon.comparing import Comparing
 from imageguard_daemon.daemon.returning import (
     LOOK_AFTER_SECONDS,
     LOOK_SECONDS,
     LOOKS_AT_A_TIME,
+    Comparisons,
 )
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mover import put_back
@@ -60,7 +60,7 @@ class Keeping:
     emptied: Callable[[str], None] = lambda _folder: None
     came_back: Callable[[str], None] = lambda _path: None
     _kept: dict[str, _Kept] = field(default_factory=dict)
-    _comparing: Comparing[tuple[str, int]] = field(default_factory=Comparing)
+    _comparisons: Comparisons[tuple[str, int]] = field(default_factory=Comparisons)
     _next_look_at: float = 0.0
 
     @property
@@ -111,7 +111,7 @@ class Keeping:
         Gives how many have changed and are new arrivals.
         """
         came_back = sum(self._look(path, self._kept.pop(path), -math.inf) for path in list(self._kept))
-        while self._comparing:
+        while self._comparisons:
             came_back += self._compare()
         for path in list(self._kept):
             self._look(path, self._kept.pop(path), math.inf)
@@ -121,7 +121,7 @@ class Keeping:
     def _compare(self) -> int:
         """Go on comparing files of which only the time has changed; give how many were given back."""
         came_back = 0
-        for (path, mtime_ns), is_same in self._comparing.step():
+        for (path, mtime_ns), is_same in self._comparisons.step():
             kept = self._kept.pop(path, None)
             if kept is None:
                 continue  # given back meanwhile
@@ -145,7 +145,7 @@ class Keeping:
             self._after_look(path, kept, partial(self._drop, path))
             return False
         if found.mtime_ns != kept.mtime_ns and not kept.is_compared:
-            self._comparing.begin((path, found.mtime_ns), path, kept.recorded.intent)
+            self._comparisons.begin((path, found.mtime_ns), path, kept.recorded.intent)
             kept = replace(kept, is_compared=True)
         self._kept[path] = kept
         return False

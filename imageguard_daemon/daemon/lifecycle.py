@@ -14,6 +14,7 @@ from imageguard_daemon.core.systemd import Patience, notify
 from imageguard_daemon.daemon import mount_memory, setup_folders, status
 from imageguard_daemon.daemon.folder_trial import try_folders
 from imageguard_daemon.daemon.main_loop import MainLoop, StopSignals, Surroundings, Waker
+from imageguard_daemon.daemon.main_loop import MainLoop, StopSignals, Surroundings
 from imageguard_daemon.daemon.page_process import PageProcess
 from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.daemon.stall_watch import StallWatch
@@ -101,7 +102,7 @@ class Daemon:
                 with ActingLock(self._settings.state_folder).held_if_free() as is_ours:
                     recovery = Recovery(audit, folders, sources)
                     recovery.begin(audit.unfinished(reviews=is_ours))  # a living command finishes its own
-                try_folders(self._settings.sources)
+                setup_folders.try_folders(self._settings.sources)
                 mount_memory.remember(self._settings.state_folder, folders)
             return self._serve(recovery, locks, once=once)
         finally:

@@ -6,10 +6,12 @@ name back, its decision is taken back in the log, and it is judged again.
 """
 
 import os
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -20,8 +22,8 @@ from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.core.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.regular_files import regular_file_at
-from imageguard_daemon.daemon.comparing import Comparing
 from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.judged_file import compare_bytes
 from imageguard_daemon.filing.mover import put_back
 
 LOOK_AFTER_SECONDS = 600.0
@@ -29,9 +31,55 @@ LOOK_SECONDS = 2.0
 CAPACITY = 5_000
 LOOKS_AT_A_TIME = 250
 """Of many, some are looked at each time: on a network file system each look is a question to its server."""
+SECONDS_PER_STEP = 0.02
+"""For so long files are compared before the loop does its other work."""
 WHY = "was written to after it was filed"
 
+K = TypeVar("K")
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Comparisons(Generic[K]):
+    """Filed files of which only the time has changed, compared with what was judged; by a key of the caller's.
+
+    They stand in a line, and the first is read a little further at each step. Whoever still has a large file open can
+    set its time again and again: hashed as a whole each time, it would keep everybody waiting.
+    """
+
+    _line: deque[tuple[K, Generator[None, None, bool]]] = field(default_factory=deque)
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def begin(self, key: K, path: str, intent: Intent) -> None:
+        """Put a file at the end of the line."""
+        self._line.append((key, compare_bytes(path, intent)))
+
+    def step(self) -> list[tuple[K, bool | OSError]]:
+        """Read on for a moment; give what has been found out: whether the bytes are the judged ones, or why not."""
+        found: list[tuple[K, bool | OSError]] = []
+        until = time.monotonic() + SECONDS_PER_STEP
+        while self._line:
+            key, steps = self._line[0]
+            answer = _next(steps)
+            if answer is not None:
+                self._line.popleft()
+                found.append((key, answer))
+            if time.monotonic() >= until:
+                break
+        return found
+
+
+def _next(steps: Generator[None, None, bool]) -> bool | OSError | None:
+    try:
+        next(steps)
+    except StopIteration as end:
+        return bool(end.value)
+    except OSError as error:
+        return error
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +103,7 @@ class Returning:
     _filed: deque[_Filed] = field(default_factory=deque)
     came_back: Callable[[str], None] = field(default=lambda _path: None)
     """Told of the path in the inbox of each file that was put back."""
-    _comparing: Comparing[tuple[_Filed, FileIdentity]] = field(default_factory=Comparing)
+    _comparisons: Comparisons[tuple[_Filed, FileIdentity]] = field(default_factory=Comparisons)
     _next_look_at: float = 0.0
 
     def remember(self, files: Sequence[RecordedIntent], now: float) -> None:
@@ -69,11 +117,11 @@ class Returning:
 
     def next_due(self) -> float | None:
         """Say when to look again; None when nothing is looked after."""
-        return self._next_look_at if self._filed or self._comparing else None
+        return self._next_look_at if self._filed or self._comparisons else None
 
     def step(self, now: float) -> list[Outcome]:
         """Look at some of the files, put back those that changed, and give what is to be recorded about that."""
-        if now < self._next_look_at or not (self._filed or self._comparing):
+        if now < self._next_look_at or not (self._filed or self._comparisons):
             return []
         self._next_look_at = now + LOOK_SECONDS
         outcomes: list[Outcome] = []
@@ -94,8 +142,8 @@ class Returning:
             elif found.looks_like(filed.looks):
                 self._look_again(replace(filed, seen=found, looks=found), now)
             else:
-                self._comparing.begin((filed, found), image.destination_path, image)
-        for (filed, found), is_same in self._comparing.step():
+                self._comparisons.begin((filed, found), image.destination_path, image)
+        for (filed, found), is_same in self._comparisons.step():
             if is_same is False:
                 outcomes += self._return(filed)
             else:  # who cannot read it does not know, and looks again

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,9 @@ from imageguard_daemon.core.file_systems import FileSystem, Reach
 from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.daemon import returning
 from imageguard_daemon.daemon.recovery import recover
-from imageguard_daemon.daemon.returning import LOOK_AFTER_SECONDS
+from imageguard_daemon.daemon.returning import LOOK_AFTER_SECONDS, Comparisons
 from tests.helpers.bench import Bench
+from tests.helpers.records import intent
 
 
 @pytest.mark.parametrize("name", ["good", "bad"])
@@ -199,3 +201,22 @@ def test_a_kill_on_the_way_back_is_finished_at_the_next_start(bench, monkeypatch
     [outcome] = recover(bench.audit, [str(f) for f in (bench.inbox, bench.accepted, bench.quarantine)])
     assert outcome.outcome == ("purged" if moved else "abandoned")
     assert list(bench.files()) == ["inbox/cat/good.jpg" if moved else "accepted/cat/good.jpg"]
+
+
+def test_a_large_file_is_compared_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop reads a little at each step, and goes on with its other work in between; an error is an answer, too."""
+    monkeypatch.setattr(returning, "SECONDS_PER_STEP", 0.0)
+    line: Comparisons[str] = Comparisons()
+    for name, data in (("same", bytes(3 << 20)), ("other", bytes(2 << 20)), ("longer", bytes(1 << 20)), ("gone", b"")):
+        path = tmp_path / name
+        path.write_bytes(data)
+        line.begin(name, str(path), intent(path, path))
+    (tmp_path / "other").write_bytes(b"x" * (2 << 20))
+    (tmp_path / "longer").write_bytes(bytes(3 << 20))
+    (tmp_path / "gone").unlink()
+    answers = [line.step() for _ in range(10)]
+    assert answers[:3] == [[], [], []]
+    found = [one for step in answers for one in step]
+    assert found[:3] == [("same", True), ("other", False), ("longer", False)]
+    assert isinstance(found[3][1], FileNotFoundError)
+    assert not line

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from imageguard_daemon.config import Settings
-from imageguard_daemon.daemon import inbox_memory, setup_folders
+from imageguard_daemon.daemon import setup_folders
 from tests.helpers.accounts import own_folders
 
 UPLOADERS = 4321
@@ -53,7 +53,7 @@ def test_a_new_inbox_is_told_with_its_mode(settings, capsys):
 def test_a_damaged_memory_stops_nothing(settings, content):
     """What cannot be read is as if it were not there."""
     settings.state_folder.mkdir(parents=True)
-    (settings.state_folder / inbox_memory.MEMORY_FILE).write_text(content)
+    (settings.state_folder / setup_folders.INBOX_MEMORY_FILE).write_text(content)
     setup_folders.prepare(settings)
     assert settings.sources[0].inbox.is_dir()
 
