@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.rollups import HOUR_MS
+from imageguard_daemon.audit.counts import SCOPE_COLUMNS, Scope
+from imageguard_daemon.audit.rollups import HOUR_MS, KEY_COLUMNS, PACKED
 from imageguard_daemon.audit.schema import decision_records
 from imageguard_daemon.audit.store import PackedHour, Store
 from imageguard_daemon.core.errors import UsageError
@@ -26,11 +26,9 @@ DAY_MS = HOURS_A_DAY * HOUR_MS
 _IDS_AT_A_TIME = 500
 _SAMPLED, _MANY_HOURS = 11, 200
 """Of many hours a part is enough to guess from: this one is each hour of the day, and each day of the week, in turn."""
-_SLIPS = {"source": "source", "class_name": "class", "camera": "camera", "host": "host", "preset": "preset"}
 _MOST_IMAGES = 100_000
 """A batch ends when it has so many, or with its day."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PACKED = ("moments", "<i8"), ("keys", "<u4"), ("flags", "u1"), ("ids", "<i8")
 _FOREVER_MS = 1 << 62
 
 
@@ -137,7 +135,7 @@ class Columns:
         Raises:
             UsageError: the log has never seen a source, class, camera, host or preset of the scope.
         """
-        for field, word in _SLIPS.items():
+        for field, word in SCOPE_COLUMNS.items():
             asked, known = getattr(scope, field), self.names(field)
             if asked is None or not known or forms(asked) & known:
                 continue
@@ -158,7 +156,7 @@ class Columns:
         return found
 
     def _chosen(self, scope: Scope) -> npt.NDArray[np.bool_]:
-        asked = {name: getattr(scope, name) for name in ("source", "class_name", "camera", "host", "preset")}
+        asked = {name: getattr(scope, name) for name in SCOPE_COLUMNS}
         wanted = {name: forms(value) for name, value in asked.items() if value is not None}
         if not wanted:
             return np.ones(len(self.keys), bool)
@@ -204,7 +202,7 @@ def open_columns(log: Store) -> Iterator[Columns]:
 
 
 def _keys(connection: sa.Connection) -> Sequence[Key | None]:
-    query = "SELECT id, host, source, class, camera, preset, profile, verdict, reason, scorer_version FROM rollup_keys"
+    query = f"SELECT id, {', '.join(KEY_COLUMNS)} FROM rollup_keys"
     seen: dict[str, str] = {}
     found: dict[int, Key] = {}
     for number, *texts in connection.exec_driver_sql(query):
@@ -226,7 +224,11 @@ def _by_day(hours: Iterable[PackedHour]) -> Iterator[Batch]:
 
 
 def _batch(day: int | None, rows: Sequence[PackedHour]) -> Batch:
-    arrays = {name: np.frombuffer(b"".join(getattr(row, name) for row in rows), dtype) for name, dtype in _PACKED}
+    arrays = {
+        name: np.frombuffer(b"".join(getattr(row, name) for row in rows), dtype)
+        for name, dtype in PACKED.items()
+        if name != "scores"
+    }
     # Numpy is slow along short lines: scores lie in memory signal by signal.
     scores = np.empty((len(SCORE_NAMES), len(arrays["keys"]) if rows[0].scores else 0))
     at = 0

@@ -41,6 +41,10 @@ class Scope:
     preset: str | None = None
 
 
+SCOPE_COLUMNS = {"source": "source", "class_name": "class", "camera": "camera", "host": "host", "preset": "preset"}
+"""The names in a scope, and the columns that have them."""
+
+
 class Count(NamedTuple):
     """How many images have one verdict, one reason and one key in each dimension asked for, in that order.
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from imageguard_daemon.audit.counts import RecordedImage, RecordedScores, Scope
+from imageguard_daemon.audit.counts import SCOPE_COLUMNS, RecordedImage, RecordedScores, Scope
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import SCORE_NAMES
@@ -60,8 +60,8 @@ def conditions_of(scope: Scope, table: sa.FromClause = decisions) -> list[sa.Col
         conditions.append(_rare(table.c.decided_at >= timestamp(scope.since)))
     if scope.until is not None:
         conditions.append(_rare(table.c.decided_at < timestamp(scope.until)))
-    named = {"source": scope.source, "class": scope.class_name, "camera": scope.camera, "host": scope.host}
-    for column, name in (named | {"preset": scope.preset}).items():
+    for field, column in SCOPE_COLUMNS.items():
+        name = getattr(scope, field)
         if name is not None:
             conditions.append(table.c[column].in_(forms(name)))
     return conditions

@@ -34,6 +34,8 @@ FLAG_BORDERLINE = 8
 """The signal that decides lies where good and bad images mix."""
 
 KEY_COLUMNS = ("host", "source", "class", "camera", "preset", "profile", "verdict", "reason", "scorer_version")
+PACKED = {"moments": "<i8", "keys": "<u4", "flags": "u1", "ids": "<i8", "scores": "<f8"}
+"""The packed columns and their types, as above."""
 MOST_RECENT = 4_096
 """So many images wait unpacked at most."""
 HOUR_MS = 3_600_000
@@ -112,7 +114,7 @@ def _pack(connection: sa.Connection, before_ms: int) -> None:
         packed_hour(hour, list(images)) for hour, images in itertools.groupby(rows, lambda row: row[0] // HOUR_MS)
     ]
     connection.exec_driver_sql(
-        "INSERT INTO rollup_hours (hour, images, rejected, moments, keys, flags, ids, scores) VALUES (?,?,?,?,?,?,?,?)",
+        f"INSERT INTO rollup_hours (hour, images, rejected, {', '.join(PACKED)}) VALUES (?,?,?,?,?,?,?,?)",
         packed,
     )
     connection.exec_driver_sql("DELETE FROM rollup_recent WHERE moment_ms < ?", (before_ms,))

@@ -13,6 +13,9 @@ The `rollup_...` tables repeat what reports need (`rollups.py`), `rollup_reviews
 log this is, and up to which link a fleet's database has confirmed it (`forwarded_log.py`).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -28,10 +31,19 @@ from sqlalchemy import (
     text,
 )
 
-from imageguard_daemon.audit.rollups import KEY_COLUMNS
+from imageguard_daemon.audit.rollups import KEY_COLUMNS, PACKED
+from imageguard_daemon.audit.rules import Kind
 from imageguard_daemon.core.model import SCORE_NAMES
 
 metadata = MetaData()
+
+_KINDS: Mapping[type, Kind] = {
+    Integer: Kind.integer,
+    Float: Kind.number,
+    Text: Kind.text,
+    JSON: Kind.json,
+    LargeBinary: Kind.blob,
+}
 
 WholeNumber = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite has one kind of integers; numbers of a fleet's records need 64 bits elsewhere, too."""
@@ -217,7 +229,7 @@ rollup_hours = Table(
     metadata,
     Column("id", WholeNumber, primary_key=True),
     *(Column(name, WholeNumber, nullable=False) for name in ("hour", "images", "rejected")),
-    *(Column(name, LargeBinary, nullable=False) for name in ("moments", "keys", "flags", "ids", "scores")),
+    *(Column(name, LargeBinary, nullable=False) for name in PACKED),
     Index("ix_rollup_hours_hour", "hour"),
 )
 
@@ -242,11 +254,35 @@ forwarding = Table(
     Column("confirmed_at", Text),
 )
 
+
+def _kind_of(column: Column[Any]) -> Kind:
+    return next(kind for type_, kind in _KINDS.items() if isinstance(column.type, type_))
+
+
+def _references_of(table: Table) -> dict[str, str]:
+    found = {column.name: key.column.table.name for column in table.columns for key in column.foreign_keys}
+    # The file found again may be an archived one, so there is no foreign key.
+    return found | ({"intent_id": "intents"} if table.name == "relocations" else {})
+
+
 CHAINED = (
     *("decision_records", "review_records", "intents", "outcomes", "relocations"),
     *("alert_records", "alert_attempts", "archives"),
 )
 """The tables whose rows have links; a transaction's links are in this order."""
+
+KINDS: Mapping[str, Mapping[str, Kind]] = {
+    name: {column.name: _kind_of(column) for column in metadata.tables[name].columns} for name in (*CHAINED, "chain")
+}
+"""What the columns of each table of records, and of the chain, can hold: their types elsewhere follow from it."""
+
+REFERENCES: Mapping[str, Mapping[str, str]] = {name: _references_of(metadata.tables[name]) for name in CHAINED}
+"""Which columns of each table are ids of records, and of which table."""
+
+MOMENTS: Mapping[str, str] = {
+    name: next(column for column in KINDS[name] if column.endswith("_at")) for name in CHAINED
+}
+"""The column of each table that says when a record was made."""
 
 NEWEST_REVISION = "0013"
 """What the last of the migrations makes of a log."""

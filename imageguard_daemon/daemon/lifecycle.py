@@ -12,9 +12,7 @@ from imageguard_daemon.core.errors import ImageguardError, StalledError, Unavail
 from imageguard_daemon.core.locks import ActingLock, DaemonLocks, running_process
 from imageguard_daemon.core.systemd import Patience, notify
 from imageguard_daemon.daemon import mount_memory, setup_folders, status
-from imageguard_daemon.daemon.folder_trial import try_folders
 from imageguard_daemon.daemon.main_loop import MainLoop, StopSignals, Surroundings, Waker
-from imageguard_daemon.daemon.main_loop import MainLoop, StopSignals, Surroundings
 from imageguard_daemon.daemon.page_process import PageProcess
 from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.daemon.stall_watch import StallWatch

@@ -28,7 +28,11 @@ def files_digest(connection: sa.Connection, archive_id: int) -> bytes:
     return digest.digest()
 
 
-_KEPT = ("decided_at", "host", "source", "class", "camera", "preset", "verdict", "reason", "relative_path", "sha256")
+_KEPT = [
+    column.name
+    for column in rollup_reviews.columns
+    if column.name not in {"decision_id", "action", "scorer_version", "measures"}
+]
 _KEEP_REVIEWS = f"""
 INSERT OR REPLACE INTO rollup_reviews (decision_id, action, {", ".join(_KEPT)}, scorer_version, measures)
 SELECT d.id, v.action, {", ".join("d." + name for name in _KEPT)}, d.scorer_version,

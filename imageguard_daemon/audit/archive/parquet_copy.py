@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from imageguard_daemon.audit.archive.plan import Anchor
 from imageguard_daemon.audit.chain import Linked, link_hash, linked_rows
-from imageguard_daemon.audit.schema import CHAINED, chain, metadata
+from imageguard_daemon.audit.rules import Kind
+from imageguard_daemon.audit.schema import CHAINED, KINDS
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.errors import (
     DataError,
@@ -32,12 +31,12 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 _PAGE = 1_000
 _ROWS_A_GROUP = 5_000
-_TYPES: Mapping[type, str] = {
-    sa.Integer: "int64",
-    sa.Float: "float64",
-    sa.Text: "string",
-    sa.JSON: "string",
-    sa.LargeBinary: "binary",
+_TYPES: Mapping[Kind, str] = {
+    Kind.integer: "int64",
+    Kind.number: "float64",
+    Kind.text: "string",
+    Kind.json: "string",
+    Kind.blob: "binary",
 }
 Progress = Callable[[int], None]
 
@@ -157,9 +156,8 @@ class _Sink:
     """One Parquet file being written."""
 
     def __init__(self, pa: Any, pq: Any, folder: Path, name: str) -> None:
-        columns = (chain if name == "chain" else metadata.tables[name]).columns
         types = [] if name == "chain" else [("sequence", "int64")]
-        types += [(column.name, _type_of(column)) for column in columns]
+        types += [(column, _TYPES[kind]) for column, kind in KINDS[name].items()]
         self._pa = pa
         self._schema = pa.schema(types)
         self._waiting: list[dict[str, Any]] = []
@@ -181,10 +179,6 @@ class _Sink:
         if self._waiting:
             self._writer.write_table(self._pa.Table.from_pylist(self._waiting, schema=self._schema))
             self._waiting = []
-
-
-def _type_of(column: sa.Column[Any]) -> str:
-    return next(name for kind, name in _TYPES.items() if isinstance(column.type, kind))
 
 
 def _finished(folder: Path, begin: Anchor, end: Anchor, rows: Mapping[str, int]) -> Manifest:

@@ -12,9 +12,9 @@ from imageguard_daemon.audit.chain import ORIGIN, Linked, encoded
 from imageguard_daemon.audit.fleet.database import LOCK_SPACE
 from imageguard_daemon.audit.fleet.errors import OddRowError, one_line, translated
 from imageguard_daemon.audit.fleet.forwarded_log import Identity, as_hash
-from imageguard_daemon.audit.fleet.schema import KINDS, LINK_KINDS, REFERENCES, as_json, fleet_chain, insertion, logs
+from imageguard_daemon.audit.fleet.schema import LINK_KINDS, as_json, fleet_chain, insertion, logs
 from imageguard_daemon.audit.rules import Branch, MisfitError, fitted
-from imageguard_daemon.audit.schema import CHAINED
+from imageguard_daemon.audit.schema import CHAINED, KINDS, REFERENCES
 from imageguard_daemon.core.names import printable
 
 _ODD = (

@@ -19,22 +19,10 @@ from imageguard_daemon.audit.archive.plan import Anchor, last_anchor
 from imageguard_daemon.audit.chain import Linked, linked_rows
 from imageguard_daemon.audit.database import BUSY_TIMEOUT_MS
 from imageguard_daemon.audit.opening import open_log_for_checking, which_file
-from imageguard_daemon.audit.schema import CHAINED, forwarding
+from imageguard_daemon.audit.schema import CHAINED, MOMENTS, forwarding
 from imageguard_daemon.core.errors import StalledError, UnavailableError
 from imageguard_daemon.core.model import MAX_INT64
 from imageguard_daemon.core.timestamps import parse_timestamp, timestamp, utc_now
-
-_MOMENTS = {
-    "decision_records": "decided_at",
-    "review_records": "reviewed_at",
-    "intents": "intended_at",
-    "outcomes": "recorded_at",
-    "relocations": "recorded_at",
-    "alert_records": "found_at",
-    "alert_attempts": "attempted_at",
-    "archives": "archived_at",
-}
-"""The columns that say when a record was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +129,7 @@ class ForwardedLog:
         with self._log.reading() as connection:
             links = linked_rows(connection, sequence - 1, sequence, 1)
         link, row = links[0] if links else ({}, None)
-        text = (row or {}).get(_MOMENTS.get(link.get("record_table", ""), ""))
+        text = (row or {}).get(MOMENTS.get(link.get("record_table", ""), ""))
         try:
             return parse_timestamp(text) if isinstance(text, str) else None
         except ValueError:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.rules import Kind
-from imageguard_daemon.audit.schema import CHAINED, metadata
+from imageguard_daemon.audit.schema import KINDS, chain
 
 fleet_metadata = sa.MetaData()
 
@@ -32,21 +32,11 @@ fleet_chain = sa.Table(
     "chain",
     fleet_metadata,
     sa.Column("log", sa.Integer, primary_key=True),
-    sa.Column("sequence", sa.BigInteger, primary_key=True),
-    sa.Column("record_table", sa.Text, nullable=False),
-    sa.Column("record_id", sa.BigInteger, nullable=False),
-    sa.Column("hash", sa.LargeBinary, nullable=False),
+    *(sa.Column(column.name, column.type, primary_key=column.primary_key) for column in chain.columns),
     sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
 )
 
-_KINDS: Mapping[type, Kind] = {
-    sa.Integer: Kind.integer,
-    sa.Float: Kind.number,
-    sa.Text: Kind.text,
-    sa.JSON: Kind.json,
-    sa.LargeBinary: Kind.blob,
-}
-_TYPES: Mapping[Kind, str] = {
+TYPES: Mapping[Kind, str] = {
     Kind.integer: "bigint",
     Kind.number: "double precision",
     Kind.text: "text",
@@ -55,33 +45,13 @@ _TYPES: Mapping[Kind, str] = {
 }
 
 
-def _kind_of(column: sa.Column[Any]) -> Kind:
-    return next(kind for type_, kind in _KINDS.items() if isinstance(column.type, type_))
-
-
-def _references_of(table: sa.Table) -> dict[str, str]:
-    found = {column.name: key.column.table.name for column in table.columns for key in column.foreign_keys}
-    return found | ({"intent_id": "intents"} if table.name == "relocations" else {})
-
-
-KINDS: Mapping[str, Mapping[str, Kind]] = {
-    name: {column.name: _kind_of(column) for column in metadata.tables[name].columns} for name in CHAINED
-}
-"""What the columns of each table of records can hold."""
-LINK_KINDS = {
-    "log": Kind.integer,
-    "sequence": Kind.integer,
-    "record_table": Kind.text,
-    "record_id": Kind.integer,
-    "hash": Kind.blob,
-}
-REFERENCES: Mapping[str, Mapping[str, str]] = {name: _references_of(metadata.tables[name]) for name in CHAINED}
-"""Which columns of each table are ids of records, and of which table."""
+LINK_KINDS = {"log": Kind.integer, **KINDS["chain"]}
+"""What the columns of a link can hold."""
 
 
 def insertion(table: str, kinds: Mapping[str, Kind]) -> str:
     """Give the statement that adds rows handed over as one JSON array (`as_json`); rows that are there stay."""
-    types = ", ".join(f"{name} {_TYPES[kind]}" for name, kind in kinds.items())
+    types = ", ".join(f"{name} {TYPES[kind]}" for name, kind in kinds.items())
     values = ", ".join(f"{name}::json" if kind is Kind.json else name for name, kind in kinds.items())
     return (
         f"INSERT INTO {table} ({', '.join(kinds)}) SELECT {values} "

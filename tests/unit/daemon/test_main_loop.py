@@ -5,7 +5,6 @@ import signal
 from dataclasses import replace
 
 import pytest
-from imageguard_daemon.core.journal import LineBudget
 from rich.console import Console
 
 from imageguard_daemon.config import Logging
