@@ -16,6 +16,7 @@ This form is for good: docs/decisions/0006-hash-chain.md says what it proves.
 import hashlib
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -39,6 +40,15 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     str: lambda value: b"t" + value.encode("utf-8", "surrogateescape"),
     bytes: lambda value: b"b" + value,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A link of the chain that is or was the last one; `at` is when, where that is known."""
+
+    sequence: int = 0
+    hash: bytes = ORIGIN
+    at: str = ""
 
 
 def link_hash(previous: bytes, sequence: int, table: str, row: Mapping[str, object]) -> bytes:

@@ -26,7 +26,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class ChainExtent:
     """How far the log reached at one moment: the last link, the last id of each table, what SQLite gave out.
 
     `anchor` is where the latest archive ends, `archives` how many there are.
@@ -177,14 +177,14 @@ def _fault(sequence: int, table: str, record_id: int, row: Mapping[str, object] 
     return None
 
 
-def _extent(connection: sa.Connection) -> Extent:
+def _extent(connection: sa.Connection) -> ChainExtent:
     tables = {table: f"SELECT coalesce(max(id), 0) FROM {table}" for table in CHAINED}
     newest = {table: int(connection.exec_driver_sql(query).scalar_one()) for table, query in tables.items()}
     sequence = connection.exec_driver_sql("SELECT coalesce(max(sequence), 0) FROM chain").scalar_one()
     given_out = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all()
     anchor = last_anchor(connection)
     newest = {table: max(last_id, anchor.last_ids[table]) for table, last_id in newest.items()}
-    return Extent(
+    return ChainExtent(
         max(sequence, anchor.sequence),
         newest,
         {name: seq for name, seq in given_out if isinstance(seq, int)},

@@ -14,6 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.plan import last_anchor
+from imageguard_daemon.audit.chain import Head
 from imageguard_daemon.audit.sqlite_store import SqliteStore
 from imageguard_daemon.config import STATE_FOLDER
 from imageguard_daemon.core.errors import StalledError, UnavailableError
@@ -22,15 +23,6 @@ from imageguard_daemon.core.timestamps import seconds_timestamp
 MEMORY_FILE = "log-head.json"
 _LENGTH = 1_024
 """Always so many bytes in one write: half of a memory is never read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A link of the chain that was the last one at some time."""
-
-    sequence: int
-    hash: bytes
-    at: str = ""
 
 
 class JournalGoneError(UnavailableError):

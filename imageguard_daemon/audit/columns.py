@@ -26,7 +26,7 @@ DAY_MS = HOURS_A_DAY * HOUR_MS
 _IDS_AT_A_TIME = 500
 _SAMPLED, _MANY_HOURS = 11, 200
 """Of many hours a part is enough to guess from: this one is each hour of the day, and each day of the week, in turn."""
-_MOST_IMAGES = 100_000
+_MAX_IMAGES = 100_000
 """A batch ends when it has so many, or with its day."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER_MS = 1 << 62
@@ -214,7 +214,7 @@ def _by_day(hours: Iterable[PackedHour]) -> Iterator[Batch]:
     gathered: list[PackedHour] = []
     images, day = 0, None
     for row in hours:
-        if gathered and (row.hour // HOURS_A_DAY != day or images >= _MOST_IMAGES):
+        if gathered and (row.hour // HOURS_A_DAY != day or images >= _MAX_IMAGES):
             yield _batch(day, gathered)
             gathered, images = [], 0
         gathered.append(row)

@@ -29,12 +29,12 @@ _NOT_KEPT = {
 }
 """After one of these a later success proves nothing: what should have been written may be gone for good."""
 _OPERATIONS_BETWEEN_NEWS = 10_000
-_TOLD = {
+_MESSAGES = {
     "no such table": "holds no decisions of imageguard-daemon",
     "no such column": "was made by an older version; start the daemon once: it brings it up to date",
 }
 _VAGUE = ("disk I/O error", "is full", "readonly", "unable to open", "access permission")
-_FOR_GOOD = ("malformed", "not a database", *_TOLD)
+_FOR_GOOD = ("malformed", "not a database", *_MESSAGES)
 
 
 def open_for_writing(path: Path, on_progress: Callable[[], None] = lambda: None, *, upgrade: bool = True) -> sa.Engine:
@@ -122,7 +122,7 @@ def _upgrade(connection: sa.Connection, config: "Config", on_progress: Callable[
     from alembic import command  # noqa: PLC0415
 
     config.attributes["connection"] = connection
-    with _progress_told(connection, on_progress):
+    with _progress_reported(connection, on_progress):
         command.upgrade(config, "head")
 
 
@@ -137,7 +137,7 @@ def _require_up_to_date(connection: sa.Connection, config: "Config", path: Path)
 
 
 @contextmanager
-def _progress_told(connection: sa.Connection, on_progress: Callable[[], None]) -> Iterator[None]:
+def _progress_reported(connection: sa.Connection, on_progress: Callable[[], None]) -> Iterator[None]:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - for the type checker
     driver.set_progress_handler(on_progress, _OPERATIONS_BETWEEN_NEWS)
@@ -153,10 +153,10 @@ def translated_errors(what: object = "") -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        told = next((words for mark, words in _TOLD.items() if mark in str(error.orig)), str(error.orig))
-        if isinstance(what, Path) and any(mark in told for mark in _VAGUE) and (found := hindrance(what)):
-            told = f"{(found.strerror or told).lower()} ({found.filename or what.parent})"
-        raise _kind_of(error)(f"audit database {what}: {told}".replace(" :", ":")) from error
+        message = next((words for mark, words in _MESSAGES.items() if mark in str(error.orig)), str(error.orig))
+        if isinstance(what, Path) and any(mark in message for mark in _VAGUE) and (found := hindrance(what)):
+            message = f"{(found.strerror or message).lower()} ({found.filename or what.parent})"
+        raise _kind_of(error)(f"audit database {what}: {message}".replace(" :", ":")) from error
 
 
 def _kind_of(error: DBAPIError) -> type[StalledError | StorageError | UnavailableError]:

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from imageguard_daemon.audit import chain
-from imageguard_daemon.audit.chain_head import Head, HeadMemory, JournalGoneError, WatchedFiles, loss
+from imageguard_daemon.audit.chain_head import HeadMemory, JournalGoneError, WatchedFiles, loss
 from imageguard_daemon.audit.database import open_for_writing, require_permission, translated_errors
 from imageguard_daemon.audit.schema import alert_attempts, alert_records
 from imageguard_daemon.core.errors import DataError, UnavailableError
@@ -76,7 +76,7 @@ class LogWriter:
             yield connection
             head = chain.extend(connection, before)
         self._memory.remember(*head)  # after the commit, and before anything moves because of it
-        self._head = Head(*head)
+        self._head = chain.Head(*head)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -122,12 +122,12 @@ class LogWriter:
                 "good, say so with `imageguard-daemon audit accept`: that is recorded, and the log goes on without it"
             )
 
-    def _newest_head(self) -> Head:
+    def _newest_head(self) -> chain.Head:
         with self.reading() as connection:
             sequence, link = chain.head(connection)
         if self._is_to_be_remembered():
             self._memory.remember(sequence, link)
-        return Head(sequence, link)
+        return chain.Head(sequence, link)
 
     def _is_to_be_remembered(self) -> bool:
         """Tell whether the log as it was opened is the one to go on with."""

@@ -10,19 +10,19 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, Rejected, Selection, page
+from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, ListedImage, Selection, page
 from imageguard_daemon.audit.queries import ids_in_period
 from imageguard_daemon.audit.schema import decision_records, reviews
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.names import forms
 from imageguard_daemon.core.timestamps import timestamp
 
-MOST_LOOKED_AT = 10_000
+MAX_LOOKED_AT = 10_000
 """Candidates looked at for one page; where few of them are selected it has less, and the next one goes on."""
 _AT_A_TIME = (40, 200, 800, 2_000)
 _RECORDS = decision_records.c
 # Literally, or SQLite would not use indexes on those alone.
-_REJECTED: sa.ColumnElement[bool] = sa.literal_column("verdict = 'quarantined'")
+_QUARANTINED: sa.ColumnElement[bool] = sa.literal_column("verdict = 'quarantined'")
 _BORDERLINE: sa.ColumnElement[bool] = sa.literal_column("verdict = 'accepted' AND borderline = 1")
 _Conditions = list[sa.ColumnElement[bool]]
 
@@ -30,7 +30,7 @@ _Conditions = list[sa.ColumnElement[bool]]
 class Nearest(NamedTuple):
     """One page; `after` is where the next one goes on, None at the end. `is_short` says that the bound was met."""
 
-    images: tuple[Rejected, ...]
+    images: tuple[ListedImage, ...]
     after: int | None = None
     is_short: bool = False
 
@@ -61,7 +61,7 @@ def borderline_page(log: Store, selection: Selection, limit: int, after: int | N
 
     For `after` and errors see `nearest_page`.
     """
-    found: tuple[Rejected, ...] = ()
+    found: tuple[ListedImage, ...] = ()
     if after is None or _is_borderline(log, after):
         among = [[_BORDERLINE, *_in_period(log, selection.scope)]]
         scope = replace(selection.scope, since=None, until=None)
@@ -81,9 +81,9 @@ def _is_borderline(log: Store, number: int) -> bool:
 
 
 def _by_score(log: Store, order: _Order, limit: int, after: int | None) -> Nearest:
-    found: list[Rejected] = []
+    found: list[ListedImage] = []
     looked_at = 0
-    while looked_at < MOST_LOOKED_AT:
+    while looked_at < MAX_LOOKED_AT:
         size = next((one for one in _AT_A_TIME if one > looked_at), _AT_A_TIME[-1])
         ids = _candidates(log, order, after, size)
         looked_up = page(log, replace(order.rest, ids=tuple(ids))) if ids else []
@@ -98,9 +98,9 @@ def _by_score(log: Store, order: _Order, limit: int, after: int | None) -> Neare
 
 
 def _among(log: Store, selection: Selection) -> list[_Conditions]:
-    """Give the conditions on candidates: the daemon's rejections, and the few images that people rejected."""
+    """Give the conditions on candidates: what the daemon quarantined, and the few images that people rejected."""
     narrowed, states = _narrowed(log, selection), set(selection.states)
-    among = [[_REJECTED, *narrowed]] if states & {*STATE_AFTER["quarantined"].values()} else []
+    among = [[_QUARANTINED, *narrowed]] if states & {*STATE_AFTER["quarantined"].values()} else []
     if states & {*STATE_AFTER["accepted"].values()}:
         among.append([_RECORDS.verdict == "accepted", _RECORDS.id.in_(sa.select(reviews.c.decision_id)), *narrowed])
     return among
@@ -132,7 +132,7 @@ def _without_narrowing(selection: Selection) -> Selection:
     return replace(selection, scope=scope, reason=None, scores=scores, limit=None)
 
 
-def _is_in_time(image: Rejected, scope: Scope) -> bool:
+def _is_in_time(image: ListedImage, scope: Scope) -> bool:
     return (scope.since is None or image.decided_at >= timestamp(scope.since)) and (
         scope.until is None or image.decided_at < timestamp(scope.until)
     )

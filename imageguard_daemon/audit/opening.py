@@ -14,12 +14,12 @@ from imageguard_daemon.core.errors import AlreadyRunningError, UsageError
 from imageguard_daemon.core.locks import RootLock
 from imageguard_daemon.core.ownership import require_own
 
-Place = Path | str
+LogPlace = Path | str
 """Where a log is: a file, or the address of a fleet's PostgreSQL."""
 Writer = TypeVar("Writer", bound=LogWriter)
 
 
-def open_log(place: Place, *, complete: bool = False) -> Store:
+def open_log(place: LogPlace, *, complete: bool = False) -> Store:
     """Open an existing log for questions; give it to `with`, which closes it however that ends.
 
     `complete` is for questions about reviews: it refuses a log of before there were any, which others still answer.
@@ -69,7 +69,7 @@ def writing_beside_daemon(settings: Settings, kind: type[Writer]) -> AbstractCon
     return closing(_writer(settings, kind))
 
 
-def which_file(place: Place) -> tuple[int, int] | None:
+def which_file(place: LogPlace) -> tuple[int, int] | None:
     """Tell files of the same name apart; None where there is none."""
     try:
         status = os.stat(place)
@@ -98,7 +98,7 @@ def _complete(store: SqliteStore) -> SqliteStore:
     return store
 
 
-def _file(place: Place) -> Path:
+def _file(place: LogPlace) -> Path:
     path = Path(place)
     if path.parts[:1] in {("postgresql:",), ("postgres:",)}:
         raise UsageError("this command needs the log on the server that wrote it, not a fleet's database")

@@ -52,9 +52,9 @@ STATE_AFTER: Mapping[Verdict, Mapping[str, State]] = {
 }
 """What an image is after its latest review, by the daemon's verdict; the empty action stands for none."""
 ACCEPTED_STATES: tuple[State, ...] = ("accepted", "approved")
-"""What images are that nobody ever rejected."""
-REJECTED_ONCE: tuple[State, ...] = tuple(state for state in STATES if state not in ACCEPTED_STATES)
-"""What all images are that the daemon or a person rejected; those that were put back into the inbox are among them."""
+"""What images are that never were in quarantine."""
+EVER_QUARANTINED: tuple[State, ...] = tuple(state for state in STATES if state not in ACCEPTED_STATES)
+"""What all others are: quarantined by the daemon, or by a person who rejected them; or put back since."""
 
 _ROWS_AT_A_TIME = 5_000
 _ANYTHING = Scope()
@@ -83,8 +83,8 @@ class Selection:
     """Of those that people rejected only what they rejected before then."""
 
 
-class Rejected(NamedTuple):
-    """One image as listings show it, most of them rejected; names are escaped. An accepted one has no reason."""
+class ListedImage(NamedTuple):
+    """One image as listings show it; names are escaped. An accepted one has no reason."""
 
     id: int
     decided_at: str
@@ -116,7 +116,7 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldFile:
+class ReviewableFile:
     """One file of an image where the log says it is; `origin` is its path in the inbox, both absolute and raw."""
 
     intent_id: int
@@ -128,7 +128,7 @@ class HeldFile:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldImage:
+class ReviewableImage:
     """An image with what is needed to act on it; the image's own file comes first.
 
     `last_review` is the latest that took effect, `came_from` the path at which the image lay before that one moved it.
@@ -140,13 +140,13 @@ class HeldImage:
     verdict: Verdict
     state: State
     last_review: int | None
-    files: tuple[HeldFile, ...]
+    files: tuple[ReviewableFile, ...]
     came_from: str = ""
     busy: bool = False
     """Whether a review of it has begun that neither took effect nor was given up."""
 
 
-def page(log: Store, selection: Selection, after: int | None = None) -> list[Rejected]:
+def page(log: Store, selection: Selection, after: int | None = None) -> list[ListedImage]:
     """Give the images selected, newest first, those with smaller ids than `after` only."""
     columns = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "size_bytes")
     query = sa.select(
@@ -156,7 +156,7 @@ def page(log: Store, selection: Selection, after: int | None = None) -> list[Rej
     )
     with log.reading() as connection:
         rows = list(_newest_first(connection, query, selection, MAX_INT64 if after is None else after))
-    return [_rejected(tuple(row)) for row in rows]
+    return [_listed(tuple(row)) for row in rows]
 
 
 def neighbours(log: Store, selection: Selection, number: int) -> tuple[int | None, int | None]:
@@ -191,7 +191,7 @@ def selected(log: Store, selection: Selection) -> Iterator[tuple[int, str, int]]
 
 
 def scores_of(log: Store, selection: Selection) -> Iterator[RecordedScores]:
-    """Stream the images selected that the daemon rejected, newest first, with all it takes to judge them again.
+    """Stream the images selected that the daemon quarantined, newest first, with all it takes to judge them again.
 
     What people rejected of the others may be in a state of the same name, purged for instance.
     """
@@ -212,25 +212,25 @@ def reviews_of(log: Store, decision_id: int) -> list[Review]:
 def ids_of(log: Store, names: Sequence[str], root: str, *, accepted: bool = False) -> dict[str, list[int]]:
     """Find images by path: as listings show it, below the inbox, or of the file where it was filed.
 
-    Found are those that the daemon accepted, or else those that it rejected and those that people have reviewed.
+    Found are those that the daemon accepted, or else those that it quarantined and those that people have reviewed.
     """
     with log.reading() as connection:
         return {name: _ids_of(connection, name, root, accepted=accepted) for name in names}
 
 
-def held_image(log: Store, decision_id: int) -> HeldImage | None:
+def reviewable_image(log: Store, decision_id: int) -> ReviewableImage | None:
     """Give one image as it is at this moment of the log."""
     with log.reading() as connection:
-        return held_images(connection, [decision_id]).get(decision_id)
+        return reviewable_images(connection, [decision_id]).get(decision_id)
 
 
-def held_images(connection: sa.Connection, decision_ids: Sequence[int]) -> dict[int, HeldImage]:
+def reviewable_images(connection: sa.Connection, decision_ids: Sequence[int]) -> dict[int, ReviewableImage]:
     """Give the images of these decisions, by id, as they are at this moment of the log."""
     query = sa.select(
         *(decisions.c[name] for name in ("id", "source", "relative_path", "verdict")),
         *(_of_last_review(name) for name in ("action", "id")),
     ).where(decisions.c.id.in_(decision_ids))
-    return {row.id: _held(connection, row) for row in connection.execute(query).all()}
+    return {row.id: _reviewable(connection, row) for row in connection.execute(query).all()}
 
 
 def _ids_of(connection: sa.Connection, name: str, root: str, *, accepted: bool) -> list[int]:
@@ -315,16 +315,16 @@ SELECT i.id, i.role, i.source_path, i.previous_id, i.sha256, i.size_bytes, i.rev
 FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id WHERE i.decision_id = :decision ORDER BY i.id""")
 
 
-def _rejected(row: tuple[Any, ...]) -> Rejected:
+def _listed(row: tuple[Any, ...]) -> ListedImage:
     *values, borderline, verdict, action = row
-    return Rejected._make([*values[:11], tuple(values[11:]), borderline == 1, STATE_AFTER[verdict][action or ""]])
+    return ListedImage._make([*values[:11], tuple(values[11:]), borderline == 1, STATE_AFTER[verdict][action or ""]])
 
 
-def _held(connection: sa.Connection, image: Any) -> HeldImage:
+def _reviewable(connection: sa.Connection, image: Any) -> ReviewableImage:
     """Follow the moves of an image's files from the inbox to where they are."""
     rows = connection.execute(_FILES, {"decision": image.id}).all()
     busy = any(row.review_id is not None and row.outcome is None for row in rows)
-    places: dict[int, HeldFile] = {}
+    places: dict[int, ReviewableFile] = {}
     came_from = ""
     for row in rows:
         before = places.get(row.previous_id)
@@ -336,9 +336,9 @@ def _held(connection: sa.Connection, image: Any) -> HeldImage:
             came_from = os.fsdecode(row.source_path)
         if row.outcome == "moved":
             origin = before.origin if before else os.fsdecode(row.source_path)
-            file = HeldFile(row.id, row.role, os.fsdecode(row.place), origin, row.sha256, row.size_bytes)
+            file = ReviewableFile(row.id, row.role, os.fsdecode(row.place), origin, row.sha256, row.size_bytes)
             places[row.id] = file
     files = sorted(places.values(), key=lambda file: file.role != "image")
     state = STATE_AFTER[image.verdict][image.last_action or ""]
     about = (image.id, image.source, image.relative_path, image.verdict, state)
-    return HeldImage(*about, image.last_id, tuple(files), came_from, busy)
+    return ReviewableImage(*about, image.last_id, tuple(files), came_from, busy)

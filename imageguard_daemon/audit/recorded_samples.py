@@ -20,7 +20,7 @@ from imageguard_daemon.audit.store import Store
 
 CALLED_BAD, CALLED_GOOD = ("confirm", "purge", "reject"), ("release", "approve")
 """What people say of an image by their latest review; by a rejudgement they say nothing."""
-MOST_SAMPLES = 20_000
+MAX_SAMPLES = 20_000
 """So many images are read, spread evenly over those in scope: a share of 1 % is then known within 0.15 points."""
 _ROWS_AT_A_TIME = 5_000
 _SPREAD = 0x9E3779B97F4A7C15
@@ -117,14 +117,14 @@ def _archived(connection: sa.Connection, scope: Scope) -> Iterator[RecordedSampl
     table = rollup_reviews
     query = sa.select(table.c.relative_path, table.c.sha256, table.c.measures, table.c.action)
     query = query.where(table.c.action.in_([*CALLED_BAD, *CALLED_GOOD]), *conditions_of(scope, table))
-    for row in connection.execute(query.order_by(table.c.decision_id).limit(MOST_SAMPLES)).all():
+    for row in connection.execute(query.order_by(table.c.decision_id).limit(MAX_SAMPLES)).all():
         yield RecordedSample(row[0], row[1], row[2], row[3] in CALLED_BAD)
 
 
 def _reviewed(log: Store, scope: Scope) -> dict[int, bool]:
     """Give the latest word of people on images in scope: what was only rejudged, or undone since, is none."""
     query = sa.select(decisions.c.id, reviews.c.action).select_from(with_latest_review())
-    query = query.where(reviews.c.action.in_([*CALLED_BAD, *CALLED_GOOD]), *conditions_of(scope)).limit(MOST_SAMPLES)
+    query = query.where(reviews.c.action.in_([*CALLED_BAD, *CALLED_GOOD]), *conditions_of(scope)).limit(MAX_SAMPLES)
     with log.reading() as connection:
         if not sa.inspect(connection).has_table("reviews"):
             return {}  # a log of before there were reviews
@@ -146,9 +146,9 @@ class _Sample:
 
     def add(self, ids: npt.NDArray[np.int64]) -> None:
         self._kept = np.concatenate([self._kept, ids])
-        if len(self._kept) > MOST_SAMPLES:
+        if len(self._kept) > MAX_SAMPLES:
             hashes = self._kept.astype(np.uint64) * np.uint64(_SPREAD)
-            self._kept = self._kept[np.argpartition(hashes, MOST_SAMPLES)[:MOST_SAMPLES]]
+            self._kept = self._kept[np.argpartition(hashes, MAX_SAMPLES)[:MAX_SAMPLES]]
 
     def ids(self) -> list[int]:
         return sorted(self._kept.tolist())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.log_writer import new_id
-from imageguard_daemon.audit.quarantine_queries import HeldImage, held_images
+from imageguard_daemon.audit.quarantine_queries import ReviewableImage, reviewable_images
 from imageguard_daemon.audit.schema import intents, outcomes, review_records
 from imageguard_daemon.audit.writer import AuditWriter, recorded_intent
 from imageguard_daemon.core.errors import DataError
@@ -14,7 +14,7 @@ from imageguard_daemon.core.model import Intent, RecordedIntent, ReviewAction
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.timestamps import timestamp
 
-MOST_INTENTS = 1_000
+MAX_INTENTS = 1_000
 """No group of reviews has more. Each group begins with finishing what the one before left, so what is unfinished is
 among the latest so many."""
 
@@ -26,7 +26,7 @@ class PlannedReview:
     `intents` come with the number of the intent that had brought each file to where it is taken from.
     """
 
-    image: HeldImage
+    image: ReviewableImage
     action: ReviewAction
     who: str
     why: str
@@ -46,10 +46,10 @@ class RecordedReview:
 class ReviewWriter(AuditWriter):
     """A writer for those who act on images; the caller holds the root's `ActingLock`."""
 
-    def held_images(self, decision_ids: Sequence[int]) -> dict[int, HeldImage]:
+    def reviewable_images(self, decision_ids: Sequence[int]) -> dict[int, ReviewableImage]:
         """Give the images of these decisions, as they are now."""
         with self.reading() as connection:
-            return held_images(connection, decision_ids)
+            return reviewable_images(connection, decision_ids)
 
     def record_reviews(self, planned: Sequence[PlannedReview]) -> list[RecordedReview]:
         """Record reviews together with the moves they call for, before anything moves.
@@ -60,7 +60,7 @@ class ReviewWriter(AuditWriter):
         if not planned:
             return []
         with self.transaction(review_records, intents) as connection:
-            now = held_images(connection, [review.image.decision_id for review in planned])
+            now = reviewable_images(connection, [review.image.decision_id for review in planned])
             for review in planned:
                 if not _is_as_seen(now.get(review.image.decision_id), review.image):
                     raise DataError(f"decision {review.image.decision_id} was acted on by somebody else just now")
@@ -71,7 +71,7 @@ class ReviewWriter(AuditWriter):
         latest = sa.select(intents).where(intents.c.review_id.is_not(None)).order_by(intents.c.id.desc())
         finished = sa.select(outcomes.c.intent_id)
         with self.reading() as connection:
-            rows = connection.execute(latest.limit(MOST_INTENTS)).all()
+            rows = connection.execute(latest.limit(MAX_INTENTS)).all()
             ids = [row.id for row in rows]
             done = set(connection.scalars(finished.where(outcomes.c.intent_id.in_(ids))))
         return [recorded_intent(row) for row in rows if row.id not in done][::-1]
@@ -97,6 +97,6 @@ class ReviewWriter(AuditWriter):
         return RecordedReview(review_id, tuple(recorded))
 
 
-def _is_as_seen(now: HeldImage | None, seen: HeldImage) -> bool:
+def _is_as_seen(now: ReviewableImage | None, seen: ReviewableImage) -> bool:
     """Compare what reviews have changed; a daemon may have sent a late sidecar after the image meanwhile."""
     return now is not None and (now.state, now.last_review, now.busy) == (seen.state, seen.last_review, seen.busy)

@@ -36,7 +36,7 @@ FLAG_BORDERLINE = 8
 KEY_COLUMNS = ("host", "source", "class", "camera", "preset", "profile", "verdict", "reason", "scorer_version")
 PACKED = {"moments": "<i8", "keys": "<u4", "flags": "u1", "ids": "<i8", "scores": "<f8"}
 """The packed columns and their types, as above."""
-MOST_RECENT = 4_096
+MAX_RECENT = 4_096
 """So many images wait unpacked at most."""
 HOUR_MS = 3_600_000
 _OUTCOMES_AT_A_TIME = 20_000
@@ -94,7 +94,7 @@ def _take_in(connection: sa.Connection, addition: str, after: int, until: int) -
     connection.exec_driver_sql(_NEW_KEYS, (after, until))
     connection.exec_driver_sql(addition, (after, until))
     first_position, first_ms, last_position, last_ms = connection.exec_driver_sql(_ENDS).first() or (0, 0, 0, 0)
-    if last_position - first_position >= MOST_RECENT:
+    if last_position - first_position >= MAX_RECENT:
         _pack(connection, _FOREVER)
     elif first_ms // HOUR_MS != last_ms // HOUR_MS:
         _pack(connection, max(first_ms, last_ms) // HOUR_MS * HOUR_MS)
@@ -121,7 +121,7 @@ def _pack(connection: sa.Connection, before_ms: int) -> None:
 
 
 def packed_hour(hour: int, images: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
-    """Give the row of `rollup_hours` for images of one hour: moment, key, flags, id, six scores, whether rejected."""
+    """Give the row of `rollup_hours` for images of one hour: moment, key, flags, id, six scores, if quarantined."""
     columns = list(zip(*images, strict=True))
     scores = [_NAN if score is None else score for image in images for score in image[4:10]]
     number = len(images)

@@ -111,12 +111,12 @@ def _values(batch: Batch, name: str, overall: tuple[_Ids, _Floats] | None) -> _F
 
 
 def _overall(log: Store, verdicts: Sequence[str]) -> tuple[_Ids, _Floats]:
-    """Give ids in their order and the overall score of each: no roll-up has it, an index that of rejected images."""
+    """Give ids in their order and the overall score of each: no roll-up has it, an index that of quarantined images."""
     query = sa.select(decision_records.c.id, decision_records.c.score)
     parts = [np.empty((0, 2))]
     with log.reading() as connection:
         for verdict in verdicts:
-            # Literally, or SQLite would not use the index on the rejected alone.
+            # Literally, or SQLite would not use the index on the quarantined alone.
             rows: Any = connection.execute(query.where(sa.literal_column(f"verdict = '{verdict}'")))
             while some := rows.fetchmany(_ROWS_AT_A_TIME):
                 parts.append(np.array([tuple(row) for row in some], np.float64))

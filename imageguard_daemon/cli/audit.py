@@ -13,8 +13,8 @@ from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
 from imageguard_daemon.core.errors import ImageguardError, NoInputError
 
 if TYPE_CHECKING:
-    from imageguard_daemon.audit.archive.archiving import Progress, Request
-    from imageguard_daemon.audit.archive.plan import Plan
+    from imageguard_daemon.audit.archive.archiving import ArchiveRequest, Progress
+    from imageguard_daemon.audit.archive.plan import ArchivePlan
     from imageguard_daemon.config import Settings
 
 app = CommandLine(
@@ -62,13 +62,13 @@ def archive_(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     from datetime import UTC, datetime
 
-    from imageguard_daemon.audit.archive.archiving import Request, plan_archive
+    from imageguard_daemon.audit.archive.archiving import ArchiveRequest, plan_archive
     from imageguard_daemon.cli.review_options import login_name
     from imageguard_daemon.reporting.period import parse_age
 
     settings = settings_for(root, config_file)
     cutoff = parse_age("--older-than", older_than, datetime.now(UTC))
-    request = Request(cutoff, (into or settings.root / "archive").absolute(), login_name(), include_quarantined)
+    request = ArchiveRequest(cutoff, (into or settings.root / "archive").absolute(), login_name(), include_quarantined)
     plan = plan_archive(settings, request)
     if plan is None:
         waits = " Records that the fleet's database does not have yet stay." if settings.forward.url else ""
@@ -85,7 +85,7 @@ def archive_(  # noqa: PLR0913, PLR0917 - one parameter for each option
     _archive(settings, request)
 
 
-def _archive(settings: "Settings", request: "Request") -> None:
+def _archive(settings: "Settings", request: "ArchiveRequest") -> None:
     from imageguard_daemon.audit.archive.archiving import archive
 
     with _progress() as progress:
@@ -166,7 +166,7 @@ def _archives_in(folders: list[Path]) -> Iterator[Path]:
         yield from inside or [folder]
 
 
-def _told(plan: "Plan") -> Iterator[str]:
+def _told(plan: "ArchivePlan") -> Iterator[str]:
     links = plan.end.sequence - plan.begin.sequence
     yield f"{plan.decisions:,} decisions that old, {links:,} records to copy"
     yield f"{plan.going:,} decisions would leave the log"

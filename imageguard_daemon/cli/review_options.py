@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from imageguard_daemon.audit.opening import Place
+    from imageguard_daemon.audit.opening import LogPlace
     from imageguard_daemon.audit.quarantine_queries import Selection
     from imageguard_daemon.audit.store import Store
     from imageguard_daemon.config import Settings
@@ -65,7 +65,7 @@ class Order:
         return "accepted" if self.about_accepted else "rejected"
 
 
-def reading(database: "Place") -> "Store":
+def reading(database: "LogPlace") -> "Store":
     """Open a log to ask about reviews."""
     from imageguard_daemon.audit.opening import open_log
 

@@ -193,10 +193,10 @@ def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[State
 
 
 def _states(asked: Asked, otherwise: Sequence[StateName]) -> "tuple[ImageState, ...]":
-    from imageguard_daemon.audit.quarantine_queries import REJECTED_ONCE, STATES
+    from imageguard_daemon.audit.quarantine_queries import EVER_QUARANTINED, STATES
 
     if asked.state is StateName.all:
-        return STATES if asked.ids or asked.paths else REJECTED_ONCE
+        return STATES if asked.ids or asked.paths else EVER_QUARANTINED
     if asked.state is None and (asked.ids or asked.paths):
         return STATES
     wanted = otherwise if asked.state is None else [asked.state]

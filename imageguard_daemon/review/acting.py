@@ -165,7 +165,7 @@ class _Group:
             yield self._result(plan, review, error, stayed), error
 
     def _plan(self, decision_ids: Sequence[int]) -> tuple[list[ReviewPlan], list[Reviewed]]:
-        images = self._acting.audit.held_images(decision_ids)
+        images = self._acting.audit.reviewable_images(decision_ids)
         planner = Planner(self._acting.sources, self._task)
         plans, refused = [], []
         for decision_id in decision_ids:

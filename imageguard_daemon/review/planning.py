@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from imageguard_daemon.audit.quarantine_queries import HeldFile, HeldImage
+from imageguard_daemon.audit.quarantine_queries import ReviewableFile, ReviewableImage
 from imageguard_daemon.audit.review_writer import PlannedReview
 from imageguard_daemon.config import Source
 from imageguard_daemon.core.model import FileIdentity, Intent, ReviewAction
@@ -49,7 +49,7 @@ class Planner:
         self._task = task
         self._reserved: set[str] = set()
 
-    def plan(self, image: HeldImage) -> ReviewPlan:
+    def plan(self, image: ReviewableImage) -> ReviewPlan:
         """Plan one review.
 
         Raises:
@@ -69,7 +69,7 @@ class Planner:
         return ReviewPlan(self._review(image, action, intents), found.told())
 
     def _review(
-        self, image: HeldImage, action: ReviewAction, intents: Sequence[tuple[Intent, int]] = ()
+        self, image: ReviewableImage, action: ReviewAction, intents: Sequence[tuple[Intent, int]] = ()
     ) -> PlannedReview:
         reviewer = self._task.reviewer
         undoes = image.last_review if action == "undo" else None
@@ -100,7 +100,7 @@ class Planner:
 class _Present:
     """A file that is where the log says, with the content that was judged; `path` is spelled as configured."""
 
-    file: HeldFile
+    file: ReviewableFile
     path: str
     identity: FileIdentity
 
@@ -112,7 +112,7 @@ class _Present:
 class _Found:
     """An image's files as they are on disk."""
 
-    def __init__(self, image: HeldImage, source: Source) -> None:
+    def __init__(self, image: ReviewableImage, source: Source) -> None:
         self._image = image
         self._source = source
         self._folders = [str(folder) for folder in source.folders]
@@ -137,7 +137,7 @@ class _Found:
     def told(self) -> str:
         return "; ".join(self._left)
 
-    def _look(self, files: Sequence[HeldFile]) -> Iterator[_Present]:
+    def _look(self, files: Sequence[ReviewableFile]) -> Iterator[_Present]:
         if not files:
             raise Refused("has no file any more")
         for file in files:

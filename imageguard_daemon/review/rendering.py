@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from imageguard_daemon.audit.quarantine_queries import Rejected, Review
+from imageguard_daemon.audit.quarantine_queries import ListedImage, Review
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.reporting.rendering import cell
@@ -32,7 +32,7 @@ _COLUMNS = ("id", "decided_at", "source", "class", "relative_path", "destination
 _RESULT_COLUMNS = ("id", "action", "done", "relative_path", "destination", "detail", "review_id")
 
 
-def rejected_as_dict(image: Rejected) -> dict[str, Any]:
+def rejected_as_dict(image: ListedImage) -> dict[str, Any]:
     """Give one image in the documented form of `--format json` and `csv`."""
     return {
         **dict(zip(_COLUMNS, image[: len(_COLUMNS)], strict=True)),
@@ -45,7 +45,7 @@ def rejected_as_dict(image: Rejected) -> dict[str, Any]:
     }
 
 
-def listing_as_csv(images: Sequence[Rejected]) -> str:
+def listing_as_csv(images: Sequence[ListedImage]) -> str:
     """Give one line for each image; what a spreadsheet would run as a formula gets an apostrophe."""
     return as_csv(
         [rejected_as_dict(image) for image in images],
@@ -63,7 +63,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = _RESULT_C
     return lines.getvalue()
 
 
-def listing_as_table(images: Sequence[Rejected], more_after: int | None) -> RenderableType:
+def listing_as_table(images: Sequence[ListedImage], more_after: int | None) -> RenderableType:
     """Give a page of images for a terminal or a pipe; names are text and never markup."""
     if not images:
         return Text("No images match.")
@@ -84,7 +84,7 @@ def listing_as_table(images: Sequence[Rejected], more_after: int | None) -> Rend
     return Group(*parts)
 
 
-def image_as_dict(image: Rejected, told: Sequence[Review]) -> dict[str, Any]:
+def image_as_dict(image: ListedImage, told: Sequence[Review]) -> dict[str, Any]:
     """Give one image with its reviews."""
     reviews = [
         {
@@ -101,7 +101,7 @@ def image_as_dict(image: Rejected, told: Sequence[Review]) -> dict[str, Any]:
     return rejected_as_dict(image) | {"reviews": reviews}
 
 
-def image_as_table(image: Rejected, told: Sequence[Review]) -> RenderableType:
+def image_as_table(image: ListedImage, told: Sequence[Review]) -> RenderableType:
     """Give one image with its reviews for people."""
     facts = Table.grid(padding=(0, 2, 0, 0))
     for name, value in _facts(image):
@@ -148,7 +148,7 @@ def size_in_words(size_bytes: int) -> str:
     return f"{size_bytes} bytes"
 
 
-def _facts(image: Rejected) -> Iterator[tuple[str, str]]:
+def _facts(image: ListedImage) -> Iterator[tuple[str, str]]:
     yield "state", image.state
     if why := _why(image):
         yield "reason", why
@@ -163,7 +163,7 @@ def _facts(image: Rejected) -> Iterator[tuple[str, str]]:
     yield "scores", ", ".join(scores) or "nothing could be measured"
 
 
-def _why(image: Rejected) -> str:
+def _why(image: ListedImage) -> str:
     if not image.reason:
         return "rejected by a person" if image.state in {"rejected", "purged"} else ""
     return f"{image.reason}: {image.detail}" if image.detail else image.reason

@@ -8,7 +8,7 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.quarantine_queries import ACCEPTED_STATES, REJECTED_ONCE, STATES, Selection
+from imageguard_daemon.audit.quarantine_queries import ACCEPTED_STATES, EVER_QUARANTINED, STATES, Selection
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.model import ISSUES, SCORE_NAMES
 from imageguard_daemon.core.names import NONE
@@ -143,7 +143,7 @@ class Filters:
         if ids is not None:  # what was ticked stays what is meant, however long somebody looked at it
             period = parse_period(None, None, now)
         scope = Scope(*period, self.source or None, class_name, camera)
-        states = STATES if ids is not None else REJECTED_ONCE if self.state == "all" else (self.state,)
+        states = STATES if ids is not None else EVER_QUARANTINED if self.state == "all" else (self.state,)
         scores = {self.score: self._range()} if self.score else {}
         made = Selection(scope, self.reason or None, states, scores, ids)  # type: ignore[arg-type]
         return replace(made, borderline=True if self.borderline == "only" else None)

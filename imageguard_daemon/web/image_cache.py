@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from imageguard_daemon.audit.listing import decision_row
-from imageguard_daemon.audit.quarantine_queries import held_image
+from imageguard_daemon.audit.quarantine_queries import reviewable_image
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import RetryableError, UnavailableError
@@ -89,7 +89,7 @@ def place_of(engine: Store, settings: Settings, decision_id: int) -> ImageFile |
 
     Paths come from the log alone, and none leads out of the folders of the configuration.
     """
-    held = held_image(engine, decision_id)
+    held = reviewable_image(engine, decision_id)
     if held is not None and (held.last_review is not None or held.verdict == "quarantined"):
         found: ImageFile | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
     else:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imageguard_daemon.audit.opening import Place, open_log, which_file
+from imageguard_daemon.audit.opening import LogPlace, open_log, which_file
 from imageguard_daemon.audit.store import Store
 
 MAX_IDLE = 8
@@ -19,7 +19,7 @@ class LogConnections:
     has taken the log's place, those to the old one are closed.
     """
 
-    def __init__(self, database: Place) -> None:
+    def __init__(self, database: LogPlace) -> None:
         self._database = database
         self._lock = threading.Lock()
         self._idle: deque[Store] = deque()

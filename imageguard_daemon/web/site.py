@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from imageguard_daemon.audit.fleet.database import FleetAddress, is_fleet_url
-from imageguard_daemon.audit.opening import Place
+from imageguard_daemon.audit.opening import LogPlace
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.timestamps import utc_now
@@ -119,7 +119,7 @@ class Site:
     """One root as pages show it. Safe to use from several threads."""
 
     settings: Settings
-    database: Place
+    database: LogPlace
     who: str
     access: Access = Access()
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32))

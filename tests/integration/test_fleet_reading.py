@@ -161,9 +161,9 @@ def _quarantine(engine: Store) -> list[object]:
         Selection(action="release", reviewed_since=datetime.now(UTC) - timedelta(days=1), states=("released",)),
         Selection(states=("rejected", "approved")),
         Selection(states=("accepted",), limit=5),
-        Selection(states=quarantine_queries.REJECTED_ONCE, limit=7),
+        Selection(states=quarantine_queries.EVER_QUARANTINED, limit=7),
     ]
-    accepted, rejected = Selection(states=("accepted",)), Selection(states=quarantine_queries.REJECTED_ONCE)
+    accepted, rejected = Selection(states=("accepted",)), Selection(states=quarantine_queries.EVER_QUARANTINED)
     doubtful, nearby = nearest.borderline_page(engine, accepted, 3), nearest.nearest_page(engine, rejected, 3)
     return [
         [doubtful, nearest.borderline_page(engine, accepted, 100, doubtful.after)],
@@ -183,7 +183,7 @@ def _one_by_one(engine: Store) -> list[object]:
         [listing.decision_row(engine, one) for one in ids],
         listing.newest_decisions(engine, ids[-3], 20),
         listing.last_decision(engine),
-        [quarantine_queries.held_image(engine, one) for one in ids],
+        [quarantine_queries.reviewable_image(engine, one) for one in ids],
         [quarantine_queries.reviews_of(engine, one) for one in ids],
         queries.images_by_id(engine, ids),
         quarantine_queries.ids_of(engine, ["cat/2.jpg", "dog/40.jpg", "nothing"], "/srv/ingest"),

@@ -83,7 +83,7 @@ def images_of(database: Path) -> dict[int, tuple[object, ...]]:
 @given(BATCHES, st.sampled_from([1, 5, 4_096]))
 def test_reports_count_what_the_records_hold(batches: list[Judged], most_recent: int) -> None:
     """By any dimension, packed or not, the counts are those of the view; only images that moved are in them."""
-    with TemporaryDirectory() as folder, patch.object(rollups, "MOST_RECENT", most_recent):
+    with TemporaryDirectory() as folder, patch.object(rollups, "MAX_RECENT", most_recent):
         database = write_log(Path(folder) / "audit.db", batches)
         for by, expression in BY_SQL.items():
             assert by_the_rollups(database, by) == by_the_records(database, expression)
@@ -93,7 +93,7 @@ def test_reports_count_what_the_records_hold(batches: list[Judged], most_recent:
 @given(BATCHES)
 def test_scores_moments_and_flags_are_those_of_the_record(batches: list[Judged]) -> None:
     """Every image is there once: its six scores to the last bit, its moment, what is wrong with its exposure."""
-    with TemporaryDirectory() as folder, patch.object(rollups, "MOST_RECENT", 5):
+    with TemporaryDirectory() as folder, patch.object(rollups, "MAX_RECENT", 5):
         database = write_log(Path(folder) / "audit.db", batches)
         found = images_of(database)
         with sqlite3.connect(database) as connection:
@@ -114,7 +114,7 @@ def test_scores_moments_and_flags_are_those_of_the_record(batches: list[Judged])
 @given(BATCHES)
 def test_a_migration_makes_the_same_rollups_from_the_records(batches: list[Judged]) -> None:
     """Emptied and made anew, they say the same of every image."""
-    with TemporaryDirectory() as folder, patch.object(rollups, "MOST_RECENT", 5):
+    with TemporaryDirectory() as folder, patch.object(rollups, "MAX_RECENT", 5):
         database = write_log(Path(folder) / "audit.db", batches)
         before = images_of(database)
         engine = open_for_writing(database)

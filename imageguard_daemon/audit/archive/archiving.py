@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 
 from imageguard_daemon.audit.archive.parquet_copy import Manifest, check_copy, read_manifest, write_copy
-from imageguard_daemon.audit.archive.plan import Plan, make_plan
-from imageguard_daemon.audit.archive.removal import Archiver, Copy
+from imageguard_daemon.audit.archive.plan import ArchivePlan, make_plan
+from imageguard_daemon.audit.archive.removal import Archiver, VerifiedCopy
 from imageguard_daemon.audit.opening import open_log, require_log_of_own, writing_beside_daemon
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import StorageError, UsageError, unwritable
@@ -23,7 +23,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ArchiveRequest:
     """What to archive: what was decided before `cutoff`, into a new folder below `folder`."""
 
     cutoff: datetime
@@ -41,14 +41,14 @@ class Archived:
     decisions: int
 
 
-def plan_archive(settings: Settings, request: Request) -> Plan | None:
+def plan_archive(settings: Settings, request: ArchiveRequest) -> ArchivePlan | None:
     """Say what an archive would take; None when there is nothing. Changes nothing."""
     _require_apart(settings, request.folder)
     with open_log(settings.audit.database, complete=True) as log, log.reading() as connection:
         return make_plan(connection, request.cutoff, **_limits(settings, request))
 
 
-def archive(settings: Settings, request: Request, progress: Progress = lambda *_told: None) -> Archived | None:
+def archive(settings: Settings, request: ArchiveRequest, progress: Progress = lambda *_told: None) -> Archived | None:
     """Archive; None when there is nothing. A crash leaves the log whole, at worst beside a copy nobody needs.
 
     Raises:
@@ -65,16 +65,16 @@ def archive(settings: Settings, request: Request, progress: Progress = lambda *_
             return None
         folder = _verified_copy(settings, plan, request.folder, progress)
         manifest, sha256 = read_manifest(folder)
-        copy = Copy(folder, sha256, request.who)
+        copy = VerifiedCopy(folder, sha256, request.who)
         gone = archiver.take_out(plan, copy, include_quarantined=request.include_quarantined)
         return Archived(folder, manifest, gone)
 
 
-def _limits(settings: Settings, request: Request) -> dict[str, bool]:
+def _limits(settings: Settings, request: ArchiveRequest) -> dict[str, bool]:
     return {"include_quarantined": request.include_quarantined, "forwarded_only": bool(settings.forward.url)}
 
 
-def _verified_copy(settings: Settings, plan: Plan, into: Path, progress: Progress) -> Path:
+def _verified_copy(settings: Settings, plan: ArchivePlan, into: Path, progress: Progress) -> Path:
     total = plan.end.sequence - plan.begin.sequence
     name = f"{plan.begin.sequence + 1:012d}-{plan.end.sequence:012d}"
     begun = into / f".{name}.{os.getpid()}.part"

@@ -28,7 +28,7 @@ class Anchor:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ArchivePlan:
     """What an archive would take: the links after `begin` up to `end`, and the decisions that would leave the log.
 
     `decisions` are all up to `end`, `going` those of them that are settled; `in_quarantine` stay because their file is
@@ -82,7 +82,7 @@ def last_anchor(connection: sa.Connection) -> Anchor:
 
 def make_plan(
     connection: sa.Connection, cutoff: datetime, *, include_quarantined: bool, forwarded_only: bool = False
-) -> Plan | None:
+) -> ArchivePlan | None:
     """Plan an archive of what was decided before `cutoff`; None when there is nothing since the last one.
 
     With `forwarded_only`, what the fleet's database has not confirmed stays: the log is the queue.
@@ -100,7 +100,7 @@ def make_plan(
         int(connection.execute(sa.text(question), parameters).scalar_one())
         for question in (everything, f"SELECT count(*) FROM ({going})", quarantined)
     ]
-    return Plan(begin, end, counts[0], counts[1], 0 if include_quarantined else counts[2])
+    return ArchivePlan(begin, end, counts[0], counts[1], 0 if include_quarantined else counts[2])
 
 
 def _end(connection: sa.Connection, begin: Anchor, cutoff: str, most: int | None) -> Anchor | None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit import chain
 from imageguard_daemon.audit.archive.archived_files import files_digest, keep_reviews
-from imageguard_daemon.audit.archive.plan import Plan, going_query, last_anchor, make_plan, parameters_of
+from imageguard_daemon.audit.archive.plan import ArchivePlan, going_query, last_anchor, make_plan, parameters_of
 from imageguard_daemon.audit.database import translated_errors
 from imageguard_daemon.audit.log_writer import LogWriter, new_id
 from imageguard_daemon.audit.schema import CHAINED, archives
@@ -42,7 +42,7 @@ WHERE i.decision_id IN going AND NOT EXISTS (
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class VerifiedCopy:
     """The verified copy on which the deletion relies."""
 
     folder: Path
@@ -53,12 +53,12 @@ class Copy:
 class Archiver(LogWriter):
     """A writer that may take archived rows out of the log; the caller holds the root's `ActingLock`."""
 
-    def plan(self, cutoff: datetime, *, include_quarantined: bool, forwarded_only: bool = False) -> Plan | None:
+    def plan(self, cutoff: datetime, *, include_quarantined: bool, forwarded_only: bool = False) -> ArchivePlan | None:
         """Plan an archive; None when there is nothing to take."""
         with self.reading() as connection:
             return make_plan(connection, cutoff, include_quarantined=include_quarantined, forwarded_only=forwarded_only)
 
-    def take_out(self, plan: Plan, copy: Copy, *, include_quarantined: bool) -> int:
+    def take_out(self, plan: ArchivePlan, copy: VerifiedCopy, *, include_quarantined: bool) -> int:
         """Delete what the copy has and nobody needs in the log, in one transaction; give how many decisions went.
 
         A row `archives` is the anchor: it says up to which link and hash the log was archived, and is itself in the
@@ -76,7 +76,9 @@ class Archiver(LogWriter):
                     raise DataError("the log was archived by somebody else just now")
                 return self._take_out(connection, plan, copy, include_quarantined=include_quarantined)
 
-    def _take_out(self, connection: sa.Connection, plan: Plan, copy: Copy, *, include_quarantined: bool) -> int:
+    def _take_out(
+        self, connection: sa.Connection, plan: ArchivePlan, copy: VerifiedCopy, *, include_quarantined: bool
+    ) -> int:
         parameters = parameters_of(plan.begin, plan.end)
         query = going_query(include_quarantined=include_quarantined)
         connection.execute(sa.text(f"CREATE TEMP TABLE going AS {query}"), parameters)
@@ -97,7 +99,7 @@ class Archiver(LogWriter):
         connection.exec_driver_sql("DROP TABLE alerts_going")
         return gone
 
-    def _insert_anchor(self, connection: sa.Connection, plan: Plan, copy: Copy, archive_id: int) -> None:
+    def _insert_anchor(self, connection: sa.Connection, plan: ArchivePlan, copy: VerifiedCopy, archive_id: int) -> None:
         row = {
             "id": archive_id,
             "archived_at": timestamp(self._now()),
@@ -140,7 +142,7 @@ class _deleting:  # noqa: N801 - reads as a verb where it is used
             self._connection.exec_driver_sql(statement)
 
 
-def _link_what_stays(connection: sa.Connection, plan: Plan) -> None:
+def _link_what_stays(connection: sa.Connection, plan: ArchivePlan) -> None:
     """Give rows whose links go new ones; those that an earlier archive left have theirs already."""
     connection.exec_driver_sql("CREATE TEMP TABLE linked (record_table, record_id)")
     for table, last_id in plan.begin.last_ids.items():

@@ -19,7 +19,7 @@ _NOT_THERE = {"3D000", "3F000", "42P01", "42703", "42883"}
 _OF_ONE_ROW = ("22", "23", "54")
 """Classes of SQLSTATE: a value does not fit, a constraint refuses it, it is too long for an index."""
 # A connection that is refused comes without a SQLSTATE; servers that speak another language fall through.
-_TOLD_AT_CONNECTING = (
+_AT_CONNECTING = (
     (
         re.compile(r"authentication failed|no password supplied|pg_hba\.conf|role .* does not exist"),
         PermissionDeniedError,
@@ -46,19 +46,19 @@ def translated_fleet_errors(where: str) -> Iterator[None]:
 def translated(error: DBAPIError, where: str) -> ImageguardError:
     """Give our error for one of PostgreSQL."""
     state = getattr(error.orig, "sqlstate", None) or ""
-    told = f"database {where}: {one_line(str(error.orig))}"
+    message = f"database {where}: {one_line(str(error.orig))}"
     if state[:2] in _OF_ONE_ROW:
-        return OddRowError(told)
+        return OddRowError(message)
     if state in _NOT_ALLOWED:
-        return PermissionDeniedError(told)
+        return PermissionDeniedError(message)
     if state == "42P01":
         return UnavailableError(f"database {where}: holds no logs of imageguard-daemon; see `fleet prepare`")
     if state in _NOT_THERE:
-        return UnavailableError(told)
+        return UnavailableError(message)
     if not state:
-        kinds = (kind for pattern, kind in _TOLD_AT_CONNECTING if pattern.search(str(error.orig)))
-        return next(kinds, StalledError)(told)
-    return StalledError(told)
+        kinds = (kind for pattern, kind in _AT_CONNECTING if pattern.search(str(error.orig)))
+        return next(kinds, StalledError)(message)
+    return StalledError(message)
 
 
 def one_line(text: str) -> str:

@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from imageguard_daemon.audit.chain import ORIGIN, Linked, encoded
+from imageguard_daemon.audit.chain import ORIGIN, Head, Linked, encoded
 from imageguard_daemon.audit.fleet.database import LOCK_SPACE
 from imageguard_daemon.audit.fleet.errors import OddRowError, one_line, translated
-from imageguard_daemon.audit.fleet.forwarded_log import Identity, as_hash
+from imageguard_daemon.audit.fleet.forwarded_log import LogIdentity, as_hash
 from imageguard_daemon.audit.fleet.schema import LINK_KINDS, as_json, fleet_chain, insertion, logs
 from imageguard_daemon.audit.rules import Branch, MisfitError, fitted
 from imageguard_daemon.audit.schema import CHAINED, KINDS, REFERENCES
@@ -24,15 +23,7 @@ _ODD = (
 _GAP = "INSERT INTO gaps (log, after_sequence, next_sequence) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The last link that the fleet has of a log."""
-
-    sequence: int = 0
-    hash: bytes = ORIGIN
-
-
-def branch_of(connection: sa.Connection, identity: Identity, host: str, root: str) -> Branch:
+def branch_of(connection: sa.Connection, identity: LogIdentity, host: str, root: str) -> Branch:
     """Find a log by its name, or register it."""
     number = _number_of(connection, identity.uuid)
     if number is None:
@@ -45,7 +36,7 @@ def _number_of(connection: sa.Connection, uuid: str) -> int | None:
     return connection.scalar(sa.select(logs.c.number).where(logs.c.uuid == uuid))
 
 
-def _register(connection: sa.Connection, identity: Identity, host: str, root: str) -> None:
+def _register(connection: sa.Connection, identity: LogIdentity, host: str, root: str) -> None:
     """Make a log known. A branch whose parent this database has never seen is sent as a whole: it has all of it."""
     parent = _number_of(connection, identity.parent_uuid) if identity.parent_uuid else None
     connection.execute(

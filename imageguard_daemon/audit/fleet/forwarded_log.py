@@ -26,7 +26,7 @@ from imageguard_daemon.core.timestamps import parse_timestamp, timestamp, utc_no
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class LogIdentity:
     """Which log this is: a name given by chance when its table was made; for a branch, of what and where."""
 
     uuid: str
@@ -36,7 +36,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class LogExtent:
     """How far a log reaches: what was archived, and the last link."""
 
     anchor: Anchor
@@ -82,18 +82,18 @@ class ForwardedLog:
         self._file = now
         return True
 
-    def identity(self) -> Identity:
+    def identity(self) -> LogIdentity:
         """Say which log this is."""
         with self._log.reading() as connection:
             row = connection.execute(sa.select(forwarding)).one()
-        return Identity(row.log_uuid, row.parent_uuid, row.fork_sequence or 0, row.fork_ids or {})
+        return LogIdentity(row.log_uuid, row.parent_uuid, row.fork_sequence or 0, row.fork_ids or {})
 
-    def extent(self) -> Extent:
+    def extent(self) -> LogExtent:
         """Say how far it reaches now."""
         with self._log.reading() as connection:
             anchor = last_anchor(connection)
             last = connection.exec_driver_sql("SELECT max(sequence) FROM chain").scalar()
-        return Extent(anchor, anchor.sequence if last is None else last)
+        return LogExtent(anchor, anchor.sequence if last is None else last)
 
     def hash_at(self, sequence: int) -> bytes | None:
         """Give the hash of a link; None for one that is not there."""
@@ -146,10 +146,10 @@ class ForwardedLog:
         now = timestamp(utc_now())
         self._write("UPDATE forwarding SET sequence = ?, confirmed_at = ?", (sequence, now), "NORMAL")
 
-    def fork(self, sequence: int) -> Identity:
+    def fork(self, sequence: int) -> LogIdentity:
         """Make this log a branch of the one that it was: up to this link they are the same."""
         old = self.identity()
-        new = Identity(str(uuid.uuid4()), old.uuid, sequence, self.last_ids_at(sequence))
+        new = LogIdentity(str(uuid.uuid4()), old.uuid, sequence, self.last_ids_at(sequence))
         values = (new.uuid, new.parent_uuid, new.fork_sequence, json.dumps(new.fork_ids), sequence)
         statement = (
             "UPDATE forwarding SET log_uuid = ?, parent_uuid = ?, fork_sequence = ?, fork_ids = ?, sequence = ?, "

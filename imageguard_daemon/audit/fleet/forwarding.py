@@ -14,7 +14,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.chain import Linked
+from imageguard_daemon.audit.chain import Head, Linked
 from imageguard_daemon.audit.fleet import fleet_log
 from imageguard_daemon.audit.fleet.database import (
     FleetAddress,
@@ -25,8 +25,7 @@ from imageguard_daemon.audit.fleet.database import (
     require_version,
     version_of,
 )
-from imageguard_daemon.audit.fleet.fleet_log import Head
-from imageguard_daemon.audit.fleet.forwarded_log import Extent, ForwardedLog, as_hash
+from imageguard_daemon.audit.fleet.forwarded_log import ForwardedLog, LogExtent, as_hash
 from imageguard_daemon.audit.rules import Branch
 from imageguard_daemon.core.errors import ImageguardError, StalledError
 from imageguard_daemon.core.names import printable
@@ -116,7 +115,7 @@ class Forwarder:
         assert self._at is not None  # noqa: S101 - for the type checker
         return self._at
 
-    def _goes_on_from(self, head: Head, extent: Extent) -> bool:
+    def _goes_on_from(self, head: Head, extent: LogExtent) -> bool:
         """Tell whether the log has the fleet's last link; one that was archived here meanwhile, it had."""
         return head.sequence < extent.anchor.sequence or self._hash_at(head.sequence, extent) == head.hash
 
@@ -132,7 +131,7 @@ class Forwarder:
         self._at = branch, Head(last["sequence"], as_hash(last["hash"]))
         return first - head.sequence - 1, odd
 
-    def _find_place(self, extent: Extent) -> int | None:
+    def _find_place(self, extent: LogExtent) -> int | None:
         """Ask how far the log is there; give the last link in common where it has just become a branch."""
         self._require_tables()
         with self._connection() as connection:
@@ -152,7 +151,7 @@ class Forwarder:
         root = printable(str(self._sender.root))
         return fleet_log.branch_of(connection, self._log.identity(), self._sender.host, root)
 
-    def _last_common(self, connection: sa.Connection, branch: Branch, head: Head, extent: Extent) -> int | None:
+    def _last_common(self, connection: sa.Connection, branch: Branch, head: Head, extent: LogExtent) -> int | None:
         """Give the last link that log and database have in common; None where one goes on from the other."""
         last = min(head.sequence, extent.sequence)
         if last < extent.anchor.sequence or self._agrees(connection, branch, last, extent):
@@ -165,10 +164,10 @@ class Forwarder:
             low, high = (middle, high) if self._agrees(connection, branch, middle, extent) else (low, middle)
         return low
 
-    def _agrees(self, connection: sa.Connection, branch: Branch, sequence: int, extent: Extent) -> bool:
+    def _agrees(self, connection: sa.Connection, branch: Branch, sequence: int, extent: LogExtent) -> bool:
         return fleet_log.hash_at(connection, branch, sequence) == self._hash_at(sequence, extent)
 
-    def _hash_at(self, sequence: int, extent: Extent) -> bytes | None:
+    def _hash_at(self, sequence: int, extent: LogExtent) -> bytes | None:
         return extent.anchor.hash if sequence == extent.anchor.sequence else self._log.hash_at(sequence)
 
     def _require_tables(self) -> None:

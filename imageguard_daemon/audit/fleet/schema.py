@@ -1,4 +1,4 @@
-"""What the fleet's database has besides the tables of a log (`fleet_migrations/` makes them all).
+"""What the fleet's database has besides the tables of a log (`migrations/` makes them all).
 
 `logs` has one row for each log, `chain` the links of all of them with the time at which each was received, `gaps` the
 parts that had left a log for an archive before they could be sent, `odd_records` the rows that PostgreSQL cannot hold

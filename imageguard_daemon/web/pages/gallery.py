@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.nearest import Nearest, borderline_page, nearest_page
-from imageguard_daemon.audit.quarantine_queries import ACCEPTED_STATES, REJECTED_ONCE, number_selected, page
+from imageguard_daemon.audit.quarantine_queries import ACCEPTED_STATES, EVER_QUARANTINED, number_selected, page
 from imageguard_daemon.core.model import ISSUES, MAX_INT64, SCORE_NAMES
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.pages.review import MAX_IMAGES, name_typed_last
@@ -19,7 +19,7 @@ PAGE_SIZE = 24
 PAGES_BACK = 50
 """Pages that lead back one by one; from further on there is the first page."""
 _CHOICES = {"reasons": ISSUES, "scores": ("score", *SCORE_NAMES)}
-_OF_REJECTED = {"states": (*REJECTED_ONCE, "all"), "orders": ("newest", "nearest")}
+_OF_REJECTED = {"states": (*EVER_QUARANTINED, "all"), "orders": ("newest", "nearest")}
 _OF_ACCEPTED = {"states": ACCEPTED_STATES, "orders": ("newest", "borderline")}
 _ARRIVALS = {"1m": "last minute", "1h": "last hour", "1d": "last day", "": "any time"}
 _LATEST = Filters(state="accepted", since="1h", order="borderline")

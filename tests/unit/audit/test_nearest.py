@@ -9,7 +9,7 @@ from imageguard_daemon.audit import nearest
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.nearest import borderline_page, nearest_page
 from imageguard_daemon.audit.opening import open_log
-from imageguard_daemon.audit.quarantine_queries import REJECTED_ONCE, Selection, page
+from imageguard_daemon.audit.quarantine_queries import EVER_QUARANTINED, Selection, page
 from imageguard_daemon.audit.review_writer import PlannedReview, ReviewWriter
 from imageguard_daemon.core.model import Outcome
 from tests.helpers.records import intent, judged
@@ -39,7 +39,7 @@ def log(tmp_path_factory):
         one = replace(one, decision=decision, class_name=("cat", "dog")[number % 2])
         [recorded] = writer.record_intents([one])
         writer.record_outcomes([Outcome(each.intent_id, "moved") for each in recorded])
-    rejected = writer.held_images([7, 14, 49, 350]).values()
+    rejected = writer.reviewable_images([7, 14, 49, 350]).values()
     writer.record_reviews([PlannedReview(image, "reject", "anna", "") for image in rejected])
     writer.close()
     engine = open_log(root / "audit.db", complete=True)
@@ -51,7 +51,7 @@ def log(tmp_path_factory):
     "selection",
     [
         Selection(),
-        Selection(states=REJECTED_ONCE),
+        Selection(states=EVER_QUARANTINED),
         Selection(states=("rejected",)),
         Selection(states=("rejected", "waiting"), scope=Scope(class_name="cat")),
         Selection(reason="noisy"),
@@ -69,7 +69,7 @@ def log(tmp_path_factory):
 @pytest.mark.parametrize("most", [40, 10_000])
 def test_pages_are_the_whole_selection_in_order(log, selection, most, monkeypatch):
     """Put together, pages have every image once, the nearest first, however few are looked at for a page."""
-    monkeypatch.setattr(nearest, "MOST_LOOKED_AT", most)
+    monkeypatch.setattr(nearest, "MAX_LOOKED_AT", most)
     monkeypatch.setattr(nearest, "_AT_A_TIME", (7, 20))
     expected = sorted(page(log, selection), key=lambda image: (-image.score, -image.id))
     found, after, pages = [], None, 0
@@ -97,7 +97,7 @@ def test_pages_are_the_whole_selection_in_order(log, selection, most, monkeypatc
 @pytest.mark.parametrize("most", [10, 10_000])
 def test_accepted_images_come_borderline_ones_first(log, selection, size, most, monkeypatch):
     """Each once: borderline ones by their score, then the others, newest first, however the pages are cut."""
-    monkeypatch.setattr(nearest, "MOST_LOOKED_AT", most)
+    monkeypatch.setattr(nearest, "MAX_LOOKED_AT", most)
     monkeypatch.setattr(nearest, "_AT_A_TIME", (7, 20))
     selection = replace(selection, states=selection.states if "approved" in selection.states else ("accepted",))
     everything = page(log, selection)

@@ -42,7 +42,7 @@ KEY = Key("host", "smears", "cell", "", "general", "{}", "accepted", "", "3")
 
 def test_a_large_log_is_sampled_evenly_and_always_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many images at most are read, from all parts of the log, and the same ones when asked again."""
-    monkeypatch.setattr(recorded_samples, "MOST_SAMPLES", 500)
+    monkeypatch.setattr(recorded_samples, "MAX_SAMPLES", 500)
     given = Given([None, KEY], [batch(1 + 1000 * part, 1000) for part in range(10)])
     made, ids = census(given, Scope(), "3")
     assert (made.measured, len(ids)) == (10_000, 500)

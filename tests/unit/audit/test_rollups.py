@@ -49,7 +49,7 @@ def test_an_hour_is_packed_when_it_is_over(tmp_path: Path) -> None:
 
 def test_a_busy_hour_is_packed_in_parts(tmp_path: Path) -> None:
     """However many images an hour has, no more than a few thousand of them wait unpacked."""
-    with patch.object(rollups, "MOST_RECENT", 4):
+    with patch.object(rollups, "MAX_RECENT", 4):
         database = write_log(tmp_path / "audit.db", [Judged(images=3) for _ in range(9)])
     assert rows(database, "rollup_recent") <= 4 + 3
     assert rows(database, "rollup_hours") > 1

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from imageguard_daemon.audit.archive.archiving import Request, archive
+from imageguard_daemon.audit.archive.archiving import ArchiveRequest, archive
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import Selection, page
@@ -90,7 +90,9 @@ def test_what_was_archived_is_in_no_bar(tmp_path) -> None:
     for number in range(4):
         made.file(f"cat/{number}.jpg", ok=number % 2 == 0)
     made.do(release, 2)
-    archive(made.settings, Request(datetime.now(UTC) + timedelta(minutes=1), made.root / "archive", "anna", False))
+    archive(
+        made.settings, ArchiveRequest(datetime.now(UTC) + timedelta(minutes=1), made.root / "archive", "anna", False)
+    )
     made.file("cat/new.jpg", ok=True)
     engine = open_log(made.root / "audit.db", complete=True)
     for selection in (Selection(states=("accepted",)), Selection()):

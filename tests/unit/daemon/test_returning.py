@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.audit.opening import open_log
-from imageguard_daemon.audit.quarantine_queries import held_image
+from imageguard_daemon.audit.quarantine_queries import reviewable_image
 from imageguard_daemon.core.file_systems import FileSystem, Reach
 from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.daemon import returning
@@ -44,7 +44,7 @@ def test_an_image_that_grows_after_it_was_filed_is_put_back_and_judged_again(ben
     assert bench.audit.unfinished() == []
     if name == "bad":
         engine = open_log(bench.root / "audit.db", complete=True)
-        states = [image.state for number in (1, 2) if (image := held_image(engine, number))]
+        states = [image.state for number in (1, 2) if (image := reviewable_image(engine, number))]
         engine.close()
         assert states == ["returned", "waiting"]
 

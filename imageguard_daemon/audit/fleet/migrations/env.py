@@ -1,4 +1,4 @@
-"""Run by Alembic; the connection is handed over by `audit.fleet_database`."""
+"""Run by Alembic; the connection is handed over by `audit.fleet.database`."""
 
 from alembic import context
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("pyarrow", reason="needs the extra parquet")
 
-from imageguard_daemon.audit.archive.archiving import Request, archive
+from imageguard_daemon.audit.archive.archiving import ArchiveRequest, archive
 from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.database import open_for_writing
 from imageguard_daemon.audit.opening import open_log
@@ -98,7 +98,7 @@ def written(made: Rejections) -> str:
 def archived(made: Rejections, *, include_quarantined: bool) -> None:
     """Archive all that may go."""
     cutoff = datetime.now(UTC) + timedelta(minutes=1)
-    request = Request(cutoff, made.root / "archive", "anna", include_quarantined)
+    request = ArchiveRequest(cutoff, made.root / "archive", "anna", include_quarantined)
     assert archive(made.settings, request) is not None
 
 

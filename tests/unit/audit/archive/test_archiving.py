@@ -19,7 +19,7 @@ pytest.importorskip("pyarrow", reason="needs the extra parquet")
 from imageguard_daemon.audit import chain, database
 from imageguard_daemon.audit.archive import parquet_copy, removal
 from imageguard_daemon.audit.archive.archived_files import where_archived
-from imageguard_daemon.audit.archive.archiving import Archived, Request, archive, plan_archive
+from imageguard_daemon.audit.archive.archiving import Archived, ArchiveRequest, archive, plan_archive
 from imageguard_daemon.audit.archive.parquet_copy import check_copy
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.opening import open_log_for_checking
@@ -47,10 +47,10 @@ def made(tmp_path: Path) -> Iterator[Rejections]:
     one.close()
 
 
-def request(made: Rejections, **changes: object) -> Request:
+def request(made: Rejections, **changes: object) -> ArchiveRequest:
     """Ask for all that is there."""
     values = {"cutoff": datetime.now(UTC) + LATER, "folder": made.root / "archive", "who": "anna"} | changes
-    return Request(**values)  # type: ignore[arg-type]
+    return ArchiveRequest(**values)  # type: ignore[arg-type]
 
 
 def archived(made: Rejections, **changes: object) -> Archived:
@@ -258,7 +258,7 @@ def test_a_log_that_was_archived_since_it_was_planned_is_left_alone(made: Reject
     archived(made)
     before = counts(made)
     with pytest.raises(DataError, match="by somebody else"):
-        mine.take_out(plan, removal.Copy(made.root, "", "anna"), include_quarantined=False)
+        mine.take_out(plan, removal.VerifiedCopy(made.root, "", "anna"), include_quarantined=False)
     mine.close()
     assert counts(made) == before
     assert made.wrong() == []
