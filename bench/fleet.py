@@ -28,7 +28,7 @@ from bench.ingest import Ingest, Look, steady
 from bench.pictures import Pictures
 from imageguard_daemon.audit.fleet.database import FleetAddress
 from imageguard_daemon.audit.fleet.forwarding import Forwarder, Sender
-from imageguard_daemon.audit.fleet.schema import KINDS, REFERENCES
+from imageguard_daemon.audit.schema import KINDS, REFERENCES
 from tests.helpers.audit_logs import Judged, write_log
 from tests.helpers.fleets import asked
 from tests.helpers.postgres import Server

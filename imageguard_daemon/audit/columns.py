@@ -164,6 +164,7 @@ class Columns:
 
     def _all_batches(self, first_ms: int, last_ms: int, *, scores: bool, newest_first: bool) -> Iterator[Batch]:
         hours = self._log.hours(self._connection, (first_ms, last_ms), scores=scores, newest_first=newest_first)
+        # The unpacked ones are the newest but for late ones, which are few: no need to sort them in.
         parts = (_by_day(hours), self._unpacked(scores=scores))
         for part in parts[::-1] if newest_first else parts:
             yield from part

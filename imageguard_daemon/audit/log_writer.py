@@ -51,6 +51,7 @@ class LogWriter:
         self._now = now
         self._host = socket.gethostname()
         self._memory = HeadMemory(root, database)
+        # Both before it is opened: SQLite would begin a log that is not there, and fold in a journal that may be cut.
         require_permission(database)
         self._require_remembered()
         self._engine = open_for_writing(database, on_progress, upgrade=upgrade)
@@ -72,6 +73,7 @@ class LogWriter:
         """
         self.require_same_files()
         with translated_errors(self._database), self._engine.begin() as connection:
+            # Under the write lock from here on: nobody else's rows get between ours and their links.
             before = chain.newest_ids(connection, [table.name for table in tables])
             yield connection
             head = chain.extend(connection, before)

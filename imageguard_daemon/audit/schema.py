@@ -272,9 +272,12 @@ CHAINED = (
 """The tables whose rows have links; a transaction's links are in this order."""
 
 KINDS: Mapping[str, Mapping[str, Kind]] = {
-    name: {column.name: _kind_of(column) for column in metadata.tables[name].columns} for name in (*CHAINED, "chain")
+    name: {column.name: _kind_of(column) for column in metadata.tables[name].columns} for name in CHAINED
 }
-"""What the columns of each table of records, and of the chain, can hold: their types elsewhere follow from it."""
+"""What the columns of each table of records can hold: their types elsewhere follow from it."""
+
+LINK_KINDS: Mapping[str, Kind] = {column.name: _kind_of(column) for column in chain.columns}
+"""The same of the chain's own."""
 
 REFERENCES: Mapping[str, Mapping[str, str]] = {name: _references_of(metadata.tables[name]) for name in CHAINED}
 """Which columns of each table are ids of records, and of which table."""

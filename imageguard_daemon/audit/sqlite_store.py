@@ -39,6 +39,7 @@ class SqliteStore(Store):
         self._engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.StaticPool)
 
     def _connect(self) -> sqlite3.Connection:
+        # By URI, as only there it can be told to make no file; query_only guards against our own mistakes.
         connection = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA query_only=ON")

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = "tests/unit/daemon/test_sync_order.py"
 CONFINEMENT = "tests/unit/sandbox/test_confinement.py"
 RECOVERY = "tests/unit/daemon/test_recovery.py"
-REMEMBERED = "tests/unit/audit/test_head_memory.py"
+REMEMBERED = "tests/unit/audit/test_chain_head.py"
 TEST_SECONDS = 600
 
 

@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.fleet.database import FleetAddress
-from imageguard_daemon.audit.fleet.schema import LINK_KINDS, TYPES
+from imageguard_daemon.audit.fleet.fleet_log import TYPES
 from imageguard_daemon.audit.fleet.store import FleetStore
 from imageguard_daemon.audit.rules import Kind
-from imageguard_daemon.audit.schema import CHAINED, KINDS, VIEW_COLUMNS
+from imageguard_daemon.audit.schema import CHAINED, KINDS, LINK_KINDS, VIEW_COLUMNS
 
 _STORED = {**TYPES, Kind.json: "json"}
 
@@ -20,7 +20,7 @@ def test_migrations_lead_to_the_columns_of_a_log(fleet_url: str) -> None:
             if table in found:
                 found[table][column] = kind
     assert tuple(sorted(found.pop("decisions"))) == tuple(sorted(VIEW_COLUMNS))
-    kinds = {**KINDS, "chain": {**LINK_KINDS}}
+    kinds = {**KINDS, "chain": LINK_KINDS}
     expected = {table: {name: _STORED[kind] for name, kind in kinds[table].items()} for table in found}
     expected["chain"] |= {"log": "integer", "received_at": "timestamp with time zone"}
     assert found == expected

@@ -15,6 +15,7 @@ from imageguard_daemon.audit.archive.removal import Archiver, VerifiedCopy
 from imageguard_daemon.audit.opening import open_log, require_log_of_own, writing_beside_daemon
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import StorageError, UsageError, unwritable
+from imageguard_daemon.core.files import sync_folder
 from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.core.names import printable
 
@@ -97,21 +98,18 @@ def _published(begun: Path, into: Path, name: str) -> Path:
         folder = into / (name if number == 1 else f"{name}-{number}")
         if folder.exists():
             continue
-        _sync_folder(begun)
+        _sync_names(begun)  # before the new name: what has it is whole after a power cut, too
         begun.rename(folder)
-        _sync_folder(into)
+        _sync_names(into)
         return folder
     raise AssertionError("numbers never end")
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync_names(folder: Path) -> None:
     try:
-        os.fsync(descriptor)
+        sync_folder(str(folder))
     except OSError as error:
         raise StorageError(f"the disk did not keep {folder}: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
 
 
 def _require_apart(settings: Settings, folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from imageguard_daemon.audit.archive.plan import Anchor
 from imageguard_daemon.audit.chain import Linked, link_hash, linked_rows
 from imageguard_daemon.audit.rules import Kind
-from imageguard_daemon.audit.schema import CHAINED, KINDS
+from imageguard_daemon.audit.schema import CHAINED, KINDS, LINK_KINDS
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.errors import (
     DataError,
@@ -156,8 +156,9 @@ class _Sink:
     """One Parquet file being written."""
 
     def __init__(self, pa: Any, pq: Any, folder: Path, name: str) -> None:
+        kinds = LINK_KINDS if name == "chain" else KINDS[name]
         types = [] if name == "chain" else [("sequence", "int64")]
-        types += [(column, _TYPES[kind]) for column, kind in KINDS[name].items()]
+        types += [(column, _TYPES[kind]) for column, kind in kinds.items()]
         self._pa = pa
         self._schema = pa.schema(types)
         self._waiting: list[dict[str, Any]] = []

@@ -86,6 +86,7 @@ class Archiver(LogWriter):
         gone = int(connection.exec_driver_sql("SELECT count(*) FROM going").scalar_one())
         before = chain.newest_ids(connection, ["archives"])
         archive_id = 1 + before["archives"]
+        # All of this reads rows that are deleted below; the anchor's own link has to come before those of what stays.
         connection.exec_driver_sql(_FILES, (archive_id,))
         keep_reviews(connection)
         self._insert_anchor(connection, plan, copy, archive_id)

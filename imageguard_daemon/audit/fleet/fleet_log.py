@@ -1,4 +1,10 @@
-"""One log in the fleet's database: which it is, how far it is there, and how more of it gets in."""
+"""One log in the fleet's database: which it is, how far it is there, and how more of it gets in.
+
+`logs` has one row for each log, `chain` the links of all of them with the time at which each was received, `gaps` the
+parts that had left a log for an archive before they could be sent, `odd_records` the rows that PostgreSQL cannot hold
+as they are, with their exact bytes. The tables of records are those of a log, with numbers in place of ids
+(`rules.py`). `rollup_images` and `rollup_keys` are kept by a trigger, in the transaction that adds the outcomes.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,11 +17,41 @@ from imageguard_daemon.audit.chain import ORIGIN, Head, Linked, encoded
 from imageguard_daemon.audit.fleet.database import LOCK_SPACE
 from imageguard_daemon.audit.fleet.errors import OddRowError, one_line, translated
 from imageguard_daemon.audit.fleet.forwarded_log import LogIdentity, as_hash
-from imageguard_daemon.audit.fleet.schema import LINK_KINDS, as_json, fleet_chain, insertion, logs
-from imageguard_daemon.audit.rules import Branch, MisfitError, fitted
-from imageguard_daemon.audit.schema import CHAINED, KINDS, REFERENCES
+from imageguard_daemon.audit.rules import Branch, Kind, MisfitError, fitted
+from imageguard_daemon.audit.schema import CHAINED, KINDS, LINK_KINDS, REFERENCES, chain
 from imageguard_daemon.core.names import printable
 
+_metadata = sa.MetaData()
+
+logs = sa.Table(
+    "logs",
+    _metadata,
+    sa.Column("number", sa.Integer, sa.Identity(always=True), primary_key=True),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("uuid", "host", "root")),
+    sa.Column("parent", sa.Integer),
+    sa.Column("fork_sequence", sa.BigInteger, nullable=False),
+    sa.Column("fork_ids", sa.JSON, nullable=False),
+    sa.Column("registered_at", sa.DateTime(timezone=True), nullable=False),
+)
+
+fleet_chain = sa.Table(
+    "chain",
+    _metadata,
+    sa.Column("log", sa.Integer, primary_key=True),
+    *(sa.Column(column.name, column.type, primary_key=column.primary_key) for column in chain.columns),
+    sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+)
+
+TYPES: Mapping[Kind, str] = {
+    Kind.integer: "bigint",
+    Kind.number: "double precision",
+    Kind.text: "text",
+    Kind.json: "text",
+    Kind.blob: "bytea",
+}
+
+
+_LINK_KINDS = {"log": Kind.integer, **LINK_KINDS}
 _ODD = (
     "INSERT INTO odd_records (log, sequence, record_table, record_id, why, content) "
     "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
@@ -99,11 +135,12 @@ def add(connection: sa.Connection, branch: Branch, linked: Sequence[Linked]) -> 
     batch = _Batch(connection, branch)
     for link, row in linked:
         batch.take(link, row)
+    # Records before links, in the order of CHAINED: outcomes come after the intents that their trigger looks up.
     for table in CHAINED:
         batch.insert(table, batch.waiting[table])
     links = [(branch.number, link["sequence"], *_names(link), as_hash(link["hash"])) for link, _ in linked]
-    given = as_json([dict(zip(LINK_KINDS, link, strict=True)) for link in links])
-    connection.exec_driver_sql(insertion("chain", LINK_KINDS), (given,))
+    given = _as_json([dict(zip(_LINK_KINDS, link, strict=True)) for link in links])
+    connection.exec_driver_sql(_insertion("chain", _LINK_KINDS), (given,))
     return batch.odd
 
 
@@ -111,6 +148,21 @@ def _names(link: Mapping[str, Any]) -> tuple[str, int]:
     """Say which record a link names; one that somebody has tampered with may name anything."""
     number = link["record_id"]
     return printable(str(link["record_table"])), number if isinstance(number, int) else -1
+
+
+def _insertion(table: str, kinds: Mapping[str, Kind]) -> str:
+    """Give the statement that adds rows handed over as one JSON array (`_as_json`); rows that are there stay."""
+    types = ", ".join(f"{name} {TYPES[kind]}" for name, kind in kinds.items())
+    values = ", ".join(f"{name}::json" if kind is Kind.json else name for name, kind in kinds.items())
+    return (
+        f"INSERT INTO {table} ({', '.join(kinds)}) SELECT {values} "
+        f"FROM json_to_recordset(%s::json) AS given ({types}) ON CONFLICT DO NOTHING"
+    )
+
+
+def _as_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write rows for `_insertion`; bytes as PostgreSQL reads them. Arrays of each column take several times as long."""
+    return json.dumps(rows, default=lambda value: f"\\x{value.hex()}")
 
 
 class _Batch:
@@ -146,10 +198,10 @@ class _Batch:
         if not rows:
             return
         kinds = KINDS[table]
-        given = as_json([values for _, values in rows])
+        given = _as_json([values for _, values in rows])
         try:
             with self._connection.begin_nested():
-                self._connection.exec_driver_sql(insertion(table, kinds), (given,))
+                self._connection.exec_driver_sql(_insertion(table, kinds), (given,))
         except DBAPIError as error:
             if not isinstance(translated(error, ""), OddRowError):
                 raise
