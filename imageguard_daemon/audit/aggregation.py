@@ -122,11 +122,11 @@ class Grouping:
         self._period = next((d for d in by if d in PERIODS), None)
         fields = [_FIELDS.get(dimension, "") for dimension in by]
         parts = attrgetter("verdict", "reason", *filter(None, fields))
-        found: dict[tuple[str, ...], int] = {}
-        of_key = [found.setdefault(parts(key), len(found)) if key else 0 for key in keys]
+        groups: dict[tuple[str, ...], int] = {}
+        of_key = [groups.setdefault(parts(key), len(groups)) if key else 0 for key in keys]
         self.of_key = np.array(of_key or [0], np.int64)
-        self._labels = [self._spread(parts[2:], fields) for parts in found]
-        self.groups = list(found)
+        self._labels = [self._spread(parts[2:], fields) for parts in groups]
+        self.groups = list(groups)
 
     @property
     def is_by_hour(self) -> bool:

@@ -90,7 +90,7 @@ def recorded_alerts(log: Store, since: datetime | None = None, limit: int | None
             alert_records,
             sa.select(sa.func.count()).where(of_alert).correlate(alert_records).scalar_subquery().label("attempts"),
             *(alert_attempts.c[name] for name in ("attempted_at", "succeeded")),
-            alert_attempts.c.detail.label("told"),
+            alert_attempts.c.detail.label("last_detail"),
         )
         .outerjoin(alert_attempts, alert_attempts.c.id == latest)
         .order_by(alert_records.c.id.desc())
@@ -126,5 +126,5 @@ def _alert(row: Any) -> Alert:
         row.attempts,
         parse_timestamp(row.attempted_at) if row.attempted_at else None,
         bool(row.succeeded),
-        row.told or "",
+        row.last_detail or "",
     )

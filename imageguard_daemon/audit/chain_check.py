@@ -139,8 +139,8 @@ class ChainCheck:
         with self._log.reading() as connection:
             rows = connection.execute(sa.select(archives.c.id, archives.c.files_digest)).all()
             wrong = [row.id for row in rows if files_digest(connection, row.id) != row.files_digest]
-            known = [row.id for row in rows]
-            query = sa.select(sa.func.count()).where(archived_files.c.archive_id.not_in(known))
+            archive_ids = [row.id for row in rows]
+            query = sa.select(sa.func.count()).where(archived_files.c.archive_id.not_in(archive_ids))
             foreign = connection.scalar(query)
         for archive_id in wrong:
             yield Fault(f"archives {archive_id}", "the list of its files is not as it was written")

@@ -137,10 +137,10 @@ class WatchedFiles:
                     self._seen[path] = now
             elif now is None or now.which != seen.which:
                 kind = UnavailableError if self._is_database_gone() else JournalGoneError
-                raise kind(self._told(path, "removed or replaced"))
+                raise kind(self._message(path, "removed or replaced"))
             elif now != seen:
                 if now.size_bytes < seen.size_bytes and remembered and self._lacks(remembered):
-                    raise UnavailableError(self._told(path, "cut"))
+                    raise UnavailableError(self._message(path, "cut"))
                 self._seen[path] = now
 
     def _lacks(self, remembered: Head) -> bool:
@@ -156,7 +156,7 @@ class WatchedFiles:
         now, seen = _file_at(self._database), self._seen.get(self._database)
         return now is None or seen is None or now.which != seen.which or now.size_bytes < seen.size_bytes
 
-    def _told(self, path: Path, what: str) -> str:
+    def _message(self, path: Path, what: str) -> str:
         return (
             f"the audit database {self._database} is no longer what it was: {path.name} was {what} while it was in "
             "use; nothing more is moved. Put it back; the next start says what is missing"

@@ -88,10 +88,10 @@ class Columns:
         Those that are not packed yet, some thousand at most, come last; backwards they come first.
         """
         first, last = _bounds(scope)
-        chosen = self._chosen(scope)
-        whole = chosen.all()
+        chosen_keys = self._chosen(scope)
+        whole = chosen_keys.all()
         for batch in self._all_batches(first, last, scores=scores, newest_first=newest_first):
-            mask = chosen[batch.keys] if not whole else np.ones(len(batch), bool)
+            mask = chosen_keys[batch.keys] if not whole else np.ones(len(batch), bool)
             if batch.day * DAY_MS < first or (batch.day + 1) * DAY_MS > last:
                 mask &= (batch.moments >= first) & (batch.moments < last)
             if mask.any():
@@ -136,24 +136,24 @@ class Columns:
             UsageError: the log has never seen a source, class, camera, host or preset of the scope.
         """
         for field, word in SCOPE_COLUMNS.items():
-            asked, known = getattr(scope, field), self.names(field)
-            if asked is None or not known or forms(asked) & known:
+            name, names = getattr(scope, field), self.names(field)
+            if name is None or not names or forms(name) & names:
                 continue
-            near = difflib.get_close_matches(asked, known, 1)
+            near = difflib.get_close_matches(name, names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            told = f"{word} {asked!r}{hint}" if asked else f"image without a {word}"
-            raise UsageError(f"the log has no {told}")
+            what = f"{word} {name!r}{hint}" if name else f"image without a {word}"
+            raise UsageError(f"the log has no {what}")
 
     def measures(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Give the recorded measures of these decisions, but of those that were archived or cannot be read."""
         query = sa.select(decision_records.c.id, sa.cast(decision_records.c.measures, sa.Text))
-        found: dict[int, dict[str, Any]] = {}
+        measures: dict[int, dict[str, Any]] = {}
         for at in range(0, len(ids), _IDS_AT_A_TIME):
             part = query.where(decision_records.c.id.in_(ids[at : at + _IDS_AT_A_TIME]))
             for number, text in self._connection.execute(part).all():
                 with suppress(ValueError, TypeError):
-                    found[number] = dict(json.loads(text))
-        return found
+                    measures[number] = dict(json.loads(text))
+        return measures
 
     def _chosen(self, scope: Scope) -> npt.NDArray[np.bool_]:
         asked = {name: getattr(scope, name) for name in SCOPE_COLUMNS}
@@ -175,14 +175,14 @@ class Columns:
             return
         table = np.array(rows, dtype=object)
         moments = table[:, 0].astype(np.int64)
-        found = table[:, 4:].astype(np.float64) if scores else np.empty((0, 6))
+        score_columns = table[:, 4:].astype(np.float64) if scores else np.empty((0, 6))
         everything = Batch(
             0,
             moments,
             table[:, 1].astype(np.uint32),
             table[:, 2].astype(np.uint8),
             table[:, 3].astype(np.int64),
-            found,
+            score_columns,
         )
         for day in np.unique(moments // DAY_MS):
             part = everything.where(moments // DAY_MS == day)
@@ -205,10 +205,10 @@ def open_columns(log: Store) -> Iterator[Columns]:
 def _keys(connection: sa.Connection) -> Sequence[Key | None]:
     query = f"SELECT id, {', '.join(KEY_COLUMNS)} FROM rollup_keys"
     seen: dict[str, str] = {}
-    found: dict[int, Key] = {}
+    keys: dict[int, Key] = {}
     for number, *texts in connection.exec_driver_sql(query):
-        found[number] = Key._make(map(seen.setdefault, texts, texts))  # one copy of each text
-    return [found.get(number) for number in range(max(found, default=0) + 1)]
+        keys[number] = Key._make(map(seen.setdefault, texts, texts))  # one copy of each text
+    return [keys.get(number) for number in range(max(keys, default=0) + 1)]
 
 
 def _by_day(hours: Iterable[PackedHour]) -> Iterator[Batch]:

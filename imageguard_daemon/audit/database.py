@@ -129,8 +129,8 @@ def _upgrade(connection: sa.Connection, config: "Config", on_progress: Callable[
 def _require_up_to_date(connection: sa.Connection, config: "Config", path: Path) -> None:
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
-    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    ScriptDirectory.from_config(config).get_revision(str(found))  # CommandError for one we do not know
+    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    ScriptDirectory.from_config(config).get_revision(str(revision))  # CommandError for one we do not know
     raise UnavailableError(
         f"the daemon on {path.parent} is of an older version than this command; restart it, then try again"
     )
@@ -154,8 +154,8 @@ def translated_errors(what: object = "") -> Iterator[None]:
         yield
     except DBAPIError as error:
         message = next((words for mark, words in _MESSAGES.items() if mark in str(error.orig)), str(error.orig))
-        if isinstance(what, Path) and any(mark in message for mark in _VAGUE) and (found := hindrance(what)):
-            message = f"{(found.strerror or message).lower()} ({found.filename or what.parent})"
+        if isinstance(what, Path) and any(mark in message for mark in _VAGUE) and (obstacle := hindrance(what)):
+            message = f"{(obstacle.strerror or message).lower()} ({obstacle.filename or what.parent})"
         raise _kind_of(error)(f"audit database {what}: {message}".replace(" :", ":")) from error
 
 

@@ -110,8 +110,8 @@ class FiledFiles:
         query = _AT.format(marks=",".join("?" * len(paths)), after=int(after))
         values = [os.fsencode(path) for path in paths]
         with self._log.reading() as connection:
-            found = connection.exec_driver_sql(query, (*values, *values, *values)).scalars().all()
-        return {os.fsdecode(path) for path in found}
+            places = connection.exec_driver_sql(query, (*values, *values, *values)).scalars().all()
+        return {os.fsdecode(path) for path in places}
 
     def _pages(self, query: str, last_id: int) -> Iterator[FiledFile | int]:
         after = 0

@@ -71,16 +71,16 @@ def decision_row(log: Store, decision_id: int) -> dict[str, object] | None:
 
 def newest_decisions(log: Store, before: int, most: int) -> list[dict[str, object]]:
     """Give the decisions with smaller ids, newest first, by the columns of the view."""
-    found: list[dict[str, object]] = []
-    while len(found) < most:
+    rows: list[dict[str, object]] = []
+    while len(rows) < most:
         records = sa.select(decision_records.c.id).where(decision_records.c.id < before)
         with log.reading() as connection:
             ids = connection.scalars(records.order_by(decision_records.c.id.desc()).limit(most)).all()
-            found += reversed(_moved(connection, ids))
+            rows += reversed(_moved(connection, ids))
         if len(ids) < most:
             break
         before = ids[-1]
-    return found[:most]
+    return rows[:most]
 
 
 def accepted_before(log: Store, decision_id: int, class_name: str, most: int) -> list[tuple[int, str]]:

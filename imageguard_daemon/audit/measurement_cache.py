@@ -116,12 +116,12 @@ class MeasuredFiles:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            told = f"cannot keep measurements in {printable(str(self._path))}"
-            found = hindrance(self._path) if isinstance(error, sqlite3.OperationalError) else error
-            if isinstance(found, OSError):
-                raise unwritable(found, told) from error
+            message = f"cannot keep measurements in {printable(str(self._path))}"
+            obstacle = hindrance(self._path) if isinstance(error, sqlite3.OperationalError) else error
+            if isinstance(obstacle, OSError):
+                raise unwritable(obstacle, message) from error
             advice = "; delete it, or name another" if type(error) is sqlite3.DatabaseError else ""
-            raise UnavailableError(f"{told}: {error}{advice}") from error
+            raise UnavailableError(f"{message}: {error}{advice}") from error
 
     def _prepare(self) -> None:
         run = self._connection.execute
@@ -154,5 +154,5 @@ def _content(measurement: Measurement) -> str:
 
 def _measurement(content: str, identity: FileIdentity) -> Measurement:
     measures, sha256, issue, detail, camera, image_format, duration_ms, *readout = json.loads(content)
-    made: Any = measures and Measures(*measures)
-    return Measurement(sha256, made, issue, detail, camera, image_format, duration_ms, identity, *readout)
+    measured: Any = measures and Measures(*measures)
+    return Measurement(sha256, measured, issue, detail, camera, image_format, duration_ms, identity, *readout)

@@ -61,7 +61,7 @@ def borderline_page(log: Store, selection: Selection, limit: int, after: int | N
 
     For `after` and errors see `nearest_page`.
     """
-    found: tuple[ListedImage, ...] = ()
+    borderline: tuple[ListedImage, ...] = ()
     if after is None or _is_borderline(log, after):
         among = [[_BORDERLINE, *_in_period(log, selection.scope)]]
         scope = replace(selection.scope, since=None, until=None)
@@ -69,9 +69,9 @@ def borderline_page(log: Store, selection: Selection, limit: int, after: int | N
         first = _by_score(log, _Order(among, rest, selection.scope, rising=True), limit, after)
         if first.after is not None or selection.borderline:
             return first
-        found, after = first.images, None
-    others = replace(selection, borderline=False, limit=limit - len(found) + 1)
-    images = (*found, *page(log, others, after))
+        borderline, after = first.images, None
+    others = replace(selection, borderline=False, limit=limit - len(borderline) + 1)
+    images = (*borderline, *page(log, others, after))
     return Nearest(images[:limit], images[limit - 1].id if len(images) > limit else None)
 
 
@@ -81,20 +81,20 @@ def _is_borderline(log: Store, number: int) -> bool:
 
 
 def _by_score(log: Store, order: _Order, limit: int, after: int | None) -> Nearest:
-    found: list[ListedImage] = []
+    images: list[ListedImage] = []
     looked_at = 0
     while looked_at < MAX_LOOKED_AT:
         size = next((one for one in _AT_A_TIME if one > looked_at), _AT_A_TIME[-1])
         ids = _candidates(log, order, after, size)
         looked_up = page(log, replace(order.rest, ids=tuple(ids))) if ids else []
         chosen = [image for image in looked_up if _is_in_time(image, order.scope)]
-        found += sorted(chosen, key=lambda image: (image.score, image.id), reverse=not order.rising)
-        if len(found) > limit:
-            return Nearest(tuple(found[:limit]), found[limit - 1].id)
+        images += sorted(chosen, key=lambda image: (image.score, image.id), reverse=not order.rising)
+        if len(images) > limit:
+            return Nearest(tuple(images[:limit]), images[limit - 1].id)
         if len(ids) < size:
-            return Nearest(tuple(found))
+            return Nearest(tuple(images))
         looked_at, after = looked_at + len(ids), ids[-1]
-    return Nearest(tuple(found), after, is_short=True)
+    return Nearest(tuple(images), after, is_short=True)
 
 
 def _among(log: Store, selection: Selection) -> list[_Conditions]:
@@ -144,8 +144,8 @@ def _candidates(log: Store, order: _Order, after: int | None, size: int) -> Sequ
     with log.reading() as connection:
         if after is not None:
             query = query.where(_beyond(connection, after, rising=order.rising))
-        found = [tuple(row) for conditions in order.among for row in connection.execute(query.where(*conditions))]
-    return [number for _, number in sorted(found, reverse=not order.rising)[:size]]
+        candidates = [tuple(row) for conditions in order.among for row in connection.execute(query.where(*conditions))]
+    return [number for _, number in sorted(candidates, reverse=not order.rising)[:size]]
 
 
 def _beyond(connection: sa.Connection, after: int, *, rising: bool) -> Any:

@@ -51,20 +51,20 @@ class Census:
 
 def census(columns: Columns, scope: Scope, version: str) -> tuple[Census, list[int]]:
     """Count the images in scope, and choose evenly among those that this version of the scorer measured."""
-    made, chosen = Census(), _Sample()
+    result, sample = Census(), _Sample()
     is_version = np.array([bool(key and key.scorer_version == version) for key in columns.keys] or [False])
     for batch in columns.batches(scope, scores=True):
         unmeasured = np.isnan(batch.scores).any(axis=1)
         unreadable = batch.flags & FLAG_UNREADABLE > 0
         ours = is_version[batch.keys] & ~unmeasured & ~unreadable
-        made.unreadable += int(unreadable.sum())
-        made.measured += int(ours.sum())
-        _count(columns, batch.where(ours), {"source": made.sources, "preset": made.presets})
-        _count(columns, batch.where(unmeasured & ~unreadable), {"reason": made.unmeasured, "source": made.sources})
+        result.unreadable += int(unreadable.sum())
+        result.measured += int(ours.sum())
+        _count(columns, batch.where(ours), {"source": result.sources, "preset": result.presets})
+        _count(columns, batch.where(unmeasured & ~unreadable), {"reason": result.unmeasured, "source": result.sources})
         others = batch.where(~is_version[batch.keys] & ~unmeasured & ~unreadable)
-        _count(columns, others, {"scorer_version": made.other_versions, "source": made.sources})
-        chosen.add(batch.ids[ours])
-    return made, chosen.ids()
+        _count(columns, others, {"scorer_version": result.other_versions, "source": result.sources})
+        sample.add(batch.ids[ours])
+    return result, sample.ids()
 
 
 def samples(log: Store, scope: Scope, ids: Sequence[int]) -> Iterator[RecordedSample]:
@@ -97,7 +97,7 @@ def reviewed_measures(log: Store) -> Iterator[tuple[bool, str, str, str, str]]:
 
 
 def _said_of(
-    connection: sa.Connection, found: sa.FromClause, images: sa.FromClause, action: sa.ColumnElement[str]
+    connection: sa.Connection, reviewed: sa.FromClause, images: sa.FromClause, action: sa.ColumnElement[str]
 ) -> Iterable[Sequence[Any]]:
     number = images.c.id if "id" in images.c else images.c.decision_id
     names = ("relative_path", "sha256", "scorer_version")
@@ -107,7 +107,7 @@ def _said_of(
         *(images.c[name] for name in names),
         sa.cast(images.c.measures, sa.Text),
     )
-    query = query.select_from(found).where(action.in_([*CALLED_BAD, *CALLED_GOOD])).order_by(number)
+    query = query.select_from(reviewed).where(action.in_([*CALLED_BAD, *CALLED_GOOD])).order_by(number)
     return connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
 
 

@@ -260,9 +260,9 @@ def _kind_of(column: Column[Any]) -> Kind:
 
 
 def _references_of(table: Table) -> dict[str, str]:
-    found = {column.name: key.column.table.name for column in table.columns for key in column.foreign_keys}
+    references = {column.name: key.column.table.name for column in table.columns for key in column.foreign_keys}
     # The file found again may be an archived one, so there is no foreign key.
-    return found | ({"intent_id": "intents"} if table.name == "relocations" else {})
+    return references | ({"intent_id": "intents"} if table.name == "relocations" else {})
 
 
 CHAINED = (

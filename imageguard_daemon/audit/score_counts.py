@@ -76,13 +76,13 @@ def _never_reviewed(log: Store, selection: Selection, name: str, reviewed: _Ids)
     if not verdicts:
         return
     overall = _overall(log, verdicts) if OVERALL in {name, *selection.scores} else None
-    kept = _kept(log)
+    in_log = _kept(log)
     with open_columns(log) as columns:
         wanted = np.array([_is_wanted(key, verdicts, selection.reason) for key in columns.keys] or [False])
         for batch in _chosen(columns, selection, wanted):
             fresh = batch.where(~np.isin(batch.ids, reviewed)) if len(reviewed) else batch
-            if kept is not None:
-                fresh = fresh.where(np.isin(fresh.ids, kept))
+            if in_log is not None:
+                fresh = fresh.where(np.isin(fresh.ids, in_log))
             for one, (low, high) in selection.scores.items():
                 values = _values(fresh, one, overall)
                 fresh = fresh.where((values >= low) & (values <= high))
@@ -106,8 +106,8 @@ def _values(batch: Batch, name: str, overall: tuple[_Ids, _Floats] | None) -> _F
         return batch.scores[:, SCORE_NAMES.index(name)]
     ids, scores = overall
     places = np.searchsorted(ids, batch.ids)
-    found = np.append(ids, -1)[np.minimum(places, len(ids))] == batch.ids  # others were archived
-    return np.where(found, np.append(scores, np.nan)[np.minimum(places, len(ids))], np.nan)
+    is_known = np.append(ids, -1)[np.minimum(places, len(ids))] == batch.ids  # others were archived
+    return np.where(is_known, np.append(scores, np.nan)[np.minimum(places, len(ids))], np.nan)
 
 
 def _overall(log: Store, verdicts: Sequence[str]) -> tuple[_Ids, _Floats]:

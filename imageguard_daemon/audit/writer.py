@@ -100,7 +100,7 @@ class AuditWriter(LogWriter):
             _add(connection, outcomes, rows)
             rollups.add_moved(connection, before)
 
-    def record_relocations(self, found: Sequence[tuple[int, str, str, int]]) -> None:
+    def record_relocations(self, relocated: Sequence[tuple[int, str, str, int]]) -> None:
         """Record where filed files were found after others moved them: intent id, path, SHA-256, size in bytes."""
         stamp = timestamp(self._now())
         rows = [
@@ -112,7 +112,7 @@ class AuditWriter(LogWriter):
                 "size_bytes": size_bytes,
                 "recorded_at": stamp,
             }
-            for intent_id, path, sha256, size_bytes in found
+            for intent_id, path, sha256, size_bytes in relocated
         ]
         if rows:
             with self.transaction(relocations) as connection:
@@ -132,8 +132,8 @@ class AuditWriter(LogWriter):
         with self.reading() as connection:
             # Each outcome belongs to an intent of its own: the difference is how many lack one. They are the latest.
             lacking = connection.scalar(sa.select(counts[0] - counts[1])) or 0
-            found = connection.execute(query.limit(lacking)).all() if lacking else []
-        return [recorded_intent(row) for row in found if reviews or row.review_id is None][::-1]
+            rows = connection.execute(query.limit(lacking)).all() if lacking else []
+        return [recorded_intent(row) for row in rows if reviews or row.review_id is None][::-1]
 
     def moved_by(self, intent_id: int) -> RecordedIntent | None:
         """Give an intent whose file has moved; None when there is no such intent, or it did not come to that."""
@@ -160,7 +160,7 @@ class AuditWriter(LogWriter):
         None when there is no such file, when it was purged, or when it has its sidecar with this ending (see
         `names.sidecar_ending`): then the sidecar at hand belongs to an image that is still to come.
         """
-        found = (
+        last_seen = (
             sa.select(relocations.c.path)
             .where(relocations.c.intent_id == intents.c.id)
             .order_by(relocations.c.id.desc())
@@ -168,7 +168,7 @@ class AuditWriter(LogWriter):
             .scalar_subquery()
         )
         query = (
-            sa.select(decision_records.c.id, intents.c.destination_path, found.label("found_at"))
+            sa.select(decision_records.c.id, intents.c.destination_path, last_seen.label("found_at"))
             .join(intents, sa.and_(intents.c.decision_id == decision_records.c.id, intents.c.role == "image"))
             .join(outcomes, sa.and_(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome.in_(["moved", "purged"])))
             .where(
@@ -205,12 +205,12 @@ class AuditWriter(LogWriter):
     def _decision_rows(
         self, connection: sa.Connection, judged: Sequence[JudgedFile], first_id: int
     ) -> Iterator[dict[str, Any]]:
-        known = _known_contents(connection, [file.measurement.sha256 for file in judged])
+        first_decisions = _known_contents(connection, [file.measurement.sha256 for file in judged])
         common = {"decided_at": timestamp(self._now()), "host": self._host}
         for decision_id, file in enumerate(judged, first_id):
             sha256 = file.measurement.sha256
-            yield _decision_row(file) | common | {"id": decision_id, "duplicate_of": known.get(sha256)}
-            known.setdefault(sha256, decision_id)
+            yield _decision_row(file) | common | {"id": decision_id, "duplicate_of": first_decisions.get(sha256)}
+            first_decisions.setdefault(sha256, decision_id)
 
     def _insert_intent(
         self, connection: sa.Connection, decision_id: int, intent: Intent, **review: int

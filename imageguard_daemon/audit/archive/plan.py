@@ -105,20 +105,20 @@ def make_plan(
 
 def _end(connection: sa.Connection, begin: Anchor, cutoff: str, most: int | None) -> Anchor | None:
     first_kept = "SELECT id FROM decision_records WHERE id > ? AND decided_at >= ? ORDER BY id LIMIT 1"
-    kept = connection.exec_driver_sql(first_kept, (begin.last_ids["decision_records"], cutoff)).scalar()
-    if kept is None:
+    first_to_stay = connection.exec_driver_sql(first_kept, (begin.last_ids["decision_records"], cutoff)).scalar()
+    if first_to_stay is None:
         last = connection.exec_driver_sql("SELECT max(sequence) FROM chain").scalar()
     else:
         link = (
             "SELECT sequence - 1 FROM chain WHERE sequence > ? AND record_table = 'decision_records' "
             "AND record_id = ? ORDER BY sequence LIMIT 1"
         )
-        last = connection.exec_driver_sql(link, (begin.sequence, kept)).scalar()
+        last = connection.exec_driver_sql(link, (begin.sequence, first_to_stay)).scalar()
     if last is not None and most is not None:
         last = min(last, most)
     if last is None or last <= begin.sequence:
         return None
     head = connection.exec_driver_sql("SELECT hash FROM chain WHERE sequence = ?", (last,)).scalar_one()
     ids = "SELECT record_table, max(record_id) FROM chain WHERE sequence > ? AND sequence <= ? GROUP BY record_table"
-    found: dict[str, Any] = {row[0]: row[1] for row in connection.exec_driver_sql(ids, (begin.sequence, last))}
-    return Anchor(last, head, {t: max(n, found.get(t, 0)) for t, n in begin.last_ids.items()})
+    last_ids: dict[str, Any] = {row[0]: row[1] for row in connection.exec_driver_sql(ids, (begin.sequence, last))}
+    return Anchor(last, head, {t: max(n, last_ids.get(t, 0)) for t, n in begin.last_ids.items()})

@@ -44,14 +44,14 @@ class FleetAddress:
         """
         psycopg = _psycopg()
         try:
-            told = psycopg.conninfo.conninfo_to_dict(self.url)
+            from_address = psycopg.conninfo.conninfo_to_dict(self.url)
         except psycopg.Error as error:
             secret = self.password or self.url.rpartition("@")[0].rpartition(":")[2] or "\0"
             raise UsageError(f"the address of the database is invalid: {str(error).replace(secret, '***')}") from None
         given = {"connect_timeout": max(2, round(min(self.timeout_seconds, _QUIET["connect_timeout"])))}
         password = {"password": self.password} if self.password else {}
         ours = {"application_name": "imageguard-daemon", "client_encoding": "UTF8"}
-        return {**_QUIET, **given, **ours, **told, **password}
+        return {**_QUIET, **given, **ours, **from_address, **password}
 
 
 def is_fleet_url(text: object) -> bool:
@@ -113,12 +113,12 @@ def prepare(engine: sa.Engine, address: FleetAddress) -> str:
     """
     with fleet_connection(engine, str(address), max(address.timeout_seconds, 600)) as connection:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s, 0)", (LOCK_SPACE,))
-        found = version_of(connection)
-        require_known(found, address)
-        if found != newest_version():
+        version = version_of(connection)
+        require_known(version, address)
+        if version != newest_version():
             _require_unicode(connection, address)
             _upgrade(connection)
-        return found
+        return version
 
 
 def prepare_fleet(address: FleetAddress) -> str:
@@ -142,18 +142,18 @@ def require_version(connection: sa.Connection, address: FleetAddress) -> None:
     Raises:
         UnavailableError: they are not; the message says what to do.
     """
-    found = version_of(connection)
-    require_known(found, address)
-    if found != newest_version():
-        what = f"is of an older version ({found})" if found else "is not prepared yet"
+    version = version_of(connection)
+    require_known(version, address)
+    if version != newest_version():
+        what = f"is of an older version ({version})" if version else "is not prepared yet"
         raise UnavailableError(f"database {address} {what}: its owner runs `imageguard-daemon fleet prepare`")
 
 
-def require_known(found: str, address: FleetAddress) -> None:
+def require_known(version: str, address: FleetAddress) -> None:
     """See that no newer version of this package has made the tables."""
-    if found > newest_version():
+    if version > newest_version():
         raise UnavailableError(
-            f"database {address} was made by a newer version of imageguard-daemon (revision {found}); update this one"
+            f"database {address} was made by a newer version of imageguard-daemon (revision {version}); update this one"
         )
 
 

@@ -113,8 +113,8 @@ def hash_at(connection: sa.Connection, branch: Branch, sequence: int) -> bytes |
     if sequence == 0:
         return ORIGIN
     where = (fleet_chain.c.log == branch.of_link(sequence).number, fleet_chain.c.sequence == sequence)
-    found = connection.scalar(sa.select(fleet_chain.c.hash).where(*where))
-    return None if found is None else bytes(found)
+    link_hash = connection.scalar(sa.select(fleet_chain.c.hash).where(*where))
+    return None if link_hash is None else bytes(link_hash)
 
 
 def lock(connection: sa.Connection, branch: Branch) -> None:

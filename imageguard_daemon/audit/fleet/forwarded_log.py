@@ -107,10 +107,10 @@ class ForwardedLog:
         query = "SELECT record_table, max(record_id) FROM chain WHERE sequence <= ? GROUP BY record_table"
         with self._log.reading() as connection:
             anchor = last_anchor(connection)
-            found: dict[str, Any] = {row[0]: row[1] for row in connection.exec_driver_sql(query, (sequence,))}
+            last_ids: dict[str, Any] = {row[0]: row[1] for row in connection.exec_driver_sql(query, (sequence,))}
         if sequence < anchor.sequence:
             return dict.fromkeys(CHAINED, 0)
-        return {table: max(anchor.last_ids[table], found.get(table, 0)) for table in CHAINED}
+        return {table: max(anchor.last_ids[table], last_ids.get(table, 0)) for table in CHAINED}
 
     def links_after(self, sequence: int, most: int) -> list[Linked]:
         """Give the next links with their rows."""
