@@ -53,13 +53,13 @@ def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> L
     from imageguard_daemon.reporting.query import columns_for
 
     settings = _settings(asked)
-    with _log_of(asked, settings) as engine:
-        with columns_for(engine, asked.scope) as columns:
+    with _log_of(asked, settings) as log:
+        with columns_for(log, asked.scope) as columns:
             made, ids = census(columns, asked.scope, scorer_version)
         source = _the_source(made)
         _require_measured(made, scorer_version)
-        images = logged_images(samples(engine, replace(asked.scope, source=source), ids))
-        archived = where_archived(engine)
+        images = logged_images(samples(log, replace(asked.scope, source=source), ids))
+        archived = where_archived(log)
     configured = next((one.preset for one in settings.sources if one.name == source), None) if settings else None
     chosen = preset or configured or made.presets.most_common(1)[0][0]
     return LoggedExamples(source, chosen, made, len(images.good) + len(images.bad), images, archived)
@@ -73,8 +73,8 @@ def judged_by(proposal: "Proposal", found: LoggedExamples, asked: AskedOfLog) ->
 
     scope = replace(asked.scope, source=found.source)
     rules = Rules(changed(proposal), proposal.preset_name, scorer_version=proposal.scorer_version)
-    with _log_of(asked, _settings(asked)) as engine:
-        made = simulation_of(engine, scope, rules)
+    with _log_of(asked, _settings(asked)) as log:
+        made = simulation_of(log, scope, rules)
     told = found.census
     options = f"--source {shlex.quote(printable(found.source))}{asked.text}"
     return FromLog(

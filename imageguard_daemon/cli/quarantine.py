@@ -75,13 +75,13 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
 
     size = asked.limit or PAGE_SIZE
     settings = settings_for(root, config_file)
-    with reading(shape.database or settings.audit.database) as engine:
-        named = named_images(asked, engine, str(settings.root), accepted=asked.state in ACCEPTED_STATES)
-        require_paths(named.unknown, engine)
+    with reading(shape.database or settings.audit.database) as log:
+        named = named_images(asked, log, str(settings.root), accepted=asked.state in ACCEPTED_STATES)
+        require_paths(named.unknown, log)
         selection = replace(selection_of(asked, named.ids, [StateName.waiting]), limit=size + 1)
-        images = page(engine, selection, after)
+        images = page(log, selection, after)
         if not images:
-            require_known(selection, engine)
+            require_known(selection, log)
     images, more = images[:size], images[size - 1].id if len(images) > size else None
     if shape.output is OutputFormat.json:
         listed = [rendering.rejected_as_dict(image) for image in images]
@@ -106,11 +106,11 @@ def show(place: Place, asked: Asked, shape: Shape) -> None:
     if not asked.ids and not asked.paths:
         raise UsageError("name the images, by number or path")
     settings = settings_for(root, place.config_file)
-    with reading(shape.database or settings.audit.database) as engine:
-        named = named_images(asked, engine, str(settings.root))
-        images = page(engine, selection_of(asked, named.ids, [StateName.all]))
-        told = {image.id: reviews_of(engine, image.id) for image in images}
-        require_paths([*named.unknown, *(str(one) for one in asked.ids or () if one not in told)], engine)
+    with reading(shape.database or settings.audit.database) as log:
+        named = named_images(asked, log, str(settings.root))
+        images = page(log, selection_of(asked, named.ids, [StateName.all]))
+        told = {image.id: reviews_of(log, image.id) for image in images}
+        require_paths([*named.unknown, *(str(one) for one in asked.ids or () if one not in told)], log)
     if shape.output is OutputFormat.json:
         typer.echo(json.dumps([rendering.image_as_dict(image, told[image.id]) for image in images], indent=2))
     elif shape.output is OutputFormat.csv:

@@ -68,14 +68,14 @@ def _judge(settings: "Settings", asked: Asked, rules: "Rules") -> "Rejudged":
     from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, scores_of
     from imageguard_daemon.review.rules.rejudging import judge_again
 
-    with reading(settings.audit.database) as engine:
-        named = named_images(asked, engine, str(settings.root))
-        require_paths(named.unknown, engine)
+    with reading(settings.audit.database) as log:
+        named = named_images(asked, log, str(settings.root))
+        require_paths(named.unknown, log)
         selection = selection_of(asked, named.ids, [StateName.waiting])
         rejected = tuple(state for state in selection.states if state in STATE_AFTER["quarantined"].values())
-        made = judge_again(scores_of(engine, replace(selection, states=rejected)), rules)
+        made = judge_again(scores_of(log, replace(selection, states=rejected)), rules)
         if not made.total:
-            require_known(selection, engine)
+            require_known(selection, log)
     return made
 
 

@@ -72,13 +72,13 @@ def reading(database: "LogPlace") -> "Store":
     return open_log(database, complete=True)
 
 
-def require_paths(unknown: Sequence[str], engine: "Store") -> None:
+def require_paths(unknown: Sequence[str], log: "Store") -> None:
     """End the command when images were named that are not there."""
     from imageguard_daemon.audit.archive.archived_files import where_archived
 
     if unknown:
         names = ", ".join(map(printable, unknown))
-        raise NoInputError(f"no rejected image is called {names}{where_archived(engine)}")
+        raise NoInputError(f"no rejected image is called {names}{where_archived(log)}")
 
 
 def print_table(content: "RenderableType") -> None:
@@ -92,13 +92,13 @@ def act_on(settings: "Settings", asked: Asked, order: Order, states: Sequence[St
     """Select images, say how many, and do it when that was asked for; ends the command."""
     from imageguard_daemon.audit.archive.archived_files import where_archived
 
-    with reading(settings.audit.database) as engine:
-        named = named_images(asked, engine, str(settings.root), accepted=order.about_accepted)
+    with reading(settings.audit.database) as log:
+        named = named_images(asked, log, str(settings.root), accepted=order.about_accepted)
         selection = replace(selection_of(asked, named.ids, states), rejected_until=order.rejected_until)
-        chosen, words = _count(selection, engine)
+        chosen, words = _count(selection, log)
         if not chosen and not named.unknown:
-            require_known(selection, engine)
-        archived = "" if chosen else where_archived(engine)
+            require_known(selection, log)
+        archived = "" if chosen else where_archived(log)
     if asked.by_name:
         chosen = named.ids or []
     _require_no_root_among(named.unknown, settings)
@@ -131,12 +131,12 @@ def _tell_missed(named: Named, chosen: Sequence[int], order: Order, archived: st
     return bool(named.unknown or left_out)
 
 
-def _count(selection: "Selection", engine: "Store") -> tuple[list[int], str]:
+def _count(selection: "Selection", log: "Store") -> tuple[list[int], str]:
     from imageguard_daemon.audit.quarantine_queries import selected
     from imageguard_daemon.review.rendering import reasons_in_words, size_in_words
 
     ids, reasons, total_bytes = [], Counter[str](), 0
-    for decision_id, reason, size_bytes in selected(engine, selection):
+    for decision_id, reason, size_bytes in selected(log, selection):
         ids.append(decision_id)
         reasons[reason] += 1
         total_bytes += size_bytes

@@ -225,22 +225,22 @@ class Named:
         return [name for name, ids in self.found if ids and not taken.intersection(ids)]
 
 
-def named_images(asked: Asked, engine: "Store", root: str, *, accepted: bool = False) -> Named:
+def named_images(asked: Asked, log: "Store", root: str, *, accepted: bool = False) -> Named:
     """Look up the images named.
 
     Those with a path are looked for among what the daemon accepted, or else what it rejected and people have reviewed.
     """
     from imageguard_daemon.audit.quarantine_queries import ids_of
 
-    found = ids_of(engine, asked.paths or [], root, accepted=accepted) if asked.paths else {}
+    found = ids_of(log, asked.paths or [], root, accepted=accepted) if asked.paths else {}
     return Named([*((str(one), [one]) for one in asked.ids or ()), *found.items()])
 
 
-def require_known(selection: "Selection", engine: "Store") -> None:
+def require_known(selection: "Selection", log: "Store") -> None:
     """Say so when nothing was found because of a name that the log has never seen; errors are those of reports."""
     from imageguard_daemon.audit.columns import open_columns
 
-    with open_columns(engine) as columns:
+    with open_columns(log) as columns:
         columns.require_known(selection.scope)
 
 

@@ -46,7 +46,7 @@ _MAX_SIZES = 1_000
 
 
 def report_on(
-    engine: Store,
+    log: Store,
     by: Grouping,
     scope: Scope,
     settings: "Reporting",
@@ -63,14 +63,14 @@ def report_on(
     """
     if now is not None:
         scope = replace(scope, until=end_of(scope.since, scope.until, now))
-    made = make_report(by, scope, gather(engine, by, scope, settings, now), settings)
-    images = images_by_id(engine, [one.example_id for one in made.findings if one.example_id])
+    made = make_report(by, scope, gather(log, by, scope, settings, now), settings)
+    images = images_by_id(log, [one.example_id for one in made.findings if one.example_id])
     return replace(made, findings=tuple(replace(one, example=images.get(one.example_id)) for one in made.findings))
 
 
-def gather(engine: Store, by: Grouping, scope: Scope, settings: "Reporting", now: datetime | None = None) -> Facts:
+def gather(log: Store, by: Grouping, scope: Scope, settings: "Reporting", now: datetime | None = None) -> Facts:
     """Give the facts for `make_report`; the errors are those of `report_on`."""
-    with columns_for(engine, scope) as columns:
+    with columns_for(log, scope) as columns:
         first, last = columns.span_ms(scope)
         groupings = groupings_for(by, timedelta(milliseconds=last - first))
         counts, panel, score_stats, bands = _pass(columns, groupings, scope, slot_ms(last - first))
@@ -80,9 +80,9 @@ def gather(engine: Store, by: Grouping, scope: Scope, settings: "Reporting", now
         missed = _missed(columns, scope, score_stats, panel, settings)
         later = _later(columns, scope, now) if now else None
     near = [one.id for one in (*score_stats.accepted_nearest, *score_stats.rejected_nearest)]
-    images = images_by_id(engine, [*near, *(number for ids in score_stats.examples.values() for number in ids)])
+    images = images_by_id(log, [*near, *(number for ids in score_stats.examples.values() for number in ids)])
     facts = Facts(counts, earlier, score_stats, images, bands, later=later, panel=panel, missed=missed)
-    return replace(facts, reviews=count_reviews(engine, scope), end=_end(scope, now))
+    return replace(facts, reviews=count_reviews(log, scope), end=_end(scope, now))
 
 
 def _end(scope: Scope, now: datetime | None) -> datetime | None:
@@ -90,14 +90,14 @@ def _end(scope: Scope, now: datetime | None) -> datetime | None:
     return min(filter(None, (scope.until, now)), default=None)
 
 
-def risen_in(engine: Store, scope: Scope, settings: "Reporting") -> list[Finding]:
+def risen_in(log: Store, scope: Scope, settings: "Reporting") -> list[Finding]:
     """Give what rose in the last hours of a scope and is not over; the errors are those of `report_on`.
 
     What is usual is known from the weeks before, whether they are in scope or not.
     """
     if scope.until is not None:
         scope = replace(scope, since=scope.until - timedelta(hours=MAX_HOURS))
-    with columns_for(engine, scope) as columns:
+    with columns_for(log, scope) as columns:
         counter = CellCounter(columns.keys, HOUR_MS)
         for batch in columns.batches(scope):
             counter.add(batch)
@@ -105,19 +105,19 @@ def risen_in(engine: Store, scope: Scope, settings: "Reporting") -> list[Finding
 
 
 @contextmanager
-def columns_for(engine: Store, scope: Scope) -> Iterator[Columns]:
+def columns_for(log: Store, scope: Scope) -> Iterator[Columns]:
     """Read the roll-ups as of one moment; the errors are those of `report_on`."""
-    with open_columns(engine) as columns:
+    with open_columns(log) as columns:
         columns.require_known(scope)
         yield columns
 
 
-def simulation_of(engine: Store, scope: Scope, rules: Rules) -> Simulation:
+def simulation_of(log: Store, scope: Scope, rules: Rules) -> Simulation:
     """Judge the decisions in scope again, archived ones too; the errors are those of `report_on`."""
-    with columns_for(engine, scope) as columns:
+    with columns_for(log, scope) as columns:
         made = simulate(columns.keys, columns.batches(scope, scores=True), rules, columns.measures)
     examples = (*made.newly_rejected, *made.newly_accepted)
-    return made.with_paths(images_by_id(engine, [one.id for one in examples]))
+    return made.with_paths(images_by_id(log, [one.id for one in examples]))
 
 
 def _pass(

@@ -87,8 +87,8 @@ def interface(site: Site, reports: Reports) -> APIRouter:
         limit: Annotated[int, Field(ge=1, le=500), DIGITS, Query()] = 50,
     ) -> JSONResponse:
         """Decisions, newest first, by the columns of the view `decisions`."""
-        with site.log() as engine:
-            rows = newest_decisions(engine, before, limit + 1)
+        with site.log() as log:
+            rows = newest_decisions(log, before, limit + 1)
         more = rows[limit - 1]["id"] if len(rows) > limit else None
         return JSONResponse({"decisions": [_plain(row) for row in rows[:limit]], "next_before": more})
 

@@ -91,8 +91,8 @@ class Reports:
 
     def _make(self, asked: Asked, by: tuple[Dimension, ...]) -> Report:
         now = self._site.now()
-        with self._site.log() as engine:
-            return report_on(engine, by, asked.scope(now), self._site.settings.reporting, now)
+        with self._site.log() as log:
+            return report_on(log, by, asked.scope(now), self._site.settings.reporting, now)
 
 
 def _images(since: str, reason: str, bucket: Bucket | None) -> str:

@@ -151,5 +151,5 @@ class Site:
     @contextmanager
     def log(self) -> Iterator[Store]:
         """Give the log read-only, for one request and one thread."""
-        with self.connections.lend() as engine:
-            yield engine
+        with self.connections.lend() as log:
+            yield log

@@ -33,15 +33,15 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     @reads(*FILTERS, "notice")
     def decision(request: Request, number: DecisionId) -> HTMLResponse:
         filters = Filters.of(request.query_params)
-        with site.log() as engine:
-            row = decision_row(engine, number)
+        with site.log() as log:
+            row = decision_row(log, number)
             if row is None:
                 raise HTTPException(404, f"There is no decision {number} in this log.")
-            history = reviews_of(engine, number)
+            history = reviews_of(log, number)
             more = {
-                "is_there": place_of(engine, site.settings, number) is not None,
-                "accepted": accepted_before(engine, number, str(row["class"]), ACCEPTED_SHOWN),
-                "neighbours": _neighbours(engine, filters, filters.selection(site.now()), number),
+                "is_there": place_of(log, site.settings, number) is not None,
+                "accepted": accepted_before(log, number, str(row["class"]), ACCEPTED_SHOWN),
+                "neighbours": _neighbours(log, filters, filters.selection(site.now()), number),
             }
         action = history[-1].action if history else ""
         more |= {"history": history, "state": STATE_AFTER[str(row["verdict"])][action]}  # type: ignore[index]
@@ -52,12 +52,12 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     return router
 
 
-def _neighbours(engine: Store, filters: Filters, selection: Selection, number: int) -> dict[str, int | None]:
+def _neighbours(log: Store, filters: Filters, selection: Selection, number: int) -> dict[str, int | None]:
     """Give the images before and after this one in the gallery with these filters."""
     if filters.order != "newest":  # backwards there is the way that one came
-        after = (nearest_page if filters.order == "nearest" else borderline_page)(engine, selection, 1, number).images
+        after = (nearest_page if filters.order == "nearest" else borderline_page)(log, selection, 1, number).images
         return {"prev": None, "next": after[0].id if after else None}
-    newer, older = neighbours(engine, selection, number)
+    newer, older = neighbours(log, selection, number)
     return {"prev": newer, "next": older}
 
 

@@ -76,15 +76,15 @@ class Narrowing:
         return sorted(found, key=lambda name: (not name.casefold().startswith(sought), name))[:NAMES_OFFERED]
 
     def _known(self, field: str) -> list[str]:
-        with self._site.log() as engine, open_columns(engine) as columns:
+        with self._site.log() as log, open_columns(log) as columns:
             return sorted({asked_for(getattr(key, field)) for key in columns.keys if key})
 
     def _parts(self, filters: Filters) -> list[Part] | None:
         name, selection = filters.score or OVERALL, filters.selection(self._site.now())
 
         def count() -> list[int]:
-            with self._site.log() as engine:
-                return count_scores(engine, selection, name)
+            with self._site.log() as log:
+                return count_scores(log, selection, name)
 
         asked = tuple(pair for pair in filters.pairs() if pair[0] not in {"low", "high", "order"})
         counts = _soon(self._counts, asked, count)

@@ -59,8 +59,8 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     @reads(*FILTERS)
     def count(request: Request) -> HTMLResponse:
         selection = replace(Filters.of(request.query_params).selection(site.now()), limit=MAX_IMAGES + 1)
-        with site.log() as engine:
-            images = number_selected(engine, selection)
+        with site.log() as log:
+            images = number_selected(log, selection)
         return render(request, "count.html", images=images, most=MAX_IMAGES)
 
     return router
@@ -80,11 +80,11 @@ def _back(been: list[int]) -> dict[str, object] | None:
 
 def _page(site: Site, filters: Filters, after: int | None) -> Nearest:
     selection = filters.selection(site.now())
-    with site.log() as engine:
+    with site.log() as log:
         if filters.order == "nearest":
-            return nearest_page(engine, selection, PAGE_SIZE, after)
+            return nearest_page(log, selection, PAGE_SIZE, after)
         if filters.order == "borderline":
-            return borderline_page(engine, selection, PAGE_SIZE, after)
-        images = page(engine, replace(selection, limit=PAGE_SIZE + 1), after)
+            return borderline_page(log, selection, PAGE_SIZE, after)
+        images = page(log, replace(selection, limit=PAGE_SIZE + 1), after)
     more = images[PAGE_SIZE - 1].id if len(images) > PAGE_SIZE else None
     return Nearest(tuple(images[:PAGE_SIZE]), more)

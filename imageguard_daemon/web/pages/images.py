@@ -131,8 +131,8 @@ def _why_not_there(place: ImageFile | None) -> tuple[str, str]:
 
 
 def _place(site: Site, number: int) -> ImageFile | None:
-    with site.log() as engine:
-        return place_of(engine, site.settings, number)
+    with site.log() as log:
+        return place_of(log, site.settings, number)
 
 
 def sharpness_map(areas: Areas) -> str:

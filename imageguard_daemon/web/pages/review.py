@@ -141,8 +141,8 @@ def _reviewer(site: Site, request: Request, given: QueryParams) -> Reviewer:
 
 def _count(site: Site, selection: Selection) -> tuple[list[int], Counter[str], int]:
     ids, reasons, total_bytes = [], Counter[str](), 0
-    with site.log() as engine:
-        for decision_id, reason, size_bytes in selected(engine, selection):
+    with site.log() as log:
+        for decision_id, reason, size_bytes in selected(log, selection):
             ids.append(decision_id)
             reasons[reason] += 1
             total_bytes += size_bytes

@@ -116,8 +116,8 @@ class Thresholds:
         period = parse_period(trial.since or None, None, self._site.now(), PARAMETERS)
         scope = Scope(*period, source=None if self._site.is_fleet else trial.source.name)
         try:
-            with self._site.log() as engine:
-                return simulation_of(engine, scope, trial.rules)
+            with self._site.log() as log:
+                return simulation_of(log, scope, trial.rules)
         except UsageError:  # nothing of this source has been judged yet
             return Simulation()
 
