@@ -17,6 +17,8 @@ from imageguard_daemon.sandbox.pictures import contents_of
 
 MAX_BYTES = 48 * 1024 * 1024
 """Memory for small pictures: some thousands of them."""
+MAX_RENDERS = 20_000
+"""What cannot be decoded takes hardly any memory, and is remembered, too."""
 SHOWABLE = {
     "JPEG": "image/jpeg",
     "PNG": "image/png",
@@ -52,32 +54,32 @@ class RenderCache:
     def __init__(self, maker: Maker) -> None:
         self._maker = maker
         self._making, self._lock = threading.Lock(), threading.Lock()
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._renders: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
 
     def of(self, path: Path, sha256: str) -> bytes | None:
         """Give what was made; empty when it cannot be decoded, None when there is no such content there."""
         with self._lock:
-            if sha256 in self._kept:
-                self._kept.move_to_end(sha256)
-                return self._kept[sha256]
+            if sha256 in self._renders:
+                self._renders.move_to_end(sha256)
+                return self._renders[sha256]
         with self._making:  # one decoder: a gallery must not take the processors from the daemon
             data = contents_of(path, sha256)
             if not data:
                 return None
             try:
-                made = self._maker.make(data)
+                render = self._maker.make(data)
             except (RetryableError, UnavailableError):  # says nothing about the image: not remembered
                 return b""
-        self._keep(sha256, made)
-        return made
+        self._keep(sha256, render)
+        return render
 
-    def _keep(self, sha256: str, made: bytes) -> None:
+    def _keep(self, sha256: str, render: bytes) -> None:
         with self._lock:
-            self._bytes += len(made) - len(self._kept.pop(sha256, b""))
-            self._kept[sha256] = made
-            while self._bytes > MAX_BYTES or len(self._kept) > 20_000:
-                self._bytes -= len(self._kept.popitem(last=False)[1])
+            self._bytes += len(render) - len(self._renders.pop(sha256, b""))
+            self._renders[sha256] = render
+            while self._bytes > MAX_BYTES or len(self._renders) > MAX_RENDERS:
+                self._bytes -= len(self._renders.popitem(last=False)[1])
 
     def close(self) -> None:
         """End the process."""

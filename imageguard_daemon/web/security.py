@@ -78,6 +78,11 @@ class Guard:
             await self._error_page(Request(scope), 408, str(error), CLOSE)(scope, receive, sender)
 
     def _refusal(self, scope: Scope) -> Response | None:
+        """Say no to what no page should see; None for a request that may pass.
+
+        The host comes first: a page of another site whose name was bound to our address must learn nothing, not even
+        that a token is needed. Who asks comes before where from, since the answers of pages greet the holder.
+        """
         headers, asked = Headers(scope=scope), Request(scope)
         if not self._is_our_host(headers.get("host", "")):
             return self._error_page(asked, 421, "This server does not answer to that name; see --allow-host.")
@@ -114,6 +119,7 @@ class Guard:
         return self._site.sessions.holder(cookie_of(headers, SESSION), tokens)
 
     def _is_our_host(self, host: str) -> bool:
+        # Not by Starlette's TrustedHostMiddleware: it cuts the address of IPv6 at its first colon, and answers 400.
         try:
             parts = urlsplit(f"//{host}")
             name = (parts.hostname or "").rstrip(".")

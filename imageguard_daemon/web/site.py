@@ -3,24 +3,75 @@
 import secrets
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from imageguard_daemon.audit.fleet.database import FleetAddress, is_fleet_url
-from imageguard_daemon.audit.opening import LogPlace
+from imageguard_daemon.audit.opening import LogPlace, open_log, which_file
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.timestamps import utc_now
 from imageguard_daemon.review.rendering import PAST
 from imageguard_daemon.review.values import Reviewed
-from imageguard_daemon.web.log_connections import LogConnections
 from imageguard_daemon.web.tokens import Sessions, Tokens
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+MAX_IDLE = 8
+_MAX_CLIENTS = 1_000
 _MAX_NOTICES = 200
+_File = tuple[int, int]
+
+
+class LogConnections:
+    """Lends each request a connection of its own; any thread may ask.
+
+    An idle one has no transaction open, so that the daemon folds its WAL in as if nobody was there. When another file
+    has taken the log's place, those to the old one are closed. SQLAlchemy's pool keeps connections; here logs are kept
+    whose version was checked, and of which each request has one for itself.
+    """
+
+    def __init__(self, database: LogPlace) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._idle: deque[Store] = deque()
+        self._file: _File | None = None
+
+    @contextmanager
+    def lend(self) -> Iterator[Store]:
+        """Give a connection for one request and one thread; one that met an error is not used again."""
+        log, file = self._take()
+        try:
+            yield log
+        except BaseException:
+            log.close()
+            raise
+        self._put_back(log, file)
+
+    def close(self) -> None:
+        """Close those that are idle."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+
+    def _take(self) -> tuple[Store, _File | None]:
+        file = which_file(self._database)
+        if file != self._file:
+            self.close()
+        with self._lock:
+            self._file = file
+            if self._idle:
+                return self._idle.pop(), file
+        return open_log(self._database, complete=True), file
+
+    def _put_back(self, log: Store, file: _File | None) -> None:
+        with self._lock:
+            if file == self._file and len(self._idle) < MAX_IDLE:
+                self._idle.append(log)
+                return
+        log.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +100,11 @@ class RateLimit:
         with self._lock:
             left, at = self._left.pop(client, (float(self._per_minute), now))
             left = min(float(self._per_minute), left + (now - at) * rate)
-            lacking = min(events, self._per_minute) - left
-            self._left[client] = (left if lacking > 0 else left - events, now)
-            while len(self._left) > 1000:
+            missing = min(events, self._per_minute) - left
+            self._left[client] = (left if missing > 0 else left - events, now)
+            while len(self._left) > _MAX_CLIENTS:
                 self._left.popitem(last=False)
-            return max(0.0, lacking / rate)
+            return max(0.0, missing / rate)
 
     def take(self, client: str, events: int = 1) -> None:
         """Take events from a client's share; TooOftenError says how many seconds it has to wait."""

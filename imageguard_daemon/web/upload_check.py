@@ -66,26 +66,30 @@ class Checker:
         """Give the one that measures as the daemon does; one whose readout is no longer the daemon's is replaced."""
         with self._lock:
             if self._measurer is None:
-                self._measurer = self._made()
+                self._measurer = self._new_measurer()
             if self._scorer_of_daemon_beside(self._measurer):
-                made = self._made()
-                if wanted := self._scorer_of_daemon_beside(made):
+                fresh = self._new_measurer()
+                if wanted := self._scorer_of_daemon_beside(fresh):
                     raise RetryableError(
                         f"The daemon judges by scorer {wanted}, and what scoring.readout names by now makes "
-                        f"{made.scorer_version}: images can be checked again once the daemon was restarted."
+                        f"{fresh.scorer_version}: images can be checked again once the daemon was restarted."
                     )
                 self.close()
-                self._measurer = made
+                self._measurer = fresh
             return self._measurer
 
     def _scorer_of_daemon_beside(self, measurer: BytesMeasurer) -> str:
         """Name the scorer of the daemon that runs, if it is another than the measurer's."""
-        told = None if self._state_folder is None else status.read(self._state_folder)
-        if self._state_folder is None or told is None or told["scorer_version"] == measurer.scorer_version:
+        if self._state_folder is None:
             return ""
-        return str(told["scorer_version"]) if told["process_id"] == running_process(self._state_folder) else ""
+        last = status.read(self._state_folder)
+        if last is None or last["scorer_version"] == measurer.scorer_version:
+            return ""
+        # What a daemon that has ended judged by binds nobody.
+        is_running = last["process_id"] == running_process(self._state_folder)
+        return str(last["scorer_version"]) if is_running else ""
 
-    def _made(self) -> BytesMeasurer:
+    def _new_measurer(self) -> BytesMeasurer:
         try:
             return BytesMeasurer(self._settings, min(_MAX_SECONDS, self._settings.timeout_seconds))
         except FatalError as error:  # what is not there today may be there tomorrow, and other pages need none

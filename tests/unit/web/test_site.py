@@ -6,7 +6,7 @@ import pytest
 
 from imageguard_daemon.audit.database import open_for_writing
 from imageguard_daemon.core.errors import NoInputError
-from imageguard_daemon.web.log_connections import LogConnections
+from imageguard_daemon.web.site import LogConnections
 
 
 @pytest.fixture
