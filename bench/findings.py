@@ -275,8 +275,8 @@ def _print_alarms(trials: int, years: int) -> None:
 def false_alarms(seed: int, a_day: float, rate: float, burst: int, day: float) -> tuple[int, int]:
     """Give how many causes raise an alarm in a year without any, and how many groups: one bad day is bad for all."""
     made = hours_of(seed, on_days(seed, rate, day), a_day, burst, _GROUPS)
-    told = [one.told for row in alarms(*made, spread_known(*made), limit_for(_GROUPS)) for one in row]
-    return len({hour // (2 * DAY_SLOTS) for hour in told}), len(told)
+    raised = [one.raised for row in alarms(*made, spread_known(*made), limit_for(_GROUPS)) for one in row]
+    return len({hour // (2 * DAY_SLOTS) for hour in raised}), len(raised)
 
 
 class Step(NamedTuple):
@@ -296,7 +296,7 @@ def hours_until_told(seed: int, step: Step) -> int:
     rates = np.where(np.arange(len(days)) < BASELINE_SLOTS, step.before, step.after) * days
     images[:1], rejected[:1] = hours_of(seed + 1_000, np.minimum(rates, 0.95), step.a_day, step.burst, 1)
     [one, *_] = alarms(images, rejected, spread_known(images, rejected), limit_for(_GROUPS))
-    return next((each.told - BASELINE_SLOTS for each in one if each.told >= BASELINE_SLOTS), BASELINE_SLOTS)
+    return next((each.raised - BASELINE_SLOTS for each in one if each.raised >= BASELINE_SLOTS), BASELINE_SLOTS)
 
 
 def main() -> None:

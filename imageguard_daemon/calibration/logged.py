@@ -77,45 +77,45 @@ def next_commands(proposal: Proposal, log: str, files: str, scope: str) -> tuple
     return (simulate, f"imageguard-daemon rejudge {files} {rules}") if files else (simulate,)
 
 
-def in_words(told: FromLog) -> Iterator[str]:
+def in_words(origin: FromLog) -> Iterator[str]:
     """Say what the proposal rests on, for people."""
     yield (
-        f"{told.measured:,} images of source '{shown(told.source)}' in the log; all that nobody rejected, or confirmed "
-        "as rejected, are taken as good"
+        f"{origin.measured:,} images of source '{shown(origin.source)}' in the log; all that nobody rejected, or "
+        "confirmed as rejected, are taken as good"
     )
-    if told.sampled < told.measured:
-        yield f"{told.sampled:,} of them were read, spread evenly"
-    if told.released:
-        yield f"{told.released:,} of them were released or approved by people"
-    if told.unmeasured:
-        reasons = ", ".join(f"{n:,} {shown(reason)}" for reason, n in Counter(told.unmeasured).most_common())
+    if origin.sampled < origin.measured:
+        yield f"{origin.sampled:,} of them were read, spread evenly"
+    if origin.released:
+        yield f"{origin.released:,} of them were released or approved by people"
+    if origin.unmeasured:
+        reasons = ", ".join(f"{n:,} {shown(reason)}" for reason, n in Counter(origin.unmeasured).most_common())
         yield f"left out, since nothing could be measured: {reasons}"
-    if told.other_versions:
-        versions = ", ".join(f"{n:,} by version {shown(v)}" for v, n in Counter(told.other_versions).most_common())
+    if origin.other_versions:
+        versions = ", ".join(f"{n:,} by version {shown(v)}" for v, n in Counter(origin.other_versions).most_common())
         yield f"left out, since another scorer measured them: {versions}"
-    if told.unreadable:
-        yield f"left out, since their scores cannot be read: {told.unreadable:,}"
+    if origin.unreadable:
+        yield f"left out, since their scores cannot be read: {origin.unreadable:,}"
 
 
-def as_dict(told: FromLog) -> dict[str, Any]:
+def as_dict(origin: FromLog) -> dict[str, Any]:
     """Give it in the form of `--format json`."""
-    overall = told.simulation.overall
+    overall = origin.simulation.overall
     return {
-        "source": told.source,
-        "measured": told.measured,
-        "sampled": told.sampled,
-        "released_by_people": told.released,
-        "unmeasured": dict(Counter(told.unmeasured).most_common()),
-        "other_scorer_versions": dict(Counter(told.other_versions).most_common()),
-        "unreadable": told.unreadable,
+        "source": origin.source,
+        "measured": origin.measured,
+        "sampled": origin.sampled,
+        "released_by_people": origin.released,
+        "unmeasured": dict(Counter(origin.unmeasured).most_common()),
+        "other_scorer_versions": dict(Counter(origin.other_versions).most_common()),
+        "unreadable": origin.unreadable,
         "total": overall.total,
         "rejected_before": overall.before,
         "rejected_after": overall.after,
         "newly_rejected": overall.newly_rejected,
         "newly_accepted": overall.newly_accepted,
-        "reasons_before": dict(told.simulation.reasons_before.most_common()),
-        "reasons_after": dict(told.simulation.reasons_after.most_common()),
-        "commands": list(told.commands),
+        "reasons_before": dict(origin.simulation.reasons_before.most_common()),
+        "reasons_after": dict(origin.simulation.reasons_after.most_common()),
+        "commands": list(origin.commands),
     }
 
 

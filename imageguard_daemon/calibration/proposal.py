@@ -121,8 +121,8 @@ class Proposal:
                 continue
             for cost, threshold, signal in sorted(_ways_to_catch(sample.scores, columns))[:1]:
                 nearest.setdefault(signal, []).append((cost, threshold))
-        told = [Missed(signal, len(found), min(found)[1], min(found)[0]) for signal, found in nearest.items()]
-        return sorted(told, key=lambda missed: (missed.cost, -missed.images))
+        misses = [Missed(signal, len(found), min(found)[1], min(found)[0]) for signal, found in nearest.items()]
+        return sorted(misses, key=lambda missed: (missed.cost, -missed.images))
 
     @cached_property
     def switched_off(self) -> list[SwitchedOff]:

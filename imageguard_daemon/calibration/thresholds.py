@@ -30,7 +30,7 @@ _STEP = 10
 
 
 def rejects(thresholds: Scores, scores: Scores) -> bool:
-    """Tell whether an image with these scores would be rejected: a score is below its threshold."""
+    """Check whether an image with these scores would be rejected: a score is below its threshold."""
     return any(score < threshold for score, threshold in zip(scores, thresholds, strict=True))
 
 
@@ -72,7 +72,7 @@ def decisive(good: Sequence[Scores], thresholds: Scores, preset: Scores) -> int:
 
 
 def _moves_past(lowest: float, second: float, threshold: float, preset: float) -> bool:
-    """Tell whether the threshold would rise above the lowest image if that one were not there."""
+    """Check whether the threshold would rise above the lowest image if that one were not there."""
     if threshold <= preset:
         return lowest < preset
     return threshold + (second - lowest) / 2 > lowest  # it stands in the middle between bad and good images

@@ -92,8 +92,8 @@ class _ValidatedImages(Dataset[Any]):
         self._warned: set[str] = set()
         if samples and not self.samples:
             reasons = Counter(rejected.reason or "below min_score" for rejected in self.rejected)
-            told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-            warnings.warn(f"none of {len(samples):,} images was kept: {told}", UserWarning, stacklevel=3)
+            message = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+            warnings.warn(f"none of {len(samples):,} images was kept: {message}", UserWarning, stacklevel=3)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -126,8 +126,8 @@ class _ValidatedImages(Dataset[Any]):
         """Say once in each process that a sample is replaced."""
         if path not in self._warned:
             self._warned.add(path)
-            told = f"{printable(path)} can no longer be loaded ({error}); the next sample takes its place"
-            warnings.warn(told, RuntimeWarning, stacklevel=4)
+            message = f"{printable(path)} can no longer be loaded ({error}); the next sample takes its place"
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
 def _state_of(verdict: Verdict) -> int | None:
@@ -248,12 +248,14 @@ class ValidatedImageFolder(_ValidatedImages, _Folder):
                 raise FileNotFoundError(f"there is no image of class {printable(name)} in {printable(self.root)}")
             samples += [(path, number) for path in images]
         if others:
-            told = ", ".join(f"{count:,} {ending}" for ending, count in sorted(others.items()))
-            warnings.warn(f"left out, though torchvision's ImageFolder takes them: {told}", UserWarning, stacklevel=3)
+            message = ", ".join(f"{count:,} {ending}" for ending, count in sorted(others.items()))
+            warnings.warn(
+                f"left out, though torchvision's ImageFolder takes them: {message}", UserWarning, stacklevel=3
+            )
         return samples
 
     def _is_image(self, path: str, others: Counter[str]) -> bool:
-        """Tell whether a file is to be judged; endings that only torchvision knows are counted."""
+        """Check whether a file is to be judged; endings that only torchvision knows are counted."""
         if self.is_valid_file is not None:
             return self.is_valid_file(path)
         ending = os.path.splitext(path)[1].lower()
@@ -264,8 +266,8 @@ class ValidatedImageFolder(_ValidatedImages, _Folder):
         kept = set(self.targets)
         empty = [name for name, number in self.class_to_idx.items() if number not in kept]
         if kept and empty:  # of nothing at all there is a warning already
-            told = f"no image was kept in {len(empty)} of {len(self.classes)} classes: "
-            warnings.warn(told + ", ".join(map(printable, empty[:10])), UserWarning, stacklevel=3)
+            message = f"no image was kept in {len(empty)} of {len(self.classes)} classes: "
+            warnings.warn(message + ", ".join(map(printable, empty[:10])), UserWarning, stacklevel=3)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         image, target = self._load(index)

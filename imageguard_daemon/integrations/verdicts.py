@@ -174,8 +174,8 @@ def _measure(paths: Sequence[str], cache: Path, scoring: Scoring, version: str) 
     )
     if made.returncode != os.EX_OK:
         raise UnavailableError(f"the images could not be judged: {_why(made)}")
-    told = [json.loads(line) for line in made.stdout.splitlines()]
-    return {one["path"]: (one["reason"], one["detail"]) for one in told}
+    images = [json.loads(line) for line in made.stdout.splitlines()]
+    return {image["path"]: (image["reason"], image["detail"]) for image in images}
 
 
 def _why(made: "subprocess.CompletedProcess[bytes]") -> str:

@@ -147,7 +147,7 @@ def scales_below(by_measure: Mapping[str, float], thresholds: Mapping[str, float
 
 
 def _is_borderline(by_measure: Mapping[str, float], thresholds: Mapping[str, float], bad: Sequence[Scale]) -> bool:
-    """Tell whether the signal that decides lies where good and bad images mix.
+    """Check whether the signal that decides lies where good and bad images mix.
 
     Of a rejected image that is its reason; of an accepted one the signal with the least margin in its own band. A
     threshold of 0 rejects nothing, so nothing is near to it.

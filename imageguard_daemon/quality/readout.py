@@ -129,7 +129,7 @@ def _most_over(features: Features) -> float:
 
 
 def _is_ink_on_paper(vector: Floats) -> bool:
-    """Tell whether a program drew dark on white: too much light leaves tones between in a photo, and little dark."""
+    """Check whether a program drew dark on white: too much light leaves tones between in a photo, and little dark."""
     ink, dark, bright = (float(vector[at]) ** 2 for at in (_INK, _DARK, _BRIGHT))
     between = 1 - dark - bright
     is_clear = between <= _MAX_BETWEEN and ink >= max(_MIN_INK, _INK_FOR_TONES * between)
@@ -203,8 +203,8 @@ def _without_doubt(measure: str, score: float) -> float:
     doubt = _DOUBT.get(measure)
     if doubt is None or score <= doubt[0]:
         return score
-    start, end, told = doubt
-    return start + (told - start) * _ramp(score, start, end) + (1 - told) * _ramp(score, end, 1.0)
+    start, end, reported = doubt
+    return start + (reported - start) * _ramp(score, start, end) + (1 - reported) * _ramp(score, end, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,11 +201,6 @@ def scores_by_threshold(scores: Mapping[str, float], measures: Mapping[str, Any]
     return {scale.threshold: known[scale.threshold] for scale in SCALES}
 
 
-def score_measures(measures: Measures) -> dict[str, float]:
-    """Give the six scores of an image, 0 to 100, 100 is best."""
-    return signal_scores(scale_scores(measures))
-
-
 def rounded(value: float, limit: float, digits: int = 0) -> float:
     """Round a score for people without taking it over a limit: 59.7 of 60 needed are 59, not 60."""
     near = round(value, digits)

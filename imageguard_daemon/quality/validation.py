@@ -101,8 +101,8 @@ def _measure_path(path: str, readout: Readout | None) -> Measurement:
 def _measure_array(array: NDArray[Any], readout: Readout | None) -> Measurement:
     array = array.astype(array.dtype.newbyteorder("="), copy=False)  # as TIFF readers give it
     if array.dtype not in (np.uint8, np.uint16, np.bool_):
-        told = f"an array must be of uint8, uint16 or bool, not {array.dtype}"
-        raise TypeError(told + _HINTS.get(array.dtype.kind, ""))
+        message = f"an array must be of uint8, uint16 or bool, not {array.dtype}"
+        raise TypeError(message + _HINTS.get(array.dtype.kind, ""))
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         is_turned = array.ndim == 3 and 0 not in array.shape and array.shape[0] in (1, 3, 4)
         hint = "; channels come last: array.transpose(1, 2, 0)" if is_turned else ""

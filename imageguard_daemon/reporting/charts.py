@@ -130,10 +130,10 @@ def rejections_over_time(buckets: Sequence[Bucket], link: Link) -> Chart:
                 )
         if one.is_part:
             parts.append((x + width if x > 50 else x, 100 - 100 * below / top))
-    told = (f"{images:,} {shown(reason)}" for reason, images in total.ranked_reasons().items())
+    amounts = (f"{images:,} {shown(reason)}" for reason, images in total.ranked_reasons().items())
     return Chart(
         "Rejected images over time, by reason",
-        f"{_span(buckets)}: {', '.join(told)}.",
+        f"{_span(buckets)}: {', '.join(amounts)}.",
         _span(buckets),
         f"rejected images per {buckets[0].unit}",
         _times(buckets),

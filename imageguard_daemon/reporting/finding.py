@@ -37,7 +37,7 @@ ADVICE: dict[str, str] = {
 
 
 _NAMED = 2
-"""So many of the groups that are told are named in a sentence about others."""
+"""So many of the groups that are reported are named in a sentence about others."""
 _LISTED = frozenset({"class", "source", "camera", "reason", "since", "until"})
 """What rejected images can be listed by."""
 
@@ -86,8 +86,8 @@ class Finding:
         return f"{self.sentence} {self.look_at}"
 
     @property
-    def told(self) -> str:
-        """The same with the command that shows its images, for those who are told of it elsewhere."""
+    def sentence_with_command(self) -> str:
+        """The same with the command that shows its images, for those who read of it elsewhere."""
         return f"{self.message} `{self.command}` shows them." if self.command else self.message
 
     @property
@@ -189,7 +189,7 @@ def group_in_words(where: Mapping[str, str]) -> str:
     return words[0].upper() + words[1:]
 
 
-def told_in_words(groups: Sequence[Mapping[str, str]]) -> str:
+def named_in_words(groups: Sequence[Mapping[str, str]]) -> str:
     """Name groups that are told within a sentence: class 'lynx', source 'web' and 4 more that are told."""
     names = [name[0].lower() + name[1:] for name in map(group_in_words, groups)]
     more = [f"{len(names) - _NAMED:,} more that are told"] if len(names) > _NAMED else []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding, Shows, told_in_words
+from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding, Shows, named_in_words
 from imageguard_daemon.reporting.patterns import Patterns
 from imageguard_daemon.reporting.questions.boundary import just_below
 from imageguard_daemon.reporting.questions.change import Changed, changes, more_near_thresholds
@@ -53,7 +53,7 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
         *mostly,
         *(() if alone else lone_classes(seen, settings)),
         *unlike,
-        *small_classes(seen, settings, _told(seen, different, mostly)),
+        *small_classes(seen, settings, _reported_streams(seen, different, mostly)),
         *(finding for _, finding in changed),
         *cycles(seen, settings),
         *volumes(seen, settings),
@@ -70,11 +70,11 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
     return tuple(replace(one, scope=seen.scope) for one in found)
 
 
-def _explained(one: Finding, told: Sequence[Finding], seen: Patterns, settings: "Reporting") -> Finding:
-    """Say what the overall rate is without the groups that are told, where that is no more above the limit."""
+def _explained(one: Finding, reported: Sequence[Finding], seen: Patterns, settings: "Reporting") -> Finding:
+    """Say what the overall rate is without the groups that are reported, where that is no more above the limit."""
     named: list[Mapping[str, str]] = []
     without = np.zeros(len(seen.panel.streams), bool)
-    for each in sorted(told, key=lambda each: (each.kind != "source_mostly_rejected", -each.excess)):
+    for each in sorted(reported, key=lambda each: (each.kind != "source_mostly_rejected", -each.excess)):
         where = {name: value for name, value in each.where.items() if name != "reason"}
         chosen = _streams_of(where, seen)
         if (chosen & ~without).any():
@@ -84,19 +84,19 @@ def _explained(one: Finding, told: Sequence[Finding], seen: Patterns, settings: 
     if not named or rest.total < settings.min_sample or rest.rate > settings.rejection_rate_limit:
         return one
     rate = f"{percent(rest.rate)} of {rest.total:,}"
-    sentence = f"{one.sentence} Without {told_in_words(named)} it is {rate}."
+    sentence = f"{one.sentence} Without {named_in_words(named)} it is {rate}."
     return replace(one, sentence=sentence, look_at="Start with the findings on these.")
 
 
-def _told(
+def _reported_streams(
     seen: Patterns, different: Sequence[tuple[Different, Finding]], mostly: Sequence[Finding]
 ) -> npt.NDArray[np.bool_]:
     """Give the streams of groups that differ and of sources that are mostly rejected."""
     sources = {one.subject for one in mostly}
-    told = np.array([stream[1] in sources for stream in seen.panel.streams])
+    reported = np.array([stream[1] in sources for stream in seen.panel.streams])
     for one, _ in different:
-        told |= one.chosen
-    return told
+        reported |= one.chosen
+    return reported
 
 
 def _different(
@@ -106,21 +106,21 @@ def _different(
     mostly: Sequence[Finding],
     changed: Sequence[Changed],
 ) -> Iterator[Finding]:
-    """Give the groups that differ, but not what is told of a source already, nor what only its change makes differ."""
-    told = {one.subject for one in mostly}
+    """Give the groups that differ, but not what is said of a source already, nor what only its change makes differ."""
+    reported = {one.subject for one in mostly}
     for one, finding in different:
-        if one.where.get("source") in told and len(one.where) == 1:
+        if one.where.get("source") in reported and len(one.where) == 1:
             continue
         if finding.kind != "class_consistently_rejected" and _is_its_change(one, changed, seen):
             continue
         source = _only_source(one, seen)
-        if source in told and _is_like_its_source(one, seen, settings.min_sample):
+        if source in reported and _is_like_its_source(one, seen, settings.min_sample):
             continue
-        yield _referring(finding, source, told)
+        yield _referring(finding, source, reported)
 
 
 def _is_its_change(one: Different, changed: Sequence[Changed], seen: Patterns) -> bool:
-    """Tell whether a group was like the others before it changed."""
+    """Check whether a group was like the others before it changed."""
     others = one.others_rejected / max(one.others_total, 1)
     for each in changed:
         if each.where and (each.chosen & one.chosen).any():
@@ -140,13 +140,13 @@ def _only_source(one: Different, seen: Patterns) -> str | None:
 
 
 def _streams_of(where: Mapping[str, str], seen: Patterns) -> npt.NDArray[np.bool_]:
-    """Give all streams of a group: some of them may have been told with another."""
+    """Give all streams of a group: some of them may have been reported with another."""
     groups = seen.panel.groups(*where)
     return np.equal(groups.of_stream, groups.names.index(tuple(where.values())))
 
 
 def _is_like_its_source(one: Different, seen: Patterns, least: int) -> bool:
-    """Tell whether other images of its only source are hardly better: then what is told of the source says it."""
+    """Check whether other images of its only source are hardly better: then what is reported of the source says it."""
     ours = _streams_of(one.where, seen)
     source = seen.panel.streams[int(ours.argmax())][1]
     theirs = np.array([stream[1] == source for stream in seen.panel.streams]) & ~ours
@@ -154,30 +154,30 @@ def _is_like_its_source(one: Different, seen: Patterns, least: int) -> bool:
     return rest.total >= least and not is_clear(np.array(seen.panel.tally(ours).rate), np.array(rest.rate))
 
 
-def _referring(finding: Finding, source: str | None, told: set[str]) -> Finding:
+def _referring(finding: Finding, source: str | None, reported: set[str]) -> Finding:
     """Have the finding about a class refer to the one source that it comes from."""
     if source is None:
         return finding
     alone = f"Its images come from source '{shown(source)}' alone"
-    if source in told:
+    if source in reported:
         return replace(finding, look_at=f"{alone}: see there. {LOOK_AT[next(iter(finding.where))]}")
     return replace(finding, look_at=f"{alone}. {finding.look_at}")
 
 
-def _are_rejected(thumbnails: Finding, told: Sequence[Finding], seen: Patterns) -> bool:
-    """Tell whether most of the thumbnails are rejected for their size, and a finding has said so already."""
+def _are_rejected(thumbnails: Finding, reported: Sequence[Finding], seen: Patterns) -> bool:
+    """Check whether most of the thumbnails are rejected for their size, and a finding has said so already."""
     sources, classes = seen.panel.tallies("source"), seen.panel.tallies("class")
     group = (sources if sources.get(thumbnails.subject) else classes).get(thumbnails.subject, Tally())
     of_size = group.reasons.get("low_resolution", 0) * 2 > thumbnails.evidence["rejected"]
     return of_size and any(
         one.kind == "mostly_low_resolution"
         or (one.kind == "source_mostly_rejected" and sources[one.subject].top_reason == "low_resolution")
-        for one in told
+        for one in reported
     )
 
 
 def _is_reason_of(one: Finding, mostly: Sequence[Finding], seen: Patterns) -> bool:
-    """Tell whether most rejections for a reason are those of sources of which that is told."""
+    """Check whether most rejections for a reason are those of sources of which that is reported."""
     sources = seen.panel.tallies("source")
-    told = [each for each in mostly if sources[each.subject].top_reason == one.subject]
-    return sum(each.evidence["rejected"] for each in told) * 2 > one.evidence["rejected"]
+    reported = [each for each in mostly if sources[each.subject].top_reason == one.subject]
+    return sum(each.evidence["rejected"] for each in reported) * 2 > one.evidence["rejected"]

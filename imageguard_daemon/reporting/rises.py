@@ -154,7 +154,7 @@ class Rises:
         return pairs[best] if np.isfinite(z[best]) else (begin, end)
 
     def _stands_out(self, row: int, begin: int, end: int) -> bool:
-        """Tell whether no other time of its length comes near it: then it is not a usual bad day."""
+        """Check whether no other time of its length comes near it: then it is not a usual bad day."""
         images, hits, length = self.images[row], self.hits[row], end - begin
         starts = np.arange(self._slots - length + 1)
         summed, summed_bad = _summed(images[None])[0], _summed(hits[None])[0]
@@ -167,7 +167,7 @@ class Rises:
 
 
 def is_clear(rate: Counts, other: Counts) -> npt.NDArray[np.bool_]:
-    """Tell whether rates are so much higher that it is worth telling."""
+    """Check whether rates are so much higher that it is worth telling."""
     much = (rate >= CLEARLY_HIGHER * other) | ((1 - other >= CLEARLY_HIGHER * (1 - rate)) & (rate - other >= 0.1))
     return much & (rate - other >= POINTS)
 

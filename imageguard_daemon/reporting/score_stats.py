@@ -162,7 +162,7 @@ class ScoreCounter:
         self._common, self._is_mixed = self._most_common(images)[0], True
 
     def is_right(self, images: _Ints) -> bool:
-        """Tell whether what was supposed holds for the images that keys have; if not, all is to be done again."""
+        """Check whether what was supposed holds for the images that keys have; if not, all is to be done again."""
         common, self._is_mixed = self._most_common(images)
         return common == self._common or not self._is_mixed
 
@@ -298,7 +298,7 @@ class ScoreCounter:
                 yield Boundary(source, name, int(alone.sum()), near, most, is_one, spared)
 
     def _are_as_scored(self, numbers: Sequence[int], at: int, threshold: float) -> bool:
-        """Tell whether all images of some keys were judged by one threshold here, and as their scores say."""
+        """Check whether all images of some keys were judged by one threshold here, and as their scores say."""
         if _LIMITS[at] in EXPOSURE_LIMITS:  # of exposure only the worse end is at hand
             return False
         limits = self._thresholds[numbers]

@@ -66,7 +66,7 @@ class Planner:
             raise Refused(f"came from source '{printable(image.source)}', which the configuration does not have")
         found = _Found(image, source)
         intents = found.deletions() if action == "purge" else self._moves(*found.way(action), found)
-        return ReviewPlan(self._review(image, action, intents), found.told())
+        return ReviewPlan(self._review(image, action, intents), found.remarks())
 
     def _review(
         self, image: ReviewableImage, action: ReviewAction, intents: Sequence[tuple[Intent, int]] = ()
@@ -134,7 +134,7 @@ class _Found:
         wanted = _below(came_from, there) if action == "undo" else _below(origin, inbox)
         return there, wanted or _below(path, here) or os.path.basename(path)
 
-    def told(self) -> str:
+    def remarks(self) -> str:
         return "; ".join(self._left)
 
     def _look(self, files: Sequence[ReviewableFile]) -> Iterator[_Present]:

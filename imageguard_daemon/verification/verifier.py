@@ -36,10 +36,10 @@ class Repairer(Protocol):
     """What `--repair` does about single discrepancies."""
 
     def relocated(self, file: FiledFile, path: str) -> bool:
-        """Record that a filed file lies at another path; tell whether that was done."""
+        """Record that a filed file lies at another path; give whether that was done."""
 
     def unfinished(self, file: FiledFile) -> bool:
-        """Record that a move has happened, if it has; tell whether that was done."""
+        """Record that a move has happened, if it has; give whether that was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,10 @@ class Verifier:
             yield Discrepancy(Kind.tampered, fault.what, record=fault.record)
         expected = self._task.expected_head
         if expected is not None and expected not in self._chain.met | {ORIGIN}:
-            told = f"head {expected.hex()} is not in the chain: the log was rewritten, cut or replaced"
+            message = f"head {expected.hex()} is not in the chain: the log was rewritten, cut or replaced"
             if self._chain.extent.archives:
-                told += f"; or it is of the part archived up to link {self._chain.extent.anchor.sequence:,}"
-            yield Discrepancy(Kind.tampered, told, record="chain")
+                message += f"; or it is of the part archived up to link {self._chain.extent.anchor.sequence:,}"
+            yield Discrepancy(Kind.tampered, message, record="chain")
 
     def _unfinished(self, _progress: Progress) -> Iterator[Discrepancy]:
         for file in self._filed.unfinished(self._chain.extent.newest["intents"]):
@@ -159,7 +159,7 @@ class Verifier:
     def _explain(self, path: str, found: Found) -> Iterator[Discrepancy]:
         hidden = hidden_for(os.path.basename(path))
         if hidden and not self._filed.has_outcome(hidden[0]):
-            return  # of a move that goes on, or is told as unfinished
+            return  # of a move that goes on, or is reported as unfinished
         if not os.path.lexists(path):
             return  # gone since the walk
         if found.left is Left.unreadable:

@@ -18,7 +18,7 @@ from imageguard_daemon.quality.decode.decoder import from_grey
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.features.line_samples import lines
 from imageguard_daemon.quality.features.vector import COMPILED, NAMES, NUMPY, Backend, Features, extract
-from imageguard_daemon.quality.scoring import score_measures
+from imageguard_daemon.quality.scoring import scale_scores, signal_scores
 from tests.helpers.images import blurred, enlarged, exposed, jpeg, noisy, photo, pixelated
 
 if COMPILED is None:
@@ -68,7 +68,7 @@ def apart(first: Features, second: Features) -> dict[str, float]:
 def test_photos_have_the_same_features(width: int, height: int, seed: int, kind: str):
     """Of any size and spoiled in any way, a picture scores the same whether the package was compiled or not."""
     first, second = both(grey_photo(width, height, seed, kind))
-    scores = [score_measures(readout.read_out(found)) for found in (first, second)]
+    scores = [signal_scores(scale_scores(readout.read_out(found))) for found in (first, second)]
     same_grid = astuple(first.grid) == pytest.approx(astuple(second.grid), rel=1e-4)
     shown = max(first.grid.fit, second.grid.fit) > 0.3
     tolerance = SAME_SCORE if shown or same_grid else SAME_WITHOUT_GRID

@@ -41,7 +41,7 @@ class AlertBook:
         there = {(one.kind, one.subject) for one in findings}
         self._seen_at.update(dict.fromkeys(there, now))
         made = [
-            Alert(now, finding.kind, finding.subject, finding.told, channel, finding.evidence)
+            Alert(now, finding.kind, finding.subject, finding.sentence_with_command, channel, finding.evidence)
             for finding in findings
             for channel in channels
         ]

@@ -86,7 +86,7 @@ def decode_avif(data: bytes, limits: Limits) -> Picture:
 
 
 def is_available() -> bool:
-    """Tell whether the extra is installed; loads nothing."""
+    """Check whether the extra is installed; loads nothing."""
     return importlib.util.find_spec("pi_heif") is not None
 
 

@@ -114,7 +114,7 @@ def with_plain_header(data: bytes, header: JpegHeader) -> bytes:
 
 
 def has_more_scans(data: bytes, header: JpegHeader, most: int) -> bool:
-    """Tell whether a picture has more than `most` scans; of one that is whole in its first, decoders read no other."""
+    """Check whether a picture has more than `most` scans; of one that is whole in its first, decoders read no other."""
     at, scans = header.scan_at, 0
     if header.frame_marker <= 0xC1 and data[at + 4 : at + 5] == bytes([header.components]):
         return False
@@ -142,7 +142,7 @@ def _quantisation_tables(segment: bytes) -> dict[int, tuple[int, ...]]:
 
 
 def is_harmless(complaint: str, data: bytes) -> bool:
-    """Tell whether libjpeg's warning is about something else than the pixels.
+    """Check whether libjpeg's warning is about something else than the pixels.
 
     Zeros before the end are padding that some cameras write. Any other bytes left over are blocks that were not read,
     because damage before made others longer.

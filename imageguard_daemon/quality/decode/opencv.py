@@ -23,7 +23,7 @@ def prepare_worker() -> None:
 
 
 def must_be_quiet() -> bool:
-    """Tell whether this is somebody else's process, on whose standard error libpng must print nothing."""
+    """Check whether this is somebody else's process, on whose standard error libpng must print nothing."""
     return _must_be_quiet
 
 

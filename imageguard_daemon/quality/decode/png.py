@@ -214,7 +214,7 @@ def require_all_rows(png: Png) -> None:
 
 
 def is_flawless(png: Png) -> bool:
-    """Tell whether libpng has nothing to say of a file: it would say so on standard error, whosever that is.
+    """Check whether libpng has nothing to say of a file: it would say so on standard error, whosever that is.
 
     Its pixels are unpacked for that once more.
     """

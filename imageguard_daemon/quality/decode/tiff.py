@@ -222,7 +222,7 @@ def _parts(data: bytes, tags: Tags) -> Iterator[tuple[int, bytes]]:
 
 
 def _pixels_fit_checksums(image: Image.Image, data: bytes, tags: Tags) -> bool:
-    """Tell whether decoded strips have the checksums that their streams end with; no stream is unpacked again.
+    """Check whether decoded strips have the checksums that their streams end with; no stream is unpacked again.
 
     False means only that it can't be told this way: pixels laid out otherwise, a stream with something behind it.
     """
@@ -258,7 +258,7 @@ def _require_intact_jpeg_part(tags: Tags, rows: int, part: bytes) -> None:
 
 
 def deflated_whole(part: bytes, expected_bytes: int) -> bool:
-    """Tell whether a zlib stream ends and fits its checksum.
+    """Check whether a zlib stream ends and fits its checksum.
 
     One that its writer never finished is whole as long as it gives no more than expected. A bomb is not read to
     its end.

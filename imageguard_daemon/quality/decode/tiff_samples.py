@@ -39,7 +39,7 @@ class _Part:
 
 
 def can_read(tags: Tags) -> bool:
-    """Tell whether the samples can be made of bytes."""
+    """Check whether the samples can be made of bytes."""
     kind = _KIND.get(tags.sample_format, "")
     is_plain = tags.bits in _WHOLE_BYTES.get(kind, ()) or (kind == "u" and 1 <= tags.bits <= _MAX_ODD_BITS)
     return is_plain and tags.has_equal_bits and tags.compression in _CODECS_OF_BYTES

@@ -113,7 +113,7 @@ def _is(pixels: Grey, value: int) -> _Rows:
 
 
 def _ends_straight(flat: _Rows, start: int) -> bool:
-    """Tell whether nearly all columns end at the same row, or in part at a row of blocks further up."""
+    """Check whether nearly all columns end at the same row, or in part at a row of blocks further up."""
     above: _Rows = ~flat[max(0, start - max(_BLOCK_ROWS) - 4) : start][::-1]
     missing = np.where(above.any(axis=0), above.argmax(axis=0), len(above))
     fits = np.isin(missing, [rows + more for rows in _BLOCK_ROWS for more in (0, 1, 2)])
@@ -121,7 +121,7 @@ def _ends_straight(flat: _Rows, start: int) -> bool:
 
 
 def _is_textured(grey: Grey, start: int) -> bool:
-    """Tell whether there is a picture right above, and nearly everywhere above."""
+    """Check whether there is a picture right above, and nearly everywhere above."""
     rows = grey[:start].astype(np.float32)
     deviations = rows.std(axis=1)
     near = slice(max(0, start - 24), max(1, start - 2))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 SERIES = ((), ("class",), ("source",), ("camera",), ("host",), *PAIRS)
-MAX_TOLD = 10
+MAX_REPORTED = 10
 _LOOKED_AT = 40
 _DAY_SECONDS = 86_400
 _LOOK_AT = {
@@ -66,11 +66,11 @@ class Changed:
 
 def changes(seen: Patterns, settings: "Reporting") -> list[tuple[Changed, Finding]]:
     """Give what got worse, what explains most first."""
-    told: list[Changed] = []
+    reported: list[Changed] = []
     for one in _found(seen, settings):
-        if len(told) < MAX_TOLD and _adds(one, told, seen, settings.min_sample):
-            told.append(one)
-    return [(one, _finding(one, seen.panel)) for one in told]
+        if len(reported) < MAX_REPORTED and _adds(one, reported, seen, settings.min_sample):
+            reported.append(one)
+    return [(one, _finding(one, seen.panel)) for one in reported]
 
 
 class _Looked(NamedTuple):
@@ -144,9 +144,9 @@ def _has_names(fields: Sequence[str], name: Sequence[str]) -> bool:
     return all(value or of in {"class", "source"} for of, value in zip(fields, name, strict=True))
 
 
-def _adds(one: Changed, told: Sequence[Changed], seen: Patterns, least: int) -> bool:
-    """Tell whether it says something that those told do not: what is left without their streams rose as well."""
-    at_that_time = [each for each in told if _overlap(one.rise, each.rise)]
+def _adds(one: Changed, reported: Sequence[Changed], seen: Patterns, least: int) -> bool:
+    """Check whether it says something that those reported do not: what is left without their streams rose as well."""
+    at_that_time = [each for each in reported if _overlap(one.rise, each.rise)]
     if not at_that_time:
         return True
     if any(not each.where for each in at_that_time):  # all images: then what rose more than they did is more
@@ -162,7 +162,7 @@ def _adds(one: Changed, told: Sequence[Changed], seen: Patterns, least: int) -> 
 
 
 def _rose_more(one: Changed, seen: Patterns) -> bool:
-    """Tell whether a group is clearly worse at its time than all others are then."""
+    """Check whether a group is clearly worse at its time than all others are then."""
     begin, end = one.rise.begin, one.rise.end
     ours, others = (seen.panel.tally(chosen, begin, end) for chosen in (one.chosen, ~one.chosen))
     if not others.total or ours.rate < CLEARLY_HIGHER * others.rate:
@@ -232,7 +232,7 @@ def times_of(slots: Slots) -> Shows:
 
 def more_near_thresholds(seen: Patterns, settings: "Reporting", changed: Sequence[Changed]) -> list[Finding]:
     """Tell where more and more images lie near a threshold: what comes next is a change of the rate."""
-    told: list[Finding] = []
+    reported: list[Finding] = []
     taken = [one.chosen for one in changed]
     for fields in _NEAR_GROUPS:
         groups = seen.panel.groups(*fields)
@@ -247,8 +247,8 @@ def more_near_thresholds(seen: Patterns, settings: "Reporting", changed: Sequenc
             if rise and lasts and rise.chance * looked_at < ALPHA and not any((chosen & each).any() for each in taken):
                 taken.append(chosen)
                 where = dict(zip(fields, groups.names[number], strict=True))
-                told.append(_more_near(where, rise, (images[number], near[number]), seen, rise.chance * looked_at))
-    return told
+                reported.append(_more_near(where, rise, (images[number], near[number]), seen, rise.chance * looked_at))
+    return reported
 
 
 def _more_near(

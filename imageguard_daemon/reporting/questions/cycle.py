@@ -61,11 +61,11 @@ def cycles(seen: Patterns, settings: "Reporting") -> list[Finding]:
         for one in recurring(seen.panel.slots)
     ]
     found = sorted(_found(seen, times, settings.min_sample), key=lambda one: -one.z) if times else []
-    told: list[_Found] = []
+    reported: list[_Found] = []
     for one in found:
-        if not any((one.chosen & each.chosen).any() for each in told):
-            told.append(one)
-    return [_finding(one, seen) for one in told]
+        if not any((one.chosen & each.chosen).any() for each in reported):
+            reported.append(one)
+    return [_finding(one, seen) for one in reported]
 
 
 def recurring(slots: Slots) -> list[Recurring]:
@@ -121,7 +121,7 @@ def _judged(series: Series, number: int, time: Recurring, least: int) -> tuple[f
 
 
 def _recurs(images: npt.NDArray[np.float64], rejected: npt.NDArray[np.float64], time: Recurring, rate: float) -> bool:
-    """Tell whether it is worse in most turns that have images then, and in three at least."""
+    """Check whether it is worse in most turns that have images then, and in three at least."""
     turns = np.unique(time.turns[time.slots], return_inverse=True)[1]
     n, y = (np.bincount(turns, part[time.slots]) for part in (images, rejected))
     worse, had = np.count_nonzero(y[n > 0] > rate * n[n > 0]), np.count_nonzero(n)

@@ -2,8 +2,8 @@
 
 Model: a group's rejections are binomial, with the scatter that neighbouring times show (`scatter.py`). Null: it has the
 rate of all others. Where sources have different thresholds, all are judged by those of most images, by the recorded
-scores. Correction: Bonferroni, an equal part for each kind of group. What explains most is told first and set aside,
-and the rest looked at again: two bad groups do not hide one another, nor is a bad source told for each of its classes.
+scores. Correction: Bonferroni, an equal part for each kind of group. What explains most comes first and is set aside,
+and the rest looked at again: two bad groups do not hide one another, nor is a bad source reported for each class of it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +20,9 @@ from imageguard_daemon.reporting.finding import (
     Shows,
     evidence_of,
     group_in_words,
+    named_in_words,
     rejected_in_words,
     subject_of,
-    told_in_words,
 )
 from imageguard_daemon.reporting.panel import FIELDS, PAIRS, Counts, Groups
 from imageguard_daemon.reporting.patterns import Patterns
@@ -36,12 +36,12 @@ from imageguard_daemon.reporting.text import percent, share, shown
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
-MAX_TOLD = 20
-"""More groups than this are told by none: a person acts on the first of them."""
+MAX_REPORTED = 20
+"""More groups than this are reported by none: a person acts on the first of them."""
 _MIN_BURSTS = 2
 _PROMISING = 2.5
 _CLOSE = 0.9
-"""Of groups that fit nearly as well the simplest is told: a class rather than the pair with its only source."""
+"""Of groups that fit nearly as well the simplest is reported: a class rather than the pair with its only source."""
 _LOOKED_AT = 8
 SMALL_CLASS, SMALL_CHANCE = 20, 0.01
 """Classes with so many images or fewer are looked at together; one of so many of them may seem bad by chance."""
@@ -52,7 +52,7 @@ _OF_PAIR = "Look at these images alone: neither has the fault elsewhere."
 class Different:
     """A group that differs: its streams, how many of `total` were rejected by one rule, and so of the others.
 
-    `apart_from` are groups told before that it has streams in common with; those are not among `chosen`.
+    `apart_from` are groups reported before that it has streams in common with; those are not among `chosen`.
     """
 
     where: Mapping[str, str]
@@ -70,7 +70,7 @@ class Different:
 def differing(seen: Patterns, settings: "Reporting") -> Iterator[tuple[Different, Finding]]:
     """Give the groups that differ, what explains most first."""
     search = _Search(seen, settings.min_sample)
-    for _ in range(MAX_TOLD):
+    for _ in range(MAX_REPORTED):
         one = search.next()
         if one is None:
             return
@@ -132,9 +132,9 @@ class _Search:
             with np.errstate(invalid="ignore", divide="ignore"):
                 spread = np.sqrt(pooled * (1 - pooled) * kind.effects * (1 / n + 1 / others))
                 z = (y / n - other_y / others) / spread
-                told = kind.allowed & is_clear(y / n, other_y / others) & (y >= _MIN_BURSTS * kind.effects)
-            told &= (n >= self._least) & (others >= self._least) & (z >= _PROMISING)
-            yield from ((float(z[number]), at, number) for number in np.flatnonzero(told).tolist())
+                is_unlike = kind.allowed & is_clear(y / n, other_y / others) & (y >= _MIN_BURSTS * kind.effects)
+            is_unlike &= (n >= self._least) & (others >= self._least) & (z >= _PROMISING)
+            yield from ((float(z[number]), at, number) for number in np.flatnonzero(is_unlike).tolist())
 
     def _simplest_first(self, found: Sequence[tuple[float, int, int]]) -> Iterator[tuple[_Candidates, int]]:
         if found:
@@ -203,39 +203,39 @@ def _same_source(one: Different, seen: Patterns) -> str | None:
 
 
 def _apart_from(one: Different) -> str:
-    """Say what was told before and is not counted again."""
-    return f", apart from {told_in_words(one.apart_from)}" if one.apart_from else ""
+    """Say what was reported before and is not counted again."""
+    return f", apart from {named_in_words(one.apart_from)}" if one.apart_from else ""
 
 
 def _counted(tally: Tally, one: Different, others: Tally) -> str:
-    told = rejected_in_words(tally) if tally.rejected else f"none of {tally.total:,} images was rejected"
+    text = rejected_in_words(tally) if tally.rejected else f"none of {tally.total:,} images was rejected"
     if one.rejected == tally.rejected:
-        return f"{told}; other images: {percent(others.rate)} of {others.total:,}"
+        return f"{text}; other images: {percent(others.rate)} of {others.total:,}"
     return (
-        f"{told}; by the thresholds of most images {share(one.rejected, one.total)} would be, of others "
+        f"{text}; by the thresholds of most images {share(one.rejected, one.total)} would be, of others "
         f"{percent(others.rate)} of {others.total:,}"
     )
 
 
-def small_classes(seen: Patterns, settings: "Reporting", told: npt.NDArray[np.bool_]) -> list[Finding]:
+def small_classes(seen: Patterns, settings: "Reporting", reported: npt.NDArray[np.bool_]) -> list[Finding]:
     """Tell of many classes with few images that lose most of them: each alone proves nothing, together they do.
 
-    `told` are the streams that other findings are about. Model: each class is rejected at the rate of all, in bursts.
-    Null: of so many small classes, one in SMALL_CHANCE has so many rejections by chance (its binomial tail); their
-    number is binomial.
+    `reported` are the streams that other findings are about. Model: each class is rejected at the rate of all, in
+    bursts. Null: of so many small classes, one in SMALL_CHANCE has so many rejections by chance (its binomial tail);
+    their number is binomial.
     """
-    groups, whole = seen.panel.groups("class"), seen.panel.tally(~told)
-    n, y = (groups.sums(part.sum(axis=1) * ~told) for part in (seen.panel.images, seen.panel.rejected))
+    groups, whole = seen.panel.groups("class"), seen.panel.tally(~reported)
+    n, y = (groups.sums(part.sum(axis=1) * ~reported) for part in (seen.panel.images, seen.panel.rejected))
     small = np.flatnonzero((n > 0) & (n <= SMALL_CLASS) & np.array([bool(name) for (name,) in groups.names]))
     rate = max(whole.rate, 0.01)
     if rate >= 0.5:  # that is told of all
         return []
-    effects = np.maximum(seen.scatter.burst, _a_slot(groups, seen, ~told))
+    effects = np.maximum(seen.scatter.burst, _a_slot(groups, seen, ~reported))
     bad = [at for at in small.tolist() if y[at] * 2 > n[at] and _is_odd(n[at], y[at], rate, float(effects[at]))]
     chance = chance_of_at_least(len(bad), len(small), SMALL_CHANCE)
     if len(bad) < max(settings.min_sample, 3 * SMALL_CHANCE * len(small)) or chance >= ALPHA:
         return []
-    chosen = np.isin(groups.of_stream, bad) & ~told
+    chosen = np.isin(groups.of_stream, bad) & ~reported
     tally = seen.panel.tally(chosen)
     excess = tally.rejected - tally.total * rate
     names = ", ".join(f"'{shown(groups.names[at][0])}'" for at in sorted(bad, key=lambda at: -y[at])[:3])

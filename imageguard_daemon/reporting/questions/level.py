@@ -171,7 +171,7 @@ def advice_on_reason(one: Tally) -> str:
 
 
 def _may_not_fit(one: Tally, effect: float) -> bool:
-    """Tell whether so many of many images are rejected for reasons of thresholds that these may not fit them."""
+    """Check whether so many of many images are rejected for reasons of thresholds that these may not fit them."""
     bad = sum(images for reason, images in one.reasons.items() if reason in OF_THRESHOLDS)
     is_theirs = one.total >= MIN_OF_A_SOURCE and one.top_reason in OF_THRESHOLDS
     return is_theirs and wilson_interval(bad / effect, one.total / effect)[0] > _MAY_NOT_FIT

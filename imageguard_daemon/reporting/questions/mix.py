@@ -43,12 +43,12 @@ class _Found(NamedTuple):
 
 def reasons_changed(seen: Patterns, settings: "Reporting", changed: Sequence[Changed]) -> list[Finding]:
     """Give the reasons that took the place of others, each cause once."""
-    told: list[_Found] = []
+    reported: list[_Found] = []
     for one in sorted(_found(seen, settings.min_sample), key=lambda each: -each.rise.z):
-        before = (*(each.chosen for each in told), *(each.chosen for each in changed))
+        before = (*(each.chosen for each in reported), *(each.chosen for each in changed))
         if not any((one.chosen & chosen).any() for chosen in before):
-            told.append(one)
-    return [_finding(one, seen) for one in told]
+            reported.append(one)
+    return [_finding(one, seen) for one in reported]
 
 
 def _found(seen: Patterns, least: int) -> Iterator[_Found]:
@@ -71,7 +71,7 @@ def _found(seen: Patterns, least: int) -> Iterator[_Found]:
 
 
 def _is_worse(one: _Found, panel: Panel) -> bool:
-    """Tell whether the reason did not merely lose the company of others."""
+    """Check whether the reason did not merely lose the company of others."""
     within, outside = one.within(panel), one.outside(panel)
     of_all = (each.reasons.get(one.reason, 0) / max(each.total, 1) for each in (within, outside))
     return not _is_clear(outside.rate, within.rate) or _is_clear(*of_all)

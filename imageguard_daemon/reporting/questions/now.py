@@ -57,10 +57,13 @@ _MAX_GROUPS = 500
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A rate that is higher in the slots from `begin` on; `end` is the slot in which it was over, None if it is not."""
+    """A rate that is higher in the slots from `begin` on, and was certain to be in the slot `raised`.
+
+    `end` is the slot in which it was over, None if it is not.
+    """
 
     begin: int
-    told: int
+    raised: int
     end: int | None
     strength: float
 
@@ -105,7 +108,7 @@ def alarms(images: Counts, rejected: Counts, spread: Spread, limit: float) -> li
             found[row].append(Alarm(int(begin[row]), slot, None, float(total[row])))
         for row in np.flatnonzero(on & (back > _OVER)).tolist():
             started = found[row][-1]
-            found[row][-1] = Alarm(started.begin, started.told, slot, started.strength)
+            found[row][-1] = Alarm(started.begin, started.raised, slot, started.strength)
         started_now, ended_now = ~on & (total > limit), on & (back > _OVER)
         on = (on | started_now) & ~ended_now
         total, back = np.where(started_now, 0.0, total), np.where(ended_now, 0.0, back)
@@ -176,13 +179,13 @@ def risen_now(seen: Patterns, settings: "Reporting") -> list[Finding]:
             if each and each[-1].end is None and named:
                 where = dict(zip(kind.fields, kind.names[row], strict=True))
                 found.append((each[-1].strength, where, kind.of_stream == row, each[-1]))
-    told: list[tuple[npt.NDArray[np.bool_], Alarm]] = []
+    reported: list[tuple[npt.NDArray[np.bool_], Alarm]] = []
     findings = []
     for _, where, chosen, alarm in sorted(found, key=lambda one: (one[3].begin, -one[0])):
         finding = _finding(where, chosen, alarm, seen)
         enough = finding.evidence["rejected"] >= _MIN_REJECTED and finding.sample_size >= settings.min_sample
-        if enough and all(_is_its_own(chosen, alarm, *before, panel) for before in told):
-            told.append((chosen, alarm))
+        if enough and all(_is_its_own(chosen, alarm, *before, panel) for before in reported):
+            reported.append((chosen, alarm))
             findings.append(finding)
     return findings
 
@@ -190,15 +193,15 @@ def risen_now(seen: Patterns, settings: "Reporting") -> list[Finding]:
 def _is_its_own(
     chosen: npt.NDArray[np.bool_], alarm: Alarm, others: npt.NDArray[np.bool_], before: Alarm, panel: Panel
 ) -> bool:
-    """Tell whether an alarm has a cause of its own beside one told before, of others that it is perhaps a part of.
+    """Check whether an alarm has a cause of its own beside one reported before, of others that it is perhaps a part of.
 
     What was raised later, and is clearly worse than they are now, would else wait until they are over.
     """
     if not (chosen & others).any():
         return True
-    if alarm.told <= before.told:
+    if alarm.raised <= before.raised:
         return False
-    begin = max(alarm.begin, alarm.told - DAY_SLOTS)
+    begin = max(alarm.begin, alarm.raised - DAY_SLOTS)
     ours, theirs = panel.tally(chosen, begin), panel.tally(others & ~chosen, begin)
     chance = chance_of_difference((ours.rejected, ours.total), (theirs.rejected, theirs.total))
     return ours.rate >= CLEARLY_HIGHER * theirs.rate and chance < ALPHA

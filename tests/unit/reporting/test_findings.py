@@ -4,7 +4,7 @@ import pytest
 
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core.model import ISSUES
-from imageguard_daemon.reporting.finding import told_in_words
+from imageguard_daemon.reporting.finding import named_in_words
 from imageguard_daemon.reporting.findings import ADVICE, Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.sizes import Band, Bands
 from imageguard_daemon.reporting.tallies import Tally
@@ -249,9 +249,9 @@ def test_an_overall_rate_that_a_few_groups_make_says_what_it_is_without_them() -
 def test_groups_that_are_told_are_named_as_people_list_them() -> None:
     """One, two, and two with how many more there are."""
     groups = [{"class": "lynx"}, {"source": "web"}, {"class": "", "source": "web"}, {"camera": "x"}]
-    assert told_in_words(groups[:1]) == "class 'lynx'"
-    assert told_in_words(groups[:2]) == "class 'lynx' and source 'web'"
-    assert told_in_words(groups) == "class 'lynx', source 'web' and 2 more that are told"
+    assert named_in_words(groups[:1]) == "class 'lynx'"
+    assert named_in_words(groups[:2]) == "class 'lynx' and source 'web'"
+    assert named_in_words(groups) == "class 'lynx', source 'web' and 2 more that are told"
 
 
 def test_small_classes_of_a_source_that_is_told_are_not_told_again() -> None:

@@ -38,7 +38,7 @@ def delay(seed: int, before: float, after: float, a_day: float) -> int:
     images, rejected = hours(seed, stepped(before, after, 14 * 24), a_day)
     spread = spread_of(images, rejected, scatter_of(by_day(images[:, :WEEKS]), by_day(rejected[:, :WEEKS])))
     [found] = alarms(images, rejected, spread, limit_for(20))
-    return next((one.told - WEEKS for one in found if one.told >= WEEKS), 10_000)
+    return next((one.raised - WEEKS for one in found if one.raised >= WEEKS), 10_000)
 
 
 @pytest.mark.parametrize(
