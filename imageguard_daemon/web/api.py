@@ -3,19 +3,22 @@
 import asyncio
 import itertools
 import json
+import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from imageguard_daemon.audit.counts import PERIODS, Dimension
 from imageguard_daemon.audit.listing import newest_decisions
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.model import MAX_INT64
+from imageguard_daemon.core.names import printable
 from imageguard_daemon.reporting import rendering
 from imageguard_daemon.web import api_models
 from imageguard_daemon.web.query_parameters import DIGITS
@@ -24,16 +27,33 @@ from imageguard_daemon.web.site import Site
 
 MAX_WAITING = 16
 """Questions that may wait for a report; further ones are told to come again."""
-_DAY = (
-    "20[0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
-    "|20([02468][048]|[13579][26])-02-29"
-)
-_CLOCK = "T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?"
-_TIME = f"^([0-9]{{1,4}}[mhdw]|({_DAY})({_CLOCK})?)?$"
-Since = Annotated[
-    str, Query(pattern=_TIME, description="Decided since then: 24h, 7d, 2025-01-31, 2025-01-31T08:30; empty: all.")
+_AGO = "^([0-9]{1,4}[mhdw])?$"
+
+
+def _time(text: str) -> str:
+    """Let through how long ago something was, a date or a moment; whether it makes sense is for the report to say.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if not re.fullmatch(_AGO, text):
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(
+                f"{printable(text[:30])!r} is not a time such as 7d, 2025-01-31 or 2025-01-31T08:30"
+            ) from None
+    return text
+
+
+# The calendar is Python's: a pattern would have to know which months have 31 days and which years are leap years.
+_Time = Annotated[
+    str,
+    AfterValidator(_time),
+    WithJsonSchema({"type": "string", "anyOf": [{"pattern": _AGO}, {"format": "date"}, {"format": "date-time"}]}),
 ]
-Until = Annotated[str, Query(pattern=_TIME, description="Decided before then; a plain date is included.")]
+Since = Annotated[_Time, Query(description="Decided since then: 24h, 7d, 2025-01-31, 2025-01-31T08:30; empty: all.")]
+Until = Annotated[_Time, Query(description="Decided before then; a plain date is included.")]
 
 
 def _crossings() -> Iterator[str]:

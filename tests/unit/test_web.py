@@ -661,6 +661,8 @@ async def test_the_interface_reports_what_the_command_does(client, rejections, a
         ("/api/report?class_name=cat", 422, "no parameter 'class_name'"),
         ("/api/report?source=default&source=other", 422, "source is given more than once"),
         ("/api/report?by=day,week", 422, "by"),
+        ("/api/report?since=2025-02-29", 422, "since: '2025-02-29' is not a time such as 7d"),
+        ("/api/report?until=soon", 422, "until: 'soon' is not a time"),
         ("/api/report?by=class,class", 422, "by"),
         ("/api/report?class=cta", 404, "no class 'cta'; did you mean 'cat'"),
         ("/api/report?since=2020-01-02&until=2020-01-01", 404, "not before"),
