@@ -177,7 +177,7 @@ def _network(arrays: Mapping[str, Any], name: str, inputs: int, outputs: int) ->
 
 
 def _numbers(arrays: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    numbers = arrays[name]
+    numbers: NDArray[np.float32] = arrays[name]
     if numbers.dtype.kind != "f" or numbers.shape != shape or not np.isfinite(numbers).all():
         raise ValueError(f"its {name!r} are not {' x '.join(map(str, shape))} finite numbers")
-    return numbers  # type: ignore[no-any-return]
+    return numbers

@@ -185,9 +185,25 @@ JUDGED: tuple[tuple[str, str, str], ...] = (
 """Format, kind, and what is made of it."""
 
 NAMED: tuple[str, ...] = (
-    *("Canon RAW (CR2)", "Canon RAW (CR3)", "Nikon RAW (NEF)", "Sony RAW (ARW)", "Pentax RAW (PEF)"),
-    *("Samsung RAW (SRW)", "Digital Negative RAW (DNG)", "Olympus RAW", "Panasonic RAW", "Fujifilm RAW", "Sigma RAW"),
-    *("Minolta RAW", "JPEG 2000", "JPEG XL", "Photoshop document", "OpenEXR", "DICOM", "SVG", "PDF"),
+    "Canon RAW (CR2)",
+    "Canon RAW (CR3)",
+    "Nikon RAW (NEF)",
+    "Sony RAW (ARW)",
+    "Pentax RAW (PEF)",
+    "Samsung RAW (SRW)",
+    "Digital Negative RAW (DNG)",
+    "Olympus RAW",
+    "Panasonic RAW",
+    "Fujifilm RAW",
+    "Sigma RAW",
+    "Minolta RAW",
+    "JPEG 2000",
+    "JPEG XL",
+    "Photoshop document",
+    "OpenEXR",
+    "DICOM",
+    "SVG",
+    "PDF",
     "MP4 or QuickTime video",
 )
 """What is recognised and reported as `unsupported`, among others."""

@@ -17,8 +17,16 @@ from imageguard_daemon.core.errors import UnavailableError
 
 _NAME = "imageguard_daemon.quality._pillow"
 _MODULES = (
-    *("Image", "ImageFile", "AvifImagePlugin", "BmpImagePlugin", "GifImagePlugin", "JpegImagePlugin"),
-    *("MpoImagePlugin", "PngImagePlugin", "TiffImagePlugin", "WebPImagePlugin"),
+    "Image",
+    "ImageFile",
+    "AvifImagePlugin",
+    "BmpImagePlugin",
+    "GifImagePlugin",
+    "JpegImagePlugin",
+    "MpoImagePlugin",
+    "PngImagePlugin",
+    "TiffImagePlugin",
+    "WebPImagePlugin",
 )
 
 

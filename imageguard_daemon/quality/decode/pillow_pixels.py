@@ -21,8 +21,18 @@ _WANTS_MEMORY = re.compile(
     re.IGNORECASE,
 )
 _PILLOW_COMPLAINTS = (
-    *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, struct.error),
-    *(zlib.error, ArithmeticError, AttributeError, RuntimeError, AssertionError),
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    struct.error,
+    zlib.error,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
 )
 _BAND_ROWS = 64
 

@@ -118,11 +118,12 @@ def read(data: bytes) -> Tags:
 
 def _directory(data: bytes) -> Mapping[int, Any]:
     head = 16 if data[:4] in _BIG_TIFF else 8
-    directory: Any = TiffImagePlugin.ImageFileDirectory_v2(data[:head])
+    reader: Any = TiffImagePlugin.ImageFileDirectory_v2(data[:head])
     file = io.BytesIO(data)
-    file.seek(directory.next)
-    directory.load(file)
-    return directory  # type: ignore[no-any-return]
+    file.seek(reader.next)
+    reader.load(file)
+    directory: Mapping[int, Any] = reader
+    return directory
 
 
 def _tags(directory: Mapping[int, Any], byte_order: str) -> Tags:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from imageguard_daemon.audit.counts import RecordedScores
 from imageguard_daemon.core.model import SCORE_NAMES
@@ -55,8 +56,8 @@ def judge_again(rows: Iterable[RecordedScores], rules: Rules) -> Rejudged:
 def _is_accepted(row: RecordedScores, thresholds: Mapping[str, float]) -> bool | None:
     try:
         measures = json.loads(row.measures)
-        scores = dict(zip(SCORE_NAMES, row.scores, strict=True))
-        found = scores_by_threshold(scores, measures if isinstance(measures, dict) else {})  # type: ignore[arg-type]
+        scores: dict[str, Any] = dict(zip(SCORE_NAMES, row.scores, strict=True))  # whatever the log has in their places
+        found = scores_by_threshold(scores, measures if isinstance(measures, dict) else {})
         return all(score >= thresholds[name] for name, score in found.items())
     except (TypeError, ValueError):  # a text in place of a number: not written by us
         return None
