@@ -16,7 +16,7 @@ from functools import cached_property
 from statistics import median
 
 from imageguard_daemon.calibration.collection import Collection, Sample
-from imageguard_daemon.calibration.thresholds import Scores, decisive, proposals, propose, rejects
+from imageguard_daemon.calibration.thresholds import STEPS_A_POINT, Scores, decisive, proposals, propose, rejects
 from imageguard_daemon.core.errors import NoInputError
 from imageguard_daemon.core.model import Decision, Measurement
 from imageguard_daemon.quality.policy import decide, thresholds_for, with_overrides
@@ -31,8 +31,6 @@ NEARLY_OFF = 2.0
 """A threshold up to here hardly rejects anything: at 2 points blur is 7 px, noise 38 grey levels."""
 _RULE_OF_THREE = 3
 """None rejected of 3 / p images shows with 95 % confidence that the rate is below p."""
-_STEP = 10
-"""Thresholds have one digit: tenths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,4 +269,4 @@ class Line:
 
         at = sorted(map(place, checked), reverse=True)[rejected]
         lowered = (min(limit, least - at * unit) for limit, least, unit in zip(begin, lowest, scatter, strict=True))
-        return tuple(max(0.0, math.floor(value * _STEP + 1e-9) / _STEP) for value in lowered)
+        return tuple(max(0.0, math.floor(value * STEPS_A_POINT + 1e-9) / STEPS_A_POINT) for value in lowered)

@@ -25,7 +25,7 @@ Scores = tuple[float, ...]
 CHANCE = 0.05
 """How probable by chance the evidence for thresholds above the preset may be, all signals together."""
 _MIN_LOOKAHEAD, _MAX_LOOKAHEAD = 50, 500
-_STEP = 10
+STEPS_A_POINT = 10
 """Thresholds have one digit: tenths."""
 
 
@@ -200,5 +200,5 @@ def _between(bad_score: float, ceiling: float) -> float:
 
 
 def _rounded_down(score: float) -> float:
-    tenths = math.floor(score * _STEP)
-    return tenths / _STEP if tenths / _STEP <= score else (tenths - 1) / _STEP
+    tenths = math.floor(score * STEPS_A_POINT)
+    return tenths / STEPS_A_POINT if tenths / STEPS_A_POINT <= score else (tenths - 1) / STEPS_A_POINT

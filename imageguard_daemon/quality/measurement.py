@@ -21,6 +21,7 @@ from imageguard_daemon.quality.decode.decoder import Picture
 from imageguard_daemon.quality.decode.formats import HANDLED
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.pillow import AvifImagePlugin, Image
+from imageguard_daemon.quality.decode.pillow_pixels import NO_MEMORY
 from imageguard_daemon.quality.features.blank import nothing_shown
 from imageguard_daemon.quality.features.vector import extract
 from imageguard_daemon.quality.readout import Readout, read_out
@@ -154,7 +155,7 @@ def measure_bytes(data: bytes, limits: Limits, readout: Readout | None = None) -
     except ImageError as error:
         result = Measurement("", issue=error.issue, detail=error.detail)
     except MemoryError:
-        result = Measurement("", issue="too_large", detail="it takes more memory than a worker may have")
+        result = Measurement("", issue="too_large", detail=NO_MEMORY)
     except Exception as error:  # noqa: BLE001 - the guard: a decoder's bug costs this one image only
         _LOG.warning("unexpected error while measuring an image", exc_info=True)
         result = Measurement("", issue="corrupt", detail=f"could not be measured: {type(error).__name__}")

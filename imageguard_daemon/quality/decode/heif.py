@@ -54,6 +54,7 @@ def decode_heic(data: bytes, limits: Limits) -> Picture:
     width, height = file.size
     require_size(width, height, limits)
     grey = grey_of(pixels_of(file))
+    # After the pixels: what libheif calls damaged has a better reason than a hole that it passes over in silence.
     _require_no_hole(data, "HEIC")
     # The container says by itself how it is turned; EXIF only repeats it.
     _, camera = facts_of_exif((file.info.get("exif") or b"").removeprefix(b"Exif\0\0"))

@@ -74,6 +74,7 @@ def decode(data: bytes, limits: Limits) -> Picture:
     """
     png = read(data)
     require_size(png.width, png.height, limits)
+    # OpenCV takes less time, and refuses what it does not read in full; Pillow has the last word.
     grey = quick_grey(png)
     whole: Look = partial(_colours_by_opencv, png)
     if grey is None:

@@ -66,9 +66,12 @@ def decode(data: bytes, limits: Limits) -> Picture:
     """
     data = without_broken_tags(data)
     tags = read(data)
+    # Before the size: the first page of a camera's raw file is a preview, and its size says nothing.
     refuse_raw(tags)
     require_size(tags.width, tags.height, limits)
+    # Before the parts are counted: of a codec that nothing here reads it is not damage that matters.
     refuse_codec(tags)
+    # Before decoding: libtiff leaves parts that are missing black, and says nothing.
     require_parts(data, tags)
     with pillow_guard("TIFF"), QUIET_TIFF:
         image = _opened(data)
@@ -76,12 +79,14 @@ def decode(data: bytes, limits: Limits) -> Picture:
         is_beyond_pillow = image is None or tags.has_plain_colour_differences
         grey: Grey | None = None
         whole: Look = partial(_colours, data, tags)
+        # Of deeper samples Pillow keeps the upper byte, or has no mode at all: they are read as they are stored.
         if is_beyond_pillow or tags.bits > _BITS_OF_A_BYTE:
             grey = grey_of_samples(data, tags)
         if grey is None and image and not is_beyond_pillow:
             grey, whole = grey_of_image(image), partial(colours_of_file, data, "TIFF")
         if grey is None:
             raise not_handled(tags)
+        # After the pixels: where Pillow has them, their checksums are computed without unpacking again.
         require_intact(data, tags, image)
         _, camera = facts_of_image(image) if image else (1, "")
     width, height = as_displayed(tags.width, tags.height, tags.orientation)

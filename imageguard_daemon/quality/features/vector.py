@@ -109,6 +109,7 @@ class Features:
 def extract(picture: Picture, working_long_side: int, backend: Backend = FASTEST) -> Features:
     """Extract all features: compression and enlargement from native pixels, the rest at working size."""
     working = reduced(picture.grey, working_long_side)
+    # Turned by what the small picture shows, and the native one with it: both must be looked at from the same side.
     turn = upright(working)
     small = dense(_large_enough(turn(working)))
     native = small if working is picture.grey else _large_enough(turn(picture.grey))
@@ -126,6 +127,7 @@ def extract(picture: Picture, working_long_side: int, backend: Backend = FASTEST
         math.log(min(small.shape)),
         math.log(max(picture.grey.shape) / max(small.shape)),
     ]
+    # In single precision, as the networks were trained: they must not see more digits than they have learned from.
     numbers = np.array(vector, np.float32)
     return Features(
         width=picture.width,
