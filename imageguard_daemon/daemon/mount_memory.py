@@ -11,7 +11,6 @@ from imageguard_daemon.core.errors import StalledError
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.state_file import StateFile, as_key, path_of_key
 from imageguard_daemon.filing import mounts
-from imageguard_daemon.filing.disk_identity import disk_of
 
 MEMORY_FILE = "disks.json"
 
@@ -78,7 +77,7 @@ def _moved_with(own: _Place, place: _Place) -> bool:
 
 def _place_of(folder: str) -> _Place:
     attached = mounts.attachment(folder)
-    return _Place(attached.origin, attached.root, attached.inside, disk_of(folder))
+    return _Place(attached.origin, attached.root, attached.inside, mounts.disk_of(folder))
 
 
 def _remembered(state_folder: Path) -> dict[str, _Place]:

@@ -12,7 +12,6 @@ import pytest
 from imageguard_daemon.core.errors import StalledError
 from imageguard_daemon.daemon import mount_memory
 from imageguard_daemon.filing import mounts
-from imageguard_daemon.filing.disk_identity import disk_of
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts, origin
 
@@ -142,7 +141,7 @@ def test_a_disk_is_known_again_and_another_in_its_place_is_not(tmp_path: Path, k
     _run_or_skip("mount", "-o", "loop", first, point)
     try:
         mount_memory.remember(state_folder, [str(point)])
-        known = disk_of(str(point))
+        known = mounts.disk_of(str(point))
         assert known.startswith(f"{kind}:")
         subprocess.run(["umount", point], check=True)
         subprocess.run(["mount", "-o", "loop", second, point], check=True)
@@ -151,7 +150,7 @@ def test_a_disk_is_known_again_and_another_in_its_place_is_not(tmp_path: Path, k
         subprocess.run(["umount", point], check=True)
         subprocess.run(["mount", "-o", "loop", first, point], check=True)
         mount_memory.require_same_disks(state_folder)
-        assert disk_of(str(point / "not there yet")) == known
+        assert mounts.disk_of(str(point / "not there yet")) == known
     finally:
         subprocess.run(["umount", point], check=True)
 
