@@ -27,7 +27,7 @@ from imageguard_daemon.daemon.returning import (
     Comparisons,
 )
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.mover import put_back
+from imageguard_daemon.filing.renaming import put_back
 
 FULL_AT_FILES = 256
 FULL_AT_BYTES = 1 << 30

@@ -25,7 +25,7 @@ from imageguard_daemon.daemon.rules.admission import Pair, sort_out
 from imageguard_daemon.daemon.snapshot import LEFT_OPEN_SHOWN, Snapshot
 from imageguard_daemon.daemon.sources import ServedSource, pause_all
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.name_probe import require_names
+from imageguard_daemon.filing.renaming import require_names
 from imageguard_daemon.sandbox.workers import Finished
 
 FILES_IN_A_GROUP = 64

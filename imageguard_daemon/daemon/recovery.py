@@ -16,9 +16,8 @@ from imageguard_daemon.core.model import FileIdentity, Intent, Outcome, Recorded
 from imageguard_daemon.core.names import aside_name, printable, temporary_name
 from imageguard_daemon.core.regular_files import NotRegularError, opened, regular_file
 from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.mover import put_back
 from imageguard_daemon.filing.recorded_paths import Places
-from imageguard_daemon.filing.renaming import Name, set_aside
+from imageguard_daemon.filing.renaming import Name, put_back, set_aside
 from imageguard_daemon.filing.rules.recovery_plan import Presence, Repair, repair_for
 from imageguard_daemon.filing.syncing import sync
 

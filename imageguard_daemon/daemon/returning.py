@@ -24,7 +24,7 @@ from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.regular_files import regular_file_at
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.judged_file import compare_bytes
-from imageguard_daemon.filing.mover import put_back
+from imageguard_daemon.filing.renaming import put_back
 
 LOOK_AFTER_SECONDS = 600.0
 LOOK_SECONDS = 2.0

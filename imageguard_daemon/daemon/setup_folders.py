@@ -26,8 +26,7 @@ from imageguard_daemon.core.errors import (
 from imageguard_daemon.core.file_systems import Reach, file_system_at
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.state_file import StateFile, as_key
-from imageguard_daemon.filing.name_probe import require_names
-from imageguard_daemon.filing.renaming import UnsafeNamesError
+from imageguard_daemon.filing.renaming import UnsafeNamesError, require_names
 from imageguard_daemon.intake.rules.selection import unprotected
 
 INBOX_MEMORY_FILE = "inboxes.json"

@@ -4,10 +4,33 @@ import hashlib
 import os
 from contextlib import suppress
 
+from imageguard_daemon.core.errors import NO_ROOM, ChangedError, StorageError
+from imageguard_daemon.core.model import Intent
+from imageguard_daemon.filing.syncing import sync
+
 _CHUNK_BYTES = 1 << 20
 
 
-def copy_hashing(source: int, target: int) -> str:
+def copy_proved(source: int, copy: int, intent: Intent) -> None:
+    """Copy one open file into another, with all that its name promises, and make that durable.
+
+    Raises:
+        ChangedError: what was copied is not what was judged.
+        OSError: there was no room for it, which NFS says only when it is synced.
+        StorageError: the disk did not keep it.
+    """
+    if _copy_hashing(source, copy) != intent.sha256:
+        raise ChangedError("changed while it was being copied")
+    _copy_attributes(source, copy)
+    try:
+        sync(copy, intent.destination_path)
+    except StorageError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM:
+            raise error.__cause__ from error  # nothing relies on it yet, and it is not synced again
+        raise
+
+
+def _copy_hashing(source: int, target: int) -> str:
     """Copy all bytes between two open files; give the SHA-256 of what was copied."""
     digest = hashlib.sha256()
     offset = 0
@@ -20,7 +43,7 @@ def copy_hashing(source: int, target: int) -> str:
     return digest.hexdigest()
 
 
-def copy_attributes(source: int, target: int) -> None:
+def _copy_attributes(source: int, target: int) -> None:
     """Keep times, permissions, owner and extended attributes, as far as the other file system lets us."""
     status = os.fstat(source)
     with suppress(OSError):

@@ -14,10 +14,8 @@ from pathlib import PurePath
 from typing import NoReturn, Self
 
 from imageguard_daemon.core.errors import (
-    NO_ROOM,
     ChangedError,
     DataError,
-    RefusedError,
     RetryableError,
     StalledError,
     StorageError,
@@ -28,12 +26,10 @@ from imageguard_daemon.core.model import RecordedIntent
 from imageguard_daemon.core.names import aside_name, printable, temporary_name
 from imageguard_daemon.core.regular_files import READ_ONLY_NO_TRAPS
 from imageguard_daemon.filing import refusals, renaming
-from imageguard_daemon.filing.copying import copy_attributes, copy_hashing
+from imageguard_daemon.filing.copying import copy_proved
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.judged_file import bears_judged, is_as_it_was, is_copied_or_numbered_anew, is_judged
-from imageguard_daemon.filing.name_probe import require_names
-from imageguard_daemon.filing.renaming import Inode, Name, UnsafeNamesError
-from imageguard_daemon.filing.rules.destinations import alternatives
+from imageguard_daemon.filing.renaming import Inode, Name, UnsafeNamesError, put_back, require_names
 from imageguard_daemon.filing.syncing import sync
 
 _MAY_BE_ABOUT_THE_NAME = renaming.CANNOT_RENAME_SAFELY | {errno.EIO, errno.EILSEQ}
@@ -45,16 +41,6 @@ class NameTakenError(ChangedError):
 
 class NotPutBackError(ChangedError):
     """What is at the destination is not what was judged, and there is no folder left to put it back into."""
-
-
-def put_back(at: tuple[int, str], to: tuple[int, str], sha256: str) -> None:
-    """Give a file its old name again, or one that tells it apart when a new upload has taken that."""
-    for name in alternatives(to[1], (), sha256):
-        try:
-            renaming.give_back(*at, to[0], name)
-        except FileExistsError:
-            continue
-        return
 
 
 class Move:
@@ -195,21 +181,9 @@ class Move:
             raise NameTakenError("the name at the destination was taken meanwhile") from error
         told = f"cannot move to {printable(os.path.dirname(self._intent.destination_path))}"
         if error.errno in refusals.REFUSALS:
-            raise self._refused_by(error, told) from error
+            root = self._folders.root_of(os.path.dirname(self._intent.destination_path))
+            raise refusals.of_move(error, self._intent, root, told) from error
         raise retryable(error, told) from error
-
-    def _refused_by(self, error: OSError, told: str) -> RetryableError:
-        """Say which end refuses: one folder must not hold up the others, but a whole destination does."""
-        source, folder = self._intent.source_path, os.path.dirname(self._intent.destination_path)
-        if refusal := refusals.of_source(source):
-            return RefusedError(refusal.place, refusal.why)
-        root = self._folders.root_of(folder)
-        refusal = refusals.of_destination(folder, root)
-        if error.errno == errno.EROFS or (refusal and refusal.place == root):
-            return StalledError(f"{told}: {error.strerror}")
-        if refusal:
-            return RefusedError(refusal.place, refusal.why)
-        return RefusedError(source, f"cannot be moved from {printable(os.path.dirname(source))}: {error.strerror}")
 
     @contextmanager
     def _naming(self, file: Inode, source: Name) -> Iterator[None]:
@@ -314,7 +288,10 @@ class Move:
         copy = os.open(self._temporary, flags, 0o600, dir_fd=self._target_folder)
         try:
             inode = renaming.inode_of(copy)
-            self._fill(copy)
+            try:
+                copy_proved(self._file, copy, self._intent)
+            finally:
+                os.close(copy)
             temporary = (self._target_folder, self._temporary)
             with self._naming(inode, temporary):
                 renaming.move_name(*temporary, *self._target)
@@ -324,24 +301,6 @@ class Move:
             raise
         self._is_copied = True
         self._take_source_away()
-
-    def _fill(self, copy: int) -> None:
-        try:
-            if copy_hashing(self._file, copy) != self._intent.sha256:
-                raise ChangedError("changed while it was being copied")
-            copy_attributes(self._file, copy)
-            self._sync_copy(copy)
-        finally:
-            os.close(copy)
-
-    def _sync_copy(self, copy: int) -> None:
-        """Make a copy durable; one for which there was no room, as NFS says only now, is given up like any other."""
-        try:
-            sync(copy, self._intent.destination_path)
-        except StorageError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM:
-                raise error.__cause__ from error  # nothing relies on it yet, and it is not synced again
-            raise
 
     def _take_source_away(self) -> None:
         """Hide the old name once the new one is durable; it is dropped only when nobody can have opened it any more."""

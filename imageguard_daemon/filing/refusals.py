@@ -12,6 +12,8 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
+from imageguard_daemon.core.errors import RefusedError, RetryableError, StalledError
+from imageguard_daemon.core.model import Intent
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.regular_files import READ_ONLY_NO_TRAPS
 
@@ -86,6 +88,19 @@ def _is_stuck(path: str) -> bool:
     with suppress(OSError):
         return os.lstat(path).st_uid != os.geteuid() and not _may_pass_for_owner()
     return False
+
+
+def of_move(error: OSError, intent: Intent, root: str, message: str) -> RetryableError:
+    """Say which end of a move refuses: one folder must not hold up the others, but a whole destination does."""
+    source, folder = intent.source_path, os.path.dirname(intent.destination_path)
+    if refusal := of_source(source):
+        return RefusedError(refusal.place, refusal.why)
+    refusal = of_destination(folder, root)
+    if error.errno == errno.EROFS or (refusal and refusal.place == root):
+        return StalledError(f"{message}: {error.strerror}")
+    if refusal:
+        return RefusedError(refusal.place, refusal.why)
+    return RefusedError(source, f"cannot be moved from {printable(os.path.dirname(source))}: {error.strerror}")
 
 
 def _flags(path: str, how: int) -> int:

@@ -11,8 +11,7 @@ from imageguard_daemon.core.regular_files import opened
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.judged_file import bears_judged
-from imageguard_daemon.filing.mover import put_back
-from imageguard_daemon.filing.renaming import Name
+from imageguard_daemon.filing.renaming import Name, put_back
 
 
 def remove(recorded: RecordedIntent, folders: Folders) -> None:

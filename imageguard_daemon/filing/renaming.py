@@ -13,6 +13,7 @@ from contextlib import suppress
 from imageguard_daemon.core.errors import NO_ROOM, StalledError
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.regular_files import opened
+from imageguard_daemon.filing.rules.destinations import alternatives
 
 _RENAME_NOREPLACE = 1
 CANNOT_RENAME_SAFELY = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
@@ -29,6 +30,8 @@ _REFUSALS = (
 )
 """What a file system answers before it begins. Others, such as EIO, may come after the change reached the journal."""
 _PLACEHOLDER = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+PROBE_NAME = ".imageguard-probe"
+PROBE_RENAMED = ".imageguard-probe-renamed"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -179,3 +182,47 @@ def _rename_over_own(source: Name, target: Name) -> None:
             with suppress(OSError):
                 os.unlink(target[1], dir_fd=target[0])
         raise
+
+
+def put_back(at: Name, to: Name, sha256: str) -> None:
+    """Give a file its old name again, or one that tells it apart when a new upload has taken that."""
+    for name in alternatives(to[1], (), sha256):
+        try:
+            give_back(*at, to[0], name)
+        except FileExistsError:
+            continue
+        return
+
+
+def require_names(folder: int) -> None:
+    """Give a file of our own a name in an open folder, in the way in which judged files get theirs, and remove it.
+
+    Raises:
+        UnsafeNamesError: the file system can neither rename without replacing nor make hard links.
+        OSError: there is another obstacle: no space, no permission, a failing disk.
+    """
+    _clear(folder)
+    os.close(os.open(PROBE_NAME, _PLACEHOLDER, 0o600, dir_fd=folder))
+    try:
+        with suppress(FileExistsError, FileNotFoundError):  # another daemon's probe of the same folder
+            _give_name(folder)
+    finally:
+        _clear(folder)
+
+
+def _give_name(folder: int) -> None:
+    names = (folder, PROBE_NAME, folder, PROBE_RENAMED)
+    if renamed(*names):
+        return
+    try:
+        link(*names)
+    except OSError as error:
+        if error.errno not in ODD_ANSWERS_TO_LINK:
+            raise
+        raise UnsafeNamesError(told_of_unsafe_names(PROBE_RENAMED, error)) from error
+
+
+def _clear(folder: int) -> None:
+    for name in (PROBE_NAME, PROBE_RENAMED):
+        with suppress(OSError):
+            os.unlink(name, dir_fd=folder)

@@ -63,9 +63,9 @@ MISTAKES = (
     ),
     Mistake(
         "copies are not synced",
-        "filing/mover.py",
-        "            self._sync_copy(copy)\n",
-        "",
+        "filing/copying.py",
+        "        sync(copy, intent.destination_path)\n",
+        "        pass\n",
         ORDER,
     ),
     Mistake(
