@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from imageguard_daemon.intake.rules.selection import Left, Selection
+from imageguard_daemon.intake.rules.selection import Selection, SkipReason
 from imageguard_daemon.intake.scan import walk
 
 
@@ -28,10 +28,10 @@ class ImagesOfFolder:
     def __iter__(self) -> Iterator[str]:
         """Yield each image's path: the folder as it was given, and what is below it."""
         for entry in walk(self._folder, self._selection):
-            if entry.left is Left.unreadable:
+            if entry.skip_reason is SkipReason.unreadable:
                 self._unreadable(os.path.join(self._folder, entry.relative_path))
-            elif entry.left is not None:
-                self.left[entry.left] += 1
+            elif entry.skip_reason is not None:
+                self.left[entry.skip_reason] += 1
             elif not self._is_spared(entry.relative_path):
                 yield os.path.join(self._folder, entry.relative_path)
 
@@ -45,4 +45,4 @@ class ImagesOfFolder:
 
 def count_images(folder: str, selection: Selection) -> Iterator[int]:
     """Count the images of a folder, one by one."""
-    return (entry.left is None for entry in walk(folder, selection))
+    return (entry.skip_reason is None for entry in walk(folder, selection))

@@ -288,17 +288,17 @@ def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, 
 def _images(folder: str, unreadable: dict[str, str], left: dict[str, int]) -> Iterator[str]:
     """Yield the images of a folder as the daemon would choose them, and note what is not a candidate."""
     from imageguard_daemon.config import Intake
-    from imageguard_daemon.intake.rules.selection import Left, Selection
+    from imageguard_daemon.intake.rules.selection import Selection, SkipReason
     from imageguard_daemon.intake.scan import walk
 
-    for found in walk(folder, Selection.from_settings(Intake())):
-        path = os.path.join(folder, found.relative_path)
-        if found.left is None:
+    for entry in walk(folder, Selection.from_settings(Intake())):
+        path = os.path.join(folder, entry.relative_path)
+        if entry.skip_reason is None:
             yield path
-        elif found.left is Left.unreadable:
-            unreadable[path] = str(found.left)
+        elif entry.skip_reason is SkipReason.unreadable:
+            unreadable[path] = str(entry.skip_reason)
         else:
-            left[found.left] = left.get(found.left, 0) + 1
+            left[entry.skip_reason] = left.get(entry.skip_reason, 0) + 1
 
 
 def _in_words(error: "OSError | ImageguardError | None") -> str:

@@ -110,13 +110,13 @@ def _inbox(settings: "Settings", inbox: str) -> dict[str, Any]:
 
     waiting, left = 0, Counter[str]()
     examples: dict[str, list[str]] = {}
-    for found in walk(inbox, Selection.from_settings(settings.intake)):
-        if found.left is None:
+    for entry in walk(inbox, Selection.from_settings(settings.intake)):
+        if entry.skip_reason is None:
             waiting += 1
             continue
-        left[found.left] += 1
-        if left[found.left] <= EXAMPLES_SHOWN:
-            examples.setdefault(str(found.left), []).append(printable(found.relative_path))
+        left[entry.skip_reason] += 1
+        if left[entry.skip_reason] <= EXAMPLES_SHOWN:
+            examples.setdefault(str(entry.skip_reason), []).append(printable(entry.relative_path))
     there = os.path.isdir(inbox)
     return {"path": inbox, "there": there, "waiting": waiting, "left": dict(left), "examples": examples}
 

@@ -16,11 +16,11 @@ from imageguard_daemon.core.leases import NOT_ANSWERED, NOT_ASKED, Answer, Write
 from imageguard_daemon.core.model import Candidate, FileIdentity
 from imageguard_daemon.core.names import number_of_set_aside, printable
 from imageguard_daemon.intake.rules.backlog import Backlog
-from imageguard_daemon.intake.rules.selection import Left, Selection
+from imageguard_daemon.intake.rules.selection import Selection, SkipReason
 from imageguard_daemon.intake.rules.stability import Seen, Settling
-from imageguard_daemon.intake.scan import Found, steps
+from imageguard_daemon.intake.scan import InboxEntry, steps
 from imageguard_daemon.intake.unknown_writers import UnknownWriters
-from imageguard_daemon.intake.watcher import Hints, InboxWatcher
+from imageguard_daemon.intake.watcher import InboxWatcher, PendingPaths
 
 SKIPPED_REMEMBERED = 500_000
 SET_ASIDE_REMEMBERED = 1_000
@@ -49,14 +49,14 @@ class Inbox:
         self._rescan_seconds = settings.rescan_seconds
         self._backlog = backlog
         self._settling = Settling(settings.settle_seconds, settings.backlog_limit)
-        self._hints = Hints(wake)
+        self._hints = PendingPaths(wake)
         self._to_follow: deque[str] = deque()
         self._watcher = InboxWatcher(self._root, self._hints, settings.canary_seconds)
         self._unknown_writers = UnknownWriters(self._root)
         self._reach = Reach.unknown
         self._watched: tuple[int, int] | None = None
         self._was_looked_at = False
-        self._walk: Iterator[Found | None] | None = None
+        self._walk: Iterator[InboxEntry | None] | None = None
         self._walk_again = False
         self._next_walk_at = 0.0
         self._walked_at: float | None = None
@@ -159,8 +159,8 @@ class Inbox:
 
     def take_set_aside(self) -> list[str]:
         """Give the paths of files with the hidden name of one set aside that walks have met since the last time."""
-        found, self._set_aside = self._set_aside, []
-        return found
+        paths, self._set_aside = self._set_aside, []
+        return paths
 
     def walk_soon(self) -> None:
         """Walk the whole inbox at the next step."""
@@ -229,9 +229,9 @@ class Inbox:
         """Look into a folder that was made or moved here: its files may have had no event of their own."""
         if self.selection.ignores(os.path.basename(relative_folder)):
             return
-        for number, found in enumerate(steps(self._root, self.selection, relative_folder), 1):
-            if found is not None:
-                self._observe_found(found, now)
+        for number, entry in enumerate(steps(self._root, self.selection, relative_folder), 1):
+            if entry is not None:
+                self._observe_entry(entry, now)
             if number == ENTRIES_PER_STEP or time.monotonic() >= until:
                 self._walk_again = True
                 return
@@ -247,13 +247,13 @@ class Inbox:
             if self._settling.full:
                 return
             try:
-                found = next(self._walk)
+                entry = next(self._walk)
             except StopIteration:
                 self._end_walk(now)
                 return
-            if found is not None:
-                self._folders_unread += found.left is Left.unreadable
-                self._observe_found(found, now)
+            if entry is not None:
+                self._folders_unread += entry.skip_reason is SkipReason.unreadable
+                self._observe_entry(entry, now)
             if time.monotonic() >= until:
                 return
 
@@ -268,14 +268,14 @@ class Inbox:
     def _count_folder(self) -> None:
         self._folders_walked += 1
 
-    def _observe_found(self, found: Found, now: float) -> None:
-        if found.left is Left.unreadable:
-            path = printable(found.relative_path)
-            log.warning("a folder cannot be read", inbox=self._root, path=path, why=found.why)
-        elif found.left is Left.ignored:
-            self._note_set_aside(found.relative_path)
-        elif found.relative_path not in self._settling:  # the others get their second look when they are due
-            self._observe(found.relative_path, now)
+    def _observe_entry(self, entry: InboxEntry, now: float) -> None:
+        if entry.skip_reason is SkipReason.unreadable:
+            path = printable(entry.relative_path)
+            log.warning("a folder cannot be read", inbox=self._root, path=path, why=entry.why)
+        elif entry.skip_reason is SkipReason.ignored:
+            self._note_set_aside(entry.relative_path)
+        elif entry.relative_path not in self._settling:  # the others get their second look when they are due
+            self._observe(entry.relative_path, now)
 
     def _note_set_aside(self, relative_path: str) -> None:
         is_one = number_of_set_aside(os.path.basename(relative_path)) is not None

@@ -8,7 +8,7 @@ from imageguard_daemon.core.file_systems import FileSystem, Reach
 from imageguard_daemon.core.leases import Answer, Writers
 from imageguard_daemon.core.names import printable
 
-MOST_TOLD = 20
+MAX_REPORTED = 20
 """Of more accounts and file systems it is only told that there are more."""
 _MORE = "files of further accounts or file systems"
 _SO = (
@@ -46,9 +46,9 @@ class UnknownWriters:
             self._tell(file_system)
 
     def _tell(self, whose: FileSystem | int) -> None:
-        if whose in self._told or len(self._told) > MOST_TOLD:
+        if whose in self._told or len(self._told) > MAX_REPORTED:
             return
-        told = _MORE if len(self._told) == MOST_TOLD else _words(whose)
+        told = _MORE if len(self._told) == MAX_REPORTED else _words(whose)
         self._told[whose] = told
         log.warning("who writes to a file is not known here", inbox=printable(self._inbox), of=told, so=_SO)
 

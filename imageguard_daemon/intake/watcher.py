@@ -34,7 +34,7 @@ START_SECONDS = 1.0
 """So long the start of watching is waited for; where folders are many or their disk is slow, it goes on beside us."""
 STOP_SECONDS = 5.0
 """For so long a watching thread is waited for: its end must never hold up ours."""
-HINTS_LIMIT = 20_000
+MAX_PENDING_PATHS = 20_000
 
 # O_NONBLOCK: a pipe of this name, whoever made it, must not stop the daemon.
 _CANARY_FLAGS = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -57,7 +57,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Hints:
+class PendingPaths:
     """Paths that something happened to, in order, each once. Safe to use from several threads."""
 
     wake: Callable[[], None]
@@ -68,7 +68,7 @@ class Hints:
     def add(self, path: str) -> None:
         """Note an absolute path; beyond a limit only that hints were lost is noted."""
         with self._lock:
-            if len(self._paths) < HINTS_LIMIT:
+            if len(self._paths) < MAX_PENDING_PATHS:
                 self._paths[path] = None
             else:
                 self._overflowed = True
@@ -92,7 +92,7 @@ class Hints:
 class _Handler(FileSystemEventHandler):
     """Runs in watchdog's thread, which an exception would kill: only notes and wakes."""
 
-    def __init__(self, hints: Hints, canary_seen: threading.Event) -> None:
+    def __init__(self, hints: PendingPaths, canary_seen: threading.Event) -> None:
         self._hints = hints
         self._canary_seen = canary_seen
 
@@ -107,7 +107,7 @@ class _Handler(FileSystemEventHandler):
 class _OverflowListener(logging.Handler):
     """watchdog tells of a queue overflow in its log and nowhere else."""
 
-    def __init__(self, hints: Hints) -> None:
+    def __init__(self, hints: PendingPaths) -> None:
         super().__init__(logging.WARNING)
         self._hints = hints
 
@@ -222,7 +222,7 @@ class InboxWatcher:
     `step` is called from one thread; only the hints come from another.
     """
 
-    def __init__(self, inbox: str, hints: Hints, canary_seconds: float) -> None:
+    def __init__(self, inbox: str, hints: PendingPaths, canary_seconds: float) -> None:
         self._inbox = self.watched_folder = inbox
         self._hints = hints
         self._canary_seconds = canary_seconds

@@ -16,8 +16,8 @@ from imageguard_daemon.audit.chain import ORIGIN
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.file_index import FiledFile, FiledFiles, MissingFiles
 from imageguard_daemon.core.names import hidden_for
-from imageguard_daemon.intake.rules.selection import Left, Selection
-from imageguard_daemon.intake.scan import Found, walk
+from imageguard_daemon.intake.rules.selection import Selection, SkipReason
+from imageguard_daemon.intake.scan import InboxEntry, walk
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 from imageguard_daemon.verification.inspection import inspect, sha256_of
 
@@ -142,30 +142,30 @@ class Verifier:
 
     def _unknown(self, progress: Progress) -> Iterator[Discrepancy]:
         """Look through the folders; what is missing may turn up there."""
-        entries = ((folder, found) for folder in self._task.folders for found in walk(folder, _EVERYTHING))
+        entries = ((folder, entry) for folder in self._task.folders for entry in walk(folder, _EVERYTHING))
         done = 0
         while page := list(islice(entries, _LOOKED_UP_AT_ONCE)):
             done += len(page)
             progress("folders", done, None)
-            names = [self._spellings.of(folder, found.relative_path) for folder, found in page]
+            names = [self._spellings.of(folder, entry.relative_path) for folder, entry in page]
             known = self._filed.known(list(chain(*names)))
-            for (path, *others), (_, found) in zip(names, page, strict=True):
+            for (path, *others), (_, entry) in zip(names, page, strict=True):
                 if known.isdisjoint((path, *others)):
-                    yield from self._explain(path, found)
+                    yield from self._explain(path, entry)
         for file in self._missing.remaining():
             detail = f"{file.size_bytes} bytes, SHA-256 {file.sha256}"
             yield Discrepancy(Kind.missing, detail, file.path, f"intents {file.intent_id}")
 
-    def _explain(self, path: str, found: Found) -> Iterator[Discrepancy]:
+    def _explain(self, path: str, entry: InboxEntry) -> Iterator[Discrepancy]:
         hidden = hidden_for(os.path.basename(path))
         if hidden and not self._filed.has_outcome(hidden[0]):
             return  # of a move that goes on, or is reported as unfinished
         if not os.path.lexists(path):
             return  # gone since the walk
-        if found.left is Left.unreadable:
-            yield Discrepancy(Kind.unreadable, str(found.left), path)
-        elif found.left is not None:
-            yield Discrepancy(Kind.foreign, str(found.left), path)
+        if entry.skip_reason is SkipReason.unreadable:
+            yield Discrepancy(Kind.unreadable, str(entry.skip_reason), path)
+        elif entry.skip_reason is not None:
+            yield Discrepancy(Kind.foreign, str(entry.skip_reason), path)
         elif hidden and hidden[1] == "part":  # what was set aside may be the only copy
             yield Discrepancy(Kind.leftover, "", path, f"intents {hidden[0]}")
         else:

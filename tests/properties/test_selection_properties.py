@@ -21,7 +21,7 @@ NAMES = st.builds("{}{}".format, STEMS, st.sampled_from(["", ".", ".jpg", ".PNG"
 @given(SELECTIONS, NAMES)
 def test_every_name_has_exactly_one_fate(selection: Selection, name: str) -> None:
     """A name is an image or there is a reason why it is left; a sidecar is never an image."""
-    assert selection.is_image(name) == (selection.why_left(name) is None)
+    assert selection.is_image(name) == (selection.skip_reason(name) is None)
     assert not (selection.is_image(name) and (selection.is_sidecar(name) or selection.ignores(name)))
 
 

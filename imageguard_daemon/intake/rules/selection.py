@@ -59,7 +59,7 @@ COMPANIONS = (
 _COMPANIONS = frozenset(ending.lower() for ending in COMPANIONS)
 
 
-class Left(StrEnum):
+class SkipReason(StrEnum):
     """Why a file stays in the inbox; the words are shown by `status`."""
 
     ignored = "hidden or temporary name"
@@ -126,17 +126,17 @@ class Selection:
             return False
         return self.takes_other_files or self._has_image_suffix(name)
 
-    def why_left(self, name: str) -> Left | None:
+    def skip_reason(self, name: str) -> SkipReason | None:
         """Say why a regular file of this name is not judged, or None when it is."""
         if self.protected.match(name):
-            return Left.protected
+            return SkipReason.protected
         if self.ignores(name) or self.is_companion(name):
-            return Left.ignored
+            return SkipReason.ignored
         if self.is_sidecar(name):
-            return Left.lone_sidecar
+            return SkipReason.lone_sidecar
         if self.checksums and checksums.is_list(name):
-            return Left.checksums
-        return None if self.is_image(name) else Left.other
+            return SkipReason.checksums
+        return None if self.is_image(name) else SkipReason.other
 
     def sidecars_of(self, relative_path: str) -> Iterator[str]:
         """Give the paths at which the sidecars of an image would be: 1.txt and 1.jpg.txt for 1.jpg."""

@@ -7,7 +7,7 @@ import pytest
 
 from imageguard_daemon.batch.images import ImagesOfFolder, count_images
 from imageguard_daemon.config import Intake
-from imageguard_daemon.intake.rules.selection import Left, Selection
+from imageguard_daemon.intake.rules.selection import Selection, SkipReason
 
 SELECTION = Selection.from_settings(Intake())
 
@@ -28,7 +28,7 @@ def test_paths_are_as_the_user_would_write_them(folder: Path, monkeypatch: pytes
     monkeypatch.chdir(folder.parent)
     images = ImagesOfFolder("data", SELECTION, [Path("data/result.jpg")], unreadable=pytest.fail)
     assert sorted(images) == ["data/cat/1.jpg", "data/cat/2.PNG", "data/dog/3.webp"]
-    assert images.left == {Left.link: 1, Left.other: 1, Left.ignored: 1}
+    assert images.left == {SkipReason.link: 1, SkipReason.other: 1, SkipReason.ignored: 1}
     assert images.relative("data/cat/1.jpg") == "cat/1.jpg"
     assert ImagesOfFolder("data/", SELECTION, (), unreadable=pytest.fail).relative("data/cat/1.jpg") == "cat/1.jpg"
 

@@ -10,17 +10,17 @@ from typing import Self
 import pytest
 
 from imageguard_daemon.config import Intake
-from imageguard_daemon.intake.rules.selection import Left, Selection
-from imageguard_daemon.intake.scan import Found, walk
+from imageguard_daemon.intake.rules.selection import Selection, SkipReason
+from imageguard_daemon.intake.scan import InboxEntry, walk
 
 SELECTION = Selection.from_settings(Intake(sidecars=True))
 
 
-def found(inbox: Path, start: str = "") -> dict[str, Left | None]:
+def found(inbox: Path, start: str = "") -> dict[str, SkipReason | None]:
     """Walk, and give why each entry is left."""
     entries = list(walk(str(inbox), SELECTION, start))
     assert len({entry.relative_path for entry in entries}) == len(entries)
-    return {entry.relative_path: entry.left for entry in entries}
+    return {entry.relative_path: entry.skip_reason for entry in entries}
 
 
 def make(path: Path) -> Path:
@@ -38,9 +38,9 @@ def test_every_file_below_the_inbox_is_met_once(tmp_path: Path) -> None:
         "1.jpg": None,
         "cat/2.jpg": None,
         "cat/tabby/3.jpg": None,
-        "cat/2.txt": Left.lone_sidecar,
-        "notes.md": Left.other,
-        ".1.jpg.Xa3f9Q": Left.ignored,
+        "cat/2.txt": SkipReason.lone_sidecar,
+        "notes.md": SkipReason.other,
+        ".1.jpg.Xa3f9Q": SkipReason.ignored,
     }
 
 
@@ -75,7 +75,7 @@ def test_links_are_named_and_not_followed(tmp_path: Path) -> None:
         (inbox / name).symlink_to(target)
     left = found(inbox)
     assert left.pop("real.jpg") is None
-    assert left == dict.fromkeys(["file.jpg", "folder.jpg", "a.jpg", "b.jpg", "c.jpg"], Left.link)
+    assert left == dict.fromkeys(["file.jpg", "folder.jpg", "a.jpg", "b.jpg", "c.jpg"], SkipReason.link)
 
 
 def test_pipes_and_sockets_are_special(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_pipes_and_sockets_are_special(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)  # a socket's path must be short
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket.jpg")
-    assert found(tmp_path) == {"pipe.jpg": Left.special, "socket.jpg": Left.special}
+    assert found(tmp_path) == {"pipe.jpg": SkipReason.special, "socket.jpg": SkipReason.special}
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.jpg", b"a\nb\x1b[31m.jpg", b"-rf .jpg", "猫".encode() * 80 + b".jpg"])
@@ -150,5 +150,5 @@ def test_a_folder_that_cannot_be_read_does_not_end_the_walk(
 
     monkeypatch.setattr(os, "scandir", scandir)
     found = set(walk(str(tmp_path), SELECTION))
-    assert found == {Found("cat", Left.unreadable), Found("dog/1.jpg")}
-    assert {one.why for one in found if one.left} == {os.strerror(number)}
+    assert found == {InboxEntry("cat", SkipReason.unreadable), InboxEntry("dog/1.jpg")}
+    assert {one.why for one in found if one.skip_reason} == {os.strerror(number)}

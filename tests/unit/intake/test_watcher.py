@@ -19,8 +19,8 @@ from imageguard_daemon.intake import watcher as watcher_module
 from imageguard_daemon.intake.watcher import (
     CANARY_NAME,
     CANARY_PATIENCE_SECONDS,
-    Hints,
     InboxWatcher,
+    PendingPaths,
 )
 
 NOW = 1000.0
@@ -35,13 +35,13 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 @pytest.fixture
-def hints() -> Hints:
+def hints() -> PendingPaths:
     """Hints that wake nobody."""
-    return Hints(lambda: None)
+    return PendingPaths(lambda: None)
 
 
 @pytest.fixture
-def watcher(tmp_path: Path, hints: Hints) -> Iterator[InboxWatcher]:
+def watcher(tmp_path: Path, hints: PendingPaths) -> Iterator[InboxWatcher]:
     """A started watcher of the temporary folder."""
     watcher = InboxWatcher(str(tmp_path), hints, canary_seconds=30.0)
     watcher.start()
@@ -49,7 +49,7 @@ def watcher(tmp_path: Path, hints: Hints) -> Iterator[InboxWatcher]:
     watcher.stop()
 
 
-def hinted(hints: Hints, path: Path) -> None:
+def hinted(hints: PendingPaths, path: Path) -> None:
     """Wait for a hint at a path."""
     seen: set[str] = set()
 
@@ -60,7 +60,7 @@ def hinted(hints: Hints, path: Path) -> None:
     wait_until(arrived)
 
 
-def test_hints_keep_order_and_name_each_path_once(hints: Hints) -> None:
+def test_hints_keep_order_and_name_each_path_once(hints: PendingPaths) -> None:
     """Many events about one file are one hint, and hints are handed out once."""
     for path in ("b", "a", "b"):
         hints.add(path)
@@ -70,9 +70,9 @@ def test_hints_keep_order_and_name_each_path_once(hints: Hints) -> None:
 
 def test_hints_beyond_the_limit_are_lost_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory stays bounded; that something was lost is told once, and every loss wakes the loop."""
-    monkeypatch.setattr(watcher_module, "HINTS_LIMIT", 2)
+    monkeypatch.setattr(watcher_module, "MAX_PENDING_PATHS", 2)
     woken: list[None] = []
-    hints = Hints(lambda: woken.append(None))
+    hints = PendingPaths(lambda: woken.append(None))
     for path in ("a", "b", "c"):
         hints.add(path)
     assert hints.drain() == (["a", "b"], True)
@@ -84,7 +84,7 @@ def test_hints_beyond_the_limit_are_lost_and_said_to_be(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", ["1.jpg", os.fsdecode(b"caf\xe9\n.jpg")])
 def test_written_renamed_and_linked_files_are_hinted_at(
-    tmp_path: Path, watcher: InboxWatcher, hints: Hints, name: str
+    tmp_path: Path, watcher: InboxWatcher, hints: PendingPaths, name: str
 ) -> None:
     """A file that is written, renamed from a temporary name, or linked into place has a hint at its final name."""
     assert watcher.alive
@@ -97,7 +97,7 @@ def test_written_renamed_and_linked_files_are_hinted_at(
 
 
 def test_a_folder_moved_in_is_hinted_at(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, watcher: InboxWatcher, hints: Hints
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, watcher: InboxWatcher, hints: PendingPaths
 ) -> None:
     """A folder that arrives whole gives at least a hint at itself, from which its files are found."""
     outside = tmp_path_factory.mktemp("outside") / "cat"
@@ -107,7 +107,7 @@ def test_a_folder_moved_in_is_hinted_at(
     hinted(hints, tmp_path / "cat")
 
 
-def test_an_answered_canary_changes_nothing(tmp_path: Path, watcher: InboxWatcher, hints: Hints) -> None:
+def test_an_answered_canary_changes_nothing(tmp_path: Path, watcher: InboxWatcher, hints: PendingPaths) -> None:
     """While events arrive nothing is reported as lost, the canary is no hint, and no file of it stays."""
     watcher.step(NOW)
     assert watcher.next_step() == NOW + CANARY_PATIENCE_SECONDS
@@ -118,7 +118,7 @@ def test_an_answered_canary_changes_nothing(tmp_path: Path, watcher: InboxWatche
     assert not (tmp_path / CANARY_NAME).exists()
 
 
-def test_a_missed_canary_starts_watching_anew(tmp_path: Path, watcher: InboxWatcher, hints: Hints) -> None:
+def test_a_missed_canary_starts_watching_anew(tmp_path: Path, watcher: InboxWatcher, hints: PendingPaths) -> None:
     """When events silently stop, that is noticed within the canary's patience, and events come again."""
     assert watcher._observer
     watcher._observer.unschedule_all()
@@ -133,7 +133,7 @@ def test_a_missed_canary_starts_watching_anew(tmp_path: Path, watcher: InboxWatc
 
 @pytest.mark.parametrize("trap", ["pipe", "link", "folder"])
 def test_a_trap_under_the_canarys_name_stops_nothing(
-    tmp_path: Path, watcher: InboxWatcher, hints: Hints, trap: str
+    tmp_path: Path, watcher: InboxWatcher, hints: PendingPaths, trap: str
 ) -> None:
     """Whatever a sender puts under the canary's name, the daemon neither hangs nor writes elsewhere."""
     canary, elsewhere = tmp_path / CANARY_NAME, tmp_path / "elsewhere"
@@ -143,7 +143,7 @@ def test_a_trap_under_the_canarys_name_stops_nothing(
     assert not elsewhere.exists()
 
 
-def test_a_refusal_of_the_kernel_leaves_nothing_behind(tmp_path: Path, hints: Hints) -> None:
+def test_a_refusal_of_the_kernel_leaves_nothing_behind(tmp_path: Path, hints: PendingPaths) -> None:
     """An inbox that cannot be watched is tried again at the canary's time, without piling up threads."""
     watcher = InboxWatcher(str(tmp_path / "inbox"), hints, canary_seconds=30.0)
     watcher.start()
@@ -157,7 +157,7 @@ def test_a_refusal_of_the_kernel_leaves_nothing_behind(tmp_path: Path, hints: Hi
 
 
 def test_running_out_of_inotify_instances_is_survived(
-    tmp_path: Path, hints: Hints, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hints: PendingPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the kernel grants no instance at all, the inbox is still served by walks."""
 
@@ -172,7 +172,7 @@ def test_running_out_of_inotify_instances_is_survived(
 
 @pytest.mark.parametrize("level", [logging.INFO, logging.ERROR])
 def test_an_overflow_of_the_kernels_queue_is_heard(
-    watcher: InboxWatcher, hints: Hints, caplog: pytest.LogCaptureFixture, level: int
+    watcher: InboxWatcher, hints: PendingPaths, caplog: pytest.LogCaptureFixture, level: int
 ) -> None:
     """The warning of watchdog that events were lost is heard at whatever level our own log is set to."""
     caplog.set_level(level)
@@ -180,7 +180,7 @@ def test_an_overflow_of_the_kernels_queue_is_heard(
     assert hints.drain() == ([], True)
 
 
-def test_after_stop_nothing_is_heard(tmp_path: Path, watcher: InboxWatcher, hints: Hints) -> None:
+def test_after_stop_nothing_is_heard(tmp_path: Path, watcher: InboxWatcher, hints: PendingPaths) -> None:
     """A stopped watcher gives no hints; stopping twice is stopping once."""
     watcher.stop()
     watcher.stop()
@@ -190,7 +190,7 @@ def test_after_stop_nothing_is_heard(tmp_path: Path, watcher: InboxWatcher, hint
 
 
 def test_folders_beyond_the_kernels_limit_are_told_of_once(
-    tmp_path: Path, hints: Hints, tmp_path_factory: pytest.TempPathFactory
+    tmp_path: Path, hints: PendingPaths, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """When a walk finds more folders than are watched that is said once, and again only after it was mended.
 
@@ -224,7 +224,7 @@ def test_folders_made_behind_a_mount_are_no_reason_to_warn(tmp_path: Path, watch
     not os.access("/proc/sys/fs/inotify/max_user_watches", os.W_OK), reason="setting a limit needs root"
 )
 def test_a_real_watch_limit_is_noticed(
-    tmp_path: Path, hints: Hints, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, hints: PendingPaths, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """With room for two more watches and forty folders the watcher lives on, and says what is not watched."""
     for number in range(40):
@@ -289,7 +289,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[SlowObserver]]:
 
 
 def test_a_tree_that_takes_long_to_watch_holds_up_nobody(
-    tmp_path: Path, hints: Hints, slow: type[SlowObserver]
+    tmp_path: Path, hints: PendingPaths, slow: type[SlowObserver]
 ) -> None:
     """Folders by the thousand on a slow disk: the loop goes on, and when all are watched it is told to walk once."""
     watcher = InboxWatcher(str(tmp_path), hints, canary_seconds=30.0)
@@ -308,7 +308,7 @@ def test_a_tree_that_takes_long_to_watch_holds_up_nobody(
 
 
 def test_watching_that_is_given_up_before_it_has_begun_ends_by_itself(
-    tmp_path: Path, hints: Hints, slow: type[SlowObserver]
+    tmp_path: Path, hints: PendingPaths, slow: type[SlowObserver]
 ) -> None:
     """An inbox that is replaced meanwhile, or a daemon that is stopped, waits for no end of a walk."""
     watcher = InboxWatcher(str(tmp_path), hints, canary_seconds=30.0)
@@ -319,7 +319,7 @@ def test_watching_that_is_given_up_before_it_has_begun_ends_by_itself(
 
 
 def test_watching_that_does_not_end_does_not_hold_up_the_end(
-    tmp_path: Path, hints: Hints, slow: type[SlowObserver]
+    tmp_path: Path, hints: PendingPaths, slow: type[SlowObserver]
 ) -> None:
     """What is stuck in a call to a dead mount is waited for a while, then left behind."""
     slow.let_start.set()

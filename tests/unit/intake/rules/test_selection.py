@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.config import Intake
-from imageguard_daemon.intake.rules.selection import PROTECTED, Left, Selection, unprotected
+from imageguard_daemon.intake.rules.selection import PROTECTED, Selection, SkipReason, unprotected
 
 DEFAULT = Selection.from_settings(Intake())
 WITH_SIDECARS = Selection.from_settings(Intake(sidecars=True))
@@ -15,7 +15,7 @@ WITH_SIDECARS = Selection.from_settings(Intake(sidecars=True))
 def test_images_are_known_by_their_ending(name: str) -> None:
     """Any case of an image's ending makes a candidate, whatever else is in the name."""
     assert DEFAULT.is_image(name)
-    assert DEFAULT.why_left(name) is None
+    assert DEFAULT.skip_reason(name) is None
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ def test_images_are_known_by_their_ending(name: str) -> None:
 def test_temporaries_of_uploaders_and_editors_are_left_alone(name: str) -> None:
     """What rsync, SFTP clients, browsers and editors write while they work is never a candidate."""
     assert not DEFAULT.is_image(name)
-    assert DEFAULT.why_left(name) is Left.ignored
+    assert DEFAULT.skip_reason(name) is SkipReason.ignored
 
 
 @pytest.mark.parametrize("name", ["1.txt", "README", "1.jpg.", "jpg", "1.mp4"])
 def test_other_files_stay_or_are_judged_as_configured(name: str) -> None:
     """Files with other endings stay by default, and go the way of images when `other_files` says so."""
-    assert DEFAULT.why_left(name) is Left.other
+    assert DEFAULT.skip_reason(name) is SkipReason.other
     assert Selection.from_settings(Intake(other_files="quarantine")).is_image(name)
 
 
@@ -62,7 +62,7 @@ def test_without_patterns_nothing_temporary_is_ignored() -> None:
 )
 def test_what_systems_and_nas_make_is_left_alone_whatever_is_ignored(settings: Intake, name: str) -> None:
     """Trash cans, snapshots, indexes and second versions are never judged, in any case of their letters."""
-    assert Selection.from_settings(settings).why_left(name) is Left.protected
+    assert Selection.from_settings(settings).skip_reason(name) is SkipReason.protected
     assert Selection.from_settings(settings).ignores(name)
 
 
@@ -92,7 +92,7 @@ def test_further_names_add_to_the_defaults_and_replaced_ones_are_told() -> None:
 def test_what_download_programs_keep_is_no_image(name: str) -> None:
     """Not even where all files are judged."""
     everything = Selection.from_settings(Intake(other_files="quarantine", ignore=()))
-    assert everything.why_left(name) is Left.ignored
+    assert everything.skip_reason(name) is SkipReason.ignored
     assert not everything.is_image(name)
     assert everything.is_image("1.st")
     assert everything.is_image("main.st")
@@ -100,8 +100,8 @@ def test_what_download_programs_keep_is_no_image(name: str) -> None:
 
 def test_sidecars_count_only_when_they_are_on() -> None:
     """A label file is another file by default, and waits for its image when sidecars are on."""
-    assert DEFAULT.why_left("1.txt") is Left.other
-    assert WITH_SIDECARS.why_left("1.TXT") is Left.lone_sidecar
+    assert DEFAULT.skip_reason("1.txt") is SkipReason.other
+    assert WITH_SIDECARS.skip_reason("1.TXT") is SkipReason.lone_sidecar
 
 
 def test_an_image_and_its_sidecars_find_one_another() -> None:
@@ -123,11 +123,11 @@ def test_checksums_follow_their_image_or_stay(tmp_path: Path) -> None:
     assert not DEFAULT.is_sidecar("data.tar.sha256")
     everything = Selection.from_settings(Intake(other_files="quarantine", sidecars=True))
     for name in ("SHA256SUMS", "md5sum.txt"):
-        assert everything.why_left(name) is Left.checksums
+        assert everything.skip_reason(name) is SkipReason.checksums
         assert not everything.is_image(name)
         assert not everything.is_sidecar(name)
     without = Selection.from_settings(Intake(checksums=False))
-    assert without.why_left("1.jpg.sha256") is Left.other
+    assert without.skip_reason("1.jpg.sha256") is SkipReason.other
     assert list(without.sidecars_of("cat/1.jpg")) == []
 
 
