@@ -44,15 +44,15 @@ def is_list(name: str) -> bool:
 
 def listed(data: bytes) -> Listed:
     """Read a list; names in other folders are passed over, lines that are none are counted."""
-    found: dict[bytes, dict[Algorithm, Digest]] = {}
+    of_names: dict[bytes, dict[Algorithm, Digest]] = {}
     bad_lines = 0
     for line in _lines(data):
         parsed = _parsed(line)
         if parsed is None:
             bad_lines += 1
         elif parsed[0] is not None:
-            found.setdefault(parsed[0].removeprefix(b"./"), {})[parsed[1].algorithm] = parsed[1]
-    return Listed({name: tuple(digests.values()) for name, digests in found.items()}, bad_lines)
+            of_names.setdefault(parsed[0].removeprefix(b"./"), {})[parsed[1].algorithm] = parsed[1]
+    return Listed({name: tuple(digests.values()) for name, digests in of_names.items()}, bad_lines)
 
 
 def first_digest(data: bytes) -> Digest | None:

@@ -36,12 +36,12 @@ def lock_if_free(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
     return True
 
 
-def lock_within(descriptor: int, patience_seconds: float) -> bool:
+def lock_within(descriptor: int, timeout_seconds: float) -> bool:
     """Lock an open file or folder as soon as it is free, if that is soon enough; for errors see `lock_if_free`."""
-    if math.isinf(patience_seconds):
+    if math.isinf(timeout_seconds):
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # the kernel wakes us; no need to look again
         return True
-    deadline = time.monotonic() + patience_seconds
+    deadline = time.monotonic() + timeout_seconds
     while not lock_if_free(descriptor):
         if time.monotonic() >= deadline:
             return False
@@ -71,14 +71,14 @@ class FileLock:
     ) -> None:
         self.release()
 
-    def acquire(self, patience_seconds: float = 0.0) -> bool:
+    def acquire(self, timeout_seconds: float = 0.0) -> bool:
         """Lock it within so many seconds; False when somebody else has it all the while.
 
         Raises:
             ImageguardError: it is required, and its file system has no locks or cannot answer.
         """
         try:
-            return lock_within(self.descriptor, patience_seconds)
+            return lock_within(self.descriptor, timeout_seconds)
         except OSError as error:
             if self._is_required:
                 raise hindrance(error, f"cannot lock {os.fspath(self.path)}") from error

@@ -21,10 +21,10 @@ from imageguard_daemon.core.names import printable
 PARTIAL_SUFFIX = ".partial"
 """What ends the name of a result that is not whole."""
 _HIDDEN = ".imageguard-"
-_MOST_BYTES = 255
+_MAX_NAME_BYTES = 255
 _IN_THE_WAY = "under which the file is written first"
 _NEW_FILE_MODE = 0o666
-_MOST_TRIES = 100
+_MAX_TRIES = 100
 """Far more than runs that end just then can take from one that begins."""
 _BESIDE = ".new"
 _EXCLUSIVELY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -152,7 +152,7 @@ def _opened_alone(path: str) -> tuple[int, str]:
     """Open the hidden name that belongs to a path, for this process alone, empty."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, _hidden(name))
-    for _ in range(_MOST_TRIES):
+    for _ in range(_MAX_TRIES):
         descriptor, is_new = _opened(temporary)
         try:
             if not _is_locked(descriptor, path):  # no locks on this file system: a name that nobody else can have
@@ -215,7 +215,7 @@ def is_hidden(name: str) -> bool:
 
 def _hidden(name: str) -> str:
     hidden = f"{_HIDDEN}{name}.part"
-    if len(os.fsencode(hidden)) <= _MOST_BYTES:
+    if len(os.fsencode(hidden)) <= _MAX_NAME_BYTES:
         return hidden
     return f"{_HIDDEN}{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part"
 

@@ -20,8 +20,8 @@ from imageguard_daemon.core.errors import (
 from imageguard_daemon.core.file_lock import FileLock, lock_if_free, lock_within, unlock
 from imageguard_daemon.core.file_systems import Reach, file_system_of
 
-ACTING_PATIENCE_SECONDS = 20.0
-START_PATIENCE_SECONDS = 1.0
+ACTING_TIMEOUT_SECONDS = 20.0
+START_TIMEOUT_SECONDS = 1.0
 """Commands that ask who is running hold a lock for a moment."""
 _TRY_AGAIN_SECONDS = 5.0
 _PROGRAM = b"imageguard"
@@ -42,7 +42,7 @@ class FolderLock:
         self._folder: tuple[int, int] | None = None
         self._try_again_at = 0.0
 
-    def hold(self, patience_seconds: float = 0.0) -> bool:
+    def hold(self, timeout_seconds: float = 0.0) -> bool:
         """Lock the folder that is at the path now; False when another daemon has it.
 
         Whoever may read a folder can lock it: one that is held by no daemon is worked in all the same, and told. Where
@@ -57,14 +57,16 @@ class FolderLock:
         except OSError:  # gone, or closed to us: whoever works in it finds out and says so
             return True
         try:
-            if not lock_within(descriptor, patience_seconds):
+            if not lock_within(descriptor, timeout_seconds):
                 is_strangers = _is_held_by_strangers(descriptor, self._path)
                 os.close(descriptor)
                 self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS if is_strangers else 0.0
                 return is_strangers
-            found = file_system_of(descriptor)
-            if found.reach is not Reach.local:  # a client's kernel locks a folder by itself, without asking the server
-                log.info("only daemons of this machine are kept out", folder=str(self._path), on=found.name)
+            file_system = file_system_of(descriptor)
+            if (
+                file_system.reach is not Reach.local
+            ):  # a client's kernel locks a folder by itself, without asking the server
+                log.info("only daemons of this machine are kept out", folder=str(self._path), on=file_system.name)
         except OSError as error:  # its file system knows no locks
             log.info(
                 "a folder cannot be locked to keep out a second daemon", folder=str(self._path), why=error.strerror
@@ -100,12 +102,12 @@ class RootLock:
 
     def _take(self, state_folder: Path) -> None:
         descriptor = self._file.descriptor
-        if not self._file.acquire(START_PATIENCE_SECONDS) and not _is_held_by_strangers(descriptor, self._path):
+        if not self._file.acquire(START_TIMEOUT_SECONDS) and not _is_held_by_strangers(descriptor, self._path):
             owner = _read(descriptor).decode(errors="replace").strip() or "unknown"
             raise AlreadyRunningError(
                 f"{_who_is(owner)} is working on {state_folder.parent}; stop it, or use another root"
             )
-        if not self._root.hold(START_PATIENCE_SECONDS):
+        if not self._root.hold(START_TIMEOUT_SECONDS):
             raise AlreadyRunningError(
                 f"another daemon is working on {state_folder.parent}, though its {state_folder.name} was removed; "
                 "stop it, or use another root"
@@ -156,9 +158,9 @@ class DaemonLocks:
         self._root = RootLock(state_folder)
         self._inboxes = {inbox: FolderLock(inbox) for inbox in inboxes}
         for inbox, lock in self._inboxes.items():
-            if not lock.hold(START_PATIENCE_SECONDS):
+            if not lock.hold(START_TIMEOUT_SECONDS):
                 self.release()
-                raise AlreadyRunningError(f"{told_taken(inbox)}; stop it, or use another inbox")
+                raise AlreadyRunningError(f"{taken_message(inbox)}; stop it, or use another inbox")
 
     def keep(self) -> None:
         """Make the root's lock known again when somebody removed its file."""
@@ -175,7 +177,7 @@ class DaemonLocks:
         self._root.release()
 
 
-def told_taken(inbox: Path) -> str:
+def taken_message(inbox: Path) -> str:
     """Say that an inbox is somebody else's."""
     return f"a daemon of another root takes the images of {inbox}"
 
@@ -191,22 +193,22 @@ class ActingLock:
         self._path = state_folder / "acting.lock"  # not readable for others, who could lock it
 
     @contextmanager
-    def held(self, patience_seconds: float = ACTING_PATIENCE_SECONDS) -> Iterator[None]:
+    def held(self, timeout_seconds: float = ACTING_TIMEOUT_SECONDS) -> Iterator[None]:
         """Hold the lock.
 
         Raises:
-            StalledError: another command has held it for longer than `patience_seconds`.
+            StalledError: another command has held it for longer than `timeout_seconds`.
         """
-        with self.held_if_free(patience_seconds) as is_ours:
+        with self.held_if_free(timeout_seconds) as is_ours:
             if not is_ours:
                 raise StalledError("another command is acting on rejected images of this root; try again later")
             yield
 
     @contextmanager
-    def held_if_free(self, patience_seconds: float = 0.0) -> Iterator[bool]:
+    def held_if_free(self, timeout_seconds: float = 0.0) -> Iterator[bool]:
         """Hold the lock if nobody else does; tell whether it is held."""
         with state_lock(self._path, 0o600) as lock:
-            yield lock.acquire(patience_seconds)
+            yield lock.acquire(timeout_seconds)
 
     def is_held(self) -> bool:
         """Tell whether somebody is acting just now."""

@@ -48,20 +48,19 @@ def aside_name(intent_id: int) -> str:
 
 def hidden_for(name: str) -> tuple[int, str] | None:
     """Say for which intent a file bears a hidden name, and which one, `part` or `aside`; None for other names."""
-    found = _HIDDEN.fullmatch(name)
-    return (int(found[1]), found[2]) if found else None
+    match = _HIDDEN.fullmatch(name)
+    return (int(match[1]), match[2]) if match else None
 
 
 def number_of_set_aside(name: str) -> int | None:
     """Say by which intent a file of this name was set aside; None when it is no such name."""
-    found = hidden_for(name)
-    return found[0] if found and name == aside_name(found[0]) else None
+    hidden = hidden_for(name)
+    return hidden[0] if hidden and name == aside_name(hidden[0]) else None
 
 
 def forms(name: str) -> set[str]:
     """Give the forms a name may have in the log: escaped from the folder's, or copied from a report or a list."""
-    found = {printable(name), name} if name.isprintable() else {printable(name)}
-    return found | {_as_logged(name)} if name.isprintable() else found
+    return {printable(name), name, _as_logged(name)} if name.isprintable() else {printable(name)}
 
 
 def distinct(name: str) -> str:

@@ -10,21 +10,21 @@ log = structlog.get_logger(__name__)
 
 
 _EXTENSION_SECONDS = 120
-_TOLD_EVERY_SECONDS = 10
+_REPORT_SECONDS = 10
 
 
-class Patience:
+class StartProgress:
     """Asks systemd for more time to start, as long as there is progress."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
-        self._told_at = time.monotonic()
+        self._reported_at = time.monotonic()
 
     def progress(self) -> None:
         """Tell that it goes on; may be called often."""
-        if time.monotonic() - self._told_at < _TOLD_EVERY_SECONDS:
+        if time.monotonic() - self._reported_at < _REPORT_SECONDS:
             return
-        self._told_at = time.monotonic()
+        self._reported_at = time.monotonic()
         log.info("still starting", doing=self._doing)
         notify(EXTEND_TIMEOUT_USEC=_EXTENSION_SECONDS * 1_000_000, STATUS=self._doing)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from imageguard_daemon.config import Settings
-from imageguard_daemon.core.locks import DaemonLocks, told_taken
+from imageguard_daemon.core.locks import DaemonLocks, taken_message
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
 from imageguard_daemon.daemon.parts import Part
@@ -134,7 +134,7 @@ class Inboxes(Part):
     def _require_inbox(self, source: ServedSource, now: float) -> None:
         """Take nothing from an inbox that was recreated and locked by a daemon of another root meanwhile."""
         if not source.is_paused(now) and not self._locks.holds(source.settings.inbox):
-            source.pause(told_taken(source.settings.inbox), now)
+            source.pause(taken_message(source.settings.inbox), now)
 
     def _retry(self, now: float) -> None:
         until = time.monotonic() + SECONDS_PER_STEP

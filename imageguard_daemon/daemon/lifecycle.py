@@ -10,7 +10,7 @@ from imageguard_daemon.config import Settings
 from imageguard_daemon.core import ownership
 from imageguard_daemon.core.errors import ImageguardError, StalledError, UnavailableError
 from imageguard_daemon.core.locks import ActingLock, DaemonLocks, running_process
-from imageguard_daemon.core.systemd import Patience, notify
+from imageguard_daemon.core.systemd import StartProgress, notify
 from imageguard_daemon.daemon import mount_memory, setup_folders, status
 from imageguard_daemon.daemon.main_loop import MainLoop, StopSignals, Surroundings, Waker
 from imageguard_daemon.daemon.page_process import PageProcess
@@ -111,9 +111,9 @@ class Daemon:
         unsafe = setup_folders.why_log_is_unsafe(self._settings)
         if unsafe:
             log.error("the log is not on a local disk", why=unsafe)
-        patience = Patience("bringing the audit log up to date")
+        start = StartProgress("bringing the audit log up to date")
         try:
-            return AuditWriter(self._settings.audit.database, self._settings.root, on_progress=patience.progress)
+            return AuditWriter(self._settings.audit.database, self._settings.root, on_progress=start.progress)
         except (StalledError, UnavailableError) as error:
             if not unsafe:
                 raise

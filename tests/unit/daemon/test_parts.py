@@ -32,7 +32,7 @@ from imageguard_daemon.core.errors import (
 )
 from imageguard_daemon.core.file_lock import lock_if_free
 from imageguard_daemon.core.locks import DaemonLocks, FolderLock, RootLock, running_process
-from imageguard_daemon.core.systemd import Patience, notify
+from imageguard_daemon.core.systemd import StartProgress, notify
 from imageguard_daemon.daemon import setup_folders, status
 from imageguard_daemon.daemon.filed_images import Totals
 from imageguard_daemon.daemon.lifecycle import Daemon
@@ -169,10 +169,10 @@ def test_a_start_that_goes_on_asks_for_time_now_and_then(tmp_path, monkeypatch):
         server.bind(str(tmp_path / "socket"))
         server.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "socket"))
-        patience = Patience("counting sheep")
+        start = StartProgress("counting sheep")
         for _ in range(100):
             clock[0] += 0.25
-            patience.progress()
+            start.progress()
         heard = [server.recv(100) for _ in range(2)]
         assert heard == [b"EXTEND_TIMEOUT_USEC=120000000\nSTATUS=counting sheep"] * 2
         with pytest.raises(BlockingIOError):

@@ -517,7 +517,7 @@ def test_one_command_at_a_time_acts(rejections: Rejections, monkeypatch: pytest.
     """While another command is at work this one waits for a while, then gives up with nothing done."""
     number = rejections.file("cat/1.jpg")
     with rejections.acting() as acting:
-        monkeypatch.setattr(acting.lock, "held", lambda: ActingLock.held(acting.lock, patience_seconds=0.01))
+        monkeypatch.setattr(acting.lock, "held", lambda: ActingLock.held(acting.lock, timeout_seconds=0.01))
         with ActingLock(rejections.settings.state_folder).held():
             assert acting.lock.is_held()
             with pytest.raises(StalledError, match="another command"):
