@@ -68,7 +68,7 @@ class Move:
     @property
     def was_interrupted(self) -> bool:
         """Whether a stop signal ended it before all was handled."""
-        return self._daemon.was_told_to_stop
+        return self._daemon.was_asked_to_stop
 
     def run(self) -> int:
         """Judge and move what is there; gives the daemon's exit code: 75 when files were left behind."""

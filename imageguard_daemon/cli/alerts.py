@@ -74,7 +74,7 @@ def try_channels(root: Root = None, config_file: ConfigFile = None) -> None:
     for name, channel in channels.items():
         alert = Alert(datetime.now(UTC), "test", "test", "This is a test of alerts; nothing was found.", name)
         try:
-            channel.tell(content_of(alert, settings.root))
+            channel.send(content_of(alert, settings.root))
         except DeliveryError as error:
             failed += 1
             typer.echo(f"error: {name}: {error}", err=True)

@@ -19,7 +19,7 @@ from imageguard_daemon.audit.alerts import Alert
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.timestamps import seconds_timestamp
 
-_TOLD_BYTES = 300
+_SHOWN_BYTES = 300
 _STEERS_CHATS = str.maketrans({"<": "\u2039", ">": "\u203a", "@": "\uff20", "`": "'", "*": "\u2217"})
 """What chat programs take as mentions, links and formatting; a class may be called `<!channel>`."""
 
@@ -53,7 +53,7 @@ class Command:
         self._running: subprocess.Popen[bytes] | None = None
         self._ending = threading.Lock()
 
-    def tell(self, content: dict[str, Any]) -> None:
+    def send(self, content: dict[str, Any]) -> None:
         """Run it to its end; DeliveryError when it cannot be run, fails or takes too long."""
         with tempfile.TemporaryFile() as errors:
             try:
@@ -89,9 +89,9 @@ class Command:
 
 def _tail(errors: Any) -> str:
     size = errors.seek(0, os.SEEK_END)
-    errors.seek(max(0, size - _TOLD_BYTES))
-    told = errors.read().decode(errors="replace").strip()
-    return f": {told}" if told else ""
+    errors.seek(max(0, size - _SHOWN_BYTES))
+    text = errors.read().decode(errors="replace").strip()
+    return f": {text}" if text else ""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -110,7 +110,7 @@ class Webhook:
         self._timeout_seconds = timeout_seconds
         self._exchange: threading.Thread | None = None
 
-    def tell(self, content: dict[str, Any]) -> None:
+    def send(self, content: dict[str, Any]) -> None:
         """Post it; DeliveryError unless the answer is a success, or when it takes too long."""
         if self._exchange is not None and self._exchange.is_alive():
             raise DeliveryError("the request before this one has not ended yet")
@@ -132,7 +132,7 @@ class Webhook:
         opener = urllib.request.build_opener(_NoRedirects)
         try:
             with opener.open(request, timeout=self._timeout_seconds) as answer:
-                answer.read(_TOLD_BYTES)
+                answer.read(_SHOWN_BYTES)
         except urllib.error.HTTPError as error:
             errors.append(DeliveryError(_refusal(error)))
         except (OSError, ValueError) as error:  # URLError, timeouts, an answer that is not HTTP
@@ -145,12 +145,12 @@ class Webhook:
 
 
 def _refusal(error: urllib.error.HTTPError) -> str:
-    told = f"answered {error.code} {error.reason}"
+    answer = f"answered {error.code} {error.reason}"
     if 300 <= error.code < 400:
         where = printable(error.headers.get("Location", "nowhere"))
-        return f"{told}: redirects are not followed; if it is meant, configure {where}"
+        return f"{answer}: redirects are not followed; if it is meant, configure {where}"
     try:
-        body = error.read(_TOLD_BYTES).decode(errors="replace").strip()
+        body = error.read(_SHOWN_BYTES).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException):
         body = ""
-    return f"{told}{': ' if body else ''}{body}"
+    return f"{answer}{': ' if body else ''}{body}"

@@ -25,7 +25,7 @@ from imageguard_daemon.core.errors import ImageguardError, StalledError
 from imageguard_daemon.core.timestamps import utc_now
 from imageguard_daemon.daemon.alert_channels import Command, DeliveryError, Webhook, content_of
 from imageguard_daemon.daemon.parts import Part
-from imageguard_daemon.daemon.rules.alert_state import AlertBook
+from imageguard_daemon.daemon.rules.alert_state import AlertState
 from imageguard_daemon.daemon.snapshot import Snapshot
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.query import report_on, risen_in
@@ -60,9 +60,9 @@ def current_findings(settings: Settings, now: datetime) -> tuple[Finding, ...]:
     with open_log(settings.audit.database) as log:
         reported = report_on(log, (Dimension.class_,), scope, settings.reporting, now).findings
         risen = risen_in(log, scope, settings.reporting)
-    lasting = [one for one in reported if "until" not in one.evidence]
-    known = {(one.kind, one.subject) for one in lasting}
-    return (*(one for one in risen if (one.kind, one.subject) not in known), *lasting)
+    lasting = [finding for finding in reported if "until" not in finding.evidence]
+    known = {(finding.kind, finding.subject) for finding in lasting}
+    return (*(finding for finding in risen if (finding.kind, finding.subject) not in known), *lasting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +93,24 @@ class Alerting(Part):
         self._settings = settings
         self._log = AlertLog(audit)
         self._wall_clock = wall_clock
-        self._teller = _Teller(settings, wake, wall_clock)
+        self._messenger = _Messenger(settings, wake, wall_clock)
         self._unrecorded: list[Attempt] = []
-        self._with_teller: set[int] = set()
+        self._being_sent: set[int] = set()
         self.found: Found | None = None
-        self._is_wanted = bool(self._teller.channels) or settings.metrics.enabled
+        self._is_wanted = bool(self._messenger.channels) or settings.metrics.enabled
         self._looking = False
         self._next_look_at = 0.0
         self._record_at = 0.0
         cooldown = timedelta(hours=settings.alerts.cooldown_hours)
-        self._book = AlertBook(cooldown, self._recorded() if self._teller.channels else (), self._wall_clock())
+        self._state = AlertState(cooldown, self._recorded() if self._messenger.channels else (), self._wall_clock())
 
     def step(self, now: float) -> None:
         """Take what the thread reports, record it, and give it what is due. Never waits."""
         if not self._is_wanted or now < self._record_at:
             return
         try:
-            reports = self._teller.reports()
-            self._unrecorded += [one for one in reports if isinstance(one, Attempt)]
+            reports = self._messenger.reports()
+            self._unrecorded += [report for report in reports if isinstance(report, Attempt)]
             self._record_attempts()
             for report in reports:
                 if isinstance(report, _Looked):
@@ -124,7 +124,7 @@ class Alerting(Part):
         if now >= self._next_look_at and not self._looking:
             self._next_look_at = now + self._settings.alerts.check_seconds
             self._looking = True
-            self._teller.look()
+            self._messenger.look()
         self._hand_over()
 
     def next_due(self, now: float) -> float | None:
@@ -132,7 +132,7 @@ class Alerting(Part):
         if not self._is_wanted:
             return None
         times = [self._next_look_at, self._record_at]
-        due = self._book.next_due(self._wall_clock(), apart_from=self._with_teller)
+        due = self._state.next_due(self._wall_clock(), apart_from=self._being_sent)
         if due is not None:
             times.append(now + (due - self._wall_clock()).total_seconds())
         later = [time for time in times if time > now]
@@ -140,7 +140,7 @@ class Alerting(Part):
 
     def stop(self) -> None:
         """End the threads; what was not delivered is delivered after the next start."""
-        self._teller.stop()
+        self._messenger.stop()
 
     def snapshot(self, so_far: Snapshot, now: float) -> Snapshot:  # noqa: ARG002 - the protocol's
         """Add what the last look found."""
@@ -156,24 +156,24 @@ class Alerting(Part):
             return
         kinds = Counter(finding.kind for finding in report.findings)
         self.found = Found(self._wall_clock().timestamp(), dict(kinds))
-        news = self._book.news(report.findings, list(self._teller.channels), self._wall_clock())
+        news = self._state.news(report.findings, list(self._messenger.channels), self._wall_clock())
         if news:
-            self._book.add(self._log.record_alerts(news))
+            self._state.add(self._log.record_alerts(news))
 
     def _record_attempts(self) -> None:
         if not self._unrecorded:
             return
         self._log.record_attempts(self._unrecorded)
         for attempt in self._unrecorded:
-            self._book.note(attempt)
-            self._with_teller.discard(attempt.alert_id)
+            self._state.note(attempt)
+            self._being_sent.discard(attempt.alert_id)
         self._unrecorded = []
 
     def _hand_over(self) -> None:
-        for alert in self._book.due(self._wall_clock()):
-            if alert.alert_id not in self._with_teller:
-                self._with_teller.add(alert.alert_id)
-                self._teller.tell(alert)
+        for alert in self._state.due(self._wall_clock()):
+            if alert.alert_id not in self._being_sent:
+                self._being_sent.add(alert.alert_id)
+                self._messenger.send(alert)
 
 
 class _Errands:
@@ -207,7 +207,7 @@ class _Errands:
             self._wake()
 
 
-class _Teller:
+class _Messenger:
     """The threads' side: looks, and tells by each channel apart from the others."""
 
     def __init__(self, settings: Settings, wake: Callable[[], None], wall_clock: Callable[[], datetime]) -> None:
@@ -221,8 +221,8 @@ class _Teller:
     def look(self) -> None:
         self._looks.order(self._look)
 
-    def tell(self, alert: Alert) -> None:
-        self._errands.get(alert.channel, self._looks).order(lambda: self._tell(alert))
+    def send(self, alert: Alert) -> None:
+        self._errands.get(alert.channel, self._looks).order(lambda: self._send(alert))
 
     def reports(self) -> Sequence["_Looked | Attempt"]:
         taken = []
@@ -252,12 +252,12 @@ class _Teller:
         else:
             self._reports.append(_Looked(found))
 
-    def _tell(self, alert: Alert) -> None:
+    def _send(self, alert: Alert) -> None:
         channel = self.channels.get(alert.channel)
         try:
             if channel is None:
                 raise DeliveryError("no longer configured")  # noqa: TRY301 - told like the others
-            channel.tell(content_of(alert, self._settings.root))
+            channel.send(content_of(alert, self._settings.root))
         except DeliveryError as error:
             log.warning("alert not delivered", channel=alert.channel, kind=alert.kind, why=str(error))
             self._reports.append(Attempt(alert.alert_id, self._wall_clock(), False, str(error)))

@@ -127,7 +127,7 @@ class ForwardingLoop:
         self._forwarder: Forwarder | None = None
         self._pauses = Backoff(FIRST_PAUSE_SECONDS, settings.forward.retry_seconds)
         self._failures = 0
-        self._told_behind = False
+        self._is_behind = False
         host = settings.forward.host or socket.gethostname()
         self.status = Forwarding(os.getpid(), host=host)
         self.error: ImageguardError | None = None
@@ -167,9 +167,9 @@ class ForwardingLoop:
             log.warning("records had been archived before they were forwarded", records=sent.missed)
         if sent.odd:
             log.warning("records that the database cannot hold as they are; see odd_records", records=sent.odd)
-        if sent.ahead and not self._told_behind:
+        if sent.ahead and not self._is_behind:
             log.warning("the database has more of this log: was it put back from a backup?", records=sent.ahead)
-        self._told_behind = sent.ahead > 0
+        self._is_behind = sent.ahead > 0
         self.error = None
         state = "behind" if sent.ahead else "sending" if sent.behind else "up to date"
         self._write(

@@ -32,7 +32,7 @@ from imageguard_daemon.filing.renaming import put_back
 FULL_AT_FILES = 256
 FULL_AT_BYTES = 1 << 30
 """What is kept takes up room on the inbox's disk. From here on files wait in the inbox instead."""
-MOST_FILES = 2 * FULL_AT_FILES
+MAX_FILES = 2 * FULL_AT_FILES
 """With those that were on their way when it got full."""
 
 log = structlog.get_logger(__name__)
@@ -44,12 +44,12 @@ class _Kept:
     size_bytes: int
     mtime_ns: int
     until: float
-    is_told: bool = False
+    is_reported: bool = False
     is_compared: bool = False
 
 
 @dataclass(slots=True)
-class Keeping:
+class KeptSources:
     """Remembers which old files are kept. One thread only; times are of the monotonic clock.
 
     `emptied` is told of folders from which a hidden name went, `came_back` of the paths of files that were given back.
@@ -72,7 +72,7 @@ class Keeping:
 
     def room_for(self, files: int) -> bool:
         """Tell whether so many more can be kept at all."""
-        return len(self._kept) + files <= MOST_FILES
+        return len(self._kept) + files <= MAX_FILES
 
     def remember(self, path: str, recorded: RecordedIntent, now: float) -> None:
         """Look after the old file of a copy, which is at `path` now."""
@@ -160,9 +160,9 @@ class Keeping:
         return True
 
     def _cannot(self, path: str, kept: _Kept, error: Exception) -> None:
-        if not kept.is_told:
+        if not kept.is_reported:
             log.error("the old file of a copy cannot be looked after", path=printable(path), why=str(error))
-        self._kept[path] = replace(kept, is_told=True)
+        self._kept[path] = replace(kept, is_reported=True)
 
     def _give_back(self, path: str, kept: _Kept) -> None:
         intent = kept.recorded.intent

@@ -196,9 +196,9 @@ class LeftBehind:
 
     def _wait_with_folder(self, candidate: Candidate, waiting: Waiting) -> None:
         """Set a file aside without an attempt; what its folder refuses is told once, not of each file."""
-        if not waiting.is_told:
+        if not waiting.is_reported:
             _report_waiting(candidate, waiting.why)
-            waiting.is_told = True
+            waiting.is_reported = True
         self._backlog.postponed(candidate, waiting.why, waiting.until)
 
     @staticmethod

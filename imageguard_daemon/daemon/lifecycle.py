@@ -47,7 +47,7 @@ class Daemon:
         self._signals = StopSignals(self._waker.wake)
 
     @property
-    def was_told_to_stop(self) -> bool:
+    def was_asked_to_stop(self) -> bool:
         """Whether a stop signal has come."""
         return self._signals.should_exit
 
@@ -67,7 +67,7 @@ class Daemon:
             status.write_ending(status.ending_of(error), self._settings.state_folder)
             raise
         else:
-            why = "told to stop" if self.was_told_to_stop else "all was handled" if not code else "not all was handled"
+            why = "told to stop" if self.was_asked_to_stop else "all was handled" if not code else "not all was handled"
             status.write_ending(status.Ending(os.getpid(), code, why), self._settings.state_folder)
             return code
         finally:

@@ -1,4 +1,4 @@
-"""What monitoring is told: counted where it happens, the rest computed from the snapshot of each second.
+"""The metrics: counted where it happens, the rest computed from the snapshot of each second.
 
 Names and units follow the conventions of Prometheus. No path, class or camera is a label: labels have few values.
 """
@@ -104,7 +104,7 @@ class DaemonMetrics:
 def _gauges(snapshot: Snapshot) -> Iterator[Metric]:
     oldest = snapshot.oldest_arrived_at
     waited = max(0.0, time.time() - oldest) if oldest is not None else 0.0
-    for name, told, value in (
+    for name, text, value in (
         ("backlog_files", "Files that have settled and wait for their verdict or are in work.", snapshot.backlog),
         ("in_work_files", "Files that are with the workers.", snapshot.in_work),
         ("oldest_waiting_seconds", "How long ago the file that has waited longest arrived; 0 for none.", waited),
@@ -117,13 +117,13 @@ def _gauges(snapshot: Snapshot) -> Iterator[Metric]:
         ),
         ("last_step_timestamp_seconds", "When the loop last ran, in seconds since 1970.", snapshot.at),
     ):
-        yield GaugeMetricFamily(f"imageguard_{name}", told, value)
-    for name, told, value in (
+        yield GaugeMetricFamily(f"imageguard_{name}", text, value)
+    for name, text, value in (
         ("retries", "Times a file that had been set aside was looked at again.", snapshot.retries),
         ("worker_restarts", "Worker processes ended by an image and replaced.", snapshot.worker_failures),
         ("worker_pool_restarts", "Times all worker processes were replaced.", snapshot.pools_lost),
     ):
-        yield CounterMetricFamily(f"imageguard_{name}", told, value)
+        yield CounterMetricFamily(f"imageguard_{name}", text, value)
 
 
 def _source_gauges(snapshot: Snapshot) -> Iterator[Metric]:
@@ -133,12 +133,12 @@ def _source_gauges(snapshot: Snapshot) -> Iterator[Metric]:
     canary = GaugeMetricFamily(
         "imageguard_source_canary_age_seconds", "Time since an event last proved that events arrive.", labels=["source"]
     )
-    for one in snapshot.sources:
-        paused.add_metric([one.name], float(bool(one.paused_because)))
-        present.add_metric([one.name], float(one.present))
-        settling.add_metric([one.name], one.settling)
-        if one.canary_age_seconds is not None:
-            canary.add_metric([one.name], one.canary_age_seconds)
+    for source in snapshot.sources:
+        paused.add_metric([source.name], float(bool(source.paused_because)))
+        present.add_metric([source.name], float(source.present))
+        settling.add_metric([source.name], source.settling)
+        if source.canary_age_seconds is not None:
+            canary.add_metric([source.name], source.canary_age_seconds)
     yield from (paused, present, settling, canary)
 
 
@@ -151,26 +151,26 @@ def _finding_metrics(snapshot: Snapshot) -> Iterator[Metric]:
     for kind, number in snapshot.findings.items():
         findings.add_metric([kind], number)
     yield findings
-    told = "When findings were last looked for, in seconds since 1970."
-    yield GaugeMetricFamily("imageguard_findings_look_timestamp_seconds", told, snapshot.findings_at)
+    text = "When findings were last looked for, in seconds since 1970."
+    yield GaugeMetricFamily("imageguard_findings_look_timestamp_seconds", text, snapshot.findings_at)
 
 
 def _forwarding_metrics(status: Mapping[str, Any]) -> Iterator[Metric]:
     """Compute them from what the forwarder last wrote of itself."""
     oldest, success = (_seconds(status[name]) for name in ("oldest_behind_at", "last_success_at"))
     waited = max(0.0, time.time() - oldest) if oldest is not None else 0.0
-    for name, told, value in (
+    for name, text, value in (
         ("behind_records", "Records that the fleet's database does not have yet.", status["records_behind"]),
         ("behind_seconds", "How long ago the oldest of those was recorded; 0 for none.", waited),
         ("last_success_timestamp_seconds", "When the database last answered well.", success or 0.0),
     ):
-        yield GaugeMetricFamily(f"imageguard_forward_{name}", told, value)
-    for name, told, value in (
+        yield GaugeMetricFamily(f"imageguard_forward_{name}", text, value)
+    for name, text, value in (
         ("records", "Records that were sent since the forwarder's start.", status["records_sent"]),
         ("odd_records", "Records among them that are kept in another form.", status["odd_records"]),
         ("failures", "Attempts that failed since the forwarder's start.", status["failures"]),
     ):
-        yield CounterMetricFamily(f"imageguard_forward_{name}", told, value)
+        yield CounterMetricFamily(f"imageguard_forward_{name}", text, value)
 
 
 def _seconds(text: str) -> float | None:

@@ -17,7 +17,7 @@ MEMORY_FILE = "disks.json"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a folder was: how its file system is attached, and which one that is (empty: it cannot be told)."""
+    """Where a folder was: how its file system is attached, and which one that is (empty: nobody can say)."""
 
     origin: str
     root: str
@@ -35,9 +35,9 @@ def require_same_disks(state_folder: Path) -> None:
     Raises:
         StalledError: with the folder, where it was, and what to do if it is meant.
     """
-    told = list(_not_where_they_were(_remembered(state_folder), str(state_folder)))
-    if told:
-        lines = "".join(f"\n  {line}" for line in told)
+    missing = list(_not_where_they_were(_remembered(state_folder), str(state_folder)))
+    if missing:
+        lines = "".join(f"\n  {line}" for line in missing)
         raise StalledError(
             f"a disk is not mounted that was at the last start:{lines}\n"
             f"Mount it; if it is meant to be gone, or was replaced, remove {state_folder / MEMORY_FILE}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from imageguard_daemon.core.errors import StalledError
 from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.core.model import Candidate, Outcome, RecordedIntent
-from imageguard_daemon.daemon.kept_sources import Keeping
+from imageguard_daemon.daemon.kept_sources import KeptSources
 from imageguard_daemon.daemon.left_behind import LeftBehind
 from imageguard_daemon.daemon.metrics import DaemonMetrics
 from imageguard_daemon.daemon.move_group import FileMove, carry_out
@@ -66,7 +66,7 @@ class Moves:
         self._mounts = Mounts(self._roots)
         self._unrecorded: list[Outcome] = []
         came_back = left_behind.doubts.note_came_back
-        self._keeping = Keeping(self._audit, self.folders, stages.emptied, came_back)
+        self._kept_sources = KeptSources(self._audit, self.folders, stages.emptied, came_back)
         self._returning: Returning | None = None
         if stages.acting_lock is not None:
             self._returning = Returning(self._audit, stages.acting_lock, self.folders, came_back=came_back)
@@ -79,7 +79,7 @@ class Moves:
     @property
     def keeps_no_more(self) -> bool:
         """Whether old files of further copies had better not have to be kept."""
-        return self._keeping.is_full
+        return self._kept_sources.is_full
 
     def folders(self) -> Folders:
         """Open the folders of all sources."""
@@ -95,7 +95,7 @@ class Moves:
         for move in moves:
             self._unrecorded += move.outcomes
             for path, intent in move.kept:
-                self._keeping.remember(path, intent, now)
+                self._kept_sources.remember(path, intent, now)
             if move.error is not None:
                 self._left_behind.put_back(move.candidate, move.error, now)
             elif move.intents:
@@ -128,27 +128,28 @@ class Moves:
         if self.all_recorded:
             with self._touching("", "where files were filed from lately"):
                 for source in self._sources.values():
-                    self._keeping.adopt(source.inbox.take_set_aside(), now)
-                self._keeping.step(now)
+                    self._kept_sources.adopt(source.inbox.take_set_aside(), now)
+                self._kept_sources.step(now)
 
     def next_due(self, now: float) -> float | None:
         """Say when `step` is to look again; None when nothing is looked after."""
         if self._unrecorded:
             return now + RECORD_AGAIN_SECONDS
-        looks = [self._keeping.next_due(), None if self._returning is None else self._returning.next_due()]
+        looks = [self._kept_sources.next_due(), None if self._returning is None else self._returning.next_due()]
         return min((at for at in looks if at is not None), default=None)
 
     def keep_nothing(self) -> int:
         """Look a last time at the old files of copies, when no further look will follow; give how many came back."""
         with self._touching("", "where files were filed from lately"):
-            return self._keeping.finish()
+            return self._kept_sources.finish()
 
     def _planned(self, recorded: Sequence[tuple[Candidate, Sequence[RecordedIntent]]], now: float) -> list[FileMove]:
         """Plan the moves; old files of copies are kept where writers are unknown and may only be pausing."""
         moves, files = [], 0
         for candidate, intents in recorded:
             since = candidate.still_since
-            is_fresh = since is not None and (not self._keeping.is_full or now < since + self._settle_unknown_seconds)
-            files += len(intents) if is_fresh else 0
-            moves.append(FileMove(candidate, intents, keeps_sources=is_fresh and self._keeping.room_for(files)))
+            is_young = since is not None and now < since + self._settle_unknown_seconds
+            is_kept = is_young or (since is not None and not self._kept_sources.is_full)
+            files += len(intents) if is_kept else 0
+            moves.append(FileMove(candidate, intents, keeps_sources=is_kept and self._kept_sources.room_for(files)))
         return moves

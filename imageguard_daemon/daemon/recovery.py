@@ -67,7 +67,9 @@ class Recovery:
         if not unfinished:
             return []
         todays = self._todays(unfinished)
-        elsewhere = {one.intent.destination_path for one in unfinished} - {one.destination_path for one in todays}
+        elsewhere = {recorded.intent.destination_path for recorded in unfinished} - {
+            intent.destination_path for intent in todays
+        }
         outcomes: list[Outcome] = []
         relocated: list[Place] = []
         with Folders([*self._roots, *map(os.path.dirname, elsewhere)]) as folders:
@@ -75,7 +77,7 @@ class Recovery:
                 try:
                     settled = _Settling(recorded, today, folders, keeps=self._keeps(today)).outcome()
                 except (RetryableError, OSError) as error:
-                    self._leave_open(LeftOpen(recorded, today, _told_error(error)))
+                    self._leave_open(LeftOpen(recorded, today, _text_of(error)))
                 else:
                     outcomes.append(settled.outcome)
                     relocated += settled.relocations
@@ -104,27 +106,35 @@ class Recovery:
 
     def settle_again(self) -> list[Outcome]:
         """Try once more what was left open."""
-        return self.settle([one.recorded for one in self.left_open])
+        return self.settle([left.recorded for left in self.left_open])
 
     def holds_up(self, path: str) -> str:
         """Say why a file of the inbox must not be judged now: its last move is not settled; empty when it may be.
 
         Raises StalledError and StorageError as `settle` does.
         """
-        concerned = [one for one in self.left_open if path in {one.today.source_path, one.recorded.intent.source_path}]
-        self.settle([one.recorded for one in concerned])
-        left = [self._left_open[i] for one in concerned if (i := one.recorded.intent_id) in self._left_open]
-        return f"an earlier move of it is not settled: {left[0].why}" if left else ""
+        concerned = [
+            left.recorded
+            for left in self.left_open
+            if path in {left.today.source_path, left.recorded.intent.source_path}
+        ]
+        self.settle(concerned)
+        still = [self._left_open[i] for recorded in concerned if (i := recorded.intent_id) in self._left_open]
+        return f"an earlier move of it is not settled: {still[0].why}" if still else ""
 
     def _todays(self, unfinished: Sequence[RecordedIntent]) -> list[Intent]:
         """Give the intents with the paths their files have today."""
         elsewhere = [
-            one.intent_id for one in unfinished if not all(self._in_force(path) for path in _ends(one.intent) if path)
+            recorded.intent_id
+            for recorded in unfinished
+            if not all(self._in_force(path) for path in _ends(recorded.intent) if path)
         ]
         origins = self.audit.origins(elsewhere) if elsewhere else {}
         return [
-            self.places.today(one.intent, origins[one.intent_id]) if one.intent_id in origins else one.intent
-            for one in unfinished
+            self.places.today(recorded.intent, origins[recorded.intent_id])
+            if recorded.intent_id in origins
+            else recorded.intent
+            for recorded in unfinished
         ]
 
     def _keeps(self, today: Intent) -> bool:
@@ -134,13 +144,13 @@ class Recovery:
     def _in_force(self, path: str) -> bool:
         return any(path.startswith(os.path.join(root, "")) for root in self._roots)
 
-    def _leave_open(self, one: LeftOpen) -> None:
-        known = self._left_open.get(one.recorded.intent_id)
-        self._left_open[one.recorded.intent_id] = one
-        if known is None or known.why != one.why:
-            intent = one.recorded.intent
+    def _leave_open(self, left: LeftOpen) -> None:
+        known = self._left_open.get(left.recorded.intent_id)
+        self._left_open[left.recorded.intent_id] = left
+        if known is None or known.why != left.why:
+            intent = left.recorded.intent
             path, destination = printable(intent.source_path), printable(intent.destination_path)
-            log.error("left unfinished", path=path, destination=destination, why=one.why)
+            log.error("left unfinished", path=path, destination=destination, why=left.why)
 
 
 def recover(
@@ -154,7 +164,7 @@ def _ends(intent: Intent) -> tuple[str, str]:
     return intent.source_path, intent.destination_path
 
 
-def _told_error(error: RetryableError | OSError) -> str:
+def _text_of(error: RetryableError | OSError) -> str:
     if isinstance(error, OSError):
         name = printable(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else ""
         return f"{name}: {error.strerror}" if name else str(error.strerror or error)
@@ -198,7 +208,7 @@ class _Settling:
             self._require_known_place(intent.source_path)
         if repair.remove_source:
             _complete_move(recorded, source_before, self._folders, keeps=self._keeps)
-        return self._told(repair)
+        return self._reported(repair)
 
     def _is_at_old_place(self) -> bool:
         """Tell whether the file was moved to a folder that the configuration has had, and is still there."""
@@ -229,10 +239,10 @@ class _Settling:
         log.info("recovered", path=printable(path), outcome="purged" if gone else "abandoned", detail=detail)
         return _Settled(Outcome(self._id, "purged" if gone else "abandoned", detail))
 
-    def _told(self, repair: Repair) -> _Settled:
+    def _reported(self, repair: Repair) -> _Settled:
         path = self._today.destination_path
-        tell = log.error if repair.outcome in {"lost", "disputed"} else log.info
-        tell("recovered", path=printable(path), outcome=repair.outcome, detail=repair.detail)
+        write = log.error if repair.outcome in {"lost", "disputed"} else log.info
+        write("recovered", path=printable(path), outcome=repair.outcome, detail=repair.detail)
         outcome = Outcome(self._id, repair.outcome, f"{repair.detail}: {path}")
         if repair.outcome != "moved" or path == self._written.destination_path:
             return _Settled(outcome)

@@ -27,7 +27,7 @@ class Waiting:
     attempts: int = 0
     """How many were refused, one after another."""
     prober: str = ""
-    is_told: bool = False
+    is_reported: bool = False
 
 
 @dataclass(slots=True)
@@ -121,7 +121,7 @@ class Refusals:
 
     def _note(self, place: str, waiting: Waiting) -> Waiting:
         known = self._known.pop(place, None)
-        waiting.is_told = known is not None and known.is_told and known.why == waiting.why
+        waiting.is_reported = known is not None and known.is_reported and known.why == waiting.why
         if len(self._known) >= _PLACES_REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[place] = waiting

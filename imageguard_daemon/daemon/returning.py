@@ -165,7 +165,7 @@ class Returning:
                 self._filed.append(filed)
                 return []
             try:
-                taking = [(_taking_from(one.intent), one.intent_id) for one in filed.files]
+                taking = [(_taking_from(file.intent), file.intent_id) for file in filed.files]
                 recorded = self.audit.record_return(taking, WHY)
             except RetryableError as error:
                 return self._later(filed, str(error))

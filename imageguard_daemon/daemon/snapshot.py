@@ -102,7 +102,8 @@ def summary(snapshot: Snapshot) -> str:
     """Put it into a line for systemd's STATUS: what needs a person first, then the counts."""
     counts = f"{snapshot.accepted} accepted, {snapshot.quarantined} quarantined, {snapshot.backlog} waiting"
     troubles = [] if snapshot.makes_progress else [_STUCK]
-    troubles += [f"{one.name} paused: {one.paused_because}" for one in snapshot.sources if one.paused_because]
+    paused = (source for source in snapshot.sources if source.paused_because)
+    troubles += [f"{source.name} paused: {source.paused_because}" for source in paused]
     if snapshot.configuration_refused:
         troubles.append(f"configuration not reloaded: {snapshot.configuration_refused}")
     return "; ".join([*troubles, counts])
@@ -123,6 +124,6 @@ def readiness_failure(snapshot: Snapshot | None, now: float) -> str:
         return liveness_failure(snapshot, now)
     if snapshot.state != "watching":
         return snapshot.state
-    lost = [f"source {one.name}: its inbox is gone" for one in snapshot.sources if not one.present]
-    paused = [f"source {one.name}: paused" for one in snapshot.sources if one.paused_because]
+    lost = [f"source {source.name}: its inbox is gone" for source in snapshot.sources if not source.present]
+    paused = [f"source {source.name}: paused" for source in snapshot.sources if source.paused_because]
     return "; ".join(lost + paused)

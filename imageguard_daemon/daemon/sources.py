@@ -28,7 +28,7 @@ class ServedSource:
     paused_because: str = ""
     worked_at: float = -math.inf
     """When the last of its files was filed, on the monotonic clock."""
-    _is_told: bool = False
+    _is_reported: bool = False
     _pauses: int = 0
     """In a row, but for those that had a length of their own."""
     _paused_until: float = 0.0
@@ -53,12 +53,12 @@ class ServedSource:
     def pause(self, why: str, now: float, seconds: float | None = None) -> None:
         """Take nothing for a while; each pause in a row is twice as long, unless one has a length of its own.
 
-        Of a source that works in between, such moments are not told.
+        Of a source that works in between, such moments are not reported.
         """
-        is_known = why == self.paused_because and self._is_told
+        is_known = why == self.paused_because and self._is_reported
         if not is_known and (seconds is None or now - self.worked_at > LONGEST_PAUSE_SECONDS):
             log.error("source paused", source=self.settings.name, why=why)
-            self._is_told = True
+            self._is_reported = True
         if seconds is None:
             self._pauses += 1
             seconds = _PAUSES.after(self._pauses)
@@ -79,9 +79,9 @@ class ServedSource:
     def works_again(self, now: float) -> None:
         """End a pause: something of this source has just been recorded and moved."""
         self.worked_at = now
-        if self._is_told:
+        if self._is_reported:
             log.info("source resumed", source=self.settings.name)
-        self.paused_because, self._is_told = "", False
+        self.paused_because, self._is_reported = "", False
         self._pauses, self._paused_until = 0, 0.0
 
     def next_probe(self) -> float | None:

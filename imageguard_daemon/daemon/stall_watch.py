@@ -88,31 +88,31 @@ class StallWatch:
             os.close(descriptor)
 
     def _look(self) -> None:
-        told: tuple[str, str, float] | None = None
+        reported: tuple[str, str, float] | None = None
         stop_by: float | None = None
         while not self._ended.wait(_LOOK_SECONDS):
             now, touched = time.monotonic(), self._now
-            if stop_by is None and self._told_to_stop():
+            if stop_by is None and self._was_asked_to_stop():
                 stop_by = now + self._drain_seconds
             is_slow = touched is not None and now - touched[2] >= SLOW_SECONDS
-            if touched is not None and is_slow and touched != told:
-                told = touched
-                self._tell(touched, now)
-            elif told is not None and touched != told:
-                told = None
+            if touched is not None and is_slow and touched != reported:
+                reported = touched
+                self._report(touched, now)
+            elif reported is not None and touched != reported:
+                reported = None
                 with suppress(OSError):
                     self._file.unlink()
             if touched is not None and is_slow and stop_by is not None and now >= stop_by:
                 self._end(touched)
 
-    def _tell(self, touched: tuple[str, str, float], now: float) -> None:
+    def _report(self, touched: tuple[str, str, float], now: float) -> None:
         source, what, began = touched
         log.warning("a disk or mount does not answer", source=source, waiting_for=printable(what))
         notify(STATUS=f"waiting for {printable(what)}, which does not answer")
         since = seconds_timestamp(utc_now() - timedelta(seconds=now - began))
         _STATE.write(self._file.parent, Waiting(os.getpid(), source, printable(what), since))
 
-    def _told_to_stop(self) -> bool:
+    def _was_asked_to_stop(self) -> bool:
         """Tell whether a stop signal has come: taken by a thread of ours, or waiting for one that hangs."""
         try:
             taken = os.read(self._woken[0], 64)

@@ -36,7 +36,7 @@ def test_a_command_gets_the_finding_as_json_and_no_shell(tmp_path: Path) -> None
     """What it is told comes on standard input; arguments with blanks, quotes and $ come through as they are."""
     script = "import json, sys; json.dump([json.load(sys.stdin), sys.argv[2:]], open(sys.argv[1], 'w'))"
     hostile = "a b; touch x && $(id) 'q'"
-    Command(python(script, tmp_path / "told", hostile), 20).tell(content_of(ALERT, tmp_path))
+    Command(python(script, tmp_path / "told", hostile), 20).send(content_of(ALERT, tmp_path))
     told, arguments = json.loads((tmp_path / "told").read_text())
     assert arguments == [hostile]
     assert (told["kind"], told["subject"], told["evidence"]) == ("mostly_blurry", "<!channel>", {"n": 3})
@@ -67,10 +67,10 @@ def test_what_becomes_of_a_command_is_known(tmp_path: Path, arguments: list[str]
     """A failure says why; a command that does not care for its input succeeds all the same."""
     command = Command(arguments, 0.5 if told and "longer" in told else 20)
     if told is None:
-        command.tell(content_of(ALERT, tmp_path) | {"filler": "x" * 1_000_000})
+        command.send(content_of(ALERT, tmp_path) | {"filler": "x" * 1_000_000})
         return
     with pytest.raises(DeliveryError) as error:
-        command.tell(content_of(ALERT, tmp_path))
+        command.send(content_of(ALERT, tmp_path))
     assert told in str(error.value)
 
 
@@ -81,7 +81,7 @@ def test_a_hanging_command_goes_with_all_it_has_started(tmp_path: Path) -> None:
         "open(sys.argv[1], 'w').write(str(p.pid)); p.wait()"
     )
     with pytest.raises(DeliveryError):
-        Command(python(script, tmp_path / "pid"), 1.5).tell({})
+        Command(python(script, tmp_path / "pid"), 1.5).send({})
     child = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 20
     while os.path.exists(f"/proc/{child}") and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
@@ -128,7 +128,7 @@ def server() -> Iterator[http.server.HTTPServer]:
 
 def test_a_webhook_is_posted_as_json(server, tmp_path: Path) -> None:
     """What arrives is what was told."""
-    Webhook(f"http://127.0.0.1:{server.server_port}/hook?key=1", 20).tell(content_of(ALERT, tmp_path))
+    Webhook(f"http://127.0.0.1:{server.server_port}/hook?key=1", 20).send(content_of(ALERT, tmp_path))
     [(content_type, told)] = server.told
     assert content_type == "application/json"
     assert told["subject"] == "<!channel>"
@@ -143,7 +143,7 @@ def test_an_answer_that_is_no_success_is_a_failure(server, monkeypatch, status, 
     monkeypatch.setattr(_Handler, "status", status)
     monkeypatch.setattr(_Handler, "garbage", garbage)
     with pytest.raises(DeliveryError, match=words):
-        Webhook(f"http://127.0.0.1:{server.server_port}/", 20).tell({})
+        Webhook(f"http://127.0.0.1:{server.server_port}/", 20).send({})
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -151,7 +151,7 @@ def test_a_redirect_is_named_and_not_followed(server, monkeypatch, status) -> No
     """What is told by POST would arrive elsewhere as a GET without a word of it: that is no delivery."""
     monkeypatch.setattr(_Handler, "status", status)
     with pytest.raises(DeliveryError, match=rf"answered {status} .*redirects are not followed.*/elsewhere"):
-        Webhook(f"http://127.0.0.1:{server.server_port}/", 20).tell({})
+        Webhook(f"http://127.0.0.1:{server.server_port}/", 20).send({})
     assert [content_type for content_type, _ in server.told] == ["application/json"]
 
 
@@ -172,9 +172,9 @@ def test_the_whole_exchange_has_one_deadline() -> None:
         thread.start()
         webhook = Webhook(f"http://127.0.0.1:{dripping.getsockname()[1]}/", 0.5)
         with pytest.raises(DeliveryError, match=r"took longer than 0\.5 s"):
-            webhook.tell({})
+            webhook.send({})
         with pytest.raises(DeliveryError, match="has not ended yet"):
-            webhook.tell({})
+            webhook.send({})
         enough.set()
         thread.join()
 
@@ -185,7 +185,7 @@ def test_nobody_there_is_a_failure() -> None:
         silent.bind(("127.0.0.1", 0))
         port = silent.getsockname()[1]
         with pytest.raises(DeliveryError, match="refused"):
-            Webhook(f"http://127.0.0.1:{port}/", 5).tell({})
+            Webhook(f"http://127.0.0.1:{port}/", 5).send({})
         silent.listen()
         with pytest.raises(DeliveryError, match="timed out"):
-            Webhook(f"http://127.0.0.1:{port}/", 0.2).tell({})
+            Webhook(f"http://127.0.0.1:{port}/", 0.2).send({})

@@ -190,7 +190,7 @@ def test_without_a_channel_nothing_runs(tmp_path: Path) -> None:
     site = Site(tmp_path, command=())
     alerting = site.start()
     turn(alerting, 0.2)
-    assert alerting._teller._looks._thread is None
+    assert alerting._messenger._looks._thread is None
     assert site.recorded() == []
     site.stop()
 

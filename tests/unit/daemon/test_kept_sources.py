@@ -100,7 +100,7 @@ def test_what_an_earlier_run_kept_is_looked_after(bench, upload, changed):
     """After a kill, a walk meets the hidden name: what changed meanwhile comes back, what did not goes in the end."""
     if changed:
         upload.write(b" rest")
-    bench.pipeline._moves._keeping._kept.clear()  # as the memory of a process that was killed
+    bench.pipeline._moves._kept_sources._kept.clear()  # as the memory of a process that was killed
     bench.served.inbox.step(100.0, 0)
     bench.step(now=100.0)
     if not changed:
