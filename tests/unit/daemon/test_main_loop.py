@@ -2,19 +2,18 @@
 
 import json
 import signal
+import threading
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from imageguard_daemon.config import Logging
 from imageguard_daemon.config_file import load
 from imageguard_daemon.daemon import main_loop, status
-from imageguard_daemon.daemon.filed_images import ImageLog, LineBudget
 from imageguard_daemon.daemon.lifecycle import Daemon
+from imageguard_daemon.daemon.main_loop import Waker
 from imageguard_daemon.daemon.parts import Part
 from imageguard_daemon.daemon.status_line import StatusLine
-from tests.helpers.records import Tree, intent, judged
 
 
 class _Recorder(Part):
@@ -70,14 +69,14 @@ def test_a_part_lives_from_start_to_stop_and_adds_to_the_snapshot(tmp_path, monk
     assert json.loads((settings.state_folder / status.STATUS_FILE).read_text())["code"] == "stopping 0"
 
 
-def test_the_lines_that_a_flood_of_images_costs_are_counted(tmp_path, capsys):
-    """Who reads the journal learns that lines are missing, how many, and where every image is."""
-    tree = Tree(tmp_path)
-    image_log = ImageLog(Logging(), LineBudget(lines=2, window_seconds=30.0))
-    for _ in range(5):
-        image_log.write(judged(intent(tree.arrive(), tree.accepted / "1.jpg")), 0.0)
-    image_log.report_left_out(31.0)
-    written = capsys.readouterr().out
-    assert written.count("destination=") == 2
-    assert "lines about images left out" in written
-    assert "number=3" in written
+def test_waking_ends_a_wait_from_any_thread():
+    """A wake before or during a wait ends it, and is used up by it."""
+    waker = Waker()
+    waker.wake()
+    waker.wait(60.0)
+    thread = threading.Thread(target=waker.wake)
+    thread.start()
+    waker.wait(60.0)
+    thread.join()
+    waker.wait(0.0)  # nothing left: returns at once instead of failing
+    waker.close()
