@@ -4,8 +4,6 @@ Each bears its name only when all of it is there. A file that already exists is 
 or if the user says so.
 """
 
-import csv
-import io
 import json
 import sys
 import time
@@ -19,6 +17,7 @@ from imageguard_daemon.core.errors import StorageError, UsageError, unwritable
 from imageguard_daemon.core.files import PARTIAL_SUFFIX, NewFile, remove_partial
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.tables import csv_line
 
 TO_STANDARD_OUTPUT = "-"
 PAGE_BEGINNING = b'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<!-- imageguard-daemon -->'
@@ -63,24 +62,18 @@ class CsvForm:
         self._stream = stream
         self._lines = _Lines(stream, now)
         self._is_for_people = stream.isatty()
-        self._lines.write(_csv_line(COLUMNS))
+        self._lines.write(csv_line(COLUMNS))
 
     def write(self, row: Mapping[str, Value]) -> None:
         """Add one image."""
         cells = cells_of(row)
         if self._is_for_people:
             cells = (printable(cell) if isinstance(cell, str) else cell for cell in cells)
-        self._lines.write(_csv_line(cells))
+        self._lines.write(csv_line(cells))
 
     def finish(self) -> None:
         """Write what is still to be written."""
         self._stream.flush()
-
-
-def _csv_line(cells: Any) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(cells)  # by which it knows what to quote
-    return f"{line.getvalue()[:-2]}\n"
 
 
 class JsonlForm:

@@ -1,7 +1,5 @@
 """A proposal as YAML for the configuration, as a preview for people, and as JSON and CSV."""
 
-import csv
-import io
 import json
 import string
 import textwrap
@@ -16,6 +14,7 @@ from imageguard_daemon.calibration.collection import Collection, Sample
 from imageguard_daemon.calibration.proposal import Missed, Proposal, Share
 from imageguard_daemon.core.model import Decision
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.tables import csv_text
 from imageguard_daemon.quality.scoring import LIMITS, SCALES, score_and_threshold, scores_by_threshold
 from imageguard_daemon.reporting.text import limit_percent, percent
 
@@ -96,11 +95,7 @@ def as_dict(proposal: Proposal) -> dict[str, Any]:
 
 def as_csv(proposal: Proposal) -> str:
     """Give one line for each signal."""
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows(_rows(proposal))
-    return lines.getvalue()
+    return csv_text(CSV_COLUMNS, _rows(proposal))
 
 
 def as_preview(proposal: Proposal) -> RenderableType:

@@ -1,6 +1,5 @@
 """`imageguard-daemon alerts`: the alerts sent, and a test alert."""
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,10 +7,13 @@ import typer
 
 from imageguard_daemon.cli.help_format import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.cli.output import write
 from imageguard_daemon.core.errors import ConfigError, UnavailableError
 from imageguard_daemon.core.timestamps import seconds_timestamp
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from imageguard_daemon.audit.alerts import Alert
 
 app = CommandLine(no_args_is_help=True, help="List the alerts sent, or send a test alert.")
@@ -48,12 +50,7 @@ def list_(
     place = database or settings_for(root, config_file, touches_folders=False).audit.database
     with open_log(place, complete=True) as log:
         rows = _rows(recorded_alerts(log, limit=limit))
-    if output is OutputFormat.json:
-        typer.echo(json.dumps(rows, indent=2))
-    elif output is OutputFormat.csv:
-        typer.echo(as_csv(rows, _COLUMNS).encode(), nl=False)
-    else:
-        _show(rows)
+    write(output, table=lambda: _as_table(rows), json=lambda: rows, csv=lambda: as_csv(rows, _COLUMNS))
 
 
 @app.command("test")
@@ -111,15 +108,12 @@ def _as_dict(alert: "Alert", state: str) -> dict[str, Any]:
     }
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
+def _as_table(rows: list[dict[str, Any]]) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, markup=False, emoji=False)
     if not rows:
-        console.print("No alerts have been sent yet.")
-        return
+        return "No alerts have been sent yet."
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("found (UTC)", "state", "channel", "reached", "finding"):
         table.add_column(name, overflow="fold", no_wrap=name != "finding")
@@ -128,4 +122,4 @@ def _show(rows: list[dict[str, Any]]) -> None:
         reached = "yes" if row["succeeded"] else f"no, {tries}"
         told = row["message"] + (f" ({row['detail']})" if row["detail"] else "")
         table.add_row(row["found_at"][:16].replace("T", " "), row["state"], row["channel"], reached, Text(told))
-    console.print(table)
+    return table

@@ -10,6 +10,7 @@ import typer
 
 from imageguard_daemon.cli.help_format import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, Root, settings_for
+from imageguard_daemon.cli.output import progress_bar
 from imageguard_daemon.core.errors import ImageguardError, NoInputError
 
 if TYPE_CHECKING:
@@ -178,12 +179,9 @@ def _told(plan: "ArchivePlan") -> Iterator[str]:
 
 @contextmanager
 def _progress() -> "Iterator[Progress]":
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()) as bar:
         task = bar.add_task("")
         show: Callable[[str, int, int], None] = lambda stage, done, total: bar.update(  # noqa: E731
             task, description=stage, completed=done, total=total

@@ -19,6 +19,7 @@ from imageguard_daemon.cli.judging_options import (
     with_rules,
 )
 from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
+from imageguard_daemon.cli.output import log_warnings, plain_console
 from imageguard_daemon.cli.run_result import show
 from imageguard_daemon.core.errors import UsageError
 
@@ -127,19 +128,15 @@ def backfill(  # noqa: PLR0913, PLR0917 - one parameter for each option
         return
     if not (manifest and out):
         raise UsageError("--manifest and --out are needed: a list of images, and a folder for results")
-    from rich.console import Console
-
     from imageguard_daemon import __version__
     from imageguard_daemon.batch.backfill.shards import ManifestRequest, Reading, Terms
     from imageguard_daemon.batch.backfill.work import Backfill, BackfillRequest
     from imageguard_daemon.batch.running import run
-    from imageguard_daemon.core import logs
     from imageguard_daemon.quality.readout import scorer_by
 
     settings = settings_of(config, workers, readout)
     rules = _rules(with_rules(source_of(settings, source), preset, parse_thresholds(thresholds or [])))
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    logs.configure("console", "warning", console)
+    console = log_warnings()
     terms = Terms(
         rules,
         settings.scoring,
@@ -172,11 +169,9 @@ def status(
     output: Form = OutputFormat.table,
 ) -> None:
     """Show the progress of a back-fill, from its results alone; does not disturb one that is running."""
-    from rich.console import Console
-
     from imageguard_daemon.batch.backfill.work import status_of
 
-    show(status_of(out), output, Console(stderr=True, highlight=False, markup=False, emoji=False))
+    show(status_of(out), output, plain_console(stderr=True))
 
 
 def _rules(source: "Source") -> "Rules":

@@ -1,6 +1,5 @@
 """`calibrate`: thresholds proposed from the user's own images."""
 
-import json
 import os
 import re
 import shlex
@@ -18,6 +17,7 @@ from imageguard_daemon.cli import completion
 from imageguard_daemon.cli.calibration_log import AskedOfLog, examples_of, judged_by
 from imageguard_daemon.cli.judging_options import Readout, readout_in_force, settings_of
 from imageguard_daemon.cli.options import ConfigFile
+from imageguard_daemon.cli.output import log_warnings, plain_console, progress_bar, write
 from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
 from imageguard_daemon.core.errors import ImageguardError, NoInputError, UsageError
 from imageguard_daemon.core.names import printable
@@ -127,11 +127,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     Exits 0 with a proposal, and 66 if a file could not be read or too few could be measured.
     """
-    from rich.console import Console
-
     from imageguard_daemon.calibration.proposal import make_held_proposal, make_proposal
     from imageguard_daemon.calibration.rendering import warnings
-    from imageguard_daemon.core import logs
     from imageguard_daemon.quality.readout import scorer_by
 
     share, sure = _parse_share(max_reject), _parse_confidence(confidence, max_reject)
@@ -141,8 +138,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     settings = settings_of(config_file, None, readout, log if log and log.is_dir() else None)
     own = readout_in_force(settings, readout)
     scorer_version = scorer_by(own)
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    logs.configure("console", "warning", console)
+    console = log_warnings()
     if reviews is not None:
         _open_reviews(reviews).close()  # before anything is measured: it takes long
     found = examples_of(asked, preset, scorer_version) if asked else None
@@ -253,7 +249,7 @@ def _measure(
         console.print(f"{count:,} left out: {why}")
     every = [path for found in paths for path in found]
     measured: dict[str, Measurement] = {}
-    with _progress(console, len(every)) as advance:
+    with _progress(len(every)) as advance:
         for one in measure_files(every, by[0], readout=by[1]):
             name = one.candidate.relative_path
             if one.measurement is None:
@@ -306,12 +302,11 @@ def _in_words(error: "OSError | ImageguardError | None") -> str:
 
 
 @contextmanager
-def _progress(console: "Console", total: int) -> "Iterator[Callable[[], None]]":
+def _progress(total: int) -> "Iterator[Callable[[], None]]":
     """Show a bar on a terminal, and nothing elsewhere; gives the function that counts one file more."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
-    columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar(BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("", total=total)
         yield lambda: bar.advance(task)
 
@@ -346,22 +341,21 @@ def _too_few(good: "Collection") -> str:
 
 
 def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console", told: "FromLog | None") -> None:
-    from rich.console import Console
-
     from imageguard_daemon.calibration import logged
     from imageguard_daemon.calibration.rendering import as_csv, as_dict, as_yaml
 
     if output is ProposalFormat.table:
-        _preview(proposal, told, Console(highlight=False, markup=False, emoji=False))
-    elif output is ProposalFormat.json:
-        more = {"log": logged.as_dict(told)} if told else {}
-        typer.echo(json.dumps(as_dict(proposal) | more, indent=2, allow_nan=False))
-    elif output is ProposalFormat.csv:
-        typer.echo(as_csv(proposal), nl=False)
-    else:
+        _preview(proposal, told, plain_console())
+        return
+    if output is ProposalFormat.yaml:
         _preview(proposal, told, to_people)
         to_people.print()
-        typer.echo(as_yaml(proposal, told.source if told else "default"), nl=False)
+    write(
+        output,
+        json=lambda: as_dict(proposal) | ({"log": logged.as_dict(told)} if told else {}),
+        csv=lambda: as_csv(proposal),
+        yaml=lambda: as_yaml(proposal, told.source if told else "default"),
+    )
 
 
 def _preview(proposal: "Proposal", told: "FromLog | None", console: "Console") -> None:

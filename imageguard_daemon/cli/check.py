@@ -1,6 +1,5 @@
 """`imageguard-daemon check`."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +10,16 @@ import typer
 from imageguard_daemon.cli import completion
 from imageguard_daemon.cli.judging_options import Readout, named_readout
 from imageguard_daemon.cli.options import EX_REJECTED, FailOnReject, Format, OutputFormat, parse_thresholds
+from imageguard_daemon.cli.output import write
 from imageguard_daemon.core.errors import UsageError
-from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.model import SCORE_NAMES, Measures
+from imageguard_daemon.core.names import inert, printable
+from imageguard_daemon.core.tables import csv_text
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
     from imageguard_daemon.core.model import Decision
 
 
@@ -47,7 +52,7 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     chosen = parse_thresholds(thresholds or [])
     decisions, unreadable = _decide(files, preset, chosen, readout)
-    _SHOW[output](decisions)
+    _write({printable(str(path)): decision for path, decision in decisions.items()}, output)
     for path, error in unreadable.items():
         typer.echo(f"error: {printable(str(path))}: {error}", err=True)
     if unreadable:
@@ -84,21 +89,67 @@ def _decide(
     return decisions, unreadable
 
 
-def _show_tables(decisions: "Mapping[Path, Decision]") -> None:
-    from rich.console import Console
+def _write(decisions: "Mapping[str, Decision]", output: OutputFormat) -> None:
+    write(
+        output,
+        table=lambda: _as_panels(decisions),
+        json=lambda: [_as_dict(name, decision) for name, decision in decisions.items()],
+        csv=lambda: verdicts_csv(decisions),
+    )
 
-    from imageguard_daemon.cli.verdict_text import verdict_panel
 
-    console = Console()
-    for path, decision in decisions.items():
-        console.print(verdict_panel(printable(str(path)), decision))
+def _as_panels(decisions: "Mapping[str, Decision]") -> "RenderableType":
+    from rich.console import Group
+
+    return Group(*(verdict_panel(name, decision) for name, decision in decisions.items()))
 
 
-def _as_json(path: Path, decision: "Decision") -> dict[str, Any]:
+def verdict_panel(name: str, decision: "Decision") -> "RenderableType":
+    """Show one decision: the file, the verdict in words, and a row for each signal with what was measured."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
+
+    verdict = Text("  ")
+    verdict.append(decision.verdict, "green" if decision.ok else "red")
+    verdict.append(f"  score {rounded(decision.score, ACCEPTED_FROM, 2):.2f}")
+    if not decision.ok:
+        verdict.append(f"  {', '.join(decision.issues)}", "yellow")
+    if decision.borderline:
+        verdict.append("  borderline", "yellow")
+    parts = [Text(name, "bold"), verdict]
+    if decision.detail:
+        parts.append(Text(f"  {printable(decision.detail)}"))
+    if not decision.measures:
+        return Group(*parts, Text())
+    return Group(*parts, _signal_table(decision), Text())
+
+
+def _signal_table(decision: "Decision") -> "Table":
+    from rich.table import Table
+
+    from imageguard_daemon.quality.scoring import rounded, scores_by_threshold
+    from imageguard_daemon.reporting.text import measured_in_words
+
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table.add_column("")
+    table.add_column("measured")
+    table.add_column("score", justify="right")
+    table.add_column("needed", justify="right")
+    measured = measured_in_words(Measures(**decision.measures))  # type: ignore[arg-type]
+    for name, score in scores_by_threshold(decision.scores, decision.measures).items():
+        signal, needed = name.removesuffix("_score"), decision.thresholds[name]
+        told = f"{rounded(score, needed):.0f}"
+        table.add_row(signal, measured[signal], told, f"{needed:g}", style="red" if score < needed else "")
+    return table
+
+
+def _as_dict(name: str, decision: "Decision") -> dict[str, Any]:
     from imageguard_daemon.quality.scoring import ends_of_exposure
 
     return {
-        "path": printable(str(path)),
+        "path": name,
         "ok": decision.ok,
         "score": decision.score,
         "reason": decision.reason,
@@ -114,14 +165,21 @@ def _as_json(path: Path, decision: "Decision") -> dict[str, Any]:
     }
 
 
-def _show_json(decisions: "Mapping[Path, Decision]") -> None:
-    typer.echo(json.dumps([_as_json(path, decision) for path, decision in decisions.items()], indent=2))
+def verdicts_csv(decisions: "Mapping[str, Decision]") -> str:
+    """Write one row for each decision."""
+    from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
 
-
-def _show_csv(decisions: "Mapping[Path, Decision]") -> None:
-    from imageguard_daemon.cli.verdict_text import verdicts_csv
-
-    typer.echo(verdicts_csv({printable(str(path)): decision for path, decision in decisions.items()}), nl=False)
-
-
-_SHOW = {OutputFormat.table: _show_tables, OutputFormat.json: _show_json, OutputFormat.csv: _show_csv}
+    columns = ("path", "verdict", "score", "reason", "issues", *SCORE_NAMES, "detail")
+    rows = (
+        (
+            name,
+            decision.verdict,
+            rounded(decision.score, ACCEPTED_FROM, 3),
+            decision.reason,
+            " ".join(decision.issues),
+            *(rounded(decision.scores[score], decision.thresholds[score], 1) for score in SCORE_NAMES),
+            printable(decision.detail),
+        )
+        for name, decision in decisions.items()
+    )
+    return csv_text(columns, ((inert(str(cell)) for cell in row) for row in rows))

@@ -1,19 +1,27 @@
 """`imageguard-daemon fleet`: the logs of many servers in one PostgreSQL."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imageguard_daemon.cli.help_format import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.cli.output import plain_console, progress_bar, write
 from imageguard_daemon.core.errors import UsageError
+from imageguard_daemon.core.names import inert
+from imageguard_daemon.core.tables import csv_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.table import Table
+
     from imageguard_daemon.audit.fleet.database import FleetAddress
     from imageguard_daemon.audit.fleet.store import ReceivedLog
     from imageguard_daemon.daemon.forwarder import ForwardingLoop
+
+_COLUMNS = ("log", "host", "root", "records", "last_received_at", "parent", "fork_sequence", "odd", "missed")
 
 app = CommandLine(no_args_is_help=True, help="Collect the logs of many servers in one PostgreSQL (docs/fleet.md).")
 
@@ -36,8 +44,6 @@ def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow =
     A daemon does this by itself, unless forward.with_daemon is off. Exits 75 when the database is away: what was not
     sent waits in the log.
     """
-    from rich.console import Console
-
     from imageguard_daemon.core import logs
     from imageguard_daemon.core.ownership import require_own
     from imageguard_daemon.daemon import forwarder_process
@@ -46,7 +52,7 @@ def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow =
     settings = settings_for(root, config_file, touches_folders=False)
     address_of(settings)
     require_own(settings.state_folder, settings.root)
-    logs.configure(settings.logging.format, settings.logging.level, Console(stderr=True))
+    logs.configure(settings.logging.format, settings.logging.level, plain_console(stderr=True))
     if follow:
         forwarder_process.follow(settings)
         return
@@ -58,12 +64,9 @@ def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow =
 
 
 def _send_all(loop: "ForwardingLoop") -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("")
         while loop.step() == 0:
             sent, behind = loop.status.records_sent, loop.status.records_behind
@@ -94,10 +97,9 @@ def list_(
     from imageguard_daemon.audit.fleet.store import received_logs
 
     found = received_logs(_address(root, config_file, url))
-    if output is OutputFormat.table:
-        _show(found)
-    else:
-        _write(found, output)
+    rows = [asdict(one) for one in found]
+    cells = ([inert(str(value)) for value in row.values()] for row in rows)
+    write(output, table=lambda: _as_table(found), json=lambda: rows, csv=lambda: csv_text(_COLUMNS, cells))
 
 
 def _address(root: "Path | None", config_file: "Path | None", url: str | None) -> "FleetAddress":
@@ -112,25 +114,7 @@ def _address(root: "Path | None", config_file: "Path | None", url: str | None) -
     return address_of(settings_for(root, config_file, touches_folders=False))
 
 
-def _write(found: "list[ReceivedLog]", output: OutputFormat) -> None:
-    import csv
-    import json
-    import sys
-    from dataclasses import asdict
-
-    from imageguard_daemon.core.names import inert
-
-    rows = [asdict(one) for one in found]
-    if output is OutputFormat.json:
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["log", "host", "root", "records", "last_received_at", "parent", "fork_sequence", "odd", "missed"])
-    writer.writerows([inert(str(value)) for value in row.values()] for row in rows)
-
-
-def _show(found: "list[ReceivedLog]") -> None:
-    from rich.console import Console
+def _as_table(found: "list[ReceivedLog]") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
@@ -141,4 +125,4 @@ def _show(found: "list[ReceivedLog]") -> None:
         remarks += [f"{one.missed:,} archived before they were sent"] if one.missed else []
         cells = (str(one.log), one.host, one.root, f"{one.records:,}", one.last_received_at, "; ".join(remarks))
         table.add_row(*map(Text, cells))
-    Console().print(table)
+    return table

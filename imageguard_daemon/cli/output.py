@@ -1,9 +1,12 @@
-"""Writing a result to standard output or to a file."""
+"""What commands write: a table for people, JSON, CSV and other forms for programs, to a console or to a file."""
 
 import io
+import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
@@ -12,32 +15,81 @@ from imageguard_daemon.core.files import written_whole
 from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress, ProgressColumn
 
 _FILE_WIDTH = 100
 
 
-def write_table(table: "RenderableType", output: Path | None) -> None:
-    """Print a table on the terminal or pipe, or write it as plain text."""
+def write(form: str, output: Path | None = None, *, file: IO[str] | None = None, **makers: Callable[[], Any]) -> None:
+    """Make a result in one of its forms, and write it to a file, or else to the console or where `file` leads.
+
+    `makers` has a function for each form: `table` gives what rich can show, `json` what JSON can say, others text, or
+    bytes of a binary form. A file is the old one or the whole new one, never a half.
+
+    Raises:
+        UsageError: it is binary, and would go to a terminal.
+        FatalError: the file cannot be written.
+    """
+    content = makers[form]()
+    if form == "table":
+        _write_table(content, output, file)
+    elif form == "json":
+        _write_bytes(f"{json.dumps(content, indent=2, allow_nan=False)}\n".encode(), output, file)
+    elif isinstance(content, str):
+        _write_bytes(content.encode(), output, file)  # bytes: UTF-8 whatever the terminal's locale is
+    elif output is None and sys.stdout.isatty():
+        raise UsageError("this form is for files: name one with --output FILE, or redirect the output")
+    else:
+        _write_bytes(content, output, file)
+
+
+def print_table(content: "RenderableType") -> None:
+    """Print for people."""
+    _write_table(content, None, None)
+
+
+def plain_console(**where: Any) -> "Console":
+    """Give a console on which names are text and never markup."""
     from rich.console import Console
 
+    return Console(highlight=False, markup=False, emoji=False, **where)
+
+
+def log_warnings() -> "Console":
+    """Give the console of standard error, to which warnings go from now on."""
+    from imageguard_daemon.core import logs
+
+    console = plain_console(stderr=True)
+    logs.configure("console", "warning", console)
+    return console
+
+
+@contextmanager
+def progress_bar(*columns: "ProgressColumn", is_wanted: bool = True) -> "Iterator[Progress]":
+    """Show a bar on standard error while something is done, when that is a terminal."""
+    from rich.progress import Progress
+
+    console = plain_console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not (is_wanted and console.is_terminal)) as bar:
+        yield bar
+
+
+def _write_table(content: "RenderableType", output: Path | None, file: IO[str] | None) -> None:
     if output is None:
         _tolerate_any_locale()
-        Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(table)
+        plain_console(file=file or sys.stdout).print(content)
         return
     text = io.StringIO()
-    Console(file=text, width=_FILE_WIDTH, highlight=False, markup=False, emoji=False).print(table)
+    plain_console(file=text, width=_FILE_WIDTH).print(content)
     _replace(output, text.getvalue().encode())
 
 
-def write_bytes(content: bytes, output: Path | None, *, is_text: bool = True) -> None:
-    """Write what is already in its form; what is not text does not go to a terminal."""
+def _write_bytes(content: bytes, output: Path | None, file: IO[str] | None) -> None:
     if output is not None:
         _replace(output, content)
-    elif not is_text and sys.stdout.isatty():
-        raise UsageError("this form is for files: name one with --output FILE, or redirect the output")
     else:
-        typer.echo(content, nl=False)
+        typer.echo(content, nl=False, file=file)
 
 
 def _replace(output: Path, content: bytes) -> None:

@@ -1,6 +1,5 @@
 """`imageguard-daemon quarantine`: look through what was rejected or accepted, and act on it."""
 
-import json
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -9,11 +8,11 @@ import typer
 from imageguard_daemon.cli.help_format import CommandLine
 from imageguard_daemon.cli.option_groups import with_groups
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.cli.output import write
 from imageguard_daemon.cli.review_options import (
     Order,
     Said,
     act_on,
-    print_table,
     reading,
     require_any,
     require_paths,
@@ -83,13 +82,12 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
         if not images:
             require_known(selection, log)
     images, more = images[:size], images[size - 1].id if len(images) > size else None
-    if shape.output is OutputFormat.json:
-        listed = [rendering.rejected_as_dict(image) for image in images]
-        typer.echo(json.dumps({"images": listed, "next_after": more}, indent=2))
-    elif shape.output is OutputFormat.csv:
-        typer.echo(rendering.listing_as_csv(images).encode(), nl=False)
-    else:
-        print_table(rendering.listing_as_table(images, more))
+    write(
+        shape.output,
+        table=lambda: rendering.listing_as_table(images, more),
+        json=lambda: {"images": [rendering.rejected_as_dict(image) for image in images], "next_after": more},
+        csv=lambda: rendering.listing_as_csv(images),
+    )
 
 
 @app.command()
@@ -111,13 +109,12 @@ def show(place: Place, asked: Asked, shape: Shape) -> None:
         images = page(log, selection_of(asked, named.ids, [StateName.all]))
         told = {image.id: reviews_of(log, image.id) for image in images}
         require_paths([*named.unknown, *(str(one) for one in asked.ids or () if one not in told)], log)
-    if shape.output is OutputFormat.json:
-        typer.echo(json.dumps([rendering.image_as_dict(image, told[image.id]) for image in images], indent=2))
-    elif shape.output is OutputFormat.csv:
-        typer.echo(rendering.listing_as_csv(images).encode(), nl=False)
-    else:
-        for image in images:
-            print_table(rendering.image_as_table(image, told[image.id]))
+    write(
+        shape.output,
+        table=lambda: rendering.images_as_table(images, told),
+        json=lambda: [rendering.image_as_dict(image, told[image.id]) for image in images],
+        csv=lambda: rendering.listing_as_csv(images),
+    )
 
 
 @app.command()

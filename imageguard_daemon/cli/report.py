@@ -1,19 +1,22 @@
 """`report`: counts, rejection rates and findings from the audit log."""
 
-import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.cli import completion
 from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Root, settings_for
+from imageguard_daemon.cli.output import write
 from imageguard_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
+
+    from rich.console import RenderableType
 
     from imageguard_daemon.config import Settings
     from imageguard_daemon.reporting.report import Report
@@ -160,7 +163,6 @@ def _of_results(
     """Write what a scan tells at its end, from its results."""
     from imageguard_daemon.batch import scan_summary
     from imageguard_daemon.batch.result_rows import totals_of
-    from imageguard_daemon.cli.output import write_bytes, write_table
     from imageguard_daemon.config import Reporting
     from imageguard_daemon.core.names import printable
 
@@ -175,14 +177,8 @@ def _of_results(
     told = scan_summary.Summary(
         printable(str(results)), totals, made, 0, {}, {}, is_complete=True, scorer_version=scorers
     )
-    if output_format is ReportFormat.table:
-        write_table(scan_summary.as_summary(told), output)
-    elif output_format is ReportFormat.json:
-        write_bytes(
-            json.dumps(scan_summary.as_json(told), indent=2, allow_nan=False).encode() + b"\n", output, is_text=True
-        )
-    else:
-        write_bytes(_rendered(made, output_format), output, is_text=output_format is not ReportFormat.parquet)
+    as_table, as_json = (lambda: scan_summary.as_summary(told)), (lambda: scan_summary.as_json(told))
+    _write(made, output_format, output, as_table, as_json)
 
 
 def _made(
@@ -197,35 +193,33 @@ def _made(
 
 def write_out(made: "Report", output_format: ReportFormat, output: Path | None, *, details: bool) -> None:
     """Write a report to standard output or a file; the file is the old one or the whole new one, never a half."""
-    from imageguard_daemon.cli.output import write_bytes, write_table
+    from imageguard_daemon.reporting.rendering import as_dict
+    from imageguard_daemon.reporting.tables import as_table
 
-    if output_format is ReportFormat.table:
-        from imageguard_daemon.reporting.tables import as_table
-
-        write_table(as_table(made, scores=details), output)
-    else:
-        write_bytes(_rendered(made, output_format), output, is_text=output_format is not ReportFormat.parquet)
+    _write(made, output_format, output, lambda: as_table(made, scores=details), lambda: as_dict(made))
 
 
 def _write_page(made: "Report", settings: "Settings", output: Path | None, *, thumbnails: bool) -> None:
     from datetime import UTC, datetime
 
-    from imageguard_daemon.cli.output import write_bytes
     from imageguard_daemon.reporting.page import as_html
     from imageguard_daemon.sandbox.pictures import thumbnails_of
 
     wanted = {image.id: (settings.root / image.destination, image.sha256) for image in made.examples}
     pictures = thumbnails_of(wanted, settings.scoring) if thumbnails and wanted else {}
-    write_bytes(as_html(made, pictures, datetime.now(UTC)).encode(), output)
+    write("html", output, html=lambda: as_html(made, pictures, datetime.now(UTC)))
 
 
-def _rendered(made: "Report", output_format: ReportFormat) -> bytes:
-    from imageguard_daemon.reporting import rendering
+def _write(
+    made: "Report",
+    output_format: ReportFormat,
+    output: Path | None,
+    table: "Callable[[], RenderableType]",
+    as_json: "Callable[[], dict[str, Any]]",
+) -> None:
+    """Write a report, for people and as JSON as its makers say; the other forms are the same whatever it is of."""
+    from imageguard_daemon.reporting.parquet import as_parquet
+    from imageguard_daemon.reporting.rendering import as_csv
 
-    if output_format is ReportFormat.csv:
-        return rendering.as_csv(made).encode()  # bytes: UTF-8 whatever the terminal's locale is
-    if output_format is ReportFormat.parquet:
-        from imageguard_daemon.reporting.parquet import as_parquet
-
-        return as_parquet(made)
-    return json.dumps(rendering.as_dict(made), indent=2, allow_nan=False).encode() + b"\n"
+    csv, parquet = lambda: as_csv(made), lambda: as_parquet(made)
+    write(output_format, output, table=table, json=as_json, csv=csv, parquet=parquet)

@@ -1,6 +1,5 @@
 """What the commands that act on images share: how many, are you sure, and what became of each."""
 
-import json
 import os
 import sys
 from collections import Counter
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli.options import Format, OutputFormat
+from imageguard_daemon.cli.output import log_warnings, plain_console, write
 from imageguard_daemon.cli.selection_options import Asked, Named, StateName, named_images, require_known, selection_of
 from imageguard_daemon.core.errors import NoInputError, UsageError
 from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from rich.console import RenderableType
 
     from imageguard_daemon.audit.opening import LogPlace
     from imageguard_daemon.audit.quarantine_queries import Selection
@@ -79,13 +77,6 @@ def require_paths(unknown: Sequence[str], log: "Store") -> None:
     if unknown:
         names = ", ".join(map(printable, unknown))
         raise NoInputError(f"no rejected image is called {names}{where_archived(log)}")
-
-
-def print_table(content: "RenderableType") -> None:
-    """Print for people; names are text and never markup."""
-    from rich.console import Console
-
-    Console(highlight=False, markup=False, emoji=False).print(content)
 
 
 def act_on(settings: "Settings", asked: Asked, order: Order, states: Sequence[StateName]) -> None:
@@ -156,11 +147,10 @@ def agreed(order: Order, words: str, count: int) -> bool:
 
 def carry_out(settings: "Settings", ids: Sequence[int], order: Order) -> None:
     """Do it, with progress at a terminal, and tell; ends the command with 65 when something could not be done."""
-    from imageguard_daemon.core import logs
     from imageguard_daemon.review.acting import acting_on
     from imageguard_daemon.review.values import Reviewer
 
-    _quiet_logs(logs.configure)
+    log_warnings()
     reviewer = Reviewer(order.said.who or login_name(), order.said.why)
     told = _Teller(order.said.output, len(ids))
     with acting_on(settings) as acting:
@@ -173,24 +163,17 @@ def carry_out(settings: "Settings", ids: Sequence[int], order: Order) -> None:
         raise typer.Exit(os.EX_DATAERR)
 
 
-def _quiet_logs(configure: "Callable[..., None]") -> None:
-    from rich.console import Console
-
-    configure("console", "warning", Console(stderr=True, highlight=False, markup=False, emoji=False))
-
-
 class _Teller:
     """Tells results as they come: some lines for people, all of them for programs at the end."""
 
     def __init__(self, output: OutputFormat, total: int) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
         self._output = output
         self._results: list[Reviewed] = []
         self._done: Counter[str] = Counter()
         self.refused = 0
-        console = Console(stderr=True)
+        console = plain_console(stderr=True)
         columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal or total < 2)
         self._task = self._bar.add_task("", total=total)
@@ -211,10 +194,9 @@ class _Teller:
         from imageguard_daemon.review.rendering import as_csv, result_as_dict
 
         self._bar.stop()
-        if self._output is OutputFormat.json:
-            typer.echo(json.dumps([result_as_dict(one) for one in self._results], indent=2))
-        elif self._output is OutputFormat.csv:
-            typer.echo(as_csv([result_as_dict(one) for one in self._results]).encode(), nl=False)
+        rows = [result_as_dict(one) for one in self._results]
+        if self._output is not OutputFormat.table:
+            write(self._output, json=lambda: rows, csv=lambda: as_csv(rows))
         else:
             for verb, count in self._done.items():
                 typer.echo(f"{count:,} {verb}" + (f", {self.refused:,} not" if self.refused else ""))

@@ -1,12 +1,10 @@
 """What `scan` and `backfill` say of a run that is over: the summary, and all that is not as it should be."""
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
-import typer
-
 from imageguard_daemon.cli.options import OutputFormat
+from imageguard_daemon.cli.output import write
 from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
@@ -37,20 +35,18 @@ def show(result: "Result", output: OutputFormat, console: "Console") -> None:
 
 
 def _show_summary(result: "Result", output: OutputFormat) -> None:
-    from rich.console import Console
-
     from imageguard_daemon.batch.scan_summary import as_json, as_summary
     from imageguard_daemon.reporting.rendering import as_csv
 
     summary = result.summary
-    file = sys.stderr if result.used_standard_output else sys.stdout
-    if output is OutputFormat.json:
-        failed = {} if result.failed is None else {"failed_shards": {str(n): why for n, why in result.failed.items()}}
-        typer.echo(json.dumps({**as_json(summary), **failed}, indent=2, allow_nan=False), file=file)
-    elif output is OutputFormat.csv:
-        typer.echo(as_csv(summary.report), nl=False, file=file)
-    else:
-        Console(file=file, highlight=False, markup=False, emoji=False).print(as_summary(summary, filed=result.filed))
+    failed = {} if result.failed is None else {"failed_shards": {str(n): why for n, why in result.failed.items()}}
+    write(
+        output,
+        file=sys.stderr if result.used_standard_output else sys.stdout,
+        table=lambda: as_summary(summary, filed=result.filed),
+        json=lambda: {**as_json(summary), **failed},
+        csv=lambda: as_csv(summary.report),
+    )
 
 
 def _show_unread(result: "Result", console: "Console") -> None:

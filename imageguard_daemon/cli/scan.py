@@ -21,6 +21,7 @@ from imageguard_daemon.cli.judging_options import (
     with_rules,
 )
 from imageguard_daemon.cli.options import EX_REJECTED, ConfigFile, FailOnReject, OutputFormat, parse_thresholds
+from imageguard_daemon.cli.output import log_warnings
 from imageguard_daemon.cli.run_result import show
 from imageguard_daemon.core.errors import NoInputError, UsageError
 from imageguard_daemon.core.names import printable
@@ -134,17 +135,13 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Exits 0 whatever the verdicts, 1 with --fail-on-reject when an image was rejected, 66 when something could not be
     read, 75 when --move left files behind, 130 when interrupted.
     """
-    from rich.console import Console
-
     from imageguard_daemon.batch.folder_move import FolderMove
     from imageguard_daemon.batch.folder_scan import FolderScan
     from imageguard_daemon.batch.running import run
     from imageguard_daemon.batch.scan_request import ScanRequest
-    from imageguard_daemon.core import logs
 
     settings = settings_of(config, workers, readout)
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    logs.configure("console", "warning", console)
+    console = log_warnings()
     request = ScanRequest(
         folder=_checked(folder),
         settings=settings,

@@ -1,7 +1,5 @@
 """`simulate`: what other thresholds would have decided, from the audit log alone."""
 
-import json
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +15,7 @@ from imageguard_daemon.cli.options import (
     parse_thresholds,
     settings_for,
 )
+from imageguard_daemon.cli.output import write
 from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
 from imageguard_daemon.core.errors import UsageError
 
@@ -110,15 +109,11 @@ def rules_in_words(overrides: dict[str, float], preset: str | None, *, is_config
 
 
 def _write(made: "Simulation", rules: str, scope: Scope, output_format: OutputFormat) -> None:
-    from rich.console import Console
-
     from imageguard_daemon.reporting import simulation_rendering as rendering
 
-    if output_format is OutputFormat.json:
-        typer.echo(json.dumps(rendering.simulation_as_dict(made, rules), indent=2, allow_nan=False))
-    elif output_format is OutputFormat.csv:
-        typer.echo(rendering.simulation_as_csv(made).encode(), nl=False)  # bytes: UTF-8 whatever the locale is
-    else:
-        Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(
-            rendering.simulation_as_table(made, rules, scope)
-        )
+    write(
+        output_format,
+        table=lambda: rendering.simulation_as_table(made, rules, scope),
+        json=lambda: rendering.simulation_as_dict(made, rules),
+        csv=lambda: rendering.simulation_as_csv(made),
+    )

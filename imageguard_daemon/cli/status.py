@@ -1,6 +1,5 @@
 """`imageguard-daemon status`."""
 
-import json
 import os
 import time
 from collections import Counter
@@ -11,10 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.cli.output import write
 from imageguard_daemon.core.errors import NoInputError, UnavailableError
+from imageguard_daemon.core.names import inert
+from imageguard_daemon.core.tables import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.table import Table
 
     from imageguard_daemon.config import Settings
 
@@ -42,12 +46,7 @@ def status(
         _require_alive(settings)
         return
     found = _gather(settings)
-    if output is OutputFormat.json:
-        typer.echo(json.dumps(found, indent=2))
-    elif output is OutputFormat.csv:
-        typer.echo(_as_csv(found), nl=False)
-    else:
-        _show(found)
+    write(output, table=lambda: _as_table(found), json=lambda: found, csv=lambda: _as_csv(found))
 
 
 def _require_alive(settings: "Settings") -> None:
@@ -219,25 +218,15 @@ def _next_attempt(item: dict[str, Any]) -> str:
     return f"next attempt in {seconds:.0f} s" if seconds >= 1 else "next attempt now"
 
 
-def _show(found: dict[str, Any]) -> None:
-    from rich.console import Console
+def _as_table(found: dict[str, Any]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     for name, value in _rows(found):
         table.add_row(Text(name, "bold"), Text(value))
-    Console().print(table)
+    return table
 
 
 def _as_csv(found: dict[str, Any]) -> str:
-    import csv
-    import io
-
-    from imageguard_daemon.core.names import inert
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "value"])
-    writer.writerows((name, inert(value)) for name, value in _rows(found))
-    return text.getvalue()
+    return csv_text(("name", "value"), ((name, inert(value)) for name, value in _rows(found)))

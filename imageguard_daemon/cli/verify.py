@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli.options import ConfigFile, Database, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.cli.output import print_table, progress_bar
 from imageguard_daemon.core.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
@@ -127,8 +128,6 @@ def _verifier(  # noqa: PLR0913, PLR0917 - what the options say
 
 
 def _write(verifier: "Verifier", output: OutputFormat, searched: bool) -> None:
-    from rich.console import Console
-
     from imageguard_daemon.verification.rendering import csv_lines, json_lines, table
 
     with _progress() as progress:
@@ -139,7 +138,7 @@ def _write(verifier: "Verifier", output: OutputFormat, searched: bool) -> None:
             lines = json_lines(found, verifier) if output is OutputFormat.json else csv_lines(found)
             _stream(lines)
     if output is OutputFormat.table:
-        Console(highlight=False, markup=False, emoji=False).print(shown)
+        print_table(shown)
 
 
 def _stream(lines: Iterable[str]) -> None:
@@ -151,12 +150,10 @@ def _stream(lines: Iterable[str]) -> None:
 @contextmanager
 def _progress() -> "Iterator[Progress]":
     """Show a bar on standard error when that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("records", total=None)
         stage = "records"
 

@@ -1,13 +1,11 @@
 """A report for programs: a dictionary for JSON, rows for CSV and Parquet."""
 
-import csv
-import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from imageguard_daemon.audit.counts import RecordedImage
-from imageguard_daemon.core.names import harmless, inert
+from imageguard_daemon.core.tables import csv_text, safe_cell
 from imageguard_daemon.core.timestamps import timestamp
 from imageguard_daemon.reporting.findings import Finding
 from imageguard_daemon.reporting.percentiles import SHARES, Percentiles
@@ -69,19 +67,7 @@ def columns(report: Report) -> tuple[str, ...]:
 
 def as_csv(report: Report) -> str:
     """Give the groups as CSV with a header; what a spreadsheet would run as a formula gets an apostrophe."""
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(columns(report))
-    for row in as_rows(report):
-        writer.writerow(map(cell, row.values()))
-    return lines.getvalue()
-
-
-def cell(content: object) -> object:
-    """Make a text harmless to a spreadsheet; numbers stay as they are."""
-    if not isinstance(content, str) or not content:
-        return content
-    return harmless(inert(content))
+    return csv_text(columns(report), (map(safe_cell, row.values()) for row in as_rows(report)))
 
 
 def _numbers(one: Tally) -> dict[str, Any]:

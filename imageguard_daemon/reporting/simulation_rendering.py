@@ -1,7 +1,5 @@
 """A simulation as a table for people, a dictionary for JSON, and CSV for spreadsheets."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.core.tables import csv_text, safe_cell
 from imageguard_daemon.quality.scoring import score_and_threshold
-from imageguard_daemon.reporting.rendering import cell
 from imageguard_daemon.reporting.simulation import Change, Example, Simulation
 from imageguard_daemon.reporting.tables import number_columns, plain_table, scope_in_words
 from imageguard_daemon.reporting.text import percent, shown
@@ -41,16 +39,16 @@ def simulation_as_dict(made: Simulation, rules: str) -> dict[str, Any]:
 
 def simulation_as_csv(made: Simulation) -> str:
     """Give one line for all images, one for each class and one for each reason."""
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerow(("all", "", *_numbers(made.overall).values()))
+    return csv_text(CSV_COLUMNS, _csv_rows(made))
+
+
+def _csv_rows(made: Simulation) -> Iterator[tuple[object, ...]]:
+    yield "all", "", *_numbers(made.overall).values()
     for key, change in _most_changed(made):
-        writer.writerow(("class", cell(key), *_numbers(change).values()))
+        yield "class", safe_cell(key), *_numbers(change).values()
     for reason in _reasons(made):
         counts = made.reasons_before[reason], made.reasons_after[reason]
-        writer.writerow(("reason", cell(reason), made.overall.total, *counts, "", ""))
-    return lines.getvalue()
+        yield "reason", safe_cell(reason), made.overall.total, *counts, "", ""
 
 
 def simulation_as_table(made: Simulation, rules: str, scope: Scope) -> RenderableType:

@@ -1,7 +1,5 @@
 """Listings of images and results of reviews, as tables for people, dictionaries for JSON, and CSV."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +10,7 @@ from rich.text import Text
 from imageguard_daemon.audit.quarantine_queries import ListedImage, Review
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.core.names import printable
-from imageguard_daemon.reporting.rendering import cell
+from imageguard_daemon.core.tables import csv_text, safe_cell
 from imageguard_daemon.reporting.tables import number_columns
 from imageguard_daemon.reporting.text import shown
 from imageguard_daemon.review.values import Reviewed
@@ -55,12 +53,7 @@ def listing_as_csv(images: Sequence[ListedImage]) -> str:
 
 def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = _RESULT_COLUMNS) -> str:
     """Write rows under a header."""
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(cell(row[column]) for column in columns)
-    return lines.getvalue()
+    return csv_text(columns, ([safe_cell(row[column]) for column in columns] for row in rows))
 
 
 def listing_as_table(images: Sequence[ListedImage], more_after: int | None) -> RenderableType:
@@ -99,6 +92,11 @@ def image_as_dict(image: ListedImage, told: Sequence[Review]) -> dict[str, Any]:
         for one in told
     ]
     return rejected_as_dict(image) | {"reviews": reviews}
+
+
+def images_as_table(images: Sequence[ListedImage], told: Mapping[int, Sequence[Review]]) -> RenderableType:
+    """Give single images, each with its reviews, for people."""
+    return Group(*(image_as_table(image, told[image.id]) for image in images))
 
 
 def image_as_table(image: ListedImage, told: Sequence[Review]) -> RenderableType:

@@ -1,7 +1,5 @@
 """What `verify` prints: a summary for people, streams of rows for programs."""
 
-import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,6 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from imageguard_daemon.core.names import inert, printable
+from imageguard_daemon.core.tables import csv_line
 from imageguard_daemon.verification.discrepancies import ADVICE, MEANING, Discrepancy, Kind
 from imageguard_daemon.verification.verifier import Verifier
 
@@ -42,15 +41,9 @@ def json_lines(found: Iterable[Discrepancy], verifier: Verifier) -> Iterator[str
 
 def csv_lines(found: Iterable[Discrepancy]) -> Iterator[str]:
     """Write a header and a row for each; no cell is a live formula."""
-    yield _csv_line(_COLUMNS)
+    yield csv_line(_COLUMNS)
     for discrepancy in found:
-        yield _csv_line(discrepancy.as_dict().values())
-
-
-def _csv_line(cells: Iterable[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(inert(str(cell)) for cell in cells)
-    return text.getvalue()
+        yield csv_line(inert(str(value)) for value in discrepancy.as_dict().values())
 
 
 def table(found: Iterable[Discrepancy], verifier: Verifier, *, folders_searched: bool) -> RenderableType:

@@ -20,7 +20,7 @@ from imageguard_daemon.calibration import rendering as calibration
 from imageguard_daemon.calibration.collection import collect
 from imageguard_daemon.calibration.proposal import make_proposal
 from imageguard_daemon.cli import status
-from imageguard_daemon.cli.verdict_text import verdict_panel, verdicts_csv
+from imageguard_daemon.cli.check import verdict_panel, verdicts_csv
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core import logs
 from imageguard_daemon.core.model import Measurement
