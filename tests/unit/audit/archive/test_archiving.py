@@ -378,7 +378,7 @@ def test_a_full_disk_and_a_locked_log_change_nothing(made: Rejections, monkeypat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("imageguard_daemon.audit.archive.archiving._sync_folder", full)
+        patch.setattr("imageguard_daemon.audit.archive.archiving._sync_names", full)
         with pytest.raises(StorageError, match="No space"):
             archive(made.settings, request(made))
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 10)
