@@ -111,12 +111,8 @@ def dealt_anew(seed: int, block: int, images: int = 20_000, days: int = 90) -> P
 
 def verdicts_in(log: Path) -> Verdicts:
     """Give the verdicts of a log in the order in which the images came."""
-    engine = open_log(log)
-    try:
-        with open_columns(engine) as columns:
-            keys, parts = columns.keys, list(columns.batches(Scope()))
-    finally:
-        engine.close()
+    with open_log(log) as opened, open_columns(opened) as columns:
+        keys, parts = columns.keys, list(columns.batches(Scope()))
     ids, of_image, moments, flags = (
         np.concatenate([getattr(one, name) for one in parts]) for name in ("ids", "keys", "moments", "flags")
     )

@@ -37,9 +37,8 @@ def page() -> str:
         fill(Path(folder), Year(IMAGES, planted=patterns_of_a_bad_year()))
         index(Path(folder))
         upgrade(Path(folder))
-        engine = open_log(database_in(Path(folder)))
-        report = report_on(engine, (Dimension.source,), Scope(OCTOBER, NEW_YEAR), Reporting(), NEW_YEAR)
-        engine.close()
+        with open_log(database_in(Path(folder))) as log:
+            report = report_on(log, (Dimension.source,), Scope(OCTOBER, NEW_YEAR), Reporting(), NEW_YEAR)
     pictures: dict[int, bytes] = {}
     for reason, names in _PICTURES.items():
         ids = [image.id for image in report.examples if image.reason == reason]

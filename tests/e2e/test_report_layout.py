@@ -42,11 +42,8 @@ def _page(folder, days, names=("cat", "wild boar", LONG_NAME)):
         for reason in ("", *ISSUES)
     ]
     write_log(folder / "audit.db", batches)
-    engine = open_log(folder / "audit.db")
-    try:
-        report = report_on(engine, (Dimension.class_,), Scope(), Reporting(), NOW)
-    finally:
-        engine.close()
+    with open_log(folder / "audit.db") as log:
+        report = report_on(log, (Dimension.class_,), Scope(), Reporting(), NOW)
     (folder / "report.html").write_text(as_html(report, {}, NOW), encoding="utf-8")
     return (folder / "report.html").as_uri()
 

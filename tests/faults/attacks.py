@@ -203,9 +203,8 @@ def _judge_log(figures: Figures, one: Beside) -> None:
     if missing:
         figures.note(f"not filed after a new start: {missing[:5]}")
     one.daemon.stop()
-    engine = open_log_for_checking(one.site.database)
-    task = Verification([str(one.site.accepted), str(one.site.quarantine)], daemon_may_run=False)
-    for wrong in Verifier(ChainCheck(engine), FiledFiles(engine), task).discrepancies():
-        if "/evil" not in str(wrong.path):
-            figures.note(f"{wrong.kind} {wrong.path} {wrong.detail}")
-    engine.close()
+    with open_log_for_checking(one.site.database) as log:
+        task = Verification([str(one.site.accepted), str(one.site.quarantine)], daemon_may_run=False)
+        for wrong in Verifier(ChainCheck(log), FiledFiles(log), task).discrepancies():
+            if "/evil" not in str(wrong.path):
+                figures.note(f"{wrong.kind} {wrong.path} {wrong.detail}")

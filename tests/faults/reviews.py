@@ -116,17 +116,16 @@ def _finish(launcher: Launcher, site: Site, daemon: Daemon | None) -> None:
 
 def wrong(site: Site, contents: dict[str, str], action: str) -> list[str]:
     """Give what is wrong with log and folders, and which files are nowhere though nothing says they were purged."""
-    engine = open_log_for_checking(site.database)
-    task = Verification([str(site.accepted), str(site.quarantine)], daemon_may_run=False)
-    verifier = Verifier(ChainCheck(engine), FiledFiles(engine), task)
-    wrong = [f"{one.kind} {one.path} {one.detail}" for one in verifier.discrepancies()]
-    with engine.reading() as connection:
-        purged = set(
-            connection.exec_driver_sql(
-                "SELECT i.sha256 FROM intents i JOIN outcomes o ON o.intent_id = i.id WHERE o.outcome = 'purged'"
-            ).scalars()
-        )
-    engine.close()
+    with open_log_for_checking(site.database) as log:
+        task = Verification([str(site.accepted), str(site.quarantine)], daemon_may_run=False)
+        verifier = Verifier(ChainCheck(log), FiledFiles(log), task)
+        wrong = [f"{one.kind} {one.path} {one.detail}" for one in verifier.discrepancies()]
+        with log.reading() as connection:
+            purged = set(
+                connection.exec_driver_sql(
+                    "SELECT i.sha256 FROM intents i JOIN outcomes o ON o.intent_id = i.id WHERE o.outcome = 'purged'"
+                ).scalars()
+            )
     present = [sha256_of(path) for path in _filed(site)]
     wrong += [f"lost: {path}" for digest, path in contents.items() if digest not in {*present, *purged}]
     wrong += [f"doubled: {path}" for digest, path in contents.items() if present.count(digest) > 1]

@@ -79,14 +79,12 @@ class Rejections:
 
     def wrong(self) -> list[str]:
         """Give what `verify` finds wrong with log, chain and folders."""
-        engine = open_log_for_checking(self.root / "audit.db")
-        task = Verification([str(self.accepted), str(self.quarantine)], daemon_may_run=False)
-        found = [
-            f"{one.kind} {one.path} {one.record} {one.detail}"
-            for one in Verifier(ChainCheck(engine), FiledFiles(engine), task).discrepancies()
-        ]
-        engine.close()
-        return found
+        with open_log_for_checking(self.root / "audit.db") as log:
+            task = Verification([str(self.accepted), str(self.quarantine)], daemon_may_run=False)
+            return [
+                f"{one.kind} {one.path} {one.record} {one.detail}"
+                for one in Verifier(ChainCheck(log), FiledFiles(log), task).discrepancies()
+            ]
 
     def close(self) -> None:
         """Let go of the log."""

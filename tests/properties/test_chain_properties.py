@@ -38,11 +38,8 @@ def fresh_copy(original: Path, folder: Path) -> Path:
 
 def found(path: Path) -> str:
     """Give all that the check says."""
-    engine = open_log_for_checking(path)
-    try:
-        return "; ".join(f"{fault.record}: {fault.what}" for fault in ChainCheck(engine).faults())
-    finally:
-        engine.close()
+    with open_log_for_checking(path) as log:
+        return "; ".join(f"{fault.record}: {fault.what}" for fault in ChainCheck(log).faults())
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -64,9 +64,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(log: Path) -> Iterator[Engine]:
     """Give it opened."""
-    opened = open_log(log)
-    yield opened
-    opened.close()
+    with open_log(log) as opened:
+        yield opened
 
 
 _names = {"source": SOURCES, "class_name": CLASSES, "camera": [f"cam {one}" for one in SOURCES], "preset": ["general"]}

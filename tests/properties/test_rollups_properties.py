@@ -58,25 +58,21 @@ def by_the_records(database: Path, expression: str) -> Counter[tuple[str, str]]:
 
 def by_the_rollups(database: Path, by: Dimension) -> Counter[tuple[str, str]]:
     """Count the same as a report does."""
-    engine = open_log(database)
-    [counts] = count_decisions(engine, [(by,)], Scope())
-    engine.close()
+    with open_log(database) as log:
+        [counts] = count_decisions(log, [(by,)], Scope())
     return Counter({(count.keys[0], count.reason): count.images for count in counts})
 
 
 def images_of(database: Path) -> dict[int, tuple[object, ...]]:
     """Give what the roll-ups have of each image."""
-    engine = open_log(database)
-    with open_columns(engine) as columns:
-        found = {
+    with open_log(database) as log, open_columns(log) as columns:
+        return {
             int(number): (int(moment), columns.keys[key], int(flags), *np.nan_to_num(scores, nan=-1.0))
             for batch in columns.batches(Scope(), scores=True)
             for number, moment, key, flags, scores in zip(
                 batch.ids, batch.moments, batch.keys, batch.flags, batch.scores, strict=True
             )
         }
-    engine.close()
-    return found
 
 
 @settings(max_examples=25)

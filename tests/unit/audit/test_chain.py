@@ -22,11 +22,8 @@ from tests.helpers.tampering import tamper
 
 def faults(path: Path) -> list[str]:
     """Name the records the check finds fault with."""
-    engine = open_log_for_checking(path)
-    try:
-        return [fault.record for fault in ChainCheck(engine).faults()]
-    finally:
-        engine.close()
+    with open_log_for_checking(path) as log:
+        return [fault.record for fault in ChainCheck(log).faults()]
 
 
 @pytest.fixture
@@ -197,10 +194,8 @@ def test_a_log_of_before_borderline_is_brought_up_to_date_with_its_chain(tmp_pat
             connection.exec_driver_sql(statement)
         chain.extend(connection, dict.fromkeys(("decision_records", "intents", "outcomes"), 0))
     engine.dispose()
-    reader = open_log(path)
-    with pytest.raises(UnavailableError, match="start the daemon once"):
-        quarantine_queries.page(reader, quarantine_queries.Selection())
-    reader.close()
+    with open_log(path) as log, pytest.raises(UnavailableError, match="start the daemon once"):
+        quarantine_queries.page(log, quarantine_queries.Selection())
     write_log(path, [Judged(reason="blurry", borderline=True), Judged()])
     with sqlite3.connect(path) as connection:
         rows = connection.execute("SELECT borderline, code FROM decisions ORDER BY id").fetchall()

@@ -145,9 +145,8 @@ def test_a_log_that_lost_records_is_refused_until_a_person_accepts_it(
     accepting.accept("ana", "the disk was replaced")
     accepting.close()
     filed(log, 1)
-    engine = open_log(log.database)
-    [told] = recorded_alerts(engine)
-    engine.close()
+    with open_log(log.database) as opened:
+        [told] = recorded_alerts(opened)
     assert told.kind == "log_loss_accepted"
     assert "ana accepted that: the disk was replaced" in told.message
     assert told.succeeded
@@ -169,9 +168,8 @@ def test_a_log_that_lacks_nothing_is_left_as_it_is(log: Log) -> None:
     assert not accepting.lack
     accepting.accept("ana", "")
     accepting.close()
-    engine = open_log(log.database)
-    assert recorded_alerts(engine) == []
-    engine.close()
+    with open_log(log.database) as opened:
+        assert recorded_alerts(opened) == []
 
 
 @pytest.mark.parametrize("lose", [no_bytes, no_file])

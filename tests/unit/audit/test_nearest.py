@@ -42,9 +42,8 @@ def log(tmp_path_factory):
     rejected = writer.reviewable_images([7, 14, 49, 350]).values()
     writer.record_reviews([PlannedReview(image, "reject", "anna", "") for image in rejected])
     writer.close()
-    engine = open_log(root / "audit.db", complete=True)
-    yield engine
-    engine.close()
+    with open_log(root / "audit.db", complete=True) as log:
+        yield log
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,10 @@ BATCHES = (
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Store]:
+def log(tmp_path: Path) -> Iterator[Store]:
     """A log of seven rejected images, five accepted, and two that never moved."""
-    engine = open_log(write_log(tmp_path / "audit.db", BATCHES))
-    yield engine
-    engine.close()
+    with open_log(write_log(tmp_path / "audit.db", BATCHES)) as log:
+        yield log
 
 
 @pytest.mark.parametrize(
@@ -67,11 +66,11 @@ def engine(tmp_path: Path) -> Iterator[Store]:
         (Selection(action="release"), 0),
     ],
 )
-def test_what_is_selected_is_what_was_asked_for(engine: Store, selection: Selection, count: int) -> None:
+def test_what_is_selected_is_what_was_asked_for(log: Store, selection: Selection, count: int) -> None:
     """Each condition narrows, pages and bulk selections agree, and accepted or unmoved images are never among them."""
-    images = page(engine, selection)
+    images = page(log, selection)
     assert len(images) == count
-    assert [image.id for image in images] == [row[0] for row in selected(engine, selection)]
+    assert [image.id for image in images] == [row[0] for row in selected(log, selection)]
     assert all(image.reason and image.state == "waiting" for image in images)
 
 
@@ -87,45 +86,45 @@ def test_what_is_selected_is_what_was_asked_for(engine: Store, selection: Select
         (Selection(ids=(1, 8, 9), states=("accepted",)), 2),
     ],
 )
-def test_accepted_images_are_selected_where_that_is_asked_for(engine: Store, selection: Selection, count: int) -> None:
+def test_accepted_images_are_selected_where_that_is_asked_for(log: Store, selection: Selection, count: int) -> None:
     """In pages and in bulk, by the same filters, and none that was rejected is among them."""
-    images = page(engine, selection)
-    assert [image.id for image in images] == [row[0] for row in selected(engine, selection)]
+    images = page(log, selection)
+    assert [image.id for image in images] == [row[0] for row in selected(log, selection)]
     assert (len(images), {(image.reason, image.state) for image in images}) == (
         count,
         {("", "accepted")} if count else set(),
     )
 
 
-def test_pages_of_both_verdicts_are_one_list(engine: Store) -> None:
+def test_pages_of_both_verdicts_are_one_list(log: Store) -> None:
     """Newest first over all, without gap or repeat, and the same way back."""
     everything, found, after = Selection(states=STATES, limit=5), [], None
-    while images := page(engine, everything, after):
+    while images := page(log, everything, after):
         found += [image.id for image in images]
         after = found[-1]
     assert found == list(range(12, 0, -1))
     around = {12: (None, 11), 8: (9, 7), 7: (8, 6), 1: (2, None)}
-    assert {number: neighbours(engine, everything, number) for number in around} == around
-    counts = [number_selected(engine, Selection(states=STATES, limit=limit)) for limit in (None, 5, 12, 50)]
+    assert {number: neighbours(log, everything, number) for number in around} == around
+    counts = [number_selected(log, Selection(states=STATES, limit=limit)) for limit in (None, 5, 12, 50)]
     assert counts == [12, 5, 12, 12]
 
 
-def test_the_neighbours_of_an_image_are_sought_from_it(engine: Store) -> None:
+def test_the_neighbours_of_an_image_are_sought_from_it(log: Store) -> None:
     """Of two upper bounds SQLite would begin at either: at the end of a long log it walked back for ten seconds."""
     asked: list[str] = []
     listener = lambda *told: asked.append(told[2])  # noqa: E731 - told[2] is the statement
-    sa.event.listen(engine_of(engine), "before_cursor_execute", listener)
-    assert neighbours(engine, Selection(), 5) == (6, 4)
-    sa.event.remove(engine_of(engine), "before_cursor_execute", listener)
+    sa.event.listen(engine_of(log), "before_cursor_execute", listener)
+    assert neighbours(log, Selection(), 5) == (6, 4)
+    sa.event.remove(engine_of(log), "before_cursor_execute", listener)
     [down] = [one for one in asked if "ORDER BY decisions.id DESC" in one]
     assert down.count("decisions.id < ") == 1
 
 
-def test_pages_follow_one_another_without_gap_or_repeat(engine: Store) -> None:
+def test_pages_follow_one_another_without_gap_or_repeat(log: Store) -> None:
     """Going on after the last of a page gives every image once, newest first."""
     found: list[int] = []
     after = None
-    while images := page(engine, Selection(limit=3), after):
+    while images := page(log, Selection(limit=3), after):
         found += [image.id for image in images]
         after = found[-1]
     assert found == [7, 6, 5, 4, 3, 2, 1]
@@ -141,31 +140,31 @@ def test_pages_follow_one_another_without_gap_or_repeat(engine: Store) -> None:
         (Selection(states=("accepted",), limit=50), "SEARCH r USING INTEGER PRIMARY KEY (rowid<?)"),
     ],
 )
-def test_a_page_goes_down_an_index_and_sorts_nothing(engine: Store, selection: Selection, plan: str) -> None:
+def test_a_page_goes_down_an_index_and_sorts_nothing(log: Store, selection: Selection, plan: str) -> None:
     """However long the log is, a page reads about as many rows as it shows."""
-    told = _plan_of(engine, lambda: page(engine, selection, after=10**9))
+    told = _plan_of(log, lambda: page(log, selection, after=10**9))
     assert plan in told[0]
     assert "SEARCH i USING INDEX ix_intents_decision_id (decision_id=?)" in told
     assert not any(line.startswith(("SCAN", "USE TEMP B-TREE FOR ORDER")) for line in told)
 
 
-def test_a_page_of_what_people_rejected_begins_with_the_reviews(engine: Store) -> None:
+def test_a_page_of_what_people_rejected_begins_with_the_reviews(log: Store) -> None:
     """Most images are accepted, and none of those that nobody reviewed is read."""
-    told = _plan_of(engine, lambda: page(engine, Selection(states=("rejected",), limit=50), after=10**9))
+    told = _plan_of(log, lambda: page(log, Selection(states=("rejected",), limit=50), after=10**9))
     assert any(line.startswith("SEARCH r USING INTEGER PRIMARY KEY (rowid=?") for line in told), told
 
 
-def test_a_page_of_a_period_begins_with_the_period(engine: Store) -> None:
+def test_a_page_of_a_period_begins_with_the_period(log: Store) -> None:
     """What lies outside of it is not read, however much that is."""
-    told = _plan_of(engine, lambda: page(engine, Selection(Scope(since=NOON), limit=50)))
+    told = _plan_of(log, lambda: page(log, Selection(Scope(since=NOON), limit=50)))
     assert any("ix_decision_records_decided_at (decided_at>?)" in line for line in told)  # its range of ids
     assert "SEARCH i USING INDEX ix_intents_decision_id (decision_id=?)" in told
     assert not any(line.startswith("SCAN") and "anonymous" not in line and "anon_" not in line for line in told)
 
 
-def test_counting_reviews_begins_with_the_reviews(engine: Store) -> None:
+def test_counting_reviews_begins_with_the_reviews(log: Store) -> None:
     """A report over many decisions looks only at those that were reviewed."""
-    told = _plan_of(engine, lambda: count_reviews(engine, Scope(since=NOON)))
+    told = _plan_of(log, lambda: count_reviews(log, Scope(since=NOON)))
     assert "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)" in told
     assert not any(f"{line} ".startswith(("SCAN r ", "SCAN o ", "SCAN i ")) for line in told)
 
@@ -190,21 +189,20 @@ def test_images_are_found_by_each_of_their_names(tmp_path: Path, monkeypatch: py
     """As listed, as it lay in the inbox, as it lies in quarantine, and relative to the root or to where one is."""
     rejections = Rejections(tmp_path / "root")
     number, hostile = rejections.file("cat/1.jpg"), rejections.file(f"cat/{UNDECODABLE}")
-    engine = open_log(rejections.root / "audit.db")
-    monkeypatch.chdir(rejections.quarantine)
-    names = ["cat/1.jpg", "quarantine/cat/1.jpg", str(rejections.quarantine / "cat/1.jpg"), "./cat/1.jpg", "2.jpg"]
-    rejections.file("cat/1.jpg", ok=True)  # the next of that name
-    found = ids_of(engine, names, str(rejections.root))
-    assert [found[name] for name in names] == [[number]] * 4 + [[]]
-    raw = [f"cat/{UNDECODABLE}", r"cat/caf\xe9\u000a\u001b[31m.jpg"]
-    assert list(ids_of(engine, raw, str(rejections.root)).values()) == [[hostile]] * 2
-    assert ids_of(engine, ["cat/1.jpg", "3.jpg"], str(rejections.root), accepted=True) == {
-        "cat/1.jpg": [3],
-        "3.jpg": [],
-    }
-    rejections.do(reject, 3)
-    assert ids_of(engine, ["cat/1.jpg"], str(rejections.root)) == {"cat/1.jpg": [number, 3]}
-    engine.close()
+    with open_log(rejections.root / "audit.db") as log:
+        monkeypatch.chdir(rejections.quarantine)
+        names = ["cat/1.jpg", "quarantine/cat/1.jpg", str(rejections.quarantine / "cat/1.jpg"), "./cat/1.jpg", "2.jpg"]
+        rejections.file("cat/1.jpg", ok=True)  # the next of that name
+        found = ids_of(log, names, str(rejections.root))
+        assert [found[name] for name in names] == [[number]] * 4 + [[]]
+        raw = [f"cat/{UNDECODABLE}", r"cat/caf\xe9\u000a\u001b[31m.jpg"]
+        assert list(ids_of(log, raw, str(rejections.root)).values()) == [[hostile]] * 2
+        assert ids_of(log, ["cat/1.jpg", "3.jpg"], str(rejections.root), accepted=True) == {
+            "cat/1.jpg": [3],
+            "3.jpg": [],
+        }
+        rejections.do(reject, 3)
+        assert ids_of(log, ["cat/1.jpg"], str(rejections.root)) == {"cat/1.jpg": [number, 3]}
     rejections.close()
 
 
@@ -215,15 +213,14 @@ def test_the_latest_word_counts(tmp_path: Path) -> None:
     rejections.do(confirm, first, second, third)
     rejections.do(release, second)
     rejections.do(undo, third)
-    engine = open_log(rejections.root / "audit.db")
-    assert {one.action: one.images for one in count_reviews(engine, Scope())} == {"confirm": 1, "release": 1}
-    assert count_reviews(engine, Scope(class_name="dog")) == []
-    assert count_reviews(engine, Scope(until=datetime(2020, 1, 1, tzinfo=UTC))) == []
-    assert sorted((right, name) for right, name, *_ in reviewed_measures(engine)) == [
-        (False, "cat/1.jpg"),
-        (True, "cat/0.jpg"),
-    ]
-    engine.close()
+    with open_log(rejections.root / "audit.db") as log:
+        assert {one.action: one.images for one in count_reviews(log, Scope())} == {"confirm": 1, "release": 1}
+        assert count_reviews(log, Scope(class_name="dog")) == []
+        assert count_reviews(log, Scope(until=datetime(2020, 1, 1, tzinfo=UTC))) == []
+        assert sorted((right, name) for right, name, *_ in reviewed_measures(log)) == [
+            (False, "cat/1.jpg"),
+            (True, "cat/0.jpg"),
+        ]
     rejections.close()
 
 
@@ -234,8 +231,7 @@ def test_a_log_of_before_there_were_reviews_is_told_apart(tmp_path: Path) -> Non
     connection.execute("DROP VIEW reviews")
     connection.execute("DROP TABLE review_records")
     connection.close()
-    engine = open_log(path)
-    assert count_reviews(engine, Scope()) == []
-    engine.close()
+    with open_log(path) as log:
+        assert count_reviews(log, Scope()) == []
     with pytest.raises(UnavailableError, match="older version"):
         open_log(path, complete=True)

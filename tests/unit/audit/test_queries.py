@@ -37,9 +37,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def engine(log: Path) -> Iterator[Store]:
     """A read-only engine on that log."""
-    engine = open_log(log)
-    yield engine
-    engine.close()
+    with open_log(log) as opened:
+        yield opened
 
 
 def counted(engine: Store, by: Dimension, **scope: object) -> dict[tuple[str, str], int]:
@@ -123,34 +122,30 @@ def test_quotes_in_a_name_are_data(engine: Store) -> None:
 def test_all_groupings_see_one_moment_of_the_log(tmp_path: Path) -> None:
     """What is recorded between two groupings of one question is in neither."""
     database = write_log(tmp_path / "audit.db", [Judged(images=3)])
-    engine = open_log(database)
-    late = iter([Judged("dog", "blurry", 2)])
+    with open_log(database) as log:
+        late = iter([Judged("dog", "blurry", 2)])
 
-    def record_more(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("SELECT"):
-            write_log(database, late)
+        def record_more(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if statement.startswith("SELECT"):
+                write_log(database, late)
 
-    sa.event.listen(engine_of(engine), "after_cursor_execute", record_more)
-    first, second = count_decisions(engine, [(Dimension.class_,), (Dimension.day,)], Scope())
-    engine.close()
+        sa.event.listen(engine_of(log), "after_cursor_execute", record_more)
+        first, second = count_decisions(log, [(Dimension.class_,), (Dimension.day,)], Scope())
     assert next(late, None) is None
     assert [count.images for count in first] == [count.images for count in second] == [3]
 
 
 def test_a_log_without_decisions_counts_nothing(tmp_path: Path) -> None:
     """A new log gives no counts, and no error."""
-    engine = open_log(write_log(tmp_path / "audit.db", []))
-    assert count_decisions(engine, [(Dimension.class_,), ()], Scope()) == [[], []]
-    engine.close()
+    with open_log(write_log(tmp_path / "audit.db", [])) as log:
+        assert count_decisions(log, [(Dimension.class_,), ()], Scope()) == [[], []]
 
 
 def test_a_file_that_is_no_audit_log_is_said_to_be_none(tmp_path: Path) -> None:
     """Another file in the place of the log ends the question with an error for a person."""
     (tmp_path / "audit.db").write_text("not a database, " * 100)
-    engine = open_log(tmp_path / "audit.db")
-    with pytest.raises(UnavailableError, match="not a database"):
-        count_decisions(engine, [(Dimension.class_,)], Scope())
-    engine.close()
+    with open_log(tmp_path / "audit.db") as log, pytest.raises(UnavailableError, match="not a database"):
+        count_decisions(log, [(Dimension.class_,)], Scope())
 
 
 def test_a_short_period_is_found_through_the_index(engine: Store) -> None:

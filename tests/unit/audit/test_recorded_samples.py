@@ -71,13 +71,10 @@ def test_a_real_log_gives_names_and_measures(tmp_path: Path) -> None:
         tmp_path / "audit.db",
         [Judged("cat", images=4, exposure=(0.1, 0.2)), Judged("dog", images=3, exposure=(0.1, 0.2))],
     )
-    engine = open_log(log)
-    try:
-        with open_columns(engine) as columns:
+    with open_log(log) as log:
+        with open_columns(log) as columns:
             made, ids = census(columns, Scope(class_name="cat"), VERSION)
-        rows = list(samples(engine, Scope(class_name="cat"), ids))
-    finally:
-        engine.close()
+        rows = list(samples(log, Scope(class_name="cat"), ids))
     assert made.measured == 4
     assert sorted(row.relative_path for row in rows) == [f"cat/{number}.jpg" for number in range(4)]
     assert all('"overexposure": 0.1' in row.measures for row in rows)

@@ -29,9 +29,8 @@ def rows(database: Path, table: str) -> int:
 
 def counted(database: Path, **scope: object) -> int:
     """Count images as reports do."""
-    engine = open_log(database)
-    [counts] = count_decisions(engine, [(Dimension.class_,)], Scope(**scope))
-    engine.close()
+    with open_log(database) as log:
+        [counts] = count_decisions(log, [(Dimension.class_,)], Scope(**scope))
     return sum(count.images for count in counts)
 
 
@@ -96,9 +95,8 @@ def test_rollups_stay_when_records_are_archived(tmp_path: Path) -> None:
             connection.execute(f"DROP TRIGGER {table}_no_delete")
             connection.execute(f"DELETE FROM {table} WHERE id <= 3")
     assert counted(database) == 5
-    engine = open_log(database)
-    assert set(images_by_id(engine, [1, 2, 3, 4, 5])) == {4, 5}
-    engine.close()
+    with open_log(database) as log:
+        assert set(images_by_id(log, [1, 2, 3, 4, 5])) == {4, 5}
 
 
 def test_a_text_in_place_of_a_score_is_marked(tmp_path: Path) -> None:

@@ -53,9 +53,8 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory):
     made.do(release, 1, 2)
     made.do(confirm, 3, 4)
     made.do(undo, 2)
-    engine = open_log(made.root / "audit.db", complete=True)
-    yield engine
-    engine.close()
+    with open_log(made.root / "audit.db", complete=True) as log:
+        yield log
     made.close()
 
 
@@ -76,12 +75,11 @@ def test_counts_of_a_larger_log_agree(tmp_path, name: str) -> None:
         Judged("dog", "", 20),
         Judged("dog", "blurry", 10, outcome="abandoned"),
     )
-    engine = open_log(write_log(tmp_path / "audit.db", batches), complete=True)
-    for selection in (Selection(), Selection(reason="blurry"), Selection(Scope(camera="Canon")), SELECTIONS[6]):
-        counts = count_scores(engine, selection, name)
-        assert counts == _by_hand(engine, selection, name)
-        assert name not in {"score", "blur_score"} or sum(counts)
-    engine.close()
+    with open_log(write_log(tmp_path / "audit.db", batches), complete=True) as log:
+        for selection in (Selection(), Selection(reason="blurry"), Selection(Scope(camera="Canon")), SELECTIONS[6]):
+            counts = count_scores(log, selection, name)
+            assert counts == _by_hand(log, selection, name)
+            assert name not in {"score", "blur_score"} or sum(counts)
 
 
 def test_what_was_archived_is_in_no_bar(tmp_path) -> None:
@@ -94,9 +92,8 @@ def test_what_was_archived_is_in_no_bar(tmp_path) -> None:
         made.settings, ArchiveRequest(datetime.now(UTC) + timedelta(minutes=1), made.root / "archive", "anna", False)
     )
     made.file("cat/new.jpg", ok=True)
-    engine = open_log(made.root / "audit.db", complete=True)
-    for selection in (Selection(states=("accepted",)), Selection()):
-        for name in SCORES:
-            assert count_scores(engine, selection, name) == _by_hand(engine, selection, name)
-    engine.close()
+    with open_log(made.root / "audit.db", complete=True) as log:
+        for selection in (Selection(states=("accepted",)), Selection()):
+            for name in SCORES:
+                assert count_scores(log, selection, name) == _by_hand(log, selection, name)
     made.close()

@@ -53,9 +53,8 @@ def test_the_log_of_a_year_says_what_the_year_says(tmp_path: Path) -> None:
     fill(tmp_path, year)
     index(tmp_path)
     upgrade(tmp_path)
-    engine = open_log(database_in(tmp_path))
-    through_the_log = report_on(engine, (Dimension.class_,), Scope(), Reporting()).findings
-    engine.close()
+    with open_log(database_in(tmp_path)) as log:
+        through_the_log = report_on(log, (Dimension.class_,), Scope(), Reporting()).findings
     again = Year(6_000, days=60, seed=4, planted=patterns_of_a_bad_year(60))
     assert tuple(replace(one, example=None) for one in through_the_log) == findings_in(again)
     assert [one.example.relative_path for one in through_the_log if one.example]

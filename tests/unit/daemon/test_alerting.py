@@ -62,10 +62,8 @@ class Site:
 
     def recorded(self) -> list[tuple[str, bool, int]]:
         """Give what the log says: kind, whether somebody was told, and in how many tries."""
-        engine = open_log(self.database)
-        found = [(one.kind, one.succeeded, one.attempts) for one in recorded_alerts(engine)]
-        engine.close()
-        return found
+        with open_log(self.database) as log:
+            return [(one.kind, one.succeeded, one.attempts) for one in recorded_alerts(log)]
 
 
 @pytest.fixture
@@ -105,9 +103,8 @@ def test_each_finding_is_told_once_and_recorded(site: Site) -> None:
     assert {one["kind"] for one in site.told()} == kinds
     assert len(site.told()) == 3
     assert {(succeeded, attempts) for _, succeeded, attempts in site.recorded()} == {(True, 1)}
-    engine = open_log_for_checking(site.database)
-    assert list(ChainCheck(engine).faults()) == []
-    engine.close()
+    with open_log_for_checking(site.database) as log:
+        assert list(ChainCheck(log).faults()) == []
 
 
 def test_a_restart_tells_nothing_twice_and_what_is_gone_is_told_to_be_over(site: Site) -> None:

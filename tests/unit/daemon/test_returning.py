@@ -43,9 +43,8 @@ def test_an_image_that_grows_after_it_was_filed_is_put_back_and_judged_again(ben
     assert bench.files() == {f"{folder}/cat/{name}.jpg": b"half, and the rest"}
     assert bench.audit.unfinished() == []
     if name == "bad":
-        engine = open_log(bench.root / "audit.db", complete=True)
-        states = [image.state for number in (1, 2) if (image := reviewable_image(engine, number))]
-        engine.close()
+        with open_log(bench.root / "audit.db", complete=True) as log:
+            states = [image.state for number in (1, 2) if (image := reviewable_image(log, number))]
         assert states == ["returned", "waiting"]
 
 

@@ -77,11 +77,8 @@ def _judged_file(source: str, class_name: str, blur: float, threshold: float) ->
 
 def told(database: Path, scope: Scope | None = None) -> list[Finding]:
     """Give the findings of this kind."""
-    engine = open_log(database)
-    try:
-        made = report_on(engine, (Dimension.class_,), scope or Scope(), SETTINGS)
-    finally:
-        engine.close()
+    with open_log(database) as log:
+        made = report_on(log, (Dimension.class_,), scope or Scope(), SETTINGS)
     return [one for one in made.findings if one.kind.startswith("many_just_below")]
 
 

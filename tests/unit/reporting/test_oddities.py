@@ -74,11 +74,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(database: Path, scope: Scope, now: datetime = NOW) -> Report:
     """Give a report on the log."""
-    engine = open_log(database)
-    try:
-        return report_on(engine, (Dimension.class_,), scope, Reporting(), now)
-    finally:
-        engine.close()
+    with open_log(database) as log:
+        return report_on(log, (Dimension.class_,), scope, Reporting(), now)
 
 
 def test_a_report_since_then_has_nothing_of_next_year(database: Path) -> None:
@@ -123,9 +120,6 @@ def test_alerts_end_their_period_now(database: Path) -> None:
 
 def test_a_selection_of_rejected_images_ends_now(database: Path) -> None:
     """What is released or purged since yesterday is not what is stamped for next year."""
-    engine = open_log(database)
-    try:
-        assert len(page(engine, selection_of(Asked(since="1d", state=StateName.all), None, []))) == 4
-        assert len(page(engine, selection_of(Asked(state=StateName.all), None, []))) == 34
-    finally:
-        engine.close()
+    with open_log(database) as log:
+        assert len(page(log, selection_of(Asked(since="1d", state=StateName.all), None, []))) == 4
+        assert len(page(log, selection_of(Asked(state=StateName.all), None, []))) == 34

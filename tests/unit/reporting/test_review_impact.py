@@ -38,9 +38,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     rejections.do(purge, ids[4])
     with rejections.acting() as acting:
         list(rejudge(acting, [ids[6]], ANNA, {ids[6]: {"blur_score": 10.0}}))
-    engine = open_log(rejections.root / "audit.db")
-    made = report_on(engine, (Dimension.class_, Dimension.day), Scope(), Reporting(), FAR)
-    engine.close()
+    with open_log(rejections.root / "audit.db") as log:
+        made = report_on(log, (Dimension.class_, Dimension.day), Scope(), Reporting(), FAR)
     rejections.close()
     return made
 
@@ -63,9 +62,8 @@ def test_what_people_reject_and_approve_is_told_with_what_follows_for_the_bad_on
     rejections.do(undo, good[2])
     rejections.do(purge, good[1])
     rejections.do(approve, *good[3:])
-    engine = open_log(rejections.root / "audit.db")
-    made = report_on(engine, (Dimension.class_,), Scope(), Reporting(), FAR)
-    engine.close()
+    with open_log(rejections.root / "audit.db") as log:
+        made = report_on(log, (Dimension.class_,), Scope(), Reporting(), FAR)
     rejections.close()
     text = printed(made)
     words = "1 released since, 2 accepted and rejected by people since, 1 deleted since, 4 in quarantine"
@@ -112,9 +110,8 @@ def test_what_went_back_into_the_inbox_is_not_in_quarantine(tmp_path: Path) -> N
         [taken] = rejections.audit.record_return([(away, number)], "was written to")
         Path(moved.intent.destination_path).unlink()
         rejections.audit.record_outcomes([Outcome(taken.intent_id, "purged")])
-    engine = open_log(rejections.root / "audit.db")
-    made = report_on(engine, (Dimension.class_,), Scope(), Reporting(), FAR)
-    engine.close()
+    with open_log(rejections.root / "audit.db") as log:
+        made = report_on(log, (Dimension.class_,), Scope(), Reporting(), FAR)
     rejections.close()
     assert "2 rejected, 1 written to and judged again, 1 in quarantine" in printed(made)
     whole = as_dict(made)
@@ -149,9 +146,8 @@ def test_a_log_that_nobody_reviewed_is_told_in_short(tmp_path: Path) -> None:
     """All rejected images are in quarantine: one number says so."""
     rejections = Rejections(tmp_path / "root")
     rejections.file("cat/1.jpg")
-    engine = open_log(rejections.root / "audit.db")
-    made = report_on(engine, (Dimension.class_,), Scope(), Reporting(), FAR)
-    engine.close()
+    with open_log(rejections.root / "audit.db") as log:
+        made = report_on(log, (Dimension.class_,), Scope(), Reporting(), FAR)
     rejections.close()
     assert "0 accepted, 1 quarantined" in printed(made)
     assert "in quarantine" not in printed(made)

@@ -82,29 +82,27 @@ def test_a_report_holds_by_the_thresholds_of_most_whatever_was_guessed(
     images = [
         Judged(images=n, preset=preset, exposure=(0.0, 0.0)) for preset, n in (("general", 20), ("detection", 30))
     ]
-    engine = open_log(write_log(tmp_path / "audit.db", images))
+    with open_log(write_log(tmp_path / "audit.db", images)) as log:
 
-    def made() -> list[int]:
-        found = gather(engine, (Dimension.class_,), Scope(), Reporting()).score_stats
-        assert found is not None
-        assert found.by_one_rule is not None
-        return found.by_one_rule.tolist()
+        def made() -> list[int]:
+            found = gather(log, (Dimension.class_,), Scope(), Reporting()).score_stats
+            assert found is not None
+            assert found.by_one_rule is not None
+            return found.by_one_rule.tolist()
 
-    def sampled(columns: Columns, _: Scope) -> np.ndarray:
-        return np.array([int(key is not None and key.preset == guessed) for key in columns.keys])
+        def sampled(columns: Columns, _: Scope) -> np.ndarray:
+            return np.array([int(key is not None and key.preset == guessed) for key in columns.keys])
 
-    exact = made()
-    monkeypatch.setattr(Columns, "some_images_of_keys", sampled)
-    assert made() == exact
-    engine.close()
+        exact = made()
+        monkeypatch.setattr(Columns, "some_images_of_keys", sampled)
+        assert made() == exact
 
 
 def test_a_sample_of_a_long_log_is_of_its_hours(tmp_path: Path) -> None:
     """Of three weeks each hour of the day is looked at; what is not packed yet counts, too."""
     times = [NOON + timedelta(hours=number) for number in range(504)]
-    engine = open_log(write_log(tmp_path / "audit.db", [Judged(decided_at=time) for time in times]))
-    with open_columns(engine) as columns:
+    path = write_log(tmp_path / "audit.db", [Judged(decided_at=time) for time in times])
+    with open_log(path) as log, open_columns(log) as columns:
         assert 40 <= columns.some_images_of_keys(Scope()).sum() <= 60
         assert columns.some_images_of_keys(Scope(since=times[-100])).sum() == 100
         assert columns.some_images_of_keys(Scope(source="default", since=times[-300])).sum() < 40
-    engine.close()

@@ -152,16 +152,15 @@ def test_examples_are_the_newest_in_whatever_order_rows_come() -> None:
 def test_the_end_of_exposure_that_a_log_has_no_score_of_is_asked_of_its_measures(tmp_path: Path) -> None:
     """Switching off the worse end leaves the other one in force; a record keeps only the worse score of both."""
     images = [Judged(images=4, exposure=(0.9, 0.8)), Judged("dog", "overexposed", images=3, exposure=(0.9, 0.1))]
-    engine = open_log(write_log(tmp_path / "audit.db", images))
-    other = {name: 0.0 for name in SCORE_NAMES if name != "exposure_score"}
-    for changed, expected in (
-        ({"overexposure_score": 0.0}, {"underexposed": 4}),
-        ({"exposure_score": 0.0}, {}),
-        ({"overexposure_score": 0.0, "underexposure_score": 10.0}, {}),
-    ):
-        made = simulation_of(engine, Scope(), Rules({**other, **changed}))
-        assert (dict(made.reasons_after), made.unreadable) == (expected, 0)
-    engine.close()
+    with open_log(write_log(tmp_path / "audit.db", images)) as log:
+        other = {name: 0.0 for name in SCORE_NAMES if name != "exposure_score"}
+        for changed, expected in (
+            ({"overexposure_score": 0.0}, {"underexposed": 4}),
+            ({"exposure_score": 0.0}, {}),
+            ({"overexposure_score": 0.0, "underexposure_score": 10.0}, {}),
+        ):
+            made = simulation_of(log, Scope(), Rules({**other, **changed}))
+            assert (dict(made.reasons_after), made.unreadable) == (expected, 0)
 
 
 def printed(made: Simulation) -> str:

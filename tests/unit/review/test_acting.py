@@ -595,7 +595,6 @@ def test_the_history_of_an_image_can_be_read(rejections: Rejections) -> None:
     number = rejections.file("cat/1.jpg")
     for function, who in ((release, "anna"), (undo, "ben"), (confirm, "ben\x1b[31m")):
         rejections.do(function, number, reviewer=Reviewer(who))
-    engine = open_log(rejections.root / "audit.db")
-    told = [(one.action, one.who) for one in reviews_of(engine, number)]
-    engine.close()
+    with open_log(rejections.root / "audit.db") as log:
+        told = [(one.action, one.who) for one in reviews_of(log, number)]
     assert told == [("release", "anna"), ("undo", "ben"), ("confirm", r"ben\u001b[31m")]

@@ -40,15 +40,13 @@ class Library:
 
     def verify(self, *, repair: bool = False, **task: object) -> list[Discrepancy]:
         """Give all that is wrong."""
-        engine = open_log_for_checking(self.database)
-        options = {"daemon_may_run": False} | task
-        work = Verification([str(self.tree.accepted)], **options)  # type: ignore[arg-type]
-        repairer = LogRepairer(self.audit) if repair else None
-        expected = [work.expected_head] if work.expected_head else []
-        self.last = Verifier(ChainCheck(engine, expected), FiledFiles(engine), work, repairer)
-        found = list(self.last.discrepancies())
-        engine.close()
-        return found
+        with open_log_for_checking(self.database) as log:
+            options = {"daemon_may_run": False} | task
+            work = Verification([str(self.tree.accepted)], **options)  # type: ignore[arg-type]
+            repairer = LogRepairer(self.audit) if repair else None
+            expected = [work.expected_head] if work.expected_head else []
+            self.last = Verifier(ChainCheck(log, expected), FiledFiles(log), work, repairer)
+            return list(self.last.discrepancies())
 
 
 @pytest.fixture
@@ -236,11 +234,10 @@ def test_a_folder_reached_through_a_link_is_the_same_folder(library: Library, tm
     """Verified under another name of the root, files keep their records, and foreign ones are still found."""
     link = tmp_path / "link"
     link.symlink_to(library.tree.accepted)
-    engine = open_log_for_checking(library.database)
-    (library.tree.accepted / "cat/foreign.jpg").write_bytes(b"x")
-    verifier = Verifier(ChainCheck(engine), FiledFiles(engine), Verification([str(link)]))
-    assert [one.path for one in verifier.discrepancies()] == [str(link / "cat/foreign.jpg")]
-    engine.close()
+    with open_log_for_checking(library.database) as log:
+        (library.tree.accepted / "cat/foreign.jpg").write_bytes(b"x")
+        verifier = Verifier(ChainCheck(log), FiledFiles(log), Verification([str(link)]))
+        assert [one.path for one in verifier.discrepancies()] == [str(link / "cat/foreign.jpg")]
 
 
 def test_a_destination_that_was_moved_as_a_whole_is_found_again(library: Library, tmp_path: Path) -> None:

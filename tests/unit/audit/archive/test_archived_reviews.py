@@ -70,15 +70,12 @@ def _measures(number: int) -> Measures:
 
 def reports(made: Rejections) -> list[Report]:
     """Give reports on several scopes by several things."""
-    engine = open_log(made.root / "audit.db")
-    try:
+    with open_log(made.root / "audit.db") as log:
         return [
-            report_on(engine, by, scope, Reporting(), NOW)
+            report_on(log, by, scope, Reporting(), NOW)
             for scope in SCOPES
             for by in ((Dimension.class_,), (Dimension.reason, Dimension.day), (Dimension.week,))
         ]
-    finally:
-        engine.close()
 
 
 def written(made: Rejections) -> str:
@@ -138,9 +135,8 @@ def test_other_thresholds_are_tried_on_archived_images_too(made: Rejections, inc
     """`simulate` has the same counts before and after; only the names of archived images are gone."""
 
     def counted() -> dict:
-        engine = open_log(made.root / "audit.db")
-        simulated = simulation_as_dict(simulation_of(engine, Scope(), Rules({"blur_score": 50.0})), "other thresholds")
-        engine.close()
+        with open_log(made.root / "audit.db") as log:
+            simulated = simulation_as_dict(simulation_of(log, Scope(), Rules({"blur_score": 50.0})), "other thresholds")
         return {name: value for name, value in simulated.items() if name != "examples"}
 
     before = counted()

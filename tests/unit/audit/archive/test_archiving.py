@@ -70,10 +70,8 @@ def counts(made: Rejections) -> dict[str, int]:
 
 def tampered(made: Rejections) -> list[str]:
     """Give what the chain's check says."""
-    engine = open_log_for_checking(made.root / "audit.db")
-    found = [fault.record for fault in ChainCheck(engine).faults()]
-    engine.close()
-    return found
+    with open_log_for_checking(made.root / "audit.db") as log:
+        return [fault.record for fault in ChainCheck(log).faults()]
 
 
 def test_what_is_settled_leaves_the_log_and_the_chain_holds(made: Rejections) -> None:
@@ -90,15 +88,14 @@ def test_what_is_settled_leaves_the_log_and_the_chain_holds(made: Rejections) ->
 
 def test_archived_images_are_exported_by_name_or_told(made: Rejections) -> None:
     """They are where they were filed, and a log that has archives says so where it is asked for them."""
-    engine = open_log_for_checking(made.root / "audit.db")
-    assert where_archived(engine) == ""
-    before = {(one.path, one.verdict) for one in entries_of_log(made.root / "audit.db", made.settings)}
-    folder = archived(made, include_quarantined=True).folder
-    after = list(entries_of_log(made.root / "audit.db", made.settings))
-    assert {(one.path, one.verdict) for one in after} == before
-    assert [one.is_archived for one in after] == [True] * 3
-    assert str(folder) in where_archived(engine)
-    engine.close()
+    with open_log_for_checking(made.root / "audit.db") as log:
+        assert where_archived(log) == ""
+        before = {(one.path, one.verdict) for one in entries_of_log(made.root / "audit.db", made.settings)}
+        folder = archived(made, include_quarantined=True).folder
+        after = list(entries_of_log(made.root / "audit.db", made.settings))
+        assert {(one.path, one.verdict) for one in after} == before
+        assert [one.is_archived for one in after] == [True] * 3
+        assert str(folder) in where_archived(log)
     root = str(made.root)
     listed = CliRunner().invoke(app, ["export", root, "--to", "list", "--only", "rejected"])
     assert listed.stdout.splitlines() == [str(made.quarantine / "cat/3.jpg")]
