@@ -74,7 +74,7 @@ class NewFile:
         try:
             self.stream.flush()
             if self._temporary:
-                _sync(self.stream.fileno())
+                fsync(self.stream.fileno())
                 name(self._temporary, path)  # before the lock goes with the descriptor
             self.stream.close()
         except BaseException:
@@ -112,7 +112,7 @@ def atomic_write(
             file.write(data)
             file.flush()
             if durable:
-                _sync(file.fileno())
+                fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -258,7 +258,8 @@ def _take_mode(descriptor: int, path: str) -> None:
         os.fchmod(descriptor, stat.S_IMODE(os.stat(path).st_mode))
 
 
-def _sync(descriptor: int) -> None:
+def fsync(descriptor: int) -> None:
+    """Make durable what an open file or folder has, where its file system knows of such a thing."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -273,6 +274,6 @@ def sync_folder(folder: str) -> None:
     except PermissionError:  # it may be written, not read: the name is there all the same
         return
     try:
-        _sync(descriptor)
+        fsync(descriptor)
     finally:
         os.close(descriptor)

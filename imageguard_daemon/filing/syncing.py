@@ -4,13 +4,12 @@ One after another, sixty small files take as long as sixty turns of the disk, ea
 asked for at once, they share them. The threads do nothing but wait in fsync(2).
 """
 
-import errno
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from imageguard_daemon.core.errors import StorageError
+from imageguard_daemon.core.files import fsync
 from imageguard_daemon.core.names import printable
 
 _AT_A_TIME = 8
@@ -25,10 +24,8 @@ def sync(descriptor: int, what: str) -> None:
         StorageError: the disk refused; what it holds is uncertain from now on.
     """
     try:
-        os.fsync(descriptor)
+        fsync(descriptor)
     except OSError as error:
-        if error.errno == errno.EINVAL:  # this kind of file system has no such thing, on FUSE for instance
-            return
         raise StorageError(
             f"the disk did not keep {printable(what)}: {error.strerror}; nothing more is moved"
         ) from error

@@ -7,7 +7,6 @@ hashes of the files and between which hashes of the chain they lie. So an archiv
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,8 @@ from imageguard_daemon.core.errors import (
     UsageError,
     unwritable,
 )
+from imageguard_daemon.core.files import fsync
+from imageguard_daemon.core.regular_files import sha256_of
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -195,14 +196,14 @@ def _finished(folder: Path, begin: Anchor, end: Anchor, rows: Mapping[str, int])
 
 def _synced(path: Path) -> str:
     with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        fsync(file.fileno())
+        return sha256_of(file.fileno())
 
 
 def _sha256_of(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(file.fileno())
     except OSError as error:
         raise NoInputError(f"cannot read {path}: {error.strerror}") from error
 
