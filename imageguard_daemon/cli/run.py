@@ -46,7 +46,7 @@ def run(
             _require_meant(settings)
         from imageguard_daemon.core.systemd import notify
         from imageguard_daemon.daemon.lifecycle import Daemon
-        from imageguard_daemon.daemon.status_line import StatusLine
+        from imageguard_daemon.daemon.status import StatusLine
 
         logs.configure(settings.logging.format, settings.logging.level, console)
         pages = _command_for_pages(root, config) if settings.web.enabled and not once else ()

@@ -16,7 +16,7 @@ from imageguard_daemon.daemon.main_loop import MainLoop, StopSignals, Surroundin
 from imageguard_daemon.daemon.page_process import PageProcess
 from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.daemon.stall_watch import StallWatch
-from imageguard_daemon.daemon.status_line import StatusLine
+from imageguard_daemon.daemon.status import StatusLine
 from imageguard_daemon.quality.readout import Readout, configured
 
 log = structlog.get_logger(__name__)

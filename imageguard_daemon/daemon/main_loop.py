@@ -21,18 +21,16 @@ from imageguard_daemon.daemon import setup_folders, status
 from imageguard_daemon.daemon.alerting import Alerting
 from imageguard_daemon.daemon.filed_images import FiledImages
 from imageguard_daemon.daemon.forwarder_process import ForwarderProcess
-from imageguard_daemon.daemon.inboxes import Inboxes
-from imageguard_daemon.daemon.metrics import DaemonMetrics
-from imageguard_daemon.daemon.metrics_server import MetricsServer
+from imageguard_daemon.daemon.metrics import DaemonMetrics, MetricsServer
 from imageguard_daemon.daemon.moves import Stages
 from imageguard_daemon.daemon.page_process import PageProcess
 from imageguard_daemon.daemon.parts import Part
 from imageguard_daemon.daemon.pipeline import Pipeline, Waits
 from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.daemon.snapshot import Snapshot, summary
-from imageguard_daemon.daemon.sources import ServedSource
+from imageguard_daemon.daemon.sources import Inboxes, ServedSource
 from imageguard_daemon.daemon.stall_watch import StallWatch
-from imageguard_daemon.daemon.status_line import StatusLine
+from imageguard_daemon.daemon.status import StatusLine
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.intake.rules.backlog import Backlog
 from imageguard_daemon.quality.readout import Readout, scorer_of

@@ -1,6 +1,7 @@
 """One image's way: taken from the backlog, measured, decided, recorded, moved, recorded again.
 
-What keeps a file in the inbox is in `left_behind.py`, what happens to moved files in `moves.py`.
+What keeps a file in the inbox is in `left_behind.py`, what becomes of moved files, and late sidecars,
+in `moves.py`.
 """
 
 import math
@@ -15,9 +16,8 @@ from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import ChangedError, RetryableError, StalledError
 from imageguard_daemon.core.model import Candidate, JudgedFile
 from imageguard_daemon.core.names import printable
-from imageguard_daemon.daemon.late_sidecars import LateSidecars
 from imageguard_daemon.daemon.left_behind import LeftBehind
-from imageguard_daemon.daemon.moves import Moves, Stages
+from imageguard_daemon.daemon.moves import LateSidecars, Moves, Stages
 from imageguard_daemon.daemon.parts import Part
 from imageguard_daemon.daemon.planning import judge
 from imageguard_daemon.daemon.recovery import LeftOpen

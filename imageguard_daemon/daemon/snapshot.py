@@ -1,7 +1,7 @@
 """The daemon at one moment: taken once a second, and never changed, so that any thread may read it.
 
-All that it says of itself comes from here: the status file (`status.py`), the metrics (`metrics.py`), the line on a
-terminal (`status_line.py`), systemd's STATUS and the answers to /healthz and /readyz (below). So they never differ.
+All that it says of itself comes from here: the status file and the line on a terminal (`status.py`), the metrics
+(`metrics.py`), systemd's STATUS and the answers to /healthz and /readyz (below). So they never differ.
 """
 
 from collections.abc import Mapping

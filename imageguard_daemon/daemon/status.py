@@ -1,10 +1,14 @@
-"""What `status` shows of a daemon: while it runs, a small file beside its lock; afterwards, how its last run ended."""
+"""What is shown of a daemon: its status file, a line on a terminal, and, when it has ended, how."""
 
 import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from imageguard_daemon.core.errors import ImageguardError
 from imageguard_daemon.core.state_file import StateFile
@@ -93,3 +97,45 @@ def write_ending(ending: Ending, state_folder: Path) -> None:
 def read_ending(state_folder: Path) -> Ending | None:
     """Give the end of the last run; None when nothing readable is kept."""
     return _ENDING.read(state_folder)
+
+
+class StatusLine:
+    """Shows one line that changes in place; shows nothing when the console is not a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show this moment from now on."""
+        if self._live is not None:
+            self._live.update(status_line(snapshot))
+
+
+def status_line(snapshot: Snapshot) -> Text:
+    """Put a moment into one line."""
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(f"{snapshot.state}  ", "bold")
+    line.append(f"{snapshot.accepted} accepted", "green")
+    line.append("  ")
+    line.append(f"{snapshot.quarantined} quarantined", "yellow" if snapshot.quarantined else "")
+    line.append(f"  {snapshot.backlog} waiting  {snapshot.images_per_second:.1f} images/s")
+    settling = sum(source.settling for source in snapshot.sources)
+    if settling:
+        line.append(f"  {settling} settling")
+    if snapshot.failures:
+        line.append(f"  {len(snapshot.failures)} left behind", "red")
+    for source in snapshot.sources:
+        if source.paused_because:
+            line.append(f"  {source.name} paused: {source.paused_because}", "bold red")
+        elif not source.present:
+            line.append(f"  {source.name}: inbox is gone", "bold red")
+    return line

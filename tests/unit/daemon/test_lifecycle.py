@@ -12,7 +12,7 @@ from imageguard_daemon.core.errors import (
 from imageguard_daemon.core.locks import RootLock
 from imageguard_daemon.daemon import status
 from imageguard_daemon.daemon.lifecycle import Daemon
-from imageguard_daemon.daemon.status_line import StatusLine
+from imageguard_daemon.daemon.status import StatusLine
 
 
 def test_a_start_that_lacks_a_folder_is_the_last_end(tmp_path):

@@ -13,7 +13,7 @@ from imageguard_daemon.daemon import main_loop, status
 from imageguard_daemon.daemon.lifecycle import Daemon
 from imageguard_daemon.daemon.main_loop import Waker
 from imageguard_daemon.daemon.parts import Part
-from imageguard_daemon.daemon.status_line import StatusLine
+from imageguard_daemon.daemon.status import StatusLine
 
 
 class _Recorder(Part):

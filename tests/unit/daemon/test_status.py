@@ -6,7 +6,7 @@ from rich.console import Console
 
 from imageguard_daemon.daemon import status
 from imageguard_daemon.daemon.snapshot import FailedFile, Snapshot, SourceSnapshot
-from imageguard_daemon.daemon.status_line import StatusLine, status_line
+from imageguard_daemon.daemon.status import StatusLine, status_line
 
 
 def _status(**changes) -> Snapshot:
