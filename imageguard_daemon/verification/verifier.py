@@ -84,6 +84,8 @@ class Verifier:
 
     def discrepancies(self, progress: Progress = lambda _stage, _done, _total: None) -> Iterator[Discrepancy]:
         """Yield all that is wrong: first in the log, then with filed files, then in the folders."""
+        # The log comes first, since all else is compared with it. Filed files come before the folders: what is missing
+        # of them is looked for by its contents there, and how folders are spelled is learned from those that are found.
         stages = (self._tampered, self._unfinished, self._not_as_recorded, self._unknown)
         try:
             for stage in stages:
@@ -118,7 +120,8 @@ class Verifier:
         may_run = self._task.reviews_may_run() if file.of_review else self._task.daemon_may_run
         if may_run and file.intent_id > self._filed.last_with_outcome(of_reviews=file.of_review):
             return True
-        return self._filed.has_outcome(file.intent_id)  # by now
+        # The list of moves was read a while ago: one that has ended since then is not a discrepancy.
+        return self._filed.has_outcome(file.intent_id)
 
     def _not_as_recorded(self, progress: Progress) -> Iterator[Discrepancy]:
         last_id = self._chain.extent.newest["intents"]
@@ -129,8 +132,10 @@ class Verifier:
             self.files += 1
             progress("files", file.intent_id, last_id)
             wrong = inspect(file, quick=self._task.quick)
+            # A daemon and reviews may be at work meanwhile: whatever looks wrong is compared with the log of now
+            # before anybody hears of it.
             if wrong and self._filed.is_moved_on(file.intent_id):
-                continue  # by a review, since the page was read
+                continue
             if wrong and wrong.kind is Kind.changed and self._filed.known([file.path], after=file.intent_id):
                 wrong = replace(wrong, kind=Kind.missing)  # a later file has taken the place it left
             if wrong and wrong.kind is Kind.missing:
@@ -160,8 +165,9 @@ class Verifier:
         hidden = hidden_for(os.path.basename(path))
         if hidden and not self._filed.has_outcome(hidden[0]):
             return  # of a move that goes on, or is reported as unfinished
+        # Looked at after the log: a file that was moved between the walk and the question is in neither place.
         if not os.path.lexists(path):
-            return  # gone since the walk
+            return
         if entry.skip_reason is SkipReason.unreadable:
             yield Discrepancy(Kind.unreadable, str(entry.skip_reason), path)
         elif entry.skip_reason is not None:

@@ -71,12 +71,14 @@ class StaleWhileRevalidate(Generic[T]):
             return self._at_work[key]
         if not waits_for_ever and len(self._at_work) >= self._policy.max_at_work:
             raise NotReadyError
+        # Called with the lock held, so that two who ask at once find one future.
         self._at_work[key] = self._clock(), self._maker.submit(self._make, key, make)
         return self._at_work[key]
 
     def _make(self, key: object, make: Callable[[], T]) -> T:
         try:
             answer = make()
+            # Kept before the question leaves what is at work: who asks in between would have it answered twice.
             with self._lock:
                 self._answers[key] = (self._clock(), answer)
                 self._answers.move_to_end(key)

@@ -113,6 +113,7 @@ class Guard:
         tokens = self._site.access.tokens
         if tokens is None:
             return ""
+        # A header says more than a cookie, which browsers send by themselves: a wrong token falls back to the session.
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and (sha256 := tokens.hash_of(token.strip())):
             return tokens.holders().get(sha256)
@@ -154,6 +155,7 @@ def cookie_of(headers: Headers, name: str) -> str:
 
 def _is_from_here(headers: Headers) -> bool:
     """Browsers say where a form comes from; a program says nothing, and has no cookie of anybody."""
+    # "none" is an address that was typed. "same-site" is refused: another port of this host is another service.
     if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return False
     origin = headers.get("origin")
@@ -178,6 +180,7 @@ def _bounded(receive: Receive, limit: int) -> Receive:
                 message = await receive()
         except TimeoutError:
             raise BodyTooLateError(_TOO_LATE) from None
+        # Counted as it comes, too: a body that is sent in chunks announces no length.
         taken += len(message.get("body", b""))
         if taken > limit:
             raise BodyTooLargeError(_too_much(limit))

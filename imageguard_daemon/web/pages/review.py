@@ -92,6 +92,8 @@ def _carried_out(site: Site, request: Request, given: QueryParams) -> Response:
     action, filters, ids = _known(given.get("action", "")), Filters.of(given), _ids(given)
     _require_narrow(action, filters, ids)
     counted, way_back = number_in("count", given.get("count", "")), _way_back(given, filters)
+    # Selected once more: between looking and acting somebody else may have acted, and new images may have come. Only
+    # what was shown is acted on, or nothing.
     found, _, _ = _count(site, filters.selection(site.now(), ids))
     newest = number_in("newest", given.get("newest", "0"))
     chosen = [one for one in found if one <= newest]  # what came since was not counted
@@ -113,7 +115,7 @@ def _carried_out(site: Site, request: Request, given: QueryParams) -> Response:
 def _way_back(given: QueryParams, filters: Filters) -> Callable[[str], str]:
     """Give what makes the address of the page that the images were chosen on, or of the next image.
 
-    Nobody loses the place; and whatever is wrong with it is told before anything is done.
+    Nobody loses the place; and whatever is wrong with it is said before anything is done.
     """
     at = {name.removeprefix("at_"): value for name, value in given.items() if name.startswith("at_")}
     back, page = given.get("back", ""), page_of(given)
