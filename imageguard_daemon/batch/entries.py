@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,19 @@ from imageguard_daemon.audit.archive.archived_files import files_of_archived
 from imageguard_daemon.audit.listing import filed_images
 from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.batch.judging import real_name
-from imageguard_daemon.batch.manifests import Entry
+from imageguard_daemon.batch.manifests import Entry, LeftOut
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import NoInputError, unreadable
 from imageguard_daemon.core.files import is_partial
 from imageguard_daemon.core.model import SCORE_NAMES, Verdict
 from imageguard_daemon.core.names import original, printable
+from imageguard_daemon.core.regular_files import regular_file
 
 _VERDICTS: Mapping[tuple[bool, str], Verdict] = {(True, "accepted"): "accepted", (False, "quarantined"): "quarantined"}
 """What a verdict is, by whether there is no reason and by what it says: anything else no scan has written."""
+GONE = "a file that is not there any more"
+CHANGED = "a file that changed since it was judged"
+UNREADABLE = "a file that cannot be read to see whether it changed"
 REJECTED_BY_REVIEW = "rejected_by_review"
 """The reason of an image that the daemon had accepted; it is not an issue, since nothing was found wrong with it."""
 
@@ -106,3 +111,38 @@ def _entry_of_row(row: Mapping[str, Any], accepted: tuple[str, ...], quarantine:
         mtime_ns=row["mtime_ns"],
         sha256=row["sha256"],
     )
+
+
+def vouched(entries: Iterable[Entry], left: LeftOut, *, by_content: bool = False) -> Iterator[Entry]:
+    """Pass on the entries whose files are as they were judged; the others are counted by reason.
+
+    Size and time decide; where only the time differs, as after a copy, the content does. `by_content` asks it always.
+    """
+    for entry in entries:
+        if why := _why_not(entry, by_content=by_content):
+            left.reasons[why] += 1
+        else:
+            yield entry
+
+
+def _why_not(entry: Entry, *, by_content: bool) -> str:
+    try:
+        found = os.stat(entry.path)
+    except (OSError, ValueError):
+        return GONE
+    if not stat.S_ISREG(found.st_mode):
+        return GONE
+    if entry.size_bytes not in {None, found.st_size}:
+        return CHANGED
+    if entry.sha256 and (by_content or entry.mtime_ns not in {None, found.st_mtime_ns}):
+        return _why_not_its_content(entry)
+    return ""
+
+
+def _why_not_its_content(entry: Entry) -> str:
+    try:
+        with regular_file(os.path.realpath(entry.path)) as file:
+            digest = file.sha256()
+    except OSError:
+        return UNREADABLE
+    return "" if digest == entry.sha256 else CHANGED

@@ -10,7 +10,7 @@ from pathlib import Path
 from imageguard_daemon.audit.measurement_cache import MeasuredFiles
 from imageguard_daemon.batch.images import ImagesOfFolder, count_images
 from imageguard_daemon.batch.judging import judge, row_of
-from imageguard_daemon.batch.links import Linker
+from imageguard_daemon.batch.links import Linker, OldLinks
 from imageguard_daemon.batch.measuring import Measuring, cache_folder, version_of
 from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT, Outputs
 from imageguard_daemon.batch.page import Page
@@ -18,7 +18,6 @@ from imageguard_daemon.batch.progress import RunProgress
 from imageguard_daemon.batch.running import Interrupts, Result
 from imageguard_daemon.batch.scan_request import ScanRequest
 from imageguard_daemon.batch.scan_summary import Summary, Totals
-from imageguard_daemon.batch.stale_links import OldLinks
 from imageguard_daemon.core.errors import ChangedError, NoInputError, PermissionDeniedError, UsageError, unwritable
 from imageguard_daemon.core.file_lock import alone
 from imageguard_daemon.core.model import FileIdentity, Measurement

@@ -15,10 +15,10 @@ from typing import Protocol, Self
 
 from rich.console import Console
 
+from imageguard_daemon.batch.links import OldLinks
 from imageguard_daemon.batch.measuring import Unread
 from imageguard_daemon.batch.progress import RunProgress
 from imageguard_daemon.batch.scan_summary import Summary
-from imageguard_daemon.batch.stale_links import OldLinks
 
 PATIENCE_SECONDS = 2.0
 """Signals that come together, as from a terminal that is closed, are one."""

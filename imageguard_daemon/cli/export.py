@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.batch.file_proof import vouched
 from imageguard_daemon.batch.manifests import (
     CocoFilter,
     Entry,
@@ -79,6 +78,8 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     _require_sense(to, output, coco, null=null)
     left = LeftOut(Counter())
+
+    from imageguard_daemon.batch.entries import vouched
 
     def good(every: Iterable[Entry]) -> Iterator[Entry]:
         wanted = (entry for entry in every if _is_wanted(entry, only))

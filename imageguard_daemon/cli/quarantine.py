@@ -6,12 +6,19 @@ from typing import Annotated
 import typer
 
 from imageguard_daemon.cli.help_format import CommandLine
-from imageguard_daemon.cli.option_groups import with_groups
-from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Format, OutputFormat, Root, settings_for
+from imageguard_daemon.cli.options import (
+    ConfigFile,
+    DatabaseOrUrl,
+    Format,
+    OutputFormat,
+    Root,
+    settings_for,
+    with_groups,
+)
 from imageguard_daemon.cli.output import write
 from imageguard_daemon.cli.review_options import (
-    Order,
-    Said,
+    ReviewCommand,
+    ReviewOptions,
     act_on,
     reading,
     require_any,
@@ -20,8 +27,8 @@ from imageguard_daemon.cli.review_options import (
 )
 from imageguard_daemon.cli.selection_options import (
     ACCEPTED_STATES,
-    Asked,
     Place,
+    SelectionOptions,
     StateName,
     named_images,
     require_known,
@@ -62,7 +69,9 @@ OlderThan = Annotated[
 
 @app.command("list")
 @with_groups
-def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile = None, after: After = None) -> None:
+def list_(
+    options: SelectionOptions, shape: Shape, root: Root = None, config_file: ConfigFile = None, after: After = None
+) -> None:
     """List images, newest first: by default the rejected ones that wait for review.
 
     --state accepted lists what the daemon accepted and nobody has reviewed.
@@ -72,12 +81,12 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
     from imageguard_daemon.audit.quarantine_queries import page
     from imageguard_daemon.review import rendering
 
-    size = asked.limit or PAGE_SIZE
+    size = options.limit or PAGE_SIZE
     settings = settings_for(root, config_file)
     with reading(shape.database or settings.audit.database) as log:
-        named = named_images(asked, log, str(settings.root), accepted=asked.state in ACCEPTED_STATES)
+        named = named_images(options, log, str(settings.root), accepted=options.state in ACCEPTED_STATES)
         require_paths(named.unknown, log)
-        selection = replace(selection_of(asked, named.ids, [StateName.waiting]), limit=size + 1)
+        selection = replace(selection_of(options, named.ids, [StateName.waiting]), limit=size + 1)
         images = page(log, selection, after)
         if not images:
             require_known(selection, log)
@@ -92,7 +101,7 @@ def list_(asked: Asked, shape: Shape, root: Root = None, config_file: ConfigFile
 
 @app.command()
 @with_groups
-def show(place: Place, asked: Asked, shape: Shape) -> None:
+def show(place: Place, options: SelectionOptions, shape: Shape) -> None:
     """Show single images: why they were rejected, and how they were reviewed.
 
     Accepted images too; by path only those that people have reviewed.
@@ -100,15 +109,15 @@ def show(place: Place, asked: Asked, shape: Shape) -> None:
     from imageguard_daemon.audit.quarantine_queries import page, reviews_of
     from imageguard_daemon.review import rendering
 
-    root, asked = with_images(place, asked)
-    if not asked.ids and not asked.paths:
+    root, options = with_images(place, options)
+    if not options.ids and not options.paths:
         raise UsageError("name the images, by number or path")
     settings = settings_for(root, place.config_file)
     with reading(shape.database or settings.audit.database) as log:
-        named = named_images(asked, log, str(settings.root))
-        images = page(log, selection_of(asked, named.ids, [StateName.all]))
+        named = named_images(options, log, str(settings.root))
+        images = page(log, selection_of(options, named.ids, [StateName.all]))
         told = {image.id: reviews_of(log, image.id) for image in images}
-        require_paths([*named.unknown, *(str(one) for one in asked.ids or () if one not in told)], log)
+        require_paths([*named.unknown, *(str(one) for one in options.ids or () if one not in told)], log)
     write(
         shape.output,
         table=lambda: rendering.images_as_table(images, told),
@@ -119,76 +128,82 @@ def show(place: Place, asked: Asked, shape: Shape) -> None:
 
 @app.command()
 @with_groups
-def release(place: Place, asked: Asked, said: Said, everything: All = False) -> None:
+def release(place: Place, options: SelectionOptions, review: ReviewOptions, everything: All = False) -> None:
     """Move images, with their sidecars, to accepted. `undo` reverts it.
 
     An image that a person rejected goes back to where it was, as by `undo`.
     """
     from imageguard_daemon.review import acting
 
-    root, asked = with_images(place, asked)
-    order = Order("release", acting.release, said)
-    require_any(asked, everything=everything)
-    act_on(settings_for(root, place.config_file), asked, order, [StateName.waiting])
+    root, options = with_images(place, options)
+    command = ReviewCommand("release", acting.release, review)
+    require_any(options, everything=everything)
+    act_on(settings_for(root, place.config_file), options, command, [StateName.waiting])
 
 
 @app.command()
 @with_groups
-def confirm(place: Place, asked: Asked, said: Said, everything: All = False) -> None:
+def confirm(place: Place, options: SelectionOptions, review: ReviewOptions, everything: All = False) -> None:
     """Record that rejecting these images was right. Nothing moves; only confirmed images can be purged."""
     from imageguard_daemon.review import acting
 
-    root, asked = with_images(place, asked)
-    order = Order("confirm", acting.confirm, said)
-    require_any(asked, everything=everything)
-    act_on(settings_for(root, place.config_file), asked, order, [StateName.waiting])
+    root, options = with_images(place, options)
+    command = ReviewCommand("confirm", acting.confirm, review)
+    require_any(options, everything=everything)
+    act_on(settings_for(root, place.config_file), options, command, [StateName.waiting])
 
 
 @app.command()
 @with_groups
-def reject(place: Place, asked: Asked, said: Said) -> None:
+def reject(place: Place, options: SelectionOptions, review: ReviewOptions) -> None:
     """Move accepted images, with their sidecars, to quarantine. `undo` reverts it.
 
     They count as bad images that the daemon missed, in reports and for `calibrate --reviews`.
     """
     from imageguard_daemon.review import acting
 
-    root, asked = with_images(place, asked)
-    require_some_accepted(asked)
-    order = Order("reject", acting.reject, said, about_accepted=True)
-    act_on(settings_for(root, place.config_file), asked, order, [StateName.accepted])
+    root, options = with_images(place, options)
+    require_some_accepted(options)
+    command = ReviewCommand("reject", acting.reject, review, about_accepted=True)
+    act_on(settings_for(root, place.config_file), options, command, [StateName.accepted])
 
 
 @app.command()
 @with_groups
-def approve(place: Place, asked: Asked, said: Said) -> None:
+def approve(place: Place, options: SelectionOptions, review: ReviewOptions) -> None:
     """Record that accepting these images was right. Nothing moves; they are no longer listed as accepted."""
     from imageguard_daemon.review import acting
 
-    root, asked = with_images(place, asked)
-    require_some_accepted(asked)
-    order = Order("approve", acting.approve, said, about_accepted=True)
-    act_on(settings_for(root, place.config_file), asked, order, [StateName.accepted])
+    root, options = with_images(place, options)
+    require_some_accepted(options)
+    command = ReviewCommand("approve", acting.approve, review, about_accepted=True)
+    act_on(settings_for(root, place.config_file), options, command, [StateName.accepted])
 
 
 @app.command()
 @with_groups
-def undo(place: Place, asked: Asked, said: Said, everything: All = False) -> None:
+def undo(place: Place, options: SelectionOptions, review: ReviewOptions, everything: All = False) -> None:
     """Revert releases (files return to quarantine), rejections by people (to accepted), confirmations and approvals.
 
     `--action rejudge` reverts what `rejudge` released; `--reviewed-since 2h` what was done in the last two hours.
     """
     from imageguard_daemon.review import acting
 
-    root, asked = with_images(place, asked)
-    order = Order("undo", acting.undo, said)
-    require_any(asked, everything=everything)
-    act_on(settings_for(root, place.config_file), asked, order, _UNDONE)
+    root, options = with_images(place, options)
+    command = ReviewCommand("undo", acting.undo, review)
+    require_any(options, everything=everything)
+    act_on(settings_for(root, place.config_file), options, command, _UNDONE)
 
 
 @app.command()
 @with_groups
-def purge(asked: Asked, said: Said, older_than: OlderThan, root: Root = None, config_file: ConfigFile = None) -> None:
+def purge(
+    options: SelectionOptions,
+    review: ReviewOptions,
+    older_than: OlderThan,
+    root: Root = None,
+    config_file: ConfigFile = None,
+) -> None:
     """Delete confirmed images older than an age, with their sidecars, for good. Without --yes it only lists them.
 
     Images that a person rejected need no confirmation, but the rejection must be that old too. The records of the
@@ -201,8 +216,8 @@ def purge(asked: Asked, said: Said, older_than: OlderThan, root: Root = None, co
 
     before = parse_age("--older-than", older_than, datetime.now(UTC))
     until = f"{before:%Y-%m-%dT%H:%M:%S.%fZ}"
-    if asked.until is not None:
+    if options.until is not None:
         raise UsageError("purge takes --older-than instead of --until")
-    order = Order("purge", acting.purge, said, irrevocable=True, rejected_until=before)
+    command = ReviewCommand("purge", acting.purge, review, irrevocable=True, rejected_until=before)
     states = [StateName.confirmed, StateName.rejected]
-    act_on(settings_for(root, config_file), replace(asked, until=until), order, states)
+    act_on(settings_for(root, config_file), replace(options, until=until), command, states)

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from imageguard_daemon.cli.option_groups import with_groups
-from imageguard_daemon.cli.options import ConfigFile, Root, parse_thresholds, settings_for
-from imageguard_daemon.cli.review_options import Order, Said, agreed, carry_out, reading, require_paths
-from imageguard_daemon.cli.selection_options import Asked, StateName, named_images, require_known, selection_of
+from imageguard_daemon.cli.options import ConfigFile, Root, parse_thresholds, settings_for, with_groups
+from imageguard_daemon.cli.review_options import ReviewCommand, ReviewOptions, agreed, carry_out, reading, require_paths
+from imageguard_daemon.cli.selection_options import (
+    SelectionOptions,
+    StateName,
+    named_images,
+    require_known,
+    selection_of,
+)
 from imageguard_daemon.cli.simulate import Preset, Thresholds, rules_for, rules_in_words
 from imageguard_daemon.core.errors import UsageError
 
@@ -24,8 +29,8 @@ if TYPE_CHECKING:
 
 @with_groups
 def rejudge(  # noqa: PLR0913, PLR0917 - one parameter for each option
-    asked: Asked,
-    said: Said,
+    options: SelectionOptions,
+    review: ReviewOptions,
     root: Root = None,
     config_file: ConfigFile = None,
     thresholds: Thresholds = None,
@@ -47,7 +52,7 @@ def rejudge(  # noqa: PLR0913, PLR0917 - one parameter for each option
     is_configured = config_file is not None
     rules = rules_for(overrides, preset, settings if is_configured else None)
     words = rules_in_words(overrides, preset, is_configured=is_configured)
-    made = _judge(settings, asked, rules)
+    made = _judge(settings, options, rules)
     for line in _told(made, words):
         typer.echo(line, err=True)
 
@@ -56,22 +61,22 @@ def rejudge(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
         return functions.rejudge(acting, ids, reviewer, made.accepted)
 
-    order = Order("release", release, said)
+    command = ReviewCommand("release", release, review)
     from imageguard_daemon.review.rendering import reasons_in_words
 
-    if not agreed(order, reasons_in_words(made.reasons), len(made.accepted)):
+    if not agreed(command, reasons_in_words(made.reasons), len(made.accepted)):
         raise typer.Exit(os.EX_OK)
-    carry_out(settings, list(made.accepted), order)
+    carry_out(settings, list(made.accepted), command)
 
 
-def _judge(settings: "Settings", asked: Asked, rules: "Rules") -> "Rejudged":
+def _judge(settings: "Settings", options: SelectionOptions, rules: "Rules") -> "Rejudged":
     from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, scores_of
     from imageguard_daemon.review.rules.rejudging import judge_again
 
     with reading(settings.audit.database) as log:
-        named = named_images(asked, log, str(settings.root))
+        named = named_images(options, log, str(settings.root))
         require_paths(named.unknown, log)
-        selection = selection_of(asked, named.ids, [StateName.waiting])
+        selection = selection_of(options, named.ids, [StateName.waiting])
         rejected = tuple(state for state in selection.states if state in STATE_AFTER["quarantined"].values())
         made = judge_again(scores_of(log, replace(selection, states=rejected)), rules)
         if not made.total:

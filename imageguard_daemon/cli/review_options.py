@@ -11,7 +11,14 @@ import typer
 
 from imageguard_daemon.cli.options import Format, OutputFormat
 from imageguard_daemon.cli.output import log_warnings, plain_console, write
-from imageguard_daemon.cli.selection_options import Asked, Named, StateName, named_images, require_known, selection_of
+from imageguard_daemon.cli.selection_options import (
+    Named,
+    SelectionOptions,
+    StateName,
+    named_images,
+    require_known,
+    selection_of,
+)
 from imageguard_daemon.core.errors import NoInputError, UsageError
 from imageguard_daemon.core.names import printable
 
@@ -34,7 +41,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without it, the i
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ReviewOptions:
     """The options of every command that acts."""
 
     who: Who = None
@@ -44,12 +51,12 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ReviewCommand:
     """What is to be done with the images selected, and how to tell of it."""
 
     verb: str
     function: "Callable[[Acting, Sequence[int], Reviewer], Iterator[Reviewed]]"
-    said: Said
+    review: ReviewOptions
     irrevocable: bool = False
     """Not even at a terminal is a nod enough: it takes --yes."""
     about_accepted: bool = False
@@ -79,24 +86,26 @@ def require_paths(unknown: Sequence[str], log: "Store") -> None:
         raise NoInputError(f"no rejected image is called {names}{where_archived(log)}")
 
 
-def act_on(settings: "Settings", asked: Asked, order: Order, states: Sequence[StateName]) -> None:
+def act_on(
+    settings: "Settings", options: SelectionOptions, command: ReviewCommand, states: Sequence[StateName]
+) -> None:
     """Select images, say how many, and do it when that was asked for; ends the command."""
     from imageguard_daemon.audit.archive.archived_files import where_archived
 
     with reading(settings.audit.database) as log:
-        named = named_images(asked, log, str(settings.root), accepted=order.about_accepted)
-        selection = replace(selection_of(asked, named.ids, states), rejected_until=order.rejected_until)
+        named = named_images(options, log, str(settings.root), accepted=command.about_accepted)
+        selection = replace(selection_of(options, named.ids, states), rejected_until=command.rejected_until)
         chosen, words = _count(selection, log)
         if not chosen and not named.unknown:
             require_known(selection, log)
         archived = "" if chosen else where_archived(log)
-    if asked.by_name:
+    if options.by_name:
         chosen = named.ids or []
     _require_no_root_among(named.unknown, settings)
-    missed = _tell_missed(named, chosen, order, archived)
-    if not asked.by_name and not agreed(order, f"{words}{archived}", len(chosen)):
+    missed = _report_missed(named, chosen, command, archived)
+    if not options.by_name and not agreed(command, f"{words}{archived}", len(chosen)):
         raise typer.Exit(os.EX_NOINPUT if missed else os.EX_OK)
-    carry_out(settings, chosen, order)
+    carry_out(settings, chosen, command)
     if missed:
         raise typer.Exit(os.EX_NOINPUT)
 
@@ -109,11 +118,11 @@ def _require_no_root_among(unknown: Sequence[str], settings: "Settings") -> None
         raise NoInputError(f"{told}; nothing was done. If it is meant as ROOT, it does not exist")
 
 
-def _tell_missed(named: Named, chosen: Sequence[int], order: Order, archived: str) -> bool:
+def _report_missed(named: Named, chosen: Sequence[int], command: ReviewCommand, archived: str) -> bool:
     """Tell of images that were named and are not among those chosen; say whether there are any."""
     left_out = named.left_out(chosen)
     for path in named.unknown:
-        typer.echo(f"error: no {order.kind} image is called {printable(path)}{archived}", err=True)
+        typer.echo(f"error: no {command.kind} image is called {printable(path)}{archived}", err=True)
     for name in left_out:
         typer.echo(
             f"error: image {printable(name)} is not selected: another option leaves it out, or it is not there",
@@ -134,37 +143,37 @@ def _count(selection: "Selection", log: "Store") -> tuple[list[int], str]:
     return ids, f"{reasons_in_words(reasons)}, {size_in_words(total_bytes)}"
 
 
-def agreed(order: Order, words: str, count: int) -> bool:
+def agreed(command: ReviewCommand, words: str, count: int) -> bool:
     """Say what is selected and find out whether to go on."""
-    typer.echo(f"{order.verb}: {words}", err=True)
-    if order.said.yes or not count:
+    typer.echo(f"{command.verb}: {words}", err=True)
+    if command.review.yes or not count:
         return bool(count)
-    if sys.stdin.isatty() and not order.irrevocable:
-        return typer.confirm(f"{order.verb} them?", err=True)
-    typer.echo(f"Nothing was done. Add --yes to {order.verb} them.", err=True)
+    if sys.stdin.isatty() and not command.irrevocable:
+        return typer.confirm(f"{command.verb} them?", err=True)
+    typer.echo(f"Nothing was done. Add --yes to {command.verb} them.", err=True)
     return False
 
 
-def carry_out(settings: "Settings", ids: Sequence[int], order: Order) -> None:
+def carry_out(settings: "Settings", ids: Sequence[int], command: ReviewCommand) -> None:
     """Do it, with progress at a terminal, and tell; ends the command with 65 when something could not be done."""
     from imageguard_daemon.review.acting import acting_on
     from imageguard_daemon.review.values import Reviewer
 
     log_warnings()
-    reviewer = Reviewer(order.said.who or login_name(), order.said.why)
-    told = _Teller(order.said.output, len(ids))
+    reviewer = Reviewer(command.review.who or login_name(), command.review.why)
+    printer = _ResultPrinter(command.review.output, len(ids))
     with acting_on(settings) as acting:
         try:
-            for one in order.function(acting, ids, reviewer):
-                told.tell(one)
+            for one in command.function(acting, ids, reviewer):
+                printer.show(one)
         finally:
-            told.finish()
-    if told.refused:
+            printer.finish()
+    if printer.refused:
         raise typer.Exit(os.EX_DATAERR)
 
 
-class _Teller:
-    """Tells results as they come: some lines for people, all of them for programs at the end."""
+class _ResultPrinter:
+    """Prints results as they come: some lines for people, all of them for programs at the end."""
 
     def __init__(self, output: OutputFormat, total: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -179,7 +188,7 @@ class _Teller:
         self._task = self._bar.add_task("", total=total)
         self._bar.start()
 
-    def tell(self, one: "Reviewed") -> None:
+    def show(self, one: "Reviewed") -> None:
         from imageguard_daemon.review.rendering import PAST, RESULTS_SHOWN, result_line
 
         self._bar.advance(self._task)
@@ -215,15 +224,15 @@ def login_name() -> str:
         return str(os.getuid())
 
 
-def require_any(asked: Asked, *, everything: bool = False) -> None:
+def require_any(options: SelectionOptions, *, everything: bool = False) -> None:
     """Refuse to act on all images just because nothing was said."""
-    if not (asked.ids or asked.paths or asked.narrows or everything):
+    if not (options.ids or options.paths or options.narrows or everything):
         raise UsageError("say which images: by number or path, or with --reason, --class, ... or --all")
 
 
-def require_some_accepted(asked: Asked) -> None:
+def require_some_accepted(options: SelectionOptions) -> None:
     """Refuse to act on all accepted images, or on those of a reason, which none has."""
-    if asked.reason is not None:
+    if options.reason is not None:
         raise UsageError("an accepted image has no --reason; what you have against it goes into --why")
-    if not (asked.ids or asked.paths or asked.narrows):
+    if not (options.ids or options.paths or options.narrows):
         raise UsageError("say which images: by number or path, or with --class, --since, --score, ...")

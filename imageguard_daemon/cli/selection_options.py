@@ -126,7 +126,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SelectionOptions:
     """The selection options of one command, as given."""
 
     ids: Ids = None
@@ -156,7 +156,7 @@ class Asked:
         return any(value is not None for value in others)
 
 
-def with_images(place: Place, asked: Asked) -> tuple[Path | None, Asked]:
+def with_images(place: Place, options: SelectionOptions) -> tuple[Path | None, SelectionOptions]:
     """Take the images typed as arguments for what `--id` and `--path` name; what is not a folder is not the ROOT."""
     root, typed = place.root, list(place.images or ())
     if root is not None and not root.is_dir() and root.suffix not in {".yaml", ".yml"}:
@@ -164,10 +164,12 @@ def with_images(place: Place, asked: Asked) -> tuple[Path | None, Asked]:
         root = None
     ids = [int(one) for one in typed if one.isdecimal()]
     paths = [one for one in typed if not one.isdecimal()]
-    return root, replace(asked, ids=[*(asked.ids or ()), *ids] or None, paths=[*(asked.paths or ()), *paths] or None)
+    return root, replace(
+        options, ids=[*(options.ids or ()), *ids] or None, paths=[*(options.paths or ()), *paths] or None
+    )
 
 
-def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[StateName]) -> "Selection":
+def selection_of(options: SelectionOptions, ids: Sequence[int] | None, states: Sequence[StateName]) -> "Selection":
     """Turn the options into a selection; `states` are those meant where none is asked for.
 
     Single images are meant in whatever state they are: what makes no sense for one is told of that one.
@@ -175,31 +177,31 @@ def selection_of(asked: Asked, ids: Sequence[int] | None, states: Sequence[State
     from imageguard_daemon.audit.quarantine_queries import Selection
     from imageguard_daemon.config import did_you_mean
 
-    if asked.reason is not None and asked.reason not in ISSUES:
-        raise UsageError(f"--reason {asked.reason}: no such issue{did_you_mean(asked.reason, ISSUES)}")
-    reviewed_since, reviewed_until = _reviewed_period(asked.reviewed_since)
+    if options.reason is not None and options.reason not in ISSUES:
+        raise UsageError(f"--reason {options.reason}: no such issue{did_you_mean(options.reason, ISSUES)}")
+    reviewed_since, reviewed_until = _reviewed_period(options.reviewed_since)
     return Selection(
-        _scope(asked),
-        asked.reason,
-        _states(asked, states),
-        dict(map(_score_range, asked.scores or ())),
+        _scope(options),
+        options.reason,
+        _states(options, states),
+        dict(map(_score_range, options.scores or ())),
         None if ids is None else tuple(ids),
-        asked.limit,
-        asked.action,
+        options.limit,
+        options.action,
         reviewed_since,
-        asked.borderline or None,
+        options.borderline or None,
         reviewed_until,
     )
 
 
-def _states(asked: Asked, otherwise: Sequence[StateName]) -> "tuple[ImageState, ...]":
+def _states(options: SelectionOptions, otherwise: Sequence[StateName]) -> "tuple[ImageState, ...]":
     from imageguard_daemon.audit.quarantine_queries import EVER_QUARANTINED, STATES
 
-    if asked.state is StateName.all:
-        return STATES if asked.ids or asked.paths else EVER_QUARANTINED
-    if asked.state is None and (asked.ids or asked.paths):
+    if options.state is StateName.all:
+        return STATES if options.ids or options.paths else EVER_QUARANTINED
+    if options.state is None and (options.ids or options.paths):
         return STATES
-    wanted = otherwise if asked.state is None else [asked.state]
+    wanted = otherwise if options.state is None else [options.state]
     return tuple(state.value for state in wanted)  # type: ignore[misc]
 
 
@@ -225,15 +227,15 @@ class Named:
         return [name for name, ids in self.found if ids and not taken.intersection(ids)]
 
 
-def named_images(asked: Asked, log: "Store", root: str, *, accepted: bool = False) -> Named:
+def named_images(options: SelectionOptions, log: "Store", root: str, *, accepted: bool = False) -> Named:
     """Look up the images named.
 
     Those with a path are looked for among what the daemon accepted, or else what it rejected and people have reviewed.
     """
     from imageguard_daemon.audit.quarantine_queries import ids_of
 
-    found = ids_of(log, asked.paths or [], root, accepted=accepted) if asked.paths else {}
-    return Named([*((str(one), [one]) for one in asked.ids or ()), *found.items()])
+    found = ids_of(log, options.paths or [], root, accepted=accepted) if options.paths else {}
+    return Named([*((str(one), [one]) for one in options.ids or ()), *found.items()])
 
 
 def require_known(selection: "Selection", log: "Store") -> None:
@@ -244,14 +246,14 @@ def require_known(selection: "Selection", log: "Store") -> None:
         columns.require_known(selection.scope)
 
 
-def _scope(asked: Asked) -> "Scope":
+def _scope(options: SelectionOptions) -> "Scope":
     from datetime import UTC, datetime
 
     from imageguard_daemon.audit.counts import Scope
     from imageguard_daemon.reporting.period import parse_period
 
-    period = parse_period(asked.since, asked.until, datetime.now(UTC))
-    return Scope(*period, asked.source, asked.class_name, asked.camera)
+    period = parse_period(options.since, options.until, datetime.now(UTC))
+    return Scope(*period, options.source, options.class_name, options.camera)
 
 
 def _reviewed_period(since: str | None) -> "tuple[datetime | None, datetime | None]":

@@ -4,6 +4,9 @@ It may be a file, a folder of Parquet files, or a URL that fsspec can open; text
 of a back-fill are such lists, too: their names are taken as the file system has them.
 """
 
+import csv
+import gzip
+import io
 import json
 import os
 from collections.abc import Generator, Iterator, Sequence
@@ -11,11 +14,10 @@ from contextlib import closing, contextmanager
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from imageguard_daemon.batch.backfill.shards import Line, ManifestRequest
 from imageguard_daemon.batch.backfill.store import filesystem_of, is_url
-from imageguard_daemon.batch.backfill.text_files import as_text, decompressed, lines, plain_name, table
 from imageguard_daemon.batch.outputs import pyarrow_for
 from imageguard_daemon.core.errors import FatalError, NoInputError, unreadable
 from imageguard_daemon.core.files import is_partial
@@ -34,6 +36,18 @@ _FORMS = {
     "ndjson": "jsonl",
     "json": "jsonl",
 }
+_ENCODINGS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_DELIMITERS = ",;\t"
+_COMPRESSED = ".gz"
+_NO_TEXT = (
+    (b"PAR1", "Parquet: give it a name that ends in .parquet"),
+    (b"\x1f\x8b", "compressed: give it a name that ends in .gz"),
+    (b"PK\x03\x04", "a workbook or an archive, not text: save the list as CSV"),
+    (b"\xd0\xcf\x11\xe0", "a workbook, not text: save the list as CSV"),
+    (b"SQLite format 3\0", "a database, not text"),
+    (b"ARROW1", "an Arrow file, not text: Parquet is read"),
+)
+"""How files begin that are not text, though their names say so."""
 _ESCAPED = "names_escaped"
 """The column by which results say which of their names are in the escaped form."""
 _RULES_OF_FOLDERS = frozenset({"first_folder", "parent_folder", "none"})
@@ -82,7 +96,7 @@ class Manifest:
             return self.rows
         ends = 0
         for path in self._files:
-            with self._opened(path) as packed, decompressed(packed, path) as file:
+            with self._opened(path) as packed, _decompressed(packed, path) as file:
                 last = b"\n"
                 while block := file.read(_BLOCK):
                     ends += block.count(b"\n")
@@ -173,8 +187,8 @@ class Manifest:
                 yield from map(_named, paths, classes, escaped)
 
     def _csv(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as packed, decompressed(packed, path) as file, as_text(file, newline="") as text:
-            rows = table(text, self._request.path_column)
+        with self._opened(path) as packed, _decompressed(packed, path) as file, _as_text(file, newline="") as text:
+            rows = _table(text, self._request.path_column)
             names = rows.fieldnames or ()
             has_class, is_ours = self._require_columns(names), _ESCAPED in names
             for row in rows:
@@ -183,7 +197,7 @@ class Manifest:
                 yield _named(row[self._request.path_column], label, is_ours and row[_ESCAPED] == "true")
 
     def _jsonl(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as packed, decompressed(packed, path) as file, as_text(file) as text:
+        with self._opened(path) as packed, _decompressed(packed, path) as file, _as_text(file) as text:
             for number, line in enumerate(text, 1):
                 try:
                     row = json.loads(line)
@@ -204,8 +218,8 @@ class Manifest:
                 yield _named(shown, None if label is None else str(label), row.get(_ESCAPED) is True)
 
     def _list(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as packed, decompressed(packed, path) as file, as_text(file, newline="\n") as text:
-            yield from ((line, None) for line in lines(text, self._request.path_column))
+        with self._opened(path) as packed, _decompressed(packed, path) as file, _as_text(file, newline="\n") as text:
+            yield from ((line, None) for line in _lines(text, self._request.path_column))
 
     def _require_columns(self, names: Sequence[str]) -> bool:
         """Tell whether there is a column with the class; one with the path there must be."""
@@ -236,7 +250,7 @@ def _named(path: str | None, class_name: str | None, is_escaped: object) -> Cell
 
 
 def _form_of(path: str) -> str:
-    return _FORMS.get(PurePosixPath(plain_name(path)).suffix.lower().lstrip("."), "list")
+    return _FORMS.get(PurePosixPath(_plain_name(path)).suffix.lower().lstrip("."), "list")
 
 
 def _is_hidden(path: str) -> bool:
@@ -253,3 +267,56 @@ def _texts(column: Any) -> list[Any]:
         column = column.cast(arrow.string())
     raw = column.cast(arrow.binary()).to_pylist()
     return [None if one is None else os.fsdecode(one) for one in raw]
+
+
+def _plain_name(path: str) -> str:
+    """Give a file's name without what says that it is compressed."""
+    return path[: -len(_COMPRESSED)] if path.lower().endswith(_COMPRESSED) else path
+
+
+@contextmanager
+def _decompressed(file: BinaryIO, path: str) -> Iterator[BinaryIO]:
+    """Give a file's bytes, unpacked where its name says that they are packed."""
+    if _plain_name(path) == path:
+        yield file
+    else:
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            yield unpacked  # type: ignore[misc]
+
+
+def _as_text(file: BinaryIO, newline: str | None = None) -> io.TextIOWrapper:
+    """Give text: UTF-8 with any other bytes kept, or what a byte order mark says.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    beginning = file.read(16)
+    file.seek(0)
+    if other := next((told for mark, told in _NO_TEXT if beginning.startswith(mark)), ""):
+        raise ValueError(f"it is {other}")
+    encoding = next((name for mark, name in _ENCODINGS if beginning.startswith(mark)), "utf-8")
+    return io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline=newline)
+
+
+def _table(text: TextIO, column: str) -> "csv.DictReader[str]":
+    """Give the rows of a table whose cells are separated by a comma, a semicolon or a tab: by what makes a column."""
+    header = text.readline()
+    if header.startswith("sep="):  # Excel's own note to itself
+        header = text.readline()
+    fits = (mark for mark in _DELIMITERS if column in next(csv.reader([header], delimiter=mark), ()))
+    return csv.DictReader(chain([header], text), delimiter=next(fits, ","))
+
+
+def _lines(text: TextIO, column: str) -> Iterator[str]:
+    """Give lines without their ends; those of Windows where the first line has one, as a name may end so elsewhere.
+
+    Raises:
+        ValueError: it is a table, with tabs and the head of this column, as Excel saves "Unicode Text".
+    """
+    end = None
+    for line in text:
+        if end is None:
+            end = "\r\n" if line.endswith("\r\n") else "\n"
+            if "\t" in line and column in line.rstrip("\r\n").split("\t"):
+                raise ValueError("it is a table, by its first line: give it a name that ends in .tsv")
+        yield line.removesuffix(end) if line.endswith(end) else line.removesuffix("\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.batch.file_proof import CHANGED, GONE, UNREADABLE, vouched
+from imageguard_daemon.batch.entries import CHANGED, GONE, UNREADABLE, vouched
 from imageguard_daemon.batch.manifests import Entry, LeftOut
 
 JUDGED = b"judged"
