@@ -38,6 +38,43 @@ def test_what_calls_itself_pure_is_held_to_it():
             assert any(re.fullmatch(pattern, name) for pattern in covered), name
 
 
+def _defined_in(path: Path) -> set[str]:
+    """Give the functions and classes at the top of a module."""
+    return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
+def test_answers_to_where_it_is_lead_to_the_code():
+    """Each row of "Where is it?" names a file of the package and what stands in it; at least ten questions have one."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+\? \| `([^`]+)` \| `([^`]+)` \|$", text, re.MULTILINE)
+    assert len(rows) >= 10
+    for file, name in rows:
+        assert name in _defined_in(ROOT / "imageguard_daemon" / file), file
+
+
+def test_files_that_the_architecture_names_are_there():
+    """A reader who is sent to a file of the package finds it."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)*/[a-z_]+\.py)`", text))
+    assert {file for file in named if not (ROOT / "imageguard_daemon" / file).is_file()} == set()
+
+
+def test_tests_mirror_the_rooms():
+    """A folder of tests bears the name of the room it tests, and no room is without one, or says where it is tested."""
+    package, tests = ROOT / "imageguard_daemon", ROOT / "tests/unit"
+    rooms = {path.parent.relative_to(package) for path in package.rglob("__init__.py")} - {Path()}
+    beside = {Path("bench"), Path("training"), Path("reference")}
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - {Path()}
+    assert folders - rooms - beside == set()
+    elsewhere = {
+        "migrations": "tests/unit/audit/test_database.py",
+        "versions": "as above",
+        "fleet": "tests/integration",
+    }
+    within = {"questions", "tasks", "pages", "backfill", "rules"}  # with the rest of their room
+    assert {room for room in rooms - folders if room.name not in {*elsewhere, *within}} == set()
+
+
 def test_importing_the_package_is_light():
     """`import imageguard_daemon` loads neither image libraries nor databases nor the settings."""
     heavy = {"numpy", "cv2", "PIL", "pydantic", "sqlalchemy", "rich", "typer", "watchdog"}
