@@ -12,14 +12,14 @@ import structlog
 
 from imageguard_daemon.config import Intake, Source
 from imageguard_daemon.core.file_systems import Reach, file_system_at
-from imageguard_daemon.core.leases import NOT_ANSWERED, NOT_ASKED, Answer, Writers, ask
+from imageguard_daemon.core.leases import Answer, Writers
 from imageguard_daemon.core.model import Candidate, FileIdentity
 from imageguard_daemon.core.names import number_of_set_aside, printable
+from imageguard_daemon.intake.inbox_files import InboxFiles
 from imageguard_daemon.intake.rules.backlog import Backlog
 from imageguard_daemon.intake.rules.selection import Selection, SkipReason
-from imageguard_daemon.intake.rules.stability import Seen, Settling
+from imageguard_daemon.intake.rules.stability import Settling
 from imageguard_daemon.intake.scan import InboxEntry, steps
-from imageguard_daemon.intake.unknown_writers import UnknownWriters
 from imageguard_daemon.intake.watcher import InboxWatcher, PendingPaths
 
 SKIPPED_REMEMBERED = 500_000
@@ -52,7 +52,7 @@ class Inbox:
         self._hints = PendingPaths(wake)
         self._to_follow: deque[str] = deque()
         self._watcher = InboxWatcher(self._root, self._hints, settings.canary_seconds)
-        self._unknown_writers = UnknownWriters(self._root)
+        self._files = InboxFiles(self._root, self.selection)
         self._reach = Reach.unknown
         self._watched: tuple[int, int] | None = None
         self._was_looked_at = False
@@ -81,7 +81,7 @@ class Inbox:
 
     def settling_now(self) -> int:
         """Count those that are waiting to be quiet and are there: one that an image has taken along is not."""
-        return sum(self._identity(path) is not None for path in self._settling.paths())
+        return sum(self._files.state_if_known(path) is not None for path in self._settling.paths())
 
     def is_settling(self, relative_path: str) -> bool:
         """Tell whether a file is waiting to be quiet for long enough."""
@@ -90,7 +90,7 @@ class Inbox:
     @property
     def writers_unknown(self) -> tuple[str, ...]:
         """Of which files the kernel does not say who is still writing, in words."""
-        return self._unknown_writers.told
+        return self._files.unknown_writers.told
 
     @property
     def skipped(self) -> int:
@@ -149,7 +149,7 @@ class Inbox:
     def review(self, candidate: Candidate) -> None:
         """Forget a failed file that went, and give one that changed, if only its permissions, another chance."""
         try:
-            identity = self._looked_at(candidate.relative_path)
+            identity = self._files.state_of(candidate.relative_path)
         except OSError:
             return  # that is not a reason to forget it
         if identity is None:
@@ -194,7 +194,7 @@ class Inbox:
             with suppress(OSError):  # gone again
                 file_system = file_system_at(self._root)
                 self._reach = file_system.reach
-                self._unknown_writers.note_file_system(file_system)
+                self._files.unknown_writers.note_file_system(file_system)
             self._watcher.start()
             self._next_walk_at = now
         self._watched = identity
@@ -216,7 +216,7 @@ class Inbox:
                 return  # what is left is followed at the next step
 
     def _follow_hint(self, path: str, relative_path: str, now: float, until: float) -> None:
-        self._backlog.changed(self._candidate(relative_path), self._identity(relative_path))
+        self._backlog.changed(self._candidate(relative_path), self._files.state_if_known(relative_path))
         if os.path.isdir(path) and not os.path.islink(path):
             self._observe_tree(relative_path, now, until)
         else:
@@ -290,7 +290,7 @@ class Inbox:
         if self._candidate(relative_path) in self._backlog:
             return
         try:
-            seen = self._look(relative_path)
+            seen = self._files.look(relative_path)
         except OSError as error:
             self._wait_for_sight(relative_path, error, now)
             return
@@ -315,7 +315,7 @@ class Inbox:
             if number and time.monotonic() >= until:
                 return  # what is left is due at the next step
             try:
-                seen = self._look(relative_path)
+                seen = self._files.look(relative_path)
             except OSError as error:
                 self._wait_for_sight(relative_path, error, now)
                 continue
@@ -323,12 +323,12 @@ class Inbox:
                 self._forget(relative_path)
             elif not self._settling.settled(relative_path, seen, now):
                 continue
-            elif (answer := self._answer(relative_path)).writers is Writers.some:
+            elif (answer := self._files.writers_of(relative_path)).writers is Writers.some:
                 self._settling.restart(relative_path, seen, now)
             else:
                 since = self._still_since(relative_path, seen[0], answer, now)
                 self._settling.forget(relative_path)
-                if not self._follows_an_image(relative_path) and not self._is_unfinished(relative_path, now):
+                if not self._files.follows_an_image(relative_path) and not self._is_unfinished(relative_path, now):
                     yield replace(self._candidate(relative_path), settled=seen[0], still_since=since)
 
     def _forget(self, relative_path: str) -> None:
@@ -345,50 +345,6 @@ class Inbox:
             self._folders_told[folder] = None
             log.warning("left in the inbox", path=printable(relative_path), why=why, given_up=False)
 
-    def _look(self, relative_path: str) -> Seen | None:
-        """See what a file and its sidecars are now; None when it is not a regular file (any more).
-
-        Raises OSError when that cannot be known of the file itself.
-        """
-        identity = self._looked_at(relative_path)
-        if identity is None:
-            return None
-        if self.selection.is_sidecar(relative_path):
-            return (identity,)
-        return (identity, *map(self._identity, self.selection.sidecars_of(relative_path)))
-
-    def _looked_at(self, relative_path: str) -> FileIdentity | None:
-        try:
-            status = os.lstat(os.path.join(self._root, relative_path))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return FileIdentity.from_stat(status) if stat.S_ISREG(status.st_mode) else None
-
-    def _identity(self, relative_path: str) -> FileIdentity | None:
-        """The same, where what cannot be known counts as nothing for now."""
-        with suppress(OSError):
-            return self._looked_at(relative_path)
-        return None
-
-    def _answer(self, relative_path: str) -> Answer:
-        """Ask who writes to a file; who writes to one of its sidecars writes to it."""
-        answer = self._ask(relative_path)
-        if not self.selection.is_sidecar(relative_path) and answer.writers is not Writers.some:
-            sidecars = (path for path in self.selection.sidecars_of(relative_path) if self._identity(path))
-            if any(self._ask(path).writers is Writers.some for path in sidecars):
-                return replace(answer, writers=Writers.some)
-        return answer
-
-    def _ask(self, relative_path: str) -> Answer:
-        try:
-            answer = ask(os.path.join(self._root, relative_path))
-        except (FileNotFoundError, PermissionError):
-            return NOT_ASKED  # the worker finds out which
-        except OSError:
-            return NOT_ANSWERED
-        self._unknown_writers.note(answer)
-        return answer
-
     def _still_since(
         self, relative_path: str, identity: FileIdentity | None, answer: Answer, now: float
     ) -> float | None:
@@ -402,7 +358,7 @@ class Inbox:
 
     def _is_unfinished(self, relative_path: str, now: float) -> bool:
         """Set a file aside while a download program keeps its own beside it; one that is long stale is told."""
-        companion = self._companion(relative_path)
+        companion = self._files.companion_of(relative_path)
         if companion is None:
             return False
         path, changed_at = companion
@@ -412,25 +368,6 @@ class Inbox:
         why = f"not complete: {printable(os.path.basename(path))} is beside it"
         self._backlog.postponed(self._candidate(relative_path), why, now + COMPANION_PAUSE_SECONDS)
         return True
-
-    def _companion(self, relative_path: str) -> tuple[str, float] | None:
-        """Give what a download program keeps beside a file, and when one of the two last changed."""
-        if self.selection.is_sidecar(relative_path):
-            return None
-        image = os.path.join(self._root, relative_path)
-        for path in self.selection.companions_of(image):
-            if not os.access(path, os.F_OK):  # asked a dozen times of each file: half of what a failed lstat(2) costs
-                continue
-            with suppress(OSError):
-                changed_at = max(os.lstat(name).st_ctime for name in (path, image))
-                return os.path.join(os.path.dirname(relative_path), os.path.basename(path)), changed_at
-        return None
-
-    def _follows_an_image(self, relative_path: str) -> bool:
-        """Tell whether this is a sidecar whose image is here and will take it along."""
-        if not self.selection.is_sidecar(relative_path):
-            return False
-        return any(self._identity(image) for image in self.selection.images_of(relative_path))
 
     def _candidate(self, relative_path: str) -> Candidate:
         return Candidate(
