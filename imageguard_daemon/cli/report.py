@@ -218,8 +218,7 @@ def _write(
     as_json: "Callable[[], dict[str, Any]]",
 ) -> None:
     """Write a report, for people and as JSON as its makers say; the other forms are the same whatever it is of."""
-    from imageguard_daemon.reporting.parquet import as_parquet
-    from imageguard_daemon.reporting.rendering import as_csv
+    from imageguard_daemon.reporting.rendering import as_csv, as_parquet
 
     csv, parquet = lambda: as_csv(made), lambda: as_parquet(made)
     write(output_format, output, table=table, json=as_json, csv=csv, parquet=parquet)
