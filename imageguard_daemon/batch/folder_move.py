@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from signal import SIGINT
 from typing import Self
 
 from rich.console import Console
@@ -66,9 +65,9 @@ class Move:
         self._last_before = self._last()
 
     @property
-    def was_interrupted(self) -> bool:
-        """Whether a stop signal ended it before all was handled."""
-        return self._daemon.was_asked_to_stop
+    def stopped_by(self) -> int:
+        """The stop signal that ended it before all was handled, if one has."""
+        return self._daemon.stopped_by
 
     def run(self) -> int:
         """Judge and move what is there; gives the daemon's exit code: 75 when files were left behind."""
@@ -120,13 +119,14 @@ class FolderMove:
         """Count the images."""
         return count_images(str(self._request.folder), self._selection)
 
-    def run(self, _interrupts: Interrupts, progress: RunProgress) -> None:
+    def run(self, interrupts: Interrupts, progress: RunProgress) -> None:
         """Have the daemon file what is there: it has its own handlers of stop signals, as it does more than judge."""
         move = Move(self._settings, _MoveDisplay(progress), self._request.readout)
+        interrupts.check()
         self._exit_code = move.run()
         self._write(move)
-        if move.was_interrupted:
-            raise InterruptedRunError(SIGINT)
+        if move.stopped_by:
+            raise InterruptedRunError(move.stopped_by)
 
     def finish(self) -> None:
         """Put the results in place; of nothing there are none, and those of an earlier run stay."""

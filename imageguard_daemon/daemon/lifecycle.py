@@ -51,6 +51,11 @@ class Daemon:
         """Whether a stop signal has come."""
         return self._signals.should_exit
 
+    @property
+    def stopped_by(self) -> int:
+        """The number of the first stop signal, 0 while none has come."""
+        return self._signals.stopped_by
+
     def run(self, *, once: bool = False) -> int:
         """Serve until a stop signal, or with `once` until what is there has been handled; give the exit code.
 

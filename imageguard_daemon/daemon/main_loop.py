@@ -74,6 +74,7 @@ class StopSignals:
         self._wake = wake
         self.should_exit = False
         self.should_exit_at_once = False
+        self.stopped_by = 0
         self.should_reload = False
 
     def listen(self) -> None:
@@ -82,7 +83,8 @@ class StopSignals:
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
 
-    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
+        self.stopped_by = self.stopped_by or number
         self.should_exit_at_once = self.should_exit
         self.should_exit = True
         self._wake()

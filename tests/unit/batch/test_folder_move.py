@@ -1,10 +1,17 @@
 """The settings of a daemon that moves a folder once."""
 
+import io
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from imageguard_daemon.batch.folder_move import settings_for_move
+from imageguard_daemon.batch import folder_move
+from imageguard_daemon.batch.folder_move import FolderMove, settings_for_move
+from imageguard_daemon.batch.running import run
+from imageguard_daemon.batch.scan_request import ScanRequest
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import parse
 from imageguard_daemon.core.errors import UsageError
@@ -42,3 +49,13 @@ def test_files_are_not_moved_into_the_folder_they_are_in(tmp_path, monkeypatch, 
     with pytest.raises(UsageError, match="must not be the same or lie in one another"):
         _settings("data", destination)
     _settings("ingest/inbox", "ingest")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_move_that_is_stopped_ends_with_the_code_of_its_signal(tmp_path, monkeypatch, number) -> None:
+    """As a scan does: who stops it sees by the exit code that the same command goes on."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(folder_move, "Move", lambda *_: SimpleNamespace(run=lambda: 0, rows=list, stopped_by=number))
+    request = ScanRequest(tmp_path / "data", Settings(root=tmp_path), Source(), {}, move=tmp_path / "filed")
+    result = run(FolderMove(request), Console(file=io.StringIO()))
+    assert (result.exit_code, result.is_interrupted, result.summary.is_complete) == (128 + number, True, False)
