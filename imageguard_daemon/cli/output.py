@@ -77,7 +77,6 @@ def progress_bar(*columns: "ProgressColumn", is_wanted: bool = True) -> "Iterato
 
 def _write_table(content: "RenderableType", output: Path | None, file: IO[str] | None) -> None:
     if output is None:
-        _tolerate_any_locale()
         plain_console(file=file or sys.stdout).print(content)
         return
     text = io.StringIO()
@@ -99,9 +98,3 @@ def _replace(output: Path, content: bytes) -> None:
             file.write(content)
     except OSError as error:
         raise unwritable(error, f"cannot write {printable(str(output))}") from error
-
-
-def _tolerate_any_locale() -> None:
-    """Write a name the locale has no letters for as escapes, in place of ending with an error."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")

@@ -68,7 +68,7 @@ def test_signals_arrive_and_the_code_is_the_commands(container):
 )
 def test_a_command_that_fails_fails_with_its_code(program, code):
     """An exit code stays, a signal is told as shells do."""
-    text = f"from imageguard_daemon.cli.init_process import step_in_front_if_first as s; s(); {program}"
+    text = f"from imageguard_daemon.cli.app import step_in_front_if_first as s; s(); {program}"
     done = subprocess.run([*IN_A_CONTAINER, sys.executable, "-c", text], check=False, timeout=PATIENCE_SECONDS)
     assert done.returncode == code
 
@@ -76,7 +76,7 @@ def test_a_command_that_fails_fails_with_its_code(program, code):
 def test_elsewhere_it_is_the_process_itself():
     """A daemon that systemd started has the process id that systemd knows."""
     text = (
-        "import os; from imageguard_daemon.cli.init_process import step_in_front_if_first as s; "
+        "import os; from imageguard_daemon.cli.app import step_in_front_if_first as s; "
         "before = os.getpid(); s(); raise SystemExit(before != os.getpid())"
     )
     assert subprocess.run([sys.executable, "-c", text], check=False).returncode == 0
