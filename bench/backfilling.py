@@ -38,6 +38,7 @@ _ROWS_OF_A_GROUP = 1_000_000
 _MARKS = {
     "sandbox.host": "decoding",
     "dask_scheduler": "scheduler",
+    "sandbox.worker_process": "workers",
     "spawn_main": "workers",
     "dask_worker": "nannies",
     "imageguard_daemon": "command",

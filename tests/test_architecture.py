@@ -83,13 +83,13 @@ def test_importing_the_package_is_light():
 
 def test_showing_help_is_light():
     """`--help` loads no image library, database, settings or daemon."""
-    heavy = {"numpy", "cv2", "PIL", "pydantic", "sqlalchemy", "watchdog", "pebble", "structlog"}
+    heavy = {"numpy", "cv2", "PIL", "pydantic", "sqlalchemy", "watchdog", "structlog"}
     assert not heavy & _modules_after("import imageguard_daemon.cli.app")
 
 
 def test_a_worker_process_is_light():
     """What a worker loads to measure images includes nothing of the daemon around it."""
-    heavy = {"pydantic", "sqlalchemy", "alembic", "watchdog", "structlog", "rich", "typer", "pebble"}
+    heavy = {"pydantic", "sqlalchemy", "alembic", "watchdog", "structlog", "rich", "typer"}
     assert not heavy & _modules_after("import imageguard_daemon.sandbox.worker_process")
 
 

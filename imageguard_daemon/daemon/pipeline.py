@@ -179,8 +179,8 @@ class Pipeline(Part):
 
     def _feed(self, now: float) -> None:
         """Hand waiting candidates to the workers as far as they have room."""
-        while self._workers.has_room and self._backlog.waiting:
-            taken = self._backlog.take(self._workers.share_of(self._backlog.waiting))
+        while (capacity := self._workers.capacity) and self._backlog.waiting:
+            taken = self._backlog.take(capacity)
             files = [file for candidate in taken if (file := self._for_workers(candidate, now)) is not None]
             if files:
                 self._begun.update((candidate, now) for candidate, _ in files)

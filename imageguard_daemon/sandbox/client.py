@@ -1,12 +1,9 @@
 """Asks about hostile bytes from anywhere: any thread, any process, daemonic ones too.
 
-Processes made by `multiprocessing`, which the daemon's workers are, cannot be had in all of these.
+Processes made by `multiprocessing` cannot be had in all of these, and begin by importing the main module of whoever
+starts them: a training script must not be run again by that.
 """
 
-import os
-import socket
-import subprocess
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -14,18 +11,20 @@ from typing import TYPE_CHECKING
 
 from imageguard_daemon.core.errors import ImageError, StalledError, UnavailableError
 from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.readout import configured, scorer_by
 from imageguard_daemon.sandbox import wire
 from imageguard_daemon.sandbox.answers import read_measurement
 from imageguard_daemon.sandbox.decoder import DecoderLostError
-from imageguard_daemon.sandbox.losses import Cause, Loss, issue_of
+from imageguard_daemon.sandbox.losses import KILLED, Cause, Loss, issue_of
+from imageguard_daemon.sandbox.processes import start_process
 
 if TYPE_CHECKING:
+    import subprocess
+
     from imageguard_daemon.config import Scoring
 
-_MODULE = "imageguard_daemon.sandbox.host"
+HOST_MODULE = "imageguard_daemon.sandbox.host"
 _MEGABYTE = 1 << 20
 _SECONDS_TO_START = 120.0
 _GRACE_SECONDS = 5.0
@@ -87,31 +86,28 @@ class Client:
         answer = self._answer(data)
         if answer is None:
             self.close()
-            raise DecoderLostError("was killed, perhaps for lack of memory", Cause.killed)
+            raise DecoderLostError(KILLED.told, KILLED.cause)
         if "lost" in answer.facts:
             raise DecoderLostError(answer.facts["lost"], Cause(answer.facts["cause"]))
         return answer.body
 
     def _answer(self, data: bytes) -> wire.Message | None:
-        contents = wire.sealed_copy(data)
         patience = self._work.seconds + _GRACE_SECONDS
         self._line.settimeout(patience)
         try:
             with suppress(ConnectionError):
                 facts = {"limits": asdict(self._work.limits), "seconds": self._work.seconds}
-                wire.send(self._line, facts, contents=contents)
+                wire.send_with_copy(self._line, facts, data)
                 return wire.receive(self._line)
         except TimeoutError:  # its decoder is ended before that: it has not come to it, whatever the image is like
             self.close()
             words = f"took longer than {patience:g} s, though its decoder may not"
             raise DecoderLostError(words, Cause.killed) from None
-        finally:
-            os.close(contents)
         return None
 
     def _start(self) -> None:
         try:
-            self._process, self._line = _started()
+            self._process, self._line = start_process(HOST_MODULE)
         except OSError as error:
             raise UnavailableError(f"no process to decode images in: {error.strerror}") from error
         self._line.settimeout(_SECONDS_TO_START)
@@ -138,46 +134,7 @@ class Client:
 
     def _send_order(self) -> None:
         order = {"task": self._work.task, "memory_bytes": self._work.memory_bytes}
-        if self._work.readout is None:
-            wire.send(self._line, order)
-            return
-        contents = wire.sealed_copy(self._work.readout)
-        try:
-            wire.send(self._line, order, contents=contents)
-        finally:
-            os.close(contents)
-
-
-def _started() -> tuple["subprocess.Popen[bytes]", socket.socket]:
-    """Start a host; give it, and the line to it.
-
-    Raises:
-        OSError: there is no process to be had.
-    """
-    ours, theirs = wire.pair()
-    with theirs:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter, and a number
-                [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-        except BaseException:
-            ours.close()
-            raise
-    return process, ours
-
-
-def _environment() -> dict[str, str]:
-    """Give the environment of the process: what others have set for their own memory and threads is not for it.
-
-    Dask has the C library give memory back at once, which costs a third more for each image; and a confined decoder
-    can start no thread.
-    """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    return OPENCV_ENVIRONMENT | kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        wire.send_with_copy(self._line, order, self._work.readout)
 
 
 class BytesMeasurer:

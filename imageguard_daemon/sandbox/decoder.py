@@ -4,7 +4,6 @@ Whoever forks it gives it sealed copies in memory and gets bytes back. So a deco
 it answers is checked, never unpickled.
 """
 
-import ctypes
 import logging
 import math
 import os
@@ -21,13 +20,12 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from imageguard_daemon.core.errors import RetryableError, StalledError, UnavailableError
 from imageguard_daemon.core.names import printable
-from imageguard_daemon.core.processes import DECODER_STEP, go_before_others
+from imageguard_daemon.core.processes import DECODER_STEP, end_with_parent, go_before_others
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox import confinement, wire
-from imageguard_daemon.sandbox.losses import Cause, Loss
+from imageguard_daemon.sandbox.losses import Cause, Loss, is_killed, loss_by_exit
 from imageguard_daemon.sandbox.tasks import Task
 
-_PR_SET_PDEATHSIG = 1
 _SOCKET = 3
 _SECONDS_TO_END = 1.0
 _SECONDS_TO_BEGIN = 60.0
@@ -36,7 +34,6 @@ _CPUCLOCK_SCHED = 2
 _STARVED_SHARE = 0.05
 """With more of a processor than this an image that is not done is large: an endless one must come to an end, too."""
 _PROVEN = "ready"
-_KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 _NOTES_CHARACTERS = 8000
 _LOG = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -125,7 +122,7 @@ class Decoder(Generic[Answer]):
             ) from None
         if said == _PROVEN:
             return
-        killed = self._ends_soon() and self._exit_code() in _KILLED_FROM_OUTSIDE
+        killed = self._ends_soon() and is_killed(self._exit_code())
         self.close()
         if killed and not said:
             raise RetryableError("a decoder was killed before it could begin, perhaps for lack of memory")
@@ -142,11 +139,10 @@ class Decoder(Generic[Answer]):
             return DecoderLostError("stopped answering")
         code = self._exit_code()
         self.close()
-        if code in _KILLED_FROM_OUTSIDE:
-            return DecoderLostError("was killed, perhaps for lack of memory", Cause.killed)
         if code == -signal.SIGXCPU:
             return DecoderLostError(f"took more than {limits.cpu_seconds} s of processor time", Cause.limited)
-        return DecoderLostError(f"ended its decoder with code {code}")
+        loss = loss_by_exit(code, "decoder")
+        return DecoderLostError(loss.told, loss.cause)
 
     def _seconds_run(self) -> float:
         """Give the processor time that it has had."""
@@ -198,9 +194,8 @@ def _log_notes(answer: wire.Message) -> None:
 
 def _live(parent: int, theirs: socket.socket, memory_bytes: int, task: Task[Any]) -> NoReturn:
     try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         go_before_others(DECODER_STEP)
-        if os.getppid() == parent:  # or it was gone before it could take us with it
+        if end_with_parent(parent, signal.SIGKILL):  # or it was gone before it could take us with it
             notes = _Notes()
             logging.getLogger().handlers[:] = [notes]
             line = _alone_with(theirs)
@@ -236,15 +231,11 @@ def _alone_with(theirs: socket.socket) -> socket.socket:
 
 def _serve_one(line: socket.socket, task: Task[Any], notes: "_Notes") -> bool:
     request = wire.receive_request(line)
-    if request is None or request.contents is None:
+    if request is None:
         return False
     limits = Limits(**request.facts)
     _allow_processor_seconds(limits.cpu_seconds)
-    try:
-        data = wire.contents_of(request.contents)
-    finally:
-        os.close(request.contents)
-    answer = task.run(data, limits)
+    answer = task.run(wire.taken_contents(request) or b"", limits)
     wire.send(line, {"notes": notes.taken()}, answer)
     return True
 

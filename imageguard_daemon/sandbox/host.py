@@ -38,10 +38,8 @@ def main() -> None:
 
 def _task(order: wire.Message) -> Task[bytes]:
     """Load what is to be done, and no more: who makes thumbnails needs nothing that measures."""
-    readout = None if order.contents is None else wire.contents_of(order.contents)
-    if order.contents is not None:
-        os.close(order.contents)
-    made: Task[Any] = import_module(f"imageguard_daemon.sandbox.tasks.{order.facts['task']}").task(readout)
+    module = import_module(f"imageguard_daemon.sandbox.tasks.{order.facts['task']}")
+    made: Task[Any] = module.task(wire.taken_contents(order))
     made.prepare()
     return made.unread()
 

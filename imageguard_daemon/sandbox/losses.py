@@ -8,6 +8,7 @@
 A loss alone says nothing: the image is tried once more, at once. Pure.
 """
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -33,6 +34,21 @@ class Loss:
 
     told: str
     cause: Cause = Cause.crashed
+
+
+_KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
+"""No decoder ends itself like this; the kernel short of memory does, and people do."""
+KILLED = Loss("was killed, perhaps for lack of memory", Cause.killed)
+
+
+def loss_by_exit(code: int, what: str) -> Loss:
+    """Say what became of a process that ended with this code of its own."""
+    return KILLED if is_killed(code) else Loss(f"ended its {what} with code {code}")
+
+
+def is_killed(code: int) -> bool:
+    """Tell whether somebody else has ended a process with this code."""
+    return code in _KILLED_FROM_OUTSIDE
 
 
 def issue_of(losses: Sequence[Loss]) -> tuple[str, str] | None:

@@ -11,8 +11,6 @@ from imageguard_daemon.sandbox.workers import Finished, Workers
 
 _LONGEST_WAIT_SECONDS = 1.0
 """A pool that fell silent is noticed only by asking."""
-_PATHS_IN_A_BATCH = 8
-"""Fewer than the daemon's: how large they are is not known, and no worker should be left alone with many at the end."""
 
 
 def measure_files(
@@ -39,15 +37,14 @@ def measure_files(
     try:
         while not exhausted or workers.in_work:
             check()
-            while workers.has_room and not exhausted:
-                paths_taken = list(islice(waiting, _PATHS_IN_A_BATCH))
-                exhausted = len(paths_taken) < _PATHS_IN_A_BATCH
-                if paths_taken:
-                    workers.submit([(Candidate("", path), path) for path in paths_taken])
+            if not exhausted and (capacity := workers.capacity):
+                paths_taken = list(islice(waiting, capacity))
+                exhausted = len(paths_taken) < capacity
+                workers.submit([(Candidate("", path), path) for path in paths_taken])
             for one in workers.finished():
                 yield one
                 check()
-            if workers.in_work and (exhausted or not workers.has_room):
+            if workers.in_work and (exhausted or not workers.capacity):
                 news.wait(_LONGEST_WAIT_SECONDS)
                 news.clear()
     finally:

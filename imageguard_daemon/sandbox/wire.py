@@ -50,6 +50,22 @@ def send(line: socket.socket, facts: Mapping[str, Any], body: bytes = b"", conte
         socket.send_fds(line, [packet], [contents])
 
 
+def send_with_copy(line: socket.socket, facts: Mapping[str, Any], data: bytes | None) -> None:
+    """Send a message with a sealed copy of data beside it, if there are any.
+
+    Raises:
+        OSError: the other side is gone.
+    """
+    if data is None:
+        send(line, facts)
+        return
+    contents = sealed_copy(data)
+    try:
+        send(line, facts, contents=contents)
+    finally:
+        os.close(contents)
+
+
 def receive(line: socket.socket) -> Message | None:
     """Wait for the next message from a process that is not trusted; None when it is gone.
 
@@ -92,6 +108,16 @@ def sealed_copy(data: bytes) -> int:
         view = view[os.write(descriptor, view) :]
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
     return descriptor
+
+
+def taken_contents(message: Message) -> bytes | None:
+    """Read what was passed with a message, if anything was, and close it."""
+    if message.contents is None:
+        return None
+    try:
+        return contents_of(message.contents)
+    finally:
+        os.close(message.contents)
 
 
 def contents_of(descriptor: int) -> bytes:

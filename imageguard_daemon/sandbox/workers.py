@@ -1,26 +1,29 @@
-"""Supervised worker processes: a crash, a hang or a bomb costs the one file that caused it."""
+"""Supervised worker processes: a crash, a hang or a bomb costs the one file that caused it.
+
+One thread hands out files, reads answers and replaces processes. A worker has few files at a time, so that what is left
+goes to whoever is free, and answers one by one: the first that it has begun and not answered is the one that it was
+lost over.
+"""
 
 import errno
 import math
-import multiprocessing
 import os
+import selectors
 import signal
+import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TookTooLong
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from queue import Empty, SimpleQueue
 
 import structlog
-from pebble import ProcessExpired, ProcessPool
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import (
-    NO_ROOM,
     FatalError,
     ImageguardError,
     NotBegunError,
@@ -31,55 +34,29 @@ from imageguard_daemon.core.errors import (
 from imageguard_daemon.core.model import Candidate, Measurement
 from imageguard_daemon.core.processes import installed_edition
 from imageguard_daemon.core.resource_limits import allowance
-from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.readout import Readout, configured, scorer_by
 from imageguard_daemon.quality.version import loops_here
-from imageguard_daemon.sandbox import worker_process
-from imageguard_daemon.sandbox.losses import Cause, Loss, issue_of
+from imageguard_daemon.sandbox import wire
+from imageguard_daemon.sandbox.file_answers import Answer, read_answer
+from imageguard_daemon.sandbox.losses import Cause, Loss, issue_of, loss_by_exit
+from imageguard_daemon.sandbox.processes import Task, WorkerHandle
 from imageguard_daemon.sandbox.worker_plan import plan_workers
-from imageguard_daemon.sandbox.worker_process import BATCH_SECONDS, Answer, Board
+from imageguard_daemon.sandbox.worker_process import REPLACED
 
 _MEGABYTE = 1 << 20
-_BATCHES_FOR_EACH_WORKER = 2
-"""One at hand and one ahead: enough that none waits for the daemon, few enough to stop quickly."""
-_FILES_IN_A_BATCH = 32
-_BYTES_IN_A_BATCH = 4 * _MEGABYTE
-"""A message costs as much as measuring a small image; one about several pays for itself, and large ones need none."""
+_FILES_FOR_EACH_WORKER = 64
+"""At hand and ahead: enough that none waits for the daemon, few enough to stop quickly."""
+_GATHER_SECONDS = 0.1
+_GATHER_FILES = 32
+"""What has finished is announced together: waking up the daemon costs as much as measuring a small image."""
 _GRACE_SECONDS = 1.0
-_KILLED_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
-"""No decoder ends itself like this; the kernel short of memory does, and people do."""
-_POOLS_LOST_IN_A_ROW = 5
-_BEGIN_SECONDS = 60.0
-"""So long new processes may take to begin, on a machine with much to do."""
-_SLOTS = 1 << 12
-_END_SECONDS = 10.0
-"""More than batches there can be at a time: 256 workers, two each, and what is tried again."""
+_LOST_IN_A_ROW = 5
+_LOOK_SECONDS = 0.25
+_AGAIN_SECONDS = 1.0
+_JOIN_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A candidate in work; `losses` tells what earlier attempts did to their workers."""
-
-    candidate: Candidate
-    path: str
-    losses: tuple[Loss, ...] = ()
-    issue: tuple[str, str] | None = None
-
-    @property
-    def is_dangerous(self) -> bool:
-        """Whether the file is not to be decoded any more."""
-        return self.issue is not None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Tasks that one worker gets in one message. `slot` is its place on the board."""
-
-    tasks: tuple[Task, ...]
-    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +69,7 @@ class Finished:
 
 
 class Workers:
-    """A pool of processes that measure. One thread only; `wake` is called from others when something finished.
+    """A pool of processes that measure. One thread only; `wake` is called from another when something finished.
 
     With `checks`, images are checked against the checksums that their senders put beside them. The readout that the
     settings name is read here, once, unless it is given; all processes measure by what stood in it, also those that
@@ -100,6 +77,7 @@ class Workers:
 
     Raises:
         NoInputError, PermissionDeniedError, ConfigError: there is none to be had where they name one.
+        StalledError: no process can be started.
     """
 
     def __init__(
@@ -108,31 +86,53 @@ class Workers:
         self._readout = readout or configured(settings.readout)
         self._readout_digest = self._readout.digest if self._readout else ""
         self._code = loops_here()
-        self._limits = Limits(
+        self._timeout_seconds = settings.timeout_seconds
+        # A worker ends a hanging decoder by itself; reading has as much time.
+        self._longest_seconds = settings.timeout_seconds + _GRACE_SECONDS
+        self._wake = wake
+        self._edition = installed_edition()
+        self.plan = plan_workers(settings, len(os.sched_getaffinity(0)), allowance())
+        limits = Limits(
             max_pixels=settings.max_pixels,
             max_bytes=settings.max_megabytes * _MEGABYTE,
             cpu_seconds=math.ceil(settings.timeout_seconds),
         )
-        self._timeout_seconds = settings.timeout_seconds
-        # One limit for reading, one for decoding; a worker ends a hanging decoder by itself.
-        self._longest_seconds = BATCH_SECONDS + 2 * settings.timeout_seconds + _GRACE_SECONDS
-        self._wake = wake
-        self._checks = checks
-        self.plan = plan_workers(settings, len(os.sched_getaffinity(0)), allowance())
-        self._count = self.plan.count
-        self._results: SimpleQueue[tuple[Batch, Future[list[Answer]]]] = SimpleQueue()
-        self._in_work: dict[Candidate, Task] = {}
-        self._sent: dict[int, Batch] = {}
-        self._not_started: list[Finished] = []
-        self._stopping = False
-        self.messages = 0
+        self._order = {
+            "memory_bytes": self.plan.memory_bytes,
+            "edition": self._edition,
+            "limits": asdict(limits),
+            "seconds": settings.timeout_seconds,
+            "checks": checks,
+        }
+        self._in_work: set[Candidate] = set()
+        self._results: SimpleQueue[Finished | Exception] = SimpleQueue()
+        self._waiting: deque[Task] = deque()  # both ends are safe to use from two threads
+        self._numbers = count(1)
         self.mishaps = 0
         self.pools_replaced = 0
-        self._board = Board(_SLOTS)
-        self._edition = installed_edition()
-        self._pool = self._new_pool()
-        self._pools_lost = 0
-        self._last_news_at = 0.0
+        self._lost_in_a_row = 0
+        self._unannounced = 0
+        self._announced_at = 0.0
+        self._start_again_at = 0.0
+        self._ending = False
+        self._selector = selectors.DefaultSelector()
+        self._poke, self._poked = socket.socketpair()
+        self._poke.setblocking(False)
+        self._poked.setblocking(False)
+        self._selector.register(self._poked, selectors.EVENT_READ)
+        self._processes: list[WorkerHandle] = []
+        self._thread = threading.Thread(target=self._supervise, name="workers", daemon=True)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start processes now, to be warm when the first file has settled."""
+        try:
+            for _ in range(self.plan.count):
+                self._start_process()
+        except OSError as error:
+            self._end_processes()
+            raise StalledError(f"worker processes cannot be started: {error.strerror}") from error
+        self._thread.start()
 
     def tell_plan(self) -> None:
         """Log how many workers there are, how large they may grow, and what made that less than it could be."""
@@ -150,228 +150,223 @@ class Workers:
         return len(self._in_work)
 
     @property
-    def has_room(self) -> bool:
-        """Whether another batch should be submitted."""
-        return len(self._sent) < self._count * _BATCHES_FOR_EACH_WORKER
-
-    def share_of(self, waiting: int) -> int:
-        """Say how many of so many waiting candidates make a batch: few are spread over all workers."""
-        return max(1, min(_FILES_IN_A_BATCH, waiting // (self._count * _BATCHES_FOR_EACH_WORKER)))
+    def capacity(self) -> int:
+        """How many more files they should be given."""
+        return max(0, self.plan.count * _FILES_FOR_EACH_WORKER - len(self._in_work))
 
     def submit(self, files: Sequence[tuple[Candidate, str]]) -> None:
-        """Have files measured, candidates with their paths: together as far as that makes the whole quicker."""
-        batch: list[Task] = []
-        room = _BYTES_IN_A_BATCH
-        for candidate, path in files:
-            size_bytes = candidate.settled.size_bytes if candidate.settled else 0
-            if batch and size_bytes > room:
-                self._start(batch)
-                batch, room = [], _BYTES_IN_A_BATCH
-            batch.append(Task(candidate, path))
-            room -= size_bytes
-        self._start(batch)
+        """Have files measured, candidates with their paths."""
+        self._in_work.update(candidate for candidate, _ in files)
+        self._waiting.extend(Task(candidate, path) for candidate, path in files)
+        self._rouse()
 
     def finished(self) -> list[Finished]:
-        """Collect what has finished since the last time, without waiting."""
-        collected, self._not_started = self._not_started, []
-        while True:
-            try:
-                batch, future = self._results.get_nowait()
-            except Empty:
-                self._revive_if_silent()
-                break
-            if self._sent.get(batch.slot) is not batch:
-                continue  # of a pool that was replaced, and started again in the new one
-            self._last_news_at = time.monotonic()
-            collected += self._outcomes(batch, future)
-        for one in collected:
-            self._in_work.pop(one.candidate, None)
+        """Collect what has finished since the last time, without waiting.
+
+        Raises:
+            FatalError, StalledError: the workers do not work at all.
+        """
+        collected: list[Finished] = []
+        with suppress(Empty):
+            while True:
+                result = self._results.get_nowait()
+                if isinstance(result, Exception):
+                    raise result
+                collected.append(result)
+        self._in_work.difference_update(one.candidate for one in collected)
         return collected
 
     def begin_nothing_more(self) -> None:
-        """From now on let go of what a worker was given and had no time for: it stays in the inbox."""
-        self._stopping = True
+        """From now on let go of what no worker has begun: it stays in the inbox."""
+        with suppress(IndexError):
+            while True:
+                self._in_work.discard(self._waiting.popleft().candidate)
 
     def stop(self) -> None:
         """End all worker processes at once; unfinished files are still in the inbox."""
-        for process in multiprocessing.active_children():
-            process.kill()  # asking politely first takes seconds when a decoder hangs
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        # The library's own join waits for its threads without a limit; they do not keep the process alive.
-        joining = threading.Thread(target=self._pool.join, name="workers' end", daemon=True)
-        joining.start()
-        joining.join(_END_SECONDS)
-        if joining.is_alive():
-            log.warning("worker processes do not end; they are left to the system")
+        self._ending = True
+        self._rouse()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_SECONDS)
+        self._end_processes()
 
-    def _new_pool(self) -> ProcessPool:
-        for library in ("OPENBLAS", "OMP"):  # whatever the user wants: a confined decoder can start no thread
-            os.environ[f"{library}_NUM_THREADS"] = "1"
-        for name, value in OPENCV_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        pool = ProcessPool(
-            max_workers=self._count,
-            context=multiprocessing.get_context("spawn"),  # a fork would inherit the daemon's threads and locks
-            initializer=worker_process.begin,
-            initargs=(self.plan.memory_bytes, self._board, self._edition, self._readout and self._readout.content),
-        )
+    # --- in the thread that supervises
+
+    def _supervise(self) -> None:
         try:
-            bool(pool.active)  # asking starts the processes now, to be warm when the first file has settled
-        except OSError as error:
-            where = " in /dev/shm, where their locks are made" if error.errno in NO_ROOM else ""
-            raise StalledError(f"worker processes cannot be started: {error.strerror}{where}") from error
-        except RuntimeError:
-            pass  # what hinders it hinders the first task, too, which says so
-        return pool
+            while not self._ending:
+                self._start_missing()
+                self._hand_out()
+                for key, _ in self._selector.select(self._patience()):
+                    self._receive(key)
+                self._end_what_hangs()
+                self._announce()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the main thread must hear of it
+            self._results.put(error)
+            self._wake()
 
-    def _replace_pool(self) -> None:
-        """Begin with new processes: the pool does not survive losing a worker that has no task."""
-        self._require_same_edition()
-        self._pools_lost += 1
-        if self._pools_lost > _POOLS_LOST_IN_A_ROW:
+    def _rouse(self) -> None:
+        with suppress(BlockingIOError, OSError):  # it has not yet heard of the last time
+            self._poke.send(b"!")
+
+    def _patience(self) -> float:
+        return _GATHER_SECONDS if self._unannounced else _LOOK_SECONDS
+
+    def _start_process(self) -> None:
+        started = WorkerHandle(self._order, self._readout.content if self._readout else None)
+        self._processes.append(started)
+        self._selector.register(started.line, selectors.EVENT_READ, started)
+
+    def _start_missing(self) -> None:
+        """Start processes in place of those that were lost; without memory, descriptors or threads for any, say so."""
+        if len(self._processes) == self.plan.count or time.monotonic() < self._start_again_at:
+            return
+        try:
+            while len(self._processes) < self.plan.count:
+                self._start_process()
+        except OSError as error:
+            self._start_again_at = time.monotonic() + _AGAIN_SECONDS
+            if not self._processes:
+                self._let_go(self._waiting, StalledError(f"no worker processes: {error}"))
+
+    def _hand_out(self) -> None:
+        """Give each worker the next files; the one with the fewest first."""
+        for process in sorted(self._processes, key=lambda one: len(one.tasks)):
+            for _ in range(process.room):
+                try:
+                    task = self._waiting.popleft()
+                except IndexError:
+                    return
+                if not process.give(next(self._numbers), task):
+                    self._waiting.appendleft(task)
+                    break
+
+    def _receive(self, key: selectors.SelectorKey) -> None:
+        process = key.data
+        if process is None:
+            with suppress(BlockingIOError):
+                key.fileobj.recv(1 << 12)  # type: ignore[union-attr]
+            return
+        try:
+            message = wire.receive(process.line)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            message = None
+        if message is None:
+            self._lost(process)
+        elif "ready" in message.facts:
+            process.begun()
+        else:
+            self._answered(process, read_answer(message.facts))
+
+    def _answered(self, process: WorkerHandle, answer: Answer) -> None:
+        if isinstance(answer, FatalError):  # every file would meet the same
+            raise answer
+        self._lost_in_a_row = 0
+        self._take(process.answered(), answer)
+
+    def _take(self, task: Task, answer: Answer) -> None:
+        if isinstance(answer, Loss):
+            self._after_loss(task, answer)
+        elif isinstance(answer, Measurement):
+            measured = replace(answer, readout=self._readout_digest, code=self._code)
+            if task.issue:
+                measured = replace(measured, issue=task.issue[0], detail=task.issue[1])
+            self._finish(Finished(task.candidate, measured))
+        else:
+            self._finish(Finished(task.candidate, error=answer))
+
+    def _finish(self, finished: Finished) -> None:
+        self._unannounced += 1
+        self._results.put(finished)
+
+    def _announce(self) -> None:
+        """Wake the main thread for many results, or for old ones, or when it has to give us more."""
+        if not self._unannounced:
+            return
+        now = time.monotonic()
+        is_idle = not self._waiting and any(one.room for one in self._processes)
+        if is_idle or self._unannounced >= _GATHER_FILES or now >= self._announced_at + _GATHER_SECONDS:
+            self._announced_at, self._unannounced = now, 0
+            self._wake()
+
+    def _end_what_hangs(self) -> None:
+        for process in list(self._processes):
+            if process.hangs(self._longest_seconds):
+                self._lost(process, hung=True)
+
+    def _lost(self, process: WorkerHandle, *, hung: bool = False) -> None:
+        """Find out over which file a worker was lost, if any; the others pay nothing for it."""
+        code = self._end_process(process, at_once=hung)
+        if self._edition != installed_edition():
+            raise ReplacedError(REPLACED)
+        task = process.task_at_hand
+        others = [other for _, other in process.tasks if other is not task]
+        if task is not None and hung and process.progress.is_reading:
+            self._after_disk_hung(task, others)
+            return
+        self._waiting.extendleft(reversed(others))
+        if task is not None:
+            self._after_loss(task, self._loss(code, hung=hung))
+            return
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row > _LOST_IN_A_ROW * self.plan.count:
             raise StalledError(  # too little memory is the usual cause, and passes
                 "worker processes end before they have done anything: the reason stands above, or they were killed "
                 "for lack of memory, or scoring.worker_memory_megabytes is too small"
             )
         log.warning("worker processes were lost; starting new ones")
         self.pools_replaced += 1
-        self.stop()
-        self._pool = self._new_pool()
-        self._last_news_at = time.monotonic()
-        lost, self._sent = list(self._sent.values()), {}
-        for batch in lost:
-            self._start(batch.tasks)
 
-    def _require_same_edition(self) -> None:
-        """End when processes that start from now on would be of another edition.
+    def _after_disk_hung(self, task: Task, others: Sequence[Task]) -> None:
+        """Let go of what would hang after it, one by one: the end of the pause finds it again."""
+        self.mishaps += 1
+        waited = f"that took longer than {self._timeout_seconds:g} s; is its disk or mount in order?"
+        self._finish(Finished(task.candidate, error=OSError(errno.ETIMEDOUT, waited)))
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        source = task.candidate.source
+        self._waiting.extend(one for one in (*others, *waiting) if one.candidate.source != source)
+        same = deque(one for one in (*others, *waiting) if one.candidate.source == source)
+        self._let_go(same, NotBegunError("not begun: its disk hangs"))
 
-        Raises:
-            ReplacedError: always then.
-        """
-        if self._edition != installed_edition():
-            raise ReplacedError(worker_process.REPLACED)
+    def _let_go(self, tasks: "deque[Task]", error: ImageguardError) -> None:
+        with suppress(IndexError):
+            while True:
+                self._finish(Finished(tasks.popleft().candidate, error=error))
 
-    def _revive_if_silent(self) -> None:
-        """Replace processes that neither answer nor end: the time limit counts only for tasks they have begun."""
-        silence = time.monotonic() - self._last_news_at
-        if self._in_work and silence > self._longest_seconds + _BEGIN_SECONDS:
-            self._replace_pool()
-
-    def _start(self, tasks: Sequence[Task]) -> None:
-        if not self._in_work:
-            self._last_news_at = time.monotonic()
-        self.messages += 1
-        slot = next(n for n in (number % _SLOTS for number in count(self.messages)) if n not in self._sent)
-        batch = Batch(tuple(tasks), slot)
-        self._sent[batch.slot] = batch
-        self._in_work.update((task.candidate, task) for task in tasks)
-        if not self._pool.active:
-            self._replace_pool()
-            return
-        self._board.clear(batch.slot)
-        function, arguments = self._call_for(batch)
-        try:
-            future = self._pool.schedule(function, args=arguments, timeout=self._longest_seconds)
-        except (OSError, RuntimeError) as error:  # no memory, descriptors or threads for processes just now
-            del self._sent[batch.slot]
-            stalled = StalledError(f"no worker processes: {error}")
-            self._not_started += [Finished(task.candidate, error=stalled) for task in tasks]
-            return
-        future.add_done_callback(lambda done: self._note(batch, done))
-
-    def _call_for(self, batch: Batch) -> tuple[Callable[..., list[Answer]], tuple[object, ...]]:
-        paths = [task.path for task in batch.tasks]
-        if batch.tasks[0].is_dangerous:
-            return worker_process.fingerprint, (paths[0], batch.slot)
-        arguments = (paths, self._limits, batch.slot, self._timeout_seconds, self._checks)
-        return worker_process.measure_batch, arguments
-
-    def _note(self, batch: Batch, future: "Future[list[Answer]]") -> None:
-        self._results.put((batch, future))
-        self._wake()
-
-    def _outcomes(self, batch: Batch, future: "Future[list[Answer]]") -> list[Finished]:
-        """Interpret a finished batch; what is started again is left out."""
-        error = future.exception()
-        if isinstance(error, BrokenProcessPool):
-            self._replace_pool()  # no fault of these files
-            return []
-        del self._sent[batch.slot]
-        self._pools_lost = 0
-        if error is None:
-            answers = future.result()
-            self._go_on_with(batch.tasks[len(answers) :])
-            outcomes = map(self._outcome, batch.tasks, answers)
-            return [outcome for outcome in outcomes if outcome is not None]
-        self._require_same_edition()
-        if not _is_lost_worker(error):
-            raise error
-        return self._after_lost_worker(batch, error)
-
-    def _go_on_with(self, tasks: Sequence[Task]) -> None:
-        """Hand out again what a worker had no time for, or what got lost with it through no fault of its own."""
-        if self._stopping:
-            for task in tasks:
-                del self._in_work[task.candidate]
-        elif tasks:
-            self._start(tasks)
-
-    def _outcome(self, task: Task, answer: Answer) -> Finished | None:
-        """Interpret one file's answer; None when it was started again."""
-        if isinstance(answer, FatalError):  # no decoder can be had here: every file would meet the same
-            raise answer
-        if isinstance(answer, Loss):
-            return self._after_loss(task, answer)
-        if isinstance(answer, Measurement):
-            measured = self._with_issue(task, answer)
-            return Finished(task.candidate, replace(measured, readout=self._readout_digest, code=self._code))
-        return Finished(task.candidate, error=answer)
-
-    def _after_lost_worker(self, batch: Batch, error: BaseException) -> list[Finished]:
-        """Find out over which file of a batch its worker was lost; the others pay nothing for it."""
-        at = self._board.at(batch.slot)
-        if at is None:  # before it began
-            self._go_on_with(batch.tasks)
-            return []
-        task = batch.tasks[at]
-        others = [*batch.tasks[:at], *batch.tasks[at + 1 :]]
-        if isinstance(error, TookTooLong) and self._board.is_reading(batch.slot):
-            self.mishaps += 1
-            waited = f"that took longer than {self._timeout_seconds:g} s; is its disk or mount in order?"
-            hung = OSError(errno.ETIMEDOUT, waited)
-            # The others may hang one after another: the end of the pause finds them again.
-            let_go = [Finished(other.candidate, error=NotBegunError("not begun: its disk hangs")) for other in others]
-            return [Finished(task.candidate, error=hung), *let_go]
-        self._go_on_with(others)
-        outcome = self._after_loss(task, self._loss(error))
-        return [] if outcome is None else [outcome]
-
-    def _loss(self, error: BaseException) -> Loss:
-        if isinstance(error, MemoryError):
-            return Loss("needs more memory than a worker may have", Cause.limited)
-        if not isinstance(error, ProcessExpired):
+    def _loss(self, code: int, *, hung: bool) -> Loss:
+        if hung:
             # A decoder that takes long is ended by its worker: one that has not come to it says nothing of the image.
             return Loss(f"took longer than {self._timeout_seconds:g} s, though its decoder may not", Cause.killed)
-        if error.exitcode in _KILLED_FROM_OUTSIDE:
-            return Loss("was killed, perhaps for lack of memory", Cause.killed)
-        return Loss(f"ended its worker process with code {error.exitcode}")
+        return loss_by_exit(code, "worker process")
 
-    def _after_loss(self, task: Task, loss: Loss) -> Finished | None:
+    def _after_loss(self, task: Task, loss: Loss) -> None:
         """Try a file that took its process down once more, then only take its fingerprint, then give up."""
         self.mishaps += 1
         if task.is_dangerous:
-            return Finished(task.candidate, error=RetryableError(f"cannot even be read: {loss.told}"))
+            self._finish(Finished(task.candidate, error=RetryableError(f"cannot even be read: {loss.told}")))
+            return
         losses = (*task.losses, loss)
         try:
-            self._start([replace(task, losses=losses, issue=issue_of(losses))])
+            self._waiting.appendleft(replace(task, losses=losses, issue=issue_of(losses)))
         except RetryableError as error:
-            return Finished(task.candidate, error=error)
-        return None
+            self._finish(Finished(task.candidate, error=error))
 
-    @staticmethod
-    def _with_issue(task: Task, measurement: Measurement) -> Measurement:
-        return replace(measurement, issue=task.issue[0], detail=task.issue[1]) if task.issue else measurement
+    def _end_process(self, process: WorkerHandle, *, at_once: bool) -> int:
+        self._processes.remove(process)
+        self._selector.unregister(process.line)
+        code = process.end(at_once=at_once)
+        if code is None:
+            log.warning("a worker process does not end; it is left to the system")
+            return -signal.SIGKILL
+        return code
 
-
-def _is_lost_worker(error: BaseException) -> bool:
-    return isinstance(error, ProcessExpired | TookTooLong | MemoryError)
+    def _end_processes(self) -> None:
+        for process in self._processes:
+            process.process.kill()  # asking politely first takes seconds when a decoder hangs
+        for process in list(self._processes):
+            self._end_process(process, at_once=True)
+        self._selector.close()
+        self._poke.close()
+        self._poked.close()

@@ -202,7 +202,7 @@ import os, pathlib, signal
 own = pathlib.Path("/srv/ingest/.imageguard/daemon.lock").read_text().strip()
 for status in pathlib.Path("/proc").glob("[0-9]*/status"):
     fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-    if fields["PPid"].strip() == own and b"spawn_main" in (status.parent / "cmdline").read_bytes():
+    if fields["PPid"].strip() == own and b"sandbox.worker_process" in (status.parent / "cmdline").read_bytes():
         os.kill(int(status.parent.name), signal.SIGKILL)
 """
 ZOMBIES = """

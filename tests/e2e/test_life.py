@@ -27,7 +27,7 @@ def _worker_processes(parent: int) -> list[int]:
                 arguments = (folder / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(status[1]) == parent and b"spawn_main" in arguments:
+            if int(status[1]) == parent and b"sandbox.worker_process" in arguments:
                 found.append(int(folder.name))
     return found
 

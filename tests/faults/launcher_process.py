@@ -1,11 +1,14 @@
 """The process that daemons are forked from. Reads requests from standard input, one JSON object a line."""
 
 import importlib
+import itertools
 import json
 import multiprocessing
 import os
 import pkgutil
 import signal
+import socket
+import subprocess
 import sys
 import traceback
 
@@ -27,6 +30,49 @@ def _load_everything() -> None:
     measurement.prepare_worker()
     real = multiprocessing.get_context
     multiprocessing.get_context = lambda _method=None: real("fork")
+    from imageguard_daemon.sandbox import client, processes
+
+    client.start_process = processes.start_process = _forked
+
+
+class _Forked:
+    """A forked process, with what is used of `subprocess.Popen`."""
+
+    def __init__(self, process: multiprocessing.Process) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.kill = process.kill
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("a forked process", timeout or 0.0)
+        return self._process.exitcode
+
+
+def _forked(module: str, *descriptors: int) -> tuple[_Forked, socket.socket]:
+    """Start a module as `start_process` does, but from what is loaded already."""
+    from imageguard_daemon.sandbox import wire
+
+    ours, theirs = wire.pair()
+    with theirs:
+        given = (theirs.fileno(), *descriptors)
+        process = multiprocessing.get_context("fork").Process(target=_become_module, args=(module, given))
+        process.start()
+    return _Forked(process), ours
+
+
+def _become_module(module: str, given: tuple[int, ...]) -> None:
+    limit = os.sysconf("SC_OPEN_MAX")
+    edges = [2, *sorted(given), limit]
+    for below, above in itertools.pairwise(edges):
+        os.closerange(below + 1, above)
+    sys.argv = [module, *map(str, given)]
+    importlib.import_module(module).main()
+    os._exit(0)
 
 
 def _become_daemon(request: dict) -> None:

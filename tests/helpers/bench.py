@@ -40,16 +40,12 @@ class InstantWorkers:
 
     def __init__(self) -> None:
         self.in_work = 0
-        self.has_room = True
+        self.capacity = 1000
         self.errors: dict[str, Exception] = {}
         self.unhashed: set[str] = set()
         self.hanging: set[str] = set()
         self._hung: list[Candidate] = []
         self._finished: list[Finished] = []
-
-    def share_of(self, waiting: int) -> int:
-        """Take all there are in one batch."""
-        return waiting
 
     def submit(self, files: Sequence[tuple[Candidate, str]]) -> None:
         """Measure at once, or fail as told."""

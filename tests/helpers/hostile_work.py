@@ -1,66 +1,82 @@
-"""What an image may make a worker process or its decoder do; importable there. Names and contents start with `bad`."""
+"""Worker processes that meet what an image may make them or their decoder do. Names and contents start with `bad`.
+
+`python -m tests.helpers.hostile_work LINE PROGRESS` is such a worker: the file that `FAULT_FILE` names says, once it is
+there, where which fault is met.
+"""
 
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.measurement import measure_bytes
 from imageguard_daemon.sandbox import confinement, worker_process
-from imageguard_daemon.sandbox.decoder import Decoder
+from imageguard_daemon.sandbox.file_answers import Answer
 from imageguard_daemon.sandbox.tasks.measure import measuring
-from imageguard_daemon.sandbox.worker_process import Answer, measure, measure_batch
+from imageguard_daemon.sandbox.worker_process import Worker
 
-WorkerFault = Callable[[str, int], None]
+MODULE = "tests.helpers.hostile_work"
+FAULT_FILE = "IMAGEGUARD_TEST_FAULT_FILE"
+WorkerFault = Callable[[Worker, str], None]
 DecoderFault = Callable[[], None]
 _confine = confinement.confine
-Batch = tuple[Sequence[str], Limits, int, float]
+_measure = Worker.measure
+_met: list[str] = []
 
 
-def in_worker(fault: WorkerFault, *batch: *Batch) -> list[Answer]:
-    """Measure a batch in a worker that meets `fault` over a bad file: gets its path and the slot on the board."""
+class HostileWorker(Worker):
+    """A worker that looks whether there is a fault to be met before it measures a file."""
 
-    def faulty(path: str, limits: Limits, slot: int, timeout_seconds: float, checks: bool = False) -> Answer:
-        if os.path.basename(path).startswith("bad"):
-            fault(path, slot)
-        return measure(path, limits, slot, timeout_seconds, checks)
-
-    worker_process.measure = faulty
-    return measure_batch(*batch)
-
-
-def in_decoder(fault: DecoderFault, *batch: *Batch) -> list[Answer]:
-    """Measure a batch with decoders that meet `fault` over bad contents."""
-    if worker_process.Decoder is Decoder:
-        worker_process.Decoder = lambda memory_bytes, _task: Decoder(
-            memory_bytes, measuring(partial(_faulty_work, fault))
-        )
-        worker_process._decoder.close()
-        worker_process._decoder = None
-    return measure_batch(*batch)
+    def measure(self, number: int, path: str) -> Answer:
+        """Measure it, or meet the fault."""
+        file = Path(os.environ[FAULT_FILE])
+        if file.exists() and not _met:
+            _met.extend(file.read_text().split())
+            if _met[0] != in_worker.__name__:
+                globals()[_met[0]](self, globals()[_met[1]])
+        if _met and _met[0] == in_worker.__name__:
+            in_worker(self, globals()[_met[1]], number, path)
+        return super().measure(number, path)
 
 
-def where_nothing_is_confined(_fault: DecoderFault, *batch: *Batch) -> list[Answer]:
-    """Measure a batch where the kernel has a filter of system calls and refuses it."""
+def in_worker(worker: Worker, fault: WorkerFault, number: int, path: str) -> None:
+    """Meet the fault over a bad file, in the worker itself."""
+    if os.path.basename(path).startswith("bad"):
+        worker.begin_decoder()
+        worker.progress.begin_reading(number)
+        fault(worker, path)
+
+
+def in_decoder(worker: Worker, fault: DecoderFault) -> None:
+    """Have decoders that meet the fault over bad contents."""
+    worker.task = measuring(partial(_faulty_work, fault))
+    _without_decoder(worker)
+
+
+def where_nothing_is_confined(worker: Worker, _fault: DecoderFault) -> None:
+    """Be where the kernel has a filter of system calls and refuses it."""
 
     def refuse(*_arguments: object, **_options: object) -> None:
         raise PermissionError(1, "seccomp: Operation not permitted")
 
     confinement.confine = refuse
-    worker_process._decoder = None
-    return measure_batch(*batch)
+    _without_decoder(worker)
 
 
-def where_decoders_begin_late(seconds: float, *batch: *Batch) -> list[Answer]:
-    """Measure a batch with a decoder that is lost before it, and each new one slow to begin."""
-    if confinement.confine is _confine:
-        confinement.confine = partial(_confine_late, seconds)
-        worker_process._decoder.close()
-        worker_process._decoder = None
-    return measure_batch(*batch)
+def where_decoders_begin_late(worker: Worker, _fault: DecoderFault) -> None:
+    """Have each new decoder slow to begin, slower than an image may be."""
+    confinement.confine = partial(_confine_late, 2.5)
+    _without_decoder(worker)
+
+
+def _without_decoder(worker: Worker) -> None:
+    if worker.decoder is not None:
+        worker.decoder.close()
+        worker.decoder = None
 
 
 def _confine_late(seconds: float, *arguments: object, **options: object) -> None:
@@ -90,14 +106,24 @@ def be_killed(*_where: object) -> None:
     signal.raise_signal(signal.SIGKILL)
 
 
-def hang_decoding(_path: str, slot: int) -> None:
+def dawdle(*_where: object) -> None:
+    """Take long, but finish."""
+    time.sleep(3.0)
+
+
+def hang_decoding(worker: Worker, _path: str) -> None:
     """Never finish, in a worker that has the file's bytes already."""
-    worker_process._board.end_reading(slot)
+    worker.progress.end_reading()
     hang()
 
 
-def crash_once(path: str, _slot: int) -> None:
+def crash_once(_worker: Worker, path: str) -> None:
     """Die the first time, not the second."""
     if not os.path.exists(f"{path}.tried"):
         open(f"{path}.tried", "w").close()
         crash()
+
+
+if __name__ == "__main__":
+    worker_process.Worker = HostileWorker  # type: ignore[misc]
+    worker_process.main()

@@ -1,12 +1,13 @@
 """`python -m tests.helpers.poisoned run ...`: the daemon, with decoders that a file can take over.
 
 A file that ends with one of `POISONS` does to its decoder, from inside and confined, what a hole in a library would let
-it do. Worker processes import this module as their main one, so they are poisoned like the daemon's own.
+it do. Its workers are this module, too.
 """
 
 import ctypes
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from imageguard_daemon.__main__ import main
 from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.measurement import measure_bytes
-from imageguard_daemon.sandbox import decoder, worker_process
+from imageguard_daemon.sandbox import decoder, processes, worker_process
 from imageguard_daemon.sandbox.decoder import Decoder
 from imageguard_daemon.sandbox.tasks.measure import measuring
 
@@ -64,8 +65,15 @@ def _poisoned(memory_bytes: int, _task: object) -> Decoder[Measurement]:
     return Decoder(memory_bytes, measuring(_work))
 
 
+MODULE = "tests.helpers.poisoned"
 decoder._STARVED_SHARE = 0.0  # what spins is told from what gets no processor, however busy the machine is
 worker_process.Decoder = _poisoned  # type: ignore[misc, assignment]
 
+processes.WORKER_MODULE = MODULE
+
 if __name__ == "__main__":
-    main()
+    if all(argument.isdigit() for argument in sys.argv[1:]):
+        worker_process.main()
+    else:
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+        main()

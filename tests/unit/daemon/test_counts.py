@@ -1,8 +1,8 @@
 """What many files cost, counted and not timed: a change that makes every file pay alone is seen here first."""
 
+import json
 import os
-import pickle
-import threading
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.core.model import Candidate
+from imageguard_daemon.core.model import Candidate, FileIdentity
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.sandbox.file_answers import pack_answer
 from imageguard_daemon.sandbox.wire import sealed_copy
-from imageguard_daemon.sandbox.workers import Batch, Task, Workers
+from imageguard_daemon.sandbox.workers import Workers
 from tests.helpers.images import jpeg, photo
 
 FILES = 512
@@ -44,34 +45,35 @@ def test_a_group_shares_its_durable_writes(counted):
     assert counted["syncs"] <= 1000 + 120
 
 
-@pytest.fixture
-def workers():
-    """Give workers that are never asked to do anything."""
-    made = Workers(Scoring(workers=2), threading.Event().set)
-    yield made
-    made.stop()
+def test_what_is_done_is_announced_together(tmp_path):
+    """The daemon is woken for many results at a time, not for each."""
+    wakes: list[int] = []
+    data = jpeg(photo(64, 64))
+    for number in range(200):
+        (tmp_path / f"{number}.jpg").write_bytes(data)
+    workers = Workers(Scoring(workers=2), lambda: wakes.append(1))
+    try:
+        waiting = [(Candidate("default", str(n)), str(tmp_path / f"{n}.jpg")) for n in range(200)]
+        while waiting or workers.in_work:
+            given = workers.capacity
+            workers.submit(waiting[:given])
+            del waiting[:given]
+            workers.finished()
+            time.sleep(0.01)
+    finally:
+        workers.stop()
+    assert len(wakes) <= 60
 
 
-def test_a_thousand_small_files_are_few_messages(workers, monkeypatch):
-    """While many wait, 32 go in one message; the last ones are shared out among all workers."""
-    monkeypatch.setattr(Workers, "_call_for", lambda _self, _batch: (len, ((),)))
-    waiting = [(Candidate("default", str(number)), str(number)) for number in range(1000)]
-    while waiting:
-        share = workers.share_of(len(waiting))
-        workers.submit(waiting[:share])
-        del waiting[:share]
-    assert workers.messages <= 60
-
-
-def test_messages_hold_no_pixels(workers):
+def test_messages_hold_no_pixels():
     """To a worker go paths, and back come numbers: a kilobyte for a file of any size."""
     data = jpeg(photo(640, 480))
     path = "/srv/ingest/inbox/some class/some image.jpg"
-    batch = Batch(tuple(Task(Candidate("default", str(n)), path) for n in range(32)), 0)
-    there = len(pickle.dumps(workers._call_for(batch)))
-    back = len(pickle.dumps([replace(measurement.measure_bytes(data, Limits()), camera="A camera")] * 32))
-    assert there / 32 < 200
-    assert back < 32 * 1000 < len(data)
+    there = json.dumps({"number": 1_000_000, "path": path, "decode": True})
+    identity = FileIdentity(2**16, 2**33, 10**8, 2**61, 2**61)
+    back = replace(measurement.measure_bytes(data, Limits()), camera="A camera", identity=identity)
+    assert len(there) < 200
+    assert len(json.dumps(pack_answer(1_000_000, back))) < 1000 < len(data)
 
 
 def test_a_files_bytes_are_copied_once_for_its_decoder(monkeypatch):

@@ -1,6 +1,5 @@
 """Processes that measure by a readout of one's own: what was read once counts, whatever becomes of the file."""
 
-import multiprocessing
 import threading
 
 import pytest
@@ -46,9 +45,8 @@ def test_workers_that_come_later_measure_by_what_was_read(own, image, tmp_path):
             decisions = [decide_on_file(name, one, "general", PRESETS["general"]) for name, one in found.items()]
             assert {one.scorer_version for one in decisions} == {workers.scorer_version} == {expected.scorer_version}
             own.write_bytes(b"another")
-            for process in multiprocessing.active_children():
-                process.kill()
-                process.join()
+            for one in list(workers._processes):
+                one.process.kill()
     finally:
         workers.stop()
 

@@ -90,7 +90,7 @@ def test_a_task_that_does_not_exist_is_told(made: list[Client], monkeypatch: pyt
     """It is no image's fault that there is no such process."""
     with pytest.raises(UnavailableError, match="ends before it has done anything"):
         _client(made, replace(WORK, task="none")).ask(IMAGE)
-    monkeypatch.setattr(clients, "_MODULE", "imageguard_daemon.no_such_module")
+    monkeypatch.setattr(clients, "HOST_MODULE", "imageguard_daemon.no_such_module")
     with pytest.raises(UnavailableError, match="ends before it has done anything"):
         _client(made).ask(IMAGE)
 
@@ -112,6 +112,6 @@ def test_each_task_loads_only_what_it_needs() -> None:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         return set(done.stdout.split())
 
-    heavy = {"cv2", "simplejpeg", "pydantic", "sqlalchemy", "structlog", "pebble"}
+    heavy = {"cv2", "simplejpeg", "pydantic", "sqlalchemy", "structlog"}
     assert not heavy & loaded(f"{host.__name__}, imageguard_daemon.sandbox.tasks.thumbnail")
     assert not heavy & loaded("imageguard_daemon.sandbox.answers")

@@ -1,14 +1,14 @@
 """A crash, a hang or a lost process costs the one file that caused it, if any."""
 
+import errno
 import hashlib
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -19,19 +19,49 @@ from imageguard_daemon.core.model import Candidate, FileIdentity, Measurement
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.sandbox import worker_process
-from imageguard_daemon.sandbox.workers import Task, Workers
+from imageguard_daemon.sandbox.file_answers import pack_answer, read_answer
+from imageguard_daemon.sandbox.losses import Cause, Loss
+from imageguard_daemon.sandbox.progress import Progress
+from imageguard_daemon.sandbox.tasks import measure
+from imageguard_daemon.sandbox.worker_process import Worker
+from imageguard_daemon.sandbox.workers import Workers
 from tests.helpers import hostile_work
 from tests.helpers.images import jpeg, photo
 
 PATIENCE_SECONDS = 120.0
 
 
+ROOT = Path(__file__).parents[3]
+
+
 @pytest.fixture
-def workers():
+def fault_file(tmp_path_factory, monkeypatch):
+    """Have workers that meet the fault which this file names, once it is there."""
+    file = tmp_path_factory.mktemp("fault") / "fault"
+    monkeypatch.setenv(hostile_work.FAULT_FILE, str(file))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr("imageguard_daemon.sandbox.processes.WORKER_MODULE", hostile_work.MODULE)
+    return file
+
+
+@pytest.fixture
+def workers(fault_file):
     """Give one worker that is killed after two seconds for one image."""
     made = Workers(Scoring(workers=1, timeout_seconds=2.0), threading.Event().set)
     yield made
     made.stop()
+
+
+@pytest.fixture
+def let_fail(fault_file):
+    """Give what has workers meet a fault from now on."""
+
+    def write(where, fault):
+        new = fault_file.with_suffix(".new")
+        new.write_text(f"{where.__name__} {fault.__name__}")
+        new.rename(fault_file)
+
+    return write
 
 
 def _measured(workers, *paths):
@@ -63,16 +93,6 @@ def bad(tmp_path):
     return path
 
 
-def _let_fail(monkeypatch, where, fault):
-    real = Workers._call_for
-
-    def call_for(self, batch):
-        called, arguments = real(self, batch)
-        return (partial(where, fault), arguments) if called is worker_process.measure_batch else (called, arguments)
-
-    monkeypatch.setattr(Workers, "_call_for", call_for)
-
-
 def test_threads_the_environment_asks_for_do_not_hang_a_decoder(monkeypatch, image):
     """A confined process can start no thread; a linear algebra library told to have eight would wait for them."""
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "8")
@@ -101,9 +121,9 @@ def test_a_file_is_measured_in_another_process(workers, image, tmp_path):
         (hostile_work.in_worker, hostile_work.crash, "corrupt: ended its worker process with code -11"),
     ],
 )
-def test_a_file_that_takes_a_process_down_twice_is_rejected(workers, image, bad, monkeypatch, where, fault, told):
+def test_a_file_that_takes_a_process_down_twice_is_rejected(workers, image, bad, let_fail, where, fault, told):
     """It is tried twice: crashing makes it `corrupt`, hanging `too_large`; others are measured as usual."""
-    _let_fail(monkeypatch, where, fault)
+    let_fail(where, fault)
     results = _measured(workers, bad, image)
     measurement = results["bad.jpg"].measurement
     issue, words = told.split(": ")
@@ -117,12 +137,12 @@ def test_a_file_that_takes_a_process_down_twice_is_rejected(workers, image, bad,
 
 @pytest.mark.parametrize("where", [hostile_work.in_decoder, hostile_work.in_worker])
 @pytest.mark.parametrize("fault", [hostile_work.crash, hostile_work.be_killed])
-def test_a_process_lost_with_a_batch_costs_one_file(workers, image, bad, tmp_path, monkeypatch, where, fault):
+def test_a_process_lost_with_a_batch_costs_one_file(workers, image, bad, tmp_path, let_fail, where, fault):
     """Those before and after it in the batch are measured, and nothing is held against them."""
     names = [f"{number}.jpg" for number in range(6)]
     for name in names:
         (tmp_path / name).write_bytes(image.read_bytes())
-    _let_fail(monkeypatch, where, fault)
+    let_fail(where, fault)
     paths = [tmp_path / name for name in names]
     results = _measured(workers, *paths[:3], bad, *paths[3:])
     assert {name for name, one in results.items() if one.measurement and one.measurement.measures} == set(names)
@@ -131,61 +151,79 @@ def test_a_process_lost_with_a_batch_costs_one_file(workers, image, bad, tmp_pat
     assert workers.mishaps == 2
 
 
-def test_a_file_whose_worker_was_lost_once_is_judged_as_usual(workers, bad, image, monkeypatch):
+def test_a_file_whose_worker_was_lost_once_is_judged_as_usual(workers, bad, image, let_fail):
     """One lost worker says nothing about the file."""
     bad.write_bytes(image.read_bytes())
-    _let_fail(monkeypatch, hostile_work.in_worker, hostile_work.crash_once)
+    let_fail(hostile_work.in_worker, hostile_work.crash_once)
     measurement = _measured(workers, bad)["bad.jpg"].measurement
     assert (measurement.measures.width, measurement.detail) == (200, "")
     assert workers.mishaps == 1
 
 
 @pytest.mark.parametrize("where", [hostile_work.in_decoder, hostile_work.in_worker])
-def test_a_process_killed_from_outside_says_nothing_about_the_file(workers, bad, monkeypatch, where):
+def test_a_process_killed_from_outside_says_nothing_about_the_file(workers, bad, let_fail, where):
     """SIGKILL, as from a kernel short of memory, is a reason to try again later, never to quarantine."""
-    _let_fail(monkeypatch, where, hostile_work.be_killed)
+    let_fail(where, hostile_work.be_killed)
     assert isinstance(_measured(workers, bad)["bad.jpg"].error, RetryableError)
 
 
-def test_a_disk_that_hangs_is_not_the_images_fault(workers, bad, image, monkeypatch):
+def test_a_disk_that_hangs_is_not_the_images_fault(workers, bad, image, let_fail):
     """A worker that never came back from reading says so; what was to come after it is not even begun."""
-    _let_fail(monkeypatch, hostile_work.in_worker, hostile_work.hang)
+    let_fail(hostile_work.in_worker, hostile_work.hang)
     results = _measured(workers, bad, image)
     assert isinstance(results["bad.jpg"].error, TimeoutError)
     assert "is its disk or mount in order?" in str(results["bad.jpg"].error)
     assert isinstance(results["good.jpg"].error, ChangedError)
 
 
-def test_a_batch_that_takes_long_comes_back_in_parts(workers, image, tmp_path, monkeypatch):
-    """What is measured does not wait for all of its batch; the others are handed out again."""
-    slot, paths = 0, [str(image)] * 3
-    worker_process.measure_batch([], Limits(), slot, 5.0)  # begins its decoder
-    monkeypatch.setattr(worker_process, "BATCH_SECONDS", 0.0)
-    assert len(worker_process.measure_batch(paths, Limits(), slot, 5.0)) == 1
+def test_what_is_done_does_not_wait_for_what_is_not(workers, image, bad, let_fail):
+    """Answers come one by one: a file is finished while a later one of the same worker takes its time."""
+    _measured(workers, image)
+    let_fail(hostile_work.in_worker, hostile_work.dawdle)
+    workers.submit([(Candidate("default", name), str(path)) for name, path in (("good", image), ("bad", bad))])
+    began = time.monotonic()
+    while not (finished := workers.finished()):
+        assert time.monotonic() < began + PATIENCE_SECONDS
+        time.sleep(0.02)
+    assert [one.candidate.relative_path for one in finished] == ["good"]
 
 
-def test_large_files_are_not_made_to_wait_for_each_other(workers, image):
-    """A message about small files is about many, one about large files about few."""
-    candidates = [Candidate("default", str(n), settled=FileIdentity(1, n, 3 << 20, 1, 1)) for n in range(4)]
-    workers.submit([(candidate, str(image)) for candidate in candidates])
-    assert workers.messages == 4
-    assert workers.share_of(1) == workers.share_of(0) == 1
-    assert workers.share_of(1_000_000) == 32
+def test_files_do_not_wait_behind_a_slow_one_while_others_are_free(fault_file, image, bad, let_fail):
+    """A worker has few files with it: what is left goes to the others."""
+    let_fail(hostile_work.in_worker, hostile_work.dawdle)
+    workers = Workers(Scoring(workers=2, timeout_seconds=10.0), threading.Event().set)
+    try:
+        files = [("bad", bad), *((str(number), image) for number in range(20))]
+        workers.submit([(Candidate("default", name), str(path)) for name, path in files])
+        order: list[str] = []
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while workers.in_work:
+            assert time.monotonic() < deadline
+            order += [one.candidate.relative_path for one in workers.finished()]
+            time.sleep(0.02)
+    finally:
+        workers.stop()
+    assert order.index("bad") >= 18
 
 
-def test_once_told_to_stop_a_worker_begins_no_further_file(workers, image, tmp_path, monkeypatch):
-    """What a batch had no time for is let go of; it is in the inbox."""
+def test_once_told_to_stop_a_worker_begins_no_further_file(workers, image):
+    """What no worker has is let go of; it is in the inbox. What one has is finished."""
+    _measured(workers, image)
+    workers.submit([(Candidate("default", str(number)), str(image)) for number in range(60)])
     workers.begin_nothing_more()
-    tasks = [Task(Candidate("default", name), name) for name in "ab"]
-    workers._in_work = {task.candidate: task for task in tasks}
-    workers._go_on_with(tasks)
-    assert workers.in_work == 0
-    assert workers.messages == 0
+    assert workers.in_work < 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while workers.in_work:
+        assert time.monotonic() < deadline
+        workers.finished()
+        time.sleep(0.02)
 
 
 def test_processes_that_cannot_be_started_stall_the_source(workers, image, monkeypatch):
     """Without memory, descriptors or threads for a worker the file is put back, and its source pauses."""
-    monkeypatch.setattr(workers._pool, "schedule", _no_processes)
+    monkeypatch.setattr("imageguard_daemon.sandbox.processes.start_process", _no_processes)
+    for one in list(workers._processes):
+        one.process.kill()
     assert isinstance(_measured(workers, image)["good.jpg"].error, StalledError)
 
 
@@ -196,46 +234,46 @@ def _no_processes(*_arguments, **_options):
 def test_losing_idle_processes_costs_nothing(workers, image):
     """Processes killed while they have no task are replaced."""
     _measured(workers, image)
-    for process in multiprocessing.active_children():
-        process.kill()
+    for one in list(workers._processes):
+        one.process.kill()
     assert _measured(workers, image)["good.jpg"].measurement.measures is not None
     assert workers.mishaps == 0
 
 
 def test_processes_that_are_lost_again_and_again_end_the_daemon_for_another_try(workers, image, monkeypatch):
     """Mostly memory is short: the code is one that systemd tries again, not the end."""
-    monkeypatch.setattr("imageguard_daemon.sandbox.workers._POOLS_LOST_IN_A_ROW", 0)
+    monkeypatch.setattr("imageguard_daemon.sandbox.workers._LOST_IN_A_ROW", 0)
     _measured(workers, image)
-    for process in multiprocessing.active_children():
-        process.kill()
+    for one in list(workers._processes):
+        one.process.kill()
     with pytest.raises(StalledError, match="before they have done anything"):
         _measured(workers, image)
 
 
 def test_processes_that_neither_answer_nor_end_are_replaced(image, monkeypatch):
     """Workers stopped before they take a task, which no time limit sees, don't hold it for ever."""
-    monkeypatch.setattr("imageguard_daemon.sandbox.workers._BEGIN_SECONDS", 10.0)
+    monkeypatch.setattr("imageguard_daemon.sandbox.processes._BEGIN_SECONDS", 10.0)
     workers = Workers(Scoring(workers=1, timeout_seconds=1.0), threading.Event().set)
     try:
         _measured(workers, image)
-        for process in multiprocessing.active_children():
-            os.kill(process.pid, signal.SIGSTOP)
+        for one in workers._processes:
+            os.kill(one.process.pid, signal.SIGSTOP)
         assert _measured(workers, image)["good.jpg"].measurement.measures is not None
     finally:
         workers.stop()
 
 
 def test_room_is_bounded(workers, image):
-    """The pool says when it has enough to do."""
-    assert workers.has_room
-    for number in range(2):
-        workers.submit([(Candidate("default", f"{number}.jpg"), str(image))])
-    assert not workers.has_room
+    """The pool says how much more it should be given."""
+    room = workers.capacity
+    assert room >= 2
+    workers.submit([(Candidate("default", f"{number}.jpg"), str(image)) for number in range(room)])
+    assert workers.capacity == 0
 
 
-def test_a_decoder_that_cannot_be_set_up_is_no_images_fault(workers, image, monkeypatch):
+def test_a_decoder_that_cannot_be_set_up_is_no_images_fault(workers, image, let_fail):
     """Where the kernel refuses to confine it, all ends with the reason, and no image is called corrupt."""
-    _let_fail(monkeypatch, hostile_work.where_nothing_is_confined, hostile_work.crash)
+    let_fail(hostile_work.where_nothing_is_confined, hostile_work.crash)
     with pytest.raises(UnavailableError, match=r"does not work here.*seccomp: Operation not permitted"):
         _measured(workers, image)
 
@@ -253,22 +291,25 @@ def test_the_time_a_file_takes_to_be_read_is_not_that_of_decoding_it(image, monk
         time.sleep(0.2)
         return file.read(most_bytes)
 
-    monkeypatch.setattr(worker_process, "_decoder", Decoder())
     monkeypatch.setattr(worker_process.measurement, "_read_all", slowly)
-    [found] = worker_process.measure_batch([str(image)], Limits(), 0, 0.1)
+    memory = Progress.make()
+    worker = Worker(measure.task(), 1 << 30, Limits(), 0.1, checks=False, progress=Progress(memory), decoder=Decoder())
+    os.close(memory)
+    found = worker.measure(1, str(image))
     assert found.sha256 == hashlib.sha256(image.read_bytes()).hexdigest()
     assert given == [0.1]
+    assert (worker.progress.at, worker.progress.is_reading) == (1, False)
 
 
-def test_a_worker_that_has_stopped_by_itself_says_nothing_about_the_file(workers, bad, monkeypatch):
+def test_a_worker_that_has_stopped_by_itself_says_nothing_about_the_file(workers, bad, let_fail):
     """It ends a decoder that takes too long: when it does not come to that, no image is to blame."""
-    _let_fail(monkeypatch, hostile_work.in_worker, hostile_work.hang_decoding)
+    let_fail(hostile_work.in_worker, hostile_work.hang_decoding)
     assert isinstance(_measured(workers, bad)["bad.jpg"].error, RetryableError)
 
 
-def test_the_time_a_decoder_takes_to_begin_is_no_images(workers, image, monkeypatch):
+def test_the_time_a_decoder_takes_to_begin_is_no_images(workers, image, let_fail):
     """On a machine with too much to do a new one may take longer than an image may: no image is called too large."""
-    _let_fail(monkeypatch, hostile_work.where_decoders_begin_late, 2.5)
+    let_fail(hostile_work.where_decoders_begin_late, hostile_work.crash)
     assert _measured(workers, image)["good.jpg"].measurement.measures is not None
     assert workers.mishaps == 0
 
@@ -285,11 +326,11 @@ def test_workers_of_another_edition_do_nothing_for_an_older_daemon(image, monkey
         workers.stop()
 
 
-def test_a_worker_lost_after_an_upgrade_ends_the_daemon_for_a_new_start(workers, image, bad, monkeypatch):
+def test_a_worker_lost_after_an_upgrade_ends_the_daemon_for_a_new_start(workers, image, bad, monkeypatch, let_fail):
     """Whatever the new files do with the old daemon's messages: it looks for new files before it blames anything."""
     assert _measured(workers, image)["good.jpg"].measurement
     monkeypatch.setattr("imageguard_daemon.sandbox.workers.installed_edition", lambda: "a newer one")
-    _let_fail(monkeypatch, hostile_work.in_worker, hostile_work.crash)
+    let_fail(hostile_work.in_worker, hostile_work.crash)
     with pytest.raises(ReplacedError):
         _measured(workers, bad)
 
@@ -310,20 +351,14 @@ def test_the_edition_is_that_of_the_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-def test_a_full_dev_shm_of_others_is_told_and_passes(image):
-    """What every account may fill is needed for a moment at start: it is named, and the start is tried again."""
+def test_a_full_dev_shm_of_others_hinders_no_worker(image):
+    """What every account may fill is not needed."""
     program = f"""
 import threading
 from pathlib import Path
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.core.errors import StalledError
 from imageguard_daemon.sandbox.workers import Workers
 from tests.unit.sandbox.test_workers import _measured
-try:
-    Workers(Scoring(workers=1), threading.Event().set)
-except StalledError as error:
-    print(error)
-Path("/dev/shm/others").unlink()
 workers = Workers(Scoring(workers=1), threading.Event().set)
 print(_measured(workers, Path({str(image)!r}))["good.jpg"].measurement.measures.width)
 workers.stop()
@@ -333,6 +368,17 @@ workers.stop()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    told, width = done.stdout.splitlines()
-    assert told.startswith("worker processes cannot be started: No space left on device in /dev/shm")
-    assert width == "200"
+    assert done.stdout.split() == ["200"]
+
+
+def test_errors_come_through_as_they_were():
+    """What a worker says of a file is what the daemon sorts: the kind of error, its number, its words."""
+    gone = FileNotFoundError(errno.ENOENT, "No such file or directory", "a.jpg")
+    for said in (gone, OSError(errno.EIO, "Input/output error"), StalledError("gone"), ChangedError("other")):
+        heard = read_answer(pack_answer(1, said))
+        assert (type(heard), str(heard)) == (type(said), str(said))
+    killed = Loss("was killed", Cause.killed)
+    assert read_answer(pack_answer(1, killed)) == killed
+    identity = FileIdentity(1, 2, 3, 4, 5)
+    found = Measurement("ab", issue="corrupt", detail="no end", identity=identity, duration_ms=1.5)
+    assert read_answer(pack_answer(1, found)) == found
