@@ -1,10 +1,7 @@
 """Verdicts on a list of files, each judged once: known ones from a cache or an audit log, the others measured now."""
 
-import json
 import math
 import os
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,18 +12,17 @@ from typing import TypedDict
 
 from pydantic import ValidationError
 
-import imageguard_daemon
 from imageguard_daemon.audit.file_index import RecordedMeasurements
 from imageguard_daemon.audit.measurement_cache import MeasuredFiles
-from imageguard_daemon.batch.measuring import cache_folder, version_of
+from imageguard_daemon.batch.measuring import Measuring, Unread, cache_folder, version_of
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.core.errors import NoInputError, UnavailableError
+from imageguard_daemon.core.errors import ImageguardError, NoInputError, UnavailableError
 from imageguard_daemon.core.file_lock import FileLock
 from imageguard_daemon.core.model import FileIdentity, Measurement, PresetName, Thresholds
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.regular_files import regular_file
 from imageguard_daemon.quality.policy import decide_on_file, thresholds_for
-from imageguard_daemon.quality.readout import readout_of, scorer_by
+from imageguard_daemon.quality.readout import Readout, readout_of, scorer_by
 
 Path_ = str | os.PathLike[str]
 
@@ -126,7 +122,7 @@ def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Mea
         store.commit()
         if not unknown:
             return found, {}
-        troubles = _measure(unknown, cache, scoring, version)
+        troubles = _measure(unknown, store, scoring, own)
         return {**found, **_known(unknown, store, None)}, troubles
 
 
@@ -162,26 +158,27 @@ def _known(paths: Sequence[str], store: MeasuredFiles, log: RecordedMeasurements
     return found
 
 
-def _measure(paths: Sequence[str], cache: Path, scoring: Scoring, version: str) -> Troubles:
-    """Have a process of its own measure files into the cache, which is of this version; gives those it could not."""
-    command = [sys.executable, "-P", "-m", "imageguard_daemon.batch.shared_measurer", str(cache)]
-    command += [str(scoring.workers), version, *([str(scoring.readout)] if scoring.readout else [])]
-    here = str(Path(imageguard_daemon.__file__).parent.parent)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
-    given = b"".join(os.fsencode(path) + b"\0" for path in paths)
-    made = subprocess.run(  # noqa: S603 - our own module
-        command, input=given, stdout=subprocess.PIPE, env=environment, check=False
-    )
-    if made.returncode != os.EX_OK:
-        raise UnavailableError(f"the images could not be judged: {_why(made)}")
-    images = [json.loads(line) for line in made.stdout.splitlines()]
-    return {image["path"]: (image["reason"], image["detail"]) for image in images}
+def _measure(paths: Sequence[str], store: MeasuredFiles, scoring: Scoring, readout: Readout | None) -> Troubles:
+    """Measure files into the cache, by the readout that was read at first; gives those that could not be measured."""
+    troubles: Troubles = {}
 
+    class Unreadable(Unread):
+        """Takes down each file that cannot be read, in place of counting it."""
 
-def _why(made: "subprocess.CompletedProcess[bytes]") -> str:
-    with suppress(ValueError, IndexError, KeyError):  # one that was killed leaves half a line, or none
-        return str(json.loads(made.stdout.splitlines()[-1])["error"])
-    return f"the measuring process ended with {made.returncode}"
+        def add(self, path: str, why: str) -> None:
+            troubles[path] = ("unreadable", why)
+
+    def note(path: str, measurement: Measurement) -> None:
+        if measurement.issue == "unsupported":
+            troubles[path] = ("unsupported", measurement.detail)
+
+    try:
+        Measuring(store, scoring, readout, Unreadable()).run(paths, note)
+    except ImageguardError as error:
+        raise UnavailableError(f"the images could not be judged: {error}") from error
+    finally:
+        store.commit()
+    return troubles
 
 
 @contextmanager

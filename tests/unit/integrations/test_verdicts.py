@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,9 +153,10 @@ def test_a_readout_of_ones_own_has_measurements_of_its_own(files, tmp_path, monk
 
 
 @pytest.mark.parametrize("with_", ["another", "none"])
-def test_a_readout_that_is_replaced_meanwhile_measures_nothing(files, tmp_path, monkeypatch, with_):
-    """Verdicts of one call are of one readout: the call ends with what happened, and the next one is by the new."""
+def test_a_readout_that_is_replaced_meanwhile_is_not_mixed_in(files, tmp_path, monkeypatch, with_):
+    """Verdicts of one call are of one readout, the one that was read at first; the next call is by the new."""
     own, cache, known = write_readout(tmp_path / "own.npz"), tmp_path / "cache", verdicts._known
+    expected = validate(files[0], readout=own).score
 
     def replacing(*asked):
         if with_ == "another":
@@ -167,14 +166,26 @@ def test_a_readout_that_is_replaced_meanwhile_measures_nothing(files, tmp_path, 
         return known(*asked)
 
     monkeypatch.setattr(verdicts, "_known", replacing)
-    told = r"/\S*own.npz was replaced" if with_ == "another" else r"the readout was replaced meanwhile: .*not a readout"
-    with pytest.raises(UnavailableError, match=f"^the images could not be judged: {told}"):
-        verdicts_on(files[:1], Judging(cache=cache, readout=own))
-    with closing(sqlite3.connect(cache)) as kept:
-        assert kept.execute("SELECT count(*) FROM measured").fetchone() == (0,)
+    assert verdicts_on(files[:1], Judging(cache=cache, readout=own))[0].score == pytest.approx(expected)
     monkeypatch.undo()
     write_readout(own, moved=-0.4)
-    assert verdicts_on(files[:1], Judging(cache=cache, readout=own))[0].is_readable
+    asked = _count(monkeypatch)
+    after = verdicts_on(files[:1], Judging(cache=cache, readout=own))[0]
+    assert after.score == pytest.approx(validate(files[0], readout=own).score)
+    assert after.score != pytest.approx(expected)
+    assert len(asked) == 1
+
+
+def test_the_main_program_is_not_run_again(files, tmp_path):
+    """A training script without a guard around its main part is run once, however many processes measure for it."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "from imageguard_daemon.integrations.verdicts import Judging, verdicts_on\n"
+        "print('begun')\n"
+        f"print(verdicts_on([{files[0]!r}], Judging(cache={str(tmp_path / 'cache')!r}, workers=2))[0].is_readable)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["begun", "True"]
 
 
 def test_what_is_not_a_readout_is_a_value_error(files, tmp_path):
