@@ -10,7 +10,7 @@ from pathlib import Path
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.core.model import Candidate, FileIdentity, Intent, JudgedFile, Measurement, Outcome
 from imageguard_daemon.quality.policy import PRESETS, decide
-from tests.helpers.bench import GOOD
+from tests.helpers.pipeline_bench import GOOD
 
 RECORDS_OF_AN_IMAGE = 3
 """One in `decision_records`, one in `intents`, one in `outcomes`; and as many links in `chain`, not counted here."""

@@ -19,7 +19,7 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.core.model import Candidate, JudgedFile, Measurement, Measures, Outcome
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from tests.helpers import images
-from tests.helpers.bench import GOOD
+from tests.helpers.pipeline_bench import GOOD
 from tests.helpers.records import intent
 
 _SPOILED: dict[str, dict[str, float]] = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers.bench import Bench
+from tests.helpers.pipeline_bench import Bench
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from imageguard_daemon.audit.measurement_cache import MeasuredFiles
 from imageguard_daemon.core.errors import NoInputError, UnavailableError, UsageError
 from imageguard_daemon.core.model import FileIdentity, Measurement
-from tests.helpers.bench import GOOD
+from tests.helpers.pipeline_bench import GOOD
 
 IDENTITY = FileIdentity(2**63 + 5, 2**64 - 1, 1000, -1, 2**63 + 9)
 MEASURED = Measurement("ab" * 32, GOOD, camera="Acme", image_format="JPEG", duration_ms=3.5, identity=IDENTITY)

@@ -13,7 +13,7 @@ from imageguard_daemon.batch.scan_summary import OTHER_CLASSES, Totals
 from imageguard_daemon.core.errors import AlreadyRunningError, DataError, NoInputError, StorageError
 from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.quality.version import loops_here
-from tests.helpers.bench import BLURRY, GOOD
+from tests.helpers.pipeline_bench import BLURRY, GOOD
 from tests.helpers.shards import shard, terms
 
 pytest.importorskip("pyarrow", reason="needs the extra `parquet`")

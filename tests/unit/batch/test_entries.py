@@ -11,7 +11,7 @@ from imageguard_daemon.core.errors import NoInputError
 from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.quality.policy import PRESETS
 from imageguard_daemon.review.acting import reject, release
-from tests.helpers.bench import GOOD
+from tests.helpers.pipeline_bench import GOOD
 from tests.helpers.rejections import Rejections
 
 

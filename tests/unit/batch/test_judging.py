@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from imageguard_daemon.batch.judging import COLUMNS, Rules, cells_of, judge, row_of
 from imageguard_daemon.core.model import FileIdentity, Measurement, Measures
 from imageguard_daemon.quality.policy import decide, thresholds_for
-from tests.helpers.bench import BLURRY, GOOD
+from tests.helpers.pipeline_bench import BLURRY, GOOD
 
 RULES = Rules("general", thresholds_for("general"))
 IDENTITY = FileIdentity(1, 2, 3, 4, 5)

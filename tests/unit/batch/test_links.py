@@ -11,7 +11,7 @@ from imageguard_daemon.batch.links import Linker
 from imageguard_daemon.core.errors import ChangedError
 from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.quality.policy import thresholds_for
-from tests.helpers.bench import BLURRY, GOOD
+from tests.helpers.pipeline_bench import BLURRY, GOOD
 
 
 @pytest.fixture

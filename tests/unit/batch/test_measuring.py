@@ -14,8 +14,8 @@ from imageguard_daemon.core.errors import RetryableError
 from imageguard_daemon.core.model import Candidate, FileIdentity, Measurement
 from imageguard_daemon.quality.readout import readout_of
 from imageguard_daemon.sandbox.workers import Finished
-from tests.helpers.bench import GOOD
 from tests.helpers.images import jpeg, photo
+from tests.helpers.pipeline_bench import GOOD
 from tests.helpers.readouts import write_readout
 
 Answer = Callable[[str, int], Measurement | Exception]

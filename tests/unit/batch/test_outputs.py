@@ -12,7 +12,7 @@ from imageguard_daemon.batch.outputs import CsvForm, Outputs
 from imageguard_daemon.core.errors import AlreadyRunningError, NoInputError, UsageError
 from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.quality.policy import thresholds_for
-from tests.helpers.bench import BLURRY, GOOD
+from tests.helpers.pipeline_bench import BLURRY, GOOD
 
 
 def _row(name: str = "1.jpg", measures: object = GOOD) -> dict[str, Value]:

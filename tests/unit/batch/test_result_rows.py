@@ -18,7 +18,7 @@ from imageguard_daemon.core.errors import NoInputError
 from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.quality.policy import PRESETS
 from imageguard_daemon.quality.version import SCORER_VERSION
-from tests.helpers.bench import GOOD
+from tests.helpers.pipeline_bench import GOOD
 
 MEASURED = Measurement("ab" * 32, GOOD, image_format="JPEG", identity=FileIdentity(1, 2, 1000, 3, 4))
 NOT_WRITTEN = "has something in it that no scan has written"

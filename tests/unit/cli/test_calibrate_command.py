@@ -3,7 +3,7 @@
 from imageguard_daemon.calibration.collection import collect
 from imageguard_daemon.cli.calibrate import _too_few
 from imageguard_daemon.core.model import Measurement
-from tests.helpers.bench import GOOD
+from tests.helpers.pipeline_bench import GOOD
 
 
 def test_too_few_images_are_told_with_what_became_of_the_others() -> None:

@@ -12,7 +12,7 @@ from imageguard_daemon.core.leases import Writers
 from imageguard_daemon.core.names import aside_name
 from imageguard_daemon.daemon import kept_sources, recovery
 from imageguard_daemon.daemon.returning import LOOK_AFTER_SECONDS
-from tests.helpers.bench import Bench
+from tests.helpers.pipeline_bench import Bench
 
 HIDDEN = f"inbox/cat/{aside_name(1)}"
 

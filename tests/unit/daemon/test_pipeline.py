@@ -12,8 +12,8 @@ from imageguard_daemon.core.model import Candidate, FileIdentity
 from imageguard_daemon.daemon.recovery import recover
 from imageguard_daemon.filing import mover, renaming
 from imageguard_daemon.filing.mover import Move
-from tests.helpers.bench import Bench
 from tests.helpers.moving import refusing
+from tests.helpers.pipeline_bench import Bench
 
 
 class _CrashError(BaseException):

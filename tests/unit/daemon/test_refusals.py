@@ -17,8 +17,8 @@ from imageguard_daemon.core.model import Candidate
 from imageguard_daemon.daemon.refusals import PAUSES, Refusals
 from imageguard_daemon.filing import refusals as refusing_folders
 from imageguard_daemon.filing import renaming
-from tests.helpers.bench import Bench
 from tests.helpers.moving import refusing
+from tests.helpers.pipeline_bench import Bench
 
 NOBODY = 65534
 OTHERS = {f"accepted/dog/{number}.jpg": b"%d" % number for number in range(20)}

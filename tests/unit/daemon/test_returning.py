@@ -16,7 +16,7 @@ from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.daemon import returning
 from imageguard_daemon.daemon.recovery import recover
 from imageguard_daemon.daemon.returning import LOOK_AFTER_SECONDS, Comparisons
-from tests.helpers.bench import Bench
+from tests.helpers.pipeline_bench import Bench
 from tests.helpers.records import intent
 
 

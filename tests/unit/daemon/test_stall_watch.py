@@ -11,7 +11,7 @@ import pytest
 
 from imageguard_daemon.daemon import stall_watch
 from imageguard_daemon.daemon.stall_watch import StallWatch, waiting
-from tests.helpers.bench import Bench
+from tests.helpers.pipeline_bench import Bench
 
 PATIENCE_SECONDS = 60.0
 HANGING = """

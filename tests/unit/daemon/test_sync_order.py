@@ -12,7 +12,7 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.daemon.recovery import recover
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.review.acting import confirm, purge
-from tests.helpers.bench import Bench
+from tests.helpers.pipeline_bench import Bench
 from tests.helpers.records import Tree, intent, judged
 from tests.helpers.rejections import Rejections
 

@@ -10,8 +10,8 @@ import pytest
 from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.sandbox import sender_checksums
 from imageguard_daemon.sandbox.sender_checksums import LIST_BYTES, compared, said_of
-from tests.helpers.bench import GOOD
 from tests.helpers.moving import refusing
+from tests.helpers.pipeline_bench import GOOD
 
 DATA = b"what was sent"
 SHA = hashlib.sha256(DATA).hexdigest()

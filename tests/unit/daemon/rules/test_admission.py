@@ -7,7 +7,7 @@ import pytest
 from imageguard_daemon.core.model import Candidate, FileIdentity, Measurement
 from imageguard_daemon.daemon.rules import admission
 from imageguard_daemon.daemon.rules.admission import Doubts, is_doubtful
-from tests.helpers.bench import GOOD, Bench
+from tests.helpers.pipeline_bench import GOOD, Bench
 
 NOW, SETTLE = 1000.0, 60.0
 STATE = FileIdentity(1, 2, 3, 4, 5)
