@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import tokenize
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 
 PACKAGE = "imageguard_daemon"
 SMALL_LINES = 60
+SETTLE_AND_FILE_SECONDS = 15
 _NO_CODE = {
     tokenize.COMMENT,
     tokenize.NL,
@@ -33,14 +35,20 @@ _seen = set()
 def _note(frame, event, arg):
     code = frame.f_code
     if event == "call" and code.co_flags & 1 and code not in _seen and "/imageguard_daemon/" in code.co_filename:
+        while frame := frame.f_back:
+            if frame.f_code.co_name == "<module>" and frame.f_globals["__name__"] != "__main__":
+                return  # a module that is being loaded calls functions, whatever it is loaded for
         _seen.add(code)
         try:
             os.write(_log, f"{code.co_filename}:{code.co_qualname}\\n".encode())
         except OSError:
             pass
-sys.setprofile(_note)
-threading.setprofile(_note)
-os.register_at_fork(after_in_child=lambda: sys.setprofile(None))
+def begin():
+    sys.setprofile(_note)
+    threading.setprofile(_note)
+    os.register_at_fork(after_in_child=lambda: sys.setprofile(None))
+if "-c" not in sys.orig_argv[1:2]:
+    begin()
 """
 """Loaded by each process of the daemon as sitecustomize: notes each function of the package that is called.
 
@@ -96,12 +104,17 @@ def density(paths: Iterable[Path]) -> tuple[float, float]:
 
 
 def trip(root: Path, image: Path) -> list[str]:
-    """Give the files with functions that one image calls in `run --once`, and an empty inbox does not."""
-    with_image, without = (_called(root, given) for given in (image, None))
-    return sorted({function.partition(":")[0] for function in with_image - without})
+    """Give the files with functions that one image calls on its way, and a daemon with an empty inbox does not.
+
+    What decodes is confined and cannot tell; a second call of `validate` in one process shows what that runs.
+    """
+    judge = f"package.validate({str(image)!r})"
+    twice = f"import sitecustomize, {PACKAGE} as package; {judge}; sitecustomize.begin(); {judge}"
+    called = _called(root, image) - _called(root, None) | _called(root, None, [sys.executable, "-c", twice])
+    return sorted({function.partition(":")[0] for function in called})
 
 
-def _called(root: Path, image: Path | None) -> set[str]:
+def _called(root: Path, image: Path | None, command: list[str] | None = None) -> set[str]:
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         (here / "sitecustomize.py").write_text(_WATCH, encoding="utf-8")
@@ -110,10 +123,11 @@ def _called(root: Path, image: Path | None) -> set[str]:
         if image:
             (inbox / image.name).write_bytes(image.read_bytes())
         environment = os.environ | {"PYTHONPATH": f"{here}:{root}", "TRIP_LOG": str(here / "called")}
-        run = [sys.executable, "-m", PACKAGE, "run", "--once", str(here / "ingest")]
-        code = f"import {PACKAGE} as package; package.validate({str(image)!r})" if image else f"import {PACKAGE}"
-        for command in (run, [sys.executable, "-c", code]):
-            subprocess.run(command, env=environment, cwd=root, check=False, capture_output=True)  # noqa: S603 - itself
+        run = command or [sys.executable, "-m", PACKAGE, "run", str(here / "ingest")]
+        with subprocess.Popen(run, env=environment, cwd=root, stderr=subprocess.DEVNULL) as process:  # noqa: S603 - itself
+            if not command:
+                time.sleep(SETTLE_AND_FILE_SECONDS)  # without an image, too: workers warm up meanwhile
+                process.terminate()
         return set((here / "called").read_text(encoding="utf-8").splitlines())
 
 
