@@ -16,7 +16,7 @@ from typing import Any
 
 from imageguard_daemon.__main__ import main
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.daemon import pipeline
+from imageguard_daemon.daemon import moves, pipeline
 from imageguard_daemon.daemon.filed_images import FiledImages
 from imageguard_daemon.daemon.main_loop import Reporter
 from imageguard_daemon.intake.inbox import Inbox
@@ -30,9 +30,9 @@ STAGES: tuple[tuple[Any, str, str], ...] = (
     (pipeline, "judge", "deciding"),
     (AuditWriter, "record_intents", "recording"),
     (AuditWriter, "record_outcomes", "recording"),
-    (pipeline, "carry_out", "moving"),
+    (moves, "carry_out", "moving"),
     (FiledImages, "add", "log line"),
-    (Reporter, "step", "status"),
+    (Reporter, "publish", "status"),
 )
 _TICKS = os.sysconf("SC_CLK_TCK")
 _spent: Counter[str] = Counter()
@@ -72,13 +72,13 @@ def observe(file: Path) -> None:
     """Put the stopwatches in place."""
     for owner, name, stage in STAGES:
         setattr(owner, name, _timed(getattr(owner, name), stage))
-    step = Reporter.step
+    publish = Reporter.publish  # once a second, in the main thread
 
-    def step_and_keep(self: Reporter, *arguments: Any) -> None:
-        step(self, *arguments)
+    def publish_and_keep(self: Reporter, *arguments: Any) -> None:
+        publish(self, *arguments)
         _keep(file)
 
-    Reporter.step = step_and_keep  # type: ignore[method-assign]
+    Reporter.publish = publish_and_keep  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

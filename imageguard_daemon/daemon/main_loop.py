@@ -133,13 +133,17 @@ class Reporter(Part):
             return
         is_first = not self._next_at
         self._next_at = now + REPORT_SECONDS
+        self.publish(now)
+        if is_first:  # from now on there is something to answer
+            self._server.start()
+
+    def publish(self, now: float) -> None:
+        """Take a snapshot, and tell whoever asks or watches."""
         snapshot = self._metrics.snapshot = self._take(now)
         status.write(snapshot, self._state_folder)
         self._status_line.show(snapshot)
         watchdog = {"WATCHDOG": 1} if snapshot.makes_progress else {}
         notify(**watchdog, STATUS=summary(snapshot))
-        if is_first:  # from now on there is something to answer
-            self._server.start()
 
     def next_due(self, now: float) -> float | None:  # noqa: ARG002 - the protocol's
         """Report once a second."""
