@@ -171,6 +171,7 @@ class Workers:
             while True:
                 result = self._results.get_nowait()
                 if isinstance(result, Exception):
+                    self._results.put(result)  # nobody hands out anything any more: whoever asks again is told again
                     raise result
                 collected.append(result)
         self._in_work.difference_update(one.candidate for one in collected)
@@ -324,7 +325,10 @@ class Workers:
         self.mishaps += 1
         waited = f"that took longer than {self._timeout_seconds:g} s; is its disk or mount in order?"
         self._finish(Finished(task.candidate, error=OSError(errno.ETIMEDOUT, waited)))
-        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        waiting: list[Task] = []
+        with suppress(IndexError):  # the main thread may be letting go of them, too
+            while True:
+                waiting.append(self._waiting.popleft())
         source = task.candidate.source
         self._waiting.extend(one for one in (*others, *waiting) if one.candidate.source != source)
         same = deque(one for one in (*others, *waiting) if one.candidate.source == source)

@@ -248,6 +248,8 @@ def test_processes_that_are_lost_again_and_again_end_the_daemon_for_another_try(
         one.process.kill()
     with pytest.raises(StalledError, match="before they have done anything"):
         _measured(workers, image)
+    with pytest.raises(StalledError, match="before they have done anything"):
+        workers.finished()
 
 
 def test_processes_that_neither_answer_nor_end_are_replaced(image, monkeypatch):
