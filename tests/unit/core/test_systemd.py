@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from imageguard_daemon.core.systemd import Patience, notify
+from imageguard_daemon.core.systemd import StartProgress, notify
 
 
 def test_systemd_gets_each_word_on_its_line(tmp_path, monkeypatch):
@@ -25,7 +25,7 @@ def test_a_start_that_goes_on_asks_for_time_now_and_then(tmp_path, monkeypatch):
         server.bind(str(tmp_path / "socket"))
         server.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "socket"))
-        patience = Patience("counting sheep")
+        patience = StartProgress("counting sheep")
         for _ in range(100):
             clock[0] += 0.25
             patience.progress()

@@ -13,7 +13,7 @@ from imageguard_daemon.audit.counts import Dimension, Scope
 from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import page
 from imageguard_daemon.cli.report import report
-from imageguard_daemon.cli.selection_options import Asked, StateName, selection_of
+from imageguard_daemon.cli.selection_options import SelectionOptions, StateName, selection_of
 from imageguard_daemon.cli.simulate import simulate
 from imageguard_daemon.config import Audit, Metrics, Reporting, Settings
 from imageguard_daemon.daemon.alerting import current_findings
@@ -121,5 +121,5 @@ def test_alerts_end_their_period_now(database: Path) -> None:
 def test_a_selection_of_rejected_images_ends_now(database: Path) -> None:
     """What is released or purged since yesterday is not what is stamped for next year."""
     with open_log(database) as log:
-        assert len(page(log, selection_of(Asked(since="1d", state=StateName.all), None, []))) == 4
-        assert len(page(log, selection_of(Asked(state=StateName.all), None, []))) == 34
+        assert len(page(log, selection_of(SelectionOptions(since="1d", state=StateName.all), None, []))) == 4
+        assert len(page(log, selection_of(SelectionOptions(state=StateName.all), None, []))) == 34
