@@ -80,7 +80,7 @@ class Manifest:
 
     def __iter__(self) -> Generator[Line, None, None]:
         cells = {"parquet": self._parquet, "csv": self._csv, "jsonl": self._jsonl, "list": self._list}[self._form]
-        with self._told():
+        with self._in_words():
             for row, (path, class_name) in enumerate(chain.from_iterable(map(cells, self._files))):
                 yield self._line(row, path, class_name)
 
@@ -119,7 +119,7 @@ class Manifest:
     def _parts(self) -> list[str]:
         """Give the files: one, or those of a folder by name."""
         path = self._request.path
-        with self._told():
+        with self._in_words():
             if is_url(path):
                 system, inside = filesystem_of(path)
                 if not system.isdir(inside):
@@ -145,7 +145,7 @@ class Manifest:
                 yield file
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _in_words(self) -> Iterator[None]:
         """Say in words what is wrong with the manifest."""
         try:
             yield
@@ -162,7 +162,7 @@ class Manifest:
     def _rows_of_parquet(self) -> int:
         _, parquet = pyarrow_for("a Parquet manifest")
         rows = 0
-        with self._told():
+        with self._in_words():
             for path in self._files:
                 with self._opened(path) as file:
                     self._require_columns(parquet.ParquetFile(file).schema_arrow.names)

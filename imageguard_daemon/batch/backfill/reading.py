@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from imageguard_daemon.core.errors import StalledError
 
-Found = TypeVar("Found")
+Outcome = TypeVar("Outcome")
 _LOOK_SECONDS = 0.5
 
 
@@ -22,11 +22,11 @@ class ReadingHungError(StalledError):
 
 
 @dataclass(slots=True, eq=False)
-class Read(Generic[Found]):
+class Read(Generic[Outcome]):
     """One image to be read: `begin` and `end` say from when to when its bytes are waited for."""
 
     path: str
-    future: "Future[Found]" = field(default_factory=Future)
+    future: "Future[Outcome]" = field(default_factory=Future)
     waits_since: float | None = None
 
     def begin(self) -> None:
@@ -43,24 +43,24 @@ class Read(Generic[Found]):
         return since is not None and time.monotonic() - since > seconds
 
 
-class Readers(Generic[Found]):
+class Readers(Generic[Outcome]):
     """Threads that read one image each at a time, by `read`; bytes may take `seconds` to come."""
 
-    def __init__(self, at_a_time: int, seconds: float, read: "Callable[[Read[Found]], Found]") -> None:
+    def __init__(self, at_a_time: int, seconds: float, read: "Callable[[Read[Outcome]], Outcome]") -> None:
         self._seconds = seconds
         self._read = read
         self._not_hung = at_a_time
-        self._reads: SimpleQueue[Read[Found] | None] = SimpleQueue()
+        self._reads: SimpleQueue[Read[Outcome] | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._live, name="reader", daemon=True) for _ in range(at_a_time)]
         for thread in self._threads:
             thread.start()
 
-    def results(self, paths: Sequence[str]) -> "list[Found | BaseException]":
+    def results(self, paths: Sequence[str]) -> "list[Outcome | BaseException]":
         """Read all of them; gives what came or what went wrong, in their order.
 
         When all threads hang, what is left fails at once: its disk or store is gone.
         """
-        reads: list[Read[Found]] = [Read(path) for path in paths]
+        reads: list[Read[Outcome]] = [Read(path) for path in paths]
         for read in reads:
             self._reads.put(read)
         return [self._result(read) for read in reads]
@@ -75,7 +75,7 @@ class Readers(Generic[Found]):
             for thread in self._threads:
                 thread.join(_LOOK_SECONDS)
 
-    def _result(self, read: Read[Found]) -> "Found | BaseException":
+    def _result(self, read: Read[Outcome]) -> "Outcome | BaseException":
         while self._not_hung:
             if wait([read.future], _LOOK_SECONDS).done:
                 return read.future.exception() or read.future.result()

@@ -33,7 +33,7 @@ def name_of(number: int) -> str:
     return f"{number // SHARDS_IN_A_FOLDER:06d}/shard-{number:09d}.parquet"
 
 
-class Place(Protocol):
+class Storage(Protocol):
     """Where results are kept: names relative to it, with `/`."""
 
     def names(self, folder: str) -> set[str]:
@@ -49,7 +49,7 @@ class Place(Protocol):
         """Remove a file."""
 
 
-class LocalPlace:
+class LocalStorage:
     """A folder of this machine, or of a file system mounted here."""
 
     def __init__(self, folder: str) -> None:
@@ -81,7 +81,7 @@ class LocalPlace:
         os.unlink(os.path.join(self._folder, name))
 
 
-class ObjectPlace:
+class ObjectStorage:
     """A prefix in an object store, through fsspec."""
 
     def __init__(self, url: str) -> None:
@@ -91,10 +91,10 @@ class ObjectPlace:
         """Give the names in a folder."""
         try:
             self._system.invalidate_cache()
-            found = self._system.ls(f"{self._prefix}/{folder}".rstrip("/"), detail=False)
+            paths = self._system.ls(f"{self._prefix}/{folder}".rstrip("/"), detail=False)
         except FileNotFoundError:
             return set()
-        return {str(name).rstrip("/").rpartition("/")[2] for name in found}
+        return {str(name).rstrip("/").rpartition("/")[2] for name in paths}
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading."""
@@ -120,12 +120,12 @@ class ObjectPlace:
 
 
 class Results:
-    """The results of one back-fill. What the place says in its own errors is told in ours."""
+    """The results of one back-fill. What the storage says in its own errors is said in ours."""
 
     def __init__(self, out: str) -> None:
         self._shown = printable(out)
         self._folder = "" if is_url(out) else local_path(out)
-        self._place: Place = ObjectPlace(out) if is_url(out) else LocalPlace(self._folder)
+        self._storage: Storage = ObjectStorage(out) if is_url(out) else LocalStorage(self._folder)
         self._listed: tuple[str, set[str]] = ("", set())
 
     @contextmanager
@@ -139,7 +139,7 @@ class Results:
             yield
             return
         with ExitStack() as stack:
-            with self._told("write"):
+            with self._in_words("write"):
                 os.makedirs(self._folder, exist_ok=True)
                 lock = os.path.join(self._folder, _LOCK)
                 stack.enter_context(alone(lock, f"another back-fill is writing to {self._shown}"))
@@ -149,32 +149,32 @@ class Results:
         """Tell whether there is a result of a shard; asked in order, it lists each folder once."""
         folder, _, name = name_of(number).partition("/")
         if self._listed[0] != folder:
-            with self._told("read"):
-                self._listed = (folder, self._place.names(folder))
+            with self._in_words("read"):
+                self._listed = (folder, self._storage.names(folder))
         return name in self._listed[1]
 
     def numbers(self) -> Iterator[int]:
         """Yield the numbers of all shards that have a result, in order."""
-        with self._told("read"):
-            for folder in sorted(name for name in self._place.names("") if name.isdigit()):
-                for name in sorted(self._place.names(folder)):
+        with self._in_words("read"):
+            for folder in sorted(name for name in self._storage.names("") if name.isdigit()):
+                for name in sorted(self._storage.names(folder)):
                     if name.startswith("shard-") and name.endswith(".parquet"):
                         yield int(name[len("shard-") : -len(".parquet")])
 
     def read(self, number: int) -> bytes:
         """Give the result of a shard."""
-        with self._told("read"), self._place.open(name_of(number)) as file:
+        with self._in_words("read"), self._storage.open(name_of(number)) as file:
             return file.read()
 
     def write(self, number: int, content: bytes) -> None:
         """Put the result of a shard in place."""
-        with self._told("write"):
-            self._place.write(name_of(number), content)
+        with self._in_words("write"):
+            self._storage.write(name_of(number), content)
 
     def remove(self, number: int) -> None:
         """Remove the result of a shard."""
-        with self._told("write"):
-            self._place.remove(name_of(number))
+        with self._in_words("write"):
+            self._storage.remove(name_of(number))
 
     def description(self) -> dict[str, Any] | None:
         """Read what describes the run, None if there is nothing yet.
@@ -182,31 +182,31 @@ class Results:
         Raises:
             DataError: it cannot be understood.
         """
-        with self._told("read"):
+        with self._in_words("read"):
             try:
-                with self._place.open(DESCRIPTION) as file:
-                    found = json.loads(file.read())
+                with self._storage.open(DESCRIPTION) as file:
+                    description = json.loads(file.read())
             except FileNotFoundError:
                 return None
             except ValueError:
-                found = None
-        if not isinstance(found, dict):
+                description = None
+        if not isinstance(description, dict):
             raise DataError(f"{self._shown}/{DESCRIPTION} is not a description of a back-fill; name another --out")
-        return found
+        return description
 
     def describe(self, description: dict[str, Any]) -> None:
         """Put the description in place."""
-        with self._told("write"):
-            self._place.write(DESCRIPTION, f"{json.dumps(description, indent=2)}\n".encode())
+        with self._in_words("write"):
+            self._storage.write(DESCRIPTION, f"{json.dumps(description, indent=2)}\n".encode())
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing there that is not ours."""
-        with self._told("read"):
-            return all(name in {_LOCK, DESCRIPTION} or is_hidden(name) for name in self._place.names(""))
+        with self._in_words("read"):
+            return all(name in {_LOCK, DESCRIPTION} or is_hidden(name) for name in self._storage.names(""))
 
     @contextmanager
-    def _told(self, doing: str) -> Iterator[None]:
-        """Say in words what the place refuses."""
+    def _in_words(self, doing: str) -> Iterator[None]:
+        """Say in words what the storage refuses."""
         try:
             yield
         except FatalError:
@@ -218,5 +218,5 @@ class Results:
         except Exception as error:
             if isinstance(error, OSError) and error.strerror:
                 raise unwritable(error, f"cannot {doing} {self._shown}") from error
-            told = printable(str(error) or type(error).__name__)
-            raise StorageError(f"cannot {doing} {self._shown}: {told}") from error
+            reason = printable(str(error) or type(error).__name__)
+            raise StorageError(f"cannot {doing} {self._shown}: {reason}") from error

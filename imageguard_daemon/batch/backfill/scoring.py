@@ -81,8 +81,8 @@ def _measured(paths: Sequence[str], terms: Terms, measurer: BytesMeasurer) -> "l
     def measure(data: bytes) -> Measurement:
         return replace(measurer.measure(data), sha256=hashlib.sha256(data).hexdigest())
 
-    def read(one: Read[Measurement]) -> Measurement:
-        return measure_at(one, limits, terms.reading, measure)
+    def read(image: Read[Measurement]) -> Measurement:
+        return measure_at(image, limits, terms.reading, measure)
 
     readers = Readers(terms.reading.at_a_time, terms.reading.timeout_seconds, read)
     try:

@@ -17,7 +17,7 @@ from imageguard_daemon.core.names import printable
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decode.limits import Limits
 
-Given = TypeVar("Given")
+Answer = TypeVar("Answer")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _FOR_GOOD = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 _PAUSES = Backoff(first_seconds=0.5)
@@ -88,7 +88,7 @@ def _fetched(read: Read[Measurement], limits: Limits) -> bytes:
         read.end()
 
 
-def patiently(call: "Callable[[], Given]", attempts: int) -> "Given":
+def patiently(call: "Callable[[], Answer]", attempts: int) -> "Answer":
     """Ask a store, several times if need be, with growing pauses in between.
 
     Raises:
