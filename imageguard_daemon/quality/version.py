@@ -13,7 +13,7 @@ def scorer_with(readout: str) -> str:
     return f"{SCORER_VERSION}+{readout}" if readout else SCORER_VERSION
 
 
-def compiled_loops() -> Any:
+def compiled_features() -> Any:
     """Give the extension module that suits this processor, or None where the package was built without a compiler."""
     for name in ("_native_avx2", "_native"):
         with contextlib.suppress(ImportError):  # not built, or not for this processor
@@ -26,7 +26,7 @@ def loops_here() -> str:
 
     All give the same numbers, one several times as fast; who wonders about speed, or about a difference, asks this.
     """
-    module = compiled_loops()
+    module = compiled_features()
     if module is None:
         return "NumPy"
     return "compiled for AVX2" if module.__name__.endswith("_avx2") else "compiled"

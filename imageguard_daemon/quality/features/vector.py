@@ -20,7 +20,7 @@ from imageguard_daemon.quality.features.exposure import Tones
 from imageguard_daemon.quality.features.line_samples import Grid, lines
 from imageguard_daemon.quality.features.pixelation import LineFeatures
 from imageguard_daemon.quality.features.tiles import Floats, dense, reduced
-from imageguard_daemon.quality.version import compiled_loops
+from imageguard_daemon.quality.version import compiled_features
 
 _SMALLEST_SIDE_PX = 40
 """Less is repeated in mirror image until there is so much."""
@@ -41,7 +41,7 @@ AT_WORKING_SIZE = (*blur.NAMES, *noise.NAMES, *exposure.NAMES, "log_short_side")
 
 _NARROW = 20
 """Of a picture that is narrower, fewer than the 12 rows are left that are compared."""
-_native = compiled_loops()
+_native = compiled_features()
 
 
 @dataclass(frozen=True, slots=True)
