@@ -50,7 +50,9 @@ class Site:
 
     def won(self, moved: bool, judged: bytes) -> str:
         """Say what the attacker has won, if anything."""
-        if [p.name for p in self.outside.iterdir()] != ["a.png"] or (self.outside / "a.png").read_bytes() != SECRET:
+        secret = self.outside / "a.png"  # a mover by path may have put a link in its place, which leads to itself
+        is_untouched = [p.name for p in self.outside.iterdir()] == ["a.png"] and not secret.is_symlink()
+        if not is_untouched or secret.read_bytes() != SECRET:
             return "a file outside was touched"
         published = [p.read_bytes() for p in self.accepted.rglob("*") if p.is_file() and not p.is_symlink()]
         if any(content not in {judged, FOREIGN} for content in published):

@@ -94,7 +94,7 @@ def test_check_answers_for_every_kind_of_file(tmp_path):
         (["run", "--config", "wrong.yaml"], os.EX_CONFIG, "sources[0].preset"),
         (["run", "--config", "elsewhere.yaml"], os.EX_NOINPUT, "not made by themselves"),
         (["run", "file.txt"], os.EX_NOINPUT, "is a file, not a folder; a configuration"),
-        (["report", "nowhere"], os.EX_NOINPUT, "no audit database"),
+        (["report", "nowhere"], os.EX_NOINPUT, "does not exist; name the ROOT"),
         (["report", "--since", "yesterdayish", "."], os.EX_USAGE, "7d"),
         (["check", "--preset", "genral", "file.txt"], os.EX_USAGE, "did you mean 'general'"),
         (["check", "--set", "blur=3", "file.txt"], os.EX_USAGE, "unknown threshold 'blur'"),

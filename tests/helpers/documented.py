@@ -73,7 +73,9 @@ BEFORE: dict[str, str] = {
 """What must have been done before a command, where the document says so in words."""
 
 OTHER_BLOCKS: dict[tuple[str, str], str] = {
-    ("README.md", "20:38:41 quarantined"): "what `run` shows on a terminal: tests/unit/service/test_display.py",
+    ("README.md", "20:38:41 quarantined"): "what `run` shows on a terminal: tests/unit/daemon/test_status.py",
+    ("docs/architecture.md", "  ingest"): "one image's trip, drawn",
+    ("docs/architecture.md", "  cli"): "the rooms, drawn: tests/test_architecture.py holds them",
     ("docs/backfill.md", "-- DuckDB"): "another program, which is no dependency",
     ("docs/backfill.md", "results/\n"): "a folder as a tree: tests/unit/batch/test_backfill_results.py",
     ("docs/fleet.md", "-- as"): "tests/integration/test_fleet_roles.py runs them",
