@@ -66,12 +66,11 @@ def _poisoned(memory_bytes: int, _task: object) -> Decoder[Measurement]:
 
 
 MODULE = "tests.helpers.poisoned"
-decoder._STARVED_SHARE = 0.0  # what spins is told from what gets no processor, however busy the machine is
-worker_process.Decoder = _poisoned  # type: ignore[misc, assignment]
 
-processes.WORKER_MODULE = MODULE
-
-if __name__ == "__main__":
+if __name__ == "__main__":  # only here: who imports `POISONS` has workers of its own, which must stay what they are
+    decoder._STARVED_SHARE = 0.0  # what spins is told from what gets no processor, however busy the machine is
+    worker_process.Decoder = _poisoned  # type: ignore[misc, assignment]
+    processes.WORKER_MODULE = MODULE
     if all(argument.isdigit() for argument in sys.argv[1:]):
         worker_process.main()
     else:

@@ -41,8 +41,9 @@ def hints() -> PendingPaths:
 
 
 @pytest.fixture
-def watcher(tmp_path: Path, hints: PendingPaths) -> Iterator[InboxWatcher]:
-    """A started watcher of the temporary folder."""
+def watcher(tmp_path: Path, hints: PendingPaths, monkeypatch: pytest.MonkeyPatch) -> Iterator[InboxWatcher]:
+    """A started watcher of the temporary folder, which watches however busy the machine is."""
+    monkeypatch.setattr("imageguard_daemon.intake.watcher.START_SECONDS", 30.0)
     watcher = InboxWatcher(str(tmp_path), hints, canary_seconds=30.0)
     watcher.start()
     yield watcher
