@@ -38,8 +38,9 @@ def test_a_root_has_one_owner(tmp_path):
 
 def test_a_command_that_has_a_root_is_not_called_a_daemon():
     """`verify --repair` holds the same lock; what it was started as is what it is called."""
-    started = [sys.executable, "-c", "input()", "imageguard_daemon", "verify", "--repair"]
-    with subprocess.Popen(started, stdin=subprocess.PIPE) as process:
+    started = [sys.executable, "-c", "input(1)", "imageguard_daemon", "verify", "--repair"]
+    with subprocess.Popen(started, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.read(1)  # before it runs, the system may not know its arguments yet
         assert locks._who_is(str(process.pid)) == f"`verify` (process {process.pid})"
         process.communicate(b"\n")
     assert locks._who_is("unknown") == "another daemon (process unknown)"
