@@ -83,9 +83,11 @@ def receive_request(line: socket.socket) -> Message | None:
     """Wait for the next message from the process that this one works for, descriptor and all; None when it is gone.
 
     Raises:
-        OSError: there was nothing to do for long, or the line broke.
+        OSError: there was nothing to do for long, the line broke, or the descriptor was lost on the way.
     """
-    packet, descriptors, _, _ = socket.recv_fds(line, MAX_BYTES, 1)
+    packet, descriptors, flags, _ = socket.recv_fds(line, MAX_BYTES, 1)
+    if flags & socket.MSG_CTRUNC:  # else a worker without room for descriptors would measure by another readout
+        raise ConnectionError("what was passed with a message was lost on the way")
     return _read(packet, descriptors[0] if descriptors else None) if packet else None
 
 

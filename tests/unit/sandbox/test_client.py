@@ -1,6 +1,7 @@
 """A process that meets hostile bytes costs the question it dies over, and no other."""
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -115,3 +116,17 @@ def test_each_task_loads_only_what_it_needs() -> None:
     heavy = {"cv2", "simplejpeg", "pydantic", "sqlalchemy", "structlog"}
     assert not heavy & loaded(f"{host.__name__}, imageguard_daemon.sandbox.tasks.thumbnail")
     assert not heavy & loaded("imageguard_daemon.sandbox.answers")
+
+
+def test_what_is_lost_beside_a_message_is_not_taken_for_nothing():
+    """Without room for one more descriptor the kernel drops it, and a readout of one's own would be forgotten."""
+    ours, theirs = wire.pair()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ours, theirs:
+        wire.send_with_copy(ours, {"task": "measure"}, b"a readout")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            with pytest.raises(ConnectionError, match="lost on the way"):
+                wire.receive_request(theirs)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
