@@ -11,12 +11,13 @@ from imageguard_daemon.core import ownership
 from imageguard_daemon.core.errors import ImageguardError, StalledError, UnavailableError
 from imageguard_daemon.core.locks import ActingLock, DaemonLocks, running_process
 from imageguard_daemon.core.systemd import StartProgress, notify
-from imageguard_daemon.daemon import mount_memory, setup_folders, status
+from imageguard_daemon.daemon import setup_folders, status
 from imageguard_daemon.daemon.main_loop import MainLoop, StopSignals, Surroundings, Waker
 from imageguard_daemon.daemon.page_process import PageProcess
 from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.daemon.stall_watch import StallWatch
 from imageguard_daemon.daemon.status import StatusLine
+from imageguard_daemon.filing import mounts
 from imageguard_daemon.quality.readout import Readout, configured
 
 log = structlog.get_logger(__name__)
@@ -101,12 +102,12 @@ class Daemon:
             sources = {source.name: source for source in self._settings.sources}
             folders = [str(folder) for source in sources.values() for folder in source.folders]
             with self._stall_watch.touching("", "the folders of all sources, at the start"):
-                mount_memory.require_same_disks(self._settings.state_folder)  # or recovery would call files lost
+                mounts.require_same_disks(self._settings.state_folder)  # or recovery would call files lost
                 with ActingLock(self._settings.state_folder).held_if_free() as is_ours:
                     recovery = Recovery(audit, folders, sources)
                     recovery.begin(audit.unfinished(reviews=is_ours))  # a living command finishes its own
                 setup_folders.try_folders(self._settings.sources)
-                mount_memory.remember(self._settings.state_folder, folders)
+                mounts.remember_disks(self._settings.state_folder, folders)
             return self._serve(recovery, locks, once=once)
         finally:
             audit.close()

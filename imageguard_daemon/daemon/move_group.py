@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 from imageguard_daemon.core.errors import RetryableError
 from imageguard_daemon.core.model import Candidate, Outcome, OutcomeKind, RecordedIntent
-from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.folders import Folders, sync_all
 from imageguard_daemon.filing.mover import Move, NotPutBackError
-from imageguard_daemon.filing.syncing import sync_all
 
 
 @dataclass(slots=True)

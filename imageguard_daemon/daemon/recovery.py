@@ -15,11 +15,10 @@ from imageguard_daemon.core.leases import Writers, read_lease
 from imageguard_daemon.core.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.core.names import aside_name, printable, temporary_name
 from imageguard_daemon.core.regular_files import NotRegularError, opened, regular_file
-from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.folders import Folders, sync
 from imageguard_daemon.filing.recorded_paths import Places
 from imageguard_daemon.filing.renaming import Name, put_back, set_aside
 from imageguard_daemon.filing.rules.recovery_plan import Presence, Repair, repair_for
-from imageguard_daemon.filing.syncing import sync
 
 Place = tuple[int, str, str, int]
 """Where the file of an intent was found: intent id, path, SHA-256, size in bytes."""

@@ -26,11 +26,15 @@ from imageguard_daemon.core.model import RecordedIntent
 from imageguard_daemon.core.names import aside_name, printable, temporary_name
 from imageguard_daemon.core.regular_files import READ_ONLY_NO_TRAPS
 from imageguard_daemon.filing import refusals, renaming
-from imageguard_daemon.filing.copying import copy_proved
-from imageguard_daemon.filing.folders import Folders
-from imageguard_daemon.filing.judged_file import bears_judged, is_as_it_was, is_copied_or_numbered_anew, is_judged
+from imageguard_daemon.filing.folders import Folders, sync
+from imageguard_daemon.filing.judged_file import (
+    bears_judged,
+    copy_proved,
+    is_as_it_was,
+    is_copied_or_numbered_anew,
+    is_judged,
+)
 from imageguard_daemon.filing.renaming import Inode, Name, UnsafeNamesError, put_back, require_names
-from imageguard_daemon.filing.syncing import sync
 
 _MAY_BE_ABOUT_THE_NAME = renaming.CANNOT_RENAME_SAFELY | {errno.EIO, errno.EILSEQ}
 

@@ -14,9 +14,9 @@ from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.core.errors import RetryableError, StalledError
 from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.core.model import Candidate, Outcome
-from imageguard_daemon.daemon import mount_memory
 from imageguard_daemon.daemon.move_group import FileMove, carry_out
 from imageguard_daemon.daemon.recovery import Recovery
+from imageguard_daemon.filing import mounts
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.filing.mover import NameTakenError
@@ -50,7 +50,7 @@ def acting_on(settings: Settings) -> Iterator[Acting]:
         UnavailableError: the log is damaged or of another version, which is not changed under a running daemon.
     """
     require_log_of_own(settings)
-    mount_memory.require_same_disks(settings.state_folder)
+    mounts.require_same_disks(settings.state_folder)
     with writing_beside_daemon(settings, ReviewWriter) as audit:
         roots = tuple(str(folder) for source in settings.sources for folder in source.folders)
         sources = {source.name: source for source in settings.sources}

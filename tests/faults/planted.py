@@ -63,7 +63,7 @@ MISTAKES = (
     ),
     Mistake(
         "copies are not synced",
-        "filing/copying.py",
+        "filing/judged_file.py",
         "        sync(copy, intent.destination_path)\n",
         "        pass\n",
         ORDER,

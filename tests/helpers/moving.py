@@ -4,9 +4,8 @@ import os
 from collections.abc import Callable
 
 from imageguard_daemon.core.model import RecordedIntent
-from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.folders import Folders, sync_all
 from imageguard_daemon.filing.mover import Move
-from imageguard_daemon.filing.syncing import sync_all
 
 Rename = Callable[..., None]
 

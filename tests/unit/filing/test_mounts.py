@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.core.errors import StalledError
-from imageguard_daemon.daemon import mount_memory
 from imageguard_daemon.filing import mounts
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.mounts import Mounts, origin
@@ -21,10 +20,10 @@ XFS_BYTES = 300 * MEGABYTE
 ASK_IN_A_NAMESPACE = """
 import sys
 from pathlib import Path
-from imageguard_daemon.daemon import mount_memory
+from imageguard_daemon.filing import mounts
 state, *folders = sys.argv[1:]
-mount_memory.require_same_disks(Path(state))
-mount_memory.remember(Path(state), folders)
+mounts.require_same_disks(Path(state))
+mounts.remember_disks(Path(state), folders)
 """
 
 
@@ -102,17 +101,17 @@ def test_a_disk_unmounted_while_running_stalls_and_is_welcome_back(disk: Path) -
 
 def test_a_start_without_a_disk_that_was_there_is_refused(disk: Path, state_folder: Path) -> None:
     """The next start names the folder and the mount point, and how to say that it is meant."""
-    mount_memory.require_same_disks(state_folder)
-    mount_memory.remember(state_folder, [str(disk / "accepted")])
-    mount_memory.require_same_disks(state_folder)
+    mounts.require_same_disks(state_folder)
+    mounts.remember_disks(state_folder, [str(disk / "accepted")])
+    mounts.require_same_disks(state_folder)
     subprocess.run(["umount", disk], check=True)
     with pytest.raises(StalledError, match=r"is not mounted(.|\n)*accepted was on(.|\n)*disks\.json"):
-        mount_memory.require_same_disks(state_folder)
+        mounts.require_same_disks(state_folder)
     _mount(disk)
-    mount_memory.require_same_disks(state_folder)
+    mounts.require_same_disks(state_folder)
     subprocess.run(["umount", disk], check=True)
-    (state_folder / mount_memory.MEMORY_FILE).unlink()
-    mount_memory.require_same_disks(state_folder)
+    (state_folder / mounts.MEMORY_FILE).unlink()
+    mounts.require_same_disks(state_folder)
 
 
 def test_what_a_unit_remembers_holds_in_a_shell_and_the_other_way_round(disk: Path, state_folder: Path) -> None:
@@ -140,16 +139,16 @@ def test_a_disk_is_known_again_and_another_in_its_place_is_not(tmp_path: Path, k
     point.mkdir()
     _run_or_skip("mount", "-o", "loop", first, point)
     try:
-        mount_memory.remember(state_folder, [str(point)])
+        mounts.remember_disks(state_folder, [str(point)])
         known = mounts.disk_of(str(point))
         assert known.startswith(f"{kind}:")
         subprocess.run(["umount", point], check=True)
         subprocess.run(["mount", "-o", "loop", second, point], check=True)
         with pytest.raises(StalledError, match=rf"{known}(.|\n)*or was replaced, remove .*disks\.json"):
-            mount_memory.require_same_disks(state_folder)
+            mounts.require_same_disks(state_folder)
         subprocess.run(["umount", point], check=True)
         subprocess.run(["mount", "-o", "loop", first, point], check=True)
-        mount_memory.require_same_disks(state_folder)
+        mounts.require_same_disks(state_folder)
         assert mounts.disk_of(str(point / "not there yet")) == known
     finally:
         subprocess.run(["umount", point], check=True)
@@ -169,14 +168,14 @@ def test_another_subvolume_in_its_place_is_not_taken_for_it(tmp_path: Path, name
             subprocess.run(["btrfs", "subvolume", "create", top / subvolume], check=True, capture_output=True)
         device = _device_of(top)
         _run_or_skip("mount", "-o", f"subvol={named}", device, point)
-        mount_memory.remember(state_folder, [str(point / "cat")])
-        mount_memory.require_same_disks(state_folder)
+        mounts.remember_disks(state_folder, [str(point / "cat")])
+        mounts.require_same_disks(state_folder)
         subprocess.run(["umount", point], check=True)
         with pytest.raises(StalledError, match=f"cat was on {point}"):
-            mount_memory.require_same_disks(state_folder)
+            mounts.require_same_disks(state_folder)
         subprocess.run(["mount", "-o", "subvol=other", device, point], check=True)
         with pytest.raises(StalledError, match=f"/{named}, and is /other of the same file system"):
-            mount_memory.require_same_disks(state_folder)
+            mounts.require_same_disks(state_folder)
     finally:
         subprocess.run(["umount", "-q", point], check=False)
         subprocess.run(["umount", top], check=True)
@@ -192,15 +191,15 @@ def test_the_same_folder_of_the_same_disk_is_welcome_however_it_is_attached(tmp_
         (disk / "big").mkdir()
         (disk / "other").mkdir()
         _run_or_skip("mount", "--bind", disk / "big", point / "big")
-        mount_memory.remember(state_folder, [str(point / "big")])
+        mounts.remember_disks(state_folder, [str(point / "big")])
         subprocess.run(["umount", point / "big"], check=True)
         with pytest.raises(StalledError, match="big was on"):
-            mount_memory.require_same_disks(state_folder)
+            mounts.require_same_disks(state_folder)
         subprocess.run(["mount", "--bind", disk, point], check=True)
-        mount_memory.require_same_disks(state_folder)
+        mounts.require_same_disks(state_folder)
         subprocess.run(["mount", "--bind", disk / "other", point / "big"], check=True)
         with pytest.raises(StalledError, match="was /big, and is /other of the same file system"):
-            mount_memory.require_same_disks(state_folder)
+            mounts.require_same_disks(state_folder)
     finally:
         for mounted in (point / "big", point, disk):
             subprocess.run(["umount", "-q", mounted], check=False)
@@ -217,18 +216,18 @@ def test_a_root_that_was_moved_as_a_whole_is_missing_nothing(disk: Path, tmp_pat
     """Its memory came along to another disk or server, where it is right about what is beside it, and only that."""
     root = disk / "ingest"
     (root / "state").mkdir(parents=True)
-    mount_memory.remember(root / "state", [str(root / "accepted")])
+    mounts.remember_disks(root / "state", [str(root / "accepted")])
     shutil.copytree(root, tmp_path / "copy")
     subprocess.run(["umount", disk], check=True)
     shutil.copytree(tmp_path / "copy", root)
-    mount_memory.require_same_disks(root / "state")
+    mounts.require_same_disks(root / "state")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{half", '{"/a": 1}', '{"/a": {"origin": "/"}}', "1"])
 def test_a_damaged_memory_stops_nothing(state_folder: Path, content: str) -> None:
     """What cannot be read is as if it were not there."""
-    (state_folder / mount_memory.MEMORY_FILE).write_text(content)
-    mount_memory.require_same_disks(state_folder)
+    (state_folder / mounts.MEMORY_FILE).write_text(content)
+    mounts.require_same_disks(state_folder)
 
 
 def test_folders_that_share_the_roots_disk_are_never_missing(tmp_path: Path) -> None:

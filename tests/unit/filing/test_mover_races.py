@@ -15,7 +15,7 @@ from imageguard_daemon.core import file_systems
 from imageguard_daemon.core.errors import ChangedError, DataError, RetryableError, StalledError, StorageError
 from imageguard_daemon.core.leases import Writers, ask, writer_waits
 from imageguard_daemon.core.model import FileIdentity
-from imageguard_daemon.filing import mover, renaming, syncing
+from imageguard_daemon.filing import folders, mover, renaming
 from tests.helpers.moving import carry_out, refusing
 from tests.helpers.records import recorded
 
@@ -74,7 +74,7 @@ def test_an_upload_that_begins_during_the_move_is_not_lost(
             while not writer_waits(descriptor) and time.monotonic() < deadline:
                 time.sleep(0.001)
 
-    monkeypatch.setattr(syncing, "sync", sync_while_the_uploader_waits)
+    monkeypatch.setattr(folders, "sync", sync_while_the_uploader_waits)
     with pytest.raises(ChangedError):
         carry_out(recorded(source, accepted / "1.jpg"))
     uploader.join()

@@ -18,9 +18,8 @@ from imageguard_daemon.config import Source
 from imageguard_daemon.core import file_systems
 from imageguard_daemon.core.errors import DataError, NoInputError, StalledError, UnavailableError
 from imageguard_daemon.core.locks import ActingLock, RootLock
-from imageguard_daemon.daemon import mount_memory
-from imageguard_daemon.daemon.mount_memory import MEMORY_FILE
-from imageguard_daemon.filing import renaming
+from imageguard_daemon.filing import mounts, renaming
+from imageguard_daemon.filing.mounts import MEMORY_FILE
 from imageguard_daemon.review import acting as acting_module
 from imageguard_daemon.review.acting import approve, confirm, purge, reject, release, undo
 from imageguard_daemon.review.values import Reviewer
@@ -579,7 +578,7 @@ def test_without_a_disk_that_was_there_nothing_is_said_or_done(rejections: Rejec
     rejections.do(confirm, number)
     before, said = rejections.files(), view(rejections)
     memory = rejections.settings.state_folder / MEMORY_FILE
-    mount_memory.remember(rejections.settings.state_folder, [str(rejections.accepted)])
+    mounts.remember_disks(rejections.settings.state_folder, [str(rejections.accepted)])
     places = json.loads(memory.read_text())
     places[str(rejections.accepted)] |= {"origin": str(rejections.accepted), "disk": ""}
     memory.write_text(json.dumps(places))
