@@ -60,8 +60,7 @@ def try_channels(root: Root = None, config_file: ConfigFile = None) -> None:
     It runs as you, outside of the service's sandbox; docs/alerts.md says how to try it inside.
     """
     from imageguard_daemon.audit.alerts import Alert
-    from imageguard_daemon.daemon.alert_channels import DeliveryError, content_of
-    from imageguard_daemon.daemon.alerting import channels_of
+    from imageguard_daemon.daemon.alerting import DeliveryError, channels_of, content_of
 
     settings = settings_for(root, config_file, touches_folders=False)
     channels = channels_of(settings.alerts)

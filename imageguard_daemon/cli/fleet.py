@@ -46,7 +46,7 @@ def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow =
     """
     from imageguard_daemon.core import logs
     from imageguard_daemon.core.ownership import require_own
-    from imageguard_daemon.daemon import forwarder_process
+    from imageguard_daemon.daemon import forwarder
     from imageguard_daemon.daemon.forwarder import ForwardingLoop, address_of
 
     settings = settings_for(root, config_file, touches_folders=False)
@@ -54,7 +54,7 @@ def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow =
     require_own(settings.state_folder, settings.root)
     logs.configure(settings.logging.format, settings.logging.level, plain_console(stderr=True))
     if follow:
-        forwarder_process.follow(settings)
+        forwarder.follow(settings)
         return
     loop = ForwardingLoop(settings)
     try:

@@ -16,8 +16,7 @@ from imageguard_daemon.core import logs
 from imageguard_daemon.core.model import JudgedFile
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.daemon.metrics import DaemonMetrics
-from imageguard_daemon.daemon.parts import Part
-from imageguard_daemon.daemon.snapshot import Snapshot
+from imageguard_daemon.daemon.parts import Part, Snapshot
 from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
 
 RATE_WINDOW_SECONDS = 30.0

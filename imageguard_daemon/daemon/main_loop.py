@@ -20,14 +20,13 @@ from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
 from imageguard_daemon.daemon import setup_folders, status
 from imageguard_daemon.daemon.alerting import Alerting
 from imageguard_daemon.daemon.filed_images import FiledImages
-from imageguard_daemon.daemon.forwarder_process import ForwarderProcess
+from imageguard_daemon.daemon.forwarder import ForwarderProcess
 from imageguard_daemon.daemon.metrics import DaemonMetrics, MetricsServer
 from imageguard_daemon.daemon.moves import Stages
 from imageguard_daemon.daemon.page_process import PageProcess
-from imageguard_daemon.daemon.parts import Part
+from imageguard_daemon.daemon.parts import Part, Snapshot, summary
 from imageguard_daemon.daemon.pipeline import Pipeline, Waits
 from imageguard_daemon.daemon.recovery import Recovery
-from imageguard_daemon.daemon.snapshot import Snapshot, summary
 from imageguard_daemon.daemon.sources import Inboxes, ServedSource
 from imageguard_daemon.daemon.stall_watch import StallWatch
 from imageguard_daemon.daemon.status import StatusLine

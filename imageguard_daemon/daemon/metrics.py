@@ -29,7 +29,7 @@ from prometheus_client.metrics_core import Metric
 from imageguard_daemon import __version__
 from imageguard_daemon.config import Metrics
 from imageguard_daemon.core.model import ISSUES, JudgedFile
-from imageguard_daemon.daemon.snapshot import Snapshot, liveness_failure, readiness_failure
+from imageguard_daemon.daemon.parts import Snapshot, liveness_failure, readiness_failure
 from imageguard_daemon.quality.version import SCORER_VERSION, loops_here
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half as many lines again, which no query of ours asks for

@@ -13,8 +13,7 @@ from imageguard_daemon.config import Settings
 from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.processes import ChildProcess, Exit, Restarts
-from imageguard_daemon.daemon.parts import Part
-from imageguard_daemon.daemon.snapshot import Snapshot
+from imageguard_daemon.daemon.parts import Part, Snapshot
 
 STARTS_WITHIN_LIMIT = 5
 LIMIT_SECONDS = 600.0

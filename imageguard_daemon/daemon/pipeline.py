@@ -18,11 +18,10 @@ from imageguard_daemon.core.model import Candidate, JudgedFile
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.daemon.left_behind import LeftBehind
 from imageguard_daemon.daemon.moves import LateSidecars, Moves, Stages
-from imageguard_daemon.daemon.parts import Part
+from imageguard_daemon.daemon.parts import LEFT_OPEN_SHOWN, Part, Snapshot
 from imageguard_daemon.daemon.planning import judge
 from imageguard_daemon.daemon.recovery import LeftOpen
 from imageguard_daemon.daemon.rules.admission import Pair, sort_out
-from imageguard_daemon.daemon.snapshot import LEFT_OPEN_SHOWN, Snapshot
 from imageguard_daemon.daemon.sources import ServedSource, pause_all
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.renaming import require_names

@@ -152,13 +152,6 @@ class Recovery:
             log.error("left unfinished", path=path, destination=destination, why=left.why)
 
 
-def recover(
-    audit: AuditWriter, roots: Sequence[str], unfinished: Sequence[RecordedIntent] | None = None
-) -> list[Outcome]:
-    """Give every unfinished intent, or those given, its outcome; see `Recovery.begin`."""
-    return Recovery(audit, roots).begin(audit.unfinished() if unfinished is None else unfinished)
-
-
 def _ends(intent: Intent) -> tuple[str, str]:
     return intent.source_path, intent.destination_path
 

@@ -19,8 +19,7 @@ from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.locks import DaemonLocks, taken_message
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
-from imageguard_daemon.daemon.parts import Part
-from imageguard_daemon.daemon.snapshot import FAILURES_SHOWN, FailedFile, Snapshot, SourceSnapshot
+from imageguard_daemon.daemon.parts import FAILURES_SHOWN, FailedFile, Part, Snapshot, SourceSnapshot
 from imageguard_daemon.daemon.stall_watch import StallWatch
 from imageguard_daemon.intake.inbox import SECONDS_PER_STEP, Inbox
 from imageguard_daemon.intake.rules.backlog import Backlog, Failure

@@ -13,7 +13,7 @@ from rich.text import Text
 from imageguard_daemon.core.errors import ImageguardError
 from imageguard_daemon.core.state_file import StateFile
 from imageguard_daemon.core.timestamps import seconds_timestamp
-from imageguard_daemon.daemon.snapshot import Snapshot
+from imageguard_daemon.daemon.parts import Snapshot
 
 STATUS_FILE = "status.json"
 ENDING_FILE = "last-end.json"

@@ -1,9 +1,11 @@
-"""Carrying out moves, on file systems that can and that can't."""
+"""Carrying out moves, on file systems that can and that can't, and what a start does about them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from imageguard_daemon.core.model import RecordedIntent
+from imageguard_daemon.audit.writer import AuditWriter
+from imageguard_daemon.core.model import Outcome, RecordedIntent
+from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.filing.folders import Folders, sync_all
 from imageguard_daemon.filing.mover import Move
 
@@ -21,6 +23,13 @@ def carry_out(one: RecordedIntent) -> None:
         folders.sync()
         move.confirm()
         folders.sync()
+
+
+def recover(
+    audit: AuditWriter, roots: Sequence[str], unfinished: Sequence[RecordedIntent] | None = None
+) -> list[Outcome]:
+    """Start again after an interruption: every unfinished intent, or those given, gets its outcome."""
+    return Recovery(audit, roots).begin(audit.unfinished() if unfinished is None else unfinished)
 
 
 def refusing(number: int) -> Rename:

@@ -29,7 +29,7 @@ from imageguard_daemon.cli.review_options import reading
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import DataError, StalledError
 from imageguard_daemon.daemon import status as live
-from imageguard_daemon.daemon.snapshot import Snapshot
+from imageguard_daemon.daemon.parts import Snapshot
 from imageguard_daemon.review.acting import reject, release, undo
 from imageguard_daemon.web import api, api_models, reports, upload_check
 from imageguard_daemon.web.app import make_app

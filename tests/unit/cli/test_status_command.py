@@ -16,7 +16,7 @@ from imageguard_daemon.core.errors import NoInputError, UnavailableError
 from imageguard_daemon.core.locks import RootLock
 from imageguard_daemon.daemon import status as live
 from imageguard_daemon.daemon.forwarder import STATUS_FILE, Forwarding
-from imageguard_daemon.daemon.snapshot import Snapshot
+from imageguard_daemon.daemon.parts import Snapshot
 from imageguard_daemon.daemon.status import write
 
 

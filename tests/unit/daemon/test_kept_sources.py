@@ -10,7 +10,7 @@ import pytest
 
 from imageguard_daemon.core.leases import Writers
 from imageguard_daemon.core.names import aside_name
-from imageguard_daemon.daemon import kept_sources, recovery
+from imageguard_daemon.daemon import recovery, returning
 from imageguard_daemon.daemon.returning import LOOK_AFTER_SECONDS
 from tests.helpers.pipeline_bench import Bench
 
@@ -132,7 +132,7 @@ def test_the_last_look_of_a_run_keeps_nothing_that_is_unchanged(bench, upload):
 
 def test_when_much_is_kept_others_wait_until_their_uploads_are_surely_over(bench, upload, monkeypatch):
     """What is kept is bounded; a file that cannot be kept is filed after `settle_unknown_seconds`, and not kept."""
-    monkeypatch.setattr(kept_sources, "FULL_AT_FILES", 1)
+    monkeypatch.setattr(returning, "FULL_AT_FILES", 1)
     second = bench.arrive("cat/good2.jpg", b"second", still_since=0.0)
     bench.step(now=2.0)
     assert bench.backlog.is_set_aside(second)

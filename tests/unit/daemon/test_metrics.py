@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from imageguard_daemon.config import Metrics
 from imageguard_daemon.core.model import ISSUES
 from imageguard_daemon.daemon.metrics import REQUESTS_AT_ONCE, DaemonMetrics, MetricsServer
-from imageguard_daemon.daemon.snapshot import Snapshot, SourceSnapshot, liveness_failure, readiness_failure, summary
+from imageguard_daemon.daemon.parts import Snapshot, SourceSnapshot, liveness_failure, readiness_failure, summary
 from tests.helpers.records import Tree, intent, judged
 
 ROOT = Path(__file__).parents[3]

@@ -9,10 +9,9 @@ import pytest
 
 from imageguard_daemon.core.errors import ChangedError, NotBegunError, StalledError
 from imageguard_daemon.core.model import Candidate, FileIdentity
-from imageguard_daemon.daemon.recovery import recover
 from imageguard_daemon.filing import mover, renaming
 from imageguard_daemon.filing.mover import Move
-from tests.helpers.moving import refusing
+from tests.helpers.moving import recover, refusing
 from tests.helpers.pipeline_bench import Bench
 
 

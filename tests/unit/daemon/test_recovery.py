@@ -15,7 +15,8 @@ from imageguard_daemon.core.leases import Writers, ask
 from imageguard_daemon.core.model import RecordedIntent
 from imageguard_daemon.core.names import aside_name, temporary_name
 from imageguard_daemon.daemon import recovery
-from imageguard_daemon.daemon.recovery import Recovery, recover
+from imageguard_daemon.daemon.recovery import Recovery
+from tests.helpers.moving import recover
 from tests.helpers.records import UNDECODABLE, Tree, intent, judged
 
 SOURCE, DESTINATION = "inbox/cat/1.jpg", "accepted/cat/1.jpg"

@@ -14,8 +14,8 @@ from imageguard_daemon.audit.quarantine_queries import reviewable_image
 from imageguard_daemon.core.file_systems import FileSystem, Reach
 from imageguard_daemon.core.locks import ActingLock
 from imageguard_daemon.daemon import returning
-from imageguard_daemon.daemon.recovery import recover
 from imageguard_daemon.daemon.returning import LOOK_AFTER_SECONDS, Comparisons
+from tests.helpers.moving import recover
 from tests.helpers.pipeline_bench import Bench
 from tests.helpers.records import intent
 

@@ -5,7 +5,7 @@ import json
 from rich.console import Console
 
 from imageguard_daemon.daemon import status
-from imageguard_daemon.daemon.snapshot import FailedFile, Snapshot, SourceSnapshot
+from imageguard_daemon.daemon.parts import FailedFile, Snapshot, SourceSnapshot
 from imageguard_daemon.daemon.status import StatusLine, status_line
 
 

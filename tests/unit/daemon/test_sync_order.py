@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.audit.writer import AuditWriter
-from imageguard_daemon.daemon.recovery import recover
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.review.acting import confirm, purge
+from tests.helpers.moving import recover
 from tests.helpers.pipeline_bench import Bench
 from tests.helpers.records import Tree, intent, judged
 from tests.helpers.rejections import Rejections

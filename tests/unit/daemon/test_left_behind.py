@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.core.model import Candidate
-from imageguard_daemon.daemon.refusals import PAUSES, Refusals
+from imageguard_daemon.daemon.left_behind import PAUSES, Refusals
 from imageguard_daemon.filing import refusals as refusing_folders
 from imageguard_daemon.filing import renaming
 from tests.helpers.moving import refusing
