@@ -13,13 +13,11 @@ from rich.console import Console
 
 from imageguard_daemon.audit.listing import decision_rows, last_decision
 from imageguard_daemon.audit.opening import open_log
-from imageguard_daemon.batch.images import ImagesOfFolder, count_images
 from imageguard_daemon.batch.judging import row_of_record
-from imageguard_daemon.batch.measuring import Unread
+from imageguard_daemon.batch.measuring import ImagesOfFolder, Unread, count_images
 from imageguard_daemon.batch.outputs import Outputs
 from imageguard_daemon.batch.page import Page
-from imageguard_daemon.batch.progress import RunProgress
-from imageguard_daemon.batch.running import InterruptedRunError, Interrupts, Result
+from imageguard_daemon.batch.running import InterruptedRunError, Interrupts, Result, RunProgress
 from imageguard_daemon.batch.scan_request import ScanRequest
 from imageguard_daemon.batch.scan_summary import Summary, Totals
 from imageguard_daemon.config import Settings, Source

@@ -8,14 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from imageguard_daemon.audit.measurement_cache import MeasuredFiles
-from imageguard_daemon.batch.images import ImagesOfFolder, count_images
 from imageguard_daemon.batch.judging import judge, row_of
 from imageguard_daemon.batch.links import Linker, OldLinks
-from imageguard_daemon.batch.measuring import Measuring, cache_folder, version_of
+from imageguard_daemon.batch.measuring import ImagesOfFolder, Measuring, cache_folder, count_images, version_of
 from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT, Outputs
 from imageguard_daemon.batch.page import Page
-from imageguard_daemon.batch.progress import RunProgress
-from imageguard_daemon.batch.running import Interrupts, Result
+from imageguard_daemon.batch.running import Interrupts, Result, RunProgress
 from imageguard_daemon.batch.scan_request import ScanRequest
 from imageguard_daemon.batch.scan_summary import Summary, Totals
 from imageguard_daemon.core.errors import ChangedError, NoInputError, PermissionDeniedError, UsageError, unwritable

@@ -22,7 +22,9 @@ COLUMNS: tuple[str, ...] = (
     *("names_escaped", "mtime_ns"),
 )
 """What every output has of an image, in this order; new ones are only ever added at the end."""
-
+YES_OR_NO = frozenset({"borderline", "names_escaped"})
+WHOLE_NUMBERS = frozenset({"width", "height", "size_bytes", "row", "mtime_ns"})
+NUMBERS = frozenset({"score", *SCORE_NAMES, *MEASURES}) | WHOLE_NUMBERS
 
 PATHS = ("path", "relative_path", "destination")
 NAMES = (*PATHS, "class")

@@ -12,10 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from imageguard_daemon.batch.judging import COLUMNS, Value, cells_of
+from imageguard_daemon.batch.judging import COLUMNS, NUMBERS, WHOLE_NUMBERS, YES_OR_NO, Value, cells_of
 from imageguard_daemon.core.errors import StorageError, UsageError, unwritable
 from imageguard_daemon.core.files import PARTIAL_SUFFIX, NewFile, remove_partial
-from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.tables import csv_line
 
@@ -25,9 +24,6 @@ _FLUSH_SECONDS = 1.0
 _ROWS_OF_A_GROUP = 5_000
 BEGINNINGS = {"csv": b"path,score,issues,reason", "jsonl": b'{"path": ', "parquet": b"PAR1", "html": PAGE_BEGINNING}
 """By which the files of a scan are known, by their form."""
-_WHOLE = {"width", "height", "size_bytes", "row", "mtime_ns"}
-_YES_OR_NO = {"borderline", "names_escaped"}
-_NUMBERS = {"score", *SCORE_NAMES, *COLUMNS[COLUMNS.index("blur_sigma_px") : COLUMNS.index("class")]}
 
 
 class Form(Protocol):
@@ -127,11 +123,11 @@ def arrow_schema(columns: Sequence[str]) -> Any:
 def _type_of(column: str, arrow: Any) -> Any:
     if column == "issues":
         return arrow.list_(arrow.string())
-    if column in _YES_OR_NO:
+    if column in YES_OR_NO:
         return arrow.bool_()
-    if column in _WHOLE:
+    if column in WHOLE_NUMBERS:
         return arrow.int64()
-    return arrow.float64() if column in _NUMBERS else arrow.string()
+    return arrow.float64() if column in NUMBERS else arrow.string()
 
 
 def pyarrow_for(what: str) -> tuple[Any, Any]:

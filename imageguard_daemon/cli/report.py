@@ -162,7 +162,6 @@ def _of_results(
 ) -> None:
     """Write what a scan tells at its end, from its results."""
     from imageguard_daemon.batch import scan_summary
-    from imageguard_daemon.batch.result_rows import totals_of
     from imageguard_daemon.config import Reporting
     from imageguard_daemon.core.names import printable
 
@@ -171,7 +170,7 @@ def _of_results(
     if output_format is ReportFormat.html:
         raise UsageError("the page of a scan is made by the scan itself, which has the images: scan FOLDER --html FILE")
     limits = settings_for(None, config_file, touches_folders=False).reporting if config_file else Reporting()
-    totals = totals_of(results)
+    totals = scan_summary.totals_of(results)
     made = totals.report(limits, by)
     scorers = ", ".join(map(printable, totals.scorer_versions)) or None
     told = scan_summary.Summary(

@@ -34,8 +34,7 @@ from imageguard_daemon.batch.backfill.shards import (
     require_same,
 )
 from imageguard_daemon.batch.backfill.tally import Tally
-from imageguard_daemon.batch.progress import RunProgress
-from imageguard_daemon.batch.running import Interrupts, Result
+from imageguard_daemon.batch.running import Interrupts, Result, RunProgress
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core.errors import DataError, NoInputError, UnavailableError
 from imageguard_daemon.core.names import printable

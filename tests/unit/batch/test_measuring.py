@@ -1,5 +1,6 @@
-"""What is measured, what is known, and what failed."""
+"""The images of a folder as a stream; what is measured, what is known, and what failed."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,11 @@ import pytest
 
 from imageguard_daemon.audit.measurement_cache import MeasuredFiles
 from imageguard_daemon.batch import measuring as batch_measuring
-from imageguard_daemon.batch.measuring import Measuring, version_of
-from imageguard_daemon.config import Scoring
+from imageguard_daemon.batch.measuring import ImagesOfFolder, Measuring, count_images, version_of
+from imageguard_daemon.config import Intake, Scoring
 from imageguard_daemon.core.errors import RetryableError
 from imageguard_daemon.core.model import Candidate, FileIdentity, Measurement
+from imageguard_daemon.intake.rules.selection import Selection, SkipReason
 from imageguard_daemon.quality.readout import readout_of
 from imageguard_daemon.sandbox.workers import Finished
 from tests.helpers.images import jpeg, photo
@@ -125,3 +127,47 @@ def test_limits_that_decide_what_is_too_large_are_part_of_the_version() -> None:
     assert version_of(Scoring(), "1") == version_of(Scoring(workers=3), "1")
     assert version_of(Scoring(), "1") != version_of(Scoring(max_pixels=1000), "1")
     assert version_of(Scoring(), "1") != version_of(Scoring(), "1+0123456789ab")
+
+
+SELECTION = Selection.from_settings(Intake())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two folders of images, with a link, a text and a hidden file."""
+    for name in ("cat/1.jpg", "cat/2.PNG", "dog/3.webp", "dog/out.csv", "dog/.4.jpg", "result.jpg"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    (tmp_path / "data" / "link.jpg").symlink_to("cat/1.jpg")
+    return tmp_path / "data"
+
+
+def test_paths_are_as_the_user_would_write_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative folder gives relative paths; what is left out is counted, and outputs are neither."""
+    monkeypatch.chdir(folder.parent)
+    images = ImagesOfFolder("data", SELECTION, [Path("data/result.jpg")], unreadable=pytest.fail)
+    assert sorted(images) == ["data/cat/1.jpg", "data/cat/2.PNG", "data/dog/3.webp"]
+    assert images.left == {SkipReason.link: 1, SkipReason.other: 1, SkipReason.ignored: 1}
+    assert images.relative("data/cat/1.jpg") == "cat/1.jpg"
+    assert ImagesOfFolder("data/", SELECTION, (), unreadable=pytest.fail).relative("data/cat/1.jpg") == "cat/1.jpg"
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_passed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are looked at all the same."""
+    real, told = os.scandir, []
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("cat"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    images = ImagesOfFolder(str(folder), SELECTION, (), told.append)
+    assert [os.path.basename(path) for path in sorted(images)] == ["3.webp", "result.jpg"]
+    assert told == [str(folder / "cat")]
+
+
+def test_the_images_of_a_folder_are_counted(folder: Path) -> None:
+    """As many as a scan will meet."""
+    assert sum(count_images(str(folder), SELECTION)) == 4
