@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.plan import last_anchor
 from imageguard_daemon.audit.chain import Head
-from imageguard_daemon.audit.sqlite_store import SqliteStore
+from imageguard_daemon.audit.database import SqliteStore
 from imageguard_daemon.config import STATE_FOLDER
 from imageguard_daemon.core.errors import StalledError, UnavailableError
 from imageguard_daemon.core.timestamps import seconds_timestamp

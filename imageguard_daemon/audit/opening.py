@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TypeVar
 
+from imageguard_daemon.audit.database import SqliteStore
 from imageguard_daemon.audit.fleet.database import FleetAddress, is_fleet_url
 from imageguard_daemon.audit.log_writer import LogWriter
-from imageguard_daemon.audit.sqlite_store import SqliteStore
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import AlreadyRunningError, UsageError
