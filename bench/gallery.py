@@ -1,4 +1,4 @@
-"""Examples of each signal for people: writes docs/gallery.md with its pictures, and the tables in docs/signals.md.
+"""Examples of each signal for people: writes docs/gallery.md with its pictures, and the tables in docs/measures.md.
 
     python -m bench.gallery [--docs docs]
 
@@ -108,7 +108,7 @@ def write(docs: Path) -> None:
             picture = shown(example.rgb, original)
             picture.save(docs / "gallery" / picture_name(row, number), quality=88, subsampling=0, optimize=True)
     (docs / "gallery.md").write_text(page(judged(original), found), encoding="utf-8")
-    explained = docs / "signals.md"
+    explained = docs / "measures.md"
     if explained.exists():
         explained.write_text(with_excerpts(explained.read_text(encoding="utf-8"), found), encoding="utf-8")
 

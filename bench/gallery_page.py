@@ -16,7 +16,7 @@ _HEAD = """\
 <!-- written by: python -m bench.gallery -->
 
 What the measures and scores mean, on one photo spoiled in nine ways at five strengths. What each measure is, and what
-it cannot do, is in [Measures and scores](measures.md).
+it cannot do, is in [The six signals](measures.md).
 
 The whole photo was judged each time, from a PNG, at the thresholds of the preset `general`; shown is a part of it,
 pixel for pixel. The measures are what was found in the pixels, nothing was told about the damage; where they are wrong,

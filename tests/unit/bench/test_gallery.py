@@ -51,8 +51,8 @@ def test_the_page_has_the_scores_of_the_code(row, fresh: Path):
 
 
 def test_the_explanation_shows_a_part_of_the_gallery():
-    """The tables in docs/signals.md are columns of those in the gallery, and every kind of damage is explained."""
-    explained = (DOCS / "signals.md").read_text(encoding="utf-8")
+    """The tables in docs/measures.md are columns of those in the gallery, and every kind of damage is explained."""
+    explained = (DOCS / "measures.md").read_text(encoding="utf-8")
     found = dict(re.findall(r"<!-- gallery: ([\w ]+) -->\n(.*?)<!-- /gallery -->", explained, re.DOTALL))
     assert set(found) == {row.kind for row in ROWS}
     for row in ROWS:
