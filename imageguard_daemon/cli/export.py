@@ -4,23 +4,14 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.batch.manifests import (
-    CocoFilter,
-    Entry,
-    LeftOut,
-    ManifestForm,
-    fiftyone_line,
-    huggingface_line,
-    writable,
-)
 from imageguard_daemon.cli.options import ConfigFile, Database, Root, settings_for
 from imageguard_daemon.cli.scan import Only
 from imageguard_daemon.core.errors import NoInputError, UsageError, unreadable, unwritable
@@ -28,10 +19,20 @@ from imageguard_daemon.core.files import written_whole
 from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
-    Choose = Callable[[Iterable[Entry]], Iterator[Entry]]
+    from imageguard_daemon.batch.export import Entry
+
+
+class ManifestForm(StrEnum):
+    """For whom a manifest is."""
+
+    huggingface = "huggingface"
+    fiftyone = "fiftyone"
+    coco = "coco"
+    list = "list"
+
 
 To = Annotated[
     ManifestForm,
@@ -77,11 +78,11 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter for each option
     images whose records were archived, except with --to list.
     """
     _require_sense(to, output, coco, null=null)
-    left = LeftOut(Counter())
+    left = Counter[str]()
 
-    from imageguard_daemon.batch.entries import vouched
+    from imageguard_daemon.batch.export import vouched, writable
 
-    def good(every: Iterable[Entry]) -> Iterator[Entry]:
+    def good(every: "Iterable[Entry]") -> "Iterator[Entry]":
         wanted = (entry for entry in every if _is_wanted(entry, only))
         return vouched(_with_records(wanted, to, only, left), left, by_content=verify_content)
 
@@ -93,9 +94,9 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter for each option
             chosen = writable(good(entries), to, left, null=null)
             written = _write_lines(chosen, to, os.path.dirname(os.path.realpath(output)), stream, null=null)
     typer.echo(f"{written:,} {'image' if written == 1 else 'images'} written", err=True)
-    for why, count in left.reasons.items():
+    for why, count in left.items():
         typer.echo(f"error: {count:,} left out: {why}", err=True)
-    raise typer.Exit(os.EX_NOINPUT if left.total else os.EX_OK)
+    raise typer.Exit(os.EX_NOINPUT if left else os.EX_OK)
 
 
 def _require_sense(to: ManifestForm, output: str, coco: Path | None, *, null: bool) -> None:
@@ -107,8 +108,8 @@ def _require_sense(to: ManifestForm, output: str, coco: Path | None, *, null: bo
         raise UsageError("--to huggingface needs --output FOLDER/metadata.jsonl, in a folder above all images")
 
 
-def _entries(root: Path | None, config: Path | None, database: Path | None, results: Path | None) -> Iterator[Entry]:
-    from imageguard_daemon.batch.entries import entries_of_log, entries_of_results
+def _entries(root: Path | None, config: Path | None, database: Path | None, results: Path | None) -> "Iterator[Entry]":
+    from imageguard_daemon.batch.export import entries_of_log, entries_of_results
 
     if results is not None:
         if root is not None or database is not None:
@@ -118,23 +119,25 @@ def _entries(root: Path | None, config: Path | None, database: Path | None, resu
     return entries_of_log(database or settings.audit.database, settings)
 
 
-def _is_wanted(entry: Entry, only: Only) -> bool:
+def _is_wanted(entry: "Entry", only: Only) -> bool:
     if only is Only.borderline:
         return entry.borderline or entry.is_archived
     verdicts = {Only.all: ("accepted", "quarantined"), Only.accepted: ("accepted",), Only.rejected: ("quarantined",)}
     return entry.verdict in verdicts[only]
 
 
-def _with_records(entries: Iterable[Entry], to: ManifestForm, only: Only, left: LeftOut) -> Iterator[Entry]:
+def _with_records(entries: "Iterable[Entry]", to: ManifestForm, only: Only, left: Counter[str]) -> "Iterator[Entry]":
     """Pass on the entries of which enough is known; of archived ones that is the path, and to whom they go."""
     for entry in entries:
         if entry.is_archived and (to is not ManifestForm.list or only is Only.borderline):
-            left.reasons["an image whose record was archived (docs/retention.md says how to read it)"] += 1
+            left["an image whose record was archived (docs/retention.md says how to read it)"] += 1
         else:
             yield entry
 
 
-def _write_lines(entries: Iterable[Entry], to: ManifestForm, folder: str, stream: "BinaryIO", *, null: bool) -> int:
+def _write_lines(entries: "Iterable[Entry]", to: ManifestForm, folder: str, stream: "BinaryIO", *, null: bool) -> int:
+    from imageguard_daemon.batch.export import fiftyone_line, huggingface_line
+
     written = 0
     for entry in entries:
         if to is ManifestForm.list:
@@ -149,7 +152,15 @@ def _write_lines(entries: Iterable[Entry], to: ManifestForm, folder: str, stream
     return written
 
 
-def _write_coco(entries: Iterable[Entry], coco: Path, stream: "BinaryIO", left: LeftOut, good: "Choose") -> int:
+def _write_coco(
+    entries: "Iterable[Entry]",
+    coco: Path,
+    stream: "BinaryIO",
+    left: Counter[str],
+    good: "Callable[[Iterable[Entry]], Iterator[Entry]]",
+) -> int:
+    from imageguard_daemon.batch.export import CocoFilter
+
     try:
         wanted = CocoFilter(json.loads(coco.read_bytes()))
     except OSError as error:
@@ -160,7 +171,7 @@ def _write_coco(entries: Iterable[Entry], coco: Path, stream: "BinaryIO", left: 
         wanted.note(entry, kept=any(good([entry])))
     made = wanted.filtered()
     if wanted.unjudged:
-        left.reasons["an image of the COCO file that was not judged"] += wanted.unjudged
+        left["an image of the COCO file that was not judged"] += wanted.unjudged
     stream.write(json.dumps(made).encode())
     return len(made["images"])
 

@@ -24,7 +24,7 @@ from imageguard_daemon.audit.archive.parquet_copy import check_copy
 from imageguard_daemon.audit.chain_check import ChainCheck
 from imageguard_daemon.audit.opening import open_log_for_checking
 from imageguard_daemon.audit.schema import CHAINED
-from imageguard_daemon.batch.entries import entries_of_log
+from imageguard_daemon.batch.export import entries_of_log
 from imageguard_daemon.cli.app import app
 from imageguard_daemon.core.errors import DataError, NoInputError, StalledError, StorageError, UsageError
 from imageguard_daemon.core.model import Outcome

@@ -1,9 +1,12 @@
-"""Judged images from where they were recorded: the results of a scan, or an audit log."""
+"""Judged images from results of a scan or from an audit log, in the forms that other tools read."""
 
 import json
 import os
+import re
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,134 @@ from imageguard_daemon.audit.archive.archived_files import files_of_archived
 from imageguard_daemon.audit.listing import filed_images
 from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.batch.judging import real_name
-from imageguard_daemon.batch.manifests import Entry, LeftOut
 from imageguard_daemon.config import Settings
-from imageguard_daemon.core.errors import NoInputError, unreadable
+from imageguard_daemon.core.errors import NoInputError, UsageError, unreadable
 from imageguard_daemon.core.files import is_partial
 from imageguard_daemon.core.model import SCORE_NAMES, Verdict
-from imageguard_daemon.core.names import original, printable
+from imageguard_daemon.core.names import is_text, original, printable
 from imageguard_daemon.core.regular_files import regular_file
+
+_TAKEN_FOR_ELSE = re.compile(r"::|\$(\w|\{)")
+"""What fsspec, by which `datasets` opens files, makes other names of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One judged image: `path` is absolute, names are as the file system has them."""
+
+    path: str
+    relative_path: str
+    class_name: str
+    verdict: str
+    reason: str
+    issues: tuple[str, ...]
+    score: float
+    scores: Mapping[str, float | None]
+    borderline: bool = False
+    size_bytes: int | None = None
+    mtime_ns: int | None = None
+    sha256: str = ""
+    is_archived: bool = False
+    """Whether its record is no longer in the log, so that of all this only path, verdict, size and hash are known."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its path can be written in JSON, which has Unicode only."""
+        return is_text(self.path)
+
+
+def huggingface_line(entry: Entry, folder: str) -> str:
+    """Give a line of `metadata.jsonl`, which lies in `folder`, above all images.
+
+    Raises:
+        UsageError: the image lies elsewhere, where the loader would not find it.
+    """
+    file_name = os.path.relpath(entry.path, folder)
+    if file_name.startswith(os.pardir):
+        told = f"{printable(entry.path)} is not below {printable(folder)}"
+        raise UsageError(f"{told}: metadata.jsonl must lie in a folder above all images")
+    label = {"label": entry.class_name or None}
+    return json.dumps({"file_name": file_name, **label, **_facts(entry)}, allow_nan=False)
+
+
+def fiftyone_line(entry: Entry) -> str:
+    """Give the arguments of a `fiftyone.Sample` as JSON: its path, its tags, and fields of its own."""
+    fields = {"filepath": entry.path, "tags": [_tag(entry), *entry.issues], "label": entry.class_name or None}
+    return json.dumps({**fields, **_facts(entry)}, allow_nan=False)
+
+
+def _tag(entry: Entry) -> str:
+    return "accepted" if entry.verdict == "accepted" else "rejected"
+
+
+def _facts(entry: Entry) -> dict[str, Any]:
+    return {
+        "quality_score": entry.score,
+        "quality_reason": entry.reason,
+        "quality_issues": list(entry.issues),
+        "quality_borderline": entry.borderline,
+        **{name: entry.scores.get(name) for name in SCORE_NAMES},
+    }
+
+
+class CocoFilter:
+    """Keeps the images of a COCO file that have the right verdict, and their annotations.
+
+    An image is found by its `file_name` as the path below the folder judged, or else by its last part, if only one
+    judged image has that. What was not judged is left out and counted.
+    """
+
+    def __init__(self, coco: Any) -> None:
+        if not isinstance(coco, dict) or not isinstance(coco.get("images"), list):
+            raise NoInputError("the COCO file has no list of `images`")
+        self._coco = coco
+        self._verdicts: dict[str, bool] = {}
+        self._names: Counter[str] = Counter()
+        self._by_name: dict[str, bool] = {}
+        self.unjudged = 0
+
+    def note(self, entry: Entry, *, kept: bool) -> None:
+        """Note an image's verdict."""
+        name = os.path.basename(entry.relative_path)
+        self._verdicts[entry.relative_path] = kept
+        self._names[name] += 1
+        self._by_name[name] = kept
+
+    def filtered(self) -> dict[str, Any]:
+        """Give the COCO file with what is kept; all its other parts are as they were."""
+        images = [image for image in self._coco["images"] if self._keeps(image)]
+        ids = {image.get("id") for image in images}
+        filtered = {**self._coco, "images": images}
+        if isinstance(annotations := self._coco.get("annotations"), list):
+            objects = (note for note in annotations if isinstance(note, dict))
+            filtered["annotations"] = [note for note in objects if note.get("image_id") in ids]
+        return filtered
+
+    def _keeps(self, image: Any) -> bool:
+        path = str(image.get("file_name", "")) if isinstance(image, dict) else ""
+        name = os.path.basename(path)
+        verdict = self._verdicts.get(os.path.normpath(path))
+        if verdict is None and self._names[name] == 1:
+            verdict = self._by_name[name]
+        self.unjudged += verdict is None
+        return bool(verdict)
+
+
+def writable(entries: Iterable[Entry], form: str, left: Counter[str], *, null: bool = False) -> Iterator[Entry]:
+    """Leave out what the form has no way to say; `left` counts it by reason."""
+    for entry in entries:
+        if form == "list":
+            if "\n" in entry.path and not null:
+                left["a line break in the name; --null can write it"] += 1
+                continue
+        elif not entry.is_text:
+            left["a name that is not UTF-8"] += 1
+            continue
+        elif form == "huggingface" and _TAKEN_FOR_ELSE.search(entry.path):
+            left["a name with :: or a $VARIABLE, which keeps `datasets` from loading its folder: rename it"] += 1
+            continue
+        yield entry
+
 
 _VERDICTS: Mapping[tuple[bool, str], Verdict] = {(True, "accepted"): "accepted", (False, "quarantined"): "quarantined"}
 """What a verdict is, by whether there is no reason and by what it says: anything else no scan has written."""
@@ -113,14 +237,14 @@ def _entry_of_row(row: Mapping[str, Any], accepted: tuple[str, ...], quarantine:
     )
 
 
-def vouched(entries: Iterable[Entry], left: LeftOut, *, by_content: bool = False) -> Iterator[Entry]:
+def vouched(entries: Iterable[Entry], left: Counter[str], *, by_content: bool = False) -> Iterator[Entry]:
     """Pass on the entries whose files are as they were judged; the others are counted by reason.
 
     Size and time decide; where only the time differs, as after a copy, the content does. `by_content` asks it always.
     """
     for entry in entries:
         if why := _why_not(entry, by_content=by_content):
-            left.reasons[why] += 1
+            left[why] += 1
         else:
             yield entry
 
