@@ -4,7 +4,7 @@ The results are written from what the audit log has of it.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -13,13 +13,11 @@ from rich.console import Console
 
 from imageguard_daemon.audit.listing import decision_rows, last_decision
 from imageguard_daemon.audit.opening import open_log
+from imageguard_daemon.batch.folder_scan import FolderRun
 from imageguard_daemon.batch.judging import row_of_record
-from imageguard_daemon.batch.measuring import ImagesOfFolder, Unread, count_images
-from imageguard_daemon.batch.outputs import Outputs
-from imageguard_daemon.batch.page import Page
+from imageguard_daemon.batch.measuring import ImagesOfFolder, Unread
 from imageguard_daemon.batch.running import InterruptedRunError, Interrupts, Result, RunProgress
-from imageguard_daemon.batch.scan_request import ScanRequest
-from imageguard_daemon.batch.scan_summary import Summary, Totals
+from imageguard_daemon.batch.scan_summary import Summary
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import folder_conflicts
 from imageguard_daemon.core.errors import UsageError
@@ -27,9 +25,7 @@ from imageguard_daemon.core.names import printable
 from imageguard_daemon.daemon.lifecycle import Daemon
 from imageguard_daemon.daemon.parts import Snapshot
 from imageguard_daemon.daemon.status import StatusLine
-from imageguard_daemon.intake.rules.selection import Selection
 from imageguard_daemon.quality.readout import Readout, scorer_by
-from imageguard_daemon.quality.version import loops_here
 
 SOURCE = Source().name
 """That of a root without a configuration, by which all commands work on what was moved."""
@@ -43,14 +39,13 @@ def settings_for_move(settings: Settings, source: Source, folder: Path, destinat
     """
     fields = {"name": SOURCE, "inbox": folder, "accepted": Path("accepted"), "quarantine": Path("quarantine")}
     # Only what judging and filing need: a daemon that runs by the same file keeps its ports and its log for itself.
-    kept = {name: getattr(settings, name) for name in ("intake", "scoring", "filing", "reporting", "service")}
-    made = Settings(root=destination, sources=(source.model_copy(update=fields),), **kept).anchored(Path.cwd())
-    anchored = made.sources[0].model_copy(update={"inbox": folder.absolute()})
-    made = made.model_copy(update={"sources": (anchored,)})
-    if conflicts := folder_conflicts(made):
-        told = conflicts[0].replace("sources[0].inbox", "FOLDER").replace("sources[0].", "--move ")
-        raise UsageError(told)
-    return made
+    sections = {name: getattr(settings, name) for name in ("intake", "scoring", "filing", "reporting", "service")}
+    own = Settings(root=destination, sources=(source.model_copy(update=fields),), **sections).anchored(Path.cwd())
+    anchored = own.sources[0].model_copy(update={"inbox": folder.absolute()})
+    own = own.model_copy(update={"sources": (anchored,)})
+    if conflicts := folder_conflicts(own):
+        raise UsageError(conflicts[0].replace("sources[0].inbox", "FOLDER").replace("sources[0].", "--move "))
+    return own
 
 
 class Move:
@@ -85,17 +80,10 @@ class Move:
             return last_decision(log)
 
 
-class FolderMove:
+class FolderMove(FolderRun):
     """Moves all images of a folder; a stop signal finishes what is in work."""
 
-    tells_lines = False
-
-    def __init__(self, request: ScanRequest) -> None:
-        self._request = request
-        self._selection = Selection.from_settings(request.settings.intake)
-        self._totals = Totals()
-        self._page: Page | None = None
-        self._exit_code = 0
+    _exit_code = 0
 
     def open(self, stack: ExitStack) -> None:
         """Open the outputs; what is not finished at the end is taken away.
@@ -107,80 +95,47 @@ class FolderMove:
         if request.move is None:
             raise UsageError("there is nowhere to move to")
         self._settings = settings_for_move(request.settings, request.source, request.folder, request.move)
-        self._outputs = Outputs(request.outputs, only=request.only, overwrite=request.overwrite)
-        stack.callback(self._outputs.discard)
-        if request.page:
-            self._page = Page(request.page, request)
-            stack.callback(self._page.discard)
-
-    def count(self) -> Iterator[int]:
-        """Count the images."""
-        return count_images(str(self._request.folder), self._selection)
+        self._open_outputs(stack, request.outputs)
 
     def run(self, interrupts: Interrupts, progress: RunProgress) -> None:
         """Have the daemon file what is there: it has its own handlers of stop signals, as it does more than judge."""
-        move = Move(self._settings, _MoveDisplay(progress), self._request.readout)
+        request = self._request
+        move = Move(self._settings, _MoveDisplay(progress), request.readout)
         interrupts.check()
         self._exit_code = move.run()
-        self._write(move)
+        for record in move.rows():
+            self._write(row_of_record(record, str(request.folder), str(request.move)))
         if move.stopped_by:
             raise InterruptedRunError(move.stopped_by)
-
-    def finish(self) -> None:
-        """Put the results in place; of nothing there are none, and those of an earlier run stay."""
-        if not self._totals.total:
-            return
-        self._outputs.publish()
-        if self._page is not None:
-            self._page.publish(self._summary(*self._what_remains()))
-
-    def set_aside(self) -> None:
-        """Keep the results so far, under names that say so."""
-        if self._totals.total:
-            self._outputs.set_aside()
 
     def result(self, exit_code: int) -> Result:
         """Give what has come of it by now."""
         left, unread = self._what_remains()
-        summary = self._summary(left, unread, interrupted=bool(exit_code))
+        are_left_behind = self._exit_code and not exit_code
+        self._exit_code = exit_code or self._exit_code
         return Result(
-            summary,
+            self._summary_with(left, unread),
             Unread() if exit_code else unread,
-            exit_code or self._exit_code,
+            self._exit_code,
             f"; moved to {printable(str(self._request.move))}",
-            "" if exit_code or not self._exit_code else ": files were left behind",
+            ": files were left behind" if are_left_behind else "",
             self._request.uses_standard_output,
             is_interrupted=bool(exit_code),
         )
 
-    def _write(self, move: Move) -> None:
-        folder, root = str(self._request.folder), str(self._request.move)
-        for record in move.rows():
-            row = row_of_record(record, folder, root)
-            self._totals.add(row)
-            self._outputs.write(row)
-            if self._page is not None:
-                self._page.add(row)
+    def _summary(self) -> Summary:
+        return self._summary_with(*self._what_remains())
 
-    def _summary(self, left: dict[str, int], unread: Unread, *, interrupted: bool = False) -> Summary:
-        return Summary(
-            folder=printable(str(self._request.folder)),
-            totals=self._totals,
-            report=self._totals.report(self._request.settings.reporting),
-            known=0,
-            left=left,
-            unread=dict(unread.reasons),
-            is_complete=not (self._exit_code or interrupted),
-            scorer_version=", ".join(self._totals.scorer_versions) or scorer_by(self._request.readout),
-            code=loops_here(),
-        )
+    def _summary_with(self, left: Mapping[str, int], unread: Unread) -> Summary:
+        scorer_version = ", ".join(self._totals.scorer_versions) or scorer_by(self._request.readout)
+        return self._summary_of(left, unread, scorer_version, is_complete=not self._exit_code)
 
-    def _what_remains(self) -> tuple[dict[str, int], Unread]:
+    def _what_remains(self) -> tuple[Mapping[str, int], Unread]:
         """Count what is still in the folder: what is never moved by reason, and images that were not."""
         unreadable: list[str] = []
         images = ImagesOfFolder(str(self._request.folder), self._selection, (), unreadable.append)
         remaining = {"still in the folder": sum(1 for _ in images), "folder that cannot be read": len(unreadable)}
-        return dict(images.left), Unread(Counter({why: count for why, count in remaining.items() if count}))
+        return images.left, Unread(Counter({why: count for why, count in remaining.items() if count}))
 
 
 class _MoveDisplay(StatusLine):

@@ -27,8 +27,8 @@ from imageguard_daemon.core.errors import NoInputError, UsageError
 from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
+    from imageguard_daemon.batch.folder_scan import ScanRequest
     from imageguard_daemon.batch.running import Result
-    from imageguard_daemon.batch.scan_request import ScanRequest
 
 EX_READER_GONE = 128 + signal.SIGPIPE
 
@@ -136,9 +136,8 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter for each option
     read, 75 when --move left files behind, 130 when interrupted.
     """
     from imageguard_daemon.batch.folder_move import FolderMove
-    from imageguard_daemon.batch.folder_scan import FolderScan
+    from imageguard_daemon.batch.folder_scan import FolderScan, ScanRequest
     from imageguard_daemon.batch.running import run
-    from imageguard_daemon.batch.scan_request import ScanRequest
 
     settings = settings_of(config, workers, readout)
     console = log_warnings()

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from imageguard_daemon.batch import folder_move
 from imageguard_daemon.batch.folder_move import FolderMove, settings_for_move
+from imageguard_daemon.batch.folder_scan import ScanRequest
 from imageguard_daemon.batch.running import run
-from imageguard_daemon.batch.scan_request import ScanRequest
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import parse
 from imageguard_daemon.core.errors import UsageError
