@@ -6,6 +6,7 @@ Both have the same outputs, page and totals: `FolderRun`.
 import bisect
 import hashlib
 import os
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from imageguard_daemon.batch.measuring import (
     version_of,
 )
 from imageguard_daemon.batch.outputs import TO_STANDARD_OUTPUT, Outputs, require_ours, writing
-from imageguard_daemon.batch.running import Interrupts, Result, RunProgress
+from imageguard_daemon.batch.running import Interrupts, Result, RunProgress, Work
 from imageguard_daemon.batch.scan_summary import Summary, Totals
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.core.errors import ChangedError, NoInputError, PermissionDeniedError, UsageError, unwritable
@@ -152,10 +153,8 @@ class Page:
         return as_html(summary.report, {}, datetime.now(UTC), scanned).encode()
 
 
-class FolderRun:
+class FolderRun(Work):
     """What a scan and a move of a folder share: outputs and a page that bear their names at the end, and totals."""
-
-    tells_lines = False
 
     def __init__(self, request: ScanRequest) -> None:
         self._request = request
@@ -195,9 +194,9 @@ class FolderRun:
         if self._page is not None:
             self._page.add(row)
 
+    @abstractmethod
     def _summary(self) -> Summary:
         """Say what has come of it by now."""
-        raise NotImplementedError
 
     def _summary_of(
         self, left: Mapping[str, int], unread: Unread, scorer_version: str, *, known: int = 0, is_complete: bool

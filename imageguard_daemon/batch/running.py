@@ -9,11 +9,12 @@ import os
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -202,27 +203,31 @@ class Result:
     failed: Mapping[int, str] | None = None
 
 
-class Work(Protocol):
+class Work(ABC):
     """What is done in a run, from where its images come to where its results go."""
 
-    tells_lines: bool
+    tells_lines = False
     """Whether it may take so long that a log, too, is told how far it is."""
 
+    @abstractmethod
     def open(self, stack: ExitStack) -> None:
         """Open all that it needs, for `stack` to close; what cannot begin raises here, with nothing changed."""
 
+    @abstractmethod
     def count(self) -> Iterator[int]:
         """Count the images there are, some at a time; runs in a thread of its own."""
 
+    @abstractmethod
     def run(self, interrupts: Interrupts, progress: RunProgress) -> None:
         """Judge all images; asks `interrupts` between any two."""
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027 - a back-fill has put each result in place when it came
         """Put the results in place: all was judged."""
 
-    def set_aside(self) -> None:
+    def set_aside(self) -> None:  # noqa: B027 - as above
         """Keep what there is by now: a stop signal has come."""
 
+    @abstractmethod
     def result(self, exit_code: int) -> Result:
         """Give what has come of it."""
 

@@ -169,7 +169,7 @@ def status(
     output: Form = OutputFormat.table,
 ) -> None:
     """Show the progress of a back-fill, from its results alone; does not disturb one that is running."""
-    from imageguard_daemon.batch.backfill.tally import status_of
+    from imageguard_daemon.batch.backfill.work import status_of
 
     show(status_of(out), output, plain_console(stderr=True))
 

@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from imageguard_daemon.batch.backfill.engines import Engine
-from imageguard_daemon.batch.backfill.shard_file import ShardResult, make_result
+from imageguard_daemon.batch.backfill.results import ShardResult, make_result
 from imageguard_daemon.batch.backfill.shards import ShardTask
 from imageguard_daemon.core.errors import FatalError, UnavailableError
 from imageguard_daemon.core.names import printable

@@ -10,9 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from imageguard_daemon import __version__
-from imageguard_daemon.batch.backfill.reading import Read, Readers
 from imageguard_daemon.batch.backfill.shards import Line, Row, Shard, Terms
-from imageguard_daemon.batch.backfill.store import measure_at
+from imageguard_daemon.batch.backfill.store import Read, Readers, measure_at
 from imageguard_daemon.batch.judging import COLUMNS, judge, row_of, with_names
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import FatalError, ImageguardError, StalledError, UnavailableError

@@ -1,22 +1,24 @@
-"""A back-fill from its manifest to its results: what is there is kept, what is missing is made."""
+"""A back-fill from its manifest to its results, and how far it is: what is there is kept, what is missing is made."""
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
 from imageguard_daemon.batch.backfill.dispatch import Dispatcher
-from imageguard_daemon.batch.backfill.engines import Engine, open_engine
+from imageguard_daemon.batch.backfill.engines import DaskEngine, open_engine
 from imageguard_daemon.batch.backfill.manifest import Manifest
-from imageguard_daemon.batch.backfill.results import Results
-from imageguard_daemon.batch.backfill.shard_file import (
+from imageguard_daemon.batch.backfill.results import (
+    DESCRIPTION,
     DamagedShardError,
     Footer,
+    Results,
     ShardResult,
     read_footer,
     read_rows,
@@ -33,11 +35,82 @@ from imageguard_daemon.batch.backfill.shards import (
     mark_of,
     require_same,
 )
-from imageguard_daemon.batch.backfill.tally import Tally
-from imageguard_daemon.batch.running import Interrupts, Result, RunProgress
+from imageguard_daemon.batch.measuring import Unread
+from imageguard_daemon.batch.running import Interrupts, Result, RunProgress, Work
+from imageguard_daemon.batch.scan_summary import Summary, Totals
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core.errors import DataError, NoInputError, UnavailableError
 from imageguard_daemon.core.names import printable
+
+
+class Tally:
+    """What results come to by now; `failed` says of shards that were given up why."""
+
+    def __init__(self) -> None:
+        self.totals = Totals()
+        self.unread = Unread()
+        self.failed: dict[int, str] = {}
+        self.code: set[str] = set()
+        """Which code took the features: workers may differ in that."""
+        self.done = self.known = 0
+
+    def add(self, footer: Footer, *, known: int = 0) -> None:
+        """Count a shard's result; an earlier run had made `known` of its rows."""
+        self.totals.merge(footer.totals)
+        self.unread.merge(footer.unread, footer.examples)
+        self.code.update(filter(None, [footer.code]))  # results of earlier versions have none
+        self.done += footer.rows
+        self.known += known
+
+    def rows(self) -> dict[str, int]:
+        """Give the rows of the manifest that are done, of them those of earlier runs, and what went wrong."""
+        return {
+            "done": self.done,
+            "known": self.known,
+            "rejected": self.totals.rejected,
+            "unread": self.unread.total,
+            "failed_shards": len(self.failed),
+        }
+
+    def result(
+        self, description: Mapping[str, Any], reporting: Reporting, *, is_complete: bool, exit_code: int = 0
+    ) -> Result:
+        """Give it as that of any run."""
+        summary = Summary(
+            folder=printable(description["manifest"]["path"]),
+            totals=self.totals,
+            report=self.totals.report(reporting),
+            known=self.known,
+            left={},
+            unread=dict(self.unread.reasons),
+            is_complete=is_complete,
+            scorer_version=description["scorer_version"],
+            code=", ".join(sorted(self.code)),
+        )
+        return Result(summary, self.unread, exit_code, is_interrupted=bool(exit_code), failed=self.failed)
+
+
+def status_of(out: str) -> Result:
+    """Say how far a back-fill has come, from its results alone.
+
+    Raises:
+        NoInputError: there are none. DataError: they are not those of a back-fill.
+    """
+    results, tally = Results(out), Tally()
+    description = results.description()
+    if description is None:
+        raise NoInputError(f"{printable(out)} has no {DESCRIPTION}: no back-fill was begun there")
+    for number in results.numbers():
+        try:
+            tally.add(read_footer(results.read(number)))
+        except (DamagedShardError, FileNotFoundError) as error:
+            tally.failed[number] = str(error)
+    for number, why in description.get("failed", {}).items():
+        tally.failed.setdefault(int(number), why)
+    is_whole = description.get("rows_of_manifest") == tally.done
+    is_complete = is_whole and not (tally.failed or tally.unread.total)
+    return tally.result(description, Reporting(), is_complete=is_complete)
+
 
 _DESCRIBE_SECONDS = 60.0
 _MAX_FAILED_DESCRIBED = 1_000
@@ -70,7 +143,7 @@ class BackfillRequest:
     reporting: Reporting = field(default_factory=Reporting)
 
 
-class Backfill:
+class Backfill(Work):
     """One run over all shards of the manifest.
 
     The manifest, the results, the engine or the images' store may not work, or not fit together: then it raises.
@@ -97,7 +170,11 @@ class Backfill:
         self._results = Results(request.out)
         stack.enter_context(self._results.held())
         self._require_fitting()
-        self._engine = _engine_for(request)
+        self._engine = (
+            DaskEngine(request.dask, request.terms, request.attempts)
+            if request.dask
+            else open_engine(request.executor, request.workers)
+        )
         stack.callback(self._engine.close)
         stack.callback(self._describe)
 
@@ -109,16 +186,11 @@ class Backfill:
         """Work until nothing is missing, or no more of it can be done."""
         request, self._progress = self._request, progress
         self._describe()
-        attempts, linger_seconds = request.attempts, request.linger_seconds
-        dispatcher = Dispatcher(self._engine, self._tasks(), self, attempts=attempts, linger_seconds=linger_seconds)
+        dispatcher = Dispatcher(
+            self._engine, self._tasks(), self, attempts=request.attempts, linger_seconds=request.linger_seconds
+        )
         dispatcher.run(interrupts.check, self._tick)
         self._is_complete = not (self._tally.failed or self._tally.unread.total)
-
-    def finish(self) -> None:
-        """Do nothing more: each result was put in place when it came."""
-
-    def set_aside(self) -> None:
-        """Do nothing more, either."""
 
     def result(self, exit_code: int) -> Result:
         """Give what there is by now."""
@@ -275,11 +347,3 @@ class Backfill:
             self._progress.show(tally.done, tally.totals.rejected, known=tally.known, more=more)
         if time.monotonic() - self._described_at > _DESCRIBE_SECONDS:
             self._describe()
-
-
-def _engine_for(request: BackfillRequest) -> Engine:
-    if not request.dask:
-        return open_engine(request.executor, request.workers)
-    from imageguard_daemon.batch.backfill.dask_engine import DaskEngine  # noqa: PLC0415 - an extra, a second to load
-
-    return DaskEngine(request.dask, request.terms, request.attempts)

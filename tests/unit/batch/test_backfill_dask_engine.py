@@ -4,8 +4,8 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from imageguard_daemon.batch.backfill import dask_engine
-from imageguard_daemon.batch.backfill.dask_engine import DaskEngine, versions_here
+from imageguard_daemon.batch.backfill import engines
+from imageguard_daemon.batch.backfill.engines import DaskEngine, versions_here
 from imageguard_daemon.core.errors import NoInputError, UnavailableError, UsageError
 from tests.helpers.shards import terms
 
@@ -42,7 +42,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> type[_Client]:
     class Own(_Client):
         pass
 
-    monkeypatch.setattr(dask_engine, "_client_class", lambda: Own)
+    monkeypatch.setattr(engines, "_client_class", lambda: Own)
     return Own
 
 
@@ -52,7 +52,7 @@ class KilledWorker(Exception):  # noqa: N818 - Dask's name
 
 def test_as_many_shards_are_out_as_keep_its_threads_busy(client, monkeypatch):
     """Two for each thread, counted anew as workers come and go; two while there are none yet."""
-    monkeypatch.setattr(dask_engine, "_COUNT_SECONDS", 0)
+    monkeypatch.setattr(engines, "_COUNT_SECONDS", 0)
     engine = DaskEngine("tcp://x:1", terms(), 3)
     assert engine.capacity == 6
     client.threads = 0
@@ -62,11 +62,11 @@ def test_as_many_shards_are_out_as_keep_its_threads_busy(client, monkeypatch):
 def test_a_cluster_without_workers_is_not_waited_for_for_ever(client, monkeypatch):
     """After its time it is told; workers that come in between are enough to go on."""
     client.threads = 0
-    monkeypatch.setattr(dask_engine, "_COUNT_SECONDS", 0)
+    monkeypatch.setattr(engines, "_COUNT_SECONDS", 0)
     engine = DaskEngine("tcp://x:1", terms(), 3)
     assert engine.capacity
     engine.check()
-    monkeypatch.setattr(dask_engine, "_WITHOUT_WORKERS_SECONDS", -1)
+    monkeypatch.setattr(engines, "_WITHOUT_WORKERS_SECONDS", -1)
     with pytest.raises(UnavailableError, match="has had no workers for"):
         engine.check()
     client.threads = 1

@@ -4,9 +4,15 @@ import os
 
 import pytest
 
-from imageguard_daemon.batch.backfill import shard_file
-from imageguard_daemon.batch.backfill.results import Results, name_of
-from imageguard_daemon.batch.backfill.shard_file import DamagedShardError, make_result, read_footer, read_rows
+from imageguard_daemon.batch.backfill import results
+from imageguard_daemon.batch.backfill.results import (
+    DamagedShardError,
+    Results,
+    make_result,
+    name_of,
+    read_footer,
+    read_rows,
+)
 from imageguard_daemon.batch.backfill.shards import RESULT_COLUMNS, ShardTask
 from imageguard_daemon.batch.judging import judge, row_of
 from imageguard_daemon.batch.scan_summary import OTHER_CLASSES, Totals
@@ -20,7 +26,7 @@ pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> shard_file.ShardResult:
+def made(monkeypatch: pytest.MonkeyPatch) -> results.ShardResult:
     """A result of four rows: good, blurred, not read, and one that an earlier run has read."""
 
     def rows(one: object) -> list[dict]:
@@ -31,7 +37,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> shard_file.ShardResult:
             {**dict.fromkeys(RESULT_COLUMNS), "path": "gone.jpg", "row": 3, "error": "No such file"},
         ]
 
-    monkeypatch.setattr(shard_file, "score_in_worker", rows)
+    monkeypatch.setattr(results, "score_in_worker", rows)
     kept = {**rows(None)[1], "row": 2}
     return make_result(ShardTask(shard(["a", "b", "c"]), "digest", "mark", (kept,)))
 

@@ -10,9 +10,9 @@ import pytest
 
 from imageguard_daemon import validate
 from imageguard_daemon.batch.backfill import scoring
-from imageguard_daemon.batch.backfill.reading import Read, Readers, ReadingHungError
 from imageguard_daemon.batch.backfill.scoring import score_shard
 from imageguard_daemon.batch.backfill.shards import RESULT_COLUMNS, Reading
+from imageguard_daemon.batch.backfill.store import Read, Readers, ReadingHungError
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import StalledError, UnavailableError
 from imageguard_daemon.core.model import Measurement

@@ -12,10 +12,9 @@ import pytest
 from rich.console import Console
 
 from imageguard_daemon.batch.backfill import dispatch, work
-from imageguard_daemon.batch.backfill.shard_file import make_result
+from imageguard_daemon.batch.backfill.results import make_result
 from imageguard_daemon.batch.backfill.shards import ManifestRequest, ShardTask
-from imageguard_daemon.batch.backfill.tally import status_of
-from imageguard_daemon.batch.backfill.work import Backfill, BackfillRequest
+from imageguard_daemon.batch.backfill.work import Backfill, BackfillRequest, status_of
 from imageguard_daemon.batch.judging import Rules
 from imageguard_daemon.batch.running import Result, run
 from imageguard_daemon.core.errors import DataError, NoInputError, UnavailableError

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from imageguard_daemon.batch.backfill import dispatch
 from imageguard_daemon.batch.backfill.dispatch import Dispatcher
 from imageguard_daemon.batch.backfill.engines import Engine, open_engine
-from imageguard_daemon.batch.backfill.shard_file import Footer, ShardResult
+from imageguard_daemon.batch.backfill.results import Footer, ShardResult
 from imageguard_daemon.batch.backfill.shards import Shard, ShardTask
 from imageguard_daemon.core.errors import UnavailableError, UsageError
 
