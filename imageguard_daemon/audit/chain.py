@@ -15,7 +15,7 @@ This form is for good: docs/decisions/0006-hash-chain.md says what it proves.
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -33,6 +33,7 @@ Linked = tuple[dict[str, Any], dict[str, Any] | None]
 
 _LINKS = "SELECT * FROM chain WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
 _BATCH = 1_000
+_IDS_AT_A_TIME = 500
 _INSERT = "INSERT INTO chain (sequence, record_table, record_id, hash) VALUES (?, ?, ?, ?)"
 _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     int: lambda value: b"i%d" % value,
@@ -72,50 +73,45 @@ def newest_ids(connection: sa.Connection, tables: Sequence[str]) -> dict[str, in
     return dict(zip(tables, connection.exec_driver_sql(f"SELECT {questions}").one(), strict=True))
 
 
-def head(connection: sa.Connection) -> tuple[int, bytes]:
-    """Give the last link: its number and its hash; the origin's where there is none."""
+def head(connection: sa.Connection) -> Head:
+    """Give the last link; the origin where there is none."""
     last = connection.exec_driver_sql("SELECT sequence, hash FROM chain ORDER BY sequence DESC LIMIT 1").first()
-    return (last.sequence, last.hash) if last else (0, ORIGIN)
+    return Head(last.sequence, last.hash) if last else Head()
 
 
-def extend(connection: sa.Connection, after: Mapping[str, int]) -> tuple[int, bytes]:
+def extend(connection: sa.Connection, after: Mapping[str, int]) -> Head:
     """Add links for all rows whose ids are larger than those in `after`, table by table, and give the last link.
 
     Must run in the transaction that adds the rows: then no row is ever without its link. Streams: memory does not
     grow with the number of rows.
     """
-    last = head(connection)
-    links = _links(connection, after, last)
-    while batch := list(islice(links, _BATCH)):
-        connection.exec_driver_sql(_INSERT, batch)
-        last = batch[-1][0], batch[-1][3]
-    return last
+    tables = after.items()
+    return _append(connection, ((table, row) for table, last_id in tables for row in _rows(connection, table, last_id)))
 
 
 def link_again(connection: sa.Connection, table: str, ids: Sequence[int]) -> None:
     """Add new links for rows whose old ones are about to be archived; in the transaction that archives."""
-    for start in range(0, len(ids), _BATCH // 2):
-        part = ids[start : start + _BATCH // 2]
-        head = connection.exec_driver_sql("SELECT sequence, hash FROM chain ORDER BY sequence DESC LIMIT 1").one()
-        marks = ",".join("?" * len(part))
-        query = f"SELECT * FROM {table} WHERE id IN ({marks}) ORDER BY id"
-        sequence, previous, links = head.sequence, head.hash, []
-        for row in connection.exec_driver_sql(query, tuple(part)).mappings():
-            sequence += 1
-            previous = link_hash(previous, sequence, table, dict(row))
-            links.append((sequence, table, row["id"], previous))
-        connection.exec_driver_sql(_INSERT, links)
+    for start in range(0, len(ids), _IDS_AT_A_TIME):
+        rows = _rows_with_ids(connection, table, ids[start : start + _IDS_AT_A_TIME])
+        _append(connection, ((table, row) for row in rows))
 
 
-def _links(
-    connection: sa.Connection, after: Mapping[str, int], head: tuple[int, bytes]
-) -> Iterator[tuple[int, str, int, bytes]]:
-    sequence, previous = head
-    for table, last_id in after.items():
-        for row in _rows(connection, table, last_id):
-            sequence += 1
-            previous = link_hash(previous, sequence, table, row)
-            yield sequence, table, int(row["id"]), previous
+def _append(connection: sa.Connection, rows: Iterable[tuple[str, dict[str, Any]]]) -> Head:
+    """Add a link for each row of a table, in this order, and give the last link there is then."""
+    last = head(connection)
+    links = _links(last, rows)
+    while batch := list(islice(links, _BATCH)):
+        connection.exec_driver_sql(_INSERT, batch)
+        sequence, _, _, link = batch[-1]
+        last = Head(sequence, link)
+    return last
+
+
+def _links(last: Head, rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[int, str, int, bytes]]:
+    previous = last.hash
+    for sequence, (table, row) in enumerate(rows, last.sequence + 1):
+        previous = link_hash(previous, sequence, table, row)
+        yield sequence, table, int(row["id"]), previous
 
 
 def _rows(connection: sa.Connection, table: str, last_id: int) -> Iterator[dict[str, Any]]:
@@ -136,17 +132,19 @@ def _rows(connection: sa.Connection, table: str, last_id: int) -> Iterator[dict[
 def linked_rows(connection: sa.Connection, after: int, until: int, most: int) -> list[Linked]:
     """Give the links after one up to another, with their rows and a maximum number of them."""
     links = [dict(row) for row in connection.exec_driver_sql(_LINKS, (after, until, most)).mappings()]
-    rows = {table: _rows_by_id(connection, table, links) for table in CHAINED}
-    return [(link, rows.get(link["record_table"], {}).get(link["record_id"])) for link in links]
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for table in CHAINED:
+        ids = [link["record_id"] for link in links if link["record_table"] == table]
+        rows |= {(table, row["id"]): row for row in _rows_with_ids(connection, table, ids)}
+    return [(link, rows.get((link["record_table"], link["record_id"]))) for link in links]
 
 
-def _rows_by_id(connection: sa.Connection, table: str, links: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    ids = [link["record_id"] for link in links if link["record_table"] == table]
+def _rows_with_ids(connection: sa.Connection, table: str, ids: Sequence[int]) -> list[dict[str, Any]]:
     if not ids:
-        return {}
+        return []
     marks = ",".join("?" * len(ids))
-    rows = connection.exec_driver_sql(f"SELECT * FROM {table} WHERE id IN ({marks})", tuple(ids)).mappings()
-    return {row["id"]: dict(row) for row in rows}
+    query = f"SELECT * FROM {table} WHERE id IN ({marks}) ORDER BY id"
+    return [dict(row) for row in connection.exec_driver_sql(query, tuple(ids)).mappings()]
 
 
 @cache

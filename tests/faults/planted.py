@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = "tests/unit/daemon/test_sync_order.py"
 CONFINEMENT = "tests/unit/sandbox/test_confinement.py"
 RECOVERY = "tests/unit/daemon/test_recovery.py"
-REMEMBERED = "tests/unit/audit/test_chain_head.py"
+REMEMBERED = "tests/unit/audit/test_log_writer.py"
 TEST_SECONDS = 600
 
 
@@ -141,15 +141,15 @@ MISTAKES = (
     Mistake(
         "the head of the log is not remembered",
         "audit/log_writer.py",
-        "        self._memory.remember(*head)",
-        "        tuple(head)",
+        "        self._memory.remember(head)\n        self._head = head\n",
+        "        self._head = head\n",
         f"{REMEMBERED}::test_a_log_that_lost_records_is_refused_until_a_person_accepts_it",
     ),
     Mistake(
         "the head of the log is remembered before its commit",
         "audit/log_writer.py",
         "            head = chain.extend(connection, before)\n",
-        "            head = chain.extend(connection, before)\n            self._memory.remember(*head)\n",
+        "            head = chain.extend(connection, before)\n            self._memory.remember(head)\n",
         f"{REMEMBERED}::test_the_memory_never_leads_the_log",
     ),
     Mistake(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.audit.alerts import recorded_alerts
-from imageguard_daemon.audit.chain_head import HeadMemory
-from imageguard_daemon.audit.log_writer import AcceptingWriter
+from imageguard_daemon.audit.chain import Head
+from imageguard_daemon.audit.log_writer import AcceptingWriter, HeadMemory
 from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import STATE_FOLDER
@@ -187,12 +187,12 @@ def test_the_memory_never_leads_the_log(log: Log, monkeypatch: pytest.MonkeyPatc
     seen: list[bool] = []
     real = HeadMemory.remember
 
-    def remember(self: HeadMemory, sequence: int, link: bytes) -> None:
+    def remember(self: HeadMemory, head: Head) -> None:
         reader = sqlite3.connect(log.database)
         [(last,)] = reader.execute("SELECT coalesce(max(sequence), 0) FROM chain").fetchall()
         reader.close()
-        seen.append(last >= sequence)
-        real(self, sequence, link)
+        seen.append(last >= head.sequence)
+        real(self, head)
 
     monkeypatch.setattr(HeadMemory, "remember", remember)
     filed(log, 2)
