@@ -1,16 +1,19 @@
-"""The daemon's writer: intents before files move, outcomes after."""
+"""Records judgements, reviews and moves: intents before files move, outcomes after."""
 
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import sqlalchemy as sa
 
 from imageguard_daemon.audit import chain, rollups
 from imageguard_daemon.audit.log_writer import LogWriter, new_id
+from imageguard_daemon.audit.quarantine_queries import ReviewableImage, reviewable_images
 from imageguard_daemon.audit.schema import decision_records, intents, outcomes, relocations, review_records
-from imageguard_daemon.core.errors import UnavailableError
+from imageguard_daemon.core.errors import DataError, UnavailableError
 from imageguard_daemon.core.model import (
     MAX_INT64,
     MIN_INT64,
@@ -21,16 +24,44 @@ from imageguard_daemon.core.model import (
     Origin,
     Outcome,
     RecordedIntent,
+    ReviewAction,
 )
 from imageguard_daemon.core.names import printable, sidecar_ending
 from imageguard_daemon.core.timestamps import timestamp
 
+MAX_INTENTS = 1_000
+"""No group of reviews has more. Each group begins with finishing what the one before left, so what is unfinished is
+among the latest so many."""
 _ROOM_FOR_IDS = 1 << 20
 _FILED_WITH = """FROM decisions AS d WHERE sha256 IN (SELECT value FROM json_each(?))
 AND NOT EXISTS (SELECT 1 FROM review_records AS v JOIN intents AS i ON i.review_id = v.id AND i.role = 'image'
                 JOIN outcomes AS o ON o.intent_id = i.id AND o.outcome = 'purged'
                 WHERE v.decision_id = d.id AND v.action = 'return') GROUP BY sha256"""
 """Decisions on contents, but for those whose image went back into the inbox: judged again, it is not a duplicate."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedReview:
+    """A review about to be recorded: of which image, as it was seen, and the moves it calls for.
+
+    `intents` come with the number of the intent that had brought each file to where it is taken from.
+    """
+
+    image: ReviewableImage
+    action: ReviewAction
+    who: str
+    why: str
+    intents: tuple[tuple[Intent, int], ...] = ()
+    undoes: int | None = None
+    profile: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedReview:
+    """A review that is durably in the log, with its intents."""
+
+    review_id: int
+    intents: tuple[RecordedIntent, ...]
 
 
 class AuditWriter(LogWriter):
@@ -41,15 +72,18 @@ class AuditWriter(LogWriter):
         if not judged:
             return []
         with self.transaction(decision_records, intents) as connection:
-            decision_id, intent_id = _newest_ids(connection, decision_records, intents)
-            recorded: list[tuple[RecordedIntent, ...]] = []
-            intent_rows = []
-            for number, file in enumerate(judged, decision_id + 1):
-                ids = range(intent_id + 1, intent_id + 1 + len(file.intents))
-                recorded.append(tuple(map(RecordedIntent, ids, file.intents)))
-                intent_rows += [self._intent_row(one, number) for one in recorded[-1]]
-                intent_id = ids[-1]
-            _add(connection, decision_records, self._decision_rows(connection, judged, decision_id + 1))
+            last_decision_id, last_intent_id = _newest_ids(connection, decision_records, intents)
+            next_intent_ids = count(last_intent_id + 1)
+            recorded = [
+                tuple(RecordedIntent(next(next_intent_ids), intent) for intent in file.intents) for file in judged
+            ]
+            intent_rows = [
+                self._intent_row(intent, decision_id)
+                for decision_id, of_file in enumerate(recorded, last_decision_id + 1)
+                for intent in of_file
+            ]
+            # Decisions first: intents refer to them.
+            _add(connection, decision_records, self._decision_rows(connection, judged, last_decision_id + 1))
             _add(connection, intents, intent_rows)
             return recorded
 
@@ -67,19 +101,8 @@ class AuditWriter(LogWriter):
         filed_by = sa.select(intents.c.decision_id).where(intents.c.id == files[0][1])
         with self.transaction(review_records, intents) as connection:
             decision_id = connection.execute(filed_by).scalar_one()
-            review = {
-                "decision_id": decision_id,
-                "reviewed_at": timestamp(self._now()),
-                "host": self._host,
-                "action": "return",
-                "who": "imageguard-daemon",
-                "why": why,
-            }
-            review_id = new_id(connection.execute(review_records.insert(), review))
-            return [
-                self._insert_intent(connection, decision_id, intent, review_id=review_id, previous_id=previous_id)
-                for intent, previous_id in files
-            ]
+            review = {"decision_id": decision_id, "action": "return", "who": "imageguard-daemon", "why": why}
+            return list(self._insert_review(connection, review, files).intents)
 
     def record_outcomes(self, results: Sequence[Outcome]) -> None:
         """Record what became of intents."""
@@ -88,16 +111,17 @@ class AuditWriter(LogWriter):
         stamp = timestamp(self._now())
         rows = [
             {
-                "intent_id": r.intent_id,
-                "outcome": r.outcome,
-                "detail": printable(r.detail),
+                "intent_id": result.intent_id,
+                "outcome": result.outcome,
+                "detail": printable(result.detail),
                 "recorded_at": stamp,
             }
-            for r in results
+            for result in results
         ]
         with self.transaction(outcomes) as connection:
             before = chain.newest_ids(connection, [outcomes.name])[outcomes.name]
             _add(connection, outcomes, rows)
+            # In the same transaction: a crash in between would leave images that no report ever counts.
             rollups.add_moved(connection, before)
 
     def record_relocations(self, relocated: Sequence[tuple[int, str, str, int]]) -> None:
@@ -123,17 +147,16 @@ class AuditWriter(LogWriter):
 
         Without `reviews`, those that come from reviews are left out: a living command may be at work on them.
         """
-        counts = [sa.select(sa.func.count()).select_from(table).scalar_subquery() for table in (intents, outcomes)]
-        query = (
-            sa.select(intents)
-            .where(~sa.exists().where(outcomes.c.intent_id == intents.c.id))
-            .order_by(intents.c.id.desc())
-        )
+        begun = sa.select(sa.func.count()).select_from(intents).scalar_subquery()
+        ended = sa.select(sa.func.count()).select_from(outcomes).scalar_subquery()
+        has_outcome = sa.exists().where(outcomes.c.intent_id == intents.c.id)
+        query = sa.select(intents).where(~has_outcome).order_by(intents.c.id.desc())
         with self.reading() as connection:
-            # Each outcome belongs to an intent of its own: the difference is how many lack one. They are the latest.
-            lacking = connection.scalar(sa.select(counts[0] - counts[1])) or 0
+            # Each outcome belongs to an intent of its own: the difference is how many lack one. They are the latest, so
+            # the walk ends soon; without this limit it would go through a log of millions at every start.
+            lacking = connection.scalar(sa.select(begun - ended)) or 0
             rows = connection.execute(query.limit(lacking)).all() if lacking else []
-        return [recorded_intent(row) for row in rows if reviews or row.review_id is None][::-1]
+        return [_recorded_intent(row) for row in rows if reviews or row.review_id is None][::-1]
 
     def moved_by(self, intent_id: int) -> RecordedIntent | None:
         """Give an intent whose file has moved; None when there is no such intent, or it did not come to that."""
@@ -141,7 +164,7 @@ class AuditWriter(LogWriter):
         query = sa.select(intents).where(intents.c.id == intent_id, moved)
         with self.reading() as connection:
             row = connection.execute(query).one_or_none()
-        return None if row is None else recorded_intent(row)
+        return None if row is None else _recorded_intent(row)
 
     def origins(self, intent_ids: Sequence[int]) -> dict[int, Origin]:
         """Say of intents which judgements and reviews they come from."""
@@ -188,10 +211,8 @@ class AuditWriter(LogWriter):
 
     def filed_before(self, hashes: Sequence[str]) -> dict[str, str]:
         """Say of contents, by SHA-256, where each that was filed before was filed first."""
-        query = f"SELECT sha256, min(id), destination {_FILED_WITH}"
         with self.reading() as connection:
-            rows = connection.exec_driver_sql(query, (json.dumps(list(hashes)),)).all()
-        return {row.sha256: row.destination for row in rows}
+            return {row.sha256: row.destination for row in _first_filed(connection, hashes)}
 
     @staticmethod
     def _endings_of_sidecars(connection: sa.Connection, decision_id: int, image: str) -> set[str]:
@@ -205,12 +226,24 @@ class AuditWriter(LogWriter):
     def _decision_rows(
         self, connection: sa.Connection, judged: Sequence[JudgedFile], first_id: int
     ) -> Iterator[dict[str, Any]]:
-        first_decisions = _known_contents(connection, [file.measurement.sha256 for file in judged])
+        filed = _first_filed(connection, [file.measurement.sha256 for file in judged])
+        first_decisions = {row.sha256: int(row.first_id) for row in filed}
         common = {"decided_at": timestamp(self._now()), "host": self._host}
         for decision_id, file in enumerate(judged, first_id):
             sha256 = file.measurement.sha256
             yield _decision_row(file) | common | {"id": decision_id, "duplicate_of": first_decisions.get(sha256)}
-            first_decisions.setdefault(sha256, decision_id)
+            first_decisions.setdefault(sha256, decision_id)  # of two in one group, the second is the duplicate
+
+    def _insert_review(
+        self, connection: sa.Connection, review: Mapping[str, Any], files: Sequence[tuple[Intent, int]]
+    ) -> RecordedReview:
+        row = {"reviewed_at": timestamp(self._now()), "host": self._host, **review}
+        review_id = new_id(connection.execute(review_records.insert(), row))
+        recorded = [
+            self._insert_intent(connection, review["decision_id"], intent, review_id=review_id, previous_id=previous_id)
+            for intent, previous_id in files
+        ]
+        return RecordedReview(review_id, tuple(recorded))
 
     def _insert_intent(
         self, connection: sa.Connection, decision_id: int, intent: Intent, **review: int
@@ -229,6 +262,56 @@ class AuditWriter(LogWriter):
 
     def _below_root(self, path: str) -> str:
         return path.removeprefix(os.path.join(self._root, ""))
+
+
+class ReviewWriter(AuditWriter):
+    """A writer for those who act on images; the caller holds the root's `ActingLock`."""
+
+    def reviewable_images(self, decision_ids: Sequence[int]) -> dict[int, ReviewableImage]:
+        """Give the images of these decisions, as they are now."""
+        with self.reading() as connection:
+            return reviewable_images(connection, decision_ids)
+
+    def record_reviews(self, planned: Sequence[PlannedReview]) -> list[RecordedReview]:
+        """Record reviews together with the moves they call for, before anything moves.
+
+        Raises:
+            DataError: somebody without the lock has acted on one of the images since it was looked at.
+        """
+        if not planned:
+            return []
+        with self.transaction(review_records, intents) as connection:
+            now = reviewable_images(connection, [review.image.decision_id for review in planned])
+            for review in planned:
+                if not _is_as_seen(now.get(review.image.decision_id), review.image):
+                    raise DataError(f"decision {review.image.decision_id} was acted on by somebody else just now")
+            return [self._insert_review(connection, _review_row(review), review.intents) for review in planned]
+
+    def unfinished_reviews(self) -> list[RecordedIntent]:
+        """Give the intents of reviews that a crash left without an outcome, oldest first."""
+        latest = sa.select(intents).where(intents.c.review_id.is_not(None)).order_by(intents.c.id.desc())
+        finished = sa.select(outcomes.c.intent_id)
+        with self.reading() as connection:
+            rows = connection.execute(latest.limit(MAX_INTENTS)).all()
+            ids = [row.id for row in rows]
+            done = set(connection.scalars(finished.where(outcomes.c.intent_id.in_(ids))))
+        return [_recorded_intent(row) for row in rows if row.id not in done][::-1]
+
+
+def _is_as_seen(now: ReviewableImage | None, seen: ReviewableImage) -> bool:
+    """Compare what reviews have changed; a daemon may have sent a late sidecar after the image meanwhile."""
+    return now is not None and (now.state, now.last_review, now.busy) == (seen.state, seen.last_review, seen.busy)
+
+
+def _review_row(review: PlannedReview) -> dict[str, Any]:
+    return {
+        "decision_id": review.image.decision_id,
+        "action": review.action,
+        "who": printable(review.who),
+        "why": printable(review.why),
+        "undoes": review.undoes,
+        "profile": dict(review.profile) if review.profile is not None else None,
+    }
 
 
 def _newest_ids(connection: sa.Connection, *tables: sa.Table) -> list[int]:
@@ -255,10 +338,12 @@ def _add(connection: sa.Connection, table: sa.Table, rows: Iterable[Mapping[str,
         connection.exec_driver_sql(statement, [tuple(row.values()) for row in rows])
 
 
-def _known_contents(connection: sa.Connection, hashes: Sequence[str]) -> dict[str, int]:
-    """Find which contents are already filed: the first decision on each."""
-    query = f"SELECT sha256, min(id) AS first_id {_FILED_WITH}"
-    return {row.sha256: int(row.first_id) for row in connection.exec_driver_sql(query, (json.dumps(hashes),))}
+def _first_filed(connection: sa.Connection, hashes: Sequence[str]) -> Sequence[sa.Row[Any]]:
+    """Find which contents are already filed: the first decision on each, and where that filed it."""
+    # Of the rows of a group, SQLite takes the other columns from the one with the least id.
+    query = f"SELECT sha256, min(id) AS first_id, destination {_FILED_WITH}"
+    # As one value: however many there are, the statement is the same, and SQLite has prepared it before.
+    return connection.exec_driver_sql(query, (json.dumps(list(hashes)),)).all()
 
 
 def _decision_row(file: JudgedFile) -> dict[str, Any]:
@@ -305,7 +390,7 @@ def _intent_row(intent: Intent) -> dict[str, Any]:
     }
 
 
-def recorded_intent(row: sa.Row[Any]) -> RecordedIntent:
+def _recorded_intent(row: sa.Row[Any]) -> RecordedIntent:
     """Take a row of `intents`."""
     identity = FileIdentity(_unsigned(row.device), _unsigned(row.inode), row.size_bytes, row.mtime_ns, row.ctime_ns)
     intent = Intent(row.role, os.fsdecode(row.source_path), os.fsdecode(row.destination_path), row.sha256, identity)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from imageguard_daemon.audit.opening import require_log_of_own, writing_beside_daemon
-from imageguard_daemon.audit.review_writer import RecordedReview, ReviewWriter
+from imageguard_daemon.audit.writer import RecordedReview, ReviewWriter
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.core.errors import RetryableError, StalledError
 from imageguard_daemon.core.locks import ActingLock

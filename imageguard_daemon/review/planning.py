@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imageguard_daemon.audit.quarantine_queries import ReviewableFile, ReviewableImage
-from imageguard_daemon.audit.review_writer import PlannedReview
+from imageguard_daemon.audit.writer import PlannedReview
 from imageguard_daemon.config import Source
 from imageguard_daemon.core.model import FileIdentity, Intent, ReviewAction
 from imageguard_daemon.core.names import printable, sidecar_ending

@@ -10,7 +10,7 @@ from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.nearest import borderline_page, nearest_page
 from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import EVER_QUARANTINED, Selection, page
-from imageguard_daemon.audit.review_writer import PlannedReview, ReviewWriter
+from imageguard_daemon.audit.writer import PlannedReview, ReviewWriter
 from imageguard_daemon.core.model import Outcome
 from tests.helpers.records import intent, judged
 
