@@ -11,8 +11,7 @@ from imageguard_daemon.audit.log_writer import LogWriter
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import AlreadyRunningError, UsageError
-from imageguard_daemon.core.locks import RootLock
-from imageguard_daemon.core.ownership import require_own
+from imageguard_daemon.core.locks import RootLock, require_own
 
 LogPlace = Path | str
 """Where a log is: a file, or the address of a fleet's PostgreSQL."""

@@ -31,8 +31,7 @@ from imageguard_daemon.batch.running import Interrupts, Result, RunProgress, Wor
 from imageguard_daemon.batch.scan_summary import Summary, Totals
 from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.core.errors import ChangedError, NoInputError, PermissionDeniedError, UsageError, unwritable
-from imageguard_daemon.core.file_lock import alone
-from imageguard_daemon.core.files import NewFile
+from imageguard_daemon.core.files import NewFile, alone
 from imageguard_daemon.core.model import SCORE_NAMES, FileIdentity, Measurement
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.intake.rules.selection import Selection

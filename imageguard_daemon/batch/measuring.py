@@ -18,7 +18,7 @@ from imageguard_daemon.core.names import printable
 from imageguard_daemon.intake.rules.selection import Selection, SkipReason
 from imageguard_daemon.intake.scan import walk
 from imageguard_daemon.quality.readout import Readout
-from imageguard_daemon.sandbox.measuring import measure_files
+from imageguard_daemon.sandbox.workers import measure_files
 
 
 class ImagesOfFolder:

@@ -137,8 +137,7 @@ def accept_(root: Root = None, config_file: ConfigFile = None, why: Why = "") ->
     """
     from imageguard_daemon.audit.log_writer import AcceptingWriter
     from imageguard_daemon.cli.review_options import login_name
-    from imageguard_daemon.core.locks import ActingLock, RootLock
-    from imageguard_daemon.core.ownership import require_own
+    from imageguard_daemon.core.locks import ActingLock, RootLock, require_own
 
     settings = settings_for(root, config_file)
     require_own(settings.state_folder, settings.root)

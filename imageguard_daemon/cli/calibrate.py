@@ -237,7 +237,7 @@ def _measure(
     folders: Sequence[Path], by: "tuple[Scoring, OwnReadout | None]", console: "Console"
 ) -> tuple[list[_Measured], dict[str, str]]:
     """Measure all images of the folders; gives a list for each, and the files that could not be read."""
-    from imageguard_daemon.sandbox.measuring import measure_files
+    from imageguard_daemon.sandbox.workers import measure_files
 
     unreadable: dict[str, str] = {}
     left: dict[str, int] = {}

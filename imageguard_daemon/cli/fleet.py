@@ -45,7 +45,7 @@ def forward_(root: Root = None, config_file: ConfigFile = None, follow: Follow =
     sent waits in the log.
     """
     from imageguard_daemon.core import logs
-    from imageguard_daemon.core.ownership import require_own
+    from imageguard_daemon.core.locks import require_own
     from imageguard_daemon.daemon import forwarder
     from imageguard_daemon.daemon.forwarder import ForwardingLoop, address_of
 

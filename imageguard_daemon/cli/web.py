@@ -103,7 +103,7 @@ def web(  # noqa: PLR0913, PLR0917 - one parameter for each option
 def _serve(settings: "Settings", database: str | None, place: _Place, with_process: int) -> None:
     from imageguard_daemon.audit.opening import open_log
     from imageguard_daemon.cli.review_options import login_name
-    from imageguard_daemon.core.ownership import require_own
+    from imageguard_daemon.core.locks import require_own
     from imageguard_daemon.web import server
     from imageguard_daemon.web.site import Site
 
@@ -155,7 +155,7 @@ def _access(settings: "Settings", place: _Place) -> "Access":
 
 
 def _change_tokens(settings: "Settings", new: str | None, drop: str | None) -> None:
-    from imageguard_daemon.core.ownership import require_own
+    from imageguard_daemon.core.locks import require_own
     from imageguard_daemon.web import tokens
 
     require_own(settings.state_folder, settings.root)

@@ -1,7 +1,8 @@
-"""One daemon per root and per inbox, and one at a time of those who act on rejected images."""
+"""Who may work on a root: one account, one daemon, as on each inbox, and one at a time of those who act on images."""
 
 import fcntl
 import os
+import pwd
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -17,17 +18,48 @@ from imageguard_daemon.core.errors import (
     StalledError,
     hindrance,
 )
-from imageguard_daemon.core.file_lock import FileLock, lock_if_free, lock_within, unlock
 from imageguard_daemon.core.file_systems import Reach, file_system_of
+from imageguard_daemon.core.files import FileLock, lock_if_free, lock_within, unlock
 
+ROOT_USER = 0
 ACTING_TIMEOUT_SECONDS = 20.0
 START_TIMEOUT_SECONDS = 1.0
 """Commands that ask who is running hold a lock for a moment."""
 _TRY_AGAIN_SECONDS = 5.0
 _PROGRAM = b"imageguard"
 """In the command line of every daemon."""
-
 log = structlog.get_logger(__name__)
+
+
+def require_own(*folders: os.PathLike[str]) -> None:
+    """Refuse to let root write into the folder of another account.
+
+    The first folder that is there decides: a root's state folder, which a daemon made, else the root folder. Other
+    accounts meet the permissions that there are.
+
+    Raises:
+        PermissionDeniedError: naming the account, and the two ways out.
+    """
+    if os.geteuid() != ROOT_USER:
+        return
+    for folder in folders:
+        with suppress(OSError):
+            owner = os.stat(folder).st_uid
+            if owner == ROOT_USER:
+                return
+            account = account_name(owner)
+            raise PermissionDeniedError(
+                f"{folder} belongs to the account {account}, which could not use what root writes there: give the "
+                f"same command with `sudo -u {account}` before it. If root is meant to work here, chown it to root"
+            )
+
+
+def account_name(user_id: int) -> str:
+    """Give the name of an account, as sudo takes it."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return f"#{user_id}"
 
 
 class FolderLock:

@@ -44,6 +44,11 @@ from imageguard_daemon.reporting.query import report_on, risen_in
 _SHOWN_BYTES = 300
 _STEERS_CHATS = str.maketrans({"<": "\u2039", ">": "\u203a", "@": "\uff20", "`": "'", "*": "\u2217"})
 """What chat programs take as mentions, links and formatting; a class may be called `<!channel>`."""
+STOP_SECONDS = 2.0
+_REMEMBERED = timedelta(days=400)
+"""What was told longer ago and still goes on is told again after a restart."""
+RECORD_AGAIN_SECONDS = 5.0
+log = structlog.get_logger(__name__)
 
 
 class DeliveryError(Exception):
@@ -177,13 +182,6 @@ def _refusal(error: urllib.error.HTTPError) -> str:
         body = ""
     return f"{answer}{': ' if body else ''}{body}"
 
-
-STOP_SECONDS = 2.0
-_REMEMBERED = timedelta(days=400)
-"""What was told longer ago and still goes on is told again after a restart."""
-RECORD_AGAIN_SECONDS = 5.0
-
-log = structlog.get_logger(__name__)
 
 Channel = Command | Webhook
 

@@ -35,7 +35,7 @@ from imageguard_daemon.core.errors import (
     NoInputError,
     hindrance,
 )
-from imageguard_daemon.core.file_lock import FileLock
+from imageguard_daemon.core.files import FileLock
 from imageguard_daemon.core.locks import state_lock
 from imageguard_daemon.core.processes import ChildProcess, Restarts, end_with_parent
 from imageguard_daemon.core.state_file import StateFile
@@ -49,6 +49,13 @@ LOOK_SECONDS = 1.0
 """How often the log is looked at for news."""
 FIRST_PAUSE_SECONDS = 1.0
 
+STOP_SECONDS = 3.0
+"""For so long what is left is still sent after a stop signal."""
+MIN_TIMEOUT_SECONDS = 60.0
+"""For so long, at least, `run --once` waits for a forwarder that says nothing new."""
+_GRACE_SECONDS = 2.0
+_START_AGAIN_SECONDS = 5.0
+_COMMAND = (sys.executable, "-m", "imageguard_daemon.daemon.forwarder")
 log = structlog.get_logger(__name__)
 
 
@@ -247,15 +254,6 @@ def _locked(state_folder: Path) -> FileLock:
 
 def _text(moment: datetime | None) -> str:
     return "" if moment is None else seconds_timestamp(moment)
-
-
-STOP_SECONDS = 3.0
-"""For so long what is left is still sent after a stop signal."""
-MIN_TIMEOUT_SECONDS = 60.0
-"""For so long, at least, `run --once` waits for a forwarder that says nothing new."""
-_GRACE_SECONDS = 2.0
-_START_AGAIN_SECONDS = 5.0
-_COMMAND = (sys.executable, "-m", "imageguard_daemon.daemon.forwarder")
 
 
 def main() -> None:

@@ -42,6 +42,10 @@ PAUSES = Backoff(LOOK_AGAIN_SECONDS, longest_seconds=600.0)
 _PLACES_REMEMBERED = 10_000
 _FREE_SECONDS = 1.0
 """For so long a folder that refused nothing is not looked at again: what it refuses since, an attempt finds out."""
+PROBE_OTHERS_SECONDS = 5.0
+UNREAD_PAUSE_SECONDS = 0.25
+"""Of a source whose disk did not give a file, and was quick to say so."""
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -165,13 +169,6 @@ def _below(root: str, folder: str) -> tuple[str, ...]:
         found.append(folder)
         folder = os.path.dirname(folder)
     return tuple(found)
-
-
-PROBE_OTHERS_SECONDS = 5.0
-UNREAD_PAUSE_SECONDS = 0.25
-"""Of a source whose disk did not give a file, and was quick to say so."""
-
-log = structlog.get_logger(__name__)
 
 
 class LeftBehind:

@@ -7,9 +7,8 @@ import structlog
 
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Settings
-from imageguard_daemon.core import ownership
 from imageguard_daemon.core.errors import ImageguardError, StalledError, UnavailableError
-from imageguard_daemon.core.locks import ActingLock, DaemonLocks, running_process
+from imageguard_daemon.core.locks import ActingLock, DaemonLocks, require_own, running_process
 from imageguard_daemon.core.systemd import StartProgress, notify
 from imageguard_daemon.daemon import setup_folders, status
 from imageguard_daemon.daemon.main_loop import MainLoop, StopSignals, Surroundings, Waker
@@ -64,7 +63,7 @@ class Daemon:
             FatalError: it cannot start, or going on would be wrong.
             StalledError: it cannot start for a reason that may pass.
         """
-        ownership.require_own(self._settings.state_folder, self._settings.root)
+        require_own(self._settings.state_folder, self._settings.root)
         self._prepare()
         locks = DaemonLocks(self._settings.state_folder, [source.inbox for source in self._settings.sources])
         try:

@@ -44,6 +44,11 @@ WHY = "was written to after it was filed"
 
 K = TypeVar("K")
 
+FULL_AT_FILES = 256
+FULL_AT_BYTES = 1 << 30
+"""What is kept takes up room on the inbox's disk. From here on files wait in the inbox instead."""
+MAX_FILES = 2 * FULL_AT_FILES
+"""With those that were on their way when it got full."""
 log = structlog.get_logger(__name__)
 
 
@@ -210,13 +215,6 @@ def _taking_from(intent: Intent) -> Intent:
 def _numbers_anew(path: str) -> bool:
     """Tell whether the same file may come to have another number, as behind FUSE; OSError when that is not known."""
     return file_system_at(path).reach is Reach.relayed
-
-
-FULL_AT_FILES = 256
-FULL_AT_BYTES = 1 << 30
-"""What is kept takes up room on the inbox's disk. From here on files wait in the inbox instead."""
-MAX_FILES = 2 * FULL_AT_FILES
-"""With those that were on their way when it got full."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from imageguard_daemon.filing.mounts import Mounts
 _AT_A_TIME = 8
 _FEW = 8
 """So many are done before threads would be awake."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def sync(descriptor: int, what: str) -> None:
@@ -54,9 +55,6 @@ def sync_all(files: Sequence[tuple[int, str]]) -> None:
 @cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="sync")
-
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Folders:

@@ -23,6 +23,8 @@ _MOUNTS = "/proc/self/mountinfo"
 _XFS_IOC_FSGEOMETRY_V1, _XFS_BYTES, _XFS_UUID_AT = 0x80705864, 112, 64
 _BTRFS_IOC_FS_INFO, _BTRFS_BYTES, _BTRFS_UUID_AT = 0x8400941F, 1024, 16
 _UUID_BYTES = 16
+MEMORY_FILE = "disks.json"
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +171,6 @@ def _unescaped(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
-MEMORY_FILE = "disks.json"
-
-
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a folder was: how its file system is attached, and which one that is (empty: nobody can say)."""
@@ -183,7 +182,6 @@ class _Place:
 
 
 _STATE: StateFile[dict[str, _Place]] = StateFile(MEMORY_FILE, dict[str, _Place])
-log = structlog.get_logger(__name__)
 
 
 def require_same_disks(state_folder: Path) -> None:

@@ -15,11 +15,10 @@ from imageguard_daemon.core.file_systems import Reach, file_system_at
 from imageguard_daemon.core.leases import Answer, Writers
 from imageguard_daemon.core.model import Candidate, FileIdentity
 from imageguard_daemon.core.names import number_of_set_aside, printable
-from imageguard_daemon.intake.inbox_files import InboxFiles
 from imageguard_daemon.intake.rules.backlog import Backlog
 from imageguard_daemon.intake.rules.selection import Selection, SkipReason
 from imageguard_daemon.intake.rules.stability import Settling
-from imageguard_daemon.intake.scan import InboxEntry, steps
+from imageguard_daemon.intake.scan import InboxEntry, InboxFiles, steps
 from imageguard_daemon.intake.watcher import InboxWatcher, PendingPaths
 
 SKIPPED_REMEMBERED = 500_000

@@ -1,10 +1,32 @@
-"""An own walk over the inbox: follows no link, keeps no list, and shrugs at what vanishes meanwhile."""
+"""What the disk says of an inbox: what a walk meets, how each file is now, what lies beside it, and who writes to it.
+
+The walk is our own: it follows no link, keeps no list, and shrugs at what vanishes meanwhile.
+"""
 
 import os
+import pwd
+import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
+import structlog
+
+from imageguard_daemon.core.file_systems import FileSystem, Reach
+from imageguard_daemon.core.leases import NOT_ANSWERED, NOT_ASKED, Answer, Writers, ask
+from imageguard_daemon.core.model import FileIdentity
+from imageguard_daemon.core.names import printable
 from imageguard_daemon.intake.rules.selection import Selection, SkipReason
+from imageguard_daemon.intake.rules.stability import Seen
+
+MAX_REPORTED = 20
+"""Of more accounts and file systems it is only told that there are more."""
+_MORE = "files of further accounts or file systems"
+_SO = (
+    "an image that is empty, cut off or unreadable waits for intake.settle_unknown_seconds; uploads are safest when "
+    "they are renamed into place once they are complete"
+)
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +86,119 @@ def _skip_reason(entry: "os.DirEntry[str]", selection: Selection) -> SkipReason 
     if not entry.is_file(follow_symlinks=False):
         return SkipReason.special
     return selection.skip_reason(entry.name)
+
+
+class UnknownWriters:
+    """Of whose files, and on which file systems, the kernel does not say who is still writing; each is told once."""
+
+    def __init__(self, inbox: str) -> None:
+        self._inbox = inbox
+        self._told: dict[FileSystem | int, str] = {}
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Say of which files writers are not known, in the order in which that was found."""
+        return tuple(dict.fromkeys(self._told.values()))
+
+    def note(self, answer: Answer) -> None:
+        """Take in what was answered about a file; only what is new is told."""
+        if answer.writers is not Writers.unknown:
+            return
+        if answer.file_system.reach is Reach.local:
+            self._tell(answer.owner_id)
+        else:
+            self.note_file_system(answer.file_system)
+
+    def note_file_system(self, file_system: FileSystem) -> None:
+        """Take in on which file system the inbox is."""
+        if file_system.reach is not Reach.local:
+            self._tell(file_system)
+
+    def _tell(self, whose: FileSystem | int) -> None:
+        if whose in self._told or len(self._told) > MAX_REPORTED:
+            return
+        told = _MORE if len(self._told) == MAX_REPORTED else _words(whose)
+        self._told[whose] = told
+        log.warning("who writes to a file is not known here", inbox=printable(self._inbox), of=told, so=_SO)
+
+
+def _words(whose: FileSystem | int) -> str:
+    if isinstance(whose, FileSystem):
+        return f"files on {whose.name}"
+    try:
+        return f"files of account {printable(pwd.getpwuid(whose).pw_name)}"
+    except KeyError:
+        return f"files of account {whose}"
+
+
+class InboxFiles:
+    """Looks at the files of one inbox, whose paths are relative to it. One thread only."""
+
+    def __init__(self, root: str, selection: Selection) -> None:
+        self._root = root
+        self._selection = selection
+        self.unknown_writers = UnknownWriters(root)
+
+    def look(self, relative_path: str) -> Seen | None:
+        """See what a file and its sidecars are now; None when it is not a regular file (any more).
+
+        Raises OSError when that cannot be known of the file itself.
+        """
+        identity = self.state_of(relative_path)
+        if identity is None:
+            return None
+        if self._selection.is_sidecar(relative_path):
+            return (identity,)
+        return (identity, *map(self.state_if_known, self._selection.sidecars_of(relative_path)))
+
+    def state_of(self, relative_path: str) -> FileIdentity | None:
+        """Give the state of a regular file; None for none, OSError when nobody can tell."""
+        try:
+            status = os.lstat(os.path.join(self._root, relative_path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return FileIdentity.from_stat(status) if stat.S_ISREG(status.st_mode) else None
+
+    def state_if_known(self, relative_path: str) -> FileIdentity | None:
+        """The same, where what cannot be known counts as nothing for now."""
+        with suppress(OSError):
+            return self.state_of(relative_path)
+        return None
+
+    def writers_of(self, relative_path: str) -> Answer:
+        """Ask who writes to a file; who writes to one of its sidecars writes to it."""
+        answer = self._ask(relative_path)
+        if not self._selection.is_sidecar(relative_path) and answer.writers is not Writers.some:
+            sidecars = (path for path in self._selection.sidecars_of(relative_path) if self.state_if_known(path))
+            if any(self._ask(path).writers is Writers.some for path in sidecars):
+                return replace(answer, writers=Writers.some)
+        return answer
+
+    def _ask(self, relative_path: str) -> Answer:
+        try:
+            answer = ask(os.path.join(self._root, relative_path))
+        except (FileNotFoundError, PermissionError):
+            return NOT_ASKED  # the worker finds out which
+        except OSError:
+            return NOT_ANSWERED
+        self.unknown_writers.note(answer)
+        return answer
+
+    def companion_of(self, relative_path: str) -> tuple[str, float] | None:
+        """Give what a download program keeps beside a file, and when one of the two last changed."""
+        if self._selection.is_sidecar(relative_path):
+            return None
+        image = os.path.join(self._root, relative_path)
+        for path in self._selection.companions_of(image):
+            if not os.access(path, os.F_OK):  # asked a dozen times of each file: half of what a failed lstat(2) costs
+                continue
+            with suppress(OSError):
+                changed_at = max(os.lstat(name).st_ctime for name in (path, image))
+                return os.path.join(os.path.dirname(relative_path), os.path.basename(path)), changed_at
+        return None
+
+    def follows_an_image(self, relative_path: str) -> bool:
+        """Tell whether this is a sidecar whose image is here and will take it along."""
+        if not self._selection.is_sidecar(relative_path):
+            return False
+        return any(self.state_if_known(image) for image in self._selection.images_of(relative_path))

@@ -17,7 +17,7 @@ from imageguard_daemon.audit.measurement_cache import MeasuredFiles
 from imageguard_daemon.batch.measuring import Measuring, Unread, cache_folder, version_of
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import ImageguardError, NoInputError, UnavailableError
-from imageguard_daemon.core.file_lock import FileLock
+from imageguard_daemon.core.files import FileLock
 from imageguard_daemon.core.model import FileIdentity, Measurement, PresetName, Thresholds
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.regular_files import regular_file

@@ -1,17 +1,22 @@
-"""What confined processes answer: a measurement, small pixels, or a map of areas.
+"""What processes answer: a confined one measures, pixels or areas of an image, a worker what became of a file.
 
-Each is packed in the confined process, and read elsewhere as one would read a stranger's letter: what no honest process
-says raises `ValueError`, and no image library is needed to find that out.
+What a confined process packs is read elsewhere as one would read a stranger's letter: what no honest process says
+raises `ValueError`, and no image library is needed to find that out. A worker is one of us, and needs no distrust.
 """
 
 import json
 import math
+import os
 import struct
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from imageguard_daemon.core.model import Measurement, Measures
+from imageguard_daemon.core import errors
+from imageguard_daemon.core.errors import ImageguardError
+from imageguard_daemon.core.model import FileIdentity, Measurement, Measures
 from imageguard_daemon.quality.decode.formats import HANDLED
+from imageguard_daemon.sandbox.losses import Cause, Loss
 
 _TEXT_CHARACTERS = 2000
 _ISSUES = frozenset({"blank", "corrupt", "unsupported", "too_large"})
@@ -27,6 +32,8 @@ _MAP_SIZE = struct.Struct("<HHHH")
 BLUR_STEPS_PER_PX = 25
 """A blur of so many steps is one px; 0 is a tile in which nothing could be sharp."""
 SHARE_STEPS = 200
+NO_AREAS = _MAP_SIZE.pack(0, 0, 0, 0)
+Answer = Measurement | OSError | ImageguardError | Loss
 
 
 def pack_measurement(measurement: Measurement) -> bytes:
@@ -116,9 +123,6 @@ class Areas:
     white: tuple[float, ...]
 
 
-NO_AREAS = _MAP_SIZE.pack(0, 0, 0, 0)
-
-
 def pack_areas(size: tuple[int, int, int, int], steps: bytes) -> bytes:
     """Give the answer that says where an image is blurred, black and white: a byte a tile for each."""
     return _MAP_SIZE.pack(*size) + steps
@@ -147,3 +151,34 @@ def read_areas(answer: bytes) -> Areas | None:
         tuple(step / SHARE_STEPS for step in black),
         tuple(step / SHARE_STEPS for step in white),
     )
+
+
+def pack_answer(number: int, answer: Answer) -> dict[str, Any]:
+    """Give the facts that say this about the file of a number."""
+    if isinstance(answer, Measurement):
+        return {"number": number, "measurement": asdict(answer)}
+    if isinstance(answer, Loss):
+        return {"number": number, "loss": [answer.told, answer.cause.value]}
+    if isinstance(answer, OSError):
+        named = None if answer.filename is None else os.fsdecode(answer.filename)
+        return {"number": number, "os_error": [answer.errno or 0, answer.strerror or str(answer), named]}
+    return {"number": number, "error": [type(answer).__name__, list(answer.args)]}
+
+
+def read_answer(facts: Mapping[str, Any]) -> Answer:
+    """Read such facts; a worker is one of us, and needs no distrust."""
+    if "measurement" in facts:
+        said = dict(facts["measurement"])
+        measures, identity = said.pop("measures"), said.pop("identity")
+        return Measurement(
+            **said,
+            measures=Measures(**measures) if measures else None,
+            identity=FileIdentity(**identity) if identity else None,
+        )
+    if "loss" in facts:
+        return Loss(facts["loss"][0], Cause(facts["loss"][1]))
+    if "os_error" in facts:
+        return OSError(*facts["os_error"])
+    name, arguments = facts["error"]
+    error: ImageguardError = getattr(errors, name)(*arguments)
+    return error

@@ -18,7 +18,7 @@ from imageguard_daemon.core.model import Candidate
 from imageguard_daemon.quality import OPENCV_ENVIRONMENT
 from imageguard_daemon.sandbox import wire
 from imageguard_daemon.sandbox.losses import Loss
-from imageguard_daemon.sandbox.progress import Progress
+from imageguard_daemon.sandbox.wire import Progress
 
 WORKER_MODULE = "imageguard_daemon.sandbox.worker_process"
 _HOME = str(Path(imageguard_daemon.__file__).parent.parent)

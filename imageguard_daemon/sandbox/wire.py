@@ -2,11 +2,13 @@
 
 A message is one packet of a local socket that keeps packets apart (SOCK_SEQPACKET): a line of JSON, then bytes as they
 are. An image travels as a sealed memory file beside it, never through the socket, whose buffer it would not fit in.
-Nothing is pickled: what reads an answer may be talking to a process that an image has taken over.
+Nothing is pickled: what reads an answer may be talking to a process that an image has taken over. Which file a worker
+is at, it notes in memory that both share: when it is lost or hangs, it cannot be asked any more.
 """
 
 import fcntl
 import json
+import mmap
 import os
 import socket
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ from typing import Any
 MAX_BYTES = 1 << 18
 """Of a message; what is longer is cut off by the kernel, and then makes no sense to its reader."""
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_PROGRESS_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +133,45 @@ def contents_of(descriptor: int) -> bytes:
         parts.append(part)
         at += len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Progress:
+    """A number in memory that two processes share: 0 at first, a file's number while it is read, its negative after.
+
+    It is memory without a name: /dev/shm, which every account may fill, is not needed. One process writes, and eight
+    bytes at once, so that the other never reads half of a number.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._map = mmap.mmap(descriptor, _PROGRESS_BYTES)
+        self._number = memoryview(self._map).cast("q")
+
+    @staticmethod
+    def make() -> int:
+        """Give the descriptor of new memory; the caller closes it."""
+        descriptor = os.memfd_create("imageguard-progress", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, _PROGRESS_BYTES)
+        return descriptor
+
+    def begin_reading(self, number: int) -> None:
+        """Note that the disk is waited for from now on, to give the file of this number."""
+        self._number[0] = number
+
+    def end_reading(self) -> None:
+        """Note that the disk is no longer waited for."""
+        self._number[0] = -abs(self._number[0])
+
+    @property
+    def value(self) -> int:
+        """What was noted last; it differs for each step of each file."""
+        return self._number[0]
+
+    @property
+    def at(self) -> int:
+        """The number of the file that the worker was last heard of being at."""
+        return abs(self._number[0])
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the worker was last heard of waiting for the disk."""
+        return self._number[0] > 0

@@ -14,10 +14,10 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from itertools import count
+from itertools import count, islice
 from queue import Empty, SimpleQueue
 
 import structlog
@@ -33,15 +33,14 @@ from imageguard_daemon.core.errors import (
 )
 from imageguard_daemon.core.model import Candidate, Measurement
 from imageguard_daemon.core.processes import installed_edition
-from imageguard_daemon.core.resource_limits import allowance
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.readout import Readout, configured, scorer_by
 from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.sandbox import wire
-from imageguard_daemon.sandbox.file_answers import Answer, read_answer
+from imageguard_daemon.sandbox.answers import Answer, read_answer
 from imageguard_daemon.sandbox.losses import Cause, Loss, issue_of, loss_by_exit
 from imageguard_daemon.sandbox.processes import Task, WorkerHandle
-from imageguard_daemon.sandbox.worker_plan import plan_workers
+from imageguard_daemon.sandbox.worker_plan import allowance, plan_workers
 from imageguard_daemon.sandbox.worker_process import REPLACED
 
 _MEGABYTE = 1 << 20
@@ -56,6 +55,8 @@ _LOOK_SECONDS = 0.25
 _AGAIN_SECONDS = 1.0
 _JOIN_SECONDS = 10.0
 
+_LONGEST_WAIT_SECONDS = 1.0
+"""A pool that fell silent is noticed only by asking."""
 log = structlog.get_logger(__name__)
 
 
@@ -374,3 +375,41 @@ class Workers:
         self._selector.close()
         self._poke.close()
         self._poked.close()
+
+
+def measure_files(
+    paths: Iterable[str],
+    settings: Scoring,
+    check: Callable[[], None] = lambda: None,
+    readout: Readout | None = None,
+) -> Iterator[Finished]:
+    """Measure files in worker processes; yields them as they finish, each path as the `relative_path`.
+
+    Paths are taken as the workers have room: a long iterator is not read ahead. A path must not come twice while it
+    is in work. `check` is called between any two of them and at least once a second. The workers end with the
+    iteration, also when it is left by an exception. `readout` is the one that the settings name, where it was read
+    already: what stands in the file by now does not matter.
+
+    Raises:
+        UnavailableError: the workers do not work at all.
+        NoInputError, PermissionDeniedError, ConfigError: there is no readout to be had where the settings name one.
+    """
+    news = threading.Event()
+    workers = Workers(settings, news.set, readout=readout)
+    waiting = iter(paths)
+    exhausted = False
+    try:
+        while not exhausted or workers.in_work:
+            check()
+            if not exhausted and (capacity := workers.capacity):
+                paths_taken = list(islice(waiting, capacity))
+                exhausted = len(paths_taken) < capacity
+                workers.submit([(Candidate("", path), path) for path in paths_taken])
+            for one in workers.finished():
+                yield one
+                check()
+            if workers.in_work and (exhausted or not workers.capacity):
+                news.wait(_LONGEST_WAIT_SECONDS)
+                news.clear()
+    finally:
+        workers.stop()

@@ -15,7 +15,7 @@ from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.measurement import measure_bytes
 from imageguard_daemon.sandbox import confinement, worker_process
-from imageguard_daemon.sandbox.file_answers import Answer
+from imageguard_daemon.sandbox.answers import Answer
 from imageguard_daemon.sandbox.tasks.measure import measuring
 from imageguard_daemon.sandbox.worker_process import Worker
 

@@ -23,9 +23,14 @@ from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.batch.measuring import Unread
 from imageguard_daemon.batch.outputs import arrow_schema, pyarrow_for
 from imageguard_daemon.batch.scan_summary import Totals
-from imageguard_daemon.core.errors import DataError, FatalError, NoInputError, StorageError, unwritable
-from imageguard_daemon.core.file_lock import alone
-from imageguard_daemon.core.files import is_hidden, sync_folder, written_whole
+from imageguard_daemon.core.errors import (
+    DataError,
+    FatalError,
+    NoInputError,
+    StorageError,
+    unwritable,
+)
+from imageguard_daemon.core.files import alone, is_hidden, sync_folder, written_whole
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.quality.version import loops_here
 

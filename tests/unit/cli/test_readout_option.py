@@ -16,7 +16,7 @@ from imageguard_daemon.cli.app import app
 from imageguard_daemon.core.errors import ImageguardError
 from imageguard_daemon.quality import validation
 from imageguard_daemon.quality.readout import readout_of
-from imageguard_daemon.sandbox import measuring
+from imageguard_daemon.sandbox import workers
 from tests.helpers.images import jpeg, photo
 from tests.helpers.readouts import write_readout
 
@@ -98,7 +98,7 @@ def test_a_run_goes_on_by_what_it_has_read(folder: Path, monkeypatch: pytest.Mon
     asked: list[str] = []
     monkeypatch.setattr(calibrate, "_images", images)
     monkeypatch.setattr(
-        measuring, "measure_files", lambda _, by, *, readout: asked.append((by.readout, readout.identity)) or ()
+        workers, "measure_files", lambda _, by, *, readout: asked.append((by.readout, readout.identity)) or ()
     )
     assert "0 different good images" in _told(["calibrate", "good", "--readout", "own.npz"])[1]
     assert asked == [(own, name)]

@@ -13,7 +13,7 @@ from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.model import Candidate, FileIdentity
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decode.limits import Limits
-from imageguard_daemon.sandbox.file_answers import pack_answer
+from imageguard_daemon.sandbox.answers import pack_answer
 from imageguard_daemon.sandbox.wire import sealed_copy
 from imageguard_daemon.sandbox.workers import Workers
 from tests.helpers.images import jpeg, photo

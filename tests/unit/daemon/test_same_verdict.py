@@ -12,7 +12,7 @@ from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.quality.policy import PRESETS, decide_on_file
 from imageguard_daemon.sandbox.client import BytesMeasurer
-from imageguard_daemon.sandbox.measuring import measure_files
+from imageguard_daemon.sandbox.workers import measure_files
 from tests.helpers.matrix import CELLS, KINDS
 
 _CELLS = ("whole", "metadata broken", "garbled, checksums repaired", "rows missing")

@@ -17,7 +17,7 @@ from imageguard_daemon.core.file_systems import FileSystem, Reach
 from imageguard_daemon.core.leases import Answer, Writers, ask
 from imageguard_daemon.core.model import Candidate
 from imageguard_daemon.intake import inbox as inbox_module
-from imageguard_daemon.intake import inbox_files
+from imageguard_daemon.intake import scan
 from imageguard_daemon.intake import scan as inbox_scan
 from imageguard_daemon.intake.inbox import Inbox
 from imageguard_daemon.intake.rules.backlog import Backlog
@@ -197,7 +197,7 @@ def test_an_old_file_of_another_account_has_lain_still_for_long(
     hour = 3600.0
     monkeypatch.setattr(inbox_module.time, "time", lambda: (folder / "1.jpg").stat().st_ctime + hour)
     answer = Answer(Writers.unknown, FileSystem("ext4", Reach.local), 1234567)
-    monkeypatch.setattr(inbox_files, "ask", lambda _path: answer)
+    monkeypatch.setattr(scan, "ask", lambda _path: answer)
     inbox = opened()
     inbox.step(NOW, 10)
     [candidate] = inbox.step(NOW + SETTLE, 10)
@@ -215,7 +215,7 @@ def test_a_disk_that_fails_when_it_is_asked_has_not_said_that_nobody_writes(
     def failing(_path: str) -> Answer:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(inbox_files, "ask", failing)
+    monkeypatch.setattr(scan, "ask", failing)
     inbox = opened()
     inbox.step(NOW, 10)
     [candidate] = inbox.step(NOW + SETTLE, 10)

@@ -19,10 +19,10 @@ from imageguard_daemon.core.model import Candidate, FileIdentity, Measurement
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.sandbox import worker_process
-from imageguard_daemon.sandbox.file_answers import pack_answer, read_answer
+from imageguard_daemon.sandbox.answers import pack_answer, read_answer
 from imageguard_daemon.sandbox.losses import Cause, Loss
-from imageguard_daemon.sandbox.progress import Progress
 from imageguard_daemon.sandbox.tasks import measure
+from imageguard_daemon.sandbox.wire import Progress
 from imageguard_daemon.sandbox.worker_process import Worker
 from imageguard_daemon.sandbox.workers import Workers
 from tests.helpers import hostile_work

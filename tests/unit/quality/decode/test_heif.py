@@ -20,9 +20,9 @@ from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import grey_of
 from imageguard_daemon.quality.measurement import measure_bytes
 from imageguard_daemon.sandbox.decoder import Decoder
-from imageguard_daemon.sandbox.measuring import measure_files
 from imageguard_daemon.sandbox.tasks.measure import measuring
 from imageguard_daemon.sandbox.wire import sealed_copy
+from imageguard_daemon.sandbox.workers import measure_files
 from tests.helpers import escapes
 
 FILES = Path(__file__).parents[3] / "data" / "heic"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.sandbox import sender_checksums
-from imageguard_daemon.sandbox.sender_checksums import LIST_BYTES, compared, said_of
+from imageguard_daemon.sandbox import worker_process
+from imageguard_daemon.sandbox.worker_process import LIST_BYTES, compared, said_of
 from tests.helpers.moving import refusing
 from tests.helpers.pipeline_bench import GOOD
 
@@ -77,7 +77,7 @@ def test_checksums_that_cannot_be_read_say_neither_yes_nor_no(
 ) -> None:
     """The image is not judged without them: it waits, and it is said for which file."""
     (tmp_path / name).write_text(f"{SHA}  1.jpg")
-    monkeypatch.setattr(sender_checksums.os, "open", refusing(number))
+    monkeypatch.setattr(worker_process.os, "open", refusing(number))
     with pytest.raises(OSError, match=rf"its checksums in {name}: {os.strerror(number)}") as told:
         judged(tmp_path / "1.jpg")
     assert told.value.errno == number
@@ -94,4 +94,4 @@ def test_a_list_that_is_renewed_is_read_again(tmp_path: Path) -> None:
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "SHA256SUMS").write_text(f"{SHA}  1.jpg")
         assert judged(tmp_path / str(number) / "1.jpg") is MEASURED
-    assert len(sender_checksums._lists) <= 32
+    assert len(worker_process._lists) <= 32
