@@ -18,8 +18,13 @@ from imageguard_daemon.core.model import Candidate, Outcome, RecordedIntent
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.daemon.left_behind import LeftBehind
 from imageguard_daemon.daemon.metrics import DaemonMetrics
-from imageguard_daemon.daemon.move_group import FileMove, carry_out
-from imageguard_daemon.daemon.planning import SIDECAR_BYTES, is_too_large_for_a_sidecar, late_sidecar_intent
+from imageguard_daemon.daemon.move_group import (
+    SIDECAR_BYTES,
+    FileMove,
+    carry_out,
+    is_too_large_for_a_sidecar,
+    late_sidecar_intent,
+)
 from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.daemon.returning import KeptSources, Returning
 from imageguard_daemon.daemon.sources import ServedSource, pause_all

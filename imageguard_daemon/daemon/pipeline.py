@@ -17,9 +17,9 @@ from imageguard_daemon.core.errors import ChangedError, RetryableError, StalledE
 from imageguard_daemon.core.model import Candidate, JudgedFile
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.daemon.left_behind import LeftBehind
+from imageguard_daemon.daemon.move_group import judge
 from imageguard_daemon.daemon.moves import LateSidecars, Moves, Stages
 from imageguard_daemon.daemon.parts import LEFT_OPEN_SHOWN, Part, Snapshot
-from imageguard_daemon.daemon.planning import judge
 from imageguard_daemon.daemon.recovery import LeftOpen
 from imageguard_daemon.daemon.rules.admission import Pair, sort_out
 from imageguard_daemon.daemon.sources import ServedSource, pause_all

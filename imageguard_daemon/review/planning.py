@@ -9,7 +9,7 @@ from imageguard_daemon.audit.writer import PlannedReview
 from imageguard_daemon.config import Source
 from imageguard_daemon.core.model import FileIdentity, Intent, ReviewAction
 from imageguard_daemon.core.names import printable, sidecar_ending
-from imageguard_daemon.daemon.planning import contents_of
+from imageguard_daemon.daemon.move_group import contents_of
 from imageguard_daemon.filing.recorded_paths import spelled_as_configured
 from imageguard_daemon.filing.rules import destinations
 from imageguard_daemon.review.rules.transitions import recorded_as, refusal
