@@ -58,12 +58,13 @@ def reads(*names: str, many: Collection[str] = ()) -> Callable[[_Route], _Route]
     return mark
 
 
-def only_known(request: Request) -> None:
+async def only_known(request: Request) -> None:
     """Refuse parameters in the address that the route does not know: a dependency of every route.
 
     Raises:
         UnknownParameterError: there is one, or one of which the route uses one comes twice.
     """
+    # Not a plain function: FastAPI would send each request through the threads of the log for it.
     route = request.scope["route"]
     once, many = getattr(route.endpoint, _READS, ()), getattr(route.endpoint, _MANY, ())
     require_known(request.query_params.multi_items(), {*_declared(route.dependant), *once}, many)
