@@ -31,7 +31,7 @@ from imageguard_daemon.core.errors import DataError, StalledError
 from imageguard_daemon.daemon import status as live
 from imageguard_daemon.daemon.parts import Snapshot
 from imageguard_daemon.review.acting import reject, release, undo
-from imageguard_daemon.web import api, api_models, reports, upload_check
+from imageguard_daemon.web import api, api_models, image_cache, reports, upload_check
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.pages import filter_choices, thresholds
 from imageguard_daemon.web.security import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
@@ -443,7 +443,24 @@ async def test_browsers_ask_again_for_a_picture_and_get_it_only_where_it_is_anot
     assert (await client.get(address, headers={"If-None-Match": '"other"'})).content == first.content
     other = rejections.file("cat/other.jpg", jpeg(blurred(photo(seed=5), 5)))
     another = await client.get(f"/decisions/{other}/{name}")
-    assert (another.headers["etag"] != tag) == (another.content != first.content)
+    assert another.headers["etag"] != tag
+
+
+@pytest.mark.parametrize("name", ["image", "thumbnail", "sharpness.svg", "clipping.svg"])
+async def test_to_say_that_a_picture_has_not_changed_takes_no_look_into_its_file(client, rejections, monkeypatch, name):
+    """Fifty who come back are answered without reading or decoding; a file written to since is looked at again."""
+    address, file = f"/decisions/2/{name}", rejections.quarantine / "cat/2.jpg"
+    known = {"If-None-Match": (await client.get(address)).headers["etag"]}
+
+    def never(*_):
+        raise AssertionError("the file was read")
+
+    with monkeypatch.context() as looking:
+        looking.setattr(image_cache, "contents_of", never)
+        looking.setattr(image_cache.RenderCache, "of", never)
+        assert (await client.get(address, headers=known)).status_code == 304
+    os.utime(file)
+    assert (await client.get(address, headers=known)).status_code == 200
 
 
 async def test_maps_lie_over_the_image_and_what_cannot_be_decoded_says_so(client, rejections):

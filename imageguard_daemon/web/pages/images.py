@@ -1,13 +1,16 @@
 """Pictures for pages: small ones, whole ones, maps to be laid over them, and a drawing that says why there is none."""
 
+import hashlib
+import os
 from collections.abc import Callable, Iterable, Sequence
-from hashlib import sha256
+from functools import partial
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
+from imageguard_daemon import __version__
 from imageguard_daemon.sandbox.answers import TILE_PX, Areas, read_areas
 from imageguard_daemon.sandbox.pictures import is_too_large_to_show
 from imageguard_daemon.web.image_cache import ImageFile, RenderCache, place_of, whole
@@ -57,9 +60,9 @@ def pictures(site: Site, thumbnails: RenderCache, maps: RenderCache) -> APIRoute
     # Few at a time, and in threads of their own: pages must not wait behind pictures that are being decoded.
     limiter = CapacityLimiter(PICTURES_AT_ONCE)
 
-    async def shown(request: Request, make: Callable[..., Response], *given: object) -> Response:
+    async def shown(request: Request, number: int, make: Callable[[ImageFile | None], Response]) -> Response:
         try:
-            return _unless_known(request, await run_sync(make, site, *given, limiter=limiter))
+            return await run_sync(_unless_known, site, request, number, make, limiter=limiter)
         except _NoPictureError as error:
             if "text/html" in request.headers.get("accept", ""):  # a person opened it by itself
                 raise HTTPException(404, f"There is no such picture: {error.words[1]}.") from error
@@ -68,40 +71,56 @@ def pictures(site: Site, thumbnails: RenderCache, maps: RenderCache) -> APIRoute
 
     @router.get("/decisions/{number}/thumbnail")
     async def thumbnail(request: Request, number: DecisionId) -> Response:
-        return await shown(request, _thumbnail, number, thumbnails)
+        return await shown(request, number, partial(_thumbnail, thumbnails))
 
     @router.get("/decisions/{number}/image")
     async def image(request: Request, number: DecisionId) -> Response:
-        return await shown(request, _image, number)
+        return await shown(request, number, _image)
 
     @router.get("/decisions/{number}/sharpness.svg")
     async def sharpness(request: Request, number: DecisionId) -> Response:
-        return await shown(request, _map, number, maps, sharpness_map)
+        return await shown(request, number, partial(_map, maps, sharpness_map))
 
     @router.get("/decisions/{number}/clipping.svg")
     async def clipping(request: Request, number: DecisionId) -> Response:
-        return await shown(request, _map, number, maps, clipping_map)
+        return await shown(request, number, partial(_map, maps, clipping_map))
 
     return router
 
 
-def _picture(content: str | bytes, media_type: str) -> Response:
-    """Give a picture with a tag by its content; made in a thread, since large images take their time."""
-    answer = Response(content, media_type=media_type, headers=PICTURE_HEADERS)
-    answer.headers["ETag"] = f'"{sha256(answer.body).hexdigest()}"'
+def _unless_known(site: Site, request: Request, number: int, make: Callable[[ImageFile | None], Response]) -> Response:
+    """Make a picture, or say that nothing has changed where the browser has it already: then no file is read."""
+    with site.log() as log:
+        place = place_of(log, site.settings, number)
+    tag = _tag(request.url.path, place) if place else ""
+    known = (one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(","))
+    if tag and tag in known:
+        return Response(status_code=304, headers=PICTURE_HEADERS | {"ETag": tag})
+    answer = make(place)
+    if tag:
+        answer.headers["ETag"] = tag
     return answer
 
 
-def _unless_known(request: Request, answer: Response) -> Response:
-    """Say that nothing has changed, where the browser has that picture already."""
-    known = request.headers.get("if-none-match", "").split(",")
-    tag = answer.headers["ETag"]
-    is_known = tag in (one.strip().removeprefix("W/") for one in known)
-    return Response(status_code=304, headers=PICTURE_HEADERS | {"ETag": tag}) if is_known else answer
+def _tag(address: str, place: ImageFile) -> str:
+    """Name what is shown by what it is made from: the image's content, and the state of the file that was found right.
+
+    Taken before the file is read: had it been written to since, the tag would be that of a state that is over.
+    """
+    path, sha256 = place
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return ""
+    state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return f'"{hashlib.sha256(repr((__version__, address, sha256, state)).encode()).hexdigest()}"'
 
 
-def _map(site: Site, number: int, maps: RenderCache, draw: Callable[[Areas], str]) -> Response:
-    place = _place(site, number)
+def _picture(content: str | bytes, media_type: str) -> Response:
+    return Response(content, media_type=media_type, headers=PICTURE_HEADERS)
+
+
+def _map(maps: RenderCache, draw: Callable[[Areas], str], place: ImageFile | None) -> Response:
     answer = maps.of(*place) if place else None
     areas = read_areas(answer) if answer else None
     if areas is None:
@@ -109,16 +128,14 @@ def _map(site: Site, number: int, maps: RenderCache, draw: Callable[[Areas], str
     return _picture(draw(areas), "image/svg+xml")
 
 
-def _thumbnail(site: Site, number: int, thumbnails: RenderCache) -> Response:
-    place = _place(site, number)
+def _thumbnail(thumbnails: RenderCache, place: ImageFile | None) -> Response:
     jpeg = thumbnails.of(*place) if place else None
     if not jpeg:
         raise _NoPictureError(_CANNOT_BE_SHOWN if jpeg is not None else _why_not_there(place))
     return _picture(jpeg, "image/jpeg")
 
 
-def _image(site: Site, number: int) -> Response:
-    place = _place(site, number)
+def _image(place: ImageFile | None) -> Response:
     data, media_type = whole(*place) if place else (b"", "")
     if not data:
         raise _NoPictureError(_why_not_there(place))
@@ -128,11 +145,6 @@ def _image(site: Site, number: int) -> Response:
 def _why_not_there(place: ImageFile | None) -> tuple[str, str]:
     """Say why there are no bytes to show: an intact file may only be too large for it."""
     return _IS_TOO_LARGE if place and is_too_large_to_show(place[0]) else _IS_NOT_THERE
-
-
-def _place(site: Site, number: int) -> ImageFile | None:
-    with site.log() as log:
-        return place_of(log, site.settings, number)
 
 
 def sharpness_map(areas: Areas) -> str:
