@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, HTTPException, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from imageguard_daemon.audit.counts import PERIODS, Dimension
@@ -21,6 +21,7 @@ from imageguard_daemon.core.model import MAX_INT64
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.reporting import rendering
 from imageguard_daemon.web import api_models
+from imageguard_daemon.web.cache import SingleFlight
 from imageguard_daemon.web.query_parameters import DIGITS
 from imageguard_daemon.web.reports import Asked, Reports
 from imageguard_daemon.web.site import Site
@@ -77,7 +78,7 @@ def _only(what: str, alias: str | None = None) -> Any:
     return Query(alias=alias, max_length=4_096, pattern=r"^[^\x00]*$", description=f"Only {what}.")
 
 
-def _asked(  # noqa: PLR0913, PLR0917 - one parameter for each option of the command
+async def _asked(  # noqa: PLR0913, PLR0917 - one parameter for each option of the command
     since: Since = "",
     until: Until = "",
     source: Annotated[str | None, _only("this source")] = None,
@@ -95,6 +96,7 @@ AskedFor = Annotated[Asked, Depends(_asked)]
 def interface(site: Site, reports: Reports) -> APIRouter:
     """Give the routes."""
     router = APIRouter(prefix="/api", tags=["log"])
+    pages_asked: SingleFlight[bytes] = SingleFlight()
 
     @router.get("/decisions", response_model=api_models.Decisions, responses=api_models.ALWAYS)
     def decisions(
@@ -105,12 +107,10 @@ def interface(site: Site, reports: Reports) -> APIRouter:
             Query(description="`next_before` of the last page."),
         ] = MAX_INT64,
         limit: Annotated[int, Field(ge=1, le=500), DIGITS, Query()] = 50,
-    ) -> JSONResponse:
+    ) -> Response:
         """Decisions, newest first, by the columns of the view `decisions`."""
-        with site.log() as log:
-            rows = newest_decisions(log, before, limit + 1)
-        more = rows[limit - 1]["id"] if len(rows) > limit else None
-        return JSONResponse({"decisions": [_plain(row) for row in rows[:limit]], "next_before": more})
+        body = pages_asked.get((before, limit), lambda: _page(site, before, limit))
+        return Response(body, media_type=JSONResponse.media_type)
 
     # Answers that may take long have threads of their own, and few may wait for one: pages never stand behind them.
     # Who asks what is being answered already waits along, however many they are.
@@ -143,6 +143,13 @@ def interface(site: Site, reports: Reports) -> APIRouter:
             raise HTTPException(404, str(error)) from error
 
     return router
+
+
+def _page(site: Site, before: int, limit: int) -> bytes:
+    with site.log() as log:
+        rows = newest_decisions(log, before, limit + 1)
+    more = rows[limit - 1]["id"] if len(rows) > limit else None
+    return bytes(JSONResponse({"decisions": [_plain(row) for row in rows[:limit]], "next_before": more}).body)
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

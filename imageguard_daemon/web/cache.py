@@ -1,9 +1,9 @@
-"""Answers that take long, made one after the other beside the pages, and kept for a while."""
+"""Answers that many ask for: kept for a while where they take long, shared by those who ask in the same moment."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
@@ -88,3 +88,37 @@ class StaleWhileRevalidate(Generic[T]):
         finally:
             with self._lock:
                 self._at_work.pop(key, None)
+
+
+class SingleFlight(Generic[T]):
+    """Many who ask the same in one moment look into the log once; nothing is kept. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._waiting: dict[object, Future[T]] = {}
+        self._at_work: dict[object, Future[T]] = {}
+
+    def get(self, key: object, make: Callable[[], T]) -> T:
+        """Give an answer that was begun after it was asked for; errors are those of `make`."""
+        with self._lock:
+            joined = self._waiting.get(key)
+            answer: Future[T] = joined or Future()
+            before = self._at_work.get(key)
+            self._waiting[key] = answer
+        if joined:
+            return joined.result()
+        # Who asks may just have released an image: an answer that was begun before would show it where it was. So it
+        # waits for the end of that one, and all who come meanwhile share the next.
+        if before:
+            wait([before])
+        with self._lock:
+            del self._waiting[key]
+            self._at_work[key] = answer
+        try:
+            answer.set_result(make())
+        except BaseException as error:  # noqa: BLE001 - raised below, and where others wait for it
+            answer.set_exception(error)
+        with self._lock:
+            if self._at_work.get(key) is answer:
+                del self._at_work[key]
+        return answer.result()

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -86,7 +87,9 @@ class RenderCache:
         self._maker.close()
 
 
-def place_of(log: Store, settings: Settings, decision_id: int) -> ImageFile | None:
+def place_of(
+    log: Store, settings: Settings, decision_id: int, row: Mapping[str, object] | None = None
+) -> ImageFile | None:
     """Say where an image's file is now and what its SHA-256 must be; None when it is nowhere.
 
     Paths come from the log alone, and none leads out of the folders of the configuration.
@@ -95,7 +98,7 @@ def place_of(log: Store, settings: Settings, decision_id: int) -> ImageFile | No
     if held is not None and (held.last_review is not None or held.verdict == "quarantined"):
         found: ImageFile | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
     else:
-        row = decision_row(log, decision_id)
+        row = row or decision_row(log, decision_id)
         found = (settings.root / original(str(row["destination"] or "")), str(row["sha256"])) if row else None
     if not found or not any(_is_below(found[0], folder) for one in settings.sources for folder in one.folders[1:]):
         return None

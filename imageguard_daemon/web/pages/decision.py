@@ -13,6 +13,7 @@ from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import SCORE_NAMES, Measures
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.reporting.text import measured_in_words
+from imageguard_daemon.web.cache import SingleFlight
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.image_cache import SHOWABLE, place_of
 from imageguard_daemon.web.pages.images import BLACK, SHARPNESS, WHITE
@@ -28,28 +29,35 @@ ACCEPTED_SHOWN = 6
 def pages(site: Site, render: Renderer) -> APIRouter:
     """Give the route of this page."""
     router = APIRouter(include_in_schema=False)
+    looks: SingleFlight[dict[str, Any]] = SingleFlight()
 
     @router.get("/decisions/{number}")
     @reads(*FILTERS, "notice")
     def decision(request: Request, number: DecisionId) -> HTMLResponse:
         filters = Filters.of(request.query_params)
-        with site.log() as log:
-            row = decision_row(log, number)
-            if row is None:
-                raise HTTPException(404, f"There is no decision {number} in this log.")
-            history = reviews_of(log, number)
-            more = {
-                "is_there": place_of(log, site.settings, number) is not None,
-                "accepted": accepted_before(log, number, str(row["class"]), ACCEPTED_SHOWN),
-                "neighbours": _neighbours(log, filters, filters.selection(site.now()), number),
-            }
-        action = history[-1].action if history else ""
-        more |= {"history": history, "state": STATE_AFTER[str(row["verdict"])][action]}  # type: ignore[index]
-        more |= {"filters": filters, "who": name_typed_last(site, request)}
-        more["notice"] = site.notices.get(request.query_params.get("notice", ""))
-        return render(request, "decision.html", **_shown(row), **more, sharpness=SHARPNESS, white=WHITE, black=BLACK)
+        shown = looks.get((number, filters), lambda: _shown(site, filters, number))
+        own = {"filters": filters, "who": name_typed_last(site, request)}
+        own["notice"] = site.notices.get(request.query_params.get("notice", ""))
+        return render(request, "decision.html", **shown, **own, sharpness=SHARPNESS, white=WHITE, black=BLACK)
 
     return router
+
+
+def _shown(site: Site, filters: Filters, number: int) -> dict[str, Any]:
+    """Give what the page shows of the log, the same for all who look."""
+    with site.log() as log:
+        row = decision_row(log, number)
+        if row is None:
+            raise HTTPException(404, f"There is no decision {number} in this log.")
+        history = reviews_of(log, number)
+        around = {
+            "is_there": place_of(log, site.settings, number, row) is not None,
+            "accepted": accepted_before(log, number, str(row["class"]), ACCEPTED_SHOWN),
+            "neighbours": _neighbours(log, filters, filters.selection(site.now()), number),
+        }
+    action = history[-1].action if history else ""
+    state = STATE_AFTER[str(row["verdict"])][action]  # type: ignore[index]
+    return {**_recorded(row), **around, "history": history, "state": state}
 
 
 def _neighbours(log: Store, filters: Filters, selection: Selection, number: int) -> dict[str, int | None]:
@@ -61,7 +69,7 @@ def _neighbours(log: Store, filters: Filters, selection: Selection, number: int)
     return {"prev": newer, "next": older}
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _recorded(row: dict[str, Any]) -> dict[str, Any]:
     measures, profile = _object(row["measures"]), _object(row["profile"])
     scores = {name: row[name] for name in SCORE_NAMES}
     raw = {**row, "measures": measures, "profile": profile, "issues": _json(row["issues"])}

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from imageguard_daemon.audit.nearest import Nearest, borderline_page, nearest_page
 from imageguard_daemon.audit.quarantine_queries import ACCEPTED_STATES, EVER_QUARANTINED, number_selected, page
 from imageguard_daemon.core.model import ISSUES, MAX_INT64, SCORE_NAMES
+from imageguard_daemon.web.cache import SingleFlight
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.pages.review import MAX_IMAGES, name_typed_last
 from imageguard_daemon.web.query_parameters import WholeNumber, page_of, reads, trail_of
@@ -31,6 +32,7 @@ Trail = Annotated[str, Query(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19})*)?$", max_le
 def pages(site: Site, render: Renderer) -> APIRouter:
     """Give the routes of these pages."""
     router = APIRouter(include_in_schema=False)
+    pages_asked: SingleFlight[Nearest] = SingleFlight()
 
     @router.get("/quarantine")
     @reads(*FILTERS)
@@ -49,7 +51,8 @@ def pages(site: Site, render: Renderer) -> APIRouter:
 
     def gallery(request: Request, filters: Filters, after: int | None, trail: str, notice: str) -> HTMLResponse:
         been = trail_of(trail)
-        shown = {"shown": _page(site, filters, after), "notice": site.notices.get(notice)}
+        images = pages_asked.get((filters, after), lambda: _page(site, filters, after))
+        shown = {"shown": images, "notice": site.notices.get(notice)}
         places = {"onward": _trail([*been, after or 0]), "back": _back(been), "page": page_of(request.query_params)}
         who = name_typed_last(site, request)
         choices = _CHOICES | (_OF_ACCEPTED | {"arrivals": _ARRIVALS} if filters.is_accepted else _OF_REJECTED)

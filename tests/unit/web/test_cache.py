@@ -1,10 +1,12 @@
 """Answers that take long are made once, kept for a while, and never hold up a page."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imageguard_daemon.web.cache import CachePolicy, NotReadyError, StaleWhileRevalidate
+from imageguard_daemon.web.cache import CachePolicy, NotReadyError, SingleFlight, StaleWhileRevalidate
 
 
 class Clock:
@@ -99,3 +101,57 @@ def test_memory_is_bounded(remembered):
     for number in range(5):
         remembered.get(number, lambda: "x")
     assert len(remembered._answers) == 2
+
+
+class CountingLock:
+    """A lock that knows how often it was taken."""
+
+    def __init__(self):
+        self._lock, self.times = threading.Lock(), 0
+
+    def __enter__(self):
+        self._lock.acquire()
+        self.times += 1
+
+    def __exit__(self, *_):
+        self._lock.release()
+
+
+def test_many_who_ask_in_one_moment_share_an_answer_that_was_begun_after_they_asked():
+    """One is at work, and all who come meanwhile get the next one: nobody is shown what was before they asked."""
+    asked, log, looks = SingleFlight(), ["waiting"], []
+    asked._lock = lock = CountingLock()
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def look():
+        looks.append(log[-1])
+        has_begun.set()
+        may_end.wait(10)
+        return looks[-1]
+
+    with ThreadPoolExecutor(6) as clients:
+        first = clients.submit(asked.get, "page", look)
+        assert has_begun.wait(10)
+        log.append("released")
+        others = [clients.submit(asked.get, "page", look) for _ in range(5)]
+        while lock.times < 2 + len(others):  # two of the one at work, one of each who came
+            time.sleep(0.001)
+        assert asked.get("another page", lambda: "at once") == "at once"
+        may_end.set()
+    assert first.result() == "waiting"
+    assert [one.result() for one in others] == ["released"] * 5
+    assert looks == ["waiting", "released"]
+    assert not asked._waiting
+    assert not asked._at_work
+
+
+def test_an_error_of_a_shared_answer_reaches_all_and_is_not_kept():
+    """The next one to ask looks anew."""
+    asked = SingleFlight()
+
+    def fail():
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        asked.get("a", fail)
+    assert asked.get("a", lambda: 1) == 1
