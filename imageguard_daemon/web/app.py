@@ -16,9 +16,9 @@ from imageguard_daemon.core.model import MAX_INT64
 from imageguard_daemon.sandbox.pictures import MapMaker, ThumbnailMaker
 from imageguard_daemon.web import api, api_models
 from imageguard_daemon.web.error_pages import ErrorPages
-from imageguard_daemon.web.image_cache import RenderCache
 from imageguard_daemon.web.pages import decision, gallery, images, login, overview, review, uploads
 from imageguard_daemon.web.pages.filter_choices import Narrowing
+from imageguard_daemon.web.pages.images import RenderCache
 from imageguard_daemon.web.pages.thresholds import Thresholds
 from imageguard_daemon.web.query_parameters import only_known
 from imageguard_daemon.web.reports import Reports

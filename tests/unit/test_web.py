@@ -31,9 +31,9 @@ from imageguard_daemon.core.errors import DataError, StalledError
 from imageguard_daemon.daemon import status as live
 from imageguard_daemon.daemon.parts import Snapshot
 from imageguard_daemon.review.acting import reject, release, undo
-from imageguard_daemon.web import api, api_models, image_cache, reports, upload_check
+from imageguard_daemon.web import api, api_models, reports, upload_check
 from imageguard_daemon.web.app import make_app
-from imageguard_daemon.web.pages import filter_choices, thresholds
+from imageguard_daemon.web.pages import filter_choices, images, thresholds
 from imageguard_daemon.web.security import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 from imageguard_daemon.web.site import Access, RateLimit, Site
 from imageguard_daemon.web.tokens import Tokens, add
@@ -456,8 +456,8 @@ async def test_to_say_that_a_picture_has_not_changed_takes_no_look_into_its_file
         raise AssertionError("the file was read")
 
     with monkeypatch.context() as looking:
-        looking.setattr(image_cache, "contents_of", never)
-        looking.setattr(image_cache.RenderCache, "of", never)
+        looking.setattr(images, "contents_of", never)
+        looking.setattr(images.RenderCache, "of", never)
         assert (await client.get(address, headers=known)).status_code == 304
     os.utime(file)
     assert (await client.get(address, headers=known)).status_code == 200
@@ -605,10 +605,10 @@ async def test_bars_lead_to_the_images_that_they_count(client, monkeypatch):
     monkeypatch.setattr(reports, "PAGE_TIMEOUT_SECONDS", 60)
     text = (await client.get("/live")).text
     found = re.findall(r'<a href="([^"]+)" tabindex="-1"><title>[^<]*: (\d+)( [^<%]+)?<', text)
-    bars = [(html.unescape(address), int(images)) for address, images, _ in found]
-    assert sum(images for _, images in bars) == 2
-    for address, images in bars:
-        assert (await client.get(address)).text.count('name="ids"') == images
+    bars = [(html.unescape(address), int(number)) for address, number, _ in found]
+    assert sum(number for _, number in bars) == 2
+    for address, number in bars:
+        assert (await client.get(address)).text.count('name="ids"') == number
 
 
 async def test_the_page_that_counts_stops_asking_every_second_once_it_has_counted(client, monkeypatch):

@@ -15,8 +15,7 @@ from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.reporting.text import measured_in_words
 from imageguard_daemon.web.cache import SingleFlight
 from imageguard_daemon.web.filters import FILTERS, Filters
-from imageguard_daemon.web.image_cache import SHOWABLE, place_of
-from imageguard_daemon.web.pages.images import BLACK, SHARPNESS, WHITE
+from imageguard_daemon.web.pages.images import BLACK, SHARPNESS, SHOWABLE, WHITE, place_of
 from imageguard_daemon.web.pages.review import name_typed_last
 from imageguard_daemon.web.query_parameters import DecisionId, reads
 from imageguard_daemon.web.site import Site

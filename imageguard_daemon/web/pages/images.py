@@ -1,9 +1,12 @@
-"""Pictures for pages: small ones, whole ones, maps to be laid over them, and a drawing that says why there is none."""
+"""Pictures of filed images: small ones and maps from confined processes, whole ones; or why there is none."""
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -11,12 +14,33 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 from imageguard_daemon import __version__
+from imageguard_daemon.audit.listing import decision_row
+from imageguard_daemon.audit.quarantine_queries import reviewable_image
+from imageguard_daemon.audit.store import Store
+from imageguard_daemon.config import Settings
+from imageguard_daemon.core.errors import RetryableError, UnavailableError
+from imageguard_daemon.core.names import original
+from imageguard_daemon.quality.decode.formats import recognise
 from imageguard_daemon.sandbox.answers import TILE_PX, Areas, read_areas
-from imageguard_daemon.sandbox.pictures import is_too_large_to_show
-from imageguard_daemon.web.image_cache import ImageFile, RenderCache, place_of, whole
+from imageguard_daemon.sandbox.pictures import MapMaker, ThumbnailMaker, contents_of, is_too_large_to_show
 from imageguard_daemon.web.query_parameters import DecisionId
 from imageguard_daemon.web.site import Site
 
+MAX_BYTES = 48 * 1024 * 1024
+"""Memory for small pictures: some thousands of them."""
+MAX_RENDERS = 20_000
+"""What cannot be decoded takes hardly any memory, and is remembered, too."""
+SHOWABLE = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "BMP": "image/bmp",
+    "AVIF": "image/avif",
+}
+"""What browsers show, by its content and never by its name; none of these can run anything."""
+ImageFile = tuple[Path, str]
+"""Where a file is, and what its SHA-256 must be."""
 PICTURES_AT_ONCE = 4
 PICTURE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -43,6 +67,73 @@ SHARPNESS = (
 _LIMITS_PX = (1.0, 2.0, 3.0)
 WHITE, BLACK = "#d7191c", "#2c7bb6"
 _SHARES = ((0.05, "0.35"), (0.25, "0.6"), (0.75, "0.85"))
+
+
+class RenderCache:
+    """Makes and remembers small pictures, or maps, by the content of their image; any thread may ask."""
+
+    def __init__(self, maker: ThumbnailMaker | MapMaker) -> None:
+        self._maker = maker
+        self._making, self._lock = threading.Lock(), threading.Lock()
+        self._renders: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def of(self, path: Path, sha256: str) -> bytes | None:
+        """Give what was made; empty when it cannot be decoded, None when there is no such content there."""
+        with self._lock:
+            if sha256 in self._renders:
+                self._renders.move_to_end(sha256)
+                return self._renders[sha256]
+        with self._making:  # one decoder: a gallery must not take the processors from the daemon
+            data = contents_of(path, sha256)
+            if not data:
+                return None
+            try:
+                render = self._maker.make(data)
+            except (RetryableError, UnavailableError):  # says nothing about the image: not remembered
+                return b""
+        self._keep(sha256, render)
+        return render
+
+    def _keep(self, sha256: str, render: bytes) -> None:
+        with self._lock:
+            self._bytes += len(render) - len(self._renders.pop(sha256, b""))
+            self._renders[sha256] = render
+            while self._bytes > MAX_BYTES or len(self._renders) > MAX_RENDERS:
+                self._bytes -= len(self._renders.popitem(last=False)[1])
+
+    def close(self) -> None:
+        """End the process."""
+        self._maker.close()
+
+
+def place_of(
+    log: Store, settings: Settings, decision_id: int, row: Mapping[str, object] | None = None
+) -> ImageFile | None:
+    """Say where an image's file is now and what its SHA-256 must be; None when it is nowhere.
+
+    Paths come from the log alone, and none leads out of the folders of the configuration.
+    """
+    held = reviewable_image(log, decision_id)
+    if held is not None and (held.last_review is not None or held.verdict == "quarantined"):
+        found: ImageFile | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
+    else:
+        row = row or decision_row(log, decision_id)
+        found = (settings.root / original(str(row["destination"] or "")), str(row["sha256"])) if row else None
+    if not found or not any(_is_below(found[0], folder) for one in settings.sources for folder in one.folders[1:]):
+        return None
+    return found
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return os.path.normpath(path).startswith(os.path.join(os.path.normpath(folder), ""))
+
+
+def whole(path: Path, sha256: str) -> tuple[bytes, str]:
+    """Give an image's bytes and media type for a browser; nothing where it is changed, gone or not for browsers."""
+    data = contents_of(path, sha256)
+    media_type = SHOWABLE.get(recognise(data), "") if data else ""
+    return (data, media_type) if media_type else (b"", "")
 
 
 class _NoPictureError(Exception):
