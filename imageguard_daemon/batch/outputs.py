@@ -1,16 +1,18 @@
-"""Where results are written while they come: CSV and JSON lines row by row, Parquet in groups of rows.
+"""Where results are written: JSON lines row by row while they come, Parquet in groups of rows, CSV in order at the end.
 
 Each bears its name only when all of it is there. A file that already exists is replaced only if a scan has made it,
 or if the user says so.
 """
 
+import heapq
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, BinaryIO, Protocol
 
 from imageguard_daemon.batch.judging import COLUMNS, NUMBERS, WHOLE_NUMBERS, YES_OR_NO, Value, cells_of
 from imageguard_daemon.core.errors import StorageError, UsageError, unwritable
@@ -22,6 +24,8 @@ TO_STANDARD_OUTPUT = "-"
 PAGE_BEGINNING = b'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<!-- imageguard-daemon -->'
 _FLUSH_SECONDS = 1.0
 _ROWS_OF_A_GROUP = 5_000
+_LINES_IN_MEMORY = 20_000
+_MAX_RUNS = 50
 BEGINNINGS = {"csv": b"path,score,issues,reason", "jsonl": b'{"path": ', "parquet": b"PAR1", "html": PAGE_BEGINNING}
 """By which the files of a scan are known, by their form."""
 
@@ -36,52 +40,83 @@ class Form(Protocol):
         """Write what is still to be written: afterwards it can be read as a whole."""
 
 
-class _Lines:
-    """A text that is never far behind: it is flushed about once a second."""
+class _SortedLines:
+    """Lines by their keys. Memory holds some thousands; sorted runs of the others lie in files that have no name."""
 
-    def __init__(self, stream: BinaryIO, now: Callable[[], float]) -> None:
-        self._stream = stream
-        self._now = now
-        self._flushed_at = now()
+    def __init__(self) -> None:
+        self._lines: list[tuple[str, str]] = []
+        self._runs: list[IO[str]] = []
 
-    def write(self, line: str) -> None:
-        self._stream.write(line.encode())
-        if self._now() - self._flushed_at >= _FLUSH_SECONDS:
-            self._stream.flush()
-            self._flushed_at = self._now()
+    def add(self, key: str, line: str) -> None:
+        """Take one in."""
+        self._lines.append((key, line))
+        if len(self._lines) >= _LINES_IN_MEMORY:
+            # A process may have few files open: what has become many runs is made one again.
+            self._write_run(self._taken() if len(self._runs) < _MAX_RUNS else self.in_order())
+
+    def in_order(self) -> Iterator[tuple[str, str]]:
+        """Give all of them, and forget them."""
+        runs, self._runs = self._runs, []
+        return heapq.merge(self._taken(), *map(_lines_of_run, runs))
+
+    def _taken(self) -> Iterator[tuple[str, str]]:
+        lines, self._lines = sorted(self._lines), []
+        return iter(lines)
+
+    def _write_run(self, lines: Iterator[tuple[str, str]]) -> None:
+        run = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed when it has been read
+        run.writelines(f"{json.dumps(entry)}\n" for entry in lines)
+        self._runs.append(run)
+
+
+def _lines_of_run(run: IO[str]) -> Iterator[tuple[str, str]]:
+    with run:
+        run.seek(0)
+        for line in run:
+            key, text = json.loads(line)
+            yield key, text
 
 
 class CsvForm:
-    """A table for spreadsheets and pandas: a header, then a row for each image; on a terminal, names are escaped."""
+    """A table for spreadsheets and pandas: a header, then a row for each image, by path; on a terminal, names escaped.
 
-    def __init__(self, stream: BinaryIO, now: Callable[[], float] = time.monotonic) -> None:
+    Workers are done with images in no order that anybody chose, and two tables of one folder are compared line by line.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._lines = _Lines(stream, now)
+        self._lines = _SortedLines()
         self._is_for_people = stream.isatty()
-        self._lines.write(csv_line(COLUMNS))
+        self._stream.write(csv_line(COLUMNS).encode())
+        self._stream.flush()  # whoever reads a pipe sees at once that something will come
 
     def write(self, row: Mapping[str, Value]) -> None:
         """Add one image."""
-        cells = cells_of(row)
+        cells = list(cells_of(row))
         if self._is_for_people:
-            cells = (printable(cell) if isinstance(cell, str) else cell for cell in cells)
-        self._lines.write(csv_line(cells))
+            cells = [printable(cell) if isinstance(cell, str) else cell for cell in cells]
+        self._lines.add(str(cells[0]), csv_line(cells))
 
     def finish(self) -> None:
-        """Write what is still to be written."""
+        """Write all rows, in the order of their first cells, the paths."""
+        self._stream.writelines(line.encode() for _, line in self._lines.in_order())
         self._stream.flush()
 
 
 class JsonlForm:
-    """One JSON object a line, numbers unrounded."""
+    """One JSON object a line, numbers unrounded. It is never far behind: it is flushed about once a second."""
 
     def __init__(self, stream: BinaryIO, now: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
-        self._lines = _Lines(stream, now)
+        self._now = now
+        self._flushed_at = now()
 
     def write(self, row: Mapping[str, Value]) -> None:
         """Add one image."""
-        self._lines.write(f"{json.dumps(row, allow_nan=False)}\n")
+        self._stream.write(f"{json.dumps(row, allow_nan=False)}\n".encode())
+        if self._now() - self._flushed_at >= _FLUSH_SECONDS:
+            self._stream.flush()
+            self._flushed_at = self._now()
 
     def finish(self) -> None:
         """Write what is still to be written."""

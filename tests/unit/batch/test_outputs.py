@@ -2,13 +2,15 @@
 
 import csv
 import json
+import random
 import sys
 from pathlib import Path
 
 import pytest
 
+from imageguard_daemon.batch import outputs
 from imageguard_daemon.batch.judging import Rules, Value, judge, row_of
-from imageguard_daemon.batch.outputs import CsvForm, Outputs
+from imageguard_daemon.batch.outputs import JsonlForm, Outputs
 from imageguard_daemon.core.errors import AlreadyRunningError, NoInputError, UsageError
 from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.quality.policy import thresholds_for
@@ -69,11 +71,35 @@ def test_two_processes_cannot_write_one_file(tmp_path: Path) -> None:
 
 def test_rows_can_be_read_while_more_are_coming(tmp_path: Path) -> None:
     """What was written is on disk about a second later, not only at the end."""
-    moments = iter([0.0, 0.1, 1.5, 1.5])
-    with (tmp_path / "out.csv").open("wb") as stream:
-        form = CsvForm(stream, now=lambda: next(moments))
+    moments = iter([0.0, 1.5, 1.5])
+    with (tmp_path / "out.jsonl").open("wb") as stream:
+        form = JsonlForm(stream, now=lambda: next(moments))
         form.write(_row())
-        assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+        assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("images", [0, 1, 2, 3, 7, 30])
+def test_a_table_is_sorted_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int) -> None:
+    """However many rows there are, and in whatever order they come; memory has few of them."""
+    monkeypatch.setattr(outputs, "_LINES_IN_MEMORY", 2)
+    monkeypatch.setattr(outputs, "_MAX_RUNS", 3)
+    names = [f"{number:02}\n\u00e9.jpg" for number in range(images)]
+    random.Random(images).shuffle(names)  # noqa: S311 - no secret
+    _write(tmp_path / "out.csv", "csv", *map(_row, names))
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [f"d/{name}" for name in sorted(names)]
+    assert all(row["relative_path"] == row["path"].removeprefix("d/") for row in rows)
+
+
+def test_a_table_that_was_interrupted_is_sorted_too(tmp_path: Path) -> None:
+    """What is known by then is in order."""
+    made = Outputs({"csv": str(tmp_path / "out.csv")})
+    for name in ("2.jpg", "1.jpg"):
+        made.write(_row(name))
+    made.set_aside()
+    lines = (tmp_path / "out.csv.partial").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["path", "d/1.jpg", "d/2.jpg"]
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
