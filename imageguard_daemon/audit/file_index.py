@@ -11,23 +11,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.opening import open_log
-from imageguard_daemon.audit.schema import decision_records, intents, outcomes
+from imageguard_daemon.audit.schema import IS_GOING_ON, LAST_SEEN, decision_records, intents, outcomes
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import FileIdentity, Measurement, Measures
 from imageguard_daemon.core.timestamps import parse_timestamp
 
 _PAGE = 500
-_PLACE = """coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
-                     i.destination_path) AS place"""
 _WENT_ON = """EXISTS (SELECT 1 FROM intents n JOIN outcomes p ON p.intent_id = n.id AND p.outcome IN ('moved', 'purged')
         WHERE n.previous_id = {id})"""
 """A review has moved the file on, or had it deleted."""
-_IS_GOING_ON = """EXISTS (SELECT 1 FROM intents n LEFT JOIN outcomes p ON p.intent_id = n.id
-        WHERE n.previous_id = i.id AND (p.id IS NULL OR p.outcome IN ('moved', 'purged')))"""
 _FILED = f"""
-SELECT i.id, {_PLACE}, i.sha256, i.size_bytes, i.review_id
+SELECT i.id, {LAST_SEEN} AS place, i.sha256, i.size_bytes, i.review_id
 FROM intents i JOIN outcomes o ON o.intent_id = i.id AND o.outcome = 'moved'
-WHERE i.id > ? AND i.id <= ? AND NOT {_IS_GOING_ON} ORDER BY i.id LIMIT {_PAGE}"""
+WHERE i.id > ? AND i.id <= ? AND NOT {IS_GOING_ON} ORDER BY i.id LIMIT {_PAGE}"""
 _ARCHIVED = f"""
 SELECT i.intent_id AS id,
        coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.intent_id ORDER BY r.id DESC LIMIT 1),
@@ -93,7 +89,7 @@ class FiledFiles:
 
     def is_moved_on(self, intent_id: int) -> bool:
         """Tell whether a review has moved on what this intent had moved, or is doing so."""
-        query = f"SELECT 1 FROM intents i WHERE i.id = ? AND {_IS_GOING_ON}"
+        query = f"SELECT 1 FROM intents i WHERE i.id = ? AND {IS_GOING_ON}"
         with self._log.reading() as connection:
             return connection.exec_driver_sql(query, (intent_id,)).first() is not None
 

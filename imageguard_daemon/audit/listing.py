@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from imageguard_daemon.audit.schema import decision_records, decisions, reviews
+from imageguard_daemon.audit.schema import IS_GOING_ON, LAST_SEEN, decision_records, decisions, reviews
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import MAX_INT64, SCORE_NAMES
 
@@ -15,15 +15,12 @@ _NEAR = 5_000
 """So many decisions before one are looked through for others of its class: no index has accepted images by class."""
 _SCORES = ", ".join(f"d.{name}" for name in SCORE_NAMES)
 _FILED = f"""
-SELECT i.id, coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
-                      i.destination_path) AS place,
-       i.size_bytes, i.mtime_ns, i.sha256,
+SELECT i.id, {LAST_SEEN} AS place, i.size_bytes, i.mtime_ns, i.sha256,
        d.relative_path, d.class, d.verdict, d.reason, d.issues, d.score, d.borderline, {_SCORES}
 FROM intents i JOIN outcomes o ON o.intent_id = i.id AND o.outcome = 'moved'
                JOIN decision_records d ON d.id = i.decision_id
 WHERE i.id > ? AND i.role = 'image' AND i.destination_path <> x''
-  AND NOT EXISTS (SELECT 1 FROM intents n LEFT JOIN outcomes p ON p.intent_id = n.id
-                  WHERE n.previous_id = i.id AND (p.id IS NULL OR p.outcome IN ('moved', 'purged')))
+  AND NOT {IS_GOING_ON}
 ORDER BY i.id LIMIT {_PAGE}"""
 """Where each image is that has been filed, after all reviews; one that a review is moving just now is nowhere."""
 

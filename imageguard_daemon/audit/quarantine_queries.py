@@ -23,7 +23,7 @@ from imageguard_daemon.audit.queries import (
     recorded_columns,
     recorded_row,
 )
-from imageguard_daemon.audit.schema import decision_records, decisions, intents, reviews
+from imageguard_daemon.audit.schema import LAST_SEEN, decision_records, decisions, intents, reviews
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import MAX_INT64, SCORE_NAMES, Role, Verdict
 from imageguard_daemon.core.names import forms
@@ -308,10 +308,8 @@ def _of_last_review(column: str) -> sa.Label[Any]:
     return query.order_by(reviews.c.id.desc()).limit(1).scalar_subquery().label(f"last_{column}")
 
 
-_FILES = sa.text("""
-SELECT i.id, i.role, i.source_path, i.previous_id, i.sha256, i.size_bytes, i.review_id, o.outcome,
-       coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
-                i.destination_path) AS place
+_FILES = sa.text(f"""
+SELECT i.id, i.role, i.source_path, i.previous_id, i.sha256, i.size_bytes, i.review_id, o.outcome, {LAST_SEEN} AS place
 FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id WHERE i.decision_id = :decision ORDER BY i.id""")
 
 

@@ -63,12 +63,19 @@ _FLAGS = (
     f" + (NOT ({' AND '.join(_NUMBERS)})) * {FLAG_UNREADABLE}"
 )
 _SCORES = ", ".join(f"CASE WHEN {number} THEN r.{name} END" for number, name in zip(_NUMBERS, SCORE_NAMES, strict=True))
-_ADD_OLDER = f"""
-    INSERT INTO rollup_recent (decision_id, key_id, moment_ms, flags, {", ".join(SCORE_NAMES)})
-    SELECT r.id, (SELECT k.id FROM rollup_keys AS k WHERE {_SAME_KEY}), {_MOMENT}, {_FLAGS}, {_SCORES} {_MOVED}
-    ORDER BY o.id
-"""
-_ADD = _ADD_OLDER.replace(_FLAGS, f"{_FLAGS} + (r.borderline IS 1) * {FLAG_BORDERLINE}")
+
+
+def _addition(flags: str) -> str:
+    return f"""
+        INSERT INTO rollup_recent (decision_id, key_id, moment_ms, flags, {", ".join(SCORE_NAMES)})
+        SELECT r.id, (SELECT k.id FROM rollup_keys AS k WHERE {_SAME_KEY}), {_MOMENT}, {flags}, {_SCORES} {_MOVED}
+        ORDER BY o.id
+    """
+
+
+_ADD = _addition(f"{_FLAGS} + (r.borderline IS 1) * {FLAG_BORDERLINE}")
+_ADD_OLDER = _addition(_FLAGS)
+"""For the migration that makes the roll-ups: at its place in the history, there is no column `borderline` yet."""
 _ENDS = """
     SELECT first.position, first.moment_ms, last.position, last.moment_ms
     FROM rollup_recent AS first, rollup_recent AS last
@@ -91,13 +98,17 @@ def add_moved(connection: sa.Connection, after: int, until: int = _FOREVER) -> N
 
 
 def _take_in(connection: sa.Connection, addition: str, after: int, until: int) -> None:
+    # The keys first: each image is added with the number of its own.
     connection.exec_driver_sql(_NEW_KEYS, (after, until))
     connection.exec_driver_sql(addition, (after, until))
     first_position, first_ms, last_position, last_ms = connection.exec_driver_sql(_ENDS).first() or (0, 0, 0, 0)
+    # The ends alone are looked at, not all that waits: this runs for each group of files. A clock that went back makes
+    # the first one the later of the two; what lies between them is packed with the next hour, or when there are many.
+    first_hour, last_hour = first_ms // HOUR_MS, last_ms // HOUR_MS
     if last_position - first_position >= MAX_RECENT:
         _pack(connection, _FOREVER)
-    elif first_ms // HOUR_MS != last_ms // HOUR_MS:
-        _pack(connection, max(first_ms, last_ms) // HOUR_MS * HOUR_MS)
+    elif first_hour != last_hour:
+        _pack(connection, max(first_hour, last_hour) * HOUR_MS)
 
 
 def rebuild(connection: sa.Connection) -> None:
@@ -110,9 +121,8 @@ def rebuild(connection: sa.Connection) -> None:
 def _pack(connection: sa.Connection, before_ms: int) -> None:
     """Move what was judged before a moment from `rollup_recent` to `rollup_hours`."""
     rows = connection.exec_driver_sql(_TAKE, (before_ms,)).fetchall()
-    packed = [
-        packed_hour(hour, list(images)) for hour, images in itertools.groupby(rows, lambda row: row[0] // HOUR_MS)
-    ]
+    by_hour = itertools.groupby(rows, lambda row: row[0] // HOUR_MS)  # they come in this order
+    packed = [packed_hour(hour, list(images)) for hour, images in by_hour]
     connection.exec_driver_sql(
         f"INSERT INTO rollup_hours (hour, images, rejected, {', '.join(PACKED)}) VALUES (?,?,?,?,?,?,?,?)",
         packed,
@@ -122,17 +132,17 @@ def _pack(connection: sa.Connection, before_ms: int) -> None:
 
 def packed_hour(hour: int, images: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     """Give the row of `rollup_hours` for images of one hour: moment, key, flags, id, six scores, if quarantined."""
-    columns = list(zip(*images, strict=True))
+    moments, keys, flags, ids, *_, are_quarantined = zip(*images, strict=True)
     scores = [_NAN if score is None else score for image in images for score in image[4:10]]
     number = len(images)
     pack: Callable[..., bytes] = struct.pack
     return (
         hour,
         number,
-        sum(columns[10]),
-        pack(f"<{number}q", *columns[0]),
-        pack(f"<{number}I", *columns[1]),
-        bytes(columns[2]),
-        pack(f"<{number}q", *columns[3]),
+        sum(are_quarantined),
+        pack(f"<{number}q", *moments),
+        pack(f"<{number}I", *keys),
+        bytes(flags),
+        pack(f"<{number}q", *ids),
         pack(f"<{6 * number}d", *scores),
     )

@@ -13,7 +13,7 @@ The `rollup_...` tables repeat what reports need (`rollups.py`), `rollup_reviews
 log this is, and up to which link a fleet's database has confirmed it (`forwarded_log.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -255,6 +255,14 @@ forwarding = Table(
 )
 
 
+LAST_SEEN = """coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
+                     i.destination_path)"""
+"""The path at which the file of an intent `i` is: where it was found after others had moved it, or where it was put."""
+IS_GOING_ON = """EXISTS (SELECT 1 FROM intents n LEFT JOIN outcomes p ON p.intent_id = n.id
+        WHERE n.previous_id = i.id AND (p.id IS NULL OR p.outcome IN ('moved', 'purged')))"""
+"""A review has moved on what an intent `i` had moved, or is doing so."""
+
+
 def _kind_of(column: Column[Any]) -> Kind:
     return next(kind for type_, kind in _KINDS.items() if isinstance(column.type, type_))
 
@@ -292,53 +300,23 @@ NEWEST_REVISION = "0013"
 
 VIEW_COLUMNS = (
     *("id", "decided_at", "host", "source", "class", "relative_path", "destination", "sha256", "size_bytes"),
-    *(
-        "verdict",
-        "reason",
-        "issues",
-        "score",
-        *SCORE_NAMES,
-        "measures",
-        "preset",
-        "profile",
-        "scorer_version",
-    ),
+    *("verdict", "reason", "issues", "score", *SCORE_NAMES, "measures", "preset", "profile", "scorer_version"),
     *("camera", "duplicate_of", "duration_ms", "detail", "image_format", "borderline", "code"),
 )
 """The columns of the view `decisions`, in its order; new ones are only ever added at the end."""
 
-decisions = Table(
-    "decisions",
-    MetaData(),  # its own: a view is not created with the tables
-    *(
-        Column("destination", Text)
-        if name == "destination"
-        else Column(name, decision_records.c[name].type, primary_key=name == "id")
-        for name in VIEW_COLUMNS
-    ),
-)
-
 REVIEW_COLUMNS = (
-    "id",
-    "reviewed_at",
-    "host",
-    "decision_id",
-    "action",
-    "who",
-    "why",
-    "destination",
-    "undoes",
-    "profile",
+    *("id", "reviewed_at", "host", "decision_id", "action", "who", "why", "destination", "undoes", "profile"),
 )
 """The columns of the view `reviews`, in its order; new ones are only ever added at the end."""
 
-reviews = Table(
-    "reviews",
-    MetaData(),
-    *(
-        Column("destination", Text)
-        if name == "destination"
-        else Column(name, review_records.c[name].type, primary_key=name == "id")
-        for name in REVIEW_COLUMNS
-    ),
-)
+
+def _view(name: str, columns: Sequence[str], records: Table) -> Table:
+    """Describe a view of records, each with the place of its file."""
+    types = {"destination": Text()} | {column.name: column.type for column in records.columns}
+    described = (Column(column, types[column], primary_key=column == "id") for column in columns)
+    return Table(name, MetaData(), *described)  # metadata of its own: views are not created with the tables
+
+
+decisions = _view("decisions", VIEW_COLUMNS, decision_records)
+reviews = _view("reviews", REVIEW_COLUMNS, review_records)

@@ -11,7 +11,7 @@ from imageguard_daemon.audit.archive.archived_files import files_digest, keep_re
 from imageguard_daemon.audit.archive.plan import ArchivePlan, going_query, last_anchor, make_plan, parameters_of
 from imageguard_daemon.audit.database import translated_errors
 from imageguard_daemon.audit.log_writer import LogWriter, new_id
-from imageguard_daemon.audit.schema import CHAINED, archives
+from imageguard_daemon.audit.schema import CHAINED, LAST_SEEN, archives
 from imageguard_daemon.core.errors import DataError
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.timestamps import timestamp
@@ -31,10 +31,9 @@ CREATE TEMP TABLE alerts_going AS SELECT a.id FROM alert_records a WHERE a.id <=
 AND NOT EXISTS (SELECT 1 FROM alert_attempts t WHERE t.alert_id = a.id AND t.id > :alert_attempts)
 AND a.id NOT IN (SELECT record_id FROM chain WHERE sequence > :sequence AND record_table = 'alert_records'
                  AND record_id <= :alert_records)"""
-_FILES = """
+_FILES = f"""
 INSERT INTO archived_files (intent_id, archive_id, path, sha256, size_bytes)
-SELECT i.id, ?, coalesce((SELECT r.path FROM relocations r WHERE r.intent_id = i.id ORDER BY r.id DESC LIMIT 1),
-                         i.destination_path), i.sha256, i.size_bytes
+SELECT i.id, ?, {LAST_SEEN}, i.sha256, i.size_bytes
 FROM intents i JOIN outcomes o ON o.intent_id = i.id AND o.outcome = 'moved'
 WHERE i.decision_id IN going AND NOT EXISTS (
     SELECT 1 FROM intents n JOIN outcomes p ON p.intent_id = n.id AND p.outcome IN ('moved', 'purged')
