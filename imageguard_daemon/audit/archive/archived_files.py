@@ -28,30 +28,6 @@ def files_digest(connection: sa.Connection, archive_id: int) -> bytes:
     return digest.digest()
 
 
-_KEPT = [
-    column.name
-    for column in rollup_reviews.columns
-    if column.name not in {"decision_id", "action", "scorer_version", "measures"}
-]
-_KEEP_REVIEWS = f"""
-INSERT OR REPLACE INTO rollup_reviews (decision_id, action, {", ".join(_KEPT)}, scorer_version, measures)
-SELECT d.id, v.action, {", ".join("d." + name for name in _KEPT)}, d.scorer_version,
-       CASE WHEN v.action = 'rejudge' THEN '{{}}' ELSE CAST(d.measures AS TEXT) END
-FROM reviews v CROSS JOIN decisions d ON d.id = v.decision_id
-WHERE v.decision_id IN going AND (d.verdict <> 'accepted' OR v.action IN ('reject', 'approve', 'purge'))
-AND v.action <> 'undo'
-AND v.id = (SELECT max(id) FROM reviews WHERE decision_id = v.decision_id)
-"""
-
-
-def keep_reviews(connection: sa.Connection) -> None:
-    """Keep what reports need of reviews of the decisions in the table `going`, in the transaction that takes them out.
-
-    Of what was only rejudged nobody makes thresholds, so its measures go.
-    """
-    connection.exec_driver_sql(_KEEP_REVIEWS)
-
-
 def has_archived_reviews(connection: sa.Connection) -> bool:
     """Tell whether there can be any: not in a fleet's database, nor in a log of an older version."""
     return sa.inspect(connection).has_table(rollup_reviews.name)

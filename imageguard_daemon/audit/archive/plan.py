@@ -4,7 +4,7 @@ docs/decisions/0009-archives.md has the reasons.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,10 +21,7 @@ class Anchor:
 
     sequence: int = 0
     hash: bytes = ORIGIN
-    last_ids: Mapping[str, int] = frozenset()  # type: ignore[assignment]  # replaced in __post_init__
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "last_ids", dict.fromkeys(CHAINED, 0) | dict(self.last_ids))
+    last_ids: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(CHAINED, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,10 @@ def parameters_of(begin: Anchor, end: Anchor) -> dict[str, int]:
 def last_anchor(connection: sa.Connection) -> Anchor:
     """Give the anchor of the latest archive; the beginning of all where there is none."""
     row = connection.execute(sa.select(archives).order_by(archives.c.id.desc()).limit(1)).first()
-    return Anchor(row.last_sequence, row.last_hash, row.last_ids) if row is not None else Anchor()
+    if row is None:
+        return Anchor()
+    # An archive of before a table was added has no last id of it.
+    return Anchor(row.last_sequence, row.last_hash, dict.fromkeys(CHAINED, 0) | row.last_ids)
 
 
 def make_plan(
@@ -120,5 +120,7 @@ def _end(connection: sa.Connection, begin: Anchor, cutoff: str, most: int | None
         return None
     head = connection.exec_driver_sql("SELECT hash FROM chain WHERE sequence = ?", (last,)).scalar_one()
     ids = "SELECT record_table, max(record_id) FROM chain WHERE sequence > ? AND sequence <= ? GROUP BY record_table"
-    last_ids: dict[str, Any] = {row[0]: row[1] for row in connection.exec_driver_sql(ids, (begin.sequence, last))}
-    return Anchor(last, head, {t: max(n, last_ids.get(t, 0)) for t, n in begin.last_ids.items()})
+    newest: dict[str, Any] = {row[0]: row[1] for row in connection.exec_driver_sql(ids, (begin.sequence, last))}
+    # What was linked again after an earlier archive has smaller ids than that archive's last.
+    last_ids = {table: max(last_id, newest.get(table, 0)) for table, last_id in begin.last_ids.items()}
+    return Anchor(last, head, last_ids)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 pytest.importorskip("pyarrow", reason="needs the extra parquet")
 
 from imageguard_daemon.audit import chain, database
-from imageguard_daemon.audit.archive import parquet_copy, removal
+from imageguard_daemon.audit.archive import archiving, parquet_copy
 from imageguard_daemon.audit.archive.archived_files import where_archived
 from imageguard_daemon.audit.archive.archiving import Archived, ArchiveRequest, archive, plan_archive
 from imageguard_daemon.audit.archive.parquet_copy import check_copy
@@ -249,13 +249,13 @@ def test_what_an_archive_left_goes_only_with_its_new_link(made: Rejections) -> N
 
 def test_a_log_that_was_archived_since_it_was_planned_is_left_alone(made: Rejections) -> None:
     """Somebody on another root with the same log was faster: what the plan says is no longer so."""
-    mine = removal.Archiver(made.root / "audit.db", made.root)
-    plan = mine.plan(datetime.now(UTC) + LATER, include_quarantined=False)
+    mine = archiving.Archiver(made.root / "audit.db", made.root)
+    plan = plan_archive(made.settings, request(made))
     assert plan is not None
     archived(made)
     before = counts(made)
     with pytest.raises(DataError, match="by somebody else"):
-        mine.take_out(plan, removal.VerifiedCopy(made.root, "", "anna"), include_quarantined=False)
+        mine.take_out(plan, request(made), made.root)
     mine.close()
     assert counts(made) == before
     assert made.wrong() == []
@@ -398,7 +398,7 @@ def test_an_archive_among_the_images_is_refused(made: Rejections) -> None:
 def test_an_earlier_copy_is_never_overwritten(made: Rejections, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy that an interrupted run left keeps its name; the new one gets another."""
     with monkeypatch.context() as patch:
-        patch.setattr(removal.Archiver, "take_out", lambda *_args, **_kwargs: 1 / 0)
+        patch.setattr(archiving.Archiver, "take_out", lambda *_args, **_kwargs: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             archive(made.settings, request(made))
     [left] = (made.root / "archive").iterdir()
