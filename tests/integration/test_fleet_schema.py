@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.fleet.database import FleetAddress
-from imageguard_daemon.audit.fleet.fleet_log import TYPES
+from imageguard_daemon.audit.fleet.forwarding import TYPES
 from imageguard_daemon.audit.fleet.store import FleetStore
 from imageguard_daemon.audit.rules import Kind
 from imageguard_daemon.audit.schema import CHAINED, KINDS, LINK_KINDS, VIEW_COLUMNS

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.alerts import Alert, AlertLog
-from imageguard_daemon.audit.fleet import fleet_log
+from imageguard_daemon.audit.fleet import forwarding
 from imageguard_daemon.audit.fleet.database import FleetAddress
 from imageguard_daemon.audit.fleet.forwarding import Forwarder, Sender
 from imageguard_daemon.audit.fleet.store import received_logs
@@ -362,7 +362,7 @@ def test_a_commit_of_which_nobody_heard_is_neither_lost_nor_doubled(
 ) -> None:
     """The connection is lost between the commit and its answer: the database is asked how far it is."""
     forwarder = Forwarder(log, FleetAddress(fleet_url), Sender("one", log.parent, 20))
-    whole = fleet_log.add
+    whole = forwarding.add_links
 
     def add(connection: sa.Connection, *arguments: object) -> int:
         odd = whole(connection, *arguments)
@@ -370,10 +370,10 @@ def test_a_commit_of_which_nobody_heard_is_neither_lost_nor_doubled(
         raise StalledError(f"the answer got lost, {odd} odd")
 
     forwarder.step()
-    monkeypatch.setattr(fleet_log, "add", add)
+    monkeypatch.setattr(forwarding, "add_links", add)
     with pytest.raises(StalledError, match="got lost"):
         forwarder.step()
-    monkeypatch.setattr(fleet_log, "add", whole)
+    monkeypatch.setattr(forwarding, "add_links", whole)
     while forwarder.step().behind:
         pass
     forwarder.close()
@@ -387,7 +387,7 @@ def test_a_connection_cut_in_the_middle_of_a_batch_leaves_nothing_of_it(
     forwarder = Forwarder(log, FleetAddress(fleet_url), Sender("one", log.parent, 20))
     forwarder.step()
     before = asked(fleet_url, "SELECT (SELECT count(*) FROM chain), (SELECT count(*) FROM decision_records)")
-    whole = fleet_log.add
+    whole = forwarding.add_links
 
     def add(connection: sa.Connection, *arguments: object) -> int:
         whole(connection, *arguments)
@@ -395,11 +395,11 @@ def test_a_connection_cut_in_the_middle_of_a_batch_leaves_nothing_of_it(
         asked(fleet_url, f"SELECT pg_terminate_backend({pid})")
         return 0
 
-    monkeypatch.setattr(fleet_log, "add", add)
+    monkeypatch.setattr(forwarding, "add_links", add)
     with pytest.raises(StalledError):
         forwarder.step()
     assert asked(fleet_url, "SELECT (SELECT count(*) FROM chain), (SELECT count(*) FROM decision_records)") == before
-    monkeypatch.setattr(fleet_log, "add", whole)
+    monkeypatch.setattr(forwarding, "add_links", whole)
     while forwarder.step().behind:
         pass
     forwarder.close()

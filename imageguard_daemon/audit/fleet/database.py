@@ -1,6 +1,10 @@
-"""Opening the fleet's PostgreSQL: by address, within time limits, at the right version. Needs the extra `fleet`."""
+"""Opening the fleet's PostgreSQL: by address, within time limits, at the right version. Needs the extra `fleet`.
+
+What goes wrong with it is told in our words: what passes, what a person must change, which row is at fault.
+"""
 
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,15 +14,36 @@ from importlib import resources
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
-from imageguard_daemon.audit.fleet.errors import translated_fleet_errors
-from imageguard_daemon.core.errors import PermissionDeniedError, UnavailableError, UsageError
+from imageguard_daemon.core.errors import (
+    ImageguardError,
+    PermissionDeniedError,
+    RetryableError,
+    StalledError,
+    UnavailableError,
+    UsageError,
+)
 
 SCHEMES = ("postgresql://", "postgres://")
 LOCK_SPACE = 0x1346
 """Of our advisory locks: with 0 the one for migrations, with a log's number the one for adding to it."""
 _QUIET = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """Unless the address says otherwise: nobody waits for long for a server that is not there."""
+_NOT_ALLOWED = {"28000", "28P01", "42501"}
+_NOT_THERE = {"3D000", "3F000", "42P01", "42703", "42883"}
+_OF_ONE_ROW = ("22", "23", "54")
+"""Classes of SQLSTATE: a value does not fit, a constraint refuses it, it is too long for an index."""
+# A connection that is refused comes without a SQLSTATE; servers that speak another language fall through.
+_AT_CONNECTING = (
+    (
+        re.compile(r"authentication failed|no password supplied|pg_hba\.conf|role .* does not exist"),
+        PermissionDeniedError,
+    ),
+    (re.compile(r"permission denied for database"), PermissionDeniedError),
+    (re.compile(r"database .* does not exist"), UnavailableError),
+    (re.compile(r"certificate verify failed|server does not support SSL|root certificate file"), UnavailableError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +77,10 @@ class FleetAddress:
         password = {"password": self.password} if self.password else {}
         ours = {"application_name": "imageguard-daemon", "client_encoding": "UTF8"}
         return {**_QUIET, **given, **ours, **from_address, **password}
+
+
+class OddRowError(RetryableError):
+    """PostgreSQL refuses a row for what is in it."""
 
 
 def is_fleet_url(text: object) -> bool:
@@ -96,7 +125,7 @@ def fleet_connection(engine: sa.Engine, where: str, seconds: float) -> Iterator[
         OddRowError: a row cannot be stored.
     """
     with (
-        translated_fleet_errors(where),
+        _translated_errors(where),
         engine.connect() as connection,
         _cut_off_after(connection, seconds),
         connection.begin(),
@@ -219,6 +248,39 @@ class _CutOff:
     def _shut_down(self) -> None:
         with suppress(OSError), self._line:  # closed in this moment
             self._line.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _translated_errors(where: str) -> Iterator[None]:
+    """Turn errors of PostgreSQL into ours; `where` names the database and never has a password."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise translated(error, where) from error
+
+
+def translated(error: DBAPIError, where: str) -> ImageguardError:
+    """Give our error for one of PostgreSQL."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    message = f"database {where}: {one_line(str(error.orig))}"
+    if state[:2] in _OF_ONE_ROW:
+        return OddRowError(message)
+    if state in _NOT_ALLOWED:
+        return PermissionDeniedError(message)
+    if state == "42P01":
+        return UnavailableError(f"database {where}: holds no logs of imageguard-daemon; see `fleet prepare`")
+    if state in _NOT_THERE:
+        return UnavailableError(message)
+    if not state:
+        kinds = (kind for pattern, kind in _AT_CONNECTING if pattern.search(str(error.orig)))
+        return next(kinds, StalledError)(message)
+    return StalledError(message)
+
+
+def one_line(text: str) -> str:
+    """Give the first words of a message of several lines."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "; ".join(dict.fromkeys(lines))[:500]
 
 
 def _psycopg() -> Any:
