@@ -9,7 +9,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
 from imageguard_daemon.audit.counts import SCOPE_COLUMNS, RecordedImage, RecordedScores, Scope
-from imageguard_daemon.audit.schema import decision_records, decisions, reviews
+from imageguard_daemon.audit.schema import decision_records, decisions
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.core.names import forms
@@ -43,14 +43,6 @@ def recorded_row(row: tuple[Any, ...]) -> RecordedScores:
     """Take a row of `recorded_columns`."""
     values: list[Any] = [*row[:10], tuple(row[10:])]
     return RecordedScores._make(values)
-
-
-def with_latest_review() -> sa.FromClause:
-    """Join each decision that was reviewed with its latest review. Begins with the reviews, which are few."""
-    latest = sa.select(sa.func.max(reviews.c.id).label("id")).group_by(reviews.c.decision_id).subquery()
-    reviewed = sa.literal_column("+").op("")(reviews.c.decision_id)  # the plus keeps SQLite from beginning elsewhere
-    joined = sa.join(latest, reviews, reviews.c.id == latest.c.id)
-    return joined.join(decisions, decisions.c.id == reviewed)
 
 
 def conditions_of(scope: Scope, table: sa.FromClause = decisions) -> list[sa.ColumnElement[bool]]:

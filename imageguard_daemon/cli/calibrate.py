@@ -268,7 +268,7 @@ def _open_reviews(place: Path) -> "Store":
 
 def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, console: "Console") -> list[_Measured]:
     """Add what people said of images."""
-    from imageguard_daemon.audit.recorded_samples import reviewed_measures
+    from imageguard_daemon.audit.reviewed_images import reviewed_measures
     from imageguard_daemon.calibration.logged import reviewed_images
 
     with _open_reviews(place) as log:

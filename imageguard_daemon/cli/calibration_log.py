@@ -10,7 +10,7 @@ from imageguard_daemon.core.errors import NoInputError, UsageError
 from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
-    from imageguard_daemon.audit.recorded_samples import Census
+    from imageguard_daemon.audit.reviewed_images import Census
     from imageguard_daemon.audit.store import Store
     from imageguard_daemon.calibration.logged import FromLog, LoggedImages
     from imageguard_daemon.calibration.proposal import Proposal
@@ -48,7 +48,7 @@ def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> L
         NoInputError: that scorer measured none of them.
     """
     from imageguard_daemon.audit.archive.archived_files import where_archived
-    from imageguard_daemon.audit.recorded_samples import census, samples
+    from imageguard_daemon.audit.reviewed_images import census, samples
     from imageguard_daemon.calibration.logged import logged_images
     from imageguard_daemon.reporting.query import columns_for
 

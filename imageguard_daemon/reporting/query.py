@@ -13,7 +13,7 @@ from imageguard_daemon.audit.aggregation import BatchCounter, CellCounter, Cells
 from imageguard_daemon.audit.columns import EPOCH, Columns, open_columns
 from imageguard_daemon.audit.counts import Count, Scope
 from imageguard_daemon.audit.queries import images_by_id
-from imageguard_daemon.audit.review_counts import count_reviews
+from imageguard_daemon.audit.reviewed_images import count_reviews
 from imageguard_daemon.audit.rollups import HOUR_MS
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.reporting.finding import Finding

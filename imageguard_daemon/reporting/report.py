@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedImage, Scope
-from imageguard_daemon.audit.review_counts import ReviewCount
+from imageguard_daemon.audit.reviewed_images import ReviewCount
 from imageguard_daemon.reporting.findings import Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.panel import Counts, Numbers, Panel, panel_of_tallies
 from imageguard_daemon.reporting.percentiles import Percentiles, percentiles

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from imageguard_daemon.audit.counts import Dimension
-from imageguard_daemon.audit.review_counts import ReviewCount
+from imageguard_daemon.audit.reviewed_images import ReviewCount
 from imageguard_daemon.reporting.statistics import wilson_interval
 
 

@@ -15,12 +15,12 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from imageguard_daemon.audit import alerts, listing, nearest, quarantine_queries, queries, recorded_samples
+from imageguard_daemon.audit import alerts, by_score, listing, quarantine_queries, queries, reviewed_images
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.quarantine_queries import Selection
-from imageguard_daemon.audit.review_counts import count_reviews
+from imageguard_daemon.audit.reviewed_images import count_reviews
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.cli.app import app
@@ -164,14 +164,14 @@ def _quarantine(engine: Store) -> list[object]:
         Selection(states=quarantine_queries.EVER_QUARANTINED, limit=7),
     ]
     accepted, rejected = Selection(states=("accepted",)), Selection(states=quarantine_queries.EVER_QUARANTINED)
-    doubtful, nearby = nearest.borderline_page(engine, accepted, 3), nearest.nearest_page(engine, rejected, 3)
+    doubtful, nearby = by_score.borderline_page(engine, accepted, 3), by_score.nearest_page(engine, rejected, 3)
     return [
-        [doubtful, nearest.borderline_page(engine, accepted, 100, doubtful.after)],
-        [nearby, nearest.nearest_page(engine, rejected, 100, nearby.after)],
+        [doubtful, by_score.borderline_page(engine, accepted, 100, doubtful.after)],
+        [nearby, by_score.nearest_page(engine, rejected, 100, nearby.after)],
         [[*quarantine_queries.page(engine, one)] for one in selections],
         [[*quarantine_queries.selected(engine, one)] for one in selections],
         [[*quarantine_queries.scores_of(engine, one)] for one in selections],
-        sorted(recorded_samples.reviewed_measures(engine)),
+        sorted(reviewed_images.reviewed_measures(engine)),
         sorted(count_reviews(engine, Scope()), key=repr),
     ]
 

@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
+from imageguard_daemon.audit.by_score import borderline_page, nearest_page
 from imageguard_daemon.audit.listing import accepted_before, decision_row
-from imageguard_daemon.audit.nearest import borderline_page, nearest_page
 from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, Selection, neighbours, reviews_of
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import SCORE_NAMES, Measures

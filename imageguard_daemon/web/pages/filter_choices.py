@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from imageguard_daemon.audit.by_score import BUCKETS, OVERALL, count_scores, highest
 from imageguard_daemon.audit.columns import open_columns
-from imageguard_daemon.audit.score_counts import BUCKETS, OVERALL, count_scores, highest
 from imageguard_daemon.reporting.text import asked_for
 from imageguard_daemon.web.cache import PAGE_TIMEOUT_SECONDS, CachePolicy, NotReadyError, StaleWhileRevalidate
 from imageguard_daemon.web.filters import FILTERS, Filters

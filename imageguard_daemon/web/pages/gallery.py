@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from imageguard_daemon.audit.nearest import Nearest, borderline_page, nearest_page
+from imageguard_daemon.audit.by_score import Nearest, borderline_page, nearest_page
 from imageguard_daemon.audit.quarantine_queries import ACCEPTED_STATES, EVER_QUARANTINED, number_selected, page
 from imageguard_daemon.core.model import ISSUES, MAX_INT64, SCORE_NAMES
 from imageguard_daemon.web.cache import SingleFlight

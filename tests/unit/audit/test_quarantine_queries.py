@@ -19,8 +19,7 @@ from imageguard_daemon.audit.quarantine_queries import (
     page,
     selected,
 )
-from imageguard_daemon.audit.recorded_samples import reviewed_measures
-from imageguard_daemon.audit.review_counts import count_reviews
+from imageguard_daemon.audit.reviewed_images import count_reviews, reviewed_measures
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.errors import UnavailableError
 from imageguard_daemon.review.acting import confirm, reject, release, undo

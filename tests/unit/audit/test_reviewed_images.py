@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imageguard_daemon.audit import recorded_samples
+from imageguard_daemon.audit import reviewed_images
 from imageguard_daemon.audit.columns import Batch, Key, open_columns
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.opening import open_log
-from imageguard_daemon.audit.recorded_samples import census, samples
+from imageguard_daemon.audit.reviewed_images import census, samples
 from imageguard_daemon.core.model import SCORE_NAMES
 from tests.helpers.audit_logs import Judged, write_log
 
@@ -42,7 +42,7 @@ KEY = Key("host", "smears", "cell", "", "general", "{}", "accepted", "", "3")
 
 def test_a_large_log_is_sampled_evenly_and_always_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many images at most are read, from all parts of the log, and the same ones when asked again."""
-    monkeypatch.setattr(recorded_samples, "MAX_SAMPLES", 500)
+    monkeypatch.setattr(reviewed_images, "MAX_SAMPLES", 500)
     given = Given([None, KEY], [batch(1 + 1000 * part, 1000) for part in range(10)])
     made, ids = census(given, Scope(), "3")
     assert (made.measured, len(ids)) == (10_000, 500)

@@ -1,9 +1,13 @@
-"""What thresholds are made from: an even sample of the images that the log has, and what people said of images."""
+"""What people said and did of images, by the latest review of each: counted for reports, and as samples for thresholds.
+
+With what people said, thresholds are made from an even sample of all images that the log has.
+"""
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,18 +16,59 @@ import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.archived_files import has_archived_reviews
 from imageguard_daemon.audit.columns import Batch, Columns
-from imageguard_daemon.audit.counts import Scope
-from imageguard_daemon.audit.queries import conditions_of, in_parts, with_latest_review
+from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.audit.queries import conditions_of, in_parts
 from imageguard_daemon.audit.rollups import FLAG_UNREADABLE
 from imageguard_daemon.audit.schema import decision_records, decisions, reviews, rollup_reviews
 from imageguard_daemon.audit.store import Store
+from imageguard_daemon.core.model import Verdict
 
+_LEAVING_A_TRACE: Mapping[Verdict, Sequence[str]] = {
+    "quarantined": ("confirm", "release", "rejudge", "purge", "return"),
+    "accepted": ("reject", "approve", "purge"),
+}
+"""What an undo took back leaves none. Accepted images that are put back into the inbox are of no interest."""
+_COLUMNS = (Dimension.class_, Dimension.reason, Dimension.source, Dimension.camera, Dimension.host, Dimension.preset)
 CALLED_BAD, CALLED_GOOD = ("confirm", "purge", "reject"), ("release", "approve")
 """What people say of an image by their latest review; by a rejudgement they say nothing."""
 MAX_SAMPLES = 20_000
 """So many images are read, spread evenly over those in scope: a share of 1 % is then known within 0.15 points."""
 _ROWS_AT_A_TIME = 5_000
 _SPREAD = 0x9E3779B97F4A7C15
+
+
+class ReviewCount(NamedTuple):
+    """How many images have this verdict and latest review, one label in each dimension, and were judged in one hour."""
+
+    labels: Mapping[Dimension, str]
+    verdict: Verdict
+    action: str
+    images: int
+
+
+def count_reviews(log: Store, scope: Scope) -> list[ReviewCount]:
+    """Count the reviewed images in scope, archived ones too; what counts is the latest word on an image.
+
+    Those whose action is `archived` left the log when nobody noted yet what had become of them. The order is undefined.
+    """
+    with log.reading() as connection:
+        counts = Counter[tuple[str, ...]]()
+        if sa.inspect(connection).has_table("reviews"):  # else a log of before there were, which a start brings up
+            columns = [decisions.c.verdict, reviews.c.action, *_columns(decisions)]
+            query = sa.select(*columns, sa.func.count()).select_from(_with_latest_review()).group_by(*columns)
+            traces = (
+                (decisions.c.verdict == v) & reviews.c.action.in_(traces) for v, traces in _LEAVING_A_TRACE.items()
+            )
+            query = query.where(sa.or_(*traces), *conditions_of(scope))
+            _add(counts, connection.execute(query))
+        if has_archived_reviews(connection):
+            columns = [rollup_reviews.c.verdict, rollup_reviews.c.action, *_columns(rollup_reviews)]
+            query = sa.select(*columns, sa.func.count()).where(*conditions_of(scope, rollup_reviews))
+            _add(counts, connection.execute(query.group_by(*columns)))
+    return [
+        ReviewCount(_labels(*labels), "accepted" if verdict == "accepted" else "quarantined", action, images)
+        for (verdict, action, *labels), images in counts.items()
+    ]
 
 
 class RecordedSample(NamedTuple):
@@ -89,11 +134,44 @@ def reviewed_measures(log: Store) -> Iterator[tuple[bool, str, str, str, str]]:
     the decisions.
     """
     with log.reading() as connection:
-        streams = [_said_of(connection, with_latest_review(), decisions, reviews.c.action)]
+        streams = [_said_of(connection, _with_latest_review(), decisions, reviews.c.action)]
         if has_archived_reviews(connection):
             streams.append(_said_of(connection, rollup_reviews, rollup_reviews, rollup_reviews.c.action))
         for row in heapq.merge(*streams, key=lambda row: row[0]):
             yield bool(row[1]), row[2], row[3], row[4], row[5]
+
+
+def _with_latest_review() -> sa.FromClause:
+    """Join each decision that was reviewed with its latest review. Begins with the reviews, which are few."""
+    latest = sa.select(sa.func.max(reviews.c.id).label("id")).group_by(reviews.c.decision_id).subquery()
+    reviewed = sa.literal_column("+").op("")(reviews.c.decision_id)  # the plus keeps SQLite from beginning elsewhere
+    joined = sa.join(latest, reviews, reviews.c.id == latest.c.id)
+    return joined.join(decisions, decisions.c.id == reviewed)
+
+
+def _columns(table: sa.FromClause) -> list[sa.ColumnElement[str]]:
+    return [*(table.c[str(one)] for one in _COLUMNS), sa.func.substr(table.c.decided_at, 1, 13)]
+
+
+def _add(counts: Counter[tuple[str, ...]], rows: Iterable[Sequence[Any]]) -> None:
+    for *labels, images in rows:
+        counts[tuple(labels)] += int(images)
+
+
+def _labels(*texts: str) -> dict[Dimension, str]:
+    *names, hour = texts
+    return {**dict(zip(_COLUMNS, names, strict=True)), **_periods(hour)}
+
+
+def _periods(hour: str) -> dict[Dimension, str]:
+    """Give hour, day and week as counts have them; a time that was not written by us is that of 1970, as there."""
+    try:
+        day = date.fromisoformat(hour[:10])
+        int(hour[11:])
+    except ValueError:
+        hour, day = "1970-01-01T00", date(1970, 1, 1)
+    monday = day - timedelta(days=day.weekday())
+    return {Dimension.hour: hour, Dimension.day: day.isoformat(), Dimension.week: monday.isoformat()}
 
 
 def _said_of(
@@ -123,7 +201,7 @@ def _archived(connection: sa.Connection, scope: Scope) -> Iterator[RecordedSampl
 
 def _reviewed(log: Store, scope: Scope) -> dict[int, bool]:
     """Give the latest word of people on images in scope: what was only rejudged, or undone since, is none."""
-    query = sa.select(decisions.c.id, reviews.c.action).select_from(with_latest_review())
+    query = sa.select(decisions.c.id, reviews.c.action).select_from(_with_latest_review())
     query = query.where(reviews.c.action.in_([*CALLED_BAD, *CALLED_GOOD]), *conditions_of(scope)).limit(MAX_SAMPLES)
     with log.reading() as connection:
         if not sa.inspect(connection).has_table("reviews"):
