@@ -31,6 +31,8 @@ COMPANION_STALE_SECONDS = 86_400.0
 """What a download program left behind so long ago says nothing any more."""
 ENTRIES_PER_STEP = 2_000
 """A walk over a huge tree is done in slices, so that files already settled don't wait for its end."""
+SETTLED_PER_STEP = 500
+"""More than a step has time for: of a long line, only its beginning is looked through each time."""
 SECONDS_PER_STEP = 0.05
 """For so long a step looks at files before other sources have their turn: a slow disk takes long for few files."""
 
@@ -117,7 +119,7 @@ class Inbox:
             self._walk_again = True
         self._follow_hints(now, time.monotonic() + SECONDS_PER_STEP)
         self._continue_walk(now, time.monotonic() + SECONDS_PER_STEP)
-        return list(self._settled(now, room, time.monotonic() + SECONDS_PER_STEP))
+        return list(self._settled(now, min(room, SETTLED_PER_STEP), time.monotonic() + SECONDS_PER_STEP))
 
     def next_step(self, now: float, room: int) -> float:
         """Say when `step` should be called again at the latest."""
@@ -322,7 +324,7 @@ class Inbox:
                 self._forget(relative_path)
             elif not self._settling.settled(relative_path, seen, now):
                 continue
-            elif (answer := self._files.writers_of(relative_path)).writers is Writers.some:
+            elif (answer := self._files.writers_of(relative_path, seen)).writers is Writers.some:
                 self._settling.restart(relative_path, seen, now)
             else:
                 since = self._still_since(relative_path, seen[0], answer, now)

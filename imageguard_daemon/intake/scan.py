@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import structlog
 
@@ -135,7 +136,7 @@ class InboxFiles:
     """Looks at the files of one inbox, whose paths are relative to it. One thread only."""
 
     def __init__(self, root: str, selection: Selection) -> None:
-        self._root = root
+        self._prefix = os.path.join(root, "")
         self._selection = selection
         self.unknown_writers = UnknownWriters(root)
 
@@ -154,29 +155,31 @@ class InboxFiles:
     def state_of(self, relative_path: str) -> FileIdentity | None:
         """Give the state of a regular file; None for none, OSError when nobody can tell."""
         try:
-            status = os.lstat(os.path.join(self._root, relative_path))
+            status = os.lstat(self._prefix + relative_path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return FileIdentity.from_stat(status) if stat.S_ISREG(status.st_mode) else None
 
     def state_if_known(self, relative_path: str) -> FileIdentity | None:
         """The same, where what cannot be known counts as nothing for now."""
+        if not os.access(self._prefix + relative_path, os.F_OK):  # the rule, a dozen times for each image; see below
+            return None
         with suppress(OSError):
             return self.state_of(relative_path)
         return None
 
-    def writers_of(self, relative_path: str) -> Answer:
-        """Ask who writes to a file; who writes to one of its sidecars writes to it."""
+    def writers_of(self, relative_path: str, seen: Seen) -> Answer:
+        """Ask who writes to a file that `look` has just seen; who writes to one of its sidecars writes to it."""
         answer = self._ask(relative_path)
-        if not self._selection.is_sidecar(relative_path) and answer.writers is not Writers.some:
-            sidecars = (path for path in self._selection.sidecars_of(relative_path) if self.state_if_known(path))
+        if answer.writers is not Writers.some and any(seen[1:]):
+            sidecars = compress(self._selection.sidecars_of(relative_path), seen[1:])
             if any(self._ask(path).writers is Writers.some for path in sidecars):
                 return replace(answer, writers=Writers.some)
         return answer
 
     def _ask(self, relative_path: str) -> Answer:
         try:
-            answer = ask(os.path.join(self._root, relative_path))
+            answer = ask(self._prefix + relative_path)
         except (FileNotFoundError, PermissionError):
             return NOT_ASKED  # the worker finds out which
         except OSError:
@@ -188,9 +191,9 @@ class InboxFiles:
         """Give what a download program keeps beside a file, and when one of the two last changed."""
         if self._selection.is_sidecar(relative_path):
             return None
-        image = os.path.join(self._root, relative_path)
+        image = self._prefix + relative_path
         for path in self._selection.companions_of(image):
-            if not os.access(path, os.F_OK):  # asked a dozen times of each file: half of what a failed lstat(2) costs
+            if not os.access(path, os.F_OK):  # asked a dozen times of each file: an error of lstat(2) costs twice that
                 continue
             with suppress(OSError):
                 changed_at = max(os.lstat(name).st_ctime for name in (path, image))

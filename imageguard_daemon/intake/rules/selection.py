@@ -128,6 +128,8 @@ class Selection:
 
     def skip_reason(self, name: str) -> SkipReason | None:
         """Say why a regular file of this name is not judged, or None when it is."""
+        if self.is_image(name):
+            return None
         if self.protected.match(name):
             return SkipReason.protected
         if self.ignores(name) or self.is_companion(name):
@@ -136,7 +138,7 @@ class Selection:
             return SkipReason.lone_sidecar
         if self.checksums and checksums.is_list(name):
             return SkipReason.checksums
-        return None if self.is_image(name) else SkipReason.other
+        return SkipReason.other
 
     def sidecars_of(self, relative_path: str) -> Iterator[str]:
         """Give the paths at which the sidecars of an image would be: 1.txt and 1.jpg.txt for 1.jpg."""
