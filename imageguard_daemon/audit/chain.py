@@ -60,11 +60,13 @@ def link_hash(previous: bytes, sequence: int, table: str, row: Mapping[str, obje
 
 def encoded(row: Mapping[str, object]) -> bytes:
     """Give a row as SQLite stores it as bytes, losslessly: the columns as they are hashed."""
-    return b"".join(
-        _name(name) + _netstring(_ENCODERS[type(value)](value))
-        for name, value in sorted(row.items())
-        if value is not None
-    )
+    parts = []
+    for name, name_as_bytes in _in_order(tuple(row)):
+        value = row[name]
+        if value is not None:
+            content = _ENCODERS[type(value)](value)
+            parts.append(b"%b%d:%b," % (name_as_bytes, len(content), content))
+    return b"".join(parts)
 
 
 def newest_ids(connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
@@ -148,8 +150,9 @@ def _rows_with_ids(connection: sa.Connection, table: str, ids: Sequence[int]) ->
 
 
 @cache
-def _name(column: str) -> bytes:
-    return _netstring(column.encode())
+def _in_order(columns: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
+    """Give the columns of a table in the order in which they are hashed, each with its name as bytes."""
+    return tuple((column, _netstring(column.encode())) for column in sorted(columns))
 
 
 def _netstring(content: bytes) -> bytes:
