@@ -9,7 +9,7 @@ import math
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from imageguard_daemon.core import errors
@@ -33,15 +33,20 @@ BLUR_STEPS_PER_PX = 25
 """A blur of so many steps is one px; 0 is a tile in which nothing could be sharp."""
 SHARE_STEPS = 200
 NO_AREAS = _MAP_SIZE.pack(0, 0, 0, 0)
+_PLAIN_FACTS = tuple(field.name for field in fields(Measurement) if field.name not in {"measures", "identity"})
 Answer = Measurement | OSError | ImageguardError | Loss
 
 
 def pack_measurement(measurement: Measurement) -> bytes:
     """Give the answer that says what was measured; what it hashes to is not found out where it was decoded."""
-    said = asdict(measurement)
-    texts = {name: said[name][:_TEXT_CHARACTERS] for name in ("detail", "camera")}
-    kept = {name: said[name] for name in ("measures", "issue", "image_format")}
-    return json.dumps(kept | texts).encode()
+    facts = {
+        "measures": measurement.measures and measurement.measures.as_dict(),
+        "issue": measurement.issue,
+        "image_format": measurement.image_format,
+        "detail": measurement.detail[:_TEXT_CHARACTERS],
+        "camera": measurement.camera[:_TEXT_CHARACTERS],
+    }
+    return json.dumps(facts).encode()
 
 
 def read_measurement(answer: bytes) -> Measurement:
@@ -156,7 +161,10 @@ def read_areas(answer: bytes) -> Areas | None:
 def pack_answer(number: int, answer: Answer) -> dict[str, Any]:
     """Give the facts that say this about the file of a number."""
     if isinstance(answer, Measurement):
-        return {"number": number, "measurement": asdict(answer)}
+        facts = {name: getattr(answer, name) for name in _PLAIN_FACTS}  # asdict() takes ten times as long
+        facts["measures"] = answer.measures and answer.measures.as_dict()
+        facts["identity"] = answer.identity and [getattr(answer.identity, name) for name in FileIdentity.__slots__]
+        return {"number": number, "measurement": facts}
     if isinstance(answer, Loss):
         return {"number": number, "loss": [answer.told, answer.cause.value]}
     if isinstance(answer, OSError):
@@ -168,12 +176,12 @@ def pack_answer(number: int, answer: Answer) -> dict[str, Any]:
 def read_answer(facts: Mapping[str, Any]) -> Answer:
     """Read such facts; a worker is one of us, and needs no distrust."""
     if "measurement" in facts:
-        said = dict(facts["measurement"])
-        measures, identity = said.pop("measures"), said.pop("identity")
+        plain = dict(facts["measurement"])
+        measures, identity = plain.pop("measures"), plain.pop("identity")
         return Measurement(
-            **said,
+            **plain,
             measures=Measures(**measures) if measures else None,
-            identity=FileIdentity(**identity) if identity else None,
+            identity=FileIdentity(*identity) if identity else None,
         )
     if "loss" in facts:
         return Loss(facts["loss"][0], Cause(facts["loss"][1]))
