@@ -101,6 +101,8 @@ class Refusals:
 
     def moved(self, path: str, destination: str) -> list[Waiting]:
         """Forget what was said against the places of a move that has succeeded; give it."""
+        if not self._known:
+            return []
         places = (path, os.path.dirname(path), *map(str, PurePath(destination).parents))
         return [self._known.pop(place) for place in places if place in self._known]
 

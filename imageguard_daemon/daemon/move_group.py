@@ -115,6 +115,8 @@ def _sidecars(candidate: Candidate, source: ServedSource) -> dict[str, tuple[str
     found: dict[str, tuple[str, str, FileIdentity]] = {}
     for relative_path in source.inbox.selection.sidecars_of(candidate.relative_path):
         path = source.path_of(relative_path)
+        if not os.access(path, os.F_OK):  # the rule, a dozen times for each image: an error of open(2) costs far more
+            continue
         contents = contents_of(path, SIDECAR_BYTES)
         if contents is not None and not any(_may_be_one_file((path, *contents), known) for known in found.values()):
             found[sidecar_ending(relative_path, candidate.relative_path)] = (path, *contents)

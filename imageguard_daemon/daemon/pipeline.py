@@ -192,7 +192,7 @@ class Pipeline(Part):
         if source.is_paused(now):
             self._backlog.done(candidate)  # the walk at the end of the pause finds it again
             return None
-        with self._touching(candidate.source, f"{source.settings.inbox}, or {source.destinations}"):
+        with self._touching(candidate.source, source.whereabouts):
             if self._is_held_up(candidate, path, now) or self._left_behind.waits_with_source(candidate, path, now):
                 return None
             if candidate.role == "sidecar":
@@ -251,7 +251,7 @@ class Pipeline(Part):
             return
         for name in dict.fromkeys(finished.candidate.source for finished in measured):
             source = self._sources[name]
-            with self._touching(name, f"{source.settings.inbox}, or {source.destinations}"):
+            with self._touching(name, source.whereabouts):
                 self._file_group([finished for finished in measured if finished.candidate.source == name], source, now)
 
     def _file_group(self, group: Sequence[Finished], source: ServedSource, now: float) -> None:

@@ -43,6 +43,9 @@ class ServedSource:
     settings: Source
     inbox: Inbox
     thresholds: dict[str, float] = field(init=False)
+    whereabouts: str = field(init=False)
+    """Its folders in words."""
+    _prefix: str = field(init=False)
     paused_because: str = ""
     worked_at: float = -math.inf
     """When the last of its files was filed, on the monotonic clock."""
@@ -53,6 +56,8 @@ class ServedSource:
 
     def __post_init__(self) -> None:
         self.apply(self.settings)
+        self._prefix = os.path.join(self.settings.inbox, "")
+        self.whereabouts = f"{self.settings.inbox}, or {self.destinations}"
 
     def apply(self, settings: Source) -> None:
         """Judge by the rules of new settings from the next decision on; the folders stay as they are."""
@@ -61,7 +66,7 @@ class ServedSource:
 
     def path_of(self, relative_path: str) -> str:
         """Give the absolute path of a file of the inbox."""
-        return os.path.join(self.settings.inbox, relative_path)
+        return self._prefix + relative_path
 
     @property
     def destinations(self) -> str:

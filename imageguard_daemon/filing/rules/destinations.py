@@ -17,9 +17,9 @@ def class_of(relative_path: str, rule: str) -> str:
     `rule` is `first_folder`, `parent_folder`, `none`, or a regular expression with a group `class` that is
     searched for in the path.
     """
-    folders = PurePosixPath(relative_path).parent.parts
     if rule == "none":
         return ""
+    folders = PurePosixPath(relative_path).parent.parts
     if rule == "first_folder":
         return folders[0] if folders else ""
     if rule == "parent_folder":
