@@ -160,12 +160,12 @@ def retryable(error: OSError, what: str) -> RetryableError:
 
 def hindrance(error: OSError, what: str) -> ImageguardError:
     """Sort an operating system error that keeps a command from working at all: may it pass, or who can help?"""
-    told = f"{what}: {error.strerror or error}"
+    message = f"{what}: {error.strerror or error}"
     if isinstance(error, PermissionError):
-        return PermissionDeniedError(told)
+        return PermissionDeniedError(message)
     if error.errno in NO_SUCH_PLACE:
-        return NoInputError(told)
-    return StalledError(told) if error.errno in STALLING else UnavailableError(told)
+        return NoInputError(message)
+    return StalledError(message) if error.errno in STALLING else UnavailableError(message)
 
 
 def unreadable(error: OSError, what: str) -> FatalError:
@@ -176,7 +176,7 @@ def unreadable(error: OSError, what: str) -> FatalError:
 
 def unwritable(error: OSError, what: str) -> FatalError:
     """Sort an operating system error that keeps a command from writing its results."""
-    told = f"{what}: {error.strerror or error}"
+    message = f"{what}: {error.strerror or error}"
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        return PermissionDeniedError(told)
-    return NoInputError(told) if error.errno in NO_SUCH_PLACE else StorageError(told)
+        return PermissionDeniedError(message)
+    return NoInputError(message) if error.errno in NO_SUCH_PLACE else StorageError(message)

@@ -77,7 +77,7 @@ _KINDS = {
     for names, reach in ((_LOCAL, Reach.local), (_RELAYED, Reach.relayed), (_NETWORK, Reach.network))
     for magic, name in names.items()
 }
-_LONGS = 64
+_StatFs = ctypes.c_long * 64
 """More than any `struct statfs` has; its first one is the kind."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -88,7 +88,7 @@ def magic_of(descriptor: int) -> int:
     Raises:
         OSError: the file system does not say.
     """
-    answer = (ctypes.c_long * _LONGS)()
+    answer = _StatFs()
     if _libc.fstatfs(descriptor, answer) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -292,8 +292,8 @@ def _remove(temporary: str) -> None:
 
 
 def _not_permitted(error: PermissionError, what: str, temporary: str) -> PermissionError:
-    told = f"{error.strerror}: what has the name {_IN_THE_WAY} cannot be {what}"
-    return PermissionError(error.errno, told, temporary)
+    message = f"{error.strerror}: what has the name {_IN_THE_WAY} cannot be {what}"
+    return PermissionError(error.errno, message, temporary)
 
 
 def _exchanged(old: int, new: int) -> int:

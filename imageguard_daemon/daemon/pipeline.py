@@ -93,7 +93,7 @@ class Pipeline(Part):
 
     def start(self) -> None:
         """Say what there is to work with, and pause the sources where no name can be given, before a file is moved."""
-        self._workers.tell_plan()
+        self._workers.log_plan()
         self.probe_destinations(time.monotonic())
 
     def step(self, now: float) -> None:
@@ -150,7 +150,7 @@ class Pipeline(Part):
         return replace(
             so_far,
             in_work=self._workers.in_work,
-            worker_failures=self._workers.mishaps,
+            worker_failures=self._workers.failures,
             pools_lost=self._workers.pools_replaced,
             makes_progress=now - self._last_progress_at < self._waits.stuck_seconds,
             left_open=len(left_open),

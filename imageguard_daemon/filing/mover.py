@@ -155,7 +155,7 @@ class Move:
             yield
         except OSError as error:
             if self._in_doubt:
-                raise StorageError(self._told_in_doubt(error)) from error
+                raise StorageError(self._doubt_message(error)) from error
             if error is self._refusal:
                 self._blame(error)
             self._sort(error)
@@ -163,7 +163,7 @@ class Move:
             self._blame(error)
             raise
 
-    def _told_in_doubt(self, error: OSError) -> str:
+    def _doubt_message(self, error: OSError) -> str:
         path = printable(self._intent.destination_path)
         return f"{path} may have got its file or not: {error.strerror}; the next start looks, nothing more is moved"
 
@@ -183,11 +183,11 @@ class Move:
             raise ChangedError("vanished before it could be moved") from error
         if isinstance(error, FileExistsError):
             raise NameTakenError("the name at the destination was taken meanwhile") from error
-        told = f"cannot move to {printable(os.path.dirname(self._intent.destination_path))}"
+        message = f"cannot move to {printable(os.path.dirname(self._intent.destination_path))}"
         if error.errno in refusals.REFUSALS:
             root = self._folders.root_of(os.path.dirname(self._intent.destination_path))
-            raise refusals.of_move(error, self._intent, root, told) from error
-        raise retryable(error, told) from error
+            raise refusals.of_move(error, self._intent, root, message) from error
+        raise retryable(error, message) from error
 
     @contextmanager
     def _naming(self, file: Inode, source: Name) -> Iterator[None]:

@@ -48,8 +48,8 @@ def of_source_folder(folder: str) -> Refusal | None:
 def of_file(path: str, *, in_sticky_folder: bool) -> Refusal | None:
     """Say what keeps a single file where it is, in a folder that files may be moved out of."""
     if in_sticky_folder and _is_stuck(path):
-        told = printable(os.path.dirname(path))
-        return Refusal(path, f"files of other accounts cannot be moved out of {told}: it has the sticky bit")
+        folder = printable(os.path.dirname(path))
+        return Refusal(path, f"files of other accounts cannot be moved out of {folder}: it has the sticky bit")
     if _flags(path, READ_ONLY_NO_TRAPS) & (_IMMUTABLE | _APPEND_ONLY):
         return Refusal(path, f"{printable(path)} cannot be moved: it is immutable or append-only (chattr -ia)")
     return None
@@ -64,14 +64,14 @@ def of_destination(path: str, root: str) -> Refusal | None:
 
 
 def _of_folder(path: str, what: str) -> Refusal | None:
-    told = f"{what} {printable(path)}"
+    message = f"{what} {printable(path)}"
     with suppress(OSError):
         if os.statvfs(path).f_flag & os.ST_RDONLY:
-            return Refusal(path, f"{told}: it is on a read-only file system")
+            return Refusal(path, f"{message}: it is on a read-only file system")
     if _flags(path, _FOLDER) & (_IMMUTABLE | _APPEND_ONLY):
-        return Refusal(path, f"{told}: it is immutable or append-only (chattr -ia)")
+        return Refusal(path, f"{message}: it is immutable or append-only (chattr -ia)")
     if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
-        return Refusal(path, f"{told}: this account has no write permission there", is_certain=False)
+        return Refusal(path, f"{message}: this account has no write permission there", is_certain=False)
     return None
 
 

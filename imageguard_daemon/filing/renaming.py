@@ -107,10 +107,10 @@ def link(source_folder: int, source_name: str, target_folder: int, target_name: 
     except OSError as error:
         if error.errno not in _CANNOT_LINK:
             raise
-        raise UnsafeNamesError(told_of_unsafe_names(target_name, error)) from error
+        raise UnsafeNamesError(unsafe_names_message(target_name, error)) from error
 
 
-def told_of_unsafe_names(name: str, error: OSError) -> str:
+def unsafe_names_message(name: str, error: OSError) -> str:
     """Say what is wrong with a file system on which no name can be given safely."""
     return (
         f"cannot give {printable(name)} its name: this file system can neither rename without replacing nor make hard "
@@ -219,7 +219,7 @@ def _give_name(folder: int) -> None:
     except OSError as error:
         if error.errno not in ODD_ANSWERS_TO_LINK:
             raise
-        raise UnsafeNamesError(told_of_unsafe_names(PROBE_RENAMED, error)) from error
+        raise UnsafeNamesError(unsafe_names_message(PROBE_RENAMED, error)) from error
 
 
 def _clear(folder: int) -> None:

@@ -63,7 +63,7 @@ class Inbox:
         self._walked_at: float | None = None
         self._folders_walked = 0
         self._folders_unread = 0
-        self._folders_told: dict[str, None] = {}
+        self._folders_reported: dict[str, None] = {}
         self.unreadable = 0
         """How many folders the last walk could not read, in whole or in part."""
         self._set_aside: list[str] = []
@@ -91,7 +91,7 @@ class Inbox:
     @property
     def writers_unknown(self) -> tuple[str, ...]:
         """Of which files the kernel does not say who is still writing, in words."""
-        return self._files.unknown_writers.told
+        return self._files.unknown_writers.descriptions
 
     @property
     def skipped(self) -> int:
@@ -342,8 +342,8 @@ class Inbox:
         why, folder = f"cannot be looked at: {error.strerror}", os.path.dirname(relative_path)
         self._settling.forget(relative_path)
         self._backlog.postponed(self._candidate(relative_path), why, now + LOOK_AGAIN_SECONDS)
-        if folder not in self._folders_told and len(self._folders_told) < FOLDERS_REMEMBERED:
-            self._folders_told[folder] = None
+        if folder not in self._folders_reported and len(self._folders_reported) < FOLDERS_REMEMBERED:
+            self._folders_reported[folder] = None
             log.warning("left in the inbox", path=printable(relative_path), why=why, given_up=False)
 
     def _still_since(

@@ -94,33 +94,33 @@ class UnknownWriters:
 
     def __init__(self, inbox: str) -> None:
         self._inbox = inbox
-        self._told: dict[FileSystem | int, str] = {}
+        self._reported: dict[FileSystem | int, str] = {}
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def descriptions(self) -> tuple[str, ...]:
         """Say of which files writers are not known, in the order in which that was found."""
-        return tuple(dict.fromkeys(self._told.values()))
+        return tuple(dict.fromkeys(self._reported.values()))
 
     def note(self, answer: Answer) -> None:
         """Take in what was answered about a file; only what is new is told."""
         if answer.writers is not Writers.unknown:
             return
         if answer.file_system.reach is Reach.local:
-            self._tell(answer.owner_id)
+            self._report(answer.owner_id)
         else:
             self.note_file_system(answer.file_system)
 
     def note_file_system(self, file_system: FileSystem) -> None:
         """Take in on which file system the inbox is."""
         if file_system.reach is not Reach.local:
-            self._tell(file_system)
+            self._report(file_system)
 
-    def _tell(self, whose: FileSystem | int) -> None:
-        if whose in self._told or len(self._told) > MAX_REPORTED:
+    def _report(self, whose: FileSystem | int) -> None:
+        if whose in self._reported or len(self._reported) > MAX_REPORTED:
             return
-        told = _MORE if len(self._told) == MAX_REPORTED else _words(whose)
-        self._told[whose] = told
-        log.warning("who writes to a file is not known here", inbox=printable(self._inbox), of=told, so=_SO)
+        description = _MORE if len(self._reported) == MAX_REPORTED else _words(whose)
+        self._reported[whose] = description
+        log.warning("who writes to a file is not known here", inbox=printable(self._inbox), of=description, so=_SO)
 
 
 def _words(whose: FileSystem | int) -> str:

@@ -166,7 +166,7 @@ def pack_answer(number: int, answer: Answer) -> dict[str, Any]:
         facts["identity"] = answer.identity and [getattr(answer.identity, name) for name in FileIdentity.__slots__]
         return {"number": number, "measurement": facts}
     if isinstance(answer, Loss):
-        return {"number": number, "loss": [answer.told, answer.cause.value]}
+        return {"number": number, "loss": [answer.what, answer.cause.value]}
     if isinstance(answer, OSError):
         named = None if answer.filename is None else os.fsdecode(answer.filename)
         return {"number": number, "os_error": [answer.errno or 0, answer.strerror or str(answer), named]}

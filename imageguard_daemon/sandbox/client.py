@@ -86,7 +86,7 @@ class Client:
         answer = self._answer(data)
         if answer is None:
             self.close()
-            raise DecoderLostError(KILLED.told, KILLED.cause)
+            raise DecoderLostError(KILLED.what, KILLED.cause)
         if "lost" in answer.facts:
             raise DecoderLostError(answer.facts["lost"], Cause(answer.facts["cause"]))
         return answer.body

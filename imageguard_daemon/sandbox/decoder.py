@@ -42,9 +42,9 @@ Answer = TypeVar("Answer")
 class DecoderLostError(Exception):
     """The process ended, hung or talked nonsense over one file; it is gone, and the message says what it did."""
 
-    def __init__(self, told: str, cause: Cause = Cause.crashed) -> None:
-        super().__init__(told)
-        self.loss = Loss(told, cause)
+    def __init__(self, what: str, cause: Cause = Cause.crashed) -> None:
+        super().__init__(what)
+        self.loss = Loss(what, cause)
 
 
 class Decoder(Generic[Answer]):
@@ -142,7 +142,7 @@ class Decoder(Generic[Answer]):
         if code == -signal.SIGXCPU:
             return DecoderLostError(f"took more than {limits.cpu_seconds} s of processor time", Cause.limited)
         loss = loss_by_exit(code, "decoder")
-        return DecoderLostError(loss.told, loss.cause)
+        return DecoderLostError(loss.what, loss.cause)
 
     def _seconds_run(self) -> float:
         """Give the processor time that it has had."""
@@ -155,8 +155,8 @@ class Decoder(Generic[Answer]):
         states = set()
         with suppress(OSError):
             for thread in os.listdir(f"/proc/{self.pid}/task"):
-                with open(f"/proc/{self.pid}/task/{thread}/stat", encoding="ascii", errors="replace") as told:
-                    states.add(told.read().rpartition(")")[2].split()[0])
+                with open(f"/proc/{self.pid}/task/{thread}/stat", encoding="ascii", errors="replace") as status:
+                    states.add(status.read().rpartition(")")[2].split()[0])
         return not states.isdisjoint("RD")
 
     def _ends_soon(self) -> bool:

@@ -56,7 +56,7 @@ def _serve(line: socket.socket, memory_bytes: int, task: Task[bytes]) -> None:
             answer = decoder.ask(request.contents, Limits(**request.facts["limits"]), request.facts["seconds"])
         except DecoderLostError as error:
             # First the answer, so that nobody waits for the next decoder who has only asked about this image.
-            wire.send(line, {"lost": error.loss.told, "cause": error.loss.cause.value})
+            wire.send(line, {"lost": error.loss.what, "cause": error.loss.cause.value})
             decoder.close()
             decoder = Decoder(memory_bytes, task)
         else:

@@ -32,7 +32,7 @@ class Cause(Enum):
 class Loss:
     """One process that was lost over an image: what it did, in words that go on after "it"."""
 
-    told: str
+    what: str
     cause: Cause = Cause.crashed
 
 
@@ -59,13 +59,13 @@ def issue_of(losses: Sequence[Loss]) -> tuple[str, str] | None:
         StalledError: they were kept from running, which says nothing about any image.
     """
     for cause, issue in ((Cause.crashed, "corrupt"), (Cause.limited, "too_large")):
-        told = [loss.told for loss in losses if loss.cause is cause]
-        if len(told) >= ENOUGH:
-            return issue, f"tried twice: {'; '.join(told)}"
-    killed = [loss.told for loss in losses if loss.cause is Cause.killed]
+        descriptions = [loss.what for loss in losses if loss.cause is cause]
+        if len(descriptions) >= ENOUGH:
+            return issue, f"tried twice: {'; '.join(descriptions)}"
+    killed = [loss.what for loss in losses if loss.cause is Cause.killed]
     if len(killed) >= ENOUGH:
         raise RetryableError(f"its process {killed[-1]}")
-    starved = [loss.told for loss in losses if loss.cause is Cause.starved]
+    starved = [loss.what for loss in losses if loss.cause is Cause.starved]
     if len(starved) >= ENOUGH:
         raise StalledError(f"decoding an image {starved[-1]}: this machine is overloaded, or short of memory")
     return None

@@ -196,8 +196,8 @@ def compared(found: Measurement, data: bytes, said: list[Said]) -> Measurement:
         algorithm, digits = one.digest.algorithm, one.digest.digits
         has = found.sha256 if algorithm == "sha256" else hashlib.md5(data, usedforsecurity=False).hexdigest()
         if has != digits:
-            told = f"its {checksums.SHOWN[algorithm]} is not the one in {printable(one.by)}"
-            detail = f"{told}; {found.detail}" if found.detail else told
+            message = f"its {checksums.SHOWN[algorithm]} is not the one in {printable(one.by)}"
+            detail = f"{message}; {found.detail}" if found.detail else message
             return replace(found, measures=None, issue="corrupt", detail=detail)
     return found
 

@@ -109,7 +109,7 @@ class Workers:
         self._results: SimpleQueue[Finished | Exception] = SimpleQueue()
         self._waiting: deque[Task] = deque()  # both ends are safe to use from two threads
         self._numbers = count(1)
-        self.mishaps = 0
+        self.failures = 0
         self.pools_replaced = 0
         self._lost_in_a_row = 0
         self._unannounced = 0
@@ -135,7 +135,7 @@ class Workers:
             raise StalledError(f"worker processes cannot be started: {error.strerror}") from error
         self._thread.start()
 
-    def tell_plan(self) -> None:
+    def log_plan(self) -> None:
         """Log how many workers there are, how large they may grow, and what made that less than it could be."""
         limits = {"limited_by": self.plan.because} if self.plan.because else {}
         log.info("workers", number=self.plan.count, megabytes_each=self.plan.megabytes, **limits)
@@ -323,7 +323,7 @@ class Workers:
 
     def _after_disk_hung(self, task: Task, others: Sequence[Task]) -> None:
         """Let go of what would hang after it, one by one: the end of the pause finds it again."""
-        self.mishaps += 1
+        self.failures += 1
         waited = f"that took longer than {self._timeout_seconds:g} s; is its disk or mount in order?"
         self._finish(Finished(task.candidate, error=OSError(errno.ETIMEDOUT, waited)))
         waiting: list[Task] = []
@@ -348,9 +348,9 @@ class Workers:
 
     def _after_loss(self, task: Task, loss: Loss) -> None:
         """Try a file that took its process down once more, then only take its fingerprint, then give up."""
-        self.mishaps += 1
+        self.failures += 1
         if task.is_dangerous:
-            self._finish(Finished(task.candidate, error=RetryableError(f"cannot even be read: {loss.told}")))
+            self._finish(Finished(task.candidate, error=RetryableError(f"cannot even be read: {loss.what}")))
             return
         losses = (*task.losses, loss)
         try:

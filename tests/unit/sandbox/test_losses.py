@@ -30,7 +30,7 @@ def test_one_loss_of_a_kind_is_chance(losses: tuple[Loss, ...]) -> None:
 @pytest.mark.parametrize(("loss", "issue"), [(CRASH, "corrupt"), (LIMIT, "too_large")])
 def test_what_happens_twice_is_the_images_doing(loss: Loss, issue: str) -> None:
     """Own crashes are damage, limits of ours are size; what else happened in between changes nothing."""
-    assert issue_of([loss, KILL, loss]) == (issue, f"tried twice: {loss.told}; {loss.told}")
+    assert issue_of([loss, KILL, loss]) == (issue, f"tried twice: {loss.what}; {loss.what}")
 
 
 def test_being_killed_says_nothing_about_an_image() -> None:
@@ -62,7 +62,7 @@ def test_bytes_are_measured_by_the_same_policy(monkeypatch: pytest.MonkeyPatch) 
     def once(_data: bytes) -> bytes:
         answer = answers.pop(0)
         if isinstance(answer, Loss):
-            raise DecoderLostError(answer.told, answer.cause)
+            raise DecoderLostError(answer.what, answer.cause)
         return pack_measurement(answer)
 
     monkeypatch.setattr(measurer._client, "_ask_once", once)

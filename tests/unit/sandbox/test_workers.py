@@ -132,7 +132,7 @@ def test_a_file_that_takes_a_process_down_twice_is_rejected(workers, image, bad,
     assert measurement.detail.count(words) == 2
     assert measurement.identity is not None
     assert results["good.jpg"].measurement.measures is not None
-    assert workers.mishaps >= 2  # on a busy machine the good one may take two tries, too
+    assert workers.failures >= 2  # on a busy machine the good one may take two tries, too
 
 
 @pytest.mark.parametrize("where", [hostile_work.in_decoder, hostile_work.in_worker])
@@ -148,7 +148,7 @@ def test_a_process_lost_with_a_batch_costs_one_file(workers, image, bad, tmp_pat
     assert {name for name, one in results.items() if one.measurement and one.measurement.measures} == set(names)
     assert not any(results[name].measurement.detail for name in names)
     assert results["bad.jpg"].error or results["bad.jpg"].measurement.issue == "corrupt"
-    assert workers.mishaps == 2
+    assert workers.failures == 2
 
 
 def test_a_file_whose_worker_was_lost_once_is_judged_as_usual(workers, bad, image, let_fail):
@@ -157,7 +157,7 @@ def test_a_file_whose_worker_was_lost_once_is_judged_as_usual(workers, bad, imag
     let_fail(hostile_work.in_worker, hostile_work.crash_once)
     measurement = _measured(workers, bad)["bad.jpg"].measurement
     assert (measurement.measures.width, measurement.detail) == (200, "")
-    assert workers.mishaps == 1
+    assert workers.failures == 1
 
 
 @pytest.mark.parametrize("where", [hostile_work.in_decoder, hostile_work.in_worker])
@@ -237,7 +237,7 @@ def test_losing_idle_processes_costs_nothing(workers, image):
     for one in list(workers._processes):
         one.process.kill()
     assert _measured(workers, image)["good.jpg"].measurement.measures is not None
-    assert workers.mishaps == 0
+    assert workers.failures == 0
 
 
 def test_processes_that_are_lost_again_and_again_end_the_daemon_for_another_try(workers, image, monkeypatch):
@@ -313,7 +313,7 @@ def test_the_time_a_decoder_takes_to_begin_is_no_images(workers, image, let_fail
     """On a machine with too much to do a new one may take longer than an image may: no image is called too large."""
     let_fail(hostile_work.where_decoders_begin_late, hostile_work.crash)
     assert _measured(workers, image)["good.jpg"].measurement.measures is not None
-    assert workers.mishaps == 0
+    assert workers.failures == 0
 
 
 def test_workers_of_another_edition_do_nothing_for_an_older_daemon(image, monkeypatch):
