@@ -11,10 +11,9 @@ import structlog
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Source
 from imageguard_daemon.core.errors import DataError, ElsewhereError, RetryableError
-from imageguard_daemon.core.leases import Writers, read_lease
 from imageguard_daemon.core.model import FileIdentity, Intent, Outcome, RecordedIntent
 from imageguard_daemon.core.names import aside_name, printable, temporary_name
-from imageguard_daemon.core.regular_files import NotRegularError, opened, regular_file
+from imageguard_daemon.core.regular_files import NotRegularError, Writers, opened, read_lease, regular_file
 from imageguard_daemon.filing.folders import Folders, sync
 from imageguard_daemon.filing.recorded_paths import Places
 from imageguard_daemon.filing.renaming import Name, put_back, set_aside

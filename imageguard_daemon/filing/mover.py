@@ -21,10 +21,9 @@ from imageguard_daemon.core.errors import (
     StorageError,
     retryable,
 )
-from imageguard_daemon.core.leases import Writers, read_lease, writer_waits
 from imageguard_daemon.core.model import RecordedIntent
 from imageguard_daemon.core.names import aside_name, printable, temporary_name
-from imageguard_daemon.core.regular_files import READ_ONLY_NO_TRAPS
+from imageguard_daemon.core.regular_files import READ_ONLY_NO_TRAPS, Writers, read_lease, writer_waits
 from imageguard_daemon.filing import refusals, renaming
 from imageguard_daemon.filing.folders import Folders, sync
 from imageguard_daemon.filing.judged_file import (

@@ -4,10 +4,9 @@ import os
 import stat
 
 from imageguard_daemon.core.errors import ChangedError, StorageError, retryable
-from imageguard_daemon.core.leases import Writers, read_lease
 from imageguard_daemon.core.model import Intent, RecordedIntent
 from imageguard_daemon.core.names import aside_name, printable
-from imageguard_daemon.core.regular_files import opened
+from imageguard_daemon.core.regular_files import Writers, opened, read_lease
 from imageguard_daemon.filing import renaming
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.judged_file import bears_judged

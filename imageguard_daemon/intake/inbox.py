@@ -12,9 +12,9 @@ import structlog
 
 from imageguard_daemon.config import Intake, Source
 from imageguard_daemon.core.file_systems import Reach, file_system_at
-from imageguard_daemon.core.leases import Answer, Writers
 from imageguard_daemon.core.model import Candidate, FileIdentity
 from imageguard_daemon.core.names import number_of_set_aside, printable
+from imageguard_daemon.core.regular_files import Answer, Writers
 from imageguard_daemon.intake.rules.backlog import Backlog
 from imageguard_daemon.intake.rules.selection import Selection, SkipReason
 from imageguard_daemon.intake.rules.stability import Settling

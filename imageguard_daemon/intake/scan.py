@@ -14,9 +14,9 @@ from itertools import compress
 import structlog
 
 from imageguard_daemon.core.file_systems import FileSystem, Reach
-from imageguard_daemon.core.leases import NOT_ANSWERED, NOT_ASKED, Answer, Writers, ask
 from imageguard_daemon.core.model import FileIdentity
 from imageguard_daemon.core.names import printable
+from imageguard_daemon.core.regular_files import NOT_ANSWERED, NOT_ASKED, Answer, Writers, ask
 from imageguard_daemon.intake.rules.selection import Selection, SkipReason
 from imageguard_daemon.intake.rules.stability import Seen
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.core import file_systems
-from imageguard_daemon.core.leases import Writers, ask, read_lease
-from imageguard_daemon.core.regular_files import READ_ONLY_NO_TRAPS
+from imageguard_daemon.core.regular_files import READ_ONLY_NO_TRAPS, Writers, ask, read_lease
 
 HOLD_OPEN = "import sys; file = open(sys.argv[1], 'ab'); print('open', flush=True); sys.stdin.read()"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.core.leases import Writers
 from imageguard_daemon.core.names import aside_name
+from imageguard_daemon.core.regular_files import Writers
 from imageguard_daemon.daemon import recovery, returning
 from imageguard_daemon.daemon.returning import LOOK_AFTER_SECONDS
 from tests.helpers.pipeline_bench import Bench

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.core.leases import Writers
 from imageguard_daemon.core.model import Candidate
+from imageguard_daemon.core.regular_files import Writers
 from imageguard_daemon.daemon.move_group import FileMove, carry_out
 from imageguard_daemon.filing import mover, renaming
 from imageguard_daemon.filing.folders import Folders

@@ -11,9 +11,9 @@ import pytest
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Source
 from imageguard_daemon.core.errors import DataError, StalledError
-from imageguard_daemon.core.leases import Writers, ask
 from imageguard_daemon.core.model import RecordedIntent
 from imageguard_daemon.core.names import aside_name, temporary_name
+from imageguard_daemon.core.regular_files import Writers, ask
 from imageguard_daemon.daemon import recovery
 from imageguard_daemon.daemon.recovery import Recovery
 from tests.helpers.moving import recover

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from imageguard_daemon.core.errors import ChangedError
-from imageguard_daemon.core.leases import Writers, ask
+from imageguard_daemon.core.regular_files import Writers, ask
 from tests.helpers.moving import carry_out
 from tests.helpers.records import recorded
 

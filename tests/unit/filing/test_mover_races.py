@@ -13,8 +13,8 @@ import pytest
 
 from imageguard_daemon.core import file_systems
 from imageguard_daemon.core.errors import ChangedError, DataError, RetryableError, StalledError, StorageError
-from imageguard_daemon.core.leases import Writers, ask, writer_waits
 from imageguard_daemon.core.model import FileIdentity
+from imageguard_daemon.core.regular_files import Writers, ask, writer_waits
 from imageguard_daemon.filing import folders, mover, renaming
 from tests.helpers.moving import carry_out, refusing
 from tests.helpers.records import recorded

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from imageguard_daemon.config import Intake, Source
 from imageguard_daemon.core import file_systems
 from imageguard_daemon.core.file_systems import FileSystem, Reach
-from imageguard_daemon.core.leases import Answer, Writers, ask
 from imageguard_daemon.core.model import Candidate
+from imageguard_daemon.core.regular_files import Answer, Writers, ask
 from imageguard_daemon.intake import inbox as inbox_module
 from imageguard_daemon.intake import scan
 from imageguard_daemon.intake import scan as inbox_scan
