@@ -130,7 +130,7 @@ def _with_records(entries: "Iterable[Entry]", to: ManifestForm, only: Only, left
     """Pass on the entries of which enough is known; of archived ones that is the path, and to whom they go."""
     for entry in entries:
         if entry.is_archived and (to is not ManifestForm.list or only is Only.borderline):
-            left["an image whose record was archived (docs/retention.md says how to read it)"] += 1
+            left["an image whose record was archived (docs/audit-log.md says how to read it)"] += 1
         else:
             yield entry
 

@@ -82,12 +82,12 @@ OTHER_BLOCKS: dict[tuple[str, str], str] = {
     ("docs/fleet.md", "forwarding"): "a line of `status`: tests/integration/test_fleet_commands.py",
     ("docs/library.md", ""): "signatures, which `python -m reference` takes from the code",
     ("docs/metrics.md", "# prometheus.yml"): "of another program: tests/unit/daemon/test_metrics.py",
-    ("docs/queries.md", "SELECT"): "tests/unit/audit/test_documented_queries.py runs them",
-    ("docs/queries.md", "-- DuckDB"): "another program, which is no dependency",
+    ("docs/audit-log.md", "SELECT"): "tests/unit/audit/test_documented_queries.py runs them",
+    ("docs/audit-log.md", "-- DuckDB"): "another program, which is no dependency",
     ("docs/recipes.md", "# .pre-commit-config.yaml"): "of another program: tests/test_publishing.py has the hook",
     ("docs/recipes.md", "# .github/workflows/images.yml"): "tests/test_publishing.py holds it against its schema",
     ("docs/recipes.md", "# dvc.yaml"): "of another program; the commands in it are those of docs/manifests.md",
-    ("docs/retention.md", "-- duckdb"): "another program, which is no dependency",
+    ("docs/audit-log.md", "-- duckdb"): "another program, which is no dependency",
 }
 """Blocks by document and beginning that are neither commands nor Python, configuration, JSON or INI files of ours."""
 
@@ -126,7 +126,7 @@ PRELUDES: dict[str, str] = {
     "docs/backfill.md": _RESULTS,
     "README.md": "transform = None",
     "docs/pytorch.md": "transform = None",
-    "docs/retention.md": _ARCHIVED,
+    "docs/audit-log.md": _ARCHIVED,
 }
 """What the Python blocks of a document take for granted."""
 
@@ -134,7 +134,7 @@ LOGS: dict[str, tuple[Lot, ...]] = {
     "README.md": FIRST_DAY,
     "docs/index.md": FIRST_DAY,
     "docs/quarantine.md": REJECTED,
-    "docs/retention.md": OLD,
+    "docs/audit-log.md": OLD,
 }
 """The log that a document is about, where it is not that of docs/reports.md."""
 

@@ -55,7 +55,7 @@ def where_archived(log: Store) -> str:
         if not has_archives(connection):
             return ""
         folder = connection.scalar(sa.select(archives.c.folder).order_by(archives.c.id.desc()).limit(1))
-    return f"; older records were archived, the last ones to {printable(folder)} (docs/retention.md)" if folder else ""
+    return f"; older records were archived, the last ones to {printable(folder)} (docs/audit-log.md)" if folder else ""
 
 
 def has_archives(connection: sa.Connection) -> bool:

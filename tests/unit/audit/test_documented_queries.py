@@ -1,4 +1,4 @@
-"""docs/queries.md: every column of the view is described, and every query runs and finds something."""
+"""docs/audit-log.md: every column of the view is described, and every query runs and finds something."""
 
 import re
 import sqlite3
@@ -11,7 +11,7 @@ from bench.big_log import database_in, fill, index, upgrade
 from bench.year import Year, patterns_of_a_bad_year
 from imageguard_daemon.audit.schema import VIEW_COLUMNS
 
-PAGE = (Path(__file__).parents[3] / "docs" / "queries.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "audit-log.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(SELECT.*?)```", PAGE, re.DOTALL)
 
 
