@@ -1,4 +1,4 @@
-"""What judging many images takes, worked out from what one image takes; docs/scaling.md has the figures measured.
+"""What judging many images takes, worked out from what one image takes; docs/performance.md has the figures measured.
 
     python -m bench.scaling --milliseconds 6.5 --kilobytes 70 --cores 64 --price 0.04
 
@@ -60,7 +60,7 @@ def effort(images: int, given: Assumptions) -> Effort:
 
 
 def table(given: Assumptions) -> str:
-    """Give the table of docs/scaling.md."""
+    """Give the table of docs/performance.md."""
     rows = ["| images | core-hours | time | cost | requests | read | results | files |", f"|{'---|' * 8}"]
     for name, images in _IMAGES.items():
         one = effort(images, given)

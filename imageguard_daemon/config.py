@@ -332,7 +332,7 @@ class Reporting(Section):
 
 
 class Alerts(Section):
-    """Whom to tell of new findings; docs/alerts.md. Nobody, unless `command` or `webhook` is set."""
+    """Whom to tell of new findings; docs/monitoring.md. Nobody, unless `command` or `webhook` is set."""
 
     command: tuple[str, ...] = Field(
         (),
@@ -342,7 +342,7 @@ class Alerts(Section):
     webhook: Annotated[str, AfterValidator(_web_address)] = Field(
         "",
         description="Address to which each new finding is posted as JSON. The systemd unit has no network: see "
-        "docs/alerts.md.",
+        "docs/monitoring.md.",
     )
     check_seconds: Seconds = Field(
         300.0, description="How often findings are looked for. Intake does not wait for that."
@@ -491,7 +491,7 @@ class Settings(Section):
     alerts: Alerts = Field(Alerts(), description="Whom to tell of new findings.")
     logging: Logging = Field(Logging(), description="What is written to standard error.")
     service: Service = Field(Service(), description="How the daemon starts and stops.")
-    metrics: Metrics = Field(Metrics(), description="What monitoring can ask; docs/metrics.md lists it.")
+    metrics: Metrics = Field(Metrics(), description="What monitoring can ask; docs/monitoring.md lists it.")
     forward: Forward = Field(Forward(), description="One database for the logs of many servers.")
     web: Web = Field(Web(), description="Pages to look at; docs/web.md shows them.")
 

@@ -57,7 +57,7 @@ def list_(
 def try_channels(root: Root = None, config_file: ConfigFile = None) -> None:
     """Send a test alert by every channel of the configuration. Nothing is recorded.
 
-    It runs as you, outside of the service's sandbox; docs/alerts.md says how to try it inside.
+    It runs as you, outside of the service's sandbox; docs/monitoring.md says how to try it inside.
     """
     from imageguard_daemon.audit.alerts import Alert
     from imageguard_daemon.daemon.alerting import DeliveryError, channels_of, content_of

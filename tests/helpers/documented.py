@@ -81,7 +81,7 @@ OTHER_BLOCKS: dict[tuple[str, str], str] = {
     ("docs/fleet.md", "-- as"): "tests/integration/test_fleet_roles.py runs them",
     ("docs/fleet.md", "forwarding"): "a line of `status`: tests/integration/test_fleet_commands.py",
     ("docs/library.md", ""): "signatures, which `python -m reference` takes from the code",
-    ("docs/metrics.md", "# prometheus.yml"): "of another program: tests/unit/daemon/test_metrics.py",
+    ("docs/monitoring.md", "# prometheus.yml"): "of another program: tests/unit/daemon/test_metrics.py",
     ("docs/audit-log.md", "SELECT"): "tests/unit/audit/test_documented_queries.py runs them",
     ("docs/audit-log.md", "-- DuckDB"): "another program, which is no dependency",
     ("docs/recipes.md", "# .pre-commit-config.yaml"): "of another program: tests/test_publishing.py has the hook",

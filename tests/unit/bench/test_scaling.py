@@ -1,4 +1,4 @@
-"""The figures of docs/scaling.md are worked out, not written down."""
+"""The figures of docs/performance.md are worked out, not written down."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from bench.scaling import Assumptions, effort, table
 
-DOCUMENT = (Path(__file__).parents[3] / "docs/scaling.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[3] / "docs/performance.md").read_text(encoding="utf-8")
 
 
 def test_an_image_of_ten_milliseconds_takes_what_one_can_work_out_by_hand():

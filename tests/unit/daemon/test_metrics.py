@@ -184,10 +184,10 @@ def test_it_does_not_listen_unless_asked(metrics):
 
 
 def test_the_document_lists_every_metric(metrics):
-    """docs/metrics.md, the alerts and the dashboard know the same metrics as the code."""
+    """docs/monitoring.md, the alerts and the dashboard know the same metrics as the code."""
     told = {family.name for family in text_string_to_metric_families(metrics.exposition().decode())}
     told = {name for name in told if name.startswith("imageguard_")}
-    document = (ROOT / "docs/metrics.md").read_text()
+    document = (ROOT / "docs/monitoring.md").read_text()
     listed = {re.sub("_total$", "", name) for name in re.findall(r"^\| `(imageguard_\w+)`", document, re.MULTILINE)}
     assert {re.sub("_total$", "", name) for name in told} == listed
     used = (ROOT / "contrib/prometheus-rules.yaml").read_text() + (ROOT / "contrib/grafana-dashboard.json").read_text()
