@@ -22,8 +22,8 @@ from imageguard_daemon.core.names import printable
 from imageguard_daemon.reporting import rendering
 from imageguard_daemon.web import api_models
 from imageguard_daemon.web.cache import SingleFlight
+from imageguard_daemon.web.pages.overview import Asked, Reports
 from imageguard_daemon.web.query_parameters import DIGITS
-from imageguard_daemon.web.reports import Asked, Reports
 from imageguard_daemon.web.site import Site
 
 MAX_WAITING = 16

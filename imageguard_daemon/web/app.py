@@ -17,15 +17,15 @@ from imageguard_daemon.sandbox.pictures import MapMaker, ThumbnailMaker
 from imageguard_daemon.web import api, api_models
 from imageguard_daemon.web.error_pages import ErrorPages
 from imageguard_daemon.web.pages import decision, gallery, images, login, overview, review, uploads
-from imageguard_daemon.web.pages.filter_choices import Narrowing
+from imageguard_daemon.web.pages.gallery import Narrowing
 from imageguard_daemon.web.pages.images import RenderCache
+from imageguard_daemon.web.pages.overview import Reports
 from imageguard_daemon.web.pages.thresholds import Thresholds
+from imageguard_daemon.web.pages.uploads import Checker
 from imageguard_daemon.web.query_parameters import only_known
-from imageguard_daemon.web.reports import Reports
 from imageguard_daemon.web.security import Guard
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.templating import STATIC, Renderer, digest_of
-from imageguard_daemon.web.upload_check import Checker
 
 REQUESTS_AT_ONCE = 6
 """Threads that ask the log. More would only wait for one another, and take more of the processors from the daemon."""

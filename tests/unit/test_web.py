@@ -31,9 +31,9 @@ from imageguard_daemon.core.errors import DataError, StalledError
 from imageguard_daemon.daemon import status as live
 from imageguard_daemon.daemon.parts import Snapshot
 from imageguard_daemon.review.acting import reject, release, undo
-from imageguard_daemon.web import api, api_models, reports, upload_check
+from imageguard_daemon.web import api, api_models
 from imageguard_daemon.web.app import make_app
-from imageguard_daemon.web.pages import filter_choices, images, thresholds
+from imageguard_daemon.web.pages import gallery, images, overview, thresholds, uploads
 from imageguard_daemon.web.security import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 from imageguard_daemon.web.site import Access, RateLimit, Site
 from imageguard_daemon.web.tokens import Tokens, add
@@ -265,7 +265,7 @@ async def test_a_confirmation_says_in_words_and_pictures_what_is_meant(client):
 @pytest.mark.parametrize("name", ["cat ", " cat", "(none)", "c" * 240, "K\u00f6ln \U0001f408", "a&b=c+d%20", ""])
 async def test_each_class_is_found_by_its_link(rejections, monkeypatch, name):
     """From the overview to its images and to the question before they are released: those, and no others."""
-    monkeypatch.setattr(reports, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(overview, "PAGE_TIMEOUT_SECONDS", 60)
     place = f"{name}/4.jpg" if name else "4.jpg"
     number = rejections.file(place, class_name=name)
     async with _client(_site(rejections)) as client:
@@ -301,11 +301,11 @@ async def test_a_score_without_a_range_narrows_nothing(rejections):
 
 async def test_a_cameras_images_are_one_link_from_the_overview_and_from_each_of_them(rejections, monkeypatch):
     """Its link shows its images with their reasons, and no others; so does that of images without a camera."""
-    monkeypatch.setattr(reports, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(overview, "PAGE_TIMEOUT_SECONDS", 60)
     number = rejections.file("cat/4.jpg", camera="Canon & Söhne")
     async with _client(_site(rejections)) as client:
-        overview = (await client.get("/live")).text
-        links = [html.unescape(one) for one in re.findall(r'href="(/quarantine\?camera=[^"]*)"', overview)]
+        page = (await client.get("/live")).text
+        links = [html.unescape(one) for one in re.findall(r'href="(/quarantine\?camera=[^"]*)"', page)]
         shown = [re.findall(r'name="ids" value="(\d+)"', (await client.get(link)).text) for link in links]
         assert sorted(shown) == [["2", "1"], [str(number)]]
         image = (await client.get(f"/decisions/{number}")).text
@@ -317,7 +317,7 @@ async def test_a_cameras_images_are_one_link_from_the_overview_and_from_each_of_
 
 async def test_of_thousands_of_classes_those_are_offered_that_fit_what_is_typed(rejections, monkeypatch):
     """A few at a time, those first that begin so; accepted images alone make no class worth offering."""
-    monkeypatch.setattr(filter_choices, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(gallery, "PAGE_TIMEOUT_SECONDS", 60)
     for number in range(60):
         rejections.file(f"x/{number}.jpg", class_name=f"bird {number:02}")
     rejections.file("x/late.jpg", class_name="early bird <3")
@@ -327,7 +327,7 @@ async def test_of_thousands_of_classes_those_are_offered_that_fit_what_is_typed(
         async def offered(address):
             return re.findall('<option value="(.*?)">', (await client.get(address)).text)
 
-        assert len(await offered("/quarantine/classes")) == filter_choices.NAMES_OFFERED
+        assert len(await offered("/quarantine/classes")) == gallery.NAMES_OFFERED
         assert await offered("/quarantine/classes?class_name=BIRD+5") == [f"bird 5{n}" for n in range(10)]
         assert await offered("/quarantine/classes?class_name=early") == ["early bird &lt;3"]
         assert await offered("/quarantine/classes?class_name=fish") == ["fish"]
@@ -336,7 +336,7 @@ async def test_of_thousands_of_classes_those_are_offered_that_fit_what_is_typed(
 
 async def test_bars_of_scores_count_what_the_filters_match_and_lead_to_it(client, monkeypatch):
     """Each bar is a link to its images, with the other filters as they are; they can be chosen without script."""
-    monkeypatch.setattr(filter_choices, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(gallery, "PAGE_TIMEOUT_SECONDS", 60)
     page = (await client.get("/quarantine/scores?class_name=cat&score=score&low=0.1&high=0.2")).text
     assert "<h1>Scores</h1>" in page
     bars = re.findall(r'<li><a href="([^"]*)"[^>]* aria-label="(\S+) to (\S+): (\d+) images?"', page)
@@ -602,7 +602,7 @@ async def test_an_address_of_before_an_upgrade_is_not_kept_with_what_came_after_
 
 async def test_bars_lead_to_the_images_that_they_count(client, monkeypatch):
     """Each bar of the overview, of a reason or of all, is a link to as many images as it says."""
-    monkeypatch.setattr(reports, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(overview, "PAGE_TIMEOUT_SECONDS", 60)
     text = (await client.get("/live")).text
     found = re.findall(r'<a href="([^"]+)" tabindex="-1"><title>[^<]*: (\d+)( [^<%]+)?<', text)
     bars = [(html.unescape(address), int(number)) for address, number, _ in found]
@@ -613,7 +613,7 @@ async def test_bars_lead_to_the_images_that_they_count(client, monkeypatch):
 
 async def test_the_page_that_counts_stops_asking_every_second_once_it_has_counted(client, monkeypatch):
     """How often the page asks is part of what it gets."""
-    monkeypatch.setattr(reports, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(overview, "PAGE_TIMEOUT_SECONDS", 60)
     assert 'hx-trigger="every 5s" hx-swap="outerHTML"' in (await client.get("/live")).text
 
 
@@ -826,7 +826,7 @@ async def test_a_typed_name_is_remembered(client):
 async def test_a_page_that_is_still_counting_says_so_and_asks_again(client, monkeypatch):
     """However large the log, the overview and the thresholds are there at once."""
     may_end = threading.Event()
-    for where, name in ((reports, "report_on"), (thresholds, "simulation_of")):
+    for where, name in ((overview, "report_on"), (thresholds, "simulation_of")):
         real = getattr(where, name)
         monkeypatch.setattr(where, name, lambda *args, real=real: (may_end.wait(20), real(*args))[1])
     first = await client.get("/?since=7d")
@@ -846,8 +846,8 @@ async def test_a_page_that_is_still_counting_says_so_and_asks_again(client, monk
 async def test_questions_that_take_long_hold_up_no_page(client, monkeypatch):
     """Thirty at once: pages answer, those that fit are answered in the end, the others are told to come again."""
     may_end = threading.Event()
-    real = reports.report_on
-    monkeypatch.setattr(reports, "report_on", lambda *args: (may_end.wait(30), real(*args))[1])
+    real = overview.report_on
+    monkeypatch.setattr(overview, "report_on", lambda *args: (may_end.wait(30), real(*args))[1])
     api_models = []
 
     async def ask(number):
@@ -868,8 +868,8 @@ async def test_questions_that_take_long_hold_up_no_page(client, monkeypatch):
 async def test_those_who_ask_the_same_wait_together(client, monkeypatch):
     """Fifty at once for one report: all are answered, and it is made once."""
     made, may_end = [], threading.Event()
-    real = reports.report_on
-    monkeypatch.setattr(reports, "report_on", lambda *args: (made.append(1), may_end.wait(30), real(*args))[2])
+    real = overview.report_on
+    monkeypatch.setattr(overview, "report_on", lambda *args: (made.append(1), may_end.wait(30), real(*args))[2])
     statuses = []
 
     async def ask():
@@ -1113,7 +1113,7 @@ async def test_the_checker_judges_as_the_running_daemon_or_not_at_all(rejections
     rejections.settings = rejections.settings.model_copy(update={"scoring": scoring})
     good, folder = jpeg(photo(280, 200)), rejections.settings.state_folder
     folder.mkdir(exist_ok=True)
-    monkeypatch.setattr(upload_check, "running_process", lambda asked: os.getpid() if asked == folder else None)
+    monkeypatch.setattr(uploads, "running_process", lambda asked: os.getpid() if asked == folder else None)
     first = validate(good, readout=own).scorer_version
 
     def daemon_has(scorer_version: str) -> None:
@@ -1140,7 +1140,7 @@ async def test_the_checker_judges_as_the_running_daemon_or_not_at_all(rejections
             own.write_bytes(b"none")
         daemon_has(first)
         assert "is not a readout" in (await checked()).json()["detail"]
-        monkeypatch.setattr(upload_check, "running_process", lambda _: None)
+        monkeypatch.setattr(uploads, "running_process", lambda _: None)
         assert (await checked()).status_code == 200
 
 

@@ -17,10 +17,10 @@ from imageguard_daemon.web.cache import SingleFlight
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.pages.images import BLACK, SHARPNESS, SHOWABLE, WHITE, place_of
 from imageguard_daemon.web.pages.review import name_typed_last
+from imageguard_daemon.web.pages.uploads import bars_of
 from imageguard_daemon.web.query_parameters import DecisionId, reads
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.templating import Renderer
-from imageguard_daemon.web.upload_check import bars_of
 
 ACCEPTED_SHOWN = 6
 

@@ -1,15 +1,32 @@
-"""The galleries of rejected and of accepted images: small pictures, filtered by the address, a page at a time."""
+"""The galleries of rejected and accepted images, a page at a time, and what narrows them: names and scores."""
 
-from dataclasses import replace
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from imageguard_daemon.audit.by_score import Nearest, borderline_page, nearest_page
+from imageguard_daemon.audit.by_score import (
+    BUCKETS,
+    OVERALL,
+    Nearest,
+    borderline_page,
+    count_scores,
+    highest,
+    nearest_page,
+)
+from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.quarantine_queries import ACCEPTED_STATES, EVER_QUARANTINED, number_selected, page
 from imageguard_daemon.core.model import ISSUES, MAX_INT64, SCORE_NAMES
-from imageguard_daemon.web.cache import SingleFlight
+from imageguard_daemon.reporting.text import asked_for
+from imageguard_daemon.web.cache import (
+    PAGE_TIMEOUT_SECONDS,
+    CachePolicy,
+    NotReadyError,
+    SingleFlight,
+    StaleWhileRevalidate,
+)
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.pages.review import MAX_IMAGES, name_typed_last
 from imageguard_daemon.web.query_parameters import WholeNumber, page_of, reads, trail_of
@@ -27,6 +44,10 @@ _LATEST = Filters(state="accepted", since="1h", order="borderline")
 Number = Annotated[WholeNumber | None, Query(ge=0, le=MAX_INT64)]
 Key = Annotated[str, Query(max_length=64)]
 Trail = Annotated[str, Query(pattern=r"^([0-9]{1,19}(\.[0-9]{1,19})*)?$", max_length=20 * PAGES_BACK)]
+NAMES_OFFERED = 20
+_NAMES = CachePolicy(fresh_seconds=60.0, stale_seconds=3_600.0)
+_COUNTS = CachePolicy(fresh_seconds=15.0, stale_seconds=60.0, max_answers=64)
+Typed = Annotated[str, Query(max_length=4_096)]
 
 
 def pages(site: Site, render: Renderer) -> APIRouter:
@@ -91,3 +112,87 @@ def _page(site: Site, filters: Filters, after: int | None) -> Nearest:
         images = page(log, replace(selection, limit=PAGE_SIZE + 1), after)
     more = images[PAGE_SIZE - 1].id if len(images) > PAGE_SIZE else None
     return Nearest(tuple(images[:PAGE_SIZE]), more)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The images with scores in a range: how many, and how high its bar is, of 100; `is_chosen` by the filter."""
+
+    low: float
+    high: float
+    images: int
+    height: float
+    is_chosen: bool
+
+
+class Narrowing:
+    """The routes, and what was asked of the log for them."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._names: StaleWhileRevalidate[list[str]] = StaleWhileRevalidate(_NAMES)
+        self._counts: StaleWhileRevalidate[list[int]] = StaleWhileRevalidate(_COUNTS)
+
+    def pages(self, render: Renderer) -> APIRouter:
+        """Give the routes."""
+        router = APIRouter(include_in_schema=False)
+
+        @router.get("/quarantine/classes")
+        def classes(request: Request, class_name: Typed = "") -> HTMLResponse:
+            return render(request, "names.html", names=self._offered("class_name", class_name))
+
+        @router.get("/quarantine/cameras")
+        def cameras(request: Request, camera: Typed = "") -> HTMLResponse:
+            return render(request, "names.html", names=self._offered("camera", camera))
+
+        @router.get("/quarantine/scores")
+        @reads(*FILTERS)
+        def scores(request: Request) -> HTMLResponse:
+            filters = Filters.of(request.query_params)
+            is_piece = "hx-request" in request.headers
+            given = {"filters": filters, "score": filters.score or OVERALL, "parts": self._parts(filters)}
+            return render(request, "scores.html" if is_piece else "scores_page.html", **given)
+
+        return router
+
+    def close(self) -> None:
+        """Begin no more."""
+        self._names.close()
+        self._counts.close()
+
+    def _offered(self, field: str, typed: str) -> list[str]:
+        """Give the names that have what was typed in them, those that begin with it first."""
+        known = _soon(self._names, field, lambda: self._known(field)) or []
+        sought = typed.casefold()
+        found = [name for name in known if sought in name.casefold()]
+        return sorted(found, key=lambda name: (not name.casefold().startswith(sought), name))[:NAMES_OFFERED]
+
+    def _known(self, field: str) -> list[str]:
+        with self._site.log() as log, open_columns(log) as columns:
+            return sorted({asked_for(getattr(key, field)) for key in columns.keys if key})
+
+    def _parts(self, filters: Filters) -> list[Part] | None:
+        name, selection = filters.score or OVERALL, filters.selection(self._site.now())
+
+        def count() -> list[int]:
+            with self._site.log() as log:
+                return count_scores(log, selection, name)
+
+        asked = tuple(pair for pair in filters.pairs() if pair[0] not in {"low", "high", "order"})
+        counts = _soon(self._counts, asked, count)
+        if counts is None:
+            return None
+        low, high = selection.scores.get(name, (-1.0, -1.0))
+        size, most = highest(name) / BUCKETS, max(*counts, 1)
+        edges = [(round(at * size, 2), round((at + 1) * size, 2)) for at in range(BUCKETS)]
+        return [
+            Part(begin, end, images, 100 * images / most, low <= begin and end <= high)
+            for (begin, end), images in zip(edges, counts, strict=True)
+        ]
+
+
+def _soon(remembered: "StaleWhileRevalidate[Any]", key: object, make: Callable[[], Any]) -> Any:
+    try:
+        return remembered.get(key, make, PAGE_TIMEOUT_SECONDS)
+    except NotReadyError:
+        return None
