@@ -17,20 +17,17 @@ from imageguard_daemon.cli import (
     calibrate,
     check,
     config,
+    daemon,
     export,
     fleet,
     quarantine,
-    rejudge,
     report,
-    run,
     scan,
     simulate,
-    status,
-    verify,
     web,
 )
 from imageguard_daemon.cli.help_format import CommandLine
-from imageguard_daemon.cli.system_errors import broken_installation, in_our_words
+from imageguard_daemon.cli.output import broken_installation, in_our_words
 from imageguard_daemon.core.errors import NO_ROOM, ImageguardError
 
 _LIBRARY_USAGE_ERROR = 2
@@ -47,16 +44,16 @@ app = CommandLine(
     help="Watch a folder for new images of a dataset: accept the good ones, quarantine the rest, and record why. "
     "Start with `run`.",
 )
-app.command()(run.run)
+app.command()(daemon.run)
 app.command()(check.check)
 app.command()(scan.scan)
 app.command()(export.export)
 app.command()(report.report)
 app.command()(simulate.simulate)
-app.command()(rejudge.rejudge)
+app.command()(simulate.rejudge)
 app.command()(calibrate.calibrate)
-app.command()(status.status)
-app.command()(verify.verify)
+app.command()(daemon.status)
+app.command()(audit.verify)
 app.command()(web.web)
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(quarantine.app, name="quarantine")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageguard_daemon.cli.help_format import CommandLine
-from imageguard_daemon.cli.judging_options import (
+from imageguard_daemon.cli.judging import (
     Preset,
     Readout,
     Set,
@@ -15,12 +15,12 @@ from imageguard_daemon.cli.judging_options import (
     Workers,
     readout_in_force,
     settings_of,
+    show,
     source_of,
     with_rules,
 )
 from imageguard_daemon.cli.options import ConfigFile, OutputFormat, parse_thresholds
 from imageguard_daemon.cli.output import log_warnings, plain_console
-from imageguard_daemon.cli.run_result import show
 from imageguard_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,25 +35,18 @@ ManifestFile = Annotated[
     typer.Option(
         "--manifest",
         metavar="FILE",
-        show_default=False,
         help="The list of images: .parquet (or a folder of them), .csv, .jsonl, or one path per line. Can be a URL.",
     ),
 ]
 Out = Annotated[
     str | None,
-    typer.Option(
-        "--out",
-        metavar="FOLDER",
-        show_default=False,
-        help="Folder for the results, one Parquet file per shard. Can be a URL.",
-    ),
+    typer.Option("--out", metavar="FOLDER", help="Folder for the results, one Parquet file per shard. Can be a URL."),
 ]
 RootOfPaths = Annotated[
     str,
     typer.Option(
         "--root",
         metavar="FOLDER",
-        show_default=False,
         help="Folder that relative paths start from (default: the current folder). Can be a URL.",
     ),
 ]
@@ -76,7 +69,6 @@ DaskScheduler = Annotated[
     typer.Option(
         "--dask",
         metavar="ADDRESS",
-        show_default=False,
         help="Score on the workers of this Dask scheduler, e.g. tcp://host:8786, instead of an executor.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""`calibrate`: thresholds proposed from the user's own images."""
+"""`calibrate`: thresholds proposed from the user's own images, in folders or in a log."""
 
 import os
 import re
@@ -6,17 +6,16 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.cli import completion
-from imageguard_daemon.cli.calibration_log import AskedOfLog, examples_of, judged_by
-from imageguard_daemon.cli.judging_options import Readout, readout_in_force, settings_of
-from imageguard_daemon.cli.options import ConfigFile
+from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.cli.judging import Readout, readout_in_force, settings_of
+from imageguard_daemon.cli.options import ConfigFile, offer_presets
 from imageguard_daemon.cli.output import log_warnings, plain_console, progress_bar, write
 from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
 from imageguard_daemon.core.errors import ImageguardError, NoInputError, UsageError
@@ -25,14 +24,14 @@ from imageguard_daemon.core.names import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from imageguard_daemon.audit.recorded_samples import Census
     from imageguard_daemon.audit.store import Store
     from imageguard_daemon.calibration.collection import Collection
     from imageguard_daemon.calibration.logged import FromLog, LoggedImages
     from imageguard_daemon.calibration.proposal import Proposal
-    from imageguard_daemon.config import Scoring
+    from imageguard_daemon.config import Scoring, Settings
     from imageguard_daemon.core.model import Measurement
     from imageguard_daemon.quality.readout import Readout as OwnReadout
-
 
 _Measured = list[tuple[str, "Measurement"]]
 
@@ -46,23 +45,39 @@ class ProposalFormat(StrEnum):
     csv = "csv"
 
 
-Good = Annotated[
-    Path | None,
-    typer.Argument(metavar="GOOD_FOLDER", show_default=False, help="Images that should all be accepted."),
-]
+@dataclass(frozen=True, slots=True)
+class AskedOfLog:
+    """Which decisions of which log: options as given, `text` those that other commands take as well."""
+
+    place: Path
+    config: Path | None
+    scope: Scope
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedExamples:
+    """The examples, with the source they are of and the preset it has."""
+
+    source: str
+    preset: str
+    census: "Census"
+    sampled: int
+    images: "LoggedImages"
+    archived: str = ""
+    """Where older records are, as the end of a sentence."""
+
+
+Good = Annotated[Path | None, typer.Argument(metavar="GOOD_FOLDER", help="Images that should all be accepted.")]
 Log = Annotated[
     Path | None,
     typer.Option(
         "--log",
         metavar="ROOT",
-        show_default=False,
         help="Instead of a folder: images of this root's log (or of an audit database), by their recorded measures.",
     ),
 ]
-Bad = Annotated[
-    Path | None,
-    typer.Option("--bad", metavar="FOLDER", show_default=False, help="Images that should be rejected."),
-]
+Bad = Annotated[Path | None, typer.Option("--bad", metavar="FOLDER", help="Images that should be rejected.")]
 MaxReject = Annotated[
     str, typer.Option(metavar="SHARE", help="Share of the good images that may be rejected in all, e.g. 1% or 0.01.")
 ]
@@ -70,17 +85,15 @@ Confidence = Annotated[
     str | None,
     typer.Option(
         metavar="SHARE",
-        show_default=False,
         help="Make --max-reject hold for future images, with this confidence, e.g. 95%: needs 309 good images for 1%.",
     ),
 ]
 Preset = Annotated[
     str | None,
     typer.Option(
-        show_default=False,
         help="Where to start from: general (default), fine_grained, detection, segmentation, small_images or "
         "documents; with --log the preset that the source has.",
-        autocompletion=completion.presets,
+        autocompletion=offer_presets,
     ),
 ]
 Reviews = Annotated[
@@ -88,14 +101,12 @@ Reviews = Annotated[
     typer.Option(
         "--reviews",
         metavar="ROOT",
-        show_default=False,
         help="Images that people released or approved count as good, those that they confirmed or rejected as bad: a "
         "root with an audit.db, or an audit database. Their recorded measures are taken.",
     ),
 ]
 Form = Annotated[
-    ProposalFormat,
-    typer.Option("--format", "-f", help="yaml: the configuration, with the preview on standard error."),
+    ProposalFormat, typer.Option("--format", "-f", help="yaml: the configuration, with the preview on standard error.")
 ]
 
 
@@ -374,3 +385,99 @@ def _preview(proposal: "Proposal", told: "FromLog | None", console: "Console") -
         console.print("\nTo try it, and to release what it accepts (counts first, --yes moves):", style="bold")
         for command in told.commands:
             console.print(command, soft_wrap=True)
+
+
+def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> LoggedExamples:
+    """Read the examples from the log: images that the scorer of this version measured.
+
+    Raises:
+        UsageError: it has several sources and none is named, or not the one that is.
+        NoInputError: that scorer measured none of them.
+    """
+    from imageguard_daemon.audit.archive.archived_files import where_archived
+    from imageguard_daemon.audit.recorded_samples import census, samples
+    from imageguard_daemon.calibration.logged import logged_images
+    from imageguard_daemon.reporting.query import columns_for
+
+    settings = _settings(asked)
+    with _log_of(asked, settings) as log:
+        with columns_for(log, asked.scope) as columns:
+            made, ids = census(columns, asked.scope, scorer_version)
+        source = _the_source(made)
+        _require_measured(made, scorer_version)
+        images = logged_images(samples(log, replace(asked.scope, source=source), ids))
+        archived = where_archived(log)
+    configured = next((one.preset for one in settings.sources if one.name == source), None) if settings else None
+    chosen = preset or configured or made.presets.most_common(1)[0][0]
+    return LoggedExamples(source, chosen, made, len(images.good) + len(images.bad), images, archived)
+
+
+def judged_by(proposal: "Proposal", found: LoggedExamples, asked: AskedOfLog) -> "FromLog":
+    """Say what the proposal would have decided about all of the log in scope, and what comes next."""
+    from imageguard_daemon.calibration.logged import FromLog, changed, next_commands
+    from imageguard_daemon.reporting.query import simulation_of
+    from imageguard_daemon.reporting.simulation import Rules
+
+    scope = replace(asked.scope, source=found.source)
+    rules = Rules(changed(proposal), proposal.preset_name, scorer_version=proposal.scorer_version)
+    with _log_of(asked, _settings(asked)) as log:
+        made = simulation_of(log, scope, rules)
+    told = found.census
+    options = f"--source {shlex.quote(printable(found.source))}{asked.text}"
+    return FromLog(
+        found.source,
+        told.measured,
+        found.sampled,
+        found.images.released,
+        told.unmeasured,
+        told.other_versions,
+        told.unreadable,
+        made,
+        next_commands(proposal, *_where(asked, found.source), options),
+    )
+
+
+def _the_source(made: "Census") -> str:
+    if not made.sources:
+        raise NoInputError("the log has no decisions in scope")
+    if len(made.sources) > 1:
+        known = ", ".join(f"{printable(name)} ({images:,} images)" for name, images in made.sources.most_common())
+        raise UsageError(
+            f"the log has several sources, which have thresholds of their own; --source names one: {known}"
+        )
+    return next(iter(made.sources))
+
+
+def _require_measured(made: "Census", scorer_version: str) -> None:
+    if not made.measured and made.other_versions:
+        versions = ", ".join(map(printable, made.other_versions))
+        own = "; --config or --readout names the readout that took them, or" if "+" in versions else ";"
+        raise NoInputError(
+            f"none of the images was measured by scorer version {scorer_version}, but by {versions}, whose scores mean "
+            f"other things{own} calibrate on a folder of the images"
+        )
+
+
+def _settings(asked: AskedOfLog) -> "Settings | None":
+    from imageguard_daemon.cli.options import settings_for
+
+    return settings_for(None if asked.place.is_file() else asked.place, asked.config) if asked.config else None
+
+
+def _log_of(asked: AskedOfLog, settings: "Settings | None") -> "Store":
+    from imageguard_daemon.audit.opening import open_log
+
+    if asked.place.is_file():
+        return open_log(asked.place)
+    return open_log(settings.audit.database if settings else asked.place / "audit.db")
+
+
+def _where(asked: AskedOfLog, source: str) -> tuple[str, str]:
+    """Give the arguments by which other commands find this log, and the images; a copy of a log has none."""
+    if asked.place.is_file():
+        return f"--db {shlex.quote(str(asked.place))}", ""
+    root = shlex.quote(str(asked.place))
+    if asked.config:
+        return (f"{root} --config {shlex.quote(str(asked.config))}",) * 2
+    # Where the files of a source lie only the configuration knows, unless it is the one there is without.
+    return root, root if source == "default" else f"{root} --config FILE"

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imageguard_daemon.cli import completion
-from imageguard_daemon.cli.judging_options import Readout, named_readout
-from imageguard_daemon.cli.options import EX_REJECTED, FailOnReject, Format, OutputFormat, parse_thresholds
+from imageguard_daemon.cli.judging import Readout, named_readout
+from imageguard_daemon.cli.options import (
+    EX_REJECTED,
+    FailOnReject,
+    Format,
+    OutputFormat,
+    offer_presets,
+    offer_thresholds,
+    parse_thresholds,
+)
 from imageguard_daemon.cli.output import write
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.model import SCORE_NAMES, Measures
@@ -29,7 +36,7 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter for each option
         str,
         typer.Option(
             help="general, fine_grained, detection, segmentation, small_images or documents.",
-            autocompletion=completion.presets,
+            autocompletion=offer_presets,
         ),
     ] = "general",
     thresholds: Annotated[
@@ -38,7 +45,7 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter for each option
             "--set",
             metavar="NAME=VALUE",
             help="Another threshold, e.g. blur_score=55.",
-            autocompletion=completion.thresholds,
+            autocompletion=offer_thresholds,
         ),
     ] = None,
     readout: Readout = None,

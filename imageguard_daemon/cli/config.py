@@ -39,7 +39,6 @@ def check(
         typer.Argument(
             metavar="FILE",
             readable=False,
-            show_default=False,
             help="Configuration to check (default: the one of --config or IMAGEGUARD_CONFIG).",
         ),
     ] = None,

@@ -37,20 +37,14 @@ class ManifestForm(StrEnum):
 To = Annotated[
     ManifestForm,
     typer.Option(
-        "--to",
-        help="huggingface: metadata.jsonl; fiftyone: samples; coco: --coco filtered; list: one path per line.",
+        "--to", help="huggingface: metadata.jsonl; fiftyone: samples; coco: --coco filtered; list: one path per line."
     ),
 ]
 From = Annotated[
-    Path | None,
-    typer.Option(
-        "--from", metavar="RESULTS", show_default=False, help="Results of `scan --jsonl`, instead of an audit log."
-    ),
+    Path | None, typer.Option("--from", metavar="RESULTS", help="Results of `scan --jsonl`, instead of an audit log.")
 ]
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="File to write; - is standard output.")]
-Coco = Annotated[
-    Path | None, typer.Option("--coco", metavar="FILE", show_default=False, help="With --to coco: the file to filter.")
-]
+Coco = Annotated[Path | None, typer.Option("--coco", metavar="FILE", help="With --to coco: the file to filter.")]
 OnlyThese = Annotated[Only, typer.Option("--only", help="Which images to list.")]
 Null = Annotated[bool, typer.Option("--null", "-0", help="With --to list: end each path with a NUL, for xargs -0.")]
 ByContent = Annotated[

@@ -30,7 +30,6 @@ Url = Annotated[
     typer.Option(
         "--db",
         metavar="URL",
-        show_default=False,
         help="The database, e.g. postgresql://owner@db.example.org/imageguard (default: the configuration's).",
     ),
 ]

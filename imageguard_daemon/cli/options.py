@@ -1,7 +1,8 @@
-"""The arguments that several commands share, so that they mean the same everywhere."""
+"""The arguments that several commands share, so that they mean the same everywhere, and what a Tab offers for them."""
 
 import inspect
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
@@ -11,10 +12,47 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imageguard_daemon.core.errors import NoInputError, UsageError
+from imageguard_daemon.core.model import ISSUES, SCORE_NAMES, THRESHOLD_NAMES
 from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
+
+
+def offer_presets(incomplete: str) -> list[str]:
+    """Offer the presets."""
+    from imageguard_daemon.quality.policy import PRESETS
+
+    return _beginning_with(incomplete, PRESETS)
+
+
+def offer_issues(incomplete: str) -> list[str]:
+    """Offer what an image can be rejected for."""
+    return _beginning_with(incomplete, ISSUES)
+
+
+def offer_thresholds(incomplete: str) -> list[str]:
+    """Offer `blur_score=` and its like: the value is the user's."""
+    return _beginning_with(incomplete, (f"{name}=" for name in THRESHOLD_NAMES))
+
+
+def offer_score_ranges(incomplete: str) -> list[str]:
+    """Offer the scores that ranges can be of; `score` is the overall one."""
+    return _beginning_with(incomplete, (f"{name}=" for name in (*SCORE_NAMES, "score")))
+
+
+def offer_dimensions(incomplete: str) -> list[str]:
+    """Offer what a report can be grouped by, and behind a comma what that can be crossed with."""
+    from imageguard_daemon.audit.counts import Dimension
+
+    first, comma, second = incomplete.partition(",")
+    if comma:
+        return _beginning_with(f"{first},{second}", (f"{first},{other}" for other in Dimension if other != first))
+    return _beginning_with(incomplete, Dimension)
+
+
+def _beginning_with(incomplete: str, names: Iterable[str]) -> list[str]:
+    return [str(name) for name in names if name.startswith(incomplete)]
 
 
 class OutputFormat(StrEnum):
@@ -33,30 +71,17 @@ Root = Annotated[
         readable=False,
         help="Folder with inbox, accepted, quarantine and audit.db "
         "(default: the current folder if it is one, otherwise ./ingest).",
-        show_default=False,
     ),
 ]
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        readable=False,
-        help="Configuration file (YAML).",
-        envvar="IMAGEGUARD_CONFIG",
-        show_default=False,
+        "--config", "-c", metavar="FILE", readable=False, help="Configuration file (YAML).", envvar="IMAGEGUARD_CONFIG"
     ),
 ]
 Database = Annotated[
     Path | None,
-    typer.Option(
-        "--db",
-        metavar="FILE",
-        readable=False,
-        help="Read this audit database instead of the root's.",
-        show_default=False,
-    ),
+    typer.Option("--db", metavar="FILE", readable=False, help="Read this audit database instead of the root's."),
 ]
 DatabaseOrUrl = Annotated[
     str | None,
@@ -64,7 +89,6 @@ DatabaseOrUrl = Annotated[
         "--db",
         metavar="FILE|URL",
         help="Read this audit database instead of the root's: a file, or a fleet's as postgresql://reader@host/name.",
-        show_default=False,
     ),
 ]
 Format = Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the output.")]
@@ -95,6 +119,19 @@ def settings_for(
 def _is_root(folder: Path) -> bool:
     """Tell whether a daemon has worked on this folder."""
     return (folder / "audit.db").is_file() and (folder / ".imageguard").is_dir()
+
+
+def login_name() -> str:
+    """Give the name of who typed the command, also behind sudo."""
+    import pwd
+
+    behind_sudo = os.environ.get("SUDO_USER")
+    if behind_sudo and os.geteuid() == 0:
+        return behind_sudo
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def parse_thresholds(assignments: list[str]) -> dict[str, float]:

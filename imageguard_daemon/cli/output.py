@@ -1,7 +1,12 @@
-"""What commands write: a table for people, JSON, CSV and other forms for programs, to a console or to a file."""
+"""What commands write: a table for people, JSON, CSV and other forms for programs, to a console or to a file.
 
+What the system refused to a command as a whole is said in our words, with the file, and gets a fitting exit code.
+"""
+
+import errno
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +15,18 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from imageguard_daemon.core.errors import UsageError, unwritable
+from imageguard_daemon.core.errors import (
+    NO_SUCH_PLACE,
+    STALLING,
+    ImageguardError,
+    NoInputError,
+    PermissionDeniedError,
+    StalledError,
+    StorageError,
+    UnavailableError,
+    UsageError,
+    unwritable,
+)
 from imageguard_daemon.core.files import written_whole
 from imageguard_daemon.core.names import printable
 
@@ -98,3 +114,25 @@ def _replace(output: Path, content: bytes) -> None:
             file.write(content)
     except OSError as error:
         raise unwritable(error, f"cannot write {printable(str(output))}") from error
+
+
+def broken_installation(error: Exception) -> ImageguardError | None:
+    """Give an error that names the repair when OpenCV is what failed; it is looked at only where something has."""
+    from imageguard_daemon.quality.decode.opencv_installation import why_opencv_fails
+
+    why = why_opencv_fails() if isinstance(error, ImportError | AttributeError) else ""
+    return UnavailableError(why) if why else None
+
+
+def in_our_words(error: OSError) -> ImageguardError | None:
+    """Give an error that says it in a sentence; None for what the system cannot be blamed for."""
+    name = "" if error.filename is None else f": {printable(os.fsdecode(error.filename))}"
+    if isinstance(error, PermissionError) and name:
+        return PermissionDeniedError(f"no permission{name}")
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return StalledError(f"{error.strerror}{name}; raise the limit (ulimit -n, LimitNOFILE=)")
+    if error.errno == errno.EIO and not name:  # what has a name could not be opened or looked at: its disk may be away
+        return StorageError(f"cannot write: {error.strerror}")
+    if error.errno in NO_SUCH_PLACE and name:
+        return NoInputError(f"{error.strerror}{name}")
+    return StalledError(f"{error.strerror}{name}") if error.errno in STALLING else None

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
-from imageguard_daemon.cli import completion
-from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Root, settings_for
+from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Root, offer_dimensions, offer_presets, settings_for
 from imageguard_daemon.cli.output import write
 from imageguard_daemon.core.errors import UsageError
 
@@ -36,14 +35,12 @@ Since = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        show_default=False,
         help="Only decisions since then: 30m, 12h, 7d or 2w ago, 2025-01-31, or 2025-01-31T08:30+01:00. "
         "UTC if no zone is given.",
     ),
 ]
 Until = Annotated[
-    str | None,
-    typer.Option(metavar="TIME", show_default=False, help="Only decisions before then; a plain date is included."),
+    str | None, typer.Option(metavar="TIME", help="Only decisions before then; a plain date is included.")
 ]
 By = Annotated[
     str,
@@ -51,50 +48,37 @@ By = Annotated[
         metavar="WHAT[,WHAT]",
         help="What to group by: class, reason, source, camera, host, preset, hour, day or week; two of them, e.g. "
         "class,reason, make a cross table. Times are UTC.",
-        autocompletion=completion.dimensions,
+        autocompletion=offer_dimensions,
     ),
 ]
-SourceName = Annotated[
-    str | None, typer.Option("--source", metavar="NAME", show_default=False, help="Only this source.")
-]
+SourceName = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only this source.")]
 ClassName = Annotated[
-    str | None,
-    typer.Option("--class", metavar="NAME", show_default=False, help="Only this class; '' for images without a class."),
+    str | None, typer.Option("--class", metavar="NAME", help="Only this class; '' for images without a class.")
 ]
 CameraName = Annotated[
-    str | None,
-    typer.Option("--camera", metavar="NAME", show_default=False, help="Only this camera; '' for images without one."),
+    str | None, typer.Option("--camera", metavar="NAME", help="Only this camera; '' for images without one.")
 ]
-HostName = Annotated[str | None, typer.Option("--host", metavar="NAME", show_default=False, help="Only this host.")]
+HostName = Annotated[str | None, typer.Option("--host", metavar="NAME", help="Only this host.")]
 PresetName = Annotated[
     str | None,
-    typer.Option(
-        "--preset",
-        metavar="NAME",
-        show_default=False,
-        help="Only what this preset judged.",
-        autocompletion=completion.presets,
-    ),
+    typer.Option("--preset", metavar="NAME", help="Only what this preset judged.", autocompletion=offer_presets),
 ]
 Details = Annotated[
     bool, typer.Option("--details", help="In the table: percentiles of each measure, images nearest to a threshold.")
 ]
 Thumbnails = Annotated[
-    bool,
-    typer.Option("--thumbnails/--no-thumbnails", help="On the page: small pictures of examples."),
+    bool, typer.Option("--thumbnails/--no-thumbnails", help="On the page: small pictures of examples.")
 ]
 From = Annotated[
     Path | None,
     typer.Option(
         "--from",
         metavar="RESULTS",
-        show_default=False,
         help="Results of `scan --csv`, `--jsonl` or `--parquet`, instead of an audit log; by class or reason.",
     ),
 ]
 Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Write to this file, replacing it."),
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file, replacing it.")
 ]
 Form = Annotated[ReportFormat, typer.Option("--format", "-f", help="Form of the report.")]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.cli.judging_options import (
+from imageguard_daemon.cli.judging import (
     Preset,
     Readout,
     Set,
@@ -17,12 +17,12 @@ from imageguard_daemon.cli.judging_options import (
     Workers,
     readout_in_force,
     settings_of,
+    show,
     source_of,
     with_rules,
 )
 from imageguard_daemon.cli.options import EX_REJECTED, ConfigFile, FailOnReject, OutputFormat, parse_thresholds
 from imageguard_daemon.cli.output import log_warnings
-from imageguard_daemon.cli.run_result import show
 from imageguard_daemon.core.errors import NoInputError, UsageError
 from imageguard_daemon.core.names import printable
 
@@ -49,25 +49,17 @@ Folder = Annotated[
     ),
 ]
 Csv = Annotated[
-    str | None,
-    typer.Option("--csv", metavar="FILE", show_default=False, help="Write a row for each image; - is standard output."),
+    str | None, typer.Option("--csv", metavar="FILE", help="Write a row for each image; - is standard output.")
 ]
-Jsonl = Annotated[
-    str | None,
-    typer.Option("--jsonl", metavar="FILE", show_default=False, help="Write a line of JSON for each image."),
-]
+Jsonl = Annotated[str | None, typer.Option("--jsonl", metavar="FILE", help="Write a line of JSON for each image.")]
 Parquet = Annotated[
-    str | None,
-    typer.Option(
-        "--parquet", metavar="FILE", show_default=False, help="Write a Parquet file (needs the extra `parquet`)."
-    ),
+    str | None, typer.Option("--parquet", metavar="FILE", help="Write a Parquet file (needs the extra `parquet`).")
 ]
 Html = Annotated[
     str | None,
     typer.Option(
         "--html",
         metavar="FILE",
-        show_default=False,
         help="Write a page with findings, charts, and pictures of what was rejected, in one file.",
     ),
 ]
@@ -77,7 +69,6 @@ MoveTo = Annotated[
     typer.Option(
         "--move",
         metavar="DEST",
-        show_default=False,
         help="Move the images to DEST/accepted and DEST/quarantine, recorded in DEST/audit.db, as the daemon does.",
     ),
 ]
@@ -86,7 +77,6 @@ LinkIn = Annotated[
     typer.Option(
         "--link",
         metavar="DEST",
-        show_default=False,
         help="Make symbolic links to the images in DEST/accepted and DEST/quarantine; the images stay untouched.",
     ),
 ]
@@ -96,7 +86,6 @@ State = Annotated[
     typer.Option(
         "--state",
         metavar="FILE",
-        show_default=False,
         help="Where measurements are kept, so that an interrupted scan goes on (default: beside the first output).",
     ),
 ]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.cli import completion
-from imageguard_daemon.cli.options import ConfigFile, Root
+from imageguard_daemon.cli.options import ConfigFile, Root, offer_issues, offer_score_ranges
 from imageguard_daemon.cli.report import CameraName, ClassName, Since, SourceName, Until
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.model import ISSUES, SCORE_NAMES
@@ -52,67 +51,46 @@ class ActionName(StrEnum):
 
 
 Ids = Annotated[
-    list[int] | None,
-    typer.Option("--id", metavar="N", show_default=False, help="The image with this number; may be repeated."),
+    list[int] | None, typer.Option("--id", metavar="N", help="The image with this number; may be repeated.")
 ]
 Paths = Annotated[
     list[str] | None,
     typer.Option(
         "--path",
         metavar="PATH",
-        show_default=False,
         help="Every image that ever came under this path of the inbox, or was filed there; may be repeated.",
     ),
 ]
 Images = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="IMAGE...", show_default=False, help="Images, by number or path; ROOT before them is optional."
-    ),
+    typer.Argument(metavar="IMAGE...", help="Images, by number or path; ROOT before them is optional."),
 ]
 Reason = Annotated[
     str | None,
-    typer.Option(
-        "--reason",
-        metavar="ISSUE",
-        show_default=False,
-        help="Only for this reason, e.g. blurry.",
-        autocompletion=completion.issues,
-    ),
+    typer.Option("--reason", metavar="ISSUE", help="Only for this reason, e.g. blurry.", autocompletion=offer_issues),
 ]
 ScoreRanges = Annotated[
     list[str] | None,
     typer.Option(
         "--score",
         metavar="NAME=LOW..HIGH",
-        show_default=False,
         help="Only with this score in this range, e.g. blur_score=30..40 or score=0.4..; may be repeated.",
-        autocompletion=completion.score_ranges,
+        autocompletion=offer_score_ranges,
     ),
 ]
 Borderline = Annotated[
     bool | None,
-    typer.Option(
-        "--borderline",
-        show_default=False,
-        help="Only borderline images: near a threshold, where good and bad ones mix.",
-    ),
+    typer.Option("--borderline", help="Only borderline images: near a threshold, where good and bad ones mix."),
 ]
 State = Annotated[
-    StateName | None,
-    typer.Option("--state", show_default=False, help="Only images in this state; all: all that were ever rejected."),
+    StateName | None, typer.Option("--state", help="Only images in this state; all: all that were ever rejected.")
 ]
-Action = Annotated[
-    ActionName | None,
-    typer.Option("--action", show_default=False, help="Only images whose latest review was this action."),
-]
+Action = Annotated[ActionName | None, typer.Option("--action", help="Only images whose latest review was this action.")]
 ReviewedSince = Annotated[
-    str | None,
-    typer.Option(metavar="TIME", show_default=False, help="Only images whose latest review was since then, e.g. 2h."),
+    str | None, typer.Option(metavar="TIME", help="Only images whose latest review was since then, e.g. 2h.")
 ]
 Limit = Annotated[
-    int | None,
-    typer.Option("--limit", metavar="N", min=1, show_default=False, help="Maximum number of images, newest first."),
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Maximum number of images, newest first.")
 ]
 
 

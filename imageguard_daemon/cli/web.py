@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Root, settings_for
+from imageguard_daemon.cli.options import ConfigFile, DatabaseOrUrl, Root, login_name, settings_for
 from imageguard_daemon.core.errors import NoInputError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -17,19 +17,14 @@ Host = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        show_default=False,
         help="Address to listen on (default: that of the configuration, 127.0.0.1); others than loopback need a token.",
     ),
 ]
-Port = Annotated[
-    int | None,
-    typer.Option(min=1, max=65_535, show_default=False, help="Port (default: that of the configuration, 8765)."),
-]
+Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port (default: that of the configuration, 8765).")]
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        show_default=False,
         help="A name by which browsers reach this server, through a proxy for instance; repeatable. Needs a token.",
     ),
 ]
@@ -37,14 +32,11 @@ NewToken = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        show_default=False,
         help="Make a token for this person, show it once, keep its hash, and exit. An earlier one of the same name, "
         "and all its sessions, stop working.",
     ),
 ]
-DropToken = Annotated[
-    str | None, typer.Option(metavar="NAME", show_default=False, help="Revoke this person's token, and exit.")
-]
+DropToken = Annotated[str | None, typer.Option(metavar="NAME", help="Revoke this person's token, and exit.")]
 Check = Annotated[
     bool, typer.Option("--check", help="Serve only the page that checks uploads; needs no log, and shows none.")
 ]
@@ -102,7 +94,6 @@ def web(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 def _serve(settings: "Settings", database: str | None, place: _Place, with_process: int) -> None:
     from imageguard_daemon.audit.opening import open_log
-    from imageguard_daemon.cli.review_options import login_name
     from imageguard_daemon.core.locks import require_own
     from imageguard_daemon.web import server
     from imageguard_daemon.web.site import Site
@@ -122,7 +113,6 @@ def _serve(settings: "Settings", database: str | None, place: _Place, with_proce
 
 def _serve_checker(settings: "Settings", place: _Place) -> None:
     """Serve uploads alone; of the settings only limits and tokens count."""
-    from imageguard_daemon.cli.review_options import login_name
     from imageguard_daemon.web import server
     from imageguard_daemon.web.site import Site
 

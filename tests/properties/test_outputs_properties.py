@@ -19,8 +19,8 @@ from imageguard_daemon.batch.scan_summary import Summary, Totals, as_json, as_su
 from imageguard_daemon.calibration import rendering as calibration
 from imageguard_daemon.calibration.collection import collect
 from imageguard_daemon.calibration.proposal import make_proposal
-from imageguard_daemon.cli import status
 from imageguard_daemon.cli.check import verdict_panel, verdicts_csv
+from imageguard_daemon.cli.daemon import _as_csv as status_as_csv
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core import logs
 from imageguard_daemon.core.model import Measurement
@@ -180,7 +180,7 @@ def test_status_is_safe_to_show_and_to_open(name: str) -> None:
     found["forwarding"] = forwarding
     found["last_end"] = {"process_id": 1, "exit_code": 65, "why": printable(name), "at": "2026-01-02T00:00:00+00:00"}
     found["waiting_for"] = {"source": printable(name), "since": "", "waiting_for": printable(name)}
-    assert all(map(_is_inert, _cells(status._as_csv(found))))
+    assert all(map(_is_inert, _cells(status_as_csv(found))))
 
 
 @given(NAMES)

@@ -24,8 +24,8 @@ from typer.testing import CliRunner
 
 from imageguard_daemon import PRESETS, validate
 from imageguard_daemon.audit import quarantine_queries
+from imageguard_daemon.cli.quarantine import reading
 from imageguard_daemon.cli.report import report
-from imageguard_daemon.cli.review_options import reading
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import DataError, StalledError
 from imageguard_daemon.daemon import status as live

@@ -1,14 +1,23 @@
 """One way from a result to a console, a pipe or a file, whatever its form."""
 
+import errno
 import io
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from rich.text import Text
 
-from imageguard_daemon.cli.output import write
-from imageguard_daemon.core.errors import FatalError, UsageError
+from imageguard_daemon.cli.output import in_our_words, write
+from imageguard_daemon.core.errors import (
+    FatalError,
+    NoInputError,
+    PermissionDeniedError,
+    StalledError,
+    StorageError,
+    UsageError,
+)
 
 MAKERS = {
     "table": lambda: Text("caf\u00e9 [bold] :smile: 1"),
@@ -66,3 +75,22 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """In a sentence, by its path."""
     with pytest.raises(FatalError, match=f"cannot write {tmp_path}/none/out"):
         write("csv", tmp_path / "none" / "out", **MAKERS)
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "told"),
+    [
+        (errno.ENOTCONN, "/mnt/inbox", StalledError),
+        (errno.ESTALE, "/mnt/inbox", StalledError),
+        (errno.EIO, "/mnt/inbox", StalledError),
+        (errno.EIO, None, StorageError),
+        (errno.EACCES, "/closed/inbox", PermissionDeniedError),
+        (errno.ENAMETOOLONG, "/long", NoInputError),
+        (errno.ELOOP, "/loop/inbox", NoInputError),
+        (errno.ENOTDIR, "/file/inbox", NoInputError),
+        (errno.ENOTEMPTY, "/mnt/inbox", type(None)),
+    ],
+)
+def test_what_the_system_says_of_a_path_is_not_a_mistake_in_the_program(number, name, told):
+    """Whichever part of a command meets it: a disk that is away, a closed folder, a name that cannot be."""
+    assert type(in_our_words(OSError(number, os.strerror(number), name))) is told

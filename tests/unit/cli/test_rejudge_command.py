@@ -9,7 +9,7 @@ from typer import Typer
 from typer.testing import CliRunner, Result
 
 from imageguard_daemon.cli import quarantine as commands
-from imageguard_daemon.cli.rejudge import rejudge
+from imageguard_daemon.cli.simulate import rejudge
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.model import Measures
 from imageguard_daemon.review.acting import purge, reject

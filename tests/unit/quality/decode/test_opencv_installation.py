@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from imageguard_daemon.cli.system_errors import broken_installation
+from imageguard_daemon.cli.output import broken_installation
 from imageguard_daemon.quality.decode.opencv_installation import why_opencv_fails
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imageguard_daemon.cli import completion
+from imageguard_daemon.cli import options
 from imageguard_daemon.core.model import THRESHOLD_NAMES
 
 PROGRAMS = Path(sys.executable).parent
@@ -91,20 +91,20 @@ def test_installing_completion_changes_the_settings_of_the_shell(tmp_path):
 
 def test_values_are_offered_by_their_beginning():
     """Presets, reasons, thresholds and what a report is grouped by."""
-    assert completion.presets("s") == ["segmentation", "small_images"]
-    assert completion.issues("lo") == ["low_resolution"]
-    assert completion.thresholds("") == [f"{name}=" for name in THRESHOLD_NAMES]
-    assert completion.score_ranges("sc") == ["score="]
-    assert completion.dimensions("c") == ["class", "camera"]
-    assert completion.dimensions("class,re") == ["class,reason"]
-    assert "class,class" not in completion.dimensions("class,")
+    assert options.offer_presets("s") == ["segmentation", "small_images"]
+    assert options.offer_issues("lo") == ["low_resolution"]
+    assert options.offer_thresholds("") == [f"{name}=" for name in THRESHOLD_NAMES]
+    assert options.offer_score_ranges("sc") == ["score="]
+    assert options.offer_dimensions("c") == ["class", "camera"]
+    assert options.offer_dimensions("class,re") == ["class,reason"]
+    assert "class,class" not in options.offer_dimensions("class,")
 
 
 def test_completing_loads_no_image_or_database_library():
     """A Tab answers at once: what takes long to load is not loaded."""
     program = (
-        "import sys; from imageguard_daemon.cli import app, completion as offered;"
-        "offered.presets(''); offered.dimensions('');"
+        "import sys; from imageguard_daemon.cli import app, options;"
+        "options.offer_presets(''); options.offer_dimensions('');"
         "print(sorted({'numpy', 'cv2', 'sqlalchemy', 'pydantic', 'PIL'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)

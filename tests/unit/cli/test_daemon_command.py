@@ -1,4 +1,4 @@
-"""`status --alive`: one answer for health checks."""
+"""`run`, `config check` and `web --new-token` with what people type by mistake; `status`."""
 
 import json
 import os
@@ -8,16 +8,59 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from imageguard_daemon.cli.app import app
+from imageguard_daemon.cli.daemon import STALE_SECONDS, _require_meant, status
 from imageguard_daemon.cli.options import OutputFormat
-from imageguard_daemon.cli.status import STALE_SECONDS, status
 from imageguard_daemon.config import STATE_FOLDER
-from imageguard_daemon.core.errors import NoInputError, UnavailableError
+from imageguard_daemon.config_file import load
+from imageguard_daemon.core.errors import NoInputError, UnavailableError, UsageError
 from imageguard_daemon.core.locks import RootLock
 from imageguard_daemon.daemon import status as live
 from imageguard_daemon.daemon.forwarder import STATUS_FILE, Forwarding
 from imageguard_daemon.daemon.parts import Snapshot
 from imageguard_daemon.daemon.status import write
+
+
+@pytest.mark.parametrize("name", ["1.jpg", "cat/1.PNG"])
+def test_a_folder_of_images_is_not_taken_for_a_root(tmp_path: Path, name: str) -> None:
+    """`run` would do nothing with them, and leave its folders among them: it names the commands that were meant."""
+    image = tmp_path / name
+    image.parent.mkdir(exist_ok=True)
+    image.touch()
+    with pytest.raises(UsageError, match=f"has images, e.g. {name}, but no inbox.*`scan {tmp_path}`"):
+        _require_meant(load(None, tmp_path))
+    (tmp_path / "inbox").mkdir()
+    _require_meant(load(None, tmp_path))
+
+
+def test_a_mistyped_root_is_not_made_beside_the_one_that_was_meant(tmp_path: Path) -> None:
+    """A root that is new is made, one whose name is nearly that of another is asked about."""
+    (tmp_path / "ingest/.imageguard").mkdir(parents=True)
+    with pytest.raises(NoInputError, match=r"did you mean .*/ingest\?"):
+        _require_meant(load(None, tmp_path / "ingset"))
+    for name in ("ingest", "photos"):
+        _require_meant(load(None, tmp_path / name))
+
+
+def test_no_token_is_made_for_a_root_that_does_not_exist(tmp_path: Path) -> None:
+    """A mistyped root gets no folder, and nobody a token that opens nothing."""
+    result = CliRunner().invoke(app, ["web", str(tmp_path / "typo"), "--new-token", "anna"])
+    assert isinstance(result.exception, NoInputError), result.output
+    assert not (tmp_path / "typo").exists()
+
+
+def test_the_configuration_to_check_is_named_as_everywhere(tmp_path: Path) -> None:
+    """By argument, by --config and by the environment."""
+    file = tmp_path / "config.yaml"
+    file.write_text("root: here")
+    check, valid = ["config", "check"], f"{file} is valid: 1 source, root {tmp_path}/here\n"
+    assert CliRunner().invoke(app, [*check, str(file)]).stdout == valid
+    assert CliRunner().invoke(app, [*check, "--config", str(file)]).stdout == valid
+    assert CliRunner().invoke(app, check, env={"IMAGEGUARD_CONFIG": str(file)}).stdout == valid
+    told = CliRunner().invoke(app, check, env={"IMAGEGUARD_CONFIG": None}).exception
+    assert isinstance(told, UsageError)
 
 
 @pytest.fixture
@@ -138,7 +181,7 @@ def test_without_a_daemon_nothing_is_alive(tmp_path):
 def test_the_inbox_is_not_looked_into(locked, monkeypatch):
     """A health check costs the same with a million files waiting."""
     write(told(os.getpid(), 1.0), locked)
-    monkeypatch.setattr("imageguard_daemon.cli.status._gather", lambda _settings: pytest.fail("it was"))
+    monkeypatch.setattr("imageguard_daemon.cli.daemon._gather", lambda _settings: pytest.fail("it was"))
     status(locked.parent, alive=True)
     assert json.loads((locked / "status.json").read_text())["state"] == "watching"
 
