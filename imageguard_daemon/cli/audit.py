@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imageguard_daemon.audit.archive.archiving import Progress as ArchiveProgress
     from imageguard_daemon.audit.archive.plan import ArchivePlan
     from imageguard_daemon.config import Settings
-    from imageguard_daemon.verification.verifier import Progress, Repairer, Verifier
+    from imageguard_daemon.verification.verifier import LogRepairer, Progress, Verifier
 
 app = CommandLine(
     no_args_is_help=True, help="Maintain the audit log: archive old records, check archives, accept a loss."
@@ -250,11 +250,11 @@ def _destinations(settings: "Settings") -> list[str]:
 
 
 @contextmanager
-def _repairing(settings: "Settings") -> "Iterator[Repairer]":
+def _repairing(settings: "Settings") -> "Iterator[LogRepairer]":
     from imageguard_daemon.audit.opening import require_log_of_own
     from imageguard_daemon.audit.writer import AuditWriter
     from imageguard_daemon.core.locks import ActingLock, RootLock
-    from imageguard_daemon.verification.inspection import LogRepairer
+    from imageguard_daemon.verification.verifier import LogRepairer
 
     require_log_of_own(settings)
     lock = RootLock(settings.state_folder)
@@ -275,7 +275,7 @@ def _verifier(  # noqa: PLR0913, PLR0917 - what the options say
     folders: list[str],
     quick: bool,
     head: bytes | None,
-    repairer: "Repairer | None",
+    repairer: "LogRepairer | None",
 ) -> "Iterator[Verifier]":
     from imageguard_daemon.audit.chain_check import ChainCheck
     from imageguard_daemon.audit.file_index import FiledFiles
@@ -292,7 +292,7 @@ def _verifier(  # noqa: PLR0913, PLR0917 - what the options say
 
 
 def _write(verifier: "Verifier", output: OutputFormat, searched: bool) -> None:
-    from imageguard_daemon.verification.rendering import csv_lines, json_lines, table
+    from imageguard_daemon.verification.discrepancies import csv_lines, json_lines, table
 
     with _progress() as progress:
         found = verifier.discrepancies(progress)

@@ -30,7 +30,7 @@ from imageguard_daemon.reporting import simulation_rendering as simulation
 from imageguard_daemon.reporting.rendering import as_csv, as_dict
 from imageguard_daemon.reporting.simulation import Rules as OtherRules
 from imageguard_daemon.reporting.tables import as_table
-from imageguard_daemon.verification import rendering as verification
+from imageguard_daemon.verification import discrepancies as verification
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 from tests.helpers.simulations import simulated
 from tests.unit.reporting.test_rendering import report_on

@@ -14,8 +14,7 @@ from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.core.model import Outcome
 from imageguard_daemon.core.names import temporary_name
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
-from imageguard_daemon.verification.inspection import LogRepairer
-from imageguard_daemon.verification.verifier import Verification, Verifier
+from imageguard_daemon.verification.verifier import LogRepairer, Verification, Verifier
 from tests.helpers.records import UNDECODABLE, Tree, intent, judged
 from tests.helpers.tampering import tamper
 
@@ -226,7 +225,7 @@ def test_a_reading_error_is_told_not_passed_over(library: Library, monkeypatch: 
     def fail(path: str) -> str:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("imageguard_daemon.verification.inspection.sha256_of", fail)
+    monkeypatch.setattr("imageguard_daemon.verification.verifier.sha256_of", fail)
     assert {(one.kind, one.detail) for one in library.verify()} == {(Kind.unreadable, "Input/output error")}
 
 
