@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from bench.datasets import STANDARD_SIDES, Listed, Measured
 from bench.tally import Share, fewest_pixels
-from imageguard_daemon.calibration.collection import Collection, collect
 from imageguard_daemon.calibration.proposal import MIN_IMAGES, make_proposal
+from imageguard_daemon.calibration.samples import Collection, collect
 from imageguard_daemon.core.model import Decision, Measurement
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.quality.scoring import LIMITS

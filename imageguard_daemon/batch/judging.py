@@ -106,6 +106,11 @@ def shown_name(row: Mapping[str, Any], column: str) -> str:
     return str(row[column]) if row.get("names_escaped") else printable(str(row[column]))
 
 
+def why_unread(error: BaseException | None) -> str:
+    """Say why an image could not be read: what the system says, or what we do."""
+    return printable((isinstance(error, OSError) and error.strerror) or str(error))
+
+
 def row_of_record(record: Mapping[str, object], folder: str, root: str) -> dict[str, Value]:
     """Give the columns of a row of the view `decisions`, for an image of `folder` that was filed below `root`."""
     measures = record["measures"]

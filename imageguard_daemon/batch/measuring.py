@@ -11,10 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 from imageguard_daemon.audit.measurement_cache import MeasuredFiles
+from imageguard_daemon.batch.judging import why_unread
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.core.errors import ImageguardError, RetryableError
+from imageguard_daemon.core.errors import RetryableError
 from imageguard_daemon.core.model import FileIdentity, Measurement
-from imageguard_daemon.core.names import printable
 from imageguard_daemon.intake.rules.selection import Selection, SkipReason
 from imageguard_daemon.intake.scan import walk
 from imageguard_daemon.quality.readout import Readout
@@ -166,7 +166,7 @@ class Measuring:
             elif isinstance(one.error, _MAY_PASS) and not last and len(self._again) < _RETRIED_AT_MOST:
                 self._again.append(path)
             else:
-                self.unread.add(path, _in_words(one.error))
+                self.unread.add(path, why_unread(one.error))
 
     def _take(self, path: str, measurement: Measurement) -> None:
         if measurement.issue != "unsupported":  # found out at once, and another version may support it
@@ -176,7 +176,3 @@ class Measuring:
 
 def _ignore(_path: str, _measurement: Measurement) -> None:
     """Do nothing with a measurement."""
-
-
-def _in_words(error: OSError | ImageguardError | None) -> str:
-    return printable((isinstance(error, OSError) and error.strerror) or str(error))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
-from imageguard_daemon.calibration.collection import Collection, Sample
+from imageguard_daemon.calibration.samples import Collection, Sample
 from imageguard_daemon.calibration.thresholds import STEPS_A_POINT, Scores, decisive, proposals, propose, rejects
 from imageguard_daemon.core.errors import NoInputError
 from imageguard_daemon.core.model import Decision, Measurement

@@ -1,22 +1,26 @@
-"""A proposal as YAML for the configuration, as a preview for people, and as JSON and CSV."""
+"""A proposal as YAML for the configuration, as a preview for people, and as JSON and CSV; what it rests on in a log."""
 
 import json
 import string
 import textwrap
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from imageguard_daemon.calibration.collection import Collection, Sample
 from imageguard_daemon.calibration.proposal import Missed, Proposal, Share
+from imageguard_daemon.calibration.samples import Collection, Sample
 from imageguard_daemon.core.model import Decision
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.tables import csv_text
+from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.quality.scoring import LIMITS, SCALES, score_and_threshold, scores_by_threshold
-from imageguard_daemon.reporting.text import limit_percent, percent
+from imageguard_daemon.reporting.simulation import Simulation
+from imageguard_daemon.reporting.text import limit_percent, percent, shown
 
 NAMES_SHOWN = 5
 _COMMENT_WIDTH = 78
@@ -319,3 +323,84 @@ def _first_names(names: list[str]) -> str:
 def _list(words: list[str]) -> str:
     more = len(words) - NAMES_SHOWN
     return ", ".join(words[:NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
+# --- of a log
+
+
+@dataclass(frozen=True, slots=True)
+class FromLog:
+    """A proposal made from a log: what it was made from, what it would have decided, and what to do next.
+
+    `measured` images were in scope, of which `sampled` were read; the other counts say why images were left out.
+    """
+
+    source: str
+    measured: int
+    sampled: int
+    released: int
+    unmeasured: Mapping[str, int]
+    other_versions: Mapping[str, int]
+    unreadable: int
+    simulation: Simulation
+    commands: tuple[str, ...]
+
+
+def changed(proposal: Proposal) -> dict[str, float]:
+    """Give the thresholds that differ from the preset's, by name, as `--set` takes them."""
+    preset = thresholds_for(proposal.preset_name)
+    return {name: value for name, value in zip(LIMITS, proposal.thresholds, strict=True) if value != preset[name]}
+
+
+def next_commands(proposal: Proposal, log: str, files: str, scope: str) -> tuple[str, ...]:
+    """Give the commands that try the proposal and release what it accepts.
+
+    `log` and `files` are the arguments by which they find the log and the images, the latter empty where a log has
+    none; `scope` are the options that say which decisions.
+    """
+    sets = (f"--set {name}={value:g}" for name, value in changed(proposal).items())
+    rules = " ".join((scope, f"--preset {proposal.preset_name}", *sets))
+    simulate = f"imageguard-daemon simulate {log} {rules}"
+    return (simulate, f"imageguard-daemon rejudge {files} {rules}") if files else (simulate,)
+
+
+def log_in_words(origin: FromLog) -> Iterator[str]:
+    """Say what the proposal rests on, for people."""
+    yield (
+        f"{origin.measured:,} images of source '{shown(origin.source)}' in the log; all that nobody rejected, or "
+        "confirmed as rejected, are taken as good"
+    )
+    if origin.sampled < origin.measured:
+        yield f"{origin.sampled:,} of them were read, spread evenly"
+    if origin.released:
+        yield f"{origin.released:,} of them were released or approved by people"
+    if origin.unmeasured:
+        reasons = ", ".join(f"{n:,} {shown(reason)}" for reason, n in Counter(origin.unmeasured).most_common())
+        yield f"left out, since nothing could be measured: {reasons}"
+    if origin.other_versions:
+        versions = ", ".join(f"{n:,} by version {shown(v)}" for v, n in Counter(origin.other_versions).most_common())
+        yield f"left out, since another scorer measured them: {versions}"
+    if origin.unreadable:
+        yield f"left out, since their scores cannot be read: {origin.unreadable:,}"
+
+
+def log_as_dict(origin: FromLog) -> dict[str, Any]:
+    """Give what it rests on in the form of `--format json`."""
+    overall = origin.simulation.overall
+    return {
+        "source": origin.source,
+        "measured": origin.measured,
+        "sampled": origin.sampled,
+        "released_by_people": origin.released,
+        "unmeasured": dict(Counter(origin.unmeasured).most_common()),
+        "other_scorer_versions": dict(Counter(origin.other_versions).most_common()),
+        "unreadable": origin.unreadable,
+        "total": overall.total,
+        "rejected_before": overall.before,
+        "rejected_after": overall.after,
+        "newly_rejected": overall.newly_rejected,
+        "newly_accepted": overall.newly_accepted,
+        "reasons_before": dict(origin.simulation.reasons_before.most_common()),
+        "reasons_after": dict(origin.simulation.reasons_after.most_common()),
+        "commands": list(origin.commands),
+    }

@@ -4,8 +4,7 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,17 +17,17 @@ from imageguard_daemon.cli.judging import Readout, readout_in_force, settings_of
 from imageguard_daemon.cli.options import ConfigFile, offer_presets
 from imageguard_daemon.cli.output import log_warnings, plain_console, progress_bar, write
 from imageguard_daemon.cli.report import ClassName, Since, SourceName, Until
-from imageguard_daemon.core.errors import ImageguardError, NoInputError, UsageError
+from imageguard_daemon.core.errors import NoInputError, UsageError
 from imageguard_daemon.core.names import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from imageguard_daemon.audit.recorded_samples import Census
+    from imageguard_daemon.audit.reviewed_images import Census
     from imageguard_daemon.audit.store import Store
-    from imageguard_daemon.calibration.collection import Collection
-    from imageguard_daemon.calibration.logged import FromLog, LoggedImages
     from imageguard_daemon.calibration.proposal import Proposal
+    from imageguard_daemon.calibration.rendering import FromLog
+    from imageguard_daemon.calibration.samples import Collection, LoggedImages
     from imageguard_daemon.config import Scoring, Settings
     from imageguard_daemon.core.model import Measurement
     from imageguard_daemon.quality.readout import Readout as OwnReadout
@@ -248,27 +247,45 @@ def _measure(
     folders: Sequence[Path], by: "tuple[Scoring, OwnReadout | None]", console: "Console"
 ) -> tuple[list[_Measured], dict[str, str]]:
     """Measure all images of the folders; gives a list for each, and the files that could not be read."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+
+    from imageguard_daemon.batch.judging import why_unread
     from imageguard_daemon.sandbox.workers import measure_files
 
     unreadable: dict[str, str] = {}
-    left: dict[str, int] = {}
-    paths = [sorted(_images(str(folder), unreadable, left)) for folder in folders]
-    for folder, found in zip(folders, paths, strict=True):
-        if not found:
+    images = _images_of(folders, unreadable, console)
+    paths = [path for of_folder in images for path in of_folder]
+    measured: dict[str, Measurement] = {}
+    with progress_bar(BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+        for finished in bar.track(measure_files(paths, by[0], readout=by[1]), total=len(paths)):
+            name = finished.candidate.relative_path
+            if finished.measurement is None:
+                unreadable[name] = why_unread(finished.error)
+            else:
+                measured[name] = finished.measurement
+    return [[(path, measured[path]) for path in of_folder if path in measured] for of_folder in images], unreadable
+
+
+def _images_of(folders: Sequence[Path], unreadable: dict[str, str], console: "Console") -> list[list[str]]:
+    """Give the images of each folder, in order, as the daemon would choose them; what is none is told."""
+    from imageguard_daemon.batch.measuring import ImagesOfFolder
+    from imageguard_daemon.config import Intake
+    from imageguard_daemon.intake.rules.selection import Selection, SkipReason
+
+    def note(path: str) -> None:
+        unreadable[path] = str(SkipReason.unreadable)
+
+    selection, left, paths = Selection.from_settings(Intake()), Counter[str](), []
+    for folder in folders:
+        images = ImagesOfFolder(str(folder), selection, (), note)
+        paths.append(sorted(images))
+        left.update(images.left)
+    for folder, of_folder in zip(folders, paths, strict=True):
+        if not of_folder:
             raise NoInputError(f"no images in {printable(str(folder))}")
     for why, count in left.items():
         console.print(f"{count:,} left out: {why}")
-    every = [path for found in paths for path in found]
-    measured: dict[str, Measurement] = {}
-    with _progress(len(every)) as advance:
-        for one in measure_files(every, by[0], readout=by[1]):
-            name = one.candidate.relative_path
-            if one.measurement is None:
-                unreadable[name] = _in_words(one.error)
-            else:
-                measured[name] = one.measurement
-            advance()
-    return [[(path, measured[path]) for path in found if path in measured] for found in paths], unreadable
+    return paths
 
 
 def _open_reviews(place: Path) -> "Store":
@@ -280,7 +297,7 @@ def _open_reviews(place: Path) -> "Store":
 def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, console: "Console") -> list[_Measured]:
     """Add what people said of images."""
     from imageguard_daemon.audit.reviewed_images import reviewed_measures
-    from imageguard_daemon.calibration.logged import reviewed_images
+    from imageguard_daemon.calibration.samples import reviewed_images
 
     with _open_reviews(place) as log:
         found = reviewed_images(reviewed_measures(log), scorer_version)
@@ -292,39 +309,9 @@ def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, 
     return [[*good, *found.good], [*bad, *found.bad]]
 
 
-def _images(folder: str, unreadable: dict[str, str], left: dict[str, int]) -> Iterator[str]:
-    """Yield the images of a folder as the daemon would choose them, and note what is not a candidate."""
-    from imageguard_daemon.config import Intake
-    from imageguard_daemon.intake.rules.selection import Selection, SkipReason
-    from imageguard_daemon.intake.scan import walk
-
-    for entry in walk(folder, Selection.from_settings(Intake())):
-        path = os.path.join(folder, entry.relative_path)
-        if entry.skip_reason is None:
-            yield path
-        elif entry.skip_reason is SkipReason.unreadable:
-            unreadable[path] = str(entry.skip_reason)
-        else:
-            left[entry.skip_reason] = left.get(entry.skip_reason, 0) + 1
-
-
-def _in_words(error: "OSError | ImageguardError | None") -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
-
-
-@contextmanager
-def _progress(total: int) -> "Iterator[Callable[[], None]]":
-    """Show a bar on a terminal, and nothing elsewhere; gives the function that counts one file more."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
-
-    with progress_bar(BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
-
-
 def _collections(measured: Sequence[_Measured], archived: str) -> "tuple[Collection, Collection]":
-    from imageguard_daemon.calibration.collection import collect
     from imageguard_daemon.calibration.proposal import MIN_IMAGES
+    from imageguard_daemon.calibration.samples import collect
 
     good, bad = (*measured, [])[:2]
     collections = (
@@ -352,8 +339,7 @@ def _too_few(good: "Collection") -> str:
 
 
 def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console", told: "FromLog | None") -> None:
-    from imageguard_daemon.calibration import logged
-    from imageguard_daemon.calibration.rendering import as_csv, as_dict, as_yaml
+    from imageguard_daemon.calibration.rendering import as_csv, as_dict, as_yaml, log_as_dict
 
     if output is ProposalFormat.table:
         _preview(proposal, told, plain_console())
@@ -363,7 +349,7 @@ def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console", t
         to_people.print()
     write(
         output,
-        json=lambda: as_dict(proposal) | ({"log": logged.as_dict(told)} if told else {}),
+        json=lambda: as_dict(proposal) | ({"log": log_as_dict(told)} if told else {}),
         csv=lambda: as_csv(proposal),
         yaml=lambda: as_yaml(proposal, told.source if told else "default"),
     )
@@ -371,12 +357,11 @@ def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console", t
 
 def _preview(proposal: "Proposal", told: "FromLog | None", console: "Console") -> None:
     from imageguard_daemon.audit.counts import Scope
-    from imageguard_daemon.calibration.logged import in_words
-    from imageguard_daemon.calibration.rendering import as_preview
+    from imageguard_daemon.calibration.rendering import as_preview, log_in_words
     from imageguard_daemon.reporting.simulation_rendering import simulation_as_table
 
     if told:
-        for line in in_words(told):
+        for line in log_in_words(told):
             console.print(line)
     console.print(as_preview(proposal))
     if told:
@@ -395,8 +380,8 @@ def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> L
         NoInputError: that scorer measured none of them.
     """
     from imageguard_daemon.audit.archive.archived_files import where_archived
-    from imageguard_daemon.audit.recorded_samples import census, samples
-    from imageguard_daemon.calibration.logged import logged_images
+    from imageguard_daemon.audit.reviewed_images import census, samples
+    from imageguard_daemon.calibration.samples import logged_images
     from imageguard_daemon.reporting.query import columns_for
 
     settings = _settings(asked)
@@ -414,7 +399,7 @@ def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> L
 
 def judged_by(proposal: "Proposal", found: LoggedExamples, asked: AskedOfLog) -> "FromLog":
     """Say what the proposal would have decided about all of the log in scope, and what comes next."""
-    from imageguard_daemon.calibration.logged import FromLog, changed, next_commands
+    from imageguard_daemon.calibration.rendering import FromLog, changed, next_commands
     from imageguard_daemon.reporting.query import simulation_of
     from imageguard_daemon.reporting.simulation import Rules
 

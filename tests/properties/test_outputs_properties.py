@@ -17,8 +17,8 @@ from imageguard_daemon.batch.judging import Rules, judge, real_name, row_of
 from imageguard_daemon.batch.outputs import CsvForm, JsonlForm
 from imageguard_daemon.batch.scan_summary import Summary, Totals, as_json, as_summary
 from imageguard_daemon.calibration import rendering as calibration
-from imageguard_daemon.calibration.collection import collect
 from imageguard_daemon.calibration.proposal import make_proposal
+from imageguard_daemon.calibration.samples import collect
 from imageguard_daemon.cli.check import verdict_panel, verdicts_csv
 from imageguard_daemon.cli.daemon import _as_csv as status_as_csv
 from imageguard_daemon.config import Reporting

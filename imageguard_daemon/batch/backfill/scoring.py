@@ -12,7 +12,7 @@ from pathlib import Path
 from imageguard_daemon import __version__
 from imageguard_daemon.batch.backfill.shards import Line, Row, Shard, Terms
 from imageguard_daemon.batch.backfill.store import Read, Readers, measure_at
-from imageguard_daemon.batch.judging import COLUMNS, judge, row_of, with_names
+from imageguard_daemon.batch.judging import COLUMNS, judge, row_of, why_unread, with_names
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import FatalError, ImageguardError, StalledError, UnavailableError
 from imageguard_daemon.core.model import Measurement
@@ -105,11 +105,7 @@ def _row(line: Line, found: "Measurement | BaseException", terms: Terms) -> Row:
         return {**row_of(image), "row": line.row, "error": None}
     named = {"path": line.path, "relative_path": line.relative_path, "class": line.class_name}
     empty: Row = dict.fromkeys(COLUMNS)
-    return {**with_names({**empty, **named}), "row": line.row, "error": _in_words(found)}
-
-
-def _in_words(error: BaseException) -> str:
-    return printable((isinstance(error, OSError) and error.strerror) or str(error))
+    return {**with_names({**empty, **named}), "row": line.row, "error": why_unread(found)}
 
 
 def _limits_of(scoring: Scoring) -> Limits:

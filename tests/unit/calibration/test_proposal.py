@@ -7,8 +7,6 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from imageguard_daemon.calibration.collection import Collection, Sample, collect
-from imageguard_daemon.calibration.logged import changed, logged_images, next_commands
 from imageguard_daemon.calibration.proposal import (
     Limit,
     Proposal,
@@ -17,7 +15,8 @@ from imageguard_daemon.calibration.proposal import (
     make_proposal,
     most_rejected,
 )
-from imageguard_daemon.calibration.rendering import as_dict, as_yaml, warnings
+from imageguard_daemon.calibration.rendering import as_dict, as_yaml, changed, next_commands, warnings
+from imageguard_daemon.calibration.samples import Collection, Sample, collect, logged_images
 from imageguard_daemon.calibration.thresholds import Scores, proposals, propose, rejects
 from imageguard_daemon.cli.calibrate import calibrate
 from imageguard_daemon.config_file import parse

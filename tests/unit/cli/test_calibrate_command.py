@@ -1,6 +1,6 @@
 """`calibrate` with too few images."""
 
-from imageguard_daemon.calibration.collection import collect
+from imageguard_daemon.calibration.samples import collect
 from imageguard_daemon.cli.calibrate import _too_few
 from imageguard_daemon.core.model import Measurement
 from tests.helpers.pipeline_bench import GOOD

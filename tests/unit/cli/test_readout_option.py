@@ -90,13 +90,13 @@ def test_a_run_goes_on_by_what_it_has_read(folder: Path, monkeypatch: pytest.Mon
     assert made.exit_code == 0, made.stderr
     assert json.loads((folder / "out.jsonl").read_text())["scorer_version"] == name
 
-    def images(*_: Any) -> list[str]:
+    def images(*_: Any) -> list[list[str]]:
         own.write_bytes(b"none")
-        return ["good/1.jpg"]
+        return [["good/1.jpg"]]
 
     own.write_bytes(content)
     asked: list[str] = []
-    monkeypatch.setattr(calibrate, "_images", images)
+    monkeypatch.setattr(calibrate, "_images_of", images)
     monkeypatch.setattr(
         workers, "measure_files", lambda _, by, *, readout: asked.append((by.readout, readout.identity)) or ()
     )
