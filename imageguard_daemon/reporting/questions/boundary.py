@@ -186,7 +186,9 @@ def _advice(missed: Missed, scope: Scope) -> str:
             f"{missed.accepts:,} of them and reject {missed.rejects:,} others, since its thresholds have changed."
         )
     cost = f", and reject {missed.rejects:,} others" if missed.rejects else ""
-    return f"{_what(missed, scope)} would accept {share(missed.accepts, one.rejected)} of these more{cost}."
+    # What only a trial tells may accept others, too: of exposure, the worse score is counted, and the other may decide.
+    images = f"{share(missed.accepts, one.rejected)} of these" if _is_known(missed) else f"{missed.accepts:,} images"
+    return f"{_what(missed, scope)} would accept {images} more{cost}."
 
 
 def _what(missed: Missed, scope: Scope) -> str:

@@ -30,7 +30,7 @@ from imageguard_daemon.core.model import (
     Measures,
     Outcome,
 )
-from imageguard_daemon.quality.policy import thresholds_for
+from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.query import report_on
@@ -40,6 +40,7 @@ from imageguard_daemon.reporting.score_stats import Boundary
 
 ROOT = Path("/srv/ingest")
 SETTINGS = Reporting()
+ENDS = [scale for scale in SCALES if scale.clipped]
 app = Typer()
 app.command()(simulate)
 _numbers = itertools.count()
@@ -179,6 +180,33 @@ def test_those_that_are_near_are_shown(tmp_path: Path) -> None:
     [one] = told(database)
     assert one.command.endswith("--source microscope --reason blurry --score blur_score=35..40")
     assert one.query.endswith("score=blur_score&low=35.0&high=40.0")
+
+
+def test_what_a_lower_threshold_accepts_beyond_those_that_were_counted_is_no_share_of_them(tmp_path: Path) -> None:
+    """Of a page with too much light and too little, the log has the worse score; the other one may have decided."""
+    dark = [_page(under=under, over=100.0) for under in np.linspace(35.5, 39.5, 60)]
+    harsh = [_page(under=37.0, over=20.0) for _ in range(249)]
+    good = [_page(under=90.0, over=90.0) for _ in range(100)]
+    writer = AuditWriter(tmp_path / "audit.db", ROOT)
+    recorded = writer.record_intents([*dark, *harsh, *good])
+    writer.record_outcomes([Outcome(image.intent_id, "moved") for (image, *_) in recorded])
+    writer.close()
+    [one] = told(tmp_path / "audit.db")
+    assert (one.subject, one.sample_size) == ("underexposure_score", 60)
+    assert run(one, tmp_path / "audit.db") == (309, 0)
+    assert one.look_at.endswith("would accept 309 images more.")
+
+
+def _page(*, under: float, over: float) -> JudgedFile:
+    """Judge a document whose ends of exposure have these scores; of too much light, the preset asks for less."""
+    file = _judged_file("scanner", "page", 99.0, 40.0)
+    ends = {scale.measure: scale.limit(score) for scale, score in zip(ENDS, (over, under), strict=True)}
+    assert file.measurement.measures is not None
+    measures = replace(file.measurement.measures, width=2_000, height=2_000, **ends)
+    measurement = replace(file.measurement, measures=measures)
+    decision = decide(measurement, "documents", thresholds_for("documents"))
+    assert decision.issues in {(), ("underexposed",)}
+    return replace(file, measurement=measurement, decision=decision)
 
 
 @pytest.mark.parametrize("boundary", [(200, 104, 40.0), (9, 9, 40.0), (200, 0, 40.0), (200, 200, 0.0)])
