@@ -75,11 +75,11 @@ class Refusals:
 
     def refused(self, place: str, why: str, now: float) -> Waiting:
         """Note that an attempt was refused; each pause is twice the last one."""
-        known = self._known.get(place)
-        if known is not None and known.attempts and not known.prober and now < known.until:
-            return known  # of the same group as the attempt that counted
+        earlier = self._known.get(place)
+        if earlier is not None and earlier.attempts and not earlier.prober and now < earlier.until:
+            return earlier  # of the same group as the attempt that counted
         self._free.clear()
-        attempts = 1 if known is None else known.attempts + 1
+        attempts = 1 if earlier is None else earlier.attempts + 1
         return self._note(place, Waiting(why, now + PAUSES.after(attempts), attempts))
 
     def of_source(self, path: str, now: float) -> Waiting | None:
@@ -92,12 +92,12 @@ class Refusals:
     def of_move(self, path: str, destination: str, root: str, now: float) -> Waiting | None:
         """Say why a judged file must wait all the same; what a whole destination refuses is not a reason."""
         folders = _below(root, os.path.dirname(destination))
-        found = self._look_at_destination(os.path.dirname(destination), root, now)
-        if found is not None and found.place not in folders:
-            found = None  # an attempt says it of all
+        refusal = self._look_at_destination(os.path.dirname(destination), root, now)
+        if refusal is not None and refusal.place not in folders:
+            refusal = None  # an attempt says it of all
         if waiting := next((w for place in folders if (w := self._not_due(place, path, now))), None):
             return waiting
-        return self._looked_up(found, (path, os.path.dirname(path), *folders), path, now)
+        return self._looked_up(refusal, (path, os.path.dirname(path), *folders), path, now)
 
     def moved(self, path: str, destination: str) -> list[Waiting]:
         """Forget what was said against the places of a move that has succeeded; give it."""
@@ -129,35 +129,35 @@ class Refusals:
         self._free[place] = now + _FREE_SECONDS, is_sticky
 
     def _looked_up(
-        self, found: refusals.Refusal | None, places: tuple[str, ...], path: str, now: float
+        self, refusal: refusals.Refusal | None, places: tuple[str, ...], path: str, now: float
     ) -> Waiting | None:
-        if found is None:
+        if refusal is None:
             return self._unless_due(places, path, now)
-        known = self._known.get(found.place)
-        if known is not None and known.prober == path and now < known.until:
+        earlier = self._known.get(refusal.place)
+        if earlier is not None and earlier.prober == path and now < earlier.until:
             return None
-        may_be_tried = known is None and not found.is_certain
-        attempts = 0 if known is None else known.attempts
+        may_be_tried = earlier is None and not refusal.is_certain
+        attempts = 0 if earlier is None else earlier.attempts
         prober = path if may_be_tried else ""
-        waiting = self._note(found.place, Waiting(found.why, now + LOOK_AGAIN_SECONDS, attempts, prober))
+        waiting = self._note(refusal.place, Waiting(refusal.why, now + LOOK_AGAIN_SECONDS, attempts, prober))
         return None if may_be_tried else waiting
 
     def _not_due(self, place: str, path: str, now: float) -> Waiting | None:
-        known = self._known.get(place)
-        return known if known is not None and now < known.until and known.prober != path else None
+        earlier = self._known.get(place)
+        return earlier if earlier is not None and now < earlier.until and earlier.prober != path else None
 
     def _unless_due(self, places: tuple[str, ...], path: str, now: float) -> Waiting | None:
         for place in places:
             if waiting := self._not_due(place, path, now):
                 return waiting
-            known = self._known.get(place)
-            if known is not None and now >= known.until:
-                known.until, known.prober = now + PAUSES.after(max(1, known.attempts)), path
+            earlier = self._known.get(place)
+            if earlier is not None and now >= earlier.until:
+                earlier.until, earlier.prober = now + PAUSES.after(max(1, earlier.attempts)), path
         return None
 
     def _note(self, place: str, waiting: Waiting) -> Waiting:
-        known = self._known.pop(place, None)
-        waiting.is_reported = known is not None and known.is_reported and known.why == waiting.why
+        earlier = self._known.pop(place, None)
+        waiting.is_reported = earlier is not None and earlier.is_reported and earlier.why == waiting.why
         if len(self._known) >= _PLACES_REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[place] = waiting
@@ -166,11 +166,11 @@ class Refusals:
 
 def _below(root: str, folder: str) -> tuple[str, ...]:
     """Give a folder and those above it, up to the root but without it: the nearest one that is there may refuse."""
-    found = []
+    folders = []
     while len(folder) > len(root):
-        found.append(folder)
+        folders.append(folder)
         folder = os.path.dirname(folder)
-    return tuple(found)
+    return tuple(folders)
 
 
 class LeftBehind:

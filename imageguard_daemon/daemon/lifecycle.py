@@ -95,7 +95,7 @@ class Daemon:
         self._signals.listen()
         setup_folders.warn_of_missing_log(self._settings)
         setup_folders.warn_of_names_let_through(self._settings)
-        self._stall_watch.start()
+        self._stall_watch.start()  # from here on a disk that does not answer is named, and a stop signal is heard
         audit = self._open_log()
         try:
             sources = {source.name: source for source in self._settings.sources}

@@ -112,15 +112,15 @@ def _sidecars(candidate: Candidate, source: ServedSource) -> dict[str, tuple[str
     Of two names that differ by case alone, and may be one file on SMB or a card, the other is left: if it is a file of
     its own, it follows its image as a late one.
     """
-    found: dict[str, tuple[str, str, FileIdentity]] = {}
+    sidecars: dict[str, tuple[str, str, FileIdentity]] = {}
     for relative_path in source.inbox.selection.sidecars_of(candidate.relative_path):
         path = source.path_of(relative_path)
         if not os.access(path, os.F_OK):  # the rule, a dozen times for each image: an error of open(2) costs far more
             continue
         contents = contents_of(path, SIDECAR_BYTES)
-        if contents is not None and not any(_may_be_one_file((path, *contents), known) for known in found.values()):
-            found[sidecar_ending(relative_path, candidate.relative_path)] = (path, *contents)
-    return found
+        if contents is not None and not any(_may_be_one_file((path, *contents), other) for other in sidecars.values()):
+            sidecars[sidecar_ending(relative_path, candidate.relative_path)] = (path, *contents)
+    return sidecars
 
 
 def _may_be_one_file(one: tuple[str, str, FileIdentity], other: tuple[str, str, FileIdentity]) -> bool:
@@ -215,6 +215,8 @@ def carry_out(moves: Sequence[FileMove], folders: Folders) -> None:
         DataError, StorageError: the disk or the folders cannot be trusted; the intents stay open for recovery.
     """
     with ExitStack() as held:
+        # The leases of all are held from before the first old name goes until the folders of all are synced: whoever
+        # had opened a file by its old name has met its lease by the time that it is proved.
         for move in moves:
             move.hold(folders, held)
         sync_all([file.held for move in moves for file in move.held])  # or a new name could lead to lost bytes

@@ -200,7 +200,7 @@ class LateSidecars:
         """Move a sidecar to its image; say why it has to wait for that instead, if it has to."""
         owners = source.inbox.selection.owners_of(sidecar.relative_path)
         lacking = ((self._audit.image_lacking_sidecar(sidecar.source, *owner), owner[1]) for owner in owners)
-        filed, ending = next((found for found in lacking if found[0] is not None), (None, ""))
+        filed, ending = next((image for image in lacking if image[0] is not None), (None, ""))
         if filed is None:
             return "its image has not been filed"
         image = self._today(filed[1], sidecar)

@@ -279,6 +279,7 @@ class Pipeline(Part):
         """Decide, record the intents, then move, in this order; give the files whose image has moved."""
         judged = judge(self._without_duplicates(group, source, now), source)
         judged = [file for file in judged if self._left_behind.may_move(file, now)]
+        # Before anything moves: whatever is cut off from here on, the next start knows of it.
         with self._metrics.timed("record"):
             recorded = self._audit.record_intents(judged)
         candidates = [file.candidate for file in judged]

@@ -82,7 +82,7 @@ class Recovery:
             folders.sync()  # before the records say that it is so
         self.audit.record_relocations(relocated)  # first: without an outcome all of this is done again
         self.audit.record_outcomes(outcomes)
-        for outcome in outcomes:
+        for outcome in outcomes:  # not before: while the log takes none, their files go on waiting
             self._left_open.pop(outcome.intent_id, None)
         return outcomes
 
@@ -143,9 +143,9 @@ class Recovery:
         return any(path.startswith(os.path.join(root, "")) for root in self._roots)
 
     def _leave_open(self, left: LeftOpen) -> None:
-        known = self._left_open.get(left.recorded.intent_id)
+        earlier = self._left_open.get(left.recorded.intent_id)
         self._left_open[left.recorded.intent_id] = left
-        if known is None or known.why != left.why:
+        if earlier is None or earlier.why != left.why:
             intent = left.recorded.intent
             path, destination = printable(intent.source_path), printable(intent.destination_path)
             log.error("left unfinished", path=path, destination=destination, why=left.why)
@@ -282,16 +282,16 @@ def _settle_aside(recorded: RecordedIntent, folders: Folders, *, keeps: bool) ->
     intent = recorded.intent
     folder, name = os.path.split(intent.source_path)
     path = os.path.join(folder, aside_name(recorded.intent_id))
-    found, status = _at_source(path, intent, folders), _identity(path, folders)
-    if found is Presence.absent or status is None:
+    presence, status = _at_source(path, intent, folders), _identity(path, folders)
+    if presence is Presence.absent or status is None:
         return
     aside = (folders.descriptor(folder), os.path.basename(path))
     published = _presence(intent.destination_path, intent, folders) is Presence.same
-    if published and found is Presence.same:
+    if published and presence is Presence.same:
         sync(folders.descriptor(os.path.dirname(intent.destination_path)), intent.destination_path)
         if not (keeps and _may_be_written(aside)):
             os.unlink(aside[1], dir_fd=aside[0])
-    elif found is Presence.other and status.size_bytes == 0:  # what only kept the name
+    elif presence is Presence.other and status.size_bytes == 0:  # what only kept the name
         os.unlink(aside[1], dir_fd=aside[0])
     else:
         put_back(aside, (aside[0], name), intent.sha256)
@@ -299,12 +299,12 @@ def _settle_aside(recorded: RecordedIntent, folders: Folders, *, keeps: bool) ->
 
 def _at_source(path: str, intent: Intent, folders: Folders) -> Presence:
     """Look at a file of the inbox: one that is being written is a new upload, whatever it still contains."""
-    found = _presence(path, intent, folders)
-    if found is not Presence.same:
-        return found
+    presence = _presence(path, intent, folders)
+    if presence is not Presence.same:
+        return presence
     folder, name = os.path.split(path)
     with opened(name, folders.descriptor(folder)) as descriptor, read_lease(descriptor) as writers:
-        return Presence.other if writers is Writers.some else found
+        return Presence.other if writers is Writers.some else presence
 
 
 def _presence(path: str, intent: Intent, folders: Folders) -> Presence:

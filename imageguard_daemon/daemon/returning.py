@@ -71,17 +71,17 @@ class Comparisons(Generic[K]):
 
     def step(self) -> list[tuple[K, bool | OSError]]:
         """Read on for a moment; give what has been found out: whether the bytes are the judged ones, or why not."""
-        found: list[tuple[K, bool | OSError]] = []
+        answers: list[tuple[K, bool | OSError]] = []
         until = time.monotonic() + SECONDS_PER_STEP
         while self._line:
             key, steps = self._line[0]
             answer = _next(steps)
             if answer is not None:
                 self._line.popleft()
-                found.append((key, answer))
+                answers.append((key, answer))
             if time.monotonic() >= until:
                 break
-        return found
+        return answers
 
 
 def _next(steps: Generator[None, None, bool]) -> bool | OSError | None:
@@ -119,7 +119,7 @@ class Returning:
     _next_look_at: float = 0.0
 
     def remember(self, files: Sequence[RecordedIntent], now: float) -> None:
-        """Look after the files of an image that has just moved; for the old files of copies see `keeping`."""
+        """Look after the files of an image that has just moved; for the old files of copies see `KeptSources`."""
         image = files[0].intent
         seen = regular_file_at(image.destination_path)
         if seen is not None and seen.device == image.identity.device:
@@ -140,27 +140,27 @@ class Returning:
         for _ in range(min(len(self._filed), LOOKS_AT_A_TIME)):
             filed = self._filed.popleft()
             image = filed.files[0].intent
-            found = regular_file_at(image.destination_path)
-            if found is None:
+            current = regular_file_at(image.destination_path)
+            if current is None:
                 continue  # taken on by others
             try:
-                if found.inode != filed.seen.inode and not _numbers_anew(image.destination_path):
+                if current.inode != filed.seen.inode and not _numbers_anew(image.destination_path):
                     continue  # another file bears its name
             except OSError:  # who cannot ask does not know, and looks again
                 self._look_again(filed, now)
                 continue
-            if found.size_bytes != image.identity.size_bytes:
+            if current.size_bytes != image.identity.size_bytes:
                 outcomes += self._return(filed)
-            elif found.looks_like(filed.looks):
-                self._look_again(replace(filed, seen=found, looks=found), now)
+            elif current.looks_like(filed.looks):
+                self._look_again(replace(filed, seen=current, looks=current), now)
             else:
-                self._comparisons.begin((filed, found), image.destination_path, image)
-        for (filed, found), is_same in self._comparisons.step():
+                self._comparisons.begin((filed, current), image.destination_path, image)
+        for (filed, current), is_same in self._comparisons.step():
             if is_same is False:
                 outcomes += self._return(filed)
             else:  # who cannot read it does not know, and looks again
                 is_known = is_same is True
-                self._look_again(replace(filed, seen=found, looks=found if is_known else filed.looks), now)
+                self._look_again(replace(filed, seen=current, looks=current if is_known else filed.looks), now)
         return outcomes
 
     def _look_again(self, filed: _Filed, now: float) -> None:
@@ -315,16 +315,16 @@ class KeptSources:
 
     def _look(self, path: str, kept: _Kept, now: float) -> bool:
         """Look at one file; tell whether it has changed and was given back."""
-        found = regular_file_at(path)
-        if found is None:
+        current = regular_file_at(path)
+        if current is None:
             return False  # taken away by others
-        if found.size_bytes != kept.size_bytes:
+        if current.size_bytes != kept.size_bytes:
             return self._after_look(path, kept, partial(self._give_back, path, kept))
-        if found.mtime_ns == kept.mtime_ns and now >= kept.until:
+        if current.mtime_ns == kept.mtime_ns and now >= kept.until:
             self._after_look(path, kept, partial(self._drop, path))
             return False
-        if found.mtime_ns != kept.mtime_ns and not kept.is_compared:
-            self._comparisons.begin((path, found.mtime_ns), path, kept.recorded.intent)
+        if current.mtime_ns != kept.mtime_ns and not kept.is_compared:
+            self._comparisons.begin((path, current.mtime_ns), path, kept.recorded.intent)
             kept = replace(kept, is_compared=True)
         self._kept[path] = kept
         return False

@@ -137,5 +137,5 @@ def _pending(signals: tuple[signal.Signals, ...]) -> bool:
 
 def waiting(state_folder: Path, process_id: int | None) -> dict[str, Any] | None:
     """Give what a daemon waits for, as its thread has written it; None when it waits for nothing."""
-    found = _STATE.read_plain(state_folder)
-    return found if found and found["process_id"] == process_id else None
+    content = _STATE.read_plain(state_folder)
+    return content if content and content["process_id"] == process_id else None

@@ -161,4 +161,5 @@ def _enter(parent: int, name: str, *, make: bool) -> int:
         pass  # somebody was faster
     else:
         sync(parent, name)
+    # No link is followed here either: others may have put one in its place since.
     return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)

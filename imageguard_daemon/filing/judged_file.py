@@ -68,8 +68,10 @@ def _copy_attributes(source: int, target: int) -> None:
 
 def is_judged(file: int, intent: Intent) -> bool:
     """Tell whether an open file is the one that was judged, with the bytes that it had."""
-    found = FileIdentity.from_stat(os.fstat(file))
-    return found.same_content_as(intent.identity) or (_may_be(found, intent, file) and sha256_of(file) == intent.sha256)
+    current = FileIdentity.from_stat(os.fstat(file))
+    return current.same_content_as(intent.identity) or (
+        _may_be(current, intent, file) and sha256_of(file) == intent.sha256
+    )
 
 
 def is_as_it_was(file: int, intent: Intent) -> bool:
@@ -77,20 +79,20 @@ def is_as_it_was(file: int, intent: Intent) -> bool:
 
     Behind FUSE the time of an earlier change of name may be told late (bindfs): there its bytes say so.
     """
-    found = FileIdentity.from_stat(os.fstat(file))
-    return found == intent.identity or (_may_be(found, intent, file) and sha256_of(file) == intent.sha256)
+    current = FileIdentity.from_stat(os.fstat(file))
+    return current == intent.identity or (_may_be(current, intent, file) and sha256_of(file) == intent.sha256)
 
 
 def bears_judged(name: Name, status: os.stat_result, intent: Intent) -> bool:
     """Tell whether what bears a name, with this status, is what was judged; OSError when that cannot be looked at."""
-    found = FileIdentity.from_stat(status)
-    if found.same_content_as(intent.identity):
+    current = FileIdentity.from_stat(status)
+    if current.same_content_as(intent.identity):
         return True
-    if not _may_be(found, intent, name[0]):
+    if not _may_be(current, intent, name[0]):
         return False
     with opened(name[1], name[0]) as descriptor:
         identity = FileIdentity.from_stat(os.fstat(descriptor))
-        return identity.looks_like(found) and sha256_of(descriptor) == intent.sha256
+        return identity.looks_like(current) and sha256_of(descriptor) == intent.sha256
 
 
 def is_copied_or_numbered_anew(name: Name, status: os.stat_result, intent: Intent) -> bool:
@@ -120,5 +122,5 @@ def compare_bytes(path: str, intent: Intent) -> Generator[None, None, bool]:
         return digest.hexdigest() == intent.sha256
 
 
-def _may_be(found: FileIdentity, intent: Intent, on: int) -> bool:
-    return found.looks_like(intent.identity) and not file_system_of(on).keeps_numbers
+def _may_be(current: FileIdentity, intent: Intent, on: int) -> bool:
+    return current.looks_like(intent.identity) and not file_system_of(on).keeps_numbers

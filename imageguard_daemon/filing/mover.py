@@ -207,6 +207,7 @@ class Move:
         self._file = os.open(self._source_name, READ_ONLY_NO_TRAPS, dir_fd=self._source_folder)
         self._held.callback(os.close, self._file)
         self._inode = renaming.inode_of(self._file)
+        # The lease before the look: who opens the file to write after the look meets it, and is noticed in the end.
         writers = self._held.enter_context(read_lease(self._file))
         if writers is Writers.some:
             raise ChangedError("is being written again")

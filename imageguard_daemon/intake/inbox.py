@@ -142,10 +142,10 @@ class Inbox:
     def skip(self, candidate: Candidate, state: FileIdentity | None) -> None:
         """Leave a file alone as long as it is in this state."""
         key = hash((candidate.relative_path, state))
-        for known in (self._skipped, self._met_again):
-            known[key] = None
-            if len(known) > SKIPPED_REMEMBERED:
-                del known[next(iter(known))]  # it is merely measured once more
+        for states in (self._skipped, self._met_again):
+            states[key] = None
+            if len(states) > SKIPPED_REMEMBERED:
+                del states[next(iter(states))]  # it is merely measured once more
 
     def review(self, candidate: Candidate) -> None:
         """Forget a failed file that went, and give one that changed, if only its permissions, another chance."""
@@ -196,7 +196,7 @@ class Inbox:
                 file_system = file_system_at(self._root)
                 self._reach = file_system.reach
                 self._files.unknown_writers.note_file_system(file_system)
-            self._watcher.start()
+            self._watcher.start()  # before the walk: what arrives meanwhile has an event, or is met
             self._next_walk_at = now
         self._watched = identity
 

@@ -105,11 +105,12 @@ def confine(memory_bytes: int, *, threads_needed: bool = False) -> None:
     if threads != 1:
         raise RuntimeError(f"a process with {threads} threads cannot be confined")
     _limit(memory_bytes, threads_needed=threads_needed)
+    # The kernel confines whoever is not root only where no program that it starts can gain rights (landlock(7)).
     _require(_LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _LIBC.prctl(_PR_SET_MDWE, 1, 0, 0, 0)  # since Linux 6.3: memory is never writable and then executable
     if (version := _landlock_version()) > 0:
         _deny_files_and_network(version)
-    if _filter_known():
+    if _filter_known():  # last: it refuses the calls that the layers above are made of
         _filter_system_calls(threads_needed=threads_needed)
 
 

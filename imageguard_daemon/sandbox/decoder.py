@@ -241,6 +241,7 @@ def _serve_one(line: socket.socket, task: Task[Any], notes: "_Notes") -> bool:
 
 
 def _allow_processor_seconds(seconds: int) -> None:
+    # RLIMIT_CPU counts from the start of the process, over all images that it has decoded.
     used = resource.getrusage(resource.RUSAGE_SELF)
     most = math.ceil(used.ru_utime + used.ru_stime) + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))

@@ -39,9 +39,9 @@ def main() -> None:
 def _task(order: wire.Message) -> Task[bytes]:
     """Load what is to be done, and no more: who makes thumbnails needs nothing that measures."""
     module = import_module(f"imageguard_daemon.sandbox.tasks.{order.facts['task']}")
-    made: Task[Any] = module.task(wire.taken_contents(order))
-    made.prepare()
-    return made.unread()
+    task: Task[Any] = module.task(wire.taken_contents(order))
+    task.prepare()
+    return task.unread()
 
 
 def _serve(line: socket.socket, memory_bytes: int, task: Task[bytes]) -> None:

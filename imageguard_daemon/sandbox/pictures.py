@@ -33,18 +33,18 @@ def thumbnails_of(wanted: Mapping[int, tuple[Path, str]], settings: "Scoring") -
     picture is still one.
     """
     maker = ThumbnailMaker(settings)
-    found = {}
+    thumbnails = {}
     try:
         for number, (path, sha256) in wanted.items():
             data = contents_of(path, sha256)
             with suppress(RetryableError):
                 if data and (jpeg := maker.make(data)):
-                    found[number] = jpeg
+                    thumbnails[number] = jpeg
     except UnavailableError:
         pass  # a report without pictures is still one
     finally:
         maker.close()
-    return found
+    return thumbnails
 
 
 def contents_of(path: Path, sha256: str) -> bytes:

@@ -58,10 +58,10 @@ def _environment() -> dict[str, str]:
     Dask has the C library give memory back at once, which costs a third more for each image; and a confined decoder
     can start no thread.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     if sysconfig.get_path("purelib") != _HOME:  # whatever put it onto the path here does not do so there
-        kept["PYTHONPATH"] = os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), _HOME)))
-    return OPENCV_ENVIRONMENT | kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), _HOME)))
+    return OPENCV_ENVIRONMENT | environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, slots=True)

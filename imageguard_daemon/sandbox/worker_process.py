@@ -156,10 +156,10 @@ class Worker:
             raise ValueError("a file is begun with a decoder")
         contents = wire.sealed_copy(data)
         try:
-            found = self.decoder.ask(contents, self.limits, self.seconds)
+            measured = self.decoder.ask(contents, self.limits, self.seconds)
         finally:
             os.close(contents)
-        return compared(replace(found, sha256=hashlib.sha256(data).hexdigest()), data, said)
+        return compared(replace(measured, sha256=hashlib.sha256(data).hexdigest()), data, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,26 +190,26 @@ def said_of(path: str) -> list[Said]:
     return said
 
 
-def compared(found: Measurement, data: bytes, said: list[Said]) -> Measurement:
+def compared(measured: Measurement, data: bytes, said: list[Said]) -> Measurement:
     """Call an image `corrupt` whose bytes are not those that its sender had."""
-    for one in said:
-        algorithm, digits = one.digest.algorithm, one.digest.digits
-        has = found.sha256 if algorithm == "sha256" else hashlib.md5(data, usedforsecurity=False).hexdigest()
+    for stated in said:
+        algorithm, digits = stated.digest.algorithm, stated.digest.digits
+        has = measured.sha256 if algorithm == "sha256" else hashlib.md5(data, usedforsecurity=False).hexdigest()
         if has != digits:
-            message = f"its {checksums.SHOWN[algorithm]} is not the one in {printable(one.by)}"
-            detail = f"{message}; {found.detail}" if found.detail else message
-            return replace(found, measures=None, issue="corrupt", detail=detail)
-    return found
+            message = f"its {checksums.SHOWN[algorithm]} is not the one in {printable(stated.by)}"
+            detail = f"{message}; {measured.detail}" if measured.detail else message
+            return replace(measured, measures=None, issue="corrupt", detail=detail)
+    return measured
 
 
 def _list(path: str) -> Listed | None:
     if not os.access(path, os.F_OK):  # the rule, and asked of every image: cheaper than an error
         return None
-    known = _lists.get(path)
-    if known is not None:
+    remembered = _lists.get(path)
+    if remembered is not None:
         with suppress(OSError):
-            if known[0] == FileIdentity.from_stat(os.lstat(path)):
-                return known[1]
+            if remembered[0] == FileIdentity.from_stat(os.lstat(path)):
+                return remembered[1]
     contents = _contents(path, LIST_BYTES)
     if contents is None:
         return None

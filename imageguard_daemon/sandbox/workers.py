@@ -175,7 +175,7 @@ class Workers:
                     self._results.put(result)  # nobody hands out anything any more: whoever asks again is told again
                     raise result
                 collected.append(result)
-        self._in_work.difference_update(one.candidate for one in collected)
+        self._in_work.difference_update(finished.candidate for finished in collected)
         return collected
 
     def begin_nothing_more(self) -> None:
@@ -233,7 +233,7 @@ class Workers:
 
     def _hand_out(self) -> None:
         """Give each worker the next files; the one with the fewest first."""
-        for process in sorted(self._processes, key=lambda one: len(one.tasks)):
+        for process in sorted(self._processes, key=lambda process: len(process.tasks)):
             for _ in range(process.room):
                 try:
                     task = self._waiting.popleft()
@@ -288,7 +288,7 @@ class Workers:
         if not self._unannounced:
             return
         now = time.monotonic()
-        is_idle = not self._waiting and any(one.room for one in self._processes)
+        is_idle = not self._waiting and any(process.room for process in self._processes)
         if is_idle or self._unannounced >= _GATHER_FILES or now >= self._announced_at + _GATHER_SECONDS:
             self._announced_at, self._unannounced = now, 0
             self._wake()
@@ -308,7 +308,7 @@ class Workers:
         if task is not None and hung and process.progress.is_reading:
             self._after_disk_hung(task, others)
             return
-        self._waiting.extendleft(reversed(others))
+        self._waiting.extendleft(reversed(others))  # in front, in their order: they have waited longest
         if task is not None:
             self._after_loss(task, self._loss(code, hung=hung))
             return
@@ -331,8 +331,8 @@ class Workers:
             while True:
                 waiting.append(self._waiting.popleft())
         source = task.candidate.source
-        self._waiting.extend(one for one in (*others, *waiting) if one.candidate.source != source)
-        same = deque(one for one in (*others, *waiting) if one.candidate.source == source)
+        self._waiting.extend(task for task in (*others, *waiting) if task.candidate.source != source)
+        same = deque(task for task in (*others, *waiting) if task.candidate.source == source)
         self._let_go(same, NotBegunError("not begun: its disk hangs"))
 
     def _let_go(self, tasks: "deque[Task]", error: ImageguardError) -> None:
@@ -405,8 +405,8 @@ def measure_files(
                 paths_taken = list(islice(waiting, capacity))
                 exhausted = len(paths_taken) < capacity
                 workers.submit([(Candidate("", path), path) for path in paths_taken])
-            for one in workers.finished():
-                yield one
+            for finished in workers.finished():
+                yield finished
                 check()
             if workers.in_work and (exhausted or not workers.capacity):
                 news.wait(_LONGEST_WAIT_SECONDS)

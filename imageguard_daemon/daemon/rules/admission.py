@@ -74,18 +74,18 @@ class Doubts:
 
     def believe_at(self, candidate: Candidate, now: float) -> float | None:
         """Say when a doubtful verdict on a candidate may be believed; None when it may be now."""
-        known = self._doubts.pop(candidate, None)
+        doubt = self._doubts.pop(candidate, None)
         if candidate.still_since is None:
             return None
         since = candidate.still_since
-        if known is not None and known.settled == candidate.settled:
-            since = min(since, known.since)
+        if doubt is not None and doubt.settled == candidate.settled:
+            since = min(since, doubt.since)
         believe_at = since + self.settle_seconds
         if now >= believe_at:
             return None
         self._forget_old(now)
         if len(self._doubts) < CAPACITY:
-            self._doubts[candidate] = _Doubt(candidate.settled, since, known.first_at if known else now)
+            self._doubts[candidate] = _Doubt(candidate.settled, since, doubt.first_at if doubt else now)
         return believe_at
 
     def worth_waiting_for(self, now: float) -> Iterator[Candidate]:
@@ -152,20 +152,20 @@ def sort_out(pairs: Sequence[Pair], filed: Mapping[str, str], policy: Policy) ->
     """Sort a group by what is known of contents: `filed` has where each that was filed before is."""
     if policy == "accept":
         return SortedOut(to_judge=list(pairs))
-    found = SortedOut()
+    sorted_out = SortedOut()
     met: set[str] = set()
     for candidate, measurement in pairs:
         place = filed.get(measurement.sha256)
         if place is None and measurement.sha256 in met:
-            found.later.append(candidate)
+            sorted_out.later.append(candidate)
         elif place is None:
-            found.to_judge.append((candidate, measurement))
+            sorted_out.to_judge.append((candidate, measurement))
         elif policy == "skip":
-            found.skipped.append((candidate, measurement, place))
+            sorted_out.skipped.append((candidate, measurement, place))
         else:
-            found.to_judge.append((candidate, _marked(measurement, place)))
+            sorted_out.to_judge.append((candidate, _marked(measurement, place)))
         met.add(measurement.sha256)
-    return found
+    return sorted_out
 
 
 def _marked(measurement: Measurement, place: str) -> Measurement:

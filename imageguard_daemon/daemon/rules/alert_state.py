@@ -40,12 +40,12 @@ class AlertState:
         self._forget(now)
         there = {(finding.kind, finding.subject) for finding in findings}
         self._seen_at.update(dict.fromkeys(there, now))
-        made = [
+        alerts = [
             Alert(now, finding.kind, finding.subject, finding.sentence_with_command, channel, finding.evidence)
             for finding in findings
             for channel in channels
         ]
-        new = [alert for alert in made if alert.key not in self._alerts]
+        new = [alert for alert in alerts if alert.key not in self._alerts]
         return _of_first_findings([*new, *self._over(channels, now)])
 
     def _over(self, channels: Sequence[str], now: datetime) -> list[Alert]:
@@ -96,8 +96,8 @@ class AlertState:
 
     def _forget(self, now: datetime) -> None:
         # What seems to come from the future is forgotten, too: the clock was put back, and would silence us for long.
-        kept = {key: alert for key, alert in self._alerts.items() if self._is_kept(alert, now)}
-        self._alerts = kept
+        alerts = {key: alert for key, alert in self._alerts.items() if self._is_kept(alert, now)}
+        self._alerts = alerts
         self._seen_at = {key: min(seen_at, now) for key, seen_at in self._seen_at.items()}
 
     def _is_kept(self, alert: Alert, now: datetime) -> bool:

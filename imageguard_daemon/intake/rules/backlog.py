@@ -82,7 +82,7 @@ class Backlog:
     def oldest(self) -> Candidate | None:
         """The candidate that arrived first, of those that are next in their source."""
         heads = (queue[0] for queue in self._waiting.values())
-        return min(heads, key=lambda one: one.settled.ctime_ns if one.settled else 0, default=None)
+        return min(heads, key=lambda candidate: candidate.settled.ctime_ns if candidate.settled else 0, default=None)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -172,7 +172,7 @@ class Backlog:
         self._failures.pop(failure.candidate, None)
         if len(self._failures) >= REMEMBERED_FAILURES:
             # What is forgotten is merely tried again early; what only waits is forgotten before what failed.
-            waiting = (candidate for candidate, known in self._failures.items() if not known.attempts)
+            waiting = (candidate for candidate, failure in self._failures.items() if not failure.attempts)
             oldest = next(waiting, next(iter(self._failures)))
             del self._failures[oldest]
             self._set_aside.discard(oldest)

@@ -161,7 +161,8 @@ class Selection:
         if suffix.lower() in self.image_suffixes:
             yield [stem], suffix + ending
         if ending.lower() in self.sidecar_suffixes:
-            yield [stem + either for one in sorted(self.image_suffixes) for either in (one, one.upper())], ending
+            suffixes = [either for image in sorted(self.image_suffixes) for either in (image, image.upper())]
+            yield [stem + image_suffix for image_suffix in suffixes], ending
 
 
 def unprotected(settings: Intake) -> tuple[str, ...]:

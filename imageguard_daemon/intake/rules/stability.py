@@ -49,15 +49,15 @@ class Settling:
 
     def observe(self, path: str, seen: Seen, now: float) -> None:
         """Note what a file looks like now; a look that differs from the last one starts its wait again."""
-        known = self._line.get(path)
-        if known is None and not self.full:
+        still = self._line.get(path)
+        if still is None and not self.full:
             if len(self._line) >= self.capacity:
                 self._send_one_away()
             if hash(path) in self._sent_away:
                 self.restart(path, seen, now)
             else:
                 self._line[path] = _Still(seen, now)
-        elif known is not None and known.seen != seen:
+        elif still is not None and still.seen != seen:
             self.restart(path, seen, now)
 
     def restart(self, path: str, seen: Seen, now: float) -> None:

@@ -37,15 +37,15 @@ def run(data: bytes, limits: Limits) -> bytes:
     """Give an image's map, packed; a bad or tiny image gives one without tiles."""
     try:
         picture = decode(data, replace(limits, working_long_side=MAP_SIDE))
-        found = area_map(picture.grey, MAP_SIDE)
-        if found is not None and picture.image_format not in _TURNED_BY_DECODER:
+        tiles = area_map(picture.grey, MAP_SIDE)
+        if tiles is not None and picture.image_format not in _TURNED_BY_DECODER:
             with Image.open(io.BytesIO(data), formats=[picture.image_format]) as image:
-                found = turned(found, facts_of_image(image)[0])
+                tiles = turned(tiles, facts_of_image(image)[0])
     except ImageError:
-        found = None
+        tiles = None
     except Exception:  # noqa: BLE001 - whatever a decoder says of hostile bytes, there is no map
-        found = None
-    return _packed(found) if found is not None else NO_AREAS
+        tiles = None
+    return _packed(tiles) if tiles is not None else NO_AREAS
 
 
 def prepare() -> None:
@@ -60,11 +60,11 @@ def prove() -> str:
     return size_complaint((picture.width, picture.height))
 
 
-def _packed(found: AreaMap) -> bytes:
-    rows, columns = found.blur_sigma_px.shape
-    blur = np.nan_to_num(found.blur_sigma_px * BLUR_STEPS_PER_PX)
-    parts = (blur, found.black * SHARE_STEPS, found.white * SHARE_STEPS)
-    return pack_areas((found.width, found.height, rows, columns), b"".join(map(_bytes, parts)))
+def _packed(tiles: AreaMap) -> bytes:
+    rows, columns = tiles.blur_sigma_px.shape
+    blur = np.nan_to_num(tiles.blur_sigma_px * BLUR_STEPS_PER_PX)
+    parts = (blur, tiles.black * SHARE_STEPS, tiles.white * SHARE_STEPS)
+    return pack_areas((tiles.width, tiles.height, rows, columns), b"".join(map(_bytes, parts)))
 
 
 def _bytes(values: Floats) -> bytes:

@@ -28,5 +28,5 @@ def measuring(measure: measurement.Measure) -> Task[Measurement]:
 
 def prove() -> str:
     """Measure a known picture; say what is wrong, if anything is."""
-    found = measurement.measure_bytes(KNOWN_PICTURE, Limits())
-    return size_complaint(found.measures and (found.measures.width, found.measures.height), found.detail)
+    measured = measurement.measure_bytes(KNOWN_PICTURE, Limits())
+    return size_complaint(measured.measures and (measured.measures.width, measured.measures.height), measured.detail)
