@@ -86,7 +86,7 @@ OTHER_BLOCKS: dict[tuple[str, str], str] = {
     ("docs/audit-log.md", "-- DuckDB"): "another program, which is no dependency",
     ("docs/recipes.md", "# .pre-commit-config.yaml"): "of another program: tests/test_publishing.py has the hook",
     ("docs/recipes.md", "# .github/workflows/images.yml"): "tests/test_publishing.py holds it against its schema",
-    ("docs/recipes.md", "# dvc.yaml"): "of another program; the commands in it are those of docs/manifests.md",
+    ("docs/recipes.md", "# dvc.yaml"): "of another program; its commands are tried by the page's first part",
     ("docs/audit-log.md", "-- duckdb"): "another program, which is no dependency",
 }
 """Blocks by document and beginning that are neither commands nor Python, configuration, JSON or INI files of ours."""
@@ -122,7 +122,7 @@ if os.path.isdir("/srv/ingest/accepted"):
     subprocess.run([sys.executable, *command.split()], check=True)
 """
 PRELUDES: dict[str, str] = {
-    "docs/manifests.md": _EXPORTED,
+    "docs/recipes.md": _EXPORTED,
     "docs/backfill.md": _RESULTS,
     "README.md": "transform = None",
     "docs/pytorch.md": "transform = None",
