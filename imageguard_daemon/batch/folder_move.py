@@ -22,7 +22,7 @@ from imageguard_daemon.config import Settings, Source
 from imageguard_daemon.config_file import folder_conflicts
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.names import printable
-from imageguard_daemon.daemon.lifecycle import Daemon
+from imageguard_daemon.daemon.main_loop import Daemon
 from imageguard_daemon.daemon.parts import Snapshot
 from imageguard_daemon.daemon.status import StatusLine
 from imageguard_daemon.quality.readout import Readout, scorer_by

@@ -53,7 +53,7 @@ def run(
         if root is not None and config is None:
             _require_meant(settings)
         from imageguard_daemon.core.systemd import notify
-        from imageguard_daemon.daemon.lifecycle import Daemon
+        from imageguard_daemon.daemon.main_loop import Daemon
         from imageguard_daemon.daemon.status import StatusLine
 
         logs.configure(settings.logging.format, settings.logging.level, console)

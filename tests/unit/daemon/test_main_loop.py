@@ -1,6 +1,7 @@
 """The loop runs its parts in one order, from their start to their end."""
 
 import json
+import os
 import signal
 import threading
 from dataclasses import replace
@@ -9,9 +10,12 @@ import pytest
 from rich.console import Console
 
 from imageguard_daemon.config_file import load
+from imageguard_daemon.core.errors import (
+    NoInputError,
+)
+from imageguard_daemon.core.locks import RootLock
 from imageguard_daemon.daemon import main_loop, status
-from imageguard_daemon.daemon.lifecycle import Daemon
-from imageguard_daemon.daemon.main_loop import Waker
+from imageguard_daemon.daemon.main_loop import Daemon, Waker
 from imageguard_daemon.daemon.parts import Part
 from imageguard_daemon.daemon.status import StatusLine
 
@@ -80,3 +84,22 @@ def test_waking_ends_a_wait_from_any_thread():
     thread.join()
     waker.wait(0.0)  # nothing left: returns at once instead of failing
     waker.close()
+
+
+def test_a_start_that_lacks_a_folder_is_the_last_end(tmp_path):
+    """`status` says why nothing runs; but nothing of a start beside a daemon that is at work."""
+    file = tmp_path / "config.yaml"
+    file.write_text(f"root: root\nsources: [{{accepted: {tmp_path}/disk/accepted}}]")
+    settings = load(file)
+    starting = Daemon(settings, lambda: settings, StatusLine(Console()))
+    with pytest.raises(NoInputError):
+        starting.run()
+    found = status.read_ending(settings.state_folder)
+    assert found is not None
+    assert (found.exit_code, "disk/accepted is not there" in found.why) == (os.EX_NOINPUT, True)
+    (settings.state_folder / status.ENDING_FILE).unlink()
+    lock = RootLock(settings.state_folder)
+    with pytest.raises(NoInputError):
+        starting.run()
+    lock.release()
+    assert status.read_ending(settings.state_folder) is None
