@@ -50,14 +50,20 @@ def listed(data: bytes) -> Listed:
         parsed = _parsed(line)
         if parsed is None:
             bad_lines += 1
-        elif parsed[0] is not None:
-            of_names.setdefault(parsed[0].removeprefix(b"./"), {})[parsed[1].algorithm] = parsed[1]
+            continue
+        name, digest = parsed
+        if name is not None:
+            digests = of_names.setdefault(name.removeprefix(b"./"), {})
+            digests[digest.algorithm] = digest
     return Listed({name: tuple(digests.values()) for name, digests in of_names.items()}, bad_lines)
 
 
 def first_digest(data: bytes) -> Digest | None:
     """Give the first digest of a file that has that of one image."""
-    return next((parsed[1] for line in _lines(data) if (parsed := _parsed(line)) is not None), None)
+    for line in _lines(data):
+        if parsed := _parsed(line):
+            return parsed[1]
+    return None
 
 
 def _lines(data: bytes) -> Iterator[bytes]:

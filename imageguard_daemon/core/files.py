@@ -345,7 +345,8 @@ def _is_ours(descriptor: int, temporary: str, *, is_new: bool) -> bool:
         return False
     if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
         return False
-    if stat.S_ISREG(here.st_mode) and here.st_nlink == 1 and (is_new or here.st_uid == os.geteuid()):
+    is_plain = stat.S_ISREG(here.st_mode) and here.st_nlink == 1
+    if is_plain and (is_new or here.st_uid == os.geteuid()):
         return True
     _remove(temporary)
     return False

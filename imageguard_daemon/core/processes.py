@@ -210,7 +210,8 @@ class ChildProcess:
             new = (new + part)[-_SAID_BYTES * MAX_LINES :]
         self._said = (self._said + new)[-_SAID_BYTES:]
         *lines, _unfinished = (unfinished + new).decode(errors="replace").split("\n")
-        self._lines = [*self._lines, *(line[:_SAID_BYTES] for line in lines if line.strip())][-MAX_LINES:]
+        whole_lines = [line[:_SAID_BYTES] for line in lines if line.strip()]
+        self._lines = [*self._lines, *whole_lines][-MAX_LINES:]
 
     def _let_go(self) -> None:
         if self._process is not None and self._process.stderr is not None:

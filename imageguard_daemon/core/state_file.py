@@ -39,7 +39,8 @@ class StateFile(Generic[T]):
     def read(self, folder: Path, report: Callable[[str], None] = lambda _why: None) -> T | None:
         """Give what was written last; None when there is none, or it is damaged, which `report` is told."""
         try:
-            return cast("T", _value(self._kind, json.loads((folder / self.name).read_text(encoding="utf-8"))))
+            text = (folder / self.name).read_text(encoding="utf-8")
+            return cast("T", _value(self._kind, json.loads(text)))
         except FileNotFoundError:
             return None
         except OSError as error:

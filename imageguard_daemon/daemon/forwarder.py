@@ -332,7 +332,8 @@ class ForwarderProcess(Part):
         process_id = self._child.process_id
         own = self.status() or {}
         own = own if own.get("process_id") == process_id else {}
-        if own.get("last_error") or (own.get("state") in {"up to date", "behind"} and not own.get("records_behind")):
+        is_through = own.get("state") in {"up to date", "behind"} and not own.get("records_behind")
+        if own.get("last_error") or is_through:
             return False
         progress = (process_id, own.get("state"), own.get("records_sent"))
         if progress != self._progress:

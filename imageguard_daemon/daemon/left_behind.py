@@ -85,7 +85,7 @@ class Refusals:
     def of_source(self, path: str, now: float) -> Waiting | None:
         """Say why the file at `path` must wait; None when it may be tried, on behalf of all that wait with it."""
         places = (path, os.path.dirname(path))
-        if waiting := next((w for place in places if (w := self._not_due(place, path, now))), None):
+        if waiting := self._first_not_due(places, path, now):
             return waiting
         return self._looked_up(self._look_at_source(path, places[1], now), places, path, now)
 
@@ -95,7 +95,7 @@ class Refusals:
         refusal = self._look_at_destination(os.path.dirname(destination), root, now)
         if refusal is not None and refusal.place not in folders:
             refusal = None  # an attempt says it of all
-        if waiting := next((w for place in folders if (w := self._not_due(place, path, now))), None):
+        if waiting := self._first_not_due(folders, path, now):
             return waiting
         return self._looked_up(refusal, (path, os.path.dirname(path), *folders), path, now)
 
@@ -141,6 +141,12 @@ class Refusals:
         prober = path if may_be_tried else ""
         waiting = self._note(refusal.place, Waiting(refusal.why, now + LOOK_AGAIN_SECONDS, attempts, prober))
         return None if may_be_tried else waiting
+
+    def _first_not_due(self, places: tuple[str, ...], path: str, now: float) -> Waiting | None:
+        for place in places:
+            if waiting := self._not_due(place, path, now):
+                return waiting
+        return None
 
     def _not_due(self, place: str, path: str, now: float) -> Waiting | None:
         earlier = self._known.get(place)

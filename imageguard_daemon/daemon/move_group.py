@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 from imageguard_daemon.core.errors import RetryableError
 from imageguard_daemon.core.model import (
@@ -100,31 +101,42 @@ def _intents(candidate: Candidate, measurement: Measurement, source: ServedSourc
         measurement.sha256,
         measurement.identity,
     )
-    return [image] + [
-        Intent("sidecar", path, target.path(destinations.renamed_like(suffix, relative_path)), sha256, identity)
-        for suffix, (path, sha256, identity) in sidecars.items()
-    ]
+    intents = [image]
+    for ending, sidecar in sidecars.items():
+        destination = target.path(destinations.renamed_like(ending, relative_path))
+        intents.append(Intent("sidecar", sidecar.path, destination, sidecar.sha256, sidecar.identity))
+    return intents
 
 
-def _sidecars(candidate: Candidate, source: ServedSource) -> dict[str, tuple[str, str, FileIdentity]]:
-    """Find the sidecars beside an image: ending -> path, SHA-256, identity.
+class _Sidecar(NamedTuple):
+    path: str
+    sha256: str
+    identity: FileIdentity
+
+    def may_be(self, other: Self) -> bool:
+        """Tell whether both may be one file."""
+        is_alike = self.path.lower() == other.path.lower() and self.sha256 == other.sha256
+        return is_alike and self.identity.looks_like(other.identity)
+
+
+def _sidecars(candidate: Candidate, source: ServedSource) -> dict[str, _Sidecar]:
+    """Find the sidecars beside an image, by what each has after its stem.
 
     Of two names that differ by case alone, and may be one file on SMB or a card, the other is left: if it is a file of
     its own, it follows its image as a late one.
     """
-    sidecars: dict[str, tuple[str, str, FileIdentity]] = {}
+    sidecars: dict[str, _Sidecar] = {}
     for relative_path in source.inbox.selection.sidecars_of(candidate.relative_path):
         path = source.path_of(relative_path)
         if not os.access(path, os.F_OK):  # the rule, a dozen times for each image: an error of open(2) costs far more
             continue
         contents = contents_of(path, SIDECAR_BYTES)
-        if contents is not None and not any(_may_be_one_file((path, *contents), other) for other in sidecars.values()):
-            sidecars[sidecar_ending(relative_path, candidate.relative_path)] = (path, *contents)
+        if contents is None:
+            continue
+        sidecar = _Sidecar(path, *contents)
+        if not any(sidecar.may_be(other) for other in sidecars.values()):
+            sidecars[sidecar_ending(relative_path, candidate.relative_path)] = sidecar
     return sidecars
-
-
-def _may_be_one_file(one: tuple[str, str, FileIdentity], other: tuple[str, str, FileIdentity]) -> bool:
-    return one[0].lower() == other[0].lower() and one[1] == other[1] and one[2].looks_like(other[2])
 
 
 @dataclass(slots=True)

@@ -198,10 +198,11 @@ class LateSidecars:
 
     def _sent(self, sidecar: Candidate, source: ServedSource, now: float) -> str:
         """Move a sidecar to its image; say why it has to wait for that instead, if it has to."""
-        owners = source.inbox.selection.owners_of(sidecar.relative_path)
-        lacking = ((self._audit.image_lacking_sidecar(sidecar.source, *owner), owner[1]) for owner in owners)
-        filed, ending = next((image for image in lacking if image[0] is not None), (None, ""))
-        if filed is None:
+        for paths, ending in source.inbox.selection.owners_of(sidecar.relative_path):
+            filed = self._audit.image_lacking_sidecar(sidecar.source, paths, ending)
+            if filed is not None:
+                break
+        else:
             return "its image has not been filed"
         image = self._today(filed[1], sidecar)
         if image is None:
@@ -220,4 +221,7 @@ class LateSidecars:
         if self._places.has(image_path):
             return image_path
         today = self._places.of_filed(image_path, sidecar.source, len(PurePath(sidecar.relative_path).parts))
-        return next((path for path in today if self._places.has(path) and os.path.lexists(path)), None)
+        for path in today:
+            if self._places.has(path) and os.path.lexists(path):
+                return path
+        return None

@@ -44,7 +44,8 @@ class Recovery:
     def __init__(self, audit: AuditWriter, roots: Sequence[str], sources: Mapping[str, Source] | None = None) -> None:
         self.audit = audit
         self.places = Places(sources or {})
-        self._inboxes = [os.path.join(source.inbox, "") for source in (sources or {}).values()]
+        inboxes = [source.inbox for source in (sources or {}).values()]
+        self._inboxes = [os.path.join(inbox, "") for inbox in inboxes]
         self._roots = list(roots)
         self._left_open: dict[int, LeftOpen] = {}
 

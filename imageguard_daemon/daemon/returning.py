@@ -289,7 +289,9 @@ class KeptSources:
 
         Gives how many have changed and are new arrivals.
         """
-        came_back = sum(self._look(path, self._kept.pop(path), -math.inf) for path in list(self._kept))
+        came_back = 0
+        for path in list(self._kept):
+            came_back += self._look(path, self._kept.pop(path), -math.inf)
         while self._comparisons:
             came_back += self._compare()
         for path in list(self._kept):

@@ -38,7 +38,8 @@ class _Mount:
 
     def inside(self, real: str) -> str:
         """Give a path that it covers as its file system names it."""
-        return os.path.normpath(os.path.join(self.root, os.path.relpath(real, self.point)))
+        below = os.path.relpath(real, self.point)
+        return os.path.normpath(os.path.join(self.root, below))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,12 @@ def missing(remembered: Mapping[str, str]) -> dict[str, str]:
 
     A folder that is on a further mount by now is not missing anything.
     """
-    return {folder: place for folder, place in remembered.items() if len(origin(folder)) < len(place) and place != "/"}
+    unmounted = {}
+    for folder, place in remembered.items():
+        is_further_up = len(origin(folder)) < len(place)
+        if is_further_up and place != "/":
+            unmounted[folder] = place
+    return unmounted
 
 
 def disk_of(path: str) -> str:
@@ -159,7 +165,8 @@ def _mounts() -> list[_Mount]:
         for line in lines:
             fields, _, rest = line.partition(" - ")
             _, _, device, root, point, *_ = fields.split(" ")
-            mounts.append(_Mount(_unescaped(point), _unescaped(root), device, rest.split(" ", 1)[0]))
+            kind_of_it, _, _ = rest.partition(" ")
+            mounts.append(_Mount(_unescaped(point), _unescaped(root), device, kind_of_it))
     return mounts
 
 

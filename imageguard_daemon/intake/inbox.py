@@ -224,7 +224,8 @@ class Inbox:
             self._observe(relative_path, now)
 
     def _in_ignored_folder(self, relative_path: str) -> bool:
-        return any(self.selection.ignores(part) for part in relative_path.split(os.sep)[:-1])
+        *folders, _name = relative_path.split(os.sep)
+        return any(self.selection.ignores(folder) for folder in folders)
 
     def _observe_tree(self, relative_folder: str, now: float, until: float) -> None:
         """Look into a folder that was made or moved here: its files may have had no event of their own."""

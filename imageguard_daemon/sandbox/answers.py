@@ -33,6 +33,8 @@ BLUR_STEPS_PER_PX = 25
 """A blur of so many steps is one px; 0 is a tile in which nothing could be sharp."""
 SHARE_STEPS = 200
 NO_AREAS = _MAP_SIZE.pack(0, 0, 0, 0)
+_FORMATS = frozenset({*HANDLED, ""})
+_MEASURES = tuple(field.name for field in fields(Measures))
 _PLAIN_FACTS = tuple(field.name for field in fields(Measurement) if field.name not in {"measures", "identity"})
 Answer = Measurement | OSError | ImageguardError | Loss
 
@@ -63,12 +65,18 @@ def read_measurement(answer: bytes) -> Measurement:
 
 def _measurement(said: Any) -> Measurement:
     issue, image_format = said["issue"], said["image_format"]
-    measures = said["measures"] and Measures(**{f.name: _number(said["measures"][f.name]) for f in fields(Measures)})
-    if bool(measures) == bool(issue) or (issue and issue not in _ISSUES) or image_format not in {*HANDLED, ""}:
+    measures = said["measures"] and _measures(said["measures"])
+    is_one_of_both = bool(measures) != bool(issue)
+    is_sensible = (not issue or issue in _ISSUES) and image_format in _FORMATS
+    if not (is_one_of_both and is_sensible):
         raise ValueError("no such answer")
     if measures and not (measures.width >= 1 <= measures.height):
         raise ValueError("no such size")
     return Measurement("", measures, issue, _text(said["detail"]), _text(said["camera"]), image_format)
+
+
+def _measures(said: Any) -> Measures:
+    return Measures(**{name: _number(said[name]) for name in _MEASURES})
 
 
 def _number(value: object) -> Any:
@@ -147,7 +155,8 @@ def read_areas(answer: bytes) -> Areas | None:
     fits = 1 <= rows * TILE_PX <= height <= MAP_SIDE and 1 <= columns * TILE_PX <= width <= MAP_SIDE
     if not fits or len(answer) != _MAP_SIZE.size + 3 * rows * columns:
         raise ValueError("no such map")
-    blur, black, white = (answer[_MAP_SIZE.size + at * rows * columns :][: rows * columns] for at in range(3))
+    count, steps = rows * columns, answer[_MAP_SIZE.size :]
+    blur, black, white = steps[:count], steps[count : 2 * count], steps[2 * count :]
     return Areas(
         width,
         height,

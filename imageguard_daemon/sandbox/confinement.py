@@ -145,7 +145,8 @@ def _deny_files_and_network(version: int) -> None:
 
 
 def _filter_known() -> bool:
-    return platform.machine() == "x86_64" and ctypes.sizeof(ctypes.c_void_p) == 8 and _LIBC.prctl(_PR_GET_SECCOMP) >= 0
+    is_known_machine = platform.machine() == "x86_64" and ctypes.sizeof(ctypes.c_void_p) == 8
+    return is_known_machine and _LIBC.prctl(_PR_GET_SECCOMP) >= 0
 
 
 def _filter_system_calls(*, threads_needed: bool) -> None:

@@ -220,7 +220,8 @@ def _begin(line: socket.socket, memory_bytes: int, task: Task[Any]) -> None:
 
 def _alone_with(theirs: socket.socket) -> socket.socket:
     """Let go of every descriptor but the socket; the standard ones lead nowhere."""
-    own = os.dup2(theirs.detach(), _SOCKET) if theirs.fileno() != _SOCKET else theirs.detach()
+    given = theirs.detach()
+    own = given if given == _SOCKET else os.dup2(given, _SOCKET)
     os.closerange(_SOCKET + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in range(_SOCKET):

@@ -53,7 +53,8 @@ def _serve(line: socket.socket, memory_bytes: int, task: Task[bytes]) -> None:
     wire.send(line, {"ready": True})
     while (request := wire.receive_request(line)) is not None and request.contents is not None:
         try:
-            answer = decoder.ask(request.contents, Limits(**request.facts["limits"]), request.facts["seconds"])
+            limits = Limits(**request.facts["limits"])
+            answer = decoder.ask(request.contents, limits, request.facts["seconds"])
         except DecoderLostError as error:
             # First the answer, so that nobody waits for the next decoder who has only asked about this image.
             wire.send(line, {"lost": error.loss.what, "cause": error.loss.cause.value})

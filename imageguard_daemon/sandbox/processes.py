@@ -109,7 +109,10 @@ class WorkerHandle:
     @property
     def task_at_hand(self) -> Task | None:
         """The first that it has not answered, if it has begun it."""
-        return self.tasks[0][1] if self.tasks and self.progress.at == self.tasks[0][0] else None
+        if not self.tasks:
+            return None
+        number, task = self.tasks[0]
+        return task if self.progress.at == number else None
 
     def give(self, number: int, task: Task) -> bool:
         """Hand it a file; False where its line is full."""
@@ -132,7 +135,8 @@ class WorkerHandle:
         """Note that it has answered, and give what that was about."""
         now = time.monotonic()
         least, most = _AHEAD_FILES
-        self._ahead = max(least, min(most, int(_AHEAD_SECONDS / max(now - self._since, 1e-3))))
+        as_quick = int(_AHEAD_SECONDS / max(now - self._since, 1e-3))
+        self._ahead = max(least, min(most, as_quick))
         self._since = now
         return self.tasks.popleft()[1]
 

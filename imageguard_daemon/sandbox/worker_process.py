@@ -53,7 +53,8 @@ _lists: OrderedDict[str, tuple[FileIdentity, Listed]] = OrderedDict()
 
 def main() -> None:
     """Serve until the daemon is gone."""
-    line, progress = wire.attached(int(sys.argv[1])), Progress(int(sys.argv[2]))
+    line = wire.attached(int(sys.argv[1]))
+    progress = Progress(int(sys.argv[2]))
     _live_and_die_with_parent()
     order = wire.receive_request(line)
     if order is None:
@@ -73,7 +74,8 @@ def serve(line: socket.socket, progress: Progress, order: Mapping[str, Any], rea
     task = measure_task.task(readout)
     _silence_libraries()
     task.prepare()
-    worker = Worker(task, memory_bytes, Limits(**order["limits"]), order["seconds"], order["checks"], progress)
+    limits = Limits(**order["limits"])
+    worker = Worker(task, memory_bytes, limits, order["seconds"], order["checks"], progress)
     with suppress(OSError, ImageguardError):  # the first file tells of it
         worker.begin_decoder()
     wire.send(line, {"ready": True})

@@ -64,7 +64,8 @@ def _packed(tiles: AreaMap) -> bytes:
     rows, columns = tiles.blur_sigma_px.shape
     blur = np.nan_to_num(tiles.blur_sigma_px * BLUR_STEPS_PER_PX)
     parts = (blur, tiles.black * SHARE_STEPS, tiles.white * SHARE_STEPS)
-    return pack_areas((tiles.width, tiles.height, rows, columns), b"".join(map(_bytes, parts)))
+    steps = b"".join(map(_bytes, parts))
+    return pack_areas((tiles.width, tiles.height, rows, columns), steps)
 
 
 def _bytes(values: Floats) -> bytes:
