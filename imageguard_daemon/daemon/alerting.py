@@ -207,8 +207,9 @@ def current_findings(settings: Settings, now: datetime) -> tuple[Finding, ...]:
         reported = report_on(log, (Dimension.class_,), scope, settings.reporting, now).findings
         risen = risen_in(log, scope, settings.reporting)
     lasting = [finding for finding in reported if "until" not in finding.evidence]
-    known = {(finding.kind, finding.subject) for finding in lasting}
-    return (*(finding for finding in risen if (finding.kind, finding.subject) not in known), *lasting)
+    reported_too = {(finding.kind, finding.subject) for finding in lasting}
+    risen_alone = [finding for finding in risen if (finding.kind, finding.subject) not in reported_too]
+    return (*risen_alone, *lasting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +291,9 @@ class Alerting(Part):
 
     def snapshot(self, so_far: Snapshot, now: float) -> Snapshot:  # noqa: ARG002 - the protocol's
         """Add what the last look found."""
-        return so_far if self.found is None else replace(so_far, findings=self.found.kinds, findings_at=self.found.at)
+        if self.found is None:
+            return so_far
+        return replace(so_far, findings=self.found.kinds, findings_at=self.found.at)
 
     def _recorded(self) -> list[Alert]:
         with open_log(self._settings.audit.database) as log:

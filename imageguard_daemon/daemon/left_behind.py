@@ -204,7 +204,8 @@ class LeftBehind:
         if isinstance(error, StalledError):
             source.pause(str(error), now)
             # Others probe the end of the pause before this one does: it alone may be on the bad part of a disk.
-            self._backlog.postponed(candidate, str(error), (source.next_probe() or now) + PROBE_OTHERS_SECONDS)
+            probe_at = source.next_probe() or now
+            self._backlog.postponed(candidate, str(error), probe_at + PROBE_OTHERS_SECONDS)
         elif isinstance(error, ChangedError):
             self._look_afresh(candidate, error, now)
         elif isinstance(error, RefusedError):
@@ -330,7 +331,8 @@ class LeftBehind:
         """
         if self._backlog.is_new_failure(candidate):
             _report_waiting(candidate, str(error))
-        self._backlog.postponed(candidate, str(error), now + self._unread.pause_of_forbidden(candidate, now))
+        pause = self._unread.pause_of_forbidden(candidate, now)
+        self._backlog.postponed(candidate, str(error), now + pause)
 
     def _wait_with_folder(self, candidate: Candidate, waiting: Waiting) -> None:
         """Set a file aside without an attempt; what its folder refuses is told once, not of each file."""

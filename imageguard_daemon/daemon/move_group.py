@@ -54,7 +54,8 @@ def late_sidecar_intent(path: str, ending: str, image_path: str) -> Intent | Non
         return None
     sha256, identity = contents
     wanted = destinations.renamed_like(ending, image_path)
-    return Intent("sidecar", path, destinations.free_path(wanted, (), sha256, os.path.lexists), sha256, identity)
+    destination = destinations.free_path(wanted, (), sha256, os.path.lexists)
+    return Intent("sidecar", path, destination, sha256, identity)
 
 
 def contents_of(path: str, most_bytes: int) -> tuple[str, FileIdentity] | None:

@@ -147,7 +147,9 @@ class Moves:
         """Say when `step` is to look again; None when nothing is looked after."""
         if self._unrecorded:
             return now + RECORD_AGAIN_SECONDS
-        looks = [self._kept_sources.next_due(), None if self._returning is None else self._returning.next_due()]
+        looks = [self._kept_sources.next_due()]
+        if self._returning is not None:
+            looks.append(self._returning.next_due())
         return min((at for at in looks if at is not None), default=None)
 
     def keep_nothing(self) -> int:
@@ -163,7 +165,8 @@ class Moves:
             is_young = since is not None and now < since + self._settle_unknown_seconds
             is_kept = is_young or (since is not None and not self._kept_sources.is_full)
             files += len(intents) if is_kept else 0
-            moves.append(FileMove(candidate, intents, keeps_sources=is_kept and self._kept_sources.room_for(files)))
+            keeps_sources = is_kept and self._kept_sources.room_for(files)
+            moves.append(FileMove(candidate, intents, keeps_sources))
         return moves
 
 

@@ -180,7 +180,11 @@ class Pipeline(Part):
         """Hand waiting candidates to the workers as far as they have room."""
         while (capacity := self._workers.capacity) and self._backlog.waiting:
             taken = self._backlog.take(capacity)
-            files = [file for candidate in taken if (file := self._for_workers(candidate, now)) is not None]
+            files = []
+            for candidate in taken:
+                file = self._for_workers(candidate, now)
+                if file is not None:
+                    files.append(file)
             if files:
                 self._begun.update((candidate, now) for candidate, _ in files)
                 self._workers.submit(files)
@@ -193,7 +197,9 @@ class Pipeline(Part):
             self._backlog.done(candidate)  # the walk at the end of the pause finds it again
             return None
         with self._touching(candidate.source, source.whereabouts):
-            if self._is_held_up(candidate, path, now) or self._left_behind.waits_with_source(candidate, path, now):
+            if self._is_held_up(candidate, path, now):
+                return None
+            if self._left_behind.waits_with_source(candidate, path, now):
                 return None
             if candidate.role == "sidecar":
                 self._late_sidecars.follow(candidate, source, now)
@@ -231,7 +237,10 @@ class Pipeline(Part):
             if not self._left_behind.waits_unread(finished, now, now - began_at):
                 self._take_in(finished, now)
         due = now >= self._measured_since + self._waits.group_seconds
-        while self._measured and (due or not self._workers.in_work or len(self._measured) >= FILES_IN_A_GROUP):
+        while self._measured:
+            is_full = len(self._measured) >= FILES_IN_A_GROUP
+            if not (due or is_full) and self._workers.in_work:
+                break
             measured, self._measured = self._measured[:FILES_IN_A_GROUP], self._measured[FILES_IN_A_GROUP:]
             self._file(measured, now)
         if not self._measured:
@@ -252,7 +261,8 @@ class Pipeline(Part):
         for name in dict.fromkeys(finished.candidate.source for finished in measured):
             source = self._sources[name]
             with self._touching(name, source.whereabouts):
-                self._file_group([finished for finished in measured if finished.candidate.source == name], source, now)
+                group = [finished for finished in measured if finished.candidate.source == name]
+                self._file_group(group, source, now)
 
     def _file_group(self, group: Sequence[Finished], source: ServedSource, now: float) -> None:
         if source.paused_because and not self._can_file(source, now):

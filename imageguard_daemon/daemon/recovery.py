@@ -118,8 +118,11 @@ class Recovery:
             if path in {left.today.source_path, left.recorded.intent.source_path}
         ]
         self.settle(concerned)
-        still = [self._left_open[i] for recorded in concerned if (i := recorded.intent_id) in self._left_open]
-        return f"an earlier move of it is not settled: {still[0].why}" if still else ""
+        for recorded in concerned:
+            left = self._left_open.get(recorded.intent_id)
+            if left is not None:
+                return f"an earlier move of it is not settled: {left.why}"
+        return ""
 
     def _todays(self, unfinished: Sequence[RecordedIntent]) -> list[Intent]:
         """Give the intents with the paths their files have today."""

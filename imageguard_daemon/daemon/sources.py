@@ -189,7 +189,8 @@ class Inboxes(Part):
     def conclude(self) -> Mapping[str, str]:
         """Say what stays in the inboxes."""
         sources = self._sources.values()
-        failed, settling = len(self._failures_to_show()), sum(source.inbox.settling_now() for source in sources)
+        failed = len(self._failures_to_show())
+        settling = sum(source.inbox.settling_now() for source in sources)
         unreadable = sum(source.inbox.unreadable for source in sources)
         left = {
             "failed": f"{failed} files are left in the inbox: see `status`" if failed else "",

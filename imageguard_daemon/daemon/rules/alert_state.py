@@ -80,7 +80,8 @@ class AlertState:
         """Give the alerts that have not reached anybody and are to be tried now, the oldest first."""
         self._forget(now)
         waiting = (alert for alert in self._alerts.values() if self._is_waiting(alert, now))
-        return sorted((alert for alert in waiting if next_try(alert) <= now), key=lambda alert: alert.alert_id)
+        due = [alert for alert in waiting if next_try(alert) <= now]
+        return sorted(due, key=lambda alert: alert.alert_id)
 
     def next_due(self, now: datetime, apart_from: Container[int] = ()) -> datetime | None:
         """Say when the next try is to be made, apart from those of some alerts; None when nothing waits."""
