@@ -99,7 +99,7 @@ def interface(site: Site, reports: Reports) -> APIRouter:
     pages_asked: SingleFlight[bytes] = SingleFlight()
 
     @router.get("/decisions", response_model=api_models.Decisions, responses=api_models.ALWAYS)
-    def decisions(
+    async def decisions(
         before: Annotated[
             int,
             Field(ge=1, le=MAX_INT64),
@@ -109,7 +109,7 @@ def interface(site: Site, reports: Reports) -> APIRouter:
         limit: Annotated[int, Field(ge=1, le=500), DIGITS, Query()] = 50,
     ) -> Response:
         """Decisions, newest first, by the columns of the view `decisions`."""
-        body = pages_asked.get((before, limit), lambda: _page(site, before, limit))
+        body = await pages_asked.get((before, limit), lambda: _page(site, before, limit))
         return Response(body, media_type=JSONResponse.media_type)
 
     # Answers that may take long have threads of their own, and few may wait for one: pages never stand behind them.

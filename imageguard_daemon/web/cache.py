@@ -1,12 +1,16 @@
 """Answers that many ask for: kept for a while where they take long, shared by those who ask in the same moment."""
 
+import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
+
+from fastapi.concurrency import run_in_threadpool
 
 T = TypeVar("T")
 PAGE_TIMEOUT_SECONDS = 0.12
@@ -62,6 +66,12 @@ class StaleWhileRevalidate(Generic[T]):
         except TimeoutError:
             raise NotReadyError from None
 
+    def fresh(self, key: object) -> T | None:
+        """Give an answer that is as good as new, if there is one."""
+        with self._lock:
+            made_at, answer = self._answers.get(key, (-math.inf, None))
+            return answer if self._clock() - made_at < self._policy.fresh_seconds else None
+
     def close(self) -> None:
         """Begin no more."""
         self._maker.shutdown(wait=False, cancel_futures=True)
@@ -91,34 +101,25 @@ class StaleWhileRevalidate(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """Many who ask the same in one moment look into the log once; nothing is kept. Any thread may ask."""
+    """Many who ask the same in one moment look into the log once; nothing is kept. For the event loop alone."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._waiting: dict[object, Future[T]] = {}
-        self._at_work: dict[object, Future[T]] = {}
+        self._waiting: dict[object, asyncio.Task[T]] = {}
+        self._at_work: dict[object, asyncio.Task[T]] = {}
 
-    def get(self, key: object, make: Callable[[], T]) -> T:
-        """Give an answer that was begun after it was asked for; errors are those of `make`."""
-        with self._lock:
-            joined = self._waiting.get(key)
-            answer: Future[T] = joined or Future()
-            before = self._at_work.get(key)
-            self._waiting[key] = answer
-        if joined:
-            return joined.result()
+    async def get(self, key: object, make: Callable[[], T]) -> T:
+        """Give an answer that a thread began after it was asked for; errors are those of `make`."""
         # Who asks may just have released an image: an answer that was begun before would show it where it was. So it
         # waits for the end of that one, and all who come meanwhile share the next.
+        if key not in self._waiting:
+            self._waiting[key] = asyncio.create_task(self._make(key, make, self._at_work.get(key)))
+        return await asyncio.shield(self._waiting[key])  # one who goes away takes nothing from the others
+
+    async def _make(self, key: object, make: Callable[[], T], before: "asyncio.Task[T] | None") -> T:
         if before:
-            wait([before])
-        with self._lock:
-            del self._waiting[key]
-            self._at_work[key] = answer
+            await asyncio.wait([before])
+        self._at_work[key] = self._waiting.pop(key)
         try:
-            answer.set_result(make())
-        except BaseException as error:  # noqa: BLE001 - raised below, and where others wait for it
-            answer.set_exception(error)
-        with self._lock:
-            if self._at_work.get(key) is answer:
-                del self._at_work[key]
-        return answer.result()
+            return await run_in_threadpool(make)
+        finally:
+            del self._at_work[key]

@@ -32,9 +32,9 @@ def pages(site: Site, render: Renderer) -> APIRouter:
 
     @router.get("/decisions/{number}")
     @reads(*FILTERS, "notice")
-    def decision(request: Request, number: DecisionId) -> HTMLResponse:
+    async def decision(request: Request, number: DecisionId) -> HTMLResponse:
         filters = Filters.of(request.query_params)
-        shown = looks.get((number, filters), lambda: _shown(site, filters, number))
+        shown = await looks.get((number, filters), lambda: _shown(site, filters, number))
         own = {"filters": filters, "who": name_typed_last(site, request)}
         own["notice"] = site.notices.get(request.query_params.get("notice", ""))
         return render(request, "decision.html", **shown, **own, sharpness=SHARPNESS, white=WHITE, black=BLACK)

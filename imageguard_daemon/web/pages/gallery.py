@@ -57,22 +57,22 @@ def pages(site: Site, render: Renderer) -> APIRouter:
 
     @router.get("/quarantine")
     @reads(*FILTERS)
-    def quarantine(request: Request, after: Number = None, trail: Trail = "", notice: Key = "") -> HTMLResponse:
-        return gallery(request, Filters.of(request.query_params), after, trail, notice)
+    async def quarantine(request: Request, after: Number = None, trail: Trail = "", notice: Key = "") -> HTMLResponse:
+        return await gallery(request, Filters.of(request.query_params), after, trail, notice)
 
     @router.get("/accepted")
     @reads(*FILTERS)
-    def accepted(request: Request, after: Number = None, trail: Trail = "", notice: Key = "") -> HTMLResponse:
+    async def accepted(request: Request, after: Number = None, trail: Trail = "", notice: Key = "") -> HTMLResponse:
         filters = Filters.of(request.query_params)
         if not {*FILTERS} & {*request.query_params}:
             filters = _LATEST
         elif "state" not in request.query_params:
             filters = filters.but(state="accepted")
-        return gallery(request, filters, after, trail, notice)
+        return await gallery(request, filters, after, trail, notice)
 
-    def gallery(request: Request, filters: Filters, after: int | None, trail: str, notice: str) -> HTMLResponse:
+    async def gallery(request: Request, filters: Filters, after: int | None, trail: str, notice: str) -> HTMLResponse:
         been = trail_of(trail)
-        images = pages_asked.get((filters, after), lambda: _page(site, filters, after))
+        images = await pages_asked.get((filters, after), lambda: _page(site, filters, after))
         shown = {"shown": images, "notice": site.notices.get(notice)}
         places = {"onward": _trail([*been, after or 0]), "back": _back(been), "page": page_of(request.query_params)}
         who = name_typed_last(site, request)

@@ -1,12 +1,17 @@
 """Answers that take long are made once, kept for a while, and never hold up a page."""
 
+import asyncio
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from imageguard_daemon.web.cache import CachePolicy, NotReadyError, SingleFlight, StaleWhileRevalidate
+
+
+@pytest.fixture
+def anyio_backend():
+    """The event loop that uvicorn uses."""
+    return "asyncio"
 
 
 class Clock:
@@ -103,24 +108,10 @@ def test_memory_is_bounded(remembered):
     assert len(remembered._answers) == 2
 
 
-class CountingLock:
-    """A lock that knows how often it was taken."""
-
-    def __init__(self):
-        self._lock, self.times = threading.Lock(), 0
-
-    def __enter__(self):
-        self._lock.acquire()
-        self.times += 1
-
-    def __exit__(self, *_):
-        self._lock.release()
-
-
-def test_many_who_ask_in_one_moment_share_an_answer_that_was_begun_after_they_asked():
+@pytest.mark.anyio
+async def test_many_who_ask_in_one_moment_share_an_answer_that_was_begun_after_they_asked():
     """One is at work, and all who come meanwhile get the next one: nobody is shown what was before they asked."""
     asked, log, looks = SingleFlight(), ["waiting"], []
-    asked._lock = lock = CountingLock()
     has_begun, may_end = threading.Event(), threading.Event()
 
     def look():
@@ -129,29 +120,32 @@ def test_many_who_ask_in_one_moment_share_an_answer_that_was_begun_after_they_as
         may_end.wait(10)
         return looks[-1]
 
-    with ThreadPoolExecutor(6) as clients:
-        first = clients.submit(asked.get, "page", look)
-        assert has_begun.wait(10)
-        log.append("released")
-        others = [clients.submit(asked.get, "page", look) for _ in range(5)]
-        while lock.times < 2 + len(others):  # two of the one at work, one of each who came
-            time.sleep(0.001)
-        assert asked.get("another page", lambda: "at once") == "at once"
-        may_end.set()
-    assert first.result() == "waiting"
-    assert [one.result() for one in others] == ["released"] * 5
+    first = asyncio.create_task(asked.get("page", look))
+    assert await asyncio.to_thread(has_begun.wait, 10)
+    log.append("released")
+    others = [asyncio.create_task(asked.get("page", look)) for _ in range(50)]
+    assert await asked.get("another page", lambda: "at once") == "at once"
+    may_end.set()
+    assert await first == "waiting"
+    assert await asyncio.gather(*others) == ["released"] * 50
     assert looks == ["waiting", "released"]
     assert not asked._waiting
     assert not asked._at_work
 
 
-def test_an_error_of_a_shared_answer_reaches_all_and_is_not_kept():
-    """The next one to ask looks anew."""
-    asked = SingleFlight()
+@pytest.mark.anyio
+async def test_an_error_of_a_shared_answer_reaches_all_and_is_not_kept():
+    """The next one to ask looks anew; who goes away takes the answer from nobody."""
+    asked, may_end = SingleFlight(), threading.Event()
 
     def fail():
+        may_end.wait(10)
         raise ValueError("no")
 
-    with pytest.raises(ValueError, match="no"):
-        asked.get("a", fail)
-    assert asked.get("a", lambda: 1) == 1
+    gone, *others = [asyncio.create_task(asked.get("a", fail)) for _ in range(3)]
+    await asyncio.sleep(0)
+    gone.cancel()
+    may_end.set()
+    errors = await asyncio.gather(gone, *others, return_exceptions=True)
+    assert [type(one) for one in errors] == [asyncio.CancelledError, ValueError, ValueError]
+    assert await asked.get("a", lambda: 1) == 1
