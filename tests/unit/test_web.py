@@ -884,6 +884,19 @@ async def test_those_who_ask_the_same_wait_together(client, monkeypatch):
     assert (statuses, made) == ([200] * 50, [1])
 
 
+async def test_what_the_overview_has_counted_is_not_counted_again_for_programs(client, monkeypatch):
+    """A moment ago is as good as now; another question is another report."""
+    made = []
+    real = overview.report_on
+    monkeypatch.setattr(overview, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(overview, "report_on", lambda *args: (made.append(1), real(*args))[1])
+    assert (await client.get("/live")).status_code == 200
+    shared = (await client.get("/api/report?since=24h")).json()
+    assert (shared["total"], made) == (3, [1])
+    assert (await client.get("/api/report?since=24h&by=reason")).json()["total"] == 3
+    assert made == [1, 1]
+
+
 async def test_thresholds_are_tried_and_never_applied(client, rejections):
     """The page shows an effect and YAML, and the log is as before."""
     before = (rejections.root / "audit.db").read_bytes()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PERIODS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "365d": "a year"}
 _POLICY = CachePolicy(fresh_seconds=15.0, stale_seconds=60.0)
+_BY_CLASS = (Dimension.class_,)
 WORST_SHOWN = 10
 TIMES_SHOWN = 60
 
@@ -68,8 +69,11 @@ class Reports:
         self._reports: StaleWhileRevalidate[Report] = StaleWhileRevalidate(_POLICY)
         self._drawn: StaleWhileRevalidate[Drawn] = StaleWhileRevalidate(_POLICY)
 
-    def of(self, asked: Asked, by: tuple[Dimension, ...] = (Dimension.class_,)) -> Report:
+    def of(self, asked: Asked, by: tuple[Dimension, ...] = _BY_CLASS) -> Report:
         """Give the report on what was asked for, however long it takes; UsageError for what there is not."""
+        drawn = self._drawn.fresh(asked.since) if (asked, by) == (Asked(asked.since), _BY_CLASS) else None
+        if drawn:
+            return drawn.report
         return self._reports.get((asked, by), lambda: self._make(asked, by))
 
     def soon(self, since: str) -> Drawn:
@@ -90,7 +94,7 @@ class Reports:
 
     def _drawing(self, since: str) -> "Callable[[], Drawn]":
         def draw() -> Drawn:
-            report = self._make(Asked(since), (Dimension.class_,))
+            report = self._make(Asked(since), _BY_CLASS)
             charts = charts_over_time(report, lambda reason, bucket: _images(since, reason, bucket))
             rejecting = [one for one in reversed(buckets_of(report)) if one.tally.rejected]
             times = [(one, _images(since, "", one)) for one in rejecting]
