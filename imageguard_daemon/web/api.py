@@ -20,6 +20,7 @@ from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.model import MAX_INT64
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.reporting import rendering
+from imageguard_daemon.reporting.report import Grouping
 from imageguard_daemon.web import api_models
 from imageguard_daemon.web.cache import SingleFlight
 from imageguard_daemon.web.pages.overview import Asked, Reports
@@ -93,18 +94,45 @@ async def _asked(  # noqa: PLR0913, PLR0917 - one parameter for each option of t
 AskedFor = Annotated[Asked, Depends(_asked)]
 
 
+class ReportQueue:
+    """Reports that programs wait for, in a thread of their own and few at a time: pages never stand behind them."""
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+        self._limiter = CapacityLimiter(1)
+        self._at_work: dict[tuple[Asked, Grouping], asyncio.Task[dict[str, Any]]] = {}
+
+    async def get(self, asked: Asked, by: Grouping = (Dimension.class_,)) -> dict[str, Any]:
+        """Give the report on what was asked for; who asks what is being answered already waits along.
+
+        Raises:
+            HTTPException: too many are waited for, or what is asked for is not there.
+        """
+        question = (asked, by)
+        if question not in self._at_work:
+            if len(self._at_work) > MAX_WAITING:
+                raise HTTPException(503, "Too many reports are waited for; ask again soon.")
+            self._at_work[question] = asyncio.create_task(run_sync(self._make, *question, limiter=self._limiter))
+            self._at_work[question].add_done_callback(lambda _: self._at_work.pop(question))
+        return await asyncio.shield(self._at_work[question])
+
+    def _make(self, asked: Asked, by: Grouping) -> dict[str, Any]:
+        try:
+            return rendering.as_dict(self._reports.of(asked, by))
+        except UsageError as error:  # each option is well formed: what is asked for is not there
+            raise HTTPException(404, str(error)) from error
+
+
 def interface(site: Site, reports: Reports) -> APIRouter:
     """Give the routes."""
     router = APIRouter(prefix="/api", tags=["log"])
     pages_asked: SingleFlight[bytes] = SingleFlight()
+    queue = ReportQueue(reports)
 
     @router.get("/decisions", response_model=api_models.Decisions, responses=api_models.ALWAYS)
     async def decisions(
         before: Annotated[
-            int,
-            Field(ge=1, le=MAX_INT64),
-            DIGITS,
-            Query(description="`next_before` of the last page."),
+            int, Field(ge=1, le=MAX_INT64), DIGITS, Query(description="`next_before` of the last page.")
         ] = MAX_INT64,
         limit: Annotated[int, Field(ge=1, le=500), DIGITS, Query()] = 50,
     ) -> Response:
@@ -112,35 +140,15 @@ def interface(site: Site, reports: Reports) -> APIRouter:
         body = await pages_asked.get((before, limit), lambda: _page(site, before, limit))
         return Response(body, media_type=JSONResponse.media_type)
 
-    # Answers that may take long have threads of their own, and few may wait for one: pages never stand behind them.
-    # Who asks what is being answered already waits along, however many they are.
-    limiter = CapacityLimiter(1)
-    at_work: dict[tuple[Asked, tuple[Dimension, ...]], asyncio.Task[dict[str, Any]]] = {}
-
     @router.get("/report", response_model=api_models.Report, responses=api_models.ALWAYS | api_models.NOT_THERE)
     async def report(asked: AskedFor, by: By = "class") -> JSONResponse:
         """The same as `report --format json` with these options."""
-        return JSONResponse(await soon(asked, tuple(map(Dimension, by.split(",")))))
+        return JSONResponse(await queue.get(asked, tuple(map(Dimension, by.split(",")))))
 
     @router.get("/findings", response_model=api_models.Findings, responses=api_models.ALWAYS | api_models.NOT_THERE)
     async def findings(asked: AskedFor) -> JSONResponse:
         """What stands out."""
-        return JSONResponse({"since": asked.since, "findings": (await soon(asked))["findings"]})
-
-    async def soon(asked: Asked, by: tuple[Dimension, ...] = (Dimension.class_,)) -> dict[str, Any]:
-        question = (asked, by)
-        if question not in at_work:
-            if len(at_work) > MAX_WAITING:
-                raise HTTPException(503, "Too many reports are waited for; ask again soon.")
-            at_work[question] = asyncio.create_task(run_sync(made, asked, by, limiter=limiter))
-            at_work[question].add_done_callback(lambda _: at_work.pop(question))
-        return await asyncio.shield(at_work[question])
-
-    def made(asked: Asked, by: tuple[Dimension, ...]) -> dict[str, Any]:
-        try:
-            return rendering.as_dict(reports.of(asked, by))
-        except UsageError as error:  # each option is well formed: what is asked for is not there
-            raise HTTPException(404, str(error)) from error
+        return JSONResponse({"since": asked.since, "findings": (await queue.get(asked))["findings"]})
 
     return router
 
