@@ -1,4 +1,4 @@
-"""What every request passes before a page sees it: host, origin, token, size; and the headers of every answer."""
+"""What every request passes before a page sees it: host, origin, token, size; headers of every answer; the login."""
 
 import re
 from asyncio import timeout
@@ -7,17 +7,20 @@ from http.cookies import CookieError, SimpleCookie
 from time import monotonic
 from urllib.parse import urlencode, urlsplit
 
+from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imageguard_daemon.core.errors import UnavailableError
-from imageguard_daemon.web.site import Site
+from imageguard_daemon.web.query_parameters import reads, require_known
+from imageguard_daemon.web.site import HOLDER, RateLimit, Site
+from imageguard_daemon.web.templating import Renderer
+from imageguard_daemon.web.tokens import SESSION_SECONDS
 
 SESSION = "imageguard_session"
-HOLDER = "imageguard.holder"
-"""Where in the scope of a request the name of the token's holder is."""
 MAX_BODY_BYTES = 64 * 1024
 MAX_UPLOAD_BYTES = 64 * 1024 * 1024
 PART_SECONDS, BODY_SECONDS = 15.0, 120.0
@@ -27,6 +30,7 @@ _TOO_LATE = "The rest of the request did not come."
 CLOSE = {"Connection": "close"}
 _UPLOADS = {"/check", "/api/check"}
 _OPEN = {"/login", "/healthz"}
+_LOGINS_PER_MINUTE = 10
 _POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
@@ -199,3 +203,47 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sender
+
+
+def login(site: Site, render: Renderer) -> APIRouter:
+    """Give the routes of the way in with a token, and out again."""
+    router = APIRouter(include_in_schema=False)
+    limit = RateLimit(_LOGINS_PER_MINUTE)
+
+    @router.get("/login")
+    @reads("next")
+    def login_page(request: Request) -> Response:
+        return render(request, "login.html", wrong=False, next=_ours(request.query_params.get("next", "")))
+
+    @router.post("/login")
+    async def let_in(request: Request) -> Response:
+        limit.take(request.client.host if request.client else "")
+        async with request.form(max_files=0, max_fields=5) as form:
+            require_known(form.multi_items(), {"token", "next"})
+            token, asked = str(form.get("token", "")).strip(), _ours(str(form.get("next", "")))
+        tokens = site.access.tokens
+        sha256 = await run_in_threadpool(tokens.hash_of, token) if tokens else ""
+        if not sha256:
+            return render(request, "login.html", 403, wrong=True, next=asked)
+        answer = RedirectResponse(asked, 303)
+        is_safe = request.url.scheme == "https"
+        session = site.sessions.begin(sha256)
+        answer.set_cookie(
+            SESSION, session, httponly=True, samesite="strict", secure=is_safe, max_age=int(SESSION_SECONDS)
+        )
+        return answer
+
+    @router.post("/logout")
+    def logout(request: Request) -> Response:
+        site.sessions.end(cookie_of(request.headers, SESSION))
+        answer = RedirectResponse("/login", 303)
+        answer.delete_cookie(SESSION, httponly=True, samesite="strict")
+        return answer
+
+    return router
+
+
+def _ours(address: str) -> str:
+    """Give the page that was asked for before the login; whatever might lead elsewhere is the first page."""
+    is_path = address.startswith("/") and not address.startswith(("//", "/\\", "/login"))
+    return address if is_path and address.isprintable() and "\\" not in address else "/"

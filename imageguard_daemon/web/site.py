@@ -18,6 +18,8 @@ from imageguard_daemon.review.rendering import PAST
 from imageguard_daemon.review.values import Reviewed
 from imageguard_daemon.web.tokens import Sessions, Tokens
 
+HOLDER = "imageguard.holder"
+"""Where in the scope of a request the name of the token's holder is."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 MAX_IDLE = 8
 _MAX_CLIENTS = 1_000

@@ -13,8 +13,7 @@ from imageguard_daemon import __version__
 from imageguard_daemon.quality.scoring import ACCEPTED_FROM, rounded
 from imageguard_daemon.reporting.templating import breakable, with_code
 from imageguard_daemon.reporting.text import asked_for, percent, points, shown
-from imageguard_daemon.web.security import HOLDER
-from imageguard_daemon.web.site import Site
+from imageguard_daemon.web.site import HOLDER, Site
 
 PAGES = (
     ("/", "Overview"),

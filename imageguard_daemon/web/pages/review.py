@@ -19,8 +19,8 @@ from imageguard_daemon.review.rendering import size_in_words
 from imageguard_daemon.review.values import Reviewed, Reviewer
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.query_parameters import number_in, page_of, reads, require_known
-from imageguard_daemon.web.security import HOLDER, cookie_of
-from imageguard_daemon.web.site import Notice, Site
+from imageguard_daemon.web.security import cookie_of
+from imageguard_daemon.web.site import HOLDER, Notice, Site
 from imageguard_daemon.web.templating import Renderer
 
 MAX_IMAGES = 5_000
