@@ -15,7 +15,6 @@ from imageguard_daemon.cli import (
     audit,
     backfill,
     calibrate,
-    check,
     config,
     daemon,
     export,
@@ -45,7 +44,7 @@ app = CommandLine(
     "Start with `run`.",
 )
 app.command()(daemon.run)
-app.command()(check.check)
+app.command()(scan.check)
 app.command()(scan.scan)
 app.command()(export.export)
 app.command()(report.report)

@@ -19,8 +19,8 @@ from imageguard_daemon.batch.scan_summary import Summary, Totals, as_json, as_su
 from imageguard_daemon.calibration import rendering as calibration
 from imageguard_daemon.calibration.proposal import make_proposal
 from imageguard_daemon.calibration.samples import collect
-from imageguard_daemon.cli.check import verdict_panel, verdicts_csv
 from imageguard_daemon.cli.daemon import _as_csv as status_as_csv
+from imageguard_daemon.cli.scan import verdict_panel, verdicts_csv
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core import logs
 from imageguard_daemon.core.model import Measurement
