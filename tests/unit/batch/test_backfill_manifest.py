@@ -113,8 +113,9 @@ def test_results_of_a_scan_are_a_list_of_the_same_files(tmp_path, form):
         outputs.write(row_of(judge(name, name, Measurement("ab", issue="corrupt"), rules)))
     outputs.publish()
     lines = _lines(tmp_path / f"list.{form}", root="/data")
-    assert [os.path.normpath(line.address) for line in lines] == [f"/data/{name}" for name in ODD]
-    assert [line.class_name for line in lines] == [name.split("/")[0] for name in ODD]
+    names = [os.path.relpath(line.address, "/data") for line in lines]
+    assert (sorted(names) if form == "csv" else names) == (sorted(ODD) if form == "csv" else ODD)
+    assert [line.class_name for line in lines] == [name.split("/")[0] for name in names]
 
 
 def test_relative_paths_begin_at_the_root(tmp_path):
