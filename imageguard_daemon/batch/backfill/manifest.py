@@ -154,8 +154,14 @@ class Manifest:
         except OSError as error:
             raise unreadable(error, self._shown) from error
         except Exception as error:
-            told = printable(str(error) or type(error).__name__)
-            raise NoInputError(f"cannot read {self._shown}: {told}") from error
+            reason = printable(str(error) or type(error).__name__)
+            raise NoInputError(f"cannot read {self._shown}: {reason}") from error
+
+    @contextmanager
+    def _text(self, path: str, newline: str | None = None) -> Iterator[TextIO]:
+        """Give the text of a file, unpacked where its name says that it is packed."""
+        with self._opened(path) as packed, _decompressed(packed, path) as file, _as_text(file, newline) as text:
+            yield text
 
     # --- forms
 
@@ -177,17 +183,18 @@ class Manifest:
             content = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BLOCK)
             names = content.schema_arrow.names
             has_class = self._require_columns(names)
-            wanted = [self._request.path_column, *([self._request.class_column] if has_class else [])]
-            told = [_ESCAPED] if _ESCAPED in names else []
-            batches = content.iter_batches(_ROWS_AT_A_TIME, columns=wanted + told) if content.num_row_groups else ()
-            for batch in batches:  # pyarrow 18 raises where there is none
-                paths = _texts(batch.column(wanted[0]))
-                classes = _texts(batch.column(wanted[1])) if has_class else [None] * len(paths)
-                escaped = batch.column(_ESCAPED).to_pylist() if told else [False] * len(paths)
+            path_column, class_column = self._request.path_column, self._request.class_column
+            columns = [path_column, *([class_column] if has_class else []), *([_ESCAPED] if _ESCAPED in names else [])]
+            # pyarrow 18 raises where there is no row group
+            batches = content.iter_batches(_ROWS_AT_A_TIME, columns=columns) if content.num_row_groups else ()
+            for batch in batches:
+                paths = _texts(batch.column(path_column))
+                classes = _texts(batch.column(class_column)) if has_class else [None] * len(paths)
+                escaped = batch.column(_ESCAPED).to_pylist() if _ESCAPED in columns else [False] * len(paths)
                 yield from map(_named, paths, classes, escaped)
 
     def _csv(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as packed, _decompressed(packed, path) as file, _as_text(file, newline="") as text:
+        with self._text(path, newline="") as text:
             rows = _table(text, self._request.path_column)
             names = rows.fieldnames or ()
             has_class, is_ours = self._require_columns(names), _ESCAPED in names
@@ -197,17 +204,13 @@ class Manifest:
                 yield _named(row[self._request.path_column], label, is_ours and row[_ESCAPED] == "true")
 
     def _jsonl(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as packed, _decompressed(packed, path) as file, _as_text(file) as text:
+        with self._text(path) as text:
             for number, line in enumerate(text, 1):
                 try:
                     row = json.loads(line)
                 except ValueError as error:
-                    told = (
-                        "this is not JSON: one object per line is read, not an array"
-                        if number == 1
-                        else "this is not JSON"
-                    )
-                    raise NoInputError(f"{self._shown}, line {number}: {told}") from error
+                    more = ": one object per line is read, not an array" if number == 1 else ""
+                    raise NoInputError(f"{self._shown}, line {number}: this is not JSON{more}") from error
                 if not isinstance(row, dict):
                     raise NoInputError(f"{self._shown}, line {number}: this is not a JSON object; one per line is read")
                 if number == 1:
@@ -218,7 +221,7 @@ class Manifest:
                 yield _named(shown, None if label is None else str(label), row.get(_ESCAPED) is True)
 
     def _list(self, path: str) -> Iterator[Cells]:
-        with self._opened(path) as packed, _decompressed(packed, path) as file, _as_text(file, newline="\n") as text:
+        with self._text(path, newline="\n") as text:
             yield from ((line, None) for line in _lines(text, self._request.path_column))
 
     def _require_columns(self, names: Sequence[str]) -> bool:
@@ -266,7 +269,7 @@ def _texts(column: Any) -> list[Any]:
     if not (arrow.types.is_string(column.type) or arrow.types.is_binary(column.type)):
         column = column.cast(arrow.string())
     raw = column.cast(arrow.binary()).to_pylist()
-    return [None if one is None else os.fsdecode(one) for one in raw]
+    return [None if name is None else os.fsdecode(name) for name in raw]
 
 
 def _plain_name(path: str) -> str:
@@ -292,8 +295,8 @@ def _as_text(file: BinaryIO, newline: str | None = None) -> io.TextIOWrapper:
     """
     beginning = file.read(16)
     file.seek(0)
-    if other := next((told for mark, told in _NO_TEXT if beginning.startswith(mark)), ""):
-        raise ValueError(f"it is {other}")
+    if other_kind := next((kind for mark, kind in _NO_TEXT if beginning.startswith(mark)), ""):
+        raise ValueError(f"it is {other_kind}")
     encoding = next((name for mark, name in _ENCODINGS if beginning.startswith(mark)), "utf-8")
     return io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline=newline)
 

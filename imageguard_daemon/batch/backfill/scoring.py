@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imageguard_daemon import __version__
 from imageguard_daemon.batch.backfill.shards import Line, Row, Shard, Terms
-from imageguard_daemon.batch.backfill.store import Read, Readers, measure_at
+from imageguard_daemon.batch.backfill.store import Read, measure_at, read_all
 from imageguard_daemon.batch.judging import COLUMNS, judge, row_of, why_unread, with_names
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import FatalError, ImageguardError, StalledError, UnavailableError
@@ -83,11 +83,7 @@ def _measured(paths: Sequence[str], terms: Terms, measurer: BytesMeasurer) -> "l
     def read(image: Read[Measurement]) -> Measurement:
         return measure_at(image, limits, terms.reading, measure)
 
-    readers = Readers(terms.reading.at_a_time, terms.reading.timeout_seconds, read)
-    try:
-        return readers.results(paths)
-    finally:
-        readers.close()
+    return read_all(paths, terms.reading, read)
 
 
 def _require_some(found: "Sequence[Measurement | BaseException]") -> None:

@@ -15,6 +15,7 @@ FORMAT = 2
 """Of the results; raised when older ones are not to be read as if they were new ones: before 2, names were escaped."""
 RESULT_COLUMNS: tuple[str, ...] = (*COLUMNS, "row", "error")
 """What a result has of each row of the manifest: the columns of a scan, the row's number, why it could not be read."""
+_LIMITS = ("max_pixels", "max_megabytes", "timeout_seconds", "worker_memory_megabytes")
 _OF_RESULTS = ("format", "shard_size", "rules", "limits", "scorer_version")
 """What must be the same for results to belong together; the rows of the manifest are compared shard by shard."""
 
@@ -95,12 +96,7 @@ def describe_terms(manifest: ManifestRequest, shard_size: int, terms: Terms) -> 
         "manifest": asdict(manifest),
         "shard_size": shard_size,
         "rules": {**asdict(terms.rules), "thresholds": dict(terms.rules.thresholds)},
-        "limits": {
-            "max_pixels": scoring.max_pixels,
-            "max_megabytes": scoring.max_megabytes,
-            "timeout_seconds": scoring.timeout_seconds,
-            "worker_memory_megabytes": scoring.worker_memory_megabytes,
-        },
+        "limits": {name: getattr(scoring, name) for name in _LIMITS},
         "scorer_version": terms.scorer_version,
         "package_version": terms.package_version,
     }

@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from imageguard_daemon.batch.backfill.shards import Reading
@@ -53,53 +54,56 @@ class Read(Generic[Outcome]):
         return since is not None and time.monotonic() - since > seconds
 
 
-class Readers(Generic[Outcome]):
-    """Threads that read one image each at a time, by `read`; bytes may take `seconds` to come."""
+def read_all(
+    paths: Sequence[str], reading: Reading, read: "Callable[[Read[Outcome]], Outcome]"
+) -> "list[Outcome | BaseException]":
+    """Read images side by side, by `read`; gives what came or what went wrong, in their order.
 
-    def __init__(self, at_a_time: int, seconds: float, read: "Callable[[Read[Outcome]], Outcome]") -> None:
-        self._seconds = seconds
-        self._read = read
-        self._not_hung = at_a_time
-        self._reads: SimpleQueue[Read[Outcome] | None] = SimpleQueue()
-        self._threads = [threading.Thread(target=self._live, name="reader", daemon=True) for _ in range(at_a_time)]
-        for thread in self._threads:
-            thread.start()
+    When all threads hang, what is left fails at once: its disk or store is gone.
+    """
+    images: list[Read[Outcome]] = [Read(path) for path in paths]
+    queue: SimpleQueue[Read[Outcome]] = SimpleQueue()
+    for image in images:
+        queue.put(image)
+    # Daemonic, unlike those of a ThreadPoolExecutor: a read that hangs for ever must not keep the process from ending.
+    threads = [threading.Thread(target=_read_from, args=(queue, read), daemon=True) for _ in range(reading.at_a_time)]
+    for thread in threads:
+        thread.start()
+    hung = 0
+    try:
+        outcomes: list[Outcome | BaseException] = []
+        for image in images:
+            if hung < reading.at_a_time:
+                outcome = _outcome_of(image, reading.timeout_seconds)
+                hung += isinstance(outcome, ReadingHungError)
+                outcomes.append(outcome)
+            else:
+                outcomes.append(ReadingHungError("not read: all reads before it hang"))
+        return outcomes
+    finally:
+        with suppress(Empty):
+            while True:
+                queue.get_nowait()
+        for thread in threads if not hung else ():
+            thread.join(_LOOK_SECONDS)
 
-    def results(self, paths: Sequence[str]) -> "list[Outcome | BaseException]":
-        """Read all of them; gives what came or what went wrong, in their order.
 
-        When all threads hang, what is left fails at once: its disk or store is gone.
-        """
-        reads: list[Read[Outcome]] = [Read(path) for path in paths]
-        for read in reads:
-            self._reads.put(read)
-        return [self._result(read) for read in reads]
+def _outcome_of(image: Read[Outcome], seconds: float) -> "Outcome | BaseException":
+    while not wait([image.future], _LOOK_SECONDS).done:
+        if image.is_overdue(seconds):
+            return ReadingHungError(f"reading took longer than {seconds:g} s")
+    return image.future.exception() or image.future.result()
 
-    def close(self) -> None:
-        """Let go of what has not begun, and let the threads end; those that hang are left to it."""
-        while not self._reads.empty():
-            self._reads.get()
-        for _ in self._threads:
-            self._reads.put(None)
-        if self._not_hung == len(self._threads):
-            for thread in self._threads:
-                thread.join(_LOOK_SECONDS)
 
-    def _result(self, read: Read[Outcome]) -> "Outcome | BaseException":
-        while self._not_hung:
-            if wait([read.future], _LOOK_SECONDS).done:
-                return read.future.exception() or read.future.result()
-            if read.is_overdue(self._seconds):
-                self._not_hung -= 1
-                return ReadingHungError(f"reading took longer than {self._seconds:g} s")
-        return ReadingHungError("not read: all reads before it hang")
-
-    def _live(self) -> None:
-        while (read := self._reads.get()) is not None:
+def _read_from(queue: "SimpleQueue[Read[Outcome]]", read: "Callable[[Read[Outcome]], Outcome]") -> None:
+    """Read one image after the other, until there are no more."""
+    with suppress(Empty):
+        while True:
+            image = queue.get_nowait()
             try:
-                read.future.set_result(self._read(read))
+                image.future.set_result(read(image))
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the result
-                read.future.set_exception(error)
+                image.future.set_exception(error)
 
 
 Answer = TypeVar("Answer")

@@ -12,7 +12,7 @@ from imageguard_daemon import validate
 from imageguard_daemon.batch.backfill import scoring
 from imageguard_daemon.batch.backfill.scoring import score_shard
 from imageguard_daemon.batch.backfill.shards import RESULT_COLUMNS, Reading
-from imageguard_daemon.batch.backfill.store import Read, Readers, ReadingHungError
+from imageguard_daemon.batch.backfill.store import Read, ReadingHungError, read_all
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import StalledError, UnavailableError
 from imageguard_daemon.core.model import Measurement
@@ -155,10 +155,8 @@ def test_reads_that_hang_are_left_behind_and_the_rest_is_not_waited_for():
         let_go.wait(60)
         return one.path
 
-    readers = Readers(2, 0.05, hang)
-    results = readers.results([str(number) for number in range(50)])
+    results = read_all([str(number) for number in range(50)], Reading(2, 0.05), hang)
     let_go.set()
-    readers.close()
     assert all(isinstance(one, ReadingHungError) for one in results)
     assert [str(one) for one in results[:3]] == [
         *["reading took longer than 0.05 s"] * 2,
@@ -177,10 +175,8 @@ def test_one_read_that_hangs_does_not_hold_up_the_others():
         one.end()
         return one.path
 
-    readers = Readers(2, 0.05, hang_on_first)
-    results = readers.results([str(number) for number in range(20)])
+    results = read_all([str(number) for number in range(20)], Reading(2, 0.05), hang_on_first)
     let_go.set()
-    readers.close()
     assert isinstance(results[0], ReadingHungError)
     assert results[1:] == [str(number) for number in range(1, 20)]
 
