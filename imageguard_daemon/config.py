@@ -54,10 +54,10 @@ def _file_name(path: Path) -> Path:
 
 
 Place = Annotated[Path, AfterValidator(usable_path)]
-
-
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Hours = Annotated[float, Field(gt=0, le=8_784)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 def _web_address(text: str) -> str:
@@ -99,9 +99,7 @@ class Source(Section):
     """One inbox with its destinations and its rules."""
 
     name: str = Field(
-        "default",
-        pattern=r"^[A-Za-z0-9._-]{1,64}$",
-        description="Names the source in records, reports and logs.",
+        "default", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Names the source in records, reports and logs."
     )
     inbox: Place = Field(Path("inbox"), description="Folder tree watched. Relative paths are relative to `root`.")
     accepted: Place = Field(Path("accepted"), description="Good images go here, with their path below the inbox kept.")
@@ -169,20 +167,8 @@ class Intake(Section):
     )
     image_suffixes: Suffixes = Field(
         (
-            ".jpg",
-            ".jpeg",
-            ".jpe",
-            ".jfif",
-            ".mpo",
-            ".png",
-            ".webp",
-            ".tif",
-            ".tiff",
-            ".gif",
-            ".bmp",
-            ".avif",
-            ".heic",
-            ".heif",
+            *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp"),
+            *(".tif", ".tiff", ".gif", ".bmp", ".avif", ".heic", ".heif"),
         ),
         description="Files with these extensions (any case) are judged. What they contain is decided by content.",
     )
@@ -298,8 +284,7 @@ class Audit(Section):
     """Where decisions are recorded."""
 
     database: Annotated[Place, AfterValidator(_file_name)] = Field(
-        Path("audit.db"),
-        description="SQLite file on a local disk (not NFS). Relative paths are relative to `root`.",
+        Path("audit.db"), description="SQLite file on a local disk (not NFS). Relative paths are relative to `root`."
     )
 
 
@@ -307,26 +292,17 @@ class Reporting(Section):
     """When a pattern is worth telling a person."""
 
     min_sample: int = Field(10, ge=1, description="No finding rests on fewer images than this.")
-    rejection_rate_limit: float = Field(
-        0.20, gt=0, lt=1, description="A rejection rate above this, beyond chance, is a finding."
+    rejection_rate_limit: Share = Field(0.20, description="A rejection rate above this, beyond chance, is a finding.")
+    class_rate_limit: Share = Field(
+        0.50, description="A class rejected more often than this, beyond chance, is `consistently rejected`."
     )
-    class_rate_limit: float = Field(
+    mostly_share: Share = Field(
         0.50,
-        gt=0,
-        lt=1,
-        description="A class rejected more often than this, beyond chance, is `consistently rejected`.",
-    )
-    mostly_share: float = Field(
-        0.50,
-        gt=0,
-        lt=1,
         description="A reason, source or camera behind more than this share of rejections is behind most of them; a "
         "source that loses more than this share of its images to one reason is mostly rejected.",
     )
-    duplicate_share_limit: float = Field(
+    duplicate_share_limit: Share = Field(
         0.10,
-        gt=0,
-        lt=1,
         description="A source that sends more than this share of what was filed before, byte for byte, is a finding.",
     )
 
@@ -377,8 +353,7 @@ class Service(Section):
     """Start and stop."""
 
     drain_seconds: Seconds = Field(
-        20.0,
-        description="On SIGTERM, images in work are finished for at most this long; the others wait in the inbox.",
+        20.0, description="On SIGTERM, images in work are finished for at most this long; the others wait in the inbox."
     )
 
 
@@ -395,7 +370,7 @@ class Metrics(Section):
         description="Address to listen on. There are no paths, classes or images in the answers, but names of sources; "
         "on another address than loopback everybody who reaches it can read them.",
     )
-    port: int = Field(9464, ge=1, le=65_535, description="Port to listen on.")
+    port: Port = Field(9464, description="Port to listen on.")
 
 
 def _fleet_address(text: str) -> str:
@@ -461,7 +436,7 @@ class Web(Section):
         min_length=1,
         description="Address to listen on; another than loopback needs a token (`web --new-token NAME`).",
     )
-    port: int = Field(8765, ge=1, le=65_535, description="Port to listen on.")
+    port: Port = Field(8765, description="Port to listen on.")
     allow_hosts: tuple[str, ...] = Field(
         (),
         description="Names by which browsers reach the pages, through a proxy for instance; with one, a token is "
@@ -479,8 +454,7 @@ class Settings(Section):
     """The whole configuration."""
 
     root: Place = Field(
-        DEFAULT_ROOT,
-        description="Folder that relative paths below start from; itself relative to this file's folder.",
+        DEFAULT_ROOT, description="Folder that relative paths below start from; itself relative to this file's folder."
     )
     sources: tuple[Source, ...] = Field((Source(),), description="Inboxes served by this daemon.")
     intake: Intake = Field(Intake(), description="Which files are judged, and when.")
@@ -507,19 +481,13 @@ class Settings(Section):
     def anchored(self, folder: Path) -> Self:
         """Give the same settings with absolute paths: the root below `folder`, all others below the root."""
         root = _absolute(folder.absolute(), self.root)
-        sources = tuple(
-            source.model_copy(
-                update={key: _absolute(root, getattr(source, key)) for key in ("inbox", "accepted", "quarantine")}
-            )
-            for source in self.sources
-        )
-        audit = self.audit.model_copy(update={"database": _absolute(root, self.audit.database)})
-        scoring, forward = self.scoring, self.forward
-        if scoring.readout is not None:
-            scoring = scoring.model_copy(update={"readout": _absolute(root, scoring.readout)})
-        if forward.password_file is not None:
-            forward = forward.model_copy(update={"password_file": _absolute(root, forward.password_file)})
-        changed = {"root": root, "sources": sources, "scoring": scoring, "audit": audit, "forward": forward}
+        changed = {
+            "root": root,
+            "sources": tuple(_below(root, source, "inbox", "accepted", "quarantine") for source in self.sources),
+            "scoring": _below(root, self.scoring, "readout"),
+            "audit": _below(root, self.audit, "database"),
+            "forward": _below(root, self.forward, "password_file"),
+        }
         return self.model_copy(update=changed)
 
     def needing_restart(self, fresh: Self) -> list[str]:
@@ -541,6 +509,12 @@ class Settings(Section):
     def state_folder(self) -> Path:
         """The hidden folder with lock and status."""
         return self.root / STATE_FOLDER
+
+
+def _below(root: Path, section: Section, *names: str) -> Section:
+    """Give a section with absolute paths in place of those that have one of these names."""
+    paths = {name: getattr(section, name) for name in names}
+    return section.model_copy(update={name: _absolute(root, path) for name, path in paths.items() if path is not None})
 
 
 def _absolute(folder: Path, path: Path) -> Path:
