@@ -25,10 +25,9 @@ from imageguard_daemon.core.errors import NoInputError, unreadable
 from imageguard_daemon.core.files import is_partial
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.core.names import live, printable
-from imageguard_daemon.reporting.rendering import as_dict
+from imageguard_daemon.reporting.rendering import as_dict, borderline_in_words, details, rate_in_words
 from imageguard_daemon.reporting.report import EVERYTHING, Facts, Grouping, Report, make_report
 from imageguard_daemon.reporting.sizes import Bands, bands_of, bin_of
-from imageguard_daemon.reporting.tables import borderline_in_words, details, rate_in_words
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

@@ -176,8 +176,7 @@ def _made(
 
 def write_out(made: "Report", output_format: ReportFormat, output: Path | None, *, details: bool) -> None:
     """Write a report to standard output or a file; the file is the old one or the whole new one, never a half."""
-    from imageguard_daemon.reporting.rendering import as_dict
-    from imageguard_daemon.reporting.tables import as_table
+    from imageguard_daemon.reporting.rendering import as_dict, as_table
 
     _write(made, output_format, output, lambda: as_table(made, scores=details), lambda: as_dict(made))
 

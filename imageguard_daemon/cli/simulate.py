@@ -34,9 +34,8 @@ from imageguard_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Settings
-    from imageguard_daemon.reporting.simulation import Rules, Simulation
+    from imageguard_daemon.reporting.simulation import Rejudged, Rules, Simulation
     from imageguard_daemon.review.acting import Acting
-    from imageguard_daemon.review.rules.rejudging import Rejudged
     from imageguard_daemon.review.values import Reviewed, Reviewer
 
 Thresholds = Annotated[
@@ -178,7 +177,7 @@ def rejudge(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 def _judge(settings: "Settings", options: SelectionOptions, rules: "Rules") -> "Rejudged":
     from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, scores_of
-    from imageguard_daemon.review.rules.rejudging import judge_again
+    from imageguard_daemon.reporting.simulation import judge_again
 
     with reading(settings.audit.database) as log:
         named = named_images(options, log, str(settings.root))

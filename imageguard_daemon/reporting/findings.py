@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding, Shows, named_in_words
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import Patterns
 from imageguard_daemon.reporting.questions.boundary import just_below
 from imageguard_daemon.reporting.questions.change import Changed, changes, more_near_thresholds
 from imageguard_daemon.reporting.questions.cycle import cycles

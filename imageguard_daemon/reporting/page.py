@@ -13,9 +13,9 @@ from markupsafe import Markup
 
 from imageguard_daemon.core.model import SIGNALS
 from imageguard_daemon.reporting import charts
-from imageguard_daemon.reporting.percentiles import SHARES
+from imageguard_daemon.reporting.rendering import reviewed_in_words, scope_in_words, since_in_words
 from imageguard_daemon.reporting.report import Report, buckets_of
-from imageguard_daemon.reporting.tables import reviewed_in_words, scope_in_words, since_in_words
+from imageguard_daemon.reporting.score_stats import SHARES
 from imageguard_daemon.reporting.tallies import Tally, together
 from imageguard_daemon.reporting.templating import template
 from imageguard_daemon.reporting.text import limit_percent, moment_in_words, percent

@@ -17,8 +17,7 @@ from imageguard_daemon.audit.reviewed_images import count_reviews
 from imageguard_daemon.audit.rollups import HOUR_MS
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.reporting.finding import Finding
-from imageguard_daemon.reporting.panel import Panel, panel_of
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import Panel, Patterns, panel_of
 from imageguard_daemon.reporting.period import end_of
 from imageguard_daemon.reporting.questions.boundary import Missed, missed_by_little, tried
 from imageguard_daemon.reporting.questions.now import MAX_HOURS, hourly_panel, risen_now

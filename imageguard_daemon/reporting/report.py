@@ -15,13 +15,24 @@ from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedIm
 from imageguard_daemon.audit.reviewed_images import ReviewCount
 from imageguard_daemon.reporting.findings import Finding, Patterns, find_patterns
 from imageguard_daemon.reporting.panel import Counts, Numbers, Panel, panel_of_tallies
-from imageguard_daemon.reporting.percentiles import Percentiles, percentiles
 from imageguard_daemon.reporting.questions.boundary import Missed
 from imageguard_daemon.reporting.questions.oddities import Later, stamped_later
-from imageguard_daemon.reporting.review_impact import Recall, Reviewed, recall, reviewed, reviewed_by
-from imageguard_daemon.reporting.score_stats import NearThreshold, ScoreStats
+from imageguard_daemon.reporting.score_stats import NearThreshold, Percentiles, ScoreStats, percentiles
 from imageguard_daemon.reporting.sizes import Bands
-from imageguard_daemon.reporting.tallies import Tally, Trend, tallies_at, tallies_by, tally, together, trend
+from imageguard_daemon.reporting.tallies import (
+    Recall,
+    Reviewed,
+    Tally,
+    Trend,
+    recall,
+    reviewed,
+    reviewed_by,
+    tallies_at,
+    tallies_by,
+    tally,
+    together,
+    trend,
+)
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting

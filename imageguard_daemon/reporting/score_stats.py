@@ -1,4 +1,7 @@
-"""One pass over the images of a report: how their scores are distributed, and which lie nearest to a threshold."""
+"""One pass over the images of a report: how their scores are distributed, and which lie nearest to a threshold.
+
+Percentiles are of each signal's score, and of the measure behind it in its unit.
+"""
 
 import json
 from collections import defaultdict
@@ -13,6 +16,7 @@ from imageguard_daemon.audit.columns import Batch, Key
 from imageguard_daemon.audit.rollups import FLAG_BORDERLINE, FLAG_DARK, FLAG_UNREADABLE
 from imageguard_daemon.core.model import EXPOSURE_LIMITS, SCORE_NAMES
 from imageguard_daemon.quality.policy import thresholds_for
+from imageguard_daemon.quality.scoring import SCALES, Scale
 
 BINS_A_POINT = 10
 BINS = 100 * BINS_A_POINT + 1
@@ -28,6 +32,8 @@ _LIMITS = (
 """The thresholds in the order of the scores; that of the dark end comes last."""
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
+SHARES = (0.05, 0.25, 0.50, 0.75, 0.95)
+_SCALES = {f"{scale.signal}_score": scale for scale in reversed(SCALES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,3 +321,52 @@ def _of_most(values: _Floats, images: _Ints) -> float:
 def _near(found: _Found) -> NearThreshold:
     _, decision_id, signal, score, threshold = found
     return NearThreshold(decision_id, SCORE_NAMES[signal], score, threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """One signal: `scores` at SHARES, rising; `measures` are theirs, in the same order: the image at 5 % is a bad one.
+
+    Scores are known to a tenth of a point. A measure beyond the end of its scale is told as that end.
+    """
+
+    signal: str
+    measure: str
+    scores: tuple[float, ...]
+    measures: tuple[float, ...]
+
+    @property
+    def unit(self) -> str:
+        """What the measure is in."""
+        scale = _SCALES[f"{self.signal}_score"]
+        return scale.unit or {"exposure": "0 best, 1 worst", "jpeg_quality": "JPEG quality"}.get(self.measure, "")
+
+    def number(self, at: int) -> str:
+        """Say a measure as a person reads it, such as `2.1` or `<= 0.7`."""
+        scale = _SCALES[f"{self.signal}_score"]
+        return f"{_beyond(scale, self.scores[at])}{scale.number(self.measures[at])}"
+
+
+def percentiles(histogram: npt.NDArray[np.int64]) -> tuple[Percentiles, ...]:
+    """Give the percentiles of all signals from the histogram of `ScoreStats`; nothing when nothing was measured."""
+    if not histogram.any():
+        return ()
+    return tuple(_percentiles(_SCALES[name], histogram[n]) for n, name in enumerate(SCORE_NAMES))
+
+
+def _percentiles(scale: Scale, bins: npt.NDArray[np.int64]) -> Percentiles:
+    summed = bins.cumsum()
+    # The image with the rank that a share asks for: no value is invented between two images.
+    places = np.searchsorted(summed, np.ceil(np.array(SHARES) * summed[-1]))
+    scores = tuple(float(place) / BINS_A_POINT for place in places)
+    measure = "exposure" if scale.signal == "exposure" else scale.measure
+    return Percentiles(scale.signal, measure, scores, tuple(scale.limit(score) for score in scores))
+
+
+def _beyond(scale: Scale, score: float) -> str:
+    rising = scale.anchors[0][1] < scale.anchors[-1][1]
+    if score >= 100:
+        return "<= " if rising else ">= "
+    if score <= 0:
+        return ">= " if rising else "<= "
+    return ""

@@ -10,8 +10,8 @@ from rich.text import Text
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.core.tables import csv_text, safe_cell
 from imageguard_daemon.quality.scoring import score_and_threshold
+from imageguard_daemon.reporting.rendering import number_columns, plain_table, scope_in_words
 from imageguard_daemon.reporting.simulation import Change, Example, Simulation
-from imageguard_daemon.reporting.tables import number_columns, plain_table, scope_in_words
 from imageguard_daemon.reporting.text import percent, shown
 
 CLASSES_SHOWN = 20

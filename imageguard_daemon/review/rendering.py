@@ -11,7 +11,7 @@ from imageguard_daemon.audit.quarantine_queries import ListedImage, Review
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.tables import csv_text, safe_cell
-from imageguard_daemon.reporting.tables import number_columns
+from imageguard_daemon.reporting.rendering import number_columns
 from imageguard_daemon.reporting.text import shown
 from imageguard_daemon.review.values import Reviewed
 

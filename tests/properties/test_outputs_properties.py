@@ -27,9 +27,8 @@ from imageguard_daemon.core.model import Measurement
 from imageguard_daemon.core.names import inert, is_text, live, printable
 from imageguard_daemon.quality.policy import decide, thresholds_for
 from imageguard_daemon.reporting import simulation_rendering as simulation
-from imageguard_daemon.reporting.rendering import as_csv, as_dict
+from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
 from imageguard_daemon.reporting.simulation import Rules as OtherRules
-from imageguard_daemon.reporting.tables import as_table
 from imageguard_daemon.verification import discrepancies as verification
 from imageguard_daemon.verification.discrepancies import Discrepancy, Kind
 from tests.helpers.simulations import simulated

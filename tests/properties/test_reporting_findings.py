@@ -12,9 +12,8 @@ from imageguard_daemon.audit.counts import Count, Dimension
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core.model import ISSUES
 from imageguard_daemon.reporting.findings import DOUBT
-from imageguard_daemon.reporting.rendering import as_csv, as_dict
+from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
 from imageguard_daemon.reporting.report import Report
-from imageguard_daemon.reporting.tables import as_table
 from tests.helpers.reports import report_of
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -26,8 +26,7 @@ from imageguard_daemon.reporting.finding import (
     reason_in_words,
     subject_of,
 )
-from imageguard_daemon.reporting.panel import PAIRS, Counts, Groups, Panel, Slots
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import PAIRS, Counts, Groups, Panel, Patterns, Slots
 from imageguard_daemon.reporting.rises import Rise, Rises, with_drift
 from imageguard_daemon.reporting.statistics import chance_with_scatter
 from imageguard_daemon.reporting.tallies import Tally

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of, group_in_words, reason_in_words, subject_of
-from imageguard_daemon.reporting.panel import Slots
-from imageguard_daemon.reporting.patterns import Patterns, Series
+from imageguard_daemon.reporting.panel import Patterns, Series, Slots
 from imageguard_daemon.reporting.questions.change import times_of
 from imageguard_daemon.reporting.rises import is_clear
 from imageguard_daemon.reporting.scatter import Scatter, scatter_of

@@ -24,8 +24,7 @@ from imageguard_daemon.reporting.finding import (
     rejected_in_words,
     subject_of,
 )
-from imageguard_daemon.reporting.panel import FIELDS, PAIRS, Counts, Groups
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import FIELDS, PAIRS, Counts, Groups, Patterns
 from imageguard_daemon.reporting.questions.level import LOOK_AT, advice_on, advice_on_reason
 from imageguard_daemon.reporting.rises import is_clear
 from imageguard_daemon.reporting.scatter import MIN_SLOTS

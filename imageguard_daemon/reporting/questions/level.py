@@ -23,8 +23,7 @@ from imageguard_daemon.reporting.finding import (
     rejected_in_words,
     selected,
 )
-from imageguard_daemon.reporting.panel import Counts
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import Counts, Patterns
 from imageguard_daemon.reporting.statistics import (
     chance_above,
     chance_with_scatter,

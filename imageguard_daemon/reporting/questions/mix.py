@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.reporting.finding import ADVICE, ALPHA, Finding, evidence_of, group_in_words, subject_of
-from imageguard_daemon.reporting.panel import Panel
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import Panel, Patterns
 from imageguard_daemon.reporting.questions.change import Changed, spoken
 from imageguard_daemon.reporting.rises import Rise, Rises, is_clear
 from imageguard_daemon.reporting.tallies import Tally

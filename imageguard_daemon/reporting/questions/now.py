@@ -25,8 +25,7 @@ from imageguard_daemon.reporting.finding import (
     reason_in_words,
     subject_of,
 )
-from imageguard_daemon.reporting.panel import MAX_CELLS, Counts, Panel, panel_of, streams_in
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import MAX_CELLS, Counts, Panel, Patterns, panel_of, streams_in
 from imageguard_daemon.reporting.questions.change import spoken
 from imageguard_daemon.reporting.scatter import Scatter, own_factors, scatter_of
 from imageguard_daemon.reporting.statistics import chance_of_difference

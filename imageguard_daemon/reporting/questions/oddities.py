@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.reporting.finding import Finding, Shows, evidence_of
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import Patterns
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.text import moment_in_words, shown
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imageguard_daemon.reporting.finding import ALPHA, Finding
-from imageguard_daemon.reporting.panel import Counts, Slots
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import Counts, Patterns, Slots
 from imageguard_daemon.reporting.questions.change import spoken, times_of
 from imageguard_daemon.reporting.statistics import student_tail
 from imageguard_daemon.reporting.text import shown

@@ -14,8 +14,8 @@ from imageguard_daemon.daemon import status
 from imageguard_daemon.reporting.page import charts_over_time
 from imageguard_daemon.reporting.period import PARAMETERS, parse_period
 from imageguard_daemon.reporting.query import report_on
+from imageguard_daemon.reporting.rendering import reviewed_in_words, since_in_words
 from imageguard_daemon.reporting.report import Bucket, Report, buckets_of
-from imageguard_daemon.reporting.tables import reviewed_in_words, since_in_words
 from imageguard_daemon.web.cache import PAGE_TIMEOUT_SECONDS, CachePolicy, NotReadyError, StaleWhileRevalidate
 from imageguard_daemon.web.filters import Filters
 from imageguard_daemon.web.site import Site

@@ -7,7 +7,7 @@ import pytest
 
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import Patterns
 from imageguard_daemon.reporting.questions.change import changes
 from tests.helpers.panels import HOUR_MS, Series, panel_in_time, series
 

@@ -6,8 +6,7 @@ import pytest
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.findings import find_patterns
-from imageguard_daemon.reporting.panel import Panel
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import Panel, Patterns
 from imageguard_daemon.reporting.questions.difference import differing, small_classes
 from imageguard_daemon.reporting.tallies import Tally
 from tests.helpers.panels import Series, panel_at_once, panel_in_time

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import Patterns
 from imageguard_daemon.reporting.questions.boundary import missed_by_little
 from imageguard_daemon.reporting.questions.level import arriving_again, lone_classes, mostly_rejected_sources
 from imageguard_daemon.reporting.score_stats import Boundary

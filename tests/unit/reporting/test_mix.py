@@ -6,7 +6,7 @@ import pytest
 
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import Patterns
 from imageguard_daemon.reporting.questions.mix import reasons_changed
 from tests.helpers.panels import panel_in_time
 

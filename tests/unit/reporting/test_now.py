@@ -5,7 +5,7 @@ import pytest
 
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
-from imageguard_daemon.reporting.patterns import Patterns
+from imageguard_daemon.reporting.panel import Patterns
 from imageguard_daemon.reporting.questions.now import (
     alarms,
     by_day,

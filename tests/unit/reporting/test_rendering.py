@@ -9,9 +9,8 @@ from rich.console import Console
 
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.reporting.rendering import as_csv, as_dict
+from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
 from imageguard_daemon.reporting.report import Report
-from imageguard_daemon.reporting.tables import as_table
 from imageguard_daemon.reporting.text import limit_percent, percent, shown
 from tests.helpers.reports import report_of
 

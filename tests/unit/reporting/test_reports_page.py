@@ -9,9 +9,8 @@ from rich.console import Console
 
 from imageguard_daemon.audit.counts import Count, Dimension
 from imageguard_daemon.config import Reporting
-from imageguard_daemon.reporting.rendering import as_dict
+from imageguard_daemon.reporting.rendering import as_dict, as_table
 from imageguard_daemon.reporting.report import Report
-from imageguard_daemon.reporting.tables import as_table
 from tests.helpers.reports import report_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reports.md").read_text(encoding="utf-8")

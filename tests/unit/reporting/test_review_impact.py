@@ -16,10 +16,9 @@ from imageguard_daemon.config import Reporting
 from imageguard_daemon.core.model import Outcome
 from imageguard_daemon.reporting.page import as_html
 from imageguard_daemon.reporting.query import report_on
-from imageguard_daemon.reporting.rendering import as_dict
+from imageguard_daemon.reporting.rendering import as_dict, as_table
 from imageguard_daemon.reporting.report import Report
-from imageguard_daemon.reporting.review_impact import Reviewed, recall
-from imageguard_daemon.reporting.tables import as_table
+from imageguard_daemon.reporting.tallies import Reviewed, recall
 from imageguard_daemon.review.acting import approve, confirm, purge, reject, rejudge, release, undo
 from tests.helpers.rejections import ANNA, Rejections
 

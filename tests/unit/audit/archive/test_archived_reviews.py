@@ -25,11 +25,10 @@ from imageguard_daemon.config import Reporting
 from imageguard_daemon.core.model import Measures
 from imageguard_daemon.quality import version
 from imageguard_daemon.reporting.query import report_on, simulation_of
-from imageguard_daemon.reporting.rendering import as_csv, as_dict
+from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
 from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.reporting.simulation import Rules
 from imageguard_daemon.reporting.simulation_rendering import simulation_as_dict
-from imageguard_daemon.reporting.tables import as_table
 from imageguard_daemon.review.acting import approve, confirm, purge, reject, rejudge, release, undo
 from tests.helpers.images import jpeg, photo
 from tests.helpers.rejections import ANNA, Rejections

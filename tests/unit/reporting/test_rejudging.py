@@ -11,8 +11,7 @@ from imageguard_daemon.core.model import THRESHOLD_NAMES
 from imageguard_daemon.quality.policy import thresholds_for
 from imageguard_daemon.quality.scoring import ends_of_exposure
 from imageguard_daemon.quality.version import SCORER_VERSION
-from imageguard_daemon.reporting.simulation import Rules
-from imageguard_daemon.review.rules.rejudging import judge_again
+from imageguard_daemon.reporting.simulation import Rules, judge_again
 from tests.helpers.simulations import simulated
 
 
