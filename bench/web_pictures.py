@@ -11,6 +11,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -93,7 +94,8 @@ def _take(address: str, folder: Path, numbers: dict[str, int]) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=sandbox)
         for view, (scheme, width, height) in VIEWS.items():
-            context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})  # type: ignore[arg-type]
+            looks: Any = {"color_scheme": scheme, "viewport": {"width": width, "height": height}}
+            context = browser.new_context(**looks, is_mobile=view == "phone", has_touch=view == "phone")
             page = context.new_page()
             for name, path in pages.items():
                 page.goto(address + path)
