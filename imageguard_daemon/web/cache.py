@@ -66,6 +66,13 @@ class StaleWhileRevalidate(Generic[T]):
         except TimeoutError:
             raise NotReadyError from None
 
+    def soon(self, key: object, make: Callable[[], T]) -> T | None:
+        """Give what a page can show at once; None while it is being made: the page asks again by itself."""
+        try:
+            return self.get(key, make, PAGE_TIMEOUT_SECONDS)
+        except NotReadyError:
+            return None
+
     def fresh(self, key: object) -> T | None:
         """Give an answer that is as good as new, if there is one."""
         with self._lock:

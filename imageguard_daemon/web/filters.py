@@ -22,8 +22,6 @@ _LONGEST = 4096
 _TYPED = ("since", "until", "low", "high")
 """Moments and numbers, around which a space means nothing."""
 _SAID = ("class_name", "source", "camera", "state", "since", "until")
-
-
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.ASCII | re.IGNORECASE)
 
 
@@ -36,10 +34,6 @@ def number_of(text: str) -> float:
     if not _NUMBER.fullmatch(text) or not math.isfinite(number := float(text)):
         raise ValueError(f"{text[:30]!r} is not a number")
     return number
-
-
-def _said(name: str) -> str:
-    return name if name == NONE else shown(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +97,7 @@ class Filters:
 
     def query(self, **more: object) -> str:
         """Give them for an address; what is as usual is left out."""
-        pairs = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
-        return urlencode([*pairs, *((name, str(value)) for name, value in more.items())])
+        return urlencode([*self.pairs(), *more.items()])
 
     def pairs(self) -> list[tuple[str, str]]:
         """Give them as hidden fields of a form."""
@@ -145,8 +138,8 @@ class Filters:
         scope = Scope(*period, self.source or None, class_name, camera)
         states = STATES if ids is not None else EVER_QUARANTINED if self.state == "all" else (self.state,)
         scores = {self.score: self._range()} if self.score else {}
-        made = Selection(scope, self.reason or None, states, scores, ids)  # type: ignore[arg-type]
-        return replace(made, borderline=True if self.borderline == "only" else None)
+        selection = Selection(scope, self.reason or None, states, scores, ids)  # type: ignore[arg-type]
+        return replace(selection, borderline=True if self.borderline == "only" else None)
 
     def _check(self) -> None:
         # Left alone, a range would look as if it held while all images are meant.

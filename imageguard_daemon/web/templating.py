@@ -62,7 +62,7 @@ class Renderer:
 
     def __call__(self, request: Request, template: str, status: Any = 200, **values: Any) -> HTMLResponse:
         """Give an answer with the page."""
-        known: dict[str, Any] = {
+        shared: dict[str, Any] = {
             "path": request.url.path,
             "csrf": self._site.csrf,
             "holder": request.scope.get(HOLDER) or "",
@@ -71,7 +71,7 @@ class Renderer:
             "root": self._site.shown_as,
             "pages": [one for one in PAGES if self._site.has_log or one[0] == "/check"],
         }
-        return HTMLResponse(self._environment.get_template(template).render({**known, **values}), status)
+        return HTMLResponse(self._environment.get_template(template).render({**shared, **values}), status)
 
 
 def digest_of(file: Path) -> str:
@@ -81,5 +81,5 @@ def digest_of(file: Path) -> str:
 
 def _addresses() -> dict[str, str]:
     """Give the address of each file that pages load; it changes with its content, which browsers can keep."""
-    found = (file for folder in STATIC for file in folder.iterdir())
-    return {file.name: f"/static/{file.name}?{digest_of(file)}" for file in found}
+    loaded = (file for folder in STATIC for file in folder.iterdir())
+    return {file.name: f"/static/{file.name}?{digest_of(file)}" for file in loaded}

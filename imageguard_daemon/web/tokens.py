@@ -53,7 +53,7 @@ class Tokens:
     def hash_of(self, token: str) -> str:
         """Give the hash of a token that is in the file, else nothing, in a time that tells nothing."""
         asked = hashlib.sha256(token.encode()).hexdigest()
-        matches = [known for known in self.holders() if hmac.compare_digest(asked, known)]
+        matches = [sha256 for sha256 in self.holders() if hmac.compare_digest(asked, sha256)]
         return matches[0] if matches else ""
 
 
@@ -86,18 +86,18 @@ def _read_or_log(path: Path) -> dict[str, str] | None:
 def add(path: Path, name: str) -> str:
     """Make a token for a name, in the place of an earlier one, and give it; the file keeps its hash alone."""
     token = secrets.token_urlsafe(32)
-    kept = {sha256: holder for sha256, holder in read(path).items() if holder != name}
-    _write(path, kept | {hashlib.sha256(token.encode()).hexdigest(): name})
+    others = {sha256: holder for sha256, holder in read(path).items() if holder != name}
+    _write(path, others | {hashlib.sha256(token.encode()).hexdigest(): name})
     return token
 
 
 def remove(path: Path, name: str) -> bool:
     """Forget the token of a name; False when there is none."""
-    known = read(path)
-    kept = {sha256: holder for sha256, holder in known.items() if holder != name}
-    if len(kept) < len(known):
-        _write(path, kept)
-    return len(kept) < len(known)
+    holders = read(path)
+    others = {sha256: holder for sha256, holder in holders.items() if holder != name}
+    if others != holders:
+        _write(path, others)
+    return others != holders
 
 
 def _write(path: Path, holders: Mapping[str, str]) -> None:

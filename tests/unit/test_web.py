@@ -31,7 +31,7 @@ from imageguard_daemon.core.errors import DataError, StalledError
 from imageguard_daemon.daemon import status as live
 from imageguard_daemon.daemon.parts import Snapshot
 from imageguard_daemon.review.acting import reject, release, undo
-from imageguard_daemon.web import api, api_models
+from imageguard_daemon.web import api, api_models, cache
 from imageguard_daemon.web.app import make_app
 from imageguard_daemon.web.pages import gallery, images, overview, thresholds, uploads
 from imageguard_daemon.web.security import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
@@ -265,7 +265,7 @@ async def test_a_confirmation_says_in_words_and_pictures_what_is_meant(client):
 @pytest.mark.parametrize("name", ["cat ", " cat", "(none)", "c" * 240, "K\u00f6ln \U0001f408", "a&b=c+d%20", ""])
 async def test_each_class_is_found_by_its_link(rejections, monkeypatch, name):
     """From the overview to its images and to the question before they are released: those, and no others."""
-    monkeypatch.setattr(overview, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(cache, "PAGE_TIMEOUT_SECONDS", 60)
     place = f"{name}/4.jpg" if name else "4.jpg"
     number = rejections.file(place, class_name=name)
     async with _client(_site(rejections)) as client:
@@ -301,7 +301,7 @@ async def test_a_score_without_a_range_narrows_nothing(rejections):
 
 async def test_a_cameras_images_are_one_link_from_the_overview_and_from_each_of_them(rejections, monkeypatch):
     """Its link shows its images with their reasons, and no others; so does that of images without a camera."""
-    monkeypatch.setattr(overview, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(cache, "PAGE_TIMEOUT_SECONDS", 60)
     number = rejections.file("cat/4.jpg", camera="Canon & Söhne")
     async with _client(_site(rejections)) as client:
         page = (await client.get("/live")).text
@@ -317,7 +317,7 @@ async def test_a_cameras_images_are_one_link_from_the_overview_and_from_each_of_
 
 async def test_of_thousands_of_classes_those_are_offered_that_fit_what_is_typed(rejections, monkeypatch):
     """A few at a time, those first that begin so; accepted images alone make no class worth offering."""
-    monkeypatch.setattr(gallery, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(cache, "PAGE_TIMEOUT_SECONDS", 60)
     for number in range(60):
         rejections.file(f"x/{number}.jpg", class_name=f"bird {number:02}")
     rejections.file("x/late.jpg", class_name="early bird <3")
@@ -336,7 +336,7 @@ async def test_of_thousands_of_classes_those_are_offered_that_fit_what_is_typed(
 
 async def test_bars_of_scores_count_what_the_filters_match_and_lead_to_it(client, monkeypatch):
     """Each bar is a link to its images, with the other filters as they are; they can be chosen without script."""
-    monkeypatch.setattr(gallery, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(cache, "PAGE_TIMEOUT_SECONDS", 60)
     page = (await client.get("/quarantine/scores?class_name=cat&score=score&low=0.1&high=0.2")).text
     assert "<h1>Scores</h1>" in page
     bars = re.findall(r'<li><a href="([^"]*)"[^>]* aria-label="(\S+) to (\S+): (\d+) images?"', page)
@@ -602,7 +602,7 @@ async def test_an_address_of_before_an_upgrade_is_not_kept_with_what_came_after_
 
 async def test_bars_lead_to_the_images_that_they_count(client, monkeypatch):
     """Each bar of the overview, of a reason or of all, is a link to as many images as it says."""
-    monkeypatch.setattr(overview, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(cache, "PAGE_TIMEOUT_SECONDS", 60)
     text = (await client.get("/live")).text
     found = re.findall(r'<a href="([^"]+)" tabindex="-1"><title>[^<]*: (\d+)( [^<%]+)?<', text)
     bars = [(html.unescape(address), int(number)) for address, number, _ in found]
@@ -613,7 +613,7 @@ async def test_bars_lead_to_the_images_that_they_count(client, monkeypatch):
 
 async def test_the_page_that_counts_stops_asking_every_second_once_it_has_counted(client, monkeypatch):
     """How often the page asks is part of what it gets."""
-    monkeypatch.setattr(overview, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(cache, "PAGE_TIMEOUT_SECONDS", 60)
     assert 'hx-trigger="every 5s" hx-swap="outerHTML"' in (await client.get("/live")).text
 
 
@@ -888,7 +888,7 @@ async def test_what_the_overview_has_counted_is_not_counted_again_for_programs(c
     """A moment ago is as good as now; another question is another report."""
     made = []
     real = overview.report_on
-    monkeypatch.setattr(overview, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(cache, "PAGE_TIMEOUT_SECONDS", 60)
     monkeypatch.setattr(overview, "report_on", lambda *args: (made.append(1), real(*args))[1])
     assert (await client.get("/live")).status_code == 200
     shared = (await client.get("/api/report?since=24h")).json()
@@ -908,7 +908,7 @@ async def test_thresholds_are_tried_and_never_applied(client, rejections):
 
 async def test_thresholds_begin_with_what_is_in_force_for_the_source(rejections, monkeypatch):
     """Each source has its own limits and its own YAML; the address keeps what was moved, and nothing else."""
-    monkeypatch.setattr(thresholds, "PAGE_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(cache, "PAGE_TIMEOUT_SECONDS", 60)
     sources = [
         {"name": "default", "thresholds": {"blur_score": 57.25, "noise_score": 35}},
         {"name": "scraper", "inbox": "scraped", "accepted": "a2", "quarantine": "q2", "preset": "fine_grained"},

@@ -104,5 +104,5 @@ def _json(content: Any) -> Any:
 
 
 def _object(content: Any) -> dict[str, Any]:
-    found = _json(content)
-    return found if isinstance(found, dict) else {}
+    value = _json(content)
+    return value if isinstance(value, dict) else {}

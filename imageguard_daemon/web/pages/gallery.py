@@ -1,8 +1,7 @@
 """The galleries of rejected and accepted images, a page at a time, and what narrows them: names and scores."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
@@ -20,13 +19,7 @@ from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.quarantine_queries import ACCEPTED_STATES, EVER_QUARANTINED, number_selected, page
 from imageguard_daemon.core.model import ISSUES, MAX_INT64, SCORE_NAMES
 from imageguard_daemon.reporting.text import asked_for
-from imageguard_daemon.web.cache import (
-    PAGE_TIMEOUT_SECONDS,
-    CachePolicy,
-    NotReadyError,
-    SingleFlight,
-    StaleWhileRevalidate,
-)
+from imageguard_daemon.web.cache import CachePolicy, SingleFlight, StaleWhileRevalidate
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.pages.review import MAX_IMAGES, name_typed_last
 from imageguard_daemon.web.query_parameters import WholeNumber, page_of, reads, trail_of
@@ -150,8 +143,9 @@ class Narrowing:
         def scores(request: Request) -> HTMLResponse:
             filters = Filters.of(request.query_params)
             is_piece = "hx-request" in request.headers
-            given = {"filters": filters, "score": filters.score or OVERALL, "parts": self._parts(filters)}
-            return render(request, "scores.html" if is_piece else "scores_page.html", **given)
+            template = "scores.html" if is_piece else "scores_page.html"
+            score = filters.score or OVERALL
+            return render(request, template, filters=filters, score=score, parts=self._parts(filters))
 
         return router
 
@@ -162,10 +156,10 @@ class Narrowing:
 
     def _offered(self, field: str, typed: str) -> list[str]:
         """Give the names that have what was typed in them, those that begin with it first."""
-        known = _soon(self._names, field, lambda: self._known(field)) or []
+        names = self._names.soon(field, lambda: self._known(field)) or []
         sought = typed.casefold()
-        found = [name for name in known if sought in name.casefold()]
-        return sorted(found, key=lambda name: (not name.casefold().startswith(sought), name))[:NAMES_OFFERED]
+        matching = [name for name in names if sought in name.casefold()]
+        return sorted(matching, key=lambda name: (not name.casefold().startswith(sought), name))[:NAMES_OFFERED]
 
     def _known(self, field: str) -> list[str]:
         with self._site.log() as log, open_columns(log) as columns:
@@ -179,7 +173,7 @@ class Narrowing:
                 return count_scores(log, selection, name)
 
         asked = tuple(pair for pair in filters.pairs() if pair[0] not in {"low", "high", "order"})
-        counts = _soon(self._counts, asked, count)
+        counts = self._counts.soon(asked, count)
         if counts is None:
             return None
         low, high = selection.scores.get(name, (-1.0, -1.0))
@@ -189,10 +183,3 @@ class Narrowing:
             Part(begin, end, images, 100 * images / most, low <= begin and end <= high)
             for (begin, end), images in zip(edges, counts, strict=True)
         ]
-
-
-def _soon(remembered: "StaleWhileRevalidate[Any]", key: object, make: Callable[[], Any]) -> Any:
-    try:
-        return remembered.get(key, make, PAGE_TIMEOUT_SECONDS)
-    except NotReadyError:
-        return None

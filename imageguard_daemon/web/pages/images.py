@@ -116,13 +116,12 @@ def place_of(
     """
     held = reviewable_image(log, decision_id)
     if held is not None and (held.last_review is not None or held.verdict == "quarantined"):
-        found: ImageFile | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
+        place: ImageFile | None = next(((Path(f.path), f.sha256) for f in held.files if f.role == "image"), None)
     else:
         row = row or decision_row(log, decision_id)
-        found = (settings.root / original(str(row["destination"] or "")), str(row["sha256"])) if row else None
-    if not found or not any(_is_below(found[0], folder) for one in settings.sources for folder in one.folders[1:]):
-        return None
-    return found
+        place = (settings.root / original(str(row["destination"] or "")), str(row["sha256"])) if row else None
+    folders = [folder for source in settings.sources for folder in source.folders[1:]]
+    return place if place and any(_is_below(place[0], folder) for folder in folders) else None
 
 
 def _is_below(path: Path, folder: Path) -> bool:

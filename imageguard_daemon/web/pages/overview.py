@@ -16,7 +16,7 @@ from imageguard_daemon.reporting.period import PARAMETERS, parse_period
 from imageguard_daemon.reporting.query import report_on
 from imageguard_daemon.reporting.rendering import reviewed_in_words, since_in_words
 from imageguard_daemon.reporting.report import Bucket, Report, buckets_of
-from imageguard_daemon.web.cache import PAGE_TIMEOUT_SECONDS, CachePolicy, NotReadyError, StaleWhileRevalidate
+from imageguard_daemon.web.cache import CachePolicy, StaleWhileRevalidate
 from imageguard_daemon.web.filters import Filters
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.templating import Renderer
@@ -76,16 +76,15 @@ class Reports:
             return drawn.report
         return self._reports.get((asked, by), lambda: self._make(asked, by))
 
-    def soon(self, since: str) -> Drawn:
-        """Give report and charts of one of `PERIODS` at once.
+    def soon(self, since: str) -> Drawn | None:
+        """Give report and charts of one of `PERIODS` at once; None while they are being made.
 
         Raises:
             UsageError: it is none of them.
-            NotReadyError: it is being made.
         """
         if since not in PERIODS:
             raise UsageError(f"there is no period {since!r} here; known are {', '.join(PERIODS)}")
-        return self._drawn.get(since, self._drawing(since), PAGE_TIMEOUT_SECONDS)
+        return self._drawn.soon(since, self._drawing(since))
 
     def close(self) -> None:
         """Begin no more."""
@@ -133,15 +132,8 @@ def pages(site: Site, render: Renderer, reports: Reports) -> APIRouter:
     return router
 
 
-def _soon(reports: Reports, since: str) -> Drawn | None:
-    try:
-        return reports.soon(since)
-    except NotReadyError:
-        return None
-
-
 def _overview(site: Site, reports: Reports, since: str) -> dict[str, Any]:
-    drawn = _soon(reports, since)
+    drawn = reports.soon(since)
     process_id = None if site.is_fleet else running_process(site.settings.state_folder)
     report = drawn.report if drawn else None
     return {

@@ -3,14 +3,14 @@
 import hmac
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from starlette.datastructures import FormData, QueryParams
+from starlette.datastructures import QueryParams
 
 from imageguard_daemon.audit.quarantine_queries import Selection, selected
 from imageguard_daemon.core.errors import ImageguardError, UsageError
@@ -45,6 +45,15 @@ ACTIONS: Mapping[str, _Function] = {
 _WRONG = "This form is not from this server's pages, or the server was restarted. Go back, reload and try again."
 
 
+@dataclass(slots=True)
+class _Matching:
+    """The images of a selection, newest first."""
+
+    ids: list[int]
+    reasons: Counter[str]
+    size_bytes: int
+
+
 def routes(site: Site, render: Renderer) -> APIRouter:
     """Give the routes of these pages."""
     router = APIRouter(include_in_schema=False)
@@ -55,24 +64,32 @@ def routes(site: Site, render: Renderer) -> APIRouter:
         place, ids = Filters.of(request.query_params), _ids(request.query_params)
         filters = place.fixed(site.now()) if ids is None else place
         _require_narrow(_known(action), filters, ids)
-        found, reasons, size_bytes = _count(site, replace(filters.selection(site.now(), ids), limit=MAX_IMAGES + 1))
-        counted = {"count": len(found), "reasons": reasons.most_common(), "size": size_in_words(size_bytes)}
-        chosen: dict[str, Any] = {"filters": filters, "place": place, "ids": ids, "newest": max(found, default=0)}
-        chosen |= {
-            "action": action,
-            "examples": found[:EXAMPLES_SHOWN],
-            "page": page_of(request.query_params),
-        }
-        return render(request, "review.html", most=MAX_IMAGES, who=name_typed_last(site, request), **counted, **chosen)
+        matching = _matching(site, replace(filters.selection(site.now(), ids), limit=MAX_IMAGES + 1))
+        return render(
+            request,
+            "review.html",
+            action=action,
+            filters=filters,
+            place=place,
+            page=page_of(request.query_params),
+            ids=ids,
+            most=MAX_IMAGES,
+            count=len(matching.ids),
+            newest=max(matching.ids, default=0),
+            examples=matching.ids[:EXAMPLES_SHOWN],
+            reasons=matching.reasons.most_common(),
+            size=size_in_words(matching.size_bytes),
+            who=name_typed_last(site, request),
+        )
 
     @router.post("/review")
     async def carry_out(request: Request) -> Response:
         async with request.form(max_files=0, max_fields=MAX_IMAGES + 50) as form:
-            given = QueryParams([(name, str(value)) for name, value in form.multi_items()])
-            if not _is_ours(form, site):
-                raise HTTPException(403, _WRONG)
-        require_known(given.multi_items(), _FIELDS | _PLACE, {"ids"})
-        return await run_in_threadpool(_carried_out, site, request, given)
+            fields = QueryParams([(name, str(value)) for name, value in form.multi_items()])
+        if not hmac.compare_digest(fields.get("csrf", "").encode(), site.csrf.encode()):
+            raise HTTPException(403, _WRONG)
+        require_known(fields.multi_items(), _FIELDS | _PLACE, {"ids"})
+        return await run_in_threadpool(_carried_out, site, request, fields)
 
     return router
 
@@ -82,43 +99,39 @@ def name_typed_last(site: Site, request: Request) -> str:
     return unquote(cookie_of(request.headers, WHO)) or site.who
 
 
-def _is_ours(form: FormData, site: Site) -> bool:
-    return hmac.compare_digest(str(form.get("csrf", "")).encode(), site.csrf.encode())
-
-
-def _carried_out(site: Site, request: Request, given: QueryParams) -> Response:
+def _carried_out(site: Site, request: Request, fields: QueryParams) -> Response:
     if not site.may_act:
         raise HTTPException(403, "With --db the log is only looked at.")
-    action, filters, ids = _known(given.get("action", "")), Filters.of(given), _ids(given)
+    action, filters, ids = _known(fields.get("action", "")), Filters.of(fields), _ids(fields)
     _require_narrow(action, filters, ids)
-    counted, way_back = number_in("count", given.get("count", "")), _way_back(given, filters)
+    counted, way_back = number_in("count", fields.get("count", "")), _way_back(fields, filters)
     # Selected once more: between looking and acting somebody else may have acted, and new images may have come. Only
     # what was shown is acted on, or nothing.
-    found, _, _ = _count(site, filters.selection(site.now(), ids))
-    newest = number_in("newest", given.get("newest", "0"))
-    chosen = [one for one in found if one <= newest]  # what came since was not counted
-    if len(chosen) != counted:
+    matching = _matching(site, filters.selection(site.now(), ids))
+    newest = number_in("newest", fields.get("newest", "0"))
+    meant = [number for number in matching.ids if number <= newest]  # what came since was not counted
+    if len(meant) != counted:
         message = (
-            f"The selection changed meanwhile: there are {len(chosen):,} images now. Nothing was done; count again."
+            f"The selection changed meanwhile: there are {len(meant):,} images now. Nothing was done; count again."
         )
         raise HTTPException(409, message)
-    if len(chosen) > MAX_IMAGES:
+    if len(meant) > MAX_IMAGES:
         raise HTTPException(400, f"At most {MAX_IMAGES:,} images at once.")
-    reviewer = _reviewer(site, request, given)
-    results, stopped = _act(site, ACTIONS[action], chosen, reviewer)
-    notice = site.notices.add(Notice(action, tuple(results), stopped, len(chosen) - len(results)))
+    reviewer = _reviewer(site, request, fields)
+    results, stopped = _act(site, ACTIONS[action], meant, reviewer)
+    notice = site.notices.add(Notice(action, tuple(results), stopped, len(meant) - len(results)))
     answer = RedirectResponse(way_back(notice), 303)
     answer.set_cookie(WHO, quote(reviewer.who), httponly=True, samesite="strict")
     return answer
 
 
-def _way_back(given: QueryParams, filters: Filters) -> Callable[[str], str]:
-    """Give what makes the address of the page that the images were chosen on, or of the next image.
+def _way_back(fields: QueryParams, filters: Filters) -> Callable[[str], str]:
+    """Give what makes the address of the page that the images were meant on, or of the next image.
 
     Nobody loses the place; and whatever is wrong with it is said before anything is done.
     """
-    at = {name.removeprefix("at_"): value for name, value in given.items() if name.startswith("at_")}
-    back, page = given.get("back", ""), page_of(given)
+    at = {name.removeprefix("at_"): value for name, value in fields.items() if name.startswith("at_")}
+    back, page = fields.get("back", ""), page_of(fields)
     seen = Filters.of(at) if at or back else filters
     place = f"/decisions/{number_in('back', back.removeprefix('/decisions/'))}" if back else seen.gallery
     return lambda notice: f"{place}?{seen.query(notice=notice, **page)}"
@@ -135,25 +148,25 @@ def _act(site: Site, function: _Function, ids: Sequence[int], reviewer: Reviewer
     return results, ""
 
 
-def _reviewer(site: Site, request: Request, given: QueryParams) -> Reviewer:
+def _reviewer(site: Site, request: Request, fields: QueryParams) -> Reviewer:
     """Name the holder of the token; only where nobody needs one, the name is what was typed."""
-    who = request.scope.get(HOLDER) or " ".join(given.get("who", "").split())[:100]
-    return Reviewer(who or site.who, " ".join(given.get("why", "").split())[:500])
+    who = request.scope.get(HOLDER) or " ".join(fields.get("who", "").split())[:100]
+    return Reviewer(who or site.who, " ".join(fields.get("why", "").split())[:500])
 
 
-def _count(site: Site, selection: Selection) -> tuple[list[int], Counter[str], int]:
-    ids, reasons, total_bytes = [], Counter[str](), 0
+def _matching(site: Site, selection: Selection) -> _Matching:
+    matching = _Matching([], Counter(), 0)
     with site.log() as log:
         for decision_id, reason, size_bytes in selected(log, selection):
-            ids.append(decision_id)
-            reasons[reason] += 1
-            total_bytes += size_bytes
-    return ids, reasons, total_bytes
+            matching.ids.append(decision_id)
+            matching.reasons[reason] += 1
+            matching.size_bytes += size_bytes
+    return matching
 
 
-def _ids(given: QueryParams) -> tuple[int, ...] | None:
+def _ids(fields: QueryParams) -> tuple[int, ...] | None:
     """Give the images that were ticked, or None where all that match are meant, which has to be said."""
-    which, ticked = given.get("which", ""), given.getlist("ids")
+    which, ticked = fields.get("which", ""), fields.getlist("ids")
     if which not in {"", _TICKED, ALL_THAT_MATCH}:
         raise UsageError(f"there is no choice {which[:30]!r}; known are {_TICKED}, {ALL_THAT_MATCH}")
     if which == ALL_THAT_MATCH:

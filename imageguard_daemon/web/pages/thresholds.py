@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -18,7 +17,7 @@ from imageguard_daemon.quality.scoring import LIMITS, SCALES
 from imageguard_daemon.reporting.period import PARAMETERS, parse_period
 from imageguard_daemon.reporting.query import simulation_of
 from imageguard_daemon.reporting.simulation import Rules, Simulation
-from imageguard_daemon.web.cache import PAGE_TIMEOUT_SECONDS, CachePolicy, NotReadyError, StaleWhileRevalidate
+from imageguard_daemon.web.cache import CachePolicy, StaleWhileRevalidate
 from imageguard_daemon.web.filters import number_of
 from imageguard_daemon.web.query_parameters import reads
 from imageguard_daemon.web.site import Site
@@ -91,11 +90,18 @@ class Thresholds:
         @reads("was", "source", "preset", "since", *THRESHOLD_NAMES)
         def thresholds(request: Request) -> HTMLResponse:
             trial = _trial({one.name: one for one in self._site.settings.sources}, request.query_params)
+            simulation = self._simulations.soon(trial.address, lambda: self._simulated(trial))
             is_whole = not request.url.path.endswith("/effect")
-            given: dict[str, Any] = {"trial": trial, "made": self._soon(trial), "limits": _limits(trial.values)}
-            given |= {"sources": [one.name for one in self._site.settings.sources]}
-            given |= {"presets": tuple(PRESETS), "periods": PERIODS}
-            page = render(request, "thresholds.html" if is_whole else "effect.html", **given)
+            page = render(
+                request,
+                "thresholds.html" if is_whole else "effect.html",
+                trial=trial,
+                made=simulation,
+                limits=_limits(trial.values),
+                sources=[source.name for source in self._site.settings.sources],
+                presets=tuple(PRESETS),
+                periods=PERIODS,
+            )
             if not is_whole:
                 page.headers["HX-Replace-Url"] = f"/thresholds?{trial.address}"
             return page
@@ -105,12 +111,6 @@ class Thresholds:
     def close(self) -> None:
         """Begin no more."""
         self._simulations.close()
-
-    def _soon(self, trial: Trial) -> Simulation | None:
-        try:
-            return self._simulations.get(trial.address, lambda: self._simulated(trial), PAGE_TIMEOUT_SECONDS)
-        except NotReadyError:
-            return None
 
     def _simulated(self, trial: Trial) -> Simulation:
         period = parse_period(trial.since or None, None, self._site.now(), PARAMETERS)
@@ -145,8 +145,8 @@ def _trial(sources: Mapping[str, Source], query: Mapping[str, str]) -> Trial:
     # Where another preset or source was picked, the sliders still send where they stood for the one before.
     is_other = query.get("was", f"{preset} {name}") != f"{preset} {name}"
     try:
-        given = {} if is_other else {one: number_of(query[one]) for one in THRESHOLD_NAMES if query.get(one)}
-        values = thresholds_for(source.preset, {**base, **spread(given)})
+        moved = {} if is_other else {name: number_of(query[name]) for name in THRESHOLD_NAMES if query.get(name)}
+        values = thresholds_for(source.preset, {**base, **spread(moved)})
     except ValueError:
         raise UsageError("a threshold is a number from 0 to 100") from None
     return Trial(source, preset, since, base, {one: values[one] for one in LIMITS})

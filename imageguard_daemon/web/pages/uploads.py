@@ -153,12 +153,12 @@ def bars_of(
     presets = {preset: thresholds_for(preset) for preset in PRESETS}
     limits = own or presets["general"]
     is_measured = all(scores.get(name) is not None for name in SCORE_NAMES)
-    found = scores_by_threshold(scores, measures) if is_measured else {}
+    by_threshold = scores_by_threshold(scores, measures) if is_measured else {}
     return [
         {
             "signal": name.removesuffix("_score"),
-            "score": found.get(name),
-            "shown": f"{rounded(found[name], limits[name]):.0f}" if name in found else "-",
+            "score": by_threshold.get(name),
+            "shown": f"{rounded(by_threshold[name], limits[name]):.0f}" if name in by_threshold else "-",
             "needed": limits[name],
             "presets": {preset: thresholds[name] for preset, thresholds in presets.items()},
         }
