@@ -102,6 +102,7 @@ def _routers_of_log(site: Site, render: Renderer, closing: ExitStack) -> Iterato
     scoring = site.settings.scoring
     reports, thresholds, narrowing = Reports(site), Thresholds(site), Narrowing(site)
     thumbnails, maps = RenderCache(ThumbnailMaker(scoring)), RenderCache(MapMaker(scoring))
+    # Closed from the last to the first: what reads the log ends before its connections do.
     for part in (site.connections, reports, thresholds, narrowing, thumbnails, maps):
         closing.callback(part.close)
     yield overview.pages(site, render, reports)

@@ -105,8 +105,9 @@ class Filters:
 
     def narrowed(self, score: str = "", low: float | None = None, high: float | None = None) -> "Filters":
         """Give the same with this range of this score in place of any other; without one, any score."""
-        from_to = ("" if one is None else f"{one:g}" for one in (low, high))
-        return replace(self, score=score, **dict(zip(("low", "high"), from_to, strict=True)))
+        lowest = "" if low is None else f"{low:g}"
+        highest = "" if high is None else f"{high:g}"
+        return replace(self, score=score, low=lowest, high=highest)
 
     def place(self) -> list[tuple[str, str]]:
         """Give them as hidden fields that lead back to the gallery, where another field says which image is meant."""

@@ -126,7 +126,7 @@ def _carried_out(site: Site, request: Request, fields: QueryParams) -> Response:
 
 
 def _way_back(fields: QueryParams, filters: Filters) -> Callable[[str], str]:
-    """Give what makes the address of the page that the images were meant on, or of the next image.
+    """Give what makes the address of the page that the images were chosen on, or of the next image.
 
     Nobody loses the place; and whatever is wrong with it is said before anything is done.
     """
