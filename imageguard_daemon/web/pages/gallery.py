@@ -47,6 +47,7 @@ def pages(site: Site, render: Renderer) -> APIRouter:
     """Give the routes of these pages."""
     router = APIRouter(include_in_schema=False)
     pages_asked: SingleFlight[Nearest] = SingleFlight()
+    counts: SingleFlight[int] = SingleFlight()
 
     @router.get("/quarantine")
     @reads(*FILTERS)
@@ -74,10 +75,9 @@ def pages(site: Site, render: Renderer) -> APIRouter:
 
     @router.get("/quarantine/count")
     @reads(*FILTERS)
-    def count(request: Request) -> HTMLResponse:
-        selection = replace(Filters.of(request.query_params).selection(site.now()), limit=MAX_IMAGES + 1)
-        with site.log() as log:
-            images = number_selected(log, selection)
+    async def count(request: Request) -> HTMLResponse:
+        filters = Filters.of(request.query_params)
+        images = await counts.get(filters, lambda: _number(site, filters))
         return render(request, "count.html", images=images, most=MAX_IMAGES)
 
     return router
@@ -93,6 +93,12 @@ def _back(been: list[int]) -> dict[str, object] | None:
         return None
     *earlier, last = been
     return {**({"after": last} if last else {}), **({"trail": _trail(earlier)} if earlier else {})}
+
+
+def _number(site: Site, filters: Filters) -> int:
+    selection = replace(filters.selection(site.now()), limit=MAX_IMAGES + 1)
+    with site.log() as log:
+        return number_selected(log, selection)
 
 
 def _page(site: Site, filters: Filters, after: int | None) -> Nearest:

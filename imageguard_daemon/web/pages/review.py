@@ -17,6 +17,7 @@ from imageguard_daemon.core.errors import ImageguardError, UsageError
 from imageguard_daemon.review import acting
 from imageguard_daemon.review.rendering import size_in_words
 from imageguard_daemon.review.values import Reviewed, Reviewer
+from imageguard_daemon.web.cache import SingleFlight
 from imageguard_daemon.web.filters import FILTERS, Filters
 from imageguard_daemon.web.query_parameters import number_in, page_of, reads, require_known
 from imageguard_daemon.web.security import cookie_of
@@ -57,14 +58,14 @@ class _Matching:
 def routes(site: Site, render: Renderer) -> APIRouter:
     """Give the routes of these pages."""
     router = APIRouter(include_in_schema=False)
+    counts: SingleFlight[tuple[Filters, _Matching]] = SingleFlight()
 
     @router.get("/review")
     @reads(*FILTERS, "which", "after", "trail", many=("ids",))
-    def review(request: Request, action: str = "release") -> HTMLResponse:
+    async def review(request: Request, action: str = "release") -> HTMLResponse:
         place, ids = Filters.of(request.query_params), _ids(request.query_params)
-        filters = place.fixed(site.now()) if ids is None else place
-        _require_narrow(_known(action), filters, ids)
-        matching = _matching(site, replace(filters.selection(site.now(), ids), limit=MAX_IMAGES + 1))
+        _require_narrow(_known(action), place, ids)
+        filters, matching = await counts.get((place, ids), lambda: _counted(site, place, ids))
         return render(
             request,
             "review.html",
@@ -152,6 +153,13 @@ def _reviewer(site: Site, request: Request, fields: QueryParams) -> Reviewer:
     """Name the holder of the token; only where nobody needs one, the name is what was typed."""
     who = request.scope.get(HOLDER) or " ".join(fields.get("who", "").split())[:100]
     return Reviewer(who or site.who, " ".join(fields.get("why", "").split())[:500])
+
+
+def _counted(site: Site, place: Filters, ids: tuple[int, ...] | None) -> tuple[Filters, _Matching]:
+    """Count what is asked about; of all that match, the last hour stays the hour that was counted."""
+    now = site.now()
+    filters = place.fixed(now) if ids is None else place
+    return filters, _matching(site, replace(filters.selection(now, ids), limit=MAX_IMAGES + 1))
 
 
 def _matching(site: Site, selection: Selection) -> _Matching:
