@@ -88,9 +88,9 @@ def _archive(settings: "Settings", request: "ArchiveRequest") -> None:
     from imageguard_daemon.audit.archive.archiving import archive
 
     with _archive_progress() as progress:
-        made = archive(settings, request, progress)
-    if made is not None:
-        typer.echo(f"archived {made.decisions:,} decisions to {made.folder}")
+        archived = archive(settings, request, progress)
+    if archived is not None:
+        typer.echo(f"archived {archived.decisions:,} decisions to {archived.folder}")
         typer.echo("New records reuse the space; to give it back to the disk, stop the daemon and VACUUM.")
 
 
@@ -159,7 +159,8 @@ def _archives_in(folders: list[Path]) -> Iterator[Path]:
     from imageguard_daemon.audit.archive.parquet_copy import MANIFEST
 
     for folder in folders:
-        inside = [] if (folder / MANIFEST).exists() else sorted(one.parent for one in folder.glob(f"[!.]*/{MANIFEST}"))
+        is_archive = (folder / MANIFEST).exists()
+        inside = [] if is_archive else sorted(manifest.parent for manifest in folder.glob(f"[!.]*/{MANIFEST}"))
         yield from inside or [folder]
 
 
@@ -246,7 +247,7 @@ def _destinations(settings: "Settings") -> list[str]:
     for folder in folders:
         if not os.path.isdir(folder):
             raise NoInputError(f"{folder} is not there; mount it, or name another ROOT or --config")
-    return [one for one in folders if not any(one.startswith(f"{other}/") for other in folders)]
+    return [folder for folder in folders if not any(folder.startswith(f"{other}/") for other in folders)]
 
 
 @contextmanager
@@ -295,11 +296,11 @@ def _write(verifier: "Verifier", output: OutputFormat, searched: bool) -> None:
     from imageguard_daemon.verification.discrepancies import csv_lines, json_lines, table
 
     with _progress() as progress:
-        found = verifier.discrepancies(progress)
+        discrepancies = verifier.discrepancies(progress)
         if output is OutputFormat.table:
-            shown = table(found, verifier, folders_searched=searched)
+            shown = table(discrepancies, verifier, folders_searched=searched)
         else:
-            lines = json_lines(found, verifier) if output is OutputFormat.json else csv_lines(found)
+            lines = json_lines(discrepancies, verifier) if output is OutputFormat.json else csv_lines(discrepancies)
             _stream(lines)
     if output is OutputFormat.table:
         print_table(shown)

@@ -69,7 +69,7 @@ def _require_meant(settings: "Settings") -> None:
     """Refuse a root that looks like a mistake: a name mistyped, or a folder of images that nobody would look at."""
     root, inbox = settings.root, settings.sources[0].inbox
     if not root.is_dir():
-        others = [one.parent.name for one in root.parent.glob("*/.imageguard")]
+        others = [state_folder.parent.name for state_folder in root.parent.glob("*/.imageguard")]
         near = difflib.get_close_matches(root.name, others, n=1)
         if near:
             raise NoInputError(f"{root} does not exist; did you mean {root.with_name(near[0])}? If not, make it first")
@@ -104,14 +104,14 @@ def _fatal_errors_logged() -> Iterator[None]:
     except (typer.Exit, KeyboardInterrupt):
         raise
     except Exception as error:
-        told = in_our_words(error) if isinstance(error, OSError) else broken_installation(error) or error
-        if not isinstance(told, ImageguardError):
+        cause = in_our_words(error) if isinstance(error, OSError) else broken_installation(error) or error
+        if not isinstance(cause, ImageguardError):
             log.critical("ended", exit_code=os.EX_SOFTWARE, why="a mistake in the program", exc_info=True)
             raise typer.Exit(os.EX_SOFTWARE) from None
-        first, *others = [line.strip() for line in str(told).splitlines()] or [""]
-        notify(STATUS=f"ended: {told}")
-        log.critical("ended", exit_code=told.exit_code, why=f"{first} {'; '.join(others)}".strip())
-        raise typer.Exit(told.exit_code) from None
+        first, *others = [line.strip() for line in str(cause).splitlines()] or [""]
+        notify(STATUS=f"ended: {cause}")
+        log.critical("ended", exit_code=cause.exit_code, why=f"{first} {'; '.join(others)}".strip())
+        raise typer.Exit(cause.exit_code) from None
 
 
 def _command_for_pages(root: Path | None, config: Path | None) -> tuple[str, ...]:
@@ -143,8 +143,8 @@ def status(
     if alive:
         _require_alive(settings)
         return
-    found = _gather(settings)
-    write(output, table=lambda: _as_table(found), json=lambda: found, csv=lambda: _as_csv(found))
+    facts = _gather(settings)
+    write(output, table=lambda: _as_table(facts), json=lambda: facts, csv=lambda: _as_csv(facts))
 
 
 def _require_alive(settings: "Settings") -> None:
@@ -155,17 +155,17 @@ def _require_alive(settings: "Settings") -> None:
     process_id = locks.running_process(settings.state_folder)
     if process_id is None:
         raise UnavailableError(f"no daemon is running on {settings.root}")
-    told = live.read(settings.state_folder)
-    if told is None or told["process_id"] != process_id:
+    live_status = live.read(settings.state_folder)
+    if live_status is None or live_status["process_id"] != process_id:
         raise UnavailableError(f"process {process_id} is starting: it is not watching yet")
-    if (age := _age(told)) > STALE_SECONDS:
+    if (age := _age(live_status)) > STALE_SECONDS:
         raise UnavailableError(f"process {process_id} last reported {age:.0f} s ago: it hangs, or its disk is full")
     typer.echo(f"running (process {process_id})")
 
 
-def _age(told: dict[str, Any], since: str = "updated_at") -> float:
+def _age(written: dict[str, Any], since: str = "updated_at") -> float:
     """Give how many seconds ago a status was written."""
-    return time.time() - datetime.fromisoformat(told[since]).timestamp()
+    return time.time() - datetime.fromisoformat(written[since]).timestamp()
 
 
 def _gather(settings: "Settings") -> dict[str, Any]:
@@ -195,8 +195,8 @@ def _forwarding(settings: "Settings") -> dict[str, Any] | None:
     """Give what the forwarder says of itself, also where only the root is named: its configuration is not needed."""
     from imageguard_daemon.daemon import forwarder
 
-    told = forwarder.read(settings.state_folder)
-    return told if told and (settings.forward.url or told["state"] != "stopped") else None
+    forwarding = forwarder.read(settings.state_folder)
+    return forwarding if forwarding and (settings.forward.url or forwarding["state"] != "stopped") else None
 
 
 def _inbox(settings: "Settings", inbox: str) -> dict[str, Any]:
@@ -218,30 +218,30 @@ def _inbox(settings: "Settings", inbox: str) -> dict[str, Any]:
     return {"path": inbox, "there": there, "waiting": waiting, "left": dict(left), "examples": examples}
 
 
-def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    daemon = found["daemon"] or {}
-    yield "daemon", f"running (process {found['process_id']})" if found["running"] else "not running"
-    yield "root", found["root"]
-    if waits := found["waiting_for"]:
+def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    daemon = facts["daemon"] or {}
+    yield "daemon", f"running (process {facts['process_id']})" if facts["running"] else "not running"
+    yield "root", facts["root"]
+    if waits := facts["waiting_for"]:
         whose = f" (source {waits['source']})" if waits["source"] else ""
-        told = f"waits since {waits['since']} for {waits['waiting_for']}{whose}, which does not answer"
-        yield "attention", f"{told}; all sources wait, and its inbox is not looked into here"
+        line = f"waits since {waits['since']} for {waits['waiting_for']}{whose}, which does not answer"
+        yield "attention", f"{line}; all sources wait, and its inbox is not looked into here"
     if daemon:
         counts = f"{daemon['accepted']} accepted, {daemon['quarantined']} quarantined"
-        yield "since start" if found["running"] else "last run", f"{counts} ({daemon.get('started_at', '')})"
+        yield "since start" if facts["running"] else "last run", f"{counts} ({daemon.get('started_at', '')})"
         if scorer := daemon.get("scorer_version"):
             yield "measures by", f"scorer {scorer}, {daemon['code']}"
-    if told := _last_end(found):
-        yield "last end", told
-    if found["running"] and daemon:
-        yield from (("attention", told) for told in _attention(daemon))
+    if line := _last_end(facts):
+        yield "last end", line
+    if facts["running"] and daemon:
+        yield from (("attention", line) for line in _attention(daemon))
         yield "now", f"{daemon['backlog']} in work, {daemon['images_per_second']:.1f} images/s"
-        yield from ((f"source {one['name']}", told) for one in daemon["sources"] for told in _of_source(one))
+        yield from ((f"source {source['name']}", line) for source in daemon["sources"] for line in _of_source(source))
         yield from (("left behind", _failure(failure)) for failure in daemon["failures"])
         yield from _unfinished(daemon)
-    if found["forwarding"]:
-        yield from _forwarding_rows(found["forwarding"])
-    for name, inbox in found["inboxes"].items():
+    if facts["forwarding"]:
+        yield from _forwarding_rows(facts["forwarding"])
+    for name, inbox in facts["inboxes"].items():
         waiting = f"{inbox['waiting']} waiting to be judged"
         yield f"inbox {name}", waiting if inbox["there"] else f"{inbox['path']} is not there: is its disk mounted?"
         for why, count in inbox["left"].items():
@@ -276,23 +276,23 @@ def _unfinished(daemon: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from (("", example) for example in daemon["left_open_examples"])
 
 
-def _last_end(found: dict[str, Any]) -> str:
+def _last_end(facts: dict[str, Any]) -> str:
     """Say how the last run ended; nothing of one that was told to, beside a daemon that runs."""
-    daemon, end = found["daemon"] or {}, found["last_end"]
+    daemon, end = facts["daemon"] or {}, facts["last_end"]
     last_process = daemon.get("process_id")
     is_of_another = end is None or (end["process_id"] != last_process and end["at"] < daemon.get("updated_at", ""))
-    if not found["running"] and daemon and is_of_another:
+    if not facts["running"] and daemon and is_of_another:
         return f"process {last_process} was killed, or the power failed"
-    if end is None or (found["running"] and not end["exit_code"]):
+    if end is None or (facts["running"] and not end["exit_code"]):
         return ""
     return f"{end['at']}, exit code {end['exit_code']}: {end['why']}"
 
 
 def _forwarding_rows(forwarder: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    told = f"{forwarder['state']}, as {forwarder['host']} to {forwarder['database']}"
+    state = f"{forwarder['state']}, as {forwarder['host']} to {forwarder['database']}"
     if forwarder["records_behind"]:
-        told += f"; {forwarder['records_behind']:,} records behind, the oldest of {forwarder['oldest_behind_at']}"
-    yield "forwarding", told
+        state += f"; {forwarder['records_behind']:,} records behind, the oldest of {forwarder['oldest_behind_at']}"
+    yield "forwarding", state
     speaks_at = "next_attempt_at" if forwarder["next_attempt_at"] else "updated_at"
     if forwarder["state"] != "stopped" and _age(forwarder, speaks_at) > STALE_SECONDS:
         yield "", f"nothing was heard of it since {forwarder['updated_at']}: it was killed, or waits for the database"
@@ -316,15 +316,15 @@ def _next_attempt(item: dict[str, Any]) -> str:
     return f"next attempt in {seconds:.0f} s" if seconds >= 1 else "next attempt now"
 
 
-def _as_table(found: dict[str, Any]) -> "Table":
+def _as_table(facts: dict[str, Any]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
-    for name, value in _rows(found):
+    for name, value in _rows(facts):
         table.add_row(Text(name, "bold"), Text(value))
     return table
 
 
-def _as_csv(found: dict[str, Any]) -> str:
-    return csv_text(("name", "value"), ((name, inert(value)) for name, value in _rows(found)))
+def _as_csv(facts: dict[str, Any]) -> str:
+    return csv_text(("name", "value"), ((name, inert(value)) for name, value in _rows(facts)))

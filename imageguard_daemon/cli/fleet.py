@@ -95,10 +95,10 @@ def list_(
     """List the logs in the fleet's database, how complete they are, and when each was last updated."""
     from imageguard_daemon.audit.fleet.store import received_logs
 
-    found = received_logs(_address(root, config_file, url))
-    rows = [asdict(one) for one in found]
+    logs = received_logs(_address(root, config_file, url))
+    rows = [asdict(log) for log in logs]
     cells = ([inert(str(value)) for value in row.values()] for row in rows)
-    write(output, table=lambda: _as_table(found), json=lambda: rows, csv=lambda: csv_text(_COLUMNS, cells))
+    write(output, table=lambda: _as_table(logs), json=lambda: rows, csv=lambda: csv_text(_COLUMNS, cells))
 
 
 def _address(root: "Path | None", config_file: "Path | None", url: str | None) -> "FleetAddress":
@@ -113,15 +113,15 @@ def _address(root: "Path | None", config_file: "Path | None", url: str | None) -
     return address_of(settings_for(root, config_file, touches_folders=False))
 
 
-def _as_table(found: "list[ReceivedLog]") -> "Table":
+def _as_table(logs: "list[ReceivedLog]") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table("log", "host", "root", "records", "last received", "remarks", box=None)
-    for one in found:
-        remarks = [f"continues log {one.parent} after record {one.fork_sequence:,}"] if one.parent else []
-        remarks += [f"{one.odd:,} kept in another form"] if one.odd else []
-        remarks += [f"{one.missed:,} archived before they were sent"] if one.missed else []
-        cells = (str(one.log), one.host, one.root, f"{one.records:,}", one.last_received_at, "; ".join(remarks))
+    for log in logs:
+        remarks = [f"continues log {log.parent} after record {log.fork_sequence:,}"] if log.parent else []
+        remarks += [f"{log.odd:,} kept in another form"] if log.odd else []
+        remarks += [f"{log.missed:,} archived before they were sent"] if log.missed else []
+        cells = (str(log.log), log.host, log.root, f"{log.records:,}", log.last_received_at, "; ".join(remarks))
         table.add_row(*map(Text, cells))
     return table

@@ -29,14 +29,16 @@ class _Ours:
     """What is ours of a command's help and of how its mistakes are told."""
 
     def collect_usage_pieces(self, context: Any) -> list[str]:
-        words = (_in_usage(one) for one in self.get_params(context) if is_argument(one))  # type: ignore[attr-defined]
+        words = (_in_usage(parameter) for parameter in self.get_params(context) if is_argument(parameter))  # type: ignore[attr-defined]
         return ["[OPTIONS]", *words, *(["COMMAND [ARGS]..."] if isinstance(self, TyperGroup) else [])]
 
     def format_options(self, context: Any, formatter: Any) -> None:
-        shown = [one for one in self.get_params(context) if not one.hidden]  # type: ignore[attr-defined]
+        shown = [parameter for parameter in self.get_params(context) if not parameter.hidden]  # type: ignore[attr-defined]
+        arguments = [parameter for parameter in shown if is_argument(parameter)]
+        options = [parameter for parameter in shown if not is_argument(parameter)]
         for title, rows in (
-            ("Arguments", [(argument_name(one), _told(one)) for one in shown if is_argument(one)]),
-            ("Options", [(_named(one), _told(one)) for one in shown if not is_argument(one)]),
+            ("Arguments", [(argument_name(argument), _description(argument)) for argument in arguments]),
+            ("Options", [(_named(option), _description(option)) for option in options]),
             ("Commands", list(_commands(self))),
         ):
             if rows:
@@ -108,19 +110,20 @@ def paragraphs_of(command: Any) -> list[str]:
 
 def _require_all(context: Any) -> None:
     """Refuse a command line without what it requires: to click from 8.3 on, None is a value that typer 0.16 gave."""
-    for one in context.command.params:
-        if one.required and context.params.get(one.name) is None and not context.resilient_parsing:
-            kind, name = ("argument", argument_name(one)) if is_argument(one) else ("option", option_names(one)[0])
-            context.fail(f"Missing {kind} '{name}'.")
+    for parameter in context.command.params:
+        if parameter.required and context.params.get(parameter.name) is None and not context.resilient_parsing:
+            if is_argument(parameter):
+                context.fail(f"Missing argument '{argument_name(parameter)}'.")
+            context.fail(f"Missing option '{option_names(parameter)[0]}'.")
 
 
 def _restore_help(command: Any) -> None:
     """Take the help of arguments from the function: click from 8.5 on forgets what typer before 0.27 told it."""
     declared = inspect.signature(command.callback).parameters
-    for one in command.params:
-        if is_argument(one) and not one.help:
-            facts = getattr(declared[one.name].annotation, "__metadata__", ())
-            one.help = next((fact.help for fact in facts if isinstance(fact, typer.models.ArgumentInfo)), None)
+    for parameter in command.params:
+        if is_argument(parameter) and not parameter.help:
+            facts = getattr(declared[parameter.name].annotation, "__metadata__", ())
+            parameter.help = next((fact.help for fact in facts if isinstance(fact, typer.models.ArgumentInfo)), None)
 
 
 def _choices(parameter: Any) -> tuple[str, ...]:
@@ -129,7 +132,7 @@ def _choices(parameter: Any) -> tuple[str, ...]:
     if descriptor is None:
         return tuple(map(str, getattr(parameter.type, "choices", ())))
     is_enum = isinstance(descriptor.annotation, type) and issubclass(descriptor.annotation, Enum)
-    return tuple(str(one.value) for one in descriptor.annotation) if is_enum else ()
+    return tuple(str(choice.value) for choice in descriptor.annotation) if is_enum else ()
 
 
 def _number(parameter: Any) -> str:
@@ -151,7 +154,7 @@ def _named(option: Any) -> str:
     return f"{names} {option.name.upper() if is_long else value_name(option)}".rstrip()
 
 
-def _told(parameter: Any) -> str:
+def _description(parameter: Any) -> str:
     values = value_name(parameter)
     facts = [
         f"one of {values.replace('|', ', ')}" if len(values) > _LONGEST_VALUE else "",
@@ -160,8 +163,8 @@ def _told(parameter: Any) -> str:
         f"environment: {parameter.envvar}" if parameter.envvar else "",
         "required" if parameter.required and not is_argument(parameter) else "",
     ]
-    told = " ".join((parameter.help or "").split())
-    return f"{told} [{'; '.join(filter(None, facts))}]" if any(facts) else told
+    text = " ".join((parameter.help or "").split())
+    return f"{text} [{'; '.join(filter(None, facts))}]" if any(facts) else text
 
 
 def _ends(parameter: Any) -> tuple[float | None, float | None]:
@@ -184,6 +187,8 @@ def _commands(group: Any) -> Iterator[tuple[str, str]]:
 def _with_proposal(message: str) -> str:
     """Propose the value that was meant where one is not among those known."""
     message = message.replace("Value error, ", "")
-    found = re.fullmatch(r"'(?P<typed>.*)' is not one of (?P<known>'.*')\.", message, re.DOTALL)
-    near = difflib.get_close_matches(found["typed"], re.findall(r"'([^']*)'", found["known"]), n=1) if found else []
+    mistake = re.fullmatch(r"'(?P<typed>.*)' is not one of (?P<known>'.*')\.", message, re.DOTALL)
+    if mistake is None:
+        return message
+    near = difflib.get_close_matches(mistake["typed"], re.findall(r"'([^']*)'", mistake["known"]), n=1)
     return f"{message} Did you mean '{near[0]}'?" if near else message

@@ -152,18 +152,19 @@ def with_groups(function: Callable[..., None]) -> Callable[..., None]:
     Those parameters come first in the function and last in the help.
     """
     declared = inspect.signature(function).parameters
-    groups: dict[str, Any] = {name: one.annotation for name, one in declared.items() if is_dataclass(one.annotation)}
+    kinds = {name: parameter.annotation for name, parameter in declared.items()}
+    groups: dict[str, Any] = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
 
     @wraps(function)
     def command(**values: Any) -> None:
-        made = {name: kind(**{f.name: values.pop(f.name) for f in fields(kind)}) for name, kind in groups.items()}
-        function(**made, **values)
+        given = {name: kind(**{f.name: values.pop(f.name) for f in fields(kind)}) for name, kind in groups.items()}
+        function(**given, **values)
 
-    own = [one for name, one in declared.items() if name not in groups]
+    own = [parameter for name, parameter in declared.items() if name not in groups]
     own += [option for kind in groups.values() for option in _options(kind)]
-    own.sort(key=lambda one: one.default is not inspect.Parameter.empty)
+    own.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
     command.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
-    command.__annotations__ = {one.name: one.annotation for one in own}
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
     return command
 
 

@@ -105,17 +105,17 @@ def act_on(
     with reading(settings.audit.database) as log:
         named = named_images(options, log, str(settings.root), accepted=command.about_accepted)
         selection = replace(selection_of(options, named.ids, states), rejected_until=command.rejected_until)
-        chosen, words = _count(selection, log)
-        if not chosen and not named.unknown:
+        ids, words = _count(selection, log)
+        if not ids and not named.unknown:
             require_known(selection, log)
-        archived = "" if chosen else where_archived(log)
+        archived = "" if ids else where_archived(log)
     if options.by_name:
-        chosen = named.ids or []
+        ids = named.ids or []
     _require_no_root_among(named.unknown, settings)
-    missed = _report_missed(named, chosen, command, archived)
-    if not options.by_name and not agreed(command, f"{words}{archived}", len(chosen)):
+    missed = _report_missed(named, ids, command, archived)
+    if not options.by_name and not agreed(command, f"{words}{archived}", len(ids)):
         raise typer.Exit(os.EX_NOINPUT if missed else os.EX_OK)
-    carry_out(settings, chosen, command)
+    carry_out(settings, ids, command)
     if missed:
         raise typer.Exit(os.EX_NOINPUT)
 
@@ -123,14 +123,14 @@ def act_on(
 def _require_no_root_among(unknown: Sequence[str], settings: "Settings") -> None:
     """Act on nothing when a word may be a mistyped ROOT: the numbers beside it are of images of that root."""
     suffixes = settings.intake.image_suffixes
-    if folders := [one for one in unknown if os.path.splitext(one)[1].lower() not in suffixes]:
-        told = f"{printable(folders[0])} is neither a folder nor an image of {settings.root}"
-        raise NoInputError(f"{told}; nothing was done. If it is meant as ROOT, it does not exist")
+    if folders := [name for name in unknown if os.path.splitext(name)[1].lower() not in suffixes]:
+        mistake = f"{printable(folders[0])} is neither a folder nor an image of {settings.root}"
+        raise NoInputError(f"{mistake}; nothing was done. If it is meant as ROOT, it does not exist")
 
 
-def _report_missed(named: Named, chosen: Sequence[int], command: ReviewCommand, archived: str) -> bool:
+def _report_missed(named: Named, ids: Sequence[int], command: ReviewCommand, archived: str) -> bool:
     """Tell of images that were named and are not among those chosen; say whether there are any."""
-    left_out = named.left_out(chosen)
+    left_out = named.left_out(ids)
     for path in named.unknown:
         typer.echo(f"error: no {command.kind} image is called {printable(path)}{archived}", err=True)
     for name in left_out:
@@ -174,8 +174,8 @@ def carry_out(settings: "Settings", ids: Sequence[int], command: ReviewCommand) 
     printer = _ResultPrinter(command.review.output, len(ids))
     with acting_on(settings) as acting:
         try:
-            for one in command.function(acting, ids, reviewer):
-                printer.show(one)
+            for reviewed in command.function(acting, ids, reviewer):
+                printer.show(reviewed)
         finally:
             printer.finish()
     if printer.refused:
@@ -198,22 +198,22 @@ class _ResultPrinter:
         self._task = self._bar.add_task("", total=total)
         self._bar.start()
 
-    def show(self, one: "Reviewed") -> None:
+    def show(self, reviewed: "Reviewed") -> None:
         from imageguard_daemon.review.rendering import PAST, RESULTS_SHOWN, result_line
 
         self._bar.advance(self._task)
-        self.refused += not one.done
-        self._done[PAST[one.action]] += one.done
+        self.refused += not reviewed.done
+        self._done[PAST[reviewed.action]] += reviewed.done
         if self._output is not OutputFormat.table:
-            self._results.append(one)
-        elif (not one.done and self.refused <= RESULTS_SHOWN) or (one.done and self._done.total() <= RESULTS_SHOWN):
-            typer.echo(result_line(one))
+            self._results.append(reviewed)
+        elif (self._done.total() if reviewed.done else self.refused) <= RESULTS_SHOWN:
+            typer.echo(result_line(reviewed))
 
     def finish(self) -> None:
         from imageguard_daemon.review.rendering import as_csv, result_as_dict
 
         self._bar.stop()
-        rows = [result_as_dict(one) for one in self._results]
+        rows = [result_as_dict(reviewed) for reviewed in self._results]
         if self._output is not OutputFormat.table:
             write(self._output, json=lambda: rows, csv=lambda: as_csv(rows))
         else:
@@ -310,12 +310,12 @@ def show(place: Place, options: SelectionOptions, shape: Shape) -> None:
     with reading(shape.database or settings.audit.database) as log:
         named = named_images(options, log, str(settings.root))
         images = page(log, selection_of(options, named.ids, [StateName.all]))
-        told = {image.id: reviews_of(log, image.id) for image in images}
-        require_paths([*named.unknown, *(str(one) for one in options.ids or () if one not in told)], log)
+        reviews = {image.id: reviews_of(log, image.id) for image in images}
+        require_paths([*named.unknown, *(str(number) for number in options.ids or () if number not in reviews)], log)
     write(
         shape.output,
-        table=lambda: rendering.images_as_table(images, told),
-        json=lambda: [rendering.image_as_dict(image, told[image.id]) for image in images],
+        table=lambda: rendering.images_as_table(images, reviews),
+        json=lambda: [rendering.image_as_dict(image, reviews[image.id]) for image in images],
         csv=lambda: rendering.listing_as_csv(images),
     )
 

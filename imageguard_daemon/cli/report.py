@@ -116,21 +116,21 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
         _of_results(results, grouping, config_file, output_format, output)
         return
     settings = settings_for(root, config_file, touches_folders=False)
-    made = _made(settings, database, grouping, scope, now)
+    counted = _made(settings, database, grouping, scope, now)
     if output_format is ReportFormat.html:
-        _write_page(made, settings, output, thumbnails=thumbnails)
+        _write_page(counted, settings, output, thumbnails=thumbnails)
     else:
-        write_out(made, output_format, output, details=details)
+        write_out(counted, output_format, output, details=details)
 
 
 def parse_grouping(text: str) -> tuple[Dimension, ...]:
     """Read what `--by` was given."""
-    known = [str(dimension) for dimension in Dimension]
+    dimensions = [str(dimension) for dimension in Dimension]
     names = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in names if name not in known]:
-        raise UsageError(f"--by {text}: {unknown[0]!r} is not one of {', '.join(known)}")
+    if unknown := [name for name in names if name not in dimensions]:
+        raise UsageError(f"--by {text}: {unknown[0]!r} is not one of {', '.join(dimensions)}")
     if len(names) > 2 or len(set(names)) < len(names):
-        raise UsageError(f"--by {text}: give one of {', '.join(known)}, or two different ones")
+        raise UsageError(f"--by {text}: give one of {', '.join(dimensions)}, or two different ones")
     by = tuple(map(Dimension, names))
     if sum(dimension in PERIODS for dimension in by) > 1:
         raise UsageError(f"--by {text}: hour, day and week cannot be combined in one table")
@@ -155,13 +155,13 @@ def _of_results(
         raise UsageError("the page of a scan is made by the scan itself, which has the images: scan FOLDER --html FILE")
     limits = settings_for(None, config_file, touches_folders=False).reporting if config_file else Reporting()
     totals = scan_summary.totals_of(results)
-    made = totals.report(limits, by)
+    counted = totals.report(limits, by)
     scorers = ", ".join(map(printable, totals.scorer_versions)) or None
-    told = scan_summary.Summary(
-        printable(str(results)), totals, made, 0, {}, {}, is_complete=True, scorer_version=scorers
+    summary = scan_summary.Summary(
+        printable(str(results)), totals, counted, 0, {}, {}, is_complete=True, scorer_version=scorers
     )
-    as_table, as_json = (lambda: scan_summary.as_summary(told)), (lambda: scan_summary.as_json(told))
-    _write(made, output_format, output, as_table, as_json)
+    as_table, as_json = (lambda: scan_summary.as_summary(summary)), (lambda: scan_summary.as_json(summary))
+    _write(counted, output_format, output, as_table, as_json)
 
 
 def _made(
@@ -174,26 +174,26 @@ def _made(
         return report_on(log, by, scope, settings.reporting, now)
 
 
-def write_out(made: "Report", output_format: ReportFormat, output: Path | None, *, details: bool) -> None:
+def write_out(counted: "Report", output_format: ReportFormat, output: Path | None, *, details: bool) -> None:
     """Write a report to standard output or a file; the file is the old one or the whole new one, never a half."""
     from imageguard_daemon.reporting.rendering import as_dict, as_table
 
-    _write(made, output_format, output, lambda: as_table(made, scores=details), lambda: as_dict(made))
+    _write(counted, output_format, output, lambda: as_table(counted, scores=details), lambda: as_dict(counted))
 
 
-def _write_page(made: "Report", settings: "Settings", output: Path | None, *, thumbnails: bool) -> None:
+def _write_page(counted: "Report", settings: "Settings", output: Path | None, *, thumbnails: bool) -> None:
     from datetime import UTC, datetime
 
     from imageguard_daemon.reporting.page import as_html
     from imageguard_daemon.sandbox.pictures import thumbnails_of
 
-    wanted = {image.id: (settings.root / image.destination, image.sha256) for image in made.examples}
-    pictures = thumbnails_of(wanted, settings.scoring) if thumbnails and wanted else {}
-    write("html", output, html=lambda: as_html(made, pictures, datetime.now(UTC)))
+    files = {image.id: (settings.root / image.destination, image.sha256) for image in counted.examples}
+    pictures = thumbnails_of(files, settings.scoring) if thumbnails and files else {}
+    write("html", output, html=lambda: as_html(counted, pictures, datetime.now(UTC)))
 
 
 def _write(
-    made: "Report",
+    counted: "Report",
     output_format: ReportFormat,
     output: Path | None,
     table: "Callable[[], RenderableType]",
@@ -202,5 +202,5 @@ def _write(
     """Write a report, for people and as JSON as its makers say; the other forms are the same whatever it is of."""
     from imageguard_daemon.reporting.rendering import as_csv, as_parquet
 
-    csv, parquet = lambda: as_csv(made), lambda: as_parquet(made)
+    csv, parquet = lambda: as_csv(counted), lambda: as_parquet(counted)
     write(output_format, output, table=table, json=as_json, csv=csv, parquet=parquet)

@@ -140,8 +140,8 @@ def with_images(place: Place, options: SelectionOptions) -> tuple[Path | None, S
     if root is not None and not root.is_dir() and root.suffix not in {".yaml", ".yml"}:
         typed.insert(0, str(root))
         root = None
-    ids = [int(one) for one in typed if one.isdecimal()]
-    paths = [one for one in typed if not one.isdecimal()]
+    ids = [int(word) for word in typed if word.isdecimal()]
+    paths = [word for word in typed if not word.isdecimal()]
     return root, replace(
         options, ids=[*(options.ids or ()), *ids] or None, paths=[*(options.paths or ()), *paths] or None
     )
@@ -192,17 +192,17 @@ class Named:
     @property
     def ids(self) -> list[int] | None:
         """The numbers, each once; None when no image is named."""
-        return list(dict.fromkeys(one for _, ids in self.found for one in ids)) if self.found else None
+        return list(dict.fromkeys(number for _, ids in self.found for number in ids)) if self.found else None
 
     @property
     def unknown(self) -> list[str]:
         """The paths that no image has."""
         return [name for name, ids in self.found if not ids]
 
-    def left_out(self, chosen: Sequence[int]) -> list[str]:
+    def left_out(self, selected: Sequence[int]) -> list[str]:
         """Give the names that stand for images of which none was chosen."""
-        taken = set(chosen)
-        return [name for name, ids in self.found if ids and not taken.intersection(ids)]
+        numbers = set(selected)
+        return [name for name, ids in self.found if ids and not numbers.intersection(ids)]
 
 
 def named_images(options: SelectionOptions, log: "Store", root: str, *, accepted: bool = False) -> Named:
@@ -212,8 +212,8 @@ def named_images(options: SelectionOptions, log: "Store", root: str, *, accepted
     """
     from imageguard_daemon.audit.quarantine_queries import ids_of
 
-    found = ids_of(log, options.paths or [], root, accepted=accepted) if options.paths else {}
-    return Named([*((str(one), [one]) for one in options.ids or ()), *found.items()])
+    by_path = ids_of(log, options.paths or [], root, accepted=accepted) if options.paths else {}
+    return Named([*((str(number), [number]) for number in options.ids or ()), *by_path.items()])
 
 
 def require_known(selection: "Selection", log: "Store") -> None:
@@ -248,9 +248,9 @@ def _score_range(text: str) -> tuple[str, tuple[float, float]]:
     from imageguard_daemon.config import did_you_mean
 
     name, _, span = text.partition("=")
-    known = (*SCORE_NAMES, "score")
-    if name not in known:
-        raise UsageError(f"--score {text}: no such score{did_you_mean(name, known)}")
+    scores = (*SCORE_NAMES, "score")
+    if name not in scores:
+        raise UsageError(f"--score {text}: no such score{did_you_mean(name, scores)}")
     low, dots, high = span.partition("..")
     try:
         ends = float(low or "-inf"), float((high or "inf") if dots else low)

@@ -87,8 +87,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     settings = settings_for(root, config_file, touches_folders=False)
     rules = rules_for(overrides, preset, settings if config_file else None)
     with open_log(database or settings.audit.database) as log:
-        made = simulation_of(log, scope, rules)
-    _write(made, rules_in_words(overrides, preset, is_configured=config_file is not None), scope, output_format)
+        simulation = simulation_of(log, scope, rules)
+    _write(simulation, rules_in_words(overrides, preset, is_configured=config_file is not None), scope, output_format)
 
 
 def rules_for(overrides: dict[str, float], preset: str | None, settings: "Settings | None") -> "Rules":
@@ -100,7 +100,8 @@ def rules_for(overrides: dict[str, float], preset: str | None, settings: "Settin
         thresholds_for(preset or "general", overrides)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    sources = {one.name: thresholds_for(one.preset, one.thresholds) for one in settings.sources} if settings else {}
+    configured = settings.sources if settings else ()
+    sources = {source.name: thresholds_for(source.preset, source.thresholds) for source in configured}
     return Rules(overrides, preset, sources, scorer_of(settings))
 
 
@@ -122,14 +123,14 @@ def rules_in_words(overrides: dict[str, float], preset: str | None, *, is_config
     return " with ".join(filter(None, (base, ", ".join(f"{name} {value:g}" for name, value in overrides.items()))))
 
 
-def _write(made: "Simulation", rules: str, scope: Scope, output_format: OutputFormat) -> None:
+def _write(simulation: "Simulation", rules: str, scope: Scope, output_format: OutputFormat) -> None:
     from imageguard_daemon.reporting import simulation_rendering as rendering
 
     write(
         output_format,
-        table=lambda: rendering.simulation_as_table(made, rules, scope),
-        json=lambda: rendering.simulation_as_dict(made, rules),
-        csv=lambda: rendering.simulation_as_csv(made),
+        table=lambda: rendering.simulation_as_table(simulation, rules, scope),
+        json=lambda: rendering.simulation_as_dict(simulation, rules),
+        csv=lambda: rendering.simulation_as_csv(simulation),
     )
 
 
@@ -158,21 +159,21 @@ def rejudge(  # noqa: PLR0913, PLR0917 - one parameter for each option
     is_configured = config_file is not None
     rules = rules_for(overrides, preset, settings if is_configured else None)
     words = rules_in_words(overrides, preset, is_configured=is_configured)
-    made = _judge(settings, options, rules)
-    for line in _told(made, words):
+    rejudged = _judge(settings, options, rules)
+    for line in _told(rejudged, words):
         typer.echo(line, err=True)
 
     def release(acting: "Acting", ids: Sequence[int], reviewer: "Reviewer") -> "Iterator[Reviewed]":
         from imageguard_daemon.review import acting as functions
 
-        return functions.rejudge(acting, ids, reviewer, made.accepted)
+        return functions.rejudge(acting, ids, reviewer, rejudged.accepted)
 
     command = ReviewCommand("release", release, review)
     from imageguard_daemon.review.rendering import reasons_in_words
 
-    if not agreed(command, reasons_in_words(made.reasons), len(made.accepted)):
+    if not agreed(command, reasons_in_words(rejudged.reasons), len(rejudged.accepted)):
         raise typer.Exit(os.EX_OK)
-    carry_out(settings, list(made.accepted), command)
+    carry_out(settings, list(rejudged.accepted), command)
 
 
 def _judge(settings: "Settings", options: SelectionOptions, rules: "Rules") -> "Rejudged":
@@ -184,19 +185,19 @@ def _judge(settings: "Settings", options: SelectionOptions, rules: "Rules") -> "
         require_paths(named.unknown, log)
         selection = selection_of(options, named.ids, [StateName.waiting])
         rejected = tuple(state for state in selection.states if state in STATE_AFTER["quarantined"].values())
-        made = judge_again(scores_of(log, replace(selection, states=rejected)), rules)
-        if not made.total:
+        rejudged = judge_again(scores_of(log, replace(selection, states=rejected)), rules)
+        if not rejudged.total:
             require_known(selection, log)
-    return made
+    return rejudged
 
 
-def _told(made: "Rejudged", words: str) -> Iterator[str]:
-    yield f"{made.total:,} rejected {'image' if made.total == 1 else 'images'} judged again by {words}"
-    yield f"{len(made.accepted):,} would be accepted, {made.still_rejected:,} still rejected"
-    if made.kept:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in made.kept.most_common())
-        yield f"{made.kept.total():,} stay, since nothing could be measured: {reasons}"
-    if made.unreadable:
-        yield f"{made.unreadable:,} stay, since their scores or thresholds cannot be read"
-    if made.other_versions:
-        yield f"{made.other_versions:,} of these were scored by another version; measured again, they may differ"
+def _told(rejudged: "Rejudged", words: str) -> Iterator[str]:
+    yield f"{rejudged.total:,} rejected {'image' if rejudged.total == 1 else 'images'} judged again by {words}"
+    yield f"{len(rejudged.accepted):,} would be accepted, {rejudged.still_rejected:,} still rejected"
+    if rejudged.kept:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejudged.kept.most_common())
+        yield f"{rejudged.kept.total():,} stay, since nothing could be measured: {reasons}"
+    if rejudged.unreadable:
+        yield f"{rejudged.unreadable:,} stay, since their scores or thresholds cannot be read"
+    if rejudged.other_versions:
+        yield f"{rejudged.other_versions:,} of these were scored by another version; measured again, they may differ"
