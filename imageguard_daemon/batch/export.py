@@ -58,8 +58,8 @@ def huggingface_line(entry: Entry, folder: str) -> str:
     """
     file_name = os.path.relpath(entry.path, folder)
     if file_name.startswith(os.pardir):
-        told = f"{printable(entry.path)} is not below {printable(folder)}"
-        raise UsageError(f"{told}: metadata.jsonl must lie in a folder above all images")
+        mistake = f"{printable(entry.path)} is not below {printable(folder)}"
+        raise UsageError(f"{mistake}: metadata.jsonl must lie in a folder above all images")
     label = {"label": entry.class_name or None}
     return json.dumps({"file_name": file_name, **label, **_facts(entry)}, allow_nan=False)
 
@@ -251,14 +251,14 @@ def vouched(entries: Iterable[Entry], left: Counter[str], *, by_content: bool = 
 
 def _why_not(entry: Entry, *, by_content: bool) -> str:
     try:
-        found = os.stat(entry.path)
+        status = os.stat(entry.path)
     except (OSError, ValueError):
         return GONE
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return GONE
-    if entry.size_bytes not in {None, found.st_size}:
+    if entry.size_bytes not in {None, status.st_size}:
         return CHANGED
-    if entry.sha256 and (by_content or entry.mtime_ns not in {None, found.st_mtime_ns}):
+    if entry.sha256 and (by_content or entry.mtime_ns not in {None, status.st_mtime_ns}):
         return _why_not_its_content(entry)
     return ""
 

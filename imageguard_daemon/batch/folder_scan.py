@@ -359,7 +359,7 @@ def _require_apart(folder: Path, destination: Path) -> None:
 
 def _identity_of(folder: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(folder)
+        status = os.stat(folder)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

@@ -80,7 +80,7 @@ def _take_away(roots: list[str], made: _Marks, sources: _Marks, folder: str, *, 
     A hard link goes only if its file is one of `sources`, and so has another name; else it may be the last one that the
     file has, and stays. `keep` removes nothing, and counts what would go.
     """
-    found = OldLinks()
+    old_links = OldLinks()
     real = os.path.join(os.path.realpath(folder), "")
     for path in _below(roots, remove_empty=not keep):
         if path in made:
@@ -91,11 +91,11 @@ def _take_away(roots: list[str], made: _Marks, sources: _Marks, folder: str, *, 
                 continue  # somebody else's
             is_file_of_ours = stat.S_ISREG(entry.st_mode) and entry.st_nlink > 1 and _file_mark(entry) in sources
             if keep or not (stat.S_ISLNK(entry.st_mode) or is_file_of_ours):
-                found.leave(path)
+                old_links.leave(path)
             else:
                 os.unlink(path)
-                found.removed += 1
-    return found
+                old_links.removed += 1
+    return old_links
 
 
 def _is_dangling(path: str) -> bool:

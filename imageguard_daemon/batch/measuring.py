@@ -145,12 +145,12 @@ class Measuring:
         """Handle what is known on the way to the next path that is not."""
         for path in paths:
             self._check()
-            known = self._known(path)
-            if known is None:
+            measurement = self._known(path)
+            if measurement is None:
                 yield path
             else:
                 self.known += 1
-                self._handle(path, known)
+                self._handle(path, measurement)
 
     def _known(self, path: str) -> Measurement | None:
         try:
@@ -159,14 +159,14 @@ class Measuring:
             return None  # whoever reads it finds out why
 
     def _measure(self, paths: Iterator[str], *, last: bool) -> None:
-        for one in measure_files(paths, self._scoring, self._check, self._readout):
-            path = one.candidate.relative_path
-            if one.measurement is not None:
-                self._take(path, one.measurement)
-            elif isinstance(one.error, _MAY_PASS) and not last and len(self._again) < _RETRIED_AT_MOST:
+        for finished in measure_files(paths, self._scoring, self._check, self._readout):
+            path = finished.candidate.relative_path
+            if finished.measurement is not None:
+                self._take(path, finished.measurement)
+            elif isinstance(finished.error, _MAY_PASS) and not last and len(self._again) < _RETRIED_AT_MOST:
                 self._again.append(path)
             else:
-                self.unread.add(path, why_unread(one.error))
+                self.unread.add(path, why_unread(finished.error))
 
     def _take(self, path: str, measurement: Measurement) -> None:
         if measurement.issue != "unsupported":  # found out at once, and another version may support it

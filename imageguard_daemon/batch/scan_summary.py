@@ -75,7 +75,7 @@ class Totals:
     def as_plain(self) -> dict[str, Any]:
         """Give the counts in a form for files, for `merge` to take elsewhere."""
         counts = sorted((class_name, reason, n) for (class_name, _, reason), n in self._counts.items())
-        sizes = sorted((class_name, at, *told) for (class_name, at), told in self._sizes.items())
+        sizes = sorted((class_name, at, *in_bin) for (class_name, at), in_bin in self._sizes.items())
         return {"counts": counts, "worst": sorted(self._worst), "borderline": self.borderline, "sizes": sizes}
 
     def merge(self, plain: Mapping[str, Any]) -> None:
@@ -83,8 +83,8 @@ class Totals:
         for class_name, reason, n in plain["counts"]:
             self._count(class_name, reason, n)
         self.borderline += plain.get("borderline", 0)
-        for score, path, told in plain["worst"]:
-            self._keep((score, path, told))
+        for score, path, why in plain["worst"]:
+            self._keep((score, path, why))
         for class_name, at, *size in plain.get("sizes", ()):  # results of earlier versions have none
             self._count_size(class_name, at, (size[0], size[1], size[2]))
 
@@ -95,13 +95,13 @@ class Totals:
         self._counts[class_name, verdict, reason] += images
         self.rejected += images if reason else 0
 
-    def _count_size(self, class_name: str, at: int, told: tuple[int, int, int]) -> None:
+    def _count_size(self, class_name: str, at: int, counted: tuple[int, int, int]) -> None:
         """Count images of a bin of sizes, and remember the smallest width and height of those that are in it."""
         if len(self._sizes) >= _MOST_CLASSES and (class_name, at) not in self._sizes:
             class_name = OTHER_CLASSES
-        images, *size = told
-        known = self._sizes.setdefault((class_name, at), [0, *size])
-        known[:] = [known[0] + images, *min(known[1:], size)]
+        images, *size = counted
+        in_bin = self._sizes.setdefault((class_name, at), [0, *size])
+        in_bin[:] = [in_bin[0] + images, *min(in_bin[1:], size)]
 
     def _keep(self, entry: tuple[float, str, str]) -> None:
         """Keep one of the worst; the heap gives up its smallest: of negated scores the one that is least bad."""
@@ -122,8 +122,8 @@ class Totals:
 
     def worst(self) -> Iterator[tuple[str, str]]:
         """Yield path and reason of the images with the lowest scores, the worst first."""
-        for _, path, told in sorted(self._worst, key=lambda entry: (-entry[0], entry[1])):
-            yield path, told
+        for _, path, reason in sorted(self._worst, key=lambda entry: (-entry[0], entry[1])):
+            yield path, reason
 
     def report(self, settings: "Reporting", by: Grouping = (Dimension.class_,)) -> Report:
         """Give the report on them, by class, by reason, or by both."""
@@ -140,8 +140,8 @@ class Totals:
         classes: dict[str, dict[int, list[int]]] = {}
         for (class_name, at), (images, *size) in sorted(self._sizes.items()):
             classes.setdefault(class_name, {})[at] = [images, *size]
-            known = whole.setdefault(at, [0, *size])
-            known[0] += images
+            in_bin = whole.setdefault(at, [0, *size])
+            in_bin[0] += images
         classes = {name: sizes for name, sizes in classes.items() if name and name != OTHER_CLASSES}
         return {"source": bands_of({"scan": whole}), "class": bands_of(classes)}
 
@@ -174,16 +174,18 @@ def _parts(summary: Summary, filed: str) -> Iterator[RenderableType]:
     overall = summary.report.overall
     judged = "judged" if summary.is_complete else "judged so far"
     images = f"{overall.total:,} {'image' if overall.total == 1 else 'images'} {judged} in {summary.folder}"
-    known = f" ({summary.known:,} known from an earlier run)" if summary.known else ""
-    lines = [images + known, f"{overall.total - overall.rejected:,} accepted, {overall.rejected:,} rejected{filed}"]
+    from_earlier = f" ({summary.known:,} known from an earlier run)" if summary.known else ""
+    verdicts = f"{overall.total - overall.rejected:,} accepted, {overall.rejected:,} rejected{filed}"
+    lines = [images + from_earlier, verdicts]
     if overall.total:
         lines += rate_in_words(summary.report)
     if summary.totals.borderline:
         lines.append(borderline_in_words(summary.totals.borderline))
     yield Text("\n".join(lines), overflow="fold")
     if len(scorers := summary.totals.scorer_versions) > 1:
-        told = f"measured by several scorers ({', '.join(map(printable, scorers))}): their scores mean other things"
-        yield Text(told, style="yellow", overflow="fold")
+        names = ", ".join(map(printable, scorers))
+        mixed = f"measured by several scorers ({names}): their scores mean other things"
+        yield Text(mixed, style="yellow", overflow="fold")
     if not overall.total:
         return
     yield from details(summary.report, CLASSES_SHOWN)
@@ -192,8 +194,8 @@ def _parts(summary: Summary, filed: str) -> Iterator[RenderableType]:
         yield Text()
         more = f", the worst {len(worst)} of {overall.rejected:,}" if overall.rejected > len(worst) else ""
         yield Text(f"Rejected{more}", style="bold")
-        for path, told in worst:
-            yield Text(f"- {path}: {told}", overflow="fold")
+        for path, reason in worst:
+            yield Text(f"- {path}: {reason}", overflow="fold")
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
@@ -212,7 +214,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "unread": summary.unread,
         "scorer_version": summary.scorer_version,
         "code": summary.code,
-        "worst": [{"path": path, "reason": told} for path, told in summary.totals.worst()],
+        "worst": [{"path": path, "reason": reason} for path, reason in summary.totals.worst()],
     }
 
 
@@ -236,39 +238,39 @@ def totals_of(path: Path) -> Totals:
         NoInputError: there is no such file, it is not whole, or no scan has written it.
         UsageError: Parquet cannot be read here.
     """
-    totals, told = Totals(), printable(str(path))
+    totals, shown = Totals(), printable(str(path))
     if is_partial(path):
-        raise NoInputError(f"{told} is of a scan that did not come to its end; the same scan goes on")
+        raise NoInputError(f"{shown} is of a scan that did not come to its end; the same scan goes on")
     try:
         for row in _READERS[_form_of(path)](path):
-            _require_result(row, told)
+            _require_result(row, shown)
             totals.add(row)
     except OSError as error:
-        raise unreadable(error, told) from error
+        raise unreadable(error, shown) from error
     except _NEVER_WRITTEN as error:
-        raise NoInputError(f"{told} has something in it that no scan has written") from error
+        raise NoInputError(f"{shown} has something in it that no scan has written") from error
     return totals
 
 
 def _form_of(path: Path) -> str:
     """Tell by how it begins what form a file has."""
-    told = printable(str(path))
+    shown = printable(str(path))
     if not stat.S_ISREG(path.stat().st_mode):
-        raise NoInputError(f"{told} is not a regular file: results are looked at twice, so they must be saved in one")
+        raise NoInputError(f"{shown} is not a regular file: results are looked at twice, so they must be saved in one")
     with path.open("rb") as file:
         beginning = file.read(max(map(len, BEGINNINGS.values())))
     if beginning.startswith(_GZIP):
-        raise NoInputError(f"{told} is compressed: unpack it first (gunzip)")
+        raise NoInputError(f"{shown} is compressed: unpack it first (gunzip)")
     form = next((form for form, begin in BEGINNINGS.items() if beginning.startswith(begin)), "")
     if form not in _READERS:
-        raise NoInputError(f"{told} was not written by scan --csv, --jsonl or --parquet")
+        raise NoInputError(f"{shown} was not written by scan --csv, --jsonl or --parquet")
     return form
 
 
-def _require_result(row: Row, told: str) -> None:
+def _require_result(row: Row, shown: str) -> None:
     """Refuse what is none of a scan's rows: a part of one, or one whose values mean nothing."""
     if not row.keys() >= _NEEDED or None in {row["score"], row["reason"], row["class"]}:
-        raise NoInputError(f"{told} lacks columns of a scan's results, or has a row that is cut off")
+        raise NoInputError(f"{shown} lacks columns of a scan's results, or has a row that is cut off")
     if not all(isinstance(row[name], str) for name in _WORDS):
         raise TypeError("what is a word is none")
     if row["verdict"] != ("quarantined" if row["reason"] else "accepted"):

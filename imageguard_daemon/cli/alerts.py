@@ -119,6 +119,6 @@ def _as_table(rows: list[dict[str, Any]]) -> "RenderableType":
     for row in rows:
         tries = f"{row['attempts']} {'try' if row['attempts'] == 1 else 'tries'}"
         reached = "yes" if row["succeeded"] else f"no, {tries}"
-        told = row["message"] + (f" ({row['detail']})" if row["detail"] else "")
-        table.add_row(row["found_at"][:16].replace("T", " "), row["state"], row["channel"], reached, Text(told))
+        finding = row["message"] + (f" ({row['detail']})" if row["detail"] else "")
+        table.add_row(row["found_at"][:16].replace("T", " "), row["state"], row["channel"], reached, Text(finding))
     return table

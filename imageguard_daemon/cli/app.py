@@ -105,12 +105,12 @@ def _end_with(error: OSError) -> int:
     if error.errno in NO_ROOM:
         typer.echo(f"error: cannot write: {error.strerror}", err=True)
         return os.EX_IOERR
-    told = in_our_words(error)
-    if told is None:
+    refusal = in_our_words(error)
+    if refusal is None:
         traceback.print_exc()
         return os.EX_SOFTWARE
-    typer.echo(f"error: {told}", err=True)
-    return told.exit_code
+    typer.echo(f"error: {refusal}", err=True)
+    return refusal.exit_code
 
 
 def _leave_a_folder_that_is_closed() -> None:

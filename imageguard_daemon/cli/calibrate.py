@@ -45,13 +45,38 @@ class ProposalFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class AskedOfLog:
+class LogRequest:
     """Which decisions of which log: options as given, `text` those that other commands take as well."""
 
     place: Path
     config: Path | None
     scope: Scope
     text: str
+
+    def settings(self) -> "Settings | None":
+        """Load the configuration, if one is named."""
+        from imageguard_daemon.cli.options import settings_for
+
+        return settings_for(None if self.place.is_file() else self.place, self.config) if self.config else None
+
+    def open(self) -> "Store":
+        """Open the log."""
+        from imageguard_daemon.audit.opening import open_log
+
+        if self.place.is_file():
+            return open_log(self.place)
+        settings = self.settings()
+        return open_log(settings.audit.database if settings else self.place / "audit.db")
+
+    def arguments(self, source: str) -> tuple[str, str]:
+        """Give the arguments by which other commands find this log, and the images; a copy of a log has none."""
+        if self.place.is_file():
+            return f"--db {shlex.quote(str(self.place))}", ""
+        root = shlex.quote(str(self.place))
+        if self.config:
+            return (f"{root} --config {shlex.quote(str(self.config))}",) * 2
+        # Where the files of a source lie only the configuration knows, unless it is the one there is without.
+        return root, root if source == "default" else f"{root} --config FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +86,6 @@ class LoggedExamples:
     source: str
     preset: str
     census: "Census"
-    sampled: int
     images: "LoggedImages"
     archived: str = ""
     """Where older records are, as the end of a sentence."""
@@ -143,7 +167,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     share, sure = _parse_share(max_reject), _parse_confidence(confidence, max_reject)
     _require_preset(preset or "general")
-    asked = _asked_of_log(good, log, (source, class_name, since, until), config_file)
+    log_request = _log_request(good, log, (source, class_name, since, until), config_file)
     _require_apart(good, bad)
     settings = settings_of(config_file, None, readout, log if log and log.is_dir() else None)
     own = readout_in_force(settings, readout)
@@ -151,30 +175,30 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     console = log_warnings()
     if reviews is not None:
         _open_reviews(reviews).close()  # before anything is measured: it takes long
-    found = examples_of(asked, preset, scorer_version) if asked else None
-    measured, unreadable = _measure([one for one in (good, bad) if one], (settings.scoring, own), console)
-    if found:
-        measured = _with_logged(measured, found.images)
+    logged = examples_of(log_request, preset, scorer_version) if log_request else None
+    measured, unreadable = _measure([folder for folder in (good, bad) if folder], (settings.scoring, own), console)
+    if logged:
+        measured = _with_logged(measured, logged.images)
     if reviews is not None:
         measured = _with_reviewed(measured, reviews, scorer_version, console)
     made_from = (
-        *_collections(measured, found.archived if found else ""),
-        found.preset if found else preset or "general",
+        *_collections(measured, logged.archived if logged else ""),
+        logged.preset if logged else preset or "general",
         share,
     )
     proposal = make_proposal(*made_from) if sure is None else make_held_proposal(*made_from, sure)
     proposal = replace(proposal, scorer_version=scorer_version)
     for warning in warnings(proposal):
         console.print(f"warning: {warning}", style="yellow")
-    _write(proposal, output, console, judged_by(proposal, found, asked) if found and asked else None)
+    _write(proposal, output, console, judged_by(proposal, logged, log_request) if logged and log_request else None)
     for name, error in unreadable.items():
         typer.echo(f"error: {printable(name)}: {error}", err=True)
     raise typer.Exit(os.EX_NOINPUT if unreadable else os.EX_OK)
 
 
-def _asked_of_log(
+def _log_request(
     good: Path | None, log: Path | None, scope: tuple[str | None, ...], config_file: Path | None
-) -> AskedOfLog | None:
+) -> LogRequest | None:
     """Check that the options fit together; None without a log."""
     from datetime import UTC, datetime
 
@@ -193,12 +217,12 @@ def _asked_of_log(
     options = (("--class", class_name), ("--since", since), ("--until", until))
     text = "".join(f" {name} {shlex.quote(value)}" for name, value in options if value is not None)
     period = parse_period(since, until, datetime.now(UTC))
-    return AskedOfLog(log, config_file, Scope(*period, source, class_name), text)
+    return LogRequest(log, config_file, Scope(*period, source, class_name), text)
 
 
 def _with_logged(measured: list[_Measured], images: "LoggedImages") -> list[_Measured]:
     """Put the images of the log before those of a folder of bad ones."""
-    return [images.good, [*images.bad, *(one for folder in measured for one in folder)]]
+    return [images.good, [*images.bad, *(image for folder in measured for image in folder)]]
 
 
 def _parse_share(text: str) -> float:
@@ -300,13 +324,14 @@ def _with_reviewed(measured: list[_Measured], place: Path, scorer_version: str, 
     from imageguard_daemon.calibration.samples import reviewed_images
 
     with _open_reviews(place) as log:
-        found = reviewed_images(reviewed_measures(log), scorer_version)
-    told = f"{len(found.good):,} released or approved count as good, {len(found.bad):,} confirmed or rejected as bad"
-    console.print(f"by reviews: {told}")
-    if found.left_out:
-        console.print(f"by reviews: {found.left_out:,} left out, not measured by scorer version {scorer_version}")
+        reviewed = reviewed_images(reviewed_measures(log), scorer_version)
+    good_images, bad_images = len(reviewed.good), len(reviewed.bad)
+    counts = f"{good_images:,} released or approved count as good, {bad_images:,} confirmed or rejected as bad"
+    console.print(f"by reviews: {counts}")
+    if reviewed.left_out:
+        console.print(f"by reviews: {reviewed.left_out:,} left out, not measured by scorer version {scorer_version}")
     good, bad = (*measured, [])[:2]
-    return [[*good, *found.good], [*bad, *found.bad]]
+    return [[*good, *reviewed.good], [*bad, *reviewed.bad]]
 
 
 def _collections(measured: Sequence[_Measured], archived: str) -> "tuple[Collection, Collection]":
@@ -333,46 +358,46 @@ def _too_few(good: "Collection") -> str:
         "also among the bad images": len(good.contradictions),
         **issues,
     }
-    told = ", ".join(f"{count:,} {what}" for what, count in others.items() if count)
-    not_counted = f" (not counted: {told})" if told else ""
+    counts = ", ".join(f"{count:,} {what}" for what, count in others.items() if count)
+    not_counted = f" (not counted: {counts})" if counts else ""
     return f"{MIN_IMAGES} different good images are needed; there are {len(good.samples)}{not_counted}"
 
 
-def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console", told: "FromLog | None") -> None:
+def _write(proposal: "Proposal", output: ProposalFormat, to_people: "Console", of_log: "FromLog | None") -> None:
     from imageguard_daemon.calibration.rendering import as_csv, as_dict, as_yaml, log_as_dict
 
     if output is ProposalFormat.table:
-        _preview(proposal, told, plain_console())
+        _preview(proposal, of_log, plain_console())
         return
     if output is ProposalFormat.yaml:
-        _preview(proposal, told, to_people)
+        _preview(proposal, of_log, to_people)
         to_people.print()
     write(
         output,
-        json=lambda: as_dict(proposal) | ({"log": log_as_dict(told)} if told else {}),
+        json=lambda: as_dict(proposal) | ({"log": log_as_dict(of_log)} if of_log else {}),
         csv=lambda: as_csv(proposal),
-        yaml=lambda: as_yaml(proposal, told.source if told else "default"),
+        yaml=lambda: as_yaml(proposal, of_log.source if of_log else "default"),
     )
 
 
-def _preview(proposal: "Proposal", told: "FromLog | None", console: "Console") -> None:
+def _preview(proposal: "Proposal", of_log: "FromLog | None", console: "Console") -> None:
     from imageguard_daemon.audit.counts import Scope
     from imageguard_daemon.calibration.rendering import as_preview, log_in_words
     from imageguard_daemon.reporting.simulation_rendering import simulation_as_table
 
-    if told:
-        for line in log_in_words(told):
+    if of_log:
+        for line in log_in_words(of_log):
             console.print(line)
     console.print(as_preview(proposal))
-    if told:
+    if of_log:
         console.print()
-        console.print(simulation_as_table(told.simulation, "the proposal", Scope(source=told.source)))
+        console.print(simulation_as_table(of_log.simulation, "the proposal", Scope(source=of_log.source)))
         console.print("\nTo try it, and to release what it accepts (counts first, --yes moves):", style="bold")
-        for command in told.commands:
+        for command in of_log.commands:
             console.print(command, soft_wrap=True)
 
 
-def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> LoggedExamples:
+def examples_of(request: LogRequest, preset: str | None, scorer_version: str) -> LoggedExamples:
     """Read the examples from the log: images that the scorer of this version measured.
 
     Raises:
@@ -384,85 +409,60 @@ def examples_of(asked: AskedOfLog, preset: str | None, scorer_version: str) -> L
     from imageguard_daemon.calibration.samples import logged_images
     from imageguard_daemon.reporting.query import columns_for
 
-    settings = _settings(asked)
-    with _log_of(asked, settings) as log:
-        with columns_for(log, asked.scope) as columns:
-            made, ids = census(columns, asked.scope, scorer_version)
-        source = _the_source(made)
-        _require_measured(made, scorer_version)
-        images = logged_images(samples(log, replace(asked.scope, source=source), ids))
+    with request.open() as log:
+        with columns_for(log, request.scope) as columns:
+            counted, ids = census(columns, request.scope, scorer_version)
+        source = _the_source(counted)
+        _require_measured(counted, scorer_version)
+        images = logged_images(samples(log, replace(request.scope, source=source), ids))
         archived = where_archived(log)
-    configured = next((one.preset for one in settings.sources if one.name == source), None) if settings else None
-    chosen = preset or configured or made.presets.most_common(1)[0][0]
-    return LoggedExamples(source, chosen, made, len(images.good) + len(images.bad), images, archived)
+    settings = request.settings()
+    presets = {configured.name: configured.preset for configured in settings.sources} if settings else {}
+    preset_name = preset or presets.get(source) or counted.presets.most_common(1)[0][0]
+    return LoggedExamples(source, preset_name, counted, images, archived)
 
 
-def judged_by(proposal: "Proposal", found: LoggedExamples, asked: AskedOfLog) -> "FromLog":
+def judged_by(proposal: "Proposal", examples: LoggedExamples, request: LogRequest) -> "FromLog":
     """Say what the proposal would have decided about all of the log in scope, and what comes next."""
     from imageguard_daemon.calibration.rendering import FromLog, changed, next_commands
     from imageguard_daemon.reporting.query import simulation_of
     from imageguard_daemon.reporting.simulation import Rules
 
-    scope = replace(asked.scope, source=found.source)
+    scope = replace(request.scope, source=examples.source)
     rules = Rules(changed(proposal), proposal.preset_name, scorer_version=proposal.scorer_version)
-    with _log_of(asked, _settings(asked)) as log:
-        made = simulation_of(log, scope, rules)
-    told = found.census
-    options = f"--source {shlex.quote(printable(found.source))}{asked.text}"
+    with request.open() as log:
+        simulation = simulation_of(log, scope, rules)
+    counted = examples.census
+    options = f"--source {shlex.quote(printable(examples.source))}{request.text}"
     return FromLog(
-        found.source,
-        told.measured,
-        found.sampled,
-        found.images.released,
-        told.unmeasured,
-        told.other_versions,
-        told.unreadable,
-        made,
-        next_commands(proposal, *_where(asked, found.source), options),
+        examples.source,
+        counted.measured,
+        len(examples.images.good) + len(examples.images.bad),
+        examples.images.released,
+        counted.unmeasured,
+        counted.other_versions,
+        counted.unreadable,
+        simulation,
+        next_commands(proposal, *request.arguments(examples.source), options),
     )
 
 
-def _the_source(made: "Census") -> str:
-    if not made.sources:
+def _the_source(counted: "Census") -> str:
+    if not counted.sources:
         raise NoInputError("the log has no decisions in scope")
-    if len(made.sources) > 1:
-        known = ", ".join(f"{printable(name)} ({images:,} images)" for name, images in made.sources.most_common())
+    if len(counted.sources) > 1:
+        names = ", ".join(f"{printable(name)} ({images:,} images)" for name, images in counted.sources.most_common())
         raise UsageError(
-            f"the log has several sources, which have thresholds of their own; --source names one: {known}"
+            f"the log has several sources, which have thresholds of their own; --source names one: {names}"
         )
-    return next(iter(made.sources))
+    return next(iter(counted.sources))
 
 
-def _require_measured(made: "Census", scorer_version: str) -> None:
-    if not made.measured and made.other_versions:
-        versions = ", ".join(map(printable, made.other_versions))
+def _require_measured(counted: "Census", scorer_version: str) -> None:
+    if not counted.measured and counted.other_versions:
+        versions = ", ".join(map(printable, counted.other_versions))
         own = "; --config or --readout names the readout that took them, or" if "+" in versions else ";"
         raise NoInputError(
             f"none of the images was measured by scorer version {scorer_version}, but by {versions}, whose scores mean "
             f"other things{own} calibrate on a folder of the images"
         )
-
-
-def _settings(asked: AskedOfLog) -> "Settings | None":
-    from imageguard_daemon.cli.options import settings_for
-
-    return settings_for(None if asked.place.is_file() else asked.place, asked.config) if asked.config else None
-
-
-def _log_of(asked: AskedOfLog, settings: "Settings | None") -> "Store":
-    from imageguard_daemon.audit.opening import open_log
-
-    if asked.place.is_file():
-        return open_log(asked.place)
-    return open_log(settings.audit.database if settings else asked.place / "audit.db")
-
-
-def _where(asked: AskedOfLog, source: str) -> tuple[str, str]:
-    """Give the arguments by which other commands find this log, and the images; a copy of a log has none."""
-    if asked.place.is_file():
-        return f"--db {shlex.quote(str(asked.place))}", ""
-    root = shlex.quote(str(asked.place))
-    if asked.config:
-        return (f"{root} --config {shlex.quote(str(asked.config))}",) * 2
-    # Where the files of a source lie only the configuration knows, unless it is the one there is without.
-    return root, root if source == "default" else f"{root} --config FILE"

@@ -85,8 +85,8 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter for each option
         if to is ManifestForm.coco and coco is not None:
             written = _write_coco(entries, coco, stream, left, good)
         else:
-            chosen = writable(good(entries), to, left, null=null)
-            written = _write_lines(chosen, to, os.path.dirname(os.path.realpath(output)), stream, null=null)
+            entries_written = writable(good(entries), to, left, null=null)
+            written = _write_lines(entries_written, to, os.path.dirname(os.path.realpath(output)), stream, null=null)
     typer.echo(f"{written:,} {'image' if written == 1 else 'images'} written", err=True)
     for why, count in left.items():
         typer.echo(f"error: {count:,} left out: {why}", err=True)
@@ -163,11 +163,11 @@ def _write_coco(
         raise NoInputError(f"{printable(str(coco))} is not JSON: {error}") from error
     for entry in entries:
         wanted.note(entry, kept=any(good([entry])))
-    made = wanted.filtered()
+    filtered = wanted.filtered()
     if wanted.unjudged:
         left["an image of the COCO file that was not judged"] += wanted.unjudged
-    stream.write(json.dumps(made).encode())
-    return len(made["images"])
+    stream.write(json.dumps(filtered).encode())
+    return len(filtered["images"])
 
 
 @contextmanager

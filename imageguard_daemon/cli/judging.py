@@ -104,14 +104,14 @@ def with_rules(source: "Source", preset: str | None, changes: Mapping[str, float
     """Put the command line's rules on top; another preset leaves the configuration's single thresholds behind."""
     from imageguard_daemon.quality.policy import spread, thresholds_for
 
-    chosen = preset or source.preset
+    preset_name = preset or source.preset
     own = {} if preset else dict(source.thresholds)
     together = {**own, **spread(changes)}
     try:
-        thresholds_for(chosen, together)
+        thresholds_for(preset_name, together)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return source.model_copy(update={"preset": chosen, "thresholds": together})
+    return source.model_copy(update={"preset": preset_name, "thresholds": together})
 
 
 _FAILED_SHOWN = 10

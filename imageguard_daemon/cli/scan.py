@@ -155,8 +155,8 @@ def _signal_table(decision: "Decision") -> "Table":
     measured = measured_in_words(Measures(**decision.measures))  # type: ignore[arg-type]
     for name, score in scores_by_threshold(decision.scores, decision.measures).items():
         signal, needed = name.removesuffix("_score"), decision.thresholds[name]
-        told = f"{rounded(score, needed):.0f}"
-        table.add_row(signal, measured[signal], told, f"{needed:g}", style="red" if score < needed else "")
+        shown = f"{rounded(score, needed):.0f}"
+        table.add_row(signal, measured[signal], shown, f"{needed:g}", style="red" if score < needed else "")
     return table
 
 

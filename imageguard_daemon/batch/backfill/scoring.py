@@ -53,9 +53,9 @@ def score_in_worker(shard: Shard) -> list[Row]:
 def _rows(shard: Shard, measurer: BytesMeasurer) -> list[Row]:
     _require_same_version(shard.terms, measurer.scorer_version)
     paths = list(dict.fromkeys(line.address for line in shard.lines))
-    found = dict(zip(paths, _measured(paths, shard.terms, measurer), strict=True))
-    _require_some(list(found.values()))
-    return [_row(line, found[line.address], shard.terms) for line in shard.lines]
+    outcomes = dict(zip(paths, _measured(paths, shard.terms, measurer), strict=True))
+    _require_some(list(outcomes.values()))
+    return [_row(line, outcomes[line.address], shard.terms) for line in shard.lines]
 
 
 def _require_same_version(terms: Terms, scorer_version: str) -> None:
@@ -86,22 +86,22 @@ def _measured(paths: Sequence[str], terms: Terms, measurer: BytesMeasurer) -> "l
     return read_all(paths, terms.reading, read)
 
 
-def _require_some(found: "Sequence[Measurement | BaseException]") -> None:
+def _require_some(outcomes: "Sequence[Measurement | BaseException]") -> None:
     """Raise what concerns more than one image: a worker that cannot work, a store that is gone."""
-    for one in found:
-        if isinstance(one, FatalError) or not isinstance(one, Measurement | OSError | ImageguardError):
-            raise one
-    if all(isinstance(one, StalledError) for one in found):
-        raise StalledError(f"none of {len(found):,} images could be read; the first: {found[0]}")
+    for outcome in outcomes:
+        if isinstance(outcome, FatalError) or not isinstance(outcome, Measurement | OSError | ImageguardError):
+            raise outcome
+    if all(isinstance(outcome, StalledError) for outcome in outcomes):
+        raise StalledError(f"none of {len(outcomes):,} images could be read; the first: {outcomes[0]}")
 
 
-def _row(line: Line, found: "Measurement | BaseException", terms: Terms) -> Row:
-    if isinstance(found, Measurement):
-        image = replace(judge(line.path, line.relative_path, found, terms.rules), class_name=line.class_name)
+def _row(line: Line, outcome: "Measurement | BaseException", terms: Terms) -> Row:
+    if isinstance(outcome, Measurement):
+        image = replace(judge(line.path, line.relative_path, outcome, terms.rules), class_name=line.class_name)
         return {**row_of(image), "row": line.row, "error": None}
     named = {"path": line.path, "relative_path": line.relative_path, "class": line.class_name}
     empty: Row = dict.fromkeys(COLUMNS)
-    return {**with_names({**empty, **named}), "row": line.row, "error": why_unread(found)}
+    return {**with_names({**empty, **named}), "row": line.row, "error": why_unread(outcome)}
 
 
 def _limits_of(scoring: Scoring) -> Limits:

@@ -132,5 +132,5 @@ def require_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 def _shown(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
     return str(value)

@@ -226,8 +226,8 @@ def filesystem_of(url: str) -> tuple[Any, str]:
         system, path = url_to_fs(url)
     except ImportError as error:
         kind = url.partition(":")[0]
-        told = f"for {kind}:// install imageguard-daemon[object-stores], and the package of the store: {error}"
-        raise UnavailableError(told) from error
+        remedy = f"for {kind}:// install imageguard-daemon[object-stores], and the package of the store: {error}"
+        raise UnavailableError(remedy) from error
     except ValueError as error:
         raise UnavailableError(f"{printable(url)}: {error}") from error
     return system, path
@@ -255,7 +255,7 @@ def _is_empty(url: str, error: Exception) -> bool:
 def sorted_error(error: Exception) -> Exception:
     """Give an answer of the store as ours: a client's mistake stays one, anything else may pass."""
     status = getattr(error, "status", None)
-    told = printable(f"{type(error).__name__}: {error}".strip(": "))
+    answer = printable(f"{type(error).__name__}: {error}".strip(": "))
     if isinstance(status, int) and 400 <= status < 500 and status not in _STATUSES_IN_PASSING:
-        return PermissionError(0, told) if status in {401, 403} else FileNotFoundError(0, told)
-    return StoreError(told)
+        return PermissionError(0, answer) if status in {401, 403} else FileNotFoundError(0, answer)
+    return StoreError(answer)

@@ -249,11 +249,11 @@ class Backfill(Work):
         digest, terms = digest_of(lines), self._request.terms
         if footer is None or not self._is_of(footer, digest):
             return ShardTask(Shard(number, lines, terms), digest, self._mark)
-        if footer.unread_rows and (kept := self._rows_read(number)) is not None:
-            known = {row["row"] for row in kept}
-            missing = tuple(line for line in lines if line.row not in known)
+        if footer.unread_rows and (rows_read := self._rows_read(number)) is not None:
+            numbers = {row["row"] for row in rows_read}
+            missing = tuple(line for line in lines if line.row not in numbers)
             self._before[number] = footer
-            return ShardTask(Shard(number, missing, terms), digest, self._mark, kept)
+            return ShardTask(Shard(number, missing, terms), digest, self._mark, rows_read)
         self._count(footer, known=footer.rows)
         return None
 
