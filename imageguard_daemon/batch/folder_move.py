@@ -40,7 +40,9 @@ def settings_for_move(settings: Settings, source: Source, folder: Path, destinat
     fields = {"name": SOURCE, "inbox": folder, "accepted": Path("accepted"), "quarantine": Path("quarantine")}
     # Only what judging and filing need: a daemon that runs by the same file keeps its ports and its log for itself.
     sections = {name: getattr(settings, name) for name in ("intake", "scoring", "filing", "reporting", "service")}
-    own = Settings(root=destination, sources=(source.model_copy(update=fields),), **sections).anchored(Path.cwd())
+    own_source = source.model_copy(update=fields)
+    own = Settings(root=destination, sources=(own_source,), **sections).anchored(Path.cwd())
+    # Paths of a source begin at the root, but that of FOLDER where the command was typed.
     anchored = own.sources[0].model_copy(update={"inbox": folder.absolute()})
     own = own.model_copy(update={"sources": (anchored,)})
     if conflicts := folder_conflicts(own):
@@ -101,7 +103,7 @@ class FolderMove(FolderRun):
         """Have the daemon file what is there: it has its own handlers of stop signals, as it does more than judge."""
         request = self._request
         move = Move(self._settings, _MoveDisplay(progress), request.readout)
-        interrupts.check()
+        interrupts.check()  # of a signal that came before the daemon has its handlers
         self._exit_code = move.run()
         for record in move.rows():
             self._write(row_of_record(record, str(request.folder), str(request.move)))

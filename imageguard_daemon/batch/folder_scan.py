@@ -131,11 +131,10 @@ class Page:
         column = "destination" if row.get("destination") and self._request.move else "path"
         name, detail = shown_name(row, "relative_path"), str(row["detail"] or "")
         picture = Picture(reason, name, detail, real_name(row, column), str(row["sha256"]))
-        bisect.insort(
-            pictures, (float(str(row["score"])), picture), key=lambda entry: (entry[0], entry[1].relative_path)
-        )
+        score = float(str(row["score"]))
+        bisect.insort(pictures, (score, picture), key=lambda entry: (entry[0], entry[1].relative_path))
         if len(pictures) > 2 * PICTURES_AT_AN_END:
-            del pictures[PICTURES_AT_AN_END]
+            del pictures[PICTURES_AT_AN_END]  # the one in the middle: neither among the worst nor among the nearest
 
     def _as_html(self, summary: Summary) -> bytes:
         reasons = summary.report.overall.ranked_reasons()
@@ -241,7 +240,7 @@ class FolderScan(FolderRun):
         if request.fresh:
             self._store.forget()
         self._measuring = Measuring(self._store, request.settings.scoring, request.readout)
-        spared = (*self._outputs.paths, *filter(None, [Path(request.page) if request.page else None]), self._state)
+        spared = [*self._outputs.paths, self._state, *([Path(request.page)] if request.page else [])]
         self._images = ImagesOfFolder(str(request.folder), self._selection, spared, self._note_unreadable_folder)
 
     def _opened_store(self) -> MeasuredFiles:
@@ -259,6 +258,7 @@ class FolderScan(FolderRun):
             progress.show(self._totals.total + self._measuring.unread.total, self._totals.rejected)
 
         self._measuring.run(self._images, take, interrupts.check)
+        # A mount that went away meanwhile looks like a folder that has become empty.
         if _identity_of(self._request.folder) != self._identity:
             shown = printable(str(self._request.folder))
             raise NoInputError(f"{shown} is no longer the folder that it was; was it unmounted? Earlier results stay")
@@ -267,6 +267,7 @@ class FolderScan(FolderRun):
     def finish(self) -> None:
         """Put the results in place; of nothing there are none, and those of an earlier run stay."""
         if self._totals.total and self._linker is not None:
+            # Only now, when all links of this run are made: what it has not made by its end is of earlier ones.
             keep = bool(self._measuring.unread.total)  # what could not be read may have been linked
             self._old_links = self._linker.take_old_away(self._request.folder, keep=keep)
         super().finish()

@@ -91,8 +91,10 @@ def with_names(row: dict[str, Value]) -> dict[str, Value]:
     Then all names of the row are escaped, and `real_name` gives each back; in all other rows they are as they are.
     """
     names = {column: str(row[column]) for column in NAMES if row.get(column) is not None}
-    escaped = not all(map(is_text, names.values()))
-    return row | {"names_escaped": escaped} | ({c: printable(name) for c, name in names.items()} if escaped else {})
+    if all(map(is_text, names.values())):
+        return row | {"names_escaped": False}
+    # All of them, although one would do: whoever reads the row asks once, and not for each name.
+    return row | {"names_escaped": True} | {column: printable(name) for column, name in names.items()}
 
 
 def real_name(row: Mapping[str, Any], column: str) -> str:

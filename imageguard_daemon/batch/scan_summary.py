@@ -74,6 +74,7 @@ class Totals:
 
     def as_plain(self) -> dict[str, Any]:
         """Give the counts in a form for files, for `merge` to take elsewhere."""
+        # Without verdicts, which follow from the reasons.
         counts = sorted((class_name, reason, n) for (class_name, _, reason), n in self._counts.items())
         sizes = sorted((class_name, at, *in_bin) for (class_name, at), in_bin in self._sizes.items())
         return {"counts": counts, "worst": sorted(self._worst), "borderline": self.borderline, "sizes": sizes}
@@ -122,7 +123,8 @@ class Totals:
 
     def worst(self) -> Iterator[tuple[str, str]]:
         """Yield path and reason of the images with the lowest scores, the worst first."""
-        for _, path, reason in sorted(self._worst, key=lambda entry: (-entry[0], entry[1])):
+        worst_first = sorted(self._worst, key=lambda entry: (-entry[0], entry[1]))  # scores are negated, for the heap
+        for _, path, reason in worst_first:
             yield path, reason
 
     def report(self, settings: "Reporting", by: Grouping = (Dimension.class_,)) -> Report:
@@ -291,7 +293,7 @@ def _number(value: Any) -> float:
 def _csv_rows(path: Path) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_CELL)
     with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
+        file.seek(-1, os.SEEK_END)  # rows are written with their ends: without one, the file was cut off
         if file.read(1) != b"\n":
             raise NoInputError(f"{printable(str(path))} is cut off: its last line has no end")
     with path.open(encoding="utf-8", newline="") as lines:

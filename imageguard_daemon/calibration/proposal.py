@@ -101,37 +101,38 @@ class Proposal:
     def rejected_good(self) -> list[tuple[Sample, Decision]]:
         """The good images that would be rejected, the worst first."""
         by_name = with_overrides(thresholds_for(self.preset_name), dict(zip(LIMITS, self.thresholds, strict=True)))
-        found = [
-            (sample, decide(Measurement("", sample.measures), self.preset_name, by_name))
-            for sample in self.good.samples
-            if rejects(self.thresholds, sample.scores)
-        ]
-        return sorted(found, key=lambda pair: pair[1].score)
+        rejected = [sample for sample in self.good.samples if rejects(self.thresholds, sample.scores)]
+        decisions = [decide(Measurement("", sample.measures), self.preset_name, by_name) for sample in rejected]
+        return sorted(zip(rejected, decisions, strict=True), key=lambda pair: pair[1].score)
 
     @cached_property
     def missed(self) -> list[Missed]:
         """The bad images that would be accepted, by the signal that would catch them at least cost."""
-        kept = [s.scores for s in self.good.samples if not rejects(self.thresholds, s.scores)]
-        columns = [sorted(column) for column in zip(*kept, strict=True)]
+        accepted = [s.scores for s in self.good.samples if not rejects(self.thresholds, s.scores)]
+        columns = [sorted(column) for column in zip(*accepted, strict=True)]
         nearest: dict[str, list[tuple[int, float]]] = {}
         for sample in self.bad.samples:
             if rejects(self.thresholds, sample.scores):
                 continue
             for cost, threshold, signal in sorted(_ways_to_catch(sample.scores, columns))[:1]:
                 nearest.setdefault(signal, []).append((cost, threshold))
-        misses = [Missed(signal, len(found), min(found)[1], min(found)[0]) for signal, found in nearest.items()]
+        misses = []
+        for signal, ways in nearest.items():
+            cost, threshold = min(ways)
+            misses.append(Missed(signal, len(ways), threshold, cost))
         return sorted(misses, key=lambda missed: (missed.cost, -missed.images))
 
     @cached_property
     def switched_off(self) -> list[SwitchedOff]:
         """The checks that the thresholds switch off, which the preset does not."""
-        kept = [sample for sample in self.good.samples if not rejects(self.thresholds, sample.scores)]
-        found = []
+        accepted = [sample for sample in self.good.samples if not rejects(self.thresholds, sample.scores)]
+        checks = []
         for index, (name, threshold) in enumerate(zip(LIMITS, self.thresholds, strict=True)):
             if threshold <= NEARLY_OFF < self.preset[index]:
-                lowest = sorted((s.scores[index], s.name) for s in kept if s.scores[index] <= NEARLY_OFF + 1)
-                found.append(SwitchedOff(name, threshold, tuple((name, score) for score, name in lowest)))
-        return found
+                forcing = [(s.scores[index], s.name) for s in accepted if s.scores[index] <= NEARLY_OFF + 1]
+                images = tuple((image, score) for score, image in sorted(forcing))
+                checks.append(SwitchedOff(name, threshold, images))
+        return checks
 
     def rejected(self, thresholds: Scores, collection: Collection) -> Share:
         """Count the images of a folder that thresholds reject."""
@@ -184,13 +185,16 @@ def make_held_proposal(
             f"{limit_percent(confidence)} confidence; it takes {needed + MIN_IMAGES:,}: {needed:,} to hold the "
             f"thresholds against, and {MIN_IMAGES} others to choose them from"
         )
-    mixed = [sample.scores for sample in sorted(good.samples, key=lambda one: (one.sha256, one.name))]
+    # By their hashes: an order that has nothing to do with how good they are, and is the same in each run.
+    in_order = sorted(good.samples, key=lambda sample: (sample.sha256, sample.name))
+    mixed = [sample.scores for sample in in_order]
     chosen_from = min(images // 2, images - needed)
     checked = mixed[chosen_from:]
     line = Line(mixed[:chosen_from], _scores(bad), preset)
     allowed = math.floor(max_reject * chosen_from + 1e-9)
     thresholds = line.thresholds(allowed, checked, most_rejected(len(checked), limit))
-    held = Held(confidence, Share(sum(rejects(thresholds, one) for one in checked), len(checked)), chosen_from)
+    rejected = sum(rejects(thresholds, scores) for scores in checked)
+    held = Held(confidence, Share(rejected, len(checked)), chosen_from)
     return Proposal(preset_name, max_reject, good, bad, preset, thresholds, held)
 
 
@@ -250,10 +254,11 @@ class Line:
         line that is fixed, and stops at the first that cannot be shown, is wrong as often as one test is.
         """
         best: Scores | None = None
-        for found in proposals(self.good, self.bad, self.preset, allowed):
-            if sum(rejects(found, scores) for scores in checked) > rejected:
+        for thresholds in proposals(self.good, self.bad, self.preset, allowed):
+            # The first that cannot be shown ends the search: to try further ones would be several tests, not one.
+            if sum(rejects(thresholds, scores) for scores in checked) > rejected:
                 break
-            best = found
+            best = thresholds
         return best or self._further_down(checked, rejected)
 
     def _further_down(self, checked: Sequence[Scores], rejected: int) -> Scores:
@@ -264,9 +269,12 @@ class Line:
 
         def place(scores: Scores) -> float:
             """Say how far down the line an image is accepted."""
-            lacking = zip(scores, begin, lowest, scatter, strict=True)
-            return max((least - score) / unit if score < limit else 0.0 for score, limit, least, unit in lacking)
+            signals = zip(scores, begin, lowest, scatter, strict=True)
+            return max((least - score) / unit if score < limit else 0.0 for score, limit, least, unit in signals)
 
-        at = sorted(map(place, checked), reverse=True)[rejected]
-        lowered = (min(limit, least - at * unit) for limit, least, unit in zip(begin, lowest, scatter, strict=True))
+        places = sorted(map(place, checked), reverse=True)
+        at = places[rejected]
+        lines = zip(begin, lowest, scatter, strict=True)
+        lowered = (min(limit, least - at * unit) for limit, least, unit in lines)
+        # Rounded down to tenths, from a hair above: a whole number of them may have come out just below it.
         return tuple(max(0.0, math.floor(value * STEPS_A_POINT + 1e-9) / STEPS_A_POINT) for value in lowered)

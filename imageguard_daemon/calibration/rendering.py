@@ -82,7 +82,8 @@ def as_dict(proposal: Proposal) -> dict[str, Any]:
             for sample, decision in proposal.rejected_good
         ],
         "missed_bad": [
-            {"signal": m.signal, "images": m.images, "threshold": m.threshold, "cost": m.cost} for m in proposal.missed
+            {"signal": miss.signal, "images": miss.images, "threshold": miss.threshold, "cost": miss.cost}
+            for miss in proposal.missed
         ],
         "preset_thresholds": dict(zip(LIMITS, preset, strict=True)),
         "switched_off": [
@@ -349,7 +350,8 @@ class FromLog:
 def changed(proposal: Proposal) -> dict[str, float]:
     """Give the thresholds that differ from the preset's, by name, as `--set` takes them."""
     preset = thresholds_for(proposal.preset_name)
-    return {name: value for name, value in zip(LIMITS, proposal.thresholds, strict=True) if value != preset[name]}
+    proposed = dict(zip(LIMITS, proposal.thresholds, strict=True))
+    return {name: value for name, value in proposed.items() if value != preset[name]}
 
 
 def next_commands(proposal: Proposal, log: str, files: str, scope: str) -> tuple[str, ...]:

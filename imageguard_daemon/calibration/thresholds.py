@@ -61,14 +61,14 @@ def decisive(good: Sequence[Scores], thresholds: Scores, preset: Scores) -> int:
     Left out of the calibration, each of them would be rejected by its result. With the rejected images they
     therefore make the leave-one-out estimate of how many new good images will be rejected.
     """
-    kept = [scores for scores in good if not rejects(thresholds, scores)]
-    columns = zip(*kept, strict=True) if kept else ()
-    found: set[Scores] = set()
+    accepted = [scores for scores in good if not rejects(thresholds, scores)]
+    columns = zip(*accepted, strict=True) if accepted else ()
+    deciding: set[Scores] = set()
     for signal, column in enumerate(columns):
         lowest, second = (sorted(column)[:2] * 2)[:2]
         if second > lowest and _moves_past(lowest, second, thresholds[signal], preset[signal]):
-            found.add(kept[column.index(lowest)])
-    return len(found)
+            deciding.add(accepted[column.index(lowest)])
+    return len(deciding)
 
 
 def _moves_past(lowest: float, second: float, threshold: float, preset: float) -> bool:
@@ -85,7 +85,8 @@ class _Search:
         self._good, self._bad, self._preset = good, bad, preset
         self._signals = range(len(preset))
         self._caps = tuple(_highest_proven(good, bad, preset, signal) for signal in self._signals)
-        self._ascending = [sorted(range(len(good)), key=lambda i: good[i][s]) for s in self._signals]
+        columns = [[scores[s] for scores in good] for s in self._signals]
+        self._ascending = [sorted(range(len(good)), key=column.__getitem__) for column in columns]
         self._first = [0] * len(preset)
         self._kept = [True] * len(good)
         self._lookahead = min(max(_MIN_LOOKAHEAD, len(good) // 50), _MAX_LOOKAHEAD)
@@ -106,6 +107,7 @@ class _Search:
     def _steps(self, gains: "Callable[[], list[_Gain]]", least_ratio: float) -> Iterator[int]:
         while True:
             options = [(*self._best_prefix(s, gain), s) for s, gain in enumerate(gains())]
+            # Of equal gains the one that costs fewer images, of these the first signal: the order is always the same.
             ratio, images, signal = max(options, key=lambda option: (option[0], -option[1], -option[2]))
             if ratio <= 0 or ratio < least_ratio:
                 return
@@ -117,12 +119,9 @@ class _Search:
         last = -math.inf
         for cost, index in enumerate(islice(self._front(signal), self._lookahead + 1)):
             level = self._good[index][signal]
-            if (
-                cost
-                and level > last
-                and (ratio := gain(min(level, self._caps[signal])) * len(self._good) / cost) > best
-            ):
-                best, images = ratio, cost
+            if cost and level > last:  # of images with one score none can be given up without the others
+                ratio = gain(min(level, self._caps[signal])) * len(self._good) / cost
+                best, images = (ratio, cost) if ratio > best else (best, images)
             if level >= self._caps[signal]:
                 break
             last = level
@@ -132,7 +131,8 @@ class _Search:
         """Make, for each signal, the function from a threshold to the share of bad images it newly catches."""
         ceilings = self.ceilings()
         missed = [scores for scores in self._bad if not rejects(ceilings, scores)]
-        return [_share_below(sorted(scores[s] for scores in missed), len(self._bad)) for s in self._signals]
+        columns = [sorted(scores[s] for scores in missed) for s in self._signals]
+        return [_share_below(column, len(self._bad)) for column in columns]
 
     def _restoring_gain(self) -> "list[_Gain]":
         """Make, for each signal, the function from a threshold to the share of the preset's it brings back."""
@@ -172,8 +172,9 @@ def _highest_proven(good: Sequence[Scores], bad: Sequence[Scores], preset: Score
     for last in sorted(set(bads), reverse=True):
         ours = (bisect_right(bads, last), len(bad))
         others = (bisect_right(goods, last), len(good))
+        # Times the signals that are tried (Bonferroni): the evidence has to hold for all of them together.
         if chance_of_difference(ours, others) * len(preset) < CHANCE:
-            above = [column[i] for column in (bads, goods) if (i := bisect_right(column, last)) < len(column)]
+            above = [score for score in (*bads, *goods) if score > last]
             return min(above, default=min(100.0, last + 1))
     return start
 

@@ -183,9 +183,9 @@ def _checked(result: object, task: ShardTask) -> ShardResult:
     """
     if not isinstance(result, ShardResult):
         raise UnavailableError(f"the executor gave {_kind(result)} where the result of a shard was due")
-    footer = result.footer
-    if (footer.number, footer.digest, footer.terms) != (task.shard.number, task.digest, task.terms):
-        raise UnavailableError(f"the executor gave the result of shard {footer.number} for shard {task.shard.number}")
+    footer, shard = result.footer, task.shard
+    if (footer.number, footer.digest, footer.terms) != (shard.number, task.digest, task.terms):
+        raise UnavailableError(f"the executor gave the result of shard {footer.number} for shard {shard.number}")
     return result
 
 

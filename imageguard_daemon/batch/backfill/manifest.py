@@ -79,9 +79,10 @@ class Manifest:
             raise NoInputError(f"{self._shown} has no rows: there is nothing to judge")
 
     def __iter__(self) -> Generator[Line, None, None]:
-        cells = {"parquet": self._parquet, "csv": self._csv, "jsonl": self._jsonl, "list": self._list}[self._form]
+        readers = {"parquet": self._parquet, "csv": self._csv, "jsonl": self._jsonl, "list": self._list}
+        cells = chain.from_iterable(map(readers[self._form], self._files))
         with self._in_words():
-            for row, (path, class_name) in enumerate(chain.from_iterable(map(cells, self._files))):
+            for row, (path, class_name) in enumerate(cells):
                 yield self._line(row, path, class_name)
 
     def shards(self, size: int) -> Iterator[tuple[Line, ...]]:
@@ -184,7 +185,8 @@ class Manifest:
             names = content.schema_arrow.names
             has_class = self._require_columns(names)
             path_column, class_column = self._request.path_column, self._request.class_column
-            columns = [path_column, *([class_column] if has_class else []), *([_ESCAPED] if _ESCAPED in names else [])]
+            wanted = {path_column, _ESCAPED, *([class_column] if has_class else [])}
+            columns = [name for name in dict.fromkeys(names) if name in wanted]
             # pyarrow 18 raises where there is no row group
             batches = content.iter_batches(_ROWS_AT_A_TIME, columns=columns) if content.num_row_groups else ()
             for batch in batches:

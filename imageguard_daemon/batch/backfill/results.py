@@ -129,7 +129,8 @@ def _require_whole(content: bytes) -> None:
     if at < 0:
         return  # of an earlier version, or no result at all
     at, end = _digest_at(content), _digest_at(content) + len(_NO_DIGEST)
-    if hashlib.sha256(content[:at] + _NO_DIGEST + content[end:]).hexdigest().encode() != content[at:end]:
+    as_hashed = content[:at] + _NO_DIGEST + content[end:]
+    if hashlib.sha256(as_hashed).hexdigest().encode() != content[at:end]:
         raise DamagedShardError("a damaged result: its bytes are not those that were written")
 
 
@@ -164,7 +165,8 @@ def read_rows(content: bytes) -> list[Row]:
     """
     _, parquet = pyarrow_for("back-fill")
     try:
-        rows: list[Row] = parquet.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read().to_pylist()
+        file = parquet.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
+        rows: list[Row] = file.read().to_pylist()
     except Exception as error:
         raise DamagedShardError(f"its rows cannot be read ({type(error).__name__})") from error
     return rows
@@ -204,6 +206,7 @@ class LocalStorage:
         folder = os.path.dirname(path)
         if not os.path.isdir(folder):
             os.makedirs(folder, exist_ok=True)
+            # Else a power cut could take the folder with all results in it, though each of them was synced.
             sync_folder(os.path.dirname(folder))
         with written_whole(path) as file:
             file.write(content)
@@ -222,7 +225,7 @@ class ObjectStorage:
     def names(self, folder: str) -> set[str]:
         """Give the names in a folder, none if it is not there."""
         try:
-            self._system.invalidate_cache()
+            self._system.invalidate_cache()  # fsspec remembers listings, and would not see what came since
             paths = self._system.ls(f"{self._prefix}/{folder}".rstrip("/"), detail=False)
         except FileNotFoundError:
             return set()

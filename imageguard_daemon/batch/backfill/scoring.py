@@ -66,7 +66,9 @@ def _require_same_version(terms: Terms, scorer_version: str) -> None:
 
 def describe_versions(who: str, here: tuple[str, str], there: tuple[str, str], readout: Path | None) -> str:
     """Say how a worker differs from the command: by the versions of package and scorer, or by its readout's file."""
-    is_readout = (here[0], here[1].partition("+")[0]) == (there[0], there[1].partition("+")[0])
+    # Behind a + is the readout's hash: where all before it is equal, only the file differs.
+    package, scorer = here[0], here[1].partition("+")[0]
+    is_readout = (package, scorer) == (there[0], there[1].partition("+")[0])
     what = f"have the same {printable(str(readout))} on both" if is_readout else "install the same version on both"
     return (
         f"{who} has imageguard-daemon {here[0]} with scorer {here[1]}, and this command {there[0]} with scorer "

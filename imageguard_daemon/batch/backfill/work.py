@@ -176,7 +176,7 @@ class Backfill(Work):
             else open_engine(request.executor, request.workers)
         )
         stack.callback(self._engine.close)
-        stack.callback(self._describe)
+        stack.callback(self._describe)  # before the engine is closed, which may take its time
 
     def count(self) -> Iterator[int]:
         """Count the rows of the manifest, where it does not say how many it has."""
@@ -332,7 +332,7 @@ class Backfill(Work):
         """End a run of which nothing will come: most often the paths begin elsewhere."""
         done, unread = self._tally.done, self._tally.unread
         if done == unread.total >= _NONE_READ_ROWS:
-            (why, _), (path, _) = unread.reasons.most_common(1)[0], unread.examples[0]
+            why, path = unread.reasons.most_common(1)[0][0], unread.examples[0][0]
             raise NoInputError(
                 f"none of the first {done:,} images could be read ({why}), as {printable(path)}; do the paths "
                 "of the manifest begin here? --root says where"
