@@ -70,15 +70,17 @@ class CellCounter:
             self._add(slot, batch.where(slots == slot))
 
     def _add(self, slot: int, batch: Batch) -> None:
-        images = np.bincount(batch.keys, minlength=len(self._keys))
+        images = self._images_of_keys(batch.keys)
+        duplicates = self._images_of_keys(batch.keys[batch.flags & FLAG_DUPLICATE > 0])
+        borderline = self._images_of_keys(batch.keys[batch.flags & FLAG_BORDERLINE > 0])
         numbers = np.flatnonzero(images)
-        flagged = (
-            np.bincount(batch.keys[batch.flags & flag > 0], minlength=len(self._keys))[numbers]
-            for flag in (FLAG_DUPLICATE, FLAG_BORDERLINE)
-        )
+        slots = np.full(len(numbers), slot)
+        part = (slots, numbers, images[numbers], duplicates[numbers], borderline[numbers])
         # Half the size: a year of ten million images makes millions of cells.
-        parts = (np.full(len(numbers), slot), numbers, images[numbers], *flagged)
-        self._parts.append(tuple(part.astype(np.int32) for part in parts))
+        self._parts.append(tuple(column.astype(np.int32) for column in part))
+
+    def _images_of_keys(self, keys: npt.NDArray[np.uint32]) -> Numbers:
+        return np.bincount(keys, minlength=len(self._keys))
 
     def cells(self) -> Cells:
         """Give what was counted."""
@@ -98,18 +100,22 @@ class HourCounter:
 
     def add(self, batch: Batch) -> None:
         """Count the images of a batch."""
-        size, first = len(self._grouping.groups), batch.day * HOURS_A_DAY
-        images = np.bincount((batch.moments // HOUR_MS - first) * size + self._grouping.of_key[batch.keys])
+        size = len(self._grouping.groups)
+        first_hour = batch.day * HOURS_A_DAY
+        hours = batch.moments // HOUR_MS - first_hour
+        # One number for hour and group: to count small ones takes a single pass.
+        images = np.bincount(hours * size + self._grouping.of_key[batch.keys])
         codes = np.flatnonzero(images)
-        self._codes.append(codes + first * size)
+        self._codes.append(codes + first_hour * size)
         self._images.append(images[codes])
 
     def counts(self) -> list[Count]:
         """Give what was counted."""
         if not self._codes:
             return []
-        codes, images, size = np.concatenate(self._codes), np.concatenate(self._images), len(self._grouping.groups)
-        return self._grouping.fold(codes // size, codes % size, images, np.zeros_like(images))
+        codes, images = np.concatenate(self._codes), np.concatenate(self._images)
+        hours, groups = np.divmod(codes, len(self._grouping.groups))
+        return self._grouping.fold(hours, groups, images, np.zeros_like(images))
 
 
 class Grouping:
@@ -150,14 +156,13 @@ class Grouping:
         """Add up the images, and those that were there before, of each period and group."""
         size = max(len(self.groups), 1)
         codes, places = _distinct(periods * size + groups)
-        totals, again = (
-            np.bincount(places, weights=part, minlength=len(codes)).astype(np.int64).tolist()
-            for part in (images, duplicates)
-        )
-        return [
-            self._count(code // size, code % size, total, repeated)
-            for code, total, repeated in zip(codes.tolist(), totals, again, strict=True)
-        ]
+
+        def summed(numbers: Numbers) -> list[int]:
+            sums = np.bincount(places, weights=numbers, minlength=len(codes))
+            return [int(number) for number in sums.tolist()]
+
+        counted = zip(codes.tolist(), summed(images), summed(duplicates), strict=True)
+        return [self._count(code // size, code % size, total, again) for code, total, again in counted]
 
     def _count(self, period: int, group: int, images: int, duplicates: int) -> Count:
         verdict, reason = self.groups[group][:2]
@@ -180,7 +185,7 @@ class BatchCounter:
     ) -> None:
         self._groupings = [Grouping(keys, by) for by in groupings]
         self._counted = CellCounter(keys, slot_ms)
-        self._hours = {one: HourCounter(one) for one in self._groupings if one.is_by_hour}
+        self._hours = {grouping: HourCounter(grouping) for grouping in self._groupings if grouping.is_by_hour}
 
     def add(self, batch: Batch) -> None:
         """Count the images of a batch."""
@@ -196,7 +201,10 @@ class BatchCounter:
     def counts(self) -> list[list[Count]]:
         """Give what was counted, in the order of the groupings."""
         cells = self.cells
-        return [self._hours[one].counts() if one in self._hours else one.count(cells) for one in self._groupings]
+        return [
+            self._hours[grouping].counts() if grouping in self._hours else grouping.count(cells)
+            for grouping in self._groupings
+        ]
 
 
 def _distinct(codes: Numbers) -> tuple[Numbers, Numbers]:

@@ -64,18 +64,18 @@ class AlertLog:
     def record_alerts(self, alerts: Sequence[Alert]) -> list[Alert]:
         """Record that people are about to be told, and give the alerts with their numbers."""
         with self._audit.transaction(alert_records) as connection:
-            return [replace(one, alert_id=_insert(connection, one)) for one in alerts]
+            return [replace(alert, alert_id=_insert(connection, alert)) for alert in alerts]
 
     def record_attempts(self, attempts: Sequence[Attempt]) -> None:
         """Record tries."""
         rows = [
             {
-                "alert_id": one.alert_id,
-                "attempted_at": timestamp(one.attempted_at),
-                "succeeded": int(one.succeeded),
-                "detail": printable(one.detail),
+                "alert_id": attempt.alert_id,
+                "attempted_at": timestamp(attempt.attempted_at),
+                "succeeded": int(attempt.succeeded),
+                "detail": printable(attempt.detail),
             }
-            for one in attempts
+            for attempt in attempts
         ]
         with self._audit.transaction(alert_attempts) as connection:
             connection.execute(alert_attempts.insert(), rows)

@@ -79,16 +79,23 @@ def borderline_page(log: Store, selection: Selection, limit: int, after: int | N
     """
     borderline: tuple[ListedImage, ...] = ()
     if after is None or _is_borderline(log, after):
-        among = [[_BORDERLINE, *_in_period(log, selection.scope)]]
-        scope = replace(selection.scope, since=None, until=None)
-        rest = replace(selection, scope=scope, borderline=True, limit=None)
-        first = _by_score(log, _Order(among, rest, selection.scope, rising=True), limit, after)
+        first = _borderline(log, selection, limit, after)
         if first.after is not None or selection.borderline:
             return first
         borderline, after = first.images, None
+    # One more than fits: whether there is one says whether there is another page.
     others = replace(selection, borderline=False, limit=limit - len(borderline) + 1)
     images = (*borderline, *page(log, others, after))
-    return Nearest(images[:limit], images[limit - 1].id if len(images) > limit else None)
+    last = images[limit - 1].id if len(images) > limit else None
+    return Nearest(images[:limit], last)
+
+
+def _borderline(log: Store, selection: Selection, limit: int, after: int | None) -> Nearest:
+    among = [[_BORDERLINE, *_in_period(log, selection.scope)]]
+    scope = replace(selection.scope, since=None, until=None)
+    rest = replace(selection, scope=scope, borderline=True, limit=None)
+    order = _Order(among, rest, selection.scope, rising=True)
+    return _by_score(log, order, limit, after)
 
 
 def _is_borderline(log: Store, number: int) -> bool:
@@ -100,11 +107,12 @@ def _by_score(log: Store, order: _Order, limit: int, after: int | None) -> Neare
     images: list[ListedImage] = []
     looked_at = 0
     while looked_at < MAX_LOOKED_AT:
-        size = next((one for one in _AT_A_TIME if one > looked_at), _AT_A_TIME[-1])
+        # Few at first, as most pages are full soon; more each time, as where few are selected, each look costs much.
+        size = next((step for step in _AT_A_TIME if step > looked_at), _AT_A_TIME[-1])
         ids = _candidates(log, order, after, size)
         looked_up = page(log, replace(order.rest, ids=tuple(ids))) if ids else []
-        chosen = [image for image in looked_up if _is_in_time(image, order.scope)]
-        images += sorted(chosen, key=lambda image: (image.score, image.id), reverse=not order.rising)
+        in_time = [image for image in looked_up if _is_in_time(image, order.scope)]
+        images += sorted(in_time, key=lambda image: (image.score, image.id), reverse=not order.rising)
         if len(images) > limit:
             return Nearest(tuple(images[:limit]), images[limit - 1].id)
         if len(ids) < size:
@@ -115,10 +123,14 @@ def _by_score(log: Store, order: _Order, limit: int, after: int | None) -> Neare
 
 def _among(log: Store, selection: Selection) -> list[_Conditions]:
     """Give the conditions on candidates: what the daemon quarantined, and the few images that people rejected."""
-    narrowed, states = _narrowed(log, selection), set(selection.states)
-    among = [[_QUARANTINED, *narrowed]] if states & {*STATE_AFTER["quarantined"].values()} else []
-    if states & {*STATE_AFTER["accepted"].values()}:
-        among.append([_RECORDS.verdict == "accepted", _RECORDS.id.in_(sa.select(reviews.c.decision_id)), *narrowed])
+    narrowed = _narrowed(log, selection)
+    states = set(selection.states)
+    among: list[_Conditions] = []
+    if states.intersection(STATE_AFTER["quarantined"].values()):
+        among.append([_QUARANTINED, *narrowed])
+    if states.intersection(STATE_AFTER["accepted"].values()):
+        is_reviewed = _RECORDS.id.in_(sa.select(reviews.c.decision_id))
+        among.append([_RECORDS.verdict == "accepted", is_reviewed, *narrowed])
     return among
 
 
@@ -130,7 +142,8 @@ def _narrowed(log: Store, selection: Selection) -> _Conditions:
     if selection.scope.class_name is not None:
         names = sorted(forms(selection.scope.class_name))
         # Several names would have to be sorted; of one the index is in order.
-        among.append(_RECORDS["class"] == names[0] if len(names) == 1 else _RECORDS["class"].in_(names))
+        is_of_class = _RECORDS["class"] == names[0] if len(names) == 1 else _RECORDS["class"].in_(names)
+        among.append(is_of_class)
     if "score" in selection.scores:
         among.append(_RECORDS.score.between(*selection.scores["score"]))
     return [*among, *_in_period(log, selection.scope)]
@@ -149,26 +162,31 @@ def _without_narrowing(selection: Selection) -> Selection:
 
 
 def _is_in_time(image: ListedImage, scope: Scope) -> bool:
-    return (scope.since is None or image.decided_at >= timestamp(scope.since)) and (
-        scope.until is None or image.decided_at < timestamp(scope.until)
-    )
+    is_after = scope.since is None or image.decided_at >= timestamp(scope.since)
+    is_before = scope.until is None or image.decided_at < timestamp(scope.until)
+    return is_after and is_before
 
 
 def _candidates(log: Store, order: _Order, after: int | None, size: int) -> Sequence[int]:
-    score, number = (_RECORDS.score, _RECORDS.id) if order.rising else (_RECORDS.score.desc(), _RECORDS.id.desc())
-    query = sa.select(_RECORDS.score, _RECORDS.id).order_by(score, number).limit(size)
+    by = [_RECORDS.score, _RECORDS.id]
+    query = sa.select(*by).order_by(*(by if order.rising else [column.desc() for column in by])).limit(size)
+    candidates: list[tuple[float, int]] = []
     with log.reading() as connection:
         if after is not None:
             query = query.where(_beyond(connection, after, rising=order.rising))
-        candidates = [tuple(row) for conditions in order.among for row in connection.execute(query.where(*conditions))]
-    return [number for _, number in sorted(candidates, reverse=not order.rising)[:size]]
+        for conditions in order.among:
+            candidates += [(row.score, row.id) for row in connection.execute(query.where(*conditions))]
+    # Each question gave so many at most, in order; of all of them together the first so many are the nearest.
+    candidates.sort(reverse=not order.rising)
+    return [number for _, number in candidates[:size]]
 
 
 def _beyond(connection: sa.Connection, after: int, *, rising: bool) -> Any:
     score = connection.scalar(sa.select(_RECORDS.score).where(_RECORDS.id == after))
     if score is None:  # archived since
         return sa.true()
-    here, there = sa.tuple_(_RECORDS.score, _RECORDS.id), sa.tuple_(sa.literal(score), sa.literal(after))
+    here = sa.tuple_(_RECORDS.score, _RECORDS.id)
+    there = sa.tuple_(sa.literal(score), sa.literal(after))
     return here > there if rising else here < there
 
 
@@ -188,21 +206,25 @@ def count_scores(log: Store, selection: Selection, name: str) -> list[int]:
         RetryableError: the database is locked.
         UnavailableError: it is damaged, or is not an audit log of this version.
     """
-    scores = {one: limits for one, limits in selection.scores.items() if one != name}
+    scores = {other: limits for other, limits in selection.scores.items() if other != name}
     selection = replace(selection, scores=scores, limit=None)
     reviewed = _reviewed(log)
     counts = np.zeros(BUCKETS, np.int64)
+    # Rounded, as a filter has its ends.
     edges = np.round(np.arange(BUCKETS + 1) * (highest(name) / BUCKETS), 2)
     asked = (log, selection, name, reviewed)
     for values in chain(_never_reviewed(*asked), _looked_up(*asked)):
-        known = np.sort(values[~np.isnan(values)])
-        counts += np.searchsorted(known, edges[1:], "right") - np.searchsorted(known, edges[:-1], "left")
+        ordered = np.sort(values[~np.isnan(values)])
+        up_to = np.searchsorted(ordered, edges[1:], "right")
+        below = np.searchsorted(ordered, edges[:-1], "left")
+        counts += up_to - below
     return [int(images) for images in counts]
 
 
 def _reviewed(log: Store) -> _Ids:
     with log.reading() as connection:
-        return np.array(connection.scalars(sa.select(reviews.c.decision_id).distinct()).all(), np.int64)
+        ids = connection.scalars(sa.select(reviews.c.decision_id).distinct()).all()
+    return np.array(ids, np.int64)
 
 
 def _kept(log: Store) -> _Ids | None:
@@ -210,7 +232,8 @@ def _kept(log: Store) -> _Ids | None:
     with log.reading() as connection:
         if not has_archives(connection) or not connection.scalar(sa.select(archives.c.id).limit(1)):
             return None
-        return np.array(connection.scalars(sa.select(decision_records.c.id)).all(), np.int64)
+        ids = connection.scalars(sa.select(decision_records.c.id)).all()
+    return np.array(ids, np.int64)
 
 
 def _never_reviewed(log: Store, selection: Selection, name: str, reviewed: _Ids) -> Iterator[_Floats]:
@@ -222,13 +245,13 @@ def _never_reviewed(log: Store, selection: Selection, name: str, reviewed: _Ids)
     with open_columns(log) as columns:
         wanted = np.array([_is_wanted(key, verdicts, selection.reason) for key in columns.keys] or [False])
         for batch in _chosen(columns, selection, wanted):
-            fresh = batch.where(~np.isin(batch.ids, reviewed)) if len(reviewed) else batch
+            images = batch.where(~np.isin(batch.ids, reviewed)) if len(reviewed) else batch
             if in_log is not None:
-                fresh = fresh.where(np.isin(fresh.ids, in_log))
-            for one, (low, high) in selection.scores.items():
-                values = _values(fresh, one, overall)
-                fresh = fresh.where((values >= low) & (values <= high))
-            yield _values(fresh, name, overall)
+                images = images.where(np.isin(images.ids, in_log))
+            for score_name, (low, high) in selection.scores.items():
+                values = _values(images, score_name, overall)
+                images = images.where((values >= low) & (values <= high))
+            yield _values(images, name, overall)
 
 
 def _chosen(columns: Columns, selection: Selection, wanted: npt.NDArray[np.bool_]) -> Iterator[Batch]:
@@ -247,9 +270,10 @@ def _values(batch: Batch, name: str, overall: tuple[_Ids, _Floats] | None) -> _F
     if overall is None or name != OVERALL:
         return batch.scores[:, SCORE_NAMES.index(name)]
     ids, scores = overall
-    places = np.searchsorted(ids, batch.ids)
-    is_known = np.append(ids, -1)[np.minimum(places, len(ids))] == batch.ids  # others were archived
-    return np.where(is_known, np.append(scores, np.nan)[np.minimum(places, len(ids))], np.nan)
+    # One more of each, for ids that are beyond the last; an id that is not there was archived.
+    ids, scores = np.append(ids, -1), np.append(scores, np.nan)
+    places = np.searchsorted(ids[:-1], batch.ids)
+    return np.where(ids[places] == batch.ids, scores[places], np.nan)
 
 
 def _overall(log: Store, verdicts: Sequence[str]) -> tuple[_Ids, _Floats]:
@@ -260,6 +284,7 @@ def _overall(log: Store, verdicts: Sequence[str]) -> tuple[_Ids, _Floats]:
         for verdict in verdicts:
             # Literally, or SQLite would not use the index on the quarantined alone.
             rows: Any = connection.execute(query.where(sa.literal_column(f"verdict = '{verdict}'")))
+            # An array at a time: tuples of all rows at once would take many times the memory.
             while some := rows.fetchmany(_ROWS_AT_A_TIME):
                 parts.append(np.array([tuple(row) for row in some], np.float64))
     table = np.concatenate(parts)

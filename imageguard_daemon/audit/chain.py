@@ -72,7 +72,8 @@ def encoded(row: Mapping[str, object]) -> bytes:
 def newest_ids(connection: sa.Connection, tables: Sequence[str]) -> dict[str, int]:
     """Give the largest id of each table; 0 where it is empty."""
     questions = ", ".join(f"(SELECT coalesce(max(id), 0) FROM {table})" for table in tables)
-    return dict(zip(tables, connection.exec_driver_sql(f"SELECT {questions}").one(), strict=True))
+    newest = connection.exec_driver_sql(f"SELECT {questions}").one()
+    return dict(zip(tables, newest, strict=True))
 
 
 def head(connection: sa.Connection) -> Head:
@@ -87,8 +88,8 @@ def extend(connection: sa.Connection, after: Mapping[str, int]) -> Head:
     Must run in the transaction that adds the rows: then no row is ever without its link. Streams: memory does not
     grow with the number of rows.
     """
-    tables = after.items()
-    return _append(connection, ((table, row) for table, last_id in tables for row in _rows(connection, table, last_id)))
+    new_rows = ((table, _rows(connection, table, last_id)) for table, last_id in after.items())
+    return _append(connection, ((table, row) for table, rows in new_rows for row in rows))
 
 
 def link_again(connection: sa.Connection, table: str, ids: Sequence[int]) -> None:
@@ -133,7 +134,8 @@ def _rows(connection: sa.Connection, table: str, last_id: int) -> Iterator[dict[
 
 def linked_rows(connection: sa.Connection, after: int, until: int, most: int) -> list[Linked]:
     """Give the links after one up to another, with their rows and a maximum number of them."""
-    links = [dict(row) for row in connection.exec_driver_sql(_LINKS, (after, until, most)).mappings()]
+    links = [dict(link) for link in connection.exec_driver_sql(_LINKS, (after, until, most)).mappings()]
+    # A query for each table, not for each link: a walk over the chain reads millions.
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     for table in CHAINED:
         ids = [link["record_id"] for link in links if link["record_table"] == table]

@@ -99,7 +99,7 @@ class ChainCheck:
                 yield from self._unlinked(table, record_id)
             self._cursors[table].step(record_id, good=fault is None)
         # Whether the record or the hash was changed, the next link follows from one of the two.
-        self._previous = {one for one in (stored, *computed) if isinstance(one, bytes)}
+        self._previous = {candidate for candidate in (stored, *computed) if isinstance(candidate, bytes)}
         self.head = stored if isinstance(stored, bytes) else b""
         if stored in self._expected:
             self.met.add(stored)

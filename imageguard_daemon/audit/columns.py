@@ -5,7 +5,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import SCOPE_COLUMNS, Scope
+from imageguard_daemon.audit.queries import in_parts
 from imageguard_daemon.audit.rollups import HOUR_MS, KEY_COLUMNS, PACKED
 from imageguard_daemon.audit.schema import decision_records
 from imageguard_daemon.audit.store import PackedHour, Store
@@ -23,7 +24,6 @@ from imageguard_daemon.core.names import forms
 
 HOURS_A_DAY = 24
 DAY_MS = HOURS_A_DAY * HOUR_MS
-_IDS_AT_A_TIME = 500
 _SAMPLED, _MANY_HOURS = 11, 200
 """Of many hours a part is enough to guess from: this one is each hour of the day, and each day of the week, in turn."""
 _MAX_IMAGES = 100_000
@@ -88,10 +88,11 @@ class Columns:
         Those that are not packed yet, some thousand at most, come last; backwards they come first.
         """
         first, last = _bounds(scope)
-        chosen_keys = self._chosen(scope)
-        whole = chosen_keys.all()
+        in_scope = self._keys_in(scope)
+        is_every_key = in_scope.all()
         for batch in self._all_batches(first, last, scores=scores, newest_first=newest_first):
-            mask = chosen_keys[batch.keys] if not whole else np.ones(len(batch), bool)
+            # Most batches are in scope as a whole, and are given on without a copy.
+            mask = np.ones(len(batch), bool) if is_every_key else in_scope[batch.keys]
             if batch.day * DAY_MS < first or (batch.day + 1) * DAY_MS > last:
                 mask &= (batch.moments >= first) & (batch.moments < last)
             if mask.any():
@@ -110,7 +111,8 @@ class Columns:
             return self._counted(batch.keys for batch in self.batches(scope))
         packed = (np.frombuffer(keys, "<u4") for keys in sampled)
         unpacked = (batch.keys for batch in self._unpacked(scores=False))
-        return np.where(self._chosen(scope), self._counted(itertools.chain(packed, unpacked)), 0)
+        images = self._counted(itertools.chain(packed, unpacked))
+        return np.where(self._keys_in(scope), images, 0)
 
     def _counted(self, keys_of_batches: Iterable[npt.NDArray[np.uint32]]) -> npt.NDArray[np.int64]:
         counts = np.zeros(len(self.keys), np.int64)
@@ -136,7 +138,8 @@ class Columns:
             UsageError: the log has never seen a source, class, camera, host or preset of the scope.
         """
         for field, word in SCOPE_COLUMNS.items():
-            name, names = getattr(scope, field), self.names(field)
+            name = getattr(scope, field)
+            names = self.names(field)
             if name is None or not names or forms(name) & names:
                 continue
             near = difflib.get_close_matches(name, names, 1)
@@ -146,21 +149,25 @@ class Columns:
 
     def measures(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Give the recorded measures of these decisions, but of those that were archived or cannot be read."""
-        query = sa.select(decision_records.c.id, sa.cast(decision_records.c.measures, sa.Text))
+        records = decision_records.c
+        query = sa.select(records.id, sa.cast(records.measures, sa.Text))
         measures: dict[int, dict[str, Any]] = {}
-        for at in range(0, len(ids), _IDS_AT_A_TIME):
-            part = query.where(decision_records.c.id.in_(ids[at : at + _IDS_AT_A_TIME]))
-            for number, text in self._connection.execute(part).all():
+        for part in in_parts(ids):
+            for number, text in self._connection.execute(query.where(records.id.in_(part))).all():
                 with suppress(ValueError, TypeError):
                     measures[number] = dict(json.loads(text))
         return measures
 
-    def _chosen(self, scope: Scope) -> npt.NDArray[np.bool_]:
-        asked = {name: getattr(scope, name) for name in SCOPE_COLUMNS}
-        wanted = {name: forms(value) for name, value in asked.items() if value is not None}
+    def _keys_in(self, scope: Scope) -> npt.NDArray[np.bool_]:
+        names = {field: getattr(scope, field) for field in SCOPE_COLUMNS}
+        wanted = {field: forms(name) for field, name in names.items() if name is not None}
         if not wanted:
             return np.ones(len(self.keys), bool)
-        return np.array([not key or all(getattr(key, n) in v for n, v in wanted.items()) for key in self.keys], bool)
+
+        def is_in(key: Key | None) -> bool:
+            return not key or all(getattr(key, field) in names for field, names in wanted.items())
+
+        return np.array([is_in(key) for key in self.keys], bool)
 
     def _all_batches(self, first_ms: int, last_ms: int, *, scores: bool, newest_first: bool) -> Iterator[Batch]:
         hours = self._log.hours(self._connection, (first_ms, last_ms), scores=scores, newest_first=newest_first)
@@ -174,19 +181,17 @@ class Columns:
         if not rows:
             return
         table = np.array(rows, dtype=object)
-        moments = table[:, 0].astype(np.int64)
-        score_columns = table[:, 4:].astype(np.float64) if scores else np.empty((0, 6))
         everything = Batch(
-            0,
-            moments,
-            table[:, 1].astype(np.uint32),
-            table[:, 2].astype(np.uint8),
-            table[:, 3].astype(np.int64),
-            score_columns,
+            day=0,
+            moments=table[:, 0].astype(np.int64),
+            keys=table[:, 1].astype(np.uint32),
+            flags=table[:, 2].astype(np.uint8),
+            ids=table[:, 3].astype(np.int64),
+            scores=table[:, 4:].astype(np.float64) if scores else np.empty((0, len(SCORE_NAMES))),
         )
-        for day in np.unique(moments // DAY_MS):
-            part = everything.where(moments // DAY_MS == day)
-            yield Batch(int(day), part.moments, part.keys, part.flags, part.ids, part.scores)
+        days = everything.moments // DAY_MS
+        for day in np.unique(days).tolist():
+            yield replace(everything.where(days == day), day=day)
 
 
 @contextmanager
@@ -213,31 +218,36 @@ def _keys(connection: sa.Connection) -> Sequence[Key | None]:
 
 def _by_day(hours: Iterable[PackedHour]) -> Iterator[Batch]:
     gathered: list[PackedHour] = []
-    images, day = 0, None
-    for row in hours:
-        if gathered and (row.hour // HOURS_A_DAY != day or images >= _MAX_IMAGES):
-            yield _batch(day, gathered)
+    images = 0
+    for hour in hours:
+        if gathered and (_day_of(hour) != _day_of(gathered[0]) or images >= _MAX_IMAGES):
+            yield _batch(gathered)
             gathered, images = [], 0
-        gathered.append(row)
-        day, images = row.hour // HOURS_A_DAY, images + row.images
+        gathered.append(hour)
+        images += hour.images
     if gathered:
-        yield _batch(day, gathered)
+        yield _batch(gathered)
 
 
-def _batch(day: int | None, rows: Sequence[PackedHour]) -> Batch:
-    arrays = {
-        name: np.frombuffer(b"".join(getattr(row, name) for row in rows), dtype)
-        for name, dtype in PACKED.items()
-        if name != "scores"
-    }
+def _day_of(hour: PackedHour) -> int:
+    return hour.hour // HOURS_A_DAY
+
+
+def _batch(hours: Sequence[PackedHour]) -> Batch:
+    arrays = {}
+    for name, dtype in PACKED.items():
+        if name != "scores":
+            packed = b"".join(getattr(hour, name) for hour in hours)
+            arrays[name] = np.frombuffer(packed, dtype)
+    has_scores = bool(hours[0].scores)
     # Numpy is slow along short lines: scores lie in memory signal by signal.
-    scores = np.empty((len(SCORE_NAMES), len(arrays["keys"]) if rows[0].scores else 0))
+    scores = np.empty((len(SCORE_NAMES), len(arrays["keys"]) if has_scores else 0))
     at = 0
-    for row in rows if scores.size else ():
-        part = np.frombuffer(row.scores, "<f8").reshape(-1, len(SCORE_NAMES))
+    for hour in hours if has_scores else ():
+        part = np.frombuffer(hour.scores, "<f8").reshape(-1, len(SCORE_NAMES))
         scores[:, at : at + len(part)] = part.T
         at += len(part)
-    return Batch(day or 0, **arrays, scores=scores.T)
+    return Batch(_day_of(hours[0]), **arrays, scores=scores.T)
 
 
 def _bounds(scope: Scope) -> tuple[int, int]:

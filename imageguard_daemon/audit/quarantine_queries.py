@@ -175,11 +175,13 @@ def neighbours(log: Store, selection: Selection, number: int) -> tuple[int | Non
 
 def number_selected(log: Store, selection: Selection) -> int:
     """Count the images selected, up to the limit of the selection."""
+    images = 0
     with log.reading() as connection:
         query = sa.select(decisions.c.id).where(*ids_in_period(connection, selection.scope, decisions.c.id))
-        parts = (query.where(*part).limit(selection.limit).subquery() for part in _parts(selection))
-        images = sum(connection.scalar(sa.select(sa.func.count()).select_from(part)) or 0 for part in parts)
-        return images if selection.limit is None else min(images, selection.limit)
+        for conditions in _parts(selection):
+            part = query.where(*conditions).limit(selection.limit).subquery()
+            images += connection.scalar(sa.select(sa.func.count()).select_from(part)) or 0
+    return images if selection.limit is None else min(images, selection.limit)
 
 
 def selected(log: Store, selection: Selection) -> Iterator[tuple[int, str, int]]:
@@ -226,22 +228,24 @@ def reviewable_image(log: Store, decision_id: int) -> ReviewableImage | None:
 
 def reviewable_images(connection: sa.Connection, decision_ids: Sequence[int]) -> dict[int, ReviewableImage]:
     """Give the images of these decisions, by id, as they are at this moment of the log."""
-    query = sa.select(
-        *(decisions.c[name] for name in ("id", "source", "relative_path", "verdict")),
-        *(_of_last_review(name) for name in ("action", "id")),
-    ).where(decisions.c.id.in_(decision_ids))
-    return {row.id: _reviewable(connection, row) for row in connection.execute(query).all()}
+    columns = (decisions.c[name] for name in ("id", "source", "relative_path", "verdict"))
+    query = sa.select(*columns, _of_last_review("action"), _of_last_review("id"))
+    rows = connection.execute(query.where(decisions.c.id.in_(decision_ids))).all()
+    return {row.id: _reviewable(connection, row) for row in rows}
 
 
 def _ids_of(connection: sa.Connection, name: str, root: str, *, accepted: bool) -> list[int]:
-    paths = {os.path.normpath(os.path.join(folder, name)) for folder in (root, os.getcwd())}
-    at = sa.select(intents.c.decision_id).where(intents.c.destination_path.in_(map(os.fsencode, sorted(paths))))
-    called = sa.select(decision_records.c.id).where(decision_records.c.relative_path.in_(forms(name)))
+    # People name files as they see them: from the folder they are in, or from the root.
+    paths = sorted({os.path.normpath(os.path.join(folder, name)) for folder in (root, os.getcwd())})
+    filed_there = intents.c.destination_path.in_([os.fsencode(path) for path in paths])
+    by_place = sa.select(intents.c.decision_id).where(filed_there)
+    by_name = sa.select(decision_records.c.id).where(decision_records.c.relative_path.in_(forms(name)))
     if accepted:
         meant = decisions.c.verdict == "accepted"
     else:
         meant = (decisions.c.verdict == "quarantined") | decisions.c.id.in_(_reviewed())
-    return sorted(connection.scalars(sa.select(decisions.c.id).where(decisions.c.id.in_(at.union(called)), meant)))
+    query = sa.select(decisions.c.id).where(decisions.c.id.in_(by_place.union(by_name)), meant)
+    return sorted(connection.scalars(query))
 
 
 def _newest_first(

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +30,10 @@ _LEAVING_A_TRACE: Mapping[Verdict, Sequence[str]] = {
 }
 """What an undo took back leaves none. Accepted images that are put back into the inbox are of no interest."""
 _COLUMNS = (Dimension.class_, Dimension.reason, Dimension.source, Dimension.camera, Dimension.host, Dimension.preset)
-CALLED_BAD, CALLED_GOOD = ("confirm", "purge", "reject"), ("release", "approve")
+CALLED_BAD = ("confirm", "purge", "reject")
+CALLED_GOOD = ("release", "approve")
 """What people say of an image by their latest review; by a rejudgement they say nothing."""
+_CALLED = (*CALLED_BAD, *CALLED_GOOD)
 MAX_SAMPLES = 20_000
 """So many images are read, spread evenly over those in scope: a share of 1 % is then known within 0.15 points."""
 _ROWS_AT_A_TIME = 5_000
@@ -51,20 +54,18 @@ def count_reviews(log: Store, scope: Scope) -> list[ReviewCount]:
 
     Those whose action is `archived` left the log when nobody noted yet what had become of them. The order is undefined.
     """
+    counts = Counter[tuple[str, ...]]()
     with log.reading() as connection:
-        counts = Counter[tuple[str, ...]]()
         if sa.inspect(connection).has_table("reviews"):  # else a log of before there were, which a start brings up
-            columns = [decisions.c.verdict, reviews.c.action, *_columns(decisions)]
-            query = sa.select(*columns, sa.func.count()).select_from(_with_latest_review()).group_by(*columns)
-            traces = (
-                (decisions.c.verdict == v) & reviews.c.action.in_(traces) for v, traces in _LEAVING_A_TRACE.items()
+            query = _counted_by(decisions, reviews.c.action, scope).select_from(_with_latest_review())
+            leave_a_trace = (
+                (decisions.c.verdict == verdict) & reviews.c.action.in_(actions)
+                for verdict, actions in _LEAVING_A_TRACE.items()
             )
-            query = query.where(sa.or_(*traces), *conditions_of(scope))
-            _add(counts, connection.execute(query))
+            _add(counts, connection.execute(query.where(sa.or_(*leave_a_trace))))
         if has_archived_reviews(connection):
-            columns = [rollup_reviews.c.verdict, rollup_reviews.c.action, *_columns(rollup_reviews)]
-            query = sa.select(*columns, sa.func.count()).where(*conditions_of(scope, rollup_reviews))
-            _add(counts, connection.execute(query.group_by(*columns)))
+            query = _counted_by(rollup_reviews, rollup_reviews.c.action, scope)
+            _add(counts, connection.execute(query))
     return [
         ReviewCount(_labels(*labels), "accepted" if verdict == "accepted" else "quarantined", action, images)
         for (verdict, action, *labels), images in counts.items()
@@ -99,15 +100,17 @@ def census(columns: Columns, scope: Scope, version: str) -> tuple[Census, list[i
     result, sample = Census(), _Sample()
     is_version = np.array([bool(key and key.scorer_version == version) for key in columns.keys] or [False])
     for batch in columns.batches(scope, scores=True):
-        unmeasured = np.isnan(batch.scores).any(axis=1)
-        unreadable = batch.flags & FLAG_UNREADABLE > 0
-        ours = is_version[batch.keys] & ~unmeasured & ~unreadable
-        result.unreadable += int(unreadable.sum())
-        result.measured += int(ours.sum())
+        is_readable = batch.flags & FLAG_UNREADABLE == 0
+        is_measured = ~np.isnan(batch.scores).any(axis=1)
+        is_ours = is_version[batch.keys]
+        ours = is_readable & is_measured & is_ours
+        others = is_readable & is_measured & ~is_ours
+        unmeasured = is_readable & ~is_measured
+        result.unreadable += int(np.count_nonzero(~is_readable))
+        result.measured += int(np.count_nonzero(ours))
         _count(columns, batch.where(ours), {"source": result.sources, "preset": result.presets})
-        _count(columns, batch.where(unmeasured & ~unreadable), {"reason": result.unmeasured, "source": result.sources})
-        others = batch.where(~is_version[batch.keys] & ~unmeasured & ~unreadable)
-        _count(columns, others, {"scorer_version": result.other_versions, "source": result.sources})
+        _count(columns, batch.where(unmeasured), {"reason": result.unmeasured, "source": result.sources})
+        _count(columns, batch.where(others), {"scorer_version": result.other_versions, "source": result.sources})
         sample.add(batch.ids[ours])
     return result, sample.ids()
 
@@ -117,13 +120,14 @@ def samples(log: Store, scope: Scope, ids: Sequence[int]) -> Iterator[RecordedSa
 
     Of archived ones there are those that people reviewed.
     """
-    said = _reviewed(log, scope)
-    names = ("id", "relative_path", "sha256")
-    query = sa.select(*(decision_records.c[name] for name in names), sa.cast(decision_records.c.measures, sa.Text))
+    is_bad = _reviewed(log, scope)
+    records = decision_records.c
+    query = sa.select(records.id, records.relative_path, records.sha256, sa.cast(records.measures, sa.Text))
     with log.reading() as connection:
-        for part in in_parts(sorted({*ids, *said})):
-            for row in connection.execute(query.where(decision_records.c.id.in_(part))).all():
-                yield RecordedSample(row[1], row[2], row[3], said.get(row[0]))
+        for part in in_parts(sorted({*ids, *is_bad})):
+            rows = connection.execute(query.where(records.id.in_(part))).all()
+            for number, relative_path, sha256, measures in rows:
+                yield RecordedSample(relative_path, sha256, measures, is_bad.get(number))
         yield from _archived(connection, scope)
 
 
@@ -137,8 +141,8 @@ def reviewed_measures(log: Store) -> Iterator[tuple[bool, str, str, str, str]]:
         streams = [_said_of(connection, _with_latest_review(), decisions, reviews.c.action)]
         if has_archived_reviews(connection):
             streams.append(_said_of(connection, rollup_reviews, rollup_reviews, rollup_reviews.c.action))
-        for row in heapq.merge(*streams, key=lambda row: row[0]):
-            yield bool(row[1]), row[2], row[3], row[4], row[5]
+        for _, is_bad, relative_path, sha256, scorer, measures in heapq.merge(*streams, key=itemgetter(0)):
+            yield bool(is_bad), relative_path, sha256, scorer, measures
 
 
 def _with_latest_review() -> sa.FromClause:
@@ -149,8 +153,12 @@ def _with_latest_review() -> sa.FromClause:
     return joined.join(decisions, decisions.c.id == reviewed)
 
 
-def _columns(table: sa.FromClause) -> list[sa.ColumnElement[str]]:
-    return [*(table.c[str(one)] for one in _COLUMNS), sa.func.substr(table.c.decided_at, 1, 13)]
+def _counted_by(table: sa.FromClause, action: sa.ColumnElement[str], scope: Scope) -> sa.Select[Any]:
+    """Count images in scope by verdict, action, the dimensions of _COLUMNS and the hour they were judged in."""
+    names = (table.c[str(dimension)] for dimension in _COLUMNS)
+    hour = sa.func.substr(table.c.decided_at, 1, len("1970-01-01T00"))
+    columns = [table.c.verdict, action, *names, hour]
+    return sa.select(*columns, sa.func.count()).where(*conditions_of(scope, table)).group_by(*columns)
 
 
 def _add(counts: Counter[tuple[str, ...]], rows: Iterable[Sequence[Any]]) -> None:
@@ -178,14 +186,15 @@ def _said_of(
     connection: sa.Connection, reviewed: sa.FromClause, images: sa.FromClause, action: sa.ColumnElement[str]
 ) -> Iterable[Sequence[Any]]:
     number = images.c.id if "id" in images.c else images.c.decision_id
-    names = ("relative_path", "sha256", "scorer_version")
-    query = sa.select(
+    columns = (
         number,
         action.in_(CALLED_BAD),
-        *(images.c[name] for name in names),
+        images.c.relative_path,
+        images.c.sha256,
+        images.c.scorer_version,
         sa.cast(images.c.measures, sa.Text),
     )
-    query = query.select_from(reviewed).where(action.in_([*CALLED_BAD, *CALLED_GOOD])).order_by(number)
+    query = sa.select(*columns).select_from(reviewed).where(action.in_(_CALLED)).order_by(number)
     return connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(query)
 
 
@@ -194,15 +203,16 @@ def _archived(connection: sa.Connection, scope: Scope) -> Iterator[RecordedSampl
         return
     table = rollup_reviews
     query = sa.select(table.c.relative_path, table.c.sha256, table.c.measures, table.c.action)
-    query = query.where(table.c.action.in_([*CALLED_BAD, *CALLED_GOOD]), *conditions_of(scope, table))
-    for row in connection.execute(query.order_by(table.c.decision_id).limit(MAX_SAMPLES)).all():
-        yield RecordedSample(row[0], row[1], row[2], row[3] in CALLED_BAD)
+    query = query.where(table.c.action.in_(_CALLED), *conditions_of(scope, table))
+    rows = connection.execute(query.order_by(table.c.decision_id).limit(MAX_SAMPLES)).all()
+    for relative_path, sha256, measures, action in rows:
+        yield RecordedSample(relative_path, sha256, measures, action in CALLED_BAD)
 
 
 def _reviewed(log: Store, scope: Scope) -> dict[int, bool]:
     """Give the latest word of people on images in scope: what was only rejudged, or undone since, is none."""
     query = sa.select(decisions.c.id, reviews.c.action).select_from(_with_latest_review())
-    query = query.where(reviews.c.action.in_([*CALLED_BAD, *CALLED_GOOD]), *conditions_of(scope)).limit(MAX_SAMPLES)
+    query = query.where(reviews.c.action.in_(_CALLED), *conditions_of(scope)).limit(MAX_SAMPLES)
     with log.reading() as connection:
         if not sa.inspect(connection).has_table("reviews"):
             return {}  # a log of before there were reviews
@@ -220,13 +230,15 @@ class _Sample:
     """Keeps the ids whose hashes are lowest: an even choice, the same each time, in bounded memory."""
 
     def __init__(self) -> None:
-        self._kept: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._ids: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
     def add(self, ids: npt.NDArray[np.int64]) -> None:
-        self._kept = np.concatenate([self._kept, ids])
-        if len(self._kept) > MAX_SAMPLES:
-            hashes = self._kept.astype(np.uint64) * np.uint64(_SPREAD)
-            self._kept = self._kept[np.argpartition(hashes, MAX_SAMPLES)[:MAX_SAMPLES]]
+        self._ids = np.concatenate([self._ids, ids])
+        if len(self._ids) > MAX_SAMPLES:
+            # A product with the golden ratio of 64 bits: neighbours, who came together, get hashes far apart.
+            hashes = self._ids.astype(np.uint64) * np.uint64(_SPREAD)
+            lowest = np.argpartition(hashes, MAX_SAMPLES)[:MAX_SAMPLES]
+            self._ids = self._ids[lowest]
 
     def ids(self) -> list[int]:
-        return sorted(self._kept.tolist())
+        return sorted(self._ids.tolist())

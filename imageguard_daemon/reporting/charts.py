@@ -115,20 +115,20 @@ class Chart:
 
 def rejections_over_time(buckets: Sequence[Bucket], link: Link) -> Chart:
     """Draw the rejected images of each bucket as bars, stacked by reason."""
-    total = together(one.tally for one in buckets)
+    total = together(bucket.tally for bucket in buckets)
     reasons = {reason: COLOURS.get(reason, _OTHER_COLOUR) for reason in total.ranked_reasons()}
-    top, y_ticks = _scale(max(one.tally.rejected for one in buckets))
+    top, y_ticks = _scale(max(bucket.tally.rejected for bucket in buckets))
     bars, parts = [], []
-    for (x, width), one in zip(_slots(len(buckets)), buckets, strict=True):
+    for (x, width), bucket in zip(_slots(len(buckets)), buckets, strict=True):
         below = 0
         for reason, colour in reasons.items():
-            if images := one.tally.reasons.get(reason, 0):
+            if images := bucket.tally.reasons.get(reason, 0):
                 below += images
-                label = f"{one.name}: {images:,} {shown(reason)}"
+                label = f"{bucket.name}: {images:,} {shown(reason)}"
                 bars.append(
-                    Bar(x, 100 - 100 * below / top, width, 100 * images / top, colour, label, link(reason, one))
+                    Bar(x, 100 - 100 * below / top, width, 100 * images / top, colour, label, link(reason, bucket))
                 )
-        if one.is_part:
+        if bucket.is_part:
             parts.append((x + width if x > 50 else x, 100 - 100 * below / top))
     amounts = (f"{images:,} {shown(reason)}" for reason, images in total.ranked_reasons().items())
     return Chart(
@@ -139,22 +139,25 @@ def rejections_over_time(buckets: Sequence[Bucket], link: Link) -> Chart:
         _times(buckets),
         y_ticks,
         bars,
-        legend=[Named(shown(one), total.reasons[one], colour, link(one, None)) for one, colour in reasons.items()],
+        legend=[
+            Named(shown(reason), total.reasons[reason], colour, link(reason, None))
+            for reason, colour in reasons.items()
+        ],
         parts=parts,
     )
 
 
 def rate_over_time(buckets: Sequence[Bucket], limit: float, link: Link) -> Chart:
     """Draw the rejection rate of each bucket as a line, with its limit; a bucket without images is a gap."""
-    rates = [one.tally.rate if one.tally.total else None for one in buckets]
+    rates = [bucket.tally.rate if bucket.tally.total else None for bucket in buckets]
     top, y_ticks = _scale(max(limit, *(rate for rate in rates if rate is not None)) * 100)
     slot, middles = 100 / len(buckets), _middles(len(buckets))
     points = [None if rate is None else (x, 100 - 10_000 * rate / top) for x, rate in zip(middles, rates, strict=True)]
-    columns = [
-        Bar(slot * at, 0, slot, 100, "", f"{one.name}: {percent(one.tally.rate)} of {one.tally.total:,}", link("", one))
-        for at, one in enumerate(buckets)
-        if one.tally.total
-    ]
+    columns = []
+    for at, bucket in enumerate(buckets):
+        if bucket.tally.total:
+            label = f"{bucket.name}: {percent(bucket.tally.rate)} of {bucket.tally.total:,}"
+            columns.append(Bar(slot * at, 0, slot, 100, "", label, link("", bucket)))
     least, most = (percent(end(rate for rate in rates if rate is not None)) for end in (min, max))
     return Chart(
         "Rejection rate over time",
@@ -249,7 +252,7 @@ def _times(buckets: Sequence[Bucket]) -> list[Tick]:
     size, most = buckets[0].size, len(buckets) / _MAX_LABELS
     if size < DAY:
         step = next(step for step in _CLOCK_STEPS if step >= most * size)
-        labelled = [at for at, one in enumerate(buckets) if not _minutes(one) % (step // _MINUTE)] or [0]
+        labelled = [at for at, bucket in enumerate(buckets) if not _minutes(bucket) % (step // _MINUTE)] or [0]
     else:
         labelled = list(range(0, len(buckets), math.ceil(most)))
     middles = _middles(len(buckets))

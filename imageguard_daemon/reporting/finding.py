@@ -132,7 +132,7 @@ class Finding:
     def _selected(self) -> dict[str, str]:
         """Give what the options select by: what the report does, and within that the finding."""
         times = [self.evidence.get("since"), self.evidence.get("until")]
-        since, until = (datetime.fromtimestamp(one, UTC) if one is not None else None for one in times)
+        since, until = (datetime.fromtimestamp(second, UTC) if second is not None else None for second in times)
         if self.is_silence:
             since, until = None, since
         since = max(filter(None, (self.scope.since, since)), default=None)
@@ -167,9 +167,9 @@ def moment_of(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="minutes" if is_whole else "milliseconds")
 
 
-def options_of(chosen: Mapping[str, str]) -> str:
+def options_of(selection: Mapping[str, str]) -> str:
     """Write what selects as options of a command, each with a space before it."""
-    return "".join(f" --{name} {shlex.quote(harmless(value))}" for name, value in chosen.items())
+    return "".join(f" --{name} {shlex.quote(harmless(value))}" for name, value in selection.items())
 
 
 def subject_of(where: Mapping[str, str]) -> str:
@@ -197,30 +197,31 @@ def named_in_words(groups: Sequence[Mapping[str, str]]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def rejected_in_words(one: Tally) -> str:
+def rejected_in_words(tally: Tally) -> str:
     """Say how many were rejected and which reason leads."""
-    return f"{share(one.rejected, one.total)} images were rejected ({percent(one.rate)}), {reason_in_words(one)}"
+    images = f"{share(tally.rejected, tally.total)} images"
+    return f"{images} were rejected ({percent(tally.rate)}), {reason_in_words(tally)}"
 
 
-def reason_in_words(one: Tally) -> str:
+def reason_in_words(tally: Tally) -> str:
     """Say which reason leads, of a tally with rejections."""
-    images = one.reasons[one.top_reason]
-    if images == one.rejected:
-        return f"all for {shown(one.top_reason)}"
-    word = "mostly" if images * 2 > one.rejected else "most often"
-    return f"{word} {shown(one.top_reason)} ({images:,})"
+    images = tally.reasons[tally.top_reason]
+    if images == tally.rejected:
+        return f"all for {shown(tally.top_reason)}"
+    word = "mostly" if images * 2 > tally.rejected else "most often"
+    return f"{word} {shown(tally.top_reason)} ({images:,})"
 
 
-def evidence_of(one: Tally, limit: float, chance: float) -> dict[str, float]:
+def evidence_of(tally: Tally, limit: float, chance: float) -> dict[str, float]:
     """Give the numbers that every finding has; `chance` is that of such a rate were the true one `limit`."""
-    low, high = one.interval
+    low, high = tally.interval
     return {
-        "total": one.total,
-        "rejected": one.rejected,
-        "rate": one.rate,
+        "total": tally.total,
+        "rejected": tally.rejected,
+        "rate": tally.rate,
         "low": low,
         "high": high,
         "limit": limit,
-        "excess": one.rejected - one.total * limit,
+        "excess": tally.rejected - tally.total * limit,
         "p_value": chance,
     }

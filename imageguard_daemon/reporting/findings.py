@@ -42,14 +42,14 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
     sources = seen.panel.tallies("source")
     mostly = mostly_rejected_sources(seen, settings)
     changed, different = changes(seen, settings), list(differing(seen, settings))
-    groups = [one for one, _ in changed]
+    groups = [change for change, _ in changed]
     unlike = list(_different(seen, settings, different, mostly, groups))
     overall = high_rejection_rate(seen, settings)
     alone = bool(mostly) and len(sources) == 1  # then the overall rate is its rate
-    reasons = [one for one in dominating_reasons(seen, settings) if not _is_reason_of(one, mostly, seen)]
+    reasons = [finding for finding in dominating_reasons(seen, settings) if not _is_reason_of(finding, mostly, seen)]
     thumbnails = thumbnails_mixed_in(seen.bands, settings, of_a_log=seen.of_a_log)
-    found = (
-        *(() if alone else (_explained(one, (*mostly, *unlike), seen, settings) for one in overall)),
+    findings = (
+        *(() if alone else (_explained(finding, (*mostly, *unlike), seen, settings) for finding in overall)),
         *mostly,
         *(() if alone else lone_classes(seen, settings)),
         *unlike,
@@ -61,41 +61,41 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
         *reasons_changed(seen, settings, groups),
         *more_near_thresholds(seen, settings, groups),
         *just_below(seen.missed, seen.scope, settings),
-        *(one for one in thumbnails if not _are_rejected(one, (*mostly, *reasons), seen)),
+        *(finding for finding in thumbnails if not _are_rejected(finding, (*mostly, *reasons), seen)),
         *arriving_again(seen, settings),
         *class_twins(seen, settings),
     )
     if not seen.of_a_log:
-        return tuple(replace(one, where={}, shows=Shows.nothing) for one in found)
-    return tuple(replace(one, scope=seen.scope) for one in found)
+        return tuple(replace(finding, where={}, shows=Shows.nothing) for finding in findings)
+    return tuple(replace(finding, scope=seen.scope) for finding in findings)
 
 
-def _explained(one: Finding, reported: Sequence[Finding], seen: Patterns, settings: "Reporting") -> Finding:
+def _explained(overall: Finding, reported: Sequence[Finding], seen: Patterns, settings: "Reporting") -> Finding:
     """Say what the overall rate is without the groups that are reported, where that is no more above the limit."""
     named: list[Mapping[str, str]] = []
     without = np.zeros(len(seen.panel.streams), bool)
-    for each in sorted(reported, key=lambda each: (each.kind != "source_mostly_rejected", -each.excess)):
-        where = {name: value for name, value in each.where.items() if name != "reason"}
-        chosen = _streams_of(where, seen)
-        if (chosen & ~without).any():
+    for finding in sorted(reported, key=lambda finding: (finding.kind != "source_mostly_rejected", -finding.excess)):
+        where = {name: value for name, value in finding.where.items() if name != "reason"}
+        streams = _streams_of(where, seen)
+        if (streams & ~without).any():
             named.append(where)
-            without |= chosen
+            without |= streams
     rest = seen.panel.tally(~without)
     if not named or rest.total < settings.min_sample or rest.rate > settings.rejection_rate_limit:
-        return one
+        return overall
     rate = f"{percent(rest.rate)} of {rest.total:,}"
-    sentence = f"{one.sentence} Without {named_in_words(named)} it is {rate}."
-    return replace(one, sentence=sentence, look_at="Start with the findings on these.")
+    sentence = f"{overall.sentence} Without {named_in_words(named)} it is {rate}."
+    return replace(overall, sentence=sentence, look_at="Start with the findings on these.")
 
 
 def _reported_streams(
     seen: Patterns, different: Sequence[tuple[Different, Finding]], mostly: Sequence[Finding]
 ) -> npt.NDArray[np.bool_]:
     """Give the streams of groups that differ and of sources that are mostly rejected."""
-    sources = {one.subject for one in mostly}
+    sources = {finding.subject for finding in mostly}
     reported = np.array([stream[1] in sources for stream in seen.panel.streams])
-    for one, _ in different:
-        reported |= one.chosen
+    for group, _ in different:
+        reported |= group.chosen
     return reported
 
 
@@ -107,35 +107,35 @@ def _different(
     changed: Sequence[Changed],
 ) -> Iterator[Finding]:
     """Give the groups that differ, but not what is said of a source already, nor what only its change makes differ."""
-    reported = {one.subject for one in mostly}
-    for one, finding in different:
-        if one.where.get("source") in reported and len(one.where) == 1:
+    reported = {finding.subject for finding in mostly}
+    for group, finding in different:
+        if group.where.get("source") in reported and len(group.where) == 1:
             continue
-        if finding.kind != "class_consistently_rejected" and _is_its_change(one, changed, seen):
+        if finding.kind != "class_consistently_rejected" and _is_its_change(group, changed, seen):
             continue
-        source = _only_source(one, seen)
-        if source in reported and _is_like_its_source(one, seen, settings.min_sample):
+        source = _only_source(group, seen)
+        if source in reported and _is_like_its_source(group, seen, settings.min_sample):
             continue
         yield _referring(finding, source, reported)
 
 
-def _is_its_change(one: Different, changed: Sequence[Changed], seen: Patterns) -> bool:
+def _is_its_change(group: Different, changed: Sequence[Changed], seen: Patterns) -> bool:
     """Check whether a group was like the others before it changed."""
-    others = one.others_rejected / max(one.others_total, 1)
-    for each in changed:
-        if each.where and (each.chosen & one.chosen).any():
-            before = seen.panel.tally(one.chosen, 0, each.rise.begin)
-            after = seen.panel.tally(one.chosen, each.rise.end)
+    others = group.others_rejected / max(group.others_total, 1)
+    for change in changed:
+        if change.where and (change.chosen & group.chosen).any():
+            before = seen.panel.tally(group.chosen, 0, change.rise.begin)
+            after = seen.panel.tally(group.chosen, change.rise.end)
             if before.rejected + after.rejected < CLEARLY_HIGHER * others * (before.total + after.total):
                 return True
     return False
 
 
-def _only_source(one: Different, seen: Patterns) -> str | None:
+def _only_source(group: Different, seen: Patterns) -> str | None:
     """Give the one of several sources that all images of a class or a camera come from; None if there is none."""
-    if "source" in one.where or len(seen.panel.groups("source")) == 1:
+    if "source" in group.where or len(seen.panel.groups("source")) == 1:
         return None
-    sources = {seen.panel.streams[at][1] for at in _streams_of(one.where, seen).nonzero()[0].tolist()}
+    sources = {seen.panel.streams[at][1] for at in _streams_of(group.where, seen).nonzero()[0].tolist()}
     return sources.pop() if len(sources) == 1 else None
 
 
@@ -145,9 +145,9 @@ def _streams_of(where: Mapping[str, str], seen: Patterns) -> npt.NDArray[np.bool
     return np.equal(groups.of_stream, groups.names.index(tuple(where.values())))
 
 
-def _is_like_its_source(one: Different, seen: Patterns, least: int) -> bool:
+def _is_like_its_source(group: Different, seen: Patterns, least: int) -> bool:
     """Check whether other images of its only source are hardly better: then what is reported of the source says it."""
-    ours = _streams_of(one.where, seen)
+    ours = _streams_of(group.where, seen)
     source = seen.panel.streams[int(ours.argmax())][1]
     theirs = np.array([stream[1] == source for stream in seen.panel.streams]) & ~ours
     rest = seen.panel.tally(theirs)
@@ -170,14 +170,14 @@ def _are_rejected(thumbnails: Finding, reported: Sequence[Finding], seen: Patter
     group = (sources if sources.get(thumbnails.subject) else classes).get(thumbnails.subject, Tally())
     of_size = group.reasons.get("low_resolution", 0) * 2 > thumbnails.evidence["rejected"]
     return of_size and any(
-        one.kind == "mostly_low_resolution"
-        or (one.kind == "source_mostly_rejected" and sources[one.subject].top_reason == "low_resolution")
-        for one in reported
+        finding.kind == "mostly_low_resolution"
+        or (finding.kind == "source_mostly_rejected" and sources[finding.subject].top_reason == "low_resolution")
+        for finding in reported
     )
 
 
-def _is_reason_of(one: Finding, mostly: Sequence[Finding], seen: Patterns) -> bool:
+def _is_reason_of(finding: Finding, mostly: Sequence[Finding], seen: Patterns) -> bool:
     """Check whether most rejections for a reason are those of sources of which that is reported."""
     sources = seen.panel.tallies("source")
-    reported = [each for each in mostly if sources[each.subject].top_reason == one.subject]
-    return sum(each.evidence["rejected"] for each in reported) * 2 > one.evidence["rejected"]
+    theirs = [source for source in mostly if sources[source.subject].top_reason == finding.subject]
+    return sum(source.evidence["rejected"] for source in theirs) * 2 > finding.evidence["rejected"]

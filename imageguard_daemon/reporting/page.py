@@ -122,15 +122,15 @@ def _distributions(report: Report, scanned: Scanned | None, link: Callable[..., 
 def _heat(classes: Mapping[str, Tally]) -> dict[str, Any]:
     """Give the classes with most rejections, each with the share of its images that each reason cost."""
     ranked = sorted(classes.items(), key=lambda item: (-item[1].rejected, item[0]))
-    rows = [(name, one) for name, one in ranked if one.rejected][:CLASSES_SHOWN]
-    ranked_reasons = list(together(one for _, one in rows).ranked_reasons())
+    rows = [(name, tally) for name, tally in ranked if tally.rejected][:CLASSES_SHOWN]
+    ranked_reasons = list(together(tally for _, tally in rows).ranked_reasons())
     reasons, others = ranked_reasons[:HEAT_REASONS], ranked_reasons[HEAT_REASONS:]
-    cells = [(name, one, [one.reasons.get(reason, 0) / one.total for reason in reasons]) for name, one in rows]
+    cells = [(name, tally, [tally.reasons.get(reason, 0) / tally.total for reason in reasons]) for name, tally in rows]
     return {
         "reasons": reasons,
         "other_reasons": others,
-        "rows": [(name, one, [(rate, _step(rate)) for rate in rates]) for name, one, rates in cells],
-        "hidden": sum(1 for _, one in ranked if one.rejected) - len(rows),
+        "rows": [(name, tally, [(rate, _step(rate)) for rate in rates]) for name, tally, rates in cells],
+        "hidden": sum(1 for _, tally in ranked if tally.rejected) - len(rows),
     }
 
 

@@ -4,6 +4,7 @@ A stream is what comes from one host, source and camera of one class by one pres
 hour or a few minutes in a short one, so that there are enough of them to see how counts scatter.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -101,7 +102,8 @@ class Panel:
         if fields not in self._groups:
             places = [FIELDS.index(name) for name in fields]
             numbers: dict[tuple[str, ...], int] = {}
-            of_stream = [numbers.setdefault(tuple(one[at] for at in places), len(numbers)) for one in self.streams]
+            names = (tuple(stream[at] for at in places) for stream in self.streams)
+            of_stream = [numbers.setdefault(name, len(numbers)) for name in names]
             self._groups[fields] = Groups(fields, list(numbers), np.array(of_stream, np.int64))
         return self._groups[fields]
 
@@ -113,20 +115,22 @@ class Panel:
     def tally(self, chosen: npt.NDArray[np.bool_], begin: int = 0, end: int | None = None) -> Tally:
         """Count the images of some streams in some slots, with their reasons."""
         end = self.slots.number if end is None else end
-        found = self.rejections
-        wanted = chosen[found.streams] & (found.slots >= begin) & (found.slots < end)
-        by_reason = np.bincount(found.reasons[wanted], found.images[wanted], minlength=len(self.reasons))
+        rejections = self.rejections
+        wanted = chosen[rejections.streams] & (rejections.slots >= begin) & (rejections.slots < end)
+        by_reason = np.bincount(rejections.reasons[wanted], rejections.images[wanted], minlength=len(self.reasons))
         reasons = {self.reasons[at]: int(by_reason[at]) for at in np.flatnonzero(by_reason).tolist()}
-        return Tally(int(self.images[chosen, begin:end].sum()), reasons, int(self.duplicates[chosen].sum()))
+        total = self.images[chosen, begin:end].sum()
+        duplicates = self.duplicates[chosen].sum()  # by slot nobody counts them
+        return Tally(int(total), reasons, int(duplicates))
 
     def tallies(self, field_name: str) -> dict[str, Tally]:
         """Count the images of each class, source and so on."""
-        groups, found = self.groups(field_name), self.rejections
+        groups, rejections = self.groups(field_name), self.rejections
         totals, again = groups.sums(self.images.sum(axis=1)), groups.sums(self.duplicates)
         reasons: list[Counter[str]] = [Counter() for _ in groups.names]
         size = max(len(self.reasons), 1)
-        codes = groups.of_stream[found.streams] * size + found.reasons
-        for code, images in enumerate(np.bincount(codes, found.images).astype(int).tolist()):
+        codes = groups.of_stream[rejections.streams] * size + rejections.reasons
+        for code, images in enumerate(np.bincount(codes, rejections.images).astype(int).tolist()):
             if images:
                 reasons[code // size][self.reasons[code % size]] = images
         return {
@@ -148,45 +152,61 @@ class Panel:
 
     def rejected_for(self, reason: str, groups: Groups) -> Counts:
         """Give the rejections of each group in each slot for one reason."""
-        found, slots = self.rejections, self.slots.number
-        wanted = found.reasons == self.reasons.index(reason)
-        codes = groups.of_stream[found.streams[wanted]] * slots + found.slots[wanted]
-        counted = np.bincount(codes, found.images[wanted], minlength=len(groups) * slots)
+        rejections, slots = self.rejections, self.slots.number
+        wanted = rejections.reasons == self.reasons.index(reason)
+        codes = groups.of_stream[rejections.streams[wanted]] * slots + rejections.slots[wanted]
+        counted = np.bincount(codes, rejections.images[wanted], minlength=len(groups) * slots)
         return counted.astype(float).reshape(-1, slots)
 
 
 def panel_of(cells: Cells, most_slots: int = MAX_SLOTS) -> Panel:
     """Arrange what was counted by slot and key."""
-    kept, slots, of_slot = _slots(cells, len(streams_in(cells)), most_slots)
-    numbers, images = cells.numbers[kept], cells.images[kept]
-    numbers_seen = np.flatnonzero(np.bincount(numbers)).tolist()
-    streams: dict[tuple[str, ...], int] = {}
-    reasons: dict[str, int] = {}
-    of_key = np.full(max(len(cells.keys), 1), -1, np.int64)
-    reason_of_key = np.full(len(of_key), -1, np.int64)
-    for number in sorted(numbers_seen, key=lambda at: _sorted_by(cells.keys[at])):
-        if key := cells.keys[number]:
-            of_key[number] = streams.setdefault(_stream_of(key), len(streams))
-            if key.verdict != "accepted":
-                reason_of_key[number] = reasons.setdefault(key.reason, len(reasons))
-    of_stream, why = of_key.astype(np.int32)[numbers], reason_of_key.astype(np.int32)[numbers]  # of a million cells
-    shape = (max(len(streams), 1), slots.number)
-    places, bad = of_stream * np.int64(slots.number) + of_slot, why >= 0
+    within, slots, of_slot = _slots(cells, len(streams_in(cells)), most_slots)
+    numbers, images = cells.numbers[within], cells.images[within]
+    named = _named(cells.keys, np.flatnonzero(np.bincount(numbers)).tolist())
+    # Half the size: there may be a million cells.
+    of_stream = named.stream_of_key.astype(np.int32)[numbers]
+    why = named.reason_of_key.astype(np.int32)[numbers]
+    is_rejected = why >= 0
+    shape = (max(len(named.streams), 1), slots.number)
+    places = of_stream * np.int64(slots.number) + of_slot
 
     def counted(weights: npt.NDArray[np.number]) -> Counts:
         return np.bincount(places, weights, minlength=shape[0] * shape[1]).astype(float).reshape(shape)
 
     return Panel(
-        list(streams) or [("",) * len(FIELDS)],
-        slots,
-        counted(images),
-        counted(images * bad),
-        counted(cells.borderline[kept]),
-        np.bincount(of_stream, cells.duplicates[kept], minlength=shape[0]).astype(np.int64),
-        tuple(reasons),
-        Rejections(*(part[bad].astype(np.int64) for part in (of_stream, of_slot, why, images))),
-        of_key,
+        streams=named.streams or [("",) * len(FIELDS)],
+        slots=slots,
+        images=counted(images),
+        rejected=counted(images * is_rejected),
+        borderline=counted(cells.borderline[within]),
+        duplicates=np.bincount(of_stream, cells.duplicates[within], minlength=shape[0]).astype(np.int64),
+        reasons=tuple(named.reasons),
+        rejections=Rejections(*(part[is_rejected].astype(np.int64) for part in (of_stream, of_slot, why, images))),
+        stream_of_key=named.stream_of_key,
     )
+
+
+class _Named(NamedTuple):
+    """The streams and reasons there are, and which of them each key has; -1 is none."""
+
+    streams: list[tuple[str, ...]]
+    reasons: list[str]
+    stream_of_key: Numbers
+    reason_of_key: Numbers
+
+
+def _named(keys: Sequence[Key | None], numbers: Sequence[int]) -> _Named:
+    streams: dict[tuple[str, ...], int] = {}
+    reasons: dict[str, int] = {}
+    stream_of_key = np.full(max(len(keys), 1), -1, np.int64)
+    reason_of_key = np.full(len(stream_of_key), -1, np.int64)
+    for number in sorted(numbers, key=lambda at: _sorted_by(keys[at])):
+        if key := keys[number]:
+            stream_of_key[number] = streams.setdefault(_stream_of(key), len(streams))
+            if key.verdict != "accepted":
+                reason_of_key[number] = reasons.setdefault(key.reason, len(reasons))
+    return _Named(list(streams), list(reasons), stream_of_key, reason_of_key)
 
 
 def streams_in(cells: Cells) -> set[tuple[str, ...]]:
@@ -204,33 +224,32 @@ def _slots(cells: Cells, streams: int, most_slots: int) -> tuple[npt.NDArray[np.
     """Say which cells count, and give the slots and the slot of each of those."""
     if not len(cells.slots):
         return np.ones(0, bool), Slots(), np.empty(0, np.int64)
-    found = cells.slots.astype(np.int64)
-    first, last = int(found.min()), int(found.max())
+    times = cells.slots.astype(np.int64)
+    first, last = int(times.min()), int(times.max())
     if last - first >= 2 * most_slots:
-        distinct, places = np.unique(found, return_inverse=True)
+        distinct, places = np.unique(times, return_inverse=True)
         summed = np.bincount(places, cells.images).cumsum()
-        ends = np.searchsorted(summed, np.array([_STRAY_SHARE, 1 - _STRAY_SHARE]) * summed[-1])
-        first, last = int(distinct[ends[0]]), int(distinct[min(ends[1], len(distinct) - 1)])
+        begin, end = np.searchsorted(summed, np.array([_STRAY_SHARE, 1 - _STRAY_SHARE]) * summed[-1]).tolist()
+        first, last = int(distinct[begin]), int(distinct[min(end, len(distinct) - 1)])
     most = max(1, min(most_slots, MAX_CELLS // max(streams, 1)))
-    step = -(-(last - first + 1) // most)
-    kept = (found >= first) & (found <= last)
-    number = -(-(last - first + 1) // step)
+    step = math.ceil((last - first + 1) / most)
+    number = math.ceil((last - first + 1) / step)
+    within = (times >= first) & (times <= last)
     seconds = cells.slot_ms // 1_000
-    return kept, Slots(first * seconds, step * seconds, number), (found[kept] - first) // step
+    return within, Slots(first * seconds, step * seconds, number), (times[within] - first) // step
 
 
 def panel_of_tallies(tallies: Iterable[tuple[Mapping[str, str], Tally]]) -> Panel:
     """Arrange counts without times: those of a folder that was judged in place."""
     keys: list[Key | None] = []
     rows: list[tuple[int, int]] = []
-    for names, one in tallies:
-        host, source, class_name, camera, preset = (
-            names.get(n, "") for n in ("host", "source", "class", "camera", "preset")
-        )
-        counts = [("accepted", "", one.total - one.rejected), *(("quarantined", *why) for why in one.reasons.items())]
+    for names, tally in tallies:
+        values = {attribute: names.get(name, "") for attribute, name in zip(_ATTRIBUTES, FIELDS, strict=True)}
+        rejected = [("quarantined", reason, images) for reason, images in tally.reasons.items()]
+        counts = [("accepted", "", tally.total - tally.rejected), *rejected]
         for at, (verdict, reason, number) in enumerate(counts):
-            rows.append((number, one.duplicates if at == 0 else 0))
-            keys.append(Key(host, source, class_name, camera, preset, "", verdict, reason, ""))
+            rows.append((number, tally.duplicates if at == 0 else 0))
+            keys.append(Key(**values, profile="", verdict=verdict, reason=reason, scorer_version=""))
     images, duplicates = (np.array([row[at] for row in rows], np.int64) for at in (0, 1))
     nothing = np.zeros(len(rows), np.int64)
     return panel_of(Cells(keys, nothing, np.arange(len(rows)), images, duplicates, nothing))

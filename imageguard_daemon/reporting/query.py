@@ -35,7 +35,7 @@ from imageguard_daemon.reporting.report import (
 from imageguard_daemon.reporting.scatter import scatter_of
 from imageguard_daemon.reporting.score_stats import ScoreCounter, ScoreStats
 from imageguard_daemon.reporting.simulation import Rules, Simulation, simulate
-from imageguard_daemon.reporting.sizes import Bands, SizeCounter
+from imageguard_daemon.reporting.sizes import Band, Bands, SizeCounter
 
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
@@ -62,9 +62,10 @@ def report_on(
     """
     if now is not None:
         scope = replace(scope, until=end_of(scope.since, scope.until, now))
-    made = make_report(by, scope, gather(log, by, scope, settings, now), settings)
-    images = images_by_id(log, [one.example_id for one in made.findings if one.example_id])
-    return replace(made, findings=tuple(replace(one, example=images.get(one.example_id)) for one in made.findings))
+    report = make_report(by, scope, gather(log, by, scope, settings, now), settings)
+    images = images_by_id(log, [finding.example_id for finding in report.findings if finding.example_id])
+    findings = (replace(finding, example=images.get(finding.example_id)) for finding in report.findings)
+    return replace(report, findings=tuple(findings))
 
 
 def gather(log: Store, by: Grouping, scope: Scope, settings: "Reporting", now: datetime | None = None) -> Facts:
@@ -78,7 +79,7 @@ def gather(log: Store, by: Grouping, scope: Scope, settings: "Reporting", now: d
         earlier = _counted(columns, groupings_before(by), before) if before else None
         missed = _missed(columns, scope, score_stats, panel, settings)
         later = _later(columns, scope, now) if now else None
-    near = [one.id for one in (*score_stats.accepted_nearest, *score_stats.rejected_nearest)]
+    near = [image.id for image in (*score_stats.accepted_nearest, *score_stats.rejected_nearest)]
     images = images_by_id(log, [*near, *(number for ids in score_stats.examples.values() for number in ids)])
     facts = Facts(counts, earlier, score_stats, images, bands, later=later, panel=panel, missed=missed)
     return replace(facts, reviews=count_reviews(log, scope), end=_end(scope, now))
@@ -114,9 +115,9 @@ def columns_for(log: Store, scope: Scope) -> Iterator[Columns]:
 def simulation_of(log: Store, scope: Scope, rules: Rules) -> Simulation:
     """Judge the decisions in scope again, archived ones too; the errors are those of `report_on`."""
     with columns_for(log, scope) as columns:
-        made = simulate(columns.keys, columns.batches(scope, scores=True), rules, columns.measures)
-    examples = (*made.newly_rejected, *made.newly_accepted)
-    return made.with_paths(images_by_id(log, [one.id for one in examples]))
+        simulation = simulate(columns.keys, columns.batches(scope, scores=True), rules, columns.measures)
+    examples = (*simulation.newly_rejected, *simulation.newly_accepted)
+    return simulation.with_paths(images_by_id(log, [example.id for example in examples]))
 
 
 def _pass(
@@ -129,8 +130,8 @@ def _pass(
         # pass is enough in nearly every log.
         scores.suppose(columns.some_images_of_keys(scope))
     for batch in columns.batches(scope, scores=True):
-        for each in (counter, scores, sizes):
-            each.add(batch)
+        for counting in (counter, scores, sizes):
+            counting.add(batch)
     if scores.has_several and not scores.is_right(counter.cells.images_of_keys()):
         scores = _counted_again(columns, scope, counter.cells)
     counts = dict(zip(groupings, counter.counts(), strict=True))
@@ -148,18 +149,16 @@ def _counted_again(columns: Columns, scope: Scope, cells: Cells) -> ScoreCounter
 
 def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:
     """Add the width and height of some images of each band: roll-ups have only how many pixels."""
-    every = [band for one in bands.values() for band in one.found.values()]
-    measures = columns.measures([number for band in every for number in band.ids][:_MAX_SIZES])
-    known = {number: (round(found["width"]), round(found["height"])) for number, found in measures.items() if found}
+    ids = [number for of_field in bands.values() for band in of_field.found.values() for number in band.ids]
+    measures = columns.measures(ids[:_MAX_SIZES])
+    sizes = {number: (round(of["width"]), round(of["height"])) for number, of in measures.items() if of}
+
+    def with_sizes(band: Band) -> Band:
+        return replace(band, sizes=tuple(dict.fromkeys(sizes[number] for number in band.ids if number in sizes)))
+
     return {
-        what: replace(
-            one,
-            found={
-                name: replace(band, sizes=tuple(dict.fromkeys(known[n] for n in band.ids if n in known)))
-                for name, band in one.found.items()
-            },
-        )
-        for what, one in bands.items()
+        field: replace(of_field, found={name: with_sizes(band) for name, band in of_field.found.items()})
+        for field, of_field in bands.items()
     }
 
 

@@ -48,10 +48,10 @@ def as_dict(report: Report) -> dict[str, Any]:
         "borderline": report.borderline,
         "reasons": overall.ranked_reasons(),
         "trend": _trend_as_dict(report),
-        "groups": [_group_as_dict(report, keys, one) for keys, one in report.groups.items()],
+        "groups": [_group_as_dict(report, keys, group) for keys, group in report.groups.items()],
         "findings": [_finding_as_dict(finding) for finding in report.findings],
         **({} if report.reviewed is None else {"reviewed": _reviewed_as_dict(report.reviewed, report.recall)}),
-        "percentiles": [_percentiles_as_dict(one) for one in report.percentiles],
+        "percentiles": [_percentiles_as_dict(percentiles) for percentiles in report.percentiles],
         "nearest": [_near_as_dict(near, image) for near, image in report.nearest],
     }
 
@@ -59,9 +59,9 @@ def as_dict(report: Report) -> dict[str, Any]:
 def as_rows(report: Report) -> Iterator[dict[str, object]]:
     """Yield the groups as flat rows; a report by two things has a column for each, any other has `key`."""
     names = columns(report)
-    for keys, one in report.groups.items():
+    for keys, group in report.groups.items():
         names_and_keys = zip(names, keys, strict=False)
-        yield {**dict(names_and_keys), **_numbers(one), "top_reason": one.top_reason}
+        yield {**dict(names_and_keys), **_numbers(group), "top_reason": group.top_reason}
 
 
 def columns(report: Report) -> tuple[str, ...]:
@@ -75,20 +75,20 @@ def as_csv(report: Report) -> str:
     return csv_text(columns(report), (map(safe_cell, row.values()) for row in as_rows(report)))
 
 
-def _numbers(one: Tally) -> dict[str, Any]:
-    low, high = one.interval
-    return {"total": one.total, "rejected": one.rejected, "rate": one.rate, "low": low, "high": high}
+def _numbers(group: Tally) -> dict[str, Any]:
+    low, high = group.interval
+    return {"total": group.total, "rejected": group.rejected, "rate": group.rate, "low": low, "high": high}
 
 
-def _group_as_dict(report: Report, keys: tuple[str, ...], one: Tally) -> dict[str, Any]:
+def _group_as_dict(report: Report, keys: tuple[str, ...], group: Tally) -> dict[str, Any]:
     crossed = {"keys": dict(zip(map(str, report.by), keys, strict=True))} if len(keys) > 1 else {}
     before = report.before.get(keys)
     earlier = {"before": _numbers(before)} if before else {}
-    whereabouts = _whereabouts(one, report.reviewed and report.reviewed_groups.get(keys, Reviewed()))
-    return {"key": joined(keys), **crossed, **_numbers(one), **whereabouts, "top_reason": one.top_reason, **earlier}
+    whereabouts = _whereabouts(group, report.reviewed and report.reviewed_groups.get(keys, Reviewed()))
+    return {"key": joined(keys), **crossed, **_numbers(group), **whereabouts, "top_reason": group.top_reason, **earlier}
 
 
-def _whereabouts(one: Tally, reviewed: Reviewed | None) -> dict[str, Any]:
+def _whereabouts(group: Tally, reviewed: Reviewed | None) -> dict[str, Any]:
     """Say where images are by now; nobody knows of those that were not filed."""
     if reviewed is None:
         return {}
@@ -99,7 +99,7 @@ def _whereabouts(one: Tally, reviewed: Reviewed | None) -> dict[str, Any]:
         "rejected_by_people": reviewed.missed,
         "purged": reviewed.deleted,
         **some,
-        "in_quarantine": reviewed.in_quarantine(one.rejected),
+        "in_quarantine": reviewed.in_quarantine(group.rejected),
     }
 
 
@@ -153,13 +153,13 @@ def _moment_of(finding: Finding, name: str) -> str | None:
     return timestamp(datetime.fromtimestamp(finding.evidence[name], UTC)) if name in finding.evidence else None
 
 
-def _percentiles_as_dict(one: Percentiles) -> dict[str, Any]:
+def _percentiles_as_dict(percentiles: Percentiles) -> dict[str, Any]:
     names = [f"p{round(share * 100)}" for share in SHARES]
     return {
-        "signal": one.signal,
-        "measure": one.measure,
-        "scores": dict(zip(names, one.scores, strict=True)),
-        "measures": dict(zip(names, one.measures, strict=True)),
+        "signal": percentiles.signal,
+        "measure": percentiles.measure,
+        "scores": dict(zip(names, percentiles.scores, strict=True)),
+        "measures": dict(zip(names, percentiles.measures, strict=True)),
     }
 
 
@@ -265,13 +265,13 @@ def since_in_words(report: Report) -> str:
     """Say what became of the images since; empty where all of them are where the daemon filed them."""
     if not report.reviewed or not report.reviewed.moved:
         return ""
-    one = report.reviewed
+    reviewed = report.reviewed
     acted = (
-        (one.released, "released since"),
-        (one.missed, "accepted and rejected by people since"),
-        (one.deleted, "deleted since"),
-        (one.archived, "released or deleted and archived"),
-        (one.returned, "written to and judged again"),
+        (reviewed.released, "released since"),
+        (reviewed.missed, "accepted and rejected by people since"),
+        (reviewed.deleted, "deleted since"),
+        (reviewed.archived, "released or deleted and archived"),
+        (reviewed.returned, "written to and judged again"),
     )
     since = (f"{images:,} {what}" for images, what in acted if images)
     return ", ".join((*since, f"{report.in_quarantine:,} in quarantine"))
@@ -284,16 +284,16 @@ def borderline_in_words(images: int) -> str:
 
 def reviewed_in_words(report: Report) -> Iterator[str]:
     """Say which verdicts people called right, and what follows for the share of the bad images that is found."""
-    one = report.reviewed or Reviewed()
-    if one.total:
-        told = _with_interval(one.precision, *one.interval)
-        yield f"{share(one.right, one.total)} reviewed rejections were right ({told})"
-    if one.looked_through:
-        told = _with_interval(one.miss_rate, *one.miss_interval)
-        yield f"{share(one.missed, one.looked_through)} reviewed acceptances were wrong ({told})"
+    reviewed = report.reviewed or Reviewed()
+    if reviewed.total:
+        words = _with_interval(reviewed.precision, *reviewed.interval)
+        yield f"{share(reviewed.right, reviewed.total)} reviewed rejections were right ({words})"
+    if reviewed.looked_through:
+        words = _with_interval(reviewed.miss_rate, *reviewed.miss_interval)
+        yield f"{share(reviewed.missed, reviewed.looked_through)} reviewed acceptances were wrong ({words})"
     if recall := report.recall:
-        told = f"{percent(recall.share)} of the bad images ({percent(recall.low)} to {percent(recall.high)})"
-        yield f"If the reviewed ones are like the rest, {told} were rejected"
+        words = f"{percent(recall.share)} of the bad images ({percent(recall.low)} to {percent(recall.high)})"
+        yield f"If the reviewed ones are like the rest, {words} were rejected"
 
 
 def _with_interval(rate: float, low: float, high: float) -> str:
@@ -319,8 +319,8 @@ def _trend(report: Report) -> Iterator[str]:
 
 
 def _could_be_chance(report: Report) -> bool:
-    found = any(finding.kind in {"high_rejection_rate", "source_mostly_rejected"} for finding in report.findings)
-    return report.overall.rate > report.rejection_rate_limit and not found
+    is_finding = any(finding.kind in {"high_rejection_rate", "source_mostly_rejected"} for finding in report.findings)
+    return report.overall.rate > report.rejection_rate_limit and not is_finding
 
 
 def _reasons(overall: Tally) -> Table:
@@ -336,21 +336,21 @@ def _groups(report: Report, most: int) -> Iterator[RenderableType]:
     table = plain_table(str(report.by[0]))
     for dimension in report.by[1:]:
         table.add_column(str(dimension), overflow="fold", min_width=6)
-    left = any(one.moved for one in report.reviewed_groups.values())
+    left = any(whereabouts.moved for whereabouts in report.reviewed_groups.values())
     after = ["in quarantine"] if left else []
     number_columns(table, "images", "rejected", *after, "rate", "95 % interval", *(["before"] if compared else []))
     if not by_reason:
         table.add_column("top reason", overflow="fold", min_width=14)
-    for keys, one in list(report.groups.items())[_first_shown(report, most) :][:most]:
-        row: list[RenderableType] = [*(Text(shown(key)) for key in keys), *_rates(one)]
+    for keys, group in list(report.groups.items())[_first_shown(report, most) :][:most]:
+        row: list[RenderableType] = [*(Text(shown(key)) for key in keys), *_rates(group)]
         if left:
             reviewed = report.reviewed_groups.get(keys, Reviewed())
-            row.insert(len(keys) + 2, f"{reviewed.in_quarantine(one.rejected):,}")
+            row.insert(len(keys) + 2, f"{reviewed.in_quarantine(group.rejected):,}")
         if compared:
             before = report.before.get(keys)
             row.append(percent(before.rate) if before else "")
         if not by_reason:
-            row.append(Text(shown(one.top_reason) if one.rejected else ""))
+            row.append(Text(shown(group.top_reason) if group.rejected else ""))
         table.add_row(*row)
     yield table
     if (hidden := len(report.groups) - most) > 0:
@@ -363,11 +363,11 @@ def _first_shown(report: Report, most: int) -> int:
     return max(0, len(report.groups) - most) if in_time else 0
 
 
-def _rates(one: Tally) -> Iterator[str]:
-    low, high = one.interval
-    yield f"{one.total:,}"
-    yield f"{one.rejected:,}"
-    yield percent(one.rate)
+def _rates(group: Tally) -> Iterator[str]:
+    low, high = group.interval
+    yield f"{group.total:,}"
+    yield f"{group.rejected:,}"
+    yield percent(group.rate)
     yield f"{percent(low).removesuffix(' %')} to {percent(high)}"
 
 
@@ -377,8 +377,9 @@ def _percentiles(report: Report) -> Iterator[RenderableType]:
     )
     table = plain_table("signal")
     number_columns(table, *("median" if share == 0.5 else f"{share * 100:.0f} %" for share in SHARES))
-    for one in report.percentiles:
-        table.add_row(f"{one.signal} ({one.unit})", *(one.number(at) for at in range(len(SHARES))))
+    for percentiles in report.percentiles:
+        numbers = (percentiles.number(at) for at in range(len(SHARES)))
+        table.add_row(f"{percentiles.signal} ({percentiles.unit})", *numbers)
     yield table
 
 

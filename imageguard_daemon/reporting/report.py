@@ -124,9 +124,11 @@ class Report:
 
 def groupings_for(by: Grouping, span: timedelta) -> tuple[Grouping, ...]:
     """Give what must be counted for a report on so much time."""
-    asked, period = _asked(by), Dimension.hour if span <= _SHORT else Dimension.day
-    more = () if set(asked) <= set(EVERYTHING) else (asked,)
-    return tuple(dict.fromkeys((EVERYTHING, *more, (period,))))
+    asked = _asked(by)
+    period = Dimension.hour if span <= _SHORT else Dimension.day
+    is_within = set(asked) <= set(EVERYTHING)
+    groupings = (EVERYTHING, (period,)) if is_within else (EVERYTHING, asked, (period,))
+    return tuple(dict.fromkeys(groupings))
 
 
 def groupings_before(by: Grouping) -> tuple[Grouping, ...]:
@@ -193,25 +195,26 @@ def _reviewed(by: Grouping, reviews: Sequence[ReviewCount] | None) -> dict[str, 
 
 def slot_ms(span_ms: int) -> int:
     """Give the part of time in which a report of this length is looked at."""
-    return next((one for one in _SLOTS_MS if span_ms >= _MIN_SLOTS * one), _SLOTS_MS[-1])
+    return next((slot for slot in _SLOTS_MS if span_ms >= _MIN_SLOTS * slot), _SLOTS_MS[-1])
 
 
 def _panel_of(everything: Sequence[Count]) -> Panel:
     groups = tallies_by(range(len(EVERYTHING)), everything)
-    return panel_of_tallies((dict(zip(map(str, EVERYTHING), keys, strict=True)), one) for keys, one in groups.items())
+    fields = [str(dimension) for dimension in EVERYTHING]
+    return panel_of_tallies((dict(zip(fields, keys, strict=True)), group) for keys, group in groups.items())
 
 
 def _by_stream(score_stats: ScoreStats, panel: Panel) -> tuple[Counts | None, Numbers | None]:
     """Give what score stats have of keys for streams: rejections by one rule, and the newest rejected decision."""
-    known = np.flatnonzero(panel.stream_of_key >= 0)
+    with_stream = np.flatnonzero(panel.stream_of_key >= 0)
     if len(score_stats.newest) != len(panel.stream_of_key):
         return None, None
-    streams = panel.stream_of_key[known]
+    streams = panel.stream_of_key[with_stream]
     newest = np.zeros(len(panel.streams), np.int64)
-    np.maximum.at(newest, streams, score_stats.newest[known])
+    np.maximum.at(newest, streams, score_stats.newest[with_stream])
     if score_stats.by_one_rule is None:
         return None, newest
-    return np.bincount(streams, score_stats.by_one_rule[known], minlength=len(newest)).astype(float), newest
+    return np.bincount(streams, score_stats.by_one_rule[with_stream], minlength=len(newest)).astype(float), newest
 
 
 def _series(facts: Facts) -> dict[str, Any]:
@@ -221,7 +224,7 @@ def _series(facts: Facts) -> dict[str, Any]:
         return {"periods": dict(zip(begins, tallies, strict=True)), "period": timedelta(seconds=slots.seconds)}
     days, hours = (tallies_at(0, facts.counts.get((period,), ())) for period in (Dimension.day, Dimension.hour))
     is_short = hours and (not days or len(hours) <= _SHORT // _HOUR + 1)
-    series = {_begin_of(name): one for name, one in (hours if is_short else days).items()}
+    series = {_begin_of(name): counted for name, counted in (hours if is_short else days).items()}
     return {"periods": series, "period": _HOUR if is_short else timedelta(days=1)}
 
 
@@ -244,8 +247,8 @@ def _examples(facts: Facts, overall: Tally) -> tuple[RecordedImage, ...]:
 def _nearest(facts: Facts) -> tuple[tuple[NearThreshold, RecordedImage | None], ...]:
     if not facts.score_stats:
         return ()
-    found = (*facts.score_stats.rejected_nearest, *facts.score_stats.accepted_nearest)
-    return tuple((near, facts.images.get(near.id)) for near in found)
+    nearest = (*facts.score_stats.rejected_nearest, *facts.score_stats.accepted_nearest)
+    return tuple((near, facts.images.get(near.id)) for near in nearest)
 
 
 def _groups(by: Grouping, counts: Mapping[Grouping, Sequence[Count]]) -> dict[tuple[str, ...], Tally]:
@@ -255,17 +258,17 @@ def _groups(by: Grouping, counts: Mapping[Grouping, Sequence[Count]]) -> dict[tu
     if Dimension.reason in by:
         at = by.index(Dimension.reason)
         groups = {
-            (*keys[:at], reason, *keys[at:]): Tally(one.total, {reason: images})
-            for keys, one in groups.items()
-            for reason, images in one.reasons.items()
+            (*keys[:at], reason, *keys[at:]): Tally(group.total, {reason: images})
+            for keys, group in groups.items()
+            for reason, images in group.reasons.items()
         }
     return dict(sorted(groups.items(), key=lambda group: _order(by, *group)))
 
 
-def _order(by: Grouping, keys: tuple[str, ...], one: Tally) -> tuple[object, ...]:
+def _order(by: Grouping, keys: tuple[str, ...], group: Tally) -> tuple[object, ...]:
     """Rank by time, then by the low end of the interval: 1 of 1 rejected says less than 90 of 100."""
     periods = tuple(key for key, dimension in zip(keys, by, strict=True) if dimension in PERIODS)
-    return periods, -one.interval[0], -one.total, keys
+    return periods, -group.interval[0], -group.total, keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ neighbouring times (`scatter.py`). Looked at are all times that last to the end,
 ended; the best of each is corrected for how many there were (Bonferroni), and by whoever asks for how many series.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -73,10 +74,10 @@ class Rises:
 
     def find(self, looked_at: int = 1) -> list[Rise | None]:
         """Give the rise of each row; none that is chance once it is corrected for having looked at so many."""
-        found: list[Rise | None] = [None] * len(self.images)
+        rises: list[Rise | None] = [None] * len(self.images)
         for row in np.flatnonzero(np.isfinite(self.bounds())).tolist():
-            found[row] = self.of(row, looked_at)
-        return found
+            rises[row] = self.of(row, looked_at)
+        return rises
 
     def bounds(self) -> Counts:
         """Say for each row how many standard errors its rise has at most; -inf where it has none."""
@@ -94,33 +95,37 @@ class Rises:
     def of(self, row: int, looked_at: int = 1) -> Rise | None:
         """Give the rise of a row with a bound: the best of the windows of both kinds, unless all of them are chance."""
         likely = min(_LIKELY, ALPHA / max(looked_at, 1))
-        looked = [(windows, self._standard_errors(np.array([row]), windows)[0]) for windows in self._kinds]
-        promising = [self._promising(row, windows, z) for windows, z in looked]
-        if not any(one and one.chance < likely for one in promising):
+        promising = [self._promising(row, windows) for windows in self._kinds]
+        if not any(rise and rise.chance < likely for rise in promising):
             return None
-        lasting, ended = (one and self._standing_out(row, one) for one in promising)
+        lasting, ended = (rise and self._standing_out(row, rise) for rise in promising)
         return _likelier(lasting, ended)
 
     def _standard_errors(self, rows: npt.NDArray[np.int64], windows: _Windows) -> Counts:
         """Give how many standard errors each window of each row is above the rest; -inf where that is not news."""
         images, hits = self.images[rows], self.hits[rows]
-        summed, summed_bad, squares = (_summed(part) for part in (images, hits, images**2))
+        # Sums up to each slot: of any window, the sum is a difference.
+        summed, summed_bad, squares = _summed(images), _summed(hits), _summed(images**2)
         inside, bad, square = (
             part[:, windows.ends] - part[:, windows.begins] for part in (summed, summed_bad, squares)
         )
-        outside, bad_outside = summed[:, -1:] - inside, summed_bad[:, -1:] - bad
+        outside = summed[:, -1:] - inside
+        bad_outside = summed_bad[:, -1:] - bad
         overall = summed_bad[:, -1:] / summed[:, -1:]
         factors = self._factors[rows][:, None]
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):  # windows without images are left out below
             effect = factors * self._scatter.effect_of(square / inside, overall)
             effect_outside = factors * self._scatter.effect_of((squares[:, -1:] - square) / outside, overall)
-            rate, other, before = bad / inside, bad_outside / outside, (summed_bad / summed)[:, windows.begins]
-            z = (rate - other) / np.sqrt(overall * (1 - overall) * (effect / inside + effect_outside / outside))
+            rate, other = bad / inside, bad_outside / outside
+            before = (summed_bad / summed)[:, windows.begins]
+            variance = overall * (1 - overall) * (effect / inside + effect_outside / outside)
+            z = (rate - other) / np.sqrt(variance)
             news = is_clear(rate, other) & is_clear(rate, before) & (bad >= _MIN_BURSTS * effect)
         enough = (inside >= self._least) & (summed[:, windows.begins] >= self._least)
         return np.where(news & enough, z, -np.inf)
 
-    def _promising(self, row: int, windows: _Windows, z: Counts) -> Rise | None:
+    def _promising(self, row: int, windows: _Windows) -> Rise | None:
+        z = self._standard_errors(np.array([row]), windows)[0]
         if not len(z) or z.max() < (_OF_MANY if self._slots > _MANY_SLOTS else _PROMISING):
             return None
         at = int(z.argmax())
@@ -128,16 +133,17 @@ class Rises:
         chance = 2 * len(z) * self._chance(row, begin, end)
         return Rise(begin, end, chance, float(z[at])) if chance <= _LIKELY else None
 
-    def _standing_out(self, row: int, one: Rise) -> Rise | None:
-        begin, end = self._sharpened(row, one.begin, one.end)
-        return replace(one, begin=begin, end=end) if self._stands_out(row, begin, end) else None
+    def _standing_out(self, row: int, rise: Rise) -> Rise | None:
+        begin, end = self._sharpened(row, rise.begin, rise.end)
+        return replace(rise, begin=begin, end=end) if self._stands_out(row, begin, end) else None
 
     def _chance(self, row: int, begin: int, end: int) -> float:
         images, hits = self.images[row], self.hits[row]
         n, y = images[begin:end].sum(), hits[begin:end].sum()
+        others, other_y = images.sum() - n, hits.sum() - y
         size = (images[begin:end] ** 2).sum() / n
         effect = float(self._factors[row] * self._scatter.effect_of(size, hits.sum() / images.sum()))
-        exact = chance_with_scatter((y, n), (hits.sum() - y, images.sum() - n), effect)
+        exact = chance_with_scatter((y, n), (other_y, others), effect)
         return with_doubt(exact, self._scatter.degrees)
 
     def _sharpened(self, row: int, begin: int, end: int) -> tuple[int, int]:
@@ -145,20 +151,23 @@ class Rises:
         if end == self._slots:
             return begin, end
         room = max((end - begin) // 2, 1)
-        begins = np.arange(max(1, begin - room), begin + room // 2 + 1)
-        ends = np.arange(end - room // 2, min(self._slots - 1, end + room) + 1)
-        pairs = [(b, e) for b in begins.tolist() for e in ends.tolist() if e > b]
-        made = _Windows(*(np.array(part) for part in zip(*pairs, strict=True)))
-        z = self._standard_errors(np.array([row]), made)[0]
+        begins = range(max(1, begin - room), begin + room // 2 + 1)
+        ends = range(end - room // 2, min(self._slots - 1, end + room) + 1)
+        pairs = np.array([pair for pair in itertools.product(begins, ends) if pair[0] < pair[1]])
+        windows = _Windows(pairs[:, 0], pairs[:, 1])
+        z = self._standard_errors(np.array([row]), windows)[0]
         best = int(z.argmax())
-        return pairs[best] if np.isfinite(z[best]) else (begin, end)
+        if not np.isfinite(z[best]):
+            return begin, end
+        return int(windows.begins[best]), int(windows.ends[best])
 
     def _stands_out(self, row: int, begin: int, end: int) -> bool:
         """Check whether no other time of its length comes near it: then it is not a usual bad day."""
         images, hits, length = self.images[row], self.hits[row], end - begin
         starts = np.arange(self._slots - length + 1)
         summed, summed_bad = _summed(images[None])[0], _summed(hits[None])[0]
-        inside, bad = summed[starts + length] - summed[starts], summed_bad[starts + length] - summed_bad[starts]
+        inside = summed[starts + length] - summed[starts]
+        bad = summed_bad[starts + length] - summed_bad[starts]
         rate = (hits.sum() - bad[begin]) / max(images.sum() - inside[begin], 1)
         above = (bad - inside * rate) / np.sqrt(np.maximum(inside, 1))
         apart = (starts + length <= begin) | (starts >= end)
@@ -168,8 +177,10 @@ class Rises:
 
 def is_clear(rate: Counts, other: Counts) -> npt.NDArray[np.bool_]:
     """Check whether rates are so much higher that it is worth telling."""
-    much = (rate >= CLEARLY_HIGHER * other) | ((1 - other >= CLEARLY_HIGHER * (1 - rate)) & (rate - other >= 0.1))
-    return much & (rate - other >= POINTS)
+    is_much_higher = rate >= CLEARLY_HIGHER * other
+    # Where most are rejected a rate cannot double; then fewer accepted ones count, if the rates differ enough.
+    are_fewer_accepted = (1 - other >= CLEARLY_HIGHER * (1 - rate)) & (rate - other >= 0.1)
+    return (is_much_higher | are_fewer_accepted) & (rate - other >= POINTS)
 
 
 def with_drift(rise: Rise, images: Counts, hits: Counts) -> Rise:
@@ -192,8 +203,8 @@ def with_drift(rise: Rise, images: Counts, hits: Counts) -> Rise:
 
 def _misfit(shape: Counts, rates: Counts, weights: Counts) -> float:
     """Give the weighted squares that a line through a shape leaves."""
-    mean = np.average(shape, weights=weights)
-    centred, level = shape - mean, rates - np.average(rates, weights=weights)
+    centred = shape - np.average(shape, weights=weights)
+    level = rates - np.average(rates, weights=weights)
     against = float((weights * centred**2).sum())
     slope = max(float((weights * centred * level).sum()) / against, 0.0) if against else 0.0
     return float((weights * (level - slope * centred) ** 2).sum())
@@ -212,12 +223,14 @@ def _lasting(slots: int) -> _Windows:
 
 
 def _ended(slots: int) -> _Windows:
-    parts: list[tuple[int, int]] = []
+    begins: list[int] = []
+    ends: list[int] = []
     length = 1
     while length <= slots // 2:
-        parts += [(at, at + length) for at in range(1, slots - length, max(length // 2, 1))]
+        starts = range(1, slots - length, max(length // 2, 1))  # half overlapping: none falls between two
+        begins += starts
+        ends += [start + length for start in starts]
         length *= 2
-    begins, ends = zip(*parts, strict=True) if parts else ((), ())
     return _Windows(np.array(begins, np.int64), np.array(ends, np.int64))
 
 

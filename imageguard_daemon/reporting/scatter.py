@@ -71,12 +71,15 @@ def scatter_of(images: Counts, hits: Counts) -> Scatter:
     """
     if images.shape[1] < MIN_SLOTS or not hits.any():
         return Scatter()
-    first = _ratios(_with_rare_rows(_sums(images, hits), images, hits))[0]
-    fine, fine_days, many = _ratios(_with_rare_rows(_sums(images, hits, max(first, 1.0)), images, hits))
-    if many < _MIN_PAIRS:
+    # How far a row's own rate misleads depends on the size of bursts, which is only known then: twice is enough.
+    first = _ratios(_with_rare_rows(_sums(images, hits), images, hits))
+    burst = max(first.squares, 1.0)
+    second = _ratios(_with_rare_rows(_sums(images, hits, burst), images, hits))
+    if second.pairs < _MIN_PAIRS:
         return Scatter()
-    day, few = _common(images, hits, max(fine, 1.0))
-    return Scatter(max(1.0, fine - day * fine_days), day, few if day else many)
+    day, pairs_of_days = _common(images, hits, max(second.squares, 1.0))
+    burst = max(1.0, second.squares - day * second.days)
+    return Scatter(burst, day, pairs_of_days if day else second.pairs)
 
 
 def _common(images: Counts, hits: Counts, burst: float) -> tuple[float, float]:
@@ -88,15 +91,23 @@ def _common(images: Counts, hits: Counts, burst: float) -> tuple[float, float]:
         images, hits = (_folded(part) for part in (images, hits))
     rates = (hits.sum(axis=1) / np.maximum(images.sum(axis=1), 1))[:, None]
     now, after = images[:, :-1], images[:, 1:]
+    rate_now = hits[:, :-1] / np.maximum(now, 1)
+    rate_after = hits[:, 1:] / np.maximum(after, 1)
     weight = now * after / np.maximum(now + after, 1)
-    moved = weight * (hits[:, :-1] / np.maximum(now, 1) - hits[:, 1:] / np.maximum(after, 1))
-    expected, chance = weight * rates, (burst * weight * rates * (1 - rates)).sum(axis=0)
-    together = float((moved.sum(axis=0) ** 2 - (moved**2).sum(axis=0)).sum())
-    share = float((expected.sum(axis=0) ** 2 - (expected**2).sum(axis=0)).sum())
+    moved = weight * (rate_now - rate_after)
+    expected = weight * rates
+    chance = (burst * weight * rates * (1 - rates)).sum(axis=0)
+    together = _products_of_rows(moved)
+    share = _products_of_rows(expected)
     pairs = float(np.count_nonzero(chance))
     if share <= 0 or together <= (2 * float((chance**2).sum())) ** 0.5:
         return 0.0, pairs
     return together / (2 * share) * (1 + (2 / pairs) ** 0.5), pairs  # few pairs: it may be that much more
+
+
+def _products_of_rows(rows: Counts) -> float:
+    """Add up, over all slots, the products of each row with each other one: the square of the sum less the squares."""
+    return float((rows.sum(axis=0) ** 2 - (rows**2).sum(axis=0)).sum())
 
 
 def _folded(rows: Counts) -> Counts:
@@ -114,18 +125,30 @@ def own_factors(images: Counts, hits: Counts, effects: Counts) -> Counts:
     sums = _sums(images, hits)
     if sums.pairs.sum() < _MIN_PAIRS:
         return np.ones(len(images))
+    pairs = np.maximum(sums.pairs, 1)
     expected = sums.chance * effects
     together = max(1.0, sums.squares.sum() / max(expected.sum(), 1e-9))
-    doubt = 1 + _DOUBT / np.sqrt(np.maximum(sums.pairs, 1))
-    mean = np.where(sums.pairs > 0, expected / np.maximum(sums.pairs, 1), 0)
-    own = (sums.squares / doubt + _TRUST * together * mean) / np.maximum(expected + _TRUST * mean, 1e-12)
+    doubt = 1 + _DOUBT / np.sqrt(pairs)
+    mean = np.where(sums.pairs > 0, expected / pairs, 0)
+    # As if each row had _TRUST pairs more, that scatter as all rows do.
+    squares = sums.squares / doubt + _TRUST * together * mean
+    own = squares / np.maximum(expected + _TRUST * mean, 1e-12)
     factors: Counts = np.where(sums.chance > 0, np.maximum(own, together), together)
     return factors
 
 
-def _ratios(sums: _Sums) -> tuple[float, float, float]:
+class _Ratios(NamedTuple):
+    """Squares and what days add, in units of what chance alone gives; and of how many pairs that is known."""
+
+    squares: float
+    days: float
+    pairs: float
+
+
+def _ratios(sums: _Sums) -> _Ratios:
     chance = max(float(sums.chance.sum()), 1e-12)
-    return float(sums.squares.sum()) / chance, float(sums.days.sum()) / chance, float(sums.pairs.sum())
+    squares, days, pairs = (float(part.sum()) for part in (sums.squares, sums.days, sums.pairs))
+    return _Ratios(squares / chance, days / chance, pairs)
 
 
 def _sums(images: Counts, hits: Counts, burst: float = 1.0) -> _Sums:
@@ -134,16 +157,22 @@ def _sums(images: Counts, hits: Counts, burst: float = 1.0) -> _Sums:
     A row's own rate makes p (1 - p) too small, by one of its bursts.
     """
     row, slot = np.nonzero(images)
-    n, y = images[row, slot], hits[row, slot]
-    rates = hits.sum(axis=1) / np.maximum(images.sum(axis=1), 1)
-    at = np.flatnonzero(row[1:] == row[:-1])
+    total = images.sum(axis=1)
+    n, slot_rates = images[row, slot], hits[row, slot] / images[row, slot]
+    at = np.flatnonzero(row[1:] == row[:-1])  # slots whose next one is of the same row
     ours = row[at]
     weight = n[at] * n[at + 1] / (n[at] + n[at + 1])
-    rate = rates[ours]
-    squares = (weight * (y[at] / n[at] - y[at + 1] / n[at + 1])) ** 2
-    bursts = np.maximum(images.sum(axis=1) / burst, 2.0)[ours]
-    parts = (squares, weight * rate * (1 - rate) * bursts / (bursts - 1), 2 * (weight * rate) ** 2, np.ones(len(at)))
-    return _Sums(*(np.bincount(ours, part, minlength=len(images)).astype(float) for part in parts))
+    rate = (hits.sum(axis=1) / np.maximum(total, 1))[ours]
+    bursts = np.maximum(total / burst, 2.0)[ours]
+    squares = (weight * (slot_rates[at] - slot_rates[at + 1])) ** 2
+    chance = weight * rate * (1 - rate) * bursts / (bursts - 1)
+    days = 2 * (weight * rate) ** 2
+    pairs = np.ones(len(at))
+
+    def of_rows(part: Counts) -> Counts:
+        return np.bincount(ours, part, minlength=len(images)).astype(float)
+
+    return _Sums(of_rows(squares), of_rows(chance), of_rows(days), of_rows(pairs))
 
 
 def _with_rare_rows(sums: _Sums, images: Counts, hits: Counts) -> _Sums:

@@ -137,8 +137,8 @@ class ScoreCounter:
         for number, key in enumerate(keys):
             if key and (key.preset, key.profile) not in known:
                 known[key.preset, key.profile] = recorded_thresholds(key)
-            if key and (found := known[key.preset, key.profile]):
-                self._thresholds[number] = [found[name] for name in _LIMITS]
+            if key and (thresholds := known[key.preset, key.profile]):
+                self._thresholds[number] = [thresholds[name] for name in _LIMITS]
         # Few different rules lie behind many keys: picking from few columns is what memory likes.
         distinct, self._rules_of_key = np.unique(self._thresholds, axis=0, return_inverse=True, equal_nan=True)
         self._distinct = np.ascontiguousarray(distinct.T)
@@ -187,8 +187,8 @@ class ScoreCounter:
             self._count_by_one_rule(batch.keys[~measured], self._is_rejected[batch.keys[~measured]])
         if not measured.any():
             return
-        kept = slice(None) if measured.all() else measured
-        self._take(np.ascontiguousarray(batch.scores[kept].T), batch.keys[kept], batch.ids[kept], batch.flags[kept])
+        rows = slice(None) if measured.all() else measured
+        self._take(np.ascontiguousarray(batch.scores[rows].T), batch.keys[rows], batch.ids[rows], batch.flags[rows])
 
     def _take(self, scores: _Floats, keys: npt.NDArray[np.uint32], ids: _Ints, flags: npt.NDArray[np.uint8]) -> None:
         """Take in measured images; a row of scores for each signal, since numpy is slow along short lines."""
@@ -236,25 +236,28 @@ class ScoreCounter:
         alone = np.flatnonzero(low.sum(axis=0, dtype=np.int8) == 1)
         signals, of_key = low[:, alone].argmax(axis=0), keys[alone]
         lacking = -margins[signals, alone]
-        limits = np.where((signals == _EXPOSURE) & (flags[alone] & FLAG_DARK > 0), len(_LIMITS) - 1, signals)
+        is_dark_end = (signals == _EXPOSURE) & (flags[alone] & FLAG_DARK > 0)
+        limits = np.where(is_dark_end, len(_LIMITS) - 1, signals)
         near = lacking <= NEAR_SHARE * self._thresholds[of_key, limits]
+        spared = scores[signals, alone] >= self._lowered[of_key, limits]
+        spared &= flags[alone] & FLAG_UNREADABLE == 0
+        spared &= ~np.isnan(scores[:, alone]).any(axis=0)
+        # Not by fancy indexing with +=: that would count several images of one key as one.
         np.add.at(self._alone, (limits, of_key), 1)
         np.add.at(self._near, (limits[near], of_key[near]), 1)
-        spared = scores[signals, alone] >= self._lowered[of_key, limits]
-        spared &= (flags[alone] & FLAG_UNREADABLE == 0) & ~np.isnan(scores[:, alone]).any(axis=0)
         np.add.at(self._spared, (limits[spared], of_key[spared]), 1)
 
-    def _keep_nearest(self, rows: _Ints, distance: _Floats, judged: "_Judged", kept: list[_Found]) -> None:
-        limit = kept[-1][0] if len(kept) == NEAREST_KEPT else np.inf
+    def _keep_nearest(self, rows: _Ints, distance: _Floats, judged: "_Judged", nearest: list[_Found]) -> None:
+        limit = nearest[-1][0] if len(nearest) == NEAREST_KEPT else np.inf
         better = np.flatnonzero(distance < limit)
         for place in better[np.argsort(distance[better], kind="stable")[:NEAREST_KEPT]].tolist():
             row = int(rows[place])
             signal = int(judged.margins[:, row].argmin())
             score = float(judged.scores[signal, row])
             threshold = score - float(judged.margins[signal, row])
-            kept.append((float(distance[place]), int(judged.ids[row]), signal, score, round(threshold, 6)))
-        kept.sort()
-        del kept[NEAREST_KEPT:]
+            nearest.append((float(distance[place]), int(judged.ids[row]), signal, score, round(threshold, 6)))
+        nearest.sort()
+        del nearest[NEAREST_KEPT:]
 
     def _keep_newest(self, batch: Batch) -> None:
         rejected = np.flatnonzero(self._is_rejected[batch.keys])
@@ -298,10 +301,17 @@ class ScoreCounter:
                 keys_of[self._sources[number]].append(number)
             for source, numbers in sorted(keys_of.items()):
                 alone, judged_by = self._alone[at, numbers], self._thresholds[numbers, at]
-                most, is_one = _of_most(judged_by, alone), len(np.unique(judged_by)) == 1
-                near = int(self._near[at, numbers].sum())
-                spared = int(self._spared[at, numbers].sum()) if self._are_as_scored(there[source], at, most) else None
-                yield Boundary(source, name, int(alone.sum()), near, most, is_one, spared)
+                threshold = _of_most(judged_by, alone)
+                is_known = self._are_as_scored(there[source], at, threshold)
+                yield Boundary(
+                    source=source,
+                    name=name,
+                    rejected=int(alone.sum()),
+                    near=int(self._near[at, numbers].sum()),
+                    threshold=threshold,
+                    is_one=len(np.unique(judged_by)) == 1,
+                    spared=int(self._spared[at, numbers].sum()) if is_known else None,
+                )
 
     def _are_as_scored(self, numbers: Sequence[int], at: int, threshold: float) -> bool:
         """Check whether all images of some keys were judged by one threshold here, and as their scores say."""
@@ -318,8 +328,8 @@ def _of_most(values: _Floats, images: _Ints) -> float:
     return float(distinct[np.bincount(places, weights=images).argmax()])
 
 
-def _near(found: _Found) -> NearThreshold:
-    _, decision_id, signal, score, threshold = found
+def _near(near: _Found) -> NearThreshold:
+    _, decision_id, signal, score, threshold = near
     return NearThreshold(decision_id, SCORE_NAMES[signal], score, threshold)
 
 

@@ -60,15 +60,15 @@ class Rules:
     def _thresholds(self, source: str, preset: str, profile: str) -> Mapping[str, float] | None:
         """Give the thresholds by all THRESHOLD_NAMES; None if the record has none we understand."""
         if self._preset is not None:
-            found: Mapping[str, float] = thresholds_for(self._preset)
+            thresholds: Mapping[str, float] = thresholds_for(self._preset)
         elif source in self._sources:
-            found = self._sources[source]
+            thresholds = self._sources[source]
         else:
             try:
-                found = thresholds_for(preset, json.loads(profile))
+                thresholds = thresholds_for(preset, json.loads(profile))
             except (ValueError, TypeError):  # JSONDecodeError is a ValueError
                 return None
-        return with_overrides(found, self._overrides)
+        return with_overrides(thresholds, self._overrides)
 
 
 @dataclass(slots=True)
@@ -148,9 +148,8 @@ class Simulation:
         """Give the same with the names of its examples."""
 
         def named(examples: Sequence[Example]) -> list[Example]:
-            return [
-                replace(one, relative_path=images[one.id].relative_path if one.id in images else "") for one in examples
-            ]
+            paths = {number: image.relative_path for number, image in images.items()}
+            return [replace(example, relative_path=paths.get(example.id, "")) for example in examples]
 
         return replace(self, newly_rejected=named(self.newly_rejected), newly_accepted=named(self.newly_accepted))
 
@@ -179,8 +178,8 @@ class Simulator:
         self._measures = measures
         self._scorer_version = rules.scorer_version
         thresholds = [key and rules.thresholds(key.source, key.preset, key.profile) for key in keys] or [None]
-        self._by_name = [found or {} for found in thresholds]
-        self._thresholds = np.array([[found.get(name, np.nan) for name in LIMITS] for found in self._by_name])
+        self._by_name = [limits or {} for limits in thresholds]
+        self._thresholds = np.array([[limits.get(name, np.nan) for name in LIMITS] for limits in self._by_name])
         self._was_rejected = np.array([bool(key and key.verdict != "accepted") for key in keys] or [False])
         self._counts = np.zeros((len(thresholds), _OUTCOMES), np.int64)
         self._examples: dict[bool, list[Example]] = {False: [], True: []}
@@ -205,9 +204,9 @@ class Simulator:
         better = np.where(batch.flags & FLAG_DARK > 0, _OVER, _UNDER)
         scores[rows, better] = 100.0
         unsure = np.flatnonzero((limits[:, _OVER] != limits[:, _UNDER]) & (worse < limits[rows, better]))
-        found = self._measures(batch.ids[unsure].tolist()) if len(unsure) else {}
+        measures_of = self._measures(batch.ids[unsure].tolist()) if len(unsure) else {}
         for row in unsure.tolist():
-            if measures := found.get(int(batch.ids[row])):
+            if measures := measures_of.get(int(batch.ids[row])):
                 ends = ends_of_exposure(float(worse[row]), measures)
                 scores[row, _OVER], scores[row, _UNDER] = ends[LIMITS[_OVER]], ends[LIMITS[_UNDER]]
         return scores
@@ -227,13 +226,13 @@ class Simulator:
         """Keep the newest few of those that change one way, whatever the order they come in."""
         if not len(changed):
             return
-        kept = self._examples[bool(outcomes[changed[0]] >= _FIRST_REASON)]
-        if len(kept) == EXAMPLES_KEPT:
-            changed = changed[batch.ids[changed] > kept[-1].id]
+        examples = self._examples[bool(outcomes[changed[0]] >= _FIRST_REASON)]
+        if len(examples) == EXAMPLES_KEPT:
+            changed = changed[batch.ids[changed] > examples[-1].id]
         newest = changed[np.argsort(batch.ids[changed])[-EXAMPLES_KEPT:]]
-        kept.extend(self._example(batch, int(at), scores[at], int(outcomes[at])) for at in newest)
-        kept.sort(reverse=True)
-        del kept[EXAMPLES_KEPT:]
+        examples.extend(self._example(batch, int(at), scores[at], int(outcomes[at])) for at in newest)
+        examples.sort(reverse=True)
+        del examples[EXAMPLES_KEPT:]
 
     def _example(self, batch: Batch, at: int, by_scale: _Floats, outcome: int) -> Example:
         number = int(batch.keys[at])
@@ -248,7 +247,7 @@ class Simulator:
 
     def simulation(self) -> Simulation:
         """Give the counts by class and reason."""
-        made = Simulation(
+        simulation = Simulation(
             newly_rejected=self._examples[True],
             newly_accepted=self._examples[False],
             scorer_version=self._scorer_version,
@@ -258,8 +257,8 @@ class Simulator:
             assert key is not None  # noqa: S101 - an image has a key
             for outcome, images in enumerate(self._counts[number].tolist()):
                 if images:
-                    made.count(key, outcome, images)
-        return made
+                    simulation.count(key, outcome, images)
+        return simulation
 
 
 @dataclass(slots=True)
@@ -285,29 +284,29 @@ class Rejudged:
 
 def judge_again(rows: Iterable[RecordedScores], rules: Rules) -> Rejudged:
     """Judge rejected images again: what `simulate` counts as newly accepted under the same rules is accepted here."""
-    made = Rejudged()
+    rejudged = Rejudged()
     for row in rows:
         if None in row.scores:
-            made.kept[row.reason] += 1
+            rejudged.kept[row.reason] += 1
             continue
         thresholds = rules.thresholds(row.source, row.preset, row.profile)
         verdict = _is_accepted(row, thresholds) if thresholds is not None else None
         if thresholds is None or verdict is None:
-            made.unreadable += 1
+            rejudged.unreadable += 1
         elif verdict:
-            made.accepted[row.id] = thresholds
-            made.reasons[row.reason] += 1
-            made.other_versions += row.scorer_version != rules.scorer_version
+            rejudged.accepted[row.id] = thresholds
+            rejudged.reasons[row.reason] += 1
+            rejudged.other_versions += row.scorer_version != rules.scorer_version
         else:
-            made.still_rejected += 1
-    return made
+            rejudged.still_rejected += 1
+    return rejudged
 
 
 def _is_accepted(row: RecordedScores, thresholds: Mapping[str, float]) -> bool | None:
     try:
         measures = json.loads(row.measures)
         scores: dict[str, Any] = dict(zip(SCORE_NAMES, row.scores, strict=True))  # whatever the log has in their places
-        found = scores_by_threshold(scores, measures if isinstance(measures, dict) else {})
-        return all(score >= thresholds[name] for name, score in found.items())
+        judged = scores_by_threshold(scores, measures if isinstance(measures, dict) else {})
+        return all(score >= thresholds[name] for name, score in judged.items())
     except (TypeError, ValueError):  # a text in place of a number: not written by us
         return None

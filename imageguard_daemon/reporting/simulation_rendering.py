@@ -18,42 +18,42 @@ CLASSES_SHOWN = 20
 CSV_COLUMNS = ("group", "key", "total", "rejected_before", "rejected_after", "newly_rejected", "newly_accepted")
 
 
-def simulation_as_dict(made: Simulation, rules: str) -> dict[str, Any]:
+def simulation_as_dict(simulation: Simulation, rules: str) -> dict[str, Any]:
     """Give the simulation in the documented form of `--format json`."""
     return {
         "rules": rules,
-        **_numbers(made.overall),
-        "classes": [{"key": key, **_numbers(change)} for key, change in _most_changed(made)],
-        "reasons_before": dict(made.reasons_before.most_common()),
-        "reasons_after": dict(made.reasons_after.most_common()),
-        "kept": dict(made.kept.most_common()),
-        "unreadable": made.unreadable,
-        "other_scorer_versions": dict(made.other_versions.most_common()),
-        "scorer_version": made.scorer_version,
+        **_numbers(simulation.overall),
+        "classes": [{"key": key, **_numbers(change)} for key, change in _most_changed(simulation)],
+        "reasons_before": dict(simulation.reasons_before.most_common()),
+        "reasons_after": dict(simulation.reasons_after.most_common()),
+        "kept": dict(simulation.kept.most_common()),
+        "unreadable": simulation.unreadable,
+        "other_scorer_versions": dict(simulation.other_versions.most_common()),
+        "scorer_version": simulation.scorer_version,
         "examples": {
-            "newly_rejected": [_example_as_dict(example) for example in made.newly_rejected],
-            "newly_accepted": [_example_as_dict(example) for example in made.newly_accepted],
+            "newly_rejected": [_example_as_dict(example) for example in simulation.newly_rejected],
+            "newly_accepted": [_example_as_dict(example) for example in simulation.newly_accepted],
         },
     }
 
 
-def simulation_as_csv(made: Simulation) -> str:
+def simulation_as_csv(simulation: Simulation) -> str:
     """Give one line for all images, one for each class and one for each reason."""
-    return csv_text(CSV_COLUMNS, _csv_rows(made))
+    return csv_text(CSV_COLUMNS, _csv_rows(simulation))
 
 
-def _csv_rows(made: Simulation) -> Iterator[tuple[object, ...]]:
-    yield "all", "", *_numbers(made.overall).values()
-    for key, change in _most_changed(made):
+def _csv_rows(simulation: Simulation) -> Iterator[tuple[object, ...]]:
+    yield "all", "", *_numbers(simulation.overall).values()
+    for key, change in _most_changed(simulation):
         yield "class", safe_cell(key), *_numbers(change).values()
-    for reason in _reasons(made):
-        counts = made.reasons_before[reason], made.reasons_after[reason]
-        yield "reason", safe_cell(reason), made.overall.total, *counts, "", ""
+    for reason in _reasons(simulation):
+        counts = simulation.reasons_before[reason], simulation.reasons_after[reason]
+        yield "reason", safe_cell(reason), simulation.overall.total, *counts, "", ""
 
 
-def simulation_as_table(made: Simulation, rules: str, scope: Scope) -> RenderableType:
+def simulation_as_table(simulation: Simulation, rules: str, scope: Scope) -> RenderableType:
     """Give the simulation for a terminal or a pipe; names are text and never markup."""
-    overall = made.overall
+    overall = simulation.overall
     where = scope_in_words(scope)
     if not overall.total:
         return Text(f"No decisions {where}. A simulation needs images that were judged and moved.")
@@ -61,14 +61,14 @@ def simulation_as_table(made: Simulation, rules: str, scope: Scope) -> Renderabl
     parts: list[RenderableType] = [
         Text(f"{overall.total:,} {images} {where}, judged again by {rules}"),
         *(Text(line) for line in _totals(overall)),
-        *(Text(line) for line in _remarks(made)),
+        *(Text(line) for line in _remarks(simulation)),
     ]
-    if _reasons(made):
-        parts += [Text(), _reason_table(made)]
-    if any(change.newly_rejected or change.newly_accepted for change in made.classes.values()):
-        parts += [Text(), *_class_table(made)]
-    parts += _examples("Newest that would be quarantined", made.newly_rejected)
-    parts += _examples("Newest that would be accepted", made.newly_accepted)
+    if _reasons(simulation):
+        parts += [Text(), _reason_table(simulation)]
+    if any(change.newly_rejected or change.newly_accepted for change in simulation.classes.values()):
+        parts += [Text(), *_class_table(simulation)]
+    parts += _examples("Newest that would be quarantined", simulation.newly_rejected)
+    parts += _examples("Newest that would be accepted", simulation.newly_accepted)
     return Group(*parts)
 
 
@@ -95,16 +95,16 @@ def _example_as_dict(example: Example) -> dict[str, Any]:
     }
 
 
-def _most_changed(made: Simulation) -> list[tuple[str, Change]]:
+def _most_changed(simulation: Simulation) -> list[tuple[str, Change]]:
     return sorted(
-        made.classes.items(),
+        simulation.classes.items(),
         key=lambda item: (-item[1].newly_rejected - item[1].newly_accepted, -item[1].total, item[0]),
     )
 
 
-def _reasons(made: Simulation) -> list[str]:
+def _reasons(simulation: Simulation) -> list[str]:
     """Give the reasons, those that change most first."""
-    before, after = made.reasons_before, made.reasons_after
+    before, after = simulation.reasons_before, simulation.reasons_after
     return sorted(before | after, key=lambda reason: (-abs(after[reason] - before[reason]), -after[reason], reason))
 
 
@@ -119,44 +119,45 @@ def _totals(overall: Change) -> Iterator[str]:
     )
 
 
-def _remarks(made: Simulation) -> Iterator[str]:
-    if made.kept:
-        reasons = ", ".join(f"{count:,} {shown(reason)}" for reason, count in made.kept.most_common())
-        yield f"{made.kept.total():,} keep their verdict, since nothing could be measured: {reasons}"
-    if made.unreadable:
-        yield f"{made.unreadable:,} keep their verdict, since their scores or thresholds cannot be read"
-    if made.other_versions:
-        versions = ", ".join(f"{count:,} of version {shown(name)}" for name, count in made.other_versions.most_common())
+def _remarks(simulation: Simulation) -> Iterator[str]:
+    if simulation.kept:
+        reasons = ", ".join(f"{count:,} {shown(reason)}" for reason, count in simulation.kept.most_common())
+        yield f"{simulation.kept.total():,} keep their verdict, since nothing could be measured: {reasons}"
+    if simulation.unreadable:
+        yield f"{simulation.unreadable:,} keep their verdict, since their scores or thresholds cannot be read"
+    if simulation.other_versions:
+        ranked = simulation.other_versions.most_common()
+        versions = ", ".join(f"{count:,} of version {shown(name)}" for name, count in ranked)
         yield (
-            f"{made.other_versions.total():,} were scored by another version than today's "
-            f"({shown(made.scorer_version)}): {versions}; measured again they may differ"
+            f"{simulation.other_versions.total():,} were scored by another version than today's "
+            f"({shown(simulation.scorer_version)}): {versions}; measured again they may differ"
         )
-        if any("+" in name for name in made.other_versions) and "+" not in made.scorer_version:
+        if any("+" in name for name in simulation.other_versions) and "+" not in simulation.scorer_version:
             yield "what stands behind a + is the hash of a readout; --config names the one that is in force"
 
 
-def _reason_table(made: Simulation) -> Table:
+def _reason_table(simulation: Simulation) -> Table:
     table = plain_table("reason")
     table.columns[0].min_width = 14
     number_columns(table, "was", "then", "change")
-    for reason in _reasons(made):
-        before, after = made.reasons_before[reason], made.reasons_after[reason]
+    for reason in _reasons(simulation):
+        before, after = simulation.reasons_before[reason], simulation.reasons_after[reason]
         table.add_row(
             Text(shown(reason)), f"{before:,}", f"{after:,}", f"{after - before:+,}" if after != before else ""
         )
     return table
 
 
-def _class_table(made: Simulation) -> Iterator[RenderableType]:
+def _class_table(simulation: Simulation) -> Iterator[RenderableType]:
     table = plain_table("class")
     number_columns(table, "images", "was", "then", "+", "-")
-    changed = [item for item in _most_changed(made) if item[1].newly_rejected or item[1].newly_accepted]
+    changed = [item for item in _most_changed(simulation) if item[1].newly_rejected or item[1].newly_accepted]
     for key, change in changed[:CLASSES_SHOWN]:
         counts = (change.total, change.before, change.after, change.newly_rejected, change.newly_accepted)
         table.add_row(Text(shown(key)), *(f"{count:,}" for count in counts))
     yield Text("Quarantined, by class: + newly so, - no more")
     yield table
-    hidden, unchanged = max(0, len(changed) - CLASSES_SHOWN), len(made.classes) - len(changed)
+    hidden, unchanged = max(0, len(changed) - CLASSES_SHOWN), len(simulation.classes) - len(changed)
     if hidden:
         yield Text(f"and {hidden:,} more classes (--format csv has all)")
     if unchanged:

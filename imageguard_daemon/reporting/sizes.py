@@ -123,8 +123,8 @@ def best_band(counts: _Ints, total: int, least: int) -> tuple[int, int, Band] | 
     `counts` has the images in each bin but the last, which has the rest of `total`.
     """
     below = np.concatenate(([0], np.cumsum(counts[: BINS - 1])))
-    found = [made for width in WIDTHS if (made := _fullest(below, total, width)) and made[2].images >= least]
-    return min(found, key=lambda made: made[2].chance, default=None)
+    bands = [band for width in WIDTHS if (band := _fullest(below, total, width)) and band[2].images >= least]
+    return min(bands, key=lambda band: band[2].chance, default=None)
 
 
 def _fullest(below: _Ints, total: int, width: Width) -> tuple[int, int, Band]:
@@ -150,19 +150,19 @@ def _pixels(bins: float) -> float:
 
 def bands_of(sizes: Mapping[str, Mapping[int, Sequence[int]]]) -> Bands:
     """Give what is conspicuous of groups for which each bin has how many images, and the width and height of one."""
-    found, looked_at = {}, 0
+    bands, looked_at = {}, 0
     for name, by_bin in sizes.items():
         counts = np.zeros(BINS, np.int64)
         for at, (images, *_) in by_bin.items():
             counts[at] = images
         total = int(counts.sum())
         looked_at += total >= MIN_IMAGES
-        if made := best_band(counts, total, MIN_IMAGES):
-            first, after, band = made
+        if best := best_band(counts, total, MIN_IMAGES):
+            first, after, band = best
             most = sorted((at for at in range(first, after) if at in by_bin), key=lambda at: -by_bin[at][0])
             shown = tuple((by_bin[at][1], by_bin[at][2]) for at in most[:EXAMPLES_KEPT])
-            found[name] = replace(band, sizes=shown)
-    return Bands(looked_at, found)
+            bands[name] = replace(band, sizes=shown)
+    return Bands(looked_at, bands)
 
 
 class SizeCounter:
@@ -226,16 +226,16 @@ class _Groups:
     def bands(self, version: str, by_key: _Ints) -> Bands:
         known = self._of_key >= 0
         totals = np.bincount(self._of_key[known], weights=by_key[known], minlength=len(self._groups)).astype(np.int64)
-        chosen = [n for n, (_, of) in enumerate(self._groups) if of == version and totals[n] >= MIN_IMAGES]
-        found = {}
-        for number in chosen:
+        groups = [n for n, (_, of) in enumerate(self._groups) if of == version and totals[n] >= MIN_IMAGES]
+        bands = {}
+        for number in groups:
             rows = slice(number * BINS, (number + 1) * BINS)
-            if made := best_band(self._counts[rows].astype(np.int64), int(totals[number]), MIN_IMAGES):
-                first, after, band = made
+            if best := best_band(self._counts[rows].astype(np.int64), int(totals[number]), MIN_IMAGES):
+                first, after, band = best
                 ids = self._newest[rows][first:after]
                 newest = sorted(ids[ids > 0].tolist(), reverse=True)[:EXAMPLES_KEPT]
-                found[self._groups[number][0]] = replace(band, ids=tuple(newest))
-        return Bands(len(chosen), found)
+                bands[self._groups[number][0]] = replace(band, ids=tuple(newest))
+        return Bands(len(groups), bands)
 
 
 def _table() -> _Ints:
@@ -243,8 +243,8 @@ def _table() -> _Ints:
     middles = (np.arange(100 * _A_POINT + 1) + 0.5) / _A_POINT
     pixels = np.array([scale.limit(min(score, 100.0)) for score in middles.tolist()])
     bins = np.floor(np.log(np.maximum(pixels, _FIRST_PIXELS) / _FIRST_PIXELS) / _STEP)
-    made: _Ints = np.minimum(bins, BINS - 1).astype(np.int64)
-    return made
+    table: _Ints = np.minimum(bins, BINS - 1).astype(np.int64)
+    return table
 
 
 _BIN_OF_SCORE = _table()
@@ -255,9 +255,9 @@ def thumbnails_mixed_in(bands: Mapping[str, Bands], settings: "Reporting", *, of
     sources = _conspicuous(bands.get("source", Bands()), settings)
     most = max((band.images / band.total for _, band, _ in sources), default=0.0)
     classes = [
-        one
-        for one in _conspicuous(bands.get("class", Bands()), settings)
-        if one[1].images / one[1].total >= CLEARLY_HIGHER * most  # else it has what its source has
+        conspicuous
+        for conspicuous in _conspicuous(bands.get("class", Bands()), settings)
+        if conspicuous[1].images / conspicuous[1].total >= CLEARLY_HIGHER * most  # else it has what its source has
     ]
     what = "Source" if of_a_log else ""
     return [*_findings(what, sources), *_findings("Class", classes)]
@@ -269,12 +269,12 @@ _Found = tuple[str, Band, float]
 def _conspicuous(bands: Bands, settings: "Reporting") -> list[_Found]:
     others = [1.0] * (bands.looked_at - len(bands.found))
     chances = holm_adjusted([*(band.chance for band in bands.found.values()), *others])
-    found = [
+    conspicuous = [
         (name, band, chance)
         for (name, band), chance in zip(bands.found.items(), chances, strict=False)
         if chance < ALPHA and _is_among_larger(band, settings)
     ]
-    return sorted(found, key=lambda one: (-one[1].images / one[1].total, one[0]))
+    return sorted(conspicuous, key=lambda band_of: (-band_of[1].images / band_of[1].total, band_of[0]))
 
 
 def _is_among_larger(band: Band, settings: "Reporting") -> bool:
@@ -285,8 +285,8 @@ def _is_among_larger(band: Band, settings: "Reporting") -> bool:
     )
 
 
-def _findings(what: str, found: Iterable[_Found]) -> Iterable[Finding]:
-    for name, band, chance in found:
+def _findings(what: str, conspicuous: Iterable[_Found]) -> Iterable[Finding]:
+    for name, band, chance in conspicuous:
         counted = Tally(band.total, {"": band.images})
         subject = f"{what} '{shown(name)}': " if what else ""
         # Of an enlarged image the band has the size that it was enlarged from.

@@ -233,9 +233,9 @@ def reviewed(counts: Iterable[ReviewCount]) -> Reviewed:
     for count in counts:
         actions[count.verdict, count.action] += count.images
     confirm, release, rejudge, purge, archived, returned = (
-        actions["quarantined", one] for one in ("confirm", "release", "rejudge", "purge", "archived", "return")
+        actions["quarantined", action] for action in ("confirm", "release", "rejudge", "purge", "archived", "return")
     )
-    approve, reject, purged_then = (actions["accepted", one] for one in ("approve", "reject", "purge"))
+    approve, reject, purged_then = (actions["accepted", action] for action in ("approve", "reject", "purge"))
     gone = (purge, archived, returned)
     return Reviewed(confirm + purge, release, rejudge, *gone, approve, reject + purged_then, purged_then)
 
@@ -244,5 +244,5 @@ def reviewed_by(by: Sequence[Dimension], counts: Iterable[ReviewCount]) -> dict[
     """Give one for each combination of labels in these dimensions."""
     parts: defaultdict[tuple[str, ...], list[ReviewCount]] = defaultdict(list)
     for count in counts:
-        parts[tuple(count.labels[one] for one in by)].append(count)
+        parts[tuple(count.labels[dimension] for dimension in by)].append(count)
     return {labels: reviewed(part) for labels, part in parts.items()}

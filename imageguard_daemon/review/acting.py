@@ -169,16 +169,16 @@ class _Group:
             Recovery(audit, self._acting.roots, self._acting.sources).begin(audit.unfinished_reviews())
             for _ in range(_TRIES):  # another uploader may take a name that was free
                 again = []
-                for one, error in self._try(left):
-                    results[one.decision_id] = one
+                for result, error in self._try(left):
+                    results[result.decision_id] = result
                     if isinstance(error, NameTakenError):
-                        again.append(one.decision_id)
+                        again.append(result.decision_id)
                 left = again
         return [results[decision_id] for decision_id in decision_ids]
 
     def _try(self, decision_ids: Sequence[int]) -> Iterator[tuple[Reviewed, RetryableError | None]]:
         plans, refused = self._plan(decision_ids)
-        yield from ((one, None) for one in refused)
+        yield from ((result, None) for result in refused)
         with Folders(self._acting.roots, self._acting.mounts) as folders:
             # Recorded before anything moves: after a crash the next start knows what was begun, and ends it.
             recorded = self._acting.audit.record_reviews([plan.review for plan in plans])
@@ -186,7 +186,8 @@ class _Group:
             do = self._delete if self._task.action == "purge" else self._move
             errors, outcomes = do(pairs, folders)
             self._acting.audit.record_outcomes(outcomes)
-        stayed = {one.intent_id: one.detail for one in outcomes if one.outcome not in {"moved", "purged"}}
+        given_up = (outcome for outcome in outcomes if outcome.outcome not in {"moved", "purged"})
+        stayed = {outcome.intent_id: outcome.detail for outcome in given_up}
         for plan, review in pairs:
             error = errors.get(review.review_id)
             if isinstance(error, StalledError):
@@ -281,9 +282,9 @@ class Planner:
         source = self._sources.get(image.source)
         if source is None:
             raise Refused(f"came from source '{printable(image.source)}', which the configuration does not have")
-        found = _Found(image, source)
-        intents = found.deletions() if action == "purge" else self._moves(*found.way(action), found)
-        return ReviewPlan(self._review(image, action, intents), found.remarks())
+        files = _Found(image, source)
+        intents = files.deletions() if action == "purge" else self._moves(*files.way(action), files)
+        return ReviewPlan(self._review(image, action, intents), files.remarks())
 
     def _review(
         self, image: ReviewableImage, action: ReviewAction, intents: Sequence[tuple[Intent, int]] = ()
@@ -293,24 +294,24 @@ class Planner:
         profile = self._task.profiles.get(image.decision_id)
         return PlannedReview(image, action, reviewer.who, reviewer.why, tuple(intents), undoes, profile)
 
-    def _moves(self, root: str, wanted: str, found: "_Found") -> list[tuple[Intent, int]]:
+    def _moves(self, root: str, wanted: str, files: "_Found") -> list[tuple[Intent, int]]:
         """Choose names; a file that has its own already, since it was left behind or moved by hand, stays there."""
-        there = {one.path for one in found.present}
+        there = {file.path for file in files.present}
 
         def taken(relative_path: str) -> bool:
             path = os.path.join(root, relative_path)
             return path in self._reserved or (path not in there and os.path.lexists(path))
 
-        image, *sidecars = found.present
-        suffixes = [sidecar_ending(one.path, image.path) for one in sidecars]
-        chosen = destinations.free_path(wanted, suffixes, image.file.sha256, taken)
-        names = {image: os.path.join(root, chosen)}
+        image, *sidecars = files.present
+        suffixes = [sidecar_ending(file.path, image.path) for file in sidecars]
+        free_path = destinations.free_path(wanted, suffixes, image.file.sha256, taken)
+        names = {image: os.path.join(root, free_path)}
         for sidecar, suffix in zip(sidecars, suffixes, strict=True):
-            beside = destinations.renamed_like(suffix, chosen)
+            beside = destinations.renamed_like(suffix, free_path)
             names[sidecar] = os.path.join(root, destinations.free_path(beside, (), sidecar.file.sha256, taken))
             self._reserved.add(names[sidecar])
         self._reserved.add(names[image])
-        return [one.moved_to(name) for one, name in names.items() if name != one.path]
+        return [file.moved_to(name) for file, name in names.items() if name != file.path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,14 +338,14 @@ class _Found:
         self.present = list(self._look(image.files))
 
     def deletions(self) -> list[tuple[Intent, int]]:
-        return [one.moved_to("") for one in self.present]
+        return [file.moved_to("") for file in self.present]
 
     def way(self, action: ReviewAction) -> tuple[str, str]:
         """Give the folder that the image is to go to, and where in it: an undo brings it back to where it was."""
         inbox, accepted, quarantine = self._folders
         path, origin, came_from = (
-            spelled_as_configured(one, self._folders)
-            for one in (self.present[0].path, self.present[0].file.origin, self._image.came_from)
+            spelled_as_configured(place, self._folders)
+            for place in (self.present[0].path, self.present[0].file.origin, self._image.came_from)
         )
         is_rejecting = action == "reject" or (action == "undo" and self._image.state == "released")
         here, there = (accepted, quarantine) if is_rejecting else (quarantine, accepted)

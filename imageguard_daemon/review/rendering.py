@@ -69,73 +69,73 @@ def listing_as_table(images: Sequence[ListedImage], more_after: int | None) -> R
     for image in images:
         moment = image.decided_at[:16].replace("T", " ")
         why = " ".join(filter(None, (_why(image), "(borderline)" if image.borderline else "")))
-        told = Text(shown(why) if why else ""), Text(shown(image.destination))
-        table.add_row(str(image.id), Text(moment), image.state, *told)
+        words = Text(shown(why) if why else ""), Text(shown(image.destination))
+        table.add_row(str(image.id), Text(moment), image.state, *words)
     parts: list[RenderableType] = [table]
     if more_after is not None:
         parts.append(Text(f"There are more: add --after {more_after} for the next page."))
     return Group(*parts)
 
 
-def image_as_dict(image: ListedImage, told: Sequence[Review]) -> dict[str, Any]:
+def image_as_dict(image: ListedImage, history: Sequence[Review]) -> dict[str, Any]:
     """Give one image with its reviews."""
     reviews = [
         {
-            "id": one.id,
-            "reviewed_at": one.reviewed_at,
-            "action": one.action,
-            "who": one.who,
-            "why": one.why,
-            "destination": one.destination,
-            "undoes": one.undoes,
+            "id": review.id,
+            "reviewed_at": review.reviewed_at,
+            "action": review.action,
+            "who": review.who,
+            "why": review.why,
+            "destination": review.destination,
+            "undoes": review.undoes,
         }
-        for one in told
+        for review in history
     ]
     return rejected_as_dict(image) | {"reviews": reviews}
 
 
-def images_as_table(images: Sequence[ListedImage], told: Mapping[int, Sequence[Review]]) -> RenderableType:
+def images_as_table(images: Sequence[ListedImage], histories: Mapping[int, Sequence[Review]]) -> RenderableType:
     """Give single images, each with its reviews, for people."""
-    return Group(*(image_as_table(image, told[image.id]) for image in images))
+    return Group(*(image_as_table(image, histories[image.id]) for image in images))
 
 
-def image_as_table(image: ListedImage, told: Sequence[Review]) -> RenderableType:
+def image_as_table(image: ListedImage, reviews: Sequence[Review]) -> RenderableType:
     """Give one image with its reviews for people."""
     facts = Table.grid(padding=(0, 2, 0, 0))
     for name, value in _facts(image):
         facts.add_row(name, Text(value, overflow="fold"))
-    history = [Text(f"  {line}", overflow="fold") for one in told for line in [_told(one)]]
+    history = [Text(f"  {line}", overflow="fold") for review in reviews for line in [_told(review)]]
     return Group(Text(f"{image.id}  {shown(image.relative_path)}", style="bold"), facts, *history)
 
 
-def result_as_dict(one: Reviewed) -> dict[str, Any]:
+def result_as_dict(result: Reviewed) -> dict[str, Any]:
     """Give one result in the documented form of `--format json` and `csv`."""
     return {
-        "id": one.decision_id,
-        "action": one.action,
-        "done": one.done,
-        "relative_path": one.relative_path,
-        "destination": printable(one.destination),
-        "detail": one.detail,
-        "review_id": one.review_id,
+        "id": result.decision_id,
+        "action": result.action,
+        "done": result.done,
+        "relative_path": result.relative_path,
+        "destination": printable(result.destination),
+        "detail": result.detail,
+        "review_id": result.review_id,
     }
 
 
-def result_line(one: Reviewed) -> str:
+def result_line(result: Reviewed) -> str:
     """Say in one line what became of an image."""
-    name = f"{one.decision_id} {shown(one.relative_path)}" if one.relative_path else str(one.decision_id)
-    if not one.done:
-        return f"not {PAST[one.action]}: {name}: {printable(one.detail)}"
-    where = f" -> {printable(one.destination)}" if one.destination else ""
-    return f"{PAST[one.action]}: {name}{where}" + (f" ({one.detail})" if one.detail else "")
+    name = f"{result.decision_id} {shown(result.relative_path)}" if result.relative_path else str(result.decision_id)
+    if not result.done:
+        return f"not {PAST[result.action]}: {name}: {printable(result.detail)}"
+    where = f" -> {printable(result.destination)}" if result.destination else ""
+    return f"{PAST[result.action]}: {name}{where}" + (f" ({result.detail})" if result.detail else "")
 
 
 def reasons_in_words(reasons: Mapping[str, int]) -> str:
     """Say how many images there are for which reason."""
     total = sum(reasons.values())
     ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    told = ", ".join(f"{count:,} {shown(reason)}" for reason, count in ranked if reason)  # accepted ones have none
-    return f"{total:,} {'image' if total == 1 else 'images'}" + (f" ({told})" if told else "")
+    words = ", ".join(f"{count:,} {shown(reason)}" for reason, count in ranked if reason)  # accepted ones have none
+    return f"{total:,} {'image' if total == 1 else 'images'}" + (f" ({words})" if words else "")
 
 
 def size_in_words(size_bytes: int) -> str:
@@ -167,7 +167,7 @@ def _why(image: ListedImage) -> str:
     return f"{image.reason}: {image.detail}" if image.detail else image.reason
 
 
-def _told(one: Review) -> str:
-    where = f" -> {shown(one.destination)}" if one.destination else ""
-    why = f": {shown(one.why)}" if one.why else ""
-    return f"{one.reviewed_at[:19]} {PAST[one.action]} by {shown(one.who)}{where}{why}"
+def _told(review: Review) -> str:
+    where = f" -> {shown(review.destination)}" if review.destination else ""
+    why = f": {shown(review.why)}" if review.why else ""
+    return f"{review.reviewed_at[:19]} {PAST[review.action]} by {shown(review.who)}{where}{why}"

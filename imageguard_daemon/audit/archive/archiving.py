@@ -161,10 +161,10 @@ def _sync_names(folder: Path) -> None:
 
 
 def _require_apart(settings: Settings, folder: Path) -> None:
-    wanted = Path(os.path.realpath(folder))
+    target = Path(os.path.realpath(folder))
     for source in settings.sources:
         for place in source.folders:
-            if wanted.is_relative_to(os.path.realpath(place)):
+            if target.is_relative_to(os.path.realpath(place)):
                 raise UsageError(f"{printable(str(folder))} lies in {place}; name a folder outside of it with --to")
 
 

@@ -61,8 +61,8 @@ AND d.id NOT IN (SELECT record_id FROM chain WHERE sequence > :sequence AND reco
 
 def going_query(*, include_quarantined: bool) -> str:
     """Give the question which decisions may leave the log; its parameters are `parameters_of` the end."""
-    kept = "" if include_quarantined else f" AND NOT ({_IN_QUARANTINE})"
-    return f"SELECT d.id FROM decision_records d WHERE d.id <= :decision_records AND {_SETTLED}{kept}"
+    but_for = "" if include_quarantined else f" AND NOT ({_IN_QUARANTINE})"
+    return f"SELECT d.id FROM decision_records d WHERE d.id <= :decision_records AND {_SETTLED}{but_for}"
 
 
 def parameters_of(begin: Anchor, end: Anchor) -> dict[str, int]:

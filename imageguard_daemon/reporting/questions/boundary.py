@@ -59,8 +59,9 @@ def missed_by_little(boundaries: Sequence[Boundary], settings: "Reporting", burs
     So many images as a `burst` has count as one.
     """
     enough = [one for one in boundaries if one.rejected >= settings.min_sample and one.threshold > 0]
-    chances = holm_adjusted([chance_above(one.near, one.rejected, settings.mostly_share, burst) for one in enough])
-    return tuple(Missed(one, chance) for one, chance in zip(enough, chances, strict=True) if chance < ALPHA)
+    single = [chance_above(boundary.near, boundary.rejected, settings.mostly_share, burst) for boundary in enough]
+    judged = zip(enough, holm_adjusted(single), strict=True)
+    return tuple(Missed(boundary, chance) for boundary, chance in judged if chance < ALPHA)
 
 
 def tried(
@@ -70,9 +71,9 @@ def tried(
 
     Only the sources that a finding names are tried, and only where it is not known without another look.
     """
-    missed = [replace(one, accepts=one.boundary.spared, rejects=0) if _is_known(one) else one for one in missed]
-    named = [one for found in _by_name(missed) for one in found[:SOURCES_NAMED]]
-    trials = {one: _Trial(one, keys, measures) for one in named if not _is_known(one)}
+    missed = [replace(miss, accepts=miss.boundary.spared, rejects=0) if _is_known(miss) else miss for miss in missed]
+    named = [miss for misses in _by_name(missed) for miss in misses[:SOURCES_NAMED]]
+    trials = {miss: _Trial(miss, keys, measures) for miss in named if not _is_known(miss)}
     if not trials:
         return tuple(missed)
     chosen = np.any([trial.chosen for trial in trials.values()], axis=0)
@@ -80,7 +81,7 @@ def tried(
         some = batch.where(np.flatnonzero(chosen[batch.keys]))
         for trial in trials.values():
             trial.add(some)
-    return tuple(trials[one].result() if one in trials else one for one in missed)
+    return tuple(trials[miss].result() if miss in trials else miss for miss in missed)
 
 
 def _is_known(missed: Missed) -> bool:
@@ -115,7 +116,7 @@ class _Trial:
     def _judge(self) -> None:
         """Judge many at once: a source has few images of a day, and each call costs as much as some hundred."""
         fields = ("moments", "keys", "flags", "ids", "scores")
-        arrays = [np.concatenate([getattr(one, name) for one in self._waiting]) for name in fields]
+        arrays = [np.concatenate([getattr(batch, name) for batch in self._waiting]) for name in fields]
         self._simulator.add(Batch(0, *arrays))
         self._waiting = []
 
@@ -130,15 +131,15 @@ class _Trial:
 
 def just_below(missed: Iterable[Missed], scope: Scope, settings: "Reporting") -> list[Finding]:
     """Tell of each threshold once, whichever sources have it."""
-    return [_finding(found, scope, settings) for found in _by_name(missed)]
+    return [_finding(misses, scope, settings) for misses in _by_name(missed)]
 
 
 def _by_name(missed: Iterable[Missed]) -> list[list[Missed]]:
     """Give for each threshold the sources that have it, those with most images first."""
     by_name: defaultdict[str, list[Missed]] = defaultdict(list)
-    for one in missed:
-        by_name[one.boundary.name].append(one)
-    return [sorted(found, key=lambda one: (-one.boundary.near, one.boundary.source)) for found in by_name.values()]
+    for miss in missed:
+        by_name[miss.boundary.name].append(miss)
+    return [sorted(misses, key=lambda miss: (-miss.boundary.near, miss.boundary.source)) for misses in by_name.values()]
 
 
 def _finding(missed: Sequence[Missed], scope: Scope, settings: "Reporting") -> Finding:
@@ -146,17 +147,17 @@ def _finding(missed: Sequence[Missed], scope: Scope, settings: "Reporting") -> F
     hidden = len(missed) - len(named)
     more = [f"So do those of {hidden:,} more {'source' if hidden == 1 else 'sources'}."] if hidden else []
     sentence = " ".join((*map(_sentence, named), *more))
-    advice = (_advice(one, scope) for one in named)
-    near = sum(one.boundary.near for one in missed)
-    counted = Tally(sum(one.boundary.rejected for one in missed), {"": near})
-    evidence = evidence_of(counted, settings.mostly_share, min(one.p_value for one in missed))
+    advice = (_advice(miss, scope) for miss in named)
+    near = sum(miss.boundary.near for miss in missed)
+    counted = Tally(sum(miss.boundary.rejected for miss in missed), {"": near})
+    evidence = evidence_of(counted, settings.mostly_share, min(miss.p_value for miss in missed))
     evidence |= {"threshold": named[0].boundary.threshold, "lowered": named[0].lowered, "sources": len(missed)}
-    known = [one for one in missed if one.accepts is not None and one.rejects is not None]
-    if known:
-        evidence["would_accept"] = sum(one.accepts or 0 for one in known)
-        evidence["would_reject"] = sum(one.rejects or 0 for one in known)
+    with_trial = [miss for miss in missed if miss.accepts is not None and miss.rejects is not None]
+    if with_trial:
+        evidence["would_accept"] = sum(miss.accepts or 0 for miss in with_trial)
+        evidence["would_reject"] = sum(miss.rejects or 0 for miss in with_trial)
     look_at = " ".join(("Look at some of them.", *filter(None, advice)))
-    scale = next(one for one in SCALES if one.threshold == name)
+    scale = next(scale for scale in SCALES if scale.threshold == name)
     where = {"source": named[0].boundary.source} if len(missed) == 1 else {}
     where |= {"reason": scale.issue}
     is_one = len(missed) == 1 and named[0].boundary.is_one
@@ -165,35 +166,38 @@ def _finding(missed: Sequence[Missed], scope: Scope, settings: "Reporting") -> F
 
 
 def _sentence(missed: Missed) -> str:
-    one = missed.boundary
-    counted = f"{share(one.near, one.rejected)} images rejected for {one.name.removesuffix('_score')} alone"
-    needed = (
-        f"score {one.threshold * (1 - NEAR_SHARE):g} or more, where {one.threshold:g} is needed"
-        if one.is_one
-        else f"lack at most an eighth of what was needed at their time, mostly {one.threshold:g}"
+    boundary = missed.boundary
+    counted = (
+        f"{share(boundary.near, boundary.rejected)} images rejected for {boundary.name.removesuffix('_score')} alone"
     )
-    return f"Source '{shown(one.source)}': {counted} ({percent(one.near / one.rejected)}) {needed}."
+    needed = (
+        f"score {boundary.threshold * (1 - NEAR_SHARE):g} or more, where {boundary.threshold:g} is needed"
+        if boundary.is_one
+        else f"lack at most an eighth of what was needed at their time, mostly {boundary.threshold:g}"
+    )
+    return f"Source '{shown(boundary.source)}': {counted} ({percent(boundary.near / boundary.rejected)}) {needed}."
 
 
 def _advice(missed: Missed, scope: Scope) -> str:
     """Say what the lower threshold would decide; nothing where it was not tried, or does more harm than good."""
-    one = missed.boundary
+    boundary = missed.boundary
     if missed.accepts is None or missed.rejects is None:
         return ""
     if missed.accepts <= missed.rejects:
         return (
-            f"For source '{shown(one.source)}' no one threshold helps: {missed.lowered:g} would accept "
+            f"For source '{shown(boundary.source)}' no one threshold helps: {missed.lowered:g} would accept "
             f"{missed.accepts:,} of them and reject {missed.rejects:,} others, since its thresholds have changed."
         )
     cost = f", and reject {missed.rejects:,} others" if missed.rejects else ""
     # What only a trial tells may accept others, too: of exposure, the worse score is counted, and the other may decide.
-    images = f"{share(missed.accepts, one.rejected)} of these" if _is_known(missed) else f"{missed.accepts:,} images"
+    of_these = f"{share(missed.accepts, boundary.rejected)} of these"
+    images = of_these if _is_known(missed) else f"{missed.accepts:,} images"
     return f"{_what(missed, scope)} would accept {images} more{cost}."
 
 
 def _what(missed: Missed, scope: Scope) -> str:
     """Give the command that shows what the lower threshold does, in words where none selects the same images."""
-    one, chosen = missed.boundary, selected(scope, {"source": missed.boundary.source})
-    if not _SIMULATED.issuperset(chosen):
-        return f"For source '{shown(one.source)}' {one.name}={missed.lowered:g}"
-    return f"`imageguard-daemon simulate ROOT{options_of(chosen)} --set {one.name}={missed.lowered:g}`"
+    boundary, selection = missed.boundary, selected(scope, {"source": missed.boundary.source})
+    if not _SIMULATED.issuperset(selection):
+        return f"For source '{shown(boundary.source)}' {boundary.name}={missed.lowered:g}"
+    return f"`imageguard-daemon simulate ROOT{options_of(selection)} --set {boundary.name}={missed.lowered:g}`"

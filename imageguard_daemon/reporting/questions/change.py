@@ -66,10 +66,10 @@ class Changed:
 def changes(seen: Patterns, settings: "Reporting") -> list[tuple[Changed, Finding]]:
     """Give what got worse, what explains most first."""
     reported: list[Changed] = []
-    for one in _found(seen, settings):
-        if len(reported) < MAX_REPORTED and _adds(one, reported, seen, settings.min_sample):
-            reported.append(one)
-    return [(one, _finding(one, seen.panel)) for one in reported]
+    for change in _found(seen, settings):
+        if len(reported) < MAX_REPORTED and _adds(change, reported, seen, settings.min_sample):
+            reported.append(change)
+    return [(change, _finding(change, seen.panel)) for change in reported]
 
 
 class _Looked(NamedTuple):
@@ -84,14 +84,14 @@ class _Looked(NamedTuple):
 def _found(seen: Patterns, settings: "Reporting") -> list[Changed]:
     """Give what rose beyond chance for all series of its kind, what explains most first; only so many are looked at."""
     looked = _looked(seen, settings)
-    bounds = [(bound, at, row) for at, one in enumerate(looked) for row, bound in _bounds(one, seen.panel)]
-    found: list[tuple[float, int, int, int, Changed]] = []
-    for bound, at, row in sorted(bounds, key=lambda one: (-one[0], one[1], one[2])):
-        if len(found) >= _LOOKED_AT and -found[_LOOKED_AT - 1][0] > bound:
+    bounds = [(bound, at, row) for at, kind in enumerate(looked) for row, bound in _bounds(kind, seen.panel)]
+    best: list[tuple[float, int, int, int, Changed]] = []
+    for bound, at, row in sorted(bounds, key=lambda bounded: (-bounded[0], bounded[1], bounded[2])):
+        if len(best) >= _LOOKED_AT and -best[_LOOKED_AT - 1][0] > bound:
             break  # nothing that follows explains more
-        if one := _changed(looked[at], row):
-            insort(found, (-one.rise.z, len(one.where), at, row, one), key=lambda each: each[:4])
-    return [one for *_, one in found[:_LOOKED_AT]]
+        if change := _changed(looked[at], row):
+            insort(best, (-change.rise.z, len(change.where), at, row, change), key=lambda ranked: ranked[:4])
+    return [change for *_, change in best[:_LOOKED_AT]]
 
 
 def _looked(seen: Patterns, settings: "Reporting") -> list[_Looked]:
@@ -108,22 +108,22 @@ def _looked(seen: Patterns, settings: "Reporting") -> list[_Looked]:
     return looked
 
 
-def _bounds(one: _Looked, panel: Panel) -> Iterator[tuple[int, float]]:
+def _bounds(kind: _Looked, panel: Panel) -> Iterator[tuple[int, float]]:
     """Give the groups that may have a rise, and what it explains at most."""
-    groups, bounds = one.groups, one.rises.bounds()
+    groups, bounds = kind.groups, kind.rises.bounds()
     alike = _singles(panel, groups.fields)
     for row in np.flatnonzero(np.isfinite(bounds) & ~alike).tolist():
         if _has_names(groups.fields, groups.names[row]):
             yield row, float(bounds[row])
 
 
-def _changed(one: _Looked, row: int) -> Changed | None:
-    groups, rise = one.groups, one.rises.of(row, one.series)
-    if rise is None or rise.chance * one.series >= ALPHA:
+def _changed(kind: _Looked, row: int) -> Changed | None:
+    groups, rise = kind.groups, kind.rises.of(row, kind.series)
+    if rise is None or rise.chance * kind.series >= ALPHA:
         return None
     where = dict(zip(groups.fields, groups.names[row], strict=True))
-    rise = replace(rise, chance=rise.chance * one.series)
-    return Changed(where, groups.of_stream == row, rise, one.series, float(one.factors[row]))
+    rise = replace(rise, chance=rise.chance * kind.series)
+    return Changed(where, groups.of_stream == row, rise, kind.series, float(kind.factors[row]))
 
 
 def _singles(panel: Panel, fields: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -143,67 +143,67 @@ def _has_names(fields: Sequence[str], name: Sequence[str]) -> bool:
     return all(value or of in {"class", "source"} for of, value in zip(fields, name, strict=True))
 
 
-def _adds(one: Changed, reported: Sequence[Changed], seen: Patterns, least: int) -> bool:
+def _adds(change: Changed, reported: Sequence[Changed], seen: Patterns, least: int) -> bool:
     """Check whether it says something that those reported do not: what is left without their streams rose as well."""
-    at_that_time = [each for each in reported if _overlap(one.rise, each.rise)]
+    at_that_time = [other for other in reported if _overlap(change.rise, other.rise)]
     if not at_that_time:
         return True
-    if any(not each.where for each in at_that_time):  # all images: then what rose more than they did is more
-        return _rose_more(one, seen)
-    left = one.chosen.copy()
-    for each in at_that_time:
-        left &= ~each.chosen
+    if any(not other.where for other in at_that_time):  # all images: then what rose more than they did is more
+        return _rose_more(change, seen)
+    left = change.chosen.copy()
+    for other in at_that_time:
+        left &= ~other.chosen
     if not left.any():
         return False
     images, rejected = (part[left].sum(axis=0, keepdims=True) for part in (seen.panel.images, seen.panel.rejected))
-    [again] = Rises(images, rejected, seen.scatter, np.array([one.factor]), least=least).find()
-    return again is not None and again.chance * one.series < ALPHA and _overlap(again, one.rise)
+    [again] = Rises(images, rejected, seen.scatter, np.array([change.factor]), least=least).find()
+    return again is not None and again.chance * change.series < ALPHA and _overlap(again, change.rise)
 
 
-def _rose_more(one: Changed, seen: Patterns) -> bool:
+def _rose_more(change: Changed, seen: Patterns) -> bool:
     """Check whether a group is clearly worse at its time than all others are then."""
-    begin, end = one.rise.begin, one.rise.end
-    ours, others = (seen.panel.tally(chosen, begin, end) for chosen in (one.chosen, ~one.chosen))
+    begin, end = change.rise.begin, change.rise.end
+    ours, others = (seen.panel.tally(chosen, begin, end) for chosen in (change.chosen, ~change.chosen))
     if not others.total or ours.rate < CLEARLY_HIGHER * others.rate:
         return False
-    images = seen.panel.images[one.chosen, begin:end].sum(axis=0, keepdims=True)
+    images = seen.panel.images[change.chosen, begin:end].sum(axis=0, keepdims=True)
     effect = float(seen.scatter.effects(images, np.array([others.rate]))[0])
     chance = chance_with_scatter((ours.rejected, ours.total), (others.rejected, others.total), effect)
-    return chance * one.series < ALPHA
+    return chance * change.series < ALPHA
 
 
-def _overlap(one: Rise, other: Rise) -> bool:
-    return one.begin < other.end and other.begin < one.end
+def _overlap(rise: Rise, other: Rise) -> bool:
+    return rise.begin < other.end and other.begin < rise.end
 
 
-def _finding(one: Changed, panel: Panel) -> Finding:
-    rows = [part[one.chosen].sum(axis=0) for part in (panel.images, panel.rejected)]
-    rise = with_drift(one.rise, rows[0], rows[1])
+def _finding(change: Changed, panel: Panel) -> Finding:
+    rows = [part[change.chosen].sum(axis=0) for part in (panel.images, panel.rejected)]
+    rise = with_drift(change.rise, rows[0], rows[1])
     slots = panel.slots
-    within = panel.tally(one.chosen, rise.begin, rise.end)
-    before, after = panel.tally(one.chosen, 0, rise.begin), panel.tally(one.chosen, rise.end)
+    within = panel.tally(change.chosen, rise.begin, rise.end)
+    before, after = panel.tally(change.chosen, 0, rise.begin), panel.tally(change.chosen, rise.end)
     outside = Tally(before.total + after.total, {"": before.rejected + after.rejected})
     lasts = rise.end == slots.number
-    what = "_and_".join(one.where) or "all"
+    what = "_and_".join(change.where) or "all"
     moments = {"since": slots.begin(rise.begin)} | ({} if lasts else {"until": slots.begin(rise.end)})
     compared = {"others_total": outside.total, "others_rejected": outside.rejected, "others_rate": outside.rate}
     evidence = evidence_of(within, outside.rate, rise.chance) | compared | moments
     return Finding(
         f"{what}_got_worse",
-        subject_of(one.where) if len(one.where) != 1 else next(iter(one.where.values())),
-        _sentence(one, rise, (within, outside), panel),
-        f"{_LOOK_AT[next(iter(one.where), '')]} {ADVICE.get(within.top_reason, '')}".strip(),
+        subject_of(change.where) if len(change.where) != 1 else next(iter(change.where.values())),
+        _sentence(change, rise, (within, outside), panel),
+        f"{_LOOK_AT[next(iter(change.where), '')]} {ADVICE.get(within.top_reason, '')}".strip(),
         evidence,
-        one.where,
+        change.where,
     )
 
 
-def _sentence(one: Changed, rise: Rise, counts: tuple[Tally, Tally], panel: Panel) -> str:
+def _sentence(change: Changed, rise: Rise, counts: tuple[Tally, Tally], panel: Panel) -> str:
     within, outside = counts
-    slots, group = panel.slots, group_in_words(one.where)
+    slots, group = panel.slots, group_in_words(change.where)
     excess = f"{within.rejected - within.total * outside.rate:,.0f} more than expected"
     if rise.drifts:
-        last = panel.tally(one.chosen, max(rise.begin, slots.number - max((slots.number - rise.begin) // 4, 2)))
+        last = panel.tally(change.chosen, max(rise.begin, slots.number - max((slots.number - rise.begin) // 4, 2)))
         return (
             f"{group}: more and more are rejected since {spoken(slots, rise.begin)}, {percent(last.rate)} of the last "
             f"{last.total:,}, {reason_in_words(within)}; before, {percent(outside.rate)} of {outside.total:,}. That is "
@@ -232,7 +232,7 @@ def times_of(slots: Slots) -> Shows:
 def more_near_thresholds(seen: Patterns, settings: "Reporting", changed: Sequence[Changed]) -> list[Finding]:
     """Tell where more and more images lie near a threshold: what comes next is a change of the rate."""
     reported: list[Finding] = []
-    taken = [one.chosen for one in changed]
+    taken = [change.chosen for change in changed]
     for fields in _NEAR_GROUPS:
         groups = seen.panel.groups(*fields)
         if fields and len(groups) < 2:
@@ -243,7 +243,8 @@ def more_near_thresholds(seen: Patterns, settings: "Reporting", changed: Sequenc
         for number, rise in enumerate(looked.find(looked_at)):
             chosen = groups.of_stream == number
             lasts = rise is not None and rise.end == seen.panel.slots.number
-            if rise and lasts and rise.chance * looked_at < ALPHA and not any((chosen & each).any() for each in taken):
+            is_told = any((chosen & streams).any() for streams in taken)
+            if rise and lasts and rise.chance * looked_at < ALPHA and not is_told:
                 taken.append(chosen)
                 where = dict(zip(fields, groups.names[number], strict=True))
                 reported.append(_more_near(where, rise, (images[number], near[number]), seen, rise.chance * looked_at))

@@ -55,16 +55,17 @@ class _Found(NamedTuple):
 def cycles(seen: Patterns, settings: "Reporting") -> list[Finding]:
     """Give the times that are worse again and again, for all images or for a group, each cause once."""
     sources = seen.series("source")
-    times = [
-        one._replace(scatter=scatter_of(sources.images[:, ~one.slots], sources.rejected[:, ~one.slots]))
-        for one in recurring(seen.panel.slots)
-    ]
-    found = sorted(_found(seen, times, settings.min_sample), key=lambda one: -one.z) if times else []
+    times = []
+    for time in recurring(seen.panel.slots):
+        others = ~time.slots
+        scatter = scatter_of(sources.images[:, others], sources.rejected[:, others])
+        times.append(time._replace(scatter=scatter))
+    candidates = sorted(_found(seen, times, settings.min_sample), key=lambda cycle: -cycle.z) if times else []
     reported: list[_Found] = []
-    for one in found:
-        if not any((one.chosen & each.chosen).any() for each in reported):
-            reported.append(one)
-    return [_finding(one, seen) for one in reported]
+    for cycle in candidates:
+        if not any((cycle.chosen & other.chosen).any() for other in reported):
+            reported.append(cycle)
+    return [_finding(cycle, seen) for cycle in reported]
 
 
 def recurring(slots: Slots) -> list[Recurring]:
@@ -74,17 +75,18 @@ def recurring(slots: Slots) -> list[Recurring]:
     weekdays = (days + 3) % 7  # 1 January 1970 was a Thursday
     if slots.seconds == _DAY_SECONDS:
         weeks = (days + 3) // 7
-        made = [Recurring(f"on {name}s", weekdays == at, weeks) for at, name in enumerate(_DAYS)]
-        made.append(Recurring("at weekends", weekdays >= 5, weeks))
+        times = [Recurring(f"on {name}s", weekdays == at, weeks) for at, name in enumerate(_DAYS)]
+        times.append(Recurring("at weekends", weekdays >= 5, weeks))
     elif slots.seconds == _HOUR_SECONDS:
         hours = begins % _DAY_SECONDS // _HOUR_SECONDS
-        spans = [(first, length) for length in (1, 4) for first in range(0, 24, length)]
-        made = [
-            Recurring(f"from {a:02}:00 to {a + n:02}:00 UTC", (hours >= a) & (hours < a + n), days) for a, n in spans
+        spans = [(first, first + length) for length in (1, 4) for first in range(0, 24, length)]
+        times = [
+            Recurring(f"from {first:02}:00 to {after:02}:00 UTC", (hours >= first) & (hours < after), days)
+            for first, after in spans
         ]
     else:
-        made = []
-    return [one for one in made if len(np.unique(one.turns[one.slots])) >= _MIN_TURNS]
+        times = []
+    return [time for time in times if len(np.unique(time.turns[time.slots])) >= _MIN_TURNS]
 
 
 def _found(seen: Patterns, times: Sequence[Recurring], least: int) -> Iterator[_Found]:
@@ -95,8 +97,8 @@ def _found(seen: Patterns, times: Sequence[Recurring], least: int) -> Iterator[_
         looked_at = len(_GROUPS) * len(times) * int((series.images.sum(axis=1) >= 2 * least).sum())
         for number, name in enumerate(series.groups.names):
             if (fields == () or any(name)) and series.rejected[number].sum() >= _MIN_BURSTS:
-                made = (_judged(series, number, time, least) for time in times)
-                best = max(filter(None, made), key=lambda one: one[0], default=None)
+                judged = (_judged(series, number, time, least) for time in times)
+                best = max(filter(None, judged), key=lambda result: result[0], default=None)
                 if best and best[1] * looked_at < ALPHA:
                     where = dict(zip(fields, name, strict=True))
                     chosen = series.groups.of_stream == number
@@ -112,7 +114,8 @@ def _judged(series: Series, number: int, time: Recurring, least: int) -> tuple[f
     pooled = rejected.sum() / images.sum()
     size = (images[time.slots] ** 2).sum() / n
     effect = float(series.factors[number] * time.scatter.effect_of(size, pooled))
-    z = (y / n - other_y / others) / (pooled * (1 - pooled) * effect * (1 / n + 1 / others)) ** 0.5
+    variance = pooled * (1 - pooled) * effect * (1 / n + 1 / others)
+    z = (y / n - other_y / others) / variance**0.5
     if y < _MIN_BURSTS * effect or not _recurs(images, rejected, time, other_y / others):
         return None
     chance = chance_with_scatter((y, n), (other_y, others), effect)
@@ -123,28 +126,30 @@ def _recurs(images: npt.NDArray[np.float64], rejected: npt.NDArray[np.float64], 
     """Check whether it is worse in most turns that have images then, and in three at least."""
     turns = np.unique(time.turns[time.slots], return_inverse=True)[1]
     n, y = (np.bincount(turns, part[time.slots]) for part in (images, rejected))
-    worse, had = np.count_nonzero(y[n > 0] > rate * n[n > 0]), np.count_nonzero(n)
-    return bool(worse >= _MIN_TURNS and worse >= _MOSTLY * had)
+    had_images = n > 0
+    is_worse = y[had_images] > rate * n[had_images]
+    worse = np.count_nonzero(is_worse)
+    return bool(worse >= _MIN_TURNS and worse >= _MOSTLY * np.count_nonzero(had_images))
 
 
-def _finding(one: _Found, seen: Patterns) -> Finding:
-    panel, slots = seen.panel, np.flatnonzero(one.time.slots)
-    tallies = [panel.tally(one.chosen, at, at + 1) for at in slots.tolist()]
+def _finding(cycle: _Found, seen: Patterns) -> Finding:
+    panel, slots = seen.panel, np.flatnonzero(cycle.time.slots)
+    tallies = [panel.tally(cycle.chosen, at, at + 1) for at in slots.tolist()]
     reasons: dict[str, int] = {}
-    for each in tallies:
-        for reason, images in each.reasons.items():
+    for tally in tallies:
+        for reason, images in tally.reasons.items():
             reasons[reason] = reasons.get(reason, 0) + images
-    within, whole = Tally(sum(each.total for each in tallies), reasons), panel.tally(one.chosen)
+    within, whole = Tally(sum(tally.total for tally in tallies), reasons), panel.tally(cycle.chosen)
     others = Tally(whole.total - within.total, {"": whole.rejected - within.rejected})
     excess = within.rejected - within.total * others.rate
     sentence = (
-        f"{group_in_words(one.where)}: {one.time.name}, {percent(within.rate)} of {within.total:,} images are "
+        f"{group_in_words(cycle.where)}: {cycle.time.name}, {percent(within.rate)} of {within.total:,} images are "
         f"rejected, {reason_in_words(within)}; else, {percent(others.rate)} of {others.total:,}. That is "
         f"{excess:,.0f} more than expected."
     )
     compared = {"others_total": others.total, "others_rejected": others.rejected, "others_rate": others.rate}
     newest = datetime.fromtimestamp(panel.slots.begin(int(slots[-1])), UTC)
     look_at = f"Look at who and what delivers then, and at the light; the last such time was {newest:%Y-%m-%d}."
-    evidence = evidence_of(within, others.rate, one.chance) | compared
+    evidence = evidence_of(within, others.rate, cycle.chance) | compared
     shows = times_of(panel.slots)
-    return Finding("recurs", subject_of(one.where), sentence, look_at, evidence, one.where, shows=shows)
+    return Finding("recurs", subject_of(cycle.where), sentence, look_at, evidence, cycle.where, shows=shows)

@@ -70,10 +70,10 @@ def differing(seen: Patterns, settings: "Reporting") -> Iterator[tuple[Different
     """Give the groups that differ, what explains most first."""
     search = _Search(seen, settings.min_sample)
     for _ in range(MAX_REPORTED):
-        one = search.next()
-        if one is None:
+        group = search.next()
+        if group is None:
             return
-        yield one, _finding(one, seen, settings)
+        yield group, _finding(group, seen, settings)
 
 
 class _Candidates:
@@ -85,9 +85,8 @@ class _Candidates:
         self.groups = groups
         series = seen.series(*groups.fields)
         self.effects = series.effects * series.factors
-        self.allowed = np.array(
-            [all(name or of == "class" for name, of in zip(one, groups.fields, strict=True)) for one in groups.names]
-        )
+        are_named = (zip(names, groups.fields, strict=True) for names in groups.names)
+        self.allowed = np.array([all(name or field == "class" for name, field in pairs) for pairs in are_named])
 
 
 class _Search:
@@ -101,21 +100,21 @@ class _Search:
         self._alive = np.ones(len(panel.streams), bool)
         self._told: list[Different] = []
         singles = [panel.groups(name) for name in FIELDS]
-        self._kinds = [_Candidates(one, seen) for one in singles if len(one) > 1]
-        several = {one.fields[0] for one in singles if len(one) > 1}
+        self._kinds = [_Candidates(group, seen) for group in singles if len(group) > 1]
+        several = {group.fields[0] for group in singles if len(group) > 1}
         pairs = (panel.groups(*pair) for pair in PAIRS if several.issuperset(pair))
-        self._kinds += [_Candidates(one, seen) for one in pairs]
-        for one in self._kinds:
-            one.looked_at = len(self._kinds) * int((one.groups.sums(self._images) >= least).sum())
+        self._kinds += [_Candidates(kind, seen) for kind in pairs]
+        for kind in self._kinds:
+            kind.looked_at = len(self._kinds) * int((kind.groups.sums(self._images) >= least).sum())
         self._degrees = seen.scatter.degrees
 
     def next(self) -> Different | None:
         """Give the group that differs most, and set it aside."""
         images, rejected = self._images * self._alive, self._rejected * self._alive
         whole = (images.sum(), rejected.sum())
-        found = sorted(self._promising(images, rejected, whole), key=lambda one: -one[0])[:_LOOKED_AT]
-        made = (self._different(kind, number, images, rejected) for kind, number in self._simplest_first(found))
-        best = next((one for one in made if one.chance < ALPHA), None)
+        promising = sorted(self._promising(images, rejected, whole), key=lambda one: -one[0])[:_LOOKED_AT]
+        groups = (self._different(kind, number, images, rejected) for kind, number in self._simplest_first(promising))
+        best = next((one for one in groups if one.chance < ALPHA), None)
         if best is not None:
             self._alive &= ~best.chosen
             self._told.append(best)
@@ -135,12 +134,17 @@ class _Search:
             is_unlike &= (n >= self._least) & (others >= self._least) & (z >= _PROMISING)
             yield from ((float(z[number]), at, number) for number in np.flatnonzero(is_unlike).tolist())
 
-    def _simplest_first(self, found: Sequence[tuple[float, int, int]]) -> Iterator[tuple[_Candidates, int]]:
-        if found:
-            close = [one for one in found if one[0] >= _CLOSE * found[0][0]]
-            first = min(close, key=lambda one: (len(self._kinds[one[1]].groups.fields), one[1], -one[0]))
-            for _, kind, number in (first, *(one for one in found if one is not first)):
+    def _simplest_first(self, promising: Sequence[tuple[float, int, int]]) -> Iterator[tuple[_Candidates, int]]:
+        if promising:
+            close = [candidate for candidate in promising if candidate[0] >= _CLOSE * promising[0][0]]
+            first = min(close, key=self._simplicity)
+            others = (candidate for candidate in promising if candidate is not first)
+            for _, kind, number in (first, *others):
                 yield self._kinds[kind], number
+
+    def _simplicity(self, candidate: tuple[float, int, int]) -> tuple[int, int, float]:
+        z, kind, _ = candidate
+        return len(self._kinds[kind].groups.fields), kind, -z
 
     def _different(self, kind: _Candidates, number: int, images: Counts, rejected: Counts) -> Different:
         whole = kind.groups.of_stream == number
@@ -151,67 +155,67 @@ class _Search:
         chance = with_doubt(chance, self._degrees) * kind.looked_at
         where = dict(zip(kind.groups.fields, kind.groups.names[number], strict=True))
         counts = (int(n), int(y), int(others), int(other_y))
-        apart_from = tuple(one.where for one in self._told if (one.chosen & whole).any())
+        apart_from = tuple(group.where for group in self._told if (group.chosen & whole).any())
         return Different(where, chosen, *counts, min(1.0, chance), float(kind.effects[number]), apart_from)
 
 
-def _finding(one: Different, seen: Patterns, settings: "Reporting") -> Finding:
-    tally = seen.panel.tally(one.chosen)
+def _finding(different: Different, seen: Patterns, settings: "Reporting") -> Finding:
+    tally = seen.panel.tally(different.chosen)
     limits = {"class": settings.class_rate_limit, "source": settings.rejection_rate_limit}
-    limit = limits.get("".join(one.where))
-    above = limit is not None and chance_above(tally.rejected, tally.total, limit, one.effect) < DOUBT
+    limit = limits.get("".join(different.where))
+    above = limit is not None and chance_above(tally.rejected, tally.total, limit, different.effect) < DOUBT
     kind = {"class": "class_consistently_rejected", "source": "source_high_rejection_rate"} if above else {}
-    others = Tally(one.others_total, {"": one.others_rejected})
-    name = kind.get(next(iter(one.where)), "differs_from_others")
-    subject = subject_of(one.where) if name == "differs_from_others" else next(iter(one.where.values()))
-    excess = one.rejected - one.total * others.rate
-    group = f"{group_in_words(one.where)}{_apart_from(one)}"
+    others = Tally(different.others_total, {"": different.others_rejected})
+    name = kind.get(next(iter(different.where)), "differs_from_others")
+    subject = subject_of(different.where) if name == "differs_from_others" else next(iter(different.where.values()))
+    excess = different.rejected - different.total * others.rate
+    group = f"{group_in_words(different.where)}{_apart_from(different)}"
     return Finding(
         name,
         subject,
-        f"{group}: {_counted(tally, one, others)}, {excess:,.0f} more than expected.",
-        _look_at(one, tally, seen),
-        evidence_of(tally, others.rate, one.chance)
+        f"{group}: {_counted(tally, different, others)}, {excess:,.0f} more than expected.",
+        _look_at(different, tally, seen),
+        evidence_of(tally, others.rate, different.chance)
         | {
             "excess": excess,
             "others_total": others.total,
             "others_rejected": others.rejected,
             "others_rate": others.rate,
         },
-        one.where,
-        example_id=seen.example_of(one.chosen),
+        different.where,
+        example_id=seen.example_of(different.chosen),
     )
 
 
-def _look_at(one: Different, tally: Tally, seen: Patterns) -> str:
-    if len(one.where) > 1:
+def _look_at(group: Different, tally: Tally, seen: Patterns) -> str:
+    if len(group.where) > 1:
         return f"{_OF_PAIR}{advice_on_reason(tally)}"
-    [(field, name)] = one.where.items()
+    [(field, name)] = group.where.items()
     if field not in {"class", "source"}:
         return LOOK_AT[field]
-    source = _same_source(one, seen) if field == "class" else None
-    return advice_on((field, name), tally, one.effect, seen, source)
+    source = _same_source(group, seen) if field == "class" else None
+    return advice_on((field, name), tally, group.effect, seen, source)
 
 
-def _same_source(one: Different, seen: Patterns) -> str | None:
+def _same_source(group: Different, seen: Patterns) -> str | None:
     """Give the source, one of several, that delivers this class alone and no other."""
     groups = seen.panel.groups("source")
-    numbers = np.unique(groups.of_stream[one.chosen])
-    is_same = len(numbers) == 1 < len(groups) and np.array_equal(groups.of_stream == numbers[0], one.chosen)
+    numbers = np.unique(groups.of_stream[group.chosen])
+    is_same = len(numbers) == 1 < len(groups) and np.array_equal(groups.of_stream == numbers[0], group.chosen)
     return groups.names[int(numbers[0])][0] if is_same else None
 
 
-def _apart_from(one: Different) -> str:
+def _apart_from(group: Different) -> str:
     """Say what was reported before and is not counted again."""
-    return f", apart from {named_in_words(one.apart_from)}" if one.apart_from else ""
+    return f", apart from {named_in_words(group.apart_from)}" if group.apart_from else ""
 
 
-def _counted(tally: Tally, one: Different, others: Tally) -> str:
+def _counted(tally: Tally, group: Different, others: Tally) -> str:
     text = rejected_in_words(tally) if tally.rejected else f"none of {tally.total:,} images was rejected"
-    if one.rejected == tally.rejected:
+    if group.rejected == tally.rejected:
         return f"{text}; other images: {percent(others.rate)} of {others.total:,}"
     return (
-        f"{text}; by the thresholds of most images {share(one.rejected, one.total)} would be, of others "
+        f"{text}; by the thresholds of most images {share(group.rejected, group.total)} would be, of others "
         f"{percent(others.rate)} of {others.total:,}"
     )
 

@@ -79,37 +79,38 @@ def mostly_rejected_sources(seen: Patterns, settings: "Reporting") -> list[Findi
     """Tell which sources lose most of their images to one reason that is a matter of thresholds, and others do not."""
     limit, sources = settings.mostly_share, seen.panel.tallies("source")
     judged = {
-        name: Tally(one.total, {one.top_reason: one.reasons[one.top_reason]})
-        for name, one in large_enough(sources, settings.min_sample).items()
-        if one.total >= MIN_OF_A_SOURCE and one.top_reason in OF_THRESHOLDS
+        name: Tally(tally.total, {tally.top_reason: tally.reasons[tally.top_reason]})
+        for name, tally in large_enough(sources, settings.min_sample).items()
+        if tally.total >= MIN_OF_A_SOURCE and tally.top_reason in OF_THRESHOLDS
     }
     effects = seen.effects_at(limit, "source")
     chances = _chances(judged, limit, effects)
     return [
-        _mostly_rejected(name, one, evidence_of(one, limit, chance), seen)
-        for (name, one), chance in zip(judged.items(), chances, strict=True)
+        _mostly_rejected(name, tally, evidence_of(tally, limit, chance), seen)
+        for (name, tally), chance in zip(judged.items(), chances, strict=True)
         if chance < DOUBT
-        and wilson_interval(one.rejected / effects[name,], one.total / effects[name,])[0] > limit
-        and (len(sources) == 1 or _more_than_others(one, seen.panel.overall, effects[name,]))
+        and wilson_interval(tally.rejected / effects[name,], tally.total / effects[name,])[0] > limit
+        and (len(sources) == 1 or _more_than_others(tally, seen.panel.overall, effects[name,]))
     ]
 
 
 def _chances(judged: Mapping[str, Tally], limit: float, effects: Mapping[tuple[str, ...], float]) -> list[float]:
     """Give the corrected probability that each is above a limit by chance alone."""
-    return holm_adjusted([chance_above(one.rejected, one.total, limit, effects[name,]) for name, one in judged.items()])
+    single = (chance_above(tally.rejected, tally.total, limit, effects[name,]) for name, tally in judged.items())
+    return holm_adjusted(list(single))
 
 
-def _more_than_others(one: Tally, overall: Tally, effect: float) -> bool:
+def _more_than_others(tally: Tally, overall: Tally, effect: float) -> bool:
     """Where all sources are alike, what is told of all says it."""
-    others = Tally(overall.total - one.total, {"": overall.reasons[one.top_reason] - one.rejected})
-    chance = chance_with_scatter((one.rejected, one.total), (others.rejected, others.total), effect)
-    return chance < ALPHA and one.rate >= CLEARLY_HIGHER * others.rate
+    others = Tally(overall.total - tally.total, {"": overall.reasons[tally.top_reason] - tally.rejected})
+    chance = chance_with_scatter((tally.rejected, tally.total), (others.rejected, others.total), effect)
+    return chance < ALPHA and tally.rate >= CLEARLY_HIGHER * others.rate
 
 
-def _mostly_rejected(name: str, one: Tally, evidence: dict[str, float], seen: Patterns) -> Finding:
+def _mostly_rejected(name: str, tally: Tally, evidence: dict[str, float], seen: Patterns) -> Finding:
     what = f"Source '{shown(name)}': " if seen.of_a_log else ""
-    reason = one.top_reason
-    counted = f"{share(one.rejected, one.total)} images ({percent(one.rate)})"
+    reason = tally.top_reason
+    counted = f"{share(tally.rejected, tally.total)} images ({percent(tally.rate)})"
     look_at = images_or_thresholds("source", name, reason, seen)
     sentence = f"{what}{counted} were rejected for one reason, {shown(reason)}."
     groups = seen.panel.groups("source")
@@ -150,51 +151,51 @@ def _calibrate(seen: Patterns, **where: str) -> str:
     return f"`imageguard-daemon calibrate --log ROOT{options_of(asked)}`"
 
 
-def advice_on(group: tuple[str, str], one: Tally, effect: float, seen: Patterns, source: str | None = None) -> str:
+def advice_on(group: tuple[str, str], tally: Tally, effect: float, seen: Patterns, source: str | None = None) -> str:
     """Say what to look at where a source or a class is rejected more often than others, or than its limit.
 
     `source` is the one that delivers this class and nothing else: it has the thresholds.
     """
     field, _ = group
     learned = f" A{_LEARNED}" if field == "class" else ""
-    if _may_not_fit(one, effect):
+    if _may_not_fit(tally, effect):
         theirs = group if source is None else ("source", source)
-        return f"{images_or_thresholds(*theirs, one.top_reason, seen)}{learned}"
-    return f"{LOOK_AT[field]}{advice_on_reason(one)}"
+        return f"{images_or_thresholds(*theirs, tally.top_reason, seen)}{learned}"
+    return f"{LOOK_AT[field]}{advice_on_reason(tally)}"
 
 
-def advice_on_reason(one: Tally) -> str:
+def advice_on_reason(tally: Tally) -> str:
     """Say what to look at for the reason behind most rejections, with a space before it; nothing if there is none."""
-    is_most = one.rejected and one.reasons[one.top_reason] * 2 > one.rejected
-    return f" {ADVICE[one.top_reason]}" if is_most and one.top_reason in ADVICE else ""
+    is_most = tally.rejected and tally.reasons[tally.top_reason] * 2 > tally.rejected
+    return f" {ADVICE[tally.top_reason]}" if is_most and tally.top_reason in ADVICE else ""
 
 
-def _may_not_fit(one: Tally, effect: float) -> bool:
+def _may_not_fit(tally: Tally, effect: float) -> bool:
     """Check whether so many of many images are rejected for reasons of thresholds that these may not fit them."""
-    bad = sum(images for reason, images in one.reasons.items() if reason in OF_THRESHOLDS)
-    is_theirs = one.total >= MIN_OF_A_SOURCE and one.top_reason in OF_THRESHOLDS
-    return is_theirs and wilson_interval(bad / effect, one.total / effect)[0] > _MAY_NOT_FIT
+    bad = sum(images for reason, images in tally.reasons.items() if reason in OF_THRESHOLDS)
+    is_theirs = tally.total >= MIN_OF_A_SOURCE and tally.top_reason in OF_THRESHOLDS
+    return is_theirs and wilson_interval(bad / effect, tally.total / effect)[0] > _MAY_NOT_FIT
 
 
 def lone_classes(seen: Patterns, settings: "Reporting") -> list[Finding]:
     """Tell that a class is consistently rejected where there are too few others to compare with."""
     classes, limit, everything = seen.panel.tallies("class"), settings.class_rate_limit, seen.panel.overall
     lone = {
-        name: one
-        for name, one in large_enough(classes, settings.min_sample).items()
-        if name and everything.total - one.total < settings.min_sample
+        name: tally
+        for name, tally in large_enough(classes, settings.min_sample).items()
+        if name and everything.total - tally.total < settings.min_sample
     }
     effects = seen.effects_at(limit, "class")
     return [
         Finding(
             "class_consistently_rejected",
             name,
-            f"{group_in_words({'class': name})}: {rejected_in_words(one)}; the limit is {limit_percent(limit)}.",
-            advice_on(("class", name), one, effects[name,], seen),
-            evidence_of(one, limit, chance),
+            f"{group_in_words({'class': name})}: {rejected_in_words(tally)}; the limit is {limit_percent(limit)}.",
+            advice_on(("class", name), tally, effects[name,], seen),
+            evidence_of(tally, limit, chance),
             {"class": name},
         )
-        for (name, one), chance in zip(lone.items(), _chances(lone, limit, effects), strict=True)
+        for (name, tally), chance in zip(lone.items(), _chances(lone, limit, effects), strict=True)
         if chance < ALPHA
     ]
 
@@ -208,12 +209,12 @@ def dominating_reasons(seen: Patterns, settings: "Reporting") -> list[Finding]:
     groups = panel.groups("class", "source", "camera")
     effect = _effect_of_share(seen, groups.sums(panel.rejected), panel.rejected_for(reason, groups))
     chance = chance_above(overall.reasons[reason], overall.rejected, settings.mostly_share, effect)
-    one = Tally(overall.rejected, {reason: overall.reasons[reason]})
+    tally = Tally(overall.rejected, {reason: overall.reasons[reason]})
     if chance >= DOUBT:
         return []
-    sentence = f"{share(one.rejected, one.total)} rejections ({percent(one.rate)}) are for {shown(reason)}."
+    sentence = f"{share(tally.rejected, tally.total)} rejections ({percent(tally.rate)}) are for {shown(reason)}."
     look_at = ADVICE.get(reason, "Look at these images.")
-    evidence = evidence_of(one, settings.mostly_share, chance)
+    evidence = evidence_of(tally, settings.mostly_share, chance)
     return [Finding(f"mostly_{reason}", reason, sentence, look_at, evidence, {"reason": reason})]
 
 
@@ -227,12 +228,12 @@ def arriving_again(seen: Patterns, settings: "Reporting") -> list[Finding]:
     """Tell which sources send what was there before."""
     enough = large_enough(seen.panel.tallies("source"), settings.min_sample)
     limit = settings.duplicate_share_limit
-    again = {name: Tally(one.total, {"": one.duplicates}) for name, one in enough.items()}
+    again = {name: Tally(tally.total, {"": tally.duplicates}) for name, tally in enough.items()}
     # By the hour nobody counts what came again; a burst that shares its verdict came together, and comes so again.
     bursts: dict[tuple[str, ...], float] = {(name,): seen.scatter.burst for name in again}
     return [
-        _arriving_again(name, one, limit, chance)
-        for (name, one), chance in zip(again.items(), _chances(again, limit, bursts), strict=True)
+        _arriving_again(name, tally, limit, chance)
+        for (name, tally), chance in zip(again.items(), _chances(again, limit, bursts), strict=True)
         if chance < ALPHA
     ]
 

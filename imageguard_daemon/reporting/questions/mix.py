@@ -43,11 +43,11 @@ class _Found(NamedTuple):
 def reasons_changed(seen: Patterns, settings: "Reporting", changed: Sequence[Changed]) -> list[Finding]:
     """Give the reasons that took the place of others, each cause once."""
     reported: list[_Found] = []
-    for one in sorted(_found(seen, settings.min_sample), key=lambda each: -each.rise.z):
-        before = (*(each.chosen for each in reported), *(each.chosen for each in changed))
-        if not any((one.chosen & chosen).any() for chosen in before):
-            reported.append(one)
-    return [_finding(one, seen) for one in reported]
+    for shift in sorted(_found(seen, settings.min_sample), key=lambda shift: -shift.rise.z):
+        before = (*(other.chosen for other in reported), *(other.chosen for other in changed))
+        if not any((shift.chosen & chosen).any() for chosen in before):
+            reported.append(shift)
+    return [_finding(shift, seen) for shift in reported]
 
 
 def _found(seen: Patterns, least: int) -> Iterator[_Found]:
@@ -64,15 +64,15 @@ def _found(seen: Patterns, least: int) -> Iterator[_Found]:
                 if rise and rise.chance * looked_at < ALPHA:
                     where = dict(zip(fields, series.groups.names[number], strict=True))
                     chosen = series.groups.of_stream == number
-                    one = _Found(rise, rise.chance * looked_at, where, chosen, reason)
-                    if _is_worse(one, panel):
-                        yield one
+                    shift = _Found(rise, rise.chance * looked_at, where, chosen, reason)
+                    if _is_worse(shift, panel):
+                        yield shift
 
 
-def _is_worse(one: _Found, panel: Panel) -> bool:
+def _is_worse(shift: _Found, panel: Panel) -> bool:
     """Check whether the reason did not merely lose the company of others."""
-    within, outside = one.within(panel), one.outside(panel)
-    of_all = (each.reasons.get(one.reason, 0) / max(each.total, 1) for each in (within, outside))
+    within, outside = shift.within(panel), shift.outside(panel)
+    of_all = (tally.reasons.get(shift.reason, 0) / max(tally.total, 1) for tally in (within, outside))
     return not _is_clear(outside.rate, within.rate) or _is_clear(*of_all)
 
 
@@ -80,24 +80,24 @@ def _is_clear(rate: float, other: float) -> bool:
     return bool(is_clear(np.array(rate), np.array(other)))
 
 
-def _finding(one: _Found, seen: Patterns) -> Finding:
-    panel, rise = seen.panel, one.rise
-    within, outside = one.within(panel), one.outside(panel)
-    now = Tally(within.rejected, {one.reason: within.reasons[one.reason]})
-    then = outside.reasons.get(one.reason, 0) / max(outside.rejected, 1)
+def _finding(shift: _Found, seen: Patterns) -> Finding:
+    panel, rise = seen.panel, shift.rise
+    within, outside = shift.within(panel), shift.outside(panel)
+    now = Tally(within.rejected, {shift.reason: within.reasons[shift.reason]})
+    then = outside.reasons.get(shift.reason, 0) / max(outside.rejected, 1)
     lasts = rise.end == panel.slots.number
     until, other = ("", "before") if lasts else (f" until before {spoken(panel.slots, rise.end)}", "at other times")
     sentence = (
-        f"{group_in_words(one.where)}: {'since' if lasts else 'from'} {spoken(panel.slots, rise.begin)}{until}, "
-        f"{percent(now.rate)} of {now.total:,} rejections are for {shown(one.reason)}; {other}, {percent(then)} of "
+        f"{group_in_words(shift.where)}: {'since' if lasts else 'from'} {spoken(panel.slots, rise.begin)}{until}, "
+        f"{percent(now.rate)} of {now.total:,} rejections are for {shown(shift.reason)}; {other}, {percent(then)} of "
         f"{outside.rejected:,}. The rate itself {_moved(within.rate, outside.rate)} ({percent(within.rate)}, {other} "
         f"{percent(outside.rate)})."
     )
-    look_at = f"Look at what changed then. {ADVICE.get(one.reason, '')}".strip()
+    look_at = f"Look at what changed then. {ADVICE.get(shift.reason, '')}".strip()
     moments = {"since": panel.slots.begin(rise.begin)} | ({} if lasts else {"until": panel.slots.begin(rise.end)})
-    evidence = evidence_of(now, then, one.chance) | moments
+    evidence = evidence_of(now, then, shift.chance) | moments
     return Finding(
-        "reasons_changed", subject_of(one.where), sentence, look_at, evidence, one.where | {"reason": one.reason}
+        "reasons_changed", subject_of(shift.where), sentence, look_at, evidence, shift.where | {"reason": shift.reason}
     )
 
 

@@ -9,8 +9,9 @@ times a year, of all groups together: the mean time to a false alarm is at least
 """
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from imageguard_daemon.reporting.finding import (
     reason_in_words,
     subject_of,
 )
-from imageguard_daemon.reporting.panel import MAX_CELLS, Counts, Panel, Patterns, panel_of, streams_in
+from imageguard_daemon.reporting.panel import MAX_CELLS, Counts, Groups, Panel, Patterns, panel_of, streams_in
 from imageguard_daemon.reporting.questions.change import spoken
 from imageguard_daemon.reporting.scatter import Scatter, own_factors, scatter_of
 from imageguard_daemon.reporting.statistics import chance_of_difference
@@ -82,36 +83,43 @@ class Spread:
 def alarms(images: Counts, rejected: Counts, spread: Spread, limit: float) -> list[list[Alarm]]:
     """Give the alarms of each row of counts by hour."""
     rows, slots = images.shape
-    found: list[list[Alarm]] = [[] for _ in range(rows)]
+    alarms_of: list[list[Alarm]] = [[] for _ in range(rows)]
     total, back, begin = np.zeros(rows), np.zeros(rows), np.zeros(rows, np.int64)
     on = np.zeros(rows, bool)
     usual, so_far = np.zeros(rows), np.zeros(rows)
-    summed, summed_bad = (
-        np.concatenate((np.zeros((rows, 1)), part.cumsum(axis=1)), axis=1) for part in (images, rejected)
-    )
+    summed, summed_bad = _summed(images), _summed(rejected)
     for slot in range(_MIN_BASELINE + DAY_SLOTS, slots):
-        last, first = slot - DAY_SLOTS, max(0, slot - DAY_SLOTS - BASELINE_SLOTS)
-        n, y = summed[:, last] - summed[:, first], summed_bad[:, last] - summed_bad[:, first]
+        last = slot - DAY_SLOTS
+        first = max(0, last - BASELINE_SLOTS)
+        n = summed[:, last] - summed[:, first]
+        y = summed_bad[:, last] - summed_bad[:, first]
+        # While an alarm lasts, what was usual stays: else the alarm would become the usual, and be over by itself.
         usual = np.where(on, usual, _upper(n, y, spread, (last - first) / DAY_SLOTS))
         midnight = max(slot - (spread.begin + slot) % DAY_SLOTS, _MIN_BASELINE + DAY_SLOTS)
         if midnight == slot:
             so_far = np.zeros(rows)
-        today, bad_today = (part[:, slot + 1] - part[:, midnight] for part in (summed, summed_bad))
+        today = summed[:, slot + 1] - summed[:, midnight]
+        bad_today = summed_bad[:, slot + 1] - summed_bad[:, midnight]
+        # The hours of a day share what the day has: the sum is of days, and of this one has what the last hour added.
         ratio = _ratio(today, bad_today, usual, spread)
         step = np.where(n > 0, ratio - so_far, 0.0)
         so_far = ratio
         begin = np.where(~on & (total <= 0) & (step > 0), slot, begin)
         total = np.maximum(total + step, 0.0) * ~on
         back = np.maximum(back - step, 0.0) * on
-        for row in np.flatnonzero(~on & (total > limit)).tolist():
-            found[row].append(Alarm(int(begin[row]), slot, None, float(total[row])))
-        for row in np.flatnonzero(on & (back > _OVER)).tolist():
-            started = found[row][-1]
-            found[row][-1] = Alarm(started.begin, started.raised, slot, started.strength)
-        started_now, ended_now = ~on & (total > limit), on & (back > _OVER)
-        on = (on | started_now) & ~ended_now
-        total, back = np.where(started_now, 0.0, total), np.where(ended_now, 0.0, back)
-    return found
+        starts, ends = ~on & (total > limit), on & (back > _OVER)
+        for row in np.flatnonzero(starts).tolist():
+            alarms_of[row].append(Alarm(int(begin[row]), slot, None, float(total[row])))
+        for row in np.flatnonzero(ends).tolist():
+            alarms_of[row][-1] = replace(alarms_of[row][-1], end=slot)
+        on = (on | starts) & ~ends
+        total[starts], back[ends] = 0.0, 0.0
+    return alarms_of
+
+
+def _summed(rows: Counts) -> Counts:
+    """Give sums up to each slot: of any time, the sum is a difference."""
+    return np.concatenate((np.zeros((len(rows), 1)), rows.cumsum(axis=1)), axis=1)
 
 
 def limit_for(groups: int) -> float:
@@ -168,40 +176,58 @@ def risen_now(seen: Patterns, settings: "Reporting") -> list[Finding]:
     kinds = [panel.groups(*fields) for fields in _GROUPS]
     kinds = [kind for kind in kinds if not kind.fields or len(kind) > 1]
     limit = limit_for(sum(min(len(kind), _MAX_GROUPS) for kind in kinds))
-    found: list[tuple[float, dict[str, str], npt.NDArray[np.bool_], Alarm]] = []
+    current: list[_Current] = []
     for kind in kinds:
         images, rejected = kind.sums(panel.images), kind.sums(panel.rejected)
         most = np.argsort(-images.sum(axis=1), kind="stable")[:_MAX_GROUPS]
         spread = spread_of(images[most, before], rejected[most, before], scatter, begin)
-        for row, each in zip(most.tolist(), alarms(images[most], rejected[most], spread, limit), strict=True):
-            named = not kind.fields or "camera" not in kind.fields or any(kind.names[row])
-            if each and each[-1].end is None and named:
-                where = dict(zip(kind.fields, kind.names[row], strict=True))
-                found.append((each[-1].strength, where, kind.of_stream == row, each[-1]))
-    reported: list[tuple[npt.NDArray[np.bool_], Alarm]] = []
+        raised = alarms(images[most], rejected[most], spread, limit)
+        current += _not_over(kind, dict(zip(most.tolist(), raised, strict=True)))
+    return _reported(current, seen, settings)
+
+
+class _Current(NamedTuple):
+    """A group with an alarm that is not over."""
+
+    where: dict[str, str]
+    chosen: npt.NDArray[np.bool_]
+    alarm: Alarm
+
+
+def _not_over(kind: Groups, alarms_of: Mapping[int, Sequence[Alarm]]) -> Iterator[_Current]:
+    for row, raised in alarms_of.items():
+        is_named = "camera" not in kind.fields or any(kind.names[row])
+        if raised and raised[-1].end is None and is_named:
+            where = dict(zip(kind.fields, kind.names[row], strict=True))
+            yield _Current(where, kind.of_stream == row, raised[-1])
+
+
+def _reported(current: Sequence[_Current], seen: Patterns, settings: "Reporting") -> list[Finding]:
+    """Give the findings of groups that have a cause of their own, what began first at the head."""
+    reported: list[_Current] = []
     findings = []
-    for _, where, chosen, alarm in sorted(found, key=lambda one: (one[3].begin, -one[0])):
-        finding = _finding(where, chosen, alarm, seen)
-        enough = finding.evidence["rejected"] >= _MIN_REJECTED and finding.sample_size >= settings.min_sample
-        if enough and all(_is_its_own(chosen, alarm, *before, panel) for before in reported):
-            reported.append((chosen, alarm))
+    for group in sorted(current, key=lambda group: (group.alarm.begin, -group.alarm.strength)):
+        finding = _finding(group.where, group.chosen, group.alarm, seen)
+        is_enough = finding.evidence["rejected"] >= _MIN_REJECTED and finding.sample_size >= settings.min_sample
+        if is_enough and all(_is_its_own(group, before, seen.panel) for before in reported):
+            reported.append(group)
             findings.append(finding)
     return findings
 
 
-def _is_its_own(
-    chosen: npt.NDArray[np.bool_], alarm: Alarm, others: npt.NDArray[np.bool_], before: Alarm, panel: Panel
-) -> bool:
+def _is_its_own(group: _Current, before: _Current, panel: Panel) -> bool:
     """Check whether an alarm has a cause of its own beside one reported before, of others that it is perhaps a part of.
 
     What was raised later, and is clearly worse than they are now, would else wait until they are over.
     """
-    if not (chosen & others).any():
+    alarm = group.alarm
+    if not (group.chosen & before.chosen).any():
         return True
-    if alarm.raised <= before.raised:
+    if alarm.raised <= before.alarm.raised:
         return False
     begin = max(alarm.begin, alarm.raised - DAY_SLOTS)
-    ours, theirs = panel.tally(chosen, begin), panel.tally(others & ~chosen, begin)
+    ours = panel.tally(group.chosen, begin)
+    theirs = panel.tally(before.chosen & ~group.chosen, begin)
     chance = chance_of_difference((ours.rejected, ours.total), (theirs.rejected, theirs.total))
     return ours.rate >= CLEARLY_HIGHER * theirs.rate and chance < ALPHA
 

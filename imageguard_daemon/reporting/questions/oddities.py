@@ -30,12 +30,12 @@ _HOSTS_NAMED = 3
 def class_twins(seen: Patterns, settings: "Reporting") -> list[Finding]:
     """Tell which classes differ only in how their name is written."""
     families: defaultdict[str, list[tuple[str, Tally]]] = defaultdict(list)
-    for name, one in seen.panel.tallies("class").items():
-        families[_without_case_and_form(name)].append((name, one))
+    for name, tally in seen.panel.tallies("class").items():
+        families[_without_case_and_form(name)].append((name, tally))
     return [
         _twins(sorted(family, key=lambda member: (-member[1].total, member[0])))
         for _, family in sorted(families.items())
-        if len(family) > 1 and sum(one.total for _, one in family) >= settings.min_sample
+        if len(family) > 1 and sum(tally.total for _, tally in family) >= settings.min_sample
     ]
 
 
@@ -44,7 +44,7 @@ def _without_case_and_form(name: str) -> str:
 
 
 def _twins(family: list[tuple[str, Tally]]) -> Finding:
-    names = ", ".join(f"'{shown(name)}'{_form(name)} with {one.total:,} images" for name, one in family)
+    names = ", ".join(f"'{shown(name)}'{_form(name)} with {tally.total:,} images" for name, tally in family)
     sentence = f"Classes that differ only in case or in how accents are written: {names}."
     look_at = "Look at which sender writes it otherwise: a training takes them for different classes."
     rarest, images = family[-1]

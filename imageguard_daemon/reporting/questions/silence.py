@@ -34,11 +34,12 @@ def volumes(seen: Patterns, settings: "Reporting") -> list[Finding]:
     groups, slots = seen.panel.groups("source"), seen.panel.slots
     images = groups.sums(seen.panel.images)
     whole = _whole_slots(seen)
-    known = [at for at in range(len(images)) if images[at].sum() >= settings.min_sample]
-    quiet = [one for at in known if (one := _silent(images[at], groups.names[at][0], slots, whole, len(known)))]
-    if len(quiet) > 1 and len(quiet) == len(known):
-        quiet = [_silent_all(images[known].sum(axis=0), slots, whole) or quiet[0]]
-    loud = (_plenty(images[at], groups.names[at][0], slots, len(known)) for at in known)
+    enough = [at for at in range(len(images)) if images[at].sum() >= settings.min_sample]
+    silences = (_silent(images[at], groups.names[at][0], slots, whole, len(enough)) for at in enough)
+    quiet = [silence for silence in silences if silence]
+    if len(quiet) > 1 and len(quiet) == len(enough):
+        quiet = [_silent_all(images[enough].sum(axis=0), slots, whole) or quiet[0]]
+    loud = (_plenty(images[at], groups.names[at][0], slots, len(enough)) for at in enough)
     return [*quiet, *filter(None, loud)]
 
 
