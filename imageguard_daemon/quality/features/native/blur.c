@@ -1,70 +1,120 @@
 #include "pixels.h"
 
-enum { TILE = 24, LEVELS = 4, SCALES = 5, WAYS = 4, REACHES = 4, BEHIND = 8 };
-static const double RATIO_SHARES[] = {0.03, 0.1, 0.25, 0.5, 0.8}, EDGE_SHARES[] = {0.5, 0.8, 0.93, 0.98};
-static const int DOWN[WAYS] = {0, 1, 1, 1}, RIGHT[WAYS] = {1, 0, 1, -1};
+enum { TILE = 24, LEVELS = 4, SCALES = 5, WAYS = 4, REACHES = 4, BEHIND = 32, RATIOS = 5 };
+static const double RATIO_SHARES[RATIOS] = {0.03, 0.1, 0.25, 0.5, 0.8}, EDGE_SHARES[] = {0.5, 0.8, 0.93, 0.98};
 static const float SQUARED_LENGTHS[WAYS] = {1, 1, 2, 2}, NOISE_AT_SCALE[SCALES] = {1, 1, 0.25f, 0.0625f, 0.015625f};
 
-/* Squared differences of one row of tiles, added up for each column, eight at a time: way x column. */
-static void sum_squares(const float *pixels, ptrdiff_t stride, int distance, ptrdiff_t tile, ptrdiff_t width, float *sums)
+/* Sixteen pixels from here on: levels, or sums of levels. */
+static inline __attribute__((always_inline)) Sixteen sixteen(const void *pixels, ptrdiff_t at, int is_coarse)
 {
-    ptrdiff_t end[WAYS];
-    for (int way = 0; way < WAYS; way++) end[way] = distance * (DOWN[way] * stride + larger(0, RIGHT[way]));
-    for (ptrdiff_t x = 0; x < width; x += 8) {
-        Eight found[WAYS] = {{0}};
+    Sixteen found;
+    if (!is_coarse) return sixteen_levels((const uint8_t *)pixels + at);
+    memcpy(&found, (const int16_t *)pixels + at, sizeof found);
+    return found;
+}
+
+/* Squared differences to the right, down, and along both diagonals, of one row of tiles, added up for each two columns:
+ * way x pair. All numbers are whole. Of levels the last columns are looked at once more, where there are fewer than 16;
+ * of sums some behind the last are looked at, too. */
+static inline __attribute__((always_inline)) void sum_squares(const void *pixels, ptrdiff_t start, ptrdiff_t stride,
+                                                              int is_coarse, int distance, ptrdiff_t tile, ptrdiff_t width,
+                                                              int32_t *sums, ptrdiff_t room)
+{
+    ptrdiff_t last = is_coarse ? width : (stride - distance - 16) / 2 * 2;
+    for (ptrdiff_t x = 0; x < width; x += 16) {
+        ptrdiff_t left = smaller(x, last), at = start + left;
+        EightPlaces found[WAYS] = {{0}};
+        Sixteen here[2], beside[2];
+        for (int y = 0; y < distance; y++)
+            here[y] = sixteen(pixels, at + y * stride, is_coarse), beside[y] = sixteen(pixels, at + y * stride + distance, is_coarse);
         for (ptrdiff_t y = 0; y < tile; y++) {
-            const float *at = pixels + y * stride + x;
-            Eight here, turned, there;
-            memcpy(&here, at, sizeof here), memcpy(&turned, at + distance, sizeof turned);
-            for (int way = 0; way < WAYS; way++) {
-                memcpy(&there, at + end[way], sizeof there);
-                Eight change = (RIGHT[way] < 0 ? turned : here) - there;
-                found[way] += change * change;
-            }
+            ptrdiff_t next = at + (y + distance) * stride;
+            Sixteen below = sixteen(pixels, next, is_coarse), across = sixteen(pixels, next + distance, is_coarse);
+            Sixteen changes[WAYS] = {here[0] - beside[0], here[0] - below, here[0] - across, beside[0] - below};
+            for (int way = 0; way < WAYS; way++) found[way] += products(changes[way], changes[way]);
+            if (distance == 2) here[0] = here[1], beside[0] = beside[1];
+            here[distance - 1] = below, beside[distance - 1] = across;
         }
-        for (int way = 0; way < WAYS; way++) memcpy(sums + way * width + x, found + way, (size_t)smaller(8, width - x) * sizeof *sums);
+        for (int way = 0; way < WAYS; way++) memcpy(sums + way * room + left / 2, found + way, sizeof found[way]);
     }
 }
 
-/* Mean squared differences of one scale: way x tile. Up to 7 px behind the last are read, and not used. */
-static void energies_at(const float *pixels, ptrdiff_t stride, int distance, ptrdiff_t tile, ptrdiff_t rows,
-                        ptrdiff_t columns, float *sums, float *found)
+/* The same of tiles of three columns, which pairs do not fit into: way x column. */
+static void sum_odd_squares(const int16_t *pixels, ptrdiff_t stride, ptrdiff_t width, int32_t *sums, ptrdiff_t room)
 {
-    ptrdiff_t width = columns * tile, tiles = rows * columns;
-    for (ptrdiff_t row = 0; row < rows; row++) {
-        sum_squares(pixels + row * tile * stride, stride, distance, tile, width, sums);
-        for (int way = 0; way < WAYS; way++)
-            for (ptrdiff_t column = 0; column < columns; column++) {
-                float sum = 0;
-                for (ptrdiff_t x = 0; x < tile; x++) sum += sums[way * width + column * tile + x];
-                found[way * tiles + row * columns + column] = sum / ((float)(tile * tile) * SQUARED_LENGTHS[way]);
+    const ptrdiff_t from[WAYS] = {0, 0, 0, 1}, to[WAYS] = {1, stride, stride + 1, stride};
+    for (int way = 0; way < WAYS; way++) {
+        memset(sums + way * room, 0, (size_t)width * sizeof *sums);
+        for (ptrdiff_t y = 0; y < TILE >> 3; y++)
+            for (ptrdiff_t x = 0; x < width; x++) {
+                int change = pixels[y * stride + x + from[way]] - pixels[y * stride + x + to[way]];
+                sums[way * room + x] += change * change; /* at most three times 255 x 64 squared */
             }
+    }
+}
+
+/* Mean squared differences of one row of tiles from sums of so many columns each: way x tile. */
+static inline __attribute__((always_inline)) void mean_squares(const int32_t *sums, ptrdiff_t room, int parts, float size,
+                                                               ptrdiff_t columns, ptrdiff_t tiles, float *found)
+{
+    for (int way = 0; way < WAYS; way++)
+        for (ptrdiff_t column = 0; column < columns; column++) {
+            int32_t sum = 0;
+            for (int i = 0; i < parts; i++) sum += sums[way * room + column * parts + i];
+            found[way * tiles + column] = (float)sum / (size * SQUARED_LENGTHS[way]);
+        }
+}
+
+/* Mean squared differences of all scales: scale x way x tile. `sums` has room for each way. */
+static void energies_of(Grey grey, int16_t *const coarse[LEVELS], ptrdiff_t rows, ptrdiff_t columns, int32_t *sums,
+                        ptrdiff_t room, float *found)
+{
+    enum { HALF = TILE / 2, QUARTER = TILE / 4, EIGHTH = TILE / 8 };
+    ptrdiff_t width = grey.width, tiles = rows * columns;
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        float *next = found + row * columns;
+        sum_squares(grey.start, row * TILE * width, width, 0, 1, TILE, columns * TILE, sums, room);
+        mean_squares(sums, room, TILE / 2, TILE * TILE, columns, tiles, next), next += WAYS * tiles;
+        sum_squares(grey.start, row * TILE * width, width, 0, 2, TILE, columns * TILE, sums, room);
+        mean_squares(sums, room, TILE / 2, TILE * TILE, columns, tiles, next), next += WAYS * tiles;
+        sum_squares(coarse[1], row * HALF * (width / 2), width / 2, 1, 1, HALF, columns * HALF, sums, room);
+        mean_squares(sums, room, HALF / 2, 16 * HALF * HALF, columns, tiles, next), next += WAYS * tiles;
+        sum_squares(coarse[2], row * QUARTER * (width / 4), width / 4, 1, 1, QUARTER, columns * QUARTER, sums, room);
+        mean_squares(sums, room, QUARTER / 2, 256 * QUARTER * QUARTER, columns, tiles, next), next += WAYS * tiles;
+        sum_odd_squares(coarse[3] + row * EIGHTH * (width / 8), width / 8, columns * EIGHTH, sums, room);
+        mean_squares(sums, room, EIGHTH, 4096 * EIGHTH * EIGHTH, columns, tiles, next);
     }
 }
 
 static int all_energies(Grey grey, ptrdiff_t rows, ptrdiff_t columns, float *found)
 {
-    ptrdiff_t height = grey.height, width = grey.width, tiles = rows * columns;
-    float *pixels = malloc(((size_t)(height * width) + BEHIND) * sizeof *pixels);
-    float *half = malloc(((size_t)((height / 2) * (width / 2)) + BEHIND) * sizeof *half);
-    float *sums = malloc((size_t)(WAYS * columns * TILE) * sizeof *sums);
-    int result = pixels && half && sums ? 0 : OUT_OF_MEMORY;
+    ptrdiff_t height = grey.height, width = grey.width, room = width / 2 + BEHIND, sizes[LEVELS], most = 0;
+    for (int level = 1; level < LEVELS; level++) most += sizes[level] = (height >> level) * (width >> level) + BEHIND;
+    int16_t *coarse[LEVELS] = {NULL, calloc((size_t)most, sizeof(int16_t))};
+    int32_t *sums = malloc((size_t)(WAYS * room) * sizeof *sums);
+    int result = coarse[1] && sums ? 0 : OUT_OF_MEMORY;
     if (!result) {
-        to_floats(grey.start, height * width, pixels);
-        memset(pixels + height * width, 0, BEHIND * sizeof *pixels);
-        energies_at(pixels, width, 1, TILE, rows, columns, sums, found);
-        for (int level = 0, scale = 1; level < LEVELS; level++, scale++) {
-            energies_at(pixels, width, level == 0 ? 2 : 1, TILE >> level, rows, columns, sums,
-                        found + scale * WAYS * tiles);
-            half_size(pixels, height, width, half);
-            height /= 2, width /= 2;
-            memset(half + height * width, 0, BEHIND * sizeof *half);
-            float *kept = pixels;
-            pixels = half, half = kept;
-        }
+        coarse[2] = coarse[1] + sizes[1], coarse[3] = coarse[2] + sizes[2];
+        half_size(grey.start, height, width, coarse[1]);
+        for (int level = 1; level + 1 < LEVELS; level++) quarter_size(coarse[level], height >> level, width >> level, coarse[level + 1]);
+        energies_of(grey, coarse, rows, columns, sums, room, found);
     }
-    free(pixels), free(half), free(sums);
+    free(coarse[1]), free(sums);
     return result;
+}
+
+/* The logarithms of quantiles, which are the quantiles of the logarithms. */
+static float *log_quantiles(float *values, ptrdiff_t count, float *found)
+{
+    quantiles_of(values, count, RATIO_SHARES, RATIOS, found);
+    for (int i = 0; i < RATIOS; i++) found[i] = logf(found[i]);
+    return found + RATIOS;
+}
+
+static float median_log(float *values, ptrdiff_t count)
+{
+    float below = nth_value(values, count, (count - 1) / 2), above = count % 2 ? below : nth_value(values, count, count / 2);
+    return (logf(below) + logf(above)) / 2;
 }
 
 /* How much more contrast there is at the longer of two distances. `near` and `far` are way x tile. */
@@ -77,21 +127,21 @@ static float *fading(const float *near, const float *far, ptrdiff_t tiles, const
     for (ptrdiff_t t = 0; t < tiles; t++) {
         float near_total = 0, far_total = 0;
         for (int way = 0; way < WAYS; way++) near_total += near[way * tiles + t], far_total += far[way * tiles + t];
-        float ratio = logf(far_total / near_total);
+        float ratio = far_total / near_total;
         if (strong[t]) strongest[bold++] = ratio;
         if (!kept[t]) continue;
-        float most = -INFINITY;
+        float most = 0;
         for (int way = 0; way < WAYS; way++) {
             most = higher(most, far[way * tiles + t] / near[way * tiles + t]);
             /* Each tile counts alike: one strong edge must not speak for the picture. */
             pooled_far[way] += far[way * tiles + t] / far_total;
             pooled_near[way] += near[way * tiles + t] / far_total;
         }
-        together[keep] = ratio, softest[keep++] = logf(most);
+        together[keep] = ratio, softest[keep++] = most;
     }
-    quantiles_of(together, keep, RATIO_SHARES, 5, found), found += 5;
-    quantiles_of(softest, keep, RATIO_SHARES, 5, found), found += 5;
-    *found++ = interpolated_of(strongest, bold, 0.5);
+    found = log_quantiles(together, keep, found);
+    found = log_quantiles(softest, keep, found);
+    *found++ = median_log(strongest, bold);
     for (int way = 0; way < WAYS; way++) {
         double value = log(pooled_far[way] / pooled_near[way]);
         int at = way;
@@ -118,30 +168,45 @@ static float orientation(const float *energies, ptrdiff_t tiles, const uint8_t *
     return (float)hypot(across / (double)keep, diagonal / (double)keep);
 }
 
-static void largest_changes(const uint8_t *start, const uint8_t *end, ptrdiff_t width, uint8_t *most)
+static inline Levels levels_at(const uint8_t *at)
 {
-    for (ptrdiff_t x = 0; x < width; x++) {
-        uint8_t change = start[x] > end[x] ? (uint8_t)(start[x] - end[x]) : (uint8_t)(end[x] - start[x]);
-        most[x] = change > most[x] ? change : most[x];
-    }
+    Levels found;
+    memcpy(&found, at, sizeof found);
+    return found;
 }
 
-/* The largest change in each tile over `reach` px to the right or downwards. */
-static void steepest(Grey grey, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t offset, uint8_t *by_column, float *found)
+/* The largest changes of 32 columns of one row of tiles over 1, 2, 4 and 8 px to the right, then downwards: way x
+ * reach, `room` apart. */
+static void steepest_of(const uint8_t *start, ptrdiff_t stride, uint8_t *found, ptrdiff_t room)
 {
-    ptrdiff_t width = columns * TILE;
+    Levels most[2 * REACHES] = {{0}};
+    for (ptrdiff_t y = 0; y < TILE; y++, start += stride) {
+        Levels here = levels_at(start);
+        for (int i = 0; i < REACHES; i++) {
+            most[i] = larger_levels(most[i], apart(here, levels_at(start + (1 << i))));
+            most[REACHES + i] = larger_levels(most[REACHES + i], apart(here, levels_at(start + stride * (1 << i))));
+        }
+    }
+    for (int i = 0; i < 2 * REACHES; i++) memcpy(found + i * room, most + i, sizeof most[i]);
+}
+
+/* The largest change in each tile: way x reach x tile. `by_column` has a row for each way and reach. */
+static void steepest(Grey grey, ptrdiff_t rows, ptrdiff_t columns, uint8_t *by_column, float *found)
+{
     for (ptrdiff_t row = 0; row < rows; row++) {
-        memset(by_column, 0, (size_t)width);
-        for (ptrdiff_t y = row * TILE; y < (row + 1) * TILE; y++) {
-            const uint8_t *start = grey.start + y * grey.width;
-            largest_changes(start, start + offset, width, by_column);
+        for (ptrdiff_t x = 0; x < columns * TILE; x += 32) { /* the last columns once more, rather than fewer */
+            ptrdiff_t left = smaller(x, grey.width - 8 - 32);
+            steepest_of(grey.start + row * TILE * grey.width + left, grey.width, by_column + left, grey.width);
         }
-        for (ptrdiff_t column = 0; column < columns; column++) {
-            uint8_t most = 0;
-            for (ptrdiff_t x = 0; x < TILE; x++)
-                if (by_column[column * TILE + x] > most) most = by_column[column * TILE + x];
-            found[row * columns + column] = most;
-        }
+        for (int i = 0; i < 2 * REACHES; i++)
+            for (ptrdiff_t column = 0; column < columns; column++) {
+                uint8_t most = 0;
+                for (ptrdiff_t x = 0; x < TILE; x++) {
+                    uint8_t change = by_column[i * grey.width + column * TILE + x];
+                    most = change > most ? change : most;
+                }
+                found[(i * rows + row) * columns + column] = most;
+            }
     }
 }
 
@@ -150,15 +215,12 @@ static int edges(Grey grey, ptrdiff_t rows, ptrdiff_t columns, float *found)
     enum { LEAST_LEVELS = 16, PAIRS = REACHES - 1, SHARES = 4 };
     ptrdiff_t tiles = rows * columns;
     float *changes = malloc((size_t)((2 * REACHES + 2) * tiles) * sizeof *changes);
-    uint8_t *by_column = malloc((size_t)(columns * TILE));
+    uint8_t *by_column = malloc((size_t)(2 * REACHES * grey.width));
     if (!changes || !by_column) {
         free(changes), free(by_column);
         return OUT_OF_MEMORY;
     }
-    for (int way = 0; way < 2; way++)
-        for (int i = 0; i < REACHES; i++)
-            steepest(grey, rows, columns, way ? (grey.width << i) : (1 << i), by_column,
-                     changes + (way * REACHES + i) * tiles);
+    steepest(grey, rows, columns, by_column, changes);
     const float *farthest[2] = {changes + (REACHES - 1) * tiles, changes + (2 * REACHES - 1) * tiles};
     float *contrast = changes + 2 * REACHES * tiles, *ratios = contrast + tiles;
     for (ptrdiff_t t = 0; t < tiles; t++) ratios[t] = contrast[t] = higher(farthest[0][t], farthest[1][t]);
@@ -240,9 +302,9 @@ int blur_features(Grey working, float *found)
     int result = edges(working, rows, columns, next);
     next += 25;
     *next++ = (float)keep / (float)tiles;
-    for (ptrdiff_t t = 0; t < tiles; t++) scratch[t] = logf(coarse[t]);
-    *next++ = quantile_of(scratch, tiles, 0.5);
-    *next++ = quantile_of(scratch, tiles, 0.98);
+    memcpy(scratch, coarse, (size_t)tiles * sizeof *scratch);
+    *next++ = logf(quantile_of(scratch, tiles, 0.5));
+    *next++ = logf(quantile_of(scratch, tiles, 0.98));
     *next++ = logf(noise + 0.01f);
     free(energies), free(kept);
     return result;

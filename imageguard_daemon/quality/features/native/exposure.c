@@ -5,7 +5,7 @@ static const double TONE_SHARES[QUANTILES] = {0.001, 0.01, 0.05, 0.1, 0.25, 0.5,
 static const int DARKER[ENDS] = {2, 8, 16, 24, 32, 48, 64, 96}, BRIGHTER[ENDS] = {160, 192, 208, 224, 236, 244, 249, 253};
 enum { BLACK = 4, WHITE = 251 };
 static const float ROUNDING = 1e-6f; /* of single precision, which must not look like contrast */
-enum { BLOWN = 250, CRUSHED = 6, REACH = 4, WINDOW = 2 * REACH + 1, AREA_COUNT = 6, SPREAD_COUNT = 3 };
+enum { BLOWN = 250, CRUSHED = 6, REACH = 4, WINDOW = 2 * REACH + 1, AREA_COUNT = 6, SPREAD_COUNT = 3, BEHIND = 8 };
 
 static ptrdiff_t reflected(ptrdiff_t at, ptrdiff_t size)
 {
@@ -44,27 +44,23 @@ static void contrasts(const int32_t *sums, const int32_t *squares, ptrdiff_t wid
         levels[x] = (float)sums[x] * whole;
         found[x] = sqrtf(variance > 0 ? variance : 0);
     }
+    for (ptrdiff_t x = width; x < width + BEHIND; x++) levels[x] = 0.5f, found[x] = 0; /* neither dark nor bright */
 }
 
 /* Add up contrast and places of one row: everywhere, where it is dark, where it is bright; eight side by side. */
 static void add_contrast(const float *levels, const float *contrast, ptrdiff_t width, double *totals, double *counts)
 {
-    Eight local[SPREAD_COUNT] = {{0}};
+    Eight local[SPREAD_COUNT] = {{0}}, here, level;
     EightPlaces dark = {0}, bright = {0};
-    for (ptrdiff_t x = 0; x < width; x += 8) {
-        Eight here = {0}, level = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f}; /* neither, behind the last */
-        memcpy(&here, contrast + x, (size_t)smaller(8, width - x) * sizeof *contrast);
-        memcpy(&level, levels + x, (size_t)smaller(8, width - x) * sizeof *levels);
+    for (ptrdiff_t x = 0; x < width; x += BEHIND) {
+        memcpy(&here, contrast + x, sizeof here), memcpy(&level, levels + x, sizeof level);
         EightPlaces is_dark = level < 0.2f, is_bright = level > 0.8f;
         local[0] += here;
         local[1] += (Eight)((EightPlaces)here & is_dark), dark -= is_dark;
         local[2] += (Eight)((EightPlaces)here & is_bright), bright -= is_bright;
     }
-    counts[0] += (double)width;
-    for (int k = 0; k < 8; k++) {
-        for (int i = 0; i < SPREAD_COUNT; i++) totals[i] += local[i][k];
-        counts[1] += dark[k], counts[2] += bright[k];
-    }
+    for (int i = 0; i < SPREAD_COUNT; i++) totals[i] += (double)sum_of(local[i]);
+    counts[0] += (double)width, counts[1] += total(dark), counts[2] += total(bright);
 }
 
 /* The spread of levels within 9 x 9 px, the picture reflected at its borders; all sums are whole numbers.
@@ -74,7 +70,7 @@ static void local_contrast(Grey small, int32_t *scratch, float *found)
     ptrdiff_t height = small.height, width = small.width;
     int32_t *sums = scratch, *squares = sums + width, *nine = squares + width, *nine_squares = nine + width;
     int32_t *wide = nine_squares + width;
-    float *levels = (float *)(wide + width + 2 * REACH), *contrast = levels + width;
+    float *levels = (float *)(wide + width + 2 * REACH), *contrast = levels + width + BEHIND;
     double totals[SPREAD_COUNT] = {0}, counts[SPREAD_COUNT] = {0};
     memset(sums, 0, (size_t)(2 * width) * sizeof *sums);
     for (ptrdiff_t y = -REACH; y < REACH; y++) /* against a row of zeros, which `nine` is for now */
@@ -191,7 +187,7 @@ static void area(const uint8_t *mask, Grey small, int is_bright, Run *runs, int3
 static int look_at_light(Grey small, float *found)
 {
     size_t size = (size_t)(small.height * small.width);
-    int32_t *scratch = malloc((2 * size + 7 * (size_t)small.width + 2 * REACH) * sizeof *scratch);
+    int32_t *scratch = malloc((2 * size + 7 * (size_t)small.width + 2 * REACH + 2 * BEHIND) * sizeof *scratch);
     Run *runs = malloc(2 * (size_t)small.width * sizeof *runs);
     uint8_t *mask = calloc(size, 1);
     int result = scratch && runs && mask ? 0 : OUT_OF_MEMORY;
@@ -206,84 +202,95 @@ static int look_at_light(Grey small, float *found)
     return result;
 }
 
-/* How much of each pixel of a line lies in each cell of a coarser one: the first pixel, how many, and their weights. */
+/* How much of each pixel of a line lies in each cell of a coarser one: the first pixel, and the weights of as many from
+ * there on for each cell. */
 typedef struct {
-    ptrdiff_t first, count;
+    ptrdiff_t count, *first;
     float *weights;
-} Cell;
+} Cells;
 
-static Cell *cells_of(ptrdiff_t pixels, ptrdiff_t count)
+static int cells_of(ptrdiff_t pixels, ptrdiff_t count, Cells *cells)
 {
     double scale = (double)pixels / (double)count;
-    ptrdiff_t most = (ptrdiff_t)ceil(scale) + 2;
-    Cell *cells = malloc((size_t)count * (sizeof *cells + (size_t)most * sizeof(float)));
-    if (!cells) return NULL;
-    float *weights = (float *)(cells + count);
-    for (ptrdiff_t i = 0; i < count; i++, weights += most) {
+    ptrdiff_t most = smaller((ptrdiff_t)ceil(scale) + 1, pixels);
+    *cells = (Cells){most, malloc((size_t)count * sizeof *cells->first), calloc((size_t)(count * most), sizeof *cells->weights)};
+    if (!cells->first || !cells->weights) return OUT_OF_MEMORY;
+    for (ptrdiff_t i = 0; i < count; i++) {
         double start = (double)i * scale, end = fmin((double)(i + 1) * scale, (double)pixels);
-        cells[i] = (Cell){(ptrdiff_t)(start + 1e-9), 0, weights};
-        for (ptrdiff_t at = cells[i].first; (double)at < end - 1e-9; at++) {
+        ptrdiff_t at = (ptrdiff_t)(start + 1e-9), first = smaller(at, pixels - most);
+        cells->first[i] = first;
+        for (; (double)at < end - 1e-9; at++) {
             double part = fmin(end, (double)(at + 1)) - fmax(start, (double)at);
-            weights[cells[i].count++] = (float)(part / (end - start));
+            cells->weights[i * most + at - first] = (float)(part / (end - start));
         }
     }
-    return cells;
+    return 0;
 }
 
-/* The average of rows by their weights, for each column. */
-static void average_down(const uint8_t *row, ptrdiff_t width, Cell cell, float *found)
+static void free_cells(Cells cells) { free(cells.first), free(cells.weights); }
+
+static inline Eight average_of(const uint8_t *start, ptrdiff_t next, const float *weights, ptrdiff_t count)
 {
-    for (ptrdiff_t x = 0; x < width; x++) found[x] = cell.weights[0] * row[x];
-    for (ptrdiff_t i = 1; i < cell.count; i++)
-        for (ptrdiff_t x = 0; x < width; x++) found[x] += cell.weights[i] * row[i * width + x];
+    Eight sum = {0}, levels;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        uint64_t eight;
+        memcpy(&eight, start + i * next, sizeof eight);
+        to_numbers(eight, &levels);
+        sum += weights[i] * levels;
+    }
+    return sum;
 }
 
-/* Average eight rows, given one in each place of `columns`, over areas to fewer columns; `found` has eight rows. */
-static void average_along(const Eight *columns, const Cell *cells, ptrdiff_t width, float *const found[8])
+/* Average eight rows of cells over their rows of pixels, and turn them: one row in each place of `columns`. The last
+ * columns are taken once more, rather than fewer. */
+static void average_down(Grey from, Cells down, ptrdiff_t top, ptrdiff_t height, Eight *columns)
+{
+    for (ptrdiff_t x = 0; x < from.width; x += 8) {
+        ptrdiff_t left = smaller(x, from.width - 8);
+        Eight rows[8];
+#pragma GCC unroll 8
+        for (ptrdiff_t row = 0; row < 8; row++) { /* unrolled, the rows stay in registers */
+            ptrdiff_t y = smaller(top + row, height - 1);
+            rows[row] = average_of(from.start + down.first[y] * from.width + left, from.width, down.weights + y * down.count, down.count);
+        }
+        transpose(rows);
+        memcpy(columns + left, rows, sizeof rows);
+    }
+}
+
+/* Average eight rows, given one in each place of `columns`, over areas to fewer columns; those that are wanted. */
+static void average_along(const Eight *columns, Cells right, ptrdiff_t width, ptrdiff_t wanted, float *found)
 {
     for (ptrdiff_t first = 0; first < width; first += 8) {
-        Eight sums[8] = {{0}};
-        for (ptrdiff_t x = first; x < smaller(first + 8, width); x++) {
-            const Eight *column = columns + cells[x].first;
-            for (ptrdiff_t i = 0; i < cells[x].count; i++) sums[x - first] += cells[x].weights[i] * column[i];
+        Eight sums[8];
+        ptrdiff_t count = smaller(8, width - first);
+#pragma GCC unroll 8
+        for (ptrdiff_t k = 0; k < 8; k++) {
+            ptrdiff_t x = smaller(first + k, width - 1);
+            const Eight *column = columns + right.first[x];
+            const float *weights = right.weights + x * right.count;
+            Eight sum = {0};
+            for (ptrdiff_t i = 0; i < right.count; i++) sum += weights[i] * column[i];
+            sums[k] = sum;
         }
         transpose(sums);
-        for (int row = 0; row < 8; row++)
-            if (first + 8 <= width) memcpy(found[row] + first, sums + row, sizeof sums[row]);
-            else memcpy(found[row] + first, sums + row, (size_t)(width - first) * sizeof(float));
-    }
-}
-
-/* `width` is a multiple of eight. */
-static void turn_rows(const float *rows, ptrdiff_t width, Eight *columns)
-{
-    for (ptrdiff_t first = 0; first < width; first += 8) {
-        Eight part[8];
-        for (int row = 0; row < 8; row++) memcpy(part + row, rows + row * width + first, sizeof part[row]);
-        transpose(part);
-        memcpy(columns + first, part, sizeof part);
+        for (ptrdiff_t row = 0; row < wanted; row++)
+            if (count == 8) memcpy(found + row * width + first, sums + row, sizeof sums[row]);
+            else memcpy(found + row * width + first, sums + row, (size_t)count * sizeof(float));
     }
 }
 
 /* Average over areas to fewer rows and columns, eight rows at a time. */
 static int average(Grey from, ptrdiff_t height, ptrdiff_t width, float *found)
 {
-    Cell *down = cells_of(from.height, height), *right = cells_of(from.width, width);
-    ptrdiff_t whole = (from.width + 7) / 8 * 8;
-    float *sums = calloc((size_t)(8 * whole + width), sizeof *sums), *unwanted = sums + 8 * whole;
-    Eight *columns = aligned_alloc(sizeof *columns, (size_t)whole * sizeof *columns);
-    int result = down && right && sums && columns ? 0 : OUT_OF_MEMORY;
+    Cells down = {0}, right = {0};
+    Eight *columns = aligned_alloc(sizeof *columns, (size_t)from.width * sizeof *columns);
+    int result = columns && !cells_of(from.height, height, &down) && !cells_of(from.width, width, &right) ? 0 : OUT_OF_MEMORY;
     for (ptrdiff_t top = 0; !result && top < height; top += 8) {
-        float *rows[8];
-        for (int row = 0; row < 8; row++) {
-            ptrdiff_t y = top + row;
-            rows[row] = y < height ? found + y * width : unwanted;
-            if (y < height) average_down(from.start + down[y].first * from.width, from.width, down[y], sums + row * whole);
-        }
-        turn_rows(sums, whole, columns);
-        average_along(columns, right, width, rows);
+        average_down(from, down, top, height, columns);
+        average_along(columns, right, width, smaller(8, height - top), found + top * width);
     }
-    free(down), free(right), free(sums), free(columns);
+    free_cells(down), free_cells(right), free(columns);
     return result;
 }
 
@@ -342,15 +349,16 @@ static int spread(Grey small, float *found)
 
 static void count_levels(Grey grey, double *histogram)
 {
-    uint32_t counts[4][LEVELS] = {{0}}; /* four, so that one count need not wait for the one before */
+    uint32_t counts[8][LEVELS] = {{0}}; /* eight, so that one count need not wait for the one before */
     ptrdiff_t size = grey.height * grey.width, i = 0;
-    for (uint64_t levels; i + 8 <= size; i += 8) {
-        memcpy(&levels, grey.start + i, sizeof levels);
-        for (int k = 0; k < 8; k++) counts[k % 4][levels >> 8 * k & 255]++;
-    }
+    for (; i + 8 <= size; i += 8)
+        for (int k = 0; k < 8; k++) counts[k][grey.start[i + k]]++;
     for (; i < size; i++) counts[0][grey.start[i]]++;
-    for (int level = 0; level < LEVELS; level++)
-        histogram[level] = (double)(counts[0][level] + counts[1][level] + counts[2][level] + counts[3][level]) / (double)size;
+    for (int level = 0; level < LEVELS; level++) {
+        uint32_t count = 0;
+        for (int k = 0; k < 8; k++) count += counts[k][level];
+        histogram[level] = (double)count / (double)size;
+    }
 }
 
 static float *tone_curve(const double *histogram, double *facts, float *found)

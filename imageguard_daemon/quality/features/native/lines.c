@@ -1,6 +1,6 @@
 #include "pixels.h"
 
-enum { BINS = 4096, HALF_BINS = BINS / 2 + 1, BLOCK = 8, AROUND = 8, NEARBY = 9, ROWS = 96, BANDS = 16, REACHES = 4, LONGEST = 256 };
+enum { BINS = 4096, HALF_BINS = BINS / 2 + 1, BLOCK = 8, AROUND = 8, NEARBY = 9, ROWS = 96, BANDS = 16, REACHES = 4, REACH = 8, WIDE = 16, LONGEST = 256 };
 static const double PI = 3.14159265358979323846, EXACTLY = 0.001, ROUGHLY = 0.3001, LOWEST = 0.105, HIGHEST = 0.47, EQUAL = 1e-4;
 static const double NO_RHYTHM = 1e-3; /* less is rounding */
 
@@ -54,54 +54,64 @@ static void hann(ptrdiff_t size, float *window)
     }
 }
 
-static inline uint16_t size_of(int16_t change)
-{
-    int16_t turned = (int16_t)-change;
-    return (uint16_t)(change > turned ? change : turned);
-}
+/* What is added up of 16 neighbouring columns over some lines: the sizes of first, second and third differences in
+ * unsigned 16 bits, and squared differences over 1, 2, 4 and 8 px by pairs of columns. */
+typedef struct {
+    Sixteen change, bend, step;
+    EightPlaces squares[REACHES];
+} Differences;
 
-static void add_changes(const int16_t *restrict line, ptrdiff_t width, uint16_t *restrict change, uint16_t *restrict bend,
-                        uint16_t *restrict step)
+static inline __attribute__((always_inline)) void add_differences(const uint8_t *at, const Sixteen *within, Differences *sums)
 {
-    for (ptrdiff_t x = 0; x + 3 < width; x++) {
-        int16_t first = (int16_t)(line[x + 1] - line[x]), second = (int16_t)(line[x + 2] - line[x + 1]);
-        int16_t third = (int16_t)(line[x + 3] - line[x + 2]), now = (int16_t)(second - first);
-        change[x] = (uint16_t)(change[x] + size_of(first));
-        bend[x] = (uint16_t)(bend[x] + size_of(now));
-        step[x] = (uint16_t)(step[x] + size_of((int16_t)(third - second - now)));
+    Sixteen here = sixteen_levels(at), first = sixteen_levels(at + 1), second = sixteen_levels(at + 2), third = sixteen_levels(at + 3);
+    Sixteen far[REACHES] = {first - here, second - here, sixteen_levels(at + 4) - here, sixteen_levels(at + 8) - here};
+    Sixteen bend = second - first - far[0], next = third - second - (second - first);
+    sums->change += sizes(far[0]), sums->bend += sizes(bend), sums->step += sizes(next - bend);
+    for (int i = 0; i < REACHES; i++) {
+        if (within) far[i] &= within[i];
+        sums->squares[i] += products(far[i], far[i]);
     }
-    /* The last ones, for which the longer differences reach over the edge. */
-    int first = line[width - 2] - line[width - 3], second = line[width - 1] - line[width - 2];
-    change[width - 3] = (uint16_t)(change[width - 3] + abs(first)), change[width - 2] = (uint16_t)(change[width - 2] + abs(second));
-    bend[width - 3] = (uint16_t)(bend[width - 3] + abs(second - first));
 }
 
-static int32_t squared_changes(const int16_t *line, ptrdiff_t width, ptrdiff_t reach)
+/* Differences of so many lines, 16 columns wide. Where fewer than 24 px are left of a line, they are copied first. */
+static inline __attribute__((always_inline)) Differences differences_of(const uint8_t *start, ptrdiff_t next, ptrdiff_t lines,
+                                                                        ptrdiff_t left, const Sixteen *within)
 {
-    int32_t sum = 0; /* at most 2048 x 255 x 255 */
-    for (ptrdiff_t x = 0; x + reach < width; x++) {
-        int16_t change = (int16_t)(line[x + reach] - line[x]);
-        sum += change * change;
-    }
-    return sum;
+    Differences sums = {.change = {0}};
+    uint8_t copy[WIDE + REACH] = {0};
+    for (ptrdiff_t y = 0; y < lines; y++, start += next)
+        if (!within) __builtin_prefetch(start + 64), add_differences(start, NULL, &sums);
+        else memcpy(copy, start, (size_t)left), add_differences(copy, within, &sums);
+    return sums;
 }
 
-/* Add up the sizes of first, second and third differences, each `widest` places long (`part` is as large), and the
- * squares of those over 1, 2, 4 and 8 px: one line after another, while it is in the processor's cache. */
-static void sum_changes(Grey lines, ptrdiff_t widest, uint16_t *part, int32_t *sums, int64_t squares[REACHES])
+static void add_sizes(Sixteen sizes, int32_t *sums)
+{
+    for (int k = 0; k < WIDE; k++) sums[k] += (uint16_t)sizes[k];
+}
+
+/* Add up the sizes of first, second and third differences, each for `room` places, and the squares of those over 1, 2, 4
+ * and 8 px: column by column, so that sums stay in the processor's registers, and so many lines that they stay in its
+ * cache. */
+static void sum_changes(Grey lines, ptrdiff_t room, int32_t *sums, int64_t squares[REACHES])
 {
     enum { FITTING = 64 }; /* as many third differences, of at most 1020, fit into 16 bits */
-    int16_t line[LONGEST_LINE];
-    memset(sums, 0, (size_t)(3 * widest) * sizeof *sums);
-    for (ptrdiff_t first = 0; first < lines.height; first += FITTING) {
-        memset(part, 0, (size_t)(3 * widest) * sizeof *part);
-        for (ptrdiff_t y = first; y < smaller(first + FITTING, lines.height); y++) {
-            for (ptrdiff_t x = 0; x < lines.width; x++) line[x] = lines.start[y * lines.width + x];
-            add_changes(line, lines.width, part, part + widest, part + 2 * widest);
-            for (int i = 0; i < REACHES; i++) squares[i] += squared_changes(line, lines.width, 1 << i);
+    memset(sums, 0, (size_t)(3 * room) * sizeof *sums);
+    for (ptrdiff_t first = 0; first < lines.height; first += FITTING)
+        for (ptrdiff_t x = 0; x < lines.width; x += WIDE) {
+            const uint8_t *start = lines.start + first * lines.width + x;
+            ptrdiff_t count = smaller(FITTING, lines.height - first), left = lines.width - x;
+            Differences found;
+            if (left >= WIDE + REACH) found = differences_of(start, lines.width, count, left, NULL);
+            else {
+                Sixteen within[REACHES];
+                for (int i = 0; i < REACHES; i++)
+                    for (int k = 0; k < WIDE; k++) within[i][k] = k + (1 << i) < left ? -1 : 0;
+                found = differences_of(start, lines.width, count, left, within);
+            }
+            add_sizes(found.change, sums + x), add_sizes(found.bend, sums + room + x), add_sizes(found.step, sums + 2 * room + x);
+            for (int i = 0; i < REACHES; i++) squares[i] += total(found.squares[i]);
         }
-        for (ptrdiff_t i = 0; i < 3 * widest; i++) sums[i] += part[i];
-    }
 }
 
 /* Where the first block border lies along lines, and how much borders of 8 and of 4 px stand out. */
@@ -122,14 +132,22 @@ static void find_grid(const int32_t *step, ptrdiff_t count, double lines, double
     found[0] = (phase + 2) % BLOCK, found[1] = whole[phase] / usual, found[2] = whole[(phase + 4) % BLOCK] / usual;
 }
 
+/* The largest of so many places up to this one, at each place. */
+static void widen(int32_t *most, ptrdiff_t count, ptrdiff_t by)
+{
+    for (ptrdiff_t x = count - 1; x >= by; x--) most[x] = most[x] > most[x - by] ? most[x] : most[x - by];
+}
+
 /* The shares of places that differ from the next by next to nothing, and by little, of what places nearby do. */
 static void repeated_shares(const int32_t *change, ptrdiff_t count, double *exactly, double *roughly)
 {
     ptrdiff_t exact = 0, rough = 0;
+    int32_t most[LONGEST_LINE + NEARBY] = {0};
+    memcpy(most, change, (size_t)count * sizeof *most);
+    for (int by = 1; by <= NEARBY - 1; by *= 2) widen(most, count + NEARBY, by); /* 2, 4, 8, 16 places */
+    widen(most, count + NEARBY, 2 * NEARBY + 1 - 16);
     for (ptrdiff_t x = 0; x < count; x++) {
-        int32_t highest = 0;
-        for (ptrdiff_t i = larger(0, x - NEARBY); i <= smaller(count - 1, x + NEARBY); i++)
-            if (change[i] > highest) highest = change[i];
+        double highest = most[x + NEARBY];
         exact += change[x] < EXACTLY * highest, rough += change[x] < ROUGHLY * highest;
     }
     *exactly = fmin(*exactly, (double)exact / (double)count), *roughly = fmin(*roughly, (double)rough / (double)count);
@@ -140,11 +158,17 @@ static double windowed(const int32_t *bend, ptrdiff_t count, double lines, doubl
 {
     double mean = 0, power = 0;
     float window[LONGEST_LINE];
+    int32_t wide[LONGEST_LINE + 2 * AROUND + 1], nearby[LONGEST_LINE], sum = 0; /* mirrored at both ends */
+    for (ptrdiff_t x = 0; x < AROUND; x++) wide[AROUND - 1 - x] = bend[x], wide[AROUND + count + x] = bend[count - 1 - x];
+    memcpy(wide + AROUND, bend, (size_t)count * sizeof *wide);
+    for (ptrdiff_t x = 0; x < 2 * AROUND; x++) sum += wide[x];
     for (ptrdiff_t x = 0; x < count; x++) {
-        int32_t nearby = 0;
-        for (ptrdiff_t i = x - AROUND; i <= x + AROUND; i++)
-            nearby += bend[i < 0 ? -i - 1 : i >= count ? 2 * count - 1 - i : i];
-        found[x] = fmin(bend[x] / lines / (nearby / lines / (2 * AROUND + 1) + 0.05), 4);
+        nearby[x] = sum += wide[x + 2 * AROUND];
+        sum -= wide[x];
+    }
+    for (ptrdiff_t x = 0; x < count; x++) found[x] = bend[x] / lines / (nearby[x] / lines / (2 * AROUND + 1) + 0.05);
+    for (ptrdiff_t x = 0; x < count; x++) {
+        found[x] = found[x] < 4 ? found[x] : 4;
         mean += found[x] / (double)count;
     }
     hann(count, window);
@@ -309,8 +333,8 @@ int line_features(Grey across, Grey down, double *grids, double *repeated, float
 {
     prepare();
     const Grey both[2] = {across, down};
-    ptrdiff_t widest = larger(across.width, down.width);
-    int32_t *sums = malloc((size_t)(3 * widest) * (sizeof *sums + sizeof(uint16_t)));
+    ptrdiff_t room = larger(across.width, down.width) + WIDE;
+    int32_t *sums = malloc((size_t)(3 * room) * sizeof *sums);
     double *real = calloc(2 * BINS, sizeof *real), *imaginary = real + BINS;
     float *spectrum = malloc(2 * HALF_BINS * sizeof *spectrum);
     int result = sums && real && spectrum ? 0 : OUT_OF_MEMORY;
@@ -320,10 +344,10 @@ int line_features(Grey across, Grey down, double *grids, double *repeated, float
             Grey lines = both[way];
             ptrdiff_t width = lines.width;
             int64_t squares[REACHES] = {0};
-            sum_changes(lines, width, (uint16_t *)(sums + 3 * widest), sums, squares);
-            find_grid(sums + 2 * width, width - 3, (double)lines.height, grids + 3 * way);
+            sum_changes(lines, room, sums, squares);
+            find_grid(sums + 2 * room, width - 3, (double)lines.height, grids + 3 * way);
             repeated_shares(sums, width - 1, &exactly, &roughly);
-            norms[way] = windowed(sums + width, width - 2, (double)lines.height, way ? imaginary : real);
+            norms[way] = windowed(sums + room, width - 2, (double)lines.height, way ? imaginary : real);
             fineness(lines, squares, &near[way], &far[way]);
             bands(lines, strengths[way]);
         }

@@ -10,7 +10,7 @@
 #define INIT(module) INIT_OF(module)
 #define INIT_OF(module) PyInit_##module
 
-enum { LEAST_SIDE = 40, MOST_PIXELS = 1 << 30 };
+enum { LEAST_SIDE = 40, MOST_PIXELS = 1 << 30, MOST_NARROW = 20 };
 typedef int (*Extract)(Grey, float *);
 
 /* Look at an array of height x width uint8 where it lies; in one direction neighbours must be neighbours in memory. */
@@ -71,8 +71,10 @@ static PyObject *exposure(PyObject *self, PyObject *working)
     float found[TONAL_COUNT];
     (void)self;
     if (open_grey(working, 1, &view, &grey) < 0) return NULL;
-    int result = exposure_features(grey, facts, found);
+    int is_wide = larger(grey.height, grey.width) <= MOST_NARROW * smaller(grey.height, grey.width);
+    int result = is_wide ? exposure_features(grey, facts, found) : 0;
     PyBuffer_Release(&view);
+    if (!is_wide) return PyErr_Format(PyExc_ValueError, "at most %d times as long as wide", MOST_NARROW);
     if (result == OUT_OF_MEMORY) return PyErr_NoMemory();
     PyObject *list = list_of(found, TONAL_COUNT);
     return list ? Py_BuildValue("((ddddd)N)", facts[0], facts[1], facts[2], facts[3], facts[4], list) : NULL;

@@ -1,78 +1,106 @@
 #include "pixels.h"
 
-enum { TILE = 16, LEVELS = 3, SHARES = 4 };
+enum { TILE = 16, LEVELS = 3, SHARES = 4, COPIED = TILE + 3, BEHIND = 2 * TILE, DARKEST = 6, BRIGHTEST = 249, STILL = 1 };
 static const double NOISE_SHARES[SHARES] = {0.02, 0.1, 0.3, 0.6};
-static const float STILL = 0.2f, SIXTH = 1.0f / 6;
+
+static const Sixteen ONES = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 typedef struct {
     float key;
     ptrdiff_t tile, rank; /* among all tiles, and among the usable ones */
 } Flatness;
 
+/* What is taken of one tile on the way, besides its power. */
+typedef struct {
+    float level, clipped; /* the mean level; the share of clipped pixels in steps of 1 / 255 */
+    int32_t still;
+} Tile;
+
 static float log_of(double variance) { return (float)(log(variance + 0.02) / 2); }
 
-static ptrdiff_t reflected(ptrdiff_t at, ptrdiff_t size) { return at < 0 ? -at : at >= size ? 2 * size - 2 - at : at; }
-
-/* Immerkaer's kernel along one row, the picture reflected at its borders. */
-static void respond(const float *above, const float *row, const float *below, ptrdiff_t width, float *upright,
-                    float *found)
+/* Sixteen pixels from here on: levels, or sums of 4 or 16 of them. */
+static inline __attribute__((always_inline)) Sixteen sixteen(const void *pixels, ptrdiff_t at, int is_coarse)
 {
-    for (ptrdiff_t x = 0; x < width; x++) upright[x] = above[x] - 2 * row[x] + below[x];
-    for (ptrdiff_t x = 1; x + 1 < width; x++) found[x] = (upright[x - 1] - 2 * upright[x] + upright[x + 1]) * SIXTH;
-    found[0] = (upright[reflected(-1, width)] - 2 * upright[0] + upright[1]) * SIXTH;
-    found[width - 1] = (upright[width - 2] - 2 * upright[width - 1] + upright[reflected(width, width)]) * SIXTH;
+    Sixteen found;
+    if (!is_coarse) return sixteen_levels((const uint8_t *)pixels + at);
+    memcpy(&found, (const int16_t *)pixels + at, sizeof found);
+    return found;
 }
 
-static void add_powers(const float *response, ptrdiff_t width, float *sums)
+static inline __attribute__((always_inline)) Sixteen bend(const void *pixels, ptrdiff_t at, int is_coarse)
 {
-    for (ptrdiff_t x = 0; x < width; x++) sums[x] += response[x] * response[x];
+    return sixteen(pixels, at - 1, is_coarse) - 2 * sixteen(pixels, at, is_coarse) + sixteen(pixels, at + 1, is_coarse);
 }
 
-/* Fill `response`, and the mean square of it in each tile. `scratch` has two rows. */
-static void level_power(const float *pixels, ptrdiff_t height, ptrdiff_t width, ptrdiff_t tile, ptrdiff_t rows,
-                        ptrdiff_t columns, float *scratch, float *response, float *power)
+/* The response to Immerkaer's kernel, but six times as large, of 16 columns of one row; of the rows before, `bends` keeps
+ * what the next one needs. Whole numbers fit: the largest are 2040 times the pixels in a sum, 32640. */
+static inline __attribute__((always_inline)) Sixteen response(const void *pixels, ptrdiff_t next, int is_coarse, Sixteen *bends)
 {
-    float *sums = scratch + width;
-    for (ptrdiff_t row = 0; row < rows; row++) {
-        memset(sums, 0, (size_t)width * sizeof *sums);
-        for (ptrdiff_t y = row * tile; y < (row + 1) * tile; y++) {
-            respond(pixels + reflected(y - 1, height) * width, pixels + y * width,
-                    pixels + reflected(y + 1, height) * width, width, scratch, response + y * width);
-            add_powers(response + y * width, columns * tile, sums);
-        }
-        for (ptrdiff_t column = 0; column < columns; column++) {
-            float sum = 0;
-            for (ptrdiff_t x = 0; x < tile; x++) sum += sums[column * tile + x];
-            power[row * columns + column] = sum / (float)(tile * tile);
-        }
+    Sixteen below = bend(pixels, next, is_coarse), found = bends[0] - 2 * bends[1] + below;
+    bends[0] = bends[1], bends[1] = below;
+    return found;
+}
+
+/* The squares of the response of so many rows of 16 px, added up by pairs of columns; a border of one px is read. */
+static inline __attribute__((always_inline)) Eight squares(const void *pixels, ptrdiff_t start, ptrdiff_t stride, int rows,
+                                                           int is_coarse, Tile *tile)
+{
+    Sixteen bends[2] = {bend(pixels, start - stride, is_coarse), bend(pixels, start, is_coarse)};
+    Sixteen levels = {0}, unclipped = {0}, still = {0};
+    Eight sums = {0};
+    for (ptrdiff_t y = 0; y < rows; y++) {
+        Sixteen found = response(pixels, start + (y + 1) * stride, is_coarse, bends);
+        sums += __builtin_convertvector(products(found, found), Eight); /* twice the largest square is below 2^31 */
+        if (is_coarse) continue;
+        Sixteen level = sixteen(pixels, start + y * stride, 0);
+        levels += level, unclipped -= (level >= DARKEST) & (level <= BRIGHTEST), still -= (found <= STILL) & (found >= -STILL);
+    }
+    if (!is_coarse) {
+        int32_t level = total(products(levels, ONES)), count = total(products(unclipped, ONES));
+        tile->level = (float)level / (TILE * TILE);
+        tile->clipped = 1 - rintf(255.0f * (float)count / (TILE * TILE)) / 255;
+        tile->still = total(products(still, ONES));
+    }
+    return sums;
+}
+
+/* Copy a tile and the pixels around it, where the picture is reflected at its upper or its left border. */
+static void with_border(const void *pixels, ptrdiff_t width, ptrdiff_t top, ptrdiff_t left, ptrdiff_t rows, size_t size,
+                        void *found)
+{
+    for (ptrdiff_t y = 0; y < rows + 2; y++) {
+        const char *row = (const char *)pixels + labs(top + y - 1) * width * (ptrdiff_t)size;
+        char *copy = (char *)found + (size_t)y * COPIED * size;
+        memcpy(copy, row + labs(left - 1) * (ptrdiff_t)size, size);
+        memcpy(copy + size, row + left * (ptrdiff_t)size, (COPIED - 1) * size);
     }
 }
 
-/* Add levels, and how many are not clipped, of one row to sums for each column. */
-static void add_levels(const uint8_t *row, ptrdiff_t width, int32_t *levels, int32_t *unclipped)
+static inline __attribute__((always_inline)) Eight squares_at(const void *pixels, ptrdiff_t width, ptrdiff_t top, ptrdiff_t left,
+                                                              int rows, int is_coarse, Tile *tile)
 {
-    for (ptrdiff_t x = 0; x < width; x++) {
-        levels[x] += row[x];
-        unclipped[x] += (uint8_t)(row[x] - 6) <= 243;
-    }
+    int16_t copy[COPIED * (TILE + 2)];
+    if (top && left) return squares(pixels, top * width + left, width, rows, is_coarse, tile);
+    with_border(pixels, width, top, left, rows, is_coarse ? sizeof(int16_t) : 1, copy);
+    return squares(copy, COPIED + 1, COPIED, rows, is_coarse, tile);
 }
 
-/* The mean level of each tile, and its share of clipped pixels in steps of 1 / 255. `scratch` has two rows. */
-static void look_at_levels(Grey grey, ptrdiff_t rows, ptrdiff_t columns, int32_t *scratch, float *level, float *clipped)
+/* The mean square of the response in each tile, and of levels what else is taken of a tile. */
+static void level_power(const void *pixels, ptrdiff_t width, int level, ptrdiff_t rows, ptrdiff_t columns, Tile *tiles,
+                        float *power)
 {
-    ptrdiff_t width = columns * TILE;
-    for (ptrdiff_t row = 0; row < rows; row++) {
-        memset(scratch, 0, (size_t)(2 * width) * sizeof *scratch);
-        for (ptrdiff_t y = row * TILE; y < (row + 1) * TILE; y++)
-            add_levels(grey.start + y * grey.width, width, scratch, scratch + width);
-        for (ptrdiff_t column = 0; column < columns; column++) {
-            int32_t sum = 0, unclipped = 0;
-            for (ptrdiff_t x = column * TILE; x < (column + 1) * TILE; x++)
-                sum += scratch[x], unclipped += scratch[width + x];
-            level[row * columns + column] = (float)sum / (TILE * TILE);
-            clipped[row * columns + column] = 1 - rintf(255.0f * (float)unclipped / (TILE * TILE)) / 255;
+    int side = TILE >> level, beside = 1 << level; /* as many tiles lie in 16 columns */
+    float size = 36.0f * (float)(side * side << 4 * level);
+    for (ptrdiff_t row = 0; row < rows; row++)
+        for (ptrdiff_t column = 0; column < columns; column += beside, tiles += !level) {
+            Eight sums = level ? squares_at(pixels, width, row * side, column * side, side, 1, NULL)
+                               : squares_at(pixels, width, row * side, column * side, TILE, 0, tiles);
+            for (int i = 0, k = 0; i < beside && column + i < columns; i++) {
+                float sum = 0;
+                for (int end = k + 8 / beside; k < end; k++) sum += sums[k];
+                power[row * columns + column + i] = sum / size;
+            }
         }
-    }
 }
 
 /* Move the `wanted` tiles with the lowest keys to the front, of equals the first; `keys` is room for all keys. */
@@ -88,31 +116,26 @@ static void flattest_first(Flatness *tiles, ptrdiff_t count, ptrdiff_t wanted, f
 }
 
 /* The size of the response in the flattest tiles, its product with the next pixel's, the share of none. */
-static void texture(const float *response, ptrdiff_t width, ptrdiff_t columns, const Flatness *order, ptrdiff_t count,
-                    double *size, double *along, double *still)
+static void texture(Grey grey, ptrdiff_t columns, const Flatness *order, ptrdiff_t count, double *size, double *along,
+                    double *still)
 {
-    *size = *along = *still = 0;
+    int64_t size_total = 0, with_next = 0, quiet = 0;
     for (ptrdiff_t i = 0; i < count; i++) {
-        const float *corner = response + order[i].tile / columns * TILE * width + order[i].tile % columns * TILE;
-        Eight sizes = {0}, products = {0}, here, next;
-        EightPlaces quiet = {0};
-        for (ptrdiff_t y = 0; y < TILE; y++)
-            for (ptrdiff_t x = 0; x < TILE; x += 8) {
-                memcpy(&here, corner + y * width + x, sizeof here), memcpy(&next, corner + y * width + x + 1, sizeof next);
-                Eight there = (Eight)((EightPlaces)here & INT32_MAX);
-                sizes += there, products += here * next, quiet -= there < STILL;
-            }
-        for (int k = 0; k < 8; k++) *size += sizes[k], *along += products[k], *still += quiet[k];
+        uint8_t copy[COPIED * (TILE + 2)];
+        Sixteen bends[2][2], size_sums = {0}, still_sums = {0};
+        EightPlaces product_sums = {0};
+        with_border(grey.start, grey.width, order[i].tile / columns * TILE, order[i].tile % columns * TILE, TILE, 1, copy);
+        for (int x = 0; x < 2; x++)
+            for (int y = 0; y < 2; y++) bends[x][y] = bend(copy, y * COPIED + 1 + x, 0);
+        for (ptrdiff_t y = 2; y < TILE + 2; y++) {
+            Sixteen here = response(copy, y * COPIED + 1, 0, bends[0]), next = response(copy, y * COPIED + 2, 0, bends[1]);
+            Sixteen there = sizes(here);
+            size_sums += there, still_sums -= there <= STILL, product_sums += products(here, next);
+        }
+        size_total += total(products(size_sums, ONES)), quiet += total(products(still_sums, ONES)), with_next += total(product_sums);
     }
     double pixels = (double)count * TILE * TILE;
-    *size /= pixels, *along /= pixels, *still /= pixels;
-}
-
-static ptrdiff_t still_pixels(const float *response, ptrdiff_t width)
-{
-    int32_t count = 0;
-    for (ptrdiff_t x = 0; x < width; x++) count += fabsf(response[x]) <= STILL;
-    return count;
+    *size = (double)size_total / 6 / pixels, *along = (double)with_next / 36 / pixels, *still = (double)quiet / pixels;
 }
 
 /* The noise of the flattest tiles of the darker and of the brighter half. */
@@ -129,12 +152,12 @@ static void by_brightness(const float *variance, const float *level, ptrdiff_t c
     }
 }
 
-static void summarise(Grey grey, const float *response, float *powers, ptrdiff_t rows, ptrdiff_t columns,
-                      Flatness *order, int32_t *sums, float *scratch, float *found)
+static void summarise(Grey grey, const Tile *seen, float *powers, ptrdiff_t rows, ptrdiff_t columns, Flatness *order,
+                      float *scratch, float *found)
 {
-    ptrdiff_t tiles = rows * columns, count = 0;
+    ptrdiff_t tiles = rows * columns, count = 0, all_still = 0;
     float *clipped = scratch, *level = scratch + tiles, *sorted = scratch + 2 * tiles;
-    look_at_levels(grey, rows, columns, sums, level, clipped);
+    for (ptrdiff_t t = 0; t < tiles; t++) clipped[t] = seen[t].clipped, level[t] = seen[t].level, all_still += seen[t].still;
     memcpy(sorted, clipped, (size_t)tiles * sizeof *sorted);
     ptrdiff_t usable = 0;
     for (ptrdiff_t t = 0; t < tiles; t++) usable += clipped[t] < 0.05f;
@@ -161,9 +184,7 @@ static void summarise(Grey grey, const float *response, float *powers, ptrdiff_t
         fine += powers[i] / (float)flattest, brightness += level[i] / (float)flattest;
     }
     double size, along, still;
-    texture(response, grey.width, columns, order, flattest, &size, &along, &still);
-    ptrdiff_t all_still = 0;
-    for (ptrdiff_t y = 0; y < rows * TILE; y++) all_still += still_pixels(response + y * grey.width, columns * TILE);
+    texture(grey, columns, order, flattest, &size, &along, &still);
     *next++ = (float)((size * size + 1e-3) / (fine + 1e-3));
     *next++ = (float)(along / (fine + 1e-2));
     *next++ = brightness / 255;
@@ -181,26 +202,22 @@ int noise_features(Grey working, float *found)
 {
     ptrdiff_t height = working.height, width = working.width;
     ptrdiff_t rows = (height - 8) / TILE, columns = (width - 8) / TILE, tiles = rows * columns;
-    float *pixels = malloc((size_t)(height * width) * sizeof *pixels);
-    float *half = malloc((size_t)(height * width / 4 + 1) * sizeof *half);
-    float *responses = malloc((size_t)(height * width) * 5 / 4 * sizeof *responses + sizeof *responses);
-    float *scratch = malloc((size_t)(2 * width + (LEVELS + 3) * tiles) * sizeof *scratch);
+    ptrdiff_t half_px = (height / 2) * (width / 2), quarter_px = (height / 4) * (width / 4);
+    int16_t *half = malloc((size_t)(half_px + quarter_px + 2 * BEHIND) * sizeof *half);
+    float *powers = malloc((size_t)((LEVELS + 3) * tiles) * sizeof *powers);
     Flatness *order = malloc((size_t)tiles * sizeof *order);
-    int32_t *sums = malloc((size_t)(2 * width) * sizeof *sums);
-    int result = pixels && half && responses && scratch && order && sums ? 0 : OUT_OF_MEMORY;
+    Tile *seen = malloc((size_t)tiles * sizeof *seen);
+    int result = half && powers && order && seen ? 0 : OUT_OF_MEMORY;
     if (!result) {
-        float *powers = scratch + 2 * width, *coarse = responses + height * width;
-        to_floats(working.start, height * width, pixels);
-        level_power(pixels, height, width, TILE, rows, columns, scratch, responses, powers);
-        for (int level = 1; level < LEVELS; level++) {
-            half_size(pixels, height, width, half);
-            height /= 2, width /= 2;
-            float *kept = pixels;
-            pixels = half, half = kept;
-            level_power(pixels, height, width, TILE >> level, rows, columns, scratch, coarse, powers + level * tiles);
-        }
-        summarise(working, responses, powers, rows, columns, order, sums, powers + LEVELS * tiles, found);
+        int16_t *quarter = half + half_px + BEHIND;
+        half_size(working.start, height, width, half);
+        quarter_size(half, height / 2, width / 2, quarter);
+        memset(half + half_px, 0, BEHIND * sizeof *half), memset(quarter + quarter_px, 0, BEHIND * sizeof *half);
+        level_power(working.start, width, 0, rows, columns, seen, powers);
+        level_power(half, width / 2, 1, rows, columns, NULL, powers + tiles);
+        level_power(quarter, width / 4, 2, rows, columns, NULL, powers + 2 * tiles);
+        summarise(working, seen, powers, rows, columns, order, powers + LEVELS * tiles, found);
     }
-    free(pixels), free(half), free(responses), free(scratch), free(order), free(sums);
+    free(half), free(powers), free(order), free(seen);
     return result;
 }

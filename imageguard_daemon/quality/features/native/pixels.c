@@ -59,16 +59,25 @@ float interpolated_of(float *values, ptrdiff_t count, double share)
     return (float)(low + ((double)high - low) * (at - (double)below));
 }
 
-void to_floats(const uint8_t *levels, ptrdiff_t count, float *found)
+void half_size(const uint8_t *levels, ptrdiff_t height, ptrdiff_t width, int16_t *half)
 {
-    for (ptrdiff_t i = 0; i < count; i++) found[i] = levels[i];
+    for (ptrdiff_t y = 0; y < height / 2; y++)
+        for (ptrdiff_t x = 0; x < width / 2; x += 16) {
+            ptrdiff_t at = smaller(x, width / 2 - 16); /* the last ones once more, rather than fewer */
+            const uint8_t *upper = levels + 2 * y * width + 2 * at;
+            Sixteen above, below;
+            memcpy(&above, upper, sizeof above), memcpy(&below, upper + width, sizeof below);
+            /* The lower byte of each pair is the pixel on the left. */
+            Sixteen sums = (above & 255) + (above >> 8 & 255) + (below & 255) + (below >> 8 & 255);
+            memcpy(half + y * (width / 2) + at, &sums, sizeof sums);
+        }
 }
 
-void half_size(const float *pixels, ptrdiff_t height, ptrdiff_t width, float *half)
+void quarter_size(const int16_t *pixels, ptrdiff_t height, ptrdiff_t width, int16_t *half)
 {
     for (ptrdiff_t y = 0; y < height / 2; y++) {
-        const float *upper = pixels + 2 * y * width, *lower = upper + width;
+        const int16_t *upper = pixels + 2 * y * width, *lower = upper + width;
         for (ptrdiff_t x = 0; x < width / 2; x++)
-            half[y * (width / 2) + x] = (upper[2 * x] + upper[2 * x + 1] + lower[2 * x] + lower[2 * x + 1]) * 0.25f;
+            half[y * (width / 2) + x] = (int16_t)(upper[2 * x] + upper[2 * x + 1] + lower[2 * x] + lower[2 * x + 1]);
     }
 }

@@ -18,12 +18,29 @@
 typedef float Eight __attribute__((vector_size(32)));
 typedef int32_t EightPlaces __attribute__((vector_size(32)));
 typedef uint8_t Levels __attribute__((vector_size(32)));
+typedef int16_t Sixteen __attribute__((vector_size(32)));
 
-/* Eight levels, the first in the lowest byte, as numbers. Turn a square of eight times eight numbers.
+/* The larger of levels, how far they are apart; sixteen of them as numbers. The sums of each two neighbouring products. Eight levels, the first in the lowest byte, as
+ * numbers. Turn a square of eight times eight numbers.
  *
- * The one thing that compilers make badly of vectors longer than the processor's is moving numbers about in them. */
+ * What compilers make badly of vectors longer than the processor's is moving numbers about in them. */
 #if defined(__AVX2__)
 #include <immintrin.h>
+static inline Sixteen sixteen_levels(const uint8_t *at)
+{
+    return (Sixteen)_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)at));
+}
+
+static inline Sixteen sizes(Sixteen numbers) { return (Sixteen)_mm256_abs_epi16((__m256i)numbers); }
+static inline Levels larger_levels(Levels a, Levels b) { return (Levels)_mm256_max_epu8((__m256i)a, (__m256i)b); }
+
+static inline Levels apart(Levels a, Levels b)
+{
+    return (Levels)_mm256_sub_epi8(_mm256_max_epu8((__m256i)a, (__m256i)b), _mm256_min_epu8((__m256i)a, (__m256i)b));
+}
+
+static inline EightPlaces products(Sixteen a, Sixteen b) { return (EightPlaces)_mm256_madd_epi16((__m256i)a, (__m256i)b); }
+
 static inline void to_numbers(uint64_t levels, Eight *found)
 {
     *found = (Eight)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)levels)));
@@ -47,6 +64,47 @@ static inline void transpose(Eight rows[8])
     }
 }
 #else
+static inline Sixteen sixteen_levels(const uint8_t *at)
+{
+    typedef uint8_t Bytes __attribute__((vector_size(16)));
+    Bytes levels;
+    memcpy(&levels, at, sizeof levels);
+    return __builtin_convertvector(levels, Sixteen);
+}
+
+static inline Sixteen sizes(Sixteen numbers) { return (numbers ^ numbers >> 15) - (numbers >> 15); }
+
+static inline Levels larger_levels(Levels a, Levels b)
+{
+    Levels is_more = (Levels)(a > b);
+    return (a & is_more) | (b & ~is_more);
+}
+
+static inline Levels apart(Levels a, Levels b)
+{
+    Levels is_more = (Levels)(a > b);
+    return ((a - b) & is_more) | ((b - a) & ~is_more);
+}
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+static inline EightPlaces products(Sixteen a, Sixteen b)
+{
+    __m128i left[2], right[2];
+    EightPlaces found;
+    memcpy(left, &a, sizeof left), memcpy(right, &b, sizeof right);
+    for (int i = 0; i < 2; i++) left[i] = _mm_madd_epi16(left[i], right[i]);
+    memcpy(&found, left, sizeof found);
+    return found;
+}
+#else
+static inline EightPlaces products(Sixteen a, Sixteen b)
+{
+    EightPlaces left = (EightPlaces)a, right = (EightPlaces)b;
+    return (left >> 16) * (right >> 16) + (left << 16 >> 16) * (right << 16 >> 16);
+}
+#endif
+
 static inline void to_numbers(uint64_t levels, Eight *found)
 {
     uint8_t bytes[8];
@@ -65,6 +123,16 @@ static inline void transpose(Eight rows[8])
     memcpy(rows, after, sizeof after);
 }
 #endif
+
+static inline int32_t total(EightPlaces sums)
+{
+    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
+static inline float sum_of(Eight numbers)
+{
+    return ((numbers[0] + numbers[4]) + (numbers[1] + numbers[5])) + ((numbers[2] + numbers[6]) + (numbers[3] + numbers[7]));
+}
 
 #define OUT_OF_MEMORY (-1)
 
@@ -86,10 +154,9 @@ float quantile_of(float *values, ptrdiff_t count, double share);     /* without 
 void quantiles_of(float *values, ptrdiff_t count, const double *shares, int wanted, float *found); /* of rising shares */
 float interpolated_of(float *values, ptrdiff_t count, double share); /* as numpy.quantile */
 
-void to_floats(const uint8_t *levels, ptrdiff_t count, float *found);
-
-/* Average 2 x 2 px to one; an odd last row or column is left out. */
-void half_size(const float *pixels, ptrdiff_t height, ptrdiff_t width, float *half);
+/* Add up each 2 x 2 px to one; an odd last row or column is left out. Rows of levels are at least 40 px wide. */
+void half_size(const uint8_t *levels, ptrdiff_t height, ptrdiff_t width, int16_t *half);
+void quarter_size(const int16_t *pixels, ptrdiff_t height, ptrdiff_t width, int16_t *half); /* of such sums */
 
 /* The features. Each gives 0, or OUT_OF_MEMORY. `working` lies row by row without gaps, at least 40 px high and wide. */
 enum { BLUR_COUNT = 90, NOISE_COUNT = 23, TONAL_COUNT = 48, FACT_COUNT = 5, LINE_COUNT = 33, GRID_COUNT = 6, COMPRESSION_COUNT = 20, FIT_COUNT = 5 };
