@@ -9,12 +9,13 @@ from tests.e2e.daemon_process import Ingest
 
 
 @pytest.fixture
-def ingest(tmp_path: Path) -> Iterator[Callable[..., Ingest]]:
-    """Make root folders whose daemons end with the test."""
+def ingest(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Ingest]]:
+    """Make root folders whose daemons end with the test; `SPAWNED` in a module has them started as by people."""
     made: list[Ingest] = []
+    spawned = getattr(request.module, "SPAWNED", False)
 
     def make(name: str = "ingest", **settings) -> Ingest:
-        made.append(Ingest(tmp_path / name, **settings))
+        made.append(Ingest(tmp_path / name, spawned=spawned, **settings))
         return made[-1]
 
     yield make

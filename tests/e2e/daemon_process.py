@@ -15,6 +15,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.faults.launching import Daemon
+from tests.faults.launching import Launcher as DaemonLauncher
 from tests.helpers.quick_commands import Launcher
 
 COMMAND = [sys.executable, "-m", "imageguard_daemon"]
@@ -45,16 +47,59 @@ def command(
     return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
 
-class Ingest:
-    """A root folder with a daemon that can be started, killed and asked about."""
+@functools.cache
+def _daemon_launcher() -> DaemonLauncher:
+    started = DaemonLauncher().__enter__()
+    atexit.register(started.__exit__)
+    return started
 
-    def __init__(self, root: Path, **settings) -> None:
+
+class ForkedDaemon:
+    """A daemon that was forked from what is loaded, with what is used of `subprocess.Popen`."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self.pid = daemon.pid
+
+    def poll(self) -> int | None:
+        """Give the exit code; None while it runs."""
+        return self._daemon.wait(0)
+
+    def wait(self, timeout: float = PATIENCE_SECONDS) -> int:
+        """Give the exit code once it has ended."""
+        code = self._daemon.wait(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired("a forked daemon", timeout)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        self._daemon.send(number)
+
+    def kill(self) -> None:
+        """Send SIGKILL, if it still runs."""
+        self._daemon.send(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Leave neither it nor its workers behind."""
+        self._daemon.kill()
+
+
+class Ingest:
+    """A root folder with a daemon that can be started, killed and asked about.
+
+    Daemon and workers are forked from a process that has loaded everything, which saves each some seconds, unless they
+    are to be `spawned`.
+    """
+
+    def __init__(self, root: Path, *, spawned: bool = False, **settings) -> None:
         self.root = root
+        self.spawned = spawned
         self.inbox, self.accepted, self.quarantine = (root / n for n in ("inbox", "accepted", "quarantine"))
         self.inbox.mkdir(parents=True, exist_ok=True)
         self.log_file = root / "log.jsonl"
         self.config_file = root / "config.yaml"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedDaemon | None = None
         self.configure(**settings)
 
     def configure(self, **settings) -> None:
@@ -65,16 +110,17 @@ class Ingest:
         data = {"root": str(self.root), "intake": intake, "scoring": scoring} | settings
         self.config_file.write_text(yaml.safe_dump(data))
 
-    def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes] | ForkedDaemon:
         """Start the daemon and wait until it watches."""
         started_before = len(self.events("started"))
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*COMMAND, "run", "--config", str(self.config_file), *arguments],
-                stderr=log,
-                stdout=log,
-                env=os.environ | (env or {}),
-            )
+        words = ["run", "--config", str(self.config_file), *arguments]
+        if self.spawned:
+            with self.log_file.open("ab") as log:
+                self.process = subprocess.Popen(
+                    [*COMMAND, *words], stderr=log, stdout=log, env=os.environ | (env or {})
+                )
+        else:
+            self.process = ForkedDaemon(_daemon_launcher().fork(words, self.log_file, environment=env))
         wait_until(lambda: len(self.events("started")) > started_before or self.process.poll() is not None, "start")
         return self.process
 
@@ -86,7 +132,9 @@ class Ingest:
 
     def close(self) -> None:
         """Leave no process behind."""
-        if self.process is not None and self.process.poll() is None:
+        if isinstance(self.process, ForkedDaemon):
+            self.process.close()
+        elif self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(PATIENCE_SECONDS)
 

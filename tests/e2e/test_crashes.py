@@ -12,6 +12,8 @@ from imageguard_daemon.config import Intake
 from tests.helpers.corpus import WHY_SKIPPED, corpus
 from tests.helpers.images import blurred, jpeg, photo
 
+SPAWNED = True
+
 CORPUS = corpus("")
 
 

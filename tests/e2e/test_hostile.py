@@ -18,6 +18,8 @@ from tests.helpers.corpus import WHY_SKIPPED, corpus
 from tests.helpers.images import jpeg, photo
 from tests.helpers.poisoned import POISONS
 
+SPAWNED = True
+
 GOOD = jpeg(photo(200, 150))
 ROOT = Path(__file__).resolve().parents[2]
 

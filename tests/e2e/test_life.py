@@ -15,6 +15,8 @@ import pytest
 from tests.e2e.daemon_process import COMMAND, Ingest, command, wait_until
 from tests.helpers.images import jpeg, photo
 
+SPAWNED = True
+
 GOOD = jpeg(photo(320, 240))
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.e2e.daemon_process import Ingest, wait_until
 from tests.helpers.images import jpeg, large_png, photo
 
+SPAWNED = True
+
 _GROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
 _LIMITS = ("memory.max", "memory.limit_in_bytes")
 LIMIT_BYTES = 330 << 20

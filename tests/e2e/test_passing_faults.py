@@ -56,7 +56,8 @@ def _free_inodes(disk: Path) -> None:
 
 
 def _lose(disk: Path) -> None:
-    _run("umount", disk)
+    unmounts = ("umount", disk)  # it is busy while the daemon looks at it
+    wait_until(lambda: subprocess.run(unmounts, check=False, capture_output=True).returncode == 0, "the disk goes")
     (disk / "accepted").mkdir()  # what lies below looks just like an empty destination
 
 

@@ -12,6 +12,8 @@ from tests.e2e.daemon_process import Ingest, command, wait_until
 from tests.helpers.images import jpeg, photo
 from tests.helpers.readouts import write_readout
 
+SPAWNED = True
+
 
 @pytest.fixture
 def own(tmp_path):

@@ -8,6 +8,8 @@ from contextlib import suppress
 
 from tests.e2e.daemon_process import wait_until
 
+SPAWNED = True
+
 
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -1,8 +1,10 @@
 """The process that daemons are forked from. Reads requests from standard input, one JSON object a line."""
 
+import ctypes
 import importlib
 import itertools
 import json
+import logging
 import multiprocessing
 import os
 import pkgutil
@@ -11,6 +13,7 @@ import socket
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 NOT_OURS_TO_LOAD = {"migrations", "fleet_migrations", "integrations", "__main__"}
 
@@ -65,11 +68,21 @@ def _forked(module: str, *descriptors: int) -> tuple[_Forked, socket.socket]:
     return _Forked(process), ours
 
 
+def _be_called(*arguments: str) -> None:
+    """Have /proc show this command line, as that of a process which was not forked: locks and tests go by it."""
+    fields = Path("/proc/self/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    begins, ends = int(fields[45]), int(fields[46])
+    words = b"".join(os.fsencode(one) + b"\0" for one in (sys.executable, "-m", *arguments))
+    ctypes.memmove(begins, words[: ends - begins - 1].ljust(ends - begins, b"\0"), ends - begins)
+
+
 def _become_module(module: str, given: tuple[int, ...]) -> None:
+    _be_called(module, *map(str, given))
     limit = os.sysconf("SC_OPEN_MAX")
     edges = [2, *sorted(given), limit]
     for below, above in itertools.pairwise(edges):
         os.closerange(below + 1, above)
+    logging.root.handlers.clear()  # those are the daemon's: a new process has none
     sys.argv = [module, *map(str, given)]
     importlib.import_module(module).main()
     os._exit(0)
@@ -86,6 +99,8 @@ def _become_daemon(request: dict) -> None:
         os.dup2(source, target)
     for name in request["faults"]:
         getattr(seeded, name)()
+    os.environ.update(request["environment"])
+    _be_called("imageguard_daemon", *request["start"])
     if request["held"]:
         os.kill(os.getpid(), signal.SIGSTOP)
     sys.argv = ["imageguard-daemon", *request["start"]]

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -88,7 +88,7 @@ class Launcher:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.launcher_process"],
+            [sys.executable, "-m", "tests.faults.launcher_process", "-" * 2000],  # room for what forks are called
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -134,7 +134,20 @@ class Launcher:
         """
         run = ["run", "--config", str(site.config_file), *(["--once"] if once else [])]
         faults = [*(["account_of_its_own"] if site.accounts > 1 else []), *faults]
-        answer = self._ask(start=list(arguments) or run, log=str(site.log_file), held=held, faults=faults)
+        return self.fork(list(arguments) or run, site.log_file, held=held, faults=faults)
+
+    def fork(
+        self,
+        arguments: Sequence[str],
+        log_file: Path,
+        *,
+        held: bool = False,
+        faults: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Daemon:
+        """Start a command whose output goes into a file."""
+        order = {"start": list(arguments), "log": str(log_file), "held": held, "faults": list(faults)}
+        answer = self._ask(**order, environment=dict(environment or {}))
         daemon = Daemon(self, answer["pid"])
         self._started = [*(one for one in self._started if not one.reaped), daemon]
         return daemon
