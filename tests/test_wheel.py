@@ -169,18 +169,22 @@ def test_the_installed_library_judges_an_image(environment, tmp_path):
     assert where.startswith(str(environment.folder))
 
 
-def library_alone(wheel: Path, folder: Path, *wanted: str) -> Environment:
-    """Install a wheel with nothing but some packages of the environment that tests run in."""
-    environment = environment_with(wheel, folder)
-    (site_packages,) = folder.glob("lib/python*/site-packages")
-    (site_packages / "dependencies.pth").unlink()
+def add_packages(environment: Environment, *wanted: str) -> None:
+    """Put some packages of the environment that tests run in into another one."""
+    (site_packages,) = environment.folder.glob("lib/python*/site-packages")
     for name in wanted:
         for found in Path(sysconfig.get_path("purelib")).glob(name):
-            if found.is_dir():  # no links: OpenCV looks for its own folder, and must find this one
-                shutil.copytree(found, site_packages / found.name)
+            if found.is_dir():  # no symbolic links: OpenCV looks for its own folder, and must find this one
+                shutil.copytree(found, site_packages / found.name, copy_function=_linked)
             else:
-                shutil.copy(found, site_packages)
-    return environment
+                _linked(found, site_packages / found.name)
+
+
+def _linked(source: str | Path, destination: str | Path) -> None:
+    try:
+        os.link(source, destination)
+    except OSError:  # on another disk
+        shutil.copy(source, destination)
 
 
 def test_a_library_user_needs_few_packages(built, tmp_path):
@@ -191,14 +195,16 @@ def test_a_library_user_needs_few_packages(built, tmp_path):
     folders = {"opencv-python-headless": "cv2 opencv_*", "pillow": "PIL pillow*", "pydantic": pydantics}
     few, more = (" ".join(folders.get(name, f"{name}*") for name in one.split()).split() for one in lists)
     (tmp_path / "photo.jpg").write_bytes(images.jpeg(images.blurred(images.photo(), 6.0)))
-    alone = library_alone(built.wheel, tmp_path / "few", *few)
+    alone = environment_with(built.wheel, tmp_path / "venv")
+    next(alone.folder.glob("lib/python*/site-packages/dependencies.pth")).unlink()
+    add_packages(alone, *few)
     program = "import imageguard_daemon as i; print(i.validate('photo.jpg').reason)"
     assert alone.run("python", "-c", program, cwd=tmp_path).stdout.strip() == "blurry"
     command = [alone.folder / "bin/imageguard-daemon", "--version"]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (told.returncode, told.stderr.count("\n")) == (os.EX_UNAVAILABLE, 1)
     assert "pip install imageguard-daemon" in told.stderr
-    alone = library_alone(built.wheel, tmp_path / "more", *few, *more)
+    add_packages(alone, *more)
     program = (
         "from imageguard_daemon.integrations.verdicts import Judging, verdicts_on;"
         "print([one.reason for one in verdicts_on(['photo.jpg'], Judging(cache='cache.state', workers=1))])"

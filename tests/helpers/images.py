@@ -1,5 +1,6 @@
 """Photo-like images and damage to them, made by code: no test depends on a picture from elsewhere."""
 
+import functools
 import io
 import zlib
 
@@ -13,6 +14,11 @@ Rgb = NDArray[np.uint8]
 
 def photo(width: int = 640, height: int = 480, seed: int = 0) -> Rgb:
     """Give a sharp, clean, well exposed scene of overlapping discs before a shaded background."""
+    return _photo(width, height, seed).copy()
+
+
+@functools.lru_cache(maxsize=64)
+def _photo(width: int, height: int, seed: int) -> Rgb:
     rng = np.random.default_rng(seed)
     scale = 2  # drawn larger and averaged down, so that edges are as sharp as a good lens makes them
     canvas = np.empty((height * scale, width * scale, 3), np.uint8)

@@ -9,7 +9,7 @@ from imageguard_daemon.quality.policy import PRESETS
 PRESET = tuple(PRESETS["general"].values())
 # Few different scores make ties, which are where a limit is easily missed.
 SCORE = st.one_of(st.sampled_from([0.0, 30.0, 39.9, 40.0, 60.0, 100.0]), st.floats(0, 100))
-IMAGES = st.lists(st.tuples(*[SCORE] * 6), min_size=10, max_size=60)
+IMAGES = st.lists(st.tuples(*[SCORE] * 6), min_size=10, max_size=30)
 LIMIT = st.integers(0, 9)
 
 

@@ -19,6 +19,7 @@ from imageguard_daemon.core.errors import (
 )
 from imageguard_daemon.core.files import lock_if_free
 from imageguard_daemon.core.locks import DaemonLocks, FolderLock, RootLock, account_name, running_process
+from tests.e2e.daemon_process import command as _command
 from tests.faults.site import wait_until
 from tests.helpers.images import jpeg, photo
 
@@ -175,11 +176,6 @@ def test_a_lock_that_other_machines_do_not_see_is_told(tmp_path, monkeypatch, ma
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="acting as root needs root")
 NOBODY = 65534
 NAMELESS = 54_321
-
-
-def _command(*arguments):
-    command = [sys.executable, "-m", "imageguard_daemon", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture(scope="module")

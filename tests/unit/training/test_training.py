@@ -18,7 +18,7 @@ from training.__main__ import main
 
 
 def trained(folder, out, *more: str) -> np.ndarray:
-    arguments = ["--good", str(folder), "--out", str(out), "--per-photo", "12", "--drawn", "1", "--networks", "2"]
+    arguments = ["--good", str(folder), "--out", str(out), "--per-photo", "6", "--drawn", "1", "--networks", "2"]
     assert main([*arguments, "--epochs", "60", "--processes", "1", *more]) == 0
     return answers(out)
 
@@ -41,17 +41,32 @@ def good(tmp_path_factory):
     return folder
 
 
-def test_a_small_set_trains_a_readout_that_knows_blur(good, tmp_path):
+@pytest.fixture(scope="module")
+def readout(good, tmp_path_factory):
+    """Train one for all who only look at it or go on from it."""
+    path = tmp_path_factory.mktemp("trained") / "readout.npz"
+    trained(good, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def small_readout(good, tmp_path_factory):
+    """Train one on fewer damaged photos."""
+    path = tmp_path_factory.mktemp("trained") / "small.npz"
+    trained(good, path, "--seed", "4", "--per-photo", "2")
+    return path
+
+
+def test_a_small_set_trains_a_readout_that_knows_blur(readout):
     """From fourteen photos, sharp and blurred scenes not seen before are told apart; what is no picture is left out."""
-    blur = trained(good, tmp_path / "readout.npz")[:, 0]
+    blur = answers(readout)[:, 0]
     assert blur[:6].min() > blur[6:].max()
 
 
-def test_a_readout_says_how_it_was_made(good, tmp_path, capsys):
+def test_a_readout_says_how_it_was_made(good, small_readout, capsys):
     """Command, seed, versions and a summary of the data; of the one in the package, too, or that nothing is said."""
-    trained(good, tmp_path / "readout.npz", "--seed", "4", "--per-photo", "2")
     capsys.readouterr()
-    assert main(["--describe", str(tmp_path / "readout.npz")]) == 0
+    assert main(["--describe", str(small_readout)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["command"]["seed"], told["command"]["per_photo"]) == (4, 2)
     assert told["versions"]["scorer"] == SCORER_VERSION
@@ -61,10 +76,10 @@ def test_a_readout_says_how_it_was_made(good, tmp_path, capsys):
         main(["--describe", str(good / "notes.txt")])
 
 
-def test_training_goes_on_from_a_readout(good, tmp_path, capsys):
+def test_training_goes_on_from_a_readout(readout, tmp_path, capsys):
     """Labelled images are enough then, the networks are as many as there were, and the record says from which file."""
-    start, out, labels = tmp_path / "start.npz", tmp_path / "readout.npz", tmp_path / "labels.csv"
-    before = trained(good, start, "--per-photo", "6")
+    start, out, labels = readout, tmp_path / "readout.npz", tmp_path / "labels.csv"
+    before = answers(start)
     Image.fromarray(photo(320, 240, seed=50)).save(tmp_path / "real.png")
     labels.write_text("path,blur_sigma_px,overexposure\nreal.png,..1.4,..0.2\n")
     arguments = ["--start", str(start), "--labels", str(labels), "--out", str(out), "--drawn", "0", "--processes", "1"]
@@ -101,10 +116,10 @@ def test_where_a_readout_goes_is_looked_at_first(good, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "readout.npz"]
 
 
-def test_training_is_repeatable(good, tmp_path):
+def test_training_is_repeatable(good, small_readout, tmp_path):
     """The same photos and the same seed make the same readout."""
-    one, same = (trained(good, tmp_path / name, "--seed", "4", "--per-photo", "2") for name in ("a.npz", "b.npz"))
-    assert np.array_equal(one, same)
+    again = trained(good, tmp_path / "again.npz", "--seed", "4", "--per-photo", "2")
+    assert np.array_equal(answers(small_readout), again)
 
 
 def test_labelled_images_are_taken_with_their_labels(good, tmp_path):
