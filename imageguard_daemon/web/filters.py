@@ -121,7 +121,7 @@ class Filters:
             for name, value in self.pairs()
             if name in _SAID
         ]
-        if self.score:
+        if self.low or self.high:
             said.append(f"{self.score} from {self.low or 'any'} to {self.high or 'any'}")
         return ", ".join(filter(None, said)) or "any reason, class, source and camera"
 
