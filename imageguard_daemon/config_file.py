@@ -8,7 +8,7 @@ import os
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -30,20 +30,35 @@ def folder_conflicts(settings: Settings, *, follow_links: bool = True) -> list[s
     """
     real = os.path.realpath if follow_links else os.path.normpath
     folders = [
-        (f"sources[{number}].{key}", key, folder, Path(real(folder)))
+        _Folder(f"sources[{number}].{key}", key, folder, Path(real(folder)))
         for number, source in enumerate(settings.sources)
-        for key, folder in (("inbox", source.inbox), ("accepted", source.accepted), ("quarantine", source.quarantine))
+        for key, folder in zip(("inbox", "accepted", "quarantine"), source.folders, strict=True)
+    ]
+    conflicts = [
+        f"{one.where}: {one.given} and {other.where} ({other.given}) must not be the same or lie in one another"
+        for one, other in itertools.combinations(folders, 2)
+        if one.conflicts_with(other)
     ]
     database = Path(real(settings.audit.database))
-    return [
-        f"{where}: {told} and {other_where} ({other_told}) must not be the same or lie in one another"
-        for (where, key, told, path), (other_where, other_key, other_told, other) in itertools.combinations(folders, 2)
-        if (key != other_key or key == "inbox") and (path.is_relative_to(other) or other.is_relative_to(path))
-    ] + [
-        f"audit.database: {settings.audit.database} must not lie in {where} ({told})"
-        for where, key, told, path in folders
-        if key == "inbox" and database.is_relative_to(path)
+    return conflicts + [
+        f"audit.database: {settings.audit.database} must not lie in {folder.where} ({folder.given})"
+        for folder in folders
+        if folder.key == "inbox" and database.is_relative_to(folder.path)
     ]
+
+
+class _Folder(NamedTuple):
+    """One folder of a source: where its setting stands, what was given there, and where that leads."""
+
+    where: str
+    key: str
+    given: Path
+    path: Path
+
+    def conflicts_with(self, other: "_Folder") -> bool:
+        """Tell whether one lies in the other; several sources may file into the same destination."""
+        may_be_shared = self.key == other.key != "inbox"
+        return not may_be_shared and (self.path.is_relative_to(other.path) or other.path.is_relative_to(self.path))
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -78,6 +93,7 @@ def load(config_file: Path | None = None, root: Path | None = None, *, follow_li
         settings = settings.model_copy(update={"root": _usable_root(root)})
     relative_to_file = config_file is not None and root is None
     settings = settings.anchored(config_file.absolute().parent if config_file and relative_to_file else Path.cwd())
+    # Links are followed only where they may matter: following one touches the disk it leads to, which may hang.
     is_to_follow = follow_links or folder_conflicts(settings, follow_links=False)
     if is_to_follow and (conflicts := folder_conflicts(settings)):
         raise ConfigError(conflicts, str(config_file or root))
@@ -127,12 +143,14 @@ def _names_given_twice(data: dict[str, Any]) -> list[str]:
     sources = data.get("sources")
     listed = sources if isinstance(sources, list) else []
     names = [str(source.get("name", "default")) for source in listed if isinstance(source, dict)]
-    return [f"two sources are called {name}" for name in sorted({name for name in names if names.count(name) > 1})]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return [f"two sources are called {name}" for name in twice]
 
 
 def _problem(item: Any) -> str:
     """Say one mistake in one line, beginning with its YAML path."""
-    location = item["loc"][:-2] if item["loc"][-1:] == ("[key]",) else item["loc"]  # a key's own name is in the message
+    is_key = item["loc"][-1:] == ("[key]",)  # whose own name is in the message
+    location = item["loc"][:-2] if is_key else item["loc"]
     path = re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, location))) or "(top level)"
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
@@ -140,7 +158,7 @@ def _problem(item: Any) -> str:
     elif item["type"] == "literal_error":
         known = re.findall(r"'([^']*)'", item["ctx"]["expected"])
         message = f"unknown value {item['input']!r}{did_you_mean(str(item['input']), known)}"
-    elif location is item["loc"] and not isinstance(item["input"], dict | list) and location != _MAY_HAVE_A_PASSWORD:
+    elif not is_key and not isinstance(item["input"], dict | list) and location != _MAY_HAVE_A_PASSWORD:
         message += f" (found {item['input']!r})"
     if item["type"] == "tuple_type":
         message = f"should be a list, e.g. [{item['input']}]"
@@ -189,5 +207,6 @@ def _scalar(value: Any) -> str:
 
 
 def _comment(text: str, indent: str) -> str:
-    lines = [line for part in text.splitlines() for line in textwrap.wrap(part, _WIDTH - len(indent) - 2)]
+    width = _WIDTH - len(indent) - len("# ")
+    lines = [line for part in text.splitlines() for line in textwrap.wrap(part, width)]
     return "".join(f"{indent}# {line}\n" for line in lines)

@@ -206,6 +206,7 @@ class Linker:
         except OSError:
             return False
         same_file = (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+        # To remove the only name of a file, or the image itself, would lose it.
         return same_file and here.st_nlink > 1 and path != source
 
     def _make(self, source: str, path: str, folders: Folders) -> None:

@@ -151,7 +151,6 @@ class InterruptedRunError(BaseException):
 class Interrupts:
     """Notes stop signals; `check` raises InterruptedRunError once one has come.
 
-    A handler that raised would do so wherever the program is, in a library's lock for instance, which then stays held.
     A second signal, some time after the first, ends the process at once, should no `check` be reached any more.
     """
 
@@ -178,6 +177,7 @@ class Interrupts:
             raise InterruptedRunError(self._came)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        # Nothing is raised here: the program may be anywhere, in a library's lock perhaps, which would then stay held.
         if self._came is None:
             self._came, self._came_at = number, time.monotonic()
         elif time.monotonic() - self._came_at > PATIENCE_SECONDS:

@@ -78,15 +78,17 @@ class _ValidatedImages(Dataset[Any]):
         if on_error not in ("replace", "raise"):
             raise ValueError(f"on_error must be 'replace' or 'raise', not {on_error!r}")
         verdicts = verdicts_on([path for path, _ in samples], judging)
-        self._states = {path: _state_of(verdict) for (path, _), verdict in zip(samples, verdicts, strict=True)}
-        judged = list(zip(samples, verdicts, strict=True))
-        self.samples = [sample for sample, verdict in judged if _is_good(verdict, min_score)]
-        self.scores = [verdict.score for verdict in verdicts if _is_good(verdict, min_score)]
-        self.rejected = [
-            Rejected(path, verdict.score, verdict.reason, verdict.detail)
-            for (path, _), verdict in judged
-            if not _is_good(verdict, min_score)
-        ]
+        self._states: dict[str, int | None] = {}
+        self.samples: list[tuple[str, Any]] = []
+        self.scores: list[float] = []
+        self.rejected: list[Rejected] = []
+        for sample, verdict in zip(samples, verdicts, strict=True):
+            self._states[sample[0]] = _state_of(verdict)
+            if _is_good(verdict, min_score):
+                self.samples.append(sample)
+                self.scores.append(verdict.score)
+            else:
+                self.rejected.append(Rejected(sample[0], verdict.score, verdict.reason, verdict.detail))
         self.loader = loader
         self._on_error = on_error
         self._warned: set[str] = set()
@@ -263,9 +265,9 @@ class ValidatedImageFolder(_ValidatedImages, _Folder):
         return _SELECTION.is_image(os.path.basename(path))
 
     def _warn_of_empty_classes(self) -> None:
-        kept = set(self.targets)
-        empty = [name for name, number in self.class_to_idx.items() if number not in kept]
-        if kept and empty:  # of nothing at all there is a warning already
+        classes_with_images = set(self.targets)
+        empty = [name for name, number in self.class_to_idx.items() if number not in classes_with_images]
+        if classes_with_images and empty:  # of nothing at all there is a warning already
             message = f"no image was kept in {len(empty)} of {len(self.classes)} classes: "
             warnings.warn(message + ", ".join(map(printable, empty[:10])), UserWarning, stacklevel=3)
 
@@ -295,8 +297,9 @@ class _Transforms:
 
 def _files_below(folder: str) -> list[str]:
     """Give the files of a class in a fixed order. Links to files count, links to folders are not entered."""
-    found = []
+    files = []
     for place, folders, names in os.walk(folder):
+        # In place: `os.walk` goes on with what is left in the list. Sorted, as the system has no order of its own.
         folders[:] = sorted(name for name in folders if not _SELECTION.ignores(name))
-        found += [os.path.join(place, name) for name in sorted(names) if not _SELECTION.ignores(name)]
-    return found
+        files += [os.path.join(place, name) for name in sorted(names) if not _SELECTION.ignores(name)]
+    return files

@@ -81,10 +81,10 @@ def verdicts_on(paths: Sequence[str], judging: Judging) -> list[Verdict]:
     """
     thresholds = thresholds_for(judging.preset, judging.thresholds)
     real = [os.path.realpath(path) for path in paths]
-    found, troubles = _measurements(real, judging)
+    measurements, troubles = _measurements(real, judging)
     verdicts = []
     for path, place in zip(paths, real, strict=True):
-        measurement = found.get(place)
+        measurement = measurements.get(place)
         if measurement is None:
             reason, detail = troubles.get(place, ("unreadable", "it could not be read"))
             verdicts.append(Verdict(0.0, reason, detail, is_readable=False))
@@ -117,13 +117,13 @@ def _measurements(paths: Sequence[str], judging: Judging) -> tuple[dict[str, Mea
         if judging.audit is not None:
             log = _log_at(Path(judging.audit), scorer_version)
             stack.callback(log.close)
-        found = _known(paths, store, log)
-        unknown = [path for path in dict.fromkeys(paths) if path not in found]
+        measurements = _known(paths, store, log)
+        unknown = [path for path in dict.fromkeys(paths) if path not in measurements]
         store.commit()
         if not unknown:
-            return found, {}
+            return measurements, {}
         troubles = _measure(unknown, store, scoring, own)
-        return {**found, **_known(unknown, store, None)}, troubles
+        return {**measurements, **_known(unknown, store, None)}, troubles
 
 
 def _scoring(workers: int, readout: Path | None) -> Scoring:
@@ -141,21 +141,28 @@ def _log_at(database: Path, scorer_version: str) -> RecordedMeasurements:
 
 
 def _known(paths: Sequence[str], store: MeasuredFiles, log: RecordedMeasurements | None) -> dict[str, Measurement]:
-    found = {}
+    measurements = {}
     for path in paths:
         with suppress(OSError):
-            identity = FileIdentity.from_stat(os.stat(path))
-            measurement = store.find(identity)
-            if measurement is None and log is not None:
-                measurement = log.find(path, identity)
-                if measurement is None and identity.size_bytes <= _HASHED_BYTES:
-                    with regular_file(path) as file:
-                        measurement = log.find_content(file.sha256(), identity)
-                if measurement is not None:
-                    store.add(measurement)
+            measurement = _known_of(path, store, log)
             if measurement is not None:
-                found[path] = measurement
-    return found
+                measurements[path] = measurement
+    return measurements
+
+
+def _known_of(path: str, store: MeasuredFiles, log: RecordedMeasurements | None) -> Measurement | None:
+    """Look a file up in the cache, then in the log: by path and state, which costs no reading, or else by content."""
+    identity = FileIdentity.from_stat(os.stat(path))
+    measurement = store.find(identity)
+    if measurement is not None or log is None:
+        return measurement
+    measurement = log.find(path, identity)
+    if measurement is None and identity.size_bytes <= _HASHED_BYTES:
+        with regular_file(path) as file:
+            measurement = log.find_content(file.sha256(), identity)
+    if measurement is not None:
+        store.add(measurement)
+    return measurement
 
 
 def _measure(paths: Sequence[str], store: MeasuredFiles, scoring: Scoring, readout: Readout | None) -> Troubles:
