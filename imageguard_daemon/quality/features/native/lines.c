@@ -1,6 +1,7 @@
 #include "pixels.h"
 
 enum { BINS = 4096, HALF_BINS = BINS / 2 + 1, BLOCK = 8, AROUND = 8, NEARBY = 9, ROWS = 96, BANDS = 16, REACHES = 4, REACH = 8, WIDE = 16, LONGEST = 256 };
+typedef double Four __attribute__((vector_size(32)));
 static const double PI = 3.14159265358979323846, EXACTLY = 0.001, ROUGHLY = 0.3001, LOWEST = 0.105, HIGHEST = 0.47, EQUAL = 1e-4;
 static const double NO_RHYTHM = 1e-3; /* less is rounding */
 
@@ -16,30 +17,58 @@ static void prepare(void)
     is_ready = 1;
 }
 
-/* Cooley and Tukey's transform in place; `size` is a power of two, at most BINS. */
-static void fourier(double *real, double *imaginary, int size)
+/* Cooley and Tukey's transform of four signals at once, one in each place of the vectors, of a power of two places, in
+ * reversed order before. */
+static void fourier_of_four(Four *real, Four *imaginary, int size)
 {
-    for (int i = 1, j = 0; i < size; i++) {
-        int bit = size >> 1;
-        for (; j & bit; bit >>= 1) j ^= bit;
-        j |= bit;
-        if (i >= j) continue;
-        double kept = real[i];
-        real[i] = real[j], real[j] = kept;
-        kept = imaginary[i];
-        imaginary[i] = imaginary[j], imaginary[j] = kept;
-    }
     for (int half = 1; half < size; half *= 2)
-        for (int start = 0; start < size; start += 2 * half) {
-            double *restrict low = real + start, *restrict high = low + half;
-            double *restrict low_i = imaginary + start, *restrict high_i = low_i + half;
-            const double *restrict c = cosine + half, *restrict s = sine + half;
+        for (int start = 0; start < size; start += 2 * half)
             for (int k = 0; k < half; k++) {
-                double x = high[k] * c[k] - high_i[k] * s[k], y = high[k] * s[k] + high_i[k] * c[k];
-                high[k] = low[k] - x, high_i[k] = low_i[k] - y;
-                low[k] += x, low_i[k] += y;
+                double c = cosine[half + k], s = sine[half + k];
+                Four *low = real + start + k, *low_i = imaginary + start + k, *high = low + half, *high_i = low_i + half;
+                Four x = *high * c - *high_i * s, y = *high * s + *high_i * c;
+                *high = *low - x, *high_i = *low_i - y;
+                *low += x, *low_i += y;
             }
-        }
+}
+
+/* Turn so many places of a signal, the first of each four signals by nothing and the others by a bin more each, for the
+ * bins from `bin` on, into the order that the transform wants. */
+static void turn_signal(const double *real, const double *imaginary, int count, int bin, const int16_t *order, Four *found,
+                        Four *found_i)
+{
+    Four c = {1, 1, 1, 1}, s = {0}, along, across;
+    for (int i = 0; i < 4; i++) along[i] = cos(2 * PI * (bin + i) / BINS), across[i] = -sin(2 * PI * (bin + i) / BINS);
+    for (int x = 0; x < count; x++) {
+        found[order[x]] = real[x] * c - imaginary[x] * s, found_i[order[x]] = real[x] * s + imaginary[x] * c;
+        Four next = c * along - s * across;
+        s = s * along + c * across, c = next;
+    }
+}
+
+/* The transform in place of a complex signal of which only the first `count` of BINS places are not 0: every so manyth
+ * bin is the transform of so many places alone, turned before. */
+static int fourier(double *real, double *imaginary, int count)
+{
+    int size = 64, parts;
+    while (size < count) size *= 2;
+    parts = BINS / size;
+    Four *turned = aligned_alloc(sizeof *turned, 2 * (size_t)size * sizeof *turned), *turned_i = turned + size;
+    double *found = malloc(2 * BINS * sizeof *found);
+    int16_t order[LONGEST_LINE] = {0};
+    for (int x = 1; x < size; x++) order[x] = (int16_t)(order[x / 2] / 2 | (x % 2 ? size / 2 : 0));
+    for (int bin = 0; turned && found && bin < parts; bin += 4) {
+        memset(turned, 0, 2 * (size_t)size * sizeof *turned);
+        turn_signal(real, imaginary, count, bin, order, turned, turned_i);
+        fourier_of_four(turned, turned_i, size);
+        for (int k = 0; k < size; k++)
+            for (int i = 0; i < 4 && bin + i < parts; i++)
+                found[k * parts + bin + i] = turned[k][i], found[BINS + k * parts + bin + i] = turned_i[k][i];
+    }
+    int result = turned && found ? 0 : OUT_OF_MEMORY;
+    if (!result) memcpy(real, found, BINS * sizeof *real), memcpy(imaginary, found + BINS, BINS * sizeof *imaginary);
+    free(turned), free(found);
+    return result;
 }
 
 /* Hann's window over so many places, each cosine from the one before. */
@@ -351,7 +380,7 @@ int line_features(Grey across, Grey down, double *grids, double *repeated, float
             fineness(lines, squares, &near[way], &far[way]);
             bands(lines, strengths[way]);
         }
-        fourier(real, imaginary, BINS);
+        result = fourier(real, imaginary, (int)larger(across.width, down.width));
         rhythm(real, imaginary, norms, spectrum, spectrum + HALF_BINS, found);
         *repeated = 1 / (1 - exactly);
         found[6] = (float)roughly;
