@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO
 from zipfile import ZipInfo, is_zipfile
 
@@ -31,28 +32,13 @@ class Network:
     """Matrix and bias of each layer."""
 
     def __call__(self, features: Floats) -> Floats:
-        """Give the outputs for each row of a table of features; of `stacked` networks: network x row x output."""
+        """Give the outputs for each row of a table of features, or for one row."""
         values = (np.clip(features, self.low, self.high) - self.mean) / self.spread
         for matrix, bias in self.layers[:-1]:
             values = values @ matrix + bias
             values = np.maximum(values, 0.01 * values)
         matrix, bias = self.layers[-1]
         return np.asarray(values @ matrix + bias, np.float32)
-
-
-def stacked(networks: Sequence[Network]) -> Network:
-    """Give networks of one shape as one, which is asked in one go: the arrays have an axis more, the first."""
-
-    def together(parts: Iterable[Floats]) -> Floats:
-        return np.stack([np.atleast_2d(part) for part in parts])
-
-    low, high, mean, spread = (together(getattr(one, name) for one in networks) for name in _SCALES)
-    depths = range(len(networks[0].layers))
-    layers = tuple(
-        (together(one.layers[depth][0] for one in networks), together(one.layers[depth][1] for one in networks))
-        for depth in depths
-    )
-    return Network(low, high, mean, spread, layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +50,20 @@ class Panel:
     targets: tuple[str, ...]
     """What they answer."""
     networks: tuple[Network, ...]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """How many numbers go into the first layer, and come out of each, of all networks alike."""
+        return len(self.features), *(bias.size for _, bias in self.networks[0].layers)
+
+    def in_a_row(self) -> Floats:
+        """Give all numbers of all networks one after another, as compiled code reads them: ranges, then layers."""
+        parts = [
+            part
+            for network in self.networks
+            for part in (network.low, network.high, network.mean, network.spread, *chain(*network.layers))
+        ]
+        return np.concatenate([part.ravel() for part in parts]).astype(np.float32, copy=False)
 
 
 def save(file: BinaryIO, panels: Sequence[Panel], about: str = "") -> None:

@@ -25,9 +25,9 @@ from imageguard_daemon.core.regular_files import NotRegularError, regular_file
 from imageguard_daemon.quality.features.exposure import Tones, partly_clipped_share
 from imageguard_daemon.quality.features.tiles import Floats
 from imageguard_daemon.quality.features.vector import AT_WORKING_SIZE, NAMES, Features
-from imageguard_daemon.quality.network import MAX_BYTES, Network, Panel, load, stacked
+from imageguard_daemon.quality.network import MAX_BYTES, Network, Panel, load
 from imageguard_daemon.quality.scoring import SCALES, Scale
-from imageguard_daemon.quality.version import scorer_with
+from imageguard_daemon.quality.version import compiled_features, scorer_with
 
 TARGETS = ("blur_sigma_px", "noise_sigma", "jpeg_quality", "enlargement", "overexposure", "underexposure")
 """The measures that are estimated."""
@@ -72,6 +72,7 @@ Not so of exposure, of which there is no proof: a good and a badly exposed pictu
 """
 _DOUBT = {"enlargement": (0.6, 0.88, 0.97), "overexposure": (0.5, 0.92, 0.98)}
 """Undamaged photos get such scores, too: beyond the first they are stretched so that the second becomes the third."""
+_native = compiled_features()
 _SCALE_OF = {scale.measure: scale for scale in SCALES}
 _BEYOND_BLURRED = ((-10.0, 8.0), (-25.0, 16.0))
 """Where the scale of blur ends at 0, sources that are soft by nature begin: the networks tell them apart, too."""
@@ -176,9 +177,10 @@ def _innocent(measures: Measures) -> Measures:
 def _estimates(vector: Floats, short_side: int, panels_asked: "tuple[_Asked, ...]") -> dict[str, float]:
     found: dict[str, float] = {}
     for asked in panels_asked:
-        answers: list[list[float]] = asked.networks(vector[None, asked.columns])[:, 0].tolist()
+        answers, width = asked.answers(vector), len(asked.targets)
         # A few numbers: NumPy would take longer to begin than to add them.
-        for name, of_each in zip(asked.targets, zip(*answers, strict=True), strict=True):
+        for at, name in enumerate(asked.targets):
+            of_each = answers[at::width]
             mean = sum(of_each) / len(of_each)
             spread = math.sqrt(sum((answer - mean) ** 2 for answer in of_each) / len(of_each))
             score = mean + _BENEFIT.get(name, 1.0) * spread
@@ -209,16 +211,26 @@ def _without_doubt(measure: str, score: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A panel as it is run: which columns of the features it gets, and its networks as one."""
+    """A panel as it is run: which columns of the features it gets, and its networks, by themselves and in a row."""
 
-    columns: NDArray[np.intp]
+    columns: NDArray[np.int32]
     targets: tuple[str, ...]
-    networks: Network
+    networks: tuple[Network, ...]
+    widths: tuple[int, ...]
+    in_a_row: Floats
+
+    def answers(self, vector: Floats) -> list[float]:
+        """Give what each network says to each target, one network after another."""
+        if _native is not None:
+            answers: list[float] = _native.answers(vector, self.columns, self.in_a_row, self.widths)
+            return answers
+        chosen = vector[self.columns]
+        return [answer for network in self.networks for answer in network(chosen).tolist()]
 
 
 def _as_run(panel: Panel) -> _Asked:
-    columns = np.array([NAMES.index(name) for name in panel.features])
-    return _Asked(columns, panel.targets, stacked(panel.networks))
+    columns = np.array([NAMES.index(name) for name in panel.features], np.int32)
+    return _Asked(columns, panel.targets, panel.networks, panel.widths, panel.in_a_row())
 
 
 @functools.cache

@@ -194,3 +194,34 @@ def test_a_package_without_compiled_steps_measures():
     assert isinstance(NUMPY, Backend)
     found = extract(from_grey(grey_photo(100, 80, 2, "not"), Limits()), 1024, NUMPY)
     assert len(found.vector) == len(NAMES)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20)
+def test_networks_answer_the_same(seed: int):
+    """Any numbers, in the range of training or far from it, get the same answers compiled and by NumPy."""
+    vector = np.random.default_rng(seed).normal(0, 10, len(NAMES)).astype(np.float32)
+    for panel in readout.panels():
+        columns = np.array([NAMES.index(name) for name in panel.features], np.int32)
+        expected = [answer for network in panel.networks for answer in network(vector[columns])]
+        for build in BUILDS:
+            assert build.answers(vector, columns, panel.in_a_row(), panel.widths) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("columns", "weights", "widths"),
+    [
+        ([0, 9], 11, (2, 1)),
+        ([0, -1], 11, (2, 1)),
+        ([0], 11, (2, 1)),
+        ([0, 1], 12, (2, 1)),
+        ([0, 1], 11, (2,)),
+        ([], 0, (0, 1)),
+    ],
+    ids=["no such column", "none before the first", "too few columns", "too few weights", "no layer", "no input"],
+)
+def test_networks_that_do_not_fit_are_refused(columns: list[int], weights: int, widths: tuple[int, ...]):
+    """Nothing is read beyond the weights, nor beyond the features."""
+    numbers = np.ones(weights, np.float32)
+    with pytest.raises(ValueError, match=r"column|layers"):
+        native.answers(np.ones(3, np.float32), np.array(columns, np.int32), numbers, widths)

@@ -10,7 +10,7 @@
 #define INIT(module) INIT_OF(module)
 #define INIT_OF(module) PyInit_##module
 
-enum { LEAST_SIDE = 40, MOST_PIXELS = 1 << 30, MOST_NARROW = 20 };
+enum { LEAST_SIDE = 40, MOST_PIXELS = 1 << 30, MOST_NARROW = 20, SCALES = 4, MOST_LAYERS = 15, MOST_WIDE = 1 << 14 };
 typedef int (*Extract)(Grey, float *);
 
 /* Look at an array of height x width uint8 where it lies; in one direction neighbours must be neighbours in memory. */
@@ -128,12 +128,75 @@ static PyObject *compression(PyObject *self, PyObject *arguments)
     return list ? Py_BuildValue("((ddd)N)", fit[0], fit[1], fit[2], list) : NULL;
 }
 
+/* Look at numbers in a row, which are as large as these; gives how many, or -1. */
+static Py_ssize_t open_numbers(PyObject *array, Py_ssize_t size, Py_buffer *view)
+{
+    if (PyObject_GetBuffer(array, view, PyBUF_SIMPLE) < 0) return -1;
+    if (view->len % size == 0) return view->len / size;
+    PyBuffer_Release(view);
+    PyErr_SetString(PyExc_ValueError, "not whole numbers of bytes");
+    return -1;
+}
+
+/* The widths of layers, from that of the inputs on; gives how many layers, or -1. */
+static int layers_of(PyObject *shape, ptrdiff_t *widths, ptrdiff_t *widest, ptrdiff_t *size)
+{
+    Py_ssize_t count = PyTuple_Size(shape);
+    if (count < 0) return -1;
+    for (Py_ssize_t i = 0; i < count && i <= MOST_LAYERS; i++) {
+        widths[i] = PyLong_AsSsize_t(PyTuple_GetItem(shape, i));
+        if (widths[i] < 1 || widths[i] > MOST_WIDE) count = 0;
+        else *widest = larger(*widest, widths[i]), *size += i ? (widths[i - 1] + 1) * widths[i] : SCALES * widths[0];
+    }
+    if (count >= 2 && count <= MOST_LAYERS + 1) return (int)count - 1;
+    if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "no layers, too many, or too wide ones");
+    return -1;
+}
+
+static PyObject *ask(const float *vector, Py_ssize_t known, const int32_t *columns, const float *network, Py_ssize_t networks,
+                     const ptrdiff_t *widths, int layers, ptrdiff_t widest)
+{
+    ptrdiff_t outputs = widths[layers];
+    float *features = malloc((size_t)(3 * widest + networks * outputs) * sizeof *features), *found = features + 3 * widest;
+    PyObject *list = NULL;
+    if (!features) return PyErr_NoMemory();
+    ptrdiff_t at = 0;
+    for (; at < widths[0] && columns[at] >= 0 && columns[at] < known; at++) features[at] = vector[columns[at]];
+    if (at < widths[0]) PyErr_SetString(PyExc_ValueError, "a column that is not there");
+    else {
+        for (Py_ssize_t i = 0; i < networks; i++)
+            network = network_outputs(network, widths, layers, features, features + widest, widest, found + i * outputs);
+        list = list_of(found, networks * outputs);
+    }
+    free(features);
+    return list;
+}
+
+static PyObject *answers(PyObject *self, PyObject *arguments)
+{
+    PyObject *arrays[3], *shape, *list = NULL;
+    Py_buffer views[3];
+    Py_ssize_t counts[3];
+    ptrdiff_t widths[MOST_LAYERS + 1], widest = 0, size = 0;
+    int layers, opened = 0;
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "OOOO!", arrays, arrays + 1, arrays + 2, &PyTuple_Type, &shape)) return NULL;
+    if ((layers = layers_of(shape, widths, &widest, &size)) < 0) return NULL;
+    while (opened < 3 && (counts[opened] = open_numbers(arrays[opened], sizeof(float), views + opened)) >= 0) opened++;
+    if (opened == 3 && counts[1] == widths[0] && counts[2] % size == 0)
+        list = ask(views[0].buf, counts[0], views[1].buf, views[2].buf, counts[2] / size, widths, layers, widest);
+    else if (opened == 3) PyErr_SetString(PyExc_ValueError, "columns or weights that do not fit the layers");
+    while (opened) PyBuffer_Release(views + --opened);
+    return list;
+}
+
 static PyMethodDef functions[] = {
     {"blur", blur, METH_O, "Give the features of blur.py."},
     {"noise", noise, METH_O, "Give the features of noise.py."},
     {"exposure", exposure, METH_O, "Give the facts and the features of exposure.py."},
     {"lines", lines, METH_VARARGS, "Give the grids, the repetition and the features of pixelation.py."},
     {"compression", compression, METH_VARARGS, "Give the fit and the features of blocks of compression.py."},
+    {"answers", answers, METH_VARARGS, "Give what each of some networks answers, one after another; see network.py."},
     {NULL, NULL, 0, NULL}};
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = NAME(MODULE), .m_size = -1, .m_methods = functions};

@@ -168,4 +168,9 @@ enum { LONGEST_LINE = 2048 };
 /* Lines lie without gaps, at most so many px long; `grids` are where block borders lie along them and how much they stand out. */
 int line_features(Grey across, Grey down, double *grids, double *repeated, float *found);
 
+/* What a network of so many layers answers: its ranges and its weights lie in a row. `scratch` has room for two layers of
+ * the widest one. Gives where the next network begins. */
+const float *network_outputs(const float *network, const ptrdiff_t *widths, int layers, const float *features, float *scratch,
+                             ptrdiff_t widest, float *found);
+
 #endif
