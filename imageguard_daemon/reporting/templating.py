@@ -10,6 +10,7 @@ from imageguard_daemon.reporting.text import percent, points, shown
 
 _BETWEEN = re.compile(r"([_/.-]+)(?=\w)")
 _COMMAND = re.compile(r"`([^`]+)`")
+_OPTION = re.compile(r"(?<!\S)--[\w-]+")
 
 
 def template(name: str) -> jinja2.Template:
@@ -24,7 +25,18 @@ def breakable(name: str) -> Markup:
 
 def with_code(text: str) -> Markup:
     """Show a text of ours whose commands stand between backticks."""
-    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped here
+    return Markup(_COMMAND.sub(lambda match: _marked(match[1]), str(escape(text))))  # noqa: S704 - escaped here
+
+
+def code(command: str) -> Markup:
+    """Show a command to a person."""
+    return Markup(_marked(str(escape(command))))  # noqa: S704 - escaped here
+
+
+def _marked(escaped: str) -> str:
+    """Mark a command, and its options, so that no line ends after the hyphens of one."""
+    options_whole = _OPTION.sub(r"<span>\g<0></span>", escaped)
+    return f"<code>{options_whole}</code>"
 
 
 @cache
@@ -38,5 +50,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "points": points, "shown": shown, "breakable": breakable}
-    environment.filters |= {"with_code": with_code, "number": lambda number: f"{number:,}"}
+    environment.filters |= {"with_code": with_code, "code": code, "number": lambda number: f"{number:,}"}
     return environment

@@ -148,3 +148,4 @@ def test_bars_lead_to_pictures_of_what_they_count() -> None:
 def test_commands_in_findings_are_shown_as_such() -> None:
     """No marks of how a text was written are left, and what is HTML in it stays text."""
     assert with_code("Run `report <x>` & see") == "Run <code>report &lt;x&gt;</code> &amp; see"
+    assert with_code("`scan --since 7d`") == "<code>scan <span>--since</span> 7d</code>"
