@@ -44,11 +44,6 @@ class Entry:
     is_archived: bool = False
     """Whether its record is no longer in the log, so that of all this only path, verdict, size and hash are known."""
 
-    @property
-    def is_text(self) -> bool:
-        """Whether its path can be written in JSON, which has Unicode only."""
-        return is_text(self.path)
-
 
 def huggingface_line(entry: Entry, folder: str) -> str:
     """Give a line of `metadata.jsonl`, which lies in `folder`, above all images.
@@ -66,12 +61,9 @@ def huggingface_line(entry: Entry, folder: str) -> str:
 
 def fiftyone_line(entry: Entry) -> str:
     """Give the arguments of a `fiftyone.Sample` as JSON: its path, its tags, and fields of its own."""
-    fields = {"filepath": entry.path, "tags": [_tag(entry), *entry.issues], "label": entry.class_name or None}
+    verdict = "accepted" if entry.verdict == "accepted" else "rejected"
+    fields = {"filepath": entry.path, "tags": [verdict, *entry.issues], "label": entry.class_name or None}
     return json.dumps({**fields, **_facts(entry)}, allow_nan=False)
-
-
-def _tag(entry: Entry) -> str:
-    return "accepted" if entry.verdict == "accepted" else "rejected"
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
@@ -134,7 +126,7 @@ def writable(entries: Iterable[Entry], form: str, left: Counter[str], *, null: b
             if "\n" in entry.path and not null:
                 left["a line break in the name; --null can write it"] += 1
                 continue
-        elif not entry.is_text:
+        elif not is_text(entry.path):  # JSON has Unicode only
             left["a name that is not UTF-8"] += 1
             continue
         elif form == "huggingface" and _TAKEN_FOR_ELSE.search(entry.path):

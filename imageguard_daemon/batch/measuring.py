@@ -119,8 +119,6 @@ class Measuring:
         self._store = store
         self._scoring = scoring
         self._readout = readout
-        self._handle: Handle = _ignore
-        self._check: Callable[[], None] = lambda: None
         self._again: list[str] = []
         self.unread = unread if unread is not None else Unread()
         self.known = 0
@@ -172,7 +170,3 @@ class Measuring:
         if measurement.issue != "unsupported":  # found out at once, and another version may support it
             self._store.add(measurement)
         self._handle(path, measurement)
-
-
-def _ignore(_path: str, _measurement: Measurement) -> None:
-    """Do nothing with a measurement."""

@@ -135,7 +135,7 @@ def warnings(proposal: Proposal) -> Iterator[str]:
         limit = limit_percent(proposal.max_reject)
         yield f"{_images(good, 'good')} cannot show a rate below {limit}; it takes {needed:,} or more"
     if proposal.good.contradictions:
-        names = _first_names(proposal.good.contradictions)
+        names = _list([printable(name) for name in proposal.good.contradictions])
         yield f"{_images(len(proposal.good.contradictions))} in both folders, counted in neither: {names}"
     if proposal.good.unmeasured:
         named = [f"{printable(n)} ({printable(why)})" for n, why in proposal.good.unmeasured.items()]
@@ -315,10 +315,6 @@ def _share(share: Share) -> str:
 def _interval(share: Share) -> str:
     low, high = share.interval
     return f"95 % interval {percent(low)} to {percent(high)}"
-
-
-def _first_names(names: list[str]) -> str:
-    return _list([printable(name) for name in names])
 
 
 def _list(words: list[str]) -> str:

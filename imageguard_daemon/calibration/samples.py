@@ -51,12 +51,9 @@ def collect(measured: Iterable[tuple[str, Measurement]], elsewhere: frozenset[st
             collection.duplicates.append(name)
         else:
             seen.add(measurement.sha256)
-            collection.samples.append(_sample(name, measurement.measures, measurement.sha256))
+            scores = tuple(scale_scores(measurement.measures).values())
+            collection.samples.append(Sample(name, measurement.measures, scores, measurement.sha256))
     return collection
-
-
-def _sample(name: str, measures: Measures, sha256: str) -> Sample:
-    return Sample(name, measures, tuple(scale_scores(measures).values()), sha256)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import typer
 
 from imageguard_daemon.cli.help_format import CommandLine
 from imageguard_daemon.cli.options import ConfigFile, Database, Format, OutputFormat, Root, login_name, settings_for
-from imageguard_daemon.cli.output import print_table, progress_bar
+from imageguard_daemon.cli.output import progress_bar, write
 from imageguard_daemon.core.errors import ImageguardError, NoInputError, UsageError
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ def _write(verifier: "Verifier", output: OutputFormat, searched: bool) -> None:
             lines = json_lines(discrepancies, verifier) if output is OutputFormat.json else csv_lines(discrepancies)
             _stream(lines)
     if output is OutputFormat.table:
-        print_table(shown)
+        write(output, table=lambda: shown)
 
 
 def _stream(lines: Iterable[str]) -> None:

@@ -178,7 +178,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     logged = examples_of(log_request, preset, scorer_version) if log_request else None
     measured, unreadable = _measure([folder for folder in (good, bad) if folder], (settings.scoring, own), console)
     if logged:
-        measured = _with_logged(measured, logged.images)
+        bad_images = [image for folder in measured for image in folder]
+        measured = [logged.images.good, [*logged.images.bad, *bad_images]]
     if reviews is not None:
         measured = _with_reviewed(measured, reviews, scorer_version, console)
     made_from = (
@@ -218,11 +219,6 @@ def _log_request(
     text = "".join(f" {name} {shlex.quote(value)}" for name, value in options if value is not None)
     period = parse_period(since, until, datetime.now(UTC))
     return LogRequest(log, config_file, Scope(*period, source, class_name), text)
-
-
-def _with_logged(measured: list[_Measured], images: "LoggedImages") -> list[_Measured]:
-    """Put the images of the log before those of a folder of bad ones."""
-    return [images.good, [*images.bad, *(image for folder in measured for image in folder)]]
 
 
 def _parse_share(text: str) -> float:

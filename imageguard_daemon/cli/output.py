@@ -60,11 +60,6 @@ def write(form: str, output: Path | None = None, *, file: IO[str] | None = None,
         _write_bytes(content, output, file)
 
 
-def print_table(content: "RenderableType") -> None:
-    """Print for people."""
-    _write_table(content, None, None)
-
-
 def plain_console(**where: Any) -> "Console":
     """Give a console on which names are text and never markup."""
     from rich.console import Console

@@ -13,7 +13,6 @@ from imageguard_daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from rich.console import RenderableType
 
@@ -104,7 +103,10 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """Show how many images were rejected, why, and what stands out."""
     from datetime import UTC, datetime
 
+    from imageguard_daemon.audit.opening import open_log
     from imageguard_daemon.reporting.period import parse_period
+    from imageguard_daemon.reporting.query import report_on
+    from imageguard_daemon.reporting.rendering import as_dict, as_table
 
     grouping, now = parse_grouping(by), datetime.now(UTC)
     scope = Scope(*parse_period(since, until, now), source, class_name, camera, host, preset)
@@ -116,11 +118,13 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter for each option
         _of_results(results, grouping, config_file, output_format, output)
         return
     settings = settings_for(root, config_file, touches_folders=False)
-    counted = _made(settings, database, grouping, scope, now)
+    with open_log(database or settings.audit.database) as log:
+        counted = report_on(log, grouping, scope, settings.reporting, now)
     if output_format is ReportFormat.html:
         _write_page(counted, settings, output, thumbnails=thumbnails)
     else:
-        write_out(counted, output_format, output, details=details)
+        in_table, in_json = (lambda: as_table(counted, scores=details)), (lambda: as_dict(counted))
+        _write(counted, output_format, output, in_table, in_json)
 
 
 def parse_grouping(text: str) -> tuple[Dimension, ...]:
@@ -160,25 +164,8 @@ def _of_results(
     summary = scan_summary.Summary(
         printable(str(results)), totals, counted, 0, {}, {}, is_complete=True, scorer_version=scorers
     )
-    as_table, as_json = (lambda: scan_summary.as_summary(summary)), (lambda: scan_summary.as_json(summary))
-    _write(counted, output_format, output, as_table, as_json)
-
-
-def _made(
-    settings: "Settings", database: str | None, by: tuple[Dimension, ...], scope: Scope, now: "datetime"
-) -> "Report":
-    from imageguard_daemon.audit.opening import open_log
-    from imageguard_daemon.reporting.query import report_on
-
-    with open_log(database or settings.audit.database) as log:
-        return report_on(log, by, scope, settings.reporting, now)
-
-
-def write_out(counted: "Report", output_format: ReportFormat, output: Path | None, *, details: bool) -> None:
-    """Write a report to standard output or a file; the file is the old one or the whole new one, never a half."""
-    from imageguard_daemon.reporting.rendering import as_dict, as_table
-
-    _write(counted, output_format, output, lambda: as_table(counted, scores=details), lambda: as_dict(counted))
+    in_table, in_json = (lambda: scan_summary.as_summary(summary)), (lambda: scan_summary.as_json(summary))
+    _write(counted, output_format, output, in_table, in_json)
 
 
 def _write_page(counted: "Report", settings: "Settings", output: Path | None, *, thumbnails: bool) -> None:

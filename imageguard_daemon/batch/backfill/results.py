@@ -81,7 +81,7 @@ class ShardResult:
 def make_result(task: ShardTask) -> ShardResult:
     """Score a shard and put its rows into the form they are kept in. This is what runs on an executor."""
     started = time.perf_counter()
-    rows = sorted((*task.kept, *score_in_worker(task.shard)), key=_row_number)
+    rows = sorted((*task.kept, *score_in_worker(task.shard)), key=lambda row: int(str(row["row"])))
     totals, unread = Totals(), Unread()
     for row in rows:
         if row["error"] is None:
@@ -100,10 +100,6 @@ def make_result(task: ShardTask) -> ShardResult:
         code=loops_here(),
     )
     return ShardResult(encoded(rows, footer), footer)
-
-
-def _row_number(row: Row) -> int:
-    return int(str(row["row"]))
 
 
 def encoded(rows: Sequence[Row], footer: Footer) -> bytes:

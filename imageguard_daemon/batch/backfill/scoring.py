@@ -77,7 +77,8 @@ def describe_versions(who: str, here: tuple[str, str], there: tuple[str, str], r
 
 
 def _measured(paths: Sequence[str], terms: Terms, measurer: BytesMeasurer) -> "list[Measurement | BaseException]":
-    limits = _limits_of(terms.scoring)
+    scoring = terms.scoring
+    limits = Limits(max_pixels=scoring.max_pixels, max_bytes=scoring.max_megabytes * _MEGABYTE)
 
     def measure(data: bytes) -> Measurement:
         return replace(measurer.measure(data), sha256=hashlib.sha256(data).hexdigest())
@@ -104,10 +105,6 @@ def _row(line: Line, outcome: "Measurement | BaseException", terms: Terms) -> Ro
     named = {"path": line.path, "relative_path": line.relative_path, "class": line.class_name}
     empty: Row = dict.fromkeys(COLUMNS)
     return {**with_names({**empty, **named}), "row": line.row, "error": why_unread(outcome)}
-
-
-def _limits_of(scoring: Scoring) -> Limits:
-    return Limits(max_pixels=scoring.max_pixels, max_bytes=scoring.max_megabytes * _MEGABYTE)
 
 
 @contextmanager
