@@ -135,7 +135,8 @@ class Measuring:
         """
         self._handle, self._check = handle, check
         self._measure(self._unknown(paths), last=False)
-        if self._again:  # a worker that was killed, a file that was being written: passing trouble, most often
+        # At the end, and once: a worker that was killed, a file that was being written have had their time by then.
+        if self._again:
             again, self._again = self._again, []
             self._measure(iter(again), last=True)
 

@@ -260,7 +260,7 @@ class _Output:
         self._form.finish()
         if self._file:
             self._file.keep()
-            remove_partial(self._path)
+            remove_partial(self._path)  # only now: until the whole has its name, the part is all there is
 
     def set_aside(self) -> str:
         self._form.finish()

@@ -108,7 +108,7 @@ class ProcessPerThread(ThreadPoolExecutor):
         try:
             return pool.submit(function, *arguments, **named).result()
         except BrokenExecutor:
-            del self._of_thread.pool
+            del self._of_thread.pool  # a broken pool takes nothing more: the next shard gets a new one
             raise
 
     def _new_pool(self) -> ProcessPoolExecutor:
@@ -137,6 +137,7 @@ def open_engine(name: str, workers: int) -> Engine:
 
 def _begin(parent: int) -> None:
     """Prepare a worker process: deaf to the terminal's Ctrl-C, and gone when the command is gone."""
+    # A terminal sends Ctrl-C to the whole group of processes; what becomes of a shard then is for the command to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if not end_with_parent(parent, signal.SIGKILL):
