@@ -39,8 +39,8 @@ from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.rollups import FLAG_BORDERLINE
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.finding import Finding
-from imageguard_daemon.reporting.findings import Patterns, find_patterns
-from imageguard_daemon.reporting.panel import Panel
+from imageguard_daemon.reporting.findings import find_patterns
+from imageguard_daemon.reporting.panel import Panel, Patterns
 from imageguard_daemon.reporting.questions.now import (
     BASELINE_SLOTS,
     DAY_SLOTS,

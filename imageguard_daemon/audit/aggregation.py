@@ -113,7 +113,8 @@ class HourCounter:
         """Give what was counted."""
         if not self._codes:
             return []
-        codes, images = np.concatenate(self._codes), np.concatenate(self._images)
+        codes = np.concatenate(self._codes)
+        images = np.concatenate(self._images)
         hours, groups = np.divmod(codes, len(self._grouping.groups))
         return self._grouping.fold(hours, groups, images, np.zeros_like(images))
 

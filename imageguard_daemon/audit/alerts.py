@@ -85,11 +85,13 @@ def recorded_alerts(log: Store, since: datetime | None = None, limit: int | None
     """Give the alerts found since then, newest first, each with its latest attempt."""
     of_alert = alert_attempts.c.alert_id == alert_records.c.id
     latest = sa.select(sa.func.max(alert_attempts.c.id)).where(of_alert).correlate(alert_records).scalar_subquery()
+    attempts = sa.select(sa.func.count()).where(of_alert).correlate(alert_records).scalar_subquery()
     query = (
         sa.select(
             alert_records,
-            sa.select(sa.func.count()).where(of_alert).correlate(alert_records).scalar_subquery().label("attempts"),
-            *(alert_attempts.c[name] for name in ("attempted_at", "succeeded")),
+            attempts.label("attempts"),
+            alert_attempts.c.attempted_at,
+            alert_attempts.c.succeeded,
             alert_attempts.c.detail.label("last_detail"),
         )
         .outerjoin(alert_attempts, alert_attempts.c.id == latest)

@@ -169,7 +169,8 @@ def _is_in_time(image: ListedImage, scope: Scope) -> bool:
 
 def _candidates(log: Store, order: _Order, after: int | None, size: int) -> Sequence[int]:
     by = [_RECORDS.score, _RECORDS.id]
-    query = sa.select(*by).order_by(*(by if order.rising else [column.desc() for column in by])).limit(size)
+    direction = by if order.rising else [column.desc() for column in by]
+    query = sa.select(*by).order_by(*direction).limit(size)
     candidates: list[tuple[float, int]] = []
     with log.reading() as connection:
         if after is not None:

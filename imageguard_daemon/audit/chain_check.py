@@ -87,7 +87,9 @@ class ChainCheck:
             yield Fault(f"chain {self._sequence + 1}", f"links are missing before link {sequence}")
         self._sequence = sequence
         fault = _fault(sequence, table, record_id, row)
-        computed = {link_hash(previous, sequence, table, row) for previous in self._previous} if row else set()
+        computed: set[bytes] = set()
+        if row:
+            computed = {link_hash(previous, sequence, table, row) for previous in self._previous}
         # After a gap nothing can be said of the first link; it is taken as the new beginning.
         if fault is None and stored not in computed and not gap:
             fault = Fault(f"{table} {record_id}", f"the record, or its link {sequence}, is not as it was written")
@@ -99,7 +101,7 @@ class ChainCheck:
                 yield from self._unlinked(table, record_id)
             self._cursors[table].step(record_id, good=fault is None)
         # Whether the record or the hash was changed, the next link follows from one of the two.
-        self._previous = {candidate for candidate in (stored, *computed) if isinstance(candidate, bytes)}
+        self._previous = {link for link in (stored, *computed) if isinstance(link, bytes)}
         self.head = stored if isinstance(stored, bytes) else b""
         if stored in self._expected:
             self.met.add(stored)
@@ -125,6 +127,7 @@ class ChainCheck:
         """Name the rows of the archived part that neither went into the archive nor were linked again."""
         for table, last_id in self.extent.anchor.last_ids.items():
             with self._log.reading() as connection:
+                # Counting is quick; only where the number is wrong is it worth asking which rows have no link.
                 count = f"SELECT count(*) FROM {table} WHERE id <= ?"
                 if connection.exec_driver_sql(count, (last_id,)).scalar_one() == self._linked_again[table]:
                     continue

@@ -326,7 +326,8 @@ class WatchedFiles:
             return True  # what a cut file answers to a reader: input/output error, malformed
 
     def _is_database_gone(self) -> bool:
-        now, seen = _file_at(self._database), self._seen.get(self._database)
+        now = _file_at(self._database)
+        seen = self._seen.get(self._database)
         return now is None or seen is None or now.which != seen.which or now.size_bytes < seen.size_bytes
 
     def _message(self, path: Path, what: str) -> str:

@@ -83,6 +83,7 @@ def _writer(settings: Settings, kind: type[Writer]) -> Writer:
     except AlreadyRunningError:  # a daemon's tables are not changed under it
         return kind(settings.audit.database, settings.root, upgrade=False)
     try:
+        # Under the lock, so that no daemon starts while the tables are changed.
         return kind(settings.audit.database, settings.root)
     finally:
         lock.release()

@@ -319,7 +319,8 @@ FROM intents i LEFT JOIN outcomes o ON o.intent_id = i.id WHERE i.decision_id = 
 
 def _listed(row: tuple[Any, ...]) -> ListedImage:
     *values, borderline, verdict, action = row
-    return ListedImage._make([*values[:11], tuple(values[11:]), borderline == 1, STATE_AFTER[verdict][action or ""]])
+    state = STATE_AFTER[verdict][action or ""]
+    return ListedImage._make([*values[:11], tuple(values[11:]), borderline == 1, state])
 
 
 def _reviewable(connection: sa.Connection, image: Any) -> ReviewableImage:

@@ -50,6 +50,7 @@ def _want_of_descriptors(folder: Path) -> OSError | None:
 
 def _want_of_room(folder: Path) -> OSError | None:
     try:
+        # A file without a name: whatever ends this process, nothing is left behind.
         descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except OSError as error:
         return error if error.errno in NO_ROOM | {errno.EROFS} else None

@@ -193,8 +193,9 @@ class AuditWriter(LogWriter):
         query = (
             sa.select(decision_records.c.id, intents.c.destination_path, last_seen.label("found_at"))
             .join(intents, sa.and_(intents.c.decision_id == decision_records.c.id, intents.c.role == "image"))
-            .join(outcomes, sa.and_(outcomes.c.intent_id == intents.c.id, outcomes.c.outcome.in_(["moved", "purged"])))
+            .join(outcomes, outcomes.c.intent_id == intents.c.id)
             .where(
+                outcomes.c.outcome.in_(["moved", "purged"]),
                 decision_records.c.source == source,
                 decision_records.c.relative_path.in_([printable(path) for path in relative_paths]),
             )
@@ -333,7 +334,8 @@ def _add(connection: sa.Connection, table: sa.Table, rows: Iterable[Mapping[str,
     rows = list(rows)
     if rows:
         names = list(rows[0])
-        columns, marks = ", ".join(names), ", ".join("?" * len(names))
+        columns = ", ".join(names)
+        marks = ", ".join("?" * len(names))
         statement = f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"
         connection.exec_driver_sql(statement, [tuple(row.values()) for row in rows])
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from imageguard_daemon.audit.archive.archived_files import files_of_archived
-from imageguard_daemon.audit.listing import filed_images
 from imageguard_daemon.audit.opening import open_log
+from imageguard_daemon.audit.queries import filed_images
 from imageguard_daemon.batch.judging import real_name
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import NoInputError, UsageError, unreadable

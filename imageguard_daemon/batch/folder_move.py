@@ -11,8 +11,8 @@ from typing import Self
 
 from rich.console import Console
 
-from imageguard_daemon.audit.listing import decision_rows, last_decision
 from imageguard_daemon.audit.opening import open_log
+from imageguard_daemon.audit.queries import decision_rows, last_decision
 from imageguard_daemon.batch.folder_scan import FolderRun
 from imageguard_daemon.batch.judging import row_of_record
 from imageguard_daemon.batch.measuring import ImagesOfFolder, Unread

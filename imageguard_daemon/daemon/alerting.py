@@ -38,7 +38,7 @@ from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
 from imageguard_daemon.daemon.parts import Part, Snapshot
 from imageguard_daemon.daemon.rules.alert_state import AlertState
-from imageguard_daemon.reporting.findings import Finding
+from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.query import report_on, risen_in
 
 _SHOWN_BYTES = 300

@@ -215,7 +215,8 @@ def _root(images: int, top: int) -> float:
 def _root_ticks(top: int) -> list[Tick]:
     """Label round numbers that stand apart, from the largest down."""
     ticks: list[Tick] = []
-    for number in (factor * 10**power for power in range(len(str(top)), -1, -1) for factor in (5, 2, 1)):
+    powers = range(len(str(top)), -1, -1)
+    for number in (factor * 10**power for power in powers for factor in (5, 2, 1)):
         at = _root(number, top)
         if number <= top and at <= 100 - _APART and (not ticks or at - ticks[-1].at >= _APART):
             ticks.append(Tick(at, _short(number)))

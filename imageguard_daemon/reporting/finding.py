@@ -225,3 +225,15 @@ def evidence_of(tally: Tally, limit: float, chance: float) -> dict[str, float]:
         "excess": tally.rejected - tally.total * limit,
         "p_value": chance,
     }
+
+
+def evidence_against(tally: Tally, others: Tally, chance: float) -> dict[str, float]:
+    """Give the numbers of a finding that compares images with others; `chance` is that of such a rate at theirs."""
+    compared = {"others_total": others.total, "others_rejected": others.rejected, "others_rate": others.rate}
+    return evidence_of(tally, others.rate, chance) | compared
+
+
+def got_worse(where: Mapping[str, str]) -> tuple[str, str]:
+    """Give kind and subject of a finding on images of which more are rejected than before."""
+    kind = f"{'_and_'.join(where) or 'all'}_got_worse"
+    return kind, next(iter(where.values())) if len(where) == 1 else subject_of(where)

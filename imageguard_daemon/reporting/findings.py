@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.reporting.finding import ADVICE, ALPHA, CLEARLY_HIGHER, DOUBT, Finding, Shows, named_in_words
+from imageguard_daemon.reporting.finding import CLEARLY_HIGHER, Finding, Shows, named_in_words
 from imageguard_daemon.reporting.panel import Patterns
 from imageguard_daemon.reporting.questions.boundary import just_below
 from imageguard_daemon.reporting.questions.change import Changed, changes, more_near_thresholds
@@ -32,8 +32,6 @@ from imageguard_daemon.reporting.text import percent, shown
 if TYPE_CHECKING:
     from imageguard_daemon.config import Reporting
 
-__all__ = ["ADVICE", "ALPHA", "DOUBT", "Finding", "Patterns", "find_patterns"]
-
 
 def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
     """Give what is worth telling: the overall rate first, then where it comes from, since when, and why."""
@@ -41,11 +39,13 @@ def find_patterns(seen: Patterns, settings: "Reporting") -> tuple[Finding, ...]:
         return ()
     sources = seen.panel.tallies("source")
     mostly = mostly_rejected_sources(seen, settings)
-    changed, different = changes(seen, settings), list(differing(seen, settings))
+    changed = changes(seen, settings)
+    different = list(differing(seen, settings))
     groups = [change for change, _ in changed]
     unlike = list(_different(seen, settings, different, mostly, groups))
     overall = high_rejection_rate(seen, settings)
     alone = bool(mostly) and len(sources) == 1  # then the overall rate is its rate
+    # What one finding says is not told again by another; this is the order in which a person reads them.
     reasons = [finding for finding in dominating_reasons(seen, settings) if not _is_reason_of(finding, mostly, seen)]
     thumbnails = thumbnails_mixed_in(seen.bands, settings, of_a_log=seen.of_a_log)
     findings = (
@@ -135,7 +135,8 @@ def _only_source(group: Different, seen: Patterns) -> str | None:
     """Give the one of several sources that all images of a class or a camera come from; None if there is none."""
     if "source" in group.where or len(seen.panel.groups("source")) == 1:
         return None
-    sources = {seen.panel.streams[at][1] for at in _streams_of(group.where, seen).nonzero()[0].tolist()}
+    streams = np.flatnonzero(_streams_of(group.where, seen)).tolist()
+    sources = {seen.panel.streams[at][1] for at in streams}
     return sources.pop() if len(sources) == 1 else None
 
 
@@ -166,7 +167,8 @@ def _referring(finding: Finding, source: str | None, reported: set[str]) -> Find
 
 def _are_rejected(thumbnails: Finding, reported: Sequence[Finding], seen: Patterns) -> bool:
     """Check whether most of the thumbnails are rejected for their size, and a finding has said so already."""
-    sources, classes = seen.panel.tallies("source"), seen.panel.tallies("class")
+    sources = seen.panel.tallies("source")
+    classes = seen.panel.tallies("class")
     group = (sources if sources.get(thumbnails.subject) else classes).get(thumbnails.subject, Tally())
     of_size = group.reasons.get("low_resolution", 0) * 2 > thumbnails.evidence["rejected"]
     return of_size and any(

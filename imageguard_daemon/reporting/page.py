@@ -121,10 +121,12 @@ def _distributions(report: Report, scanned: Scanned | None, link: Callable[..., 
 
 def _heat(classes: Mapping[str, Tally]) -> dict[str, Any]:
     """Give the classes with most rejections, each with the share of its images that each reason cost."""
+    # By their number, not their rate: a class of which one of one was rejected says little.
     ranked = sorted(classes.items(), key=lambda item: (-item[1].rejected, item[0]))
     rows = [(name, tally) for name, tally in ranked if tally.rejected][:CLASSES_SHOWN]
     ranked_reasons = list(together(tally for _, tally in rows).ranked_reasons())
-    reasons, others = ranked_reasons[:HEAT_REASONS], ranked_reasons[HEAT_REASONS:]
+    reasons = ranked_reasons[:HEAT_REASONS]
+    others = ranked_reasons[HEAT_REASONS:]
     cells = [(name, tally, [tally.reasons.get(reason, 0) / tally.total for reason in reasons]) for name, tally in rows]
     return {
         "reasons": reasons,

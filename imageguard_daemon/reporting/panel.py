@@ -126,7 +126,8 @@ class Panel:
     def tallies(self, field_name: str) -> dict[str, Tally]:
         """Count the images of each class, source and so on."""
         groups, rejections = self.groups(field_name), self.rejections
-        totals, again = groups.sums(self.images.sum(axis=1)), groups.sums(self.duplicates)
+        totals = groups.sums(self.images.sum(axis=1))
+        again = groups.sums(self.duplicates)
         reasons: list[Counter[str]] = [Counter() for _ in groups.names]
         size = max(len(self.reasons), 1)
         codes = groups.of_stream[rejections.streams] * size + rejections.reasons
@@ -227,10 +228,12 @@ def _slots(cells: Cells, streams: int, most_slots: int) -> tuple[npt.NDArray[np.
     times = cells.slots.astype(np.int64)
     first, last = int(times.min()), int(times.max())
     if last - first >= 2 * most_slots:
+        # A clock that was years off once would make a single slot of all other times.
         distinct, places = np.unique(times, return_inverse=True)
         summed = np.bincount(places, cells.images).cumsum()
         begin, end = np.searchsorted(summed, np.array([_STRAY_SHARE, 1 - _STRAY_SHARE]) * summed[-1]).tolist()
-        first, last = int(distinct[begin]), int(distinct[min(end, len(distinct) - 1)])
+        first = int(distinct[begin])
+        last = int(distinct[min(end, len(distinct) - 1)])
     most = max(1, min(most_slots, MAX_CELLS // max(streams, 1)))
     step = math.ceil((last - first + 1) / most)
     number = math.ceil((last - first + 1) / step)
@@ -300,7 +303,8 @@ class Patterns:
         """Take streams together by some of FIELDS, with how far they scatter."""
         if fields not in self._series:
             groups = self.panel.groups(*fields)
-            images, rejected = groups.sums(self.panel.images), groups.sums(self.panel.rejected)
+            images = groups.sums(self.panel.images)
+            rejected = groups.sums(self.panel.rejected)
             effects = self.scatter.effects(images, rejected.sum(axis=1) / np.maximum(images.sum(axis=1), 1))
             self._series[fields] = Series(groups, images, rejected, effects, own_factors(images, rejected, effects))
         return self._series[fields]

@@ -79,8 +79,10 @@ def gather(log: Store, by: Grouping, scope: Scope, settings: "Reporting", now: d
         earlier = _counted(columns, groupings_before(by), before) if before else None
         missed = _missed(columns, scope, score_stats, panel, settings)
         later = _later(columns, scope, now) if now else None
-    near = [image.id for image in (*score_stats.accepted_nearest, *score_stats.rejected_nearest)]
-    images = images_by_id(log, [*near, *(number for ids in score_stats.examples.values() for number in ids)])
+    ids = [image.id for image in (*score_stats.accepted_nearest, *score_stats.rejected_nearest)]
+    for examples in score_stats.examples.values():
+        ids += examples
+    images = images_by_id(log, ids)
     facts = Facts(counts, earlier, score_stats, images, bands, later=later, panel=panel, missed=missed)
     return replace(facts, reviews=count_reviews(log, scope), end=_end(scope, now))
 
@@ -124,7 +126,8 @@ def _pass(
     columns: Columns, groupings: Sequence[Grouping], scope: Scope, slot: int
 ) -> tuple[dict[Grouping, list[Count]], Panel, ScoreStats, dict[str, Bands]]:
     counter = BatchCounter(columns.keys, groupings, slot)
-    scores, sizes = ScoreCounter(columns.keys), SizeCounter(columns.keys)
+    scores = ScoreCounter(columns.keys)
+    sizes = SizeCounter(columns.keys)
     if scores.has_several:
         # By which thresholds most images were judged is known only after the pass: a sample guesses it, so that one
         # pass is enough in nearly every log.
@@ -178,11 +181,14 @@ def _later(columns: Columns, scope: Scope, now: datetime) -> Later:
         return Later()
     hosts, latest, since = Counter[str](), None, now + CLOCKS_DIFFER
     for batch in columns.batches(replace(scope, since=since, until=None)):
-        for number, images in zip(*np.unique(batch.keys, return_counts=True), strict=True):
-            if key := columns.keys[int(number)]:
-                hosts[key.host] += int(images)
+        numbers, counts = np.unique(batch.keys, return_counts=True)
+        for number, images in zip(numbers.tolist(), counts.tolist(), strict=True):
+            if key := columns.keys[number]:
+                hosts[key.host] += images
         latest = max(latest or 0, int(batch.moments.max()))
-    return Later(hosts, since, EPOCH + timedelta(milliseconds=latest)) if latest is not None else Later()
+    if latest is None:
+        return Later()
+    return Later(hosts, since, EPOCH + timedelta(milliseconds=latest))
 
 
 def _counted(columns: Columns, groupings: Sequence[Grouping], scope: Scope) -> dict[Grouping, list[Count]]:

@@ -12,7 +12,7 @@ from imageguard_daemon.audit.counts import PERIODS, Dimension, RecordedImage, Sc
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.tables import csv_text, safe_cell
 from imageguard_daemon.core.timestamps import timestamp
-from imageguard_daemon.reporting.findings import Finding
+from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.report import Report
 from imageguard_daemon.reporting.score_stats import SHARES, NearThreshold, Percentiles
 from imageguard_daemon.reporting.tallies import Recall, Reviewed, Tally
@@ -332,7 +332,8 @@ def _reasons(overall: Tally) -> Table:
 
 
 def _groups(report: Report, most: int) -> Iterator[RenderableType]:
-    by_reason, compared = Dimension.reason in report.by, bool(report.before)
+    by_reason = Dimension.reason in report.by
+    compared = bool(report.before)
     table = plain_table(str(report.by[0]))
     for dimension in report.by[1:]:
         table.add_column(str(dimension), overflow="fold", min_width=6)

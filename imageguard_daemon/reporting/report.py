@@ -13,8 +13,9 @@ import numpy as np
 
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedImage, Scope
 from imageguard_daemon.audit.reviewed_images import ReviewCount
-from imageguard_daemon.reporting.findings import Finding, Patterns, find_patterns
-from imageguard_daemon.reporting.panel import Counts, Numbers, Panel, panel_of_tallies
+from imageguard_daemon.reporting.finding import Finding
+from imageguard_daemon.reporting.findings import find_patterns
+from imageguard_daemon.reporting.panel import Counts, Numbers, Panel, Patterns, panel_of_tallies
 from imageguard_daemon.reporting.questions.boundary import Missed
 from imageguard_daemon.reporting.questions.oddities import Later, stamped_later
 from imageguard_daemon.reporting.score_stats import NearThreshold, Percentiles, ScoreStats, percentiles
@@ -154,36 +155,41 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
     """Turn the facts into a report."""
     everything = facts.counts[EVERYTHING]
     overall = tally(everything)
-    classes, cameras = (tallies_at(position, everything) for position in (0, 2))
-    panel = facts.panel or _panel_of(everything)
-    patterns = Patterns(
-        panel,
-        facts.missed,
-        facts.bands,
-        *(_by_stream(facts.score_stats, panel) if facts.score_stats else (None, None)),
-        end_second=facts.end.timestamp() if facts.end else None,
-        of_a_log=facts.of_a_log,
-        scope=scope,
-    )
+    earlier = facts.earlier
     in_time = any(dimension in PERIODS for dimension in by)
-    before = _groups(by, facts.earlier) if facts.earlier is not None and not in_time else {}
+    findings = find_patterns(_patterns(facts, scope), settings)
     return Report(
         by=by,
         scope=scope,
         overall=overall,
         groups=_groups(by, facts.counts),
-        findings=(*find_patterns(patterns, settings), *stamped_later(facts.later, scope)),
+        findings=(*findings, *stamped_later(facts.later, scope)),
         rejection_rate_limit=settings.rejection_rate_limit,
-        before=before,
-        trend=trend(overall, tally(facts.earlier[EVERYTHING])) if facts.earlier is not None else None,
+        before=_groups(by, earlier) if earlier is not None and not in_time else {},
+        trend=trend(overall, tally(earlier[EVERYTHING])) if earlier is not None else None,
         percentiles=percentiles(facts.score_stats.histogram) if facts.score_stats else (),
         nearest=_nearest(facts),
         score_stats=facts.score_stats,
-        classes=classes,
-        cameras=cameras,
+        classes=tallies_at(EVERYTHING.index(Dimension.class_), everything),
+        cameras=tallies_at(EVERYTHING.index(Dimension.camera), everything),
         **_series(facts),
         examples=_examples(facts, overall),
         **_reviewed(by, facts.reviews),
+    )
+
+
+def _patterns(facts: Facts, scope: Scope) -> Patterns:
+    panel = facts.panel or _panel_of(facts.counts[EVERYTHING])
+    by_one_rule, newest = _by_stream(facts.score_stats, panel) if facts.score_stats else (None, None)
+    return Patterns(
+        panel,
+        facts.missed,
+        facts.bands,
+        by_one_rule,
+        newest,
+        end_second=facts.end.timestamp() if facts.end else None,
+        of_a_log=facts.of_a_log,
+        scope=scope,
     )
 
 
@@ -218,11 +224,14 @@ def _by_stream(score_stats: ScoreStats, panel: Panel) -> tuple[Counts | None, Nu
 
 
 def _series(facts: Facts) -> dict[str, Any]:
+    # Parts of an hour are known to the panel alone: what is counted by time has hours at best.
     if facts.panel and facts.panel.slots.seconds < _HOUR.total_seconds():
-        slots, tallies = facts.panel.slots, facts.panel.tallies_of_slots()
+        slots = facts.panel.slots
+        tallies = facts.panel.tallies_of_slots()
         begins = (datetime.fromtimestamp(slots.begin(slot), UTC) for slot in range(slots.number))
         return {"periods": dict(zip(begins, tallies, strict=True)), "period": timedelta(seconds=slots.seconds)}
-    days, hours = (tallies_at(0, facts.counts.get((period,), ())) for period in (Dimension.day, Dimension.hour))
+    days = tallies_at(0, facts.counts.get((Dimension.day,), ()))
+    hours = tallies_at(0, facts.counts.get((Dimension.hour,), ()))
     is_short = hours and (not days or len(hours) <= _SHORT // _HOUR + 1)
     series = {_begin_of(name): counted for name, counted in (hours if is_short else days).items()}
     return {"periods": series, "period": _HOUR if is_short else timedelta(days=1)}

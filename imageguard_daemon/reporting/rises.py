@@ -105,7 +105,9 @@ class Rises:
         """Give how many standard errors each window of each row is above the rest; -inf where that is not news."""
         images, hits = self.images[rows], self.hits[rows]
         # Sums up to each slot: of any window, the sum is a difference.
-        summed, summed_bad, squares = _summed(images), _summed(hits), _summed(images**2)
+        summed = _summed(images)
+        summed_bad = _summed(hits)
+        squares = _summed(images**2)
         inside, bad, square = (
             part[:, windows.ends] - part[:, windows.begins] for part in (summed, summed_bad, squares)
         )
@@ -163,9 +165,12 @@ class Rises:
 
     def _stands_out(self, row: int, begin: int, end: int) -> bool:
         """Check whether no other time of its length comes near it: then it is not a usual bad day."""
-        images, hits, length = self.images[row], self.hits[row], end - begin
+        images = self.images[row]
+        hits = self.hits[row]
+        length = end - begin
         starts = np.arange(self._slots - length + 1)
-        summed, summed_bad = _summed(images[None])[0], _summed(hits[None])[0]
+        summed = _summed(images[None])[0]
+        summed_bad = _summed(hits[None])[0]
         inside = summed[starts + length] - summed[starts]
         bad = summed_bad[starts + length] - summed_bad[starts]
         rate = (hits.sum() - bad[begin]) / max(images.sum() - inside[begin], 1)

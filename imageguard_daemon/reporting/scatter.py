@@ -158,7 +158,8 @@ def _sums(images: Counts, hits: Counts, burst: float = 1.0) -> _Sums:
     """
     row, slot = np.nonzero(images)
     total = images.sum(axis=1)
-    n, slot_rates = images[row, slot], hits[row, slot] / images[row, slot]
+    n = images[row, slot]
+    slot_rates = hits[row, slot] / images[row, slot]
     at = np.flatnonzero(row[1:] == row[:-1])  # slots whose next one is of the same row
     ours = row[at]
     weight = n[at] * n[at + 1] / (n[at] + n[at + 1])
@@ -184,7 +185,9 @@ def _with_rare_rows(sums: _Sums, images: Counts, hits: Counts) -> _Sums:
     alone = ((images > 0).sum(axis=1) == 1) & (n > 1) & (n <= _RARE)
     if np.count_nonzero(alone) < _MIN_PAIRS:
         return sums
-    n, y, rate = n[alone], y[alone], hits.sum() / max(images.sum(), 1)
+    n = n[alone]
+    y = y[alone]
+    rate = hits.sum() / max(images.sum(), 1)
     return _Sums(
         np.append(sums.squares, ((y - n * rate) ** 2).sum()),
         np.append(sums.chance, (n * rate * (1 - rate)).sum()),

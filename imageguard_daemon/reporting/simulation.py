@@ -127,7 +127,8 @@ class Simulation:
 
     def count(self, key: Key, outcome: int, images: int) -> None:
         """Count images of a key that would have this outcome."""
-        reason, is_rejected = ("" if key.verdict == "accepted" else key.reason), key.verdict != "accepted"
+        reason = "" if key.verdict == "accepted" else key.reason
+        is_rejected = key.verdict != "accepted"
         if outcome == _KEPT:
             self.kept[key.reason] += images
         elif outcome == _UNREADABLE:
@@ -190,20 +191,25 @@ class Simulator:
         outcomes = self._outcomes(batch, scores)
         codes = batch.keys.astype(np.int64) * _OUTCOMES + outcomes
         self._counts += np.bincount(codes, minlength=self._counts.size).reshape(self._counts.shape)
-        was_rejected, judged = self._was_rejected[batch.keys], outcomes != _KEPT
+        was_rejected = self._was_rejected[batch.keys]
         is_rejected = outcomes >= _FIRST_REASON
-        judged &= outcomes != _UNREADABLE
-        for rejected in (True, False):
-            changed = np.flatnonzero(judged & (is_rejected == rejected) & (was_rejected != rejected))
+        is_judged = (outcomes != _KEPT) & (outcomes != _UNREADABLE)
+        newly_rejected = np.flatnonzero(is_judged & is_rejected & ~was_rejected)
+        newly_accepted = np.flatnonzero(is_judged & ~is_rejected & was_rejected)
+        for changed in (newly_rejected, newly_accepted):
             self._keep_examples(batch, changed, scores, outcomes)
 
     def _scores_by_scale(self, batch: Batch) -> _Floats:
         """Give a column for each scale: of exposure the batch has the worse end, the better one seldom matters."""
-        limits, worse = self._thresholds[batch.keys], batch.scores[:, _EXPOSURE]
-        scores, rows = batch.scores[:, _SIGNAL_OF], np.arange(len(batch))
+        limits = self._thresholds[batch.keys]
+        worse = batch.scores[:, _EXPOSURE]
+        scores = batch.scores[:, _SIGNAL_OF]
+        rows = np.arange(len(batch))
         better = np.where(batch.flags & FLAG_DARK > 0, _OVER, _UNDER)
         scores[rows, better] = 100.0
-        unsure = np.flatnonzero((limits[:, _OVER] != limits[:, _UNDER]) & (worse < limits[rows, better]))
+        # The better end is at least as good as the worse one: it matters only where more is asked of it than that.
+        may_matter = (limits[:, _OVER] != limits[:, _UNDER]) & (worse < limits[rows, better])
+        unsure = np.flatnonzero(may_matter)
         measures_of = self._measures(batch.ids[unsure].tolist()) if len(unsure) else {}
         for row in unsure.tolist():
             if measures := measures_of.get(int(batch.ids[row])):

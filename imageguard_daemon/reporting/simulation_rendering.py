@@ -141,7 +141,8 @@ def _reason_table(simulation: Simulation) -> Table:
     table.columns[0].min_width = 14
     number_columns(table, "was", "then", "change")
     for reason in _reasons(simulation):
-        before, after = simulation.reasons_before[reason], simulation.reasons_after[reason]
+        before = simulation.reasons_before[reason]
+        after = simulation.reasons_after[reason]
         table.add_row(
             Text(shown(reason)), f"{before:,}", f"{after:,}", f"{after - before:+,}" if after != before else ""
         )
@@ -157,7 +158,8 @@ def _class_table(simulation: Simulation) -> Iterator[RenderableType]:
         table.add_row(Text(shown(key)), *(f"{count:,}" for count in counts))
     yield Text("Quarantined, by class: + newly so, - no more")
     yield table
-    hidden, unchanged = max(0, len(changed) - CLASSES_SHOWN), len(simulation.classes) - len(changed)
+    hidden = max(0, len(changed) - CLASSES_SHOWN)
+    unchanged = len(simulation.classes) - len(changed)
     if hidden:
         yield Text(f"and {hidden:,} more classes (--format csv has all)")
     if unchanged:

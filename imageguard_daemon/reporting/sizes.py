@@ -132,16 +132,26 @@ def _fullest(below: _Ints, total: int, width: Width) -> tuple[int, int, Band]:
     first = int((below[starts + width.bins] - below[starts]).argmax())
     after = first + width.bins
     images = int(below[after] - below[first])
-    around = int(below[min(after + _AROUND_BINS, BINS - 1)] - below[max(first - _AROUND_BINS, 0)])
-    larger = total - int(below[min(first + width.bins // 2 + _FAR_BINS, BINS - 1)])
-    middle = float(np.average(np.arange(first, after) + 0.5, weights=np.diff(below[first : after + 1]) + 1e-9))
-    places = len(starts) // max(width.bins // 4, 1)
-    scores = tuple(int(np.searchsorted(_BIN_OF_SCORE, at)) / _A_POINT for at in (first, after))
-    return (
-        first,
-        after,
-        Band(total, images, around - images, larger, _pixels(middle), width.share, places, (scores[0], scores[1])),
+    begin = max(first - _AROUND_BINS, 0)
+    end = min(after + _AROUND_BINS, BINS - 1)
+    far = min(first + width.bins // 2 + _FAR_BINS, BINS - 1)
+    by_bin = np.diff(below[first : after + 1])
+    middle = float(np.average(np.arange(first, after) + 0.5, weights=by_bin + 1e-9))
+    band = Band(
+        total=total,
+        images=images,
+        near=int(below[end] - below[begin]) - images,
+        larger=total - int(below[far]),
+        pixels=_pixels(middle),
+        share=width.share,
+        places=len(starts) // max(width.bins // 4, 1),
+        scores=(_lowest_score(first), _lowest_score(after)),
     )
+    return first, after, band
+
+
+def _lowest_score(bin_: int) -> float:
+    return int(np.searchsorted(_BIN_OF_SCORE, bin_)) / _A_POINT
 
 
 def _pixels(bins: float) -> float:
@@ -159,9 +169,10 @@ def bands_of(sizes: Mapping[str, Mapping[int, Sequence[int]]]) -> Bands:
         looked_at += total >= MIN_IMAGES
         if best := best_band(counts, total, MIN_IMAGES):
             first, after, band = best
-            most = sorted((at for at in range(first, after) if at in by_bin), key=lambda at: -by_bin[at][0])
-            shown = tuple((by_bin[at][1], by_bin[at][2]) for at in most[:EXAMPLES_KEPT])
-            bands[name] = replace(band, sizes=shown)
+            within = [by_bin[at] for at in range(first, after) if at in by_bin]
+            within.sort(key=lambda entry: -entry[0])
+            sizes_of_most = tuple((width, height) for _, width, height in within[:EXAMPLES_KEPT])
+            bands[name] = replace(band, sizes=sizes_of_most)
     return Bands(looked_at, bands)
 
 
@@ -226,16 +237,18 @@ class _Groups:
     def bands(self, version: str, by_key: _Ints) -> Bands:
         known = self._of_key >= 0
         totals = np.bincount(self._of_key[known], weights=by_key[known], minlength=len(self._groups)).astype(np.int64)
-        groups = [n for n, (_, of) in enumerate(self._groups) if of == version and totals[n] >= MIN_IMAGES]
-        bands = {}
-        for number in groups:
+        looked_at, bands = 0, {}
+        for number, (name, of_version) in enumerate(self._groups):
+            if of_version != version or totals[number] < MIN_IMAGES:
+                continue
+            looked_at += 1
             rows = slice(number * BINS, (number + 1) * BINS)
             if best := best_band(self._counts[rows].astype(np.int64), int(totals[number]), MIN_IMAGES):
                 first, after, band = best
                 ids = self._newest[rows][first:after]
                 newest = sorted(ids[ids > 0].tolist(), reverse=True)[:EXAMPLES_KEPT]
-                bands[self._groups[number][0]] = replace(band, ids=tuple(newest))
-        return Bands(len(groups), bands)
+                bands[name] = replace(band, ids=tuple(newest))
+        return Bands(looked_at, bands)
 
 
 def _table() -> _Ints:

@@ -54,7 +54,8 @@ def chance_of_difference(ours: tuple[int, int], others: tuple[int, int]) -> floa
     distribution given all successes and trials. Without trials on either side nothing can differ: 1.
     """
     (successes, trials), (other_successes, other_trials) = ours, others
-    marked, population = successes + other_successes, trials + other_trials
+    marked = successes + other_successes
+    population = trials + other_trials
     return _hypergeometric_tail(successes, trials, marked, population)
 
 
@@ -65,10 +66,11 @@ def chance_with_scatter(ours: tuple[float, float], others: tuple[float, float], 
     so that few bursts are judged as few. Parts of a success count for nothing.
     """
     (successes, trials), (other_successes, other_trials) = ours, others
-    few, many = round(trials / effect), round(other_trials / effect)
-    return chance_of_difference(
-        (min(math.floor(successes / effect + 1e-9), few), few), (min(math.ceil(other_successes / effect), many), many)
-    )
+    few = round(trials / effect)
+    many = round(other_trials / effect)
+    ours_in_bursts = min(math.floor(successes / effect + 1e-9), few)
+    others_in_bursts = min(math.ceil(other_successes / effect), many)
+    return chance_of_difference((ours_in_bursts, few), (others_in_bursts, many))
 
 
 def chance_above(successes: float, trials: float, rate: float, effect: float = 1.0) -> float:
@@ -95,7 +97,8 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
         return float(x >= 1)
     if x > (a + 1) / (a + b + 2):
         return 1 - incomplete_beta(b, a, 1 - x)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    log_choose = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    front = math.exp(log_choose + a * math.log(x) + b * math.log1p(-x)) / a
     fraction = c = 1.0
     d = 0.0
     for step in range(500):

@@ -247,7 +247,8 @@ class _Group:
         image, action = plan.review.image, plan.review.action
         if error is not None:
             return Reviewed(image.decision_id, action, False, image.relative_path, str(error))
-        destination, remarks = "", [plan.detail] if plan.detail else []
+        destination = ""
+        remarks = [plan.detail] if plan.detail else []
         for recorded in review.intents:
             intent = recorded.intent
             if intent.role == "image":

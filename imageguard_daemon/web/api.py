@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from imageguard_daemon.audit.counts import PERIODS, Dimension
-from imageguard_daemon.audit.listing import newest_decisions
+from imageguard_daemon.audit.queries import newest_decisions
 from imageguard_daemon.core.errors import UsageError
 from imageguard_daemon.core.model import MAX_INT64
 from imageguard_daemon.core.names import printable

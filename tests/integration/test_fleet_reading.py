@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from imageguard_daemon.audit import alerts, by_score, listing, quarantine_queries, queries, reviewed_images
+from imageguard_daemon.audit import alerts, by_score, quarantine_queries, queries, reviewed_images
 from imageguard_daemon.audit.columns import open_columns
 from imageguard_daemon.audit.counts import PERIODS, Dimension, Scope
 from imageguard_daemon.audit.opening import open_log
@@ -177,12 +177,12 @@ def _quarantine(engine: Store) -> list[object]:
 
 
 def _one_by_one(engine: Store) -> list[object]:
-    ids = [int(str(row["id"])) for row in listing.decision_rows(engine)]
+    ids = [int(str(row["id"])) for row in queries.decision_rows(engine)]
     return [
         ids,
-        [listing.decision_row(engine, one) for one in ids],
-        listing.newest_decisions(engine, ids[-3], 20),
-        listing.last_decision(engine),
+        [queries.decision_row(engine, one) for one in ids],
+        queries.newest_decisions(engine, ids[-3], 20),
+        queries.last_decision(engine),
         [quarantine_queries.reviewable_image(engine, one) for one in ids],
         [quarantine_queries.reviews_of(engine, one) for one in ids],
         queries.images_by_id(engine, ids),

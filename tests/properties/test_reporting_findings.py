@@ -11,7 +11,7 @@ from rich.console import Console
 from imageguard_daemon.audit.counts import Count, Dimension
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core.model import ISSUES
-from imageguard_daemon.reporting.findings import DOUBT
+from imageguard_daemon.reporting.finding import DOUBT
 from imageguard_daemon.reporting.rendering import as_csv, as_dict, as_table
 from imageguard_daemon.reporting.report import Report
 from tests.helpers.reports import report_of

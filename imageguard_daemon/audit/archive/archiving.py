@@ -114,6 +114,7 @@ def archive(settings: Settings, request: ArchiveRequest, progress: Progress = la
         if plan is None or not plan.going:
             return None
         folder = _verified_copy(settings, plan, request.folder, progress)
+        # Rows go only now, and only those of the plan: what was recorded meanwhile is beyond its end.
         decisions = archiver.take_out(plan, request, folder)
         manifest, _ = read_manifest(folder)
         return Archived(folder, manifest, decisions)

@@ -86,6 +86,7 @@ def write_copy(log: Store, begin: Anchor, end: Anchor, folder: Path, progress: P
         raise unwritable(error, f"cannot write the archive {folder}") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeError) as error:
         raise DataError(f"a record has a value that its column cannot have; see `verify`: {error}") from error
+    # Each row was held against its link, each link against the one before; this says that none is missing at the end.
     if previous != end.hash:
         raise DataError("the log is not as it was written; see `verify`")
     return _finished(folder, begin, end, {name: table.rows for name, table in tables.items()})
@@ -118,8 +119,10 @@ def check_copy(folder: Path, progress: Progress = lambda _done: None) -> Manifes
     for name, sha256 in manifest.files.items():
         if _sha256_of(folder / name) != sha256:
             raise DataError(f"{folder / name} is not the file that was written")
+    # Each file has its rows in the order of the chain: one pass over all of them side by side is enough.
     readers = {name: _rows_of(folder / f"{name}.parquet") for name in CHAINED}
-    previous, sequence = bytes.fromhex(manifest.hash_before), manifest.first_sequence - 1
+    previous = bytes.fromhex(manifest.hash_before)
+    sequence = manifest.first_sequence - 1
     for link in _rows_of(folder / "chain.parquet"):
         sequence += 1
         row = next(readers.get(link["record_table"], iter(())), None)

@@ -154,6 +154,7 @@ class Forwarder:
         linked = self._log.links_after(head.sequence, self._sender.batch_records)
         missed, odd = self._send(branch, head, linked) if linked else (0, 0)
         _, head = self._place
+        # After the commit there: this note lets an archive take rows out of the log, and must not be ahead.
         self._confirm(head.sequence)
         behind = extent.sequence - head.sequence
         oldest = self._log.recorded_at(head.sequence + 1) if behind > 0 else None
@@ -171,6 +172,7 @@ class Forwarder:
     def _send(self, branch: Branch, head: Head, linked: list[Linked]) -> tuple[int, int]:
         first, last = linked[0][0]["sequence"], linked[-1][0]
         with self._connection() as connection:
+            # The lock before the look: of two copies of one host, the second sees what the first has added.
             lock_log(connection, branch)
             if head_of(connection, branch) != head:
                 raise StalledError("another process has forwarded the same log meanwhile")
@@ -378,6 +380,7 @@ class _Batch:
         kinds = KINDS[table]
         given = _as_json([values for _, values in rows])
         try:
+            # A savepoint: without one, PostgreSQL would refuse the rest of the transaction after the first odd row.
             with self._connection.begin_nested():
                 self._connection.exec_driver_sql(_insertion(table, kinds), (given,))
         except DBAPIError as error:

@@ -78,7 +78,8 @@ class FleetStore(Store):
             f"WHERE moment_ms >= %s AND moment_ms < %s) AS of_day GROUP BY hour ORDER BY hour {order}"
         )
         for day in _days(connection, span_ms, newest_first=newest_first):
-            begin, end = max(day * _DAY_MS, span_ms[0]), min((day + 1) * _DAY_MS, span_ms[1])
+            begin = max(day * _DAY_MS, span_ms[0])
+            end = min((day + 1) * _DAY_MS, span_ms[1])
             for hour, images, packed in connection.exec_driver_sql(query, (begin, end)):
                 yield _packed_hour(hour, images, packed, scores=scores)
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from imageguard_daemon.audit.alerts import Alert, Attempt
 from imageguard_daemon.core.backoff import Backoff
-from imageguard_daemon.reporting.findings import Finding
+from imageguard_daemon.reporting.finding import Finding
 
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)

@@ -197,7 +197,8 @@ def _advice(missed: Missed, scope: Scope) -> str:
 
 def _what(missed: Missed, scope: Scope) -> str:
     """Give the command that shows what the lower threshold does, in words where none selects the same images."""
-    boundary, selection = missed.boundary, selected(scope, {"source": missed.boundary.source})
+    boundary = missed.boundary
+    selection = selected(scope, {"source": missed.boundary.source})
     if not _SIMULATED.issuperset(selection):
         return f"For source '{shown(boundary.source)}' {boundary.name}={missed.lowered:g}"
     return f"`imageguard-daemon simulate ROOT{options_of(selection)} --set {boundary.name}={missed.lowered:g}`"

@@ -21,7 +21,9 @@ from imageguard_daemon.reporting.finding import (
     CLEARLY_HIGHER,
     Finding,
     Shows,
+    evidence_against,
     evidence_of,
+    got_worse,
     group_in_words,
     reason_in_words,
     subject_of,
@@ -84,13 +86,15 @@ class _Looked(NamedTuple):
 def _found(seen: Patterns, settings: "Reporting") -> list[Changed]:
     """Give what rose beyond chance for all series of its kind, what explains most first; only so many are looked at."""
     looked = _looked(seen, settings)
-    bounds = [(bound, at, row) for at, kind in enumerate(looked) for row, bound in _bounds(kind, seen.panel)]
+    bounds = [(-bound, at, row) for at, kind in enumerate(looked) for row, bound in _bounds(kind, seen.panel)]
     best: list[tuple[float, int, int, int, Changed]] = []
-    for bound, at, row in sorted(bounds, key=lambda bounded: (-bounded[0], bounded[1], bounded[2])):
-        if len(best) >= _LOOKED_AT and -best[_LOOKED_AT - 1][0] > bound:
+    # A bound costs little and a rise much: in the order of bounds, few rises are worked out.
+    for minus_bound, at, row in sorted(bounds):
+        if len(best) >= _LOOKED_AT and best[_LOOKED_AT - 1][0] < minus_bound:
             break  # nothing that follows explains more
         if change := _changed(looked[at], row):
-            insort(best, (-change.rise.z, len(change.where), at, row, change), key=lambda ranked: ranked[:4])
+            ranked = (-change.rise.z, len(change.where), at, row, change)
+            insort(best, ranked, key=lambda ranked: ranked[:4])
     return [change for *_, change in best[:_LOOKED_AT]]
 
 
@@ -101,10 +105,10 @@ def _looked(seen: Patterns, settings: "Reporting") -> list[_Looked]:
         if fields and len(groups) < 2:  # it is all images
             continue
         of_group, least = seen.series(*fields), settings.min_sample
-        series = len(SERIES) * int((of_group.images.sum(axis=1) >= 2 * least).sum())
-        images, rejected, factors = of_group.images, of_group.rejected, of_group.factors
-        rises = Rises(images, rejected, seen.scatter, factors, least=least)
-        looked.append(_Looked(groups, rises, factors, series))
+        large_enough = of_group.images.sum(axis=1) >= 2 * least
+        series = len(SERIES) * int(np.count_nonzero(large_enough))
+        rises = Rises(of_group.images, of_group.rejected, seen.scatter, of_group.factors, least=least)
+        looked.append(_Looked(groups, rises, of_group.factors, series))
     return looked
 
 
@@ -132,9 +136,11 @@ def _singles(panel: Panel, fields: Sequence[str]) -> npt.NDArray[np.bool_]:
     alike = np.zeros(len(groups), bool)
     for name in fields if len(fields) > 1 else ():
         single = panel.groups(name)
-        sizes, of_single = np.bincount(groups.of_stream), np.bincount(single.of_stream)
-        first = np.unique(groups.of_stream, return_index=True)[1]
-        alike |= sizes == of_single[single.of_stream[first]]
+        streams = np.bincount(groups.of_stream)
+        streams_of_single = np.bincount(single.of_stream)
+        _, first = np.unique(groups.of_stream, return_index=True)
+        # All streams of a pair are of one single group: with as many as that has, they are the same.
+        alike |= streams == streams_of_single[single.of_stream[first]]
     return alike
 
 
@@ -155,7 +161,8 @@ def _adds(change: Changed, reported: Sequence[Changed], seen: Patterns, least: i
         left &= ~other.chosen
     if not left.any():
         return False
-    images, rejected = (part[left].sum(axis=0, keepdims=True) for part in (seen.panel.images, seen.panel.rejected))
+    images = seen.panel.images[left].sum(axis=0, keepdims=True)
+    rejected = seen.panel.rejected[left].sum(axis=0, keepdims=True)
     [again] = Rises(images, rejected, seen.scatter, np.array([change.factor]), least=least).find()
     return again is not None and again.chance * change.series < ALPHA and _overlap(again, change.rise)
 
@@ -163,7 +170,8 @@ def _adds(change: Changed, reported: Sequence[Changed], seen: Patterns, least: i
 def _rose_more(change: Changed, seen: Patterns) -> bool:
     """Check whether a group is clearly worse at its time than all others are then."""
     begin, end = change.rise.begin, change.rise.end
-    ours, others = (seen.panel.tally(chosen, begin, end) for chosen in (change.chosen, ~change.chosen))
+    ours = seen.panel.tally(change.chosen, begin, end)
+    others = seen.panel.tally(~change.chosen, begin, end)
     if not others.total or ours.rate < CLEARLY_HIGHER * others.rate:
         return False
     images = seen.panel.images[change.chosen, begin:end].sum(axis=0, keepdims=True)
@@ -177,25 +185,17 @@ def _overlap(rise: Rise, other: Rise) -> bool:
 
 
 def _finding(change: Changed, panel: Panel) -> Finding:
-    rows = [part[change.chosen].sum(axis=0) for part in (panel.images, panel.rejected)]
-    rise = with_drift(change.rise, rows[0], rows[1])
-    slots = panel.slots
+    images, rejected = (part[change.chosen].sum(axis=0) for part in (panel.images, panel.rejected))
+    rise = with_drift(change.rise, images, rejected)
     within = panel.tally(change.chosen, rise.begin, rise.end)
-    before, after = panel.tally(change.chosen, 0, rise.begin), panel.tally(change.chosen, rise.end)
+    before = panel.tally(change.chosen, 0, rise.begin)
+    after = panel.tally(change.chosen, rise.end)
     outside = Tally(before.total + after.total, {"": before.rejected + after.rejected})
-    lasts = rise.end == slots.number
-    what = "_and_".join(change.where) or "all"
-    moments = {"since": slots.begin(rise.begin)} | ({} if lasts else {"until": slots.begin(rise.end)})
-    compared = {"others_total": outside.total, "others_rejected": outside.rejected, "others_rate": outside.rate}
-    evidence = evidence_of(within, outside.rate, rise.chance) | compared | moments
-    return Finding(
-        f"{what}_got_worse",
-        subject_of(change.where) if len(change.where) != 1 else next(iter(change.where.values())),
-        _sentence(change, rise, (within, outside), panel),
-        f"{_LOOK_AT[next(iter(change.where), '')]} {ADVICE.get(within.top_reason, '')}".strip(),
-        evidence,
-        change.where,
-    )
+    kind, subject = got_worse(change.where)
+    sentence = _sentence(change, rise, (within, outside), panel)
+    look_at = f"{_LOOK_AT[next(iter(change.where), '')]} {ADVICE.get(within.top_reason, '')}".strip()
+    evidence = evidence_against(within, outside, rise.chance) | moments_of(rise, panel.slots)
+    return Finding(kind, subject, sentence, look_at, evidence, change.where)
 
 
 def _sentence(change: Changed, rise: Rise, counts: tuple[Tally, Tally], panel: Panel) -> str:
@@ -203,19 +203,35 @@ def _sentence(change: Changed, rise: Rise, counts: tuple[Tally, Tally], panel: P
     slots, group = panel.slots, group_in_words(change.where)
     excess = f"{within.rejected - within.total * outside.rate:,.0f} more than expected"
     if rise.drifts:
-        last = panel.tally(change.chosen, max(rise.begin, slots.number - max((slots.number - rise.begin) // 4, 2)))
+        # Its last quarter: the mean of a rise that goes on says less than where it is by now.
+        last_slots = max((slots.number - rise.begin) // 4, 2)
+        last = panel.tally(change.chosen, max(rise.begin, slots.number - last_slots))
         return (
             f"{group}: more and more are rejected since {spoken(slots, rise.begin)}, {percent(last.rate)} of the last "
             f"{last.total:,}, {reason_in_words(within)}; before, {percent(outside.rate)} of {outside.total:,}. That is "
             f"{excess}."
         )
-    lasts = rise.end == slots.number
-    until = "" if lasts else f" until before {spoken(slots, rise.end)}"
+    time, other = time_in_words(rise, slots)
     return (
-        f"{group}: {'since' if lasts else 'from'} {spoken(slots, rise.begin)}{until}, {percent(within.rate)} of "
-        f"{within.total:,} images were rejected, {reason_in_words(within)}; {'before' if lasts else 'at other times'}, "
-        f"{percent(outside.rate)} of {outside.total:,}. That is {excess}."
+        f"{group}: {time}, {percent(within.rate)} of {within.total:,} images were rejected, "
+        f"{reason_in_words(within)}; {other}, {percent(outside.rate)} of {outside.total:,}. That is {excess}."
     )
+
+
+def time_in_words(rise: Rise, slots: Slots) -> tuple[str, str]:
+    """Say when a rise was, and when it was not."""
+    begin = spoken(slots, rise.begin)
+    if rise.end == slots.number:
+        return f"since {begin}", "before"
+    return f"from {begin} until before {spoken(slots, rise.end)}", "at other times"
+
+
+def moments_of(rise: Rise, slots: Slots) -> dict[str, float]:
+    """Give the times of a rise as evidence has them; one that lasts has no end."""
+    moments: dict[str, float] = {"since": slots.begin(rise.begin)}
+    if rise.end != slots.number:
+        moments["until"] = slots.begin(rise.end)
+    return moments
 
 
 def spoken(slots: Slots, slot: int) -> str:
@@ -237,7 +253,8 @@ def more_near_thresholds(seen: Patterns, settings: "Reporting", changed: Sequenc
         groups = seen.panel.groups(*fields)
         if fields and len(groups) < 2:
             continue
-        images, near = groups.sums(seen.panel.images), groups.sums(seen.panel.borderline)
+        images = groups.sums(seen.panel.images)
+        near = groups.sums(seen.panel.borderline)
         looked_at = len(_NEAR_GROUPS) * int((images.sum(axis=1) >= 2 * settings.min_sample).sum())
         looked = Rises(images, near, seen.scatter_of_shares(images, near), least=settings.min_sample)
         for number, rise in enumerate(looked.find(looked_at)):
@@ -256,10 +273,11 @@ def _more_near(
 ) -> Finding:
     rise = with_drift(rise, *counts)
     slots = seen.panel.slots
-    (n, y), (others, other_y) = (
-        [int(part[chosen].sum()) for part in counts] for chosen in (slice(rise.begin, None), slice(0, rise.begin))
-    )
-    now, before = Tally(n, {"": y}), Tally(others, {"": other_y})
+    images, near = counts
+    n = int(images[rise.begin :].sum())
+    others = int(images[: rise.begin].sum())
+    now = Tally(n, {"": int(near[rise.begin :].sum())})
+    before = Tally(others, {"": int(near[: rise.begin].sum())})
     sentence = (
         f"{group_in_words(where)}: since {spoken(slots, rise.begin)}, {percent(now.rate)} of {n:,} images lie near a "
         f"threshold, where good and bad ones mix; before, {percent(before.rate)} of {others:,}."

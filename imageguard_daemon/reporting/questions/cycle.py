@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of, group_in_words, reason_in_words, subject_of
+from imageguard_daemon.reporting.finding import (
+    ALPHA,
+    Finding,
+    evidence_against,
+    group_in_words,
+    reason_in_words,
+    subject_of,
+)
 from imageguard_daemon.reporting.panel import Patterns, Series, Slots
 from imageguard_daemon.reporting.questions.change import times_of
 from imageguard_daemon.reporting.rises import is_clear
@@ -61,6 +68,7 @@ def cycles(seen: Patterns, settings: "Reporting") -> list[Finding]:
         scatter = scatter_of(sources.images[:, others], sources.rejected[:, others])
         times.append(time._replace(scatter=scatter))
     candidates = sorted(_found(seen, times, settings.min_sample), key=lambda cycle: -cycle.z) if times else []
+    # The clearest first: a weekend is not told again as a Sunday, nor a class as its source.
     reported: list[_Found] = []
     for cycle in candidates:
         if not any((cycle.chosen & other.chosen).any() for other in reported):
@@ -139,7 +147,8 @@ def _finding(cycle: _Found, seen: Patterns) -> Finding:
     for tally in tallies:
         for reason, images in tally.reasons.items():
             reasons[reason] = reasons.get(reason, 0) + images
-    within, whole = Tally(sum(tally.total for tally in tallies), reasons), panel.tally(cycle.chosen)
+    within = Tally(sum(tally.total for tally in tallies), reasons)
+    whole = panel.tally(cycle.chosen)
     others = Tally(whole.total - within.total, {"": whole.rejected - within.rejected})
     excess = within.rejected - within.total * others.rate
     sentence = (
@@ -147,9 +156,8 @@ def _finding(cycle: _Found, seen: Patterns) -> Finding:
         f"rejected, {reason_in_words(within)}; else, {percent(others.rate)} of {others.total:,}. That is "
         f"{excess:,.0f} more than expected."
     )
-    compared = {"others_total": others.total, "others_rejected": others.rejected, "others_rate": others.rate}
     newest = datetime.fromtimestamp(panel.slots.begin(int(slots[-1])), UTC)
     look_at = f"Look at who and what delivers then, and at the light; the last such time was {newest:%Y-%m-%d}."
-    evidence = evidence_of(within, others.rate, cycle.chance) | compared
+    evidence = evidence_against(within, others, cycle.chance)
     shows = times_of(panel.slots)
     return Finding("recurs", subject_of(cycle.where), sentence, look_at, evidence, cycle.where, shows=shows)

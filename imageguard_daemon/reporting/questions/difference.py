@@ -18,6 +18,7 @@ from imageguard_daemon.reporting.finding import (
     DOUBT,
     Finding,
     Shows,
+    evidence_against,
     evidence_of,
     group_in_words,
     named_in_words,
@@ -98,7 +99,7 @@ class _Search:
         self._rejected = panel.rejected.sum(axis=1) if seen.by_one_rule is None else seen.by_one_rule
         self._least = least
         self._alive = np.ones(len(panel.streams), bool)
-        self._told: list[Different] = []
+        self._reported: list[Different] = []
         singles = [panel.groups(name) for name in FIELDS]
         self._kinds = [_Candidates(group, seen) for group in singles if len(group) > 1]
         several = {group.fields[0] for group in singles if len(group) > 1}
@@ -110,27 +111,31 @@ class _Search:
 
     def next(self) -> Different | None:
         """Give the group that differs most, and set it aside."""
-        images, rejected = self._images * self._alive, self._rejected * self._alive
+        images = self._images * self._alive
+        rejected = self._rejected * self._alive
         whole = (images.sum(), rejected.sum())
-        promising = sorted(self._promising(images, rejected, whole), key=lambda one: -one[0])[:_LOOKED_AT]
-        groups = (self._different(kind, number, images, rejected) for kind, number in self._simplest_first(promising))
-        best = next((one for one in groups if one.chance < ALPHA), None)
-        if best is not None:
-            self._alive &= ~best.chosen
-            self._told.append(best)
-        return best
+        promising = sorted(self._promising(images, rejected, whole), key=lambda candidate: -candidate[0])
+        for kind, number in self._simplest_first(promising[:_LOOKED_AT]):
+            group = self._different(kind, number, images, rejected)
+            if group.chance < ALPHA:
+                self._alive &= ~group.chosen
+                self._reported.append(group)
+                return group
+        return None
 
     def _promising(
         self, images: Counts, rejected: Counts, whole: tuple[float, float]
     ) -> Iterator[tuple[float, int, int]]:
         for at, kind in enumerate(self._kinds):
-            n, y = kind.groups.sums(images), kind.groups.sums(rejected)
+            n = kind.groups.sums(images)
+            y = kind.groups.sums(rejected)
             others, other_y = whole[0] - n, whole[1] - y
             pooled = whole[1] / max(whole[0], 1)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                spread = np.sqrt(pooled * (1 - pooled) * kind.effects * (1 / n + 1 / others))
-                z = (y / n - other_y / others) / spread
-                is_unlike = kind.allowed & is_clear(y / n, other_y / others) & (y >= _MIN_BURSTS * kind.effects)
+            with np.errstate(invalid="ignore", divide="ignore"):  # groups without images are left out below
+                rate, other_rate = y / n, other_y / others
+                variance = pooled * (1 - pooled) * kind.effects * (1 / n + 1 / others)
+                z = (rate - other_rate) / np.sqrt(variance)
+                is_unlike = kind.allowed & is_clear(rate, other_rate) & (y >= _MIN_BURSTS * kind.effects)
             is_unlike &= (n >= self._least) & (others >= self._least) & (z >= _PROMISING)
             yield from ((float(z[number]), at, number) for number in np.flatnonzero(is_unlike).tolist())
 
@@ -155,7 +160,7 @@ class _Search:
         chance = with_doubt(chance, self._degrees) * kind.looked_at
         where = dict(zip(kind.groups.fields, kind.groups.names[number], strict=True))
         counts = (int(n), int(y), int(others), int(other_y))
-        apart_from = tuple(group.where for group in self._told if (group.chosen & whole).any())
+        apart_from = tuple(group.where for group in self._reported if (group.chosen & whole).any())
         return Different(where, chosen, *counts, min(1.0, chance), float(kind.effects[number]), apart_from)
 
 
@@ -175,13 +180,7 @@ def _finding(different: Different, seen: Patterns, settings: "Reporting") -> Fin
         subject,
         f"{group}: {_counted(tally, different, others)}, {excess:,.0f} more than expected.",
         _look_at(different, tally, seen),
-        evidence_of(tally, others.rate, different.chance)
-        | {
-            "excess": excess,
-            "others_total": others.total,
-            "others_rejected": others.rejected,
-            "others_rate": others.rate,
-        },
+        evidence_against(tally, others, different.chance) | {"excess": excess},
         different.where,
         example_id=seen.example_of(different.chosen),
     )
@@ -227,21 +226,26 @@ def small_classes(seen: Patterns, settings: "Reporting", reported: npt.NDArray[n
     bursts. Null: of so many small classes, one in SMALL_CHANCE has so many rejections by chance (its binomial tail);
     their number is binomial.
     """
-    groups, whole = seen.panel.groups("class"), seen.panel.tally(~reported)
-    n, y = (groups.sums(part.sum(axis=1) * ~reported) for part in (seen.panel.images, seen.panel.rejected))
-    small = np.flatnonzero((n > 0) & (n <= SMALL_CLASS) & np.array([bool(name) for (name,) in groups.names]))
+    groups = seen.panel.groups("class")
+    whole = seen.panel.tally(~reported)
+    n = groups.sums(seen.panel.images.sum(axis=1) * ~reported)
+    y = groups.sums(seen.panel.rejected.sum(axis=1) * ~reported)
+    is_named = np.array([bool(name) for (name,) in groups.names])
+    small = np.flatnonzero((n > 0) & (n <= SMALL_CLASS) & is_named)
     rate = max(whole.rate, 0.01)
     if rate >= 0.5:  # that is told of all
         return []
     effects = np.maximum(seen.scatter.burst, _a_slot(groups, seen, ~reported))
-    bad = [at for at in small.tolist() if y[at] * 2 > n[at] and _is_odd(n[at], y[at], rate, float(effects[at]))]
+    mostly_rejected = [at for at in small.tolist() if y[at] * 2 > n[at]]
+    bad = [at for at in mostly_rejected if _is_odd(n[at], y[at], rate, float(effects[at]))]
     chance = chance_of_at_least(len(bad), len(small), SMALL_CHANCE)
     if len(bad) < max(settings.min_sample, 3 * SMALL_CHANCE * len(small)) or chance >= ALPHA:
         return []
     chosen = np.isin(groups.of_stream, bad) & ~reported
     tally = seen.panel.tally(chosen)
     excess = tally.rejected - tally.total * rate
-    names = ", ".join(f"'{shown(groups.names[at][0])}'" for at in sorted(bad, key=lambda at: -y[at])[:3])
+    worst = sorted(bad, key=lambda at: -y[at])[:3]
+    names = ", ".join(f"'{shown(groups.names[at][0])}'" for at in worst)
     sentence = (
         f"Of {len(small):,} classes with {SMALL_CLASS} images or fewer, {len(bad):,} lose most of them, such as "
         f"{names}: {rejected_in_words(tally)}, {excess:,.0f} more than expected."

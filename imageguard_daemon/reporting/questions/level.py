@@ -77,7 +77,8 @@ def high_rejection_rate(seen: Patterns, settings: "Reporting") -> list[Finding]:
 
 def mostly_rejected_sources(seen: Patterns, settings: "Reporting") -> list[Finding]:
     """Tell which sources lose most of their images to one reason that is a matter of thresholds, and others do not."""
-    limit, sources = settings.mostly_share, seen.panel.tallies("source")
+    limit = settings.mostly_share
+    sources = seen.panel.tallies("source")
     judged = {
         name: Tally(tally.total, {tally.top_reason: tally.reasons[tally.top_reason]})
         for name, tally in large_enough(sources, settings.min_sample).items()
@@ -85,13 +86,14 @@ def mostly_rejected_sources(seen: Patterns, settings: "Reporting") -> list[Findi
     }
     effects = seen.effects_at(limit, "source")
     chances = _chances(judged, limit, effects)
-    return [
-        _mostly_rejected(name, tally, evidence_of(tally, limit, chance), seen)
-        for (name, tally), chance in zip(judged.items(), chances, strict=True)
-        if chance < DOUBT
-        and wilson_interval(tally.rejected / effects[name,], tally.total / effects[name,])[0] > limit
-        and (len(sources) == 1 or _more_than_others(tally, seen.panel.overall, effects[name,]))
-    ]
+    findings = []
+    for (name, tally), chance in zip(judged.items(), chances, strict=True):
+        effect = effects[name,]
+        low, _ = wilson_interval(tally.rejected / effect, tally.total / effect)
+        is_theirs = len(sources) == 1 or _more_than_others(tally, seen.panel.overall, effect)
+        if chance < DOUBT and low > limit and is_theirs:
+            findings.append(_mostly_rejected(name, tally, evidence_of(tally, limit, chance), seen))
+    return findings
 
 
 def _chances(judged: Mapping[str, Tally], limit: float, effects: Mapping[tuple[str, ...], float]) -> list[float]:
@@ -179,7 +181,9 @@ def _may_not_fit(tally: Tally, effect: float) -> bool:
 
 def lone_classes(seen: Patterns, settings: "Reporting") -> list[Finding]:
     """Tell that a class is consistently rejected where there are too few others to compare with."""
-    classes, limit, everything = seen.panel.tallies("class"), settings.class_rate_limit, seen.panel.overall
+    classes = seen.panel.tallies("class")
+    limit = settings.class_rate_limit
+    everything = seen.panel.overall
     lone = {
         name: tally
         for name, tally in large_enough(classes, settings.min_sample).items()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from imageguard_daemon.reporting.finding import ADVICE, ALPHA, Finding, evidence_of, group_in_words, subject_of
 from imageguard_daemon.reporting.panel import Panel, Patterns
-from imageguard_daemon.reporting.questions.change import Changed, spoken
+from imageguard_daemon.reporting.questions.change import Changed, moments_of, time_in_words
 from imageguard_daemon.reporting.rises import Rise, Rises, is_clear
 from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.text import percent, shown
@@ -56,7 +56,8 @@ def _found(seen: Patterns, least: int) -> Iterator[_Found]:
         series = seen.series(*fields)
         if fields and len(series.groups) < 2:
             continue
-        looked_at = len(_GROUPS) * len(panel.reasons) * int((series.rejected.sum(axis=1) >= 2 * least).sum())
+        is_enough = series.rejected.sum(axis=1) >= 2 * least
+        looked_at = len(_GROUPS) * len(panel.reasons) * int(np.count_nonzero(is_enough))
         for reason, hits in panel.by_reason(series.groups).items():
             scatter = seen.scatter_of_shares(series.rejected, hits)
             looked = Rises(series.rejected, hits, scatter, least=least)
@@ -85,20 +86,16 @@ def _finding(shift: _Found, seen: Patterns) -> Finding:
     within, outside = shift.within(panel), shift.outside(panel)
     now = Tally(within.rejected, {shift.reason: within.reasons[shift.reason]})
     then = outside.reasons.get(shift.reason, 0) / max(outside.rejected, 1)
-    lasts = rise.end == panel.slots.number
-    until, other = ("", "before") if lasts else (f" until before {spoken(panel.slots, rise.end)}", "at other times")
+    time, other = time_in_words(rise, panel.slots)
     sentence = (
-        f"{group_in_words(shift.where)}: {'since' if lasts else 'from'} {spoken(panel.slots, rise.begin)}{until}, "
-        f"{percent(now.rate)} of {now.total:,} rejections are for {shown(shift.reason)}; {other}, {percent(then)} of "
-        f"{outside.rejected:,}. The rate itself {_moved(within.rate, outside.rate)} ({percent(within.rate)}, {other} "
-        f"{percent(outside.rate)})."
+        f"{group_in_words(shift.where)}: {time}, {percent(now.rate)} of {now.total:,} rejections are for "
+        f"{shown(shift.reason)}; {other}, {percent(then)} of {outside.rejected:,}. The rate itself "
+        f"{_moved(within.rate, outside.rate)} ({percent(within.rate)}, {other} {percent(outside.rate)})."
     )
     look_at = f"Look at what changed then. {ADVICE.get(shift.reason, '')}".strip()
-    moments = {"since": panel.slots.begin(rise.begin)} | ({} if lasts else {"until": panel.slots.begin(rise.end)})
-    evidence = evidence_of(now, then, shift.chance) | moments
-    return Finding(
-        "reasons_changed", subject_of(shift.where), sentence, look_at, evidence, shift.where | {"reason": shift.reason}
-    )
+    evidence = evidence_of(now, then, shift.chance) | moments_of(rise, panel.slots)
+    where = shift.where | {"reason": shift.reason}
+    return Finding("reasons_changed", subject_of(shift.where), sentence, look_at, evidence, where)
 
 
 def _moved(rate: float, before: float) -> str:

@@ -21,16 +21,15 @@ from imageguard_daemon.reporting.finding import (
     ALPHA,
     CLEARLY_HIGHER,
     Finding,
-    evidence_of,
+    evidence_against,
+    got_worse,
     group_in_words,
     reason_in_words,
-    subject_of,
 )
 from imageguard_daemon.reporting.panel import MAX_CELLS, Counts, Groups, Panel, Patterns, panel_of, streams_in
 from imageguard_daemon.reporting.questions.change import spoken
 from imageguard_daemon.reporting.scatter import Scatter, own_factors, scatter_of
 from imageguard_daemon.reporting.statistics import chance_of_difference
-from imageguard_daemon.reporting.tallies import Tally
 from imageguard_daemon.reporting.text import percent
 
 if TYPE_CHECKING:
@@ -84,7 +83,9 @@ def alarms(images: Counts, rejected: Counts, spread: Spread, limit: float) -> li
     """Give the alarms of each row of counts by hour."""
     rows, slots = images.shape
     alarms_of: list[list[Alarm]] = [[] for _ in range(rows)]
-    total, back, begin = np.zeros(rows), np.zeros(rows), np.zeros(rows, np.int64)
+    total = np.zeros(rows)
+    back = np.zeros(rows)
+    begin = np.zeros(rows, np.int64)
     on = np.zeros(rows, bool)
     usual, so_far = np.zeros(rows), np.zeros(rows)
     summed, summed_bad = _summed(images), _summed(rejected)
@@ -147,7 +148,8 @@ def _ratio(images: Counts, rejected: Counts, rate: Counts, spread: Spread) -> Co
     if not spread.day:
         return bad * np.log(times) - expected * (times - 1)
     shape = 1 / spread.day
-    ratio: Counts = bad * np.log(times) - (bad + shape) * np.log((times * expected + shape) / (expected + shape))
+    odds = (times * expected + shape) / (expected + shape)
+    ratio: Counts = bad * np.log(times) - (bad + shape) * np.log(odds)
     return ratio
 
 
@@ -178,7 +180,8 @@ def risen_now(seen: Patterns, settings: "Reporting") -> list[Finding]:
     limit = limit_for(sum(min(len(kind), _MAX_GROUPS) for kind in kinds))
     current: list[_Current] = []
     for kind in kinds:
-        images, rejected = kind.sums(panel.images), kind.sums(panel.rejected)
+        images = kind.sums(panel.images)
+        rejected = kind.sums(panel.rejected)
         most = np.argsort(-images.sum(axis=1), kind="stable")[:_MAX_GROUPS]
         spread = spread_of(images[most, before], rejected[most, before], scatter, begin)
         raised = alarms(images[most], rejected[most], spread, limit)
@@ -235,21 +238,19 @@ def _is_its_own(group: _Current, before: _Current, panel: Panel) -> bool:
 def _finding(where: dict[str, str], chosen: npt.NDArray[np.bool_], alarm: Alarm, seen: Patterns) -> Finding:
     panel = seen.panel
     first = max(0, alarm.begin - BASELINE_SLOTS)
-    now, before = panel.tally(chosen, alarm.begin), panel.tally(chosen, first, alarm.begin)
+    now = panel.tally(chosen, alarm.begin)
+    before = panel.tally(chosen, first, alarm.begin)
     why = f", {reason_in_words(now)}" if now.rejected else ""
     sentence = (
         f"{group_in_words(where)}: since {spoken(panel.slots, alarm.begin)}, {percent(now.rate)} of {now.total:,} "
         f"images were rejected{why}; in the {_days(alarm.begin - first)} before, {percent(before.rate)} of "
         f"{before.total:,}."
     )
-    others = Tally(before.total, {"": before.rejected})
-    compared = {"others_total": others.total, "others_rejected": others.rejected, "others_rate": others.rate}
-    evidence = evidence_of(now, before.rate, FALSE_A_YEAR / HOURS_A_YEAR) | compared
-    what = "_and_".join(where) or "all"
-    subject = subject_of(where) if len(where) != 1 else next(iter(where.values()))
-    look_at = "Look at what changed there then. `report` of the last days has examples."
+    evidence = evidence_against(now, before, FALSE_A_YEAR / HOURS_A_YEAR)
     evidence |= {"since": panel.slots.begin(alarm.begin), "false_alarms_a_year": FALSE_A_YEAR}
-    return Finding(f"{what}_got_worse", subject, sentence, look_at, evidence, where, scope=seen.scope)
+    kind, subject = got_worse(where)
+    look_at = "Look at what changed there then. `report` of the last days has examples."
+    return Finding(kind, subject, sentence, look_at, evidence, where, scope=seen.scope)
 
 
 def _days(hours: int) -> str:

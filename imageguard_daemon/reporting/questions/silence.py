@@ -55,7 +55,8 @@ def _silent(images: Counts, name: str, slots: Slots, whole: int, sources: int) -
     active = np.flatnonzero(images)
     if len(active) < _MIN_ACTIVE:
         return None
-    silent, span = whole - int(active[-1]) - 1, int(active[-1] - active[0]) + 1
+    silent = whole - int(active[-1]) - 1
+    span = int(active[-1] - active[0]) + 1
     longest = int(np.diff(active).max()) - 1
     chance = sources * _chance_of_silence(len(active), span, silent)
     if not 2 <= silent <= _MAX_SILENT or silent < _LONGER * longest or chance >= ALPHA:
@@ -96,15 +97,17 @@ def _on(slots: Slots, active: int, span: int) -> str:
 
 def _plenty(images: Counts, name: str, slots: Slots, sources: int) -> Finding | None:
     for last in _WINDOWS:
-        now, before = images[-last:], images[:-last]
-        before = before[before > 0]
+        now = images[-last:]
+        before = images[:-last][images[:-last] > 0]
         if len(before) < _MIN_ACTIVE or not now.all():
             continue
         usual, most = float(np.median(before)), float(before.max())
         if now.mean() < _TIMES * usual or now.min() < _BEYOND * most:
             continue
-        logs, spread = np.log(before), max(float(np.log(before).std(ddof=1)), 0.1)
-        t = (float(np.log(now).mean()) - float(logs.mean())) / (spread * math.sqrt(1 / last + 1 / len(before)))
+        logs = np.log(before)
+        spread = max(float(logs.std(ddof=1)), 0.1)
+        above = float(np.log(now).mean()) - float(logs.mean())
+        t = above / (spread * math.sqrt(1 / last + 1 / len(before)))
         chance = sources * len(_WINDOWS) * student_tail(max(t, 0.0), len(before) - 1)
         if chance < ALPHA:
             since = slots.number - last

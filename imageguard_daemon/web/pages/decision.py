@@ -7,8 +7,8 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
 from imageguard_daemon.audit.by_score import borderline_page, nearest_page
-from imageguard_daemon.audit.listing import accepted_before, decision_row
 from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, Selection, neighbours, reviews_of
+from imageguard_daemon.audit.queries import accepted_before, decision_row
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.core.model import SCORE_NAMES, Measures
 from imageguard_daemon.quality.policy import thresholds_for

@@ -14,8 +14,8 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 from imageguard_daemon import __version__
-from imageguard_daemon.audit.listing import decision_row
 from imageguard_daemon.audit.quarantine_queries import reviewable_image
+from imageguard_daemon.audit.queries import decision_row
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import RetryableError, UnavailableError

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from imageguard_daemon.audit import listing
+from imageguard_daemon.audit import queries
 from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.store import Store
 from tests.helpers.audit_logs import Judged, engine_of, write_log
@@ -28,7 +28,7 @@ def test_pages_have_every_moved_file_once_newest_first(engine: Store, most: int)
     """However long a page is, and whatever did not move between, the pages together are the whole."""
     found: list[object] = []
     before = 1000
-    while page := ids(listing.newest_decisions(engine, before, most)):
+    while page := ids(queries.newest_decisions(engine, before, most)):
         assert len(page) <= most
         found += page
         before = page[-1]
@@ -37,15 +37,15 @@ def test_pages_have_every_moved_file_once_newest_first(engine: Store, most: int)
 
 def test_rows_come_oldest_first_in_pages(engine: Store, monkeypatch: pytest.MonkeyPatch):
     """Pages that hold nothing of what is wanted end nothing."""
-    monkeypatch.setattr(listing, "_PAGE", 2)
-    assert ids(listing.decision_rows(engine)) == MOVED
-    assert ids(listing.decision_rows(engine, 6)) == MOVED[6:]
-    assert listing.last_decision(engine) == 16
+    monkeypatch.setattr(queries, "_PAGE", 2)
+    assert ids(queries.decision_rows(engine)) == MOVED
+    assert ids(queries.decision_rows(engine, 6)) == MOVED[6:]
+    assert queries.last_decision(engine) == 16
 
 
 def test_an_empty_log_has_no_last_decision(tmp_path: Path):
     """Nothing was decided: 0."""
-    assert listing.last_decision(open_log(write_log(tmp_path / "audit.db", []))) == 0
+    assert queries.last_decision(open_log(write_log(tmp_path / "audit.db", []))) == 0
 
 
 def test_a_page_is_found_by_its_ids(engine: Store, monkeypatch: pytest.MonkeyPatch):
@@ -58,7 +58,7 @@ def test_a_page_is_found_by_its_ids(engine: Store, monkeypatch: pytest.MonkeyPat
             plans.extend(row[3] for row in rows)
 
     sa.event.listen(engine_of(engine), "before_cursor_execute", explain)
-    listing.newest_decisions(engine, 1000, 3)
-    list(listing.decision_rows(engine, 3))
+    queries.newest_decisions(engine, 1000, 3)
+    list(queries.decision_rows(engine, 3))
     assert plans
     assert not [plan for plan in plans if "SCAN" in plan or "TEMP B-TREE" in plan]

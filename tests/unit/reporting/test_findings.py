@@ -4,8 +4,9 @@ import pytest
 
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core.model import ISSUES
-from imageguard_daemon.reporting.finding import named_in_words
-from imageguard_daemon.reporting.findings import ADVICE, Finding, Patterns, find_patterns
+from imageguard_daemon.reporting.finding import ADVICE, Finding, named_in_words
+from imageguard_daemon.reporting.findings import find_patterns
+from imageguard_daemon.reporting.panel import Patterns
 from imageguard_daemon.reporting.sizes import Band, Bands
 from imageguard_daemon.reporting.tallies import Tally
 from tests.helpers.panels import panel_at_once, panel_in_time

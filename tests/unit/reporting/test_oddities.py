@@ -18,7 +18,8 @@ from imageguard_daemon.cli.simulate import simulate
 from imageguard_daemon.config import Audit, Metrics, Reporting, Settings
 from imageguard_daemon.daemon.alerting import current_findings
 from imageguard_daemon.reporting.finding import Finding
-from imageguard_daemon.reporting.findings import Patterns, find_patterns
+from imageguard_daemon.reporting.findings import find_patterns
+from imageguard_daemon.reporting.panel import Patterns
 from imageguard_daemon.reporting.query import report_on
 from imageguard_daemon.reporting.questions.oddities import class_twins
 from imageguard_daemon.reporting.report import Report

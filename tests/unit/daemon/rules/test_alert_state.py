@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from imageguard_daemon.audit.alerts import Alert, Attempt
 from imageguard_daemon.daemon.rules.alert_state import FIRST_PAUSE, LONGEST_PAUSE, MAX_AT_ONCE, AlertState, next_try
-from imageguard_daemon.reporting.findings import Finding
+from imageguard_daemon.reporting.finding import Finding
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
