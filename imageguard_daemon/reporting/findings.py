@@ -95,7 +95,7 @@ def _reported_streams(
     sources = {finding.subject for finding in mostly}
     reported = np.array([stream[1] in sources for stream in seen.panel.streams])
     for group, _ in different:
-        reported |= group.chosen
+        reported |= group.streams
     return reported
 
 
@@ -123,9 +123,9 @@ def _is_its_change(group: Different, changed: Sequence[Changed], seen: Patterns)
     """Check whether a group was like the others before it changed."""
     others = group.others_rejected / max(group.others_total, 1)
     for change in changed:
-        if change.where and (change.chosen & group.chosen).any():
-            before = seen.panel.tally(group.chosen, 0, change.rise.begin)
-            after = seen.panel.tally(group.chosen, change.rise.end)
+        if change.where and (change.streams & group.streams).any():
+            before = seen.panel.tally(group.streams, 0, change.rise.begin)
+            after = seen.panel.tally(group.streams, change.rise.end)
             if before.rejected + after.rejected < CLEARLY_HIGHER * others * (before.total + after.total):
                 return True
     return False

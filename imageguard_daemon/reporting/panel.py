@@ -112,15 +112,15 @@ class Panel:
         """All images."""
         return self.tally(np.ones(len(self.streams), bool))
 
-    def tally(self, chosen: npt.NDArray[np.bool_], begin: int = 0, end: int | None = None) -> Tally:
+    def tally(self, streams: npt.NDArray[np.bool_], begin: int = 0, end: int | None = None) -> Tally:
         """Count the images of some streams in some slots, with their reasons."""
         end = self.slots.number if end is None else end
         rejections = self.rejections
-        wanted = chosen[rejections.streams] & (rejections.slots >= begin) & (rejections.slots < end)
+        wanted = streams[rejections.streams] & (rejections.slots >= begin) & (rejections.slots < end)
         by_reason = np.bincount(rejections.reasons[wanted], rejections.images[wanted], minlength=len(self.reasons))
         reasons = {self.reasons[at]: int(by_reason[at]) for at in np.flatnonzero(by_reason).tolist()}
-        total = self.images[chosen, begin:end].sum()
-        duplicates = self.duplicates[chosen].sum()  # by slot nobody counts them
+        total = self.images[streams, begin:end].sum()
+        duplicates = self.duplicates[streams].sum()  # by slot nobody counts them
         return Tally(int(total), reasons, int(duplicates))
 
     def tallies(self, field_name: str) -> dict[str, Tally]:
@@ -322,6 +322,6 @@ class Patterns:
         rate = self.panel.rejected.sum() / max(whole.sum(), 1)
         return float(self.scatter.effects(whole, np.array([rate]))[0])
 
-    def example_of(self, chosen: npt.NDArray[np.bool_]) -> int:
+    def example_of(self, streams: npt.NDArray[np.bool_]) -> int:
         """Give the newest rejected decision of some streams; 0 if none is known."""
-        return int(self.newest[chosen].max(initial=0)) if self.newest is not None else 0
+        return int(self.newest[streams].max(initial=0)) if self.newest is not None else 0

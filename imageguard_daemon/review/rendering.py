@@ -104,7 +104,7 @@ def image_as_table(image: ListedImage, reviews: Sequence[Review]) -> RenderableT
     facts = Table.grid(padding=(0, 2, 0, 0))
     for name, value in _facts(image):
         facts.add_row(name, Text(value, overflow="fold"))
-    history = [Text(f"  {line}", overflow="fold") for review in reviews for line in [_told(review)]]
+    history = [Text(f"  {line}", overflow="fold") for review in reviews for line in [_review_in_words(review)]]
     return Group(Text(f"{image.id}  {shown(image.relative_path)}", style="bold"), facts, *history)
 
 
@@ -167,7 +167,7 @@ def _why(image: ListedImage) -> str:
     return f"{image.reason}: {image.detail}" if image.detail else image.reason
 
 
-def _told(review: Review) -> str:
+def _review_in_words(review: Review) -> str:
     where = f" -> {shown(review.destination)}" if review.destination else ""
     why = f": {shown(review.why)}" if review.why else ""
     return f"{review.reviewed_at[:19]} {PAST[review.action]} by {shown(review.who)}{where}{why}"

@@ -57,7 +57,7 @@ class Changed:
     """A group of streams whose rate rose."""
 
     where: Mapping[str, str]
-    chosen: npt.NDArray[np.bool_]
+    streams: npt.NDArray[np.bool_]
     rise: Rise
     series: int
     """What its probability is corrected for."""
@@ -156,9 +156,9 @@ def _adds(change: Changed, reported: Sequence[Changed], seen: Patterns, least: i
         return True
     if any(not other.where for other in at_that_time):  # all images: then what rose more than they did is more
         return _rose_more(change, seen)
-    left = change.chosen.copy()
+    left = change.streams.copy()
     for other in at_that_time:
-        left &= ~other.chosen
+        left &= ~other.streams
     if not left.any():
         return False
     images = seen.panel.images[left].sum(axis=0, keepdims=True)
@@ -170,11 +170,11 @@ def _adds(change: Changed, reported: Sequence[Changed], seen: Patterns, least: i
 def _rose_more(change: Changed, seen: Patterns) -> bool:
     """Check whether a group is clearly worse at its time than all others are then."""
     begin, end = change.rise.begin, change.rise.end
-    ours = seen.panel.tally(change.chosen, begin, end)
-    others = seen.panel.tally(~change.chosen, begin, end)
+    ours = seen.panel.tally(change.streams, begin, end)
+    others = seen.panel.tally(~change.streams, begin, end)
     if not others.total or ours.rate < CLEARLY_HIGHER * others.rate:
         return False
-    images = seen.panel.images[change.chosen, begin:end].sum(axis=0, keepdims=True)
+    images = seen.panel.images[change.streams, begin:end].sum(axis=0, keepdims=True)
     effect = float(seen.scatter.effects(images, np.array([others.rate]))[0])
     chance = chance_with_scatter((ours.rejected, ours.total), (others.rejected, others.total), effect)
     return chance * change.series < ALPHA
@@ -185,11 +185,11 @@ def _overlap(rise: Rise, other: Rise) -> bool:
 
 
 def _finding(change: Changed, panel: Panel) -> Finding:
-    images, rejected = (part[change.chosen].sum(axis=0) for part in (panel.images, panel.rejected))
+    images, rejected = (part[change.streams].sum(axis=0) for part in (panel.images, panel.rejected))
     rise = with_drift(change.rise, images, rejected)
-    within = panel.tally(change.chosen, rise.begin, rise.end)
-    before = panel.tally(change.chosen, 0, rise.begin)
-    after = panel.tally(change.chosen, rise.end)
+    within = panel.tally(change.streams, rise.begin, rise.end)
+    before = panel.tally(change.streams, 0, rise.begin)
+    after = panel.tally(change.streams, rise.end)
     outside = Tally(before.total + after.total, {"": before.rejected + after.rejected})
     kind, subject = got_worse(change.where)
     sentence = _sentence(change, rise, (within, outside), panel)
@@ -205,7 +205,7 @@ def _sentence(change: Changed, rise: Rise, counts: tuple[Tally, Tally], panel: P
     if rise.drifts:
         # Its last quarter: the mean of a rise that goes on says less than where it is by now.
         last_slots = max((slots.number - rise.begin) // 4, 2)
-        last = panel.tally(change.chosen, max(rise.begin, slots.number - last_slots))
+        last = panel.tally(change.streams, max(rise.begin, slots.number - last_slots))
         return (
             f"{group}: more and more are rejected since {spoken(slots, rise.begin)}, {percent(last.rate)} of the last "
             f"{last.total:,}, {reason_in_words(within)}; before, {percent(outside.rate)} of {outside.total:,}. That is "
@@ -248,7 +248,7 @@ def times_of(slots: Slots) -> Shows:
 def more_near_thresholds(seen: Patterns, settings: "Reporting", changed: Sequence[Changed]) -> list[Finding]:
     """Tell where more and more images lie near a threshold: what comes next is a change of the rate."""
     reported: list[Finding] = []
-    taken = [change.chosen for change in changed]
+    taken = [change.streams for change in changed]
     for fields in _NEAR_GROUPS:
         groups = seen.panel.groups(*fields)
         if fields and len(groups) < 2:
@@ -258,11 +258,11 @@ def more_near_thresholds(seen: Patterns, settings: "Reporting", changed: Sequenc
         looked_at = len(_NEAR_GROUPS) * int((images.sum(axis=1) >= 2 * settings.min_sample).sum())
         looked = Rises(images, near, seen.scatter_of_shares(images, near), least=settings.min_sample)
         for number, rise in enumerate(looked.find(looked_at)):
-            chosen = groups.of_stream == number
+            streams = groups.of_stream == number
             lasts = rise is not None and rise.end == seen.panel.slots.number
-            is_told = any((chosen & streams).any() for streams in taken)
+            is_told = any((streams & others).any() for others in taken)
             if rise and lasts and rise.chance * looked_at < ALPHA and not is_told:
-                taken.append(chosen)
+                taken.append(streams)
                 where = dict(zip(fields, groups.names[number], strict=True))
                 reported.append(_more_near(where, rise, (images[number], near[number]), seen, rise.chance * looked_at))
     return reported

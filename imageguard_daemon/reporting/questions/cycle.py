@@ -55,7 +55,7 @@ class _Found(NamedTuple):
     z: float
     chance: float
     where: dict[str, str]
-    chosen: npt.NDArray[np.bool_]
+    streams: npt.NDArray[np.bool_]
     time: Recurring
 
 
@@ -71,7 +71,7 @@ def cycles(seen: Patterns, settings: "Reporting") -> list[Finding]:
     # The clearest first: a weekend is not told again as a Sunday, nor a class as its source.
     reported: list[_Found] = []
     for cycle in candidates:
-        if not any((cycle.chosen & other.chosen).any() for other in reported):
+        if not any((cycle.streams & other.streams).any() for other in reported):
             reported.append(cycle)
     return [_finding(cycle, seen) for cycle in reported]
 
@@ -109,8 +109,8 @@ def _found(seen: Patterns, times: Sequence[Recurring], least: int) -> Iterator[_
                 best = max(filter(None, judged), key=lambda result: result[0], default=None)
                 if best and best[1] * looked_at < ALPHA:
                     where = dict(zip(fields, name, strict=True))
-                    chosen = series.groups.of_stream == number
-                    yield _Found(best[0], best[1] * looked_at, where, chosen, best[2])
+                    streams = series.groups.of_stream == number
+                    yield _Found(best[0], best[1] * looked_at, where, streams, best[2])
 
 
 def _judged(series: Series, number: int, time: Recurring, least: int) -> tuple[float, float, Recurring] | None:
@@ -142,13 +142,13 @@ def _recurs(images: npt.NDArray[np.float64], rejected: npt.NDArray[np.float64], 
 
 def _finding(cycle: _Found, seen: Patterns) -> Finding:
     panel, slots = seen.panel, np.flatnonzero(cycle.time.slots)
-    tallies = [panel.tally(cycle.chosen, at, at + 1) for at in slots.tolist()]
+    tallies = [panel.tally(cycle.streams, at, at + 1) for at in slots.tolist()]
     reasons: dict[str, int] = {}
     for tally in tallies:
         for reason, images in tally.reasons.items():
             reasons[reason] = reasons.get(reason, 0) + images
     within = Tally(sum(tally.total for tally in tallies), reasons)
-    whole = panel.tally(cycle.chosen)
+    whole = panel.tally(cycle.streams)
     others = Tally(whole.total - within.total, {"": whole.rejected - within.rejected})
     excess = within.rejected - within.total * others.rate
     sentence = (

@@ -52,11 +52,11 @@ _OF_PAIR = "Look at these images alone: neither has the fault elsewhere."
 class Different:
     """A group that differs: its streams, how many of `total` were rejected by one rule, and so of the others.
 
-    `apart_from` are groups reported before that it has streams in common with; those are not among `chosen`.
+    `apart_from` are groups reported before that it has streams in common with; those are not among `streams`.
     """
 
     where: Mapping[str, str]
-    chosen: npt.NDArray[np.bool_]
+    streams: npt.NDArray[np.bool_]
     total: int
     rejected: int
     others_total: int
@@ -118,7 +118,7 @@ class _Search:
         for kind, number in self._simplest_first(promising[:_LOOKED_AT]):
             group = self._different(kind, number, images, rejected)
             if group.chance < ALPHA:
-                self._alive &= ~group.chosen
+                self._alive &= ~group.streams
                 self._reported.append(group)
                 return group
         return None
@@ -153,19 +153,19 @@ class _Search:
 
     def _different(self, kind: _Candidates, number: int, images: Counts, rejected: Counts) -> Different:
         whole = kind.groups.of_stream == number
-        chosen = whole & self._alive
-        n, y = images[chosen].sum(), rejected[chosen].sum()
+        streams = whole & self._alive
+        n, y = images[streams].sum(), rejected[streams].sum()
         others, other_y = images.sum() - n, rejected.sum() - y
         chance = chance_with_scatter((y, n), (other_y, others), float(kind.effects[number]))
         chance = with_doubt(chance, self._degrees) * kind.looked_at
         where = dict(zip(kind.groups.fields, kind.groups.names[number], strict=True))
         counts = (int(n), int(y), int(others), int(other_y))
-        apart_from = tuple(group.where for group in self._reported if (group.chosen & whole).any())
-        return Different(where, chosen, *counts, min(1.0, chance), float(kind.effects[number]), apart_from)
+        apart_from = tuple(group.where for group in self._reported if (group.streams & whole).any())
+        return Different(where, streams, *counts, min(1.0, chance), float(kind.effects[number]), apart_from)
 
 
 def _finding(different: Different, seen: Patterns, settings: "Reporting") -> Finding:
-    tally = seen.panel.tally(different.chosen)
+    tally = seen.panel.tally(different.streams)
     limits = {"class": settings.class_rate_limit, "source": settings.rejection_rate_limit}
     limit = limits.get("".join(different.where))
     above = limit is not None and chance_above(tally.rejected, tally.total, limit, different.effect) < DOUBT
@@ -182,7 +182,7 @@ def _finding(different: Different, seen: Patterns, settings: "Reporting") -> Fin
         _look_at(different, tally, seen),
         evidence_against(tally, others, different.chance) | {"excess": excess},
         different.where,
-        example_id=seen.example_of(different.chosen),
+        example_id=seen.example_of(different.streams),
     )
 
 
@@ -199,8 +199,8 @@ def _look_at(group: Different, tally: Tally, seen: Patterns) -> str:
 def _same_source(group: Different, seen: Patterns) -> str | None:
     """Give the source, one of several, that delivers this class alone and no other."""
     groups = seen.panel.groups("source")
-    numbers = np.unique(groups.of_stream[group.chosen])
-    is_same = len(numbers) == 1 < len(groups) and np.array_equal(groups.of_stream == numbers[0], group.chosen)
+    numbers = np.unique(groups.of_stream[group.streams])
+    is_same = len(numbers) == 1 < len(groups) and np.array_equal(groups.of_stream == numbers[0], group.streams)
     return groups.names[int(numbers[0])][0] if is_same else None
 
 
@@ -241,8 +241,8 @@ def small_classes(seen: Patterns, settings: "Reporting", reported: npt.NDArray[n
     chance = chance_of_at_least(len(bad), len(small), SMALL_CHANCE)
     if len(bad) < max(settings.min_sample, 3 * SMALL_CHANCE * len(small)) or chance >= ALPHA:
         return []
-    chosen = np.isin(groups.of_stream, bad) & ~reported
-    tally = seen.panel.tally(chosen)
+    streams = np.isin(groups.of_stream, bad) & ~reported
+    tally = seen.panel.tally(streams)
     excess = tally.rejected - tally.total * rate
     worst = sorted(bad, key=lambda at: -y[at])[:3]
     names = ", ".join(f"'{shown(groups.names[at][0])}'" for at in worst)
@@ -255,12 +255,12 @@ def small_classes(seen: Patterns, settings: "Reporting", reported: npt.NDArray[n
     return [Finding("small_classes_rejected", "small classes", sentence, look_at, evidence, shows=Shows.nothing)]
 
 
-def _a_slot(groups: Groups, seen: Patterns, chosen: npt.NDArray[np.bool_]) -> Counts:
+def _a_slot(groups: Groups, seen: Patterns, streams: npt.NDArray[np.bool_]) -> Counts:
     """Give how many images of each group come at a time: what came together is one delivery, whatever its size.
 
     A class may have no other time, so that nothing else says how far its own images share their verdict.
     """
-    images = groups.sums(seen.panel.images * chosen[:, None])
+    images = groups.sums(seen.panel.images * streams[:, None])
     if seen.panel.slots.number < MIN_SLOTS:
         return np.ones(len(images))
     mean: Counts = images.sum(axis=1) / np.maximum((images > 0).sum(axis=1), 1)

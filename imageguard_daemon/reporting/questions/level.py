@@ -116,10 +116,10 @@ def _mostly_rejected(name: str, tally: Tally, evidence: dict[str, float], seen: 
     look_at = images_or_thresholds("source", name, reason, seen)
     sentence = f"{what}{counted} were rejected for one reason, {shown(reason)}."
     groups = seen.panel.groups("source")
-    chosen = groups.of_stream == groups.names.index((name,))
+    streams = groups.of_stream == groups.names.index((name,))
     where = {"source": name, "reason": reason}
     return Finding(
-        "source_mostly_rejected", name, sentence, look_at, evidence, where, example_id=seen.example_of(chosen)
+        "source_mostly_rejected", name, sentence, look_at, evidence, where, example_id=seen.example_of(streams)
     )
 
 
@@ -142,12 +142,12 @@ def images_or_thresholds(field: str, name: str, reason: str, seen: Patterns) -> 
 def _calibrate(seen: Patterns, **where: str) -> str:
     """Give the command that proposes thresholds; of several sources it takes one, that with most rejections."""
     panel, groups = seen.panel, seen.panel.groups("source")
-    chosen = np.ones(len(panel.streams), bool)
+    streams = np.ones(len(panel.streams), bool)
     for name, value in where.items():
         of = panel.groups(name)
-        chosen &= of.of_stream == of.names.index((value,))
-    rejected = groups.sums(panel.rejected.sum(axis=1) * chosen)
-    if len(np.unique(groups.of_stream[chosen])) > 1:
+        streams &= of.of_stream == of.names.index((value,))
+    rejected = groups.sums(panel.rejected.sum(axis=1) * streams)
+    if len(np.unique(groups.of_stream[streams])) > 1:
         where["source"] = groups.names[int(rejected.argmax())][0]
     asked = {option: value for option, value in selected(seen.scope, where).items() if option in _LOGGED}
     return f"`imageguard-daemon calibrate --log ROOT{options_of(asked)}`"

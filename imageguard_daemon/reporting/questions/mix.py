@@ -28,24 +28,24 @@ class _Found(NamedTuple):
     rise: Rise
     chance: float
     where: dict[str, str]
-    chosen: npt.NDArray[np.bool_]
+    streams: npt.NDArray[np.bool_]
     reason: str
 
     def within(self, panel: Panel) -> Tally:
         """Count its images at its time."""
-        return panel.tally(self.chosen, self.rise.begin, self.rise.end)
+        return panel.tally(self.streams, self.rise.begin, self.rise.end)
 
     def outside(self, panel: Panel) -> Tally:
         """Count its images at other times."""
-        return panel.tally(self.chosen).without(self.within(panel))
+        return panel.tally(self.streams).without(self.within(panel))
 
 
 def reasons_changed(seen: Patterns, settings: "Reporting", changed: Sequence[Changed]) -> list[Finding]:
     """Give the reasons that took the place of others, each cause once."""
     reported: list[_Found] = []
     for shift in sorted(_found(seen, settings.min_sample), key=lambda shift: -shift.rise.z):
-        before = (*(other.chosen for other in reported), *(other.chosen for other in changed))
-        if not any((shift.chosen & chosen).any() for chosen in before):
+        before = (*(other.streams for other in reported), *(other.streams for other in changed))
+        if not any((shift.streams & streams).any() for streams in before):
             reported.append(shift)
     return [_finding(shift, seen) for shift in reported]
 
@@ -64,8 +64,8 @@ def _found(seen: Patterns, least: int) -> Iterator[_Found]:
             for number, rise in enumerate(looked.find(looked_at)):
                 if rise and rise.chance * looked_at < ALPHA:
                     where = dict(zip(fields, series.groups.names[number], strict=True))
-                    chosen = series.groups.of_stream == number
-                    shift = _Found(rise, rise.chance * looked_at, where, chosen, reason)
+                    streams = series.groups.of_stream == number
+                    shift = _Found(rise, rise.chance * looked_at, where, streams, reason)
                     if _is_worse(shift, panel):
                         yield shift
 

@@ -193,7 +193,7 @@ class _Current(NamedTuple):
     """A group with an alarm that is not over."""
 
     where: dict[str, str]
-    chosen: npt.NDArray[np.bool_]
+    streams: npt.NDArray[np.bool_]
     alarm: Alarm
 
 
@@ -210,7 +210,7 @@ def _reported(current: Sequence[_Current], seen: Patterns, settings: "Reporting"
     reported: list[_Current] = []
     findings = []
     for group in sorted(current, key=lambda group: (group.alarm.begin, -group.alarm.strength)):
-        finding = _finding(group.where, group.chosen, group.alarm, seen)
+        finding = _finding(group.where, group.streams, group.alarm, seen)
         is_enough = finding.evidence["rejected"] >= _MIN_REJECTED and finding.sample_size >= settings.min_sample
         if is_enough and all(_is_its_own(group, before, seen.panel) for before in reported):
             reported.append(group)
@@ -224,22 +224,22 @@ def _is_its_own(group: _Current, before: _Current, panel: Panel) -> bool:
     What was raised later, and is clearly worse than they are now, would else wait until they are over.
     """
     alarm = group.alarm
-    if not (group.chosen & before.chosen).any():
+    if not (group.streams & before.streams).any():
         return True
     if alarm.raised <= before.alarm.raised:
         return False
     begin = max(alarm.begin, alarm.raised - DAY_SLOTS)
-    ours = panel.tally(group.chosen, begin)
-    theirs = panel.tally(before.chosen & ~group.chosen, begin)
+    ours = panel.tally(group.streams, begin)
+    theirs = panel.tally(before.streams & ~group.streams, begin)
     chance = chance_of_difference((ours.rejected, ours.total), (theirs.rejected, theirs.total))
     return ours.rate >= CLEARLY_HIGHER * theirs.rate and chance < ALPHA
 
 
-def _finding(where: dict[str, str], chosen: npt.NDArray[np.bool_], alarm: Alarm, seen: Patterns) -> Finding:
+def _finding(where: dict[str, str], streams: npt.NDArray[np.bool_], alarm: Alarm, seen: Patterns) -> Finding:
     panel = seen.panel
     first = max(0, alarm.begin - BASELINE_SLOTS)
-    now = panel.tally(chosen, alarm.begin)
-    before = panel.tally(chosen, first, alarm.begin)
+    now = panel.tally(streams, alarm.begin)
+    before = panel.tally(streams, first, alarm.begin)
     why = f", {reason_in_words(now)}" if now.rejected else ""
     sentence = (
         f"{group_in_words(where)}: since {spoken(panel.slots, alarm.begin)}, {percent(now.rate)} of {now.total:,} "
