@@ -33,7 +33,7 @@ from imageguard_daemon.quality import measurement, readout
 from imageguard_daemon.quality.decode import decoder
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.features import compression, vector
-from imageguard_daemon.quality.features.line_samples import lines
+from imageguard_daemon.quality.features.lines import lines
 from imageguard_daemon.quality.features.tiles import dense, reduced
 from imageguard_daemon.quality.features.vector import FASTEST
 from imageguard_daemon.quality.policy import PRESETS, decide

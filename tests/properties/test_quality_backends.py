@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from imageguard_daemon.quality import readout
 from imageguard_daemon.quality.decode.decoder import from_grey
 from imageguard_daemon.quality.decode.limits import Limits
-from imageguard_daemon.quality.features.line_samples import lines
+from imageguard_daemon.quality.features.lines import lines
 from imageguard_daemon.quality.features.vector import COMPILED, NAMES, NUMPY, Backend, Features, extract
 from imageguard_daemon.quality.scoring import scale_scores, signal_scores
 from tests.helpers.images import blurred, enlarged, exposed, jpeg, noisy, photo, pixelated

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from imageguard_daemon.quality.decode.jpeg_headers import ZIGZAG, luma_table
 from imageguard_daemon.quality.decode.luma import Grey
-from imageguard_daemon.quality.features.line_samples import Grid
+from imageguard_daemon.quality.features.lines import Grid
 from imageguard_daemon.quality.features.tiles import Floats, projections
 
 _QUALITIES = np.arange(3, 89)

@@ -14,11 +14,11 @@ import numpy as np
 
 from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.decode.picture import Look, Picture
-from imageguard_daemon.quality.features import blur, compression, exposure, noise, pixelation
+from imageguard_daemon.quality.features import blur, compression, exposure, noise
 from imageguard_daemon.quality.features.compression import GridFit, LookAtBlocks
 from imageguard_daemon.quality.features.exposure import Tones
-from imageguard_daemon.quality.features.line_samples import Grid, lines
-from imageguard_daemon.quality.features.pixelation import LineFeatures
+from imageguard_daemon.quality.features.lines import NAMES as LINE_NAMES
+from imageguard_daemon.quality.features.lines import Grid, LineFeatures, line_features, lines
 from imageguard_daemon.quality.features.tiles import Floats, dense, reduced
 from imageguard_daemon.quality.version import compiled_features
 
@@ -30,7 +30,7 @@ NAMES = (
     *noise.NAMES,
     *exposure.NAMES,
     *compression.NAMES,
-    *pixelation.NAMES,
+    *LINE_NAMES,
     "log_pixels",
     "log_short_side",
     "log_scale",
@@ -59,7 +59,7 @@ NUMPY = Backend(
     blur.blur_features,
     noise.noise_features,
     exposure.exposure_features,
-    pixelation.line_features,
+    line_features,
     compression.block_features,
 )
 

@@ -194,7 +194,7 @@ static PyMethodDef functions[] = {
     {"blur", blur, METH_O, "Give the features of blur.py."},
     {"noise", noise, METH_O, "Give the features of noise.py."},
     {"exposure", exposure, METH_O, "Give the facts and the features of exposure.py."},
-    {"lines", lines, METH_VARARGS, "Give the grids, the repetition and the features of pixelation.py."},
+    {"lines", lines, METH_VARARGS, "Give the grids, the repetition and the features of lines.py."},
     {"compression", compression, METH_VARARGS, "Give the fit and the features of blocks of compression.py."},
     {"answers", answers, METH_VARARGS, "Give what each of some networks answers, one after another; see network.py."},
     {NULL, NULL, 0, NULL}};
