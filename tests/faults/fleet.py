@@ -182,7 +182,7 @@ def _put_back(launcher: Launcher, hosts: list[Host], url: str, figures: Figures)
     host.daemon = launcher.start_and_wait(host.site, faults=["movable_clock"])
     _arrivals([host], "lost", figures)
     host.daemon.stop()
-    wait_until(lambda: _reaches(host, url), f"{host.name} is there before it is put back", 20)
+    wait_until(lambda: _reaches(host, url), f"{host.name} is there before it is put back")
     lost = host.site.home / "lost.db"
     for one in (host.site.database, f"{host.site.database}-wal", f"{host.site.database}-shm"):
         Path(one).replace(lost) if one == host.site.database else Path(one).unlink(missing_ok=True)
@@ -217,7 +217,7 @@ def _settle(hosts: list[Host], url: str, figures: Figures) -> None:
         if host.daemon.stop() != 0:
             figures.note(f"{host.name} did not stop well: {host.site.last_words()}")
         try:
-            wait_until(lambda h=host: _reaches(h, url), f"{host.name} is there as a whole", 20)
+            wait_until(lambda h=host: _reaches(h, url), f"{host.name} is there as a whole")
         except AssertionError as error:
             figures.note(f"{error}: {_forwarding(host)}")
 

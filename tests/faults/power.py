@@ -16,7 +16,7 @@ from tests.faults.disks import Disk, disks
 from tests.faults.figures import Figures
 from tests.faults.launching import Daemon, Launcher
 from tests.faults.oracle import Offered
-from tests.faults.site import Site
+from tests.faults.site import Site, wait_until
 from tests.faults.uploading import offered, publish_new, sync_folder, unique
 
 LAYOUTS = {
@@ -139,9 +139,12 @@ def begin_anew(site: Site) -> None:
 def _one_cut(launcher: Launcher, site: Site, all_disks: Sequence[Disk], uploads: Uploads, fault: str) -> None:
     uploads.enough.clear()
     uploaders = [threading.Thread(target=uploads.run, args=(str(site.inbox),)) for _ in range(2)]
+    filed = _filed(site)
     daemon = launcher.start(site, faults=[fault] if fault else [])
     for uploader in uploaders:
         uploader.start()
+    if fault:  # on a busy machine nothing would have moved by the time of the cut, and no mistake could show
+        wait_until(lambda: _filed(site) > filed or not daemon.running, "the daemon files what comes")
     time.sleep(random.uniform(0.2, 1.0))
     uploads.enough.set()
     if random.random() < 0.5:  # a careful uploader's syncs write the journal, and a missing sync of ours goes unseen
@@ -154,6 +157,10 @@ def _one_cut(launcher: Launcher, site: Site, all_disks: Sequence[Disk], uploads:
     for uploader in uploaders:
         uploader.join()
     bring_back(all_disks)
+
+
+def _filed(site: Site) -> int:
+    return len(site.events("accepted")) + len(site.events("quarantined"))
 
 
 def bring_back(all_disks: Sequence[Disk]) -> None:

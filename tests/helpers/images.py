@@ -6,6 +6,7 @@ import zlib
 
 import cv2
 import numpy as np
+from numpy.random import default_rng  # now: NumPy loads it late, and two threads at once fail at that
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,7 +20,7 @@ def photo(width: int = 640, height: int = 480, seed: int = 0) -> Rgb:
 
 @functools.lru_cache(maxsize=64)
 def _photo(width: int, height: int, seed: int) -> Rgb:
-    rng = np.random.default_rng(seed)
+    rng = default_rng(seed)
     scale = 2  # drawn larger and averaged down, so that edges are as sharp as a good lens makes them
     canvas = np.empty((height * scale, width * scale, 3), np.uint8)
     canvas[:] = (np.linspace(60, 190, height * scale)[:, None, None]).astype(np.uint8)
@@ -40,7 +41,7 @@ def blurred(rgb: Rgb, sigma: float) -> Rgb:
 
 def noisy(rgb: Rgb, sigma: float, seed: int = 0) -> Rgb:
     """Give the image with luma grain of `sigma` grey levels."""
-    grain = np.random.default_rng(seed).normal(0, sigma, rgb.shape[:2])[..., None]
+    grain = default_rng(seed).normal(0, sigma, rgb.shape[:2])[..., None]
     return np.clip(rgb + grain + 0.5, 0, 255).astype(np.uint8)
 
 
