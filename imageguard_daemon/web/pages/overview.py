@@ -16,7 +16,7 @@ from imageguard_daemon.reporting.period import PARAMETERS, parse_period
 from imageguard_daemon.reporting.query import report_on
 from imageguard_daemon.reporting.rendering import reviewed_in_words, since_in_words
 from imageguard_daemon.reporting.report import Bucket, Report, buckets_of
-from imageguard_daemon.web.cache import CachePolicy, StaleWhileRevalidate
+from imageguard_daemon.web.cache import CachePolicy, SingleFlight, StaleWhileRevalidate
 from imageguard_daemon.web.filters import Filters
 from imageguard_daemon.web.site import Site
 from imageguard_daemon.web.templating import Renderer
@@ -120,14 +120,15 @@ def _moment(moment: datetime) -> str:
 def pages(site: Site, render: Renderer, reports: Reports) -> APIRouter:
     """Give the routes of this page."""
     router = APIRouter(include_in_schema=False)
+    looks: SingleFlight[dict[str, Any]] = SingleFlight()
 
     @router.get("/")
-    def overview(request: Request, since: str = "24h") -> HTMLResponse:
-        return render(request, "overview.html", **_overview(site, reports, since))
+    async def overview(request: Request, since: str = "24h") -> HTMLResponse:
+        return render(request, "overview.html", **await looks.get(since, lambda: _overview(site, reports, since)))
 
     @router.get("/live")
-    def live(request: Request, since: str = "24h") -> HTMLResponse:
-        return render(request, "live.html", **_overview(site, reports, since))
+    async def live(request: Request, since: str = "24h") -> HTMLResponse:
+        return render(request, "live.html", **await looks.get(since, lambda: _overview(site, reports, since)))
 
     return router
 
