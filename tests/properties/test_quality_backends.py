@@ -121,7 +121,7 @@ def test_turned_views_are_read_where_they_lie(width, height, row, column, flippe
     ],
     ids=["too small", "empty", "deep", "colour", "flat", "with gaps"],
 )
-@pytest.mark.parametrize("name", ["blur", "noise", "exposure"])
+@pytest.mark.parametrize("name", ["light", "blur", "noise", "exposure"])
 def test_what_is_no_working_picture_is_refused(name: str, array: np.ndarray):
     """Nothing is read beyond an array, as anything but its own kind is a ValueError."""
     with pytest.raises(ValueError, match="uint8"):

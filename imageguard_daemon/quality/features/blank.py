@@ -97,7 +97,7 @@ def _flat_rest(grey: Grey) -> str:
     height, value = grey.shape[0], int(grey[-1, 0])
     if value >= _PAPER or min(grey.shape) < _SMALLEST_SIDE_PX:
         return ""
-    if not all(_is(grey[row], value).all() for row in (-1, -int(height * _MIN_REST))):
+    if not all(_is_flat(grey[row], value) for row in (-1, -int(height * _MIN_REST))):
         return ""
     flat = _is(grey, value)
     flat_rows = np.asarray(flat.all(axis=1))
@@ -106,6 +106,10 @@ def _flat_rest(grey: Grey) -> str:
     if rest < _MIN_REST or flat_rows[0] or not _ends_straight(flat, start) or not _is_textured(grey, start):
         return ""
     return f"the last {rest:.0%} of the rows are one flat value".replace("%", " %")
+
+
+def _is_flat(row: Grey, value: int) -> bool:
+    return int(row.max()) <= value + _SAME and int(row.min()) >= value - _SAME
 
 
 def _is(pixels: Grey, value: int) -> _Rows:

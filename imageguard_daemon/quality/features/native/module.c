@@ -49,6 +49,32 @@ static PyObject *features_of(PyObject *array, Extract extract, float *found, Py_
     return result == OUT_OF_MEMORY ? PyErr_NoMemory() : list_of(found, count);
 }
 
+static Py_ssize_t light_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
+{
+    Py_ssize_t sum = 0;
+    for (ptrdiff_t y = top; y < top + grey.height / 2; y++) {
+        const uint8_t *row = grey.start + y * grey.width + left;
+        uint32_t of_row = 0;
+        for (ptrdiff_t x = 0; x < grey.width / 2; x++) of_row += row[x];
+        sum += of_row;
+    }
+    return sum;
+}
+
+/* The light of the four quarters, the upper ones first; of an odd side the middle is left out. */
+static PyObject *light(PyObject *self, PyObject *working)
+{
+    Py_buffer view;
+    Grey grey;
+    (void)self;
+    if (open_grey(working, 1, &view, &grey) < 0) return NULL;
+    ptrdiff_t below = grey.height - grey.height / 2, beside = grey.width - grey.width / 2;
+    Py_ssize_t upper[2] = {light_of(grey, 0, 0), light_of(grey, 0, beside)};
+    Py_ssize_t lower[2] = {light_of(grey, below, 0), light_of(grey, below, beside)};
+    PyBuffer_Release(&view);
+    return Py_BuildValue("(nnnn)", upper[0], upper[1], lower[0], lower[1]);
+}
+
 static PyObject *blur(PyObject *self, PyObject *working)
 {
     float found[BLUR_COUNT];
@@ -191,6 +217,7 @@ static PyObject *answers(PyObject *self, PyObject *arguments)
 }
 
 static PyMethodDef functions[] = {
+    {"light", light, METH_O, "Give the light of the four quarters."},
     {"blur", blur, METH_O, "Give the features of blur.py."},
     {"noise", noise, METH_O, "Give the features of noise.py."},
     {"exposure", exposure, METH_O, "Give the facts and the features of exposure.py."},
