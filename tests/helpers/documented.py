@@ -75,7 +75,8 @@ BEFORE: dict[str, str] = {
 OTHER_BLOCKS: dict[tuple[str, str], str] = {
     ("README.md", "20:38:41 quarantined"): "what `run` shows on a terminal: tests/unit/daemon/test_status.py",
     ("docs/architecture.md", "  ingest"): "one image's trip, drawn",
-    ("docs/architecture.md", "  cli"): "the rooms, drawn: tests/test_architecture.py holds them",
+    ("docs/architecture.md", "  __main__"): "the rooms, drawn: tests/test_architecture.py holds them",
+    ("docs/architecture.md", "  report"): "a report's trip, drawn",
     ("docs/backfill.md", "-- DuckDB"): "another program, which is no dependency",
     ("docs/backfill.md", "results/\n"): "a folder as a tree: tests/unit/batch/test_backfill_results.py",
     ("docs/fleet.md", "-- as"): "tests/integration/test_fleet_roles.py runs them",

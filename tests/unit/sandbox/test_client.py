@@ -84,7 +84,7 @@ def test_a_decoder_that_takes_too_long_twice_makes_an_image_too_large(made: list
     limits = Limits(max_pixels=10**9, cpu_seconds=10)
     slow = encoded(Image.new("L", (20_000, 10_000)), "PNG")
     with pytest.raises(ImageError, match="too_large: tried twice: took longer than"):
-        _client(made, replace(WORK, limits=limits, seconds=0.1)).ask(slow)
+        _client(made, replace(WORK, limits=limits, seconds=0.25)).ask(slow)
 
 
 def test_a_task_that_does_not_exist_is_told(made: list[Client], monkeypatch: pytest.MonkeyPatch) -> None:
