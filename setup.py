@@ -14,7 +14,10 @@ def features(name: str, *options: str) -> Extension:
         f"imageguard_daemon.quality.features.{name}",
         sorted(glob(f"{FEATURES}/*.c")),
         depends=glob(f"{FEATURES}/*.h"),
-        extra_compile_args=[f"-DMODULE={name}", *options, "-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math"],
+        extra_compile_args=[
+            *(f"-DMODULE={name}", *options, "-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math"),
+            "-Wno-psabi",  # vectors are passed between inlined functions only: no other code has to agree how
+        ],
         py_limited_api=True,
         optional=True,
     )
