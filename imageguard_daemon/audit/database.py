@@ -306,6 +306,6 @@ def _is_closed_to_us(path: Path) -> bool:
 
 def _is_readable_file(path: Path) -> bool:
     try:
-        return path.is_file() and os.access(path, os.R_OK)
+        return path.is_file() and os.access(path, os.R_OK, effective_ids=True)
     except OSError:
         return False

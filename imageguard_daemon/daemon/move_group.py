@@ -23,7 +23,7 @@ from imageguard_daemon.core.model import (
     RecordedIntent,
 )
 from imageguard_daemon.core.names import sidecar_ending
-from imageguard_daemon.core.regular_files import regular_file
+from imageguard_daemon.core.regular_files import is_there, regular_file
 from imageguard_daemon.daemon.sources import ServedSource
 from imageguard_daemon.filing.folders import Folders, sync_all
 from imageguard_daemon.filing.mover import Move, NotPutBackError
@@ -129,7 +129,7 @@ def _sidecars(candidate: Candidate, source: ServedSource) -> dict[str, _Sidecar]
     sidecars: dict[str, _Sidecar] = {}
     for relative_path in source.inbox.selection.sidecars_of(candidate.relative_path):
         path = source.path_of(relative_path)
-        if not os.access(path, os.F_OK):  # the rule, a dozen times for each image: an error of open(2) costs far more
+        if not is_there(path):  # the rule, a dozen times for each image
             continue
         contents = contents_of(path, SIDECAR_BYTES)
         if contents is None:

@@ -16,7 +16,7 @@ import structlog
 from imageguard_daemon.core.file_systems import FileSystem, Reach
 from imageguard_daemon.core.model import FileIdentity
 from imageguard_daemon.core.names import printable
-from imageguard_daemon.core.regular_files import NOT_ANSWERED, NOT_ASKED, Answer, Writers, ask
+from imageguard_daemon.core.regular_files import NOT_ANSWERED, NOT_ASKED, Answer, Writers, ask, is_there
 from imageguard_daemon.intake.rules.selection import Selection, SkipReason
 from imageguard_daemon.intake.rules.stability import Seen
 
@@ -162,7 +162,7 @@ class InboxFiles:
 
     def state_if_known(self, relative_path: str) -> FileIdentity | None:
         """The same, where what cannot be known counts as nothing for now."""
-        if not os.access(self._prefix + relative_path, os.F_OK):  # the rule, a dozen times for each image; see below
+        if not is_there(self._prefix + relative_path):  # the rule, a dozen times for each image
             return None
         with suppress(OSError):
             return self.state_of(relative_path)

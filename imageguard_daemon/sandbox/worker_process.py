@@ -31,7 +31,7 @@ from imageguard_daemon.core.errors import ImageguardError, ReplacedError
 from imageguard_daemon.core.model import FileIdentity, Measurement
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.processes import WORKER_STEP, end_with_parent, go_before_others, installed_edition
-from imageguard_daemon.core.regular_files import regular_file
+from imageguard_daemon.core.regular_files import is_there, regular_file
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox import wire
@@ -205,7 +205,7 @@ def compared(measured: Measurement, data: bytes, said: list[Said]) -> Measuremen
 
 
 def _list(path: str) -> Listed | None:
-    if not os.access(path, os.F_OK):  # the rule, and asked of every image: cheaper than an error
+    if not is_there(path):  # the rule, and asked of every image
         return None
     remembered = _lists.get(path)
     if remembered is not None:
@@ -226,7 +226,7 @@ def _list(path: str) -> Listed | None:
 
 
 def _contents(path: str, most_bytes: int) -> tuple[FileIdentity, bytes] | None:
-    if not os.access(path, os.F_OK):
+    if not is_there(path):
         return None
     try:
         status = os.lstat(path)

@@ -3,7 +3,10 @@
 import errno
 import hashlib
 import os
+import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +67,20 @@ def test_the_file_is_closed_also_when_looking_at_it_fails(file: Path) -> None:
         raise ZeroDivisionError
     with pytest.raises(OSError, match="descriptor"):
         os.fstat(opened.descriptor)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, to give some of it away")
+@pytest.mark.parametrize("capability", ["+dac_read_search", "-all"])
+def test_a_name_is_there_for_whoever_may_open_it(tmp_path: Path, capability: str) -> None:
+    """A daemon that reads others' folders by CAP_DAC_READ_SEARCH finds sidecars and checksums in them."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "1.txt").touch()
+    account = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    account += ["--inh-caps", capability, "--ambient-caps", capability]
+    look = "import os, sys; sys.path[:0] = os.environ['PLACES'].split(':')\n"
+    look += "from imageguard_daemon.core.regular_files import is_there; print(is_there(sys.argv[1]))"
+    environment = os.environ | {"PLACES": ":".join(filter(None, sys.path))}
+    command = [*account, sys.executable, "-c", look, str(closed / "1.txt")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
+    assert answer == str(capability == "+dac_read_search")
