@@ -120,7 +120,7 @@ def print_stages(name: str, data: bytes, runs: int) -> None:
     picture, side = decoder.decode(data, LIMITS), LIMITS.working_long_side
     found = vector.extract(picture, side)
     working_grey = reduced(picture.grey, side)
-    native, working = picture.grey, np.ascontiguousarray(reduced)
+    native, working = picture.grey, np.ascontiguousarray(working_grey)
     backend = FASTEST
     across, down = lines(native)
     along = backend.lines(across, down)
