@@ -1,5 +1,6 @@
 """Real shortage of memory: the kernel takes what holds the pixels, the daemon lives, and no verdict comes of it."""
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterator
@@ -53,11 +54,11 @@ def test_out_of_memory_costs_the_decoder_and_no_image_its_verdict(tmp_path, grou
     process = one.start()
     try:
         wait_until((one.root / ".imageguard" / "status.json").exists, "it watches")
-        for pid in [process.pid, *_below(process.pid)]:
-            (folder / "cgroup.procs").write_text(str(pid))
+        _move(process.pid, folder / "cgroup.procs")
         (folder / limit).write_text(str(LIMIT_BYTES))
         one.put("huge.png", large_png(SIDE))
-        wait_until(lambda: one.status()["failures"], "it is given up", 300)
+        wait_until(lambda: one.status()["failures"] or not (one.inbox / "huge.png").exists(), "it is given up", 300)
+        assert (one.inbox / "huge.png").exists(), "it fitted: was something outside of the group?"
         assert process.poll() is None
         (failure,) = one.status()["failures"]
         assert failure["relative_path"] == "huge.png"
@@ -70,6 +71,17 @@ def test_out_of_memory_costs_the_decoder_and_no_image_its_verdict(tmp_path, grou
         one.close()
 
 
+def _move(pid: int, members: Path) -> None:
+    """Move a process and all below it, also what one of them starts meanwhile."""
+    while missing := {pid, *_below(pid)} - {*map(int, members.read_text().split())}:
+        for one in missing:
+            with contextlib.suppress(ProcessLookupError):
+                members.write_text(str(one))
+
+
 def _below(pid: int) -> list[int]:
-    children = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    try:
+        children = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []  # it has ended
     return children + [one for child in children for one in _below(child)]
