@@ -33,15 +33,16 @@ class Backlog:
 
     A candidate is *waiting*, then *in work* until `done` or `failed` is called. Failed ones are set aside for a
     pause that doubles each time, and for good after `max_attempts`. Sources take turns, and so do images and sidecars
-    of each: a long queue of one, or one whose files take long to read, is not a queue for the others.
+    of each, and what is new and what failed before: a long queue of one, or one whose files take long to read, is not
+    a queue for the others.
     """
 
     limit: int
     max_attempts: int
     retries: int = field(default=0, init=False)
     """How many times a candidate that had been set aside was let go of, to be looked at again."""
-    _waiting: dict[tuple[str, Role], deque[Candidate]] = field(default_factory=dict)
-    """For the images and the sidecars of each source that has any; what has the next turn comes first."""
+    _waiting: dict[tuple[str, Role, bool], deque[Candidate]] = field(default_factory=dict)
+    """For the images and the sidecars of each source, new or tried before; what has the next turn comes first."""
     _held: set[Candidate] = field(default_factory=set)
     _set_aside: set[Candidate] = field(default_factory=set)
     _failures: dict[Candidate, Failure] = field(default_factory=dict)
@@ -93,7 +94,8 @@ class Backlog:
         """Queue a candidate; one that is already here is not queued twice."""
         if candidate not in self:
             self._held.add(candidate)
-            self._waiting.setdefault((candidate.source, candidate.role), deque()).append(candidate)
+            whose = (candidate.source, candidate.role, candidate in self._failures)
+            self._waiting.setdefault(whose, deque()).append(candidate)
 
     def take(self, most: int = 1) -> list[Candidate]:
         """Hand out the oldest waiting candidates of those whose turn it is; they are in work from now on."""

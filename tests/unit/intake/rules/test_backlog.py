@@ -59,6 +59,19 @@ def test_images_and_sidecars_take_turns(backlog: Backlog) -> None:
     assert [backlog.take(5), backlog.take(5), backlog.take(5)] == [labels[:5], [CAT], labels[5:]]
 
 
+def test_what_failed_before_and_what_is_new_take_turns(backlog: Backlog) -> None:
+    """Files by the hundred that are tried again at the same moment are no queue for a new one."""
+    backlog.limit = 100
+    failing = [Candidate("default", f"{number}.jpg") for number in range(10)]
+    for candidate in failing:
+        backlog.offer(candidate)
+        backlog.take()
+        backlog.failed(candidate, "too large", 0.0)
+    for candidate in (*backlog.take_retries(1e9), CAT):
+        backlog.offer(candidate)
+    assert [backlog.take(5), backlog.take(5), backlog.take(5)] == [failing[:5], [CAT], failing[5:]]
+
+
 def test_the_file_that_arrived_first_is_known(backlog: Backlog, tmp_path: Path) -> None:
     """Whose turn it is does not matter for how long something has waited."""
     for source in ("new", "old"):
