@@ -4,7 +4,7 @@ import contextlib
 import importlib
 from typing import Any
 
-SCORER_VERSION = "9"
+SCORER_VERSION = "10"
 """Raised whenever the same pixels may get another measure; recorded with every decision."""
 
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon import validate
+from imageguard_daemon.quality import readout
 from tests.helpers.images import blurred, decoded, encoded, enlarged, exposed, jpeg, noisy, photo, pixelated, png
 
 SCENES = [photo(seed=seed) for seed in range(3)]
@@ -167,6 +168,16 @@ def _diagram(seed: int, ink: int = 0) -> np.ndarray:
 def test_a_drawn_page_is_not_overexposed_however_little_ink_it_has(seed: int, ink: int):
     """Dark on white, and next to nothing between, is what a program draws and no camera sees."""
     assert validate(png(_diagram(seed, ink))).ok
+
+
+@pytest.mark.parametrize(("by_luma", "told"), [(0.1, 0.1), (0.3, 0.25), (0.66, 0.25), (0.9, 0.9)])
+def test_what_looks_drawn_is_spared_a_doubt_and_no_certainty(
+    by_luma: float, told: float, monkeypatch: pytest.MonkeyPatch
+):
+    """What five stops too much leave of a photo may be black shapes on white, too; of that the networks are certain."""
+    estimates = readout._estimates
+    monkeypatch.setattr(readout, "_estimates", lambda *asked: estimates(*asked) | {"overexposure": by_luma})
+    assert validate(_diagram(2)).measures["overexposure"] == told
 
 
 @pytest.mark.parametrize("stops", [2.5, 3.3, 4.4])
