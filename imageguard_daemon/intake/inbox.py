@@ -276,7 +276,9 @@ class Inbox:
             log.warning("a folder cannot be read", inbox=self._root, path=path, why=entry.why)
         elif entry.skip_reason is SkipReason.ignored:
             self._note_set_aside(entry.relative_path)
-        elif entry.relative_path not in self._settling:  # the others get their second look when they are due
+        elif entry.relative_path not in self._settling and not self._files.follows_an_image(entry.relative_path):
+            # The others get their second look when they are due. A label's image takes it along; were each to wait for
+            # that, labels beside images that stay here would have all places after each walk.
             self._observe(entry.relative_path, now)
 
     def _note_set_aside(self, relative_path: str) -> None:

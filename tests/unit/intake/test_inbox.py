@@ -309,6 +309,21 @@ def test_a_sidecar_is_a_candidate_only_without_its_image(folder: Path, opened: O
     }
 
 
+def test_labels_beside_images_that_stay_take_no_place_from_new_files(folder: Path, opened: Opened) -> None:
+    """However many images are left in the inbox with their labels, each walk has room for what is new."""
+    for number in range(8):
+        (folder / f"{number}.jpg").touch()
+        (folder / f"{number}.txt").touch()
+    inbox = opened(sidecars=True, backlog_limit=8)
+    assert settled(inbox) == [f"{number}.jpg" for number in range(8)]
+    for number in range(8):
+        inbox._backlog.failed(Candidate("default", f"{number}.jpg"), "too large", NOW)
+    assert inbox.step(NOW + 2 * SETTLE, 100) == []  # the first walk ends
+    (folder / "z").mkdir()
+    (folder / "z" / "new.jpg").touch()
+    assert settled(inbox, NOW + RESCAN) == ["z/new.jpg"]
+
+
 @pytest.mark.parametrize("replacement", ["recreated", "replaced"])
 def test_a_new_folder_under_the_inboxs_name_is_served(folder: Path, opened: Opened, replacement: str) -> None:
     """An inbox that is deleted and made again, or replaced by another folder, is watched and walked anew."""
