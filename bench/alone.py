@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.policy import PRESETS, decide
 
 WARM_UP = 5

@@ -32,9 +32,9 @@ import cv2
 from bench import references
 from bench.references import Answer
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode.decoder import decode
 from imageguard_daemon.quality.decode.formats import HANDLED, recognise
-from imageguard_daemon.quality.decode.limits import Limits
 
 _MEGABYTE = 1 << 20
 _MEMORY = 4096 * _MEGABYTE

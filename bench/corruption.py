@@ -26,8 +26,8 @@ import numpy as np
 from bench.damage import DAMAGES
 from bench.variants import VARIANTS, Rgb
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode.decoder import decode
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.warning_filters import silent_standard_error
 
 _LIMITS = Limits()

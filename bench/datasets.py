@@ -25,8 +25,7 @@ from PIL import Image
 from bench.labelled import LayoutError
 from bench.processes import Run
 from bench.trials import stored
-from imageguard_daemon.core.model import ISSUES, Measurement
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import ISSUES, Limits, Measurement
 from imageguard_daemon.quality.measurement import measure_bytes, measure_file
 
 STANDARD_SIDES = {

@@ -29,9 +29,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality import measurement, readout
 from imageguard_daemon.quality.decode import decoder
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.features import compression, vector
 from imageguard_daemon.quality.features.lines import lines
 from imageguard_daemon.quality.features.tiles import dense, reduced

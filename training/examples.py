@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode.decoder import decode
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.features.vector import extract
 from training import recipes, scenes
 from training.damage import Rgb

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode.decoder import Picture, decode
-from imageguard_daemon.quality.decode.limits import Limits
 from training import damage, scenes
 from training.damage import Rgb, Rng
 from training.truth import Interval, Truth, equivalent_quality, overexposure_interval, underexposure

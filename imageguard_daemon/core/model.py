@@ -94,6 +94,16 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one image may cost."""
+
+    max_pixels: int = 150_000_000
+    max_bytes: int = 512 * 1024 * 1024
+    working_long_side: int = 1024
+    cpu_seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True)
 class Measures:
     """Physical quantities of one image; units and ranges are those of docs/measures.md.
 

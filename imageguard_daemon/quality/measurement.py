@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 
 from imageguard_daemon.core.errors import ChangedError, ImageError
-from imageguard_daemon.core.model import FileIdentity, Measurement
+from imageguard_daemon.core.model import FileIdentity, Limits, Measurement
 from imageguard_daemon.core.regular_files import NotRegularError, regular_file
 from imageguard_daemon.quality.decode import decoder, heif, opencv
 from imageguard_daemon.quality.decode.decoder import Picture
 from imageguard_daemon.quality.decode.formats import HANDLED
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.pillow import AvifImagePlugin, Image
 from imageguard_daemon.quality.decode.pillow_pixels import NO_MEMORY
 from imageguard_daemon.quality.features.blank import nothing_shown

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imageguard_daemon.core.errors import ImageError
-from imageguard_daemon.core.model import Decision, Measurement, PresetName, Thresholds
+from imageguard_daemon.core.model import Decision, Limits, Measurement, PresetName, Thresholds
 from imageguard_daemon.quality.decode.decoder import Picture, from_grey, from_pillow, require_size
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import grey_of, scaled_to_8_bit
 from imageguard_daemon.quality.measurement import measure_bytes, measure_file, measure_picture
 from imageguard_daemon.quality.policy import decide, thresholds_for

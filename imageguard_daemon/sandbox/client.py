@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from imageguard_daemon.core.errors import ImageError, StalledError, UnavailableError
-from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import Limits, Measurement
 from imageguard_daemon.quality.readout import configured, scorer_by
 from imageguard_daemon.sandbox import wire
 from imageguard_daemon.sandbox.answers import read_measurement

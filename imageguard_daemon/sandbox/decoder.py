@@ -19,9 +19,9 @@ from functools import cache
 from typing import Any, Generic, NoReturn, TypeVar
 
 from imageguard_daemon.core.errors import RetryableError, StalledError, UnavailableError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.processes import DECODER_STEP, end_with_parent, go_before_others
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox import confinement, wire
 from imageguard_daemon.sandbox.losses import Cause, Loss, is_killed, loss_by_exit
 from imageguard_daemon.sandbox.tasks import Task

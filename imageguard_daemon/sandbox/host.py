@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from imageguard_daemon.core.errors import ImageguardError
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.sandbox import wire
 from imageguard_daemon.sandbox.decoder import Decoder, DecoderLostError
 from imageguard_daemon.sandbox.tasks import Task

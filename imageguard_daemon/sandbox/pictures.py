@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from imageguard_daemon.core.errors import ImageError, RetryableError, UnavailableError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.core.regular_files import regular_file
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox.answers import read_areas, read_pixels
 from imageguard_daemon.sandbox.client import Client, Work
 

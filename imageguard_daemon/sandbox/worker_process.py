@@ -28,12 +28,11 @@ from typing import Any
 from imageguard_daemon.core import checksums
 from imageguard_daemon.core.checksums import Digest, Listed
 from imageguard_daemon.core.errors import ImageguardError, ReplacedError
-from imageguard_daemon.core.model import FileIdentity, Measurement
+from imageguard_daemon.core.model import FileIdentity, Limits, Measurement
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.processes import WORKER_STEP, end_with_parent, go_before_others, installed_edition
 from imageguard_daemon.core.regular_files import is_there, regular_file
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox import wire
 from imageguard_daemon.sandbox.answers import Answer, pack_answer
 from imageguard_daemon.sandbox.decoder import Decoder, DecoderLostError

@@ -31,9 +31,8 @@ from imageguard_daemon.core.errors import (
     RetryableError,
     StalledError,
 )
-from imageguard_daemon.core.model import Candidate, Measurement
+from imageguard_daemon.core.model import Candidate, Limits, Measurement
 from imageguard_daemon.core.processes import installed_edition
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.readout import Readout, configured, scorer_by
 from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.sandbox import wire

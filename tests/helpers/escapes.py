@@ -11,8 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import Limits, Measurement
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _OUTSIDE = os.getpid()

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import Limits, Measurement
 from imageguard_daemon.quality.measurement import measure_bytes
 from imageguard_daemon.sandbox import confinement, worker_process
 from imageguard_daemon.sandbox.answers import Answer

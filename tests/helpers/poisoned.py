@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable
 
 from imageguard_daemon.__main__ import main
-from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import Limits, Measurement
 from imageguard_daemon.quality.measurement import measure_bytes
 from imageguard_daemon.sandbox import decoder, processes, worker_process
 from imageguard_daemon.sandbox.decoder import Decoder

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality import readout
 from imageguard_daemon.quality.decode.decoder import from_grey
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.features.lines import lines
 from imageguard_daemon.quality.features.vector import COMPILED, NAMES, NUMPY, Backend, Features, extract
 from imageguard_daemon.quality.scoring import scale_scores, signal_scores

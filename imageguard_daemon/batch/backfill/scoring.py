@@ -15,9 +15,8 @@ from imageguard_daemon.batch.backfill.store import Read, measure_at, read_all
 from imageguard_daemon.batch.judging import COLUMNS, judge, row_of, why_unread, with_names
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import FatalError, ImageguardError, StalledError, UnavailableError
-from imageguard_daemon.core.model import Measurement
+from imageguard_daemon.core.model import Limits, Measurement
 from imageguard_daemon.core.names import printable
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox.client import BytesMeasurer
 
 _MEGABYTE = 1 << 20

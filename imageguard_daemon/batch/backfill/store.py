@@ -19,10 +19,9 @@ from typing import Any, Generic, TypeVar
 from imageguard_daemon.batch.backfill.shards import Reading
 from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.errors import ImageguardError, StalledError, UnavailableError, retryable
-from imageguard_daemon.core.model import FileIdentity, Measurement
+from imageguard_daemon.core.model import FileIdentity, Limits, Measurement
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode.limits import Limits
 
 Outcome = TypeVar("Outcome")
 _LOOK_SECONDS = 0.5

@@ -21,11 +21,11 @@ The order of checks is the same in every decoder, cheapest and safest first:
 from collections.abc import Callable, Mapping
 
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import heif, jpeg, other_formats, png, tiff
 from imageguard_daemon.quality.decode.exif import as_displayed, facts_of_image
 from imageguard_daemon.quality.decode.formats import HANDLED, recognise, resemblance
 from imageguard_daemon.quality.decode.jpeg_headers import equivalent_quality, in_zigzag
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.decode.picture import Picture, in_colour, require_size
 from imageguard_daemon.quality.decode.pillow import Image

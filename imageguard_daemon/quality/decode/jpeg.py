@@ -3,6 +3,7 @@
 from functools import partial
 
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import integrity, strict_jpeg
 from imageguard_daemon.quality.decode.exif import as_displayed, facts_of_exif
 from imageguard_daemon.quality.decode.jpeg_headers import (
@@ -12,7 +13,6 @@ from imageguard_daemon.quality.decode.jpeg_headers import (
     read_header,
     with_plain_header,
 )
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import Grey, grey_of_inverted_inks
 from imageguard_daemon.quality.decode.picture import GLANCE_PX, Picture, in_colour, require_size
 from imageguard_daemon.quality.decode.pillow_pixels import colours_of_file, complaint, converted_grey, one_line

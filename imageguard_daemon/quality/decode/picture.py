@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from imageguard_daemon.core.errors import ImageError
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode.luma import Grey
 
 MAX_COLOUR_PX = 50_000_000

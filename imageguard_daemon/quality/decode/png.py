@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import opencv
 from imageguard_daemon.quality.decode.exif import as_displayed, facts_of_exif
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.decode.picture import Look, Picture, in_colour, require_size
 from imageguard_daemon.quality.decode.pillow_pixels import colours_of_file, grey_of_image, opened, pillow_guard

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import opencv, strict_jpeg, tiff_samples
 from imageguard_daemon.quality.decode.exif import as_displayed, facts_of_image
 from imageguard_daemon.quality.decode.jpeg_headers import is_harmless, read_header
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import Grey, grey_of, grey_of_inverted_inks, scaled_to_8_bit
 from imageguard_daemon.quality.decode.picture import Look, Picture, in_colour, require_size
 from imageguard_daemon.quality.decode.pillow import Image, UnidentifiedImageError

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import Limits
 
 Answer = TypeVar("Answer")
 

@@ -1,9 +1,8 @@
 """The task of measuring: what the verdict on an image depends on."""
 
-from imageguard_daemon.core.model import Measurement
+from imageguard_daemon.core.model import Limits, Measurement
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decode import heif
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.readout import readout_from
 from imageguard_daemon.sandbox.answers import pack_measurement, read_measurement
 from imageguard_daemon.sandbox.tasks import KNOWN_PICTURE, Task, size_complaint

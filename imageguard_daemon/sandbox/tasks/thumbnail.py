@@ -4,8 +4,8 @@ import io
 
 from PIL import AvifImagePlugin, Image, ImageOps
 
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode.formats import HANDLED
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox.answers import THUMBNAIL_SIDE, Pixels, pack_pixels, read_pixels
 from imageguard_daemon.sandbox.tasks import KNOWN_PICTURE, Task, size_complaint
 

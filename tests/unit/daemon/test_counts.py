@@ -10,9 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from imageguard_daemon.config import Scoring
-from imageguard_daemon.core.model import Candidate, FileIdentity
+from imageguard_daemon.core.model import Candidate, FileIdentity, Limits
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox.answers import pack_answer
 from imageguard_daemon.sandbox.wire import sealed_copy
 from imageguard_daemon.sandbox.workers import Workers

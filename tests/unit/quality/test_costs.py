@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decode import decoder, strict_jpeg, tiff
-from imageguard_daemon.quality.decode.limits import Limits
 from tests.helpers.images import encoded, jpeg, photo
 
 LIMITS = Limits()

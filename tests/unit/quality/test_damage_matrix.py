@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode.decoder import decode
-from imageguard_daemon.quality.decode.limits import Limits
 from tests.helpers.matrix import CELLS, HARMLESS, KINDS, Kind
 
 _EVERY_VALUE_IS_A_PIXEL = ("bmp 24", "tiff rgb 8", "tiff rgb 12", "tiff 5 bands 16")

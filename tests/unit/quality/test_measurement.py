@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon.core.errors import ChangedError
-from imageguard_daemon.core.model import FileIdentity
+from imageguard_daemon.core.model import FileIdentity, Limits
 from imageguard_daemon.quality import measurement
 from imageguard_daemon.quality.decode import decoder
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.measurement import fingerprint_file, measure_bytes, measure_file
 from tests.helpers.corpus import WHY_SKIPPED, corpus
 from tests.helpers.images import encoded, jpeg, photo, png
@@ -186,7 +185,7 @@ def test_random_damage_is_survived(image_format: str):
 
 WORKER = """
 import sys
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.measurement import measure_bytes, prepare_worker
 prepare_worker()
 data = sys.stdin.buffer.read()

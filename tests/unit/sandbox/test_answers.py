@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imageguard_daemon.core.model import Measurement
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import Limits, Measurement
 from imageguard_daemon.quality.features.tiles import TILE
 from imageguard_daemon.sandbox import answers
 from imageguard_daemon.sandbox.answers import (

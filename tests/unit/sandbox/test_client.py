@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon.core.errors import ImageError, RetryableError, UnavailableError
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.sandbox import client as clients
 from imageguard_daemon.sandbox import host, wire
 from imageguard_daemon.sandbox.answers import read_pixels

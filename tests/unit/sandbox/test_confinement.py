@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.sandbox import confinement
 from imageguard_daemon.sandbox import decoder as decoders
 from imageguard_daemon.sandbox.decoder import Decoder, DecoderLostError

@@ -15,8 +15,7 @@ import pytest
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core import processes
 from imageguard_daemon.core.errors import ChangedError, ReplacedError, RetryableError, StalledError, UnavailableError
-from imageguard_daemon.core.model import Candidate, FileIdentity, Measurement
-from imageguard_daemon.quality.decode.limits import Limits
+from imageguard_daemon.core.model import Candidate, FileIdentity, Limits, Measurement
 from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.sandbox import worker_process
 from imageguard_daemon.sandbox.answers import pack_answer, read_answer

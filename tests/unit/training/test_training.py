@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality import network
 from imageguard_daemon.quality.decode.decoder import decode
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.features.vector import AT_WORKING_SIZE, NAMES, extract
 from imageguard_daemon.quality.version import SCORER_VERSION
 from tests.helpers.images import blurred, photo, png

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import decoder
 from imageguard_daemon.quality.decode.decoder import decode
 from imageguard_daemon.quality.decode.exif import camera_name
 from imageguard_daemon.quality.decode.formats import HANDLED
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import scaled_to_8_bit
 from tests.helpers.images import encoded, jpeg, photo, png, with_orientation
 

@@ -11,9 +11,9 @@ from PIL import Image, TiffImagePlugin
 
 from bench.variants import VARIANTS
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode.decoder import decode
 from imageguard_daemon.quality.decode.formats import JUDGED, NAMED
-from imageguard_daemon.quality.decode.limits import Limits
 from reference.formats_page import formats_page
 from tests.helpers.images import Rgb, encoded, photo
 from tests.helpers.matrix import tiff_kind

@@ -14,9 +14,9 @@ import pytest
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import heif
 from imageguard_daemon.quality.decode.decoder import decode
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import grey_of
 from imageguard_daemon.quality.measurement import measure_bytes
 from imageguard_daemon.sandbox.decoder import Decoder

@@ -12,10 +12,10 @@ from PIL import Image
 from bench.damage import DAMAGES
 from bench.variants import VARIANTS, png_chunk
 from imageguard_daemon.core.errors import ImageError
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import tiff
 from imageguard_daemon.quality.decode.decoder import decode
 from imageguard_daemon.quality.decode.integrity import hole_in
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.tiff import deflated_whole
 from tests.helpers.images import encoded, jpeg, noisy, photo, png
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from bench.variants import VARIANTS, png_chunk
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import opencv, other_formats, png
 from imageguard_daemon.quality.decode.decoder import decode
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import grey_of
 from tests.helpers.images import encoded, noisy, photo
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon import validate
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import picture as picture_module
 from imageguard_daemon.quality.decode.decoder import Picture, decode, from_grey, from_pillow
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.decode.luma import Grey, grey_of
 from imageguard_daemon.quality.decode.picture import judged_by
 from tests.helpers.images import Rgb, encoded, exposed, photo

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon import validate
+from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import decoder, opencv
 from imageguard_daemon.quality.decode.decoder import decode
-from imageguard_daemon.quality.decode.limits import Limits
 from imageguard_daemon.quality.features.exposure import partly_clipped_share
 from imageguard_daemon.quality.measurement import measure_picture
 from tests.helpers.images import Rgb, encoded, exposed, photo, png
