@@ -28,7 +28,7 @@ from bench.variants import VARIANTS, Rgb
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode.decoder import decode
-from imageguard_daemon.quality.decode.warning_filters import silent_standard_error
+from imageguard_daemon.quality.decode.pillow import silent_standard_error
 
 _LIMITS = Limits()
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imageguard_daemon.quality.decode.jpeg_headers import ZIGZAG
+from imageguard_daemon.quality.decode.jpeg import ZIGZAG
 
 Rgb = NDArray[np.float32]
 Rng = np.random.Generator

@@ -83,7 +83,7 @@ def _decide(
 
     for name, value in OPENCV_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    from imageguard_daemon.quality.decode.warning_filters import silent_standard_error
+    from imageguard_daemon.quality.decode.pillow import silent_standard_error
     from imageguard_daemon.quality.policy import thresholds_for
     from imageguard_daemon.quality.validation import validate_by  # which reads them
 

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from imageguard_daemon import validate
 from imageguard_daemon.core.model import ISSUES, Limits
-from imageguard_daemon.quality.decode.exif import camera_name
+from imageguard_daemon.quality.decode.pillow_pixels import camera_name
 from imageguard_daemon.quality.measurement import measure_bytes
 from tests.helpers.images import jpeg, photo, png
 

@@ -23,13 +23,18 @@ from collections.abc import Callable, Mapping
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import heif, jpeg, other_formats, png, tiff
-from imageguard_daemon.quality.decode.exif import as_displayed, facts_of_image
 from imageguard_daemon.quality.decode.formats import HANDLED, recognise, resemblance
-from imageguard_daemon.quality.decode.jpeg_headers import equivalent_quality, in_zigzag
+from imageguard_daemon.quality.decode.jpeg import equivalent_quality, in_zigzag
 from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.decode.picture import Picture, in_colour, require_size
 from imageguard_daemon.quality.decode.pillow import Image
-from imageguard_daemon.quality.decode.pillow_pixels import colours_of, grey_of_image, pillow_guard
+from imageguard_daemon.quality.decode.pillow_pixels import (
+    as_displayed,
+    colours_of,
+    facts_of_image,
+    grey_of_image,
+    pillow_guard,
+)
 
 __all__ = ["Picture", "decode", "from_grey", "from_pillow", "require_size"]
 

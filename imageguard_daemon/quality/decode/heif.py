@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import integrity
-from imageguard_daemon.quality.decode.exif import as_displayed, facts_of_exif, facts_of_image
 from imageguard_daemon.quality.decode.luma import Grey, grey_of
 from imageguard_daemon.quality.decode.picture import Picture, in_colour, require_size
 from imageguard_daemon.quality.decode.pillow_pixels import (
+    as_displayed,
     colours_of_file,
     complaint,
+    facts_of_exif,
+    facts_of_image,
     grey_of_image,
     one_line,
     opened,

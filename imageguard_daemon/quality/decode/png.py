@@ -13,10 +13,16 @@ from functools import partial
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import opencv
-from imageguard_daemon.quality.decode.exif import as_displayed, facts_of_exif
 from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.decode.picture import Look, Picture, in_colour, require_size
-from imageguard_daemon.quality.decode.pillow_pixels import colours_of_file, grey_of_image, opened, pillow_guard
+from imageguard_daemon.quality.decode.pillow_pixels import (
+    as_displayed,
+    colours_of_file,
+    facts_of_exif,
+    grey_of_image,
+    opened,
+    pillow_guard,
+)
 
 _NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 """Chunks that the pixels of the first picture depend on."""

@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
-from imageguard_daemon.quality.decode import opencv, strict_jpeg, tiff_samples
-from imageguard_daemon.quality.decode.exif import as_displayed, facts_of_image
-from imageguard_daemon.quality.decode.jpeg_headers import is_harmless, read_header
+from imageguard_daemon.quality.decode import opencv, tiff_samples
+from imageguard_daemon.quality.decode.jpeg import is_harmless, read_header, strictly_decoded
 from imageguard_daemon.quality.decode.luma import Grey, grey_of, grey_of_inverted_inks, scaled_to_8_bit
 from imageguard_daemon.quality.decode.picture import Look, Picture, in_colour, require_size
-from imageguard_daemon.quality.decode.pillow import Image, UnidentifiedImageError
+from imageguard_daemon.quality.decode.pillow import QUIET_TIFF, Image, UnidentifiedImageError
 from imageguard_daemon.quality.decode.pillow_pixels import (
+    as_displayed,
     colours_of_file,
     complaint,
+    facts_of_image,
     grey_of_image,
     one_line,
     opened,
     pillow_guard,
 )
 from imageguard_daemon.quality.decode.tiff_tags import CODECS, Tags, read, without_broken_tags
-from imageguard_daemon.quality.decode.warning_filters import QUIET_TIFF
 
 # DNG's version, a colour filter's pattern; the parts of which a camera's raw file has the picture.
 _TAG_DNG_VERSION, _TAG_FILTER_PATTERN, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 33421, 254, 330
@@ -251,7 +251,7 @@ def _require_intact_jpeg_part(tags: Tags, rows: int, part: bytes) -> None:
     """Decode one strip strictly, as libtiff does not; its tables stand apart (TIFF Technical Note 2)."""
     whole = tags.jpeg_tables[:-2] + part[2:] if tags.jpeg_tables else part
     try:
-        there = strict_jpeg.decode(whole).shape[0]
+        there = strictly_decoded(whole).shape[0]
     except ValueError as error:
         message = one_line(error)
         beyond_us = "subsampling" in message or message.startswith("Unsupported JPEG")

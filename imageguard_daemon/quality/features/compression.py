@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imageguard_daemon.quality.decode.jpeg_headers import ZIGZAG, luma_table
+from imageguard_daemon.quality.decode.jpeg import ZIGZAG, luma_table
 from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.features.lines import Grid
 from imageguard_daemon.quality.features.tiles import Floats, projections

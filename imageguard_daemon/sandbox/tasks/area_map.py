@@ -10,8 +10,8 @@ from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.area_map import AreaMap, area_map, turned
 from imageguard_daemon.quality.decode import heif
 from imageguard_daemon.quality.decode.decoder import decode
-from imageguard_daemon.quality.decode.exif import facts_of_image
 from imageguard_daemon.quality.decode.pillow import Image
+from imageguard_daemon.quality.decode.pillow_pixels import facts_of_image
 from imageguard_daemon.quality.features.tiles import Floats
 from imageguard_daemon.quality.measurement import prepare_worker
 from imageguard_daemon.sandbox.answers import (

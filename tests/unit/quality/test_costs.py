@@ -12,7 +12,7 @@ from PIL import Image
 
 from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality import measurement
-from imageguard_daemon.quality.decode import decoder, strict_jpeg, tiff
+from imageguard_daemon.quality.decode import decoder, tiff
 from tests.helpers.images import encoded, jpeg, photo
 
 LIMITS = Limits()
@@ -44,7 +44,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, name, counting)
 
-    count(strict_jpeg, "_decode", "decode")
+    count(importlib.import_module("imageguard_daemon.quality.decode.jpeg"), "_decode", "decode")
     count(cv2, "imdecode", "decode")
     count(importlib.import_module("imageguard_daemon.quality._pillow.ImageFile").ImageFile, "load_prepare", "decode")
     count(measurement.hashlib, "sha256", "hash")

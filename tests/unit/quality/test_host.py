@@ -323,7 +323,7 @@ def test_a_child_forked_while_a_file_is_decoded_has_libtiff_as_it_was() -> None:
     program = f"""{SNAPSHOT}
 import warnings
 from imageguard_daemon import validate
-from imageguard_daemon.quality.decode.warning_filters import QUIET_TIFF
+from imageguard_daemon.quality.decode.pillow import QUIET_TIFF
 warnings.simplefilter("ignore")
 before = snapshot()["libtiff"], getattr(cv2.utils, "logging", cv2).getLogLevel()
 inside, leave = threading.Event(), threading.Event()

@@ -13,9 +13,9 @@ from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import decoder
 from imageguard_daemon.quality.decode.decoder import decode
-from imageguard_daemon.quality.decode.exif import camera_name
 from imageguard_daemon.quality.decode.formats import HANDLED
 from imageguard_daemon.quality.decode.luma import scaled_to_8_bit
+from imageguard_daemon.quality.decode.pillow_pixels import camera_name
 from tests.helpers.images import encoded, jpeg, photo, png, with_orientation
 
 LIMITS = Limits()

@@ -6,8 +6,7 @@ from PIL import Image
 
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
-from imageguard_daemon.quality.decode.jpeg import MAX_SCANS
-from imageguard_daemon.quality.decode.jpeg_headers import equivalent_quality, has_more_scans, luma_table, read_header
+from imageguard_daemon.quality.decode.jpeg import MAX_SCANS, equivalent_quality, has_more_scans, luma_table, read_header
 from imageguard_daemon.quality.measurement import measure_bytes
 from tests.helpers.images import encoded, jpeg, photo
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from imageguard_daemon.core.errors import UnavailableError
-from imageguard_daemon.quality.decode import strict_jpeg
+from imageguard_daemon.quality.decode.jpeg import Decode, by_simplejpeg, own_decoder, strictly_decoded
 from tests.helpers.images import encoded, jpeg, photo
 
 RGB = photo(320, 240)
@@ -24,16 +24,16 @@ WHOLE = {
 
 
 @pytest.fixture
-def own() -> strict_jpeg.Decode:
+def own() -> Decode:
     """Give our own calls to libjpeg."""
-    decode = strict_jpeg.own_decoder()
+    decode = own_decoder()
     if decode is None:
         pytest.skip("the package was built without libjpeg's headers")
     pytest.importorskip("simplejpeg")
     return decode
 
 
-def answer(decode: strict_jpeg.Decode, data: bytes, *, inks: bool = False) -> object:
+def answer(decode: Decode, data: bytes, *, inks: bool = False) -> object:
     """Give the pixels, or what was said."""
     try:
         pixels = decode(data, inks)
@@ -43,32 +43,32 @@ def answer(decode: strict_jpeg.Decode, data: bytes, *, inks: bool = False) -> ob
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_whole_files_have_the_same_pixels(kind: str, own: strict_jpeg.Decode):
+def test_whole_files_have_the_same_pixels(kind: str, own: Decode):
     """Every kind of JPEG gives the same luma, bit by bit."""
-    assert answer(own, WHOLE[kind]) == answer(strict_jpeg.by_simplejpeg, WHOLE[kind])
+    assert answer(own, WHOLE[kind]) == answer(by_simplejpeg, WHOLE[kind])
     assert own(WHOLE[kind], False).shape == (240, 320, 1)
 
 
-def test_inks_have_the_same_pixels(own: strict_jpeg.Decode):
+def test_inks_have_the_same_pixels(own: Decode):
     """Four inks are given as they are stored."""
     data = encoded(Image.fromarray(RGB).convert("CMYK"), "JPEG")
-    assert answer(own, data, inks=True) == answer(strict_jpeg.by_simplejpeg, data, inks=True)
+    assert answer(own, data, inks=True) == answer(by_simplejpeg, data, inks=True)
 
 
-def test_odd_samplings_are_left_to_pillow_by_both(own: strict_jpeg.Decode):
+def test_odd_samplings_are_left_to_pillow_by_both(own: Decode):
     """Colours sampled in a way that simplejpeg has no name for are refused in the same words, others decoded."""
     at, answers = WHOLE["baseline"].index(b"\xff\xc0") + 11, set()
     for factors in itertools.product((0x11, 0x12, 0x21, 0x22, 0x31), (0x11, 0x12, 0x21, 0x22), (0x11, 0x21, 0x22)):
         changed = bytearray(WHOLE["baseline"])
         changed[at : at + 9 : 3] = factors
-        told = [answer(decode, bytes(changed)) for decode in (own, strict_jpeg.by_simplejpeg)]
+        told = [answer(decode, bytes(changed)) for decode in (own, by_simplejpeg)]
         assert len({"subsampling" in one if isinstance(one, str) else one for one in told}) == 1, factors
         answers.add(isinstance(told[0], str))
     assert answers == {True, False}
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_damage_is_told_in_the_same_words(kind: str, own: strict_jpeg.Decode):
+def test_damage_is_told_in_the_same_words(kind: str, own: Decode):
     """Cut, overwritten or shortened in its scan, a file has the same pixels or the same complaint from both."""
     whole, drawn = WHOLE[kind], np.random.default_rng(7)
     scan_at = whole.index(b"\xff\xda") + 20
@@ -81,12 +81,12 @@ def test_damage_is_told_in_the_same_words(kind: str, own: strict_jpeg.Decode):
             whole[:at] + whole[at + int(drawn.integers(1, 400)) :],
         ):
             told = answer(own, damaged)
-            assert told == answer(strict_jpeg.by_simplejpeg, damaged)
+            assert told == answer(by_simplejpeg, damaged)
             complaints.add(told if isinstance(told, str) else "")
     assert len(complaints) > 3
 
 
-def test_no_memory_of_a_damaged_file_is_kept(own: strict_jpeg.Decode):
+def test_no_memory_of_a_damaged_file_is_kept(own: Decode):
     """A damaged file leaves nothing behind: the next whole one has its pixels."""
     whole = WHOLE["baseline"]
     before = answer(own, whole)
@@ -98,12 +98,12 @@ def test_no_memory_of_a_damaged_file_is_kept(own: strict_jpeg.Decode):
 
 def test_without_either_the_repair_is_named(monkeypatch: pytest.MonkeyPatch):
     """Where neither decoder is there, it is said what to install; with our own calls alone, all works."""
-    module = importlib.util.find_spec(strict_jpeg.__name__)
+    module = importlib.util.find_spec(strictly_decoded.__module__)
     alone = importlib.util.module_from_spec(module)
     monkeypatch.setitem(sys.modules, "simplejpeg", None)
-    if strict_jpeg.own_decoder() is not None:
+    if own_decoder() is not None:
         module.loader.exec_module(alone)
-        assert alone.decode(WHOLE["baseline"]).shape == (240, 320, 1)
+        assert alone.strictly_decoded(WHOLE["baseline"]).shape == (240, 320, 1)
     monkeypatch.setitem(sys.modules, "imageguard_daemon.quality.decode._jpeg", None)
     with pytest.raises(UnavailableError, match="libjpeg-dev"):
         module.loader.exec_module(alone)
