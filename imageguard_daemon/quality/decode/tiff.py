@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
-from imageguard_daemon.quality.decode import opencv, tiff_samples
+from imageguard_daemon.quality.decode import opencv
 from imageguard_daemon.quality.decode.jpeg import is_harmless, read_header, strictly_decoded
 from imageguard_daemon.quality.decode.luma import Grey, grey_of, grey_of_inverted_inks, scaled_to_8_bit
 from imageguard_daemon.quality.decode.picture import Look, Picture, in_colour, require_size
@@ -24,7 +24,7 @@ from imageguard_daemon.quality.decode.pillow_pixels import (
     opened,
     pillow_guard,
 )
-from imageguard_daemon.quality.decode.tiff_tags import CODECS, Tags, read, without_broken_tags
+from imageguard_daemon.quality.decode.tiff_page import CODECS, Tags, can_read, read, samples_of, without_broken_tags
 
 # DNG's version, a colour filter's pattern; the parts of which a camera's raw file has the picture.
 _TAG_DNG_VERSION, _TAG_FILTER_PATTERN, _TAG_SUBFILE_TYPE, _TAG_SUB_IFDS = 50706, 33421, 254, 330
@@ -163,8 +163,8 @@ def grey_of_samples(data: bytes, tags: Tags) -> Grey | None:
 
     The caller guards against what Pillow raises on damage.
     """
-    if tags.photometric in (*_GREY_LEVELS, _RGB, _INKS) and tiff_samples.can_read(tags):
-        return _luma(tiff_samples.samples_of(data, tags, _MAX_BANDS), tags)
+    if tags.photometric in (*_GREY_LEVELS, _RGB, _INKS) and can_read(tags):
+        return _luma(samples_of(data, tags, _MAX_BANDS), tags)
     pixels = opencv.pixels_of(data)
     return None if pixels is None else grey_of(scaled_to_8_bit(pixels, no_data=tags.no_data), bgr=True)
 
@@ -192,8 +192,8 @@ def colours_of_samples(data: bytes, tags: Tags) -> Grey | None:
     """
     if tags.photometric in (*_GREY_LEVELS, _INKS):
         return None
-    if tags.photometric == _RGB and tiff_samples.can_read(tags):
-        bands = _chosen_bands(tiff_samples.samples_of(data, tags, _MAX_BANDS), tags)
+    if tags.photometric == _RGB and can_read(tags):
+        bands = _chosen_bands(samples_of(data, tags, _MAX_BANDS), tags)
         return bands if bands.shape[2] == _COLOURS else None
     pixels = opencv.pixels_of(data)
     return None if pixels is None else opencv.rgb_of(scaled_to_8_bit(pixels, no_data=tags.no_data))
