@@ -38,7 +38,7 @@ def _load(name: str) -> object:
     try:
         return getattr(import_module(f"{__name__}.{home}"), name)
     except (ImportError, AttributeError) as error:  # an AttributeError would say that there is no such name here
-        from imageguard_daemon.quality.decode.opencv_installation import why_opencv_fails  # noqa: PLC0415 - only then
+        from imageguard_daemon.quality.version import why_opencv_fails  # noqa: PLC0415 - only then
 
         raise ImportError(why_opencv_fails() or str(error)) from error
 

@@ -113,7 +113,7 @@ def _replace(output: Path, content: bytes) -> None:
 
 def broken_installation(error: Exception) -> ImageguardError | None:
     """Give an error that names the repair when OpenCV is what failed; it is looked at only where something has."""
-    from imageguard_daemon.quality.decode.opencv_installation import why_opencv_fails
+    from imageguard_daemon.quality.version import why_opencv_fails
 
     why = why_opencv_fails() if isinstance(error, ImportError | AttributeError) else ""
     return UnavailableError(why) if why else None

@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from imageguard_daemon.cli.output import broken_installation
-from imageguard_daemon.quality.decode.opencv_installation import why_opencv_fails
+from imageguard_daemon.quality.version import why_opencv_fails
 
 
 def test_opencv_without_its_files_is_told_with_the_repair(monkeypatch: pytest.MonkeyPatch) -> None:
