@@ -21,10 +21,10 @@ from imageguard_daemon.daemon.move_group import FileMove, carry_out, contents_of
 from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.filing import mounts
 from imageguard_daemon.filing.folders import Folders
+from imageguard_daemon.filing.judged_file import remove
 from imageguard_daemon.filing.mounts import Mounts
 from imageguard_daemon.filing.mover import NameTakenError
 from imageguard_daemon.filing.recorded_paths import spelled_as_configured
-from imageguard_daemon.filing.removal import remove
 from imageguard_daemon.filing.rules import destinations
 from imageguard_daemon.review.rules.transitions import recorded_as, refusal
 from imageguard_daemon.review.values import Reviewed, Reviewer
