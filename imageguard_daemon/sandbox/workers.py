@@ -38,8 +38,7 @@ from imageguard_daemon.quality.version import loops_here
 from imageguard_daemon.sandbox import wire
 from imageguard_daemon.sandbox.answers import Answer, read_answer
 from imageguard_daemon.sandbox.losses import Cause, Loss, issue_of, loss_by_exit
-from imageguard_daemon.sandbox.processes import Task, WorkerHandle
-from imageguard_daemon.sandbox.worker_plan import allowance, plan_workers
+from imageguard_daemon.sandbox.processes import Task, WorkerHandle, allowance, plan_workers
 from imageguard_daemon.sandbox.worker_process import REPLACED
 
 _MEGABYTE = 1 << 20

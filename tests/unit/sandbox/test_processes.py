@@ -9,7 +9,7 @@ import pytest
 
 from imageguard_daemon.config import Scoring
 from imageguard_daemon.core.processes import DECODER_STEP, WORKER_STEP
-from imageguard_daemon.sandbox.worker_plan import MEGABYTE, Allowance, WorkerPlan, allowance, plan_workers
+from imageguard_daemon.sandbox.processes import MEGABYTE, Allowance, WorkerPlan, allowance, plan_workers
 from imageguard_daemon.sandbox.workers import Workers
 
 PATIENCE_SECONDS = 60.0
