@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
-from imageguard_daemon.quality.decode import integrity
 from imageguard_daemon.quality.decode.luma import Grey, grey_of
-from imageguard_daemon.quality.decode.picture import Picture, in_colour, require_size
+from imageguard_daemon.quality.decode.picture import Picture, in_colour, require_no_hole, require_size
 from imageguard_daemon.quality.decode.pillow_pixels import (
     as_displayed,
     colours_of_file,
@@ -57,7 +56,7 @@ def decode_heic(data: bytes, limits: Limits) -> Picture:
     require_size(width, height, limits)
     grey = grey_of(pixels_of(file))
     # After the pixels: what libheif calls damaged has a better reason than a hole that it passes over in silence.
-    _require_no_hole(data, "HEIC")
+    _require_no_hole_in_pictures(data, "HEIC")
     # The container says by itself how it is turned; EXIF only repeats it.
     _, camera = facts_of_exif((file.info.get("exif") or b"").removeprefix(b"Exif\0\0"))
     return in_colour(Picture(grey, width, height, "HEIC", camera), partial(_heic_colours, data))
@@ -79,7 +78,7 @@ def decode_avif(data: bytes, limits: Limits) -> Picture:
     with pillow_guard("AVIF"), opened(data, "AVIF") as image:
         require_size(*image.size, limits)
         grey = grey_of_image(image)
-        _require_no_hole(data, "AVIF")
+        _require_no_hole_in_pictures(data, "AVIF")
         orientation, camera = facts_of_image(image)
         picture = Picture(grey, *as_displayed(*image.size, orientation), "AVIF", camera)
     return in_colour(picture, partial(colours_of_file, data, "AVIF"))
@@ -161,14 +160,14 @@ def claimed_sizes(data: bytes) -> Iterator[tuple[int, int]]:
                 yield int.from_bytes(size[1], "big"), int.from_bytes(size[2], "big")
 
 
-def _require_no_hole(data: bytes, name: str) -> None:
+def _require_no_hole_in_pictures(data: bytes, name: str) -> None:
     """Look for holes where coded pictures lie, and nowhere else: makers' notes are full of zeros.
 
     Raises:
         ImageError: `corrupt`.
     """
     for start, end in coded_pictures(data):
-        integrity.require_no_hole(data, start, end, name)
+        require_no_hole(data, start, end, name)
 
 
 def coded_pictures(data: bytes) -> list[Span]:

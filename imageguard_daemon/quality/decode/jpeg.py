@@ -20,9 +20,15 @@ from numpy.typing import NDArray
 
 from imageguard_daemon.core.errors import ImageError, UnavailableError
 from imageguard_daemon.core.model import Limits
-from imageguard_daemon.quality.decode import integrity
 from imageguard_daemon.quality.decode.luma import Grey, grey_of_inverted_inks
-from imageguard_daemon.quality.decode.picture import GLANCE_PX, Picture, in_colour, require_size
+from imageguard_daemon.quality.decode.picture import (
+    GLANCE_PX,
+    Picture,
+    hole_in,
+    in_colour,
+    require_no_hole,
+    require_size,
+)
 from imageguard_daemon.quality.decode.pillow_pixels import (
     as_displayed,
     colours_of_file,
@@ -150,9 +156,9 @@ def _luma_of(data: bytes, header: JpegHeader) -> Grey:
 
 def _require_no_hole_in_scans(data: bytes, scan_at: int) -> None:
     # What follows the end of the picture (previews, films, makers' data) may be empty; it is looked for only then.
-    if integrity.hole_in(data, scan_at, len(data)) is not None:
+    if hole_in(data, scan_at, len(data)) is not None:
         end = data.find(b"\xff\xd9", scan_at)
-        integrity.require_no_hole(data, scan_at, end if end != -1 else len(data), "JPEG")
+        require_no_hole(data, scan_at, end if end != -1 else len(data), "JPEG")
 
 
 def _colours(data: bytes, header: JpegHeader, min_px: int = 0) -> Grey | None:

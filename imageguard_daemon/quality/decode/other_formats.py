@@ -5,10 +5,9 @@ from functools import partial
 
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
-from imageguard_daemon.quality.decode.integrity import require_no_hole
 from imageguard_daemon.quality.decode.luma import Grey
 from imageguard_daemon.quality.decode.opencv import IN_COLOUR, colours_by_opencv, grey_by_opencv
-from imageguard_daemon.quality.decode.picture import Look, Picture, in_colour, require_size
+from imageguard_daemon.quality.decode.picture import Look, Picture, in_colour, require_no_hole, require_size
 from imageguard_daemon.quality.decode.pillow_pixels import (
     as_displayed,
     colours_of_file,

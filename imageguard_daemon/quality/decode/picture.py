@@ -1,10 +1,15 @@
-"""A decoded picture and its colours: when they are looked at, and in what size.
+"""A decoded picture, what every decoder refuses, and colours: when they are looked at, and in what size.
+
+Refused are pictures of a size that is not allowed, and holes: sectors of zeros or of 0xFF where compressed data should
+be. Those are left by uploads and disks that lost power, and decoders pass over them in silence: they notice only data
+that ends too early or cannot be read.
 
 Every measure is taken from luma. Colours matter twice: what has light in one channel alone is judged by that channel,
 and a glance at them tells whether a channel is clipped. Here alone both are decided, for files, Pillow images and
 arrays alike, so that a picture gets one verdict however it comes in.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -29,6 +34,10 @@ _LEGEND = 0.02
 _EVERY = 4
 _MIN_LIGHT, _OTHERS = 8, 0.1
 """Mean level of the channel, below which colours are chance; and most of that in another one."""
+
+_SECTOR, _PAGE = 512, 4096
+_MISSING = (b"\0", b"\xff")
+_RUNS = {byte: re.compile(re.escape(byte) + b"*") for byte in _MISSING}
 
 
 def no_colours() -> Grey | None:
@@ -62,6 +71,44 @@ def require_size(width: int, height: int, limits: Limits) -> None:
         claimed, allowed = width * height / 1e6, limits.max_pixels / 1e6
         text = f"the header claims {width} x {height} = {claimed:.0f} megapixels (limit {allowed:.0f})"
         raise ImageError("too_large", text)
+
+
+def hole_in(data: bytes, start: int, end: int) -> int | None:
+    """Give where sectors that were never written begin, or None.
+
+    Every coder may repeat one byte for long, over a blank sky or a black border: that alone proves nothing. A run
+    counts as a hole only if it begins and ends with a sector of 512 bytes, or begins with a page of 4096 and goes on
+    to the end of the data. A run that an encoder wrote does so by chance once in 262 144, or in 4096 times.
+    """
+    for byte in _MISSING:
+        at = data.find(byte * _SECTOR, start, end)
+        while at != -1:
+            stop = _end_of_run(data, byte, at, end)
+            ends_like_one = stop % _SECTOR == 0 if stop < end else at % _PAGE == 0
+            if at % _SECTOR == 0 and ends_like_one:
+                return at
+            at = data.find(byte * _SECTOR, stop, end)
+    return None
+
+
+def _end_of_run(data: bytes, byte: bytes, at: int, end: int) -> int:
+    run = _RUNS[byte].match(data, at, end)
+    return run.end() if run else at
+
+
+def require_no_hole(data: bytes, start: int, end: int, name: str) -> None:
+    """Refuse a hole within compressed pixels.
+
+    Raises:
+        ImageError: `corrupt`.
+    """
+    at = hole_in(data, start, end)
+    if at is not None:
+        fill = "zeros" if data[at] == 0 else "0xFF"
+        raise ImageError("corrupt", f"{name}: a hole filled with {fill} at byte {at}")
+
+
+# --- colours
 
 
 def in_colour(picture: Picture, whole: Look, reduced: Look | None = None) -> Picture:

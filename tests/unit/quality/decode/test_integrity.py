@@ -15,7 +15,7 @@ from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
 from imageguard_daemon.quality.decode import tiff
 from imageguard_daemon.quality.decode.decoder import decode
-from imageguard_daemon.quality.decode.integrity import hole_in
+from imageguard_daemon.quality.decode.picture import hole_in
 from imageguard_daemon.quality.decode.tiff import deflated_whole
 from tests.helpers.images import encoded, jpeg, noisy, photo, png
 
