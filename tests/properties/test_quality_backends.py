@@ -4,7 +4,7 @@ import contextlib
 import gc
 import importlib
 import tracemalloc
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import cv2
 import numpy as np
@@ -88,6 +88,20 @@ def test_large_and_narrow_photos_have_the_same_features(width: int, height: int)
     assert apart(*both(np.ascontiguousarray(grey))) == {}
 
 
+@pytest.mark.parametrize("working_px", [1024, 200], ids=["small", "larger than working size"])
+@given(st.integers(40, 700), st.integers(40, 700), st.integers(0, 30), st.booleans(), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_one_call_gives_what_single_steps_give(working_px, width, height, seed, flipped, lies):
+    """All features at once are, bit by bit, those of one step after another, whichever way the picture was stored."""
+    grey = grey_photo(width, height, seed, "not")
+    grey = grey[::-1, ::-1] if flipped else grey
+    picture = from_grey(np.ascontiguousarray(grey.T if lies else grey), Limits())
+    assert COMPILED is not None
+    found = [extract(picture, working_px, backend) for backend in (COMPILED, replace(COMPILED, whole=NUMPY.whole))]
+    assert np.array_equal(found[0].vector, found[1].vector)
+    assert (found[0].grid, facts(found[0])) == (found[1].grid, facts(found[1]))
+
+
 @given(st.integers(40, 90), st.integers(40, 90), st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2, 8, 64, 255]))
 @settings(max_examples=60)
 def test_any_pixels_give_finite_numbers(width: int, height: int, seed: int, most: int):
@@ -140,6 +154,11 @@ def test_other_wrong_arguments_are_refused():
         native.blur("no picture")
     with pytest.raises(ValueError, match="uint8"):
         native.compression(np.zeros((30, 64), np.uint8), 0, 0)
+    for first, second in ((grey[:39], grey), (grey, grey[:39]), (grey, grey[:, ::-1]), (grey[::2, ::2], grey)):
+        with pytest.raises(ValueError, match="uint8"):
+            native.features(first, second)
+    with pytest.raises(ValueError, match="20 times"):
+        native.features(grey, np.zeros((40, 801), np.uint8))
 
 
 @given(SIDES.filter(lambda side: side >= 40), SIDES.filter(lambda side: side >= 40), st.sampled_from(sorted(SPOILED)))
@@ -175,7 +194,7 @@ def test_memory_is_given_back():
 
     def all_once() -> None:
         native.blur(grey), native.noise(grey), native.exposure(grey)
-        native.lines(across, down), native.compression(grey, 1, 2)
+        native.lines(across, down), native.compression(grey, 1, 2), native.features(grey.T, grey)
 
     all_once()
     gc.collect()

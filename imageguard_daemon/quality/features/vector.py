@@ -1,8 +1,8 @@
 """Pixels to features: everything the readout may look at; pure.
 
 The steps that look at every pixel exist twice: as NumPy and OpenCV do them, and compiled (`native/`, in C). Both give
-the same numbers; the compiled ones in a fraction of the time, most of which is spent between calls when a picture is
-small. A package that was built without a compiler does without them.
+the same numbers; the compiled ones in a fraction of the time. What lies between the steps is compiled, too, since a
+small picture would spend a sixth of its time there. A package that was built without a compiler does without them.
 """
 
 import math
@@ -53,6 +53,18 @@ class Backend:
     exposure: Callable[[Grey], tuple[Tones, list[float]]]
     lines: Callable[[Grey, Grey], LineFeatures]
     blocks: LookAtBlocks
+    whole: "Callable[[Grey, Grey], Taken | None]"
+    """Takes all of them at once, of native pixels and of those at working size; None where it can't be done at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is taken from pixels; the names are those of `Features`."""
+
+    exposure: Tones
+    grid: GridFit
+    repeated: float
+    vector: Floats
 
 
 NUMPY = Backend(
@@ -61,6 +73,7 @@ NUMPY = Backend(
     exposure.exposure_features,
     line_features,
     compression.block_features,
+    lambda _native, _working: None,
 )
 
 
@@ -82,7 +95,20 @@ def _blocks(grey: Grey, row: int, column: int) -> tuple[GridFit, list[float]]:
     return GridFit(quality, fit, math.floor(evidence)), features
 
 
-COMPILED = Backend(_native.blur, _native.noise, _tones, _lines, _blocks) if _native else None
+def _whole(native: Grey, working: Grey) -> Taken | None:
+    if not _native_reads(native) or not _native_reads(working) or max(working.shape) > _NARROW * min(working.shape):
+        return None
+    tones, (quality, fit, evidence), repeated, vector = _native.features(native, working)
+    return Taken(
+        Tones(*tones), GridFit(quality, fit, math.floor(evidence)), repeated, np.frombuffer(vector, np.float32)
+    )
+
+
+def _native_reads(grey: Grey) -> bool:
+    return grey.flags.c_contiguous and min(grey.shape) >= _SMALLEST_SIDE_PX
+
+
+COMPILED = Backend(_native.blur, _native.noise, _tones, _lines, _blocks, _whole) if _native else None
 """None where the package was built without a compiler."""
 
 FASTEST = COMPILED or NUMPY
@@ -109,10 +135,24 @@ class Features:
 def extract(picture: Picture, working_long_side: int, backend: Backend = FASTEST) -> Features:
     """Extract all features: compression and enlargement from native pixels, the rest at working size."""
     working = reduced(picture.grey, working_long_side)
+    taken = backend.whole(picture.grey, working) or _step_by_step(picture.grey, working, backend)
+    return Features(
+        width=picture.width,
+        height=picture.height,
+        table_quality=picture.table_quality,
+        exposure=taken.exposure,
+        grid=taken.grid,
+        repeated=taken.repeated,
+        vector=taken.vector,
+        glance=picture.glance,
+    )
+
+
+def _step_by_step(grey: Grey, working: Grey, backend: Backend) -> Taken:
     # Turned by what the small picture shows, and the native one with it: both must be looked at from the same side.
     turn = upright(working)
     small = dense(_large_enough(turn(working)))
-    native = small if working is picture.grey else _large_enough(turn(picture.grey))
+    native = small if working is grey else _large_enough(turn(grey))
     facts, tonal = backend.exposure(small)
     across, down = lines(native)
     along = backend.lines(across, down)
@@ -123,22 +163,14 @@ def extract(picture: Picture, working_long_side: int, backend: Backend = FASTEST
         *tonal,
         *compressed,
         *along.enlargement,
-        math.log(picture.grey.size),
+        math.log(grey.size),
         math.log(min(small.shape)),
-        math.log(max(picture.grey.shape) / max(small.shape)),
+        math.log(max(grey.shape) / max(small.shape)),
     ]
     # In single precision, as the networks were trained: they must not see more digits than they have learned from.
     numbers = np.array(vector, np.float32)
-    return Features(
-        width=picture.width,
-        height=picture.height,
-        table_quality=picture.table_quality,
-        exposure=facts,
-        grid=grid,
-        repeated=along.repeated,
-        vector=numbers if np.isfinite(numbers).all() else np.nan_to_num(numbers, nan=0.0, posinf=20.0, neginf=-20.0),
-        glance=picture.glance,
-    )
+    finite = numbers if np.isfinite(numbers).all() else np.nan_to_num(numbers, nan=0.0, posinf=20.0, neginf=-20.0)
+    return Taken(facts, grid, along.repeated, finite)
 
 
 def upright(grey: Grey) -> Callable[[Grey], Grey]:
@@ -157,7 +189,7 @@ def upright(grey: Grey) -> Callable[[Grey], Grey]:
 def _light(grey: Grey) -> Sequence[float]:
     """Give the light of the four quarters, the upper ones first; of an odd side the middle is left out."""
     height, width = grey.shape
-    if _native is not None and min(height, width) >= _SMALLEST_SIDE_PX and grey.flags.c_contiguous:
+    if _native is not None and _native_reads(grey):
         sums: tuple[int, int, int, int] = _native.light(grey)
         return sums
     high, wide = (max(1, side // 2) for side in (height, width))

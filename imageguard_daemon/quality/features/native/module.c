@@ -10,7 +10,7 @@
 #define INIT(module) INIT_OF(module)
 #define INIT_OF(module) PyInit_##module
 
-enum { LEAST_SIDE = 40, MOST_PIXELS = 1 << 30, MOST_NARROW = 20, SCALES = 4, MOST_LAYERS = 15, MOST_WIDE = 1 << 14 };
+enum { LEAST_SIDE = 40, MOST_PIXELS = 1 << 30, SCALES = 4, MOST_LAYERS = 15, MOST_WIDE = 1 << 14 };
 typedef int (*Extract)(Grey, float *);
 
 /* Look at an array of height x width uint8 where it lies; in one direction neighbours must be neighbours in memory. */
@@ -49,18 +49,6 @@ static PyObject *features_of(PyObject *array, Extract extract, float *found, Py_
     return result == OUT_OF_MEMORY ? PyErr_NoMemory() : list_of(found, count);
 }
 
-static Py_ssize_t light_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
-{
-    Py_ssize_t sum = 0;
-    for (ptrdiff_t y = top; y < top + grey.height / 2; y++) {
-        const uint8_t *row = grey.start + y * grey.width + left;
-        uint32_t of_row = 0;
-        for (ptrdiff_t x = 0; x < grey.width / 2; x++) of_row += row[x];
-        sum += of_row;
-    }
-    return sum;
-}
-
 /* The light of the four quarters, the upper ones first; of an odd side the middle is left out. */
 static PyObject *light(PyObject *self, PyObject *working)
 {
@@ -68,11 +56,10 @@ static PyObject *light(PyObject *self, PyObject *working)
     Grey grey;
     (void)self;
     if (open_grey(working, 1, &view, &grey) < 0) return NULL;
-    ptrdiff_t below = grey.height - grey.height / 2, beside = grey.width - grey.width / 2;
-    Py_ssize_t upper[2] = {light_of(grey, 0, 0), light_of(grey, 0, beside)};
-    Py_ssize_t lower[2] = {light_of(grey, below, 0), light_of(grey, below, beside)};
+    ptrdiff_t quarters[4];
+    light_of_quarters(grey, quarters);
     PyBuffer_Release(&view);
-    return Py_BuildValue("(nnnn)", upper[0], upper[1], lower[0], lower[1]);
+    return Py_BuildValue("(nnnn)", quarters[0], quarters[1], quarters[2], quarters[3]);
 }
 
 static PyObject *blur(PyObject *self, PyObject *working)
@@ -89,6 +76,8 @@ static PyObject *noise(PyObject *self, PyObject *working)
     return features_of(working, noise_features, found, NOISE_COUNT);
 }
 
+static int is_narrow(Grey grey) { return larger(grey.height, grey.width) > MOST_NARROW * smaller(grey.height, grey.width); }
+
 static PyObject *exposure(PyObject *self, PyObject *working)
 {
     Py_buffer view;
@@ -97,8 +86,7 @@ static PyObject *exposure(PyObject *self, PyObject *working)
     float found[TONAL_COUNT];
     (void)self;
     if (open_grey(working, 1, &view, &grey) < 0) return NULL;
-    int is_wide = larger(grey.height, grey.width) <= MOST_NARROW * smaller(grey.height, grey.width);
-    int result = is_wide ? exposure_features(grey, facts, found) : 0;
+    int is_wide = !is_narrow(grey), result = is_wide ? exposure_features(grey, facts, found) : 0;
     PyBuffer_Release(&view);
     if (!is_wide) return PyErr_Format(PyExc_ValueError, "at most %d times as long as wide", MOST_NARROW);
     if (result == OUT_OF_MEMORY) return PyErr_NoMemory();
@@ -152,6 +140,29 @@ static PyObject *compression(PyObject *self, PyObject *arguments)
     if (result == OUT_OF_MEMORY) return PyErr_NoMemory();
     PyObject *list = list_of(found, COMPRESSION_COUNT);
     return list ? Py_BuildValue("((ddd)N)", fit[0], fit[1], fit[2], list) : NULL;
+}
+
+static PyObject *features(PyObject *self, PyObject *arguments)
+{
+    PyObject *first, *second;
+    Py_buffer of_native, of_working;
+    Grey native, working;
+    Taken taken;
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "OO", &first, &second)) return NULL;
+    if (open_grey(first, 0, &of_native, &native) < 0) return NULL;
+    if (open_grey(second, 1, &of_working, &working) < 0) {
+        PyBuffer_Release(&of_native);
+        return NULL;
+    }
+    int is_wide = !is_narrow(working), result = is_wide ? all_features(native, working, &taken) : 0;
+    PyBuffer_Release(&of_native);
+    PyBuffer_Release(&of_working);
+    if (!is_wide) return PyErr_Format(PyExc_ValueError, "at most %d times as long as wide", MOST_NARROW);
+    if (result == OUT_OF_MEMORY) return PyErr_NoMemory();
+    const double *tones = taken.facts, *fit = taken.fit;
+    return Py_BuildValue("((ddddd)(ddd)dy#)", tones[0], tones[1], tones[2], tones[3], tones[4], fit[0], fit[1], fit[2],
+                         taken.repeated, taken.vector, (Py_ssize_t)sizeof taken.vector);
 }
 
 /* Look at numbers in a row, which are as large as these; gives how many, or -1. */
@@ -223,6 +234,7 @@ static PyMethodDef functions[] = {
     {"exposure", exposure, METH_O, "Give the facts and the features of exposure.py."},
     {"lines", lines, METH_VARARGS, "Give the grids, the repetition and the features of lines.py."},
     {"compression", compression, METH_VARARGS, "Give the fit and the features of blocks of compression.py."},
+    {"features", features, METH_VARARGS, "Give tones, the grid's fit, repetition, and all features as bytes; see vector.py."},
     {"answers", answers, METH_VARARGS, "Give what each of some networks answers, one after another; see network.py."},
     {NULL, NULL, 0, NULL}};
 

@@ -159,7 +159,7 @@ void half_size(const uint8_t *levels, ptrdiff_t height, ptrdiff_t width, int16_t
 void quarter_size(const int16_t *pixels, ptrdiff_t height, ptrdiff_t width, int16_t *half); /* of such sums */
 
 /* The features. Each gives 0, or OUT_OF_MEMORY. `working` lies row by row without gaps, at least 40 px high and wide. */
-enum { BLUR_COUNT = 90, NOISE_COUNT = 23, TONAL_COUNT = 48, FACT_COUNT = 5, LINE_COUNT = 33, GRID_COUNT = 6, COMPRESSION_COUNT = 20, FIT_COUNT = 5 };
+enum { BLUR_COUNT = 90, NOISE_COUNT = 23, TONAL_COUNT = 48, FACT_COUNT = 5, LINE_COUNT = 33, GRID_COUNT = 6, BORDER_COUNT = 6, COMPRESSION_COUNT = 20, FIT_COUNT = 5 };
 int blur_features(Grey working, float *found);
 int noise_features(Grey working, float *found);
 int exposure_features(Grey working, double *facts, float *found);
@@ -167,6 +167,21 @@ int compression_features(Grey native, ptrdiff_t row, ptrdiff_t column, double *f
 enum { LONGEST_LINE = 2048 };
 /* Lines lie without gaps, at most so many px long; `grids` are where block borders lie along them and how much they stand out. */
 int line_features(Grey across, Grey down, double *grids, double *repeated, float *found);
+
+/* All of them in the order of vector.py's NAMES, and the facts beside them: tones, the grid's fit, repeated pixels. */
+enum { SIZE_COUNT = 3, VECTOR_COUNT = BLUR_COUNT + NOISE_COUNT + TONAL_COUNT + BORDER_COUNT + COMPRESSION_COUNT + LINE_COUNT + SIZE_COUNT };
+typedef struct {
+    double facts[FACT_COUNT], fit[3], repeated;
+    float vector[VECTOR_COUNT];
+} Taken;
+
+/* Of native pixels that are neighbours in one direction at least, and of the same picture at working size: both as they
+ * are stored, at most MOST_NARROW times as long as wide. A picture that is small enough is its own working size. */
+enum { MOST_NARROW = 20 };
+int all_features(Grey native, Grey working, Taken *taken);
+
+/* The light of the four quarters, the upper ones first; of an odd side the middle is left out. */
+void light_of_quarters(Grey working, ptrdiff_t light[4]);
 
 /* What a network of so many layers answers: its ranges and its weights lie in a row. `scratch` has room for two layers of
  * the widest one. Gives where the next network begins. */
