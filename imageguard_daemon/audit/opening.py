@@ -3,19 +3,20 @@
 import os
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from imageguard_daemon.audit.database import SqliteStore
 from imageguard_daemon.audit.fleet.database import FleetAddress, is_fleet_url
-from imageguard_daemon.audit.log_writer import LogWriter
 from imageguard_daemon.audit.store import Store
 from imageguard_daemon.config import Settings
 from imageguard_daemon.core.errors import AlreadyRunningError, UsageError
-from imageguard_daemon.core.locks import RootLock, require_own
+
+if TYPE_CHECKING:
+    from imageguard_daemon.audit.log_writer import LogWriter
 
 LogPlace = Path | str
 """Where a log is: a file, or the address of a fleet's PostgreSQL."""
-Writer = TypeVar("Writer", bound=LogWriter)
+Writer = TypeVar("Writer", bound="LogWriter")
 
 
 def open_log(place: LogPlace, *, complete: bool = False) -> Store:
@@ -53,6 +54,8 @@ def require_log_of_own(settings: Settings) -> None:
         NoInputError: there is no log.
         PermissionDeniedError: the log cannot be read, or the root belongs to another account.
     """
+    from imageguard_daemon.core.locks import require_own  # noqa: PLC0415 - slow to import, and only writers lock
+
     open_log(settings.audit.database).close()
     require_own(settings.state_folder, settings.root)
     settings.state_folder.mkdir(exist_ok=True)
@@ -78,6 +81,8 @@ def which_file(place: LogPlace) -> tuple[int, int] | None:
 
 
 def _writer(settings: Settings, kind: type[Writer]) -> Writer:
+    from imageguard_daemon.core.locks import RootLock  # noqa: PLC0415 - slow to import, and only writers lock
+
     try:
         lock = RootLock(settings.state_folder)
     except AlreadyRunningError:  # a daemon's tables are not changed under it
