@@ -58,8 +58,10 @@ def prepare_worker() -> None:
 
 def _load_what_comes_late() -> None:
     """Read an image of each format once: what libraries load at first use must be there when files are out of reach."""
-    pixels = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
-    picture, deep = Image.fromarray(pixels).convert("RGB"), Image.fromarray(pixels.astype(np.uint16) * 257)
+    steps = np.arange(64, dtype=np.uint8)
+    pixels = np.add.outer(steps, steps)
+    picture = Image.fromarray(pixels).convert("RGB")
+    deep = Image.fromarray(pixels.astype(np.uint16) * 257)  # 16 bits go another way than 8
     for image, name in (*((picture, name) for name in sorted(HANDLED)), (deep, "PNG"), (deep, "TIFF")):
         if name in Image.SAVE:  # Pillow may be built without one
             buffer = io.BytesIO()

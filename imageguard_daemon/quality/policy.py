@@ -25,12 +25,14 @@ _PRESET_ROWS: Mapping[str, tuple[float, ...]] = {
     "documents": (40, 60, 30, 40, 50, 50),
 }
 _PRESET_ENDS: Mapping[str, Mapping[str, float]] = {"documents": {"overexposure_score": 15.0}}
-PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
-    {
-        name: MappingProxyType({**dict(zip(SCORE_NAMES, map(float, row), strict=True)), **_PRESET_ENDS.get(name, {})})
-        for name, row in _PRESET_ROWS.items()
-    }
-)
+
+
+def _preset(name: str) -> Mapping[str, float]:
+    of_signals = dict(zip(SCORE_NAMES, map(float, _PRESET_ROWS[name]), strict=True))
+    return MappingProxyType({**of_signals, **_PRESET_ENDS.get(name, {})})
+
+
+PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType({name: _preset(name) for name in _PRESET_ROWS})
 """The six thresholds of each, and those of the ends of exposure where they differ."""
 _JUST_BELOW_HALF = math.nextafter(0.5, 0)
 
@@ -45,9 +47,10 @@ def thresholds_for(preset: str, overrides: Mapping[str, object] | None = None) -
     _require_known(preset, PRESETS, "preset")
     if overrides is not None and not isinstance(overrides, Mapping):
         raise TypeError(f"thresholds must be a mapping of names to numbers, not {type(overrides).__name__}")
-    for name in overrides or {}:
+    wanted = overrides or {}
+    for name in wanted:
         _require_known(name, THRESHOLD_NAMES, "threshold")
-    return with_overrides(PRESETS[preset], {name: _checked(name, value) for name, value in (overrides or {}).items()})
+    return with_overrides(PRESETS[preset], {name: _checked(name, value) for name, value in wanted.items()})
 
 
 def with_overrides(thresholds: Mapping[str, float], overrides: Mapping[str, float]) -> dict[str, float]:
@@ -62,8 +65,10 @@ def with_overrides(thresholds: Mapping[str, float], overrides: Mapping[str, floa
 
 def spread(thresholds: Mapping[str, float]) -> dict[str, float]:
     """Give the same with `exposure_score`, if it is there, set for both ends that are not."""
-    both = dict.fromkeys(EXPOSURE_LIMITS, thresholds["exposure_score"]) if "exposure_score" in thresholds else {}
-    return {**both, **thresholds}
+    if "exposure_score" not in thresholds:
+        return dict(thresholds)
+    # The ends first: those that `thresholds` names replace them.
+    return {**dict.fromkeys(EXPOSURE_LIMITS, thresholds["exposure_score"]), **thresholds}
 
 
 def _require_known(name: str, known: Iterable[str], what: str) -> None:
@@ -117,13 +122,14 @@ def overall_score(by_measure: Mapping[str, float], thresholds: Mapping[str, floa
 
     Below 0.5 the worst signal alone decides; above, the others add a little, so that good images rank.
     """
-    margins = signal_scores(
-        {scale.measure: _margin(by_measure[scale.measure], thresholds[scale.threshold]) for scale in SCALES}
-    ).values()
+    of_scales = {scale.measure: _margin(by_measure[scale.measure], thresholds[scale.threshold]) for scale in SCALES}
+    margins = signal_scores(of_scales).values()
     worst = min(margins)
     if worst < 0.5:
         return worst
-    return min(1.0, max(0.5, 0.8 * worst + 0.2 * math.fsum(margins) / len(margins)))
+    of_others = 0.2 * math.fsum(margins) / len(margins)
+    # Rounding must not take it over either end: 0.5 is what accepts.
+    return min(1.0, max(0.5, 0.8 * worst + of_others))
 
 
 def _margin(score: float, threshold: float) -> float:
@@ -157,16 +163,22 @@ def _is_borderline(by_measure: Mapping[str, float], thresholds: Mapping[str, flo
         return by_measure[scale.measure] - thresholds[scale.threshold]
 
     if bad:
-        return -margin(bad[0]) <= BANDS[bad[0].measure][0]
-    return any(
-        margin(scale) < above for scale in SCALES if (above := BANDS[scale.measure][1]) and thresholds[scale.threshold]
-    )
+        reason = bad[0]
+        below, _ = BANDS[reason.measure]
+        return -margin(reason) <= below
+    return any(_is_near(scale, margin(scale)) for scale in SCALES if thresholds[scale.threshold])
+
+
+def _is_near(scale: Scale, margin: float) -> bool:
+    _, above = BANDS[scale.measure]
+    return above > 0 and margin < above
 
 
 def _explanation(scale: Scale, measures: Measures, thresholds: Mapping[str, float]) -> str:
     measure, limit = getattr(measures, scale.measure), scale.limit(thresholds[scale.threshold])
     # "noise of 16.0 grey levels (limit 16.0)" would be no reason.
-    finer = next((more for more in range(5) if scale.number(measure, more) != scale.number(limit, more)), 0)
+    telling = (more for more in range(5) if scale.number(measure, more) != scale.number(limit, more))
+    finer = next(telling, 0)
     value = scale.phrase(measure, finer)
     share = f", {getattr(measures, scale.clipped):.0%} of the pixels clipped" if scale.clipped else ""
     return f"{scale.wording} {value} (limit {scale.number(limit, finer)}){share}"

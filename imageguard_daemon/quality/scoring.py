@@ -16,6 +16,8 @@ from imageguard_daemon.core.model import SIGNALS, Measures, Signal
 
 ACCEPTED_FROM = 0.5
 """The overall score from which an image is accepted, whatever the thresholds are."""
+_Anchors = tuple[tuple[float, float], ...]
+"""Each a score and the measure that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Scale:
     signal: Signal
     measure: str
     issue: str
-    anchors: tuple[tuple[float, float], ...]
+    anchors: _Anchors
     wording: str
     unit: str
     factor: float = 1.0
@@ -52,7 +54,8 @@ class Scale:
             return points[min(index, len(points) - 1)][1]
         (low, low_score), (high, high_score) = points[index - 1], points[index]
         score = low_score + (high_score - low_score) * _position(value, low, high)
-        return min(max(score, min(low_score, high_score)), max(low_score, high_score))
+        worse, better = min(low_score, high_score), max(low_score, high_score)
+        return min(max(score, worse), better)  # rounding of logarithms must not lead beyond an anchor
 
     def limit(self, score: float) -> float:
         """Give the measure that has this score: the inverse of `score`, for telling a person the limit."""
@@ -74,7 +77,7 @@ class Scale:
 
 
 @functools.cache
-def _rising(anchors: tuple[tuple[float, float], ...]) -> tuple[list[tuple[float, float]], list[float]]:
+def _rising(anchors: _Anchors) -> tuple[list[tuple[float, float]], list[float]]:
     """Give anchors as (measure, score), and their measures alone, in rising order."""
     points = sorted((measure, score) for score, measure in anchors)
     return points, [measure for measure, _ in points]
@@ -92,8 +95,9 @@ def _between(start: float, end: float, share: float) -> float:
     return float(start * (end / start) ** share)
 
 
-def _anchors(*measures: float) -> tuple[tuple[float, float], ...]:
-    return tuple(zip((100.0, 75.0, 60.0, 50.0, 40.0, 30.0, 15.0, 0.0), measures, strict=True))
+def _anchors(*measures: float) -> _Anchors:
+    scores = (100.0, 75.0, 60.0, 50.0, 40.0, 30.0, 15.0, 0.0)
+    return tuple(zip(scores, measures, strict=True))
 
 
 _EXPOSURE_ANCHORS = ((100.0, 0.0), (40.0, 0.5), (0.0, 1.0))

@@ -110,14 +110,16 @@ def from_pillow(image: Image.Image, limits: Limits) -> Picture:
 def _is_closed(image: Image.Image) -> bool:
     if hasattr(getattr(image, "_im", None), "ex"):  # in place of pixels, the error that whoever asks for them gets
         return True
+    is_unread = bool(getattr(image, "tile", None))  # what is left to read, of a file that must be there for it
     file = getattr(image, "fp", None)
-    return bool(getattr(image, "tile", None)) and (file is None or bool(getattr(file, "closed", False)))
+    return is_unread and (file is None or bool(getattr(file, "closed", False)))
 
 
 def _file_behind(image: Image.Image) -> bytes:
     """Give the bytes of a file whose first picture is not loaded yet; nothing when there is no such file."""
     file = getattr(image, "fp", None)
-    if file is None or getattr(image, "_im", image) is not None or image.tell() != 0:
+    is_loaded = getattr(image, "_im", image) is not None
+    if file is None or is_loaded or image.tell() != 0:
         return b""
     at = file.tell()
     try:

@@ -110,7 +110,8 @@ def _by_text(head: bytes) -> str:
 
 def _iso_media(head: bytes) -> str:
     box_size = min(int.from_bytes(head[:4], "big"), len(head))
-    brands = [head[8:12], *(head[at : at + 4] for at in range(16, box_size - 3, 4))]
+    compatible = (head[at : at + 4] for at in range(16, box_size - 3, 4))  # from 12 on stands a version
+    brands = [head[8:12], *compatible]
     for brand in brands:
         for known, name in _FTYP_BRANDS:
             # mif1 only says "a HEIF picture"; a later brand tells the codec.

@@ -174,8 +174,9 @@ def coded_pictures(data: bytes) -> list[Span]:
     """Give where the coded pictures of a file lie, from byte to byte: in order, none over another."""
     apart: list[Span] = []
     for start, end in sorted(islice(_claimed_spans(data), _MAX_SPANS)):
-        if apart and start < apart[-1][1]:
-            apart[-1] = (apart[-1][0], max(apart[-1][1], end))
+        begun, so_far = apart[-1] if apart else (0, 0)
+        if start < so_far:  # else a hostile file would have the same bytes looked at ten thousand times
+            apart[-1] = (begun, max(so_far, end))
         elif start < len(data):
             apart.append((start, end))
     return [(start, min(end, len(data))) for start, end in apart]
@@ -185,8 +186,10 @@ def _claimed_spans(data: bytes) -> Iterator[Span]:
     for kind, start, end in _boxes(data, 0, len(data)):
         if kind == b"meta":
             inside = {kind: (at, stop) for kind, at, stop in _boxes(data, start + 4, end)}
-            coded = _coded_items(data, *inside.get(b"iinf", (end, end)))
-            yield from _extents(data, inside.get(b"iloc", (end, end)), inside.get(b"idat", (end, end))[0], coded)
+            nothing = (end, end)
+            coded = _coded_items(data, *inside.get(b"iinf", nothing))
+            idat_at, _ = inside.get(b"idat", nothing)
+            yield from _extents(data, inside.get(b"iloc", nothing), idat_at, coded)
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -222,8 +225,9 @@ class _Numbers:
 
     def next(self, size_bytes: int) -> int:
         """Give the next number."""
-        value = int.from_bytes(self._data[self._at : min(self._at + size_bytes, self._end)], "big")
-        self._at += size_bytes
+        stop = self._at + size_bytes
+        value = int.from_bytes(self._data[self._at : min(stop, self._end)], "big")
+        self._at = stop
         return value
 
     @property

@@ -60,8 +60,16 @@ STANDARD_LUMA: tuple[int, ...] = (
     56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87,
     95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99,
 )  # fmt: skip
-# Where each coefficient of the zigzag order stands in rows and columns (T.81, figure 5).
-ZIGZAG = sorted(range(64), key=lambda at: (at // 8 + at % 8, at // 8 if (at // 8 + at % 8) % 2 else at % 8))
+
+
+def _along_diagonals(at: int) -> tuple[int, int]:
+    row, column = divmod(at, 8)
+    diagonal = row + column
+    return diagonal, row if diagonal % 2 else column  # down one diagonal, up the next
+
+
+ZIGZAG = sorted(range(64), key=_along_diagonals)
+"""Where each coefficient of the zigzag order stands in rows and columns (T.81, figure 5)."""
 # libjpeg warns of these too; the pixels are all there.
 _HARMLESS = re.compile(r"color transform|SOS parameters|JFIF revision")
 _LEFT_OVER = re.compile(r" (\d+) extraneous bytes before marker 0xd9")
@@ -337,9 +345,10 @@ def equivalent_quality(table: tuple[int, ...]) -> int:
     """
     harm = _harm(table)
     by_quality = _harm_by_quality()
-    nearest = min(range(1, 101), key=lambda quality: abs(math.log(by_quality[quality - 1] / harm)))
     exact = next((quality for quality in range(100, 0, -1) if luma_table(quality) == table), 0)
-    return exact or nearest
+    if exact:
+        return exact
+    return min(range(1, 101), key=lambda quality: abs(math.log(by_quality[quality - 1] / harm)))
 
 
 @functools.cache
@@ -348,5 +357,8 @@ def _harm_by_quality() -> tuple[float, ...]:
 
 
 def _harm(table: Sequence[int]) -> float:
-    pairs = zip(table[1:], _SPREAD, strict=True)
-    return sum(spread**2 * step**2 / (step**2 + 12 * spread**2) for step, spread in pairs) or 1e-9
+    def lost(step: int, spread: int) -> float:
+        return spread**2 * step**2 / (step**2 + 12 * spread**2)
+
+    # From the second coefficient on: the first is the mean of a block, and its steps are no lost detail.
+    return sum(lost(step, spread) for step, spread in zip(table[1:], _SPREAD, strict=True)) or 1e-9

@@ -10,6 +10,8 @@
   cut-out is judged for what is visible.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -45,16 +47,28 @@ def scaled_to_8_bit(pixels: NDArray[np.generic], *, no_data: float | None = None
 
 def _scaled(pixels: NDArray[np.generic], no_data: float | None) -> Grey:
     values = pixels.astype(np.float32)
-    missing = ~np.isfinite(values) if np.issubdtype(pixels.dtype, np.floating) else np.zeros(0, np.bool_)
-    if no_data is not None:
-        unset = np.isclose(values, np.float32(no_data), rtol=1e-6)
-        missing = missing | unset if missing.size else unset
-    seen = values[~missing] if missing.any() else values
-    low, high = _range(seen, pixels)
-    scaled = np.asarray(np.clip((values - low) * (255.0 / (high - low)) + 0.5, 0, 255))
-    if missing.any():
+    missing = _missing(values, pixels.dtype, no_data)
+    low, high = _range(values if missing is None else values[~missing], pixels)
+    scaled = _stretched(values - low, 255.0 / (high - low))
+    if missing is not None:  # before they become bytes, which NaN cannot
         scaled[missing] = _MIDDLE_GREY
     return scaled.astype(np.uint8)
+
+
+def _missing(values: NDArray[np.float32], dtype: np.dtype[Any], no_data: float | None) -> NDArray[np.bool_] | None:
+    """Say which samples stand for no data; None when each has some, as nearly always."""
+    missing: NDArray[np.bool_] | None = None
+    if np.issubdtype(dtype, np.floating):
+        missing = ~np.isfinite(values)
+    if no_data is not None:
+        unset = np.isclose(values, np.float32(no_data), rtol=1e-6)
+        missing = unset if missing is None else missing | unset
+    return missing if missing is not None and missing.any() else None
+
+
+def _stretched(values: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    """Give values times a factor, within 0 and 255, half a level up: bytes are made by cutting off, and so rounded."""
+    return np.asarray(np.clip(values * factor + 0.5, 0, 255), np.float32)
 
 
 def _range(seen: NDArray[np.float32], pixels: NDArray[np.generic]) -> tuple[float, float]:
@@ -79,7 +93,7 @@ def _quantiles(values: NDArray[np.float32], *shares: float) -> list[float]:
 
 def _white_level(seen: NDArray[np.float32], largest: float) -> float:
     """Give the white of the smallest depth in use that holds all samples but dead ones."""
-    white = next((2.0**bits - 1 for bits in _DEPTHS if largest < 2**bits), largest)
+    white = _white_of_depth(largest)
     for bits in reversed(_DEPTHS):
         if white >= 2**bits:
             if np.count_nonzero(seen >= 2**bits) > _DEAD * seen.size:
@@ -88,11 +102,16 @@ def _white_level(seen: NDArray[np.float32], largest: float) -> float:
     return white
 
 
+def _white_of_depth(largest: float) -> float:
+    """Give the largest sample of the smallest depth that holds this one; itself, where none does."""
+    return next((2.0**bits - 1 for bits in _DEPTHS if largest < 2**bits), largest)
+
+
 def _scaled_alpha(alpha: NDArray[np.generic]) -> Grey:
     """Scale transparency: opaque is the white of the smallest depth in use, in floating point 1."""
     largest = float(alpha.max(initial=0))
-    opaque = 1.0 if largest <= 1.0 else next((2.0**bits - 1 for bits in _DEPTHS if largest < 2**bits), largest)
-    return np.asarray(np.clip(alpha.astype(np.float32) * (255.0 / opaque) + 0.5, 0, 255), np.uint8)
+    opaque = 1.0 if largest <= 1.0 else _white_of_depth(largest)
+    return _stretched(alpha.astype(np.float32), 255.0 / opaque).astype(np.uint8)
 
 
 def _range_of_measurement(values: NDArray[np.float32]) -> tuple[float, float]:
@@ -118,8 +137,8 @@ def grey_of(pixels: Grey, *, bgr: bool = False) -> Grey:
 
 def grey_of_inverted_inks(inks: Grey) -> Grey:
     """Give the luma of CMYK as JPEG files store it: 255 is not ink (Adobe's convention, which all writers follow)."""
-    black = np.ascontiguousarray(inks[:, :, 3])
-    light = [cv2.multiply(np.ascontiguousarray(inks[:, :, ink]), black, scale=1 / 255) for ink in range(3)]
+    cyan, magenta, yellow, black = (np.ascontiguousarray(inks[:, :, ink]) for ink in range(4))
+    light = [cv2.multiply(ink, black, scale=1 / 255) for ink in (cyan, magenta, yellow)]  # as red, green, blue
     return np.asarray(cv2.cvtColor(cv2.merge(light), cv2.COLOR_RGB2GRAY), np.uint8)
 
 

@@ -94,13 +94,14 @@ def require_intact_webp(data: bytes) -> None:
 
 def _riff_chunks(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     while at + 8 <= end:
-        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        kind = data[at : at + 4]
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
         stop = min(at + 8 + size, end)
-        if kind == b"ANMF":
+        if kind == b"ANMF":  # one picture of an animation: 16 bytes on where it stands, then chunks of its own
             yield from _riff_chunks(data, at + 24, stop)
         else:
             yield kind, at + 8, stop
-        at += 8 + size + size % 2
+        at += 8 + size + size % 2  # chunks begin at even places
 
 
 def require_intact_gif(data: bytes) -> None:
@@ -109,11 +110,11 @@ def require_intact_gif(data: bytes) -> None:
     Raises:
         ImageError: `corrupt`.
     """
-    at = 13 + _colours(data[10])
+    at = 13 + _colours(data[10])  # signature, screen, and the colours of all pictures
     while at < len(data) and data[at : at + 1] in (b"!", b","):
         if data[at : at + 1] == b"!":
             at += 2
-        else:
+        else:  # a picture: its place and size, its own colours if it has some, and one byte for LZW
             at += 11 + (_colours(data[at + 9]) if at + 9 < len(data) else 0)
         while at < len(data) and data[at]:
             at += 1 + data[at]

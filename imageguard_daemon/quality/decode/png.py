@@ -37,6 +37,8 @@ _OF_COLOURS = (_RGB, _PALETTE, 6)
 # Adam7: first row, first column, row step, column step of each of the seven passes.
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _LAST_FILTER = 4
+_SIGNATURE_BYTES, _AROUND_BYTES = 8, 12
+"""Before the first chunk; of each chunk what is not its body: length and kind before, checksum after."""
 _EIGHT_BITS = 8
 _LIBPNGS_LONGEST_SIDE = 1_000_000
 _SLICE = 1 << 16
@@ -122,17 +124,20 @@ def read(data: bytes) -> Png:
             `unsupported`, when Xcode wrote it.
     """
     kept: list[bytes | memoryview] = []
-    view, at, left, exif, kinds, last = memoryview(data), 8, 0, b"", set(), b""
-    while at + 12 <= len(data):
-        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(view[at : at + 4], "big")
+    kinds: set[bytes] = set()
+    view, at, exif, last = memoryview(data), _SIGNATURE_BYTES, b"", b""
+    left = 0  # where what is kept goes on: copied only where something is left out
+    while at + _AROUND_BYTES <= len(data):
+        kind, end = data[at + 4 : at + 8], at + _AROUND_BYTES + _number(view, at)
         if end > len(data):
             break
         _refuse_apples(kind)
         body = view[at + 8 : end - 4]
-        is_whole = zlib.crc32(body, zlib.crc32(kind)) == int.from_bytes(view[end - 4 : end], "big")
+        is_whole = zlib.crc32(body, zlib.crc32(kind)) == _number(view, end - 4)
         if not is_whole and (kind in _SEEN or not _is_optional(kind)):
             raise ImageError("corrupt", "PNG: a checksum does not fit its data")
-        if kind == b"IDAT" != last and kind in kinds:
+        # Clause 5.6: they stand one after another, so a decoder may end at what stands between them.
+        if kind == b"IDAT" and kind in kinds and kind != last:
             raise ImageError("corrupt", "PNG: other chunks stand between its pixels")
         kinds.add(kind)
         last = kind
@@ -147,6 +152,11 @@ def read(data: bytes) -> Png:
     raise ImageError("corrupt", "PNG: the file ends too early")
 
 
+def _number(view: memoryview, at: int) -> int:
+    """Read a number of four bytes, as lengths and checksums are."""
+    return int.from_bytes(view[at : at + 4], "big")
+
+
 def _refuse_apples(kind: bytes) -> None:
     if kind == b"CgBI":
         raise ImageError("unsupported", "PNG in Apple's own way (CgBI, as Xcode writes it) is not handled")
@@ -157,16 +167,18 @@ def _is_optional(kind: bytes) -> bool:
 
 
 def _with_header(pixels: bytes, kinds: set[bytes], exif: bytes) -> Png:
-    header = pixels[16:29] if pixels[8:16] == b"\0\0\0\x0dIHDR" else b""
-    depth, colour_type = (header[8], header[9]) if header else (0, 0)
-    if depth not in _DEPTHS.get(colour_type, ()) or any(header[10:12]) or header[12] > 1:
+    header = pixels[16:29] if pixels[8:16] == b"\0\0\0\x0dIHDR" else bytes(13)
+    depth, colour_type, compression, filtering, interlacing = header[8:]
+    is_sensible = depth in _DEPTHS.get(colour_type, ()) and not compression and not filtering and interlacing <= 1
+    if not is_sensible:
         raise ImageError("corrupt", "PNG: the header makes no sense")
     if b"IDAT" not in kinds:
         raise ImageError("corrupt", "PNG: it has no pixels")
     if colour_type == _PALETTE and b"PLTE" not in kinds:
         raise ImageError("corrupt", "PNG: it has no palette")
-    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
-    png = Png(pixels, width, height, depth, colour_type, header[12] == 1, b"tRNS" in kinds, exif)
+    size = memoryview(header)
+    width, height = _number(size, 0), _number(size, 4)
+    png = Png(pixels, width, height, depth, colour_type, interlacing == 1, b"tRNS" in kinds, exif)
     return _without_odd_opacity(png) if png.has_transparent_colour else png
 
 
@@ -175,9 +187,9 @@ def _without_odd_opacity(png: Png) -> Png:
     lengths = [len(body) for kind, body in _chunks(png.pixels) if kind == b"tRNS"]
     if all(length in _opacity_bytes(png) for length in lengths):
         return png
-    kept, at = [png.pixels[:8]], 8
+    kept, at = [png.pixels[:_SIGNATURE_BYTES]], _SIGNATURE_BYTES
     for kind, body in _chunks(png.pixels):
-        end = at + 12 + len(body)
+        end = at + _AROUND_BYTES + len(body)
         kept += [png.pixels[at:end]] if kind != b"tRNS" else []
         at = end
     return replace(png, pixels=b"".join(kept), has_transparent_colour=False)
@@ -235,8 +247,10 @@ def is_flawless(png: Png) -> bool:
 
 def _opacity_bytes(png: Png) -> range:
     """Say how long the chunk may be that tells which colours are transparent."""
-    of_types = {_PALETTE: range(1, (1 << png.depth) + 1), _RGB: range(6, 7), _GREY: range(2, 3)}
-    return of_types.get(png.colour_type, range(0))
+    if png.colour_type == _PALETTE:
+        return range(1, (1 << png.depth) + 1)  # a byte for each colour; what is not told is opaque
+    two_bytes_each = {_RGB: 6, _GREY: 2}.get(png.colour_type)
+    return range(two_bytes_each, two_bytes_each + 1) if two_bytes_each else range(0)
 
 
 def _has_flawless_rows(png: Png) -> bool:
@@ -248,7 +262,8 @@ def _has_flawless_rows(png: Png) -> bool:
                 return False
             while rest and not stream.eof:
                 rows = stream.decompress(rest, _UNPACKED_AT_ONCE)
-                if at + len(rows) > expected or any(max(one) > _LAST_FILTER for one in _filters(png, rows, at)):
+                has_odd_filter = any(max(numbers) > _LAST_FILTER for numbers in _filters(png, rows, at))
+                if has_odd_filter or at + len(rows) > expected:
                     return False
                 at, rest = at + len(rows), stream.unconsumed_tail
     except zlib.error:
@@ -261,7 +276,8 @@ def _filters(png: Png, rows: bytes, at: int) -> Iterator[bytes]:
     begin = 0
     for count, size in _rows(png):
         end = begin + count * size
-        first = begin + max(0, -((begin - at) // size)) * size
+        before = max(0, -((begin - at) // size))  # rows of this pass that begin before the piece
+        first = begin + before * size
         if filters := rows[first - at : max(0, end - at) : size]:
             yield filters
         begin = end
@@ -276,8 +292,9 @@ def _rows(png: Png) -> Iterator[tuple[int, int]]:
     """Give how many rows there are of how many bytes, pass by pass."""
     bits = png.depth * _CHANNELS[png.colour_type]
     for row, column, down, right in _PASSES if png.is_interlaced else ((0, 0, 1, 1),):
-        columns, rows = -((column - png.width) // right), -((row - png.height) // down)
-        if columns > 0 and rows > 0:
+        columns = -((column - png.width) // right)
+        rows = -((row - png.height) // down)
+        if columns > 0 and rows > 0:  # a small picture has no pixels in some passes, and then no filters either
             yield rows, 1 + (columns * bits + 7) // 8
 
 
@@ -288,9 +305,9 @@ def _compressed(data: bytes) -> Iterator[memoryview]:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    view, at, kind = memoryview(data), 8, b""
-    while at + 12 <= len(data) and kind != b"IEND":
-        end = at + 8 + int.from_bytes(view[at : at + 4], "big")
+    view, at, kind = memoryview(data), _SIGNATURE_BYTES, b""
+    while at + _AROUND_BYTES <= len(data) and kind != b"IEND":
+        end = at + 8 + _number(view, at)
         kind = data[at + 4 : at + 8]
         yield kind, view[at + 8 : end]
         at = end + 4

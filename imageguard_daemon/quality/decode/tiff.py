@@ -148,10 +148,11 @@ def require_parts(data: bytes, tags: Tags) -> None:
     if there < needed:
         kind = "tiles" if tags.is_tiled else "strips"
         raise ImageError("corrupt", f"TIFF: {there} of {needed} {kind} are there")
-    if tags.compression == _UNPACKED and tags.photometric != _YCBCR:
+    if tags.compression == _UNPACKED and tags.photometric != _YCBCR:  # colour differences may be of fewer samples
+        row_bytes = _row_bytes(tags)
         for rows, part in _parts(data, tags):
-            if part and len(part) < _row_bytes(tags) * rows:
-                raise ImageError("corrupt", f"TIFF: {len(part) // _row_bytes(tags)} of {rows} rows of a part are there")
+            if part and len(part) < row_bytes * rows:
+                raise ImageError("corrupt", f"TIFF: {len(part) // row_bytes} of {rows} rows of a part are there")
 
 
 def _row_bytes(tags: Tags) -> int:
@@ -232,19 +233,28 @@ def _pixels_fit_checksums(image: Image.Image, data: bytes, tags: Tags) -> bool:
     False means only that it can't be told this way: pixels laid out otherwise, a stream with something behind it.
     """
     channels = len(image.getbands())
-    is_plain = image.mode in ("L", "RGB") and tags.orientation == 1 and tags.predictor in (1, _PREDICTED)
-    if not is_plain or tags.is_tiled or tags.is_planar or tags.bits != _BITS_OF_A_BYTE or tags.bands != channels:
+    is_as_stored = image.mode in ("L", "RGB") and tags.orientation == 1 and tags.predictor in (1, _PREDICTED)
+    is_of_strips = not (tags.is_tiled or tags.is_planar)
+    is_of_bytes = tags.bits == _BITS_OF_A_BYTE and tags.bands == channels
+    if not (is_as_stored and is_of_strips and is_of_bytes):
         return False
     for number, (start, size) in enumerate(zip(tags.starts, tags.sizes, strict=False)):
         top, bottom = number * tags.part_rows, min((number + 1) * tags.part_rows, image.height)
         if top >= bottom:
             break
-        pixels = np.asarray(image.crop((0, top, image.width, bottom))).reshape(bottom - top, -1)
+        strip = image.crop((0, top, image.width, bottom))
+        rows = np.asarray(strip).reshape(bottom - top, -1)
         if tags.predictor == _PREDICTED:
-            pixels = np.concatenate([pixels[:, :channels], pixels[:, channels:] - pixels[:, :-channels]], axis=1)
-        if zlib.adler32(pixels.tobytes()) != int.from_bytes(data[start + size - 4 : start + size], "big"):
+            rows = _as_differences(rows, channels)
+        checksum = data[start + size - 4 : start + size]  # what a zlib stream ends with
+        if zlib.adler32(rows.tobytes()) != int.from_bytes(checksum, "big"):
             return False
     return True
+
+
+def _as_differences(rows: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Give rows as the predictor has them packed: of each sample what it differs by from the one on its left."""
+    return np.concatenate([rows[:, :channels], rows[:, channels:] - rows[:, :-channels]], axis=1)
 
 
 def _require_intact_jpeg_part(tags: Tags, rows: int, part: bytes) -> None:

@@ -97,9 +97,14 @@ class Tags:
         return -(-self.width // self.part_width)
 
     @property
+    def parts_down(self) -> int:
+        """How many parts stand one below another."""
+        return -(-self.height // self.part_rows)
+
+    @property
     def parts_in_a_plane(self) -> int:
         """How many parts the picture needs, or each of its planes."""
-        return self.parts_across * -(-self.height // self.part_rows)
+        return self.parts_across * self.parts_down
 
 
 def without_broken_tags(data: bytes) -> bytes:
@@ -117,7 +122,9 @@ def without_broken_tags(data: bytes) -> bytes:
     sound = [each for each in entries if not _is_broken(each, order, value, len(data))]
     if len(sound) == len(entries) or end + value > len(data):
         return data
-    directory = len(sound).to_bytes(head, order) + b"".join(sound) + data[end : end + value]
+    next_page = data[end : end + value]
+    directory = len(sound).to_bytes(head, order) + b"".join(sound) + next_page
+    # In the place of the old one, which is longer: all that the tags point to stays where it is.
     return data[:at] + directory + data[at + len(directory) :]
 
 
@@ -230,15 +237,23 @@ def samples_of(data: bytes, tags: Tags, most_bands: int) -> NDArray[np.generic]:
     planes = min(tags.bands, most_bands) if tags.is_planar else 1
     bands = 1 if tags.is_planar else tags.bands
     part = _part(tags, bands)
-    each = part.across * part.down
-    made = [_plane(data, tags, part, bands, slice(number * each, (number + 1) * each)) for number in range(planes)]
-    return np.concatenate(made, axis=2)[:, :, :most_bands] if planes > 1 else made[0][:, :, :most_bands]
+    each = part.across * part.down  # parts of a plane, all of the first plane before those of the second
+    chosen = [slice(number * each, (number + 1) * each) for number in range(planes)]
+    made = [_plane(data, tags, part, bands, parts) for parts in chosen]
+    samples = made[0] if planes == 1 else np.concatenate(made, axis=2)
+    return samples[:, :, :most_bands]
 
 
 def _part(tags: Tags, bands: int) -> _Part:
     row_samples = tags.part_width * bands
-    across, down = -(-tags.width // tags.part_width), -(-tags.height // tags.part_rows)
-    return _Part(tags.part_width, tags.part_rows, across, down, -(-row_samples * tags.bits // 8), row_samples)
+    return _Part(
+        width=tags.part_width,
+        rows=tags.part_rows,
+        across=tags.parts_across,
+        down=tags.parts_down,
+        row_bytes=-(-row_samples * tags.bits // 8),  # each row begins with a byte of its own
+        samples_in_a_row=row_samples,
+    )
 
 
 def _plane(data: bytes, tags: Tags, part: _Part, bands: int, chosen: slice) -> NDArray[np.generic]:
@@ -274,7 +289,8 @@ def _unpacked(data: bytes, tags: Tags, part: _Part, chosen: slice) -> NDArray[np
     # Behind all else, and at an even place: so the parts stay where `starts` has them.
     at = len(data) + len(data) % 2
     head = b"II*\0" + at.to_bytes(4, "little")
-    file = b"".join((head, data[8:], bytes(at - len(data)), _written_directory(entries, at)))
+    filling = bytes(at - len(data))
+    file = b"".join((head, data[8:], filling, _written_directory(entries, at)))
     with Image.open(io.BytesIO(file), formats=["TIFF"]) as image:
         return np.asarray(image, np.uint8)
 
@@ -298,18 +314,23 @@ def _samples(packed: NDArray[np.uint8], tags: Tags, part: _Part, bands: int) -> 
         return _of_odd_bits(packed, tags.bits, part.samples_in_a_row)
     size = tags.bits // 8
     if tags.predictor == _OF_FLOATS and kind == "f":
+        # Technical Note 3: in each row the highest bytes of all samples come first, then the next; as differences.
         summed = np.cumsum(packed.reshape(len(packed), -1, bands), axis=1, dtype=np.uint8)
-        apart = summed.reshape(len(packed), size, -1)
-        return np.ascontiguousarray(apart.transpose(0, 2, 1)).view(f">{kind}{size}")[:, :, 0]
+        by_bytes = summed.reshape(len(packed), size, -1)
+        by_samples = np.ascontiguousarray(by_bytes.transpose(0, 2, 1))
+        return by_samples.view(f">{kind}{size}")[:, :, 0]
     samples = packed.view(f"{order}{kind}{size}")
     if tags.predictor == _OF_DIFFERENCES and kind != "f":
+        # Each differs from the one on its left in its band, with overflow: sums must have as many bits.
         native = samples.astype(f"={kind}{size}").reshape(len(packed), -1, bands)
         return np.cumsum(native, axis=1, dtype=native.dtype).reshape(len(packed), -1)
     return samples
 
 
 def _of_odd_bits(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint32]:
-    single = np.unpackbits(packed, axis=1)[:, : count * bits].reshape(len(packed), count, bits)
+    """Make samples that end within bytes; what is left of the last byte of a row is filling."""
+    in_a_row = np.unpackbits(packed, axis=1)[:, : count * bits]
+    single = in_a_row.reshape(len(packed), count, bits)
     values = np.zeros((len(packed), count), np.uint32)
     for bit in range(bits):
         values = (values << np.uint32(1)) | single[:, :, bit]
