@@ -39,10 +39,12 @@ def scaled_to_8_bit(pixels: NDArray[np.generic], *, no_data: float | None = None
         return pixels.astype(np.uint8, copy=False)
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
-    if pixels.ndim == _WITH_CHANNELS and pixels.shape[2] in (2, 4):
-        colour = _scaled(pixels[:, :, :-1], no_data)
-        return np.dstack([colour, _scaled_alpha(pixels[:, :, -1])])
-    return _scaled(pixels, no_data)
+    # Floating point of a damaged file may be anything. NumPy would warn, and the program around us hear of it.
+    with np.errstate(invalid="ignore", over="ignore"):
+        if pixels.ndim == _WITH_CHANNELS and pixels.shape[2] in (2, 4):
+            colour = _scaled(pixels[:, :, :-1], no_data)
+            return np.dstack([colour, _scaled_alpha(pixels[:, :, -1])])
+        return _scaled(pixels, no_data)
 
 
 def _scaled(pixels: NDArray[np.generic], no_data: float | None) -> Grey:

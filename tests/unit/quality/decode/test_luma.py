@@ -87,3 +87,23 @@ def test_what_stands_for_no_data_is_no_elevation() -> None:
     scaled = scaled_to_8_bit(heights, no_data=-9999)
     assert (scaled[:, :20] == 128).all()
     assert np.abs(scaled[:, 20:].astype(int) - full[:, 20:]).max() <= 3
+
+
+def _with_sample(sample: float, kind: str, channels: int) -> np.ndarray:
+    pixels = np.repeat(RAMP[..., None], channels, axis=2).astype(kind)
+    pixels[3, 4, 0] = sample
+    return pixels
+
+
+SIGNALLING = np.array([0x7F800001], np.uint32).view(np.float32)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("sample", [np.nan, np.inf, 1e300])
+def test_no_sample_makes_numpy_warn_the_program_around_us(sample: float, channels: int) -> None:
+    """Whatever a damaged file has among its samples: a caller for whom warnings are errors gets the same pixels."""
+    damaged = _with_sample(sample, "float64", channels)
+    assert np.array_equal(scaled_to_8_bit(damaged)[8:], scaled_to_8_bit(_with_sample(0.5, "float64", channels))[8:])
+    signalling = _with_sample(0.5, "float32", channels)
+    signalling[3, 4, :1] = SIGNALLING
+    assert scaled_to_8_bit(signalling)[3, 4, 0] == 128
