@@ -25,6 +25,7 @@ from imageguard_daemon.daemon.move_group import (
     is_too_large_for_a_sidecar,
     late_sidecar_intent,
 )
+from imageguard_daemon.daemon.parts import earliest
 from imageguard_daemon.daemon.recovery import Recovery
 from imageguard_daemon.daemon.returning import KeptSources, Returning
 from imageguard_daemon.daemon.sources import ServedSource, pause_all
@@ -133,6 +134,7 @@ class Moves:
 
     def step(self, now: float) -> None:
         """Put back what somebody went on writing to, and look at the old files of copies; both write to the log."""
+        # An outcome that the log refused comes before all others: what follows would only lengthen what waits for it.
         if self._returning is not None and self.all_recorded:
             with self._touching("", "where files were filed lately"):
                 self._unrecorded += self._returning.step(now)
@@ -147,10 +149,8 @@ class Moves:
         """Say when `step` is to look again; None when nothing is looked after."""
         if self._unrecorded:
             return now + RECORD_AGAIN_SECONDS
-        looks = [self._kept_sources.next_due()]
-        if self._returning is not None:
-            looks.append(self._returning.next_due())
-        return min((at for at in looks if at is not None), default=None)
+        returning = None if self._returning is None else self._returning.next_due()
+        return earliest(self._kept_sources.next_due(), returning)
 
     def keep_nothing(self) -> int:
         """Look a last time at the old files of copies, when no further look will follow; give how many came back."""
@@ -163,8 +163,10 @@ class Moves:
         for candidate, intents in recorded:
             since = candidate.still_since
             is_young = since is not None and now < since + self._settle_unknown_seconds
+            # Where many are kept already, only those are whose writers are the likeliest to go on.
             is_kept = is_young or (since is not None and not self._kept_sources.is_full)
-            files += len(intents) if is_kept else 0
+            if is_kept:
+                files += len(intents)
             keeps_sources = is_kept and self._kept_sources.room_for(files)
             moves.append(FileMove(candidate, intents, keeps_sources))
         return moves
@@ -207,12 +209,13 @@ class LateSidecars:
                 break
         else:
             return "its image has not been filed"
-        image = self._today(filed[1], sidecar)
+        decision_id, filed_as = filed
+        image = self._today(filed_as, sidecar)
         if image is None:
-            return f"its image was filed as {printable(filed[1])}, where the configuration has no folder any more"
+            return f"its image was filed as {printable(filed_as)}, where the configuration has no folder any more"
         intent = late_sidecar_intent(source.path_of(sidecar.relative_path), ending, image)
         if intent is not None:
-            recorded = self._audit.record_late_sidecar(filed[0], intent)
+            recorded = self._audit.record_late_sidecar(decision_id, intent)
             with self._moves.folders() as folders:
                 [move] = self._moves.carry_out([(sidecar, [recorded])], folders, now)
             if self._moves.record_outcomes(now) and move.moved:

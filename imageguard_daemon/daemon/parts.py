@@ -173,3 +173,8 @@ class Part:
     def snapshot(self, so_far: Snapshot, now: float) -> Snapshot:  # noqa: ARG002 - for those that need it
         """Add what this part knows to the snapshot of this moment."""
         return so_far
+
+
+def earliest(*moments: float | None) -> float | None:
+    """Give the first of moments of the monotonic clock, None for one that never comes; None when none comes."""
+    return min((moment for moment in moments if moment is not None), default=None)

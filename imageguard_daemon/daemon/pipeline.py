@@ -19,7 +19,7 @@ from imageguard_daemon.core.names import printable
 from imageguard_daemon.daemon.left_behind import LeftBehind
 from imageguard_daemon.daemon.move_group import judge
 from imageguard_daemon.daemon.moves import LateSidecars, Moves, Stages
-from imageguard_daemon.daemon.parts import LEFT_OPEN_SHOWN, Part, Snapshot
+from imageguard_daemon.daemon.parts import LEFT_OPEN_SHOWN, Part, Snapshot, earliest
 from imageguard_daemon.daemon.recovery import LeftOpen
 from imageguard_daemon.daemon.rules.admission import Pair, sort_out
 from imageguard_daemon.daemon.sources import ServedSource, pause_all
@@ -112,13 +112,12 @@ class Pipeline(Part):
 
     def next_due(self, now: float) -> float | None:
         """Say when what has been measured is to be filed even if nothing more is, or old troubles are looked at."""
-        times = [self._settle_again_at] if self._recovery.left_open else []
-        if self._workers.in_work:
-            times.append(now + SILENCE_SECONDS)
-        if self._measured:
-            times.append(self._measured_since + self._waits.group_seconds)
-        due = self._moves.next_due(now)
-        return min(times if due is None else [*times, due], default=None)
+        return earliest(
+            self._settle_again_at if self._recovery.left_open else None,
+            now + SILENCE_SECONDS if self._workers.in_work else None,
+            self._measured_since + self._waits.group_seconds if self._measured else None,
+            self._moves.next_due(now),
+        )
 
     def has_work(self, now: float) -> bool:
         """Tell whether anything is in work, waits to be recorded, or is on its way to being believed."""

@@ -11,7 +11,7 @@ import structlog
 from imageguard_daemon.audit.writer import AuditWriter
 from imageguard_daemon.config import Source
 from imageguard_daemon.core.errors import DataError, ElsewhereError, RetryableError
-from imageguard_daemon.core.model import FileIdentity, Intent, Outcome, RecordedIntent
+from imageguard_daemon.core.model import FileIdentity, Intent, Outcome, OutcomeKind, RecordedIntent
 from imageguard_daemon.core.names import aside_name, printable, temporary_name
 from imageguard_daemon.core.regular_files import NotRegularError, Writers, opened, read_lease, regular_file
 from imageguard_daemon.filing.folders import Folders, sync
@@ -194,8 +194,10 @@ class _Settling:
         if self._today != self._written and self._is_at_old_place():
             self._today = replace(self._today, destination_path=self._written.destination_path)
         recorded, intent = RecordedIntent(self._id, self._today), self._today
+        # First what the move itself has left: half a copy, and the old file under its hidden name, which may go back.
         _remove_temporary(recorded, self._folders)
         _settle_aside(recorded, self._folders, keeps=self._keeps)
+        # Before it is looked at, which may take long: a file that comes to bear the name meanwhile is not removed.
         source_before = _identity(intent.source_path, self._folders)
         source = _at_source(intent.source_path, intent, self._folders)
         repair = repair_for(source, _presence(intent.destination_path, intent, self._folders))
@@ -230,9 +232,10 @@ class _Settling:
             gone = True
         if gone:
             self._require_known_place(path)
+        outcome: OutcomeKind = "purged" if gone else "abandoned"
         detail = "recorded after an interruption" if gone else "interrupted before it was deleted"
-        log.info("recovered", path=printable(path), outcome="purged" if gone else "abandoned", detail=detail)
-        return _Settled(Outcome(self._id, "purged" if gone else "abandoned", detail))
+        log.info("recovered", path=printable(path), outcome=outcome, detail=detail)
+        return _Settled(Outcome(self._id, outcome, detail))
 
     def _reported(self, repair: Repair) -> _Settled:
         path = self._today.destination_path
@@ -241,7 +244,8 @@ class _Settling:
         outcome = Outcome(self._id, repair.outcome, f"{repair.detail}: {path}")
         if repair.outcome != "moved" or path == self._written.destination_path:
             return _Settled(outcome)
-        return _Settled(outcome, [(self._id, path, self._written.sha256, self._written.identity.size_bytes)])
+        place = (self._id, path, self._written.sha256, self._written.identity.size_bytes)
+        return _Settled(outcome, [place])
 
 
 def _complete_move(
@@ -289,16 +293,17 @@ def _settle_aside(recorded: RecordedIntent, folders: Folders, *, keeps: bool) ->
     presence, status = _at_source(path, intent, folders), _identity(path, folders)
     if presence is Presence.absent or status is None:
         return
-    aside = (folders.descriptor(folder), os.path.basename(path))
-    published = _presence(intent.destination_path, intent, folders) is Presence.same
-    if published and presence is Presence.same:
+    at, hidden = folders.descriptor(folder), os.path.basename(path)
+    is_published = _presence(intent.destination_path, intent, folders) is Presence.same
+    if is_published and presence is Presence.same:
+        # The copy first: until its name is durable, the hidden file is the only one that a power cut leaves.
         sync(folders.descriptor(os.path.dirname(intent.destination_path)), intent.destination_path)
-        if not (keeps and _may_be_written(aside)):
-            os.unlink(aside[1], dir_fd=aside[0])
+        if not (keeps and _may_be_written((at, hidden))):
+            os.unlink(hidden, dir_fd=at)
     elif presence is Presence.other and status.size_bytes == 0:  # what only kept the name
-        os.unlink(aside[1], dir_fd=aside[0])
+        os.unlink(hidden, dir_fd=at)
     else:
-        put_back(aside, (aside[0], name), intent.sha256)
+        put_back((at, hidden), (at, name), intent.sha256)
 
 
 def _at_source(path: str, intent: Intent, folders: Folders) -> Presence:

@@ -19,7 +19,7 @@ from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.locks import DaemonLocks, taken_message
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.timestamps import seconds_timestamp, utc_now
-from imageguard_daemon.daemon.parts import FAILURES_SHOWN, FailedFile, Part, Snapshot, SourceSnapshot
+from imageguard_daemon.daemon.parts import FAILURES_SHOWN, FailedFile, Part, Snapshot, SourceSnapshot, earliest
 from imageguard_daemon.daemon.stall_watch import StallWatch
 from imageguard_daemon.intake.inbox import SECONDS_PER_STEP, Inbox
 from imageguard_daemon.intake.rules.backlog import Backlog, Failure
@@ -159,14 +159,13 @@ class Inboxes(Part):
     def next_due(self, now: float) -> float | None:
         """Say when the next file has settled, the next walk, retry or review is due, or a pause is over."""
         capacity = self._capacity_of_each()
-        times = [now + _GO_ON_SECONDS if self._to_review else self._next_review_at]
+        times = [now + _GO_ON_SECONDS if self._to_review else self._next_review_at, self._backlog.next_retry()]
         for source in self._sources.values():
             times.append(source.inbox.next_step(now, source.room(capacity, now)))
             probe_at = source.next_probe()
-            if probe_at is not None and probe_at > now:
+            if probe_at is not None and probe_at > now:  # one that is due has begun: a single file is on its way
                 times.append(probe_at)
-        retry_at = self._backlog.next_retry()
-        return min(times if retry_at is None else [*times, retry_at])
+        return earliest(*times)
 
     def reload(self, settings: Settings) -> None:
         """Judge by new rules from now on, and give what was left behind another chance."""
@@ -214,12 +213,13 @@ class Inboxes(Part):
     def snapshot(self, so_far: Snapshot, now: float) -> Snapshot:
         """Add the sources, what waits, and what failed."""
         oldest, failures = self._backlog.oldest, self._backlog.failures
+        given_up = sum(failure.retry_at is None for failure in failures)
         return replace(
             so_far,
             backlog=self._backlog.held,
             oldest_arrived_at=oldest.settled.ctime_ns / 1e9 if oldest and oldest.settled else None,
-            set_aside=sum(failure.retry_at is not None for failure in failures),
-            given_up=sum(failure.retry_at is None for failure in failures),
+            set_aside=len(failures) - given_up,
+            given_up=given_up,
             retries=self._backlog.retries,
             sources=tuple(_source_snapshot(source, now) for source in self._sources.values()),
             failures=tuple(_failed_file(failure, now) for failure in self._failures_to_show()),

@@ -12,12 +12,12 @@ import structlog
 
 from imageguard_daemon.config import Intake, Source
 from imageguard_daemon.core.file_systems import Reach, file_system_at
-from imageguard_daemon.core.model import Candidate, FileIdentity
+from imageguard_daemon.core.model import Candidate, FileIdentity, Role
 from imageguard_daemon.core.names import number_of_set_aside, printable
 from imageguard_daemon.core.regular_files import Answer, Writers
 from imageguard_daemon.intake.rules.backlog import Backlog
 from imageguard_daemon.intake.rules.selection import Selection, SkipReason
-from imageguard_daemon.intake.rules.stability import Settling
+from imageguard_daemon.intake.rules.stability import Seen, Settling
 from imageguard_daemon.intake.scan import InboxEntry, InboxFiles, steps
 from imageguard_daemon.intake.watcher import InboxWatcher, PendingPaths
 
@@ -125,7 +125,8 @@ class Inbox:
         """Say when `step` should be called again at the latest."""
         if not self.present:
             return now + 1.0
-        if self._to_follow or ((self._walk is not None or self._walk_again) and not self._settling.full):
+        is_walking = self._walk is not None or self._walk_again
+        if self._to_follow or (is_walking and not self._settling.full):
             return now
         next_due = self._settling.next_due()
         times = [self._watcher.next_step()]
@@ -325,15 +326,23 @@ class Inbox:
                 continue
             if seen is None:
                 self._forget(relative_path)
-            elif not self._settling.settled(relative_path, seen, now):
-                continue
-            elif (answer := self._files.writers_of(relative_path, seen)).writers is Writers.some:
-                self._settling.restart(relative_path, seen, now)
-            else:
-                since = self._still_since(relative_path, seen[0], answer, now)
-                self._settling.forget(relative_path)
-                if not self._files.follows_an_image(relative_path) and not self._is_unfinished(relative_path, now):
-                    yield replace(self._candidate(relative_path), settled=seen[0], still_since=since)
+            elif self._settling.settled(relative_path, seen, now):
+                candidate = self._unless_written(relative_path, seen, now)
+                if candidate is not None:
+                    yield candidate
+
+    def _unless_written(self, relative_path: str, seen: Seen, now: float) -> Candidate | None:
+        """Give a file that lies still as a candidate; None when somebody has it open, or it waits for another file."""
+        # Only now: a lease is taken for that, and for a moment whoever opens the file to write has to wait for it.
+        answer = self._files.writers_of(relative_path, seen)
+        if answer.writers is Writers.some:
+            self._settling.restart(relative_path, seen, now)
+            return None
+        since = self._still_since(relative_path, seen[0], answer, now)
+        self._settling.forget(relative_path)
+        if self._files.follows_an_image(relative_path) or self._is_unfinished(relative_path, now):
+            return None
+        return replace(self._candidate(relative_path), settled=seen[0], still_since=since)
 
     def _forget(self, relative_path: str) -> None:
         """Drop a file that is gone, and that it once failed."""
@@ -374,6 +383,5 @@ class Inbox:
         return True
 
     def _candidate(self, relative_path: str) -> Candidate:
-        return Candidate(
-            self.source.name, relative_path, "sidecar" if self.selection.is_sidecar(relative_path) else "image"
-        )
+        role: Role = "sidecar" if self.selection.is_sidecar(relative_path) else "image"
+        return Candidate(self.source.name, relative_path, role)

@@ -116,7 +116,8 @@ def read_pixels(answer: bytes) -> Pixels | None:
     if len(answer) <= _SIZE.size:
         raise ValueError("no such answer")
     width, height = _SIZE.unpack_from(answer)
-    if not (1 <= width <= THUMBNAIL_SIDE >= height >= 1) or len(answer) != _SIZE.size + 3 * width * height:
+    fits = 1 <= width <= THUMBNAIL_SIDE and 1 <= height <= THUMBNAIL_SIDE
+    if not fits or len(answer) != _SIZE.size + 3 * width * height:
         raise ValueError("no such picture")
     return Pixels(width, height, answer[_SIZE.size :])
 
@@ -153,9 +154,9 @@ def read_areas(answer: bytes) -> Areas | None:
         raise ValueError("no such answer")
     width, height, rows, columns = _MAP_SIZE.unpack_from(answer)
     fits = 1 <= rows * TILE_PX <= height <= MAP_SIDE and 1 <= columns * TILE_PX <= width <= MAP_SIDE
-    if not fits or len(answer) != _MAP_SIZE.size + 3 * rows * columns:
-        raise ValueError("no such map")
     count, steps = rows * columns, answer[_MAP_SIZE.size :]
+    if not fits or len(steps) != 3 * count:
+        raise ValueError("no such map")
     blur, black, white = steps[:count], steps[count : 2 * count], steps[2 * count :]
     return Areas(
         width,

@@ -217,7 +217,9 @@ def _own_folders(cgroups: Path, own_cgroups: Path) -> Iterator[Path]:
 
 def _processors_v2(folder: Path) -> float | None:
     quota, _, period = _text(folder / "cpu.max").partition(" ")
-    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
+    if not (quota.isdecimal() and period.isdecimal() and int(period)):
+        return None  # "max", or another kernel's file
+    return int(quota) / int(period)
 
 
 def _processors_v1(folder: Path) -> float | None:

@@ -46,6 +46,7 @@ LIST_BYTES = 4 << 20
 """A list of some 50,000 files. What is larger is ignored, and told."""
 _OF_ONE_IMAGE_BYTES = 16 << 10
 _LISTS_REMEMBERED = 32
+_ENDINGS = (*checksums.ENDINGS, *map(str.upper, checksums.ENDINGS))
 _LOG = logging.getLogger(__name__)
 _lists: OrderedDict[str, tuple[FileIdentity, Listed]] = OrderedDict()
 
@@ -179,7 +180,7 @@ def said_of(path: str) -> list[Said]:
     """
     folder, name = os.path.split(path)
     said = []
-    for ending in (*checksums.ENDINGS, *(ending.upper() for ending in checksums.ENDINGS)):
+    for ending in _ENDINGS:
         contents = _contents(path + ending, _OF_ONE_IMAGE_BYTES)
         digest = checksums.first_digest(contents[1]) if contents else None
         if digest is not None:
@@ -208,16 +209,18 @@ def _list(path: str) -> Listed | None:
         return None
     remembered = _lists.get(path)
     if remembered is not None:
+        identity, listed = remembered
         with suppress(OSError):
-            if remembered[0] == FileIdentity.from_stat(os.lstat(path)):
-                return remembered[1]
+            if identity == FileIdentity.from_stat(os.lstat(path)):
+                return listed
     contents = _contents(path, LIST_BYTES)
     if contents is None:
         return None
-    listed = checksums.listed(contents[1])
+    identity, data = contents
+    listed = checksums.listed(data)
     if listed.bad_lines:
         _LOG.warning("%s: %d lines are not checksums and are ignored", printable(path), listed.bad_lines)
-    _lists[path] = contents[0], listed
+    _lists[path] = identity, listed
     _lists.move_to_end(path)
     while len(_lists) > _LISTS_REMEMBERED:
         _lists.popitem(last=False)

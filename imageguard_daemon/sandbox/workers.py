@@ -271,8 +271,9 @@ class Workers:
             self._after_loss(task, answer)
         elif isinstance(answer, Measurement):
             measured = replace(answer, readout=self._readout_digest, code=self._code)
-            if task.issue:
-                measured = replace(measured, issue=task.issue[0], detail=task.issue[1])
+            if task.issue:  # of this one only a fingerprint was taken: what it did to others is its verdict
+                issue, detail = task.issue
+                measured = replace(measured, issue=issue, detail=detail)
             self._finish(Finished(task.candidate, measured))
         else:
             self._finish(Finished(task.candidate, error=answer))
@@ -287,7 +288,8 @@ class Workers:
             return
         now = time.monotonic()
         is_idle = not self._waiting and any(process.room for process in self._processes)
-        if is_idle or self._unannounced >= _GATHER_FILES or now >= self._announced_at + _GATHER_SECONDS:
+        are_many = self._unannounced >= _GATHER_FILES
+        if is_idle or are_many or now >= self._announced_at + _GATHER_SECONDS:
             self._announced_at, self._unannounced = now, 0
             self._wake()
 
@@ -310,6 +312,7 @@ class Workers:
         if task is not None:
             self._after_loss(task, self._loss(code, hung=hung))
             return
+        # No file is to blame. Without an end to this, workers that cannot begin would be started for ever.
         self._lost_in_a_row += 1
         if self._lost_in_a_row > _LOST_IN_A_ROW * self.plan.count:
             raise StalledError(  # too little memory is the usual cause, and passes
@@ -328,9 +331,9 @@ class Workers:
         with suppress(IndexError):  # the main thread may be letting go of them, too
             while True:
                 waiting.append(self._waiting.popleft())
-        source = task.candidate.source
-        self._waiting.extend(task for task in (*others, *waiting) if task.candidate.source != source)
-        same = deque(task for task in (*others, *waiting) if task.candidate.source == source)
+        source, all_others = task.candidate.source, (*others, *waiting)
+        self._waiting.extend(other for other in all_others if other.candidate.source != source)
+        same = deque(other for other in all_others if other.candidate.source == source)
         self._let_go(same, NotBegunError("not begun: its disk hangs"))
 
     def _let_go(self, tasks: "deque[Task]", error: ImageguardError) -> None:
