@@ -33,16 +33,17 @@ def findings_in(year: Year) -> tuple[Finding, ...]:
     """Give what a report on a year finds, by the code that reports use; only the database is left out."""
     keyed = Keyed()
     batches = [keyed.batch(day) for day in year.batches()]
-    counter, score_counter, sizes = BatchCounter(keyed.keys, BY), ScoreCounter(keyed.keys), SizeCounter(keyed.keys)
+    keys = keyed.keys
+    counter, score_counter, sizes = BatchCounter(keys, BY), ScoreCounter(keys), SizeCounter(keys)
     if score_counter.has_several:
-        score_counter.suppose(sum(np.bincount(batch.keys, minlength=len(keyed.keys)) for batch in batches))
+        score_counter.suppose(sum(np.bincount(batch.keys, minlength=len(keys)) for batch in batches))
     for batch in batches:
         for one in (counter, score_counter, sizes):
             one.add(batch)
     score_counter.is_right(counter.cells.images_of_keys())
     counts = dict(zip(BY, counter.counts(), strict=True))
     score_stats = score_counter.stats()
-    missed = tried(missed_by_little(score_stats.boundaries, Reporting()), keyed.keys, batches, lambda _: {})
+    missed = tried(missed_by_little(score_stats.boundaries, Reporting()), keys, batches, lambda _: {})
     facts = Facts(counts, score_stats=score_stats, bands=sizes.bands(), panel=panel_of(counter.cells), missed=missed)
     return make_report((), Scope(), facts, Reporting()).findings
 

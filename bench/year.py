@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.audit.columns import DAY_MS, Batch, Key
+from imageguard_daemon.audit.columns import DAY_MS, Batch
+from imageguard_daemon.audit.keys import Key, Keys
 from imageguard_daemon.audit.rollups import FLAG_DARK, FLAG_DUPLICATE
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.quality.policy import thresholds_for
@@ -207,9 +208,14 @@ class Keyed:
     """Gives keys numbers as the log does, and batches as reports read them."""
 
     def __init__(self) -> None:
-        self.keys: list[Key | None] = [None]
+        self._keys: list[Key | None] = [None]
         self._numbers: dict[int, int] = {}
         self._next_id = 1
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of all batches so far."""
+        return Keys.numbered(self._keys)
 
     def batch(self, day: DecidedDay) -> Batch:
         """Give a day in the form of the roll-ups."""
@@ -224,10 +230,10 @@ class Keyed:
 
     def _number(self, code: int, day: DecidedDay) -> int:
         if code not in self._numbers:
-            self._numbers[code] = len(self.keys)
+            self._numbers[code] = len(self._keys)
             rest, reason = divmod(code, 16)
             rest, camera = divmod(rest, 64)
-            self.keys.append(day.key(*divmod(rest, 64), camera, reason - 2))
+            self._keys.append(day.key(*divmod(rest, 64), camera, reason - 2))
         return self._numbers[code]
 
 

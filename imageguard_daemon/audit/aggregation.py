@@ -4,16 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache, cached_property
-from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.audit.columns import DAY_MS, HOURS_A_DAY, Batch, Key
+from imageguard_daemon.audit.columns import DAY_MS, HOURS_A_DAY, Batch
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension
+from imageguard_daemon.audit.keys import Keys, Numbers
 from imageguard_daemon.audit.rollups import FLAG_BORDERLINE, FLAG_DUPLICATE, HOUR_MS
 
-Numbers = npt.NDArray[np.int64]
 _EPOCH = date(1970, 1, 1)
 _DENSE = 4
 _FIELDS = {
@@ -34,7 +33,7 @@ class Cells:
     slot and a key may come together more than once.
     """
 
-    keys: Sequence[Key | None]
+    keys: Keys
     slots: Numbers
     numbers: Numbers
     images: Numbers
@@ -55,29 +54,34 @@ class Cells:
 class CellCounter:
     """Takes batches one after the other; memory grows with slots times keys, not with images."""
 
-    def __init__(self, keys: Sequence[Key | None], slot_ms: int = DAY_MS) -> None:
+    def __init__(self, keys: Keys, slot_ms: int = DAY_MS) -> None:
         self._keys = keys
         self._slot_ms = slot_ms
-        self._parts: list[tuple[Numbers, ...]] = []
+        self._parts: list[tuple[npt.NDArray[np.int32], ...]] = []
 
     def add(self, batch: Batch) -> None:
         """Count the images of a batch."""
         if self._slot_ms == DAY_MS:
-            self._add(batch.day, batch)
+            self._add_day(batch)
             return
-        slots = batch.moments // self._slot_ms
-        for slot in np.unique(slots).tolist():
-            self._add(slot, batch.where(slots == slot))
+        # One number for slot and key: of a short report all slots are counted in a single pass.
+        codes = batch.moments // self._slot_ms * len(self._keys) + batch.keys
+        counted, places = _with_places(codes)
+        slots, numbers = np.divmod(counted, len(self._keys))
+        flags = (np.ones(len(batch)), batch.flags & FLAG_DUPLICATE > 0, batch.flags & FLAG_BORDERLINE > 0)
+        self._keep(slots, numbers, *(np.bincount(places, of_images) for of_images in flags))
 
-    def _add(self, slot: int, batch: Batch) -> None:
+    def _add_day(self, batch: Batch) -> None:
         images = self._images_of_keys(batch.keys)
         duplicates = self._images_of_keys(batch.keys[batch.flags & FLAG_DUPLICATE > 0])
         borderline = self._images_of_keys(batch.keys[batch.flags & FLAG_BORDERLINE > 0])
         numbers = np.flatnonzero(images)
-        slots = np.full(len(numbers), slot)
-        part = (slots, numbers, images[numbers], duplicates[numbers], borderline[numbers])
+        slots = np.full(len(numbers), batch.day)
+        self._keep(slots, numbers, images[numbers], duplicates[numbers], borderline[numbers])
+
+    def _keep(self, *columns: npt.NDArray[np.number]) -> None:
         # Half the size: a year of ten million images makes millions of cells.
-        self._parts.append(tuple(column.astype(np.int32) for column in part))
+        self._parts.append(tuple(column.astype(np.int32) for column in columns))
 
     def _images_of_keys(self, keys: npt.NDArray[np.uint32]) -> Numbers:
         return np.bincount(keys, minlength=len(self._keys))
@@ -125,15 +129,13 @@ class Grouping:
     A period is not a part of a key; it comes in when cells are counted.
     """
 
-    def __init__(self, keys: Sequence[Key | None], by: Sequence[Dimension]) -> None:
+    def __init__(self, keys: Keys, by: Sequence[Dimension]) -> None:
         self._period = next((d for d in by if d in PERIODS), None)
-        fields = [_FIELDS.get(dimension, "") for dimension in by]
-        parts = attrgetter("verdict", "reason", *filter(None, fields))
-        groups: dict[tuple[str, ...], int] = {}
-        of_key = [groups.setdefault(parts(key), len(groups)) if key else 0 for key in keys]
-        self.of_key = np.array(of_key or [0], np.int64)
-        self._labels = [self._spread(parts[2:], fields) for parts in groups]
-        self.groups = list(groups)
+        fields = [_FIELDS[dimension] for dimension in by if dimension not in PERIODS]
+        self.groups, of_key = keys.groups("verdict", "reason", *fields)
+        self.of_key = np.maximum(of_key, 0)  # a log that lost a key still has a report
+        self._place = by.index(self._period) if self._period else len(by)
+        """Where in the labels of a count the period stands."""
 
     @property
     def is_by_hour(self) -> bool:
@@ -156,34 +158,26 @@ class Grouping:
     def fold(self, periods: Numbers, groups: Numbers, images: Numbers, duplicates: Numbers) -> list[Count]:
         """Add up the images, and those that were there before, of each period and group."""
         size = max(len(self.groups), 1)
-        codes, places = _distinct(periods * size + groups)
+        codes, places = _with_places(periods * size + groups)
 
         def summed(numbers: Numbers) -> list[int]:
-            sums = np.bincount(places, weights=numbers, minlength=len(codes))
-            return [int(number) for number in sums.tolist()]
+            sums: list[int] = np.bincount(places, numbers, minlength=len(codes)).astype(np.int64).tolist()
+            return sums
 
         counted = zip(codes.tolist(), summed(images), summed(duplicates), strict=True)
         return [self._count(code // size, code % size, total, again) for code, total, again in counted]
 
     def _count(self, period: int, group: int, images: int, duplicates: int) -> Count:
-        verdict, reason = self.groups[group][:2]
-        before, after = self._labels[group]
-        labels = before if self._period is None else (*before, self._label(period), *after)
-        return Count(labels, "accepted" if verdict == "accepted" else "quarantined", reason, images, duplicates)
-
-    @staticmethod
-    def _spread(labels: tuple[str, ...], fields: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Give the labels before and after the place of the period; without one all are before it."""
-        at = fields.index("") if "" in fields else len(fields)
-        return labels[:at], labels[at:]
+        verdict, reason, *labels = self.groups[group]
+        if self._period is not None:
+            labels.insert(self._place, self._label(period))
+        return Count(tuple(labels), "accepted" if verdict == "accepted" else "quarantined", reason, images, duplicates)
 
 
 class BatchCounter:
     """Counts batches once for each of several groupings; a grouping has one period at most."""
 
-    def __init__(
-        self, keys: Sequence[Key | None], groupings: Sequence[Sequence[Dimension]], slot_ms: int = DAY_MS
-    ) -> None:
+    def __init__(self, keys: Keys, groupings: Sequence[Sequence[Dimension]], slot_ms: int = DAY_MS) -> None:
         self._groupings = [Grouping(keys, by) for by in groupings]
         self._counted = CellCounter(keys, slot_ms)
         self._hours = {grouping: HourCounter(grouping) for grouping in self._groupings if grouping.is_by_hour}
@@ -208,13 +202,13 @@ class BatchCounter:
         ]
 
 
-def _distinct(codes: Numbers) -> tuple[Numbers, Numbers]:
+def _with_places(codes: Numbers) -> tuple[Numbers, Numbers]:
     """Give the codes there are, in their order, and the place of each code among them."""
     first = int(codes.min(initial=0))
     reach = int(codes.max(initial=0)) - first + 1
     if reach > _DENSE * len(codes):
-        distinct, places = np.unique(codes, return_inverse=True)
-        return distinct, places
+        found, places = np.unique(codes, return_inverse=True)
+        return found, places
     there = np.bincount(codes - first) > 0  # with few codes in between, to count is much faster than to sort
     return np.flatnonzero(there) + first, (there.cumsum() - 1)[codes - first]
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.archive.archived_files import has_archives
-from imageguard_daemon.audit.columns import Batch, Columns, Key, open_columns
+from imageguard_daemon.audit.columns import Batch, Columns, open_columns
 from imageguard_daemon.audit.counts import Scope
 from imageguard_daemon.audit.quarantine_queries import STATE_AFTER, ListedImage, Selection, page
 from imageguard_daemon.audit.queries import ids_in_period, in_parts
@@ -244,7 +244,9 @@ def _never_reviewed(log: Store, selection: Selection, name: str, reviewed: _Ids)
     overall = _overall(log, verdicts) if OVERALL in {name, *selection.scores} else None
     in_log = _kept(log)
     with open_columns(log) as columns:
-        wanted = np.array([_is_wanted(key, verdicts, selection.reason) for key in columns.keys] or [False])
+        wanted = columns.keys.where("verdict", verdicts)
+        if selection.reason is not None:
+            wanted &= columns.keys.where("reason", [selection.reason])
         for batch in _chosen(columns, selection, wanted):
             images = batch.where(~np.isin(batch.ids, reviewed)) if len(reviewed) else batch
             if in_log is not None:
@@ -261,10 +263,6 @@ def _chosen(columns: Columns, selection: Selection, wanted: npt.NDArray[np.bool_
         if selection.borderline is not None:
             mask = mask & ((batch.flags & FLAG_BORDERLINE > 0) == selection.borderline)
         yield batch.where(mask)
-
-
-def _is_wanted(key: Key | None, verdicts: Sequence[str], reason: str | None) -> bool:
-    return bool(key and key.verdict in verdicts and reason in {None, key.reason})
 
 
 def _values(batch: Batch, name: str, overall: tuple[_Ids, _Floats] | None) -> _Floats:

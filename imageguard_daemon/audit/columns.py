@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
 from imageguard_daemon.audit.counts import SCOPE_COLUMNS, Scope
+from imageguard_daemon.audit.keys import Keys
 from imageguard_daemon.audit.queries import in_parts
 from imageguard_daemon.audit.rollups import HOUR_MS, KEY_COLUMNS, PACKED
 from imageguard_daemon.audit.schema import decision_records
@@ -30,20 +31,6 @@ _MAX_IMAGES = 100_000
 """A batch ends when it has so many, or with its day."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER_MS = 1 << 62
-
-
-class Key(NamedTuple):
-    """What many images have in common."""
-
-    host: str
-    source: str
-    class_name: str
-    camera: str
-    preset: str
-    profile: str
-    verdict: str
-    reason: str
-    scorer_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +59,7 @@ class Batch:
 
 
 class Columns:
-    """The roll-ups at one moment of the log.
-
-    `keys[n]` is the key with number n; numbers that are not in use have None.
-    """
+    """The roll-ups at one moment of the log."""
 
     def __init__(self, log: Store, connection: sa.Connection) -> None:
         self._log = log
@@ -127,10 +111,6 @@ class Columns:
         begin, end = max(since, first), min(until, last)
         return begin, max(begin, end)
 
-    def names(self, field: str) -> set[str]:
-        """Give all values that a field of the keys has."""
-        return {getattr(key, field) for key in self.keys if key}
-
     def require_known(self, scope: Scope) -> None:
         """Tell a name that was never seen from one without images in this period: the first is a slip of the pen.
 
@@ -139,10 +119,10 @@ class Columns:
         """
         for field, word in SCOPE_COLUMNS.items():
             name = getattr(scope, field)
-            names = self.names(field)
-            if name is None or not names or forms(name) & names:
+            known = self.keys.names(field) if name is not None else set()
+            if name is None or not known or forms(name) & known:
                 continue
-            near = difflib.get_close_matches(name, names, 1)
+            near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             what = f"{word} {name!r}{hint}" if name else f"image without a {word}"
             raise UsageError(f"the log has no {what}")
@@ -159,15 +139,12 @@ class Columns:
         return measures
 
     def _keys_in(self, scope: Scope) -> npt.NDArray[np.bool_]:
-        names = {field: getattr(scope, field) for field in SCOPE_COLUMNS}
-        wanted = {field: forms(name) for field, name in names.items() if name is not None}
-        if not wanted:
-            return np.ones(len(self.keys), bool)
-
-        def is_in(key: Key | None) -> bool:
-            return not key or all(getattr(key, field) in names for field, names in wanted.items())
-
-        return np.array([is_in(key) for key in self.keys], bool)
+        in_scope = np.ones(len(self.keys), bool)
+        for field in SCOPE_COLUMNS:
+            name = getattr(scope, field)
+            if name is not None:
+                in_scope &= self.keys.where(field, forms(name))
+        return in_scope
 
     def _all_batches(self, first_ms: int, last_ms: int, *, scores: bool, newest_first: bool) -> Iterator[Batch]:
         hours = self._log.hours(self._connection, (first_ms, last_ms), scores=scores, newest_first=newest_first)
@@ -190,7 +167,7 @@ class Columns:
             scores=table[:, 4:].astype(np.float64) if scores else np.empty((0, len(SCORE_NAMES))),
         )
         days = everything.moments // DAY_MS
-        for day in np.unique(days).tolist():
+        for day in sorted(set(days.tolist())):
             yield replace(everything.where(days == day), day=day)
 
 
@@ -207,13 +184,10 @@ def open_columns(log: Store) -> Iterator[Columns]:
         yield Columns(log, connection)
 
 
-def _keys(connection: sa.Connection) -> Sequence[Key | None]:
-    query = f"SELECT id, {', '.join(KEY_COLUMNS)} FROM rollup_keys"
-    seen: dict[str, str] = {}
-    keys: dict[int, Key] = {}
-    for number, *texts in connection.exec_driver_sql(query):
-        keys[number] = Key._make(map(seen.setdefault, texts, texts))  # one copy of each text
-    return [keys.get(number) for number in range(max(keys, default=0) + 1)]
+def _keys(connection: sa.Connection) -> Keys:
+    # In order: SQLite would give them in that of an index, and groups are in the order in which they come.
+    query = f"SELECT id, {', '.join(KEY_COLUMNS)} FROM rollup_keys ORDER BY id"
+    return Keys(connection.exec_driver_sql(query).all())
 
 
 def _by_day(hours: Iterable[PackedHour]) -> Iterator[Batch]:

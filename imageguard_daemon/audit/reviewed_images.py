@@ -98,7 +98,7 @@ class Census:
 def census(columns: Columns, scope: Scope, version: str) -> tuple[Census, list[int]]:
     """Count the images in scope, and choose evenly among those that this version of the scorer measured."""
     result, sample = Census(), _Sample()
-    is_version = np.array([bool(key and key.scorer_version == version) for key in columns.keys] or [False])
+    is_version = columns.keys.where("scorer_version", [version])
     for batch in columns.batches(scope, scores=True):
         is_readable = batch.flags & FLAG_UNREADABLE == 0
         is_measured = ~np.isnan(batch.scores).any(axis=1)

@@ -6,18 +6,17 @@ hour or a few minutes in a short one, so that there are enough of them to see ho
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.audit.aggregation import Cells
-from imageguard_daemon.audit.columns import Key
 from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.audit.keys import Key, Keys, Numbers, distinct, grouped
 from imageguard_daemon.reporting.questions.boundary import Missed
 from imageguard_daemon.reporting.scatter import Scatter, own_factors, scatter_of
 from imageguard_daemon.reporting.sizes import Bands
@@ -32,10 +31,8 @@ MAX_CELLS = 2_000_000
 _STRAY_SHARE = 0.001
 """So few images at either end may lie years off: a clock was wrong."""
 _ATTRIBUTES = ("class_name", "source", "camera", "host", "preset")
-_stream_of: Callable[[Key], tuple[str, ...]] = attrgetter(*_ATTRIBUTES)
 
 Counts = npt.NDArray[np.float64]
-Numbers = npt.NDArray[np.int64]
 
 
 class Slots(NamedTuple):
@@ -100,11 +97,10 @@ class Panel:
     def groups(self, *fields: str) -> Groups:
         """Take streams together by these of FIELDS; by none, all of them."""
         if fields not in self._groups:
-            places = [FIELDS.index(name) for name in fields]
-            numbers: dict[tuple[str, ...], int] = {}
-            names = (tuple(stream[at] for at in places) for stream in self.streams)
-            of_stream = [numbers.setdefault(name, len(numbers)) for name in names]
-            self._groups[fields] = Groups(fields, list(numbers), np.array(of_stream, np.int64))
+            columns = list(zip(*self.streams, strict=True))
+            chosen = [columns[FIELDS.index(name)] for name in fields]
+            names, of_stream = grouped(list(zip(*chosen, strict=True)) if fields else [()] * len(self.streams))
+            self._groups[fields] = Groups(fields, names, of_stream)
         return self._groups[fields]
 
     @cached_property
@@ -162,9 +158,9 @@ class Panel:
 
 def panel_of(cells: Cells, most_slots: int = MAX_SLOTS) -> Panel:
     """Arrange what was counted by slot and key."""
-    within, slots, of_slot = _slots(cells, len(streams_in(cells)), most_slots)
+    within, slots, of_slot = _slots(cells, number_of_streams(cells), most_slots)
     numbers, images = cells.numbers[within], cells.images[within]
-    named = _named(cells.keys, np.flatnonzero(np.bincount(numbers)).tolist())
+    named = _named(cells.keys, distinct(numbers))
     # Half the size: there may be a million cells.
     of_stream = named.stream_of_key.astype(np.int32)[numbers]
     why = named.reason_of_key.astype(np.int32)[numbers]
@@ -197,28 +193,38 @@ class _Named(NamedTuple):
     reason_of_key: Numbers
 
 
-def _named(keys: Sequence[Key | None], numbers: Sequence[int]) -> _Named:
-    streams: dict[tuple[str, ...], int] = {}
-    reasons: dict[str, int] = {}
-    stream_of_key = np.full(max(len(keys), 1), -1, np.int64)
-    reason_of_key = np.full(len(stream_of_key), -1, np.int64)
-    for number in sorted(numbers, key=lambda at: _sorted_by(keys[at])):
-        if key := keys[number]:
-            stream_of_key[number] = streams.setdefault(_stream_of(key), len(streams))
-            if key.verdict != "accepted":
-                reason_of_key[number] = reasons.setdefault(key.reason, len(reasons))
-    return _Named(list(streams), list(reasons), stream_of_key, reason_of_key)
+def _named(keys: Keys, numbers: Numbers) -> _Named:
+    every, of_key = keys.groups(*_ATTRIBUTES)
+    numbers = numbers[of_key[numbers] >= 0]
+    # In the order of their names: numbers of keys follow the order in which they were first seen, findings must not.
+    in_use = sorted(distinct(of_key[numbers]).tolist(), key=every.__getitem__)
+    places = np.full(len(every), -1, np.int64)
+    places[in_use] = np.arange(len(in_use))
+    stream_of_key = np.full(len(keys), -1, np.int64)
+    stream_of_key[numbers] = places[of_key[numbers]]
+    reasons, reason_of_key = _reasons(keys, numbers, stream_of_key)
+    return _Named([every[at] for at in in_use], reasons, stream_of_key, reason_of_key)
 
 
-def streams_in(cells: Cells) -> set[tuple[str, ...]]:
-    """Give the streams of what was counted; a log may have keys of others, of long ago."""
-    keys = (cells.keys[number] for number in np.flatnonzero(np.bincount(cells.numbers)).tolist())
-    return {_stream_of(key) for key in keys if key}
+def _reasons(keys: Keys, numbers: Numbers, stream_of_key: Numbers) -> tuple[list[str], Numbers]:
+    """Give the reasons in the order in which streams have them, those of one stream by name, and that of each key."""
+    every, of_key = keys.groups("reason")
+    rejected = numbers[~keys.where("verdict", ["accepted"])[numbers]]
+    rank = np.argsort(sorted(range(len(every)), key=every.__getitem__))
+    ordered = rejected[np.lexsort((rank[of_key[rejected]], stream_of_key[rejected]))]
+    in_use = list(dict.fromkeys(of_key[ordered].tolist()))
+    places = np.full(len(every), -1, np.int64)
+    places[in_use] = np.arange(len(in_use))
+    reason_of_key = np.full(len(keys), -1, np.int64)
+    reason_of_key[rejected] = places[of_key[rejected]]
+    return [every[at][0] for at in in_use], reason_of_key
 
 
-def _sorted_by(key: Key | None) -> tuple[str, ...]:
-    """The numbers of keys follow the order in which they were first seen, and findings must not."""
-    return (*_stream_of(key), key.verdict, key.reason) if key else ()
+def number_of_streams(cells: Cells) -> int:
+    """Count the streams of what was counted; a log may have keys of others, of long ago."""
+    _, of_key = cells.keys.groups(*_ATTRIBUTES)
+    streams = of_key[distinct(cells.numbers)]
+    return len(distinct(streams[streams >= 0]))
 
 
 def _slots(cells: Cells, streams: int, most_slots: int) -> tuple[npt.NDArray[np.bool_], Slots, Numbers]:
@@ -255,7 +261,7 @@ def panel_of_tallies(tallies: Iterable[tuple[Mapping[str, str], Tally]]) -> Pane
             keys.append(Key(**values, profile="", verdict=verdict, reason=reason, scorer_version=""))
     images, duplicates = (np.array([row[at] for row in rows], np.int64) for at in (0, 1))
     nothing = np.zeros(len(rows), np.int64)
-    return panel_of(Cells(keys, nothing, np.arange(len(rows)), images, duplicates, nothing))
+    return panel_of(Cells(Keys.numbered(keys), nothing, np.arange(len(rows)), images, duplicates, nothing))
 
 
 class Series(NamedTuple):

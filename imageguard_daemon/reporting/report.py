@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imageguard_daemon.audit.counts import PERIODS, Count, Dimension, RecordedImage, Scope
+from imageguard_daemon.audit.keys import Numbers
 from imageguard_daemon.audit.reviewed_images import ReviewCount
 from imageguard_daemon.reporting.finding import Finding
 from imageguard_daemon.reporting.findings import find_patterns
-from imageguard_daemon.reporting.panel import Counts, Numbers, Panel, Patterns, panel_of_tallies
+from imageguard_daemon.reporting.panel import Counts, Panel, Patterns, panel_of_tallies
 from imageguard_daemon.reporting.questions.boundary import Missed
 from imageguard_daemon.reporting.questions.oddities import Later, stamped_later
 from imageguard_daemon.reporting.score_stats import NearThreshold, Percentiles, ScoreStats, percentiles

@@ -4,15 +4,15 @@ Percentiles are of each signal's score, and of the measure behind it in its unit
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.audit.columns import Batch
+from imageguard_daemon.audit.keys import Keys
 from imageguard_daemon.audit.rollups import FLAG_BORDERLINE, FLAG_DARK, FLAG_UNREADABLE
 from imageguard_daemon.core.model import EXPOSURE_LIMITS, SCORE_NAMES
 from imageguard_daemon.quality.policy import thresholds_for
@@ -102,12 +102,22 @@ class ScoreStats:
         return int(self.histogram[0].sum())
 
 
-def recorded_thresholds(key: Key) -> dict[str, float] | None:
-    """Give the thresholds a key's images were judged by; None if what is recorded makes no sense to this version."""
+def recorded_thresholds(preset: str, profile: str) -> dict[str, float] | None:
+    """Give the thresholds that images were judged by; None if what is recorded makes no sense to this version."""
     try:
-        return thresholds_for(key.preset, json.loads(key.profile))
+        return thresholds_for(preset, json.loads(profile))
     except (ValueError, TypeError):  # JSONDecodeError is a ValueError
         return None
+
+
+def _recorded_rules(keys: Keys) -> tuple[_Floats, _Ints]:
+    """Give the thresholds of each preset with its profile, NaN if they make no sense, and the place of each key's."""
+    groups, of_key = keys.groups("preset", "profile")
+    rules = np.full((len(groups) + 1, len(_LIMITS)), np.nan)  # the last one is that of numbers not in use, -1
+    for at, (preset, profile) in enumerate(groups):
+        if thresholds := recorded_thresholds(preset, profile):
+            rules[at] = [thresholds[name] for name in _LIMITS]
+    return rules, of_key
 
 
 _Found = tuple[float, int, int, float, float]
@@ -130,31 +140,26 @@ class ScoreCounter:
     `is_right` says at the end whether it will do.
     """
 
-    def __init__(self, keys: Sequence[Key | None]) -> None:
+    def __init__(self, keys: Keys) -> None:
         # Of exposure a batch has the worse end: a row of the distinct ones has both limits, the dark one last.
-        self._thresholds = np.full((max(len(keys), 1), len(_LIMITS)), np.nan)
-        known: dict[tuple[str, str], dict[str, float] | None] = {}
-        for number, key in enumerate(keys):
-            if key and (key.preset, key.profile) not in known:
-                known[key.preset, key.profile] = recorded_thresholds(key)
-            if key and (thresholds := known[key.preset, key.profile]):
-                self._thresholds[number] = [thresholds[name] for name in _LIMITS]
         # Few different rules lie behind many keys: picking from few columns is what memory likes.
-        distinct, self._rules_of_key = np.unique(self._thresholds, axis=0, return_inverse=True, equal_nan=True)
+        rules, rule_of_key = _recorded_rules(keys)
+        distinct, places = np.unique(rules, axis=0, return_inverse=True, equal_nan=True)
+        self._rules_of_key = places[rule_of_key]
         self._distinct = np.ascontiguousarray(distinct.T)
+        self._thresholds = distinct[self._rules_of_key]
         self._histogram = np.zeros((len(SCORE_NAMES), BINS), np.int64)
         self._by_key = np.zeros(len(self._thresholds), np.int64)
-        self._sources = [key.source if key else "" for key in keys] or [""]
+        self._sources, source_of_key = keys.groups("source")
+        self._source_of_key = np.maximum(source_of_key, 0)  # a log that lost a key still has a report
         self._alone = np.zeros((len(_LIMITS), len(self._thresholds)), np.int64)
         self._near = np.zeros_like(self._alone)
         self._spared = np.zeros_like(self._alone)
         self._otherwise = np.zeros(len(self._thresholds), np.int64)
         self._lowered = lowered(self._thresholds)
-        reasons = ["" if not key or key.verdict == "accepted" else key.reason for key in keys]
-        self._reasons = list(dict.fromkeys(["", *reasons]))
-        self._reason_of_key = np.array([self._reasons.index(reason) for reason in reasons] or [0])
-        self._is_rejected = self._reason_of_key > 0
-        self.has_several = len({rule for rule, key in zip(self._rules_of_key.tolist(), keys, strict=False) if key}) > 1
+        self._reasons, self._reason_of_key = keys.groups("reason")
+        self._is_rejected = keys.where("verdict", ["quarantined"])
+        self.has_several = len(set(places[:-1].tolist())) > 1
         """Whether keys have several thresholds; those of years ago count, whatever the report is on."""
         self._common, self._is_mixed = 0, False
         self._by_one_rule = np.zeros(len(self._thresholds), np.int64)
@@ -277,7 +282,7 @@ class ScoreCounter:
             dict(self._thresholds_of_most()),
             tuple(map(_near, self._nearest[True])),
             tuple(map(_near, self._nearest[False])),
-            {self._reasons[reason]: tuple(ids[::-1]) for reason, ids in self._newest.items()},
+            {self._reasons[reason][0]: tuple(ids[::-1]) for reason, ids in self._newest.items()},
             self._borderline_images,
             self._newest_of_key,
             self._by_one_rule if self._is_mixed else None,
@@ -293,29 +298,30 @@ class ScoreCounter:
 
     def _boundaries(self) -> Iterator[Boundary]:
         """Yield one for each threshold and source that has any, in the order of both."""
-        there: defaultdict[str, list[int]] = defaultdict(list)
-        for number in np.flatnonzero(self._by_key).tolist():
-            there[self._sources[number]].append(number)
-        for at, name in enumerate(_LIMITS):
-            keys_of: defaultdict[str, list[int]] = defaultdict(list)
-            for number in np.flatnonzero(self._alone[at]).tolist():
-                keys_of[self._sources[number]].append(number)
-            for source, numbers in sorted(keys_of.items()):
-                alone = self._alone[at, numbers]
-                judged_by = self._thresholds[numbers, at]
-                threshold = _of_most(judged_by, alone)
-                is_known = self._are_as_scored(there[source], at, threshold)
-                yield Boundary(
-                    source=source,
-                    name=name,
-                    rejected=int(alone.sum()),
-                    near=int(self._near[at, numbers].sum()),
-                    threshold=threshold,
-                    is_one=len(np.unique(judged_by)) == 1,
-                    spared=int(self._spared[at, numbers].sum()) if is_known else None,
-                )
+        sources = sorted((name, number) for number, (name,) in enumerate(self._sources))
+        for at in range(len(_LIMITS)):
+            there = np.bincount(self._source_of_key[self._alone[at] > 0], minlength=len(sources)) > 0
+            yield from (self._boundary(at, name, number) for name, number in sources if there[number])
 
-    def _are_as_scored(self, numbers: Sequence[int], at: int, threshold: float) -> bool:
+    def _boundary(self, at: int, source: str, number: int) -> Boundary:
+        is_of_source = self._source_of_key == number
+        of_source = np.flatnonzero(is_of_source & (self._by_key > 0))
+        numbers = np.flatnonzero(is_of_source & (self._alone[at] > 0))
+        alone = self._alone[at, numbers]
+        judged_by = self._thresholds[numbers, at]
+        threshold = _of_most(judged_by, alone)
+        is_known = self._are_as_scored(of_source, at, threshold)
+        return Boundary(
+            source=source,
+            name=_LIMITS[at],
+            rejected=int(alone.sum()),
+            near=int(self._near[at, numbers].sum()),
+            threshold=threshold,
+            is_one=bool((judged_by == threshold).all()),
+            spared=int(self._spared[at, numbers].sum()) if is_known else None,
+        )
+
+    def _are_as_scored(self, numbers: _Ints, at: int, threshold: float) -> bool:
         """Check whether all images of some keys were judged by one threshold here, and as their scores say."""
         if _LIMITS[at] in EXPOSURE_LIMITS:  # of exposure only the worse end is at hand
             return False

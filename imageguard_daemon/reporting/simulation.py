@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.audit.columns import Batch
 from imageguard_daemon.audit.counts import RecordedImage, RecordedScores
+from imageguard_daemon.audit.keys import Key, Keys
 from imageguard_daemon.audit.rollups import FLAG_DARK, FLAG_UNREADABLE
 from imageguard_daemon.core.model import SCORE_NAMES, SIGNALS
 from imageguard_daemon.quality.policy import thresholds_for, with_overrides
@@ -155,7 +156,7 @@ class Simulation:
         return replace(self, newly_rejected=named(self.newly_rejected), newly_accepted=named(self.newly_accepted))
 
 
-def simulate(keys: Sequence[Key | None], batches: Iterable[Batch], rules: Rules, measures: MeasuresOf) -> Simulation:
+def simulate(keys: Keys, batches: Iterable[Batch], rules: Rules, measures: MeasuresOf) -> Simulation:
     """Judge recorded decisions again; the batches have scores, may come in any order and are looked at once.
 
     A batch has the worse of the two scores of exposure. Where the better one decides, because the two thresholds
@@ -174,14 +175,14 @@ class Simulator:
     Counts, for each key, what its images would be: a row for each key, a column for each outcome.
     """
 
-    def __init__(self, keys: Sequence[Key | None], rules: Rules, measures: MeasuresOf) -> None:
+    def __init__(self, keys: Keys, rules: Rules, measures: MeasuresOf) -> None:
         self._keys = keys
         self._measures = measures
         self._scorer_version = rules.scorer_version
-        thresholds = [key and rules.thresholds(key.source, key.preset, key.profile) for key in keys] or [None]
+        thresholds = [key and rules.thresholds(key.source, key.preset, key.profile) for key in keys]
         self._by_name = [limits or {} for limits in thresholds]
         self._thresholds = np.array([[limits.get(name, np.nan) for name in LIMITS] for limits in self._by_name])
-        self._was_rejected = np.array([bool(key and key.verdict != "accepted") for key in keys] or [False])
+        self._was_rejected = ~keys.where("verdict", ["accepted"])
         self._counts = np.zeros((len(thresholds), _OUTCOMES), np.int64)
         self._examples: dict[bool, list[Example]] = {False: [], True: []}
 

@@ -9,13 +9,13 @@ back, so that a pass over the log costs a look-up for each image.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.audit.columns import Batch
+from imageguard_daemon.audit.keys import Keys
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import ALPHA, CLEARLY_HIGHER, Finding, Shows, evidence_of
@@ -179,9 +179,9 @@ def bands_of(sizes: Mapping[str, Mapping[int, Sequence[int]]]) -> Bands:
 class SizeCounter:
     """Takes batches with their scores; memory grows with sources and, up to a bound, classes."""
 
-    def __init__(self, keys: Sequence[Key | None]) -> None:
+    def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._by_key = np.zeros(max(len(keys), 1), np.int64)
+        self._by_key = np.zeros(len(keys), np.int64)
         self._groups = {"source": _Groups(keys, "source"), "class": _Groups(keys, "class_name")}
 
     def add(self, batch: Batch) -> None:
@@ -204,28 +204,25 @@ class SizeCounter:
         Looked at are the images judged by one version of the scorer, that which judged most: another one's scores may
         mean other sizes.
         """
-        versions: dict[str, int] = {}
-        for key, images in zip(self._keys, self._by_key.tolist(), strict=False):
-            if key and images:
-                versions[key.scorer_version] = versions.get(key.scorer_version, 0) + images
-        version = max(versions, key=lambda name: (versions[name], name), default="")
+        versions, of_key = self._keys.groups("scorer_version")
+        images = np.bincount(np.maximum(of_key, 0), self._by_key).tolist()
+        counted = [(number, name) for (name,), number in zip(versions, images, strict=False) if number]
+        _, version = max(counted, default=(0, ""))
         return {what: groups.bands(version, self._by_key) for what, groups in self._groups.items()}
 
 
 class _Groups:
     """A histogram for each value that a field of the keys has, apart for each version of the scorer."""
 
-    def __init__(self, keys: Sequence[Key | None], name: str) -> None:
-        numbers: dict[tuple[str, str], int] = {}
-        self._of_key = np.full(max(len(keys), 1), -1, np.int64)
-        group_of = attrgetter(name, "scorer_version")
-        for at, key in enumerate(keys):
-            group = group_of(key) if key else ("", "")
-            if group[0] and (group in numbers or len(numbers) < _MAX_CLASSES):
-                self._of_key[at] = numbers.setdefault(group, len(numbers))
-        self._groups = list(numbers)
-        self._counts = np.zeros(max(len(numbers), 1) * BINS, np.int32)
-        self._newest = np.zeros(max(len(numbers), 1) * BINS, np.int64)
+    def __init__(self, keys: Keys, name: str) -> None:
+        groups, of_key = keys.groups(name, "scorer_version")
+        looked_at = [at for at, (value, _) in enumerate(groups) if value][:_MAX_CLASSES]
+        places = np.full(len(groups) + 1, -1, np.int64)  # one more, for numbers that are not in use
+        places[looked_at] = np.arange(len(looked_at))
+        self._of_key = places[of_key]
+        self._groups = [groups[at] for at in looked_at]
+        self._counts = np.zeros(max(len(looked_at), 1) * BINS, np.int32)
+        self._newest = np.zeros(max(len(looked_at), 1) * BINS, np.int64)
 
     def add(self, keys: _Ints, bins: _Ints, ids: _Ints) -> None:
         of_key = self._of_key[keys]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from imageguard_daemon.audit.aggregation import Cells
-from imageguard_daemon.audit.columns import Key
+from imageguard_daemon.audit.keys import Key, Keys
 from imageguard_daemon.reporting.panel import MAX_SLOTS, Panel, panel_of, panel_of_tallies
 from imageguard_daemon.reporting.tallies import Tally
 
@@ -53,7 +53,7 @@ def cells_in_time(
             rows += [(first + at, len(keys) - 1, number) for at, number in enumerate(numbers_of) if number]
     slots, numbers, images = (np.array([row[at] for row in rows], np.int64) for at in range(3))
     nothing = np.zeros(len(rows), np.int64)
-    return Cells(keys, slots, numbers, images, nothing, nothing, slot_ms)
+    return Cells(Keys.numbered(keys), slots, numbers, images, nothing, nothing, slot_ms)
 
 
 def panel_at_once(groups: Mapping[tuple[str, str], Tally], camera: str = "") -> Panel:

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.audit.columns import Batch
 from imageguard_daemon.audit.counts import RecordedImage, RecordedScores
+from imageguard_daemon.audit.keys import Key, Keys
 from imageguard_daemon.audit.rollups import FLAG_DARK, FLAG_UNREADABLE
 from imageguard_daemon.reporting.simulation import Rules, Simulation, simulate
 
@@ -20,7 +21,7 @@ def simulated(rows: Iterable[RecordedScores], rules: Rules) -> Simulation:
     batches = [_batch(keys, rows[at : at + BATCH]) for at in range(0, len(rows), BATCH)]
     measures = {row.id: json.loads(row.measures) for row in rows}
     images = {row.id: RecordedImage(row.id, "", "", "", row.relative_path, "", "", "", "", "") for row in rows}
-    return simulate(keys, batches, rules, lambda ids: {n: measures[n] for n in ids}).with_paths(images)
+    return simulate(Keys.numbered(keys), batches, rules, lambda ids: {n: measures[n] for n in ids}).with_paths(images)
 
 
 def _key(row: RecordedScores) -> Key:

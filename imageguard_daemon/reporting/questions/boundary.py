@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.audit.columns import Batch
 from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.audit.keys import Key, Keys
 from imageguard_daemon.core.model import EXPOSURE_LIMITS
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import ALPHA, Finding, evidence_of, options_of, selected
@@ -64,9 +65,7 @@ def missed_by_little(boundaries: Sequence[Boundary], settings: "Reporting", burs
     return tuple(Missed(boundary, chance) for boundary, chance in judged if chance < ALPHA)
 
 
-def tried(
-    missed: Sequence[Missed], keys: Sequence[Key | None], batches: Iterable[Batch], measures: MeasuresOf
-) -> tuple[Missed, ...]:
+def tried(missed: Sequence[Missed], keys: Keys, batches: Iterable[Batch], measures: MeasuresOf) -> tuple[Missed, ...]:
     """Judge the images that a lower threshold can change again, as `simulate` does; the batches have scores.
 
     Only the sources that a finding names are tried, and only where it is not known without another look.
@@ -91,7 +90,7 @@ def _is_known(missed: Missed) -> bool:
 class _Trial:
     """One lower threshold for one source."""
 
-    def __init__(self, missed: Missed, keys: Sequence[Key | None], measures: MeasuresOf) -> None:
+    def __init__(self, missed: Missed, keys: Keys, measures: MeasuresOf) -> None:
         self._missed, boundary = missed, missed.boundary
         in_force = Rules({})
 
@@ -102,7 +101,7 @@ class _Trial:
             return key.verdict != "accepted" or limits.get(boundary.name, math.inf) < missed.lowered
 
         self._is_wanted = boundary.name not in EXPOSURE_LIMITS or boundary.rejected <= _MAX_ENDS_READ
-        self.chosen = np.array([self._is_wanted and can_change(key) for key in keys] or [False])
+        self.chosen = np.array([self._is_wanted and can_change(key) for key in keys])
         self._simulator = Simulator(keys, Rules({boundary.name: missed.lowered}), measures)
         self._waiting: list[Batch] = []
 

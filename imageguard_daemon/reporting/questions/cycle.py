@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from imageguard_daemon.audit.keys import distinct
 from imageguard_daemon.reporting.finding import (
     ALPHA,
     Finding,
@@ -94,7 +95,7 @@ def recurring(slots: Slots) -> list[Recurring]:
         ]
     else:
         times = []
-    return [time for time in times if len(np.unique(time.turns[time.slots])) >= _MIN_TURNS]
+    return [time for time in times if len(distinct(time.turns[time.slots])) >= _MIN_TURNS]
 
 
 def _found(seen: Patterns, times: Sequence[Recurring], least: int) -> Iterator[_Found]:

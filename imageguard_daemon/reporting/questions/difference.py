@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from imageguard_daemon.audit.keys import distinct
 from imageguard_daemon.reporting.finding import (
     ALPHA,
     DOUBT,
@@ -199,7 +200,7 @@ def _look_at(group: Different, tally: Tally, seen: Patterns) -> str:
 def _same_source(group: Different, seen: Patterns) -> str | None:
     """Give the source, one of several, that delivers this class alone and no other."""
     groups = seen.panel.groups("source")
-    numbers = np.unique(groups.of_stream[group.streams])
+    numbers = distinct(groups.of_stream[group.streams])
     is_same = len(numbers) == 1 < len(groups) and np.array_equal(groups.of_stream == numbers[0], group.streams)
     return groups.names[int(numbers[0])][0] if is_same else None
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imageguard_daemon.audit.keys import distinct
 from imageguard_daemon.quality.scoring import SCALES
 from imageguard_daemon.reporting.finding import (
     ADVICE,
@@ -147,7 +148,7 @@ def _calibrate(seen: Patterns, **where: str) -> str:
         of = panel.groups(name)
         streams &= of.of_stream == of.names.index((value,))
     rejected = groups.sums(panel.rejected.sum(axis=1) * streams)
-    if len(np.unique(groups.of_stream[streams])) > 1:
+    if len(distinct(groups.of_stream[streams])) > 1:
         where["source"] = groups.names[int(rejected.argmax())][0]
     asked = {option: value for option, value in selected(seen.scope, where).items() if option in _LOGGED}
     return f"`imageguard-daemon calibrate --log ROOT{options_of(asked)}`"

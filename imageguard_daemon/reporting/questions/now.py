@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imageguard_daemon.audit.aggregation import Cells
+from imageguard_daemon.audit.keys import Keys
 from imageguard_daemon.reporting.finding import (
     ALPHA,
     CLEARLY_HIGHER,
@@ -26,7 +27,7 @@ from imageguard_daemon.reporting.finding import (
     group_in_words,
     reason_in_words,
 )
-from imageguard_daemon.reporting.panel import MAX_CELLS, Counts, Groups, Panel, Patterns, panel_of, streams_in
+from imageguard_daemon.reporting.panel import MAX_CELLS, Counts, Groups, Panel, Patterns, number_of_streams, panel_of
 from imageguard_daemon.reporting.questions.change import spoken
 from imageguard_daemon.reporting.scatter import Scatter, own_factors, scatter_of
 from imageguard_daemon.reporting.statistics import chance_of_difference
@@ -268,8 +269,9 @@ def hourly_panel(cells: Cells) -> Panel:
     recent = cells.slots > last - hours
     cells = replace(cells, **{name: getattr(cells, name)[recent] for name in _ARRAYS})
     for left_out in (("host", "preset"), ("class_name",), ("camera",), ("source",)):
-        if len(streams_in(cells)) <= MAX_CELLS // hours:
+        if number_of_streams(cells) <= MAX_CELLS // hours:
             break
-        keys = [key and key._replace(**dict.fromkeys(left_out, "")) for key in cells.keys]
+        nameless = dict.fromkeys(left_out, "")
+        keys = Keys.numbered(key and key._replace(**nameless) for key in cells.keys)
         cells = replace(cells, keys=keys)
     return panel_of(cells, MAX_HOURS)

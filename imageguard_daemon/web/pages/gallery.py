@@ -169,7 +169,7 @@ class Narrowing:
 
     def _known(self, field: str) -> list[str]:
         with self._site.log() as log, open_columns(log) as columns:
-            return sorted({asked_for(getattr(key, field)) for key in columns.keys if key})
+            return sorted({asked_for(name) for name in columns.keys.names(field)})
 
     def _parts(self, filters: Filters) -> list[Part] | None:
         name, selection = filters.score or OVERALL, filters.selection(self._site.now())

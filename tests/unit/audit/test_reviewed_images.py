@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from imageguard_daemon.audit import reviewed_images
-from imageguard_daemon.audit.columns import Batch, Key, open_columns
+from imageguard_daemon.audit.columns import Batch, open_columns
 from imageguard_daemon.audit.counts import Scope
+from imageguard_daemon.audit.keys import Key, Keys
 from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.audit.reviewed_images import census, samples
 from imageguard_daemon.core.model import SCORE_NAMES
@@ -21,7 +22,7 @@ class Given:
     """Columns without a database."""
 
     def __init__(self, keys: list[Key | None], batches: list[Batch]) -> None:
-        self.keys = keys
+        self.keys = Keys.numbered(keys)
         self._batches = batches
 
     def batches(self, _: Scope, *, scores: bool) -> list[Batch]:

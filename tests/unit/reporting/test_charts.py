@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from imageguard_daemon.audit.aggregation import Cells
-from imageguard_daemon.audit.columns import Key
 from imageguard_daemon.audit.counts import Count, Dimension, Scope
+from imageguard_daemon.audit.keys import Key, Keys
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.charts import rate_over_time, rejections_over_time, score_distribution
 from imageguard_daemon.reporting.panel import panel_of
@@ -34,7 +34,7 @@ def test_a_short_report_has_buckets_of_minutes():
     ]
     begin = int(datetime(2025, 3, 1, 7, 35, tzinfo=UTC).timestamp()) // 300
     numbers = [np.array(row, np.int64) for row in ([0, 0, 2], [0, 1, 1], [9, 4, 2], [0, 0, 0], [0, 0, 0])]
-    panel = panel_of(Cells(keys, numbers[0] + begin, *numbers[1:], slot_ms=300_000))
+    panel = panel_of(Cells(Keys.numbered(keys), numbers[0] + begin, *numbers[1:], slot_ms=300_000))
     found = buckets_of(make_report((), Scope(), Facts({EVERYTHING: []}, panel=panel), Reporting()))
     assert [(one.name, one.tally.total, dict(one.tally.reasons)) for one in found] == [
         ("2025-03-01 07:35 to 07:40", 13, {"noisy": 4}),

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imageguard_daemon.audit.columns import Batch, Columns, Key, open_columns
+from imageguard_daemon.audit.columns import Batch, Columns, open_columns
 from imageguard_daemon.audit.counts import Dimension, Scope
+from imageguard_daemon.audit.keys import Key, Keys
 from imageguard_daemon.audit.opening import open_log
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.reporting.query import gather
@@ -34,7 +35,7 @@ def score_stats(
     scores[:, 0] = 30.0
     nothing = np.zeros(len(of_image), np.int64)
     batch = Batch(0, nothing, of_image, nothing.astype(np.uint8), np.arange(1, len(of_image) + 1), scores)
-    score_counter = ScoreCounter(keys)
+    score_counter = ScoreCounter(Keys.numbered(keys))
     counted = np.bincount(batch.keys, minlength=len(keys))
     score_counter.suppose(counted if guess is None else guess)
     score_counter.add(batch)

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from imageguard_daemon.audit.columns import Batch, Key
+from imageguard_daemon.audit.columns import Batch
+from imageguard_daemon.audit.keys import Key, Keys
 from imageguard_daemon.config import Reporting
 from imageguard_daemon.core.model import SCORE_NAMES
 from imageguard_daemon.quality.scoring import SCALES
@@ -121,35 +122,35 @@ def test_a_class_is_told_beside_its_source_only_if_it_has_clearly_more() -> None
     """Thumbnails that lie in one class are told of that class; those that lie in all are told once."""
     keys = [None, _key("web", "lynx"), _key("web", "cat")]
     small, large = np.full(60, 50_400.0), np.full(240, 2e6)
-    counter = SizeCounter(keys)
+    counter = SizeCounter(Keys.numbered(keys))
     counter.add(_batch([1] * 60 + [1] * 40 + [2] * 200, np.concatenate([small, large])))
     told = thumbnails_mixed_in(counter.bands(), Reporting())
     assert [(one.sentence.split()[0], one.subject) for one in told] == [("Source", "web"), ("Class", "lynx")]
-    counter = SizeCounter(keys)
+    counter = SizeCounter(Keys.numbered(keys))
     counter.add(_batch([1, 2] * 150, np.concatenate([small, large])))
     assert [one.subject for one in thumbnails_mixed_in(counter.bands(), Reporting())] == ["web"]
 
 
 def test_scores_of_different_scorers_are_not_mixed() -> None:
     """What one scorer calls 60 points may be another size to another: the one that judged most is looked at."""
-    counter = SizeCounter([None, _key("web", "", "0"), _key("web", "")])
+    counter = SizeCounter(Keys.numbered([None, _key("web", "", "0"), _key("web", "")]))
     counter.add(_batch([1] * 60 + [2] * 240, np.concatenate([np.full(60, 50_400.0), np.full(240, 2e6)])))
     assert thumbnails_mixed_in(counter.bands(), Reporting()) == []
 
 
 def test_the_bands_of_a_log_name_the_newest_images() -> None:
     """What is in the band can be looked at: the ids lead to records with width and height."""
-    counter = SizeCounter([None, _key("web", "")])
+    counter = SizeCounter(Keys.numbered([None, _key("web", "")]))
     counter.add(_batch([1] * 300, np.concatenate([np.full(60, 50_400.0), np.full(240, 2e6)])))
     assert counter.bands()["source"].found["web"].ids == (60,)
 
 
 def test_images_that_could_not_be_measured_have_no_size() -> None:
     """They count nowhere, and an empty log has no bands."""
-    counter = SizeCounter([None, _key("web", "")])
+    counter = SizeCounter(Keys.numbered([None, _key("web", "")]))
     counter.add(_batch([1] * 40, np.full(40, np.nan)))
     assert counter.bands()["source"].found == {}
-    assert SizeCounter([]).bands()["source"].found == {}
+    assert SizeCounter(Keys.numbered([])).bands()["source"].found == {}
 
 
 def test_sizes_that_are_named_are_of_the_number_of_pixels_that_is_told() -> None:
