@@ -131,6 +131,7 @@ class Narrowing:
         self._site = site
         self._names: StaleWhileRevalidate[list[str]] = StaleWhileRevalidate(_NAMES)
         self._counts: StaleWhileRevalidate[list[int]] = StaleWhileRevalidate(_COUNTS)
+        self._looks: SingleFlight[list[Part] | None] = SingleFlight()
 
     def pages(self, render: Renderer) -> APIRouter:
         """Give the routes."""
@@ -146,12 +147,14 @@ class Narrowing:
 
         @router.get("/quarantine/scores")
         @reads(*FILTERS)
-        def scores(request: Request) -> HTMLResponse:
+        async def scores(request: Request) -> HTMLResponse:
             filters = Filters.of(request.query_params)
+            # One thread waits for the counts, whoever asks: fifty of them would take turns with what counts.
+            parts = await self._looks.get(filters, lambda: self._parts(filters))
             is_piece = "hx-request" in request.headers
             template = "scores.html" if is_piece else "scores_page.html"
             score = filters.score or OVERALL
-            return render(request, template, filters=filters, score=score, parts=self._parts(filters))
+            return render(request, template, filters=filters, score=score, parts=parts)
 
         return router
 
