@@ -118,12 +118,12 @@ class _OverflowListener(logging.Handler):
 def watched_folders(observer: InotifyObserver) -> int:
     """Count the folders that an observer watches, as the kernel lists them for its descriptor.
 
-    Which that is, watchdog tells nobody: where it is not found, all inotify watches of this process count.
+    Where that is not found, all inotify watches of this process count.
 
     Raises:
         OSError: the observer has ended.
     """
-    own: int | None = getattr(getattr(observer, "_inotify_fd", None), "_inotify_fd", None)
+    own = _descriptor_of(observer)
     if own is not None:
         return _watches_of(own)
     watches = 0
@@ -131,6 +131,13 @@ def watched_folders(observer: InotifyObserver) -> int:
         with suppress(OSError):
             watches += _watches_of(descriptor)
     return watches
+
+
+def _descriptor_of(observer: InotifyObserver) -> int | None:
+    """Give the descriptor that an observer reads; watchdog tells nobody, and has it elsewhere in version 6."""
+    [emitter] = observer.emitters or [None]
+    holders = (getattr(observer, "_inotify_fd", None), getattr(getattr(emitter, "_inotify", None), "_inotify", None))
+    return next((own for one in holders if (own := getattr(one, "_inotify_fd", None)) is not None), None)
 
 
 def _watches_of(descriptor: int | str) -> int:
