@@ -162,7 +162,7 @@ class ErrorPages:
         """Answer as JSON where a program asked, else as a page. What may pass says when to ask again."""
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers = {**_RETRY_AFTER, **(headers or {})}
-        if request.url.path.startswith("/api/"):
+        if request.scope["path"].startswith("/api/"):
             return JSONResponse({"detail": message}, status, headers)
         page = self._render(
             request, "error.html", status, message=message, title=_TITLES.get(HTTPStatus(status), "Not done")

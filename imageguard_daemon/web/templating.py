@@ -63,7 +63,7 @@ class Renderer:
     def __call__(self, request: Request, template: str, status: Any = 200, **values: Any) -> HTMLResponse:
         """Give an answer with the page."""
         shared: dict[str, Any] = {
-            "path": request.url.path,
+            "path": request.scope["path"],
             "csrf": self._site.csrf,
             "holder": request.scope.get(HOLDER) or "",
             "may_see": request.scope.get(HOLDER) is not None,
