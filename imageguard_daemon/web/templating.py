@@ -1,5 +1,6 @@
 """Pages from templates: every name is escaped, and what is missing in a template is an error."""
 
+import functools
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -34,26 +35,7 @@ class Renderer:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("imageguard_daemon.web"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._environment.filters |= {
-            "percent": percent,
-            "shown": shown,
-            "breakable": breakable,
-            "with_code": with_code,
-            "asked_for": asked_for,
-            "points": points,
-            "number": lambda number: f"{number:,}",
-            "overall": lambda score: f"{rounded(score, ACCEPTED_FROM, 2):.2f}",
-            "moment": lambda text: str(text)[:19].replace("T", " "),
-        }
-        self._environment.globals |= {"static": _addresses(), "version": __version__}
+        self._environment = _environment()
 
     def prepare(self) -> None:
         """Compile all templates, or the first load of each page would take that much longer."""
@@ -72,6 +54,32 @@ class Renderer:
             "pages": [one for one in PAGES if self._site.has_log or one[0] == "/check"],
         }
         return HTMLResponse(self._environment.get_template(template).render({**shared, **values}), status)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """Give what templates are compiled in: once for all applications of a process, as compiling takes longest."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("imageguard_daemon.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {
+        "percent": percent,
+        "shown": shown,
+        "breakable": breakable,
+        "with_code": with_code,
+        "asked_for": asked_for,
+        "points": points,
+        "number": lambda number: f"{number:,}",
+        "overall": lambda score: f"{rounded(score, ACCEPTED_FROM, 2):.2f}",
+        "moment": lambda text: str(text)[:19].replace("T", " "),
+    }
+    made.globals |= {"static": _addresses(), "version": __version__}
+    return made
 
 
 def digest_of(file: Path) -> str:
