@@ -7,6 +7,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.helpers import new_logs
+
 # How long an example takes says what else the machine is doing.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -29,3 +31,10 @@ def _logging_as_it_was():
     yield
     root.handlers[:], root.level = before
     structlog.configure(**configured)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _new_logs():
+    """Thousands of tests begin with a new log; that the migrations make one is tested where this is replaced."""
+    with new_logs.made_at_once():
+        yield
