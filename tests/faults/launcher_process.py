@@ -18,8 +18,8 @@ from pathlib import Path
 NOT_OURS_TO_LOAD = {"migrations", "fleet_migrations", "integrations", "__main__"}
 
 
-def _load_everything() -> None:
-    """Import what a daemon would, so that a fork needs no disk to begin."""
+def load_everything() -> None:
+    """Import what a daemon would, so that a fork needs no disk to begin; its workers are forked too."""
     import imageguard_daemon
     from imageguard_daemon.quality import measurement
 
@@ -31,8 +31,6 @@ def _load_everything() -> None:
         ) and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     measurement.prepare_worker()
-    real = multiprocessing.get_context
-    multiprocessing.get_context = lambda _method=None: real("fork")
     from imageguard_daemon.sandbox import client, processes
 
     client.start_process = processes.start_process = _forked
@@ -133,7 +131,9 @@ def _answer(request: dict) -> dict:
 def serve() -> None:
     """Answer requests until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a test run that is interrupted ends its daemons itself
-    _load_everything()
+    load_everything()
+    real = multiprocessing.get_context
+    multiprocessing.get_context = lambda _method=None: real("fork")
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         print(json.dumps(_answer(json.loads(line))), flush=True)

@@ -1,4 +1,4 @@
-"""Commands in processes that need no half second to start: forked from one that has loaded everything.
+"""Commands in processes that need no half second to start: forked from one that has loaded everything, as workers are.
 
     with Launcher() as launcher: launcher.run("imageguard_daemon", ["report", "ingest"], folder)
 
@@ -39,8 +39,9 @@ class Launcher:
     def __enter__(self) -> Self:
         """Start it; loading takes about a second, in which others may go on."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.helpers.quick_commands"],
+            [sys.executable, "-m", "tests.helpers.quick_commands", "-" * 2000],  # room for what workers are called
             cwd=_ROOT,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},  # as real workers have it
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -50,7 +51,7 @@ class Launcher:
 
     def __exit__(self, *reason: object) -> None:
         """End it."""
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=60)
         self._folder.cleanup()
 
     def run(
@@ -76,13 +77,9 @@ class Launcher:
 
 
 def _serve() -> None:
-    import cv2  # noqa: F401 - what is loaded here, no command has to load
-    import sqlalchemy  # noqa: F401
+    from tests.faults.launcher_process import load_everything
 
-    from imageguard_daemon import config_file, validate  # noqa: F401
-    from imageguard_daemon.audit import queries, writer  # noqa: F401
-    from imageguard_daemon.cli import app  # noqa: F401
-
+    load_everything()  # what is loaded here, no command has to load
     answers = os.fdopen(os.dup(1), "w")  # standard output becomes the command's
     orders = os.fdopen(os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
