@@ -97,7 +97,7 @@ def test_a_back_fill_survives_a_killed_worker_an_interruption_and_a_kill(images,
     family = [process.pid, *_children(process.pid)]
     process.kill()
     process.communicate()
-    wait_until(lambda: not any(_is_alive(pid) for pid in family), "the end of its workers", 20)
+    wait_until(lambda: not any(_is_alive(pid) for pid in family), "the end of its workers")
 
     last = command(*_arguments(images, out), "--format", "json")
     assert last.returncode == 0, last.stderr

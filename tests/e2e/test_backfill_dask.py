@@ -80,8 +80,11 @@ def test_a_worker_of_another_version_is_found_before_anything_is_scored(cluster,
     (tmp_path / "sitecustomize.py").write_text(
         "import imageguard_daemon.quality.version as version\nversion.SCORER_VERSION = '0'\n"
     )
+    (tmp_path / "list.txt").write_text(
+        listed.read_text().splitlines()[1] + "\n"
+    )  # each try before it is there is short
     older = cluster.add_worker(PYTHONPATH=str(tmp_path))
-    arguments = _arguments(listed, tmp_path / "out", "--dask", cluster.address)
+    arguments = _arguments(tmp_path / "list.txt", tmp_path / "out", "--dask", cluster.address)
     try:
         wait_until(lambda: "with scorer 0, and this command" in command(*arguments).stderr, "the older worker")
         refused = command(*arguments)
@@ -89,7 +92,7 @@ def test_a_worker_of_another_version_is_found_before_anything_is_scored(cluster,
         assert refused.stderr.startswith("error: the Dask worker tcp://127.0.0.1:")
     finally:
         older.terminate()
-        older.wait(30)
+        older.wait(60)
         cluster.workers.remove(older)
 
 

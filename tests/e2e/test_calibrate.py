@@ -120,7 +120,7 @@ def test_ctrl_c_ends_it_with_all_its_workers(folders, tmp_path):
     time.sleep(0.2)
     children = _children(process.pid)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, ""), err
     assert "Traceback" not in err
     wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "workers to end")

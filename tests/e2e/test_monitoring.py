@@ -21,7 +21,7 @@ def test_a_daemon_tells_what_it_did(ingest):
     one.put("cat/1.jpg", jpeg(photo()))
 
     def asked(path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
             return answer.read().decode()
 
     def is_counted() -> bool:

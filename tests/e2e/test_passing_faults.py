@@ -88,10 +88,10 @@ def test_a_destination_out_of_order_pauses_its_source_only(
     one.start()
     begin(disk)
     one.put("cat/0.jpg", GOOD)
-    wait_until(lambda: one.events("source paused"), "the pause is told", 30)
+    wait_until(lambda: one.events("source paused"), "the pause is told")
     (one.root / "in2" / "1.jpg").write_bytes(GOOD)
-    wait_until((one.root / "a2" / "1.jpg").exists, "the other source is served", 30)
-    wait_until(lambda: any(s["paused_because"] for s in _status(one)["sources"]), "status tells", 10)
+    wait_until((one.root / "a2" / "1.jpg").exists, "the other source is served")
+    wait_until(lambda: any(s["paused_because"] for s in _status(one)["sources"]), "status tells")
     [paused] = [s for s in _status(one)["sources"] if s["paused_because"]]
     assert words in paused["paused_because"]
     assert paused["next_attempt_at"]
@@ -99,7 +99,7 @@ def test_a_destination_out_of_order_pauses_its_source_only(
     assert (one.inbox / "cat" / "0.jpg").exists()
     end(disk)
     wait_until((disk / "accepted" / "cat" / "0.jpg").exists, "it resumes", RESUMES_WITHIN_SECONDS)
-    wait_until(lambda: one.events("source resumed"), "the resumption is told", 10)
+    wait_until(lambda: one.events("source resumed"), "the resumption is told")
     assert {row["verdict"] for row in one.decisions()} == {"accepted"}
     assert one.stop() == 0
 
@@ -148,7 +148,7 @@ def test_a_missing_permission_is_waited_for(ingest, unprivileged) -> None:
     one.wait_for_decisions(1)
     (one.inbox / "locked.jpg").write_bytes(GOOD)
     (one.inbox / "locked.jpg").chmod(0)
-    wait_until(lambda: _status(one)["failures"], "it is listed", 30)
+    wait_until(lambda: _status(one)["failures"], "it is listed")
     [failure] = _status(one)["failures"]
     assert (failure["relative_path"], failure["given_up"]) == ("locked.jpg", False)
     assert failure["next_attempt_at"]
@@ -166,7 +166,7 @@ def test_a_forbidden_destination_pauses_and_resumes(ingest, unprivileged) -> Non
     unprivileged(one)
     one.accepted.chmod(0o500)
     (one.inbox / "0.jpg").write_bytes(GOOD)
-    wait_until(lambda: one.events("source paused"), "the pause is told", 30)
+    wait_until(lambda: one.events("source paused"), "the pause is told")
     assert "Permission denied" in one.events("source paused")[0]["why"]
     one.accepted.chmod(0o700)
     wait_until(one.decisions, "it resumes", RESUMES_WITHIN_SECONDS)
@@ -183,7 +183,7 @@ def test_a_folder_that_may_not_be_emptied_holds_up_no_other(ingest, unprivileged
     for number in range(20):
         one.put(f"dog/{number}.jpg", GOOD + b"dog%d" % number)
     one.wait_for_decisions(20)
-    wait_until(lambda: len(_status(one)["failures"]) == 20, "they are listed", 60)
+    wait_until(lambda: len(_status(one)["failures"]) == 20, "they are listed")
     assert {failure["error"] for failure in _status(one)["failures"]} == {
         f"files cannot be moved out of {one.inbox / 'cat'}: this account has no write permission there"
     }
@@ -201,11 +201,11 @@ def test_a_given_up_file_that_goes_is_no_longer_listed(ingest) -> None:
     (one.root / "accepted" / "cat").write_text("in the way of a folder")
     one.start()
     path = one.put("cat/0.jpg", GOOD)
-    wait_until(lambda: [f for f in _status(one)["failures"] if f["given_up"]], "it is given up", 30)
+    wait_until(lambda: [f for f in _status(one)["failures"] if f["given_up"]], "it is given up")
     one.put("dog/1.jpg", GOOD)
     one.wait_for_decisions(1)
     path.unlink()
-    wait_until(lambda: not _status(one)["failures"], "it is no longer listed", 30)
+    wait_until(lambda: not _status(one)["failures"], "it is no longer listed")
 
 
 def _status(one: Ingest) -> dict:
@@ -223,7 +223,7 @@ def test_a_reading_error_of_the_disk_is_waited_for(ingest) -> None:
         arguments = [*inject, *COMMAND, "run", "--config", one.config_file]
         one.process = subprocess.Popen([str(word) for word in arguments], stderr=log, stdout=log)
     try:
-        wait_until(lambda: one.events("source paused"), "the pause is told", 60)
+        wait_until(lambda: one.events("source paused"), "the pause is told")
         assert "Input/output error" in one.events("source paused")[0]["why"]
         assert [row["verdict"] for row in one.wait_for_decisions(1)] == ["accepted"]
     finally:

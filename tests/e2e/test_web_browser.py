@@ -92,14 +92,14 @@ def _served(root, *options, port=0, cwd=None):
 
     def answers():
         with suppress(OSError):
-            return urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).status == 200
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=60).status == 200
 
     try:
         wait_until(answers, "the server to answer")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")

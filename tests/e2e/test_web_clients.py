@@ -40,11 +40,11 @@ def _served(tmp_path, patience_seconds):
         yield port
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _status(port, path="/healthz"):
-    asking = closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20))
+    asking = closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60))
     with suppress(OSError, http.client.HTTPException), asking as connection:
         connection.request("GET", path)
         with connection.getresponse() as answer:

@@ -33,7 +33,7 @@ def _served(folder: Path, proxies: list[str]) -> Iterator[tuple[httpx.Client, st
             yield client, token
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _is_there(client: httpx.Client) -> bool:

@@ -22,7 +22,7 @@ def test_pages_come_and_go_with_the_daemon(ingest):
     one = ingest(web={"enabled": True, "port": port})
 
     def answers() -> bool:
-        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
             return f"process {one.process.pid}" in answer.read().decode()
         return False
 

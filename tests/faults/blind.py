@@ -106,7 +106,7 @@ def dead_thread(launcher: Launcher, home: Path) -> Figures:
     wait_until(lambda: "the inotify thread dies" in site.log_file.read_text(), "the thread dies")
     sent.append(put(site.inbox, "cat/1.png", unique("tiny")))
     _expect_decided(figures, site, "a file after the thread's death is decided")
-    wait_until(lambda: site.events("kernel events stopped arriving; watching and walking again"), "it is told", 20)
+    wait_until(lambda: site.events("kernel events stopped arriving; watching and walking again"), "it is told")
     return _finish(figures, daemon, site, sent)
 
 

@@ -43,7 +43,7 @@ def _set(clock: Path, days: int) -> None:
 
 def _wait_for_decisions(site: Site, count: int, figures: Figures, days: int) -> None:
     try:
-        wait_until(lambda: len(site.decisions()) >= count, f"decisions after a jump by {days} days", 30)
+        wait_until(lambda: len(site.decisions()) >= count, f"decisions after a jump by {days} days")
     except AssertionError as error:
         figures.note(f"{error}; {site.last_words()}")
 

@@ -128,7 +128,7 @@ def upload_slowly(launcher: Launcher, home: Path, rounds: int, at_once: int = 10
         figures.rounds += wave
     figures.files = len(files)
     try:
-        wait_until(lambda: not site.waiting(), "every file is judged", 60)
+        wait_until(lambda: not site.waiting(), "every file is judged")
     except AssertionError as error:
         figures.note(f"stranded: {error}: {site.waiting()[:5]}")
     if daemon.stop() != 0:

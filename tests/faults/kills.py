@@ -53,7 +53,7 @@ def _calls_of_one_filing(launcher: Launcher, site: Site) -> list[tuple[str, int]
     output = site.home / "trace"
     tracer = tracing.trace_from_start(daemon, "-e", f"trace={','.join(EFFECTS)}", output=output)
     assert daemon.wait() == 0, site.last_words()
-    tracer.wait(20)
+    tracer.wait(60)
     counts = tracing.count_calls(output)
     return [(call, number) for call in EFFECTS for number in range(1, counts[call] + 1)]
 
@@ -71,7 +71,7 @@ def _kill_once(launcher: Launcher, site: Site, figures: Figures, call: str, numb
         daemon, "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"
     )
     code = daemon.wait()
-    tracer.wait(20)
+    tracer.wait(60)
     daemon.kill()
     figures.rounds += 1
     figures.files += len(files)

@@ -61,13 +61,13 @@ class Daemon:
         """
         self.send(signal.SIGSTOP)
         allowed = "TtZX" if at_rest else "TtZXD"
-        wait_until(lambda: set(thread_states(self.pid)) <= set(allowed), "the threads of the daemon stop", 20)
+        wait_until(lambda: set(thread_states(self.pid)) <= set(allowed), "the threads of the daemon stop")
 
     def kill(self) -> None:
         """End it as a power failure would, and wait until its workers are gone too."""
         self.send(signal.SIGKILL)
         self.wait()
-        wait_until(lambda: not self.members(), "the workers end with their daemon", 20)
+        wait_until(lambda: not self.members(), "the workers end with their daemon")
 
     def stop(self) -> int | None:
         """Ask it to stop and give the exit code; one that does not stop is killed, and the code is None."""

@@ -36,7 +36,7 @@ def equal_names(launcher: Launcher, home: Path, files: int, *, refuse_renames: b
     if daemon.stop() != 0:
         figures.note(f"did not stop well: {site.last_words()}")
     if tracer is not None:
-        tracer.wait(20)
+        tracer.wait(60)
     figures.judge("equal names", site, sent)
     return figures
 
@@ -86,8 +86,8 @@ def destinations_in_the_way(launcher: Launcher, home: Path) -> Figures:
     sent = [put(site.inbox, f"cat/{name}.png", unique("tiny")) for name in ("folder", "link", "dangling", "free")]
     behind_link = put(site.inbox, "dog/target.png", unique("tiny"))
     daemon = launcher.start_and_wait(site)
-    wait_until(lambda: len(site.decisions()) >= len(sent), "the files with free names nearby are filed", 30)
-    wait_until(lambda: site.events("left in the inbox") or site.events("source paused"), "the link is told", 30)
+    wait_until(lambda: len(site.decisions()) >= len(sent), "the files with free names nearby are filed")
+    wait_until(lambda: site.events("left in the inbox") or site.events("source paused"), "the link is told")
     if daemon.stop() != 0:
         figures.note(f"did not stop well: {site.last_words()}")
     figures.files = len(sent) + 1

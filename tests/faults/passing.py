@@ -81,7 +81,7 @@ def no_permission(site: Site, _daemon: Daemon) -> Iterator[None]:
 @contextmanager
 def locked_log(site: Site, _daemon: Daemon) -> Iterator[None]:
     """Hold the database as an endless transaction of somebody else does."""
-    blocker = sqlite3.connect(site.database, isolation_level=None, timeout=10)
+    blocker = sqlite3.connect(site.database, isolation_level=None, timeout=60)
     blocker.execute("BEGIN EXCLUSIVE")
     try:
         yield
@@ -147,7 +147,7 @@ def _pass_by(launcher: Launcher, site: Site, cause: str, figures: Figures) -> Fi
     with CAUSES[cause](site, daemon):
         sent += [put(site.inbox, f"cat/{number}.jpg", unique("good")) for number in range(3)]
         if cause not in QUIET:
-            wait_until(lambda: _told(site), f"the log tells of {cause}", 30)
+            wait_until(lambda: _told(site), f"the log tells of {cause}")
         if len(site.decisions()) > 1:
             figures.note("filed in spite of the fault")
     try:
@@ -178,8 +178,8 @@ def failed_fsync(launcher: Launcher, home: Path) -> Figures:
     wait_until(site.decisions, "the first file is filed")
     tracer = tracing.trace(daemon, "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=1")
     sent.append(put(site.inbox, "cat/after.jpg", unique("good")))
-    code = daemon.wait(30)
-    tracer.wait(20)
+    code = daemon.wait(60)
+    tracer.wait(60)
     if code != os.EX_IOERR:
         figures.note(f"ended with {code} instead of {os.EX_IOERR}: {site.last_words()}")
     if "nothing more is moved" not in site.last_words():

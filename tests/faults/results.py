@@ -137,7 +137,7 @@ def _calls_of(launcher: Launcher, site: Site, arguments: list[str]) -> list[tupl
     output = site.home / "trace"
     tracer = tracing.trace_from_start(command, "-e", f"trace={','.join(EFFECTS)}", output=output)
     assert command.wait() == 0, site.log_file.read_text()[-2000:]
-    tracer.wait(20)
+    tracer.wait(60)
     counts = tracing.count_calls(output)
     return [(call, number) for call in EFFECTS for number in range(1, counts[call] + 1)]
 
@@ -148,7 +148,7 @@ def _kill(launcher: Launcher, site: Site, arguments: list[str], call: str, numbe
     inject = f"inject={call}:signal=SIGKILL:when={number}"
     tracer = tracing.trace_from_start(command, "-e", f"trace={call}", "-e", inject)
     code = command.wait()
-    tracer.wait(20)
+    tracer.wait(60)
     command.kill()
     return code == -signal.SIGKILL
 

@@ -48,7 +48,7 @@ def _calls_of_one(launcher: Launcher, site: Site, action: str) -> list[tuple[str
     output = site.home / "trace"
     tracer = tracing.trace_from_start(command, "-e", f"trace={','.join(EFFECTS)}", output=output)
     assert command.wait() == 0, site.last_words()
-    tracer.wait(20)
+    tracer.wait(60)
     counts = tracing.count_calls(output)
     return [(call, number) for call in EFFECTS for number in range(1, counts[call] + 1)]
 
@@ -93,7 +93,7 @@ def _kill_once(launcher: Launcher, site: Site, figures: Figures, action: str, po
         command, "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"
     )
     code = command.wait()
-    tracer.wait(20)
+    tracer.wait(60)
     command.kill()
     figures.rounds += 1
     figures.files += len(contents)

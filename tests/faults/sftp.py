@@ -29,7 +29,7 @@ class Client:
     def __exit__(self, *_exception: object) -> None:
         self._server.stdin.close()
         self._server.stdout.close()
-        self._server.wait(10)
+        self._server.wait(60)
 
     def open(self, path: Path, *, resume: bool) -> bytes:
         """Open a remote file for writing, from its beginning or to go on."""

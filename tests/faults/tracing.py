@@ -35,7 +35,7 @@ def trace_from_start(daemon: Daemon, *options: str, output: Path | str = "/dev/n
 def detach(tracer: subprocess.Popen[bytes]) -> None:
     """End a trace; the daemon goes on."""
     tracer.terminate()
-    tracer.wait(20)
+    tracer.wait(60)
 
 
 def count_calls(output: Path) -> collections.Counter[str]:

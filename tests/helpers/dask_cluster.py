@@ -37,7 +37,7 @@ class DaskCluster:
         for process in [*self.workers, self.scheduler]:
             for pid in [*children(process.pid), process.pid]:
                 _kill(pid)
-            process.wait(30)
+            process.wait(60)
 
     def add_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start another worker."""

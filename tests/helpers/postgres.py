@@ -82,7 +82,7 @@ class Server:
             start_new_session=True,
             **_account(),
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not self._answers():
             assert time.monotonic() < deadline, "PostgreSQL does not start"
             assert self._process.poll() is None, "PostgreSQL has ended"

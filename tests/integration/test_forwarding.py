@@ -334,7 +334,7 @@ def test_a_server_that_falls_silent_after_the_greeting_costs_a_bounded_time(log:
         address = FleetAddress(f"postgresql://a@127.0.0.1:{listening.getsockname()[1]}/x?sslmode=disable", "", 1.0)
         with pytest.raises(StalledError):
             Forwarder(log, address, Sender("one", log)).step()
-        server.join(30)
+        server.join(60)
         assert not server.is_alive()
 
 

@@ -15,7 +15,7 @@ from tests.e2e.daemon_process import wait_until
 from tests.faults.requirements import SFTP_SERVER, need, need_root, need_tools
 
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-END_SECONDS = 20
+END_SECONDS = 60
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from imageguard_daemon.cli import options
 from imageguard_daemon.core.model import THRESHOLD_NAMES
 
 PROGRAMS = Path(sys.executable).parent
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 SHELLS = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], 'eval "$({show})"'),
     "zsh": (["zsh", "-f", "-i"], 'autoload -Uz compinit && compinit -u && eval "$({show})"'),

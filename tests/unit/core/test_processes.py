@@ -11,7 +11,7 @@ import pytest
 from imageguard_daemon.core.backoff import Backoff
 from imageguard_daemon.core.processes import ChildProcess, Restarts
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 RESTARTS = Restarts(Backoff(5.0, 5.0))
 PARENT = """
 import subprocess, sys

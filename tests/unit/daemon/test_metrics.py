@@ -70,7 +70,7 @@ def server(metrics):
 
 
 def _get(server, path):
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode(), dict(answer.headers)
@@ -160,7 +160,7 @@ def test_answers_have_their_status(server, metrics):
 def test_silent_clients_cost_neither_threads_nor_the_daemon(server):
     """However many connect and say nothing, there are never more than a few threads."""
     before = threading.active_count()
-    silent = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(3 * REQUESTS_AT_ONCE)]
+    silent = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(3 * REQUESTS_AT_ONCE)]
     refused = [one for one in silent[REQUESTS_AT_ONCE:] if one.recv(1) == b""]
     assert len(refused) == 2 * REQUESTS_AT_ONCE
     assert threading.active_count() <= before + REQUESTS_AT_ONCE

@@ -25,7 +25,7 @@ def page():
 
 
 def _end(one):
-    one._child._process.wait(30)
+    one._child._process.wait(60)
 
 
 def test_without_a_command_there_is_none():

@@ -70,7 +70,7 @@ def test_an_upload_that_begins_during_the_move_is_not_lost(
     def sync_while_the_uploader_waits(descriptor: int, _what: str) -> None:
         if not uploader.ident:
             uploader.start()
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not writer_waits(descriptor) and time.monotonic() < deadline:
                 time.sleep(0.001)
 

@@ -222,7 +222,7 @@ def test_a_decoder_ends_with_its_worker(tmp_path):
     decoder = int(worker.stdout.readline())
     ended = os.pidfd_open(decoder)
     worker.kill()
-    worker.wait(20)
+    worker.wait(60)
     worker.stdout.close()
     assert select.select([ended], [], [], 20)[0], "it runs on"
     os.close(ended)
