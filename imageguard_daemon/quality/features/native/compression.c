@@ -36,8 +36,21 @@ static void prepare(void)
     is_ready = 1;
 }
 
-/* Not 0 when one of the eight bytes is. */
-static inline uint64_t has_zero(uint64_t bytes) { return (bytes - 0x0101010101010101u) & ~bytes & 0x8080808080808080u; }
+/* Whether a block has pixels that are black or white. */
+static inline int is_clipped(const uint8_t *start, ptrdiff_t next)
+{
+    typedef uint64_t Two __attribute__((vector_size(16)));
+    typedef uint8_t Rows __attribute__((vector_size(16)));
+    Rows found = {0};
+    for (int y = 0; y < SIDE; y += 2) {
+        uint64_t upper, lower;
+        memcpy(&upper, start + y * next, sizeof upper), memcpy(&lower, start + (y + 1) * next, sizeof lower);
+        Two both = {upper, lower};
+        found |= (Rows)((Rows)both + 1 <= 1); /* 255 and 1 more are 0 */
+    }
+    Two any = (Two)found;
+    return (any[0] | any[1]) != 0;
+}
 
 /* Halves of the cosines of sixteenths of half a turn. */
 static const float C1 = 0.490392640f, C2 = 0.461939766f, C3 = 0.415734806f, C4 = 0.353553391f, C5 = 0.277785117f, C6 = 0.191341716f,
@@ -64,14 +77,12 @@ static inline __attribute__((always_inline)) void transform_columns(Eight rows[S
 static inline __attribute__((always_inline)) int sizes_up_to(int wanted, const uint8_t *start, ptrdiff_t next, int is_turned, float *sizes)
 {
     Eight rows[SIDE];
-    uint64_t clipped = 0;
+    if (is_clipped(start, next)) return 0;
     for (int y = 0; y < SIDE; y++) {
         uint64_t levels;
         memcpy(&levels, start + y * next, sizeof levels);
-        clipped |= has_zero(levels) | has_zero(~levels);
         to_numbers(levels, rows + y);
     }
-    if (clipped) return 0;
     if (is_turned) transpose(rows);
     transform_columns(rows, wanted);
     transpose(rows);
@@ -138,28 +149,53 @@ static void count_levels(const float *sizes, void *into)
 {
     Counts *counts = into;
     int32_t levels[LOW * SIDE];
-    for (int i = 0; i < LOW * SIDE; i++) levels[i] = (int32_t)lower(sizes[i] + HALF, LARGEST - 1);
+    for (int i = 0; i < LOW * SIDE; i++) levels[i] = (int32_t)(sizes[i] + HALF);
+    for (int i = 0; i < LOW * SIDE; i++) levels[i] = levels[i] < LARGEST - 1 ? levels[i] : LARGEST - 1;
     __asm__("" : "+m"(levels)); /* by way of memory: compilers take each out of its vector, with three times the work */
     for (int c = 0; c < COEFFICIENTS; c++) counts->of_level[c][levels[ZIGZAG[c + 1]]]++;
 }
 
-/* The sum of products of numbers `from` one on up to `end`, in whole thirty-seconds; four sums, so that none waits for another. */
-static float product_of(const float *a, const float *b, int from, int end)
+enum { GROUP = 32, GROUPS = LARGEST / GROUP };
+
+/* Levels as floating point, and which groups of them occur at all: of high ones most do not. Gives how many groups do. */
+static int levels_seen(const int32_t *counts, float *of_level, int *groups)
+{
+    int found = 0;
+    for (int group = 0; group < GROUPS; group++) {
+        int32_t any = 0;
+        for (int i = group * GROUP; i < (group + 1) * GROUP; i++) any |= counts[i], of_level[i] = (float)counts[i];
+        if (any) groups[found++] = group;
+    }
+    return found;
+}
+
+/* The sum of products of numbers in these groups; four sums, so that none waits for another. */
+static float product_of(const float *a, const float *b, const int *groups, int count)
 {
     Eight sums[4] = {{0}}, left, right;
-    for (int i = from / 32 * 32; i < end; i += 32)
+    for (int i = 0; i < count; i++)
         for (int k = 0; k < 4; k++) {
-            memcpy(&left, a + i + 8 * k, sizeof left), memcpy(&right, b + i + 8 * k, sizeof right);
+            int at = groups[i] * GROUP + 8 * k;
+            memcpy(&left, a + at, sizeof left), memcpy(&right, b + at, sizeof right);
             sums[k] += left * right;
         }
     return sum_of((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
-static int is_empty(const int32_t *counts)
+/* Add to each quality's fit and evidence what one coefficient says of it: only levels that are not rounded to 0. */
+static void add_evidence(const int32_t *counts, const int *steps, float *fits, float *evidence)
 {
-    int32_t any = 0;
-    for (int i = 0; i < 32; i++) any |= counts[i];
-    return !any;
+    float of_level[LARGEST], fit = 0;
+    int groups[GROUPS], count = levels_seen(counts, of_level, groups), first = 0, last = 0;
+    int32_t below[LONGEST_STEP / 2 + 2] = {0}, all = 0;
+    for (int level = 0; level < LARGEST; level++) all += counts[level];
+    for (int level = 0; level <= LONGEST_STEP / 2; level++) below[level + 1] = below[level] + counts[level];
+    for (int q = QUALITIES - 1; q >= 0; q--) { /* from short steps to long ones; neighbouring qualities often share one */
+        int lowest = steps[q] / 2 + 1;
+        while (first < count && (groups[first] + 1) * GROUP <= lowest) first++;
+        if (steps[q] != last) last = steps[q], fit = product_of(of_level, cosines[last], groups + first, count - first);
+        fits[q] += fit, evidence[q] += (float)(all - below[lowest]);
+    }
 }
 
 typedef struct {
@@ -172,20 +208,7 @@ static Fit best_fit(Grey grey, Counts *counts)
     float sums[QUALITIES] = {0}, fits[QUALITIES], evidence[QUALITIES] = {0}, best = -INFINITY;
     memset(counts, 0, sizeof *counts);
     each_block(grey, MAX_BLOCKS, low_sizes_of, count_levels, counts);
-    for (int c = 0; c < COEFFICIENTS; c++) {
-        float of_level[LARGEST + 1];
-        int levels = LARGEST;
-        while (levels > 32 && is_empty(counts->of_level[c] + levels - 32)) levels -= 32;
-        for (int level = 0; level < levels; level++) of_level[level] = (float)counts->of_level[c][level];
-        float fit = 0;
-        for (int q = 0, last = 0; q < QUALITIES; q++) { /* neighbouring qualities often share a step */
-            if (steps[c][q] != last) last = steps[c][q], fit = product_of(of_level, cosines[last], last / 2 + 1, levels);
-            sums[q] += fit;
-        }
-        of_level[levels] = 0;
-        for (int level = levels - 1; level >= 0; level--) of_level[level] += of_level[level + 1];
-        for (int q = 0; q < QUALITIES; q++) evidence[q] += of_level[smaller(steps[c][q] / 2 + 1, levels)];
-    }
+    for (int c = 0; c < COEFFICIENTS; c++) add_evidence(counts->of_level[c], steps[c], sums, evidence);
     for (int q = 0; q < QUALITIES; q++) {
         fits[q] = sums[q] / higher(evidence[q], FEWEST);
         best = higher(best, fits[q]);
@@ -205,23 +228,23 @@ typedef struct {
 
 static void add_to_spectrum(const float *sizes, void *into)
 {
+    typedef uint64_t Four __attribute__((vector_size(32)));
     Spectrum *spectrum = into;
     Eight size;
-    EightPlaces heard = {0};
-    int32_t loud[SIDE], is_loud = 0;
+    EightPlaces heard = {0}, is_busy = {0};
     float low = 0;
     for (int i = 1; i < 6; i++) low += sizes[ZIGZAG[i]];
+    is_busy -= low > 8; /* in place of a branch that no processor could foresee */
     for (int k = 0; k < SIDE; k++) {
         memcpy(&size, sizes + k * SIDE, sizeof size);
         if (k == 0) size[0] = 0; /* the mean, which is no detail */
+        EightPlaces is_silent = size < SILENT;
         spectrum->power[k] += size * size;
-        spectrum->silent[k] -= size < SILENT;
-        if (low > 8) spectrum->silent_busy[k] -= size < SILENT;
+        spectrum->silent[k] -= is_silent, spectrum->silent_busy[k] -= is_silent & is_busy;
         heard |= size >= ONE;
     }
-    memcpy(loud, &heard, sizeof loud);
-    for (int i = 0; i < SIDE; i++) is_loud |= loud[i];
-    spectrum->blocks++, spectrum->busy += low > 8, spectrum->still += !is_loud;
+    Four any = (Four)heard;
+    spectrum->blocks++, spectrum->busy += low > 8, spectrum->still += !(any[0] | any[1] | any[2] | any[3]);
 }
 
 /* Four bands' energies, how often each is silent where there is detail, and the share of blocks with none. */
@@ -251,20 +274,50 @@ static Grey middle_of(Grey grey, ptrdiff_t top, ptrdiff_t left)
     return part;
 }
 
-/* Count the places where two rows differ by nothing, and by no more than 2. */
-static void count_small(const uint8_t *a, const uint8_t *b, ptrdiff_t width, ptrdiff_t *unchanged, ptrdiff_t *little)
+/* Places where neighbours differ by nothing, and by no more than 2: as many as have been added up, and some in bytes. */
+typedef struct {
+    ptrdiff_t unchanged, little;
+    Levels equal, near;
+    int steps; /* that the bytes have taken, of 255 that they can */
+} Small;
+
+static void empty_bytes(Small *small)
 {
-    for (ptrdiff_t first = 0; first < width; first += 255 * 32) {
-        Levels equal = {0}, near = {0}, left, right;
-        ptrdiff_t x = first;
-        for (; x + 32 <= smaller(width, first + 255 * 32); x += 32) {
-            memcpy(&left, a + x, sizeof left), memcpy(&right, b + x, sizeof right);
-            Levels is_more = (Levels)(left > right), change = ((left - right) & is_more) | ((right - left) & ~is_more);
-            equal -= (Levels)(change == 0), near -= (Levels)(change <= 2);
-        }
-        for (int i = 0; i < 32; i++) *unchanged += equal[i], *little += near[i];
-        for (; x < smaller(width, first + 255 * 32); x++) *unchanged += a[x] == b[x], *little += abs(a[x] - b[x]) <= 2;
+    for (int i = 0; i < (int)sizeof(Levels); i++) small->unchanged += small->equal[i], small->little += small->near[i];
+    small->equal = small->near = (Levels){0}, small->steps = 0;
+}
+
+/* Count such places of two rows, which are not much longer than SAMPLE. */
+static void count_small(const uint8_t *a, const uint8_t *b, ptrdiff_t width, Small *small)
+{
+    enum { AT_ONCE = sizeof(Levels), MOST = SAMPLE / AT_ONCE + 1 };
+    ptrdiff_t x = 0;
+    if (small->steps + MOST > 255) empty_bytes(small);
+    for (; x + AT_ONCE <= width; x += AT_ONCE, small->steps++) {
+        Levels left, right;
+        memcpy(&left, a + x, sizeof left), memcpy(&right, b + x, sizeof right);
+        Levels change = apart(left, right);
+        small->equal -= (Levels)(change == 0), small->near -= (Levels)(change <= 2);
     }
+    for (; x < width; x++) small->unchanged += a[x] == b[x], small->little += abs(a[x] - b[x]) <= 2;
+}
+
+/* Count them among the neighbours of rows, wherever these lie in memory. */
+static Small small_changes(Grey middle)
+{
+    Small small = {0};
+    if (is_turned(middle))
+        for (ptrdiff_t x = 0; x + 1 < middle.width; x++) {
+            const uint8_t *column = lowest_address((Grey){middle.start + x * middle.right, middle.height, 1, middle.down, 0});
+            count_small(column, column + middle.right, middle.height, &small);
+        }
+    else
+        for (ptrdiff_t y = 0; y < middle.height; y++) {
+            const uint8_t *row = lowest_address((Grey){middle.start + y * middle.down, 1, middle.width, 0, middle.right});
+            count_small(row, row + 1, middle.width - 1, &small);
+        }
+    empty_bytes(&small);
+    return small;
 }
 
 int compression_features(Grey native, ptrdiff_t row, ptrdiff_t column, double *fit, float *found)
@@ -284,18 +337,9 @@ int compression_features(Grey native, ptrdiff_t row, ptrdiff_t column, double *f
     middle = middle_of(native, row, column);
     describe(middle, found, found + 4 * BANDS);
     describe(part_of(middle, 4, 4), found + 2 * BANDS, found + 4 * BANDS + 1);
-    ptrdiff_t unchanged = 0, little = 0, pairs = middle.height * (middle.width - 1);
-    if (is_turned(middle))
-        for (ptrdiff_t x = 0; x + 1 < middle.width; x++) {
-            const uint8_t *column = lowest_address((Grey){middle.start + x * middle.right, middle.height, 1, middle.down, 0});
-            count_small(column, column + middle.right, middle.height, &unchanged, &little);
-        }
-    else
-        for (ptrdiff_t y = 0; y < middle.height; y++) {
-            const uint8_t *row = lowest_address((Grey){middle.start + y * middle.down, 1, middle.width, 0, middle.right});
-            count_small(row, row + 1, middle.width - 1, &unchanged, &little);
-        }
-    found[4 * BANDS + 2] = (float)unchanged / (float)pairs;
-    found[4 * BANDS + 3] = (float)little / (float)pairs;
+    Small small = small_changes(middle);
+    float pairs = (float)(middle.height * (middle.width - 1));
+    found[4 * BANDS + 2] = (float)small.unchanged / pairs;
+    found[4 * BANDS + 3] = (float)small.little / pairs;
     return 0;
 }

@@ -8,29 +8,51 @@ static const double NO_RHYTHM = 1e-3; /* less is rounding */
 /* Filled at first use, while Python's lock is held. */
 static int is_ready;
 static double cosine[BINS], sine[BINS]; /* those that steps of `half` need begin at `half` */
+static float single_cosine[LONGEST], single_sine[LONGEST];
 
 static void prepare(void)
 {
     if (is_ready) return;
     for (int half = 1; half < BINS; half *= 2)
         for (int k = 0; k < half; k++) cosine[half + k] = cos(PI * k / half), sine[half + k] = -sin(PI * k / half);
+    for (int k = 0; k < LONGEST; k++) single_cosine[k] = (float)cosine[k], single_sine[k] = (float)sine[k];
     is_ready = 1;
 }
 
-/* Cooley and Tukey's transform of four signals at once, one in each place of the vectors, of a power of two places, in
- * reversed order before. */
-static void fourier_of_four(Four *real, Four *imaginary, int size)
-{
-    for (int half = 1; half < size; half *= 2)
-        for (int start = 0; start < size; start += 2 * half)
-            for (int k = 0; k < half; k++) {
-                double c = cosine[half + k], s = sine[half + k];
-                Four *low = real + start + k, *low_i = imaginary + start + k, *high = low + half, *high_i = low_i + half;
-                Four x = *high * c - *high_i * s, y = *high * s + *high_i * c;
-                *high = *low - x, *high_i = *low_i - y;
-                *low += x, *low_i += y;
-            }
-}
+/* One step of Cooley and Tukey's transform for two places, of any kind of vector: it changes all four. */
+#define COMBINE(low, low_i, high, high_i, c, s)                          \
+    do {                                                                 \
+        x = high * c - high_i * s, y = high * s + high_i * c;            \
+        high = low - x, high_i = low_i - y, low += x, low_i += y;        \
+    } while (0)
+
+/* The transform of as many signals at once as a vector has places, of a power of two numbers in reversed order before.
+ * Two steps are taken at a time, so that the numbers between them stay in registers. */
+#define TRANSFORM(Vector, real, imaginary, size, cosine, sine)                                                              \
+    do {                                                                                                                    \
+        Vector x, y;                                                                                                        \
+        int half = 1;                                                                                                       \
+        if (__builtin_ctz((unsigned)size) % 2) {                                                                            \
+            for (int k = 0; k < size; k += 2)                                                                               \
+                COMBINE(real[k], imaginary[k], real[k + 1], imaginary[k + 1], cosine[1], sine[1]);                          \
+            half = 2;                                                                                                       \
+        }                                                                                                                   \
+        for (; half < size; half *= 4)                                                                                      \
+            for (int start = 0; start < size; start += 4 * half)                                                            \
+                for (int k = 0; k < half; k++) {                                                                            \
+                    Vector *re = real + start + k, *im = imaginary + start + k;                                             \
+                    Vector a = re[0], b = re[half], c = re[2 * half], d = re[3 * half];                                     \
+                    Vector e = im[0], f = im[half], g = im[2 * half], h = im[3 * half];                                     \
+                    COMBINE(a, e, b, f, cosine[half + k], sine[half + k]);                                                  \
+                    COMBINE(c, g, d, h, cosine[half + k], sine[half + k]);                                                  \
+                    COMBINE(a, e, c, g, cosine[2 * half + k], sine[2 * half + k]);                                          \
+                    COMBINE(b, f, d, h, cosine[3 * half + k], sine[3 * half + k]);                                          \
+                    re[0] = a, re[half] = b, re[2 * half] = c, re[3 * half] = d;                                            \
+                    im[0] = e, im[half] = f, im[2 * half] = g, im[3 * half] = h;                                            \
+                }                                                                                                           \
+    } while (0)
+
+static void fourier_of_four(Four *real, Four *imaginary, int size) { TRANSFORM(Four, real, imaginary, size, cosine, sine); }
 
 /* Turn so many places of a signal, the first of each four signals by nothing and the others by a bin more each, for the
  * bins from `bin` on, into the order that the transform wants. */
@@ -102,21 +124,28 @@ static inline __attribute__((always_inline)) void add_differences(const uint8_t 
     }
 }
 
-/* Differences of so many lines, 16 columns wide. Where fewer than 24 px are left of a line, they are copied first. */
+/* Differences of so many lines, 16 columns wide. Of those at the end of lines some are with px of the next line, which are
+ * not within it and not asked for; of the last lines, whose memory ends, copies are read. */
 static inline __attribute__((always_inline)) Differences differences_of(const uint8_t *start, ptrdiff_t next, ptrdiff_t lines,
-                                                                        ptrdiff_t left, const Sixteen *within)
+                                                                        const uint8_t *end, const Sixteen *within)
 {
     Differences sums = {.change = {0}};
     uint8_t copy[WIDE + REACH] = {0};
     for (ptrdiff_t y = 0; y < lines; y++, start += next)
         if (!within) __builtin_prefetch(start + 64), add_differences(start, NULL, &sums);
-        else memcpy(copy, start, (size_t)left), add_differences(copy, within, &sums);
+        else if (end - start >= WIDE + REACH) add_differences(start, within, &sums);
+        else memcpy(copy, start, (size_t)(end - start)), add_differences(copy, within, &sums);
     return sums;
 }
 
 static void add_sizes(Sixteen sizes, int32_t *sums)
 {
-    for (int k = 0; k < WIDE; k++) sums[k] += (uint16_t)sizes[k];
+    typedef uint16_t Unsigned __attribute__((vector_size(32)));
+    typedef int32_t Wide __attribute__((vector_size(64)));
+    Wide before;
+    memcpy(&before, sums, sizeof before);
+    before += __builtin_convertvector((Unsigned)sizes, Wide);
+    memcpy(sums, &before, sizeof before);
 }
 
 /* Add up the sizes of first, second and third differences, each for `room` places, and the squares of those over 1, 2, 4
@@ -128,15 +157,15 @@ static void sum_changes(Grey lines, ptrdiff_t room, int32_t *sums, int64_t squar
     memset(sums, 0, (size_t)(3 * room) * sizeof *sums);
     for (ptrdiff_t first = 0; first < lines.height; first += FITTING)
         for (ptrdiff_t x = 0; x < lines.width; x += WIDE) {
-            const uint8_t *start = lines.start + first * lines.width + x;
+            const uint8_t *start = lines.start + first * lines.width + x, *end = lines.start + lines.height * lines.width;
             ptrdiff_t count = smaller(FITTING, lines.height - first), left = lines.width - x;
             Differences found;
-            if (left >= WIDE + REACH) found = differences_of(start, lines.width, count, left, NULL);
+            if (left >= WIDE + REACH) found = differences_of(start, lines.width, count, end, NULL);
             else {
                 Sixteen within[REACHES];
                 for (int i = 0; i < REACHES; i++)
                     for (int k = 0; k < WIDE; k++) within[i][k] = k + (1 << i) < left ? -1 : 0;
-                found = differences_of(start, lines.width, count, left, within);
+                found = differences_of(start, lines.width, count, end, within);
             }
             add_sizes(found.change, sums + x), add_sizes(found.bend, sums + room + x), add_sizes(found.step, sums + 2 * room + x);
             for (int i = 0; i < REACHES; i++) squares[i] += total(found.squares[i]);
@@ -217,18 +246,9 @@ static void fineness(Grey lines, const int64_t squares[REACHES], double *near, d
     *near = log(powers[0] / powers[2]), *far = log(powers[1] / powers[3]);
 }
 
-/* The same of eight signals at once, one in each place of the vectors, from single precision and in reversed order. */
 static void fourier_of_eight(Eight *real, Eight *imaginary, int size)
 {
-    for (int half = 1; half < size; half *= 2)
-        for (int start = 0; start < size; start += 2 * half)
-            for (int k = 0; k < half; k++) {
-                float c = (float)cosine[half + k], s = (float)sine[half + k];
-                Eight *low = real + start + k, *low_i = imaginary + start + k, *high = low + half, *high_i = low_i + half;
-                Eight x = *high * c - *high_i * s, y = *high * s + *high_i * c;
-                *high = *low - x, *high_i = *low_i - y;
-                *low += x, *low_i += y;
-            }
+    TRANSFORM(Eight, real, imaginary, size, single_cosine, single_sine);
 }
 
 static void add_power(const Eight *real, const Eight *imaginary, int length, Eight *power)
