@@ -360,5 +360,5 @@ def _harm(table: Sequence[int]) -> float:
     def lost(step: int, spread: int) -> float:
         return spread**2 * step**2 / (step**2 + 12 * spread**2)
 
-    # From the second coefficient on: the first is the mean of a block, and its steps are no lost detail.
+    # From the second coefficient on: the first is the mean of a block, and its steps lose no detail.
     return sum(lost(step, spread) for step, spread in zip(table[1:], _SPREAD, strict=True)) or 1e-9
