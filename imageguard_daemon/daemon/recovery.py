@@ -222,11 +222,10 @@ class _Settling:
 
     def _keep_undeleted(self) -> _Settled:
         path, intent = self._today.source_path, self._today
-        folder_path, name = os.path.split(path)
         try:
-            folder = self._folders.descriptor(folder_path)
+            at = self._folders.name_of(path)
             with suppress(FileNotFoundError):
-                put_back((folder, aside_name(self._id)), (folder, name), intent.sha256)
+                put_back(Name(at.folder, aside_name(self._id)), at, intent.sha256)
             gone = _presence(path, intent, self._folders) is Presence.absent
         except (FileNotFoundError, NotADirectoryError):
             gone = True
@@ -255,25 +254,24 @@ def _complete_move(
     intent = recorded.intent
     sync(folders.descriptor(os.path.dirname(intent.destination_path)), intent.destination_path)
     if _identity(intent.source_path, folders) == source_before:
-        folder, name = os.path.split(intent.source_path)
-        at = folders.descriptor(folder)
-        if keeps and _may_be_written((at, name)):
+        at = folders.name_of(intent.source_path)
+        if keeps and _may_be_written(at):
             with suppress(FileExistsError):  # it is aside already: what bears the name is a new upload
-                set_aside(at, name, aside_name(recorded.intent_id))
+                set_aside(*at, aside_name(recorded.intent_id))
         else:
-            os.unlink(name, dir_fd=at)
+            os.unlink(at.called, dir_fd=at.folder)
 
 
 def _may_be_written(name: Name) -> bool:
     """Tell whether an old file has a writer that nobody knows of: then it keeps a hidden name, and is looked after."""
-    with opened(name[1], name[0]) as descriptor, read_lease(descriptor) as writers:
+    with opened(name.called, name.folder) as descriptor, read_lease(descriptor) as writers:
         return writers is Writers.unknown and os.fstat(descriptor).st_nlink == 1
 
 
 def _identity(path: str, folders: Folders) -> FileIdentity | None:
-    folder, name = os.path.split(path)
     try:
-        status = os.stat(name, dir_fd=folders.descriptor(folder), follow_symlinks=False)
+        at = folders.name_of(path)
+        status = os.stat(at.called, dir_fd=at.folder, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return FileIdentity.from_stat(status)
@@ -288,22 +286,21 @@ def _remove_temporary(recorded: RecordedIntent, folders: Folders) -> None:
 def _settle_aside(recorded: RecordedIntent, folders: Folders, *, keeps: bool) -> None:
     """Drop the hidden source of a copy that is complete; give any other its name back, and with it another look."""
     intent = recorded.intent
-    folder, name = os.path.split(intent.source_path)
-    path = os.path.join(folder, aside_name(recorded.intent_id))
+    path = os.path.join(os.path.dirname(intent.source_path), aside_name(recorded.intent_id))
     presence, status = _at_source(path, intent, folders), _identity(path, folders)
     if presence is Presence.absent or status is None:
         return
-    at, hidden = folders.descriptor(folder), os.path.basename(path)
+    hidden = folders.name_of(path)
     is_published = _presence(intent.destination_path, intent, folders) is Presence.same
     if is_published and presence is Presence.same:
         # The copy first: until its name is durable, the hidden file is the only one that a power cut leaves.
         sync(folders.descriptor(os.path.dirname(intent.destination_path)), intent.destination_path)
-        if not (keeps and _may_be_written((at, hidden))):
-            os.unlink(hidden, dir_fd=at)
+        if not (keeps and _may_be_written(hidden)):
+            os.unlink(hidden.called, dir_fd=hidden.folder)
     elif presence is Presence.other and status.size_bytes == 0:  # what only kept the name
-        os.unlink(hidden, dir_fd=at)
+        os.unlink(hidden.called, dir_fd=hidden.folder)
     else:
-        put_back((at, hidden), (at, name), intent.sha256)
+        put_back(hidden, folders.name_of(intent.source_path), intent.sha256)
 
 
 def _at_source(path: str, intent: Intent, folders: Folders) -> Presence:
@@ -311,15 +308,15 @@ def _at_source(path: str, intent: Intent, folders: Folders) -> Presence:
     presence = _presence(path, intent, folders)
     if presence is not Presence.same:
         return presence
-    folder, name = os.path.split(path)
-    with opened(name, folders.descriptor(folder)) as descriptor, read_lease(descriptor) as writers:
+    at = folders.name_of(path)
+    with opened(at.called, at.folder) as descriptor, read_lease(descriptor) as writers:
         return Presence.other if writers is Writers.some else presence
 
 
 def _presence(path: str, intent: Intent, folders: Folders) -> Presence:
     try:
-        folder = folders.descriptor(os.path.dirname(path))
-        with regular_file(os.path.basename(path), folder) as file:
+        at = folders.name_of(path)
+        with regular_file(at.called, at.folder) as file:
             is_judged = file.status.st_size == intent.identity.size_bytes and file.sha256() == intent.sha256
             return Presence.same if is_judged else Presence.other
     except (FileNotFoundError, NotADirectoryError):

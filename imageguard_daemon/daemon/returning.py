@@ -31,7 +31,7 @@ from imageguard_daemon.core.names import number_of_set_aside, printable
 from imageguard_daemon.core.regular_files import regular_file_at
 from imageguard_daemon.filing.folders import Folders
 from imageguard_daemon.filing.judged_file import compare_bytes
-from imageguard_daemon.filing.renaming import put_back
+from imageguard_daemon.filing.renaming import Name, put_back
 
 LOOK_AFTER_SECONDS = 600.0
 LOOK_SECONDS = 2.0
@@ -193,11 +193,8 @@ class Returning:
         intent = filed.intent
         path = printable(intent.destination_path)
         try:
-            ends = [
-                (folders.descriptor(os.path.dirname(end), make=make), os.path.basename(end))
-                for end, make in ((intent.destination_path, False), (intent.source_path, True))
-            ]
-            put_back(ends[0], ends[1], intent.sha256)
+            filed_at = folders.name_of(intent.destination_path)
+            put_back(filed_at, folders.name_of(intent.source_path, make=True), intent.sha256)
             folders.sync()
         except (OSError, RetryableError) as error:
             log.error("a filed image has changed and cannot be put back", path=path, why=str(error))  # noqa: TRY400
@@ -347,10 +344,9 @@ class KeptSources:
 
     def _give_back(self, path: str, kept: _Kept) -> None:
         intent = kept.recorded.intent
-        folder, aside = os.path.split(path)
         with self.folders() as folders:
-            at = folders.descriptor(folder)
-            put_back((at, aside), (at, os.path.basename(intent.source_path)), intent.sha256)
+            aside = folders.name_of(path)
+            put_back(aside, Name(aside.folder, os.path.basename(intent.source_path)), intent.sha256)
             folders.sync()
         log.warning(
             "put back into the inbox",

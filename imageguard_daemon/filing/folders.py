@@ -15,6 +15,7 @@ from imageguard_daemon.core.errors import ElsewhereError, StalledError, StorageE
 from imageguard_daemon.core.files import fsync
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.filing.mounts import Mounts
+from imageguard_daemon.filing.renaming import Name
 
 _AT_A_TIME = 8
 _FEW = 8
@@ -86,6 +87,11 @@ class Folders:
         if path not in self._open:
             self._open[path] = self._reach(path, make=make)
         return self._open[path]
+
+    def name_of(self, path: str, *, make: bool = False) -> Name:
+        """Give the path of a file as a name in its folder; for `make` and errors see `descriptor`."""
+        folder, name = os.path.split(path)
+        return Name(self.descriptor(folder, make=make), name)
 
     def made_anew(self, path: str) -> int:
         """Give a descriptor of a folder that went while it was in use, made again; for errors see `descriptor`.

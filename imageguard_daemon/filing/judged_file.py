@@ -44,9 +44,9 @@ def bears_judged(name: Name, status: os.stat_result, intent: Intent) -> bool:
     current = FileIdentity.from_stat(status)
     if current.same_content_as(intent.identity):
         return True
-    if not _may_be(current, intent, name[0]):
+    if not _may_be(current, intent, name.folder):
         return False
-    with opened(name[1], name[0]) as descriptor:
+    with opened(name.called, name.folder) as descriptor:
         identity = FileIdentity.from_stat(os.fstat(descriptor))
         return identity.looks_like(current) and sha256_of(descriptor) == intent.sha256
 
@@ -56,9 +56,9 @@ def is_copied_or_numbered_anew(name: Name, status: os.stat_result, intent: Inten
 
     Raises OSError when that cannot be looked at.
     """
-    if status.st_size != intent.identity.size_bytes or file_system_of(name[0]).keeps_numbers:
+    if status.st_size != intent.identity.size_bytes or file_system_of(name.folder).keeps_numbers:
         return False
-    with opened(name[1], name[0]) as descriptor:
+    with opened(name.called, name.folder) as descriptor:
         return sha256_of(descriptor) == intent.sha256
 
 
@@ -144,50 +144,47 @@ def remove(recorded: RecordedIntent, folders: Folders) -> None:
         StorageError: another file cannot get its name back; it is in the same folder, hidden.
     """
     intent = recorded.intent
-    folder_path, name = os.path.split(intent.source_path)
-    aside = aside_name(recorded.intent_id)
     try:
-        folder = folders.descriptor(folder_path)
-        renaming.set_aside(folder, name, aside)
+        at = folders.name_of(intent.source_path)
+        aside = Name(at.folder, aside_name(recorded.intent_id))
+        renaming.set_aside(*at, aside.called)
     except FileNotFoundError as error:
         raise ChangedError("vanished before it could be deleted") from error
     except OSError as error:
         raise retryable(error, f"cannot delete {printable(intent.source_path)}") from error
     try:
-        _delete_if_meant((folder, aside), intent)
+        _delete_if_meant(aside, intent)
     except (OSError, ChangedError) as error:
-        _give_back(folder, aside, recorded)
+        _give_back(aside, at, intent)
         if isinstance(error, OSError):
             raise retryable(error, f"cannot delete {printable(intent.source_path)}") from error
         raise
 
 
 def _delete_if_meant(aside: Name, intent: Intent) -> None:
-    folder, name = aside
-    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    status = os.stat(aside.called, dir_fd=aside.folder, follow_symlinks=False)
     if not stat.S_ISREG(status.st_mode) or not bears_judged(aside, status, intent):
         raise ChangedError("changed after it was looked at")
     if _is_open_for_writing(aside):
         raise ChangedError("is open for writing")
-    os.unlink(name, dir_fd=folder)
+    os.unlink(aside.called, dir_fd=aside.folder)
 
 
 def _is_open_for_writing(name: Name) -> bool:
     """Tell whether somebody surely writes to a file; one that may not be read can be deleted all the same."""
     try:
-        with opened(name[1], name[0]) as descriptor, read_lease(descriptor) as writers:
+        with opened(name.called, name.folder) as descriptor, read_lease(descriptor) as writers:
             return writers is Writers.some
     except PermissionError:
         return False
 
 
-def _give_back(folder: int, aside: str, recorded: RecordedIntent) -> None:
-    intent = recorded.intent
+def _give_back(aside: Name, at: Name, intent: Intent) -> None:
     try:
-        put_back((folder, aside), (folder, os.path.basename(intent.source_path)), intent.sha256)
+        put_back(aside, at, intent.sha256)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise StorageError(
-            f"{printable(intent.source_path)} cannot get its name back, it is called {aside} now: {error.strerror}"
-        ) from error
+        path = printable(intent.source_path)
+        message = f"{path} cannot get its name back, it is called {aside.called} now: {error.strerror}"
+        raise StorageError(message) from error

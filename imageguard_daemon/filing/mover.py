@@ -89,11 +89,16 @@ class Move:
 
     @property
     def _source(self) -> Name:
-        return self._source_folder, self._source_name
+        return Name(self._source_folder, self._source_name)
 
     @property
     def _target(self) -> Name:
-        return self._target_folder, self._target_name
+        return Name(self._target_folder, self._target_name)
+
+    @property
+    def _hidden(self) -> Name:
+        """The old file of a copy, until it may go."""
+        return Name(self._source_folder, self._aside)
 
     @property
     def held(self) -> tuple[int, str]:
@@ -296,7 +301,7 @@ class Move:
                 copy_proved(self._file, copy, self._intent)
             finally:
                 os.close(copy)
-            temporary = (self._target_folder, self._temporary)
+            temporary = Name(self._target_folder, self._temporary)
             with self._naming(inode, temporary):
                 renaming.move_name(*temporary, *self._target)
         except BaseException:
@@ -310,18 +315,18 @@ class Move:
         """Hide the old name once the new one is durable; it is dropped only when nobody can have opened it any more."""
         self._doubled = True
         sync(self._target_folder, "a new name")
-        aside = (self._source_folder, self._aside)
         try:
             renaming.set_aside(*self._source, self._aside)
         except FileNotFoundError:
             return  # somebody else dropped it: what counts is at the destination
         except OSError as error:
-            if renaming.changed_nothing(error, self._bears(self._inode), self._source, aside):
+            if renaming.changed_nothing(error, self._bears(self._inode), self._source, self._hidden):
                 self._withdraw()  # it cannot leave the inbox: nothing has moved, and no attempt leaves a copy behind
             raise
         self._is_aside = True
         with suppress(FileNotFoundError):  # deleted at once: as if it had been before
-            if not self._bears_judged(aside, os.stat(self._aside, dir_fd=self._source_folder, follow_symlinks=False)):
+            status = os.stat(self._aside, dir_fd=self._source_folder, follow_symlinks=False)
+            if not self._bears_judged(self._hidden, status):
                 self._put_back_aside()  # a new upload had come to bear the name
 
     def _drop_aside(self) -> None:
@@ -338,9 +343,8 @@ class Move:
         """Give the old file its name again; False when it is no longer there."""
         if not self._is_aside:
             return False
-        aside = (self._source_folder, self._aside)
         try:
-            put_back(aside, (self._source_folder, self._source_name), self._intent.sha256)
+            put_back(self._hidden, self._source, self._intent.sha256)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -367,7 +371,7 @@ class Move:
 
         def bears(name: Name) -> bool:
             try:
-                status = os.stat(name[1], dir_fd=name[0], follow_symlinks=False)
+                status = os.stat(name.called, dir_fd=name.folder, follow_symlinks=False)
             except FileNotFoundError:
                 return False
             is_it = (status.st_dev, status.st_ino) == file

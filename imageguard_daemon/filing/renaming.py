@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from imageguard_daemon.core.errors import NO_ROOM, StalledError
 from imageguard_daemon.core.names import printable
@@ -39,8 +40,11 @@ class UnsafeNamesError(StalledError):
     """No name can be given here without the risk of replacing, or this one is refused: a harmless one tells which."""
 
 
-Name = tuple[int, str]
-"""A folder's descriptor and a name in it."""
+class Name(NamedTuple):
+    """What a file is called in a folder that is held open: whoever exchanges folders of the path changes nothing."""
+
+    folder: int
+    called: str
 
 
 Inode = tuple[int, int]
@@ -72,7 +76,7 @@ def changed_nothing(error: OSError, is_borne_by: Callable[[Name], bool], source:
 
 def _is_taken(name: Name) -> bool:
     try:
-        os.stat(name[1], dir_fd=name[0], follow_symlinks=False)
+        os.stat(name.called, dir_fd=name.folder, follow_symlinks=False)
     except FileNotFoundError:
         return False
     return True
@@ -80,8 +84,8 @@ def _is_taken(name: Name) -> bool:
 
 def _sync_everywhere(source: Name, target: Name) -> None:
     """Sync the file, too: some file systems answer for a folder even when they have been shut down."""
-    with opened(source[1], source[0]) as file:
-        for descriptor in (file, source[0], target[0]):
+    with opened(source.called, source.folder) as file:
+        for descriptor in (file, source.folder, target.folder):
             os.fsync(descriptor)
 
 
@@ -149,7 +153,7 @@ def give_back(source_folder: int, source_name: str, target_folder: int, target_n
         with suppress(FileNotFoundError):
             os.unlink(source_name, dir_fd=source_folder)
         return
-    _rename_over_own(names[:2], names[2:])
+    _rename_over_own(Name(source_folder, source_name), Name(target_folder, target_name))
 
 
 def set_aside(folder: int, name: str, aside: str) -> None:
@@ -158,7 +162,7 @@ def set_aside(folder: int, name: str, aside: str) -> None:
     Where the file system cannot refuse to replace, the plain rename replaces an empty file of our own.
     """
     if not renamed(folder, name, folder, aside):
-        _rename_over_own((folder, name), (folder, aside))
+        _rename_over_own(Name(folder, name), Name(folder, aside))
 
 
 def renamed(source_folder: int, source_name: str, target_folder: int, target_name: str) -> bool:
@@ -174,21 +178,21 @@ def renamed(source_folder: int, source_name: str, target_folder: int, target_nam
 
 def _rename_over_own(source: Name, target: Name) -> None:
     """Rename over an empty file that is made for it, so that nothing of others is replaced."""
-    os.close(os.open(target[1], _PLACEHOLDER, 0o600, dir_fd=target[0]))
+    os.close(os.open(target.called, _PLACEHOLDER, 0o600, dir_fd=target.folder))
     try:
-        os.rename(source[1], target[1], src_dir_fd=source[0], dst_dir_fd=target[0])
+        os.rename(source.called, target.called, src_dir_fd=source.folder, dst_dir_fd=target.folder)
     except OSError as error:
         if error.errno in _REFUSALS:  # otherwise it may be the file by now
             with suppress(OSError):
-                os.unlink(target[1], dir_fd=target[0])
+                os.unlink(target.called, dir_fd=target.folder)
         raise
 
 
 def put_back(at: Name, to: Name, sha256: str) -> None:
     """Give a file its old name again, or one that tells it apart when a new upload has taken that."""
-    for name in alternatives(to[1], (), sha256):
+    for name in alternatives(to.called, (), sha256):
         try:
-            give_back(*at, to[0], name)
+            give_back(*at, to.folder, name)
         except FileExistsError:
             continue
         return

@@ -106,7 +106,7 @@ MISTAKES = (
     Mistake(
         "recovery forgets the aside of a deletion",
         "daemon/recovery.py",
-        "                put_back((folder, aside_name(self._id)), (folder, name), intent.sha256)\n",
+        "                put_back(Name(at.folder, aside_name(self._id)), at, intent.sha256)\n",
         "                pass\n",
         f"{RECOVERY}::test_a_deletion_that_was_interrupted_gives_the_file_its_name_back",
     ),

@@ -144,13 +144,13 @@ def test_a_full_disk_that_says_so_when_a_copy_is_synced_is_a_full_disk(
 def test_a_refusal_is_believed_unless_the_second_name_is_there(judged: Path, accepted: Path) -> None:
     """No space is an answer from before the change; but a link may have been made before its old name could not go."""
     folders = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in (judged.parent, accepted)]
-    source, target = (folders[0], "1.jpg"), (folders[1], "1.jpg")
+    source, target = (renaming.Name(folder, "1.jpg") for folder in folders)
     status = judged.stat()
     full = OSError(errno.ENOSPC, "")
 
     def bears(name: renaming.Name) -> bool:
         try:
-            return os.path.samestat(os.stat(name[1], dir_fd=name[0]), status)
+            return os.path.samestat(os.stat(name.called, dir_fd=name.folder), status)
         except FileNotFoundError:
             return False
 
