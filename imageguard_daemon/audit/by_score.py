@@ -112,7 +112,9 @@ def _by_score(log: Store, order: _Order, limit: int, after: int | None) -> Neare
         ids = _candidates(log, order, after, size)
         looked_up = page(log, replace(order.rest, ids=tuple(ids))) if ids else []
         in_time = [image for image in looked_up if _is_in_time(image, order.scope)]
-        images += sorted(in_time, key=lambda image: (image.score, image.id), reverse=not order.rising)
+        # Candidates come in order, but what is looked up by ids has an order of its own.
+        in_time.sort(key=lambda image: (image.score, image.id), reverse=not order.rising)
+        images += in_time
         if len(images) > limit:
             return Nearest(tuple(images[:limit]), images[limit - 1].id)
         if len(ids) < size:
@@ -175,8 +177,10 @@ def _candidates(log: Store, order: _Order, after: int | None, size: int) -> Sequ
     with log.reading() as connection:
         if after is not None:
             query = query.where(_beyond(connection, after, rising=order.rising))
+        # One question for each kind: for both in one there is no index that has them in order.
         for conditions in order.among:
-            candidates += [(row.score, row.id) for row in connection.execute(query.where(*conditions))]
+            rows = connection.execute(query.where(*conditions))
+            candidates += [(row.score, row.id) for row in rows]
     # Each question gave so many at most, in order; of all of them together the first so many are the nearest.
     candidates.sort(reverse=not order.rising)
     return [number for _, number in candidates[:size]]
@@ -207,12 +211,13 @@ def count_scores(log: Store, selection: Selection, name: str) -> list[int]:
         RetryableError: the database is locked.
         UnavailableError: it is damaged, or is not an audit log of this version.
     """
-    scores = {other: limits for other, limits in selection.scores.items() if other != name}
-    selection = replace(selection, scores=scores, limit=None)
+    others = {other: limits for other, limits in selection.scores.items() if other != name}
+    selection = replace(selection, scores=others, limit=None)
     reviewed = _reviewed(log)
     counts = np.zeros(BUCKETS, np.int64)
     # Rounded, as a filter has its ends.
-    edges = np.round(np.arange(BUCKETS + 1) * (highest(name) / BUCKETS), 2)
+    width = highest(name) / BUCKETS
+    edges = np.round(np.arange(BUCKETS + 1) * width, 2)
     asked = (log, selection, name, reviewed)
     for values in chain(_never_reviewed(*asked), _looked_up(*asked)):
         ordered = np.sort(values[~np.isnan(values)])
@@ -261,7 +266,8 @@ def _chosen(columns: Columns, selection: Selection, wanted: npt.NDArray[np.bool_
     for batch in columns.batches(selection.scope, scores=True):
         mask = wanted[batch.keys]
         if selection.borderline is not None:
-            mask = mask & ((batch.flags & FLAG_BORDERLINE > 0) == selection.borderline)
+            is_borderline = batch.flags & FLAG_BORDERLINE > 0
+            mask &= is_borderline == selection.borderline
         yield batch.where(mask)
 
 

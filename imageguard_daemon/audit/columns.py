@@ -75,10 +75,13 @@ class Columns:
         in_scope = self._keys_in(scope)
         is_every_key = in_scope.all()
         for batch in self._all_batches(first, last, scores=scores, newest_first=newest_first):
-            # Most batches are in scope as a whole, and are given on without a copy.
             mask = np.ones(len(batch), bool) if is_every_key else in_scope[batch.keys]
-            if batch.day * DAY_MS < first or (batch.day + 1) * DAY_MS > last:
+            # Only days at the ends have images out of the period.
+            begins_before = batch.day * DAY_MS < first
+            ends_after = (batch.day + 1) * DAY_MS > last
+            if begins_before or ends_after:
                 mask &= (batch.moments >= first) & (batch.moments < last)
+            # Most batches are in scope as a whole, and are given on without a copy.
             if mask.any():
                 yield batch if mask.all() else batch.where(mask)
 

@@ -147,8 +147,10 @@ def reviewed_measures(log: Store) -> Iterator[tuple[bool, str, str, str, str]]:
 
 def _with_latest_review() -> sa.FromClause:
     """Join each decision that was reviewed with its latest review. Begins with the reviews, which are few."""
-    latest = sa.select(sa.func.max(reviews.c.id).label("id")).group_by(reviews.c.decision_id).subquery()
-    reviewed = sa.literal_column("+").op("")(reviews.c.decision_id)  # the plus keeps SQLite from beginning elsewhere
+    newest = sa.func.max(reviews.c.id).label("id")
+    latest = sa.select(newest).group_by(reviews.c.decision_id).subquery()
+    # The plus keeps SQLite, which has no statistics, from beginning with the decisions: those are millions.
+    reviewed = sa.literal_column("+").op("")(reviews.c.decision_id)
     joined = sa.join(latest, reviews, reviews.c.id == latest.c.id)
     return joined.join(decisions, decisions.c.id == reviewed)
 
@@ -158,7 +160,8 @@ def _counted_by(table: sa.FromClause, action: sa.ColumnElement[str], scope: Scop
     names = (table.c[str(dimension)] for dimension in _COLUMNS)
     hour = sa.func.substr(table.c.decided_at, 1, len("1970-01-01T00"))
     columns = [table.c.verdict, action, *names, hour]
-    return sa.select(*columns, sa.func.count()).where(*conditions_of(scope, table)).group_by(*columns)
+    query = sa.select(*columns, sa.func.count())
+    return query.where(*conditions_of(scope, table)).group_by(*columns)
 
 
 def _add(counts: Counter[tuple[str, ...]], rows: Iterable[Sequence[Any]]) -> None:
@@ -168,7 +171,8 @@ def _add(counts: Counter[tuple[str, ...]], rows: Iterable[Sequence[Any]]) -> Non
 
 def _labels(*texts: str) -> dict[Dimension, str]:
     *names, hour = texts
-    return {**dict(zip(_COLUMNS, names, strict=True)), **_periods(hour)}
+    by_name = dict(zip(_COLUMNS, names, strict=True))
+    return by_name | _periods(hour)
 
 
 def _periods(hour: str) -> dict[Dimension, str]:

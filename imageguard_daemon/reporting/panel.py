@@ -63,8 +63,9 @@ class Groups:
         if by_stream.ndim == 1:
             return np.bincount(self.of_stream, by_stream, minlength=len(self.names)).astype(float)
         slots = by_stream.shape[1]
-        places = (self.of_stream[:, None] * slots + np.arange(slots)).ravel()
-        summed = np.bincount(places, by_stream.ravel(), minlength=len(self.names) * slots)
+        # One number for group and slot, as bincount takes: it is many times as fast as np.add.at.
+        places = self.of_stream[:, None] * slots + np.arange(slots)
+        summed = np.bincount(places.ravel(), by_stream.ravel(), minlength=len(self.names) * slots)
         return summed.astype(float).reshape(-1, slots)
 
 
@@ -99,7 +100,9 @@ class Panel:
         if fields not in self._groups:
             columns = list(zip(*self.streams, strict=True))
             chosen = [columns[FIELDS.index(name)] for name in fields]
-            names, of_stream = grouped(list(zip(*chosen, strict=True)) if fields else [()] * len(self.streams))
+            # Of no columns zip makes no rows, while all streams together are one group.
+            values = list(zip(*chosen, strict=True)) if fields else [()] * len(self.streams)
+            names, of_stream = grouped(values)
             self._groups[fields] = Groups(fields, names, of_stream)
         return self._groups[fields]
 
@@ -112,9 +115,12 @@ class Panel:
         """Count the images of some streams in some slots, with their reasons."""
         end = self.slots.number if end is None else end
         rejections = self.rejections
-        wanted = streams[rejections.streams] & (rejections.slots >= begin) & (rejections.slots < end)
-        by_reason = np.bincount(rejections.reasons[wanted], rejections.images[wanted], minlength=len(self.reasons))
-        reasons = {self.reasons[at]: int(by_reason[at]) for at in np.flatnonzero(by_reason).tolist()}
+        in_time = (rejections.slots >= begin) & (rejections.slots < end)
+        wanted = streams[rejections.streams] & in_time
+        why = rejections.reasons[wanted]
+        by_reason = np.bincount(why, rejections.images[wanted], minlength=len(self.reasons))
+        with_images = np.flatnonzero(by_reason).tolist()
+        reasons = {self.reasons[at]: int(by_reason[at]) for at in with_images}
         total = self.images[streams, begin:end].sum()
         duplicates = self.duplicates[streams].sum()  # by slot nobody counts them
         return Tally(int(total), reasons, int(duplicates))
@@ -125,11 +131,13 @@ class Panel:
         totals = groups.sums(self.images.sum(axis=1))
         again = groups.sums(self.duplicates)
         reasons: list[Counter[str]] = [Counter() for _ in groups.names]
+        # One number for group and reason: all of them are counted in a single pass.
         size = max(len(self.reasons), 1)
         codes = groups.of_stream[rejections.streams] * size + rejections.reasons
-        for code, images in enumerate(np.bincount(codes, rejections.images).astype(int).tolist()):
-            if images:
-                reasons[code // size][self.reasons[code % size]] = images
+        counted = np.bincount(codes, rejections.images).astype(int)
+        for code in np.flatnonzero(counted).tolist():
+            group, reason = divmod(code, size)
+            reasons[group][self.reasons[reason]] = int(counted[code])
         return {
             name: Tally(int(total), dict(why), int(twice))
             for (name,), total, why, twice in zip(groups.names, totals, reasons, again, strict=True)
@@ -137,11 +145,13 @@ class Panel:
 
     def tallies_of_slots(self) -> list[Tally]:
         """Count the images of each slot, with their reasons."""
-        counted = {reason: of_groups[0] for reason, of_groups in self.by_reason(self.groups()).items()}
-        return [
-            Tally(int(images), {reason: int(slots[at]) for reason, slots in counted.items() if slots[at]})
-            for at, images in enumerate(self.images.sum(axis=0).tolist())
-        ]
+        everything = self.groups()
+        counted = {reason: of_groups[0] for reason, of_groups in self.by_reason(everything).items()}
+        tallies = []
+        for at, images in enumerate(self.images.sum(axis=0).tolist()):
+            reasons = {reason: int(slots[at]) for reason, slots in counted.items() if slots[at]}
+            tallies.append(Tally(int(images), reasons))
+        return tallies
 
     def by_reason(self, groups: Groups) -> Mapping[str, Counts]:
         """Give the rejections of each group in each slot, for each reason."""
@@ -151,7 +161,8 @@ class Panel:
         """Give the rejections of each group in each slot for one reason."""
         rejections, slots = self.rejections, self.slots.number
         wanted = rejections.reasons == self.reasons.index(reason)
-        codes = groups.of_stream[rejections.streams[wanted]] * slots + rejections.slots[wanted]
+        of_group = groups.of_stream[rejections.streams[wanted]]
+        codes = of_group * slots + rejections.slots[wanted]
         counted = np.bincount(codes, rejections.images[wanted], minlength=len(groups) * slots)
         return counted.astype(float).reshape(-1, slots)
 
@@ -165,21 +176,26 @@ def panel_of(cells: Cells, most_slots: int = MAX_SLOTS) -> Panel:
     of_stream = named.stream_of_key.astype(np.int32)[numbers]
     why = named.reason_of_key.astype(np.int32)[numbers]
     is_rejected = why >= 0
-    shape = (max(len(named.streams), 1), slots.number)
+    streams = max(len(named.streams), 1)
+    shape = (streams, slots.number)
+    # In 64 bits, which many streams times many slots need.
     places = of_stream * np.int64(slots.number) + of_slot
 
     def counted(weights: npt.NDArray[np.number]) -> Counts:
-        return np.bincount(places, weights, minlength=shape[0] * shape[1]).astype(float).reshape(shape)
+        sums = np.bincount(places, weights, minlength=streams * slots.number)
+        return sums.astype(float).reshape(shape)
 
+    duplicates = np.bincount(of_stream, cells.duplicates[within], minlength=streams)
+    rejected = [part[is_rejected].astype(np.int64) for part in (of_stream, of_slot, why, images)]
     return Panel(
         streams=named.streams or [("",) * len(FIELDS)],
         slots=slots,
         images=counted(images),
         rejected=counted(images * is_rejected),
         borderline=counted(cells.borderline[within]),
-        duplicates=np.bincount(of_stream, cells.duplicates[within], minlength=shape[0]).astype(np.int64),
+        duplicates=duplicates.astype(np.int64),
         reasons=tuple(named.reasons),
-        rejections=Rejections(*(part[is_rejected].astype(np.int64) for part in (of_stream, of_slot, why, images))),
+        rejections=Rejections(*rejected),
         stream_of_key=named.stream_of_key,
     )
 
@@ -197,27 +213,35 @@ def _named(keys: Keys, numbers: Numbers) -> _Named:
     every, of_key = keys.groups(*_ATTRIBUTES)
     numbers = numbers[of_key[numbers] >= 0]
     # In the order of their names: numbers of keys follow the order in which they were first seen, findings must not.
-    in_use = sorted(distinct(of_key[numbers]).tolist(), key=every.__getitem__)
-    places = np.full(len(every), -1, np.int64)
-    places[in_use] = np.arange(len(in_use))
-    stream_of_key = np.full(len(keys), -1, np.int64)
-    stream_of_key[numbers] = places[of_key[numbers]]
+    in_use = distinct(of_key[numbers]).tolist()
+    in_use.sort(key=every.__getitem__)
+    stream_of_key = _renumbered(of_key, numbers, in_use)
     reasons, reason_of_key = _reasons(keys, numbers, stream_of_key)
-    return _Named([every[at] for at in in_use], reasons, stream_of_key, reason_of_key)
+    streams = [every[at] for at in in_use]
+    return _Named(streams, reasons, stream_of_key, reason_of_key)
 
 
 def _reasons(keys: Keys, numbers: Numbers, stream_of_key: Numbers) -> tuple[list[str], Numbers]:
     """Give the reasons in the order in which streams have them, those of one stream by name, and that of each key."""
     every, of_key = keys.groups("reason")
-    rejected = numbers[~keys.where("verdict", ["accepted"])[numbers]]
-    rank = np.argsort(sorted(range(len(every)), key=every.__getitem__))
-    ordered = rejected[np.lexsort((rank[of_key[rejected]], stream_of_key[rejected]))]
-    in_use = list(dict.fromkeys(of_key[ordered].tolist()))
-    places = np.full(len(every), -1, np.int64)
+    is_accepted = keys.where("verdict", ["accepted"])
+    rejected = numbers[~is_accepted[numbers]]
+    by_name = sorted(range(len(every)), key=every.__getitem__)
+    rank = np.argsort(by_name)
+    order = np.lexsort((rank[of_key[rejected]], stream_of_key[rejected]))
+    ordered = of_key[rejected[order]].tolist()
+    in_use = list(dict.fromkeys(ordered))
+    names = [every[at][0] for at in in_use]
+    return names, _renumbered(of_key, rejected, in_use)
+
+
+def _renumbered(of_key: Numbers, numbers: Numbers, in_use: Sequence[int]) -> Numbers:
+    """Give the place among those in use of what these numbers have; -1 to all other numbers."""
+    places = np.full(max(in_use, default=0) + 1, -1, np.int64)
     places[in_use] = np.arange(len(in_use))
-    reason_of_key = np.full(len(keys), -1, np.int64)
-    reason_of_key[rejected] = places[of_key[rejected]]
-    return [every[at][0] for at in in_use], reason_of_key
+    renumbered = np.full(len(of_key), -1, np.int64)
+    renumbered[numbers] = places[of_key[numbers]]
+    return renumbered
 
 
 def number_of_streams(cells: Cells) -> int:
@@ -234,18 +258,25 @@ def _slots(cells: Cells, streams: int, most_slots: int) -> tuple[npt.NDArray[np.
     times = cells.slots.astype(np.int64)
     first, last = int(times.min()), int(times.max())
     if last - first >= 2 * most_slots:
-        # A clock that was years off once would make a single slot of all other times.
-        distinct, places = np.unique(times, return_inverse=True)
-        summed = np.bincount(places, cells.images).cumsum()
-        begin, end = np.searchsorted(summed, np.array([_STRAY_SHARE, 1 - _STRAY_SHARE]) * summed[-1]).tolist()
-        first = int(distinct[begin])
-        last = int(distinct[min(end, len(distinct) - 1)])
+        first, last = _without_strays(times, cells.images)
     most = max(1, min(most_slots, MAX_CELLS // max(streams, 1)))
     step = math.ceil((last - first + 1) / most)
     number = math.ceil((last - first + 1) / step)
     within = (times >= first) & (times <= last)
     seconds = cells.slot_ms // 1_000
-    return within, Slots(first * seconds, step * seconds, number), (times[within] - first) // step
+    slots = Slots(first * seconds, step * seconds, number)
+    return within, slots, (times[within] - first) // step
+
+
+def _without_strays(times: Numbers, images: Numbers) -> tuple[int, int]:
+    """Give the first and the last time but for a few images at either end."""
+    # A clock that was years off once would make a single slot of all other times.
+    found, places = np.unique(times, return_inverse=True)
+    summed = np.bincount(places, images).cumsum()
+    ends = np.array([_STRAY_SHARE, 1 - _STRAY_SHARE]) * summed[-1]
+    begin, end = np.searchsorted(summed, ends).tolist()
+    last = min(end, len(found) - 1)
+    return int(found[begin]), int(found[last])
 
 
 def panel_of_tallies(tallies: Iterable[tuple[Mapping[str, str], Tally]]) -> Panel:
@@ -254,14 +285,16 @@ def panel_of_tallies(tallies: Iterable[tuple[Mapping[str, str], Tally]]) -> Pane
     rows: list[tuple[int, int]] = []
     for names, tally in tallies:
         values = {attribute: names.get(name, "") for attribute, name in zip(_ATTRIBUTES, FIELDS, strict=True)}
-        rejected = [("quarantined", reason, images) for reason, images in tally.reasons.items()]
-        counts = [("accepted", "", tally.total - tally.rejected), *rejected]
+        counts = [("accepted", "", tally.total - tally.rejected)]
+        counts += [("quarantined", reason, images) for reason, images in tally.reasons.items()]
         for at, (verdict, reason, number) in enumerate(counts):
+            # With the first one: how many came again is known of all together.
             rows.append((number, tally.duplicates if at == 0 else 0))
             keys.append(Key(**values, profile="", verdict=verdict, reason=reason, scorer_version=""))
     images, duplicates = (np.array([row[at] for row in rows], np.int64) for at in (0, 1))
     nothing = np.zeros(len(rows), np.int64)
-    return panel_of(Cells(Keys.numbered(keys), nothing, np.arange(len(rows)), images, duplicates, nothing))
+    numbers = np.arange(len(rows))
+    return panel_of(Cells(Keys.numbered(keys), nothing, numbers, images, duplicates, nothing))
 
 
 class Series(NamedTuple):
@@ -311,8 +344,10 @@ class Patterns:
             groups = self.panel.groups(*fields)
             images = groups.sums(self.panel.images)
             rejected = groups.sums(self.panel.rejected)
-            effects = self.scatter.effects(images, rejected.sum(axis=1) / np.maximum(images.sum(axis=1), 1))
-            self._series[fields] = Series(groups, images, rejected, effects, own_factors(images, rejected, effects))
+            rates = rejected.sum(axis=1) / np.maximum(images.sum(axis=1), 1)
+            effects = self.scatter.effects(images, rates)
+            factors = own_factors(images, rejected, effects)
+            self._series[fields] = Series(groups, images, rejected, effects, factors)
         return self._series[fields]
 
     def effects_at(self, limit: float, *fields: str) -> dict[tuple[str, ...], float]:

@@ -79,7 +79,8 @@ def gather(log: Store, by: Grouping, scope: Scope, settings: "Reporting", now: d
         earlier = _counted(columns, groupings_before(by), before) if before else None
         missed = _missed(columns, scope, score_stats, panel, settings)
         later = _later(columns, scope, now) if now else None
-    ids = [image.id for image in (*score_stats.accepted_nearest, *score_stats.rejected_nearest)]
+    nearest = (*score_stats.accepted_nearest, *score_stats.rejected_nearest)
+    ids = [image.id for image in nearest]
     for examples in score_stats.examples.values():
         ids += examples
     images = images_by_id(log, ids)
@@ -152,17 +153,19 @@ def _counted_again(columns: Columns, scope: Scope, cells: Cells) -> ScoreCounter
 
 def _with_sizes(columns: Columns, bands: dict[str, Bands]) -> dict[str, Bands]:
     """Add the width and height of some images of each band: roll-ups have only how many pixels."""
-    ids = [number for of_field in bands.values() for band in of_field.found.values() for number in band.ids]
+    found = [band for of_field in bands.values() for band in of_field.found.values()]
+    ids = [number for band in found for number in band.ids]
     measures = columns.measures(ids[:_MAX_SIZES])
     sizes = {number: (round(of["width"]), round(of["height"])) for number, of in measures.items() if of}
 
     def with_sizes(band: Band) -> Band:
-        return replace(band, sizes=tuple(dict.fromkeys(sizes[number] for number in band.ids if number in sizes)))
+        known = (sizes[number] for number in band.ids if number in sizes)
+        return replace(band, sizes=tuple(dict.fromkeys(known)))
 
-    return {
-        field: replace(of_field, found={name: with_sizes(band) for name, band in of_field.found.items()})
-        for field, of_field in bands.items()
-    }
+    def all_with_sizes(of_field: Bands) -> Bands:
+        return replace(of_field, found={name: with_sizes(band) for name, band in of_field.found.items()})
+
+    return {field: all_with_sizes(of_field) for field, of_field in bands.items()}
 
 
 def _missed(

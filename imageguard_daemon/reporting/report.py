@@ -181,7 +181,9 @@ def make_report(by: Grouping, scope: Scope, facts: Facts, settings: "Reporting")
 
 def _patterns(facts: Facts, scope: Scope) -> Patterns:
     panel = facts.panel or _panel_of(facts.counts[EVERYTHING])
-    by_one_rule, newest = _by_stream(facts.score_stats, panel) if facts.score_stats else (None, None)
+    by_one_rule, newest = None, None
+    if facts.score_stats:
+        by_one_rule, newest = _by_stream(facts.score_stats, panel)
     return Patterns(
         panel,
         facts.missed,
@@ -221,7 +223,8 @@ def _by_stream(score_stats: ScoreStats, panel: Panel) -> tuple[Counts | None, Nu
     np.maximum.at(newest, streams, score_stats.newest[with_stream])
     if score_stats.by_one_rule is None:
         return None, newest
-    return np.bincount(streams, score_stats.by_one_rule[with_stream], minlength=len(newest)).astype(float), newest
+    rejected = np.bincount(streams, score_stats.by_one_rule[with_stream], minlength=len(newest))
+    return rejected.astype(float), newest
 
 
 def _series(facts: Facts) -> dict[str, Any]:
@@ -230,12 +233,15 @@ def _series(facts: Facts) -> dict[str, Any]:
         slots = facts.panel.slots
         tallies = facts.panel.tallies_of_slots()
         begins = (datetime.fromtimestamp(slots.begin(slot), UTC) for slot in range(slots.number))
-        return {"periods": dict(zip(begins, tallies, strict=True)), "period": timedelta(seconds=slots.seconds)}
+        periods = dict(zip(begins, tallies, strict=True))
+        return {"periods": periods, "period": timedelta(seconds=slots.seconds)}
     days = tallies_at(0, facts.counts.get((Dimension.day,), ()))
     hours = tallies_at(0, facts.counts.get((Dimension.hour,), ()))
+    # One hour more than fits: a report may begin and end within an hour.
     is_short = hours and (not days or len(hours) <= _SHORT // _HOUR + 1)
-    series = {_begin_of(name): counted for name, counted in (hours if is_short else days).items()}
-    return {"periods": series, "period": _HOUR if is_short else timedelta(days=1)}
+    counted = hours if is_short else days
+    series = {_begin_of(name): tally for name, tally in counted.items()}
+    return {"periods": series, "period": _HOUR if is_short else DAY}
 
 
 def _begin_of(period: str) -> datetime:
@@ -264,7 +270,8 @@ def _nearest(facts: Facts) -> tuple[tuple[NearThreshold, RecordedImage | None], 
 def _groups(by: Grouping, counts: Mapping[Grouping, Sequence[Count]]) -> dict[tuple[str, ...], Tally]:
     asked = _asked(by)
     counted = asked if asked in counts else EVERYTHING
-    groups = tallies_by([counted.index(dimension) for dimension in asked], counts[counted])
+    positions = [counted.index(dimension) for dimension in asked]
+    groups = tallies_by(positions, counts[counted])
     if Dimension.reason in by:
         at = by.index(Dimension.reason)
         groups = {
@@ -322,11 +329,17 @@ def buckets_of(report: Report) -> list[Bucket]:
 
 def _buckets(report: Report) -> Iterator[Bucket]:
     size = report.period
-    first, end = min(report.periods), max(report.periods) + size
-    begin, since, until = first, report.scope.since or first, report.scope.until or end
+    first = min(report.periods)
+    end = max(report.periods) + size
+    begin = first
+    since = report.scope.since or first
+    until = report.scope.until or end
     if size == DAY and end - first >= _WEEKS_FROM:
-        size, begin = WEEK, first - timedelta(days=first.weekday())
-        since, until = max(since, first), min(until, end)
+        size = WEEK
+        begin = first - timedelta(days=first.weekday())
+        # The log's own ends: a week of which it has a part is drawn as a part.
+        since = max(since, first)
+        until = min(until, end)
     inside: defaultdict[int, list[Tally]] = defaultdict(list)
     for moment, part in report.periods.items():
         inside[(moment - begin) // size].append(part)

@@ -86,11 +86,18 @@ class Rises:
             return bounds
         total, bad = self.images.sum(axis=1), self.hits.sum(axis=1)
         rows = np.flatnonzero((total >= 2 * self._least) & (bad >= _MIN_BURSTS) & (bad < total))
+        # Some rows at a time: each has a number for every window, of which there are thousands.
         for at in range(0, len(rows), _ROWS_AT_A_TIME):
             part = rows[at : at + _ROWS_AT_A_TIME]
-            best = [self._standard_errors(part, kind).max(axis=1, initial=-np.inf) for kind in self._kinds]
-            bounds[part] = np.max(best, axis=0)
-        return np.where(bounds >= (_OF_MANY if self._slots > _MANY_SLOTS else _PROMISING), bounds, -np.inf)
+            for kind in self._kinds:
+                best = self._standard_errors(part, kind).max(axis=1, initial=-np.inf)
+                bounds[part] = np.maximum(bounds[part], best)
+        return np.where(bounds >= self._least_z, bounds, -np.inf)
+
+    @property
+    def _least_z(self) -> float:
+        """How many standard errors are worth a closer look."""
+        return _OF_MANY if self._slots > _MANY_SLOTS else _PROMISING
 
     def of(self, row: int, looked_at: int = 1) -> Rise | None:
         """Give the rise of a row with a bound: the best of the windows of both kinds, unless all of them are chance."""
@@ -111,27 +118,35 @@ class Rises:
         inside, bad, square = (
             part[:, windows.ends] - part[:, windows.begins] for part in (summed, summed_bad, squares)
         )
-        outside = summed[:, -1:] - inside
-        bad_outside = summed_bad[:, -1:] - bad
-        overall = summed_bad[:, -1:] / summed[:, -1:]
+        total, total_bad, total_squares = (part[:, -1:] for part in (summed, summed_bad, squares))
+        outside = total - inside
+        bad_outside = total_bad - bad
+        overall = total_bad / total
         factors = self._factors[rows][:, None]
         with np.errstate(invalid="ignore", divide="ignore"):  # windows without images are left out below
             effect = factors * self._scatter.effect_of(square / inside, overall)
-            effect_outside = factors * self._scatter.effect_of((squares[:, -1:] - square) / outside, overall)
-            rate, other = bad / inside, bad_outside / outside
+            effect_outside = factors * self._scatter.effect_of((total_squares - square) / outside, overall)
+            rate = bad / inside
+            other = bad_outside / outside
             before = (summed_bad / summed)[:, windows.begins]
-            variance = overall * (1 - overall) * (effect / inside + effect_outside / outside)
+            of_one = overall * (1 - overall)
+            variance = of_one * (effect / inside + effect_outside / outside)
             z = (rate - other) / np.sqrt(variance)
-            news = is_clear(rate, other) & is_clear(rate, before) & (bad >= _MIN_BURSTS * effect)
-        enough = (inside >= self._least) & (summed[:, windows.begins] >= self._least)
+            # Higher than before, too: else what was bad at first, and is better since, would be told as a rise.
+            is_higher = is_clear(rate, other) & is_clear(rate, before)
+            news = is_higher & (bad >= _MIN_BURSTS * effect)
+        has_before = summed[:, windows.begins] >= self._least
+        enough = (inside >= self._least) & has_before
         return np.where(news & enough, z, -np.inf)
 
     def _promising(self, row: int, windows: _Windows) -> Rise | None:
         z = self._standard_errors(np.array([row]), windows)[0]
-        if not len(z) or z.max() < (_OF_MANY if self._slots > _MANY_SLOTS else _PROMISING):
+        if not len(z) or z.max() < self._least_z:
             return None
         at = int(z.argmax())
-        begin, end = int(windows.begins[at]), int(windows.ends[at])
+        begin = int(windows.begins[at])
+        end = int(windows.ends[at])
+        # Twice, for the two kinds of windows (Bonferroni).
         chance = 2 * len(z) * self._chance(row, begin, end)
         return Rise(begin, end, chance, float(z[at])) if chance <= _LIKELY else None
 
@@ -140,11 +155,15 @@ class Rises:
         return replace(rise, begin=begin, end=end) if self._stands_out(row, begin, end) else None
 
     def _chance(self, row: int, begin: int, end: int) -> float:
-        images, hits = self.images[row], self.hits[row]
-        n, y = images[begin:end].sum(), hits[begin:end].sum()
-        others, other_y = images.sum() - n, hits.sum() - y
+        images = self.images[row]
+        hits = self.hits[row]
+        n = images[begin:end].sum()
+        y = hits[begin:end].sum()
+        others = images.sum() - n
+        other_y = hits.sum() - y
         size = (images[begin:end] ** 2).sum() / n
-        effect = float(self._factors[row] * self._scatter.effect_of(size, hits.sum() / images.sum()))
+        overall = hits.sum() / images.sum()
+        effect = float(self._factors[row] * self._scatter.effect_of(size, overall))
         exact = chance_with_scatter((y, n), (other_y, others), effect)
         return with_doubt(exact, self._scatter.degrees)
 
@@ -153,8 +172,10 @@ class Rises:
         if end == self._slots:
             return begin, end
         room = max((end - begin) // 2, 1)
-        begins = range(max(1, begin - room), begin + room // 2 + 1)
-        ends = range(end - room // 2, min(self._slots - 1, end + room) + 1)
+        first = max(1, begin - room)
+        last = min(self._slots - 1, end + room)
+        begins = range(first, begin + room // 2 + 1)
+        ends = range(end - room // 2, last + 1)
         pairs = np.array([pair for pair in itertools.product(begins, ends) if pair[0] < pair[1]])
         windows = _Windows(pairs[:, 0], pairs[:, 1])
         z = self._standard_errors(np.array([row]), windows)[0]
@@ -173,11 +194,15 @@ class Rises:
         summed_bad = _summed(hits[None])[0]
         inside = summed[starts + length] - summed[starts]
         bad = summed_bad[starts + length] - summed_bad[starts]
-        rate = (hits.sum() - bad[begin]) / max(images.sum() - inside[begin], 1)
+        rest = max(images.sum() - inside[begin], 1)
+        rate = (hits.sum() - bad[begin]) / rest
         above = (bad - inside * rate) / np.sqrt(np.maximum(inside, 1))
+        # Times that overlap with this one share its images: they are no rivals.
         apart = (starts + length <= begin) | (starts >= end)
-        short = np.count_nonzero(images[begin:end]) < _SHORT_SLOTS
-        return not apart.any() or bool(above[begin] >= _STANDS_OUT[bool(short)] * above[apart].max())
+        if not apart.any():
+            return True
+        is_short = np.count_nonzero(images[begin:end]) < _SHORT_SLOTS
+        return bool(above[begin] >= _STANDS_OUT[bool(is_short)] * above[apart].max())
 
 
 def is_clear(rate: Counts, other: Counts) -> npt.NDArray[np.bool_]:
@@ -194,7 +219,8 @@ def with_drift(rise: Rise, images: Counts, hits: Counts) -> Rise:
     active = images > 0
     if rise.end != slots or np.count_nonzero(active) < 10:
         return rise
-    rates, weights = hits[active] / images[active], images[active]
+    rates = hits[active] / images[active]
+    weights = images[active]
     times = np.flatnonzero(active)
     step = _misfit((times >= rise.begin).astype(float), rates, weights)
     starts = times[1:-3]
@@ -211,15 +237,20 @@ def _misfit(shape: Counts, rates: Counts, weights: Counts) -> float:
     centred = shape - np.average(shape, weights=weights)
     level = rates - np.average(rates, weights=weights)
     against = float((weights * centred**2).sum())
-    slope = max(float((weights * centred * level).sum()) / against, 0.0) if against else 0.0
-    return float((weights * (level - slope * centred) ** 2).sum())
+    with_level = float((weights * centred * level).sum())
+    # Never downwards: asked for is how well a rise fits.
+    slope = max(with_level / against, 0.0) if against else 0.0
+    left = level - slope * centred
+    return float((weights * left**2).sum())
 
 
 def _likelier(lasting: Rise | None, ended: Rise | None) -> Rise | None:
     """Choose what lasts unless what ended fits clearly better: what still goes on must not be called over."""
     if lasting is None or ended is None:
         return lasting or ended
-    return ended if ended.z**2 - lasting.z**2 > 2 * math.log(1000) else lasting
+    # Half the difference of the squares is that of the log likelihoods: a thousand times as likely.
+    gain = ended.z**2 - lasting.z**2
+    return ended if gain > 2 * math.log(1000) else lasting
 
 
 def _lasting(slots: int) -> _Windows:
@@ -240,4 +271,5 @@ def _ended(slots: int) -> _Windows:
 
 
 def _summed(rows: Counts) -> Counts:
-    return np.concatenate((np.zeros((len(rows), 1)), rows.cumsum(axis=1)), axis=1)
+    nothing = np.zeros((len(rows), 1))
+    return np.concatenate((nothing, rows.cumsum(axis=1)), axis=1)

@@ -59,7 +59,8 @@ class Scatter:
 
     def effect_of(self, size: Counts, rates: Counts) -> Counts:
         """Give the design effect where a typical image shares its slot with `size` - 1 others of its row."""
-        odds = np.clip(rates, 1e-4, 0.999) / (1 - np.clip(rates, 1e-4, 0.999))
+        inner = np.clip(rates, 1e-4, 0.999)
+        odds = inner / (1 - inner)
         return self.burst + self.day * odds * size
 
 
@@ -72,9 +73,10 @@ def scatter_of(images: Counts, hits: Counts) -> Scatter:
     if images.shape[1] < MIN_SLOTS or not hits.any():
         return Scatter()
     # How far a row's own rate misleads depends on the size of bursts, which is only known then: twice is enough.
-    first = _ratios(_with_rare_rows(_sums(images, hits), images, hits))
-    burst = max(first.squares, 1.0)
-    second = _ratios(_with_rare_rows(_sums(images, hits, burst), images, hits))
+    sums = _with_rare_rows(_sums(images, hits), images, hits)
+    burst = max(_ratios(sums).squares, 1.0)
+    sums = _with_rare_rows(_sums(images, hits, burst), images, hits)
+    second = _ratios(sums)
     if second.pairs < _MIN_PAIRS:
         return Scatter()
     day, pairs_of_days = _common(images, hits, max(second.squares, 1.0))
@@ -90,7 +92,8 @@ def _common(images: Counts, hits: Counts, burst: float) -> tuple[float, float]:
     if len(images) > _MAX_ROWS:  # rare streams have no neighbouring slots of their own
         images, hits = (_folded(part) for part in (images, hits))
     rates = (hits.sum(axis=1) / np.maximum(images.sum(axis=1), 1))[:, None]
-    now, after = images[:, :-1], images[:, 1:]
+    now = images[:, :-1]
+    after = images[:, 1:]
     rate_now = hits[:, :-1] / np.maximum(now, 1)
     rate_after = hits[:, 1:] / np.maximum(after, 1)
     weight = now * after / np.maximum(now + after, 1)
@@ -100,9 +103,12 @@ def _common(images: Counts, hits: Counts, burst: float) -> tuple[float, float]:
     together = _products_of_rows(moved)
     share = _products_of_rows(expected)
     pairs = float(np.count_nonzero(chance))
-    if share <= 0 or together <= (2 * float((chance**2).sum())) ** 0.5:
+    uncertain_by = (2 * float((chance**2).sum())) ** 0.5
+    if share <= 0 or together <= uncertain_by:
         return 0.0, pairs
-    return together / (2 * share) * (1 + (2 / pairs) ** 0.5), pairs  # few pairs: it may be that much more
+    # Twice, since both of two neighbouring slots vary.
+    squared_variation = together / (2 * share)
+    return squared_variation * (1 + (2 / pairs) ** 0.5), pairs  # few pairs: it may be that much more
 
 
 def _products_of_rows(rows: Counts) -> float:

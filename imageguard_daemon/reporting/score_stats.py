@@ -189,11 +189,14 @@ class ScoreCounter:
         self._borderline_images += int(np.count_nonzero(batch.flags & FLAG_BORDERLINE))
         measured = ~np.isnan(batch.scores[:, 0])
         if self._is_mixed and not measured.all():  # what cannot be measured is rejected by any rule
-            self._count_by_one_rule(batch.keys[~measured], self._is_rejected[batch.keys[~measured]])
+            unmeasured = batch.keys[~measured]
+            self._count_by_one_rule(unmeasured, self._is_rejected[unmeasured])
         if not measured.any():
             return
+        # A slice where all are taken: a mask would copy every column.
         rows = slice(None) if measured.all() else measured
-        self._take(np.ascontiguousarray(batch.scores[rows].T), batch.keys[rows], batch.ids[rows], batch.flags[rows])
+        scores = np.ascontiguousarray(batch.scores[rows].T)
+        self._take(scores, batch.keys[rows], batch.ids[rows], batch.flags[rows])
 
     def _take(self, scores: _Floats, keys: npt.NDArray[np.uint32], ids: _Ints, flags: npt.NDArray[np.uint8]) -> None:
         """Take in measured images; a row of scores for each signal, since numpy is slow along short lines."""
@@ -214,8 +217,10 @@ class ScoreCounter:
             self._otherwise += np.bincount(keys[otherwise], minlength=len(self._otherwise))
         if self._is_mixed:
             self._rejudge(scores, keys, is_dark, worst < 0)
+        judged = _Judged(keys, ids, scores, margins)
         for accepted, rows in ((True, np.flatnonzero(worst >= 0)), (False, np.flatnonzero(worst < 0))):
-            self._keep_nearest(rows, np.abs(worst[rows]), _Judged(keys, ids, scores, margins), self._nearest[accepted])
+            distance = np.abs(worst[rows])
+            self._keep_nearest(rows, distance, judged, self._nearest[accepted])
 
     def _rejudge(
         self,
@@ -240,9 +245,11 @@ class ScoreCounter:
     ) -> None:
         low = margins < 0
         alone = np.flatnonzero(low.sum(axis=0, dtype=np.int8) == 1)
-        signals, of_key = low[:, alone].argmax(axis=0), keys[alone]
+        signals = low[:, alone].argmax(axis=0)
+        of_key = keys[alone]
         lacking = -margins[signals, alone]
-        is_dark_end = (signals == _EXPOSURE) & (flags[alone] & FLAG_DARK > 0)
+        is_dark = flags[alone] & FLAG_DARK > 0
+        is_dark_end = (signals == _EXPOSURE) & is_dark
         limits = np.where(is_dark_end, len(_LIMITS) - 1, signals)
         near = lacking <= NEAR_SHARE * self._thresholds[of_key, limits]
         spared = scores[signals, alone] >= self._lowered[of_key, limits]
@@ -256,7 +263,9 @@ class ScoreCounter:
     def _keep_nearest(self, rows: _Ints, distance: _Floats, judged: "_Judged", nearest: list[_Found]) -> None:
         limit = nearest[-1][0] if len(nearest) == NEAREST_KEPT else np.inf
         better = np.flatnonzero(distance < limit)
-        for place in better[np.argsort(distance[better], kind="stable")[:NEAREST_KEPT]].tolist():
+        # Stable: of equals those that come first are kept, in every run the same.
+        order = np.argsort(distance[better], kind="stable")
+        for place in better[order[:NEAREST_KEPT]].tolist():
             row = int(rows[place])
             signal = int(judged.margins[:, row].argmin())
             score = float(judged.scores[signal, row])
@@ -272,8 +281,10 @@ class ScoreCounter:
         reasons = self._reason_of_key[keys]
         for reason in np.flatnonzero(np.bincount(reasons)).tolist():
             ids = every[reasons == reason]
-            ids = np.partition(ids, -EXAMPLES_KEPT)[-EXAMPLES_KEPT:] if len(ids) > EXAMPLES_KEPT else ids
-            self._newest[reason] = sorted((*self._newest.get(reason, ()), *ids.tolist()))[-EXAMPLES_KEPT:]
+            if len(ids) > EXAMPLES_KEPT:
+                ids = np.partition(ids, -EXAMPLES_KEPT)[-EXAMPLES_KEPT:]
+            known = self._newest.get(reason, [])
+            self._newest[reason] = sorted(known + ids.tolist())[-EXAMPLES_KEPT:]
 
     def stats(self) -> ScoreStats:
         """Give what was found."""
@@ -326,7 +337,8 @@ class ScoreCounter:
         if _LIMITS[at] in EXPOSURE_LIMITS:  # of exposure only the worse end is at hand
             return False
         limits = self._thresholds[numbers]
-        has_one = (limits[:, at] == threshold) & (limits[:, _EXPOSURE] == limits[:, -1])
+        ends_are_alike = limits[:, _EXPOSURE] == limits[:, -1]
+        has_one = (limits[:, at] == threshold) & ends_are_alike
         return bool(has_one.all() and not self._otherwise[numbers].any())
 
 

@@ -19,9 +19,11 @@ def wilson_interval(successes: float, trials: float, z: float = Z_95) -> tuple[f
     """
     if not trials:
         return 0.0, 1.0
-    rate, weight = successes / trials, z * z / trials
+    rate = successes / trials
+    weight = z * z / trials
     centre = (rate + weight / 2) / (1 + weight)
-    margin = math.sqrt(rate * (1 - rate) * weight + weight * weight / 4) / (1 + weight)
+    spread = math.sqrt(rate * (1 - rate) * weight + weight * weight / 4)
+    margin = spread / (1 + weight)
     # At the ends the formula gives exactly 0 and 1; rounding must not.
     low = 0.0 if successes == 0 else max(0.0, min(rate, centre - margin))
     high = 1.0 if successes == trials else min(1.0, max(rate, centre + margin))
@@ -40,6 +42,7 @@ def chance_of_at_least(successes: int, trials: int, rate: float) -> float:
         return 0.0
     if successes <= trials * rate:  # the other tail is the short one
         return 1.0 - chance_of_at_least(trials - successes + 1, trials, 1 - rate)
+    # In logarithms: of many trials, powers and binomials are beyond what a float can be.
     log_first = _log_choose(trials, successes)
     log_first += successes * math.log(rate) + (trials - successes) * math.log1p(-rate)
     odds = rate / (1 - rate)
@@ -126,8 +129,11 @@ def holm_adjusted(p_values: Sequence[float]) -> list[float]:
     """
     adjusted = [0.0] * len(p_values)
     highest = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
+    rising = sorted(range(len(p_values)), key=p_values.__getitem__)
+    for rank, index in enumerate(rising):
+        left = len(p_values) - rank
+        # Never below one before it: the order of p-values is that of the corrected ones.
+        highest = max(highest, min(1.0, p_values[index] * left))
         adjusted[index] = highest
     return adjusted
 
@@ -142,10 +148,8 @@ def _hypergeometric_tail(successes: int, draws: int, marked: int, population: in
         return 1.0 - _hypergeometric_tail(marked - successes + 1, population - draws, marked, population)
     log_first = _log_choose(marked, successes) + _log_choose(unmarked, draws - successes)
     log_first -= _log_choose(population, draws)
-    ratios = (
-        (marked - k) * (draws - k) / ((k + 1) * (unmarked - draws + k + 1))
-        for k in range(successes, min(draws, marked))
-    )
+    most = min(draws, marked)
+    ratios = ((marked - k) * (draws - k) / ((k + 1) * (unmarked - draws + k + 1)) for k in range(successes, most))
     return _falling_sum(math.exp(min(log_first, 0.0)), ratios)
 
 

@@ -68,8 +68,10 @@ def cycles(seen: Patterns, settings: "Reporting") -> list[Finding]:
         others = ~time.slots
         scatter = scatter_of(sources.images[:, others], sources.rejected[:, others])
         times.append(time._replace(scatter=scatter))
-    candidates = sorted(_found(seen, times, settings.min_sample), key=lambda cycle: -cycle.z) if times else []
+    if not times:
+        return []
     # The clearest first: a weekend is not told again as a Sunday, nor a class as its source.
+    candidates = sorted(_found(seen, times, settings.min_sample), key=lambda cycle: -cycle.z)
     reported: list[_Found] = []
     for cycle in candidates:
         if not any((cycle.streams & other.streams).any() for other in reported):
@@ -94,8 +96,12 @@ def recurring(slots: Slots) -> list[Recurring]:
             for first, after in spans
         ]
     else:
-        times = []
-    return [time for time in times if len(distinct(time.turns[time.slots])) >= _MIN_TURNS]
+        times = []  # longer or shorter parts of time begin at other hours each day
+
+    def comes_often(time: Recurring) -> bool:
+        return len(distinct(time.turns[time.slots])) >= _MIN_TURNS
+
+    return list(filter(comes_often, times))
 
 
 def _found(seen: Patterns, times: Sequence[Recurring], least: int) -> Iterator[_Found]:
@@ -103,29 +109,42 @@ def _found(seen: Patterns, times: Sequence[Recurring], least: int) -> Iterator[_
         series = seen.series(*fields)
         if fields and len(series.groups) < 2:
             continue
-        looked_at = len(_GROUPS) * len(times) * int((series.images.sum(axis=1) >= 2 * least).sum())
+        is_enough = series.images.sum(axis=1) >= 2 * least
+        looked_at = len(_GROUPS) * len(times) * int(is_enough.sum())
         for number, name in enumerate(series.groups.names):
-            if (fields == () or any(name)) and series.rejected[number].sum() >= _MIN_BURSTS:
-                judged = (_judged(series, number, time, least) for time in times)
-                best = max(filter(None, judged), key=lambda result: result[0], default=None)
-                if best and best[1] * looked_at < ALPHA:
-                    where = dict(zip(fields, name, strict=True))
-                    streams = series.groups.of_stream == number
-                    yield _Found(best[0], best[1] * looked_at, where, streams, best[2])
+            is_named = fields == () or any(name)
+            if not is_named or series.rejected[number].sum() < _MIN_BURSTS:
+                continue
+            judged = (_judged(series, number, time, least) for time in times)
+            best = max(filter(None, judged), key=lambda result: result[0], default=None)
+            if best is None:
+                continue
+            z, chance, time = best
+            if chance * looked_at < ALPHA:
+                where = dict(zip(fields, name, strict=True))
+                streams = series.groups.of_stream == number
+                yield _Found(z, chance * looked_at, where, streams, time)
 
 
 def _judged(series: Series, number: int, time: Recurring, least: int) -> tuple[float, float, Recurring] | None:
-    images, rejected = series.images[number], series.rejected[number]
-    n, y = images[time.slots].sum(), rejected[time.slots].sum()
-    others, other_y = images.sum() - n, rejected.sum() - y
-    if min(n, others) < least or not is_clear(np.array(y / n), np.array(other_y / others)):
+    images = series.images[number]
+    rejected = series.rejected[number]
+    n = images[time.slots].sum()
+    y = rejected[time.slots].sum()
+    others = images.sum() - n
+    other_y = rejected.sum() - y
+    if min(n, others) < least:
+        return None
+    rate = y / n
+    other_rate = other_y / others
+    if not is_clear(np.array(rate), np.array(other_rate)):
         return None
     pooled = rejected.sum() / images.sum()
     size = (images[time.slots] ** 2).sum() / n
     effect = float(series.factors[number] * time.scatter.effect_of(size, pooled))
     variance = pooled * (1 - pooled) * effect * (1 / n + 1 / others)
-    z = (y / n - other_y / others) / variance**0.5
-    if y < _MIN_BURSTS * effect or not _recurs(images, rejected, time, other_y / others):
+    z = (rate - other_rate) / variance**0.5
+    if y < _MIN_BURSTS * effect or not _recurs(images, rejected, time, other_rate):
         return None
     chance = chance_with_scatter((y, n), (other_y, others), effect)
     return float(z), with_doubt(chance, time.scatter.degrees), time
@@ -133,12 +152,14 @@ def _judged(series: Series, number: int, time: Recurring, least: int) -> tuple[f
 
 def _recurs(images: npt.NDArray[np.float64], rejected: npt.NDArray[np.float64], time: Recurring, rate: float) -> bool:
     """Check whether it is worse in most turns that have images then, and in three at least."""
-    turns = np.unique(time.turns[time.slots], return_inverse=True)[1]
-    n, y = (np.bincount(turns, part[time.slots]) for part in (images, rejected))
+    _, turns = np.unique(time.turns[time.slots], return_inverse=True)
+    n = np.bincount(turns, images[time.slots])
+    y = np.bincount(turns, rejected[time.slots])
     had_images = n > 0
     is_worse = y[had_images] > rate * n[had_images]
     worse = np.count_nonzero(is_worse)
-    return bool(worse >= _MIN_TURNS and worse >= _MOSTLY * np.count_nonzero(had_images))
+    looked_at = np.count_nonzero(had_images)
+    return bool(worse >= _MIN_TURNS and worse >= _MOSTLY * looked_at)
 
 
 def _finding(cycle: _Found, seen: Patterns) -> Finding:

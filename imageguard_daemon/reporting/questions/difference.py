@@ -87,8 +87,11 @@ class _Candidates:
         self.groups = groups
         series = seen.series(*groups.fields)
         self.effects = series.effects * series.factors
-        are_named = (zip(names, groups.fields, strict=True) for names in groups.names)
-        self.allowed = np.array([all(name or field == "class" for name, field in pairs) for pairs in are_named])
+        # Images without a camera or a source are no group of their own; those without a class are.
+        may_be_empty = [field == "class" for field in groups.fields]
+        self.allowed = np.array(
+            [all(name or may for name, may in zip(names, may_be_empty, strict=True)) for names in groups.names]
+        )
 
 
 class _Search:
@@ -130,23 +133,31 @@ class _Search:
         for at, kind in enumerate(self._kinds):
             n = kind.groups.sums(images)
             y = kind.groups.sums(rejected)
-            others, other_y = whole[0] - n, whole[1] - y
-            pooled = whole[1] / max(whole[0], 1)
+            total, rejections = whole
+            others = total - n
+            other_y = rejections - y
+            pooled = rejections / max(total, 1)
             with np.errstate(invalid="ignore", divide="ignore"):  # groups without images are left out below
-                rate, other_rate = y / n, other_y / others
+                rate = y / n
+                other_rate = other_y / others
                 variance = pooled * (1 - pooled) * kind.effects * (1 / n + 1 / others)
                 z = (rate - other_rate) / np.sqrt(variance)
-                is_unlike = kind.allowed & is_clear(rate, other_rate) & (y >= _MIN_BURSTS * kind.effects)
-            is_unlike &= (n >= self._least) & (others >= self._least) & (z >= _PROMISING)
-            yield from ((float(z[number]), at, number) for number in np.flatnonzero(is_unlike).tolist())
+                has_bursts = y >= _MIN_BURSTS * kind.effects
+                is_unlike = kind.allowed & is_clear(rate, other_rate) & has_bursts
+            has_enough = (n >= self._least) & (others >= self._least)
+            is_unlike &= has_enough & (z >= _PROMISING)
+            for number in np.flatnonzero(is_unlike).tolist():
+                yield float(z[number]), at, number
 
     def _simplest_first(self, promising: Sequence[tuple[float, int, int]]) -> Iterator[tuple[_Candidates, int]]:
-        if promising:
-            close = [candidate for candidate in promising if candidate[0] >= _CLOSE * promising[0][0]]
-            first = min(close, key=self._simplicity)
-            others = (candidate for candidate in promising if candidate is not first)
-            for _, kind, number in (first, *others):
-                yield self._kinds[kind], number
+        if not promising:
+            return
+        highest, *_ = promising[0]
+        close = [candidate for candidate in promising if candidate[0] >= _CLOSE * highest]
+        first = min(close, key=self._simplicity)
+        others = (candidate for candidate in promising if candidate is not first)
+        for _, kind, number in (first, *others):
+            yield self._kinds[kind], number
 
     def _simplicity(self, candidate: tuple[float, int, int]) -> tuple[int, int, float]:
         z, kind, _ = candidate
@@ -155,14 +166,17 @@ class _Search:
     def _different(self, kind: _Candidates, number: int, images: Counts, rejected: Counts) -> Different:
         whole = kind.groups.of_stream == number
         streams = whole & self._alive
-        n, y = images[streams].sum(), rejected[streams].sum()
-        others, other_y = images.sum() - n, rejected.sum() - y
-        chance = chance_with_scatter((y, n), (other_y, others), float(kind.effects[number]))
-        chance = with_doubt(chance, self._degrees) * kind.looked_at
+        n = images[streams].sum()
+        y = rejected[streams].sum()
+        others = images.sum() - n
+        other_y = rejected.sum() - y
+        effect = float(kind.effects[number])
+        exact = chance_with_scatter((y, n), (other_y, others), effect)
+        chance = with_doubt(exact, self._degrees) * kind.looked_at
         where = dict(zip(kind.groups.fields, kind.groups.names[number], strict=True))
         counts = (int(n), int(y), int(others), int(other_y))
         apart_from = tuple(group.where for group in self._reported if (group.streams & whole).any())
-        return Different(where, streams, *counts, min(1.0, chance), float(kind.effects[number]), apart_from)
+        return Different(where, streams, *counts, min(1.0, chance), effect, apart_from)
 
 
 def _finding(different: Different, seen: Patterns, settings: "Reporting") -> Finding:
@@ -200,9 +214,13 @@ def _look_at(group: Different, tally: Tally, seen: Patterns) -> str:
 def _same_source(group: Different, seen: Patterns) -> str | None:
     """Give the source, one of several, that delivers this class alone and no other."""
     groups = seen.panel.groups("source")
-    numbers = distinct(groups.of_stream[group.streams])
-    is_same = len(numbers) == 1 < len(groups) and np.array_equal(groups.of_stream == numbers[0], group.streams)
-    return groups.names[int(numbers[0])][0] if is_same else None
+    numbers = distinct(groups.of_stream[group.streams]).tolist()
+    if len(numbers) > 1 or len(groups) == 1:
+        return None
+    [number] = numbers
+    if not np.array_equal(groups.of_stream == number, group.streams):
+        return None
+    return groups.names[int(number)][0]
 
 
 def _apart_from(group: Different) -> str:
@@ -240,7 +258,9 @@ def small_classes(seen: Patterns, settings: "Reporting", reported: npt.NDArray[n
     mostly_rejected = [at for at in small.tolist() if y[at] * 2 > n[at]]
     bad = [at for at in mostly_rejected if _is_odd(n[at], y[at], rate, float(effects[at]))]
     chance = chance_of_at_least(len(bad), len(small), SMALL_CHANCE)
-    if len(bad) < max(settings.min_sample, 3 * SMALL_CHANCE * len(small)) or chance >= ALPHA:
+    # Some lose most of them by chance: told is of several times as many.
+    least = max(settings.min_sample, 3 * SMALL_CHANCE * len(small))
+    if len(bad) < least or chance >= ALPHA:
         return []
     streams = np.isin(groups.of_stream, bad) & ~reported
     tally = seen.panel.tally(streams)

@@ -43,10 +43,12 @@ class _Found(NamedTuple):
 def reasons_changed(seen: Patterns, settings: "Reporting", changed: Sequence[Changed]) -> list[Finding]:
     """Give the reasons that took the place of others, each cause once."""
     reported: list[_Found] = []
+    told = [other.streams for other in changed]
+    # The clearest first: it is the cause, the others are parts of it.
     for shift in sorted(_found(seen, settings.min_sample), key=lambda shift: -shift.rise.z):
-        before = (*(other.streams for other in reported), *(other.streams for other in changed))
-        if not any((shift.streams & streams).any() for streams in before):
+        if not any((shift.streams & streams).any() for streams in told):
             reported.append(shift)
+            told.append(shift.streams)
     return [_finding(shift, seen) for shift in reported]
 
 
@@ -62,19 +64,22 @@ def _found(seen: Patterns, least: int) -> Iterator[_Found]:
             scatter = seen.scatter_of_shares(series.rejected, hits)
             looked = Rises(series.rejected, hits, scatter, least=least)
             for number, rise in enumerate(looked.find(looked_at)):
-                if rise and rise.chance * looked_at < ALPHA:
-                    where = dict(zip(fields, series.groups.names[number], strict=True))
-                    streams = series.groups.of_stream == number
-                    shift = _Found(rise, rise.chance * looked_at, where, streams, reason)
-                    if _is_worse(shift, panel):
-                        yield shift
+                if rise is None or rise.chance * looked_at >= ALPHA:
+                    continue
+                where = dict(zip(fields, series.groups.names[number], strict=True))
+                streams = series.groups.of_stream == number
+                shift = _Found(rise, rise.chance * looked_at, where, streams, reason)
+                if _is_worse(shift, panel):
+                    yield shift
 
 
 def _is_worse(shift: _Found, panel: Panel) -> bool:
     """Check whether the reason did not merely lose the company of others."""
-    within, outside = shift.within(panel), shift.outside(panel)
+    within = shift.within(panel)
+    outside = shift.outside(panel)
+    rate_fell = _is_clear(outside.rate, within.rate)
     of_all = (tally.reasons.get(shift.reason, 0) / max(tally.total, 1) for tally in (within, outside))
-    return not _is_clear(outside.rate, within.rate) or _is_clear(*of_all)
+    return not rate_fell or _is_clear(*of_all)
 
 
 def _is_clear(rate: float, other: float) -> bool:
@@ -83,7 +88,8 @@ def _is_clear(rate: float, other: float) -> bool:
 
 def _finding(shift: _Found, seen: Patterns) -> Finding:
     panel, rise = seen.panel, shift.rise
-    within, outside = shift.within(panel), shift.outside(panel)
+    within = shift.within(panel)
+    outside = shift.outside(panel)
     now = Tally(within.rejected, {shift.reason: within.reasons[shift.reason]})
     then = outside.reasons.get(shift.reason, 0) / max(outside.rejected, 1)
     time, other = time_in_words(rise, panel.slots)
