@@ -39,6 +39,7 @@ OVERALL = "score"
 _WITHOUT_REVIEW = {"quarantined": "waiting", "accepted": "accepted"}
 """The state of an image that nobody reviewed, by the daemon's verdict."""
 _ROWS_AT_A_TIME = 50_000
+_SCORED = np.dtype([("id", np.int64), ("score", np.float64)])
 _Floats = npt.NDArray[np.float64]
 _Ids = npt.NDArray[np.int64]
 
@@ -246,13 +247,15 @@ def _never_reviewed(log: Store, selection: Selection, name: str, reviewed: _Ids)
     verdicts = [verdict for verdict, state in _WITHOUT_REVIEW.items() if state in selection.states]
     if not verdicts:
         return
-    overall = _overall(log, verdicts) if OVERALL in {name, *selection.scores} else None
+    names = {name, *selection.scores}
+    overall = _overall(log, verdicts, selection.reason) if OVERALL in names else None
+    has_scores = names != {OVERALL}  # of the roll-ups they are two thirds: none is read for nothing
     in_log = _kept(log)
     with open_columns(log) as columns:
         wanted = columns.keys.where("verdict", verdicts)
         if selection.reason is not None:
             wanted &= columns.keys.where("reason", [selection.reason])
-        for batch in _chosen(columns, selection, wanted):
+        for batch in _chosen(columns, selection, wanted, has_scores=has_scores):
             images = batch.where(~np.isin(batch.ids, reviewed)) if len(reviewed) else batch
             if in_log is not None:
                 images = images.where(np.isin(images.ids, in_log))
@@ -262,8 +265,10 @@ def _never_reviewed(log: Store, selection: Selection, name: str, reviewed: _Ids)
             yield _values(images, name, overall)
 
 
-def _chosen(columns: Columns, selection: Selection, wanted: npt.NDArray[np.bool_]) -> Iterator[Batch]:
-    for batch in columns.batches(selection.scope, scores=True):
+def _chosen(
+    columns: Columns, selection: Selection, wanted: npt.NDArray[np.bool_], *, has_scores: bool
+) -> Iterator[Batch]:
+    for batch in columns.batches(selection.scope, scores=has_scores):
         mask = wanted[batch.keys]
         if selection.borderline is not None:
             is_borderline = batch.flags & FLAG_BORDERLINE > 0
@@ -275,26 +280,30 @@ def _values(batch: Batch, name: str, overall: tuple[_Ids, _Floats] | None) -> _F
     if overall is None or name != OVERALL:
         return batch.scores[:, SCORE_NAMES.index(name)]
     ids, scores = overall
-    # One more of each, for ids that are beyond the last; an id that is not there was archived.
-    ids, scores = np.append(ids, -1), np.append(scores, np.nan)
+    # An id that is not there was archived; one beyond the last has the place of the one more.
     places = np.searchsorted(ids[:-1], batch.ids)
     return np.where(ids[places] == batch.ids, scores[places], np.nan)
 
 
-def _overall(log: Store, verdicts: Sequence[str]) -> tuple[_Ids, _Floats]:
-    """Give ids in their order and the overall score of each: no roll-up has it, an index that of quarantined images."""
-    query = sa.select(decision_records.c.id, decision_records.c.score)
-    parts = [np.empty((0, 2))]
+def _overall(log: Store, verdicts: Sequence[str], reason: str | None) -> tuple[_Ids, _Floats]:
+    """Give ids in their order and the overall score of each, and one more of both at the end, -1 and NaN.
+
+    No roll-up has this score; an index has that of quarantined images.
+    """
+    query = sa.select(_RECORDS.id, _RECORDS.score)
+    if reason is not None:
+        query = query.where(_RECORDS.reason == reason)
+    parts = [np.empty(0, _SCORED)]
     with log.reading() as connection:
         for verdict in verdicts:
             # Literally, or SQLite would not use the index on the quarantined alone.
-            rows: Any = connection.execute(query.where(sa.literal_column(f"verdict = '{verdict}'")))
-            # An array at a time: tuples of all rows at once would take many times the memory.
-            while some := rows.fetchmany(_ROWS_AT_A_TIME):
-                parts.append(np.array([tuple(row) for row in some], np.float64))
-    table = np.concatenate(parts)
-    table = table[np.argsort(table[:, 0])]
-    return table[:, 0].astype(np.int64), table[:, 1]
+            rows = connection.execute(query.where(sa.literal_column(f"verdict = '{verdict}'")))
+            # An array at a time: tuples of all rows at once would take many times the memory. The driver's own rows:
+            # to make objects of a million took longer than to read them.
+            while some := rows.cursor.fetchmany(_ROWS_AT_A_TIME):
+                parts.append(np.array(some, _SCORED))
+    table = np.sort(np.concatenate(parts), order="id")
+    return np.append(table["id"], -1), np.append(table["score"], np.nan)
 
 
 def _looked_up(log: Store, selection: Selection, name: str, reviewed: _Ids) -> Iterator[_Floats]:
