@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import gc
 import logging
 import signal
 
@@ -21,6 +22,11 @@ for number, meaning in {
 }.items():
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, meaning)
+
+
+def pytest_collection_finish():
+    """Have no collection of garbage look at what was loaded for thousands of tests, again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
