@@ -10,12 +10,15 @@ from tests.e2e.daemon_process import Ingest
 
 @pytest.fixture
 def ingest(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Ingest]]:
-    """Make root folders whose daemons end with the test; `SPAWNED` in a module has them started as by people."""
+    """Make root folders whose daemons end with the test.
+
+    `SPAWNED` in a module has them started as by people, where a test does not say otherwise of its own.
+    """
     made: list[Ingest] = []
-    spawned = getattr(request.module, "SPAWNED", False)
+    usual = {"spawned": getattr(request.module, "SPAWNED", False)}
 
     def make(name: str = "ingest", **settings) -> Ingest:
-        made.append(Ingest(tmp_path / name, spawned=spawned, **settings))
+        made.append(Ingest(tmp_path / name, **(usual | settings)))
         return made[-1]
 
     yield make

@@ -12,7 +12,6 @@ from tests.e2e.daemon_process import COMMAND, command, wait_until
 from tests.helpers.images import blurred, jpeg, photo
 
 arrow = pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
-dataset = pytest.importorskip("pyarrow.dataset", reason="needs the extra `parquet`")
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
 IMAGES = 400
 
@@ -49,6 +48,8 @@ def _arguments(images: Path, out: Path) -> list[str]:
 
 def _rows(out: Path) -> list[dict]:
     columns = ["row", "path", "verdict", "reason"]
+    from pyarrow import dataset  # loads pandas, too
+
     return dataset.dataset(out, format="parquet").to_table(columns).sort_by("row").to_pylist()
 
 

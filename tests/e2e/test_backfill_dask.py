@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,7 @@ from tests.e2e.daemon_process import COMMAND, command, wait_until
 from tests.helpers.dask_cluster import DaskCluster
 from tests.helpers.images import blurred, jpeg, photo
 
-pytest.importorskip("distributed", reason="needs the extra `dask`")
-arrow = pytest.importorskip("pyarrow", reason="needs the extra `dask`")
-dataset = pytest.importorskip("pyarrow.dataset", reason="needs the extra `dask`")
+pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="needs the extra `dask`")  # slow to import
 IMAGES = 320
 
 
@@ -34,8 +33,8 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
-    """Three workers and their scheduler."""
-    with DaskCluster(tmp_path_factory.mktemp("cluster"), 3) as started:
+    """Two workers and their scheduler."""
+    with DaskCluster(tmp_path_factory.mktemp("cluster"), 2) as started:
         yield started
 
 
@@ -44,6 +43,8 @@ def _arguments(listed: Path, out: Path, *further: str) -> list[str]:
 
 
 def _rows(out: Path) -> list[dict]:
+    from pyarrow import dataset
+
     return dataset.dataset(out, format="parquet").to_table().sort_by("row").to_pylist()
 
 

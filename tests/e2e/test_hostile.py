@@ -50,7 +50,7 @@ def test_it_needs_no_network(ingest):
 
 def test_sparse_files_hold_up_nobody(ingest):
     """Sixty files that claim 8 TB each cost nothing: all good ones are filed, and `status` says what the sixty are."""
-    one = ingest()
+    one = ingest(spawned=False)
     for number in range(60):
         with (one.inbox / f"huge{number}.jpg").open("wb") as file:
             try:
@@ -141,7 +141,7 @@ def _special_files(folder: Path, outside: Path) -> list[str]:
 
 def test_what_only_looks_like_an_image_stays_and_is_told(ingest, tmp_path):
     """Links, pipes, sockets and devices are never opened, stay where they are, and `status` names each."""
-    one = ingest()
+    one = ingest(spawned=False)
     outside = tmp_path / "outside"
     outside.mkdir()
     (one.inbox / "odd").mkdir()
@@ -163,7 +163,7 @@ def test_what_only_looks_like_an_image_stays_and_is_told(ingest, tmp_path):
 
 def test_a_name_of_a_strangers_file_is_filed_as_a_copy(ingest, tmp_path):
     """A hard link to a file elsewhere gives its bytes a place in accepted; what can still be written stays outside."""
-    one = ingest()
+    one = ingest(spawned=False)
     foreign = tmp_path / "foreign.jpg"
     foreign.write_bytes(jpeg(photo(640, 480), 95))
     (one.inbox / "cat").mkdir()
@@ -186,7 +186,7 @@ NAMES = {
 
 def test_confusing_names_are_kept_apart_and_kept(ingest):
     """Each file keeps its very name and its own record, also when its place at the destination is taken already."""
-    one = ingest(intake={"ignore": []})
+    one = ingest(spawned=False, intake={"ignore": []})
     names = [f"{number}/{name}" for number, names in enumerate(NAMES.values()) for name in names]
     for again in (b"first", b"second"):
         for number, name in enumerate(names):
@@ -222,7 +222,7 @@ def test_mutants_crash_nothing(tmp_path):
 
 def test_a_suffix_that_lies_is_noted_and_decides_nothing(ingest):
     """A good JPEG called .png is accepted as what it is, and its record says so; honest names get no such note."""
-    one = ingest()
+    one = ingest(spawned=False)
     good = jpeg(photo(640, 480), 95)
     one.put("cat/liar.png", good)
     one.put("cat/honest.JPEG", good)

@@ -227,7 +227,7 @@ def test_systemd_hears_ready_status_watchdog_and_stopping(ingest, tmp_path):
 
 def test_a_log_removed_under_the_daemon_stops_it(ingest):
     """Nothing more moves, the daemon ends with 69, starts refuse to begin a new log, and a person may say to do so."""
-    one = ingest()
+    one = ingest(spawned=False)
     process = one.start()
     one.put("cat/0.jpg", GOOD)
     one.wait_for_decisions(1)
@@ -263,7 +263,7 @@ def test_closed_output_hinders_nothing(tmp_path):
 
 def test_an_inbox_reached_through_a_link_is_watched(ingest, tmp_path):
     """A symbolic link as inbox is followed, and events arrive from where it leads."""
-    one = ingest(intake={"canary_seconds": 0.5, "rescan_seconds": 3600})
+    one = ingest(spawned=False, intake={"canary_seconds": 0.5, "rescan_seconds": 3600})
     (tmp_path / "elsewhere").mkdir()
     one.inbox.rmdir()
     one.inbox.symlink_to(tmp_path / "elsewhere")
@@ -279,7 +279,7 @@ def test_a_locked_database_is_waited_for(ingest):
     """While somebody holds the database nothing moves; afterwards everything is filed."""
     import sqlite3
 
-    one = ingest()
+    one = ingest(spawned=False)
     one.start()
     one.put("cat/0.jpg", GOOD)
     one.wait_for_decisions(1)
@@ -310,7 +310,7 @@ def test_a_full_disk_pauses_and_resumes_by_itself(ingest, tmp_path):
     try:
         (disk / "accepted").mkdir()
         (disk / "ballast").write_bytes(b"x" * 60_000)
-        one = ingest(sources=[{"accepted": str(disk / "accepted")}])
+        one = ingest(spawned=False, sources=[{"accepted": str(disk / "accepted")}])
         one.accepted = disk / "accepted"
         one.start()
         one.put("cat/0.jpg", GOOD)

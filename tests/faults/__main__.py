@@ -149,7 +149,9 @@ def _review_cuts(share: float) -> Iterator[Campaign]:
 def _results(share: float) -> Iterator[Campaign]:
     points = None if share >= 1 else kills.some(_part(40, share))
     for name in results.WRITERS:
-        yield lambda launcher, home, name=name: results.kill_at_system_calls(launcher, home, name, points)
+        yield lambda launcher, home, name=name: results.kill_at_system_calls(
+            launcher, results.begun(launcher, home), name, points
+        )
 
 
 def _fleet(share: float) -> Iterator[Campaign]:

@@ -83,13 +83,14 @@ WRITERS = {
 Tree = dict[str, object]
 
 
-def kill_at_system_calls(launcher: Launcher, home: Path, name: str, points: Points | None) -> Figures:
-    """Kill a command that writes results at the chosen of its system calls."""
-    writer, site = WRITERS[name], _site(launcher, home)
+def kill_at_system_calls(launcher: Launcher, site: Site, name: str, points: Points | None) -> Figures:
+    """Kill a command that writes results at the chosen of its system calls; `site` is as `begun` leaves it."""
+    writer, home = WRITERS[name], site.home
     figures = Figures(f"SIGKILL at system calls, {name}")
     if writer.old is not None:
         _run(launcher, site, writer.arguments(site, writer.old))
     old = _tree(site)
+    shutil.rmtree(home / "kept", ignore_errors=True)
     shutil.copytree(home / "place", home / "kept", symlinks=True, copy_function=_copy)
     new_arguments = writer.arguments(site, writer.new)
     everything = _calls_of(launcher, site, new_arguments)
@@ -109,8 +110,8 @@ def kill_at_system_calls(launcher: Launcher, home: Path, name: str, points: Poin
     return figures
 
 
-def _site(launcher: Launcher, home: Path) -> Site:
-    """Make images, a log, and what the commands read."""
+def begun(launcher: Launcher, home: Path) -> Site:
+    """Make images, a log, and what the commands read; none of them changes it, and `place` is where they write."""
     site = Site(home)
     data = home / "place/data/cat"
     data.mkdir(parents=True)
@@ -153,11 +154,16 @@ def _kill(launcher: Launcher, site: Site, arguments: list[str], call: str, numbe
     return code == -signal.SIGKILL
 
 
-def _put_back(home: Path) -> None:
-    """Have the earlier results again; the images stay, as their times and numbers are known."""
+def forget(home: Path) -> None:
+    """Have no results, as after `begun`; the images stay, as their times and numbers are known."""
     for path in (home / "place").iterdir():
         if path.name != "data":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _put_back(home: Path) -> None:
+    """Have the earlier results again."""
+    forget(home)
     for path in (home / "kept").iterdir():
         if path.name != "data":
             target = home / "place" / path.name

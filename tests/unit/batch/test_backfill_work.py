@@ -23,7 +23,6 @@ from tests.helpers.images import blurred, jpeg, photo
 from tests.helpers.shards import terms
 
 arrow = pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
-dataset = pytest.importorskip("pyarrow.dataset", reason="needs the extra `parquet`")
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
 IMAGES = 23
 
@@ -70,6 +69,8 @@ def _run_request(request: BackfillRequest) -> Result:
 
 
 def _rows(data: Path) -> list[dict]:
+    from pyarrow import dataset  # loads pandas, too
+
     return dataset.dataset(data / "out", format="parquet").to_table().sort_by("row").to_pylist()
 
 
