@@ -92,6 +92,7 @@ class ImageLog:
     def __init__(self, settings: Logging, budget: LineBudget | None = None) -> None:
         self._is_wanted = settings.images
         self._budget = budget
+        self._log = log.bind()  # once, not for each line
 
     def apply(self, settings: Logging) -> None:
         """Go by new settings from now on."""
@@ -102,7 +103,7 @@ class ImageLog:
         if not self._is_wanted or (self._budget is not None and not self._budget.take(now)):
             return
         decision, image = file.decision, file.intents[0]
-        log.info(
+        self._log.info(
             decision.verdict,
             path=printable(file.candidate.relative_path),
             reason=decision.reason,
