@@ -141,14 +141,12 @@ def _margin(score: float, threshold: float) -> float:
 
 def scales_below(by_measure: Mapping[str, float], thresholds: Mapping[str, float]) -> list[Scale]:
     """Give the scales below their threshold, most severe first; equally severe ones in the table's order."""
-
-    def limit(scale: Scale) -> float:
-        return thresholds[scale.threshold]
+    bad = [scale for scale in SCALES if by_measure[scale.measure] < thresholds[scale.threshold]]
 
     def severity(scale: Scale) -> float:
-        return (limit(scale) - by_measure[scale.measure]) / limit(scale)
+        limit = thresholds[scale.threshold]
+        return (limit - by_measure[scale.measure]) / limit
 
-    bad = [scale for scale in SCALES if by_measure[scale.measure] < limit(scale)]
     return sorted(bad, key=severity, reverse=True)
 
 

@@ -4,11 +4,10 @@ Scoring, policy and docs/measures.md all read `SCALES`. Standard library only, s
 a record without loading an image library.
 """
 
-import functools
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -38,18 +37,24 @@ class Scale:
     digits: int = 1
     clipped: str = ""
     """For exposure: the measure with the share of pixels that a person can count."""
+    threshold: str = field(init=False, compare=False)
+    """The name of its threshold: that of the signal, or of one end of exposure."""
+    _points: tuple[tuple[float, float], ...] = field(init=False, repr=False, compare=False)
+    _levels: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    """Anchors as (measure, score), and their measures alone, in rising order: every image asks for them seven times."""
 
-    @property
-    def threshold(self) -> str:
-        """The name of its threshold: that of the signal, or of one end of exposure."""
-        return f"{self.measure if self.clipped else self.signal}_score"
+    def __post_init__(self) -> None:
+        points = tuple(sorted((measure, score) for score, measure in self.anchors))
+        object.__setattr__(self, "threshold", f"{self.measure if self.clipped else self.signal}_score")
+        object.__setattr__(self, "_points", points)
+        object.__setattr__(self, "_levels", tuple(measure for measure, _ in points))
 
     def score(self, value: float) -> float:
         """Give the score of a measure, 0 to 100, monotone; NaN scores 0 as nothing good is known of it."""
         if math.isnan(value):
             return 0.0
-        points, levels = _rising(self.anchors)
-        index = bisect_right(levels, value)
+        points = self._points
+        index = bisect_right(self._levels, value)
         if index in (0, len(points)):
             return points[min(index, len(points) - 1)][1]
         (low, low_score), (high, high_score) = points[index - 1], points[index]
@@ -74,13 +79,6 @@ class Scale:
     def phrase(self, value: float, finer: int = 0) -> str:
         """Give a measure with its unit: `3.1 px`."""
         return f"{self.number(value, finer)} {self.unit}".rstrip()
-
-
-@functools.cache
-def _rising(anchors: _Anchors) -> tuple[list[tuple[float, float]], list[float]]:
-    """Give anchors as (measure, score), and their measures alone, in rising order."""
-    points = sorted((measure, score) for score, measure in anchors)
-    return points, [measure for measure, _ in points]
 
 
 def _position(value: float, low: float, high: float) -> float:
@@ -168,6 +166,9 @@ Set on data sets that had been left out of training, so that 3 % of their good p
 images are missed, which is above the limits of exposure.
 """
 
+_MEASURES_OF: Mapping[str, tuple[str, ...]] = {
+    f"{signal}_score": tuple(scale.measure for scale in SCALES if scale.signal == signal) for signal in SIGNALS
+}
 LIMITS: tuple[str, ...] = tuple(scale.threshold for scale in SCALES)
 """The names of the thresholds that decide, one for each scale."""
 
@@ -179,10 +180,7 @@ def scale_scores(measures: Measures) -> dict[str, float]:
 
 def signal_scores(by_measure: Mapping[str, float]) -> dict[str, float]:
     """Give the six scores, `blur_score` and so on: of a signal with two scales the worse one counts."""
-    return {
-        f"{signal}_score": min(by_measure[scale.measure] for scale in SCALES if scale.signal == signal)
-        for signal in SIGNALS
-    }
+    return {name: min([by_measure[measure] for measure in measures]) for name, measures in _MEASURES_OF.items()}
 
 
 def ends_of_exposure(worse: float, measures: Mapping[str, Any]) -> dict[str, float]:
