@@ -115,6 +115,7 @@ class Inbox:
         """Look at what is new, and give at most `room` candidates that have settled."""
         if not self._is_present(now):
             return []
+        self._files.listed.forget()
         if self._watcher.step(now):
             self._walk_again = True
         self._follow_hints(now, time.monotonic() + SECONDS_PER_STEP)

@@ -6,10 +6,12 @@ The walk is our own: it follows no link, keeps no list, and shrugs at what vanis
 import os
 import pwd
 import stat
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import compress
+from itertools import compress, islice
 
 import structlog
 
@@ -17,7 +19,7 @@ from imageguard_daemon.core.file_systems import FileSystem, Reach
 from imageguard_daemon.core.model import FileIdentity
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.core.regular_files import NOT_ANSWERED, NOT_ASKED, Answer, Writers, ask, is_there
-from imageguard_daemon.intake.rules.selection import Selection, SkipReason
+from imageguard_daemon.intake.rules.selection import COMPANIONS, Selection, SkipReason
 from imageguard_daemon.intake.rules.stability import Seen
 
 MAX_REPORTED = 20
@@ -132,6 +134,62 @@ def _words(whose: FileSystem | int) -> str:
         return f"files of account {whose}"
 
 
+class ListedCompanions:
+    """Which companions of downloads are in folders with many files to hand out, known for one step of the loop.
+
+    To be asked for a dozen names beside each file costs the kernel more than to list their folder, unless that is
+    large. What comes after the listing comes after its image had settled without it.
+    """
+
+    ASKED_FIRST = 4
+    """Of so many files of a folder, the names are asked for one by one."""
+    MOST_NAMES = 2_000
+    LARGE_FOR_SECONDS = 10.0
+    """For so long a folder that had more is not listed again."""
+    _MOST_LARGE = 1_000
+    _ENDINGS = tuple(ending.lower() for ending in COMPANIONS)
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._asked: Counter[str] = Counter()
+        self._found: dict[str, frozenset[str] | None] = {}
+        self._large: dict[str, float] = {}
+
+    def forget(self) -> None:
+        """Know nothing any more: a new step begins."""
+        self._asked.clear()
+        self._found.clear()
+
+    def rules_out(self, relative_path: str) -> bool:
+        """Tell whether nothing beside this file can be a companion of it; where that is not known, it may be."""
+        folder, name = os.path.split(relative_path)
+        self._asked[folder] += 1
+        if self._asked[folder] <= self.ASKED_FIRST or not name.isascii():  # others may be written in more than one way
+            return False
+        if folder not in self._found:
+            self._found[folder] = self._listed(folder, time.monotonic())
+        found = self._found[folder]
+        if not found:
+            return found is not None
+        # Some file systems do not tell capitals from small letters.
+        return not any(name.lower() + ending in found for ending in self._ENDINGS)
+
+    def _listed(self, folder: str, now: float) -> frozenset[str] | None:
+        if self._large.get(folder, -1.0) > now:
+            return None
+        try:
+            with os.scandir(self._prefix + folder) as listing:
+                names = [entry.name.lower() for entry in islice(listing, self.MOST_NAMES + 1)]
+        except OSError:
+            return None
+        if len(names) <= self.MOST_NAMES:
+            return frozenset(name for name in names if name.endswith(self._ENDINGS))
+        if len(self._large) == self._MOST_LARGE:
+            self._large.clear()
+        self._large[folder] = now + self.LARGE_FOR_SECONDS
+        return None
+
+
 class InboxFiles:
     """Looks at the files of one inbox, whose paths are relative to it. One thread only."""
 
@@ -139,6 +197,7 @@ class InboxFiles:
         self._prefix = os.path.join(root, "")
         self._selection = selection
         self.unknown_writers = UnknownWriters(root)
+        self.listed = ListedCompanions(self._prefix)
 
     def look(self, relative_path: str) -> Seen | None:
         """See what a file and its sidecars are now; None when it is not a regular file (any more).
@@ -189,7 +248,7 @@ class InboxFiles:
 
     def companion_of(self, relative_path: str) -> tuple[str, float] | None:
         """Give what a download program keeps beside a file, and when one of the two last changed."""
-        if self._selection.is_sidecar(relative_path):
+        if self._selection.is_sidecar(relative_path) or self.listed.rules_out(relative_path):
             return None
         image = self._prefix + relative_path
         for path in self._selection.companions_of(image):

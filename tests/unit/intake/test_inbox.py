@@ -141,6 +141,39 @@ def test_a_download_that_says_it_is_unfinished_waits(folder: Path, opened: Opene
     assert settled(inbox, NOW + 90_000) == ["1.jpg", "2.jpg"]
 
 
+@pytest.mark.parametrize("most_names", [0, 2_000], ids=["large folder", "folder that is listed"])
+def test_among_many_files_each_unfinished_download_waits(
+    folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch, most_names: int
+) -> None:
+    """Whether their folder is listed or each name is asked for, those wait that have a companion, and no others."""
+    monkeypatch.setattr(scan.ListedCompanions, "MOST_NAMES", most_names)
+    for number, ending in enumerate(COMPANIONS):
+        for name in (f"{number}.jpg", f"{number}.jpg{ending}", f"{number}-whole.jpg", f"\xfc{number}.jpg"):
+            (folder / name).touch()
+    whole = {name for number in range(len(COMPANIONS)) for name in (f"{number}-whole.jpg", f"\xfc{number}.jpg")}
+    inbox = opened()
+    assert set(settled(inbox)) == whole
+    (folder / "1-whole.jpg.part").touch()
+    assert set(settled(inbox, NOW + 100)) == whole - {"1-whole.jpg"}  # the listing was good for one step
+
+
+def test_for_many_files_a_folder_is_listed_once(folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dozen names are asked for beside the first few files, not beside each."""
+    asked: list[str] = []
+    access = os.access
+
+    def noted(path: str, mode: int, **how: bool) -> bool:
+        asked.append(path)
+        return access(path, mode, **how)
+
+    monkeypatch.setattr(scan.os, "access", noted)
+    for number in range(100):
+        (folder / f"{number}.jpg").touch()
+    assert len(settled(opened())) == 100
+    companions = [path for path in asked if path.endswith(COMPANIONS)]
+    assert len(companions) <= scan.ListedCompanions.ASKED_FIRST * len(COMPANIONS)
+
+
 def test_a_download_given_up_a_day_ago_is_judged_and_told(
     folder: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
