@@ -1,13 +1,16 @@
 """WebP, GIF and BMP: by Pillow, or by OpenCV where it is quicker; with the damage that both pass over."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+
+import numpy as np
 
 from imageguard_daemon.core.errors import ImageError
 from imageguard_daemon.core.model import Limits
-from imageguard_daemon.quality.decode.luma import Grey
+from imageguard_daemon.quality.decode.luma import Grey, grey_of
 from imageguard_daemon.quality.decode.opencv import IN_COLOUR, colours_by_opencv, grey_by_opencv
 from imageguard_daemon.quality.decode.picture import Look, Picture, in_colour, require_no_hole, require_size
+from imageguard_daemon.quality.decode.pillow import Image
 from imageguard_daemon.quality.decode.pillow_pixels import (
     as_displayed,
     colours_of_file,
@@ -18,6 +21,8 @@ from imageguard_daemon.quality.decode.pillow_pixels import (
 )
 
 _ANIMATION, _ALPHA = 0x02, 0x10
+_BGR, _RAW = 3, 3
+"""Bytes of a pixel; what Pillow says of raw rows: their kind, their bytes, and whether the last one comes first."""
 
 
 def decode_webp(data: bytes, limits: Limits) -> Picture:
@@ -70,13 +75,35 @@ def decode_bmp(data: bytes, limits: Limits) -> Picture:
     Raises:
         ImageError: `corrupt` or `too_large`.
     """
-    return in_colour(_decode_by_pillow(data, limits, "BMP"), partial(colours_of_file, data, "BMP"))
+    return in_colour(_decode_by_pillow(data, limits, "BMP", _grey_as_it_lies), partial(colours_of_file, data, "BMP"))
 
 
-def _decode_by_pillow(data: bytes, limits: Limits, name: str) -> Picture:
+def _grey_as_it_lies(data: bytes, image: Image.Image) -> Grey | None:
+    """Give the luma of a file that is whole and has nothing but rows of blue, green and red; else None."""
+    tiles = getattr(image, "tile", [])
+    if image.mode != "RGB" or len(tiles) != 1:
+        return None
+    codec, extents, offset, how = tiles[0]
+    if codec != "raw" or extents != (0, 0, *image.size) or how[0] != "BGR" or len(how) != _RAW:
+        return None
+    (width, height), (_, row_bytes, direction) = image.size, how
+    if row_bytes < _BGR * width or offset + row_bytes * height > len(data):
+        return None
+    rows = np.frombuffer(data, np.uint8, row_bytes * height, offset).reshape(height, row_bytes)
+    grey = grey_of(rows[:, : _BGR * width].reshape(height, width, _BGR), bgr=True)
+    return np.ascontiguousarray(grey[::-1]) if direction < 0 else grey
+
+
+def _decode_by_pillow(
+    data: bytes,
+    limits: Limits,
+    name: str,
+    at_once: Callable[[bytes, Image.Image], Grey | None] = lambda _data, _image: None,
+) -> Picture:
     with pillow_guard(name), opened(data, name) as image:
         require_size(*image.size, limits)
-        grey = grey_of_image(image)
+        found = at_once(data, image)
+        grey = grey_of_image(image) if found is None else found
         orientation, camera = facts_of_image(image)
         return Picture(grey, *as_displayed(*image.size, orientation), name, camera)
 

@@ -53,9 +53,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 @pytest.mark.parametrize("kind", FILES)
 def test_an_image_is_decoded_once_and_hashed_once(kind: str, counts: Counter[str]):
-    """Integrity, six signals and the record all come from one decode and one hash."""
+    """Integrity, six signals and the record all come from one decode and one hash; a BMP is read as it lies."""
     assert measurement.measure_bytes(FILES[kind], LIMITS).measures is not None
-    assert counts == {"decode": 1, "hash": 1}
+    assert counts == ({"hash": 1} if kind == "BMP" else {"decode": 1, "hash": 1})
 
 
 def test_a_sound_deflated_tiff_is_inflated_by_its_decoder_alone(monkeypatch: pytest.MonkeyPatch):

@@ -27,6 +27,19 @@ def difference(data: bytes, expected: np.ndarray = GREY) -> float:
     return float(np.abs(decode(data, LIMITS).grey.astype(int) - expected).mean())
 
 
+@pytest.mark.parametrize("width", [64, 65, 66, 67])
+@pytest.mark.parametrize("is_top_down", [False, True])
+def test_a_bmp_gives_the_same_whichever_way_its_rows_lie(width: int, is_top_down: bool):
+    """Rows may be filled up, and may begin at the top: the luma is that of the pixels."""
+    rgb = photo(width, 50, seed=width)
+    data = bytearray(encoded(Image.fromarray(rgb[::-1] if is_top_down else rgb), "BMP"))
+    if is_top_down:
+        data[22:26] = (-50).to_bytes(4, "little", signed=True)
+    assert np.array_equal(decoder.decode(bytes(data), Limits()).grey, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+    with pytest.raises(ImageError, match="corrupt"):
+        decoder.decode(bytes(data[:-9]), Limits())
+
+
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])
 def test_every_handled_format_decodes_to_luma(image_format):
     """Each format gives the same picture, its size and its name."""
