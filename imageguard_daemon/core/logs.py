@@ -107,7 +107,7 @@ def _as_json(event: structlog.typing.EventDict, *, default: Callable[[object], o
 
 @cache
 def _encoder(default: Callable[[object], object]) -> json.JSONEncoder:
-    """Give what `json.dumps` makes anew for each line."""
+    """Give what `json.dumps` makes again for each line."""
     return json.JSONEncoder(default=default)
 
 

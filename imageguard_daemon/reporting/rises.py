@@ -197,7 +197,7 @@ class Rises:
         rest = max(images.sum() - inside[begin], 1)
         rate = (hits.sum() - bad[begin]) / rest
         above = (bad - inside * rate) / np.sqrt(np.maximum(inside, 1))
-        # Times that overlap with this one share its images: they are no rivals.
+        # Times that overlap with this one share its images, and are not its rivals.
         apart = (starts + length <= begin) | (starts >= end)
         if not apart.any():
             return True

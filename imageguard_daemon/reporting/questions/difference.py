@@ -87,7 +87,7 @@ class _Candidates:
         self.groups = groups
         series = seen.series(*groups.fields)
         self.effects = series.effects * series.factors
-        # Images without a camera or a source are no group of their own; those without a class are.
+        # Images without a class are a group of their own; those without a camera or a source are not.
         may_be_empty = [field == "class" for field in groups.fields]
         self.allowed = np.array(
             [all(name or may for name, may in zip(names, may_be_empty, strict=True)) for names in groups.names]
