@@ -54,8 +54,10 @@ class Head:
 
 def link_hash(previous: bytes, sequence: int, table: str, row: Mapping[str, object]) -> bytes:
     """Give the hash of the link at `sequence` for a row as SQLite stores it: column name -> value."""
-    head = _netstring(b"%d" % sequence) + _netstring(table.encode())
-    return hashlib.sha256(previous + head + encoded(row)).digest()
+    # Each part with its length before it: no two links have the same bytes.
+    place = _netstring(b"%d" % sequence)
+    of_table = _netstring(table.encode())
+    return hashlib.sha256(previous + place + of_table + encoded(row)).digest()
 
 
 def encoded(row: Mapping[str, object]) -> bytes:
@@ -88,8 +90,8 @@ def extend(connection: sa.Connection, after: Mapping[str, int]) -> Head:
     Must run in the transaction that adds the rows: then no row is ever without its link. Streams: memory does not
     grow with the number of rows.
     """
-    new_rows = ((table, _rows(connection, table, last_id)) for table, last_id in after.items())
-    return _append(connection, ((table, row) for table, rows in new_rows for row in rows))
+    new_rows = ((table, row) for table, last_id in after.items() for row in _rows(connection, table, last_id))
+    return _append(connection, new_rows)
 
 
 def link_again(connection: sa.Connection, table: str, ids: Sequence[int]) -> None:
@@ -134,7 +136,8 @@ def _rows(connection: sa.Connection, table: str, last_id: int) -> Iterator[dict[
 
 def linked_rows(connection: sa.Connection, after: int, until: int, most: int) -> list[Linked]:
     """Give the links after one up to another, with their rows and a maximum number of them."""
-    links = [dict(link) for link in connection.exec_driver_sql(_LINKS, (after, until, most)).mappings()]
+    found = connection.exec_driver_sql(_LINKS, (after, until, most))
+    links = [dict(link) for link in found.mappings()]
     # A query for each table, not for each link: a walk over the chain reads millions.
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     for table in CHAINED:

@@ -148,25 +148,24 @@ class ReviewableImage:
 
 def page(log: Store, selection: Selection, after: int | None = None) -> list[ListedImage]:
     """Give the images selected, newest first, those with smaller ids than `after` only."""
-    columns = ("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "size_bytes")
-    query = sa.select(
-        *(decisions.c[name] for name in (*columns, "reason", "detail", "score", *SCORE_NAMES, "borderline")),
-        decisions.c.verdict,
-        _of_last_review("action"),
+    columns = (
+        *("id", "decided_at", "source", "class", "relative_path", "destination", "sha256", "size_bytes"),
+        *("reason", "detail", "score", *SCORE_NAMES, "borderline", "verdict"),
     )
+    query = sa.select(*(decisions.c[name] for name in columns), _of_last_review("action"))
+    before = MAX_INT64 if after is None else after
     with log.reading() as connection:
-        rows = list(_newest_first(connection, query, selection, MAX_INT64 if after is None else after))
+        rows = list(_newest_first(connection, query, selection, before))
     return [_listed(tuple(row)) for row in rows]
 
 
 def neighbours(log: Store, selection: Selection, number: int) -> tuple[int | None, int | None]:
     """Give the numbers of the images before and after this one in a list with the newest first; None at its ends."""
     with log.reading() as connection:
-        query = sa.select(decisions.c.id).where(*ids_in_period(connection, selection.scope, decisions.c.id)).limit(1)
-        up, down = (
-            query.where(decisions.c.id > number).order_by(decisions.c.id),
-            query.order_by(decisions.c.id.desc()),
-        )
+        in_period = ids_in_period(connection, selection.scope, decisions.c.id)
+        query = sa.select(decisions.c.id).where(*in_period).limit(1)
+        up = query.where(decisions.c.id > number).order_by(decisions.c.id)
+        down = query.order_by(decisions.c.id.desc())
         newer = [connection.scalar(up.where(*part)) for part in _parts(selection)]
         # One upper bound alone: of two, SQLite begins at either, and would walk from there.
         older = [connection.scalar(down.where(*part)) for part in _parts(selection, number)]
@@ -177,8 +176,10 @@ def number_selected(log: Store, selection: Selection) -> int:
     """Count the images selected, up to the limit of the selection."""
     images = 0
     with log.reading() as connection:
-        query = sa.select(decisions.c.id).where(*ids_in_period(connection, selection.scope, decisions.c.id))
+        in_period = ids_in_period(connection, selection.scope, decisions.c.id)
+        query = sa.select(decisions.c.id).where(*in_period)
         for conditions in _parts(selection):
+            # Counted below the limit: a page asks whether there are more, and not how many millions.
             part = query.where(*conditions).limit(selection.limit).subquery()
             images += connection.scalar(sa.select(sa.func.count()).select_from(part)) or 0
     return images if selection.limit is None else min(images, selection.limit)
@@ -238,8 +239,9 @@ def _ids_of(connection: sa.Connection, name: str, root: str, *, accepted: bool) 
     # People name files as they see them: from the folder they are in, or from the root.
     paths = sorted({os.path.normpath(os.path.join(folder, name)) for folder in (root, os.getcwd())})
     filed_there = intents.c.destination_path.in_([os.fsencode(path) for path in paths])
+    is_called_so = decision_records.c.relative_path.in_(forms(name))
     by_place = sa.select(intents.c.decision_id).where(filed_there)
-    by_name = sa.select(decision_records.c.id).where(decision_records.c.relative_path.in_(forms(name)))
+    by_name = sa.select(decision_records.c.id).where(is_called_so)
     if accepted:
         meant = decisions.c.verdict == "accepted"
     else:
@@ -295,7 +297,8 @@ def _conditions(selection: Selection, before: int) -> list[sa.ColumnElement[bool
         conditions.append(decisions.c[name].between(low, high))
     if selection.borderline is not None:
         is_one = decisions.c.borderline == 1
-        conditions.append(is_one if selection.borderline else sa.func.coalesce(decisions.c.borderline, 0) != 1)
+        is_none = sa.func.coalesce(decisions.c.borderline, 0) != 1  # NULL in records of older versions
+        conditions.append(is_one if selection.borderline else is_none)
     if selection.ids is not None:
         conditions.append(decisions.c.id.in_(selection.ids))
     if selection.action is not None:
@@ -308,8 +311,11 @@ def _conditions(selection: Selection, before: int) -> list[sa.ColumnElement[bool
 
 
 def _of_last_review(column: str) -> sa.Label[Any]:
-    query = sa.select(reviews.c[column]).where(reviews.c.decision_id == decisions.c.id).correlate(decisions)
-    return query.order_by(reviews.c.id.desc()).limit(1).scalar_subquery().label(f"last_{column}")
+    # Asked of each image by the index on its decision: of a page there are few, while reviews may be many.
+    of_image = reviews.c.decision_id == decisions.c.id
+    query = sa.select(reviews.c[column]).where(of_image).correlate(decisions)
+    newest = query.order_by(reviews.c.id.desc()).limit(1)
+    return newest.scalar_subquery().label(f"last_{column}")
 
 
 _FILES = sa.text(f"""
@@ -329,7 +335,7 @@ def _reviewable(connection: sa.Connection, image: Any) -> ReviewableImage:
     busy = any(row.review_id is not None and row.outcome is None for row in rows)
     places: dict[int, ReviewableFile] = {}
     came_from = ""
-    for row in rows:
+    for row in rows:  # in the order of the moves: each begins where the one before it ended
         before = places.get(row.previous_id)
         if row.outcome not in {"moved", "purged"}:
             continue

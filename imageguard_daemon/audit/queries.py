@@ -95,7 +95,8 @@ def ids_in_period(
         return []
     # Counted no further than to the limit: to learn that a period is long must not take long.
     inside = sa.select(records.id).where(*conditions).limit(_SHORT_PERIOD).subquery()
-    query = sa.select(sa.func.min(inside.c.id), sa.func.max(inside.c.id), sa.func.count())
+    ids = inside.c.id
+    query = sa.select(sa.func.min(ids), sa.func.max(ids), sa.func.count())
     first, last, number = connection.execute(query).one()
     if number == _SHORT_PERIOD:
         return []
@@ -161,7 +162,8 @@ def _moved(connection: sa.Connection, ids: Sequence[int], *where: sa.ColumnEleme
     """
     if not ids:
         return []
-    query = sa.select(decisions).where(decisions.c.id.in_(ids), *where).order_by(decisions.c.id)
+    query = sa.select(decisions).where(decisions.c.id.in_(ids), *where)
+    query = query.order_by(decisions.c.id)
     return [dict(row) for row in connection.execute(query).mappings()]
 
 

@@ -129,7 +129,8 @@ def best_band(counts: _Ints, total: int, least: int) -> tuple[int, int, Band] | 
 
 def _fullest(below: _Ints, total: int, width: Width) -> tuple[int, int, Band]:
     starts = np.arange(_SMALL_BINS - width.bins)
-    first = int((below[starts + width.bins] - below[starts]).argmax())
+    inside = below[starts + width.bins] - below[starts]
+    first = int(inside.argmax())
     after = first + width.bins
     images = int(below[after] - below[first])
     begin = max(first - _AROUND_BINS, 0)
@@ -233,7 +234,8 @@ class _Groups:
 
     def bands(self, version: str, by_key: _Ints) -> Bands:
         known = self._of_key >= 0
-        totals = np.bincount(self._of_key[known], weights=by_key[known], minlength=len(self._groups)).astype(np.int64)
+        images = np.bincount(self._of_key[known], by_key[known], minlength=len(self._groups))
+        totals = images.astype(np.int64)
         looked_at, bands = 0, {}
         for number, (name, of_version) in enumerate(self._groups):
             if of_version != version or totals[number] < MIN_IMAGES:

@@ -86,7 +86,11 @@ class _Looked(NamedTuple):
 def _found(seen: Patterns, settings: "Reporting") -> list[Changed]:
     """Give what rose beyond chance for all series of its kind, what explains most first; only so many are looked at."""
     looked = _looked(seen, settings)
-    bounds = [(-bound, at, row) for at, kind in enumerate(looked) for row, bound in _bounds(kind, seen.panel)]
+    bounds = [
+        (-bound, at, row)  # the highest first where they are sorted
+        for at, kind in enumerate(looked)
+        for row, bound in _bounds(kind, seen.panel)
+    ]
     best: list[tuple[float, int, int, int, Changed]] = []
     # A bound costs little and a rise much: in the order of bounds, few rises are worked out.
     for minus_bound, at, row in sorted(bounds):
@@ -99,12 +103,13 @@ def _found(seen: Patterns, settings: "Reporting") -> list[Changed]:
 
 
 def _looked(seen: Patterns, settings: "Reporting") -> list[_Looked]:
-    panel, looked = seen.panel, []
+    looked = []
+    least = settings.min_sample
     for fields in SERIES:
-        groups = panel.groups(*fields)
+        groups = seen.panel.groups(*fields)
         if fields and len(groups) < 2:  # it is all images
             continue
-        of_group, least = seen.series(*fields), settings.min_sample
+        of_group = seen.series(*fields)
         large_enough = of_group.images.sum(axis=1) >= 2 * least
         series = len(SERIES) * int(np.count_nonzero(large_enough))
         rises = Rises(of_group.images, of_group.rejected, seen.scatter, of_group.factors, least=least)
@@ -176,7 +181,8 @@ def _rose_more(change: Changed, seen: Patterns) -> bool:
         return False
     images = seen.panel.images[change.streams, begin:end].sum(axis=0, keepdims=True)
     effect = float(seen.scatter.effects(images, np.array([others.rate]))[0])
-    chance = chance_with_scatter((ours.rejected, ours.total), (others.rejected, others.total), effect)
+    theirs = (others.rejected, others.total)
+    chance = chance_with_scatter((ours.rejected, ours.total), theirs, effect)
     return chance * change.series < ALPHA
 
 
@@ -255,16 +261,22 @@ def more_near_thresholds(seen: Patterns, settings: "Reporting", changed: Sequenc
             continue
         images = groups.sums(seen.panel.images)
         near = groups.sums(seen.panel.borderline)
-        looked_at = len(_NEAR_GROUPS) * int((images.sum(axis=1) >= 2 * settings.min_sample).sum())
-        looked = Rises(images, near, seen.scatter_of_shares(images, near), least=settings.min_sample)
+        is_enough = images.sum(axis=1) >= 2 * settings.min_sample
+        looked_at = len(_NEAR_GROUPS) * int(is_enough.sum())
+        scatter = seen.scatter_of_shares(images, near)
+        looked = Rises(images, near, scatter, least=settings.min_sample)
         for number, rise in enumerate(looked.find(looked_at)):
+            # One that is over needs no look any more: it did not become a change of the rate.
+            if rise is None or rise.end != seen.panel.slots.number:
+                continue
             streams = groups.of_stream == number
-            lasts = rise is not None and rise.end == seen.panel.slots.number
             is_told = any((streams & others).any() for others in taken)
-            if rise and lasts and rise.chance * looked_at < ALPHA and not is_told:
+            chance = rise.chance * looked_at
+            if chance < ALPHA and not is_told:
                 taken.append(streams)
                 where = dict(zip(fields, groups.names[number], strict=True))
-                reported.append(_more_near(where, rise, (images[number], near[number]), seen, rise.chance * looked_at))
+                counts = (images[number], near[number])
+                reported.append(_more_near(where, rise, counts, seen, chance))
     return reported
 
 

@@ -96,8 +96,10 @@ def alarms(images: Counts, rejected: Counts, spread: Spread, limit: float) -> li
         n = summed[:, last] - summed[:, first]
         y = summed_bad[:, last] - summed_bad[:, first]
         # While an alarm lasts, what was usual stays: else the alarm would become the usual, and be over by itself.
-        usual = np.where(on, usual, _upper(n, y, spread, (last - first) / DAY_SLOTS))
-        midnight = max(slot - (spread.begin + slot) % DAY_SLOTS, _MIN_BASELINE + DAY_SLOTS)
+        days = (last - first) / DAY_SLOTS
+        usual = np.where(on, usual, _upper(n, y, spread, days))
+        hour_of_day = (spread.begin + slot) % DAY_SLOTS
+        midnight = max(slot - hour_of_day, _MIN_BASELINE + DAY_SLOTS)
         if midnight == slot:
             so_far = np.zeros(rows)
         today = summed[:, slot + 1] - summed[:, midnight]
@@ -109,19 +111,23 @@ def alarms(images: Counts, rejected: Counts, spread: Spread, limit: float) -> li
         begin = np.where(~on & (total <= 0) & (step > 0), slot, begin)
         total = np.maximum(total + step, 0.0) * ~on
         back = np.maximum(back - step, 0.0) * on
-        starts, ends = ~on & (total > limit), on & (back > _OVER)
+        starts = ~on & (total > limit)
+        ends = on & (back > _OVER)
         for row in np.flatnonzero(starts).tolist():
             alarms_of[row].append(Alarm(int(begin[row]), slot, None, float(total[row])))
         for row in np.flatnonzero(ends).tolist():
             alarms_of[row][-1] = replace(alarms_of[row][-1], end=slot)
         on = (on | starts) & ~ends
-        total[starts], back[ends] = 0.0, 0.0
+        # What began and what ended is decided: both sums begin anew.
+        total[starts] = 0.0
+        back[ends] = 0.0
     return alarms_of
 
 
 def _summed(rows: Counts) -> Counts:
     """Give sums up to each slot: of any time, the sum is a difference."""
-    return np.concatenate((np.zeros((len(rows), 1)), rows.cumsum(axis=1)), axis=1)
+    nothing = np.zeros((len(rows), 1))
+    return np.concatenate((nothing, rows.cumsum(axis=1)), axis=1)
 
 
 def limit_for(groups: int) -> float:
@@ -131,9 +137,12 @@ def limit_for(groups: int) -> float:
 
 def _upper(images: Counts, rejected: Counts, spread: Spread, days: float) -> Counts:
     """Give the usual rate, with half its standard error on top: few images and few days say little."""
-    few, bad = images / spread.bursts, rejected / spread.bursts
-    rate = (bad + 0.5) / (few + 1)
-    variance = rate * (1 - rate) / (few + 1) + spread.day * rate**2 / days
+    few = images / spread.bursts
+    bad = rejected / spread.bursts
+    rate = (bad + 0.5) / (few + 1)  # never 0: none of few may yet be one of many
+    by_bursts = rate * (1 - rate) / (few + 1)
+    by_days = spread.day * rate**2 / days
+    variance = by_bursts + by_days
     upper: Counts = np.clip(rate + _DOUBT * np.sqrt(variance), _MIN_RATE, 0.95)
     return upper
 
@@ -145,7 +154,8 @@ def _ratio(images: Counts, rejected: Counts, rate: Counts, spread: Spread) -> Co
     """
     times = _ODDS / (1 + (_ODDS - 1) * rate)
     bursts = spread.bursts * (1 - rate)
-    bad, expected = rejected / bursts, images * rate / bursts
+    bad = rejected / bursts
+    expected = images * rate / bursts
     if not spread.day:
         return bad * np.log(times) - expected * (times - 1)
     shape = 1 / spread.day
@@ -156,9 +166,11 @@ def _ratio(images: Counts, rejected: Counts, rate: Counts, spread: Spread) -> Co
 
 def spread_of(images: Counts, rejected: Counts, scatter: Scatter, begin: int = 0) -> Spread:
     """Give how rows of counts by hour scatter; what a row has beyond `scatter`, that of all, counts as bursts."""
-    days, bad = by_day(images, begin), by_day(rejected, begin)
-    effects = scatter.effects(days, bad.sum(axis=1) / np.maximum(days.sum(axis=1), 1))
-    return Spread(scatter.burst * own_factors(days, bad, effects), scatter.day, begin)
+    days = by_day(images, begin)
+    bad = by_day(rejected, begin)
+    rates = bad.sum(axis=1) / np.maximum(days.sum(axis=1), 1)
+    factors = own_factors(days, bad, scatter.effects(days, rates))
+    return Spread(scatter.burst * factors, scatter.day, begin)
 
 
 def by_day(hours: Counts, begin: int = 0) -> Counts:
