@@ -7,6 +7,7 @@ of the last slots must be beyond all before. Correction: Bonferroni over sources
 """
 
 import math
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +62,7 @@ def _silent(images: Counts, name: str, slots: Slots, whole: int, sources: int) -
     chance = sources * _chance_of_silence(len(active), span, silent)
     if not 2 <= silent <= _MAX_SILENT or silent < _LONGER * longest or chance >= ALPHA:
         return None
-    usual = float(np.median(images[active]))
+    usual = float(median(images[active]))  # not of NumPy, whose median loads numpy.ma first
     who = f"Source '{shown(name)}'" if name else "All sources"
     sentence = (
         f"{who}: nothing since {spoken(slots, int(active[-1]) + 1)}, after images {_on(slots, len(active), span)}, "
@@ -101,7 +102,7 @@ def _plenty(images: Counts, name: str, slots: Slots, sources: int) -> Finding | 
         before = images[:-last][images[:-last] > 0]
         if len(before) < _MIN_ACTIVE or not now.all():
             continue
-        usual, most = float(np.median(before)), float(before.max())
+        usual, most = float(median(before)), float(before.max())
         if now.mean() < _TIMES * usual or now.min() < _BEYOND * most:
             continue
         logs = np.log(before)
