@@ -118,7 +118,7 @@ def alarms(images: Counts, rejected: Counts, spread: Spread, limit: float) -> li
         for row in np.flatnonzero(ends).tolist():
             alarms_of[row][-1] = replace(alarms_of[row][-1], end=slot)
         on = (on | starts) & ~ends
-        # What began and what ended is decided: both sums begin anew.
+        # What began and what ended is decided: both sums start at 0 again.
         total[starts] = 0.0
         back[ends] = 0.0
     return alarms_of
