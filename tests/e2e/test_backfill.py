@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon_process import COMMAND, command, wait_until
+from tests.helpers.children import children
 from tests.helpers.images import blurred, jpeg, photo
 
 arrow = pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
@@ -66,20 +67,18 @@ def _begun(images: Path, out: Path) -> subprocess.Popen[str]:
     return process
 
 
-def _children(pid: int) -> list[int]:
-    """Give the processes that any thread of it has begun."""
-    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
-
-
 def _is_shard_worker(pid: int) -> bool:
-    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return False
 
 
 def test_a_back_fill_survives_a_killed_worker_an_interruption_and_a_kill(images, tmp_path):
     """A worker killed amid, Ctrl-C, and SIGKILL: in the end each row is there once, with the verdict of a scan."""
     out = tmp_path / "out"
     process = _begun(images, out)
-    workers = [pid for pid in _children(process.pid) if _is_shard_worker(pid)]
+    workers = [pid for pid in children(process.pid) if _is_shard_worker(pid)]
     os.kill(workers[0], signal.SIGKILL)
     done = len(_results(out))
     wait_until(lambda: len(_results(out)) > done + 1, "results after the loss of a worker")
@@ -95,7 +94,7 @@ def test_a_back_fill_survives_a_killed_worker_an_interruption_and_a_kill(images,
 
     process = subprocess.Popen([*COMMAND, *_arguments(images, out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until(lambda: len(_results(out)) > len(before), "a further result")
-    family = [process.pid, *_children(process.pid)]
+    family = [process.pid, *children(process.pid)]
     process.kill()
     process.communicate()
     wait_until(lambda: not any(_is_alive(pid) for pid in family), "the end of its workers")

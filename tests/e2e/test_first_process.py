@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon_process import PATIENCE_SECONDS, wait_until
+from tests.helpers.children import children
 from tests.helpers.images import jpeg, photo
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a namespace of processes needs root")
@@ -16,14 +17,9 @@ IN_A_CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 COMMAND = [sys.executable, "-m", "imageguard_daemon"]
 
 
-def _children(pid):
-    threads = Path(f"/proc/{pid}/task").glob("*/children")  # a process is a child of the thread that started it
-    return [int(child) for thread in threads for child in thread.read_text().split()]
-
-
 def _states_below(pid):
     found = {}
-    for child in _children(pid):
+    for child in children(pid):
         try:
             found[child] = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
             found |= _states_below(child)
@@ -47,10 +43,10 @@ def container(tmp_path):
 
 def test_what_killed_workers_leave_behind_is_reaped(container, tmp_path):
     """Decoders of killed workers end with them, and are no zombies; images are judged afterwards."""
-    (first,) = _children(container.pid)
-    (daemon,) = _children(first)
-    wait_until(lambda: any(map(_children, _children(daemon))), "a worker with its decoder is there")
-    for worker in _children(daemon):
+    (first,) = children(container.pid)
+    (daemon,) = children(first)
+    wait_until(lambda: any(map(children, children(daemon))), "a worker with its decoder is there")
+    for worker in children(daemon):
         os.kill(worker, signal.SIGKILL)
     (tmp_path / "ingest/inbox/1.jpg").write_bytes(jpeg(photo(640, 480), 95))
     wait_until((tmp_path / "ingest/accepted/1.jpg").exists, "it goes on")
@@ -59,7 +55,7 @@ def test_what_killed_workers_leave_behind_is_reaped(container, tmp_path):
 
 def test_signals_arrive_and_the_code_is_the_commands(container):
     """`docker stop` ends it in order, with 0."""
-    (first,) = _children(container.pid)
+    (first,) = children(container.pid)
     os.kill(first, signal.SIGTERM)
     assert container.wait(PATIENCE_SECONDS) == 0
 

@@ -14,6 +14,7 @@ from imageguard_daemon.core.names import printable
 from tests.e2e import daemon_process
 from tests.e2e.daemon_process import COMMAND, command, wait_until
 from tests.helpers.bombs import bombs
+from tests.helpers.children import children
 from tests.helpers.corpus import WHY_SKIPPED, corpus
 from tests.helpers.images import jpeg, photo
 from tests.helpers.poisoned import POISONS
@@ -116,10 +117,14 @@ def test_a_decoder_taken_over_costs_only_its_file(ingest, monkeypatch):
 
 
 def _zombies_of(pid: int) -> int:
-    children = [
-        child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
-    return sum("(zombie)" in Path(f"/proc/{child}/status").read_text() for child in children)
+    return sum(_is_zombie(child) for child in children(pid))
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return "(zombie)" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it is waited for meanwhile
+        return False
 
 
 def _special_files(folder: Path, outside: Path) -> list[str]:

@@ -38,11 +38,12 @@ def _leave_an_image_with_stopped_workers(one: Ingest) -> list[int]:
     """Have one image filed, stop the workers as a hang would, and give them another one."""
     one.put("cat/0.jpg", GOOD)
     one.wait_for_decisions(1)
+    wait_until(lambda: one.status()["in_work"] == 0, "the status knows it")
     workers = _worker_processes(one.process.pid)
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
     one.put("cat/1.jpg", GOOD)
-    time.sleep(1.5)
+    wait_until(lambda: one.status()["in_work"] == 1, "a worker has it")
     return workers
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon_process import Ingest, wait_until
+from tests.helpers.children import all_below
 from tests.helpers.images import jpeg, large_png, photo
 
 SPAWNED = True
@@ -73,15 +74,7 @@ def test_out_of_memory_costs_the_decoder_and_no_image_its_verdict(tmp_path, grou
 
 def _move(pid: int, members: Path) -> None:
     """Move a process and all below it, also what one of them starts meanwhile."""
-    while missing := {pid, *_below(pid)} - {*map(int, members.read_text().split())}:
+    while missing := {pid, *all_below(pid)} - {*map(int, members.read_text().split())}:
         for one in missing:
             with contextlib.suppress(ProcessLookupError):
                 members.write_text(str(one))
-
-
-def _below(pid: int) -> list[int]:
-    try:
-        children = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []  # it has ended
-    return children + [one for child in children for one in _below(child)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.e2e.daemon_process import wait_until
+from tests.helpers.children import children
 
 
 class DaskCluster:
@@ -60,15 +61,6 @@ class DaskCluster:
             return subprocess.Popen(
                 [sys.executable, "-m", module, *arguments], stdout=log, stderr=log, env=os.environ | environment
             )
-
-
-def children(pid: int) -> list[int]:
-    """Give the processes that a process has started."""
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-        return [int(child) for one in threads for child in Path(f"/proc/{pid}/task/{one}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
 
 
 def _measures(pid: int) -> bool:

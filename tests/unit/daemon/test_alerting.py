@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import os
 import socket
 import sqlite3
 import sys
@@ -273,16 +272,21 @@ def test_what_becomes_of_a_command_is_known(tmp_path: Path, arguments: list[str]
 
 def test_a_hanging_command_goes_with_all_it_has_started(tmp_path: Path) -> None:
     """No child of it is left behind."""
-    script = (
-        "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); "
-        "open(sys.argv[1], 'w').write(str(p.pid)); p.wait()"
-    )
+    script = 'sleep 60 & echo $! >"$0"; wait'  # of a shell, which is there at once
     with pytest.raises(DeliveryError):
-        Command(python(script, tmp_path / "pid"), 1.5).send({})
+        Command(["sh", "-c", script, str(tmp_path / "pid")], 1.5).send({})
     child = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 60
-    while os.path.exists(f"/proc/{child}") and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+    while _lives(child):
         assert time.monotonic() < deadline, "the child lives on"
+        time.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

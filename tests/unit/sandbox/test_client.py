@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -18,6 +17,7 @@ from imageguard_daemon.sandbox import client as clients
 from imageguard_daemon.sandbox import host, wire
 from imageguard_daemon.sandbox.answers import read_pixels
 from imageguard_daemon.sandbox.client import Client, Work
+from tests.helpers.children import children
 from tests.helpers.images import encoded, jpeg, photo
 
 IMAGE = jpeg(photo(64, 64))
@@ -72,8 +72,8 @@ def _kill_child_of(client: Client) -> None:
     pid = client._process.pid
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            os.kill(int(children[0]), 9)
+        if found := children(pid):
+            os.kill(found[0], 9)
             return
         time.sleep(0.01)
     raise AssertionError("it has no decoder")
