@@ -32,7 +32,8 @@ _PILLOW_COMPLAINTS = (
     RuntimeError,
     AssertionError,
 )
-_BAND_ROWS = 64
+BAND_ROWS = 64
+"""About so many rows are taken out of Pillow at once: pixels stay in the processor's cache until they are luma."""
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 _TAG_MAKE, _TAG_MODEL, _TAG_ORIENTATION = 0x010F, 0x0110, 0x0112
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -109,8 +110,8 @@ def _grey_by_bands(image: Image.Image) -> Grey:
     """Take RGB out of Pillow a few rows at a time, in half the time that it takes at once."""
     width, height = image.size
     grey = np.empty((height, width), np.uint8)
-    for top in range(0, height, _BAND_ROWS):
-        bottom = min(top + _BAND_ROWS, height)
+    for top in range(0, height, BAND_ROWS):
+        bottom = min(top + BAND_ROWS, height)
         grey[top:bottom] = grey_of(np.asarray(image.crop((0, top, width, bottom))))
     return grey
 

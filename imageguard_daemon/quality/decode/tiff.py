@@ -15,6 +15,7 @@ from imageguard_daemon.quality.decode.luma import Grey, grey_of, grey_of_inverte
 from imageguard_daemon.quality.decode.picture import Look, Picture, in_colour, require_size
 from imageguard_daemon.quality.decode.pillow import QUIET_TIFF, Image, UnidentifiedImageError
 from imageguard_daemon.quality.decode.pillow_pixels import (
+    BAND_ROWS,
     as_displayed,
     colours_of_file,
     complaint,
@@ -78,16 +79,17 @@ def decode(data: bytes, limits: Limits) -> Picture:
         # Pillow reads colour differences of fewer samples only where they are packed as JPEG.
         is_beyond_pillow = image is None or tags.has_plain_colour_differences
         grey: Grey | None = None
+        fits = False
         whole: Look = partial(_colours, data, tags)
         # Of deeper samples Pillow keeps the upper byte, or has no mode at all: they are read as they are stored.
         if is_beyond_pillow or tags.bits > _BITS_OF_A_BYTE:
             grey = grey_of_samples(data, tags)
         if grey is None and image and not is_beyond_pillow:
-            grey, whole = grey_of_image(image), partial(colours_of_file, data, "TIFF")
+            (grey, fits), whole = _luma_and_fit(image, data, tags), partial(colours_of_file, data, "TIFF")
         if grey is None:
             raise not_handled(tags)
         # After the pixels: where Pillow has them, their checksums are computed without unpacking again.
-        require_intact(data, tags, image)
+        require_intact(data, tags, fits_checksums=fits)
         _, camera = facts_of_image(image) if image else (1, "")
     width, height = as_displayed(tags.width, tags.height, tags.orientation)
     return in_colour(Picture(grey, width, height, "TIFF", camera), whole)
@@ -200,10 +202,10 @@ def colours_of_samples(data: bytes, tags: Tags) -> Grey | None:
     return None if pixels is None else opencv.rgb_of(scaled_to_8_bit(pixels, no_data=tags.no_data))
 
 
-def require_intact(data: bytes, tags: Tags, image: Image.Image | None) -> None:
+def require_intact(data: bytes, tags: Tags, *, fits_checksums: bool) -> None:
     """Check the parts of the first page that are streams with a checksum or of JPEG.
 
-    `image` is what Pillow has decoded, when it has: then sound streams need not be unpacked again.
+    With `fits_checksums` the decoded pixels are known to fit them: then deflated streams need not be unpacked again.
 
     Raises:
         ImageError: `corrupt`.
@@ -211,7 +213,7 @@ def require_intact(data: bytes, tags: Tags, image: Image.Image | None) -> None:
     if tags.compression == _JPEG:
         for rows, part in _parts(data, tags):
             _require_intact_jpeg_part(tags, rows, part)
-    if tags.compression not in _DEFLATE or (image and _pixels_fit_checksums(image, data, tags)):
+    if tags.compression not in _DEFLATE or fits_checksums:
         return
     expected = _row_bytes(tags) * tags.part_rows
     for _, part in _parts(data, tags):
@@ -227,29 +229,43 @@ def _parts(data: bytes, tags: Tags) -> Iterator[tuple[int, bytes]]:
         yield rows, data[start : start + size]
 
 
-def _pixels_fit_checksums(image: Image.Image, data: bytes, tags: Tags) -> bool:
-    """Check whether decoded strips have the checksums that their streams end with; no stream is unpacked again.
+def _luma_and_fit(image: Image.Image, data: bytes, tags: Tags) -> tuple[Grey, bool]:
+    """Give the luma, and whether decoded strips have the checksums that their streams end with.
 
-    False means only that it can't be told this way: pixels laid out otherwise, a stream with something behind it.
+    No stream is unpacked again, and the pixels are taken out of Pillow once for both. False means only that it can't be
+    told this way: there are none, pixels are laid out otherwise, or a stream has something behind it.
     """
+    if tags.compression not in _DEFLATE or not _strips_are_rows(image, tags):
+        return grey_of_image(image), False
+    grey, fits = np.empty((image.height, image.width), np.uint8), True
+    band_rows = max(1, BAND_ROWS // tags.part_rows) * tags.part_rows
+    for top in range(0, image.height, band_rows):
+        bottom = min(top + band_rows, image.height)
+        band = np.asarray(image.crop((0, top, image.width, bottom)))
+        grey[top:bottom] = grey_of(band)
+        rows = band.reshape(bottom - top, -1)
+        for first in range(top, bottom, tags.part_rows):
+            strip = rows[first - top :][: tags.part_rows]
+            fits = fits and _fits_checksum(strip, data, tags, first // tags.part_rows)
+    return grey, fits
+
+
+def _strips_are_rows(image: Image.Image, tags: Tags) -> bool:
     channels = len(image.getbands())
     is_as_stored = image.mode in ("L", "RGB") and tags.orientation == 1 and tags.predictor in (1, _PREDICTED)
     is_of_strips = not (tags.is_tiled or tags.is_planar)
     is_of_bytes = tags.bits == _BITS_OF_A_BYTE and tags.bands == channels
-    if not (is_as_stored and is_of_strips and is_of_bytes):
-        return False
-    for number, (start, size) in enumerate(zip(tags.starts, tags.sizes, strict=False)):
-        top, bottom = number * tags.part_rows, min((number + 1) * tags.part_rows, image.height)
-        if top >= bottom:
-            break
-        strip = image.crop((0, top, image.width, bottom))
-        rows = np.asarray(strip).reshape(bottom - top, -1)
-        if tags.predictor == _PREDICTED:
-            rows = _as_differences(rows, channels)
-        checksum = data[start + size - 4 : start + size]  # what a zlib stream ends with
-        if zlib.adler32(rows.tobytes()) != int.from_bytes(checksum, "big"):
-            return False
-    return True
+    return is_as_stored and is_of_strips and is_of_bytes and not image.has_transparency_data
+
+
+def _fits_checksum(rows: Grey, data: bytes, tags: Tags, number: int) -> bool:
+    if number >= min(len(tags.starts), len(tags.sizes)):
+        return True  # nothing is said of it; whether all parts are there is asked elsewhere
+    if tags.predictor == _PREDICTED:
+        rows = _as_differences(rows, tags.bands)
+    end = tags.starts[number] + tags.sizes[number]
+    checksum = data[end - 4 : end]  # what a zlib stream ends with
+    return zlib.adler32(np.ascontiguousarray(rows).data) == int.from_bytes(checksum, "big")
 
 
 def _as_differences(rows: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
