@@ -280,8 +280,14 @@ class Move:
 
     def _link_over(self) -> None:
         """Publish a second name, which never replaces, and only when it is durable take the first away."""
-        with self._naming(self._inode, self._source):
-            renaming.link(*self._source, *self._target)
+        try:
+            with self._naming(self._inode, self._source):
+                renaming.link(*self._source, *self._target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # a union of disks is one device, and its folders may lie on several
+                raise
+            self._copy_over()
+            return
         try:
             linked = os.stat(self._target_name, dir_fd=self._target_folder, follow_symlinks=False)
             is_judged = self._bears_judged(self._target, linked)

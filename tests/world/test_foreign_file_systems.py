@@ -71,6 +71,21 @@ def test_each_file_is_filed_once_and_recorded_once(kind, mounted, ingest):
     _check(one, at)
 
 
+@pytest.mark.parametrize("kind", ["mergerfs", "numbered_by_names"])
+def test_folders_of_a_union_may_lie_on_different_disks(kind, mounted, ingest):
+    """What can be neither renamed nor linked across the disks below one mount is copied, as between two mounts."""
+    at = mounted(kind)
+    for disk, names in (("disk1", ["inbox"]), ("disk2", ["accepted", "quarantine"])):
+        for name in names:
+            (at.parent / disk / name).mkdir()
+    one = _served(ingest, at, at)
+    _send(one)
+    one.start()
+    one.wait_for_decisions(FILES + 1)
+    assert one.stop() == 0
+    _check(one, at, keeps_sources=True)
+
+
 @pytest.mark.parametrize("kind", WITH_SAFE_NAMES)
 def test_what_people_say_of_images_is_done(kind, mounted, ingest):
     """Released, rejected, taken back and purged with their labels, whatever number the file system gives a file."""

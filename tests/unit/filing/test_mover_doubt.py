@@ -141,6 +141,24 @@ def test_a_full_disk_that_says_so_when_a_copy_is_synced_is_a_full_disk(
     assert (os.listdir(accepted), judged.read_bytes()) == ([], content)
 
 
+def test_what_can_be_neither_renamed_nor_linked_across_disks_is_copied(
+    judged: Path, accepted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders of a union of disks are on one device, and a second name across its disks is refused all the same."""
+    link, content = renaming.link, judged.read_bytes()
+
+    def within_a_folder(source_folder: int, source: str, target_folder: int, target: str) -> None:
+        if os.readlink(f"/proc/self/fd/{source_folder}") != os.readlink(f"/proc/self/fd/{target_folder}"):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        link(source_folder, source, target_folder, target)
+
+    monkeypatch.setattr(renaming, "rename", refusing(errno.EINVAL))
+    monkeypatch.setattr(renaming, "link", within_a_folder)
+    carry_out(recorded(judged, accepted / "1.jpg"))
+    assert (accepted / "1.jpg").read_bytes() == content
+    assert os.listdir(judged.parent) == []
+
+
 def test_a_refusal_is_believed_unless_the_second_name_is_there(judged: Path, accepted: Path) -> None:
     """No space is an answer from before the change; but a link may have been made before its old name could not go."""
     folders = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY) for folder in (judged.parent, accepted)]
