@@ -22,6 +22,7 @@ from imageguard_daemon.core.errors import (
     StalledError,
     retryable,
 )
+from imageguard_daemon.core.file_systems import Reach, file_system_at
 from imageguard_daemon.core.model import Candidate, Intent, JudgedFile
 from imageguard_daemon.core.names import printable
 from imageguard_daemon.daemon.rules.admission import (
@@ -301,14 +302,15 @@ class LeftBehind:
         return ""
 
     def _may_be_copied(self, finished: Finished) -> bool:
-        """Tell whether a measured file and a destination of its source are on different disks."""
+        """Tell whether file and destination may be on different disks, which a union of them shows as one device."""
         if finished.measurement is None or finished.measurement.identity is None:
             return False
         source = self._sources[finished.candidate.source]
         with self._touching(finished.candidate.source, source.destinations):
             for destination in source.settings.destinations:
                 with suppress(OSError):
-                    if os.stat(destination).st_dev != finished.measurement.identity.device:
+                    is_one_device = os.stat(destination).st_dev == finished.measurement.identity.device
+                    if not is_one_device or file_system_at(str(destination)).reach is Reach.relayed:
                         return True
         return False
 

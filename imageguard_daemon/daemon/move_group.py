@@ -162,6 +162,11 @@ class FileMove:
         return self.error is None
 
     @property
+    def is_copied(self) -> bool:
+        """Whether the candidate's own file was copied: a device does not tell, as a union has several disks."""
+        return any(move.is_copied and move.recorded.intent.role == self.candidate.role for move in self._published)
+
+    @property
     def renamed_again(self) -> bool:
         """Whether names changed after the folders were synced."""
         return any(move.renamed_again for move in self._published)

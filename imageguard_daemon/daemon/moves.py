@@ -116,10 +116,13 @@ class Moves:
         return moves
 
     def look_after(self, moves: Sequence[FileMove], now: float) -> None:
-        """Remember the images that have moved while nobody knew whether somebody still writes to them."""
+        """Remember the images that were renamed while nobody knew whether somebody still writes to them.
+
+        Of a copy it is the old file that somebody may write to, and which is kept for a while.
+        """
         if self._returning is not None:
             for move in moves:
-                if move.moved and move.candidate.still_since is not None:
+                if move.moved and not move.is_copied and move.candidate.still_since is not None:
                     self._returning.remember(move.moved_files(), now)
 
     def record_outcomes(self, now: float) -> bool:

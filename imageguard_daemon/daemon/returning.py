@@ -119,10 +119,10 @@ class Returning:
     _next_look_at: float = 0.0
 
     def remember(self, files: Sequence[RecordedIntent], now: float) -> None:
-        """Look after the files of an image that has just moved; for the old files of copies see `KeptSources`."""
+        """Look after the files of an image that was just renamed; for the old files of copies see `KeptSources`."""
         image = files[0].intent
         seen = regular_file_at(image.destination_path)
-        if seen is not None and seen.device == image.identity.device:
+        if seen is not None:
             self._filed.append(_Filed(tuple(files), seen, now + LOOK_AFTER_SECONDS, image.identity))
         if len(self._filed) > CAPACITY:
             self._filed.popleft()

@@ -106,6 +106,11 @@ class Move:
         return self._file, self._intent.source_path
 
     @property
+    def is_copied(self) -> bool:
+        """Whether the destination has a copy, which nobody has open by the old name."""
+        return self._is_copied
+
+    @property
     def kept_at(self) -> str:
         """Where the old file of a copy stays under its hidden name; empty if it has gone or has other names."""
         is_to_stay = self._keeps_source and self._is_copied and self._is_aside

@@ -1,5 +1,6 @@
 """Carrying out moves, on file systems that can and that can't, and what a start does about them."""
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 
@@ -30,6 +31,17 @@ def recover(
 ) -> list[Outcome]:
     """Start again after an interruption: every unfinished intent, or those given, gets its outcome."""
     return Recovery(audit, roots).begin(audit.unfinished() if unfinished is None else unfinished)
+
+
+def within_a_folder(rename: Rename) -> Rename:
+    """Give a way to name a file that is refused between folders, as between the disks of a union."""
+
+    def named(source_folder: int, source: str, target_folder: int, target: str) -> None:
+        if os.readlink(f"/proc/self/fd/{source_folder}") != os.readlink(f"/proc/self/fd/{target_folder}"):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(source_folder, source, target_folder, target)
+
+    return named
 
 
 def refusing(number: int) -> Rename:

@@ -1,6 +1,8 @@
 """Images of unknown writers that are filed as copies, on another disk, while somebody still has the old file open."""
 
+import errno
 import os
+import sqlite3
 import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from imageguard_daemon.core.file_systems import FileSystem, Reach
 from imageguard_daemon.core.names import aside_name
 from imageguard_daemon.core.regular_files import Writers
-from imageguard_daemon.daemon import recovery, returning
+from imageguard_daemon.daemon import left_behind, recovery, returning
 from imageguard_daemon.daemon.returning import LOOK_AFTER_SECONDS
+from imageguard_daemon.filing import renaming
+from tests.helpers.moving import refusing, within_a_folder
 from tests.helpers.pipeline_bench import Bench
 
 HIDDEN = f"inbox/cat/{aside_name(1)}"
@@ -27,10 +32,16 @@ def other_disk(tmp_path):
         yield Path(folder)
 
 
-@pytest.fixture
-def bench(tmp_path, other_disk):
-    """Give a bench whose destinations are on another disk."""
-    made = Bench(tmp_path, other_disk)
+@pytest.fixture(params=["other disk", "other disk of a union"])
+def bench(tmp_path, request, monkeypatch):
+    """Give a bench whose destinations are on another disk, which a union of disks shows as the same device."""
+    if request.param == "other disk":
+        made = Bench(tmp_path, request.getfixturevalue("other_disk"))
+    else:
+        monkeypatch.setattr(renaming, "rename", refusing(errno.EINVAL))
+        monkeypatch.setattr(renaming, "link", within_a_folder(renaming.link))
+        monkeypatch.setattr(left_behind, "file_system_at", lambda _path: FileSystem("FUSE", Reach.relayed))
+        made = Bench(tmp_path)
     yield made
     made.audit.close()
 
@@ -65,6 +76,15 @@ def test_the_old_file_goes_when_it_has_been_still_for_long(bench, upload):
     assert HIDDEN in bench.files()
     bench.step(now=LOOK_AFTER_SECONDS + 10.0)
     assert bench.files() == {"accepted/cat/good.jpg": b"half"}
+
+
+def test_a_copy_that_somebody_changes_where_it_was_filed_stays_there(bench, upload):
+    """Nobody can have it open by the name that the file had in the inbox: it is not an upload that goes on."""
+    (bench.accepted / "cat/good.jpg").write_bytes(b"edited")
+    bench.step(now=10.0)
+    assert bench.files() == {"accepted/cat/good.jpg": b"edited", HIDDEN: b"half"}
+    with sqlite3.connect(bench.root / "audit.db") as log:
+        assert log.execute("SELECT count(*) FROM intents").fetchone() == (1,), "it was to go back"
 
 
 def test_a_known_writer_leaves_nothing_behind(bench):

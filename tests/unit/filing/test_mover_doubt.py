@@ -9,7 +9,7 @@ import pytest
 from imageguard_daemon.core import file_systems
 from imageguard_daemon.core.errors import RetryableError, StalledError, StorageError
 from imageguard_daemon.filing import renaming
-from tests.helpers.moving import carry_out, refusing
+from tests.helpers.moving import carry_out, refusing, within_a_folder
 from tests.helpers.records import recorded
 
 FAILING = (errno.EIO, errno.ENODEV, errno.EROFS, errno.ESTALE)
@@ -145,15 +145,9 @@ def test_what_can_be_neither_renamed_nor_linked_across_disks_is_copied(
     judged: Path, accepted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Folders of a union of disks are on one device, and a second name across its disks is refused all the same."""
-    link, content = renaming.link, judged.read_bytes()
-
-    def within_a_folder(source_folder: int, source: str, target_folder: int, target: str) -> None:
-        if os.readlink(f"/proc/self/fd/{source_folder}") != os.readlink(f"/proc/self/fd/{target_folder}"):
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        link(source_folder, source, target_folder, target)
-
+    content = judged.read_bytes()
     monkeypatch.setattr(renaming, "rename", refusing(errno.EINVAL))
-    monkeypatch.setattr(renaming, "link", within_a_folder)
+    monkeypatch.setattr(renaming, "link", within_a_folder(renaming.link))
     carry_out(recorded(judged, accepted / "1.jpg"))
     assert (accepted / "1.jpg").read_bytes() == content
     assert os.listdir(judged.parent) == []
